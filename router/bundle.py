@@ -1,0 +1,257 @@
+"""A bundle: a directory that holds one trained classifier and all that serving needs to run it.
+
+``manifest.json`` names and hashes everything, ``classifier.onnx`` maps an encoder vector and the lexical
+features to a label distribution, P(adequate) per arm and output-length quantiles, ``model_card.md`` is for
+people. The encoder is shared between bundles and named by its hash. Nothing is a pickle, and
+nothing is parsed before its hash is checked.
+
+The rule for ``FORMAT_VERSION``: raise it by one when an older release would read a new bundle
+wrongly; a test keeps loading every past format.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from router.core.errors import BadArtifact
+from router.core.types import NONE_LABEL, Lengths, Score
+from router.encoding import Encoder, find_encoder, load_encoder, session
+from router.files import read_checked, sha256_of
+from router.lexical import FEATURES, lexical_features
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Arm",
+    "Bundle",
+    "BundleManifest",
+    "HistorySource",
+    "ReferencePrice",
+    "complexity",
+    "load_bundle",
+    "read_manifest",
+    "score_outputs",
+]
+
+FORMAT_VERSION = 1
+_REMEDY = "train it again with `make train`, or restore it from the release"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReferencePrice(_Strict):
+    """The prices at which an arm's cost was reckoned in training, USD per million tokens."""
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+
+
+class Arm(_Strict):
+    """What the classifier predicts for: a tier, or one model with a history of its own."""
+
+    name: str = Field(min_length=1)
+    tier: str = Field(min_length=1)
+    models: list[str] = Field(description="the models whose attempts taught this arm")
+    reference_price: ReferencePrice | None
+    attempts: int = Field(ge=0)
+    adequate_share: float = Field(ge=0, le=1)
+    has_lengths: bool = Field(description="whether training saw output lengths of this arm")
+
+
+class HistorySource(_Strict):
+    """One history that a bundle was trained on."""
+
+    name: str
+    sha256: str
+    prompts: int = Field(ge=0)
+    attempts: int = Field(ge=0)
+    adequacy_threshold: float = Field(ge=0, le=1)
+    licence: str = ""
+
+
+class EncoderReference(_Strict):
+    """The encoder a bundle was trained with, by identity."""
+
+    name: str
+    sha256: str
+    dimensions: int = Field(gt=0)
+
+
+class Split(_Strict):
+    """How prompts were divided: a hash of (seed, prompt) sends this share to the held-out side."""
+
+    seed: int
+    holdout: float = Field(gt=0, lt=1)
+
+
+class BundleManifest(_Strict):
+    """``manifest.json``."""
+
+    format_version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    created: datetime
+    demonstration: bool = Field(description="true when the history was generated, not real")
+    arms: list[Arm] = Field(min_length=2, description="in ascending order of capability")
+    encoder: EncoderReference
+    features: list[str]
+    adequacy_threshold: float = Field(ge=0, le=1)
+    histories: list[HistorySource] = Field(min_length=1)
+    training_data_sha256: str
+    split: Split
+    languages: dict[str, int] = Field(description="training prompts per language")
+    mlflow_run_id: str | None
+    metrics: dict[str, Any]
+    files: dict[str, str] = Field(description="file name to SHA-256")
+
+    @model_validator(mode="after")
+    def _arms_are_distinct(self) -> BundleManifest:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names) or NONE_LABEL in names:
+            raise ValueError("arm names must be distinct, and none of them 'none'")
+        return self
+
+
+def complexity(label_distribution: npt.NDArray[np.floating[Any]]) -> float:
+    """How much model a prompt needs, 0..1: the mean position of the label on the ladder of arms.
+
+    Args:
+        label_distribution: ``(arms + 1,)``, ``none`` last; ``none`` counts as the top of the ladder.
+    """
+    arms = len(label_distribution) - 1
+    position = np.minimum(np.arange(arms + 1), arms - 1) / (arms - 1)
+    return float(np.clip(label_distribution @ position, 0.0, 1.0))
+
+
+def score_outputs(
+    manifest: BundleManifest,
+    label_distribution: npt.NDArray[np.float32],
+    p_adequate: npt.NDArray[np.float32],
+    output_tokens: npt.NDArray[np.float32],
+) -> Score:
+    """One row of the classifier's outputs as a :class:`Score`.
+
+    Args:
+        manifest: names the arms.
+        label_distribution: ``(arms + 1,)``.
+        p_adequate: ``(arms,)``.
+        output_tokens: ``(arms, 3)``, the quantiles .5, .9 and .99.
+    """
+    names = [arm.name for arm in manifest.arms]
+    return Score(
+        p_adequate=dict(zip(names, map(float, p_adequate), strict=True)),
+        label_distribution=dict(
+            zip([*names, NONE_LABEL], map(float, label_distribution), strict=True)
+        ),
+        complexity=complexity(label_distribution),
+        lengths={
+            arm.name: Lengths(*map(float, row))
+            for arm, row in zip(manifest.arms, output_tokens, strict=True)
+            if arm.has_lengths
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle with its encoder. Thread-safe."""
+
+    manifest: BundleManifest
+    version: str
+    encoder: Encoder
+    classifier: ort.InferenceSession
+
+    def classify(
+        self, embedding: npt.NDArray[np.float32], features: npt.NDArray[np.float32]
+    ) -> Score:
+        """Score one prompt from its vector ``(dimensions,)`` and its features ``(len(FEATURES),)``."""
+        labels, adequate, lengths = self.classifier.run(
+            ["label_distribution", "p_adequate", "output_tokens"],
+            {"embedding": embedding[None, :], "features": features[None, :]},
+        )
+        return score_outputs(self.manifest, labels[0], adequate[0], lengths[0])
+
+    def score(self, text: str) -> Score:
+        """Encode and classify one text."""
+        return self.classify(self.encoder.embed(text), lexical_features(text))
+
+
+def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
+    """The manifest of a bundle, and the version string ``name@hash`` that replies carry.
+
+    Raises:
+        BadArtifact: the directory or manifest is missing, damaged, or of a newer format.
+    """
+    path = directory / "manifest.json"
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise BadArtifact(
+            f"{path} is missing or unreadable: {directory} is no bundle; {_REMEDY}",
+            reason="BUNDLE_MISSING",
+            field=str(path),
+        ) from None
+    try:
+        raw = json.loads(content)
+        version = raw["format_version"]
+    except (ValueError, KeyError, TypeError):
+        raise BadArtifact(
+            f"{path} is not a bundle manifest; {_REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
+        ) from None
+    if version != FORMAT_VERSION:
+        raise BadArtifact(
+            f"{path} has bundle format {version!r}, this release reads format {FORMAT_VERSION}; "
+            "upgrade mitsumori or train the bundle again",
+            reason="FORMAT_UNKNOWN",
+            field=str(path),
+        )
+    try:
+        manifest = BundleManifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "manifest"
+        raise BadArtifact(
+            f"{path}: {place}: {first['msg']}; {_REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
+        ) from None
+    return manifest, f"{manifest.name}@{sha256_of(content)[:12]}"
+
+
+def load_bundle(directory: Path, encoders: Path) -> Bundle:
+    """Load a bundle and the encoder it names; every hash is checked before anything is parsed.
+
+    Args:
+        directory: the bundle.
+        encoders: the folder of encoders, as in ``models/encoders``.
+
+    Raises:
+        BadArtifact: something is missing, altered, of another format, or does not fit together.
+    """
+    manifest, version = read_manifest(directory)
+    if manifest.features != list(FEATURES):
+        raise BadArtifact(
+            f"{directory}/manifest.json: features differ from those of this release; "
+            "train the bundle again with `make train`",
+            reason="FEATURES_DIFFER",
+            field="features",
+        )
+    contents = read_checked(directory, manifest.files, remedy=_REMEDY)
+    if "classifier.onnx" not in contents:
+        raise BadArtifact(
+            f"{directory}/manifest.json: files does not name classifier.onnx; {_REMEDY}",
+            reason="BUNDLE_DAMAGED",
+            field="files",
+        )
+    encoder = load_encoder(
+        find_encoder(encoders, manifest.encoder.name, manifest.encoder.sha256)
+    )
+    return Bundle(manifest, version, encoder, session(contents["classifier.onnx"]))

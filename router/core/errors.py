@@ -1,0 +1,82 @@
+"""Everything that can go wrong, as one tree.
+
+    MitsumoriError                what every part raises; one line that names the thing and the remedy
+    ├── InvalidInput              the caller's words are wrong; sending the same again cannot help
+    ├── TooLarge                  the input is over a limit on size
+    ├── NotPossible               well-formed, but nothing can satisfy it as things stand
+    ├── Conflict                  the request id was already used for another request
+    └── BadArtifact               a file that we need is missing, altered, or of another format
+
+The gRPC status of each kind is decided in one place (router/boundary.py), and the command line
+prints the message and leaves with code 2. A message never contains prompt text or a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = [
+    "BadArtifact",
+    "Conflict",
+    "InvalidInput",
+    "MitsumoriError",
+    "NotPossible",
+    "TooLarge",
+]
+
+
+class MitsumoriError(Exception):
+    """An error with a machine-readable reason.
+
+    Args:
+        message: one sentence for a person: what is wrong and what to do.
+        reason: UPPER_SNAKE_CASE, stable, for programs; the ErrorInfo reason on the wire.
+        field: the request field, file or option at fault, such as ``constraints.max_price``.
+        metadata: further facts as text, such as the limit and the measured value.
+    """
+
+    default_reason = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.field = field
+        self.metadata: dict[str, str] = dict(metadata or {})
+
+
+class InvalidInput(MitsumoriError):
+    """The request, row or option is wrong in itself."""
+
+    default_reason = "INVALID_INPUT"
+
+
+class TooLarge(MitsumoriError):
+    """The input exceeds a limit on size and was refused before any work was done."""
+
+    default_reason = "TOO_LARGE"
+
+
+class NotPossible(MitsumoriError):
+    """The request is well-formed, but no model can serve it as things stand."""
+
+    default_reason = "NOT_POSSIBLE"
+
+
+class Conflict(MitsumoriError):
+    """The same request id arrived before with another body."""
+
+    default_reason = "REQUEST_ID_REUSED"
+
+
+class BadArtifact(MitsumoriError):
+    """A bundle, encoder, catalog or tokenizer file is missing, altered or of another format."""
+
+    default_reason = "BAD_ARTIFACT"

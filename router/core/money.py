@@ -1,0 +1,58 @@
+"""Money as an integer of nano-dollars (1 USD = 1 000 000 000 nano-dollars), never a float."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+
+from router.core.errors import InvalidInput
+
+__all__ = ["MAX_NANOS", "NANOS_PER_USD", "format_usd", "parse_usd", "usd_to_nanos"]
+
+NANOS_PER_USD = 1_000_000_000
+MAX_NANOS = 2**63 - 1
+"""The largest amount: what a signed 64-bit column holds, about 9.2 billion USD."""
+
+
+def usd_to_nanos(usd: Decimal) -> int:
+    """Exact conversion; a fraction of a nano-dollar is rounded up, so that a quote never falls short.
+
+    Raises:
+        InvalidInput: ``usd`` is not finite, or larger in magnitude than :data:`MAX_NANOS`.
+    """
+    if not usd.is_finite():
+        raise InvalidInput(f"an amount of money must be finite, not {usd}")
+    nanos = int((usd * NANOS_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+    if abs(nanos) > MAX_NANOS:
+        raise InvalidInput(f"an amount of {usd} USD is out of range")
+    return nanos
+
+
+def parse_usd(text: str, *, field: str) -> int:
+    """Nano-dollars from text such as ``"0.05"``.
+
+    Raises:
+        InvalidInput: the text is not a non-negative decimal number; names ``field``.
+    """
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise InvalidInput(
+            f"{field}: {text!r} is not an amount in USD; write a number such as 0.05", field=field
+        )
+    return usd_to_nanos(amount)
+
+
+def format_usd(nanos: int) -> str:
+    """``$`` and the exact amount, with at least two decimals and no trailing zeros beyond them.
+
+    >>> format_usd(1_234_500)
+    '$0.0012345'
+    >>> format_usd(2_000_000_000)
+    '$2.00'
+    """
+    sign = "-" if nanos < 0 else ""
+    whole, fraction = divmod(abs(nanos), NANOS_PER_USD)
+    digits = f"{fraction:09d}".rstrip("0").ljust(2, "0")
+    return f"{sign}${whole}.{digits}"

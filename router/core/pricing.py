@@ -1,0 +1,51 @@
+"""What tokens cost, in exact integers of nano-dollars."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from router.core.errors import InvalidInput
+from router.core.money import usd_to_nanos
+from router.core.types import Rates
+
+__all__ = ["applicable_rates", "call_price"]
+
+_TOKENS_PER_RATE = Decimal(1_000_000)
+
+
+def applicable_rates(rates: Rates, input_tokens: int) -> Rates:
+    """The rates for a call with this much input.
+
+    A surcharge applies to all tokens of the call once its threshold is exceeded, which is how
+    providers bill long contexts.
+    """
+    reached = [s.rates for s in rates.surcharges if input_tokens > s.above_input_tokens]
+    return reached[-1] if reached else rates
+
+
+def call_price(
+    rates: Rates, input_tokens: int, output_tokens: int, *, cached_input_tokens: int = 0
+) -> int:
+    """The price of one call in nano-dollars, a fraction of a nano-dollar rounded up.
+
+    Args:
+        rates: USD per million tokens.
+        input_tokens: all input tokens, the cached ones included, ≥ 0.
+        output_tokens: output tokens, hidden reasoning included, ≥ 0.
+        cached_input_tokens: input tokens read from the provider's cache, 0..input_tokens.
+
+    Raises:
+        InvalidInput: a count is negative, or more is cached than was put in.
+    """
+    if min(input_tokens, output_tokens, cached_input_tokens) < 0:
+        raise InvalidInput("token counts must not be negative")
+    if cached_input_tokens > input_tokens:
+        raise InvalidInput("cached_input_tokens must not exceed input_tokens")
+    in_force = applicable_rates(rates, input_tokens)
+    cache_rate = in_force.input if in_force.cache_read is None else in_force.cache_read
+    usd_times_million = (
+        in_force.input * (input_tokens - cached_input_tokens)
+        + cache_rate * cached_input_tokens
+        + in_force.output * output_tokens
+    )
+    return usd_to_nanos(usd_times_million / _TOKENS_PER_RATE)

@@ -1,0 +1,243 @@
+"""The values that pass between the rooms. All frozen; all money in nano-dollars."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+__all__ = [
+    "NONE_LABEL",
+    "Candidate",
+    "Constraints",
+    "Decision",
+    "Goal",
+    "Importance",
+    "LatencyRange",
+    "Lengths",
+    "Message",
+    "Model",
+    "PriceRange",
+    "Prompt",
+    "Quote",
+    "QualityTarget",
+    "Rates",
+    "Reason",
+    "Score",
+    "Speed",
+    "Surcharge",
+    "TokenCount",
+    "WillingnessToPay",
+]
+
+NONE_LABEL = "none"
+"""The label of a prompt that no arm handled adequately."""
+
+
+class Importance(enum.Enum):
+    """What a wrong answer costs the caller; it selects the default quality target."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat. ``role`` is ``system``, ``user``, ``assistant`` or ``tool``."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the caller wants answered: a chat, in order. A plain text is one ``user`` message."""
+
+    messages: tuple[Message, ...]
+
+    @property
+    def characters(self) -> int:
+        """Unicode code points over all messages."""
+        return sum(len(message.text) for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Surcharge:
+    """Rates that apply to *all* tokens of a call whose input exceeds a threshold."""
+
+    above_input_tokens: int
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Exact prices in USD per million tokens, all ≥ 0.
+
+    ``cache_read`` and ``cache_write`` are ``None`` where the provider has no such rate; cached
+    tokens then cost what other input costs. ``surcharges`` are in ascending order of threshold.
+    """
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    surcharges: tuple[Surcharge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a model answers: seconds to the first token (≥ 0), then output tokens per second (> 0)."""
+
+    first_token_s: float
+    output_tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of the catalog at one moment. ``rates`` is ``None`` where no price is known."""
+
+    id: str
+    provider: str
+    tier: str
+    rates: Rates | None
+    context_window: int
+    max_output_tokens: int
+    capabilities: frozenset[str]
+    speed: Speed
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Input tokens of one prompt for one model; ``exact`` only with the model's own tokenizer."""
+
+    tokens: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Quantiles of the output length in tokens: 0 < p50 ≤ p90 ≤ p99."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """Nano-dollars, 0 ≤ low ≤ expected and low ≤ high ≤ worst.
+
+    low and high bound an 80 % interval (10th and 90th percentile of the output length), expected
+    is at the mean length, worst at the largest output that the call allows.
+    """
+
+    low: int
+    expected: int
+    high: int
+    worst: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRange:
+    """Seconds until the whole answer has arrived, 0 ≤ p50 ≤ p90."""
+
+    p50_s: float
+    p90_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """For one prompt and one model: tokens, price, latency, until when, and from which prices."""
+
+    model: str
+    input_tokens: TokenCount
+    output_tokens_p50: int
+    output_tokens_p90: int
+    output_tokens_worst: int
+    price: PriceRange
+    latency: LatencyRange
+    expires: datetime
+    price_table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the classifier says of one prompt.
+
+    ``p_adequate`` holds, per arm, the probability in 0..1 that this arm handles the prompt
+    adequately. ``label_distribution`` runs over the arms in order of capability and then
+    :data:`NONE_LABEL`; it sums to 1. ``lengths`` holds what is known of the output length per arm.
+    """
+
+    p_adequate: Mapping[str, float]
+    label_distribution: Mapping[str, float]
+    complexity: float
+    lengths: Mapping[str, Lengths]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityTarget:
+    """Take the cheapest model whose P(adequate) reaches this probability (0..1)."""
+
+    p_adequate: float
+
+
+@dataclass(frozen=True, slots=True)
+class WillingnessToPay:
+    """What one adequate answer is worth, in nano-dollars; take the model with the best surplus."""
+
+    nanos: int
+
+
+Goal = QualityTarget | WillingnessToPay
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What the caller allows. Empty sets and ``None`` constrain nothing."""
+
+    models: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    max_price_nanos: int | None = None
+    max_latency_s: float | None = None
+    max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that might answer: its P(adequate) from its arm, and its quote.
+
+    ``arm`` and ``p_adequate`` are ``None`` where the bundle knows nothing of the model or its tier;
+    ``quote`` is ``None`` where the model has no price.
+    """
+
+    model: Model
+    arm: str | None
+    p_adequate: float | None
+    quote: Quote | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a stable code for programs, a sentence for people, and the facts behind it."""
+
+    code: str
+    text: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer: the chosen candidate first, then every other eligible one, best first."""
+
+    ranked: tuple[Candidate, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def chosen(self) -> Candidate:
+        """The model to call."""
+        return self.ranked[0]

@@ -1,0 +1,101 @@
+"""Cheap features of a text that an embedding does not see well: length, digits, code, maths, script.
+
+They carry much of the routing signal, above all on topics that training never saw. One shared
+implementation: training and serving both call :func:`lexical_features`, so there is no skew.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FEATURES", "lexical_features"]
+
+FEATURES = (
+    "log_characters",
+    "log_words",
+    "log_lines",
+    "mean_word_length",
+    "digit_share",
+    "upper_share",
+    "punctuation_share",
+    "math_share",
+    "code_markers",
+    "number_count",
+    "question_marks",
+    "option_lines",
+    "formula_markers",
+    "proof_words",
+    "latin_share",
+    "kana_share",
+    "han_share",
+    "other_letter_share",
+)
+"""Names in the order of the vector; a bundle lists them, and loads only where they are the same."""
+
+WINDOW = 8192
+"""Characters read from each end of a longer text, which bounds the time on any input."""
+
+_DIGIT = re.compile(r"\d")
+_UPPER = re.compile(r"[A-Z]")
+_PUNCTUATION = re.compile(r"[^\w\s]")
+_MATH = re.compile(r"[=+*/^<>≤≥≠±×÷√∑∏∫∂∞∈⊂∪∩→⇒∀∃\\|]")
+_CODE = re.compile(
+    r"```|[{};]\s*$|\bdef |\bclass |\breturn\b|\bimport |#include|\bfunction\b|\bSELECT\b|=>|\(\)|</",
+    re.MULTILINE,
+)
+_NUMBER = re.compile(r"\d[\d,.]*")
+_OPTION = re.compile(r"^\s*\(?[A-J][).:]\s", re.MULTILINE)
+_FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{1,80}\$|[a-zA-Z]\^[\d{(]|_\{")
+_PROOF = re.compile(
+    r"\b(?:prove|proof|show that|derive|theorem|lemma|integral|step by step|explain why)\b"
+    r"|証明|導出|定理|なぜ|理由を",
+    re.IGNORECASE,
+)
+_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+_KANA = re.compile(r"[\u3040-\u30ff\uff66-\uff9f]")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
+_OTHER = re.compile(r"[^\W\d_A-Za-zÀ-ɏ\u3040-\u30ff\uff66-\uff9f\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+def _count(pattern: re.Pattern[str], text: str) -> int:
+    return sum(1 for _ in pattern.finditer(text))
+
+
+def lexical_features(text: str) -> npt.NDArray[np.float32]:
+    """The features of one text.
+
+    Args:
+        text: any text, of any length; at most twice :data:`WINDOW` characters are read.
+
+    Returns:
+        float32 of shape ``(len(FEATURES),)``, every value finite and in 0..16. Counts are
+        ``log1p``; shares are of the characters that are not white space.
+    """
+    window = text if len(text) <= 2 * WINDOW else text[:WINDOW] + "\n" + text[-WINDOW:]
+    scale = len(text) / max(len(window), 1)
+    words = window.split()
+    solid = max(sum(map(len, words)), 1)
+    values = (
+        np.log1p(len(text)),
+        np.log1p(len(words) * scale),
+        np.log1p(window.count("\n") * scale),
+        min(solid / max(len(words), 1), 16.0),
+        _count(_DIGIT, window) / solid,
+        _count(_UPPER, window) / solid,
+        _count(_PUNCTUATION, window) / solid,
+        _count(_MATH, window) / solid,
+        np.log1p(_count(_CODE, window)),
+        np.log1p(_count(_NUMBER, window)),
+        np.log1p(window.count("?") + window.count("？")),
+        np.log1p(_count(_OPTION, window)),
+        np.log1p(_count(_FORMULA, window)),
+        np.log1p(_count(_PROOF, window)),
+        _count(_LATIN, window) / solid,
+        _count(_KANA, window) / solid,
+        _count(_HAN, window) / solid,
+        _count(_OTHER, window) / solid,
+    )
+    return np.minimum(np.asarray(values, dtype=np.float32), np.float32(16.0))

@@ -1,0 +1,93 @@
+"""Dated prices from genai-prices, as exact decimals.
+
+Source: the package ``genai-prices`` (MIT), which ships its table and needs no network. A call costs
+hundreds of microseconds there, so rates are read once per price and remembered.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+
+from genai_prices import __version__ as _genai_version
+from genai_prices.data import providers as _PROVIDERS
+from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
+
+from router.core.types import Rates, Surcharge
+
+__all__ = ["PRICE_SOURCE", "PriceRecord", "find_record"]
+
+PRICE_SOURCE = f"genai-prices {_genai_version}"
+
+
+def _at(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
+    if isinstance(price, TieredPrices):
+        reached = [tier.price for tier in price.tiers if input_tokens > tier.start]
+        return Decimal(reached[-1] if reached else price.base)
+    return None if price is None else Decimal(price)
+
+
+def _flat(price: ModelPrice, input_tokens: int) -> Rates | None:
+    given, produced = _at(price.input_mtok, input_tokens), _at(price.output_mtok, input_tokens)
+    if given is None or produced is None:
+        return None
+    return Rates(
+        input=given,
+        output=produced,
+        cache_read=_at(price.cache_read_mtok, input_tokens),
+        cache_write=_at(price.cache_write_mtok, input_tokens),
+    )
+
+
+def _rates(price: ModelPrice) -> Rates | None:
+    base = _flat(price, 0)
+    if base is None:
+        return None
+    parts = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
+    starts = {tier.start for part in parts if isinstance(part, TieredPrices) for tier in part.tiers}
+    surcharges = []
+    for start in sorted(starts):
+        rates = _flat(price, start + 1)
+        if rates is not None:
+            surcharges.append(Surcharge(start, rates))
+    return Rates(base.input, base.output, base.cache_read, base.cache_write, tuple(surcharges))
+
+
+class PriceRecord:
+    """All dated prices of one model of one provider."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        self.id = info.id
+        self.context_window: int | None = info.context_window
+        self._info = info
+        self._cache: dict[int, Rates | None] = {}
+
+    def rates_at(self, when: datetime) -> Rates | None:
+        """The rates in force at an aware moment (prices may change by date and by time of day).
+
+        ``None`` where the table has no price for input or output tokens: not free, but unknown.
+        """
+        price = self._info.get_prices(when)
+        key = id(price)
+        if key not in self._cache:
+            self._cache[key] = _rates(price)
+        return self._cache[key]
+
+
+@lru_cache(maxsize=4096)
+def find_record(model: str, provider: str | None = None) -> PriceRecord | None:
+    """The prices of a model by exact id, of one provider or of the first that lists it.
+
+    The id must be the table's own (or match after the last ``/``): a fuzzy match could quote the price
+    of another model.
+    """
+    wanted = model.lower()
+    for candidate in (wanted, wanted.rsplit("/", 1)[-1]):
+        for listed in _PROVIDERS:
+            if provider is not None and listed.id != provider:
+                continue
+            for info in listed.models:
+                if info.id.lower() == candidate:
+                    return PriceRecord(info)
+    return None

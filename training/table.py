@@ -1,0 +1,71 @@
+"""The table that fitting and evaluation work on: one row per prompt, one column per arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Outcomes"]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What every arm did with every prompt; gaps are allowed, for logs are censored.
+
+    ``n`` prompts, ``k`` arms in ascending order of capability.
+
+    Attributes:
+        arms: names of the ``k`` arms.
+        prompt_ids: ``n`` identifiers, distinct.
+        texts: ``n`` prompts.
+        groups: ``n`` keys; prompts of one key (the same text up to case and white space) never
+            stand on both sides of a split.
+        categories: ``n`` names, ``""`` where the history has none.
+        languages: ``n`` codes such as ``en``, ``""`` where unknown.
+        sources: ``n`` history names.
+        thresholds: float64 ``(n,)``, the adequacy threshold of the prompt's history.
+        quality: float64 ``(n, k)`` in 0..1; NaN where the arm has no judged attempt.
+        cost_nanos: int64 ``(n, k)``, nano-dollars ≥ 0; 0 where the arm has no attempt or no price.
+        output_tokens: float64 ``(n, k)``; NaN where unknown.
+    """
+
+    arms: tuple[str, ...]
+    prompt_ids: npt.NDArray[np.object_]
+    texts: npt.NDArray[np.object_]
+    groups: npt.NDArray[np.object_]
+    categories: npt.NDArray[np.object_]
+    languages: npt.NDArray[np.object_]
+    sources: npt.NDArray[np.object_]
+    thresholds: npt.NDArray[np.float64]
+    quality: npt.NDArray[np.float64]
+    cost_nanos: npt.NDArray[np.int64]
+    output_tokens: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids)
+
+    @property
+    def judged(self) -> npt.NDArray[np.bool_]:
+        """``(n, k)``: whether the arm has a judged attempt."""
+        return ~np.isnan(self.quality)
+
+    @property
+    def adequate(self) -> npt.NDArray[np.bool_]:
+        """``(n, k)``: whether the attempt reached the threshold; false where there is none."""
+        return np.nan_to_num(self.quality, nan=-1.0) >= self.thresholds[:, None]
+
+    @property
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """``(n,)``: whether every arm was judged on the prompt."""
+        return np.asarray(self.judged.all(axis=1))
+
+    def rows(self, index: npt.NDArray[Any]) -> Outcomes:
+        """The prompts at ``index`` (integers or a boolean mask), in that order."""
+        per_prompt = (
+            "prompt_ids", "texts", "groups", "categories", "languages", "sources",
+            "thresholds", "quality", "cost_nanos", "output_tokens",
+        )  # fmt: skip
+        return replace(self, **{name: getattr(self, name)[index] for name in per_prompt})
