@@ -251,7 +251,5 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
             reason="BUNDLE_DAMAGED",
             field="files",
         )
-    encoder = load_encoder(
-        find_encoder(encoders, manifest.encoder.name, manifest.encoder.sha256)
-    )
+    encoder = load_encoder(find_encoder(encoders, manifest.encoder.name, manifest.encoder.sha256))
     return Bundle(manifest, version, encoder, session(contents["classifier.onnx"]))

@@ -23,7 +23,14 @@ from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Prompt
 from router.files import read_checked, sha256_of
 
-__all__ = ["Encoder", "EncoderManifest", "classifier_text", "find_encoder", "load_encoder", "session"]
+__all__ = [
+    "Encoder",
+    "EncoderManifest",
+    "classifier_text",
+    "find_encoder",
+    "load_encoder",
+    "session",
+]
 
 FORMAT_VERSION = 1
 CHARACTER_WINDOW = 2048
@@ -99,6 +106,8 @@ class Encoder:
         manifest = self.manifest
         if len(text) > 2 * CHARACTER_WINDOW:
             text = text[:CHARACTER_WINDOW] + " " + text[-CHARACTER_WINDOW:]
+        # Half of a surrogate pair is no character, and the tokenizer refuses it; "?" takes its place.
+        text = text.encode("utf-8", "replace").decode("utf-8")
         ids: list[int] = self.tokenizer.encode(
             manifest.text_prefix + text, add_special_tokens=False
         ).ids

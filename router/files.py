@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -78,8 +77,8 @@ def written_whole(target: Path) -> Iterator[Path]:
         scratch.chmod(0o755)
         old = scratch.with_name(scratch.name + "-old")
         if target.exists():
-            os.replace(target, old)
-        os.replace(scratch, target)
+            target.replace(old)
+        scratch.replace(target)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from genai_prices import __version__ as _genai_version
-from genai_prices.data import providers as _PROVIDERS
+from genai_prices.data import providers as all_providers
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 
 from router.core.types import Rates, Surcharge
@@ -84,7 +84,7 @@ def find_record(model: str, provider: str | None = None) -> PriceRecord | None:
     """
     wanted = model.lower()
     for candidate in (wanted, wanted.rsplit("/", 1)[-1]):
-        for listed in _PROVIDERS:
+        for listed in all_providers:
             if provider is not None and listed.id != provider:
                 continue
             for info in listed.models:

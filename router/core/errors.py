@@ -5,7 +5,8 @@
     ├── TooLarge                  the input is over a limit on size
     ├── NotPossible               well-formed, but nothing can satisfy it as things stand
     ├── Conflict                  the request id was already used for another request
-    └── BadArtifact               a file that we need is missing, altered, or of another format
+    ├── BadArtifact               a file that we need is missing, altered, or of another format
+    └── CallFailed                (client) the server refused the call or did not answer
 
 The gRPC status of each kind is decided in one place (router/boundary.py), and the command line
 prints the message and leaves with code 2. A message never contains prompt text or a secret.
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 
 __all__ = [
     "BadArtifact",
+    "CallFailed",
     "Conflict",
     "InvalidInput",
     "MitsumoriError",
@@ -80,3 +82,24 @@ class BadArtifact(MitsumoriError):
     """A bundle, encoder, catalog or tokenizer file is missing, altered or of another format."""
 
     default_reason = "BAD_ARTIFACT"
+
+
+class CallFailed(MitsumoriError):
+    """What a client gets: the server's refusal, or that there was no answer.
+
+    ``code`` is the gRPC status name, such as ``UNAVAILABLE`` or ``INVALID_ARGUMENT``.
+    """
+
+    default_reason = "CALL_FAILED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        reason: str | None = None,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, field=field, metadata=metadata)
+        self.code = code

@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 from router.core.errors import InvalidInput
 
-__all__ = ["MAX_NANOS", "NANOS_PER_USD", "format_usd", "parse_usd", "usd_to_nanos"]
+__all__ = ["MAX_NANOS", "NANOS_PER_USD", "format_usd", "parse_usd", "short_usd", "usd_to_nanos"]
 
 NANOS_PER_USD = 1_000_000_000
 MAX_NANOS = 2**63 - 1
@@ -56,3 +56,18 @@ def format_usd(nanos: int) -> str:
     whole, fraction = divmod(abs(nanos), NANOS_PER_USD)
     digits = f"{fraction:09d}".rstrip("0").ljust(2, "0")
     return f"{sign}${whole}.{digits}"
+
+
+def short_usd(nanos: int) -> str:
+    """Like :func:`format_usd`, rounded to three significant digits below a dollar, for tables.
+
+    >>> short_usd(1_234_500)
+    '$0.00123'
+    >>> short_usd(12_345_678_900)
+    '$12.35'
+    """
+    usd = Decimal(nanos) / NANOS_PER_USD
+    if abs(usd) >= 1 or nanos == 0:
+        return f"${usd:.2f}"
+    digits = 2 - usd.adjusted()
+    return f"${usd:.{min(max(digits, 2), 9)}f}"

@@ -1,0 +1,125 @@
+"""The one seam between our errors and gRPC: every call passes through it.
+
+A request that is not valid protobuf answers INVALID_ARGUMENT rather than gRPC's INTERNAL; our own
+errors become a status with exactly one ErrorInfo and, for a field at fault, a BadRequest; anything
+unforeseen becomes INTERNAL without a word of what happened inside, which goes to the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from router.core.errors import (
+    BadArtifact,
+    Conflict,
+    InvalidInput,
+    MitsumoriError,
+    NotPossible,
+    TooLarge,
+)
+from router.logs import logger
+
+__all__ = ["DOMAIN", "Boundary", "status_of"]
+
+DOMAIN = "mitsumori"
+
+_CODES: dict[type[MitsumoriError], int] = {
+    InvalidInput: code_pb2.INVALID_ARGUMENT,
+    TooLarge: code_pb2.RESOURCE_EXHAUSTED,
+    NotPossible: code_pb2.FAILED_PRECONDITION,
+    Conflict: code_pb2.ALREADY_EXISTS,
+    BadArtifact: code_pb2.FAILED_PRECONDITION,
+}
+
+
+def status_of(error: MitsumoriError) -> status_pb2.Status:
+    """The rich status of one of our errors."""
+    code = next(
+        (code for kind, code in _CODES.items() if isinstance(error, kind)), code_pb2.INTERNAL
+    )
+    metadata = dict(error.metadata)
+    if error.field:
+        metadata["field"] = error.field
+    status = status_pb2.Status(code=code, message=error.message)
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+    )
+    if error.field and code == code_pb2.INVALID_ARGUMENT:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message
+        )
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    return status
+
+
+class _Malformed:
+    """Stands for a request that could not be parsed."""
+
+
+def _abort(context: grpc.ServicerContext, error: MitsumoriError) -> NoReturn:
+    context.abort_with_status(rpc_status.to_status(status_of(error)))
+    raise AssertionError("abort_with_status raises")
+
+
+class Boundary(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+    """The interceptor; wraps unary calls of our services, leaves health and reflection alone."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Replace the handler of one of our methods by a guarded one."""
+        handler = continuation(details)
+        if handler is None or not details.method.startswith("/router.") or not handler.unary_unary:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            _guarded(handler.unary_unary, details.method),
+            request_deserializer=_lenient(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _lenient(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | _Malformed]:
+    def deserialize(data: bytes) -> Message | _Malformed:
+        try:
+            return parse(data)
+        except (DecodeError, UnicodeError, RecursionError):
+            return _Malformed()
+
+    return deserialize
+
+
+def _guarded(
+    behave: Callable[[Any, grpc.ServicerContext], Message], method: str
+) -> Callable[[Any, grpc.ServicerContext], Message]:
+    def call(request: Any, context: grpc.ServicerContext) -> Message:
+        if isinstance(request, _Malformed):
+            _abort(
+                context,
+                InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE"),
+            )
+        try:
+            return behave(request, context)
+        except MitsumoriError as error:
+            logger().info("refused", method=method, reason=error.reason, field=error.field)
+            _abort(context, error)
+        except Exception as error:  # noqa: BLE001 — the last line: nothing inside may leak out
+            # The kind and place of the error, not its text: that could quote the prompt.
+            frame = error.__traceback__
+            while frame is not None and frame.tb_next is not None:
+                frame = frame.tb_next
+            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+            logger().error("failed", method=method, error=type(error).__name__, place=place)
+            _abort(
+                context,
+                MitsumoriError("internal error; the server's log has the place", reason="INTERNAL"),
+            )
+
+    return call

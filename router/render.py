@@ -1,0 +1,132 @@
+"""What people see on a terminal: tables of models, decisions and checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.type.money_pb2 import Money
+from rich.console import Console
+from rich.table import Table
+
+from router.core.money import NANOS_PER_USD, short_usd
+from router.v1 import router_pb2
+
+__all__ = ["as_dict", "demo_table", "price_text", "print_json", "print_reply", "table"]
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """A message as JSON-ready values, with the names of the proto files, unset fields included."""
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON on standard output."""
+    Console(soft_wrap=True, highlight=False).print(
+        json.dumps(value, indent=2, ensure_ascii=False), markup=False
+    )
+
+
+def price_text(amount: Money) -> str:
+    """Money in short form."""
+    return short_usd(amount.units * NANOS_PER_USD + amount.nanos)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A plain table; columns whose name starts with ``>`` are right-aligned."""
+    made = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for column in columns:
+        made.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left"
+        )
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def _option_row(option: router_pb2.Option) -> list[str]:
+    quote = option.quote
+    tokens = f"{'' if quote.input_tokens.exact else '~'}{quote.input_tokens.tokens:,}"
+    return [
+        option.model,
+        option.tier,
+        f"{option.p_adequate:.2f}",
+        tokens,
+        f"{quote.output_tokens.p50:,}–{quote.output_tokens.p90:,}",
+        *(
+            price_text(amount)
+            for amount in (
+                quote.price.low,
+                quote.price.expected,
+                quote.price.high,
+                quote.price.worst,
+            )
+        ),
+        f"{quote.latency.p50.ToTimedelta().total_seconds():.1f} s",
+    ]
+
+
+def print_reply(reply: router_pb2.RouteResponse) -> None:
+    """A whole reply: the choice, why, and the alternatives."""
+    console = Console()
+    assessment = reply.assessment
+    labels = "  ".join(f"{arm.arm} {arm.p_label:.2f}" for arm in assessment.arms)
+    console.print(f"[bold]{reply.chosen.model}[/bold]  ({reply.chosen.provider})", highlight=False)
+    for reason in reply.reasons:
+        console.print(f"  • {reason.text}", highlight=False, markup=False)
+    console.print(
+        f"complexity {assessment.complexity:.2f}   cheapest adequate: {labels}  "
+        f"none {assessment.p_none:.2f}   bundle {reply.bundle_version}",
+        highlight=False,
+        markup=False,
+    )
+    columns = (
+        "model", "tier", ">P(adequate)", ">tokens in", ">tokens out",
+        ">low", ">expected", ">high", ">worst", ">latency",
+    )  # fmt: skip
+    rows = [_option_row(option) for option in (reply.chosen, *reply.alternatives)]
+    console.print(table("Quotes, best first", columns, rows))
+    console.print(
+        f"~ estimated. Prices: {reply.chosen.quote.price_table_version}. "
+        f"Decision {reply.decision_id}",
+        style="dim",
+        highlight=False,
+    )
+
+
+def demo_table(rows: Iterable[tuple[str, router_pb2.RouteResponse]]) -> Table:
+    """One line per prompt: its tier probabilities, the chosen model, the quote and why."""
+
+    def row(name: str, reply: router_pb2.RouteResponse) -> list[str]:
+        price = reply.chosen.quote.price
+        labels = [f"{arm.p_label:.2f}" for arm in reply.assessment.arms]
+        return [
+            name,
+            " ".join([*labels, f"{reply.assessment.p_none:.2f}"]),
+            reply.chosen.model,
+            price_text(price.low),
+            price_text(price.expected),
+            price_text(price.high),
+            reply.reasons[0].text,
+        ]
+
+    replies = list(rows)
+    arms = " ".join(arm.arm for arm in replies[0][1].assessment.arms) if replies else ""
+    return table(
+        "Which model, and what will it cost?",
+        (
+            "prompt",
+            f"P(cheapest adequate)\n{arms} none",
+            "model",
+            ">low",
+            ">expected",
+            ">high",
+            "why",
+        ),
+        [row(name, reply) for name, reply in replies],
+    )

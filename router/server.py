@@ -1,0 +1,180 @@
+"""Wiring: from settings to a serving process. The one place that puts the parts together."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import types
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from router.boundary import Boundary
+from router.bundle import load_bundle
+from router.catalog import load_catalog
+from router.core.errors import InvalidInput
+from router.logs import logger
+from router.routing import Router
+from router.service import RecentReplies, RouterServicer
+from router.settings import Settings
+from router.tokens import TokenCounter
+from router.v1 import router_pb2, router_pb2_grpc
+
+__all__ = ["RunningServer", "build_router", "serve", "start"]
+
+_SERVICE = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+_MESSAGE_OVERHEAD = 1 << 20
+"""Bytes of a message besides the prompt. Larger messages are cut off by gRPC while they arrive, before
+they are decompressed into memory or parsed."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build_router(settings: Settings, now: Callable[[], datetime] = _utc_now) -> Router:
+    """Load everything that a Route call needs.
+
+    Raises:
+        BadArtifact: the bundle, encoder, catalog or tokenizer files are not sound.
+    """
+    return Router(
+        bundle=load_bundle(settings.bundle, settings.encoders),
+        catalog=load_catalog(settings.catalog),
+        tokens=TokenCounter(settings.tokenizer_dir),
+        quality_targets=settings.quality_targets,
+        quote_ttl=timedelta(seconds=settings.quote_ttl_s),
+        now=now,
+    )
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that listens. Healthy only once :meth:`warmed` was called."""
+
+    server: grpc.Server
+    health: health.HealthServicer
+    address: str
+    port: int
+    drain_s: float
+
+    def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", _SERVICE):
+            self.health.set(name, status)
+
+    def warmed(self) -> None:
+        """Say SERVING."""
+        self._announce(health_pb2.HealthCheckResponse.SERVING)
+
+    def drain(self) -> None:
+        """Say NOT_SERVING, take no new calls, let those in flight finish within ``drain_s``."""
+        self.health.enter_graceful_shutdown()
+        self.server.stop(self.drain_s).wait()
+
+
+def _check_port_is_free(settings: Settings) -> None:
+    # gRPC binds with SO_REUSEPORT and would share the port with another process without a word.
+    if settings.port == 0:
+        return
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); stop what uses "
+            "it or choose another with --port",
+            reason="PORT_TAKEN",
+            field="port",
+        ) from None
+
+
+def start(settings: Settings, router: Router) -> RunningServer:
+    """Start listening, not healthy yet.
+
+    Raises:
+        InvalidInput: the address cannot be bound.
+    """
+    _check_port_is_free(settings)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(settings.workers, thread_name_prefix="route"),
+        interceptors=[Boundary()],
+        options=[
+            ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    servicer = RouterServicer(
+        router,
+        max_prompt_bytes=settings.max_prompt_bytes,
+        replies=RecentReplies(settings.remember_decisions),
+    )
+    add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
+    add_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    health_servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    if settings.reflection:
+        names = (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError:
+        raise InvalidInput(
+            f"cannot listen on {host}:{settings.port}; choose another with --host or --port",
+            reason="PORT_TAKEN",
+            field="port",
+        ) from None
+    running = RunningServer(server, health_servicer, f"{host}:{port}", port, settings.drain_s)
+    running._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+    server.start()
+    return running
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets; the handlers of before come back at the end."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
+        stop.set()
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        settings: all of them.
+        on_ready: called with the address once the server is warm and healthy.
+
+    Raises:
+        BadArtifact, InvalidInput: it cannot start.
+    """
+    with _stop_signals() as stop:
+        router = build_router(settings)
+        running = start(settings, router)
+        router.warm_up()
+        running.warmed()
+        logger().info("serving", address=running.address, bundle=router.bundle.version)
+        on_ready(running.address)
+        stop.wait()
+        logger().info("draining", seconds=settings.drain_s)
+        running.drain()
+        logger().info("stopped")

@@ -1,0 +1,125 @@
+"""Every setting of the service in one typed place.
+
+In order of precedence: command-line flags, environment variables (``MITSUMORI_PORT=…``), a YAML file
+named by ``--config`` or ``MITSUMORI_CONFIG``, the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from router.core.errors import InvalidInput
+from router.core.types import Importance
+from router.paths import DEFAULT_BUNDLE, ENCODERS
+
+__all__ = ["QualityTargets", "Settings", "load_settings"]
+
+_PREFIX = "MITSUMORI_"
+
+
+class QualityTargets(BaseModel):
+    """The P(adequate) to aim for when a request names no goal, by importance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: float = Field(default=0.5, ge=0, le=1)
+    medium: float = Field(default=0.7, ge=0, le=1)
+    high: float = Field(default=0.9, ge=0, le=1)
+
+    def of(self, importance: Importance) -> float:
+        """The target of one importance."""
+        return {
+            Importance.LOW: self.low,
+            Importance.MEDIUM: self.medium,
+            Importance.HIGH: self.high,
+        }[importance]
+
+
+class Settings(BaseSettings):
+    """Settings of ``mitsumori serve``."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid")
+
+    bundle: Path = Field(default=DEFAULT_BUNDLE, description="directory of the bundle to serve")
+    encoders: Path = Field(default=ENCODERS, description="folder of the encoders bundles name")
+    catalog: Path | None = Field(default=None, description="catalog file; unset: the shipped one")
+    tokenizer_dir: Path | None = Field(
+        default=None, description="where tokenizer files are unpacked; unset: the user's cache"
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=50051, ge=0, le=65535, description="port; 0 takes a free one")
+    workers: int = Field(default=4, ge=1, le=256, description="threads that answer calls")
+    max_prompt_bytes: int = Field(
+        default=1 << 20, ge=1, le=64 << 20, description="most UTF-8 bytes of one prompt"
+    )
+    quality_targets: QualityTargets = QualityTargets()
+    quote_ttl_s: float = Field(
+        default=300, gt=0, le=86400, description="how long a quote stands, seconds"
+    )
+    remember_decisions: int = Field(
+        default=10_000, ge=0, description="recent replies kept for retries with the same request id"
+    )
+    reflection: bool = Field(default=False, description="offer gRPC reflection")
+    drain_s: float = Field(
+        default=10, ge=0, le=600, description="seconds that calls in flight get at SIGTERM"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before environment before file; no dotenv, no secrets folder."""
+        del dotenv_settings, file_secret_settings
+        config = os.environ.get(f"{_PREFIX}CONFIG")
+        if not config:
+            return (init_settings, env_settings)
+        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, Path(config)))
+
+
+def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags (``None`` means not given), environment and file.
+
+    Raises:
+        InvalidInput: a value is wrong or the file is missing; names the setting and where it can be
+            set.
+    """
+    config = config or (
+        Path(os.environ[f"{_PREFIX}CONFIG"]) if f"{_PREFIX}CONFIG" in os.environ else None
+    )
+    if config is not None:
+        if not config.is_file():
+            raise InvalidInput(f"the settings file {config} is not there", field="config")
+        os.environ[f"{_PREFIX}CONFIG"] = str(config)
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except yaml.YAMLError:
+        raise InvalidInput(
+            f"the settings file {config} is not valid YAML", field="config"
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = ".".join(map(str, first["loc"])) or "settings"
+        raise InvalidInput(
+            f"setting {name}: {first['msg']}; set it by --{name.replace('_', '-')}, "
+            f"{_PREFIX}{name.upper().replace('.', '__')} or in the settings file",
+            field=name,
+        ) from None

