@@ -1,8 +1,8 @@
 """From text to a vector, through ONNX files that training and serving share.
 
 An encoder is an immutable directory ``models/encoders/<name>/<sha12>/`` with ``encoder.json``,
-``model.onnx`` (token ids in, pooled and normalised vector out), ``tokenizer.json`` and the licence of
-its weights. Its identity is the SHA-256 over everything that changes the vector.
+``model.onnx`` (token ids in, pooled and normalised vector out), ``tokenizer.json`` and the licence
+of its weights. Its identity is the SHA-256 over everything that changes the vector.
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ class Encoder:
     def token_ids(self, text: str) -> list[int]:
         """Ids of the head and the tail of a text, special tokens included, at most ``max_tokens``.
 
-        Where the text is longer than the window, half of the tokens come from its beginning and half
-        from its end: what is asked often stands at the end of a long prompt.
+        Where the text is longer than the window, half of the tokens come from its beginning and
+        half from its end: what is asked often stands at the end of a long prompt.
         """
         manifest = self.manifest
         if len(text) > 2 * CHARACTER_WINDOW:
             text = text[:CHARACTER_WINDOW] + " " + text[-CHARACTER_WINDOW:]
-        # Half of a surrogate pair is no character, and the tokenizer refuses it; "?" takes its place.
+        # Half of a surrogate pair is no character and the tokenizer refuses it: "?" stands for it.
         text = text.encode("utf-8", "replace").decode("utf-8")
         ids: list[int] = self.tokenizer.encode(
             manifest.text_prefix + text, add_special_tokens=False

@@ -47,7 +47,8 @@ _CODE = re.compile(
     re.MULTILINE,
 )
 _NUMBER = re.compile(r"\d[\d,.]*")
-_OPTION = re.compile(r"^\s*\(?[A-J][).:]\s", re.MULTILINE)
+# Not \s: it would run over line ends, and a text of empty lines would take quadratic time.
+_OPTION = re.compile(r"^[^\S\n]*\(?[A-J][).:]\s", re.MULTILINE)
 _FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{1,80}\$|[a-zA-Z]\^[\d{(]|_\{")
 _PROOF = re.compile(
     r"\b(?:prove|proof|show that|derive|theorem|lemma|integral|step by step|explain why)\b"

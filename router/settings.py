@@ -14,9 +14,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 from router.core.errors import InvalidInput
@@ -77,21 +77,26 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags before environment before file; no dotenv, no secrets folder."""
-        del dotenv_settings, file_secret_settings
-        config = os.environ.get(f"{_PREFIX}CONFIG")
-        if not config:
-            return (init_settings, env_settings)
-        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls, Path(config)))
+
+def _read_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InvalidInput(
+            f"the settings file {path} is not there or not readable", field="config"
+        ) from None
+    except (yaml.YAMLError, UnicodeError):
+        raise InvalidInput(f"the settings file {path} is not valid YAML", field="config") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InvalidInput(
+            f"the settings file {path} must hold settings by name, such as `port: 50051`",
+            field="config",
+        )
+    return values
 
 
 def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
@@ -101,20 +106,24 @@ def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
         InvalidInput: a value is wrong or the file is missing; names the setting and where it can be
             set.
     """
-    config = config or (
-        Path(os.environ[f"{_PREFIX}CONFIG"]) if f"{_PREFIX}CONFIG" in os.environ else None
-    )
-    if config is not None:
-        if not config.is_file():
-            raise InvalidInput(f"the settings file {config} is not there", field="config")
-        os.environ[f"{_PREFIX}CONFIG"] = str(config)
-    given = {name: value for name, value in flags.items() if value is not None}
+    named = os.environ.get(f"{_PREFIX}CONFIG")
+    values = _read_file(config or (Path(named) if named else None))
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings
+            return (init_settings, env_settings, InitSettingsSource(settings_cls, values))
+
     try:
-        return Settings(**given)
-    except yaml.YAMLError:
-        raise InvalidInput(
-            f"the settings file {config} is not valid YAML", field="config"
-        ) from None
+        return Sourced(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = ".".join(map(str, first["loc"])) or "settings"

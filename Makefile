@@ -1,0 +1,132 @@
+# Every target sets up the environment that it needs, in .venv. `make help` lists them.
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+PY      := $(BIN)/python
+BUILD   := build
+STAMPS  := $(VENV)/.installed
+PIP     := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+# Inputs of the targets, to be given on the command line.
+HISTORY ?=
+OUT     ?= $(BUILD)/bundle
+BUNDLE  ?= models/bundles/static
+ENCODER ?= static
+ARMS    ?=
+HISTORIES ?= ../shared/data/history
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format proto encoder train evaluate mlflow serve bench \
+        test-encoder test-histories bundles wheel clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+# --- environments: serving alone is light; training and development come on top -----------------
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=…" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)-serve: pyproject.toml constraints.txt | $(PY)
+	$(PIP) --editable .
+	@touch $@
+
+$(STAMPS)-dev: $(STAMPS)-serve
+	$(PIP) --editable '.[dev,train,postgres]'
+	@touch $@
+
+# torch first and alone: its CPU build must not be replaced by what another package asks for.
+$(STAMPS)-encoder: $(STAMPS)-dev
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) --editable '.[encoder]'
+	@touch $@
+
+setup: $(STAMPS)-dev ## Create .venv with everything but torch
+
+# --- the main job --------------------------------------------------------------------------------
+
+demo: $(STAMPS)-serve ## Start a server on the shipped bundle, route varied prompts, print the table
+	@$(PY) -m router.demo
+
+serve: $(STAMPS)-serve ## Serve BUNDLE on port 50051
+	@$(BIN)/mitsumori serve --bundle $(BUNDLE)
+
+train: $(STAMPS)-dev ## Train a bundle: HISTORY=file (none: a generated demonstration), OUT=dir, ENCODER=, ARMS=
+	@$(PY) -m training fit $(foreach file,$(HISTORY),--history $(file)) $(if $(ARMS),--arms $(ARMS)) \
+	  --encoder $(ENCODER) --out $(OUT)
+
+evaluate: $(STAMPS)-dev ## Evaluate BUNDLE on HISTORY, leaving out what it was trained on
+	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
+	@mkdir -p $(BUILD)/reports
+	@$(PY) -m training evaluate --bundle $(BUNDLE) --history $(HISTORY) $(if $(ARMS),--arms $(ARMS)) \
+	  --json $(BUILD)/reports/evaluate.json
+
+mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout
+	@mkdir -p $(BUILD)/mlflow
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(BUILD)/mlflow/mlflow.db --port 5000
+
+encoder: $(STAMPS)-encoder ## Export the encoders anew into models/encoders
+	@$(PY) -m training encoder
+
+bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
+	@for encoder in static minilm; do \
+	  $(PY) -m training fit --encoder $$encoder --out models/bundles/$$encoder --name mitsumori-$$encoder \
+	    $(foreach name,mmlu_pro routellm llmrouter_dc shaberi_ja,--history $(HISTORIES)/$(name).parquet) \
+	    || exit $$?; done
+
+bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into build/reports/bench.json
+	@$(PY) -m benchmarks $(BENCH)
+
+# --- checks --------------------------------------------------------------------------------------
+
+test: lint ## All checks and tests
+	@$(BIN)/pytest -n 2 -m 'not encoder and not histories'
+
+lint: $(STAMPS)-dev proto-check ## ruff, mypy --strict, import contracts, buf lint and breaking changes
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 4; $(BIN)/lint-imports >/dev/null
+
+format: $(STAMPS)-dev ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
+
+test-encoder: $(STAMPS)-encoder ## Parity of the exported encoders with sentence-transformers (needs torch)
+	@$(BIN)/pytest -m encoder
+
+test-histories: $(STAMPS)-dev ## Training and evaluation on the real histories in HISTORIES=folder
+	@HISTORIES=$(HISTORIES) $(BIN)/pytest -m histories
+
+# --- protocol ------------------------------------------------------------------------------------
+
+PROTOS   := $(wildcard proto/router/v1/*.proto)
+GOOGLE    = $$($(PY) -c 'import pathlib, google.type.money_pb2 as m; print(pathlib.Path(m.__file__).parents[2])')
+PROTOC    = $(PY) -W ignore -m grpc_tools.protoc -I proto -I "$(GOOGLE)"
+BUF       = $(BIN)/buf
+
+proto: $(STAMPS)-dev ## Regenerate router/v1 from proto/
+	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)
+	@$(PROTOC) --grpc_python_out=. proto/router/v1/router.proto
+
+# buf reads descriptor files, so that nothing is fetched for google/type. `--path` lints ours only.
+proto-check: $(STAMPS)-dev
+	@mkdir -p $(BUILD)/proto
+	@$(PROTOC) --include_imports --include_source_info -o $(BUILD)/proto/now.binpb $(PROTOS)
+	@$(BUF) lint $(BUILD)/proto/now.binpb --config proto/buf.yaml --path router
+	@tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null); \
+	if [ -z "$$tag" ]; then echo "proto: no release tag yet, so nothing to break"; exit 0; fi; \
+	rm -rf $(BUILD)/proto/then && mkdir -p $(BUILD)/proto/then && \
+	git archive "$$tag" proto | tar -x -C $(BUILD)/proto/then && \
+	$(PY) -W ignore -m grpc_tools.protoc -I $(BUILD)/proto/then/proto -I "$(GOOGLE)" --include_imports \
+	  -o $(BUILD)/proto/then.binpb $(BUILD)/proto/then/proto/router/v1/*.proto && \
+	$(BUF) breaking $(BUILD)/proto/now.binpb --against $(BUILD)/proto/then.binpb \
+	  --config proto/buf.yaml --path router && echo "proto: no breaking change since $$tag"
+
+wheel: $(STAMPS)-dev ## Build the wheel into dist/
+	$(PIP) build && $(PY) -m build --wheel
+
+clean: ## Remove what was built, .venv included
+	rm -rf $(VENV) $(BUILD) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,5 @@
+"""``python -m router`` is ``mitsumori``."""
+
+from router.cli import main
+
+main()

@@ -1,0 +1,44 @@
+"""Fixtures shared by all tests: real files, a real server in the process, no mocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from router.client import RouterClient
+from router.routing import Router
+from router.server import RunningServer, build_router, start
+from router.settings import Settings
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """The shipped bundle and catalog, on a free port."""
+    return Settings(port=0, drain_s=1, max_prompt_bytes=100_000)
+
+
+@pytest.fixture(scope="session")
+def router(settings: Settings) -> Router:
+    """A router at a fixed moment, so that prices and quotes never depend on today."""
+    made = build_router(settings, now=lambda: NOON)
+    made.warm_up()
+    return made
+
+
+@pytest.fixture(scope="session")
+def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
+    """A listening server with the real ONNX files."""
+    running = start(settings, router)
+    running.warmed()
+    yield running
+    running.drain()
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[RouterClient]:
+    with RouterClient(server.address) as made:
+        yield made

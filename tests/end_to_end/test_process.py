@@ -1,0 +1,224 @@
+"""The server as a process of its own: start, health, drain, kill, logs, and refusing to start."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from router.client import RouterClient
+from router.core.errors import CallFailed
+from router.demo import serving
+from router.paths import DEFAULT_BUNDLE, ENCODERS
+from router.server import build_router, start
+from router.settings import Settings
+
+CANARY = "canary-4711-secret"
+
+
+def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "router", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        input=stdin,
+        check=False,
+    )
+
+
+def health_of(address: str) -> str:
+    with grpc.insecure_channel(address) as channel:
+        reply = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service="router.v1.RouterService"), timeout=5
+        )
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
+
+
+def test_not_serving_until_warm_and_not_serving_while_draining(settings: Settings) -> None:
+    running = start(settings, build_router(settings))
+    assert health_of(running.address) == "NOT_SERVING"
+    running.warmed()
+    assert health_of(running.address) == "SERVING"
+    running.drain()
+
+
+def test_the_whole_life_of_a_server_process(tmp_path: Path) -> None:
+    with serving("--reflection") as (address, process):
+        assert health_of(address) == "SERVING"
+        asked = run("route", CANARY, "--server", address, "--json", "--scope", "team=search")
+        assert asked.returncode == 0, asked.stderr
+        assert json.loads(asked.stdout)["chosen"]["model"]
+        shown = run("route", "-", "--server", address, stdin="What is 2 + 2?")
+        assert "Quotes, best first" in shown.stdout
+        with grpc.insecure_channel(address) as channel:
+            names = ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert "router.v1.RouterService" in names
+    assert process.returncode == 0  # SIGTERM, drained
+
+
+def test_reflection_is_off_unless_asked_for() -> None:
+    with serving() as (address, _), grpc.insecure_channel(address) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            database.get_services()
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_logs_are_json_and_never_hold_the_prompt(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "router", "serve", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=out,
+            text=True,
+        )
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("serving on ").strip()
+        with RouterClient(address) as client:
+            client.route(f"Please remember {CANARY}", scope={"team": "search"})
+            with pytest.raises(CallFailed):
+                client.route(CANARY, request_id=f"bad id {CANARY}")
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        process.stdout.close()
+    text = log.read_text()
+    events = [json.loads(line)["event"] for line in text.splitlines()]
+    assert {"serving", "routed", "refused", "draining", "stopped"} <= set(events)
+    assert CANARY not in text
+
+
+def test_a_killed_server_gives_the_client_one_clean_error() -> None:
+    errors: list[CallFailed] = []
+    answered = threading.Event()
+
+    def call_until_it_fails(address: str) -> None:
+        with RouterClient(address, timeout_s=2, attempts=3) as client:
+            for _ in range(10_000):
+                try:
+                    client.route("What is 2 + 2?")
+                    answered.set()
+                except CallFailed as error:
+                    errors.append(error)
+                    return
+
+    def killed() -> None:
+        with serving() as (address, process):
+            caller = threading.Thread(target=call_until_it_fails, args=(address,))
+            caller.start()
+            assert answered.wait(20)
+            process.kill()
+            caller.join(timeout=20)
+            assert not caller.is_alive()
+
+    with pytest.raises(Exception, match="stopped with code -9"):
+        killed()
+    (error,) = errors
+    assert error.code in {"UNAVAILABLE", "CANCELLED"}
+    assert "mitsumori serve" in error.message or "try again" in error.message
+
+
+def test_calls_in_flight_finish_when_the_server_is_told_to_stop() -> None:
+    failures: list[CallFailed] = []
+    done = threading.Event()
+
+    def keep_calling(address: str) -> None:
+        with RouterClient(address, attempts=1) as client:
+            while not done.is_set():
+                try:
+                    client.route("What is 2 + 2?")
+                except CallFailed as error:
+                    if error.code != "UNAVAILABLE":  # refused because it is stopping: fine
+                        failures.append(error)
+                    return
+
+    with serving() as (address, process):
+        callers = [threading.Thread(target=keep_calling, args=(address,)) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        done.set()
+        for caller in callers:
+            caller.join(timeout=20)
+    assert not failures
+
+
+def test_no_server_and_no_time_are_told_apart() -> None:
+    with socket.socket() as listener:  # accepts connections and never speaks
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        silent = f"127.0.0.1:{listener.getsockname()[1]}"
+        with RouterClient(silent, timeout_s=0.3) as client, pytest.raises(CallFailed) as caught:
+            client.route("x")
+        assert caught.value.code in {"DEADLINE_EXCEEDED", "UNAVAILABLE"}
+    gone = run("route", "hello", "--server", silent, "--timeout", "1")
+    assert gone.returncode == 2
+    assert gone.stderr.startswith("error: no ")
+    assert gone.stderr.count("\n") == 1
+
+
+def _tamper(bundle: Path) -> None:
+    with (bundle / "classifier.onnx").open("ab") as file:
+        file.write(b"x")
+
+
+def _newer(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["format_version"] = 99
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (shutil.rmtree, "is no bundle"),
+    "tampered": (_tamper, "was altered or damaged"),
+    "newer format": (_newer, "bundle format 99"),
+    "file missing": (lambda b: (b / "classifier.onnx").unlink(), "cannot be read"),
+    "cut short": (lambda b: (b / "manifest.json").write_text('{"format_'), "not a bundle manifest"),
+    "wrong field": (
+        lambda b: (b / "manifest.json").write_text('{"format_version": 1}'),
+        "manifest.json: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("breakage", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_bundle_keeps_the_server_from_starting(
+    tmp_path: Path, breakage: Callable[[Path], object], message: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, bundle)
+    breakage(bundle)
+    started = run("serve", "--bundle", str(bundle), "--encoders", str(ENCODERS), "--port", "0")
+    assert started.returncode == 2
+    assert started.stderr.startswith("error: ")
+    assert message in started.stderr
+    assert started.stderr.count("\n") == 1
+    assert started.stdout == ""
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        started = run("serve", "--port", port)
+    assert started.returncode == 2
+    assert f"127.0.0.1:{port}" in started.stderr
+    assert "--port" in started.stderr

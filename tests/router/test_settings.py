@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.core.errors import InvalidInput
+from router.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MITSUMORI_CONFIG", raising=False)
+
+
+def test_flags_win_over_environment_over_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("port: 1\nworkers: 1\nquote_ttl_s: 1\n")
+    monkeypatch.setenv("MITSUMORI_PORT", "2")
+    monkeypatch.setenv("MITSUMORI_WORKERS", "2")
+    settings = load_settings(config=config, port=3)
+    assert (settings.port, settings.workers, settings.quote_ttl_s) == (3, 2, 1)
+
+
+def test_nested_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MITSUMORI_QUALITY_TARGETS__HIGH", "0.95")
+    assert load_settings().quality_targets.high == 0.95
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ({"port": 70000}, "port"),
+        ({"workers": 0}, "workers"),
+        ({"quality_targets": {"low": float("nan")}}, "quality_targets.low"),
+        ({"log_level": "loud"}, "log_level"),
+    ],
+)
+def test_a_wrong_value_names_the_setting_and_where_to_set_it(
+    flags: dict[str, object], name: str
+) -> None:
+    with pytest.raises(InvalidInput, match="MITSUMORI_") as caught:
+        load_settings(**flags)
+    assert caught.value.field == name
+
+
+def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("prot: 1\n")
+    with pytest.raises(InvalidInput, match="prot"):
+        load_settings(config=config)
+
+
+@pytest.mark.parametrize("text", ["port: [", "- 1", "just words"])
+def test_a_file_that_is_no_settings_file_is_refused(tmp_path: Path, text: str) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text(text)
+    with pytest.raises(InvalidInput):
+        load_settings(config=config)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"none\.yaml is not there"):
+        load_settings(config=tmp_path / "none.yaml")
