@@ -129,7 +129,7 @@ class RouterClient:
             retry=tenacity.retry_if_exception(_should_repeat),
             stop=tenacity.stop_after_attempt(self._attempts)
             | tenacity.stop_before_delay(self._timeout_s),
-            wait=tenacity.wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.05),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.05),
             reraise=True,
         )
         try:

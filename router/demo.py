@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from rich.console import Console
 from rich.progress import track
@@ -64,8 +65,12 @@ PROMPTS: tuple[tuple[str, str], ...] = (
 
 
 @contextmanager
-def serving(*flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(*flags: str, log: IO[str] | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A real ``mitsumori serve`` in a process of its own, on a free port; stopped at the end.
+
+    Args:
+        flags: further flags of ``serve``.
+        log: where its log goes; ``None``: to our own standard error.
 
     Yields:
         The address, and the process.
@@ -74,7 +79,7 @@ def serving(*flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         MitsumoriError: the server did not come up, or did not stop cleanly.
     """
     command = [sys.executable, "-m", "router", "serve", "--port", "0", "--log-level", "warning"]
-    process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
     try:
         assert process.stdout is not None  # noqa: S101 — a pipe was asked for
         line = process.stdout.readline()

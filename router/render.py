@@ -40,9 +40,11 @@ def price_text(amount: Money) -> str:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A plain table; columns whose name starts with ``>`` are right-aligned."""
     made = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    for column in columns:
+    for place, column in enumerate(columns):
         made.add_column(
-            column.removeprefix(">"), justify="right" if column.startswith(">") else "left"
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            no_wrap=place == 0,  # the name stays whole on a narrow terminal
         )
     for row in rows:
         made.add_row(*row)

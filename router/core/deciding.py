@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from router.core.errors import NotPossible
-from router.core.money import format_usd
+from router.core.money import format_usd, short_usd
 from router.core.quoting import output_cap
 from router.core.types import (
     Candidate,
@@ -100,22 +100,20 @@ def _why(chosen: Candidate, goal: Goal) -> Reason:
         facts["willingness_to_pay_usd"] = format_usd(goal.nanos)[1:]
         return Reason(
             "BEST_VALUE",
-            f"best surplus: {p:.0%} adequate at {format_usd(goal.nanos)} an answer, "
-            f"less {format_usd(price)}",
+            f"best surplus at {format_usd(goal.nanos)} an answer: {p:.0%} adequate "
+            f"for {short_usd(price)}",
             facts,
         )
     facts["quality_target"] = f"{goal.p_adequate:.4f}"
     if p >= goal.p_adequate:
         return Reason(
             "CHEAPEST_ADEQUATE",
-            f"cheapest model that reaches the target: {p:.0%} adequate, "
-            f"target {goal.p_adequate:.0%}",
+            f"cheapest to reach the target of {goal.p_adequate:.0%}: {p:.0%} adequate",
             facts,
         )
     return Reason(
         "TARGET_NOT_REACHED",
-        f"no eligible model reaches the target of {goal.p_adequate:.0%}; "
-        f"this is the cheapest of the best, {p:.0%} adequate",
+        f"none reaches the target of {goal.p_adequate:.0%}; cheapest of the best: {p:.0%} adequate",
         facts,
     )
 

@@ -79,28 +79,22 @@ def test_reflection_is_off_unless_asked_for() -> None:
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+def events(log: Path) -> list[str]:
+    return [json.loads(line)["event"] for line in log.read_text().splitlines()]
+
+
 def test_logs_are_json_and_never_hold_the_prompt(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "router", "serve", "--port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=out,
-            text=True,
-        )
-        assert process.stdout is not None
-        address = process.stdout.readline().removeprefix("serving on ").strip()
-        with RouterClient(address) as client:
-            client.route(f"Please remember {CANARY}", scope={"team": "search"})
-            with pytest.raises(CallFailed):
-                client.route(CANARY, request_id=f"bad id {CANARY}")
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-        process.stdout.close()
-    text = log.read_text()
-    events = [json.loads(line)["event"] for line in text.splitlines()]
-    assert {"serving", "routed", "refused", "draining", "stopped"} <= set(events)
-    assert CANARY not in text
+    with (
+        log.open("w") as out,
+        serving("--log-level", "info", log=out) as (address, _),
+        RouterClient(address) as client,
+    ):
+        client.route(f"Please remember {CANARY}", scope={"team": "search"})
+        with pytest.raises(CallFailed):
+            client.route(CANARY, request_id=f"bad id {CANARY}")
+    assert {"serving", "routed", "refused", "draining", "stopped"} <= set(events(log))
+    assert CANARY not in log.read_text()
 
 
 def test_a_killed_server_gives_the_client_one_clean_error() -> None:
@@ -133,31 +127,32 @@ def test_a_killed_server_gives_the_client_one_clean_error() -> None:
     assert "mitsumori serve" in error.message or "try again" in error.message
 
 
-def test_calls_in_flight_finish_when_the_server_is_told_to_stop() -> None:
-    failures: list[CallFailed] = []
-    done = threading.Event()
+def test_calls_in_flight_finish_when_the_server_is_told_to_stop(tmp_path: Path) -> None:
+    answered: list[str] = []
+    refused: list[str] = []
 
     def keep_calling(address: str) -> None:
         with RouterClient(address, attempts=1) as client:
-            while not done.is_set():
+            while True:
                 try:
-                    client.route("What is 2 + 2?")
+                    answered.append(client.route("What is 2 + 2?").decision_id)
                 except CallFailed as error:
-                    if error.code != "UNAVAILABLE":  # refused because it is stopping: fine
-                        failures.append(error)
+                    refused.append(error.code)
                     return
 
-    with serving() as (address, process):
+    log = tmp_path / "log"
+    with log.open("w") as out, serving("--log-level", "info", log=out) as (address, process):
         callers = [threading.Thread(target=keep_calling, args=(address,)) for _ in range(4)]
         for caller in callers:
             caller.start()
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
-        done.set()
         for caller in callers:
             caller.join(timeout=20)
-    assert not failures
+    assert answered
+    assert events(log).count("routed") == len(answered)  # whatever was begun was also answered
+    assert set(refused) <= {"UNAVAILABLE", "CANCELLED"}  # what the shipped client retries
 
 
 def test_no_server_and_no_time_are_told_apart() -> None:

@@ -55,7 +55,9 @@ def test_doctor_says_what_to_do_about_a_missing_bundle(tmp_path: Path) -> None:
         (("--max-latency", "-3"), "max_latency"),
     ],
 )
-def test_wrong_options_are_named(server: RunningServer, words: tuple[str, ...], message: str) -> None:
+def test_wrong_options_are_named(
+    server: RunningServer, words: tuple[str, ...], message: str
+) -> None:
     result = invoke("route", "hello", "--server", server.address, *words)
     assert isinstance(result.exception, MitsumoriError)
     assert message in result.exception.message

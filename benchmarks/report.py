@@ -1,0 +1,66 @@
+"""Figures, their targets, and the report that every measuring target of the Makefile writes."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from router.render import table
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number. Without a target it is a baseline or a context for the others."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    direction: Literal["<=", ">="] = "<="
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the target is met: computed, never typed in. ``None`` without a target."""
+        return None if self.target is None else _COMPARE[self.direction](self.value, self.target)
+
+
+def write_report(name: str, figures: Iterable[Figure]) -> bool:
+    """Print the figures, write ``build/reports/<name>.json``; whether every target holds."""
+    measured = list(figures)
+    path = Path("build/reports") / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "figure": figure.name,
+            "value": figure.value,
+            "unit": figure.unit,
+            "target": figure.target,
+            "holds": figure.holds,
+        }
+        for figure in measured
+    ]
+    path.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    marks = {True: "yes", False: "NO", None: ""}
+    printed = (
+        [
+            figure.name,
+            f"{figure.value:.4g} {figure.unit}",
+            ""
+            if figure.target is None
+            else f"{figure.direction} {figure.target:.4g} {figure.unit}",
+            marks[figure.holds],
+        ]
+        for figure in measured
+    )
+    console = Console()
+    console.print(table(name, ("figure", ">measured", ">target", "holds"), printed))
+    console.print(f"written to {path}", style="dim")
+    return all(figure.holds is not False for figure in measured)
