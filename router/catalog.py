@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Lengths, Model, Rates, Speed
 from router.files import sha256_of
-from router.prices import PRICE_SOURCE, PriceRecord, find_record
+from router.prices import PRICE_SOURCE, find_record
 from router.tokens import ENCODINGS, TokenRule, is_exact
 
 __all__ = ["Catalog", "Entry", "closest", "load_catalog"]
@@ -118,31 +118,44 @@ class _File(_Strict):
         return self
 
 
-@dataclass(frozen=True)
 class Entry:
-    """One model of the catalog over time."""
+    """One model of the catalog over time. Thread-safe."""
 
-    spec: _Model
-    record: PriceRecord | None
-    token_rule: TokenRule
-    exact_tokens: bool
+    def __init__(self, spec: _Model) -> None:
+        self.spec = spec
+        self.token_rule = TokenRule(spec.tokenizer.encoding, spec.tokenizer.factor)
+        self.exact_tokens = is_exact(spec.id, self.token_rule)
+        self._record = find_record(spec.price_id or spec.id, spec.provider)
+        self._overrides = sorted(
+            ((price.from_, price.rates) for price in spec.prices), key=lambda dated: dated[0]
+        )
+        self._latest: Model | None = None
 
     def rates_at(self, when: datetime) -> Rates | None:
-        """The rates in force at an aware moment: the latest override begun, else the price table's."""
-        begun = [p for p in self.spec.prices if p.from_ <= when.astimezone(UTC).date()]
-        if begun:
-            return max(begun, key=lambda price: price.from_).rates
-        return self.record.rates_at(when) if self.record else None
+        """The rates in force at an aware moment: the latest override begun, else the table's."""
+        if self._overrides:
+            today = when.astimezone(UTC).date()
+            begun = [rates for start, rates in self._overrides if start <= today]
+            if begun:
+                return begun[-1]
+        return self._record.rates_at(when) if self._record else None
 
     def at(self, when: datetime) -> Model:
         """The model as it stands at an aware moment."""
+        rates = self.rates_at(when)
+        latest = self._latest
+        if latest is None or latest.rates is not rates:  # prices change a few times a day at most
+            latest = self._latest = self._model(rates)
+        return latest
+
+    def _model(self, rates: Rates | None) -> Model:
         spec = self.spec
-        known = self.record.context_window if self.record else None
+        known = self._record.context_window if self._record else None
         return Model(
             id=spec.id,
             provider=spec.provider,
             tier=spec.tier,
-            rates=self.rates_at(when),
+            rates=rates,
             context_window=spec.context_window or known or _UNKNOWN_CONTEXT_WINDOW,
             max_output_tokens=spec.max_output_tokens,
             capabilities=spec.capabilities,
@@ -223,7 +236,7 @@ def load_catalog(path: Path | None = None) -> Catalog:
             f"{name}: {place + ': ' if place else ''}{message}", reason="CATALOG_WRONG", field=name
         ) from None
     return Catalog(
-        entries=tuple(_entry(spec) for spec in parsed.models),
+        entries=tuple(map(Entry, parsed.models)),
         tiers=tuple(parsed.tiers),
         default_lengths={
             tier: Lengths(lengths.p50, lengths.p90, lengths.p99)
@@ -231,9 +244,3 @@ def load_catalog(path: Path | None = None) -> Catalog:
         },
         price_table=f"{PRICE_SOURCE}, catalog {sha256_of(text)[:12]}",
     )
-
-
-def _entry(spec: _Model) -> Entry:
-    rule = TokenRule(spec.tokenizer.encoding, spec.tokenizer.factor)
-    record = find_record(spec.price_id or spec.id, spec.provider)
-    return Entry(spec, record, rule, is_exact(spec.id, rule))

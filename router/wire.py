@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime
+from functools import lru_cache
 
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from router.catalog import Catalog
@@ -198,9 +201,21 @@ def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: i
     )
 
 
+def _duration(seconds: float) -> Duration:
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
+
+
+@lru_cache(maxsize=64)  # all quotes of one reply expire at the same moment
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
 def _render_quote(quote: Quote) -> quote_pb2.Quote:
     price, latency = quote.price, quote.latency
-    message = quote_pb2.Quote(
+    return quote_pb2.Quote(
         input_tokens=quote_pb2.TokenCount(
             tokens=quote.input_tokens.tokens, exact=quote.input_tokens.exact
         ),
@@ -215,12 +230,10 @@ def _render_quote(quote: Quote) -> quote_pb2.Quote:
             high=money(price.high),
             worst=money(price.worst),
         ),
+        latency=quote_pb2.LatencyRange(p50=_duration(latency.p50_s), p90=_duration(latency.p90_s)),
+        expire_time=_timestamp(quote.expires),
         price_table_version=quote.price_table,
     )
-    message.latency.p50.FromTimedelta(timedelta(seconds=latency.p50_s))
-    message.latency.p90.FromTimedelta(timedelta(seconds=latency.p90_s))
-    message.expire_time.FromDatetime(quote.expires)
-    return message
 
 
 def _render_option(candidate: Candidate) -> router_pb2.Option:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from router.core.errors import InvalidInput
 from router.core.money import usd_to_nanos
 from router.core.types import Rates
 
-__all__ = ["applicable_rates", "call_price"]
+__all__ = ["applicable_rates", "call_price", "call_prices"]
 
 _TOKENS_PER_RATE = Decimal(1_000_000)
 
@@ -37,15 +38,28 @@ def call_price(
     Raises:
         InvalidInput: a count is negative, or more is cached than was put in.
     """
-    if min(input_tokens, output_tokens, cached_input_tokens) < 0:
+    (price,) = call_prices(
+        rates, input_tokens, (output_tokens,), cached_input_tokens=cached_input_tokens
+    )
+    return price
+
+
+def call_prices(
+    rates: Rates,
+    input_tokens: int,
+    output_tokens: Sequence[int],
+    *,
+    cached_input_tokens: int = 0,
+) -> list[int]:
+    """The prices of one input with several output lengths; otherwise as :func:`call_price`."""
+    if min(input_tokens, cached_input_tokens, *output_tokens) < 0:
         raise InvalidInput("token counts must not be negative")
     if cached_input_tokens > input_tokens:
         raise InvalidInput("cached_input_tokens must not exceed input_tokens")
     in_force = applicable_rates(rates, input_tokens)
     cache_rate = in_force.input if in_force.cache_read is None else in_force.cache_read
-    usd_times_million = (
-        in_force.input * (input_tokens - cached_input_tokens)
-        + cache_rate * cached_input_tokens
-        + in_force.output * output_tokens
-    )
-    return usd_to_nanos(usd_times_million / _TOKENS_PER_RATE)
+    base = in_force.input * (input_tokens - cached_input_tokens) + cache_rate * cached_input_tokens
+    return [
+        usd_to_nanos((base + in_force.output * tokens) / _TOKENS_PER_RATE)
+        for tokens in output_tokens
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from router.core.pricing import call_price
+from router.core.pricing import call_prices
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
 
 __all__ = ["mean_length", "output_cap", "quote"]
@@ -63,25 +63,24 @@ def quote(
         context window the cap is taken as 0, and the decision excludes the model.
     """
     cap = max(output_cap(model, input_tokens.tokens, max_output_tokens), 0)
-
-    def price(tokens: float) -> int:
-        return call_price(rates, input_tokens.tokens, min(math.ceil(tokens), cap))
-
     p10 = lengths.p50 * lengths.p50 / lengths.p90  # the log-normal is symmetric in the logarithm
-    p50, p90 = (min(math.ceil(tokens), cap) for tokens in (lengths.p50, lengths.p90))
+    p10, p50, mean, p90 = (
+        min(math.ceil(tokens), cap)
+        for tokens in (p10, lengths.p50, mean_length(lengths), lengths.p90)
+    )
+    low, expected, high, worst = call_prices(rates, input_tokens.tokens, (p10, mean, p90, cap))
     speed = model.speed
     seconds = [
         speed.first_token_s * spread + tokens / speed.output_tokens_per_s
         for spread, tokens in ((1.0, p50), (_LATENCY_SPREAD, p90))
     ]
-    low, high = price(p10), price(lengths.p90)
     return Quote(
         model=model.id,
         input_tokens=input_tokens,
         output_tokens_p50=p50,
         output_tokens_p90=p90,
         output_tokens_worst=cap,
-        price=PriceRange(low, price(mean_length(lengths)), high, price(cap)),
+        price=PriceRange(low, expected, high, worst),
         latency=LatencyRange(*seconds),
         expires=expires,
         price_table=price_table,
