@@ -89,7 +89,8 @@ lint: $(STAMPS)-dev proto-check ## ruff, mypy --strict, import contracts, buf li
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 4; $(BIN)/lint-imports >/dev/null
+	@$(BIN)/lint-imports > $(BUILD)/imports.txt 2>&1 || { cat $(BUILD)/imports.txt; exit 1; }
+	@tail -n 1 $(BUILD)/imports.txt
 
 format: $(STAMPS)-dev ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .

@@ -33,9 +33,9 @@ class QualityTargets(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    low: float = Field(default=0.5, ge=0, le=1)
-    medium: float = Field(default=0.7, ge=0, le=1)
-    high: float = Field(default=0.9, ge=0, le=1)
+    low: float = Field(default=0.4, ge=0, le=1)
+    medium: float = Field(default=0.6, ge=0, le=1)
+    high: float = Field(default=0.8, ge=0, le=1)
 
     def of(self, importance: Importance) -> float:
         """The target of one importance."""

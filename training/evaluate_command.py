@@ -1,0 +1,368 @@
+"""``python -m training evaluate``: a bundle judged on a history, every baseline beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from router.bundle import Bundle, load_bundle
+from router.core.errors import InvalidInput, MitsumoriError
+from router.files import read_checked
+from router.paths import ENCODERS
+from training.embedding import CACHE, embed_all, features_of
+from training.evaluating import evaluate, plain
+from training.ladders import parse_arms, parse_prices
+from training.splitting import SEEN_FILE, seen_prompts
+from training.table import Outcomes
+from training.tabulating import Reading, read_table
+
+__all__ = ["Predictions", "evaluate_command", "predictions", "print_report", "write_json"]
+
+CHUNK = 2048
+TIMED_PROMPTS = 300
+WARM_UP = 5
+LENGTH_BUCKETS = ((0, 256), (256, 1024), (1024, None))
+"""Characters, from … up to …: the buckets in which the time to encode is given."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a bundle says about ``n`` prompts, columns in the order of the arms asked for.
+
+    Attributes:
+        label_distribution: float64 ``(n, arms of the bundle + 1)``, ``none`` last.
+        p_adequate: float64 ``(n, k)``.
+        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99; NaN for an arm without.
+    """
+
+    label_distribution: npt.NDArray[np.float64]
+    p_adequate: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.float64]
+
+
+def predictions(
+    bundle: Bundle,
+    embeddings: npt.NDArray[np.float32],
+    features: npt.NDArray[np.float32],
+    arms: Sequence[str],
+) -> Predictions:
+    """Run the bundle's own graph over many prompts.
+
+    Args:
+        bundle: loaded.
+        embeddings: float32 ``(n, d)``.
+        features: float32 ``(n, f)``.
+        arms: ``k`` of the bundle's arms.
+    """
+    names = [arm.name for arm in bundle.manifest.arms]
+    columns = [names.index(arm) for arm in arms]
+    outputs: tuple[list[Any], ...] = ([], [], [])
+    for start in range(0, max(len(embeddings), 1), CHUNK):
+        rows = slice(start, start + CHUNK)
+        found = bundle.classifier.run(
+            ["label_distribution", "p_adequate", "output_tokens"],
+            {"embedding": embeddings[rows], "features": features[rows]},
+        )
+        for parts, part in zip(outputs, found, strict=True):
+            parts.append(part.astype(np.float64))
+    labels, adequate, lengths = (np.concatenate(parts) for parts in outputs)
+    lengths = lengths[:, columns]
+    lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan
+    return Predictions(labels, adequate[:, columns], lengths)
+
+
+def _milliseconds(values: npt.NDArray[np.float64]) -> dict[str, float | int]:
+    return {
+        "p50": float(np.percentile(values, 50)) if len(values) else float("nan"),
+        "p99": float(np.percentile(values, 99)) if len(values) else float("nan"),
+        "n": len(values),
+    }
+
+
+def _encode_ms(bundle: Bundle, texts: npt.NDArray[np.object_], seed: int) -> dict[str, Any]:
+    """Milliseconds to encode and classify one prompt, as serving does: one at a time, one core."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(texts))[:TIMED_PROMPTS]
+    for text in texts[chosen[:WARM_UP]]:
+        bundle.score(text)
+    taken = np.empty(len(chosen))
+    for place, text in enumerate(
+        track(texts[chosen], "timing", console=Console(stderr=True), transient=True)
+    ):
+        start = time.perf_counter()
+        bundle.score(text)
+        taken[place] = (time.perf_counter() - start) * 1e3
+    characters = np.array([len(text) for text in texts[chosen]])
+    buckets = {}
+    for low, high in LENGTH_BUCKETS:
+        inside = (characters >= low) & (characters < (high or np.inf))
+        buckets[f"{low}-{high - 1}" if high else f"{low}+"] = _milliseconds(taken[inside])
+    return {**_milliseconds(taken), "by_characters": buckets}
+
+
+# --- What is asked for -------------------------------------------------------------------------
+
+
+def _arms_of(bundle: Bundle, arms: Mapping[str, str]) -> dict[str, str]:
+    """The arms in the bundle's order of capability.
+
+    Raises:
+        InvalidInput: one of them is no arm of the bundle.
+    """
+    names = [arm.name for arm in bundle.manifest.arms]
+    unknown = [arm for arm in arms if arm not in names]
+    if unknown:
+        raise InvalidInput(
+            f"--arms: {', '.join(unknown)} is no arm of this bundle; it has {', '.join(names)}: "
+            f"write --arms {','.join(f'{name}=MODEL' for name in names)}",
+            reason="ARM_UNKNOWN",
+            field="arms",
+        )
+    return {name: arms[name] for name in names if name in arms}
+
+
+def _unseen(bundle: Bundle, directory: Path, test: Outcomes) -> tuple[Outcomes, int | None]:
+    """The prompts that the bundle was not trained on, and how many others there were.
+
+    The number is ``None`` where the bundle does not tell what it was trained on.
+    """
+    files = bundle.manifest.files
+    if SEEN_FILE not in files:
+        return test, None
+    content = read_checked(
+        directory, {SEEN_FILE: files[SEEN_FILE]}, remedy="train the bundle again"
+    )[SEEN_FILE]
+    seen = seen_prompts(test.groups.tolist(), content, seed=bundle.manifest.split.seed)
+    return test.rows(~seen), int(seen.sum())
+
+
+def _check_prices(prices: Mapping[str, Any], models: Mapping[str, Sequence[str]]) -> None:
+    names = {*models, *(model for several in models.values() for model in several)}
+    strange = sorted(set(prices) - names)
+    if strange:
+        raise InvalidInput(
+            f"--price: {', '.join(strange)} is neither an arm nor a model here; "
+            f"there: {', '.join(sorted(names))}",
+            reason="PRICE_UNUSED",
+            field="price",
+        )
+
+
+# --- What comes out ----------------------------------------------------------------------------
+
+
+def write_json(report: Mapping[str, Any], target: Path) -> None:
+    """Write a report whole or not at all.
+
+    Raises:
+        MitsumoriError: the file cannot be written.
+    """
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(scratch).chmod(0o644)
+            Path(scratch).replace(target)
+        finally:
+            Path(scratch).unlink(missing_ok=True)
+    except OSError as error:
+        raise MitsumoriError(
+            f"{target} cannot be written ({error.strerror}); name another file with --json",
+            reason="NOT_WRITABLE",
+            field="json",
+        ) from None
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _with_interval(value: float | None, bounds: Sequence[float | None] | None) -> str:
+    if value is None or bounds is None or None in bounds:
+        return _number(value)
+    return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    made = Table(title=title, title_justify="left", header_style="bold")
+    made.add_column(first, no_wrap=True)
+    for column in columns:
+        made.add_column(column, justify="right")
+    return made
+
+
+def _arms_table(report: Mapping[str, Any]) -> Table:
+    made = _table(
+        "Arms", "arm", "quality", "USD per 1,000", "AUC", "ECE", "floor", "Brier", "attempts"
+    )
+    for name, arm in report["arms"].items():
+        cost = None if arm["mean_cost_usd"] is None else 1000 * arm["mean_cost_usd"]
+        made.add_row(
+            name,
+            _number(arm["mean_quality"]),
+            _number(cost, 4),
+            *(_number(arm[key]) for key in ("auc", "ece", "ece_floor", "brier")),
+            f"{arm['n']:,}",
+        )
+    return made
+
+
+def _pairs_table(report: Mapping[str, Any]) -> Table:
+    made = _table(
+        "Ranking prompts between two arms",
+        "router",
+        "APGR [95 %]",
+        "in category",
+        "CPT 50",
+        "CPT 80",
+    )
+    baselines = report["baselines"]
+    named = [name for name in baselines if name not in ("single", "oracle")]
+    for pair, ours in report["pairs"].items():
+        routers = {"this bundle": ours} | {name: baselines[name][pair] for name in named}
+        made.add_row(f"{pair} ({ours['n']:,})", style="bold")
+        for name, figures in routers.items():
+            made.add_row(
+                f"  {name}",
+                _with_interval(figures["apgr"], figures["apgr_interval"]),
+                _number(figures["within_category_apgr"]),
+                _number(figures["cpt50"]),
+                _number(figures["cpt80"]),
+                style="bold cyan" if name == "this bundle" else None,
+            )
+        made.add_section()
+    return made
+
+
+def _money_table(report: Mapping[str, Any]) -> Table | None:
+    if report["aiq"] is None:
+        return None
+    made = _table(
+        f"Money ({report['priced_prompts']:,} prompts; cost as a share of always the strongest arm)",
+        "figure",
+        "value [95 %]",
+    )
+    made.add_row("AIQ", _with_interval(report["aiq"], report["aiq_interval"]), style="bold")
+    for name, value in report["aiq_baselines"].items():
+        made.add_row(f"AIQ, {name}", _number(value))
+    made.add_row("AIQ, single arms (zero router)", _number(report["aiq_zero"]))
+    made.add_row("AIQ, oracle", _number(report["aiq_oracle"]))
+    for share, cost in report["cost_at_quality"].items():
+        made.add_row(
+            f"cost at {float(share):.0%} of the strongest arm's quality",
+            _with_interval(cost, report["cost_at_quality_interval"][share]),
+        )
+    return made
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """The report as tables, the baselines beside the bundle."""
+    console.print(_arms_table(report), _pairs_table(report))
+    money = _money_table(report)
+    if money is not None:
+        console.print(money)
+    encode = report.get("encode_ms")
+    if encode:
+        console.print(
+            f"encode and classify: p50 {_number(encode['p50'], 2)} ms, "
+            f"p99 {_number(encode['p99'], 2)} ms over {encode['n']} prompts",
+            highlight=False,
+        )
+    for note in report["notes"]:
+        console.print(f"· {note}", highlight=False, markup=False)
+
+
+def evaluate_command(
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    history: Annotated[
+        list[Path], typer.Option(help="History to judge it on: Parquet, JSONL or CSV; repeatable.")
+    ],
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            help="Arms and the models that stand for them, as low=MODEL,high=MODEL "
+            "[default: training/ladders.yaml]."
+        ),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=IN,OUT: USD per million tokens of an arm or model; repeatable."),
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Whose quality counts, where several judged.")
+    ] = None,
+    adequate_at: Annotated[
+        float | None, typer.Option(help="Quality from which an attempt is adequate.", min=0, max=1)
+    ] = None,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Keep prompts that the bundle was trained on.")
+    ] = False,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing.")
+    ] = False,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
+    ] = None,
+    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
+    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
+) -> None:
+    """Judge a bundle on prompts it has not seen: quality, calibration, money, speed, and baselines."""
+    progress, console = Console(stderr=True), Console()
+    loaded = load_bundle(bundle, encoders)
+    prices = parse_prices(price or [])
+    asked = None if arms is None else _arms_of(loaded, parse_arms(arms))
+    table = read_table(history, Reading(asked, judge, adequate_at, prices, skip_bad_rows))
+    _check_prices(prices, table.models)
+    test = table.outcomes
+    _arms_of(loaded, dict.fromkeys(test.arms, ""))
+    seen: int | None = 0
+    if not include_seen:
+        test, seen = _unseen(loaded, bundle, test)
+    if not len(test):
+        raise InvalidInput(
+            f"the bundle was trained on every prompt of {', '.join(map(str, history))}; give another "
+            "history, or --include-seen to judge it on what it knows",
+            reason="NOTHING_UNSEEN",
+            field="history",
+        )
+    embeddings = embed_all(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
+    features = features_of(test.texts.tolist())
+    said = predictions(loaded, embeddings, features, test.arms)
+    seed = loaded.manifest.split.seed
+    with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
+        report = evaluate(
+            test, said.p_adequate, embeddings, features,
+            train=None, lengths=said.lengths, seed=seed,
+        )  # fmt: skip
+    report["encode_ms"] = plain(_encode_ms(loaded, test.texts, seed))
+    report["bundle"] = loaded.version
+    report["models"] = dict(table.models)
+    report["seen_left_out"] = seen
+    report["notes"] = [*report["notes"], *table.notes, *_seen_notes(seen, include_seen)]
+    if json_out is not None:
+        write_json(report, json_out)
+    print_report(report, console)
+
+
+def _seen_notes(seen: int | None, include_seen: bool) -> list[str]:
+    if include_seen:
+        return ["prompts that the bundle was trained on were kept: these figures flatter it"]
+    if seen is None:
+        return ["the bundle does not tell what it was trained on: some of these may be among it"]
+    return [f"{seen:,} prompts that the bundle was trained on were left out"] if seen else []

@@ -1,0 +1,388 @@
+"""From histories to a bundle: read, split, encode, fit, calibrate, evaluate, export, track."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from router.bundle import Arm, BundleManifest, EncoderReference, ReferencePrice, Split
+from router.core.errors import InvalidInput
+from router.core.types import Rates
+from router.encoding import Encoder, find_encoder, load_encoder
+from router.lexical import FEATURES
+from router.paths import ENCODERS
+from training import demonstration
+from training.baselines import Rows, baseline_scores
+from training.embedding import CACHE, embed_all, features_of
+from training.estimator import PooledLogistic, fit_pooled
+from training.evaluating import evaluate
+from training.export import (
+    GRAPH_FILE,
+    check_graph,
+    check_target,
+    classifier_graph,
+    label_distribution,
+    write_bundle,
+)
+from training.history import write_rejected
+from training.lengths import Lengths, fit_lengths
+from training.model_card import model_card
+from training.plots import render
+from training.splitting import SEED, SEEN_FILE, held_out, pack_seen
+from training.table import Outcomes
+from training.tabulating import Reading, Table, read_table, tabulate_all
+from training.tracking import start_run
+
+__all__ = ["Fitted", "Plan", "fit"]
+
+MIN_PROMPTS = 30
+CHECKED_ROWS = 512
+"""Held-out prompts on which the graph is checked against the fit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train and where to put it.
+
+    Attributes:
+        histories: files; none of them: the demonstration history.
+        reading: arms, judge, threshold and prices.
+        encoder: its name.
+        out: directory of the bundle.
+        name: of the bundle; ``None`` makes one from the encoder.
+        seed: of the split, the folds and the intervals.
+        holdout: share of the prompts that is held out, 0 < holdout < 1.
+        encoders: folder of encoders.
+        cache: folder of cached embeddings; ``None`` keeps none.
+        tracking: MLflow's address; ``None`` tracks nothing.
+    """
+
+    histories: Sequence[Path]
+    out: Path
+    encoder: str = "static"
+    reading: Reading = field(default_factory=Reading)
+    name: str | None = None
+    seed: int = SEED
+    holdout: float = 0.2
+    encoders: Path = ENCODERS
+    cache: Path | None = CACHE
+    tracking: str | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training run made.
+
+    Attributes:
+        out: directory of the bundle.
+        manifest: as written.
+        report: of :func:`training.evaluating.evaluate` on the held-out prompts.
+        notes: for the user.
+        seconds: wall time by stage.
+        registered: version in MLflow's registry, ``None`` where nothing was tracked.
+    """
+
+    out: Path
+    manifest: BundleManifest
+    report: dict[str, Any]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+    registered: int | None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One side of the split: the table, embeddings float32 ``(n, d)``, features float32 ``(n, f)``."""
+
+    outcomes: Outcomes
+    embeddings: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+
+    @property
+    def x(self) -> npt.NDArray[np.float32]:
+        return np.hstack([self.embeddings, self.features])
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> _Rows:
+        return _Rows(self.outcomes.rows(rows), self.embeddings[rows], self.features[rows])
+
+
+class _Stages:
+    """Names the stage that runs on the console, and keeps the time of each."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str, *, spinner: bool = True) -> Iterator[None]:
+        start = datetime.now(UTC)
+        if spinner:
+            with self._console.status(name):
+                yield
+        else:
+            yield
+        self.seconds[name] = (datetime.now(UTC) - start).total_seconds()
+
+
+# --- What cannot be trained on -----------------------------------------------------------------
+
+
+def _refuse(reason: str, message: str, field_name: str = "history") -> InvalidInput:
+    return InvalidInput(message, reason=reason, field=field_name)
+
+
+def _check_table(outcomes: Outcomes) -> None:
+    """Refuse a table from which nothing can be learnt.
+
+    Raises:
+        InvalidInput: no judged attempts, an arm without any, too few prompts, or one class only.
+    """
+    judged = outcomes.judged
+    if not judged.any():
+        raise _refuse(
+            "NO_ATTEMPTS",
+            "no attempt of these arms has a quality, so there is nothing to learn from; add the column "
+            "quality (0..1)",
+        )
+    empty = [arm for arm, column in zip(outcomes.arms, judged.T, strict=True) if not column.any()]
+    if empty:
+        raise _refuse(
+            "ARM_EMPTY",
+            f"the arm {' and '.join(empty)} has no judged attempt; leave it out of --arms, or give "
+            "its attempts a quality (0..1)",
+            "arms",
+        )
+    if len(outcomes) < MIN_PROMPTS:
+        raise _refuse(
+            "TOO_FEW_PROMPTS",
+            f"{len(outcomes)} prompts are too few to train on; at least {MIN_PROMPTS} are needed",
+        )
+    adequate = outcomes.adequate[judged]
+    if adequate.all() or not adequate.any():
+        every = "every attempt is adequate" if adequate.all() else "no attempt is adequate"
+        raise _refuse(
+            "ONE_CLASS",
+            f"{every}, so nothing tells prompts apart; choose other arms, or another threshold with "
+            "--adequate-at",
+        )
+
+
+def _check_split(train: Outcomes, test: Outcomes) -> None:
+    judged = train.judged
+    adequate = train.adequate[judged]
+    if not len(test) or not judged.any(axis=0).all() or adequate.all() or not adequate.any():
+        raise _refuse(
+            "SPLIT_TOO_SMALL",
+            f"with {len(train)} prompts to train on and {len(test)} held out, one side lacks an arm or "
+            "a class; add prompts, or change --holdout or --seed",
+        )
+
+
+def _bundle_name(plan: Plan) -> str:
+    name = plan.name or (f"mitsumori-{plan.encoder}" if plan.histories else demonstration.NAME)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise InvalidInput(
+            f"--name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first",
+            field="name",
+        )
+    return name
+
+
+# --- Stages ------------------------------------------------------------------------------------
+
+
+def _read(plan: Plan) -> Table:
+    if plan.histories:
+        return read_table(plan.histories, plan.reading)
+    if plan.reading.arms is not None:
+        raise InvalidInput(
+            "--arms needs a --history; the demonstration history has arms of its own", field="arms"
+        )
+    made = demonstration.demonstration_history(plan.seed)
+    reading = Reading(arms=demonstration.ARMS, prices=demonstration.PRICES)
+    return tabulate_all([made], reading)
+
+
+def _data_sha256(table: Table) -> str:
+    """What was learnt from: prompts, outcomes, lengths, arms and thresholds; not the order of files."""
+    outcomes = table.outcomes
+    order = np.lexsort((outcomes.prompt_ids.astype(str), outcomes.groups.astype(str)))
+    digest = hashlib.sha256(json.dumps([outcomes.arms, dict(table.models)]).encode())
+    digest.update("".join(outcomes.groups[order]).encode())
+    for column in (outcomes.quality, outcomes.thresholds, outcomes.output_tokens):
+        digest.update(np.ascontiguousarray(column[order], dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _reference(rates: Rates | None) -> ReferencePrice | None:
+    return None if rates is None else ReferencePrice(input=rates.input, output=rates.output)
+
+
+def _arms(table: Table, train: Outcomes, lengths: Lengths) -> list[Arm]:
+    judged, adequate = train.judged.sum(axis=0), (train.adequate & train.judged).sum(axis=0)
+    return [
+        Arm(
+            name=name,
+            tier=name,
+            models=list(table.models[name]),
+            reference_price=_reference(table.rates[name]),
+            attempts=int(judged[place]),
+            adequate_share=float(adequate[place] / judged[place]),
+            has_lengths=bool(lengths.known[place]),
+        )
+        for place, name in enumerate(table.outcomes.arms)
+    ]
+
+
+def _languages(train: Outcomes) -> dict[str, int]:
+    names, counts = np.unique(train.languages.astype(str), return_counts=True)
+    return {name or "unknown": int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _manifest(
+    plan: Plan, table: Table, train: Outcomes, encoder: Encoder, lengths: Lengths, report: Any
+) -> BundleManifest:
+    thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
+    return BundleManifest(
+        format_version=1,
+        name=_bundle_name(plan),
+        created=datetime.now(UTC).replace(microsecond=0),
+        demonstration=not plan.histories,
+        arms=_arms(table, train, lengths),
+        encoder=EncoderReference(
+            name=encoder.manifest.name,
+            sha256=encoder.manifest.sha256,
+            dimensions=encoder.manifest.dimensions,
+        ),
+        features=list(FEATURES),
+        # Every history has its own threshold, listed with it; this one is that of most prompts.
+        adequacy_threshold=float(thresholds[counts.argmax()]),
+        histories=list(table.histories),
+        training_data_sha256=_data_sha256(table),
+        split=Split(seed=plan.seed, holdout=plan.holdout),
+        languages=_languages(train),
+        mlflow_run_id=None,
+        metrics=report,
+        files={},
+    )
+
+
+def _parameters(plan: Plan, table: Table, model: PooledLogistic, train: int) -> dict[str, Any]:
+    return {
+        "encoder": plan.encoder,
+        "seed": plan.seed,
+        "holdout": plan.holdout,
+        "arms": {arm: ", ".join(models) for arm, models in table.models.items()},
+        "histories": ", ".join(history.name for history in table.histories),
+        "training_prompts": train,
+        "hyperparameters": f"C {model.chosen.c:g}, deviations {model.chosen.ratio:g} times heavier",
+        "calibration": "; ".join(
+            f"{arm}: scale {one.scale:.4f}, shift {one.shift:.4f}"
+            for arm, one in zip(table.outcomes.arms, model.calibration, strict=True)
+        ),
+    }
+
+
+def _write(
+    plan: Plan,
+    manifest: BundleManifest,
+    graph: bytes,
+    seen: bytes,
+    settings: Mapping[str, Any],
+    notes: Sequence[str],
+) -> BundleManifest:
+    told = {key: settings[key] for key in ("hyperparameters", "calibration")}
+    card = model_card(manifest, manifest.metrics, settings=told, notes=notes)
+    return write_bundle(
+        plan.out,
+        manifest,
+        {GRAPH_FILE: graph, "model_card.md": card.encode(), SEEN_FILE: seen},
+    )
+
+
+def fit(plan: Plan, console: Console) -> Fitted:
+    """Train a bundle. Nothing is written to ``plan.out`` unless all went well.
+
+    Args:
+        plan: what to train.
+        console: where progress goes.
+
+    Raises:
+        InvalidInput: the histories, arms or options cannot be trained on.
+        BadArtifact: the encoder is damaged, the graph differs from the fit, or the directory is taken.
+        MitsumoriError: the cache or MLflow cannot be used.
+    """
+    stage = _Stages(console)
+    check_target(plan.out)
+    _bundle_name(plan)
+    encoder = load_encoder(find_encoder(plan.encoders, plan.encoder))
+    with stage("reading"):
+        table = _read(plan)
+    _check_table(table.outcomes)
+    aside = held_out(table.outcomes.groups, seed=plan.seed, share=plan.holdout)
+    _check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
+    with stage("encoding", spinner=False):
+        texts = table.outcomes.texts.tolist()
+        vectors = embed_all(encoder, texts, cache=plan.cache, console=console)
+    with stage("features"):
+        rows = _Rows(table.outcomes, vectors, features_of(texts))
+    train, test = rows.take(~aside), rows.take(aside)
+    with stage("fitting"):
+        known = train.outcomes
+        model = fit_pooled(
+            train.x, known.adequate, known.judged, known.groups.tolist(), seed=plan.seed
+        )
+        lengths = fit_lengths(known)
+    graph = classifier_graph(model, lengths, encoder.manifest.dimensions)
+    check_graph(graph, model, lengths, test.embeddings[:CHECKED_ROWS], test.features[:CHECKED_ROWS])
+    p_adequate = model.p_adequate(test.x)
+    with stage("evaluating"):
+        baselines = baseline_scores(
+            Rows(known, train.embeddings, train.features),
+            Rows(test.outcomes, test.embeddings, test.features),
+            seed=plan.seed,
+        )
+        report = evaluate(
+            test.outcomes, p_adequate, test.embeddings, test.features,
+            train=(known, train.embeddings, train.features),
+            lengths=lengths.of(len(test.outcomes)),
+            seed=plan.seed,
+            baselines=baselines,
+        )  # fmt: skip
+    seen = pack_seen(known.groups.tolist(), seed=plan.seed)
+    manifest = _manifest(plan, table, known, encoder, lengths, report)
+    settings = _parameters(plan, table, model, len(known))
+    registered = None
+    if plan.tracking is None:
+        manifest = _write(plan, manifest, graph, seen, settings, table.notes)
+    else:
+        tags = {
+            "data_sha256": manifest.training_data_sha256,
+            "encoder": plan.encoder,
+            "demonstration": str(manifest.demonstration).lower(),
+        }
+        with stage("tracking"), start_run(plan.tracking, name=manifest.name, tags=tags) as run:
+            run.log_params(settings)
+            run.log_report(report)
+            labels = label_distribution(p_adequate)
+            run.log_figures(
+                render(test.outcomes, p_adequate, labels, baselines=baselines, seed=plan.seed)
+            )
+            manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
+            manifest = _write(plan, manifest, graph, seen, settings, table.notes)
+            run.log_bundle(plan.out)
+            registered = run.register(tags={"bundle": manifest.name, "encoder": plan.encoder})
+    for name, rejected in table.rejected.items():
+        write_rejected(rejected, plan.out.with_name(f"{plan.out.name}-rejected-{name}.jsonl"))
+    return Fitted(plan.out, manifest, report, table.notes, stage.seconds, registered)

@@ -1,0 +1,369 @@
+"""From histories to the table that fitting and evaluation work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from router.bundle import HistorySource
+from router.core.errors import InvalidInput
+from router.core.money import usd_to_nanos
+from router.core.pricing import call_price
+from router.core.types import Rates
+from router.tokens import TokenCounter
+from training.history import BadRow, History, read_history
+from training.ladders import Ladder, choose_ladder, ordered_arms, reference_rates
+from training.splitting import group_of
+from training.table import Outcomes
+
+__all__ = ["Reading", "Table", "o200k_tokens", "read_table", "tabulate", "tabulate_all"]
+
+NOMINAL_OUTPUT_TOKENS = 200
+"""Output tokens taken where a history has none at all, so that costs still compare by price."""
+
+CountTokens = Callable[[str], int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How histories are to be read; every field can be left to the history itself.
+
+    Attributes:
+        arms: arm → model in ascending order; ``None`` takes ``ladders.yaml``.
+        judge: whose quality counts; ``None`` takes the ladder's, else the most frequent.
+        adequate_at: the adequacy threshold, 0..1.
+        prices: arm or model → rates, before all other prices.
+        skip_bad_rows: leave bad rows out instead of refusing.
+        when: the moment of the prices; ``None``: now.
+    """
+
+    arms: Mapping[str, str] | None = None
+    judge: str | None = None
+    adequate_at: float | None = None
+    prices: Mapping[str, Rates] = field(default_factory=dict)
+    skip_bad_rows: bool = False
+    when: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Histories as one table, with what is worth knowing of where it came from.
+
+    Attributes:
+        outcomes: ``n`` prompts, ``k`` arms.
+        histories: one entry per file.
+        models: arm → the models that stood for it.
+        rates: arm → reference price; ``None`` where histories differ or log their costs.
+        notes: sentences for the user: which judge, what was missing, what was left out.
+        rejected: history name → its bad rows.
+    """
+
+    outcomes: Outcomes
+    histories: tuple[HistorySource, ...]
+    models: Mapping[str, list[str]]
+    rates: Mapping[str, Rates | None]
+    notes: tuple[str, ...]
+    rejected: Mapping[str, tuple[BadRow, ...]]
+
+
+@lru_cache(maxsize=1)
+def _counter() -> TokenCounter:
+    return TokenCounter()
+
+
+def o200k_tokens(text: str) -> int:
+    """Input tokens of a text in o200k_base: exact for OpenAI's models, an estimate for others."""
+    return _counter().text_tokens(text).tokens
+
+
+# --- One history -------------------------------------------------------------------------------
+
+
+def _one_judge(attempts: pd.DataFrame, judge: str | None, name: str) -> tuple[pd.DataFrame, str]:
+    """The attempts of one judge, and those that nobody judged; a note where others were left out."""
+    judged = attempts["quality"].notna()
+    judges = attempts.loc[judged, "judge"].fillna("").value_counts()
+    if judge is not None and judge not in judges.index:
+        there = ", ".join(filter(None, judges.index)) or "no judges are named"
+        raise InvalidInput(
+            f"the history {name} has no attempts judged by {judge!r} (there: {there})",
+            field="judge",
+        )
+    if judges.empty or (len(judges) == 1):
+        return attempts, ""
+    # Equal counts: by name, so that the order of rows changes nothing.
+    chosen = judge if judge is not None else min(judges.index, key=lambda who: (-judges[who], who))
+    theirs = attempts["judge"].fillna("") == chosen
+    unjudged = ~judged & attempts["judge"].isna()
+    note = (
+        f"{name}: judged by {chosen or 'an unnamed judge'} ({judges[chosen]} attempts); "
+        f"{int(judges.sum() - judges[chosen])} attempts of {len(judges) - 1} other judges are not used"
+    )
+    return attempts[theirs | unjudged], note
+
+
+def _matrix(attempts: pd.DataFrame, column: str, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Means per prompt and arm, ``(n, k)``; NaN where nothing is known."""
+    known = attempts[attempts[column].notna()]
+    means = known.groupby(["prompt_at", "arm_at"])[column].mean()
+    result = np.full(shape, np.nan)
+    rows, arms = means.index.get_level_values(0), means.index.get_level_values(1)
+    result[rows.to_numpy(), arms.to_numpy()] = means.to_numpy()
+    return result
+
+
+def _first_known(attempts: pd.DataFrame, column: str, n: int) -> npt.NDArray[np.object_]:
+    result = np.full(n, "", dtype=object)
+    known = attempts[attempts[column].notna()].drop_duplicates("prompt_at")
+    result[known["prompt_at"].to_numpy()] = known[column].to_numpy()
+    return result
+
+
+def _typical(
+    output_tokens: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], int]:
+    """Output tokens with the gaps of present attempts filled by a mean, and how many were filled."""
+    gaps = present & np.isnan(output_tokens)
+    known = ~np.isnan(output_tokens)
+    overall = output_tokens[known].mean() if known.any() else float(NOMINAL_OUTPUT_TOKENS)
+    filled = output_tokens.copy()
+    for arm in range(output_tokens.shape[1]):
+        seen = known[:, arm]
+        mean = output_tokens[seen, arm].mean() if seen.any() else overall
+        filled[gaps[:, arm], arm] = mean
+    return filled, int(gaps.sum())
+
+
+def _priced(
+    rates: Rates, given: npt.NDArray[np.float64], produced: npt.NDArray[np.float64]
+) -> list[int]:
+    price = lru_cache(maxsize=None)(call_price)
+    return [
+        price(rates, int(tokens_in), int(tokens_out))
+        for tokens_in, tokens_out in zip(given.round(), produced.round(), strict=True)
+    ]
+
+
+def _costs(
+    attempts: pd.DataFrame,
+    texts: npt.NDArray[np.object_],
+    present: npt.NDArray[np.bool_],
+    output_tokens: npt.NDArray[np.float64],
+    rates: Sequence[Rates | None],
+    count_tokens: CountTokens,
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Nano-dollars per prompt and arm: logged, else price times tokens; and how many lengths were made up."""
+    logged = _matrix(attempts, "cost_usd", present.shape)
+    cost = np.zeros(present.shape, dtype=np.int64)
+    for row, arm in zip(*np.nonzero(~np.isnan(logged)), strict=True):
+        cost[row, arm] = usd_to_nanos(Decimal(repr(float(logged[row, arm]))))
+    unlogged = present & np.isnan(logged)
+    input_tokens = _matrix(attempts, "input_tokens", present.shape)
+    for row in np.flatnonzero((unlogged & np.isnan(input_tokens)).any(axis=1)):
+        gaps = np.isnan(input_tokens[row])
+        input_tokens[row, gaps] = count_tokens(texts[row])
+    filled, guessed = _typical(output_tokens, unlogged)
+    for arm, price in enumerate(rates):
+        rows = unlogged[:, arm]
+        if price is not None:
+            cost[rows, arm] = _priced(price, input_tokens[rows, arm], filled[rows, arm])
+    return cost, guessed
+
+
+def _needed_rates(
+    history: History, attempts: pd.DataFrame, ladder: Ladder, reading: Reading
+) -> dict[str, Rates | None]:
+    """The price of every arm; an arm without one is refused unless all its costs are logged."""
+    when = reading.when or datetime.now(UTC)
+    rates: dict[str, Rates | None] = {}
+    for arm, model in ladder.arms.items():
+        costs = attempts.loc[attempts["model"] == model, "cost_usd"]
+        if len(costs) and costs.notna().all():
+            rates[arm] = None
+            continue
+        rates[arm] = reference_rates(arm, model, reading.prices, when)
+        if rates[arm] is None:
+            raise InvalidInput(
+                f"{history.name}: no price is known for the arm {arm} ({model}); "
+                f"add --price {arm}=IN,OUT in USD per million tokens",
+                reason="PRICE_UNKNOWN",
+                field="price",
+            )
+    return rates
+
+
+def tabulate(
+    history: History,
+    ladder: Ladder,
+    arms: Sequence[str],
+    reading: Reading,
+    count_tokens: CountTokens = o200k_tokens,
+) -> tuple[Outcomes, dict[str, Rates | None], list[str]]:
+    """One history as a table.
+
+    Args:
+        history: checked.
+        ladder: which models are used; repeated attempts of a model at a prompt become their mean.
+        arms: all arms of the table; those that the ladder lacks stay empty.
+        reading: prices.
+        count_tokens: for attempts without input tokens.
+
+    Returns:
+        The table, the reference price per arm of the ladder, and notes for the user.
+
+    Raises:
+        InvalidInput: nobody of the judge's name judged, or an arm has no price.
+    """
+    used = history.attempts[history.attempts["model"].isin(list(ladder.arms.values()))]
+    used, note = _one_judge(used, ladder.judge, history.name)
+    notes = [note] if note else []
+    rates = _needed_rates(history, used, ladder, reading)
+    place = {model: arms.index(arm) for arm, model in ladder.arms.items()}
+    codes, ids = pd.factorize(used["prompt_id"])
+    used = used.assign(prompt_at=codes, arm_at=used["model"].map(place).astype(int))
+    shape = (len(ids), len(arms))
+    texts = _first_known(used, "prompt", len(ids))
+    present = np.zeros(shape, dtype=bool)
+    present[used["prompt_at"].to_numpy(), used["arm_at"].to_numpy()] = True
+    output_tokens = _matrix(used, "output_tokens", shape)
+    cost, guessed = _costs(
+        used, texts, present, output_tokens, [rates.get(arm) for arm in arms], count_tokens
+    )
+    if guessed:
+        notes.append(
+            f"{history.name}: {guessed} attempts have neither a cost nor output tokens; their cost is "
+            f"reckoned with the arm's mean length, or {NOMINAL_OUTPUT_TOKENS} tokens where none is known"
+        )
+    outcomes = Outcomes(
+        arms=tuple(arms),
+        prompt_ids=np.asarray(ids, dtype=object),
+        texts=texts,
+        groups=np.array([group_of(text) for text in texts], dtype=object),
+        categories=_first_known(used, "category", len(ids)),
+        languages=_first_known(used, "language", len(ids)),
+        sources=np.full(len(ids), history.name, dtype=object),
+        thresholds=np.full(len(ids), ladder.adequate_at),
+        quality=_matrix(used, "quality", shape),
+        cost_nanos=cost,
+        output_tokens=output_tokens,
+    )
+    return outcomes, rates, notes
+
+
+# --- Several -----------------------------------------------------------------------------------
+
+
+def _pooled(parts: Sequence[Outcomes]) -> Outcomes:
+    """The rows of all tables; identifiers get the history's name, so that they stay distinct."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def joined(name: str) -> npt.NDArray[np.generic]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    ids = [f"{part.sources[0]}/{identity}" for part in parts for identity in part.prompt_ids]
+    per_prompt = (
+        "texts", "groups", "categories", "languages", "sources",
+        "thresholds", "quality", "cost_nanos", "output_tokens",
+    )  # fmt: skip
+    return replace(
+        parts[0],
+        prompt_ids=np.asarray(ids, dtype=object),
+        **{name: joined(name) for name in per_prompt},  # type: ignore[arg-type]
+    )
+
+
+def _named_apart(histories: Sequence[History]) -> list[History]:
+    names = [history.name for history in histories]
+    return [
+        history if names.count(history.name) == 1 else replace(history, name=f"{history.name}-{i}")
+        for i, history in enumerate(histories, start=1)
+    ]
+
+
+def _check_arms(arms: Sequence[str], wanted: Mapping[str, str] | None) -> None:
+    missing = [f"{arm}={model}" for arm, model in (wanted or {}).items() if arm not in arms]
+    if missing:
+        raise InvalidInput(
+            f"--arms: no history has attempts of {', '.join(missing)}",
+            reason="MODEL_UNKNOWN",
+            field="arms",
+        )
+
+
+def _agreed(prices: Sequence[Rates | None]) -> Rates | None:
+    return prices[0] if prices and all(price == prices[0] for price in prices) else None
+
+
+def tabulate_all(
+    histories: Sequence[History], reading: Reading, count_tokens: CountTokens = o200k_tokens
+) -> Table:
+    """Checked histories as one table; arms that a history lacks are gaps.
+
+    Raises:
+        InvalidInput: as :func:`training.ladders.choose_ladder` and :func:`tabulate`.
+    """
+    histories = _named_apart(histories)
+    ladders = [
+        choose_ladder(
+            history,
+            reading.arms,
+            alone=len(histories) == 1,
+            adequate_at=reading.adequate_at,
+            judge=reading.judge,
+        )
+        for history in histories
+    ]
+    arms = ordered_arms(ladders, reading.arms)
+    _check_arms(arms, reading.arms)
+    parts, sources, notes = [], [], []
+    rates: dict[str, list[Rates | None]] = {arm: [] for arm in arms}
+    models: dict[str, list[str]] = {arm: [] for arm in arms}
+    for history, ladder in zip(histories, ladders, strict=True):
+        part, prices, remarks = tabulate(history, ladder, arms, reading, count_tokens)
+        parts.append(part)
+        notes += remarks
+        if history.rejected_rows:
+            notes.append(f"{history.name}: {history.rejected_rows} bad rows were left out")
+        for arm, model in ladder.arms.items():
+            rates[arm].append(prices[arm])
+            if model not in models[arm]:
+                models[arm].append(model)
+        sources.append(
+            HistorySource(
+                name=history.name,
+                sha256=history.sha256,
+                prompts=len(part),
+                attempts=int(part.judged.sum()),
+                adequacy_threshold=ladder.adequate_at,
+                licence=ladder.licence,
+            )
+        )
+    return Table(
+        _pooled(parts),
+        tuple(sources),
+        models,
+        {arm: _agreed(prices) for arm, prices in rates.items()},
+        tuple(notes),
+        {history.name: history.rejected for history in histories if history.rejected},
+    )
+
+
+def read_table(
+    paths: Sequence[Path], reading: Reading, count_tokens: CountTokens = o200k_tokens
+) -> Table:
+    """Read, check and tabulate histories.
+
+    Raises:
+        InvalidInput: as :func:`training.history.read_history` and :func:`tabulate_all`.
+    """
+    histories = [read_history(path, skip_bad_rows=reading.skip_bad_rows) for path in paths]
+    return tabulate_all(histories, reading, count_tokens)
