@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from benchmarks import fresh, serving, training
 from benchmarks.report import Figure, write_report
+from router.render import errors_in_one_line
 
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,
@@ -25,4 +26,5 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with errors_in_one_line():
+        sys.exit(main(sys.argv[1:]))

@@ -13,12 +13,12 @@ from rich.console import Console
 from router import __version__
 from router.catalog import load_catalog
 from router.client import RouterClient
-from router.core.errors import InvalidInput, MitsumoriError
+from router.core.errors import InvalidInput
 from router.core.money import parse_usd
 from router.core.types import Constraints, Goal, Importance, QualityTarget, WillingnessToPay
 from router.doctor import examine
 from router.logs import configure
-from router.render import as_dict, print_json, print_reply, table
+from router.render import as_dict, errors_in_one_line, print_json, print_reply, table
 from router.server import serve as run_server
 from router.settings import load_settings
 
@@ -212,9 +212,11 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
         ]
         for item in listed
     ]
-    columns = ("model", "tier", ">in", ">out", ">cached", ">context", "tokens", "capabilities")
+    columns = (
+        "model", "tier", ">in", ">out", "?>cached", ">context", "?tokens", "?capabilities",
+    )  # fmt: skip
     console = Console()
-    console.print(table("Models, USD per million tokens", columns, rows))
+    console.print(table("Models, USD per million tokens", columns, rows, width=console.width))
     console.print(f"Prices: {loaded.price_table}", style="dim", highlight=False)
 
 
@@ -256,10 +258,5 @@ def version() -> None:
 
 def main() -> None:
     """Run the command; our own errors are one line on standard error and exit code 2."""
-    try:
+    with errors_in_one_line():
         app()
-    except MitsumoriError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"error: {error.message}", markup=False, highlight=False
-        )
-        sys.exit(2)

@@ -16,7 +16,7 @@ from rich.progress import track
 from router.client import RouterClient
 from router.core.errors import MitsumoriError
 from router.core.types import Constraints, Message, QualityTarget, WillingnessToPay
-from router.render import demo_table
+from router.render import demo_table, errors_in_one_line
 from router.v1 import router_pb2
 
 __all__ = ["main", "serving"]
@@ -147,4 +147,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line():
+        main()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -12,10 +13,22 @@ from google.type.money_pb2 import Money
 from rich.console import Console
 from rich.table import Table
 
+from router.core.errors import MitsumoriError
 from router.core.money import NANOS_PER_USD, short_usd
 from router.v1 import router_pb2
 
-__all__ = ["as_dict", "demo_table", "price_text", "print_json", "print_reply", "table"]
+__all__ = [
+    "as_dict",
+    "demo_table",
+    "errors_in_one_line",
+    "price_text",
+    "print_json",
+    "print_reply",
+    "table",
+]
+
+WIDE = 120
+"""Columns of a terminal from which tables show everything."""
 
 
 def as_dict(message: Message) -> dict[str, Any]:
@@ -37,17 +50,40 @@ def price_text(amount: Money) -> str:
     return short_usd(amount.units * NANOS_PER_USD + amount.nanos)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A plain table; columns whose name starts with ``>`` are right-aligned."""
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turn an error of ours into one line on standard error and exit code 2, without a traceback."""
+    try:
+        yield
+    except MitsumoriError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: {error.message}", markup=False, highlight=False
+        )
+        raise SystemExit(2) from None
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, width: int = WIDE
+) -> Table:
+    """A plain table.
+
+    Args:
+        title: stands above it.
+        columns: names; ``>`` before one aligns it to the right, ``?`` drops it where the terminal is
+            narrower than :data:`WIDE`.
+        rows: a cell per column.
+        width: of the terminal, characters.
+    """
+    shown = [place for place, name in enumerate(columns) if width >= WIDE or name[0] != "?"]
     made = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    for place, column in enumerate(columns):
+    for place in shown:
         made.add_column(
-            column.removeprefix(">"),
-            justify="right" if column.startswith(">") else "left",
+            columns[place].lstrip("?>"),
+            justify="right" if ">" in columns[place] else "left",
             no_wrap=place == 0,  # the name stays whole on a narrow terminal
         )
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(row[place] for place in shown))
     return made
 
 
@@ -88,11 +124,11 @@ def print_reply(reply: router_pb2.RouteResponse) -> None:
         markup=False,
     )
     columns = (
-        "model", "tier", ">P(adequate)", ">tokens in", ">tokens out",
-        ">low", ">expected", ">high", ">worst", ">latency",
+        "model", "?tier", ">P(adequate)", ">tokens in", "?>tokens out",
+        "?>low", ">expected", ">high", "?>worst", "?>latency",
     )  # fmt: skip
     rows = [_option_row(option) for option in (reply.chosen, *reply.alternatives)]
-    console.print(table("Quotes, best first", columns, rows))
+    console.print(table("Quotes, best first", columns, rows, width=console.width))
     console.print(
         f"~ estimated. Prices: {reply.chosen.quote.price_table_version}. "
         f"Decision {reply.decision_id}",

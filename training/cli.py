@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Printed
 
-from router.core.errors import MitsumoriError
+from router.render import errors_in_one_line
 from training.embedding import CACHE
 from training.encoders import encoder_command
 from training.evaluate_command import evaluate_command, print_report
@@ -60,22 +59,6 @@ SkipBadRows = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
-def _reading(
-    arms: str | None,
-    judge: str | None,
-    adequate_at: float | None,
-    price: list[str] | None,
-    skip_bad_rows: bool,
-) -> Reading:
-    return Reading(
-        arms=parse_arms(arms) if arms is not None else None,
-        judge=judge,
-        adequate_at=adequate_at,
-        prices=parse_prices(price or []),
-        skip_bad_rows=skip_bad_rows,
-    )
-
-
 def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
@@ -87,12 +70,18 @@ def label_command(
     arms: Arms = None,
     judge: Judge = None,
     adequate_at: AdequateAt = None,
-    price: Price = None,
     skip_bad_rows: SkipBadRows = False,
     as_json: AsJson = False,
 ) -> None:
     """Label each prompt with the cheapest arm that handled it adequately."""
-    table = read_table(history, _reading(arms, judge, adequate_at, price, skip_bad_rows))
+    asked = Reading(
+        arms=parse_arms(arms) if arms is not None else None,
+        judge=judge,
+        adequate_at=adequate_at,
+        skip_bad_rows=skip_bad_rows,
+        need_prices=False,
+    )
+    table = read_table(history, asked)
     write_labels(table.outcomes, out)
     for name, rejected in table.rejected.items():
         write_rejected(rejected, out.with_name(f"{out.stem}-rejected-{name}.jsonl"))
@@ -174,7 +163,13 @@ def fit_command(
         histories=tuple(history or ()),
         out=out,
         encoder=encoder,
-        reading=_reading(arms, judge, adequate_at, price, skip_bad_rows),
+        reading=Reading(
+            arms=parse_arms(arms) if arms is not None else None,
+            judge=judge,
+            adequate_at=adequate_at,
+            prices=parse_prices(price or []),
+            skip_bad_rows=skip_bad_rows,
+        ),
         name=name,
         seed=seed,
         holdout=holdout,
@@ -203,8 +198,5 @@ def fit_command(
 
 def main() -> None:
     """Run a command; an error of ours is one line on stderr and exit code 2, with no traceback."""
-    try:
+    with errors_in_one_line():
         app()
-    except MitsumoriError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from None

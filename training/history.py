@@ -253,14 +253,12 @@ def _check_number(name: str, raw: pd.Series) -> tuple[npt.NDArray[np.float64], l
         values = np.fromiter(map(_number, raw.to_numpy(dtype=object, na_value=None)), np.float64)
     strange = ~missing & np.isnan(values)
     bad = _named(strange, name, "is not a number")
-    if name == "quality":
-        values = values.round(_DECIMALS)
     with np.errstate(invalid="ignore"):
         outside = ~missing & ~strange & ~_NUMBERS[name].holds(values)
     for row in np.flatnonzero(outside):
         bad.append(BadRow(int(row) + 1, name, f"{values[row]:g} {_NUMBERS[name].reason}"))
-    values[missing] = np.nan
-    return values, bad
+    values[missing | outside] = np.nan
+    return values.round(_DECIMALS) if name == "quality" else values, bad
 
 
 def _is_text(value: object) -> bool:

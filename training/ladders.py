@@ -74,7 +74,7 @@ class Ladder:
     Attributes:
         arms: arm → model, in ascending order of capability.
         adequate_at: the quality from which an attempt is adequate, 0..1.
-        judge: whose quality counts; ``None``: the judge with the most attempts.
+        judge: whose quality counts; ``None``: who judged most arms, then most attempts.
         licence: of the history, ``""`` where unknown.
     """
 

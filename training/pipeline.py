@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -126,13 +127,13 @@ class _Stages:
 
     @contextmanager
     def __call__(self, name: str, *, spinner: bool = True) -> Iterator[None]:
-        start = datetime.now(UTC)
+        start = perf_counter()
         if spinner:
             with self._console.status(name):
                 yield
         else:
             yield
-        self.seconds[name] = (datetime.now(UTC) - start).total_seconds()
+        self.seconds[name] = perf_counter() - start
 
 
 # --- What cannot be trained on -----------------------------------------------------------------

@@ -42,6 +42,7 @@ class Reading:
         adequate_at: the adequacy threshold, 0..1.
         prices: arm or model → rates, before all other prices.
         skip_bad_rows: leave bad rows out instead of refusing.
+        need_prices: refuse an arm whose cost nobody knows; labels can do without.
         when: the moment of the prices; ``None``: now.
     """
 
@@ -50,6 +51,7 @@ class Reading:
     adequate_at: float | None = None
     prices: Mapping[str, Rates] = field(default_factory=dict)
     skip_bad_rows: bool = False
+    need_prices: bool = True
     when: datetime | None = None
 
 
@@ -88,7 +90,11 @@ def o200k_tokens(text: str) -> int:
 
 
 def _one_judge(attempts: pd.DataFrame, judge: str | None, name: str) -> tuple[pd.DataFrame, str]:
-    """The attempts of one judge, and those that nobody judged; a note where others were left out."""
+    """The attempts of one judge, and those that nobody judged; a note where others were left out.
+
+    Raises:
+        InvalidInput: the judge is unknown, or no one judge judged every model.
+    """
     judged = attempts["quality"].notna()
     judges = attempts.loc[judged, "judge"].fillna("").value_counts()
     if judge is not None and judge not in judges.index:
@@ -99,14 +105,26 @@ def _one_judge(attempts: pd.DataFrame, judge: str | None, name: str) -> tuple[pd
         )
     if judges.empty or (len(judges) == 1):
         return attempts, ""
-    # Equal counts: by name, so that the order of rows changes nothing.
-    chosen = judge if judge is not None else min(judges.index, key=lambda who: (-judges[who], who))
+    # The one who judged most arms, then most attempts; equal counts by name, so that the order of
+    # rows changes nothing.
+    arms = attempts[judged].groupby(attempts["judge"].fillna(""))["model"].nunique()
+    order = sorted(judges.index, key=lambda who: (-arms[who], -judges[who], who))
+    chosen = judge if judge is not None else order[0]
     theirs = attempts["judge"].fillna("") == chosen
     unjudged = ~judged & attempts["judge"].isna()
     note = (
         f"{name}: judged by {chosen or 'an unnamed judge'} ({judges[chosen]} attempts); "
         f"{int(judges.sum() - judges[chosen])} attempts of {len(judges) - 1} other judges are not used"
     )
+    lacking = sorted(set(attempts["model"]) - set(attempts.loc[judged & theirs, "model"]))
+    if lacking:
+        raise InvalidInput(
+            f"{name}: {chosen or 'an unnamed judge'} did not judge {', '.join(lacking)}, and judges are "
+            "never mixed; choose other models with --arms, or another --judge of "
+            f"{', '.join(filter(None, order))}",
+            reason="JUDGES_DIFFER",
+            field="judge",
+        )
     return attempts[theirs | unjudged], note
 
 
@@ -190,7 +208,7 @@ def _needed_rates(
             rates[arm] = None
             continue
         rates[arm] = reference_rates(arm, model, reading.prices, when)
-        if rates[arm] is None:
+        if rates[arm] is None and reading.need_prices:
             raise InvalidInput(
                 f"{history.name}: no price is known for the arm {arm} ({model}); "
                 f"add --price {arm}=IN,OUT in USD per million tokens",

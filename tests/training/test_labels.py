@@ -136,15 +136,28 @@ def test_judges_are_never_mixed(tmp_path: Path) -> None:
         attempt("a", "large", 0.2, judge="strict"),
         attempt("b", "small", 0.4, judge="strict"),
         attempt("a", "small", 1.0, judge="kind"),
+        attempt("a", "large", 1.0, judge="kind"),
     ]
     made = table(tmp_path, rows)
     assert made.outcomes.quality[0].tolist() == [0.0, 0.2]
-    assert "judged by strict (3 attempts); 1 attempts of 1 other judges" in made.notes[0]
+    assert "judged by strict (3 attempts); 2 attempts of 1 other judges" in made.notes[0]
     assert table(tmp_path, rows, judge="kind").outcomes.quality[0, 0] == 1.0
     with pytest.raises(
         InvalidInput, match=r"no attempts judged by 'nobody' \(there: strict, kind\)"
     ):
         table(tmp_path, rows, judge="nobody")
+
+
+def test_no_judge_for_every_model_is_refused_with_the_names(tmp_path: Path) -> None:
+    rows = [attempt("a", "small", 1, judge="strict"), attempt("a", "large", 1, judge="kind")]
+    with pytest.raises(InvalidInput, match="kind did not judge small, and judges are never mixed"):
+        table(tmp_path, rows)
+
+
+def test_the_judge_of_most_arms_is_taken(tmp_path: Path) -> None:
+    rows = [attempt(str(i), "small", 1, judge="busy") for i in range(9)]
+    rows += [attempt("a", model, 0, judge="fair") for model in ("small", "large")]
+    assert "judged by fair (2 attempts)" in table(tmp_path, rows).notes[0]
 
 
 def test_histories_are_pooled_by_arm_with_gaps(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from router.paths import ENCODERS, MODELS
 pytestmark = pytest.mark.histories
 
 FOLDER = Path(os.environ.get("HISTORIES", "../shared/data/history"))
-ALPACA = "low=alpaca-7b_concise,medium=gpt4,high=mistral-medium"
+ALPACA = "low=alpaca-7b_concise,medium=vicuna-13b-v1.5,high=claude"
 
 # file, --arms where it needs them, arms without a price
 HISTORIES = {
@@ -30,7 +30,7 @@ HISTORIES = {
     "llmrouter_dc": ((), ("low", "medium", "high")),
     "shaberi_ja": ((), ("low", "medium", "high")),
     "alpaca_eval": (
-        ("--arms", ALPACA, "--price", "low=0.1,0.1", "--price", "medium=30,60", "--price", "high=2.7,8.1"),
+        ("--arms", ALPACA, "--price", "low=0.1,0.1", "--price", "medium=0.2,0.2", "--price", "high=11,32"),
         ("low", "medium", "high"),
     ),
 }  # fmt: skip
