@@ -35,14 +35,14 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 BundleDir = Annotated[
-    Path | None, typer.Option(help="Directory of the bundle [default: the shipped one].")
+    Path | None, typer.Option(help="Directory of the bundle (default: the shipped one).")
 ]
 EncodersDir = Annotated[
-    Path | None, typer.Option(help="Folder of encoders [default: the shipped ones].")
+    Path | None, typer.Option(help="Folder of encoders (default: the shipped ones).")
 ]
-CatalogFile = Annotated[Path | None, typer.Option(help="Catalog file [default: the shipped one].")]
-Port = Annotated[int | None, typer.Option(help="Port [default: 50051]; 0 takes a free one.")]
-Host = Annotated[str | None, typer.Option(help="Address [default: 127.0.0.1].")]
+CatalogFile = Annotated[Path | None, typer.Option(help="Catalog file (default: the shipped one).")]
+Port = Annotated[int | None, typer.Option(help="Port (default: 50051); 0 takes a free one.")]
+Host = Annotated[str | None, typer.Option(help="Address (default: 127.0.0.1).")]
 
 
 @app.command()
@@ -53,15 +53,13 @@ def serve(
     host: Host = None,
     port: Port = None,
     workers: Annotated[
-        int | None, typer.Option(help="Threads that answer calls [default: 4].")
+        int | None, typer.Option(help="Threads that answer calls (default: 4).")
     ] = None,
-    reflection: Annotated[
-        bool | None, typer.Option("--reflection", help="Offer gRPC reflection.")
-    ] = None,
+    reflection: Annotated[bool | None, typer.Option(help="gRPC reflection (default: on).")] = None,
     log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error [default: info].")
+        str | None, typer.Option(help="debug, info, warning or error (default: info).")
     ] = None,
-    log_format: Annotated[str | None, typer.Option(help="json or console [default: json].")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console (default: json).")] = None,
     config: Config = None,
 ) -> None:
     """Serve Route over gRPC until SIGTERM, then finish the calls in flight.

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     remember_decisions: int = Field(
         default=10_000, ge=0, description="recent replies kept for retries with the same request id"
     )
-    reflection: bool = Field(default=False, description="offer gRPC reflection")
+    reflection: bool = Field(default=True, description="offer gRPC reflection")
     drain_s: float = Field(
         default=10, ge=0, le=600, description="seconds that calls in flight get at SIGTERM"
     )

@@ -40,11 +40,11 @@ Arms = Annotated[
     str | None,
     typer.Option(
         help="NAME=MODEL,NAME=MODEL…, in ascending order of capability "
-        "[default: training/ladders.yaml, for the histories it knows]."
+        "(default: training/ladders.yaml, for the histories it knows)."
     ),
 ]
 Judge = Annotated[
-    str | None, typer.Option(help="Whose quality counts [default: who judged most attempts].")
+    str | None, typer.Option(help="Whose quality counts (default: who judged most attempts).")
 ]
 AdequateAt = Annotated[
     float | None, typer.Option(min=0, max=1, help="Quality from which an attempt is adequate.")
@@ -124,7 +124,7 @@ def fit_command(
         list[Path] | None,
         typer.Option(
             help="Parquet, JSONL or CSV; repeat to pool several by tier "
-            "[default: a made-up demonstration history]."
+            "(default: a made-up demonstration history)."
         ),
     ] = None,
     arms: Arms = None,
@@ -146,7 +146,7 @@ def fit_command(
         str | None,
         typer.Option(
             "--tracking-uri",
-            help="MLflow's address [default: $MLFLOW_TRACKING_URI, else SQLite under build/].",
+            help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -297,7 +297,7 @@ def evaluate_command(
         str | None,
         typer.Option(
             help="Arms and the models that stand for them, as low=MODEL,high=MODEL "
-            "[default: training/ladders.yaml]."
+            "(default: training/ladders.yaml)."
         ),
     ] = None,
     price: Annotated[

@@ -58,7 +58,7 @@ def test_not_serving_until_warm_and_not_serving_while_draining(settings: Setting
 
 
 def test_the_whole_life_of_a_server_process(tmp_path: Path) -> None:
-    with serving("--reflection") as (address, process):
+    with serving() as (address, process):
         assert health_of(address) == "SERVING"
         asked = run("route", CANARY, "--server", address, "--json", "--scope", "team=search")
         assert asked.returncode == 0, asked.stderr
@@ -71,8 +71,8 @@ def test_the_whole_life_of_a_server_process(tmp_path: Path) -> None:
     assert process.returncode == 0  # SIGTERM, drained
 
 
-def test_reflection_is_off_unless_asked_for() -> None:
-    with serving() as (address, _), grpc.insecure_channel(address) as channel:
+def test_reflection_is_off_by_flag() -> None:
+    with serving("--no-reflection") as (address, _), grpc.insecure_channel(address) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         with pytest.raises(grpc.RpcError) as caught:
             database.get_services()
