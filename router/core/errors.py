@@ -4,7 +4,10 @@
     ├── InvalidInput              the caller's words are wrong; sending the same again cannot help
     ├── TooLarge                  the input is over a limit on size
     ├── NotPossible               well-formed, but nothing can satisfy it as things stand
-    ├── Conflict                  the request id was already used for another request
+    ├── Conflict                  the id was already used for another request, or is in another state
+    ├── NotFound                  no such decision or limit of this tenant
+    ├── Exhausted                 a limit stands in the way; says which, and whether waiting helps
+    ├── Unavailable               the store cannot be used now; the same call may be repeated
     ├── BadArtifact               a file that we need is missing, altered, or of another format
     └── CallFailed                (client) the server refused the call or did not answer
 
@@ -20,10 +23,13 @@ __all__ = [
     "BadArtifact",
     "CallFailed",
     "Conflict",
+    "Exhausted",
     "InvalidInput",
     "MitsumoriError",
+    "NotFound",
     "NotPossible",
     "TooLarge",
+    "Unavailable",
 ]
 
 
@@ -76,6 +82,24 @@ class Conflict(MitsumoriError):
     """The same request id arrived before with another body."""
 
     default_reason = "REQUEST_ID_REUSED"
+
+
+class NotFound(MitsumoriError):
+    """There is no such decision or limit, or it belongs to another tenant: the two look alike."""
+
+    default_reason = "NOT_FOUND"
+
+
+class Exhausted(MitsumoriError):
+    """A hard limit stands in the way. The reason says whether waiting helps."""
+
+    default_reason = "LIMIT_EXHAUSTED"
+
+
+class Unavailable(MitsumoriError):
+    """The store cannot be reached or written. Nothing was acknowledged; repeat the same call."""
+
+    default_reason = "STORE_UNAVAILABLE"
 
 
 class BadArtifact(MitsumoriError):

@@ -1,0 +1,1 @@
+"""The ledger: limits, holds and settlements, as rows. One protocol, three stores."""
