@@ -110,7 +110,7 @@ BUF       = $(BIN)/buf
 
 proto: $(STAMPS)-dev ## Regenerate router/v1 from proto/
 	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)
-	@$(PROTOC) --grpc_python_out=. proto/router/v1/router.proto
+	@$(PROTOC) --grpc_python_out=. proto/router/v1/router.proto proto/router/v1/admin.proto
 
 # buf reads descriptor files, so that nothing is fetched for google/type. `--path` lints ours only.
 proto-check: $(STAMPS)-dev

@@ -23,12 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
+from router.v1 import limit_pb2 as router_dot_v1_dot_limit__pb2
 from router.v1 import prompt_pb2 as router_dot_v1_dot_prompt__pb2
 from router.v1 import quote_pb2 as router_dot_v1_dot_quote__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16router/v1/router.proto\x12\trouter.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/type/money.proto\x1a\x16router/v1/prompt.proto\x1a\x15router/v1/quote.proto\"\xeb\x02\n\x0cRouteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x31\n\x05scope\x18\x02 \x03(\x0b\x32\".router.v1.RouteRequest.ScopeEntry\x12!\n\x06prompt\x18\x03 \x01(\x0b\x32\x11.router.v1.Prompt\x12+\n\x0b\x63onstraints\x18\x04 \x01(\x0b\x32\x16.router.v1.Constraints\x12\x18\n\x0equality_target\x18\x05 \x01(\x01H\x00\x12\x30\n\x12willingness_to_pay\x18\x06 \x01(\x0b\x32\x12.google.type.MoneyH\x00\x12)\n\nimportance\x18\x07 \x01(\x0e\x32\x15.router.v1.Importance\x12\x17\n\x0f\x63onversation_id\x18\x08 \x01(\t\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04goal\"\xe8\x01\n\x0b\x43onstraints\x12\x16\n\x0e\x61llowed_models\x18\x01 \x03(\t\x12\x15\n\rallowed_tiers\x18\x02 \x03(\t\x12\x1d\n\x15required_capabilities\x18\x03 \x03(\t\x12%\n\tmax_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12.\n\x0bmax_latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x11max_output_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x14\n\x12_max_output_tokens\"\xd7\x01\n\rRouteResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12!\n\x06\x63hosen\x18\x02 \x01(\x0b\x32\x11.router.v1.Option\x12\'\n\x0c\x61lternatives\x18\x03 \x03(\x0b\x32\x11.router.v1.Option\x12)\n\nassessment\x18\x04 \x01(\x0b\x32\x15.router.v1.Assessment\x12\"\n\x07reasons\x18\x05 \x03(\x0b\x32\x11.router.v1.Reason\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\"y\n\x06Option\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x0c\n\x04tier\x18\x03 \x01(\t\x12\x0b\n\x03\x61rm\x18\x04 \x01(\t\x12\x12\n\np_adequate\x18\x05 \x01(\x01\x12\x1f\n\x05quote\x18\x06 \x01(\x0b\x32\x10.router.v1.Quote\"S\n\nAssessment\x12\x12\n\ncomplexity\x18\x01 \x01(\x01\x12!\n\x04\x61rms\x18\x02 \x03(\x0b\x32\x13.router.v1.ArmScore\x12\x0e\n\x06p_none\x18\x03 \x01(\x01\"<\n\x08\x41rmScore\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07p_label\x18\x02 \x01(\x01\x12\x12\n\np_adequate\x18\x03 \x01(\x01\"\x96\x01\n\x06Reason\x12#\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x15.router.v1.ReasonCode\x12\x0c\n\x04text\x18\x02 \x01(\t\x12+\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32\x1c.router.v1.Reason.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*h\n\nImportance\x12\x1a\n\x16IMPORTANCE_UNSPECIFIED\x10\x00\x12\x12\n\x0eIMPORTANCE_LOW\x10\x01\x12\x15\n\x11IMPORTANCE_MEDIUM\x10\x02\x12\x13\n\x0fIMPORTANCE_HIGH\x10\x03*\x95\x02\n\nReasonCode\x12\x1b\n\x17REASON_CODE_UNSPECIFIED\x10\x00\x12!\n\x1dREASON_CODE_CHEAPEST_ADEQUATE\x10\x01\x12\"\n\x1eREASON_CODE_TARGET_NOT_REACHED\x10\x02\x12\x1a\n\x16REASON_CODE_BEST_VALUE\x10\x03\x12\x1e\n\x1aREASON_CODE_ONLY_CANDIDATE\x10\x04\x12\x1f\n\x1bREASON_CODE_MODELS_EXCLUDED\x10\x05\x12 \n\x1cREASON_CODE_TOKENS_ESTIMATED\x10\x06\x12$\n REASON_CODE_LANGUAGE_NOT_COVERED\x10\x07\x32K\n\rRouterService\x12:\n\x05Route\x12\x17.router.v1.RouteRequest\x1a\x18.router.v1.RouteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16router/v1/router.proto\x12\trouter.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a\x15router/v1/limit.proto\x1a\x16router/v1/prompt.proto\x1a\x15router/v1/quote.proto\"\x8e\x03\n\x0cRouteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x31\n\x05scope\x18\x02 \x03(\x0b\x32\".router.v1.RouteRequest.ScopeEntry\x12!\n\x06prompt\x18\x03 \x01(\x0b\x32\x11.router.v1.Prompt\x12+\n\x0b\x63onstraints\x18\x04 \x01(\x0b\x32\x16.router.v1.Constraints\x12\x18\n\x0equality_target\x18\x05 \x01(\x01H\x00\x12\x30\n\x12willingness_to_pay\x18\x06 \x01(\x0b\x32\x12.google.type.MoneyH\x00\x12)\n\nimportance\x18\x07 \x01(\x0e\x32\x15.router.v1.Importance\x12\x17\n\x0f\x63onversation_id\x18\x08 \x01(\t\x12\x12\n\nquote_only\x18\t \x01(\x08\x12\r\n\x05\x62\x61tch\x18\n \x01(\x08\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04goal\"\xe8\x01\n\x0b\x43onstraints\x12\x16\n\x0e\x61llowed_models\x18\x01 \x03(\t\x12\x15\n\rallowed_tiers\x18\x02 \x03(\t\x12\x1d\n\x15required_capabilities\x18\x03 \x03(\t\x12%\n\tmax_price\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12.\n\x0bmax_latency\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x11max_output_tokens\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x14\n\x12_max_output_tokens\"\x9e\x02\n\rRouteResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12!\n\x06\x63hosen\x18\x02 \x01(\x0b\x32\x11.router.v1.Option\x12\'\n\x0c\x61lternatives\x18\x03 \x03(\x0b\x32\x11.router.v1.Option\x12)\n\nassessment\x18\x04 \x01(\x0b\x32\x15.router.v1.Assessment\x12\"\n\x07reasons\x18\x05 \x03(\x0b\x32\x11.router.v1.Reason\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\x12\x1d\n\x04hold\x18\x07 \x01(\x0b\x32\x0f.router.v1.Hold\x12&\n\x06limits\x18\x08 \x03(\x0b\x32\x16.router.v1.LimitStatus\"k\n\x04Hold\x12\"\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbc\x02\n\rSettleRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x04 \x01(\x03\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x05 \x01(\x03\x12\x15\n\routput_tokens\x18\x06 \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\x07 \x01(\x03\x12 \n\x04\x63ost\x18\x08 \x01(\x0b\x32\x12.google.type.Money\x12*\n\x07latency\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x07outcome\x18\n \x01(\x0e\x32\x12.router.v1.Outcome\x12\x14\n\x07quality\x18\x0b \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_quality\"\x7f\n\x0eSettleResponse\x12!\n\x05spent\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12#\n\x07overage\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x0c\n\x04late\x18\x03 \x01(\x08\x12\x17\n\x0frepeated_report\x18\x04 \x01(\x08\"5\n\x0eReleaseRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\"\'\n\x0fReleaseResponse\x12\x14\n\x0creleased_now\x18\x01 \x01(\x08\"f\n\x0eRerouteRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12(\n\x07request\x18\x02 \x01(\x0b\x32\x17.router.v1.RouteRequest\x12\x15\n\rfailed_models\x18\x03 \x03(\t\"=\n\x0fRerouteResponse\x12*\n\x08response\x18\x01 \x01(\x0b\x32\x18.router.v1.RouteResponse\"=\n\x11QuoteBatchRequest\x12(\n\x07request\x18\x01 \x01(\x0b\x32\x17.router.v1.RouteRequest\"\xaf\x01\n\x12QuoteBatchResponse\x12,\n\x08response\x18\x01 \x01(\x0b\x32\x18.router.v1.RouteResponseH\x00\x12&\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x15.router.v1.QuoteErrorH\x00\x12*\n\x07summary\x18\x03 \x01(\x0b\x32\x17.router.v1.BatchSummaryH\x00\x12\r\n\x05index\x18\x04 \x01(\x03\x42\x08\n\x06result\"*\n\nQuoteError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x84\x01\n\x0c\x42\x61tchSummary\x12\x0e\n\x06quoted\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x02 \x01(\x03\x12*\n\x0brecommended\x18\x03 \x01(\x0b\x32\x15.router.v1.BatchPrice\x12(\n\tper_model\x18\x04 \x03(\x0b\x32\x15.router.v1.BatchPrice\"\x8f\x01\n\nBatchPrice\x12\r\n\x05model\x18\x01 \x01(\t\x12$\n\x05price\x18\x02 \x01(\x0b\x32\x15.router.v1.PriceRange\x12\x0e\n\x06tokens\x18\x03 \x01(\x03\x12.\n\x0etightest_limit\x18\x04 \x01(\x0b\x32\x16.router.v1.LimitStatus\x12\x0c\n\x04\x66its\x18\x05 \x01(\x08\"y\n\x06Option\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x0c\n\x04tier\x18\x03 \x01(\t\x12\x0b\n\x03\x61rm\x18\x04 \x01(\t\x12\x12\n\np_adequate\x18\x05 \x01(\x01\x12\x1f\n\x05quote\x18\x06 \x01(\x0b\x32\x10.router.v1.Quote\"S\n\nAssessment\x12\x12\n\ncomplexity\x18\x01 \x01(\x01\x12!\n\x04\x61rms\x18\x02 \x03(\x0b\x32\x13.router.v1.ArmScore\x12\x0e\n\x06p_none\x18\x03 \x01(\x01\"<\n\x08\x41rmScore\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07p_label\x18\x02 \x01(\x01\x12\x12\n\np_adequate\x18\x03 \x01(\x01\"\x96\x01\n\x06Reason\x12#\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x15.router.v1.ReasonCode\x12\x0c\n\x04text\x18\x02 \x01(\t\x12+\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32\x1c.router.v1.Reason.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*h\n\nImportance\x12\x1a\n\x16IMPORTANCE_UNSPECIFIED\x10\x00\x12\x12\n\x0eIMPORTANCE_LOW\x10\x01\x12\x15\n\x11IMPORTANCE_MEDIUM\x10\x02\x12\x13\n\x0fIMPORTANCE_HIGH\x10\x03*v\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_SUCCESS\x10\x01\x12\x11\n\rOUTCOME_ERROR\x10\x02\x12\x13\n\x0fOUTCOME_TIMEOUT\x10\x03\x12\x15\n\x11OUTCOME_TRUNCATED\x10\x04*\xe4\x02\n\nReasonCode\x12\x1b\n\x17REASON_CODE_UNSPECIFIED\x10\x00\x12!\n\x1dREASON_CODE_CHEAPEST_ADEQUATE\x10\x01\x12\"\n\x1eREASON_CODE_TARGET_NOT_REACHED\x10\x02\x12\x1a\n\x16REASON_CODE_BEST_VALUE\x10\x03\x12\x1e\n\x1aREASON_CODE_ONLY_CANDIDATE\x10\x04\x12\x1f\n\x1bREASON_CODE_MODELS_EXCLUDED\x10\x05\x12 \n\x1cREASON_CODE_TOKENS_ESTIMATED\x10\x06\x12$\n REASON_CODE_LANGUAGE_NOT_COVERED\x10\x07\x12\x1a\n\x16REASON_CODE_SOFT_LIMIT\x10\x08\x12\x1a\n\x16REASON_CODE_DOWNGRADED\x10\t\x12\x15\n\x11REASON_CODE_PACED\x10\n2\xdd\x02\n\rRouterService\x12:\n\x05Route\x12\x17.router.v1.RouteRequest\x1a\x18.router.v1.RouteResponse\x12=\n\x06Settle\x12\x18.router.v1.SettleRequest\x1a\x19.router.v1.SettleResponse\x12@\n\x07Release\x12\x19.router.v1.ReleaseRequest\x1a\x1a.router.v1.ReleaseResponse\x12@\n\x07Reroute\x12\x19.router.v1.RerouteRequest\x1a\x1a.router.v1.RerouteResponse\x12M\n\nQuoteBatch\x12\x1c.router.v1.QuoteBatchRequest\x1a\x1d.router.v1.QuoteBatchResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,28 +41,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEREQUEST_SCOPEENTRY']._serialized_options = b'8\001'
   _globals['_REASON_FACTSENTRY']._loaded_options = None
   _globals['_REASON_FACTSENTRY']._serialized_options = b'8\001'
-  _globals['_IMPORTANCE']._serialized_start=1383
-  _globals['_IMPORTANCE']._serialized_end=1487
-  _globals['_REASONCODE']._serialized_start=1490
-  _globals['_REASONCODE']._serialized_end=1767
-  _globals['_ROUTEREQUEST']._serialized_start=142
-  _globals['_ROUTEREQUEST']._serialized_end=505
-  _globals['_ROUTEREQUEST_SCOPEENTRY']._serialized_start=453
-  _globals['_ROUTEREQUEST_SCOPEENTRY']._serialized_end=497
-  _globals['_CONSTRAINTS']._serialized_start=508
-  _globals['_CONSTRAINTS']._serialized_end=740
-  _globals['_ROUTERESPONSE']._serialized_start=743
-  _globals['_ROUTERESPONSE']._serialized_end=958
-  _globals['_OPTION']._serialized_start=960
-  _globals['_OPTION']._serialized_end=1081
-  _globals['_ASSESSMENT']._serialized_start=1083
-  _globals['_ASSESSMENT']._serialized_end=1166
-  _globals['_ARMSCORE']._serialized_start=1168
-  _globals['_ARMSCORE']._serialized_end=1228
-  _globals['_REASON']._serialized_start=1231
-  _globals['_REASON']._serialized_end=1381
-  _globals['_REASON_FACTSENTRY']._serialized_start=1337
-  _globals['_REASON_FACTSENTRY']._serialized_end=1381
-  _globals['_ROUTERSERVICE']._serialized_start=1769
-  _globals['_ROUTERSERVICE']._serialized_end=1844
+  _globals['_IMPORTANCE']._serialized_start=2931
+  _globals['_IMPORTANCE']._serialized_end=3035
+  _globals['_OUTCOME']._serialized_start=3037
+  _globals['_OUTCOME']._serialized_end=3155
+  _globals['_REASONCODE']._serialized_start=3158
+  _globals['_REASONCODE']._serialized_end=3514
+  _globals['_ROUTEREQUEST']._serialized_start=198
+  _globals['_ROUTEREQUEST']._serialized_end=596
+  _globals['_ROUTEREQUEST_SCOPEENTRY']._serialized_start=544
+  _globals['_ROUTEREQUEST_SCOPEENTRY']._serialized_end=588
+  _globals['_CONSTRAINTS']._serialized_start=599
+  _globals['_CONSTRAINTS']._serialized_end=831
+  _globals['_ROUTERESPONSE']._serialized_start=834
+  _globals['_ROUTERESPONSE']._serialized_end=1120
+  _globals['_HOLD']._serialized_start=1122
+  _globals['_HOLD']._serialized_end=1229
+  _globals['_SETTLEREQUEST']._serialized_start=1232
+  _globals['_SETTLEREQUEST']._serialized_end=1548
+  _globals['_SETTLERESPONSE']._serialized_start=1550
+  _globals['_SETTLERESPONSE']._serialized_end=1677
+  _globals['_RELEASEREQUEST']._serialized_start=1679
+  _globals['_RELEASEREQUEST']._serialized_end=1732
+  _globals['_RELEASERESPONSE']._serialized_start=1734
+  _globals['_RELEASERESPONSE']._serialized_end=1773
+  _globals['_REROUTEREQUEST']._serialized_start=1775
+  _globals['_REROUTEREQUEST']._serialized_end=1877
+  _globals['_REROUTERESPONSE']._serialized_start=1879
+  _globals['_REROUTERESPONSE']._serialized_end=1940
+  _globals['_QUOTEBATCHREQUEST']._serialized_start=1942
+  _globals['_QUOTEBATCHREQUEST']._serialized_end=2003
+  _globals['_QUOTEBATCHRESPONSE']._serialized_start=2006
+  _globals['_QUOTEBATCHRESPONSE']._serialized_end=2181
+  _globals['_QUOTEERROR']._serialized_start=2183
+  _globals['_QUOTEERROR']._serialized_end=2225
+  _globals['_BATCHSUMMARY']._serialized_start=2228
+  _globals['_BATCHSUMMARY']._serialized_end=2360
+  _globals['_BATCHPRICE']._serialized_start=2363
+  _globals['_BATCHPRICE']._serialized_end=2506
+  _globals['_OPTION']._serialized_start=2508
+  _globals['_OPTION']._serialized_end=2629
+  _globals['_ASSESSMENT']._serialized_start=2631
+  _globals['_ASSESSMENT']._serialized_end=2714
+  _globals['_ARMSCORE']._serialized_start=2716
+  _globals['_ARMSCORE']._serialized_end=2776
+  _globals['_REASON']._serialized_start=2779
+  _globals['_REASON']._serialized_end=2929
+  _globals['_REASON_FACTSENTRY']._serialized_start=2885
+  _globals['_REASON_FACTSENTRY']._serialized_end=2929
+  _globals['_ROUTERSERVICE']._serialized_start=3517
+  _globals['_ROUTERSERVICE']._serialized_end=3866
 # @@protoc_insertion_point(module_scope)

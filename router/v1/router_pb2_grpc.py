@@ -44,6 +44,26 @@ class RouterServiceStub:
                 request_serializer=router_dot_v1_dot_router__pb2.RouteRequest.SerializeToString,
                 response_deserializer=router_dot_v1_dot_router__pb2.RouteResponse.FromString,
                 _registered_method=True)
+        self.Settle = channel.unary_unary(
+                '/router.v1.RouterService/Settle',
+                request_serializer=router_dot_v1_dot_router__pb2.SettleRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_router__pb2.SettleResponse.FromString,
+                _registered_method=True)
+        self.Release = channel.unary_unary(
+                '/router.v1.RouterService/Release',
+                request_serializer=router_dot_v1_dot_router__pb2.ReleaseRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_router__pb2.ReleaseResponse.FromString,
+                _registered_method=True)
+        self.Reroute = channel.unary_unary(
+                '/router.v1.RouterService/Reroute',
+                request_serializer=router_dot_v1_dot_router__pb2.RerouteRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_router__pb2.RerouteResponse.FromString,
+                _registered_method=True)
+        self.QuoteBatch = channel.stream_stream(
+                '/router.v1.RouterService/QuoteBatch',
+                request_serializer=router_dot_v1_dot_router__pb2.QuoteBatchRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_router__pb2.QuoteBatchResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -55,14 +75,56 @@ class RouterServiceServicer:
     """
 
     def Route(self, request, context):
-        """Chooses a model for one prompt and quotes its price.
+        """Chooses a model for one prompt, quotes its price and holds the money.
 
         Idempotent by request_id: the same id with the same body gets the same reply again, within the
         server's memory of recent requests; the same id with another body gets ALREADY_EXISTS.
 
         INVALID_ARGUMENT: a field is malformed or names something unknown. RESOURCE_EXHAUSTED: the
-        prompt exceeds the size limit. FAILED_PRECONDITION: no model can meet the constraints; the
-        metadata counts why each was out. UNAVAILABLE: starting up or draining, try again.
+        prompt exceeds the size limit, or a hard limit stands in the way; then a QuotaFailure names the
+        limit, and the reason tells LIMIT_WAIT_FOR_HOLDS (holds in flight may be given back: a RetryInfo
+        says when to try again), LIMIT_EXHAUSTED (try again after the reset) and LIMIT_NEVER_FITS (do not
+        try again) apart. FAILED_PRECONDITION: no model can meet the constraints; the metadata counts why
+        each was out. UNAVAILABLE: starting up, draining, or the ledger cannot be used: try again with the
+        same request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Settle(self, request, context):
+        """Reports what a decision really took; turns its hold into spend. May be repeated with the same body.
+
+        NOT_FOUND: no such decision of this tenant. ALREADY_EXISTS: it was settled by another report.
+        FAILED_PRECONDITION: its hold was released.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Release(self, request, context):
+        """Gives a hold back without spend, for a call that was never made. May be repeated.
+
+        NOT_FOUND: no such decision of this tenant. FAILED_PRECONDITION: it was settled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reroute(self, request, context):
+        """Chooses again after a failed call: releases the old hold, leaves the failed models out, checks every
+        limit again and holds the new quote, all in one transaction. Where it is refused the old hold stays.
+
+        Errors as of Route; NOT_FOUND: the old decision is unknown, another tenant's, or no longer held.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuoteBatch(self, request_iterator, context):
+        """Prices many prompts before any is sent, without holding anything. Replies come in the order of the
+        requests; one with an error does not stop the others. The last reply, after the caller half-closes,
+        carries the summary.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,6 +137,26 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.Route,
                     request_deserializer=router_dot_v1_dot_router__pb2.RouteRequest.FromString,
                     response_serializer=router_dot_v1_dot_router__pb2.RouteResponse.SerializeToString,
+            ),
+            'Settle': grpc.unary_unary_rpc_method_handler(
+                    servicer.Settle,
+                    request_deserializer=router_dot_v1_dot_router__pb2.SettleRequest.FromString,
+                    response_serializer=router_dot_v1_dot_router__pb2.SettleResponse.SerializeToString,
+            ),
+            'Release': grpc.unary_unary_rpc_method_handler(
+                    servicer.Release,
+                    request_deserializer=router_dot_v1_dot_router__pb2.ReleaseRequest.FromString,
+                    response_serializer=router_dot_v1_dot_router__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'Reroute': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reroute,
+                    request_deserializer=router_dot_v1_dot_router__pb2.RerouteRequest.FromString,
+                    response_serializer=router_dot_v1_dot_router__pb2.RerouteResponse.SerializeToString,
+            ),
+            'QuoteBatch': grpc.stream_stream_rpc_method_handler(
+                    servicer.QuoteBatch,
+                    request_deserializer=router_dot_v1_dot_router__pb2.QuoteBatchRequest.FromString,
+                    response_serializer=router_dot_v1_dot_router__pb2.QuoteBatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -109,6 +191,114 @@ class RouterService:
             '/router.v1.RouterService/Route',
             router_dot_v1_dot_router__pb2.RouteRequest.SerializeToString,
             router_dot_v1_dot_router__pb2.RouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Settle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.v1.RouterService/Settle',
+            router_dot_v1_dot_router__pb2.SettleRequest.SerializeToString,
+            router_dot_v1_dot_router__pb2.SettleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Release(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.v1.RouterService/Release',
+            router_dot_v1_dot_router__pb2.ReleaseRequest.SerializeToString,
+            router_dot_v1_dot_router__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reroute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.v1.RouterService/Reroute',
+            router_dot_v1_dot_router__pb2.RerouteRequest.SerializeToString,
+            router_dot_v1_dot_router__pb2.RerouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuoteBatch(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/router.v1.RouterService/QuoteBatch',
+            router_dot_v1_dot_router__pb2.QuoteBatchRequest.SerializeToString,
+            router_dot_v1_dot_router__pb2.QuoteBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
