@@ -89,6 +89,7 @@ class RouterClient:
         importance: Importance = Importance.MEDIUM,
         conversation_id: str = "",
         request_id: str | None = None,
+        max_alternatives: int | None = None,
     ) -> router_pb2.RouteResponse:
         """Ask which model should answer, and at what price.
 
@@ -100,6 +101,7 @@ class RouterClient:
             importance: what a wrong answer would cost.
             conversation_id: ties the turns of a conversation together.
             request_id: for retries of your own; ``None`` makes a new one.
+            max_alternatives: the most alternatives in the reply; ``None``: 5.
 
         Raises:
             CallFailed: refused, or no answer in time; carries code, reason, field and metadata.
@@ -111,6 +113,7 @@ class RouterClient:
             constraints=_constraints(constraints or Constraints()),
             importance=_IMPORTANCES[importance],
             conversation_id=conversation_id,
+            max_alternatives=max_alternatives,
         )
         if isinstance(goal, QualityTarget):
             request.quality_target = goal.p_adequate

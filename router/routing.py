@@ -45,6 +45,7 @@ class Ask:
     goal: Goal | None
     importance: Importance
     conversation_id: str
+    max_alternatives: int
 
 
 @dataclass(frozen=True, slots=True)

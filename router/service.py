@@ -94,7 +94,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         repeated = reply is not None
         if reply is None:
             decision_id = ask.request_id or self._new_id()
-            reply = render_route(self._router.route(ask), decision_id)
+            routed = self._router.route(ask)
+            reply = render_route(routed, decision_id, ask.max_alternatives)
             if ask.request_id:
                 reply = self._replies.keep(decision_id, body, reply)
         elapsed_ms = (time.perf_counter() - started) * 1000

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import math
 import os
 import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -72,6 +71,10 @@ class TokenRule:
 
     encoding: str
     factor: Decimal = Decimal(1)
+    ratio: tuple[int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratio", self.factor.as_integer_ratio())
 
 
 def default_directory() -> Path:
@@ -201,4 +204,6 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 def scaled(count: TokenCount, rule: TokenRule, *, exact: bool) -> TokenCount:
     """The count for a model's family, rounded up, at least 1; ``exact`` where the model's own."""
-    return TokenCount(max(math.ceil(count.tokens * rule.factor), 1), exact and count.exact)
+    numerator, denominator = rule.ratio
+    tokens = -(-count.tokens * numerator // denominator)
+    return TokenCount(max(tokens, 1), exact and count.exact)

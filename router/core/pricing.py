@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from router.core.errors import InvalidInput
-from router.core.money import usd_to_nanos
+from router.core.money import MAX_NANOS
 from router.core.types import Rates
 
 __all__ = ["applicable_rates", "call_price", "call_prices"]
 
-_TOKENS_PER_RATE = Decimal(1_000_000)
+_FEMTOS_PER_NANO = 1_000_000
 
 
 def applicable_rates(rates: Rates, input_tokens: int) -> Rates:
@@ -56,10 +55,10 @@ def call_prices(
         raise InvalidInput("token counts must not be negative")
     if cached_input_tokens > input_tokens:
         raise InvalidInput("cached_input_tokens must not exceed input_tokens")
-    in_force = applicable_rates(rates, input_tokens)
-    cache_rate = in_force.input if in_force.cache_read is None else in_force.cache_read
-    base = in_force.input * (input_tokens - cached_input_tokens) + cache_rate * cached_input_tokens
-    return [
-        usd_to_nanos((base + in_force.output * tokens) / _TOKENS_PER_RATE)
-        for tokens in output_tokens
-    ]
+    per_input, per_output, per_cached = applicable_rates(rates, input_tokens).femtos
+    base = per_input * (input_tokens - cached_input_tokens) + per_cached * cached_input_tokens
+    # Integer division rounds down; of the negative it rounds up.
+    prices = [-(-(base + per_output * tokens) // _FEMTOS_PER_NANO) for tokens in output_tokens]
+    if max(prices) > MAX_NANOS:
+        raise InvalidInput("the price is out of range")
+    return prices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from functools import lru_cache
 
 from router.core.pricing import call_prices
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
@@ -27,6 +28,14 @@ def mean_length(lengths: Lengths) -> float:
     sigma = math.log(lengths.p90 / lengths.p50) / _Z90
     # Never beyond the 99th percentile: a very wide pair of quantiles has an absurd mean.
     return min(lengths.p50 * math.exp(sigma * sigma / 2), max(lengths.p99, lengths.p50))
+
+
+@lru_cache(maxsize=1024)  # many models share the lengths of their arm
+def _points(lengths: Lengths) -> tuple[int, int, int, int]:
+    """10th percentile, median, mean and 90th percentile in whole tokens, before any cap."""
+    p10 = lengths.p50 * lengths.p50 / lengths.p90  # the log-normal is symmetric in the logarithm
+    mean = mean_length(lengths)
+    return math.ceil(p10), math.ceil(lengths.p50), math.ceil(mean), math.ceil(lengths.p90)
 
 
 def output_cap(model: Model, input_tokens: int, max_output_tokens: int | None) -> int:
@@ -63,17 +72,13 @@ def quote(
         context window the cap is taken as 0, and the decision excludes the model.
     """
     cap = max(output_cap(model, input_tokens.tokens, max_output_tokens), 0)
-    p10 = lengths.p50 * lengths.p50 / lengths.p90  # the log-normal is symmetric in the logarithm
-    p10, p50, mean, p90 = (
-        min(math.ceil(tokens), cap)
-        for tokens in (p10, lengths.p50, mean_length(lengths), lengths.p90)
-    )
+    p10, p50, mean, p90 = [min(tokens, cap) for tokens in _points(lengths)]
     low, expected, high, worst = call_prices(rates, input_tokens.tokens, (p10, mean, p90, cap))
     speed = model.speed
-    seconds = [
-        speed.first_token_s * spread + tokens / speed.output_tokens_per_s
-        for spread, tokens in ((1.0, p50), (_LATENCY_SPREAD, p90))
-    ]
+    latency = LatencyRange(
+        speed.first_token_s + p50 / speed.output_tokens_per_s,
+        speed.first_token_s * _LATENCY_SPREAD + p90 / speed.output_tokens_per_s,
+    )
     return Quote(
         model=model.id,
         input_tokens=input_tokens,
@@ -81,7 +86,7 @@ def quote(
         output_tokens_p90=p90,
         output_tokens_worst=cap,
         price=PriceRange(low, expected, high, worst),
-        latency=LatencyRange(*seconds),
+        latency=latency,
         expires=expires,
         price_table=price_table,
     )

@@ -1,4 +1,7 @@
-"""The values that pass between the rooms. All frozen; all money in nano-dollars."""
+"""The values that pass between the rooms. All frozen; all money in nano-dollars.
+
+What is made once per model and call is a named tuple, which takes a fifth of the time to make.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 __all__ = [
     "NONE_LABEL",
@@ -74,10 +78,12 @@ class Surcharge:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Exact prices in USD per million tokens, all ≥ 0.
+    """Exact prices in USD per million tokens, all ≥ 0, with at most nine decimals.
 
     ``cache_read`` and ``cache_write`` are ``None`` where the provider has no such rate; cached
     tokens then cost what other input costs. ``surcharges`` are in ascending order of threshold.
+    ``femtos`` are input, output and cached input as integers of 1e-15 USD per token, which is what
+    the arithmetic runs on.
     """
 
     input: Decimal
@@ -85,6 +91,14 @@ class Rates:
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
     surcharges: tuple[Surcharge, ...] = ()
+    femtos: tuple[int, int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        cached = self.input if self.cache_read is None else self.cache_read
+        exact = [rate * 1_000_000_000 for rate in (self.input, self.output, cached)]
+        if any(not rate.is_finite() or rate < 0 or rate != int(rate) for rate in exact):
+            raise ValueError("a rate must be 0 or more, with at most nine decimals")
+        object.__setattr__(self, "femtos", tuple(map(int, exact)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +123,7 @@ class Model:
     speed: Speed
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCount:
+class TokenCount(NamedTuple):
     """Input tokens of one prompt for one model; ``exact`` only with the model's own tokenizer."""
 
     tokens: int
@@ -126,8 +139,7 @@ class Lengths:
     p99: float
 
 
-@dataclass(frozen=True, slots=True)
-class PriceRange:
+class PriceRange(NamedTuple):
     """Nano-dollars, 0 ≤ low ≤ expected and low ≤ high ≤ worst.
 
     low and high bound an 80 % interval (10th and 90th percentile of the output length), expected
@@ -140,16 +152,14 @@ class PriceRange:
     worst: int
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyRange:
+class LatencyRange(NamedTuple):
     """Seconds until the whole answer has arrived, 0 ≤ p50 ≤ p90."""
 
     p50_s: float
     p90_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """For one prompt and one model: tokens, price, latency, until when, and from which prices."""
 
     model: str
@@ -207,8 +217,7 @@ class Constraints:
     max_output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A model that might answer: its P(adequate) from its arm, and its quote.
 
     ``arm`` and ``p_adequate`` are ``None`` where the bundle knows nothing of the model or its tier;

@@ -39,7 +39,9 @@ def refusal(client: RouterClient, request: router_pb2.RouteRequest) -> CallFaile
 
 
 def test_a_reply_has_everything_it_promises(client: RouterClient) -> None:
-    reply = client.route(TRIVIA, scope={"team": "search"}, request_id="everything")
+    reply = client.route(
+        TRIVIA, scope={"team": "search"}, request_id="everything", max_alternatives=100
+    )
     assert reply.decision_id == "everything"
     assert reply.bundle_version.startswith("mitsumori-static@")
     assert reply.chosen.tier in {"low", "medium", "high"}
@@ -80,6 +82,11 @@ def test_the_quote_is_the_price_table_times_the_tokens(client: RouterClient) -> 
     assert nanos(quote.price.worst, "worst") == 9 * 50 + 1000 * 400
 
 
+def test_five_alternatives_unless_asked_for_more_or_none(client: RouterClient) -> None:
+    assert len(client.route(TRIVIA).alternatives) == 5
+    assert len(client.route(TRIVIA, max_alternatives=0).alternatives) == 0
+
+
 def test_a_higher_importance_never_lowers_the_probability(client: RouterClient) -> None:
     by_importance = [
         client.route(PROOF, importance=importance).chosen.p_adequate for importance in Importance
@@ -88,13 +95,13 @@ def test_a_higher_importance_never_lowers_the_probability(client: RouterClient) 
 
 
 def test_a_quality_target_of_zero_takes_the_cheapest_model(client: RouterClient) -> None:
-    reply = client.route(PROOF, goal=QualityTarget(0.0))
+    reply = client.route(PROOF, goal=QualityTarget(0.0), max_alternatives=100)
     prices = [nanos(o.quote.price.expected, "price") for o in (reply.chosen, *reply.alternatives)]
     assert prices[0] == min(prices)
 
 
 def test_an_answer_worth_a_fortune_gets_a_top_model(client: RouterClient) -> None:
-    reply = client.route(PROOF, goal=WillingnessToPay(1_000_000_000_000))
+    reply = client.route(PROOF, goal=WillingnessToPay(1_000_000_000_000), max_alternatives=100)
     best = max(option.p_adequate for option in (reply.chosen, *reply.alternatives))
     assert reply.chosen.p_adequate == best
     assert reply.reasons[0].code == router_pb2.REASON_CODE_BEST_VALUE
@@ -217,6 +224,7 @@ BAD_REQUESTS: dict[str, tuple[router_pb2.RouteRequest, str]] = {
     "conversation id": (ask(conversation_id="é"), "conversation_id"),
     "scope key": (ask(scope={"Team": "x"}), "scope"),
     "scope value empty": (ask(scope={"team": ""}), "scope.team"),
+    "too many alternatives": (ask(max_alternatives=1001), "max_alternatives"),
     "scope too wide": (ask(scope={f"k{i}": "x" for i in range(33)}), "scope"),
 }
 

