@@ -7,10 +7,11 @@ unforeseen becomes INTERNAL without a word of what happened inside, which goes t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -18,10 +19,13 @@ from grpc_status import rpc_status
 from router.core.errors import (
     BadArtifact,
     Conflict,
+    Exhausted,
     InvalidInput,
     MitsumoriError,
+    NotFound,
     NotPossible,
     TooLarge,
+    Unavailable,
 )
 from router.logs import logger
 
@@ -34,6 +38,9 @@ _CODES: dict[type[MitsumoriError], int] = {
     TooLarge: code_pb2.RESOURCE_EXHAUSTED,
     NotPossible: code_pb2.FAILED_PRECONDITION,
     Conflict: code_pb2.ALREADY_EXISTS,
+    NotFound: code_pb2.NOT_FOUND,
+    Exhausted: code_pb2.RESOURCE_EXHAUSTED,
+    Unavailable: code_pb2.UNAVAILABLE,
     BadArtifact: code_pb2.FAILED_PRECONDITION,
 }
 
@@ -55,6 +62,13 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
             field=error.field, description=error.message
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, Exhausted):
+        subject = error.metadata.get("limit", "")
+        quota = error_details_pb2.QuotaFailure.Violation(subject=subject, description=error.message)
+        status.details.add().Pack(error_details_pb2.QuotaFailure(violations=[quota]))
+    if error.reason == "LIMIT_WAIT_FOR_HOLDS" or isinstance(error, Unavailable):
+        # The only refusals that waiting a moment can help; budgets come back with their reset.
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1)))
     return status
 
 
@@ -68,7 +82,7 @@ def _abort(context: grpc.ServicerContext, error: MitsumoriError) -> NoReturn:
 
 
 class Boundary(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
-    """The interceptor; wraps unary calls of our services, leaves health and reflection alone."""
+    """The interceptor; wraps the calls of our services, leaves health and reflection alone."""
 
     def intercept_service(
         self,
@@ -77,11 +91,18 @@ class Boundary(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no t
     ) -> Any:
         """Replace the handler of one of our methods by a guarded one."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith("/router.") or not handler.unary_unary:
+        if handler is None or not details.method.startswith("/router."):
             return handler
-        return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary, details.method),
-            request_deserializer=_lenient(handler.request_deserializer),
+        parse = _lenient(handler.request_deserializer)
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                _guarded(handler.unary_unary, details.method),
+                request_deserializer=parse,
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.stream_stream_rpc_method_handler(
+            _guarded_stream(handler.stream_stream, details.method),
+            request_deserializer=parse,
             response_serializer=handler.response_serializer,
         )
 
@@ -96,30 +117,49 @@ def _lenient(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | _
     return deserialize
 
 
+def _fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoReturn:
+    """Log an error and end the call with its status."""
+    if isinstance(error, MitsumoriError):
+        logger().info("refused", method=method, reason=error.reason, field=error.field)
+        _abort(context, error)
+    # The kind and place of the error, not its text: that could quote the prompt.
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+    logger().error("failed", method=method, error=type(error).__name__, place=place)
+    _abort(
+        context, MitsumoriError("internal error; the server's log has the place", reason="INTERNAL")
+    )
+
+
+def _sound(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE")
+    return request
+
+
 def _guarded(
     behave: Callable[[Any, grpc.ServicerContext], Message], method: str
 ) -> Callable[[Any, grpc.ServicerContext], Message]:
     def call(request: Any, context: grpc.ServicerContext) -> Message:
-        if isinstance(request, _Malformed):
-            _abort(
-                context,
-                InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE"),
-            )
         try:
-            return behave(request, context)
-        except MitsumoriError as error:
-            logger().info("refused", method=method, reason=error.reason, field=error.field)
-            _abort(context, error)
+            return behave(_sound(request), context)
         except Exception as error:  # noqa: BLE001 — the last line: nothing inside may leak out
-            # The kind and place of the error, not its text: that could quote the prompt.
-            frame = error.__traceback__
-            while frame is not None and frame.tb_next is not None:
-                frame = frame.tb_next
-            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
-            logger().error("failed", method=method, error=type(error).__name__, place=place)
-            _abort(
-                context,
-                MitsumoriError("internal error; the server's log has the place", reason="INTERNAL"),
-            )
+            _fail(context, method, error)
+
+    return call
+
+
+def _guarded_stream(
+    behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]], method: str
+) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
+    def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        try:
+            yield from behave(map(_sound, requests), context)
+        except Exception as error:  # noqa: BLE001 — the last line: nothing inside may leak out
+            if not context.is_active():  # the caller hung up: nobody is there to tell
+                return
+            _fail(context, method, error)
 
     return call

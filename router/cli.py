@@ -42,6 +42,12 @@ EncodersDir = Annotated[
 ]
 CatalogFile = Annotated[Path | None, typer.Option(help="Catalog file (default: the shipped one).")]
 Port = Annotated[int | None, typer.Option(help="Port (default: 50051); 0 takes a free one.")]
+LedgerAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="memory:, sqlite:PATH or postgresql://… (default: sqlite in your data folder)."
+    ),
+]
 Host = Annotated[str | None, typer.Option(help="Address (default: 127.0.0.1).")]
 
 
@@ -60,6 +66,10 @@ def serve(
         str | None, typer.Option(help="debug, info, warning or error (default: info).")
     ] = None,
     log_format: Annotated[str | None, typer.Option(help="json or console (default: json).")] = None,
+    ledger: LedgerAddress = None,
+    strict: Annotated[
+        bool | None, typer.Option(help="Hold the worst case (default: the 90th percentile).")
+    ] = None,
     config: Config = None,
 ) -> None:
     """Serve Route over gRPC until SIGTERM, then finish the calls in flight.
@@ -77,6 +87,8 @@ def serve(
         reflection=reflection,
         log_level=log_level,
         log_format=log_format,
+        ledger=ledger,
+        strict=strict,
     )
     configure(settings.log_level, settings.log_format)
     run_server(settings, on_ready=lambda address: print(f"serving on {address}", flush=True))  # noqa: T201

@@ -7,26 +7,24 @@ with RouterClient("localhost:50051") as client:
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import grpc
-import tenacity
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-from router.core.errors import CallFailed
+from router.calling import DEFAULT_ADDRESS, Caller
 from router.core.types import Constraints, Goal, Importance, Message, QualityTarget
-from router.v1 import prompt_pb2, router_pb2, router_pb2_grpc
-from router.wire import money
+from router.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    limit_pb2,
+    prompt_pb2,
+    router_pb2,
+    router_pb2_grpc,
+)
+from router.wire.values import money
 
-__all__ = ["RouterClient"]
-
-_RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-"""A server that restarts or drains answers these. Nothing else is worth repeating."""
+__all__ = ["AdminClient", "RouterClient", "route_request"]
 
 _ROLES = {
     "system": prompt_pb2.ROLE_SYSTEM,
@@ -41,43 +39,14 @@ _IMPORTANCES = {
 }
 
 
-def _should_repeat(error: BaseException) -> bool:
-    return isinstance(error, grpc.RpcError) and error.code() in _RETRYABLE
-
-
-class RouterClient:
-    """A connection to a server. Thread-safe; make one and keep it.
-
-    Args:
-        address: ``host:port``.
-        timeout_s: the whole time a call may take, retries included, seconds > 0.
-        attempts: the most tries of one call, ≥ 1. Every try carries the same request id, so that
-            the server decides once.
-    """
+class RouterClient(Caller):
+    """A connection to a server's RouterService. See :class:`router.calling.Caller` for the parameters."""
 
     def __init__(
-        self, address: str = "127.0.0.1:50051", *, timeout_s: float = 5.0, attempts: int = 4
+        self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 5.0, attempts: int = 4
     ) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
-        self._attempts = attempts
-        self._channel = grpc.insecure_channel(address)
-        self._stub = router_pb2_grpc.RouterServiceStub(self._channel)  # type: ignore[no-untyped-call]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection; calls in flight are cancelled."""
-        self._channel.close()
+        super().__init__(address, timeout_s=timeout_s, attempts=attempts)
+        self._stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
     def route(
         self,
@@ -90,6 +59,8 @@ class RouterClient:
         conversation_id: str = "",
         request_id: str | None = None,
         max_alternatives: int | None = None,
+        quote_only: bool = False,
+        batch: bool = False,
     ) -> router_pb2.RouteResponse:
         """Ask which model should answer, and at what price.
 
@@ -102,24 +73,26 @@ class RouterClient:
             conversation_id: ties the turns of a conversation together.
             request_id: for retries of your own; ``None`` makes a new one.
             max_alternatives: the most alternatives in the reply; ``None``: 5.
+            quote_only: hold nothing.
+            batch: the work can wait.
 
         Raises:
             CallFailed: refused, or no answer in time; carries code, reason, field and metadata.
         """
-        request = router_pb2.RouteRequest(
-            request_id=request_id or str(uuid.uuid4()),
-            scope=scope or {},
-            prompt=_prompt(prompt),
-            constraints=_constraints(constraints or Constraints()),
-            importance=_IMPORTANCES[importance],
-            conversation_id=conversation_id,
-            max_alternatives=max_alternatives,
+        return self.send(
+            route_request(
+                prompt,
+                scope=scope,
+                constraints=constraints,
+                goal=goal,
+                importance=importance,
+                conversation_id=conversation_id,
+                request_id=request_id,
+                max_alternatives=max_alternatives,
+                quote_only=quote_only,
+                batch=batch,
+            )
         )
-        if isinstance(goal, QualityTarget):
-            request.quality_target = goal.p_adequate
-        elif goal is not None:
-            request.willingness_to_pay.CopyFrom(money(goal.nanos))
-        return self.send(request)
 
     def send(self, request: router_pb2.RouteRequest) -> router_pb2.RouteResponse:
         """Send a request built by hand, with the same deadline, retries and errors.
@@ -127,47 +100,199 @@ class RouterClient:
         Raises:
             CallFailed: refused, or no answer in time.
         """
-        deadline = time.monotonic() + self._timeout_s
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_should_repeat),
-            stop=tenacity.stop_after_attempt(self._attempts)
-            | tenacity.stop_before_delay(self._timeout_s),
-            wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.05),
-            reraise=True,
-        )
-        try:
-            for attempt in retrying:
-                with attempt:
-                    left = max(deadline - time.monotonic(), 0.001)
-                    reply: router_pb2.RouteResponse = self._stub.Route(request, timeout=left)
-                    return reply
-        except grpc.RpcError as error:
-            raise self._failure(error) from None
-        raise AssertionError("tenacity reraises")
+        reply: router_pb2.RouteResponse = self.call(self._stub.Route, request)
+        return reply
 
-    def _failure(self, error: grpc.RpcError) -> CallFailed:
-        code: grpc.StatusCode = error.code()
-        status = rpc_status.from_call(error)
-        for detail in status.details if status else ():
-            info = error_details_pb2.ErrorInfo()
-            if detail.Unpack(info):
-                metadata = dict(info.metadata)
-                field = metadata.pop("field", "")
-                return CallFailed(
-                    error.details(),
-                    code=code.name,
-                    reason=info.reason,
-                    field=field,
-                    metadata=metadata,
-                )
-        messages = {
-            grpc.StatusCode.UNAVAILABLE: f"no server answers at {self._address}; is it running "
-            "(`mitsumori serve`) and reachable?",
-            grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer from {self._address} within "
-            f"{self._timeout_s:g} s; raise the timeout or look at the server's load",
-            grpc.StatusCode.CANCELLED: f"the server at {self._address} ended the call; try again",
-        }
-        return CallFailed(messages.get(code, error.details() or code.name), code=code.name)
+    def settle(
+        self,
+        decision_id: str,
+        *,
+        input_tokens: int,
+        output_tokens: int,
+        cached_input_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        model: str = "",
+        cost_nanos: int | None = None,
+        latency_s: float | None = None,
+        quality: float | None = None,
+        tenant: str = "",
+    ) -> router_pb2.SettleResponse:
+        """Report what a decision really took; repeating the same report does no harm.
+
+        Args:
+            decision_id: of the reply.
+            input_tokens: the cached ones included.
+            output_tokens: hidden reasoning included.
+            cached_input_tokens: of the input, read from the provider's cache.
+            reasoning_tokens: of the output, hidden reasoning.
+            model: the one that was called; empty: the chosen one.
+            cost_nanos: what the provider charged, nano-dollars; ``None``: tokens at the listed prices.
+            latency_s: of the whole answer, seconds.
+            quality: of the answer, 0..1.
+            tenant: the tenant label of the request.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        request = router_pb2.SettleRequest(
+            decision_id=decision_id,
+            tenant=tenant,
+            model=model,
+            input_tokens=input_tokens,
+            cached_input_tokens=cached_input_tokens,
+            output_tokens=output_tokens,
+            reasoning_tokens=reasoning_tokens,
+            quality=quality,
+        )
+        if cost_nanos is not None:
+            request.cost.CopyFrom(money(cost_nanos))
+        if latency_s is not None:
+            request.latency.FromNanoseconds(round(latency_s * 1e9))
+        reply: router_pb2.SettleResponse = self.call(self._stub.Settle, request)
+        return reply
+
+    def release(self, decision_id: str, *, tenant: str = "") -> bool:
+        """Give a hold back; false where it had been given back before.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        request = router_pb2.ReleaseRequest(decision_id=decision_id, tenant=tenant)
+        return bool(self.call(self._stub.Release, request).released_now)
+
+    def reroute(
+        self,
+        decision_id: str,
+        request: router_pb2.RouteRequest,
+        *,
+        failed_models: Sequence[str] = (),
+    ) -> router_pb2.RouteResponse:
+        """Choose again after a failed call, in one transaction.
+
+        Args:
+            decision_id: the decision whose call failed.
+            request: of the new decision, from :func:`route_request`.
+            failed_models: to be left out.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        message = router_pb2.RerouteRequest(
+            decision_id=decision_id, request=request, failed_models=failed_models
+        )
+        reply: router_pb2.RouteResponse = self.call(self._stub.Reroute, message).response
+        return reply
+
+    def quote_batch(
+        self, requests: Iterable[router_pb2.RouteRequest]
+    ) -> Iterator[router_pb2.QuoteBatchResponse]:
+        """Price many prompts before any is sent; the last reply is the summary. Not retried.
+
+        Raises:
+            CallFailed: the stream broke.
+        """
+        messages = (router_pb2.QuoteBatchRequest(request=request) for request in requests)
+        try:
+            yield from self._stub.QuoteBatch(messages)
+        except grpc.RpcError as error:
+            raise self.failure(error) from None
+
+
+class AdminClient(Caller):
+    """A connection to a server's AdminService."""
+
+    def __init__(
+        self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 30.0, attempts: int = 4
+    ) -> None:
+        super().__init__(address, timeout_s=timeout_s, attempts=attempts)
+        self._stub = admin_pb2_grpc.AdminServiceStub(self.channel)  # type: ignore[no-untyped-call]
+
+    def set_limit(self, limit: limit_pb2.Limit) -> limit_pb2.Limit:
+        """Make or replace a limit.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        request = admin_pb2.SetLimitRequest(limit=limit)
+        made: limit_pb2.Limit = self.call(self._stub.SetLimit, request).limit
+        return made
+
+    def limits(self, labels: Mapping[str, str] | None = None) -> list[limit_pb2.LimitStatus]:
+        """Every limit, or those that apply to labels with their balances.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        request = admin_pb2.ListLimitsRequest(labels=labels or {})
+        return list(self.call(self._stub.ListLimits, request).limits)
+
+    def delete_limit(self, limit_id: str) -> None:
+        """Remove a limit.
+
+        Raises:
+            CallFailed: there is none, or no answer in time.
+        """
+        self.call(self._stub.DeleteLimit, admin_pb2.DeleteLimitRequest(limit_id=limit_id))
+
+    def usage(
+        self, chosen: admin_pb2.DecisionFilter, group_by: Sequence[str], time_zone: str = ""
+    ) -> list[admin_pb2.UsageRow]:
+        """What was spent, by group.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        request = admin_pb2.ListUsageRequest(filter=chosen, group_by=group_by, time_zone=time_zone)
+        return list(self.call(self._stub.ListUsage, request).rows)
+
+    def decisions(self, chosen: admin_pb2.DecisionFilter) -> Iterator[admin_pb2.DecisionRow]:
+        """All decisions of a filter, oldest first, fetched a page at a time.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        token = ""
+        while True:
+            page = self.call(
+                self._stub.ListDecisions,
+                admin_pb2.ListDecisionsRequest(filter=chosen, page_size=1000, page_token=token),
+            )
+            yield from page.decisions
+            token = page.next_page_token
+            if not token:
+                return
+
+
+def route_request(
+    prompt: str | Sequence[Message],
+    *,
+    scope: Mapping[str, str] | None = None,
+    constraints: Constraints | None = None,
+    goal: Goal | None = None,
+    importance: Importance = Importance.MEDIUM,
+    conversation_id: str = "",
+    request_id: str | None = None,
+    max_alternatives: int | None = None,
+    quote_only: bool = False,
+    batch: bool = False,
+) -> router_pb2.RouteRequest:
+    """A request as :meth:`RouterClient.route` sends it; the parameters are explained there."""
+    request = router_pb2.RouteRequest(
+        request_id=request_id or str(uuid.uuid4()),
+        scope=scope or {},
+        prompt=_prompt(prompt),
+        constraints=_constraints(constraints or Constraints()),
+        importance=_IMPORTANCES[importance],
+        conversation_id=conversation_id,
+        max_alternatives=max_alternatives,
+        quote_only=quote_only,
+        batch=batch,
+    )
+    if isinstance(goal, QualityTarget):
+        request.quality_target = goal.p_adequate
+    elif goal is not None:
+        request.willingness_to_pay.CopyFrom(money(goal.nanos))
+    return request
 
 
 def _prompt(prompt: str | Sequence[Message]) -> prompt_pb2.Prompt:

@@ -79,6 +79,7 @@ def serving(*flags: str, log: IO[str] | None = None) -> Iterator[tuple[str, subp
         MitsumoriError: the server did not come up, or did not stop cleanly.
     """
     command = [sys.executable, "-m", "router", "serve", "--port", "0", "--log-level", "warning"]
+    command += ["--ledger", "memory:"]
     process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
     try:
         assert process.stdout is not None  # noqa: S101 — a pipe was asked for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,12 +26,16 @@ from router.lexical import FEATURES, lexical_features
 from router.settings import QualityTargets
 from router.tokens import TokenCounter, scaled
 
-__all__ = ["Ask", "Routed", "Router"]
+__all__ = ["Ask", "Assessed", "Routed", "Router"]
 
 _FOREIGN_SHARE = 0.3
 """From this share of letters outside the Latin script on, an English encoder sees little."""
 _FOREIGN = [FEATURES.index(name) for name in ("kana_share", "han_share", "other_letter_share")]
 _LATIN_SCRIPT = frozenset({"en"})
+_ESTIMATED = Reason(
+    "TOKENS_ESTIMATED",
+    "input tokens are an estimate: the model's own tokenizer is not at hand",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,25 @@ class Ask:
     importance: Importance
     conversation_id: str
     max_alternatives: int
+    quote_only: bool = False
+    batch: bool = False
+    excluded_models: frozenset[str] = frozenset()
+
+    @property
+    def tenant(self) -> str:
+        """The owner of the decision; the empty one where the scope names none."""
+        return self.scope.get("tenant", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """All that is known of an ask before the limits are looked at."""
+
+    score: Score
+    candidates: tuple[Candidate, ...]
+    notes: tuple[Reason, ...]
+    goal: Goal
+    moment: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +77,7 @@ class Routed:
 
     score: Score
     decision: Decision
+    goal: Goal
     bundle_version: str
 
 
@@ -80,27 +104,66 @@ class Router:
         for entry in self.catalog.entries:
             entry.rates_at(self.now())
 
-    def route(self, ask: Ask) -> Routed:
-        """Gather, then decide.
+    def assess(self, ask: Ask) -> Assessed:
+        """Gather: score the prompt, count its tokens, quote every model.
 
         Raises:
-            NotPossible: no model meets the constraints.
             InvalidInput: the prompt cannot be counted.
         """
         text = classifier_text(ask.prompt)
         features = lexical_features(text)
         score = self.bundle.classify(self.bundle.encoder.embed(text), features)
-        goal = ask.goal or QualityTarget(self.quality_targets.of(ask.importance))
-        decision = decide(self._candidates(ask, score), ask.constraints, goal)
-        notes = self._notes(float(features[_FOREIGN].sum()), decision)
-        return Routed(
+        moment = self.now()
+        return Assessed(
             score,
+            tuple(self._candidates(ask, score, moment)),
+            self._language_note(float(features[_FOREIGN].sum())),
+            ask.goal or QualityTarget(self.quality_targets.of(ask.importance)),
+            moment,
+        )
+
+    def decide(self, ask: Ask, assessed: Assessed, candidates: Sequence[Candidate]) -> Routed:
+        """Choose among candidates that know their limits.
+
+        Args:
+            ask: the request.
+            assessed: from :meth:`assess`.
+            candidates: those of ``assessed``, with limits and amounts where limits apply.
+
+        Raises:
+            NotPossible: no model meets the constraints.
+            Exhausted: a limit stands in the way.
+        """
+        decision = decide(
+            candidates,
+            ask.constraints,
+            assessed.goal,
+            batch=ask.batch,
+            top_tier=self.catalog.tiers[-1],
+            moment=assessed.moment,
+        )
+        notes = assessed.notes
+        chosen = decision.chosen.quote
+        if chosen is not None and not chosen.input_tokens.exact:
+            notes = (_ESTIMATED, *notes)
+        return Routed(
+            assessed.score,
             Decision(decision.ranked, decision.reasons + notes),
+            assessed.goal,
             self.bundle.version,
         )
 
-    def _candidates(self, ask: Ask, score: Score) -> list[Candidate]:
-        now = self.now()
+    def route(self, ask: Ask) -> Routed:
+        """Gather and decide, without a ledger: a plain quote.
+
+        Raises:
+            NotPossible: no model meets the constraints.
+            InvalidInput: the prompt cannot be counted.
+        """
+        assessed = self.assess(ask)
+        return self.decide(ask, assessed, assessed.candidates)
+
+    def _candidates(self, ask: Ask, score: Score, now: datetime) -> list[Candidate]:
         counts = {
             encoding: self.tokens.count(ask.prompt, encoding)
             for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
@@ -128,26 +191,20 @@ class Router:
                 )
             return Candidate(model, arm, score.p_adequate[arm] if arm else None, offer)
 
-        return [candidate(entry) for entry in self.catalog.entries]
+        return [
+            candidate(entry)
+            for entry in self.catalog.entries
+            if entry.spec.id not in ask.excluded_models
+        ]
 
-    def _notes(self, foreign_share: float, decision: Decision) -> tuple[Reason, ...]:
-        notes = []
-        chosen = decision.chosen.quote
-        if chosen is not None and not chosen.input_tokens.exact:
-            notes.append(
-                Reason(
-                    "TOKENS_ESTIMATED",
-                    "input tokens are an estimate: the model's own tokenizer is not at hand",
-                )
-            )
+    def _language_note(self, foreign_share: float) -> tuple[Reason, ...]:
         languages = set(self.bundle.encoder.manifest.languages)
-        if languages <= _LATIN_SCRIPT and foreign_share > _FOREIGN_SHARE:
-            notes.append(
-                Reason(
-                    "LANGUAGE_NOT_COVERED",
-                    "the encoder does not read this script: the probabilities rest on length and "
-                    "form",
-                    {"letters_outside_latin_share": f"{foreign_share:.2f}"},
-                )
-            )
-        return tuple(notes)
+        if not languages <= _LATIN_SCRIPT or foreign_share <= _FOREIGN_SHARE:
+            return ()
+        return (
+            Reason(
+                "LANGUAGE_NOT_COVERED",
+                "the encoder does not read this script: the probabilities rest on length and form",
+                {"letters_outside_latin_share": f"{foreign_share:.2f}"},
+            ),
+        )

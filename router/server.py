@@ -17,20 +17,25 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from router.admin import AdminServicer
 from router.boundary import Boundary
 from router.bundle import load_bundle
 from router.catalog import load_catalog
 from router.core.errors import InvalidInput
+from router.desk import Desk
+from router.ledger.base import Ledger
+from router.ledger.opening import open_ledger
 from router.logs import logger
 from router.routing import Router
-from router.service import RecentReplies, RouterServicer
+from router.service import RouterServicer
 from router.settings import Settings
 from router.tokens import TokenCounter
-from router.v1 import router_pb2, router_pb2_grpc
+from router.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
 
-__all__ = ["RunningServer", "build_router", "serve", "start"]
+__all__ = ["RunningServer", "build_desk", "build_router", "serve", "start"]
 
 _SERVICE = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+_ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. Larger messages are cut off by gRPC while they arrive, before
 they are decompressed into memory or parsed."""
@@ -67,7 +72,7 @@ class RunningServer:
     drain_s: float
 
     def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", _SERVICE):
+        for name in ("", _SERVICE, _ADMIN):
             self.health.set(name, status)
 
     def warmed(self) -> None:
@@ -98,7 +103,19 @@ def _check_port_is_free(settings: Settings) -> None:
         ) from None
 
 
-def start(settings: Settings, router: Router) -> RunningServer:
+def build_desk(settings: Settings, router: Router, ledger: Ledger) -> Desk:
+    """Put a router and a ledger together."""
+    return Desk(
+        router,
+        ledger,
+        strict=settings.strict,
+        hold_ttl_s=settings.hold_ttl_s,
+        prompt_log=settings.log_prompts,
+        prompt_key=settings.prompt_key.get_secret_value().encode(),
+    )
+
+
+def start(settings: Settings, desk: Desk) -> RunningServer:
     """Start listening, not healthy yet.
 
     Raises:
@@ -113,17 +130,16 @@ def start(settings: Settings, router: Router) -> RunningServer:
             ("grpc.so_reuseport", 0),
         ],
     )
-    servicer = RouterServicer(
-        router,
-        max_prompt_bytes=settings.max_prompt_bytes,
-        replies=RecentReplies(settings.remember_decisions),
-    )
+    servicer = RouterServicer(desk, max_prompt_bytes=settings.max_prompt_bytes)
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        AdminServicer(desk.ledger), server
+    )
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if settings.reflection:
-        names = (_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (_SERVICE, _ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
@@ -170,7 +186,8 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
     """
     with _stop_signals() as stop:
         router = build_router(settings)
-        running = start(settings, router)
+        ledger = open_ledger(settings.ledger)
+        running = start(settings, build_desk(settings, router, ledger))
         router.warm_up()
         # What was loaded stays for good: the garbage collector need not walk it during calls.
         gc.collect()
@@ -181,4 +198,5 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         stop.wait()
         logger().info("draining", seconds=settings.drain_s)
         running.drain()
+        ledger.close()
         logger().info("stopped")

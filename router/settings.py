@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -67,8 +68,21 @@ class Settings(BaseSettings):
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote stands, seconds"
     )
-    remember_decisions: int = Field(
-        default=10_000, ge=0, description="recent replies kept for retries with the same request id"
+    ledger: str = Field(
+        default=f"sqlite:{user_data_path('mitsumori') / 'ledger.sqlite'}",
+        description="where limits and holds are kept: memory:, sqlite:PATH or postgresql://…",
+    )
+    strict: bool = Field(
+        default=False, description="hold the worst case instead of the 90th percentile"
+    )
+    hold_ttl_s: float = Field(
+        default=600, gt=0, le=7 * 86400, description="how long a hold waits for its report, seconds"
+    )
+    log_prompts: Literal["off", "hash", "text"] = Field(
+        default="off", description="what the decision log keeps of prompts"
+    )
+    prompt_key: SecretStr = Field(
+        default=SecretStr(""), description="keys the hash of prompts; needed for log_prompts: hash"
     )
     reflection: bool = Field(default=True, description="offer gRPC reflection")
     drain_s: float = Field(
@@ -76,6 +90,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _hash_has_a_key(self) -> Settings:
+        if self.log_prompts == "hash" and not self.prompt_key.get_secret_value():
+            raise ValueError("log_prompts: hash needs prompt_key, or anyone could test a prompt")
+        return self
 
 
 def _read_file(path: Path | None) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from router.client import RouterClient
+from router.ledger.memory import MemoryLedger
 from router.routing import Router
-from router.server import RunningServer, build_router, start
+from router.server import RunningServer, build_desk, build_router, start
 from router.settings import Settings
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -18,7 +19,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """The shipped bundle and catalog, on a free port."""
-    return Settings(port=0, drain_s=1, max_prompt_bytes=100_000)
+    return Settings(port=0, drain_s=1, max_prompt_bytes=100_000, ledger="memory:")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def router(settings: Settings) -> Router:
 @pytest.fixture(scope="session")
 def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
     """A listening server with the real ONNX files."""
-    running = start(settings, router)
+    running = start(settings, build_desk(settings, router, MemoryLedger()))
     running.warmed()
     yield running
     running.drain()

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
-from router.core.errors import NotPossible
+from router.core.errors import Exhausted, NotPossible
+from router.core.limits import (
+    LimitState,
+    Obstacle,
+    SoftAction,
+    Window,
+    obstacle,
+    pace_relaxation,
+)
 from router.core.money import format_usd, short_usd
 from router.core.quoting import output_cap
 from router.core.types import (
@@ -23,7 +32,7 @@ from router.core.types import (
     WillingnessToPay,
 )
 
-__all__ = ["TOLERANCE", "decide", "exclusion"]
+__all__ = ["TOLERANCE", "binding", "decide", "exclusion", "limit_refusal"]
 
 TOLERANCE = 0.01
 """Probabilities closer than this are level: paying more for less than a point of P(adequate) would
@@ -49,7 +58,33 @@ def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
         return "over_max_price"
     if constraints.max_latency_s is not None and quote.latency.p90_s > constraints.max_latency_s:
         return "over_max_latency"
-    return None
+    hindrance = binding(candidate)
+    return None if hindrance is None else f"limit_{hindrance[1].value}"
+
+
+def binding(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:
+    """The hard limit that stands in a candidate's way, the least hopeful first; ``None`` for none."""
+    if candidate.amounts is None:
+        return None
+    found = []
+    for state in candidate.limits:
+        hindrance = obstacle(state, candidate.amounts.of(state.limit.unit))
+        if hindrance is not None:
+            found.append((state, hindrance))
+    hopeless = list(Obstacle)
+    return max(found, key=lambda one: (hopeless.index(one[1]), one[0].limit.id), default=None)
+
+
+def _softly_passed(candidate: Candidate, *actions: SoftAction) -> list[LimitState]:
+    """The limits of these actions whose soft value the candidate would pass."""
+    if candidate.amounts is None:
+        return []
+    return [
+        state
+        for state in candidate.limits
+        if state.limit.on_soft in actions
+        and state.passes_soft(candidate.amounts.of(state.limit.unit))
+    ]
 
 
 def _p(candidate: Candidate) -> float:
@@ -162,37 +197,180 @@ def _nothing_left(
     )
 
 
-def decide(candidates: Sequence[Candidate], constraints: Constraints, goal: Goal) -> Decision:
+def _standing(state: LimitState) -> dict[str, str]:
+    """A limit and its balance as facts."""
+    facts = {
+        "limit": state.limit.id,
+        "balance": state.key,
+        "unit": state.limit.unit.value,
+        "spent": str(state.spent),
+        "held": str(state.held),
+    }
+    if state.remaining is not None:
+        facts["remaining"] = str(state.remaining)
+    if state.limit.window is not Window.TOTAL:
+        facts["resets"] = state.period.end.isoformat()
+    return facts
+
+
+_REFUSALS = {
+    Obstacle.WAIT_FOR_HOLDS: (
+        "LIMIT_WAIT_FOR_HOLDS",
+        "holds in flight take what is left; try again when they settle",
+    ),
+    Obstacle.EXHAUSTED: ("LIMIT_EXHAUSTED", "too little is left; try again after the reset"),
+    Obstacle.NEVER_FITS: ("LIMIT_NEVER_FITS", "it is more than the whole limit; do not try again"),
+}
+
+
+def limit_refusal(state: LimitState, hindrance: Obstacle, amount: int) -> Exhausted:
+    """The error of a hard limit that stands in the way."""
+    reason, remedy = _REFUSALS[hindrance]
+    return Exhausted(
+        f"limit {state.limit.id}: {remedy}",
+        reason=reason,
+        metadata={**_standing(state), "needed": str(amount)},
+    )
+
+
+def _refused_by_limits(
+    candidates: Sequence[Candidate], verdicts: Sequence[str | None]
+) -> Exhausted:
+    """Nothing but limits stood in the way of these: the error that leaves most hope."""
+    hope = list(Obstacle)
+    blocked = [
+        (found[0], found[1], candidate.amounts.of(found[0].limit.unit))
+        for candidate, verdict in zip(candidates, verdicts, strict=True)
+        if verdict is not None
+        and verdict.startswith("limit_")
+        and candidate.amounts is not None
+        and (found := binding(candidate)) is not None
+    ]
+    return limit_refusal(
+        *min(blocked, key=lambda one: (hope.index(one[1]), one[2], one[0].limit.id))
+    )
+
+
+def _relaxed(goal: Goal, relaxation: float) -> Goal:
+    """The goal with quality giving way by 0 (not at all) to 1 (only price counts)."""
+    if isinstance(goal, QualityTarget):
+        return QualityTarget(goal.p_adequate * (1 - relaxation))
+    return WillingnessToPay(max(int(goal.nanos * (1 - relaxation)), 0))
+
+
+def _ranker(goal: Goal) -> Callable[[Sequence[Candidate]], list[Candidate]]:
+    if isinstance(goal, QualityTarget):
+        return _rank_by_target(goal.p_adequate)
+    return _rank_by_value(goal.nanos)
+
+
+def _under_soft_limits(
+    eligible: list[Candidate], goal: Goal, top_tier: str | None, moment: datetime | None
+) -> tuple[list[Candidate], list[Reason]]:
+    """Rank under soft limits and pacing: warn, then downgrade."""
+    reasons = []
+    freely = _ranker(goal)(eligible)
+    allowed = [
+        candidate
+        for candidate in eligible
+        if candidate.model.tier != top_tier
+        or not _softly_passed(candidate, SoftAction.FORBID_TOP_TIER)
+    ] or eligible
+    relaxation = 0.0
+    if moment is not None:
+        paces = [(pace_relaxation(state, moment), state) for c in allowed for state in c.limits]
+        relaxation, ahead = max(paces, key=lambda one: one[0], default=(0.0, None))
+        if relaxation > 0 and ahead is not None:
+            reasons.append(
+                Reason(
+                    "PACED",
+                    f"spend on {ahead.limit.id} runs ahead of its calendar: quality gives way by "
+                    f"{relaxation:.0%}",
+                    {**_standing(ahead), "relaxation": f"{relaxation:.4f}"},
+                )
+            )
+    ranked = _ranker(_relaxed(goal, relaxation))(allowed)
+    if _softly_passed(ranked[0], SoftAction.PREFER_CHEAPER):
+        ranked = sorted(ranked, key=_thrift)
+    if ranked[0].model.id != freely[0].model.id:
+        reasons.insert(
+            0,
+            Reason(
+                "DOWNGRADED",
+                f"limits forbid {freely[0].model.id}, or made it too dear",
+                {"without_limits": freely[0].model.id},
+            ),
+        )
+    reasons.extend(
+        Reason(
+            "SOFT_LIMIT",
+            f"this passes the soft value of limit {state.limit.id}",
+            _standing(state),
+        )
+        for state in _softly_passed(ranked[0], *SoftAction)
+    )
+    return ranked, reasons
+
+
+def _deferred(eligible: Sequence[Candidate]) -> Exhausted | None:
+    """The error for batch work that every candidate would take past a deferring soft value."""
+    passed = [_softly_passed(candidate, SoftAction.DEFER_BATCH) for candidate in eligible]
+    if not all(passed):
+        return None
+    state = passed[0][0]
+    return Exhausted(
+        f"limit {state.limit.id}: its soft value is reached, and batch work waits for the reset",
+        reason="LIMIT_DEFERRED",
+        metadata=_standing(state),
+    )
+
+
+def decide(
+    candidates: Sequence[Candidate],
+    constraints: Constraints,
+    goal: Goal,
+    *,
+    batch: bool = False,
+    top_tier: str | None = None,
+    moment: datetime | None = None,
+) -> Decision:
     """Choose a model.
 
     With a quality target: the cheapest eligible candidate whose P(adequate) reaches it; where none
     does, the best there is, and among those within :data:`TOLERANCE` of it the cheapest. With a
-    willingness to pay: the largest P(adequate) × worth − expected price.
+    willingness to pay: the largest P(adequate) × worth − expected price. Soft limits and pacing warn,
+    downgrade, and put off batch work; hard limits leave candidates out.
 
     Args:
-        candidates: every model of the catalog with its probability and quote.
+        candidates: every model of the catalog with its probability, quote and limits.
         constraints: what the caller allows.
         goal: what to aim for.
+        batch: whether the work can wait.
+        top_tier: the highest tier of the catalog, which a soft limit may forbid.
+        moment: now, for pacing; ``None`` does not pace.
 
     Returns:
         All eligible candidates, best first, and the reasons. Does not depend on the order of
         ``candidates``.
 
     Raises:
-        NotPossible: no candidate is eligible; the message says what stood in the way.
+        NotPossible: no candidate meets the constraints; the message says what stood in the way.
+        Exhausted: candidates meet them, but a limit stands in the way of each.
     """
-    verdicts = [(candidate, exclusion(candidate, constraints)) for candidate in candidates]
-    eligible = [candidate for candidate, verdict in verdicts if verdict is None]
-    out = Counter(verdict for _, verdict in verdicts if verdict is not None)
+    candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
+    verdicts = [exclusion(candidate, constraints) for candidate in candidates]
+    eligible = [c for c, verdict in zip(candidates, verdicts, strict=True) if verdict is None]
+    out = Counter(verdict for verdict in verdicts if verdict is not None)
     if not eligible:
+        if any(verdict.startswith("limit_") for verdict in out):
+            raise _refused_by_limits(candidates, verdicts)
         raise _nothing_left(candidates, constraints, out)
-    rank = (
-        _rank_by_target(goal.p_adequate)
-        if isinstance(goal, QualityTarget)
-        else _rank_by_value(goal.nanos)
-    )
-    ranked = rank(eligible)
-    reasons = [_why(ranked[0], goal)]
+    deferred = _deferred(eligible) if batch else None
+    if deferred is not None:
+        raise deferred
+    ranked, notes = _under_soft_limits(eligible, goal, top_tier, moment)
+    downgraded = any(note.code == "DOWNGRADED" for note in notes)
+    reasons = notes if downgraded else [_why(ranked[0], goal), *notes]
     if len(eligible) == 1 and len(candidates) > 1:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
     reasons.extend(_excluded(out))

@@ -123,16 +123,9 @@ def period_of(window: Window, time_zone: str, moment: datetime) -> Period:
     """
     if window is Window.TOTAL:
         return Period(_EPOCH, _FOREVER)
-    if window in (Window.MINUTE, Window.HOUR):
-        # Offsets are whole minutes, and some are no whole hours: cut in local time, step in UTC. The
-        # fold tells the two passes through the hour that is repeated in autumn apart.
-        local = moment.astimezone(ZoneInfo(time_zone)).replace(second=0, microsecond=0)
-        length = timedelta(minutes=1)
-        if window is Window.HOUR:
-            local, length = local.replace(minute=0), timedelta(hours=1)
-        start = local.astimezone(UTC)
-        return Period(start, start + length)
     zone = ZoneInfo(time_zone)
+    if window in (Window.MINUTE, Window.HOUR):
+        return _short_period(window, zone, moment)
     today = moment.astimezone(zone).date()
     if window is Window.DAY:
         first, after = today, today + timedelta(days=1)
@@ -149,6 +142,25 @@ def period_of(window: Window, time_zone: str, moment: datetime) -> Period:
     return Period(start, end)
 
 
+def _short_period(window: Window, zone: ZoneInfo, moment: datetime) -> Period:
+    # Offsets are whole minutes, and some are no whole hours: cut in local time, step in UTC.
+    local = moment.astimezone(zone)
+    length = timedelta(minutes=1) if window is Window.MINUTE else timedelta(hours=1)
+    into = timedelta(seconds=local.second, microseconds=local.microsecond)
+    if window is Window.HOUR:
+        into += timedelta(minutes=local.minute)
+    start = moment.astimezone(UTC) - into
+    end = start + length
+    # Where clocks are moved in the middle of a local hour (Lord Howe Island, by 30 minutes), it is cut
+    # there, so that the two passes through a repeated time never share a period.
+    offset = local.utcoffset()
+    while start.astimezone(zone).utcoffset() != offset:
+        start += timedelta(minutes=1)
+    while (end - timedelta(minutes=1)).astimezone(zone).utcoffset() != offset:
+        end -= timedelta(minutes=1)
+    return Period(start, end)
+
+
 def balance_key(limit: Limit, labels: Mapping[str, str]) -> str | None:
     """Which balance of a limit a decision with these labels counts on; ``None`` where it does not apply.
 
@@ -160,7 +172,8 @@ def balance_key(limit: Limit, labels: Mapping[str, str]) -> str | None:
         if found is None or wanted not in (ANY, found):
             return None
         if wanted == ANY:
-            values.append(f"{label}={found}")
+            # Escaped, or a value could pretend to be another label.
+            values.append(f"{label}={found.replace('%', '%25').replace('&', '%26')}")
     return "&".join(values)
 
 

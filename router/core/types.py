@@ -12,6 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from router.core.limits import Amounts, LimitState
+
 __all__ = [
     "NONE_LABEL",
     "Candidate",
@@ -221,13 +223,16 @@ class Candidate(NamedTuple):
     """A model that might answer: its P(adequate) from its arm, and its quote.
 
     ``arm`` and ``p_adequate`` are ``None`` where the bundle knows nothing of the model or its tier;
-    ``quote`` is ``None`` where the model has no price.
+    ``quote`` is ``None`` where the model has no price. ``amounts`` is what would be held, and
+    ``limits`` are the balances that it would count on.
     """
 
     model: Model
     arm: str | None
     p_adequate: float | None
     quote: Quote | None
+    amounts: Amounts | None = None
+    limits: tuple[LimitState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

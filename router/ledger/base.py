@@ -150,6 +150,8 @@ class Decided:
     late: bool
     record: Mapping[str, Any]
     usage: Mapping[str, Any]
+    fingerprint: str
+    reply: bytes
 
 
 class Ledger(Protocol):

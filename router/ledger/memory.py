@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -62,6 +63,16 @@ class MemoryLedger:
                 for labels in options
             ]
 
+    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """See :meth:`Ledger.replay`."""
+        with self._lock:
+            self._check_open()
+            row = self._books.row(decision_id)
+            if row is None:
+                return None
+            rules.check_same(decision_id, (row.tenant, row.fingerprint), (tenant, fingerprint))
+            return row.reply
+
     def hold(self, hold: Hold) -> HoldResult:
         """See :meth:`Ledger.hold`."""
         rules.check_hold(hold)
@@ -115,7 +126,8 @@ class MemoryLedger:
         """See :meth:`Ledger.decision`."""
         with self._lock:
             self._check_open()
-            return self._books.decided(decision_id)
+            row = self._books.row(decision_id)
+            return None if row is None else self._books.decided(row)
 
     def decisions(
         self,
@@ -129,6 +141,7 @@ class MemoryLedger:
     ) -> list[Decided]:
         """See :meth:`Ledger.decisions`."""
         rules.check_count(count)
+        rules.check_labels(labels or {})
         with self._lock:
             self._check_open()
             if after is not None:
@@ -136,21 +149,19 @@ class MemoryLedger:
                 if last is None:
                     raise NotFound(f"there is no decision {after} to go on behind")
                 since = max(since or last.created, last.created + _TICK)
-            found = []
-            for row in self._books.rows.values():
-                if (
-                    (since is None or row.created >= since)
-                    and (until is None or row.created < until)
-                    and (state is None or row.state is state)
-                    and self._books.carries(row, labels or {})
-                ):
-                    found.append(row)
-            return [
-                made for row in found[:count] if (made := self._books.decided(row.id)) is not None
-            ]
+            found = (
+                self._books.decided(row)
+                for row in self._books.rows.values()
+                if (since is None or row.created >= since)
+                and (until is None or row.created < until)
+                and (state is None or row.state is state)
+                and self._books.carries(row, labels or {})
+            )
+            return list(itertools.islice(found, count))
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`."""
+        rules.check_labels(labels)
         with self._lock:
             moment = self._expired()
             gone = [
@@ -216,12 +227,9 @@ class _Books:
             self.papers[row.id] = labels, record, rules.to_json(report.usage.record)
         self.held.pop(row.id, None)
 
-    def decided(self, decision_id: str) -> Decided | None:
-        row = self.rows.get(decision_id)
-        return None if row is None else rules.decided(row, *self.papers[decision_id])
+    def decided(self, row: Row) -> Decided:
+        return rules.decided(row, *self.papers[row.id])
 
     def carries(self, row: Row, labels: Mapping[str, str]) -> bool:
-        made = self.decided(row.id)
-        return made is not None and all(
-            made.labels.get(name) == value for name, value in labels.items()
-        )
+        found = self.decided(row).labels
+        return all(found.get(name) == value for name, value in labels.items())

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -60,7 +60,9 @@ __all__ = [
     "Row",
     "check_count",
     "check_hold",
+    "check_labels",
     "check_limit",
+    "check_same",
     "check_settlement",
     "decided",
     "erase",
@@ -72,6 +74,7 @@ __all__ = [
     "release",
     "series_of",
     "settle",
+    "storable",
     "to_json",
     "to_micros",
 ]
@@ -85,6 +88,8 @@ MAX_COUNT = 10_000
 _MAX_TEXT = 1_000
 _MAX_TTL_S = 10 * 366 * 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+_MOST_KNOWN = 50_000
 _MICROSECOND = timedelta(microseconds=1)
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
@@ -216,10 +221,9 @@ class LimitBook:
             fixed = tuple(limit.scope[name] for name in names if limit.scope[name] != ANY)
             group = self._shapes.setdefault(shape, {})
             group.setdefault(fixed, []).append((limit, series_of(limit)))
-        # Almost every question falls into the period of the one before.
-        self._periods: dict[tuple[Window, str], Period] = {}
+        self._known: dict[tuple[tuple[str, str], ...], _Known] = {}
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Limit]:
         return iter(sorted(self._by_id.values(), key=lambda limit: limit.id))
 
     def get(self, limit_id: str) -> Limit | None:
@@ -234,29 +238,45 @@ class LimitBook:
         """A book without the limit of this id."""
         return LimitBook(limit for limit in self._by_id.values() if limit.id != limit_id)
 
-    def applying(self, labels: Mapping[str, str], moment: datetime) -> list[Applying]:
+    def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[Applying]:
         """The limits that apply to these labels at a moment, by limit id."""
+        # The same labels come again and again, and almost always in the same periods.
+        key = tuple(labels.items())
+        known = self._known.get(key)
+        if known is None or not known.start <= moment < known.end:
+            found = tuple(self._find(labels, moment))
+            known = _Known(
+                found,
+                max((each.period.start for each in found), default=_EPOCH),
+                min((each.period.end for each in found), default=_FOREVER),
+            )
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = known
+        return known.applying
+
+    def _find(self, labels: Mapping[str, str], moment: datetime) -> list[Applying]:
         found = []
         for shape, group in self._shapes.items():
             if not all(name in labels for name, _ in shape):
                 continue
-            for limit, series in group.get(
-                tuple(labels[name] for name, is_any in shape if not is_any), ()
-            ):
+            fixed = tuple(labels[name] for name, is_any in shape if not is_any)
+            for limit, series in group.get(fixed, ()):
                 key = balance_key(limit, labels)
                 if key is not None:
-                    period = self._period(limit, moment)
-                    account = Account(limit.id, series, key, period.key)
-                    found.append(Applying(limit, account, period))
-        found.sort(key=lambda each: each.limit.id)
-        return found
+                    period = period_of(limit.window, limit.time_zone, moment)
+                    found.append(
+                        Applying(limit, Account(limit.id, series, key, period.key), period)
+                    )
+        return sorted(found, key=lambda each: each.limit.id)
 
-    def _period(self, limit: Limit, moment: datetime) -> Period:
-        last = self._periods.get((limit.window, limit.time_zone))
-        if last is None or not last.start <= moment < last.end:
-            last = period_of(limit.window, limit.time_zone, moment)
-            self._periods[limit.window, limit.time_zone] = last
-        return last
+
+class _Known(NamedTuple):
+    """What applies to some labels from ``start`` until before ``end``."""
+
+    applying: tuple[Applying, ...]
+    start: datetime
+    end: datetime
 
 
 def series_of(limit: Limit) -> str:
@@ -276,10 +296,8 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
     """Check every limit that applies and hold, all or none. See :meth:`Ledger.hold`."""
     before = books.row(new.id)
     if before is not None:
-        if before.tenant != new.labels.get("tenant", ""):
-            raise _unknown(new.id)
-        if before.fingerprint != new.fingerprint:
-            raise Conflict(f"decision {new.id} was made for another request; use a fresh id")
+        tenant = new.labels.get("tenant", "")
+        check_same(new.id, (before.tenant, before.fingerprint), (tenant, new.fingerprint))
         return Replayed(before.reply)
     replaced = _replaced(books, new)
     freed = {entry.balance.account: entry.held for entry in replaced.entries} if replaced else {}
@@ -287,15 +305,16 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
     for applying in books.limits.applying(new.labels, moment):
         limit, account, period = applying
         balance = books.balance(account, limit.unit)
-        amount = new.amounts.of(limit.unit) if new.amounts is not None else 0
-        held = balance.held - freed.get(account, 0)
-        taken.append((applying, balance, amount))
+        amount = 0
         if new.amounts is not None:
+            amount = new.amounts.of(limit.unit)
+            held = balance.held - freed.get(account, 0)
             state = LimitState(limit, account.key, period, balance.spent, held)
             why = obstacle(state, amount)
             if why is not None:
                 return Refused(state, amount, why)
             _check_sum(balance.spent + held + amount)
+        taken.append((applying, balance, amount))
     if replaced is not None:
         _give_back(books, replaced, HoldState.RELEASED)
     row = Row(
@@ -317,6 +336,19 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
         states.append(LimitState(limit, account.key, period, balance.spent, balance.held))
     books.add(row, new)
     return Granted(tuple(states))
+
+
+def check_same(decision_id: str, before: tuple[str, str], now: tuple[str, str]) -> None:
+    """Refuse an id that was used before; ``before`` and ``now`` are (tenant, fingerprint).
+
+    Raises:
+        NotFound: by another tenant.
+        Conflict: for another request.
+    """
+    if before[0] != now[0]:
+        raise _unknown(decision_id)
+    if before[1] != now[1]:
+        raise Conflict(f"decision {decision_id} was made for another request; use a fresh id")
 
 
 def settle(books: Books, report: Settlement) -> Settled:
@@ -420,8 +452,8 @@ def _check_sum(value: int) -> None:
 # ── bad values ────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_hold(new: Hold) -> None:
-    """Refuse what no store could keep.
+def check_hold(new: Hold) -> tuple[str, str]:
+    """Refuse what no store could keep; the labels and the record as JSON.
 
     Raises:
         InvalidInput: names the field.
@@ -429,23 +461,34 @@ def check_hold(new: Hold) -> None:
     _check_text("id", new.id)
     if new.replaces is not None:
         _check_text("replaces", new.replaces)
-    for name, value in new.labels.items():
-        _check_text("labels", name)
-        _check_text(f"labels.{name}", value, empty=True)
+    check_labels(new.labels)
     if not (math.isfinite(new.ttl_s) and 0 < new.ttl_s <= _MAX_TTL_S):
         raise InvalidInput("ttl_s must be positive, and ten years at most", field="ttl_s")
     if new.amounts is not None:
         _check_amounts(new.amounts)
+    return to_json(new.labels), to_json(new.record)
 
 
-def check_settlement(report: Settlement) -> None:
-    """Refuse what no store could keep.
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Refuse labels that no store could keep.
+
+    Raises:
+        InvalidInput: names the label.
+    """
+    for name, value in labels.items():
+        _check_text("labels", name)
+        _check_text(f"labels.{name}", value, empty=True)
+
+
+def check_settlement(report: Settlement) -> str:
+    """Refuse what no store could keep; the record of the usage as JSON.
 
     Raises:
         InvalidInput: names the field.
     """
     _check_text("id", report.id)
     _check_amounts(report.usage.amounts)
+    return to_json(report.usage.record)
 
 
 def check_limit(limit: Limit) -> None:
@@ -482,18 +525,13 @@ def check_count(count: int) -> None:
 def _check_amounts(amounts: Amounts) -> None:
     for name in ("money", "tokens", "requests", "concurrent"):
         if not 0 <= getattr(amounts, name) <= MAX_AMOUNT:
-            raise InvalidInput(f"amounts.{name} must be 0 to {MAX_AMOUNT}", field=name)
+            raise InvalidInput(f"amounts.{name} must be 0 to {MAX_AMOUNT}", field=f"amounts.{name}")
 
 
-def _check_text(name: str, text: str, *, empty: bool = False) -> None:
-    # A lone surrogate has no UTF-8, and PostgreSQL keeps no NUL.
-    if (not text and not empty) or len(text) > _MAX_TEXT or "\0" in text or not _encodable(text):
-        raise InvalidInput(
-            f"{name} must be text of {0 if empty else 1} to {_MAX_TEXT} characters", field=name
-        )
-
-
-def _encodable(text: str) -> bool:
+def storable(text: str) -> bool:
+    """Whether every store can keep it: a lone surrogate has no UTF-8, and PostgreSQL keeps no NUL."""
+    if "\0" in text:
+        return False
     if text.isascii():
         return True
     try:
@@ -501,6 +539,13 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _check_text(name: str, text: str, *, empty: bool = False) -> None:
+    if not (text or empty) or len(text) > _MAX_TEXT or not storable(text):
+        raise InvalidInput(
+            f"{name} must be text of {0 if empty else 1} to {_MAX_TEXT} characters", field=name
+        )
 
 
 # ── to and from storage ───────────────────────────────────────────────────────────────────────────
@@ -571,4 +616,6 @@ def decided(row: Row, labels: str, record: str, usage: str) -> Decided:
         late=row.late,
         record=json.loads(record),
         usage=json.loads(usage),
+        fingerprint=row.fingerprint,
+        reply=row.reply,
     )

@@ -23,8 +23,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from router.client import RouterClient
 from router.core.errors import CallFailed
 from router.demo import serving
+from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.server import build_router, start
+from router.server import build_desk, build_router, start
 from router.settings import Settings
 
 CANARY = "canary-4711-secret"
@@ -50,7 +51,8 @@ def health_of(address: str) -> str:
 
 
 def test_not_serving_until_warm_and_not_serving_while_draining(settings: Settings) -> None:
-    running = start(settings, build_router(settings))
+    desk = build_desk(settings, build_router(settings), MemoryLedger())
+    running = start(settings, desk)
     assert health_of(running.address) == "NOT_SERVING"
     running.warmed()
     assert health_of(running.address) == "SERVING"
@@ -200,7 +202,10 @@ def test_a_broken_bundle_keeps_the_server_from_starting(
     bundle = tmp_path / "bundle"
     shutil.copytree(DEFAULT_BUNDLE, bundle)
     breakage(bundle)
-    started = run("serve", "--bundle", str(bundle), "--encoders", str(ENCODERS), "--port", "0")
+    started = run(
+        "serve", "--bundle", str(bundle), "--encoders", str(ENCODERS), "--port", "0",
+        "--ledger", "memory:",
+    )  # fmt: skip
     assert started.returncode == 2
     assert started.stderr.startswith("error: ")
     assert message in started.stderr
@@ -213,7 +218,7 @@ def test_a_taken_port_is_named() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = str(listener.getsockname()[1])
-        started = run("serve", "--port", port)
+        started = run("serve", "--port", port, "--ledger", "memory:")
     assert started.returncode == 2
     assert f"127.0.0.1:{port}" in started.stderr
     assert "--port" in started.stderr

@@ -24,7 +24,7 @@ from router.core.types import (
 )
 from router.server import RunningServer
 from router.v1 import prompt_pb2, router_pb2, router_pb2_grpc
-from router.wire import nanos
+from router.wire.values import nanos
 from tests.conftest import NOON
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."

@@ -1,0 +1,97 @@
+"""AdminService: limits, usage, and the decision log."""
+
+from __future__ import annotations
+
+import grpc
+
+from router.core.errors import InvalidInput, NotFound
+from router.ledger.base import Ledger
+from router.logs import logger
+from router.usage import add_up, every
+from router.v1 import admin_pb2, admin_pb2_grpc
+from router.wire.admin import parse_filter, parse_group_by, parse_page_size, render_decided
+from router.wire.limits import fill_limit_status, parse_limit, render_limit
+from router.wire.values import fill_money, time_zone
+
+__all__ = ["AdminServicer"]
+
+
+class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
+    """The gRPC face of a ledger for operators and accountants."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def SetLimit(
+        self, request: admin_pb2.SetLimitRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.SetLimitResponse:
+        """Make or replace a limit."""
+        limit = parse_limit(request.limit)
+        self._ledger.set_limit(limit)
+        logger().info("limit set", limit=limit.id)
+        reply = admin_pb2.SetLimitResponse()
+        render_limit(reply.limit, limit)
+        return reply
+
+    def ListLimits(
+        self, request: admin_pb2.ListLimitsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListLimitsResponse:
+        """Every limit, or those that apply to labels with their balances."""
+        reply = admin_pb2.ListLimitsResponse()
+        if request.labels:
+            for state in self._ledger.view([dict(request.labels)])[0]:
+                fill_limit_status(reply.limits.add(), state)
+        else:
+            for limit in self._ledger.limits():
+                render_limit(reply.limits.add().limit, limit)
+        return reply
+
+    def DeleteLimit(
+        self, request: admin_pb2.DeleteLimitRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.DeleteLimitResponse:
+        """Remove a limit."""
+        if not request.limit_id:
+            raise InvalidInput("limit_id: must not be empty", field="limit_id")
+        if not self._ledger.delete_limit(request.limit_id):
+            raise NotFound(
+                "limit_id: there is no such limit; `mitsumori limits` lists them", field="limit_id"
+            )
+        logger().info("limit deleted", limit=request.limit_id)
+        return admin_pb2.DeleteLimitResponse()
+
+    def ListUsage(
+        self, request: admin_pb2.ListUsageRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListUsageResponse:
+        """What was spent, by group."""
+        chosen = parse_filter(request.filter)
+        group_by = parse_group_by(request.group_by)
+        zone = time_zone(request.time_zone, "time_zone")
+        reply = admin_pb2.ListUsageResponse()
+        for group, line in add_up(every(self._ledger, chosen), group_by, zone):
+            row = reply.rows.add(group=group, decisions=line.decisions, tokens=line.tokens)
+            fill_money(row.spent, line.spent)
+            fill_money(row.held, line.held)
+            fill_money(row.quoted, line.quoted)
+            fill_money(row.overage, line.overage)
+        return reply
+
+    def ListDecisions(
+        self, request: admin_pb2.ListDecisionsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListDecisionsResponse:
+        """A page of the decision log."""
+        chosen = parse_filter(request.filter)
+        size = parse_page_size(request.page_size)
+        page = self._ledger.decisions(
+            labels=chosen.labels,
+            since=chosen.since,
+            until=chosen.until,
+            state=chosen.state,
+            after=request.page_token or None,
+            count=size,
+        )
+        reply = admin_pb2.ListDecisionsResponse()
+        for decided in page:
+            render_decided(reply.decisions.add(), decided)
+        if len(page) == size:
+            reply.next_page_token = page[-1].id
+        return reply

@@ -1,0 +1,282 @@
+"""The desk: decide and hold in one go, settle, release, choose again. Between routing and the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from router.core.deciding import limit_refusal
+from router.core.errors import Conflict, InvalidInput, NotFound
+from router.core.limits import Amounts, LimitState
+from router.core.pricing import call_price
+from router.core.types import Candidate, Quote
+from router.ledger.base import (
+    Granted,
+    Hold,
+    Ledger,
+    Refused,
+    Replayed,
+    Settled,
+    Settlement,
+    Usage,
+)
+from router.routing import Ask, Assessed, Routed, Router
+
+__all__ = ["Desk", "Held", "PromptLog", "Report"]
+
+_TRIES = 3
+"""How often a decision is made anew when a limit filled up between looking and holding."""
+
+PromptLog = Literal["off", "hash", "text"]
+"""What the decision log keeps of a prompt: nothing, a keyed hash, or the text (by opt-in only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A decision with its hold, as the reply shows it."""
+
+    routed: Routed
+    amounts: Amounts | None
+    states: tuple[LimitState, ...]
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a caller reports of a call: counts ≥ 0, money in nano-dollars.
+
+    ``cost`` is ``None`` where the provider's charge is not known: tokens at the prices of the
+    decision's moment then. ``details`` go into the log as they are.
+    """
+
+    model: str
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    cost: int | None
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Decides and holds. Thread-safe.
+
+    Attributes:
+        strict: hold the worst case, so that no settlement can go beyond it; otherwise the 90th
+            percentile of the price.
+        hold_ttl_s: seconds until a hold runs out, > 0.
+        prompt_log: what the log keeps of prompts.
+        prompt_key: keys the hash of prompts.
+    """
+
+    router: Router
+    ledger: Ledger
+    strict: bool
+    hold_ttl_s: float
+    prompt_log: PromptLog = "off"
+    prompt_key: bytes = b""
+
+    def decide(
+        self,
+        ask: Ask,
+        decision_id: str,
+        fingerprint: str,
+        render: Callable[[Held], bytes],
+        *,
+        replaces: str | None = None,
+    ) -> bytes:
+        """Decide and hold atomically; the serialised reply.
+
+        The choice is made on a view of the balances; the ledger checks every limit again as it
+        holds. Where one filled up in between, the choice is made anew.
+
+        Args:
+            ask: the validated request.
+            decision_id: its id.
+            fingerprint: hash of its body.
+            render: makes the reply of a decision.
+            replaces: a decision whose hold is given back in the same transaction.
+
+        Raises:
+            NotPossible, InvalidInput: no model can answer.
+            Exhausted: a limit stands in the way.
+            Conflict: the id was used for another request.
+            NotFound: ``replaces`` is not held by this tenant.
+            Unavailable: the ledger cannot be used.
+        """
+        earlier = self._earlier(decision_id, fingerprint, ask.tenant) if ask.request_id else None
+        if earlier is not None:
+            return earlier
+        assessed = self.router.assess(ask)
+        refused: Refused | None = None
+        for _ in range(_TRIES):
+            held = self._choose(ask, assessed)
+            reply = render(held)
+            result = self.ledger.hold(
+                Hold(
+                    id=decision_id,
+                    fingerprint=fingerprint,
+                    labels=_labels(ask, held.routed.decision.chosen),
+                    amounts=held.amounts,
+                    ttl_s=self.hold_ttl_s,
+                    reply=reply,
+                    record=self._record(ask, held),
+                    replaces=replaces,
+                )
+            )
+            match result:
+                case Granted():
+                    return reply
+                case Replayed(reply=earlier_reply):
+                    return earlier_reply
+                case Refused():
+                    refused = result
+        assert refused is not None  # noqa: S101 — the loop ran
+        raise limit_refusal(refused.state, refused.obstacle, refused.amount)
+
+    def _earlier(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """The reply to the same request, looked up first: limits may have filled up since."""
+        decided = self.ledger.decision(decision_id)
+        if decided is None:
+            return None
+        if decided.labels.get("tenant", "") != tenant:
+            raise NotFound(
+                "request_id: it cannot be used; make a new id for each request", field="request_id"
+            )
+        if decided.fingerprint != fingerprint:
+            raise Conflict(
+                "request_id: was already used for another request; make a new id for each request "
+                "and repeat it only on a retry",
+                field="request_id",
+            )
+        return decided.reply
+
+    def quote(self, ask: Ask) -> Held:
+        """Decide on today's balances without holding or logging anything.
+
+        Raises: as :meth:`decide`.
+        """
+        return self._choose(replace(ask, quote_only=True), self.router.assess(ask))
+
+    def _choose(self, ask: Ask, assessed: Assessed) -> Held:
+        options = [_labels(ask, candidate) for candidate in assessed.candidates]
+        views = self.ledger.view(options)
+        candidates = [
+            candidate._replace(amounts=self._amounts(candidate.quote), limits=states)
+            for candidate, states in zip(assessed.candidates, views, strict=True)
+        ]
+        routed = self.router.decide(ask, assessed, candidates)
+        chosen = routed.decision.chosen
+        return Held(
+            routed,
+            None if ask.quote_only else chosen.amounts,
+            chosen.limits,
+            assessed.moment + timedelta(seconds=self.hold_ttl_s),
+        )
+
+    def _amounts(self, quote: Quote | None) -> Amounts | None:
+        if quote is None:
+            return None
+        output = quote.output_tokens_worst if self.strict else quote.output_tokens_p90
+        money = quote.price.worst if self.strict else quote.price.high
+        return Amounts(money=money, tokens=quote.input_tokens.tokens + output)
+
+    def _record(self, ask: Ask, held: Held) -> dict[str, Any]:
+        """Everything that a replay and a retraining need, JSON-ready."""
+        decision, score = held.routed.decision, held.routed.score
+        record: dict[str, Any] = {
+            "bundle": held.routed.bundle_version,
+            "price_table": self.router.catalog.price_table,
+            "strict": self.strict,
+            "importance": ask.importance.value,
+            "goal": _goal_record(held.routed),
+            "conversation_id": ask.conversation_id,
+            "batch": ask.batch,
+            "complexity": score.complexity,
+            "p_adequate": dict(score.p_adequate),
+            "label_distribution": dict(score.label_distribution),
+            # The decision is deterministic: what it chose, it chose with certainty.
+            "propensity": 1.0,
+            "reasons": [reason.code for reason in decision.reasons],
+            "limits": [state.limit.id for state in held.states],
+            "candidates": [_candidate_record(candidate) for candidate in decision.ranked],
+        }
+        text = "\n\n".join(message.text for message in ask.prompt.messages)
+        if self.prompt_log == "hash":
+            record["prompt_hash"] = hmac.new(
+                self.prompt_key, text.encode("utf-8", "surrogatepass"), hashlib.sha256
+            ).hexdigest()
+        elif self.prompt_log == "text":
+            record["prompt"] = text
+        return record
+
+    def settle(
+        self, decision_id: str, tenant: str, fingerprint: str, report: Report
+    ) -> tuple[Settled, int]:
+        """Book what a call really took; the settlement and the nano-dollars booked.
+
+        Raises:
+            NotFound: no such decision of this tenant.
+            InvalidInput: the model is not in the catalog, or has no price and no cost was given.
+            Conflict: released, or settled by another report.
+            Unavailable: the ledger cannot be used.
+        """
+        decided = self.ledger.decision(decision_id)
+        if decided is None or decided.labels.get("tenant", "") != tenant:
+            raise NotFound(
+                "decision_id: there is no such decision; settle with the decision_id of the reply",
+                field="decision_id",
+            )
+        model = report.model or decided.labels["model"]
+        self.router.catalog.check_known("model", [model], self.router.catalog.ids)
+        money = report.cost
+        if money is None:
+            entry = next(e for e in self.router.catalog.entries if e.spec.id == model)
+            rates = entry.rates_at(decided.created)
+            if rates is None:
+                raise InvalidInput(
+                    f"cost: {model} has no price, so the cost must be reported", field="cost"
+                )
+            money = call_price(
+                rates,
+                report.input_tokens,
+                report.output_tokens,
+                cached_input_tokens=report.cached_input_tokens,
+            )
+        usage = Usage(
+            Amounts(money=money, tokens=report.input_tokens + report.output_tokens),
+            {**report.details, "model": model},
+        )
+        settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
+        return settled, money
+
+
+def _labels(ask: Ask, candidate: Candidate) -> dict[str, str]:
+    model = candidate.model
+    return {**ask.scope, "model": model.id, "provider": model.provider, "tier": model.tier}
+
+
+def _goal_record(routed: Routed) -> dict[str, Any]:
+    goal = routed.goal
+    return {"kind": type(goal).__name__, **{slot: getattr(goal, slot) for slot in goal.__slots__}}
+
+
+def _candidate_record(candidate: Candidate) -> dict[str, Any]:
+    quote = candidate.quote
+    assert quote is not None  # noqa: S101 — a ranked candidate has a quote
+    return {
+        "model": candidate.model.id,
+        "arm": candidate.arm,
+        "p_adequate": candidate.p_adequate,
+        "input_tokens": quote.input_tokens.tokens,
+        "output_tokens": [
+            quote.output_tokens_p50,
+            quote.output_tokens_p90,
+            quote.output_tokens_worst,
+        ],
+        "price_nanos": list(quote.price),
+    }

@@ -1,0 +1,180 @@
+"""The offline checker: proves the invariants I1 to I6 of :mod:`router.ledger.base` from the rows alone.
+
+It shares no arithmetic with the stores: every balance is derived again from the entries, and every entry
+from what its decision says. Each violation is a sentence that names the row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from router.core.limits import Limit, Unit, period_of
+from router.ledger.base import HoldState
+from router.ledger.rules import UNBOUNDED, Account, Balance, Entry, Row, series_of
+
+__all__ = ["Dump", "Findings", "check"]
+
+
+class Dump(Protocol):
+    """All rows of a store; every ledger is one."""
+
+    def limits(self) -> list[Limit]:
+        """Every limit."""
+        ...
+
+    def balances(self) -> Iterator[Balance]:
+        """Every balance."""
+        ...
+
+    def rows(self) -> Iterator[Row]:
+        """Every decision with its entries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the checker found.
+
+    Attributes:
+        violations: broken invariants; none in a healthy store.
+        notes: what is lawful but worth knowing, such as a limit that was lowered below its balance.
+        decisions: how many were read.
+    """
+
+    violations: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    decisions: int = 0
+
+
+@dataclass(slots=True)
+class _Sums:
+    held: int = 0
+    spent: int = 0
+    over: int = 0
+
+
+def check(dump: Dump, *, decided: Iterable[str] = (), settled: Iterable[str] = ()) -> Findings:
+    """Check every row of a store that nobody writes meanwhile.
+
+    Args:
+        dump: the store.
+        decided: ids of decisions that callers have an acknowledgement of (I6); those that were erased
+            since are not to be named.
+        settled: ids of settlements that callers have an acknowledgement of.
+    """
+    limits = {limit.id: limit for limit in dump.limits()}
+    sums: dict[Account, _Sums] = defaultdict(_Sums)
+    violations: list[str] = []
+    missing, unsettled = set(decided), set(settled)
+    seen: set[str] = set()
+    for row in dump.rows():
+        if row.id in seen:
+            violations.append(f"I5: decision {row.id} has more than one row")
+        seen.add(row.id)
+        missing.discard(row.id)
+        if row.state is HoldState.SETTLED:
+            unsettled.discard(row.id)
+        violations.extend(_row(row))
+        for entry in row.entries:
+            violations.extend(_entry(row, entry, limits.get(entry.balance.account.limit)))
+            total = sums[entry.balance.account]
+            total.held += entry.held
+            total.spent += entry.spent
+            total.over += entry.over
+    violations += [
+        f"I6: decision {each} was acknowledged and has no row" for each in sorted(missing)
+    ]
+    violations += [
+        f"I6: the settlement of decision {each} was acknowledged and is not booked"
+        for each in sorted(unsettled)
+    ]
+    notes: list[str] = []
+    for balance in dump.balances():
+        derived = sums.pop(balance.account, _Sums())
+        violations.extend(_balance(balance, derived))
+        notes.extend(_note(balance, limits.get(balance.account.limit)))
+    violations += [f"I2: entries of {_name(account)} have no balance" for account in sums]
+    return Findings(violations, notes, len(seen))
+
+
+def _row(row: Row) -> Iterator[str]:
+    """A decision is in exactly one state, and its columns say the same."""
+    name = f"decision {row.id} ({row.state.value})"
+    is_settled = row.state is HoldState.SETTLED
+    if (row.actual is not None) != is_settled or (row.report is not None) != is_settled:
+        yield f"I5: {name} is settled in one column and not in another"
+    if (row.late or row.overage) and not is_settled:
+        yield f"I5: {name} is flagged as late or over, and was not settled"
+    if (row.held is None) != (row.state is HoldState.QUOTED) and not is_settled:
+        yield f"I5: {name} has the amounts of another state"
+    if row.expires <= row.created:
+        yield f"I5: {name} expires before it was made"
+    if row.actual is not None:
+        overage = max(row.actual.money - (row.held.money if row.held is not None else 0), 0)
+        if row.overage != overage:
+            yield f"I4: {name} went over by {overage} nano-dollars, and is flagged with {row.overage}"
+
+
+def _entry(row: Row, entry: Entry, limit: Limit | None) -> Iterator[str]:
+    """What a decision holds or spent on an account follows from its state and its amounts."""
+    account, unit = entry.balance.account, entry.balance.unit
+    name = f"decision {row.id} ({row.state.value}) on {_name(account)}"
+    held = row.held.of(unit) if row.state is HoldState.HELD and row.held is not None else 0
+    spent = row.actual.of(unit) if row.actual is not None and unit is not Unit.CONCURRENT else 0
+    # What was held when it was settled: nothing any more where the hold had expired.
+    covered = row.held.of(unit) if row.held is not None and not row.late else 0
+    over = max(spent - covered, 0)
+    if entry.held != held:
+        yield f"I3: {name} holds {entry.held}, not {held}"
+    if entry.spent != spent:
+        yield f"I2: {name} spent {entry.spent}, not {spent}"
+    if entry.over != over:
+        yield f"I4: {name} is flagged with {entry.over} over, not {over}"
+    if limit is not None and series_of(limit) == account.series:
+        period = period_of(limit.window, limit.time_zone, row.created).key
+        if account.period != period:
+            yield f"I2: {name} was made in the period {period}"
+
+
+def _balance(balance: Balance, derived: _Sums) -> Iterator[str]:
+    """A balance is the sum of its entries, and never above its ceiling but for what is flagged."""
+    name = _name(balance.account)
+    for invariant, what, kept, sums in (
+        ("I2", "spent", balance.spent, derived.spent + balance.erased),
+        ("I3", "held", balance.held, derived.held),
+        ("I4", "over", balance.over, derived.over + balance.erased_over),
+    ):
+        if kept != sums:
+            yield f"{invariant}: {name} says {kept} {what}, its entries say {sums}"
+        if kept < 0:
+            yield f"{invariant}: {name} says {kept} {what}, below zero"
+    if (
+        balance.ceiling < UNBOUNDED
+        and balance.spent + balance.held > balance.ceiling + balance.over
+    ):
+        yield (
+            f"I1, I4: {name} has {balance.spent} spent and {balance.held} held: more than"
+            f" {balance.ceiling}, the highest hard value it was granted under, and {balance.over} of"
+            " flagged overage"
+        )
+
+
+def _note(balance: Balance, limit: Limit | None) -> Iterator[str]:
+    if (
+        limit is not None
+        and limit.hard is not None
+        and series_of(limit) == balance.account.series
+        and limit.hard < balance.ceiling
+        and balance.spent + balance.held > limit.hard
+    ):
+        yield (
+            f"{_name(balance.account)} was lowered to {limit.hard}, below the"
+            f" {balance.spent + balance.held} that were spent and held before"
+        )
+
+
+def _name(account: Account) -> str:
+    return f"limit {account.limit!r} key {account.key!r} period {account.period}"

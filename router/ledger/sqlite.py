@@ -1,0 +1,433 @@
+"""The ledger in one SQLite file, durable and fast: one writer thread that commits in groups.
+
+Callers put operations on a bounded queue and wait. The writer takes all that wait, runs them in one
+transaction, and answers only after the commit; while the disk is busy the next group gathers by itself.
+Readers use connections of their own and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import apsw
+
+from router.core.errors import MitsumoriError, NotFound, Unavailable
+from router.core.limits import Limit, LimitState
+from router.ledger import rules, sqlite_work
+from router.ledger.base import Decided, Granted, Hold, HoldResult, HoldState, Settled, Settlement
+from router.ledger.rules import Account, Balance, Row, from_micros, to_micros
+from router.ledger.sqlite_file import FileLock, open_reader, open_writer, store_errors
+from router.ledger.sqlite_work import Cache, Work
+
+__all__ = ["SqliteLedger"]
+
+T = TypeVar("T")
+
+_MOST_WAITING = 10_000
+_MOST_IN_GROUP = 512
+_ERASED_AT_ONCE = 1_000
+_BACKUP_PAGES = 1_000
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Task(Generic[T]):
+    """One operation on its way to the writer and back."""
+
+    __slots__ = ("abandoned", "answered", "error", "ids", "result", "run")
+
+    def __init__(self, run: Callable[[Work], T], ids: Sequence[str] = ()) -> None:
+        self.run = run
+        self.ids = ids
+        self.result: T
+        self.error: Exception | None = None
+        self.abandoned = False
+        # A bare lock wakes its waiter several times faster than a Future's condition does.
+        self.answered = threading.Lock()
+        self.answered.acquire()
+
+
+class SqliteLedger:
+    """Implements :class:`router.ledger.base.Ledger` over one file that only this process writes.
+
+    Args:
+        path: of the file; made where there is none. ``.lock``, ``-wal`` and ``-shm`` lie beside it.
+        clock: what time it is; may go backwards.
+        timeout_s: how long a caller waits for its answer; after that the operation is dropped if the
+            writer has not begun it.
+        busy_timeout_s: how long the writer waits for another program that has locked the file.
+
+    Raises:
+        Unavailable: the file cannot be opened or written, or another process writes it.
+        BadArtifact: the file is no ledger, is damaged, or of a newer version.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], datetime] = _utc_now,
+        *,
+        timeout_s: float = 10.0,
+        busy_timeout_s: float = 2.0,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._lock = FileLock(path)
+        try:
+            self._writer = open_writer(path, busy_timeout_s=busy_timeout_s)
+            with store_errors(path):
+                self._cache: Cache | None = Cache(self._writer)
+                committed = self._writer.execute("SELECT value FROM meta WHERE name = 'time'").get
+        except BaseException:
+            self._lock.release()
+            raise
+        self._limits = self._cache.limits
+        self._last = max(clock(), from_micros(int(committed)))
+        self._time_lock = threading.Lock()
+        self._waiting: queue.SimpleQueue[_Task[Any] | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._closed = False
+        self._readers: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    # ── Ledger ────────────────────────────────────────────────────────────────────────────────────
+
+    def now(self) -> datetime:
+        """See :meth:`Ledger.now`."""
+        with self._time_lock:
+            self._last = max(self._last, self._clock())
+            return self._last
+
+    def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
+        """See :meth:`Ledger.view`."""
+        moment = self.now()
+        with self._reading() as reader:
+            due = reader.execute(
+                "SELECT 1 FROM decisions INDEXED BY decisions_held"
+                " WHERE state = 1 AND expires <= ? LIMIT 1",
+                (to_micros(moment),),
+            ).fetchone()
+        if due is not None:
+            self.expire()
+        book = self._limits
+        known: dict[Account, tuple[int, int]] = {}
+        states = []
+        with self._reading() as reader:
+            for labels in options:
+                applying = book.applying(labels, moment)
+                for _, account, _ in applying:
+                    if account not in known:
+                        known[account] = _spent_and_held(reader, account)
+                states.append(
+                    tuple(
+                        LimitState(limit, account.key, period, *known[account])
+                        for limit, account, period in applying
+                    )
+                )
+        return states
+
+    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """See :meth:`Ledger.replay`."""
+        with self._reading() as reader:
+            found = sqlite_work.reply(reader, decision_id)
+        if found is None:
+            return None
+        before_tenant, before_fingerprint, reply = found
+        rules.check_same(decision_id, (before_tenant, before_fingerprint), (tenant, fingerprint))
+        return reply
+
+    def hold(self, hold: Hold) -> HoldResult:
+        """See :meth:`Ledger.hold`."""
+        task = _hold_task(hold)
+        self._submit(task)
+        return self._wait(task)
+
+    def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
+        """Hold each of many, as :meth:`hold` does, in as few commits as possible.
+
+        Each stands for itself: where :meth:`hold` would raise ``Conflict`` or ``NotFound``, that error
+        is given back in its place.
+
+        Raises:
+            InvalidInput: one of them is wrong in itself; nothing was held.
+            Unavailable: some may be committed; the same call may be repeated.
+        """
+        tasks = [
+            _holds_task(holds[begin : begin + _MOST_IN_GROUP])
+            for begin in range(0, len(holds), _MOST_IN_GROUP)
+        ]
+        for task in tasks:
+            self._submit(task)
+        return [result for task in tasks for result in self._wait(task)]
+
+    def settle(self, settlement: Settlement) -> Settled:
+        """See :meth:`Ledger.settle`."""
+        usage = rules.check_settlement(settlement)
+
+        def run(work: Work) -> Settled:
+            settled = rules.settle(work, settlement)
+            if not settled.repeated:
+                work.with_usage(settlement.id, usage)
+            return settled
+
+        return self._ask(run, settlement.id)
+
+    def release(self, decision_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.release`."""
+        return self._ask(lambda work: rules.release(work, decision_id, tenant), decision_id)
+
+    def expire(self) -> int:
+        """See :meth:`Ledger.expire`."""
+        return self._ask(lambda work: work.expired)
+
+    def set_limit(self, limit: Limit) -> None:
+        """See :meth:`Ledger.set_limit`."""
+        rules.check_limit(limit)
+        self._ask(lambda work: work.set_limit(limit))
+
+    def delete_limit(self, limit_id: str) -> bool:
+        """See :meth:`Ledger.delete_limit`."""
+        return self._ask(lambda work: work.delete_limit(limit_id))
+
+    def limits(self) -> list[Limit]:
+        """See :meth:`Ledger.limits`."""
+        self._check_open()
+        return list(self._limits)
+
+    def decision(self, decision_id: str) -> Decided | None:
+        """See :meth:`Ledger.decision`."""
+        with self._reading() as reader:
+            return sqlite_work.decided(reader, decision_id)
+
+    def decisions(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        after: str | None = None,
+        count: int = 100,
+    ) -> list[Decided]:
+        """See :meth:`Ledger.decisions`."""
+        rules.check_count(count)
+        rules.check_labels(labels or {})
+        begin = 0 if since is None else to_micros(since)
+        with self._reading() as reader:
+            if after is not None:
+                last = sqlite_work.position(reader, after)
+                if last is None:
+                    raise NotFound(f"there is no decision {after} to go on behind")
+                begin = max(begin, last + 1)
+            end = None if until is None else to_micros(until)
+            return sqlite_work.log(reader, labels or {}, begin, end, state, count)
+
+    def erase(self, labels: Mapping[str, str], before: datetime) -> int:
+        """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
+        rules.check_labels(labels)
+        end = to_micros(before)
+        erased = 0
+        since: int | None = 0
+        while since is not None:
+            part = functools.partial(
+                Work.erase, labels=labels, since=since, before=end, count=_ERASED_AT_ONCE
+            )
+            count, since = self._ask(part)
+            erased += count
+        return erased
+
+    def close(self) -> None:
+        """See :meth:`Ledger.close`."""
+        with self._door:
+            if self._closed:
+                return
+            self._closed = True
+            self._waiting.put(None)
+        self._thread.join()
+        while not self._readers.empty():
+            self._readers.get().close()
+        self._writer.close()
+        self._lock.release()
+
+    # ── beyond the protocol ───────────────────────────────────────────────────────────────────────
+
+    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """Copy the store as it is now to another file, while holds go on.
+
+        Args:
+            path: replaced only when the copy is whole.
+            progress: called with pages done and pages in all.
+
+        Raises:
+            Unavailable: the store cannot be read, or the copy cannot be written.
+        """
+        scratch = path.with_name(path.name + ".part")
+        scratch.unlink(missing_ok=True)
+        with self._reading() as reader, store_errors(path):
+            # The snapshot of the open transaction is what is copied, however much is written meanwhile.
+            reader.execute("SELECT 1 FROM meta").fetchall()
+            with (
+                closing(apsw.Connection(str(scratch))) as copy,
+                copy.backup("main", reader, "main") as job,
+            ):
+                while not job.done:
+                    job.step(_BACKUP_PAGES)
+                    if progress is not None:
+                        progress(job.page_count - job.remaining, job.page_count)
+        scratch.replace(path)
+
+    def rows(self) -> Iterator[Row]:
+        """Every decision with its entries, for the checker."""
+        with self._reading() as reader:
+            yield from sqlite_work.rows(reader)
+
+    def balances(self) -> Iterator[Balance]:
+        """Every balance, for the checker."""
+        with self._reading() as reader:
+            yield from sqlite_work.balances(reader)
+
+    # ── callers ───────────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, run: Callable[[Work], T], *ids: str) -> T:
+        task = _Task(run, ids)
+        self._submit(task)
+        return self._wait(task)
+
+    def _submit(self, task: _Task[Any]) -> None:
+        if self._waiting.qsize() >= _MOST_WAITING:
+            raise Unavailable(f"{_MOST_WAITING} operations wait for the store; try again later")
+        with self._door:
+            self._check_open()
+            self._waiting.put(task)
+
+    def _wait(self, task: _Task[T]) -> T:
+        if not task.answered.acquire(timeout=self._timeout_s):
+            task.abandoned = True
+            raise Unavailable(f"the store did not answer within {self._timeout_s:g} s")
+        if task.error is not None:
+            raise task.error
+        return task.result
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the ledger is closed")
+
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        """A connection for one snapshot of the store."""
+        self._check_open()
+        try:
+            reader = self._readers.get_nowait()
+        except queue.Empty:
+            reader = open_reader(self._path)
+        with store_errors(self._path):
+            try:
+                reader.execute("BEGIN")
+                yield reader
+            finally:
+                reader.execute("COMMIT")
+                self._readers.put(reader)
+
+    # ── the writer ────────────────────────────────────────────────────────────────────────────────
+
+    def _write(self) -> None:
+        open_ = True
+        while open_:
+            group = [self._waiting.get()]
+            while len(group) < _MOST_IN_GROUP and not self._waiting.empty():
+                group.append(self._waiting.get())
+            tasks = [task for task in group if task is not None and not task.abandoned]
+            open_ = None not in group
+            self._answer(tasks)
+
+    def _answer(self, tasks: list[_Task[Any]]) -> None:
+        try:
+            with store_errors(self._path):
+                self._commit(tasks)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers get it and the writer lives
+            self._roll_back()
+            if len(tasks) > 1 and not isinstance(error, Unavailable):
+                # One of them is at fault; the others must not suffer for it.
+                for task in tasks:
+                    self._answer([task])
+                return
+            for task in tasks:
+                task.error = error
+        for task in tasks:
+            task.answered.release()
+
+    def _commit(self, tasks: list[_Task[Any]]) -> None:
+        self._writer.execute("BEGIN IMMEDIATE")
+        if self._cache is None:
+            self._cache = Cache(self._writer)
+        work = Work(self._writer, self._cache, self.now())
+        work.expire_due()
+        work.load({decision_id for task in tasks for decision_id in task.ids})
+        for task in tasks:
+            try:
+                task.error = None
+                task.result = task.run(work)
+            except MitsumoriError as error:
+                task.error = error
+        work.write()
+        self._writer.execute("COMMIT")
+        self._limits = self._cache.limits
+        with self._time_lock:
+            self._last = max(self._last, from_micros(self._cache.last_created))
+        self._cache.trim()
+
+    def _roll_back(self) -> None:
+        self._cache = None
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+
+def _hold_task(hold: Hold) -> _Task[HoldResult]:
+    papers = rules.check_hold(hold)
+    return _Task(lambda work: _hold(work, hold, papers), _ids(hold))
+
+
+def _holds_task(holds: Sequence[Hold]) -> _Task[list[HoldResult | MitsumoriError]]:
+    checked = [(hold, rules.check_hold(hold)) for hold in holds]
+
+    def run(work: Work) -> list[HoldResult | MitsumoriError]:
+        results: list[HoldResult | MitsumoriError] = []
+        for hold, papers in checked:
+            try:
+                results.append(_hold(work, hold, papers))
+            except MitsumoriError as error:
+                results.append(error)
+        return results
+
+    return _Task(run, [decision_id for hold in holds for decision_id in _ids(hold)])
+
+
+def _hold(work: Work, hold: Hold, papers: tuple[str, str]) -> HoldResult:
+    result = rules.hold(work, hold, work.tick())
+    if isinstance(result, Granted):
+        work.with_papers(hold.id, *papers)
+    return result
+
+
+def _ids(hold: Hold) -> Sequence[str]:
+    return (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
+
+
+def _spent_and_held(reader: apsw.Connection, account: Account) -> tuple[int, int]:
+    found = reader.execute(
+        "SELECT spent, held FROM balances"
+        " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
+        account,
+    ).fetchone()
+    return (0, 0) if found is None else (found[0], found[1])

@@ -1,0 +1,190 @@
+"""The SQLite file of the ledger: schema and migrations, the lock of its one writer, its errors."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from router.core.errors import BadArtifact, Unavailable
+
+__all__ = ["FileLock", "open_reader", "open_writer", "store_errors"]
+
+_APPLICATION_ID = 0x4D695473  # "MiTs": a database of somebody else is never migrated.
+
+_MIGRATIONS: tuple[str, ...] = (
+    # 1. Label sets are shared by many decisions, so that a row stays small and a filter asks few sets.
+    # Moments are microseconds since 1970. `created` is unique: it numbers the decisions and orders the
+    # log, and rows are appended, not scattered.
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+    INSERT INTO meta VALUES ('time', 0);
+    CREATE TABLE limits (id TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID, STRICT;
+    CREATE TABLE label_sets (number INTEGER PRIMARY KEY, labels TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE label_values (
+        name TEXT NOT NULL, value TEXT NOT NULL, label_set INTEGER NOT NULL,
+        PRIMARY KEY (name, value, label_set)
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE decisions (
+        created INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        tenant TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 4),
+        expires INTEGER NOT NULL,
+        label_set INTEGER NOT NULL,
+        held_money INTEGER, held_tokens INTEGER, held_requests INTEGER, held_concurrent INTEGER,
+        actual_money INTEGER, actual_tokens INTEGER, actual_requests INTEGER, actual_concurrent INTEGER,
+        late INTEGER NOT NULL,
+        overage INTEGER NOT NULL,
+        report TEXT,
+        reply BLOB NOT NULL,
+        record TEXT NOT NULL,
+        usage TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX decisions_held ON decisions (expires) WHERE state = 1;
+    CREATE INDEX decisions_labels ON decisions (label_set); -- and created, as every index
+    CREATE TABLE balances (
+        number INTEGER PRIMARY KEY,
+        limit_id TEXT NOT NULL,
+        series TEXT NOT NULL,
+        key TEXT NOT NULL,
+        period INTEGER NOT NULL,
+        unit TEXT NOT NULL,
+        spent INTEGER NOT NULL CHECK (spent >= 0),
+        held INTEGER NOT NULL CHECK (held >= 0),
+        over INTEGER NOT NULL,
+        ceiling INTEGER NOT NULL,
+        erased INTEGER NOT NULL,
+        erased_over INTEGER NOT NULL,
+        UNIQUE (limit_id, series, key, period)
+    ) STRICT;
+    CREATE TABLE entries (
+        decision INTEGER NOT NULL, balance INTEGER NOT NULL,
+        held INTEGER NOT NULL, spent INTEGER NOT NULL, over INTEGER NOT NULL,
+        PRIMARY KEY (decision, balance)
+    ) WITHOUT ROWID, STRICT;
+    """,
+)
+
+_CACHE_KIB = 65_536
+_LOG_LIMIT = 64 * 2**20
+
+
+class FileLock:
+    """Says that this process writes the store; the system drops it when the process dies.
+
+    It lies beside the store (``.lock``), because closing any handle of the database file itself would
+    drop the locks that SQLite keeps on it.
+
+    Raises:
+        Unavailable: another ledger holds it, in this or another process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(f"the store {path} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._handle)
+            raise Unavailable(
+                f"the store {path} is being written by another process; stop that one, or use PostgreSQL"
+                " to share a store",
+                reason="STORE_IN_USE",
+            ) from None
+
+    def release(self) -> None:
+        """Let another process write the store."""
+        os.close(self._handle)
+
+
+def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
+    """The connection that writes, with the schema up to date.
+
+    Raises:
+        Unavailable: the file cannot be opened or written now.
+        BadArtifact: it is no ledger, is damaged, or was written by a newer version.
+    """
+    with store_errors(path):
+        try:
+            connection = apsw.Connection(str(path))
+            connection.set_busy_timeout(int(busy_timeout_s * 1000))
+            if connection.readonly("main"):
+                raise Unavailable(f"the store {path} is read-only; allow this user to write it")
+            _migrate(connection, path)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+            connection.pragma("cache_size", -_CACHE_KIB)
+            connection.pragma("journal_size_limit", _LOG_LIMIT)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise BadArtifact(
+                f"{path} is not a ledger, or is damaged ({error}); restore a backup",
+                field=str(path),
+            ) from None
+    return connection
+
+
+def open_reader(path: Path, *, busy_timeout_s: float = 5.0) -> apsw.Connection:
+    """A connection that only reads; also for a file that nobody writes.
+
+    Raises:
+        Unavailable: the file cannot be opened now.
+    """
+    with store_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(int(busy_timeout_s * 1000))
+    return connection
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    version = int(str(connection.pragma("user_version")))
+    owner = connection.pragma("application_id")
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if owner != _APPLICATION_ID and not (empty and version == 0):
+        raise BadArtifact(f"{path} is a database of another program", field=str(path))
+    if version > len(_MIGRATIONS):
+        raise BadArtifact(
+            f"{path} was written by a newer version of mitsumori (schema {version}, this one knows "
+            f"{len(_MIGRATIONS)}); upgrade mitsumori",
+            reason="SCHEMA_TOO_NEW",
+            field=str(path),
+        )
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        # Version and schema change together or not at all.
+        connection.execute(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number};"
+            f" PRAGMA application_id = {_APPLICATION_ID}; COMMIT"
+        )
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Turns whatever SQLite raises into :class:`Unavailable`, in words: the one seam for its errors."""
+    try:
+        yield
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise Unavailable(f"the store {path} is damaged ({error}); restore a backup") from None
+    except apsw.Error as error:
+        cause = next(
+            (words for kind, words in _CAUSES.items() if isinstance(error, kind)), str(error)
+        )
+        raise Unavailable(f"the store {path} cannot be used: {cause}") from None
+
+
+_CAUSES: dict[type[apsw.Error], str] = {
+    apsw.FullError: "the disk is full",
+    apsw.ReadOnlyError: "it is read-only",
+    apsw.BusyError: "another program has locked it",
+    apsw.LockedError: "another program has locked it",
+    apsw.CantOpenError: "it cannot be opened",
+    apsw.IOError: "reading or writing the disk failed",
+}

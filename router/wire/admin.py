@@ -1,0 +1,99 @@
+"""Administration on the wire: filters, groups, rows of the decision log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from router.ledger.base import Decided, HoldState
+from router.usage import Filter
+from router.v1 import admin_pb2
+from router.wire.values import SCOPE_KEY, fill_money, wrong
+
+__all__ = ["parse_filter", "parse_group_by", "parse_page_size", "render_decided"]
+
+_MAX_GROUPS = 8
+_MAX_PAGE = 10_000
+_DEFAULT_PAGE = 100
+
+_STATES_IN = {
+    admin_pb2.DECISION_STATE_QUOTED: HoldState.QUOTED,
+    admin_pb2.DECISION_STATE_HELD: HoldState.HELD,
+    admin_pb2.DECISION_STATE_SETTLED: HoldState.SETTLED,
+    admin_pb2.DECISION_STATE_RELEASED: HoldState.RELEASED,
+    admin_pb2.DECISION_STATE_EXPIRED: HoldState.EXPIRED,
+}
+_STATES_OUT = {state: value for value, state in _STATES_IN.items()}
+
+
+def _moment(stamp: Timestamp, field: str) -> datetime:
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise wrong(field, "is not a moment between the years 1 and 9999") from None
+
+
+def parse_filter(message: admin_pb2.DecisionFilter) -> Filter:
+    """A validated filter.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    for label in message.labels:
+        if not SCOPE_KEY.fullmatch(label):
+            raise wrong("filter.labels", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+    if message.state not in admin_pb2.DecisionState.values():
+        raise wrong("filter.state", "must be a known state")
+    return Filter(
+        labels=dict(message.labels),
+        since=_moment(message.since_time, "filter.since_time")
+        if message.HasField("since_time")
+        else None,
+        until=_moment(message.until_time, "filter.until_time")
+        if message.HasField("until_time")
+        else None,
+        state=_STATES_IN.get(message.state),
+    )
+
+
+def parse_group_by(names: Sequence[str]) -> list[str]:
+    """Validated names to group by.
+
+    Raises:
+        InvalidInput: too many, or not a label.
+    """
+    if len(names) > _MAX_GROUPS:
+        raise wrong("group_by", f"at most {_MAX_GROUPS} names")
+    for index, name in enumerate(names):
+        if not SCOPE_KEY.fullmatch(name):
+            raise wrong(f"group_by[{index}]", "must be a label, model, provider, tier or day")
+    return list(names)
+
+
+def parse_page_size(size: int) -> int:
+    """A validated page size.
+
+    Raises:
+        InvalidInput: out of range.
+    """
+    if not 0 <= size <= _MAX_PAGE:
+        raise wrong("page_size", f"must be 0 to {_MAX_PAGE}")
+    return size or _DEFAULT_PAGE
+
+
+def render_decided(target: admin_pb2.DecisionRow, decided: Decided) -> None:
+    """Write a row of the decision log into a message."""
+    target.decision_id = decided.id
+    target.state = _STATES_OUT[decided.state]
+    target.create_time.FromDatetime(decided.created)
+    target.labels.update(decided.labels)
+    fill_money(target.held, decided.held.money if decided.held is not None else 0)
+    if decided.actual is not None:
+        fill_money(target.spent, decided.actual.money)
+        target.tokens = decided.actual.tokens
+    target.late = decided.late
+    record = {**decided.record, "usage": dict(decided.usage)}
+    target.record_json = json.dumps(record, ensure_ascii=False, sort_keys=True)

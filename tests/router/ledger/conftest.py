@@ -1,0 +1,60 @@
+"""Every store of the ledger behind one fixture. A new store is one more entry of ``STORES``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from router.ledger.base import Ledger
+from router.ledger.memory import MemoryLedger
+from router.ledger.sqlite import SqliteLedger
+from tests.router.ledger.builders import ManualClock
+
+StoreMaker = Callable[[Callable[[], datetime]], Ledger]
+"""From a clock to a store of its own, empty and open."""
+
+
+def memory(_: pytest.FixtureRequest) -> StoreMaker:
+    return MemoryLedger
+
+
+def sqlite(request: pytest.FixtureRequest) -> StoreMaker:
+    directory: Path = request.getfixturevalue("tmp_path")
+    numbers = itertools.count()
+    return lambda clock: SqliteLedger(directory / f"ledger{next(numbers)}.db", clock)
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest], StoreMaker]] = {
+    "memory": memory,
+    "sqlite": sqlite,
+}
+
+
+@pytest.fixture(params=STORES)
+def make_store(request: pytest.FixtureRequest) -> Iterator[StoreMaker]:
+    """Makes empty stores of one kind; closes them all in the end."""
+    maker = STORES[request.param](request)
+    made: list[Ledger] = []
+
+    def make(clock: Callable[[], datetime]) -> Ledger:
+        made.append(maker(clock))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(make_store: StoreMaker, clock: ManualClock) -> Ledger:
+    """An empty store of each kind."""
+    return make_store(clock)
