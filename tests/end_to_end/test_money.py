@@ -1,0 +1,338 @@
+"""Money over a real socket: holds, settlements, limits, re-routes and batches, on the SQLite ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from router.client import AdminClient, RouterClient, route_request
+from router.core.errors import CallFailed
+from router.core.types import Constraints, QualityTarget, WillingnessToPay
+from router.ledger.sqlite import SqliteLedger
+from router.routing import Router
+from router.server import build_desk, start
+from router.settings import Settings
+from router.v1 import admin_pb2, limit_pb2, router_pb2
+from router.wire.values import nanos
+from tests.conftest import NOON
+
+PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
+USD = 1_000_000_000
+NANO = Constraints(models=frozenset({"gpt-5-nano"}), max_output_tokens=1000)
+
+
+@dataclass
+class Shop:
+    router: RouterClient
+    admin: AdminClient
+
+    def limit(self, limit_id: str, hard: int | None, **more: object) -> None:
+        fields: dict[str, object] = {
+            "unit": limit_pb2.UNIT_MONEY, "window": limit_pb2.WINDOW_MONTH, "hard": hard, **more,
+        }  # fmt: skip
+        self.admin.set_limit(limit_pb2.Limit(limit_id=limit_id, **fields))  # type: ignore[arg-type]
+
+    def status(self, limit_id: str, **labels: str) -> limit_pb2.LimitStatus:
+        return next(
+            s for s in self.admin.limits(labels or {"any": "x"}) if s.limit.limit_id == limit_id
+        )
+
+
+@pytest.fixture
+def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
+    running = start(settings, build_desk(settings, router, ledger))
+    running.warmed()
+    with RouterClient(running.address) as client, AdminClient(running.address) as admin:
+        yield Shop(client, admin)
+    running.drain()
+    ledger.close()
+
+
+def held(reply: router_pb2.RouteResponse) -> int:
+    return nanos(reply.hold.amount, "hold")
+
+
+def refusal(call: object) -> CallFailed:
+    with pytest.raises(CallFailed) as caught:
+        call()  # type: ignore[operator]
+    return caught.value
+
+
+def test_a_hold_is_the_quotes_high_price_and_counts_at_once(shop: Shop) -> None:
+    shop.limit("search", USD, scope={"team": "search"})
+    reply = shop.router.route(PROOF, scope={"team": "search"}, constraints=NANO)
+    assert held(reply) == nanos(reply.chosen.quote.price.high, "high")
+    (status,) = reply.limits
+    assert (status.held, status.spent) == (held(reply), 0)
+    assert status.remaining == USD - held(reply)
+    assert shop.status("search", team="search").held == held(reply)
+    assert status.reset_time.ToJsonString() == "2026-12-01T00:00:00Z"
+
+
+def test_settling_turns_the_hold_into_spend_and_gives_the_rest_back(shop: Shop) -> None:
+    shop.limit("search", USD, scope={"team": "search"})
+    reply = shop.router.route(PROOF, scope={"team": "search"}, constraints=NANO)
+    settled = shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100)
+    spent = 20 * 50 + 100 * 400  # $0.05 and $0.40 per million tokens
+    assert nanos(settled.spent, "spent") == spent
+    status = shop.status("search", team="search")
+    assert (status.spent, status.held) == (spent, 0)
+
+
+def test_the_same_report_may_come_again_and_another_may_not(shop: Shop) -> None:
+    reply = shop.router.route(PROOF)
+    first = shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100)
+    again = shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100)
+    assert (first.repeated_report, again.repeated_report) == (False, True)
+    other = refusal(lambda: shop.router.settle(reply.decision_id, input_tokens=1, output_tokens=1))
+    assert other.code == "ALREADY_EXISTS"
+
+
+def test_a_call_that_cost_more_than_its_hold_is_booked_whole_and_flagged(shop: Shop) -> None:
+    shop.limit("all", USD)
+    reply = shop.router.route(PROOF, constraints=NANO)
+    settled = shop.router.settle(
+        reply.decision_id, input_tokens=20, output_tokens=900, cost_nanos=held(reply) + 7
+    )
+    assert nanos(settled.overage, "overage") == 7
+    assert shop.status("all").spent == held(reply) + 7
+
+
+def test_a_released_hold_is_free_again_and_cannot_be_settled(shop: Shop) -> None:
+    shop.limit("all", USD)
+    reply = shop.router.route(PROOF)
+    assert shop.router.release(reply.decision_id) is True
+    assert shop.router.release(reply.decision_id) is False
+    assert shop.status("all").held == 0
+    error = refusal(lambda: shop.router.settle(reply.decision_id, input_tokens=1, output_tokens=1))
+    assert error.code == "ALREADY_EXISTS"
+
+
+def test_unknown_and_foreign_decisions_look_alike(shop: Shop) -> None:
+    mine = shop.router.route(PROOF, scope={"tenant": "a"})
+    unknown = refusal(lambda: shop.router.release("nothing"))
+    foreign = refusal(lambda: shop.router.release(mine.decision_id, tenant="b"))
+    settle = refusal(
+        lambda: shop.router.settle(mine.decision_id, input_tokens=1, output_tokens=1, tenant="b")
+    )
+    assert {unknown.code, foreign.code, settle.code} == {"NOT_FOUND"}
+    assert shop.router.release(mine.decision_id, tenant="a") is True
+
+
+def test_a_zero_limit_means_zero(shop: Shop) -> None:
+    shop.limit("nothing", 0)
+    error = refusal(lambda: shop.router.route(PROOF))
+    assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "LIMIT_NEVER_FITS")
+    assert error.metadata["limit"] == "nothing"
+
+
+def test_waiting_for_holds_and_being_out_of_money_are_told_apart(shop: Shop) -> None:
+    price = held(shop.router.route(PROOF, constraints=NANO))
+    shop.limit("tight", price)
+    first = shop.router.route(PROOF, constraints=NANO)
+    waiting = refusal(lambda: shop.router.route(PROOF, constraints=NANO))
+    assert (waiting.reason, waiting.metadata["held"]) == ("LIMIT_WAIT_FOR_HOLDS", str(price))
+    shop.router.settle(first.decision_id, input_tokens=20, output_tokens=1, cost_nanos=price)
+    spent = refusal(lambda: shop.router.route(PROOF, constraints=NANO))
+    assert (spent.reason, spent.metadata["resets"]) == (
+        "LIMIT_EXHAUSTED",
+        "2026-12-01T00:00:00+00:00",
+    )
+
+
+def test_no_number_of_callers_at_once_gets_past_a_hard_limit(shop: Shop) -> None:
+    price = held(shop.router.route(PROOF, constraints=NANO))
+    shop.limit("ten", 10 * price)
+
+    def attempt(_: int) -> str:
+        try:
+            shop.router.route(PROOF, constraints=NANO)
+        except CallFailed as error:
+            return error.reason
+        return "granted"
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = Counter(pool.map(attempt, range(60)))
+    assert outcomes == {"granted": 10, "LIMIT_WAIT_FOR_HOLDS": 50}
+    assert shop.status("ten").held == 10 * price
+
+
+def test_a_repeated_request_gets_its_answer_even_where_the_limit_is_full_by_now(shop: Shop) -> None:
+    price = held(shop.router.route(PROOF, constraints=NANO))
+    shop.limit("one", price)
+    first = shop.router.route(PROOF, constraints=NANO, request_id="repeated")
+    assert shop.router.route(PROOF, constraints=NANO, request_id="repeated") == first
+    assert shop.status("one").held == price
+
+
+def test_quoting_only_holds_nothing(shop: Shop) -> None:
+    shop.limit("all", USD)
+    reply = shop.router.route(PROOF, quote_only=True)
+    assert not reply.HasField("hold")
+    assert shop.status("all").held == 0
+
+
+def test_a_soft_limit_warns_first_and_a_hard_limit_downgrades_before_it_refuses(shop: Shop) -> None:
+    free = shop.router.route(PROOF, goal=QualityTarget(0.99))
+    shop.limit("soft", None, soft=1)
+    warned = shop.router.route(PROOF, goal=QualityTarget(0.99))
+    assert warned.chosen.model == free.chosen.model
+    codes = [reason.code for reason in warned.reasons]
+    assert router_pb2.REASON_CODE_SOFT_LIMIT in codes
+    shop.limit("soft", shop.status("soft").held + held(free) // 2, soft=1)
+    cheaper = shop.router.route(PROOF, goal=QualityTarget(0.99))
+    assert cheaper.chosen.quote.price.high.nanos < free.chosen.quote.price.high.nanos
+
+
+def test_a_soft_limit_can_prefer_the_cheaper_or_forbid_the_top(shop: Shop) -> None:
+    wish = WillingnessToPay(1000 * USD)
+    assert shop.router.route(PROOF, goal=wish).chosen.tier == "high"
+    shop.limit("s", None, soft=0, on_soft=limit_pb2.SOFT_ACTION_FORBID_TOP_TIER)
+    downgraded = shop.router.route(PROOF, goal=wish)
+    assert downgraded.chosen.tier != "high"
+    assert downgraded.reasons[0].code == router_pb2.REASON_CODE_DOWNGRADED
+    shop.limit("s", None, soft=0, on_soft=limit_pb2.SOFT_ACTION_PREFER_CHEAPER)
+    cheapest = shop.router.route(PROOF, goal=wish, max_alternatives=100)
+    prices = [
+        nanos(option.quote.price.expected, "price")
+        for option in (cheapest.chosen, *cheapest.alternatives)
+    ]
+    assert prices[0] == min(prices)
+
+
+def test_batch_work_waits_where_a_soft_limit_defers_it(shop: Shop) -> None:
+    shop.limit("s", None, soft=0, on_soft=limit_pb2.SOFT_ACTION_DEFER_BATCH)
+    assert refusal(lambda: shop.router.route(PROOF, batch=True)).reason == "LIMIT_DEFERRED"
+    assert shop.router.route(PROOF).chosen.model
+
+
+def test_a_paced_budget_gives_way_in_quality_before_it_is_gone(shop: Shop) -> None:
+    wish = QualityTarget(0.6)
+    free = shop.router.route(PROOF, goal=wish)
+    assert free.chosen.tier == "high"
+    # 75 % of November is over at noon on the 23rd; the budget is all but spent.
+    shop.limit("paced", held(free) * 10, paced=True)
+    for _ in range(8):
+        last = shop.router.route(PROOF, constraints=Constraints(tiers=frozenset({"high"})))
+    assert last.chosen.tier == "high"
+    paced = shop.router.route(PROOF, goal=wish)
+    assert router_pb2.REASON_CODE_PACED in {reason.code for reason in paced.reasons}
+    assert paced.chosen.tier != "high"
+
+
+def test_rerouting_moves_the_hold_to_another_model_in_one_step(shop: Shop) -> None:
+    shop.limit("all", USD)
+    first = shop.router.route(PROOF)
+    second = shop.router.reroute(
+        first.decision_id, route_request(PROOF), failed_models=[first.chosen.model]
+    )
+    assert second.chosen.model != first.chosen.model
+    assert shop.status("all").held == held(second)
+    error = refusal(lambda: shop.router.reroute(first.decision_id, route_request(PROOF)))
+    assert error.code == "NOT_FOUND"
+
+
+def test_a_reroute_that_is_refused_leaves_the_old_hold(shop: Shop) -> None:
+    first = shop.router.route(PROOF, constraints=NANO)
+    shop.limit("nothing", 0)
+    error = refusal(lambda: shop.router.reroute(first.decision_id, route_request(PROOF)))
+    assert error.reason == "LIMIT_NEVER_FITS"
+    shop.admin.delete_limit("nothing")
+    assert shop.router.release(first.decision_id) is True
+
+
+def test_a_batch_is_priced_with_an_interval_of_the_sum(shop: Shop) -> None:
+    shop.limit("search", USD, scope={"team": "search"})
+    prompts = [f"What is {n} times {n}?" for n in range(40)] + [""]
+    replies = list(
+        shop.router.quote_batch(route_request(text, scope={"team": "search"}) for text in prompts)
+    )
+    assert [reply.index for reply in replies[:-1]] == list(range(41))
+    assert replies[40].error.reason == "INVALID_INPUT"
+    summary = replies[-1].summary
+    assert (summary.quoted, summary.failed) == (40, 1)
+    singles = [reply.response.chosen.quote.price for reply in replies[:40]]
+    total = summary.recommended.price
+    assert nanos(total.expected, "sum") == sum(nanos(price.expected, "one") for price in singles)
+    width = nanos(total.high, "high") - nanos(total.low, "low")
+    assert 0 < width < sum(nanos(p.high, "high") - nanos(p.low, "low") for p in singles) / 3
+    expected = [nanos(price.price.expected, "model") for price in summary.per_model]
+    assert expected == sorted(expected)
+    assert summary.recommended.fits
+    assert summary.recommended.tightest_limit.limit.limit_id == "search"
+    assert shop.status("search", team="search").held == 0
+
+
+def test_accountants_see_usage_by_group_and_every_decision(shop: Shop) -> None:
+    for team in ("search", "search", "ads"):
+        reply = shop.router.route(PROOF, scope={"team": team}, constraints=NANO)
+        shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100, quality=0.5)
+    shop.router.route(PROOF, scope={"team": "ads"}, constraints=NANO)
+    rows = shop.admin.usage(admin_pb2.DecisionFilter(), ["team", "day"])
+    table = {
+        tuple(row.group): (row.decisions, nanos(row.spent, "spent"), row.tokens) for row in rows
+    }
+    assert table == {
+        ("ads", "2026-11-23"): (2, 41_000, 120),
+        ("search", "2026-11-23"): (2, 82_000, 240),
+    }
+    settled = admin_pb2.DecisionFilter(
+        labels={"team": "ads"}, state=admin_pb2.DECISION_STATE_SETTLED
+    )
+    (row,) = shop.admin.decisions(settled)
+    assert row.labels["model"] == "gpt-5-nano"
+    assert '"propensity": 1.0' in row.record_json
+    assert '"quality": 0.5' in row.record_json
+    assert PROOF not in row.record_json
+
+
+BAD_LIMITS: dict[str, tuple[dict[str, object], str]] = {
+    "no id": ({"limit_id": ""}, "limit.limit_id"),
+    "no unit": ({"unit": 0}, "limit.unit"),
+    "unknown unit": ({"unit": 99}, "limit.unit"),
+    "no window": ({"window": 0}, "limit.window"),
+    "negative": ({"hard": -1}, "limit.hard"),
+    "soft above hard": ({"soft": 3, "hard": 2}, "limit.soft"),
+    "no value": ({"hard": None}, "limit.hard"),
+    "time zone": ({"time_zone": "Mars/Olympus"}, "limit.time_zone"),
+    "concurrent by day": ({"unit": 4, "window": 3}, "limit.window"),
+    "scope": ({"scope": {"Team": "x"}}, "limit.scope"),
+}
+
+
+@pytest.mark.parametrize(("change", "field"), BAD_LIMITS.values(), ids=BAD_LIMITS.keys())
+def test_a_wrong_limit_names_its_field(shop: Shop, change: dict[str, object], field: str) -> None:
+    fields: dict[str, object] = {
+        "limit_id": "x", "unit": limit_pb2.UNIT_MONEY, "window": limit_pb2.WINDOW_DAY, "hard": 1,
+        **change,
+    }  # fmt: skip
+    error = refusal(lambda: shop.admin.set_limit(limit_pb2.Limit(**fields)))  # type: ignore[arg-type]
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", field)
+
+
+BAD_REPORTS: dict[str, tuple[dict[str, object], str]] = {
+    "negative": ({"input_tokens": -1}, "input_tokens"),
+    "overflow": ({"output_tokens": 2**40}, "output_tokens"),
+    "more cached than sent": ({"cached_input_tokens": 21}, "cached_input_tokens"),
+    "more reasoning than output": ({"reasoning_tokens": 11}, "reasoning_tokens"),
+    "quality NaN": ({"quality": float("nan")}, "quality"),
+    "latency negative": ({"latency_s": -1.0}, "latency"),
+    "unknown model": ({"model": "gpt-99"}, "model[0]"),
+}
+
+
+@pytest.mark.parametrize(("change", "field"), BAD_REPORTS.values(), ids=BAD_REPORTS.keys())
+def test_a_wrong_report_names_its_field_and_changes_nothing(
+    shop: Shop, change: dict[str, object], field: str
+) -> None:
+    reply = shop.router.route(PROOF)
+    fields: dict[str, object] = {"input_tokens": 20, "output_tokens": 10, **change}
+    error = refusal(lambda: shop.router.settle(reply.decision_id, **fields))  # type: ignore[arg-type]
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", field)
+    assert shop.router.release(reply.decision_id) is True

@@ -1,0 +1,487 @@
+"""What only the SQLite store promises: durability, faults, migrations, one writer, backups."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apsw
+import pytest
+
+from router.core.errors import BadArtifact, Conflict, InvalidInput, MitsumoriError, Unavailable
+from router.ledger import sqlite, sqlite_file
+from router.ledger.base import Granted, Replayed
+from router.ledger.check import check
+from router.ledger.sqlite import SqliteLedger
+from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[SqliteLedger]:
+    made = SqliteLedger(path, ManualClock(), busy_timeout_s=0.05)
+    made.set_limit(limit(hard=1000))
+    yield made
+    made.close()
+
+
+# ── durability ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
+    acknowledged: dict[str, set[str]] = {"held": set(), "settled": set()}
+    for _ in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-m", "tests.router.ledger.writer_process", str(path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with writer:
+            assert writer.stdout is not None
+            first = writer.stdout.readline()
+            time.sleep(0.3)
+            writer.kill()
+            lines = [first, *writer.stdout.readlines()]
+        assert len(lines) > 10
+        for line in lines:
+            if line.endswith("\n"):  # the last one may be cut
+                what, name = line.split()
+                acknowledged[what].add(name)
+        with_rows = SqliteLedger(path)
+        found = check(with_rows, decided=acknowledged["held"], settled=acknowledged["settled"])
+        with_rows.close()
+        assert found.violations == []
+        assert found.decisions >= len(acknowledged["held"])
+
+
+def test_everything_is_there_after_a_restart(path: Path) -> None:
+    clock = ManualClock()
+    first = SqliteLedger(path, clock)
+    first.set_limit(limit(hard=100, scope={"user": "*"}))
+    first.hold(hold("a", 60, user="ann"))
+    first.hold(hold("b", 30, user="ann"))
+    first.settle(report("b", 20))
+    clock.advance(seconds=5)
+    first.hold(hold("c", 1, user="bob"))
+    first.close()
+    second = SqliteLedger(path, ManualClock())  # the clock went back five seconds
+    assert second.now() >= clock.moment
+    assert second.limits() == [limit(hard=100, scope={"user": "*"})]
+    assert balance(second, user="ann") == (20, 60)
+    assert second.hold(hold("a", 60, user="ann")) == Replayed(b"reply to a")
+    assert isinstance(second.hold(hold("d", 20, user="ann")), Granted)
+    second.settle(report("a", 60))
+    assert [made.id for made in second.decisions()] == ["a", "b", "c", "d"]
+    assert check(second).violations == []
+    second.close()
+
+
+def test_nobody_is_answered_before_the_commit(ledger: SqliteLedger, path: Path) -> None:
+    # The commit is held up; another connection must see no row, and the callers no answer, until then.
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold_up() -> bool:
+        reached.set()
+        go_on.wait(5)
+        return False
+
+    ledger._writer.set_commit_hook(hold_up)
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(ledger.hold, hold(str(number))) for number in range(4)]
+        assert reached.wait(5)
+        time.sleep(0.05)
+        assert not any(job.done() for job in jobs)
+        assert ledger.decisions() == []
+        go_on.set()
+        assert all(isinstance(job.result(), Granted) for job in jobs)
+    ledger._writer.set_commit_hook(None)
+    assert len(ledger.decisions()) == 4
+
+
+def test_callers_that_wait_share_a_commit(ledger: SqliteLedger) -> None:
+    commits = 0
+
+    def count() -> bool:
+        nonlocal commits
+        commits += 1
+        time.sleep(0.002)
+        return False
+
+    ledger._writer.set_commit_hook(count)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: ledger.hold(hold(str(number), 1)), range(160)))
+    ledger._writer.set_commit_hook(None)
+    assert commits < 80
+    assert balance(ledger) == (0, 160)
+
+
+def test_many_holds_share_few_commits_and_each_stands_for_itself(ledger: SqliteLedger) -> None:
+    ledger.hold(hold("used", 1))
+    results = ledger.hold_many(
+        [hold(f"{number}", 1) for number in range(600)]
+        + [hold("used", 1, body="another"), hold("0", 1), hold("big", 2000)]
+    )
+    assert all(isinstance(result, Granted) for result in results[:600])
+    assert [type(result).__name__ for result in results[600:]] == [
+        "Conflict",
+        "Replayed",
+        "Refused",
+    ]
+    assert balance(ledger) == (0, 601)
+    with pytest.raises(InvalidInput):
+        ledger.hold_many([hold("fine", 1), hold("", 1)])
+    assert ledger.decision("fine") is None
+
+
+def test_one_bad_operation_does_not_fail_its_neighbours(ledger: SqliteLedger) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    gate = threading.Event()
+    blocker = sqlite._Task(lambda _: gate.wait(5))
+    ledger._submit(blocker)
+    tasks = [
+        sqlite._hold_task(hold("a", 1)),
+        sqlite._Task(broken),
+        sqlite._hold_task(hold("b", 1)),
+    ]
+    for task in tasks:
+        ledger._submit(task)
+    gate.set()
+    assert isinstance(ledger._wait(tasks[0]), Granted)
+    with pytest.raises(ZeroDivisionError):
+        ledger._wait(tasks[1])
+    assert isinstance(ledger._wait(tasks[2]), Granted)
+    assert balance(ledger) == (0, 2)
+
+
+# ── faults: nothing is acknowledged, nothing is lost, and it goes on when the cause is gone ──────
+
+
+def test_a_locked_file_is_unavailable_until_the_lock_is_gone(
+    ledger: SqliteLedger, path: Path
+) -> None:
+    ledger.hold(hold("a", 10))
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="another program has locked it"):
+        ledger.hold(hold("b", 20))
+    with pytest.raises(Unavailable):
+        ledger.settle(report("a", 10))
+    assert balance(ledger) == (0, 10)  # reading goes on
+    other.execute("ROLLBACK")
+    other.close()
+    assert isinstance(ledger.hold(hold("b", 20)), Granted)
+    assert ledger.settle(report("a", 10)).repeated is False
+    assert balance(ledger) == (10, 20)
+    assert check(ledger).violations == []
+
+
+def test_a_full_disk_is_unavailable_until_there_is_room(ledger: SqliteLedger) -> None:
+    ledger.hold(hold("a", 10))
+    pages = ledger._writer.pragma("page_count")
+    ledger._writer.pragma("max_page_count", pages)
+    kept = {"a"}
+    with pytest.raises(Unavailable, match="the disk is full"):
+        for number in range(1000):
+            ledger.hold(hold(f"big {number}", 0, record={"text": "x" * 5000}))
+            kept.add(f"big {number}")
+    assert {made.id for made in ledger.decisions()} == kept
+    assert balance(ledger) == (0, 10)
+    ledger._writer.pragma("max_page_count", 2**30)
+    assert isinstance(ledger.hold(hold("b", 20, record={"text": "x" * 5000})), Granted)
+    assert balance(ledger) == (0, 30)
+    assert check(ledger, decided=kept).violations == []
+
+
+def test_a_store_that_becomes_read_only_is_unavailable_until_it_is_not(
+    ledger: SqliteLedger,
+) -> None:
+    ledger.hold(hold("a", 10))
+    ledger._writer.pragma("query_only", True)
+    with pytest.raises(Unavailable, match="read-only"):
+        ledger.hold(hold("b", 20))
+    assert balance(ledger) == (0, 10)
+    ledger._writer.pragma("query_only", False)
+    assert isinstance(ledger.hold(hold("b", 20)), Granted)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not write")
+def test_a_read_only_file_is_refused_in_words() -> None:
+    directory = Path(tempfile.mkdtemp(prefix="ledger-"))
+    try:
+        SqliteLedger(directory / "ledger.db").close()
+        (directory / "ledger.db.lock").chmod(0o666)
+        (directory / "ledger.db").chmod(0o444)
+        directory.chmod(0o555)
+        opened = (
+            "from pathlib import Path; from router.ledger.sqlite import SqliteLedger; import os;"
+            "os.setgid(65534); os.setuid(65534);"
+            f"SqliteLedger(Path({str(directory / 'ledger.db')!r}))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", opened], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert "Unavailable: " in done.stderr
+        assert "read-only" in done.stderr
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_a_commit_that_fails_is_not_acknowledged(ledger: SqliteLedger) -> None:
+    ledger.hold(hold("a", 10))
+    ledger._writer.set_commit_hook(lambda: True)  # turns the commit into a rollback
+    with pytest.raises(Unavailable):
+        ledger.hold(hold("b", 20))
+    ledger._writer.set_commit_hook(None)
+    assert balance(ledger) == (0, 10)
+    assert isinstance(ledger.hold(hold("b", 20)), Granted)
+    assert balance(ledger) == (0, 30)
+
+
+def test_an_answer_that_takes_too_long_is_unavailable_and_may_be_asked_for_again(
+    path: Path,
+) -> None:
+    ledger = SqliteLedger(path, ManualClock(), timeout_s=0.05)
+    ledger.set_limit(limit(hard=100))
+    gate = threading.Event()
+    ledger._submit(sqlite._Task(lambda _: gate.wait(5)))
+    time.sleep(0.02)  # the writer is busy now
+    with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s"):
+        ledger.hold(hold("a", 10))
+    gate.set()
+    assert isinstance(ledger.hold(hold("b", 20)), Granted)
+    assert ledger.decision("a") is None  # it was given up before it began
+    assert isinstance(ledger.hold(hold("a", 10)), Granted)
+    ledger.close()
+
+
+def test_a_queue_that_is_full_is_unavailable_at_once(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    ledger._submit(sqlite._Task(lambda _: gate.wait(5)))
+    time.sleep(0.02)
+    monkeypatch.setattr(sqlite, "_MOST_WAITING", 2)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(ledger.hold, hold(str(number))) for number in range(2)]
+        while ledger._waiting.qsize() < 2:
+            time.sleep(0.001)
+        with pytest.raises(Unavailable, match="wait for the store"):
+            ledger.hold(hold("one more"))
+        gate.set()
+        assert all(isinstance(job.result(), Granted) for job in jobs)
+
+
+def test_closing_finishes_what_was_accepted(path: Path) -> None:
+    ledger = SqliteLedger(path, ManualClock())
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(ledger.hold, hold(str(number), 1)) for number in range(200)]
+        while ledger._waiting.empty() and not all(job.done() for job in jobs):
+            time.sleep(0)
+        ledger.close()
+        granted = set()
+        for number, job in enumerate(jobs):
+            try:
+                job.result(5)
+                granted.add(str(number))
+            except Unavailable:
+                pass
+    again = SqliteLedger(path, ManualClock())
+    assert {made.id for made in again.decisions(count=1000)} == granted
+    again.close()
+
+
+# ── one writer, migrations, foreign files ─────────────────────────────────────────────────────────
+
+
+def test_a_second_writer_is_refused_in_words(ledger: SqliteLedger, path: Path) -> None:
+    with pytest.raises(Unavailable, match="being written by another process") as caught:
+        SqliteLedger(path)
+    assert caught.value.reason == "STORE_IN_USE"
+    other = subprocess.run(
+        [sys.executable, "-c", f"from pathlib import Path; from router.ledger.sqlite import *;"
+         f"SqliteLedger(Path({str(path)!r}))"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "being written by another process" in other.stderr
+    assert isinstance(ledger.hold(hold("a", 1)), Granted)
+
+
+def test_a_failed_opening_leaves_no_lock(path: Path) -> None:
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 20)
+    for _ in range(2):
+        with pytest.raises(BadArtifact, match="is not a ledger"):
+            SqliteLedger(path)
+
+
+def test_a_database_of_another_program_is_left_alone(path: Path) -> None:
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(BadArtifact, match="another program"):
+        SqliteLedger(path)
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    SqliteLedger(path).close()
+    newer = apsw.Connection(str(path))
+    newer.pragma("user_version", 99)
+    newer.close()
+    with pytest.raises(BadArtifact, match="newer version of mitsumori") as caught:
+        SqliteLedger(path)
+    assert caught.value.reason == "SCHEMA_TOO_NEW"
+
+
+def test_an_older_schema_is_brought_up_to_date_and_keeps_its_rows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = SqliteLedger(path, ManualClock())
+    first.hold(hold("a", 10))
+    first.close()
+    added = "CREATE TABLE later (x INTEGER) STRICT; INSERT INTO later VALUES (7);"
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*sqlite_file._MIGRATIONS, added))
+    for _ in range(2):  # the second time there is nothing to do
+        second = SqliteLedger(path, ManualClock())
+        assert second.decision("a") is not None
+        assert second._writer.execute("SELECT x FROM later").fetchall() == [(7,)]
+        second.close()
+
+
+def test_a_migration_that_fails_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SqliteLedger(path).close()
+    known = sqlite_file._MIGRATIONS
+    broken = "CREATE TABLE later (x); INSERT INTO nowhere VALUES (1);"
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*known, broken))
+    with pytest.raises(Unavailable, match="nowhere"):
+        SqliteLedger(path)
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", known)
+    SqliteLedger(path).close()
+
+
+def test_a_directory_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Unavailable):
+        SqliteLedger(tmp_path / "file" / "ledger.db")
+
+
+# ── backup, labels, the size of things ────────────────────────────────────────────────────────────
+
+
+def test_a_backup_is_a_whole_store_while_holds_go_on(
+    ledger: SqliteLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.hold_many([hold(f"{number}", 1, record={"x": "y" * 500}) for number in range(200)])
+    seen = []
+
+    def progress(done: int, whole: int) -> None:
+        seen.append((done, whole))
+        ledger.hold(hold(f"meanwhile {done}", 1))
+
+    monkeypatch.setattr(sqlite, "_BACKUP_PAGES", 10)
+    ledger.backup(tmp_path / "copy.db", progress)
+    assert len(seen) > 2
+    assert seen[-1][0] == seen[-1][1]
+    copy = SqliteLedger(tmp_path / "copy.db", ManualClock())
+    assert len(copy.decisions(count=1000)) == 200  # as it was when the backup began
+    assert check(copy).violations == []
+    copy.close()
+    assert not (tmp_path / "copy.db.part").exists()
+
+
+def test_a_backup_that_cannot_be_written_is_unavailable(ledger: SqliteLedger, path: Path) -> None:
+    with pytest.raises(Unavailable):
+        ledger.backup(path.parent / "nowhere" / "copy.db")
+    assert isinstance(ledger.hold(hold("a", 1)), Granted)
+
+
+def test_erased_labels_leave_the_file_with_their_last_decision(ledger: SqliteLedger) -> None:
+    for name, user in (("a", "ann"), ("b", "ann"), ("c", "bob")):
+        ledger.hold(hold(name, 1, user=user))
+        ledger.release(name, "acme")
+    ledger.erase({"user": "ann"}, START.replace(year=2100))
+    texts = [
+        row[0]
+        for row in ledger._writer.execute(
+            "SELECT labels FROM label_sets UNION ALL SELECT value FROM label_values"
+        )
+    ]
+    assert not any("ann" in text for text in texts)
+    assert any("bob" in text for text in texts)
+    assert isinstance(ledger.hold(hold("d", 1, user="ann")), Granted)
+    assert [made.id for made in ledger.decisions(labels={"user": "ann"})] == ["d"]
+
+
+def test_erasing_goes_on_in_parts(ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_ERASED_AT_ONCE", 3)
+    for number in range(10):
+        ledger.hold(hold(str(number), 1))
+        if number != 4:
+            ledger.settle(report(str(number), 1))
+    assert ledger.erase({"tenant": "acme"}, START.replace(year=2100)) == 9
+    assert balance(ledger) == (9, 1)
+    assert check(ledger).violations == []
+
+
+def test_a_label_carried_by_very_many_sets_is_found_too(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.ledger.sqlite_work._MOST_MERGED", 3)
+    ledger.hold_many(
+        [hold(str(number), 1, user=f"user {number % 7}", team="blue") for number in range(20)]
+    )
+    ledger.hold(hold("other", 1, team="red"))
+    page = ledger.decisions(labels={"team": "blue"}, after="4", count=5)
+    assert [made.id for made in page] == ["5", "6", "7", "8", "9"]
+
+
+def test_what_the_writer_remembers_is_bounded(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.ledger.sqlite_work._MOST_BALANCES", 5)
+    monkeypatch.setattr("router.ledger.sqlite_work._MOST_LABEL_SETS", 5)
+    ledger.set_limit(limit("user", 100, scope={"user": "*"}))
+    for number in range(40):
+        ledger.hold(hold(str(number), 1, user=f"u{number % 10}"))
+    assert ledger._cache is not None
+    assert len(ledger._cache.accounts) <= 10
+    assert balance(ledger, "user", user="u3") == (0, 4)
+    assert check(ledger).violations == []
+
+
+def test_holds_that_expire_while_nobody_is_there_expire_all_at_once(path: Path) -> None:
+    clock = ManualClock()
+    first = SqliteLedger(path, clock)
+    first.set_limit(limit(hard=3000))
+    first.hold_many([hold(str(number), 1, ttl_s=5) for number in range(2500)])
+    first.close()
+    clock.advance(minutes=1)
+    second = SqliteLedger(path, clock)
+    assert isinstance(second.hold(hold("new", 3000)), Granted)
+    assert second.expire() == 0
+    assert check(second).violations == []
+    second.close()
+
+
+def test_errors_are_the_houses_own(ledger: SqliteLedger) -> None:
+    assert issubclass(Unavailable, MitsumoriError)
+    ledger.hold(hold("a", 1))
+    with pytest.raises(Conflict):
+        ledger.hold(hold("a", 1, body="another"))

@@ -1,0 +1,320 @@
+"""Random histories against a model: a dictionary of decisions, from which every balance is summed anew."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from router.core.errors import Conflict, NotFound
+from router.core.limits import Amounts, Limit, Obstacle, Unit, Window
+from router.ledger.base import Granted, HoldState, Refused, Replayed
+from router.ledger.check import check
+from tests.router.ledger.builders import START, ManualClock, hold, limit, report
+from tests.router.ledger.conftest import StoreMaker
+
+USERS = ("ann", "bob")
+IDS = tuple("abcdef")
+Account = tuple[str, Unit, Window, str, int]
+
+
+@dataclass
+class Decision:
+    """What the model knows of one decision; ``accounts`` are the balances it counts on."""
+
+    user: str
+    body: str
+    amounts: Amounts | None
+    expires: datetime
+    accounts: list[Account]
+    state: HoldState
+    spent: Amounts | None = None
+    report: str = ""
+    late: bool = False
+    order: int = 0
+
+
+def account_of(made: Limit, user: str, moment: datetime) -> Account | None:
+    wanted = made.scope.get("user", "")
+    if wanted not in ("", "*", user):
+        return None
+    minute = int(moment.timestamp()) // 60 if made.window is Window.MINUTE else 0
+    kind = f"{made.id}/{wanted}"
+    return (kind, made.unit, made.window, user if wanted == "*" else "", minute)
+
+
+@dataclass
+class Model:
+    limits: dict[str, Limit] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    erased: list[tuple[Account, int]] = field(default_factory=list)
+    now: datetime = START
+
+    def balance(self, account: Account) -> tuple[int, int]:
+        unit = account[1]
+        spent = sum(amount for where, amount in self.erased if where == account)
+        held = 0
+        for made in self.decisions.values():
+            if account not in made.accounts:
+                continue
+            if made.state is HoldState.HELD and made.amounts is not None:
+                held += made.amounts.of(unit)
+            if made.spent is not None and unit is not Unit.CONCURRENT:
+                spent += made.spent.of(unit)
+        return spent, held
+
+    def expire(self) -> int:
+        due = [
+            made
+            for made in self.decisions.values()
+            if made.state is HoldState.HELD and made.expires <= self.now
+        ]
+        for made in due:
+            made.state = HoldState.EXPIRED
+        return len(due)
+
+    def applying(self, user: str) -> Iterator[tuple[Limit, Account]]:
+        for _, made in sorted(self.limits.items()):
+            account = account_of(made, user, self.now)
+            if account is not None:
+                yield made, account
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """``make`` is set by the test: where the store under test comes from."""
+
+    make: StoreMaker
+
+    @initialize()
+    def begin(self) -> None:
+        self.clock = ManualClock()
+        self.store = type(self).make(self.clock)
+        self.model = Model()
+        self.order = itertools.count()
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+
+    def moved(self) -> None:
+        self.model.now = max(self.model.now, self.clock.moment)
+        self.model.expire()
+
+    @rule(
+        name=st.sampled_from(["x", "y"]),
+        hard=st.none() | st.sampled_from([0, 1, 3, 10, 30]),
+        unit=st.sampled_from(Unit),
+        minute=st.booleans(),
+        scope=st.sampled_from(["", "*", "ann"]),
+    )
+    def set_limit(self, name: str, hard: int | None, unit: Unit, minute: bool, scope: str) -> None:
+        window = Window.MINUTE if minute and unit is not Unit.CONCURRENT else Window.TOTAL
+        made = limit(name, hard, unit=unit, window=window, scope={"user": scope} if scope else {})
+        self.store.set_limit(made)
+        self.model.limits[name] = made
+        self.moved()
+
+    @rule(name=st.sampled_from(["x", "y"]))
+    def delete_limit(self, name: str) -> None:
+        there = self.model.limits.pop(name, None) is not None
+        assert self.store.delete_limit(name) is there
+        self.moved()
+
+    @rule(
+        name=st.sampled_from(IDS),
+        user=st.sampled_from(USERS),
+        money=st.none() | st.integers(0, 12),
+        tokens=st.integers(0, 4),
+        ttl=st.integers(1, 100),
+        replaces=st.none() | st.sampled_from(IDS),
+    )
+    def hold(
+        self, name: str, user: str, money: int | None, tokens: int, ttl: int, replaces: str | None
+    ) -> None:
+        self.moved()
+        body = f"{user} {money} {tokens} {replaces}"
+        wanted = hold(
+            name, money, tokens=tokens, ttl_s=ttl + 0.5, body=body, replaces=replaces, user=user
+        )
+        before = self.model.decisions.get(name)
+        old = self.model.decisions.get(replaces) if replaces else None
+        try:
+            result = self.store.hold(wanted)
+        except Conflict:
+            assert before is not None
+            assert before.body != body
+            return
+        except NotFound:
+            assert replaces is not None
+            assert before is None
+            assert old is None or old.state is not HoldState.HELD
+            return
+        if before is not None:
+            assert before.body == body
+            assert result == Replayed(f"reply to {name}".encode())
+            return
+        assert replaces is None or (old is not None and old.state is HoldState.HELD)
+        self.decide(result, wanted.amounts, user, old)
+        if isinstance(result, Granted):
+            if old is not None:
+                old.state = HoldState.RELEASED
+            self.model.decisions[name] = Decision(
+                user,
+                body,
+                wanted.amounts,
+                self.model.now + timedelta(seconds=ttl + 0.5),
+                [account for _, account in self.model.applying(user)],
+                HoldState.QUOTED if wanted.amounts is None else HoldState.HELD,
+                order=next(self.order),
+            )
+
+    def decide(
+        self, result: object, amounts: Amounts | None, user: str, old: Decision | None
+    ) -> None:
+        """The first limit by id that the amounts do not fit under, and why; or a grant."""
+        if old is not None:
+            old.state = HoldState.RELEASED
+        expected: Any = None
+        for made, account in self.model.applying(user):
+            spent, held = self.model.balance(account)
+            if amounts is None or made.hard is None:
+                continue
+            amount = amounts.of(made.unit)
+            if spent + held + amount > made.hard:
+                if amount > made.hard:
+                    why = Obstacle.NEVER_FITS
+                elif spent + amount > made.hard:
+                    why = Obstacle.EXHAUSTED
+                else:
+                    why = Obstacle.WAIT_FOR_HOLDS
+                expected = (made.id, amount, why)
+                break
+        if old is not None:
+            old.state = HoldState.HELD
+        if expected is None:
+            assert isinstance(result, Granted), result
+        else:
+            assert isinstance(result, Refused), result
+            assert (result.state.limit.id, result.amount, result.obstacle) == expected
+
+    @rule(name=st.sampled_from(IDS), money=st.integers(0, 15), tokens=st.integers(0, 5))
+    def settle(self, name: str, money: int, tokens: int) -> None:
+        self.moved()
+        body = f"{money} {tokens}"
+        made = self.model.decisions.get(name)
+        try:
+            settled = self.store.settle(report(name, money, tokens=tokens, body=body))
+        except NotFound:
+            assert made is None
+            return
+        except Conflict:
+            assert made is not None
+            assert made.state is HoldState.RELEASED or made.report not in ("", body)
+            return
+        assert made is not None
+        assert made.state is not HoldState.RELEASED
+        assert settled.repeated is (made.state is HoldState.SETTLED)
+        if not settled.repeated:
+            made.late = made.state is HoldState.EXPIRED
+            made.state, made.spent, made.report = HoldState.SETTLED, Amounts(money, tokens), body
+        held = made.amounts.money if made.amounts is not None else 0
+        assert (settled.late, settled.overage) == (made.late, max(money - held, 0))
+
+    @rule(name=st.sampled_from(IDS))
+    def release(self, name: str) -> None:
+        self.moved()
+        made = self.model.decisions.get(name)
+        try:
+            released = self.store.release(name, "acme")
+        except NotFound:
+            assert made is None
+        except Conflict:
+            assert made is not None
+            assert made.state is HoldState.SETTLED
+        else:
+            assert made is not None
+            assert released is (made.state is HoldState.HELD)
+            if released:
+                made.state = HoldState.RELEASED
+
+    @rule(seconds=st.integers(-120, 120))
+    def move_the_clock(self, seconds: int) -> None:
+        self.clock.advance(seconds=seconds)
+
+    @rule()
+    def expire(self) -> None:
+        self.model.now = max(self.model.now, self.clock.moment)
+        assert self.store.expire() == self.model.expire()
+
+    @precondition(lambda self: len(self.model.decisions) > 2)
+    @rule(user=st.sampled_from(USERS))
+    def erase(self, user: str) -> None:
+        self.moved()
+        gone = [
+            name
+            for name, made in self.model.decisions.items()
+            if made.user == user
+            and made.state is not HoldState.HELD
+            and (made.state is not HoldState.QUOTED or made.expires <= self.model.now)
+        ]
+        assert self.store.erase({"user": user}, datetime(2100, 1, 1, tzinfo=UTC)) == len(gone)
+        for name in gone:
+            made = self.model.decisions.pop(name)
+            if made.spent is not None:
+                for account in made.accounts:
+                    if account[1] is not Unit.CONCURRENT:
+                        self.model.erased.append((account, made.spent.of(account[1])))
+
+    @invariant()
+    def the_balances_are_those_of_the_model(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        self.moved()
+        views = self.store.view([{"tenant": "acme", "user": user} for user in USERS])
+        for user, states in zip(USERS, views, strict=True):
+            assert [(s.limit.id, s.spent, s.held) for s in states] == [
+                (made.id, *self.model.balance(account))
+                for made, account in self.model.applying(user)
+            ]
+
+    @invariant()
+    def the_log_is_that_of_the_model(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        self.moved()
+        self.store.expire()
+        ordered = sorted(self.model.decisions.items(), key=lambda item: item[1].order)
+        assert [(made.id, made.state, made.late) for made in self.store.decisions()] == [
+            (name, made.state, made.late) for name, made in ordered
+        ]
+
+    @invariant()
+    def the_checker_finds_nothing(self) -> None:
+        if hasattr(self, "store"):
+            assert check(self.store).violations == []  # type: ignore[arg-type]
+
+
+def test_random_histories_agree_with_the_model(make_store: StoreMaker) -> None:
+    machine = type("Machine", (LedgerMachine,), {"make": staticmethod(make_store)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
