@@ -17,6 +17,7 @@ from router.core.errors import InvalidInput
 from router.core.money import parse_usd
 from router.core.types import Constraints, Goal, Importance, QualityTarget, WillingnessToPay
 from router.doctor import examine
+from router.ledger_cli import labels_of, register
 from router.logs import configure
 from router.render import as_dict, errors_in_one_line, print_json, print_reply, table
 from router.server import serve as run_server
@@ -104,16 +105,6 @@ def _goal(quality_target: float | None, willingness_to_pay: str | None) -> Goal 
     return None
 
 
-def _labels(pairs: list[str]) -> dict[str, str]:
-    labels = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key and equals and value):
-            raise InvalidInput(f"--scope: {pair!r} is not a label; write it as team=search")
-        labels[key] = value
-    return labels
-
-
 @app.command()
 def route(
     prompt: Annotated[str, typer.Argument(help="The prompt; - reads it from standard input.")],
@@ -167,7 +158,7 @@ def route(
     with RouterClient(server, timeout_s=timeout) as client:
         reply = client.route(
             text,
-            scope=_labels(scope or []),
+            scope=labels_of(scope, "--scope"),
             constraints=constraints,
             goal=_goal(quality_target, willingness_to_pay),
             importance=importance,
@@ -264,6 +255,9 @@ def doctor(
 def version() -> None:
     """Print the version."""
     print(__version__)  # noqa: T201
+
+
+register(app)
 
 
 def main() -> None:

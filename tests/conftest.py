@@ -9,11 +9,18 @@ import pytest
 
 from router.client import RouterClient
 from router.ledger.memory import MemoryLedger
+from router.logs import configure
 from router.routing import Router
 from router.server import RunningServer, build_desk, build_router, start
 from router.settings import Settings
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> None:
+    """The servers of the tests run in this process: their logs would mix with what commands print."""
+    configure("error", "json")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ Readers use connections of their own and never wait for the writer.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import queue
 import threading
@@ -355,7 +356,7 @@ class SqliteLedger:
         try:
             with store_errors(self._path):
                 self._commit(tasks)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers get it and the writer lives
+        except BaseException as error:  # noqa: BLE001 - callers get it as an answer; the writer lives on
             self._roll_back()
             if len(tasks) > 1 and not isinstance(error, Unavailable):
                 # One of them is at fault; the others must not suffer for it.
@@ -363,11 +364,12 @@ class SqliteLedger:
                     self._answer([task])
                 return
             for task in tasks:
-                task.error = error
+                task.error = error if isinstance(error, Exception) else _died(error)
         for task in tasks:
             task.answered.release()
 
     def _commit(self, tasks: list[_Task[Any]]) -> None:
+        self._end_transaction()
         self._writer.execute("BEGIN IMMEDIATE")
         if self._cache is None:
             self._cache = Cache(self._writer)
@@ -389,8 +391,17 @@ class SqliteLedger:
 
     def _roll_back(self) -> None:
         self._cache = None
+        # If even this fails, the next group tries again before it begins.
+        with contextlib.suppress(apsw.Error):
+            self._end_transaction()
+
+    def _end_transaction(self) -> None:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
+
+
+def _died(error: BaseException) -> Unavailable:
+    return Unavailable(f"the store was interrupted ({type(error).__name__}); repeat the call")
 
 
 def _hold_task(hold: Hold) -> _Task[HoldResult]:

@@ -1,0 +1,129 @@
+"""Usage and decisions as files for accountants: CSV, Parquet, JSON lines; amounts exact."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from router.core.errors import InvalidInput, MitsumoriError
+
+__all__ = ["Currency", "parse_currency", "usd", "write_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A display currency: how many of it a dollar bought on a day. Books stay in USD."""
+
+    code: str
+    per_usd: Decimal
+    day: date
+
+    def convert(self, nanos: int) -> Decimal:
+        """Nano-dollars in this currency, exact to nine decimals."""
+        amount = usd(nanos) * self.per_usd
+        return amount.quantize(Decimal("1.000000000"))
+
+
+def parse_currency(text: str) -> Currency:
+    """A currency from text such as ``JPY=154.30@2026-11-20``.
+
+    Raises:
+        InvalidInput: the text has another form.
+    """
+    code, equals, rest = text.partition("=")
+    rate, at, day = rest.partition("@")
+    try:
+        per_usd = Decimal(rate)
+        parsed = date.fromisoformat(day)
+    except (InvalidOperation, ValueError):
+        per_usd, parsed = Decimal(0), date.min
+    good = equals and at and len(code) == 3 and code.isascii() and code.isupper()
+    if not (good and per_usd.is_finite() and per_usd > 0):
+        raise InvalidInput(
+            f"--currency: {text!r} is not a currency with a dated rate; write JPY=154.30@2026-11-20",
+            field="currency",
+        )
+    return Currency(code, per_usd, parsed)
+
+
+def usd(nanos: int) -> Decimal:
+    """Nano-dollars as exact dollars."""
+    return Decimal(nanos).scaleb(-9)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
+    """Write rows to a file by its suffix; how many. Whole or not at all.
+
+    Args:
+        path: ``.csv``, ``.jsonl`` or ``.parquet``.
+        columns: names.
+        rows: values; decimals stay exact (as text in CSV and JSON, as decimals in Parquet).
+
+    Raises:
+        InvalidInput: another suffix.
+        MitsumoriError: the file cannot be written, or Parquet needs its extra.
+    """
+    listed = [list(row) for row in rows]
+    match path.suffix.lower():
+        case ".csv":
+            content = _csv(columns, listed)
+        case ".jsonl":
+            lines = (
+                json.dumps(dict(zip(columns, row, strict=True)), default=str) for row in listed
+            )
+            content = "".join(f"{line}\n" for line in lines).encode()
+        case ".parquet":
+            content = _parquet(columns, listed)
+        case other:
+            raise InvalidInput(
+                f"--out: cannot write {other or 'a file without suffix'}; use .csv, .jsonl or .parquet",
+                field="out",
+            )
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise MitsumoriError(f"{path} cannot be written ({error.strerror})", field="out") from None
+    return len(listed)
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_harmless(value) for value in row])
+    return out.getvalue().encode()
+
+
+def _harmless(value: object) -> object:
+    """Spreadsheets run text that begins with these as a formula; a label must not."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def _parquet(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MitsumoriError(
+            "Parquet needs pyarrow: `pip install 'mitsumori[export]'`, or write .csv", field="out"
+        ) from None
+    arrays = {}
+    for place, name in enumerate(columns):
+        values = [row[place] for row in rows]
+        kind = pa.decimal128(38, 9) if any(isinstance(v, Decimal) for v in values) else None
+        arrays[name] = pa.array(values, type=kind)
+    out = io.BytesIO()
+    pq.write_table(pa.table(arrays), out)
+    return out.getvalue()

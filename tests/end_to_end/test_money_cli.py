@@ -1,0 +1,151 @@
+"""The commands about money, against a running server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import uuid
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from router.cli import app
+from router.core.errors import MitsumoriError
+from router.server import RunningServer
+
+
+@pytest.fixture
+def team(server: RunningServer) -> str:
+    """A team of its own for each test: the server is shared."""
+    return f"team-{uuid.uuid4().hex[:8]}"
+
+
+def run(server: RunningServer, *words: str) -> str:
+    result = CliRunner().invoke(app, [*words, "--server", server.address], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output or result.exception
+    return result.output
+
+
+def decide(server: RunningServer, team: str) -> str:
+    reply = json.loads(
+        run(
+            server,
+            "route",
+            "What is 2 + 2?",
+            "--scope",
+            f"team={team}",
+            "--model",
+            "gpt-5-nano",
+            "--json",
+        )
+    )
+    return str(reply["decision_id"])
+
+
+def test_set_a_limit_spend_on_it_and_look(server: RunningServer, team: str) -> None:
+    run(server, "limits", "set", team, "--hard", "2.50", "--scope", f"team={team}", "--paced")
+    decision = decide(server, team)
+    booked = run(server, "settle", decision, "--input-tokens", "20", "--output-tokens", "100")
+    assert "booked $0.000041" in booked
+    (status,) = json.loads(run(server, "limits", "list", "--label", f"team={team}", "--json"))
+    assert (status["spent"], status["held"], status["remaining"]) == ("41000", "0", "2499959000")
+    assert team in run(server, "limits", "list")
+    run(server, "limits", "delete", team)
+    assert team not in run(server, "limits", "list")
+
+
+def test_usage_and_decisions_as_tables_and_files(
+    server: RunningServer, team: str, tmp_path: Path
+) -> None:
+    run(server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "100")
+    released = decide(server, team)
+    assert "released" in run(server, "release", released)
+    mine = ("--label", f"team={team}")
+    assert team in run(server, "usage", "--by", "team,model", *mine)
+    path = tmp_path / "usage.csv"
+    run(
+        server,
+        "usage",
+        "--by",
+        "team",
+        *mine,
+        "--currency",
+        "JPY=150@2026-11-20",
+        "--out",
+        str(path),
+    )
+    (row,) = csv.DictReader(path.read_text().splitlines())
+    assert Decimal(row["spent_usd"]) == Decimal("0.000041")
+    assert Decimal(row["spent_jpy_at_2026-11-20"]) == Decimal("0.00615")
+    log = tmp_path / "log.parquet"
+    run(server, "decisions", *mine, "--out", str(log))
+    rows = pq.read_table(log).to_pylist()
+    assert [row["state"] for row in rows] == ["settled", "released"]
+    assert rows[0]["spent_usd"] == Decimal("0.000041")
+    listed = json.loads(run(server, "decisions", *mine, "--state", "released", "--json"))
+    assert [row["decision_id"] for row in listed] == [released]
+
+
+def test_a_label_never_becomes_a_formula_in_a_spreadsheet(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    team = "=cmd|calc"
+    decide(server, team)
+    path = tmp_path / "usage.csv"
+    run(server, "usage", "--by", "team", "--label", f"team={team}", "--out", str(path))
+    (row,) = csv.DictReader(path.read_text().splitlines())
+    assert row["team"] == "'=cmd|calc"
+
+
+def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(
+        '"What is 2 + 2?"\n\n{"prompt": "Prove it.", "max_output_tokens": 50}\n'
+        '{"messages": [{"role": "user", "content": "東京の天気は？"}]}\n',
+        encoding="utf-8",
+    )
+    out = tmp_path / "quotes.jsonl"
+    printed = run(server, "quote", str(file), "--out", str(out))
+    assert "3 prompts" in printed
+    assert "recommended routing" in printed
+    quotes = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [quote["index"] for quote in quotes] == [0, 1, 2]
+    assert all(Decimal(quote["expected_usd"]) > 0 for quote in quotes)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("quote", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("usage", "--since", "yesterday"), "--since"),
+        (("usage", "--currency", "JPY"), "--currency"),
+        (("usage", "--out", "usage.xls"), ".xls"),
+        (("usage", "--label", "team"), "--label"),
+        (("usage", "--by", "Team!"), "group_by"),
+        (("decisions", "--state", "lost"), "--state"),
+        (("limits", "set", "x", "--unit", "euros", "--hard", "1"), "--unit"),
+        (("limits", "set", "x", "--hard", "-1"), "--hard"),
+        (("limits", "set", "x", "--unit", "tokens", "--hard", "1.5"), "--hard"),
+        (("limits", "set", "x"), "limit.hard"),
+        (("limits", "delete", "nobody"), "no such limit"),
+        (("settle", "nobody", "--input-tokens", "1", "--output-tokens", "1"), "no such decision"),
+    ],
+)
+def test_wrong_words_get_one_clear_line(
+    server: RunningServer, words: tuple[str, ...], message: str
+) -> None:
+    result = CliRunner().invoke(app, [*words, "--server", server.address])
+    assert isinstance(result.exception, MitsumoriError), result.output
+    assert message in result.exception.message
+    assert "\n" not in result.exception.message
+
+
+def test_a_line_that_is_no_prompt_is_named(server: RunningServer, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('"fine"\n{"text": 1}\n')
+    result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address])
+    assert isinstance(result.exception, MitsumoriError)
+    assert "line 2" in result.exception.message
