@@ -12,6 +12,7 @@ nothing. Rows in, rows out:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -301,19 +302,23 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
         return Replayed(before.reply)
     replaced = _replaced(books, new)
     freed = {entry.balance.account: entry.held for entry in replaced.entries} if replaced else {}
-    taken = []
+    amounts, taken = new.amounts, []
     for applying in books.limits.applying(new.labels, moment):
         limit, account, period = applying
         balance = books.balance(account, limit.unit)
         amount = 0
-        if new.amounts is not None:
-            amount = new.amounts.of(limit.unit)
+        if amounts is not None:
+            amount = amounts.of(limit.unit)
             held = balance.held - freed.get(account, 0)
-            state = LimitState(limit, account.key, period, balance.spent, held)
-            why = obstacle(state, amount)
-            if why is not None:
+            # Almost everything fits: the reason is only looked for where it does not.
+            if balance.spent + held + amount > (
+                UNBOUNDED - 1 if limit.hard is None else limit.hard
+            ):
+                state = LimitState(limit, account.key, period, balance.spent, held)
+                why = obstacle(state, amount)
+                if why is None:
+                    raise _overflow()
                 return Refused(state, amount, why)
-            _check_sum(balance.spent + held + amount)
         taken.append((applying, balance, amount))
     if replaced is not None:
         _give_back(books, replaced, HoldState.RELEASED)
@@ -321,17 +326,19 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
         id=new.id,
         tenant=new.labels.get("tenant", ""),
         fingerprint=new.fingerprint,
-        state=HoldState.QUOTED if new.amounts is None else HoldState.HELD,
+        state=HoldState.QUOTED if amounts is None else HoldState.HELD,
         created=moment,
         expires=moment + timedelta(seconds=new.ttl_s),
-        held=new.amounts,
+        held=amounts,
         reply=new.reply,
     )
     states = []
     for (limit, account, period), balance, amount in taken:
-        if new.amounts is not None:
+        if amounts is not None:
+            ceiling = UNBOUNDED if limit.hard is None else limit.hard
+            if ceiling > balance.ceiling:
+                balance.ceiling = ceiling
             balance.held += amount
-            balance.ceiling = max(balance.ceiling, UNBOUNDED if limit.hard is None else limit.hard)
         row.entries.append(Entry(balance, amount))
         states.append(LimitState(limit, account.key, period, balance.spent, balance.held))
     books.add(row, new)
@@ -446,7 +453,11 @@ def _unknown(decision_id: str) -> NotFound:
 
 def _check_sum(value: int) -> None:
     if value >= UNBOUNDED:
-        raise InvalidInput("the sum of this balance would overflow", reason="OVERFLOW")
+        raise _overflow()
+
+
+def _overflow() -> InvalidInput:
+    return InvalidInput("the sum of this balance would overflow", reason="OVERFLOW")
 
 
 # ── bad values ────────────────────────────────────────────────────────────────────────────────────
@@ -461,12 +472,11 @@ def check_hold(new: Hold) -> tuple[str, str]:
     _check_text("id", new.id)
     if new.replaces is not None:
         _check_text("replaces", new.replaces)
-    check_labels(new.labels)
     if not (math.isfinite(new.ttl_s) and 0 < new.ttl_s <= _MAX_TTL_S):
         raise InvalidInput("ttl_s must be positive, and ten years at most", field="ttl_s")
     if new.amounts is not None:
         _check_amounts(new.amounts)
-    return to_json(new.labels), to_json(new.record)
+    return _labels_json(tuple(new.labels.items())), to_json(new.record)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
@@ -478,6 +488,14 @@ def check_labels(labels: Mapping[str, str]) -> None:
     for name, value in labels.items():
         _check_text("labels", name)
         _check_text(f"labels.{name}", value, empty=True)
+
+
+@functools.lru_cache(maxsize=_MOST_KNOWN)
+def _labels_json(items: tuple[tuple[str, str], ...]) -> str:
+    # The same labels come again and again; checking and writing them is most of the work of a hold.
+    labels = dict(items)
+    check_labels(labels)
+    return to_json(labels)
 
 
 def check_settlement(report: Settlement) -> str:
@@ -523,8 +541,13 @@ def check_count(count: int) -> None:
 
 
 def _check_amounts(amounts: Amounts) -> None:
-    for name in ("money", "tokens", "requests", "concurrent"):
-        if not 0 <= getattr(amounts, name) <= MAX_AMOUNT:
+    for name, amount in (
+        ("money", amounts.money),
+        ("tokens", amounts.tokens),
+        ("requests", amounts.requests),
+        ("concurrent", amounts.concurrent),
+    ):
+        if not 0 <= amount <= MAX_AMOUNT:
             raise InvalidInput(f"amounts.{name} must be 0 to {MAX_AMOUNT}", field=f"amounts.{name}")
 
 

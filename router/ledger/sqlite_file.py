@@ -72,6 +72,7 @@ _MIGRATIONS: tuple[str, ...] = (
 )
 
 _CACHE_KIB = 65_536
+_LOG_PAGES = 8_000
 _LOG_LIMIT = 64 * 2**20
 
 
@@ -124,6 +125,8 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
             connection.pragma("cache_size", -_CACHE_KIB)
+            # A page that many groups change is copied back once; the log stays below 32 MiB or so.
+            connection.pragma("wal_autocheckpoint", _LOG_PAGES)
             connection.pragma("journal_size_limit", _LOG_LIMIT)
         except (apsw.NotADBError, apsw.CorruptError) as error:
             raise BadArtifact(
