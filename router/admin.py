@@ -9,7 +9,13 @@ from router.ledger.base import Ledger
 from router.logs import logger
 from router.usage import add_up, every
 from router.v1 import admin_pb2, admin_pb2_grpc
-from router.wire.admin import parse_filter, parse_group_by, parse_page_size, render_decided
+from router.wire.admin import (
+    parse_erasure,
+    parse_filter,
+    parse_group_by,
+    parse_page_size,
+    render_decided,
+)
 from router.wire.limits import fill_limit_status, parse_limit, render_limit
 from router.wire.values import fill_money, time_zone
 
@@ -95,3 +101,12 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         if len(page) == size:
             reply.next_page_token = page[-1].id
         return reply
+
+    def EraseDecisions(
+        self, request: admin_pb2.EraseDecisionsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.EraseDecisionsResponse:
+        """Delete finished decisions of a scope."""
+        labels, before = parse_erasure(request)
+        erased = self._ledger.erase(labels, before)
+        logger().info("erased", decisions=erased)
+        return admin_pb2.EraseDecisionsResponse(erased=erased)

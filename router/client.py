@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import grpc
 
@@ -244,6 +245,16 @@ class AdminClient(Caller):
         """
         request = admin_pb2.ListUsageRequest(filter=chosen, group_by=group_by, time_zone=time_zone)
         return list(self.call(self._stub.ListUsage, request).rows)
+
+    def erase(self, labels: Mapping[str, str], before: datetime) -> int:
+        """Delete finished decisions with these labels made before a moment; how many.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        request = admin_pb2.EraseDecisionsRequest(labels=labels)
+        request.before_time.FromDatetime(before)
+        return int(self.call(self._stub.EraseDecisions, request).erased)
 
     def decisions(self, chosen: admin_pb2.DecisionFilter) -> Iterator[admin_pb2.DecisionRow]:
         """All decisions of a filter, oldest first, fetched a page at a time.

@@ -245,6 +245,19 @@ def _filter(
     )
 
 
+def erase(
+    before: Annotated[str, typer.Option(help="Made before this day or moment, ISO 8601.")],
+    labels: Labels = None,
+    server: Server = DEFAULT_ADDRESS,
+) -> None:
+    """Delete finished decisions of a scope, for retention or on a user's demand."""
+    moment = _moment(before, "--before")
+    assert moment is not None  # noqa: S101 — a text was given
+    with AdminClient(server) as client:
+        erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
+    Console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
+
+
 _USAGE = ("decisions", "tokens", "spent_usd", "held_usd", "quoted_usd", "overage_usd")
 
 
@@ -448,6 +461,6 @@ def delete_limit(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (quote, settle, release, usage, decisions):
+    for command in (quote, settle, release, usage, decisions, erase):
         app.command()(command)
     app.add_typer(limits_app, name="limits")

@@ -188,7 +188,11 @@ class Amounts:
 
     def of(self, unit: Unit) -> int:
         """The amount in one unit."""
-        return int(getattr(self, unit.value))
+        if unit is Unit.MONEY:
+            return self.money
+        if unit is Unit.TOKENS:
+            return self.tokens
+        return self.requests if unit is Unit.REQUESTS else self.concurrent
 
 
 @dataclass(frozen=True, slots=True)

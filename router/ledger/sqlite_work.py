@@ -125,7 +125,7 @@ class Work:
 
     def add(self, row: Row, new: Hold) -> None:  # noqa: ARG002 - its JSON comes by with_papers
         """Keep a new decision until the group is written."""
-        self._cache.last_created = to_micros(row.created)
+        row.number = self._cache.last_created = to_micros(row.created)
         self._rows[row.id] = self._new[row.id] = row
         self._touch(row)
 
@@ -279,7 +279,7 @@ class Work:
         run(
             "INSERT INTO entries VALUES (?,?,?,?,?)",
             [
-                (to_micros(row.created), entry.balance.number, entry.held, entry.spent, entry.over)
+                (row.number, entry.balance.number, entry.held, entry.spent, entry.over)
                 for row in self._new.values()
                 for entry in row.entries
             ],
@@ -291,14 +291,14 @@ class Work:
             " usage = coalesce(?, usage) WHERE created = ?",
             [
                 (_NUMBER[row.state], *_amounts(row.actual), row.late, row.overage, row.report,
-                 self._usages.get(row.id), to_micros(row.created))
+                 self._usages.get(row.id), row.number)
                 for row in changed
             ],
         )  # fmt: skip
         run(
             "UPDATE entries SET held = ?, spent = ?, over = ? WHERE decision = ? AND balance = ?",
             [
-                (entry.held, entry.spent, entry.over, to_micros(row.created), entry.balance.number)
+                (entry.held, entry.spent, entry.over, row.number, entry.balance.number)
                 for row in changed
                 for entry in row.entries
             ],
@@ -333,7 +333,7 @@ class Work:
     def _values(self, row: Row) -> tuple[Any, ...]:
         labels, record = self._papers[row.id]
         return (
-            to_micros(row.created), row.id, row.tenant, row.fingerprint, _NUMBER[row.state],
+            row.number, row.id, row.tenant, row.fingerprint, _NUMBER[row.state],
             to_micros(row.expires), *_amounts(row.held),
             *_amounts(row.actual), row.late, row.overage, row.report, row.reply,
             self._label_set(labels), record, self._usages.get(row.id, "{}"),
@@ -492,6 +492,7 @@ def _decided(connection: apsw.Connection, column: str, keys: Sequence[int | str]
 
 def _row(values: Any) -> Row:
     return Row(
+        number=values[0],
         created=from_micros(values[0]),
         id=values[1],
         tenant=values[2],

@@ -60,6 +60,11 @@ class AdminServiceStub:
                 request_serializer=router_dot_v1_dot_admin__pb2.ListDecisionsRequest.SerializeToString,
                 response_deserializer=router_dot_v1_dot_admin__pb2.ListDecisionsResponse.FromString,
                 _registered_method=True)
+        self.EraseDecisions = channel.unary_unary(
+                '/router.v1.AdminService/EraseDecisions',
+                request_serializer=router_dot_v1_dot_admin__pb2.EraseDecisionsRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_admin__pb2.EraseDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -101,6 +106,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseDecisions(self, request, context):
+        """Deletes finished decisions of a scope made before a moment, for retention and on a user's demand.
+        Open holds stay, and balances keep what was spent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +141,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListDecisions,
                     request_deserializer=router_dot_v1_dot_admin__pb2.ListDecisionsRequest.FromString,
                     response_serializer=router_dot_v1_dot_admin__pb2.ListDecisionsResponse.SerializeToString,
+            ),
+            'EraseDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseDecisions,
+                    request_deserializer=router_dot_v1_dot_admin__pb2.EraseDecisionsRequest.FromString,
+                    response_serializer=router_dot_v1_dot_admin__pb2.EraseDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +284,33 @@ class AdminService:
             '/router.v1.AdminService/ListDecisions',
             router_dot_v1_dot_admin__pb2.ListDecisionsRequest.SerializeToString,
             router_dot_v1_dot_admin__pb2.ListDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.v1.AdminService/EraseDecisions',
+            router_dot_v1_dot_admin__pb2.EraseDecisionsRequest.SerializeToString,
+            router_dot_v1_dot_admin__pb2.EraseDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,7 +13,7 @@ from router.usage import Filter
 from router.v1 import admin_pb2
 from router.wire.values import SCOPE_KEY, fill_money, wrong
 
-__all__ = ["parse_filter", "parse_group_by", "parse_page_size", "render_decided"]
+__all__ = ["parse_erasure", "parse_filter", "parse_group_by", "parse_page_size", "render_decided"]
 
 _MAX_GROUPS = 8
 _MAX_PAGE = 10_000
@@ -36,15 +36,33 @@ def _moment(stamp: Timestamp, field: str) -> datetime:
         raise wrong(field, "is not a moment between the years 1 and 9999") from None
 
 
+def _check_labels(labels: Iterable[str], field: str) -> None:
+    for label in labels:
+        if not SCOPE_KEY.fullmatch(label):
+            raise wrong(field, "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+
+
+def parse_erasure(message: admin_pb2.EraseDecisionsRequest) -> tuple[dict[str, str], datetime]:
+    """Labels, and the moment before which to delete.
+
+    Raises:
+        InvalidInput: a label or the moment is missing: nothing is deleted by oversight.
+    """
+    if not message.labels:
+        raise wrong("labels", "must name at least one label")
+    _check_labels(message.labels, "labels")
+    if not message.HasField("before_time"):
+        raise wrong("before_time", "must be set")
+    return dict(message.labels), _moment(message.before_time, "before_time")
+
+
 def parse_filter(message: admin_pb2.DecisionFilter) -> Filter:
     """A validated filter.
 
     Raises:
         InvalidInput: names the field.
     """
-    for label in message.labels:
-        if not SCOPE_KEY.fullmatch(label):
-            raise wrong("filter.labels", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+    _check_labels(message.labels, "filter.labels")
     if message.state not in admin_pb2.DecisionState.values():
         raise wrong("filter.state", "must be a known state")
     return Filter(

@@ -89,6 +89,15 @@ def test_usage_and_decisions_as_tables_and_files(
     assert [row["decision_id"] for row in listed] == [released]
 
 
+def test_a_users_decisions_are_erased_on_demand(server: RunningServer, team: str) -> None:
+    mine = ("--label", f"team={team}")
+    run(server, "settle", decide(server, team), "--input-tokens", "1", "--output-tokens", "1")
+    decide(server, team)  # still held: stays
+    assert "1 decisions erased" in run(server, "erase", *mine, "--before", "2100-01-01")
+    left = json.loads(run(server, "decisions", *mine, "--json"))
+    assert [row["state"] for row in left] == ["held"]
+
+
 def test_a_label_never_becomes_a_formula_in_a_spreadsheet(
     server: RunningServer, tmp_path: Path
 ) -> None:
@@ -131,6 +140,8 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
         (("limits", "set", "x", "--unit", "tokens", "--hard", "1.5"), "--hard"),
         (("limits", "set", "x"), "limit.hard"),
         (("limits", "delete", "nobody"), "no such limit"),
+        (("erase", "--before", "2100-01-01"), "at least one label"),
+        (("erase", "--before", "soon", "--label", "team=x"), "--before"),
         (("settle", "nobody", "--input-tokens", "1", "--output-tokens", "1"), "no such decision"),
     ],
 )
