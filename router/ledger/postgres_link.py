@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import select
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -27,9 +28,22 @@ except ImportError as missing:
         reason="EXTRA_MISSING",
     ) from missing
 
-__all__ = ["Connection", "Link", "migrate", "reported"]
+__all__ = [
+    "ANOTHER_WAS_FIRST",
+    "Connection",
+    "DriverError",
+    "Link",
+    "PatientConnection",
+    "TupleRow",
+    "hung_up",
+    "migrate",
+    "reported",
+]
 
 Connection = psycopg.Connection[TupleRow]
+DriverError = psycopg.Error
+ANOTHER_WAS_FIRST = (psycopg.errors.UniqueViolation, psycopg.errors.TransactionRollback)
+"""Nothing was written, and a second try sees what the other one did (or broke a deadlock)."""
 _Value = TypeVar("_Value")
 
 _MIGRATION_S = 60.0
@@ -89,8 +103,9 @@ _MIGRATIONS = (
         record json NOT NULL,
         usage json NOT NULL DEFAULT '{}'
     );
-    CREATE INDEX decisions_created ON decisions (created, id);
-    CREATE INDEX decisions_tenant ON decisions (tenant, created, id);
+    -- None of these holds the id: of a young table the planner would take any index that has it.
+    CREATE INDEX decisions_created ON decisions (created);
+    CREATE INDEX decisions_tenant ON decisions (tenant, created);
     CREATE INDEX decisions_due ON decisions (expires) WHERE state = 'held';
     """,
 )
@@ -104,7 +119,7 @@ class PatientConnection(psycopg.Connection[TupleRow]):
 
     patience_s: float = 10.0
 
-    def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **words: Any) -> _Value:  # type: ignore[override]
+    def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **words: Any) -> _Value:
         """Run a generator of psycopg on the socket, as the base class does, for a bounded time."""
         deadline = time.monotonic() + self.patience_s
         value: _Value = super().wait(self._until(deadline, gen), *args, **words)
@@ -202,6 +217,7 @@ class Link:
             timeout=self.timeout_s,
             # Given up soon, for the next caller starts anew at once; long retries back off by minutes.
             reconnect_timeout=2.0,
+            num_workers=1,
             name="mitsumori-ledger",
             open=False,
         )
@@ -235,6 +251,15 @@ class Link:
         connection.patience_s = timeout_s + 1.0
 
 
+def hung_up(connection: Connection) -> bool:
+    """Whether an idle connection was closed by the other side: it has something to say, unasked."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def migrate(link: Link) -> None:
     """Bring the schema to this version; replicas that start at once do it once.
 
@@ -259,5 +284,5 @@ def migrate(link: Link) -> None:
                 reason="SCHEMA_TOO_NEW",
             )
         for version in range(applied + 1, len(_MIGRATIONS) + 1):
-            connection.execute(_MIGRATIONS[version - 1])  # type: ignore[arg-type]
+            connection.execute(_MIGRATIONS[version - 1])
             connection.execute("INSERT INTO schema_versions (version) VALUES (%s)", (version,))

@@ -12,7 +12,7 @@ import functools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,7 +24,13 @@ from router.core.limits import Limit, LimitState
 from router.ledger import rules, sqlite_work
 from router.ledger.base import Decided, Granted, Hold, HoldResult, HoldState, Settled, Settlement
 from router.ledger.rules import Account, Balance, Row, from_micros, to_micros
-from router.ledger.sqlite_file import FileLock, open_reader, open_writer, store_errors
+from router.ledger.sqlite_file import (
+    FileLock,
+    copy_snapshot,
+    open_reader,
+    open_writer,
+    store_errors,
+)
 from router.ledger.sqlite_work import Cache, Work
 
 __all__ = ["SqliteLedger"]
@@ -34,7 +40,6 @@ T = TypeVar("T")
 _MOST_WAITING = 10_000
 _MOST_IN_GROUP = 512
 _ERASED_AT_ONCE = 1_000
-_BACKUP_PAGES = 1_000
 
 
 def _utc_now() -> datetime:
@@ -273,20 +278,8 @@ class SqliteLedger:
         Raises:
             Unavailable: the store cannot be read, or the copy cannot be written.
         """
-        scratch = path.with_name(path.name + ".part")
-        scratch.unlink(missing_ok=True)
-        with self._reading() as reader, store_errors(path):
-            # The snapshot of the open transaction is what is copied, however much is written meanwhile.
-            reader.execute("SELECT 1 FROM meta").fetchall()
-            with (
-                closing(apsw.Connection(str(scratch))) as copy,
-                copy.backup("main", reader, "main") as job,
-            ):
-                while not job.done:
-                    job.step(_BACKUP_PAGES)
-                    if progress is not None:
-                        progress(job.page_count - job.remaining, job.page_count)
-        scratch.replace(path)
+        with self._reading() as reader:
+            copy_snapshot(reader, path, progress)
 
     def rows(self) -> Iterator[Row]:
         """Every decision with its entries, for the checker."""

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
 
-from router.core.errors import BadArtifact, Unavailable
+from router.core.errors import BadArtifact, NotFound, Unavailable
 
-__all__ = ["FileLock", "open_reader", "open_writer", "store_errors"]
+__all__ = [
+    "FileLock",
+    "back_up",
+    "copy_snapshot",
+    "open_reader",
+    "open_writer",
+    "store_errors",
+]
+
+_BACKUP_PAGES = 1_000
 
 _APPLICATION_ID = 0x4D695473  # "MiTs": a database of somebody else is never migrated.
 
@@ -146,6 +155,48 @@ def open_reader(path: Path, *, busy_timeout_s: float = 5.0) -> apsw.Connection:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(int(busy_timeout_s * 1000))
     return connection
+
+
+def copy_snapshot(
+    reader: apsw.Connection, path: Path, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Copy a store as a reader sees it to another file, while others write.
+
+    Args:
+        reader: in a transaction, whose snapshot is what is copied.
+        path: replaced only when the copy is whole.
+        progress: called with pages done and pages in all.
+
+    Raises:
+        Unavailable: the store cannot be read, or the copy cannot be written.
+    """
+    scratch = path.with_name(path.name + ".part")
+    scratch.unlink(missing_ok=True)
+    with store_errors(path):
+        reader.execute("SELECT 1 FROM meta").fetchall()
+        with (
+            closing(apsw.Connection(str(scratch))) as copy,
+            copy.backup("main", reader, "main") as job,
+        ):
+            while not job.done:
+                job.step(_BACKUP_PAGES)
+                if progress is not None:
+                    progress(job.page_count - job.remaining, job.page_count)
+    scratch.replace(path)
+
+
+def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Copy the store in a file to another, while a server uses it.
+
+    Raises:
+        NotFound: there is no such store.
+        Unavailable: it cannot be read, or the copy cannot be written.
+    """
+    if not source.is_file():
+        raise NotFound(f"there is no ledger at {source}; name it with --ledger sqlite:PATH")
+    with closing(open_reader(source)) as reader:
+        reader.execute("BEGIN")
+        copy_snapshot(reader, target, progress)
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:

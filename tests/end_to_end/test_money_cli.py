@@ -13,7 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from router.cli import app
+from router.client import RouterClient
 from router.core.errors import MitsumoriError
+from router.demo import serving
+from router.ledger.sqlite import SqliteLedger
 from router.server import RunningServer
 
 
@@ -123,6 +126,23 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
     quotes = [json.loads(line) for line in out.read_text().splitlines()]
     assert [quote["index"] for quote in quotes] == [0, 1, 2]
     assert all(Decimal(quote["expected_usd"]) > 0 for quote in quotes)
+
+
+def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None:
+    address = f"sqlite:{tmp_path}/ledger.sqlite"
+    with serving("--ledger", address) as (server, _), RouterClient(server) as client:
+        first = client.route("What is 2 + 2?").decision_id
+        result = CliRunner().invoke(
+            app, ["backup", str(tmp_path / "copy.sqlite"), "--ledger", address]
+        )
+        assert result.exit_code == 0, result.output
+        second = client.route("What is 3 + 3?").decision_id
+    copy = SqliteLedger(tmp_path / "copy.sqlite")
+    assert copy.decision(first) is not None
+    assert copy.decision(second) is None
+    copy.close()
+    wrong = CliRunner().invoke(app, ["backup", "x", "--ledger", f"sqlite:{tmp_path}/nowhere"])
+    assert "no ledger at" in str(wrong.exception)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ledger_postgres import database
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
+from router.ledger.postgres import PostgresLedger
 from router.ledger.sqlite import SqliteLedger
 from tests.router.ledger.builders import ManualClock
+
+_SCHEMAS = itertools.count()
 
 StoreMaker = Callable[[Callable[[], datetime]], Ledger]
 """From a clock to a store of its own, empty and open."""
@@ -28,10 +32,23 @@ def sqlite(request: pytest.FixtureRequest) -> StoreMaker:
     return lambda clock: SqliteLedger(directory / f"ledger{next(numbers)}.db", clock)
 
 
+def postgres(request: pytest.FixtureRequest) -> StoreMaker:
+    address: str = request.getfixturevalue("postgres_address")
+    return lambda clock: PostgresLedger(address, schema=f"test{next(_SCHEMAS)}", clock=clock)
+
+
 STORES: dict[str, Callable[[pytest.FixtureRequest], StoreMaker]] = {
     "memory": memory,
     "sqlite": sqlite,
+    "postgres": postgres,
 }
+
+
+@pytest.fixture(scope="session")
+def postgres_address() -> Iterator[str]:
+    """A real server for the whole session; every store gets a schema of its own."""
+    with database() as address:
+        yield address
 
 
 @pytest.fixture(params=STORES)

@@ -197,10 +197,16 @@ def test_a_full_disk_is_unavailable_until_there_is_room(ledger: SqliteLedger) ->
     pages = ledger._writer.pragma("page_count")
     ledger._writer.pragma("max_page_count", pages)
     kept = {"a"}
-    with pytest.raises(Unavailable, match="the disk is full"):
-        for number in range(1000):
+    refused = None
+    for number in range(1000):
+        try:
             ledger.hold(hold(f"big {number}", 0, record={"text": "x" * 5000}))
-            kept.add(f"big {number}")
+        except Unavailable as error:
+            refused = error
+            break
+        kept.add(f"big {number}")
+    assert refused is not None
+    assert "the disk is full" in refused.message
     assert {made.id for made in ledger.decisions()} == kept
     assert balance(ledger) == (0, 10)
     ledger._writer.pragma("max_page_count", 2**30)
@@ -252,6 +258,15 @@ def test_a_commit_that_fails_is_not_acknowledged(ledger: SqliteLedger) -> None:
     assert balance(ledger) == (0, 10)
     assert isinstance(ledger.hold(hold("b", 20)), Granted)
     assert balance(ledger) == (0, 30)
+
+
+def test_an_interrupted_writer_says_so_and_goes_on(ledger: SqliteLedger) -> None:
+    def interrupted(_: object) -> None:
+        raise SystemExit
+
+    with pytest.raises(Unavailable, match="interrupted"):
+        ledger._ask(interrupted)
+    assert isinstance(ledger.hold(hold("a", 10)), Granted)
 
 
 def test_an_answer_that_takes_too_long_is_unavailable_and_may_be_asked_for_again(
@@ -395,7 +410,7 @@ def test_a_backup_is_a_whole_store_while_holds_go_on(
         seen.append((done, whole))
         ledger.hold(hold(f"meanwhile {done}", 1))
 
-    monkeypatch.setattr(sqlite, "_BACKUP_PAGES", 10)
+    monkeypatch.setattr(sqlite_file, "_BACKUP_PAGES", 10)
     ledger.backup(tmp_path / "copy.db", progress)
     assert len(seen) > 2
     assert seen[-1][0] == seen[-1][1]

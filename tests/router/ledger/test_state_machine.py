@@ -27,7 +27,8 @@ from tests.router.ledger.builders import START, ManualClock, hold, limit, report
 from tests.router.ledger.conftest import StoreMaker
 
 USERS = ("ann", "bob")
-IDS = tuple("abcdef")
+# Which of the decisions so far, newest first; 6 is one that does not exist.
+picks = st.integers(0, 6)
 Account = tuple[str, Unit, Window, str, int]
 
 
@@ -44,7 +45,6 @@ class Decision:
     spent: Amounts | None = None
     report: str = ""
     late: bool = False
-    order: int = 0
 
 
 def account_of(made: Limit, user: str, moment: datetime) -> Account | None:
@@ -98,12 +98,19 @@ class LedgerMachine(RuleBasedStateMachine):
 
     make: StoreMaker
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(hard=st.none() | st.sampled_from([10, 20, 40]), unit=st.sampled_from(Unit))
+    def begin(self, hard: int | None, unit: Unit) -> None:
         self.clock = ManualClock()
         self.store = type(self).make(self.clock)
         self.model = Model()
         self.order = itertools.count()
+        self.set_limit("x", 20, Unit.MONEY, minute=False, scope="")
+        self.set_limit("y", hard, unit, minute=True, scope="*")
+
+    def pick(self, back: int) -> str:
+        """The name of a decision so far, or one that does not exist."""
+        names = list(self.model.decisions)
+        return names[-1 - back % len(names)] if names and back < 6 else "unknown"
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -134,14 +141,39 @@ class LedgerMachine(RuleBasedStateMachine):
         self.moved()
 
     @rule(
-        name=st.sampled_from(IDS),
+        again=st.none() | picks,
         user=st.sampled_from(USERS),
         money=st.none() | st.integers(0, 12),
         tokens=st.integers(0, 4),
-        ttl=st.integers(1, 100),
-        replaces=st.none() | st.sampled_from(IDS),
+        ttl=st.integers(1, 300),
     )
-    def hold(
+    def hold(self, again: int | None, user: str, money: int | None, tokens: int, ttl: int) -> None:
+        name = f"d{next(self.order)}" if again is None else self.pick(again)
+        self.take(name, user, money, tokens, ttl, None)
+
+    @rule(
+        old=picks, user=st.sampled_from(USERS), money=st.none() | st.integers(0, 22),
+        tokens=st.integers(0, 4),
+    )  # fmt: skip
+    def reroute(self, old: int, user: str, money: int | None, tokens: int) -> None:
+        self.take(f"d{next(self.order)}", user, money, tokens, 100, self.pick(old))
+
+    @precondition(lambda self: self.model.decisions)
+    @rule(back=picks)
+    def repeat(self, back: int) -> None:
+        name = self.pick(back)
+        if name in self.model.decisions:
+            user, money, tokens, replaces = self.model.decisions[name].body.split(" ")
+            self.take(
+                name,
+                user,
+                None if money == "None" else int(money),
+                int(tokens),
+                100,
+                None if replaces == "None" else replaces,
+            )
+
+    def take(
         self, name: str, user: str, money: int | None, tokens: int, ttl: int, replaces: str | None
     ) -> None:
         self.moved()
@@ -178,7 +210,6 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.model.now + timedelta(seconds=ttl + 0.5),
                 [account for _, account in self.model.applying(user)],
                 HoldState.QUOTED if wanted.amounts is None else HoldState.HELD,
-                order=next(self.order),
             )
 
     def decide(
@@ -210,9 +241,10 @@ class LedgerMachine(RuleBasedStateMachine):
             assert isinstance(result, Refused), result
             assert (result.state.limit.id, result.amount, result.obstacle) == expected
 
-    @rule(name=st.sampled_from(IDS), money=st.integers(0, 15), tokens=st.integers(0, 5))
-    def settle(self, name: str, money: int, tokens: int) -> None:
+    @rule(back=picks, money=st.integers(0, 15), tokens=st.integers(0, 5))
+    def settle(self, back: int, money: int, tokens: int) -> None:
         self.moved()
+        name = self.pick(back)
         body = f"{money} {tokens}"
         made = self.model.decisions.get(name)
         try:
@@ -233,9 +265,10 @@ class LedgerMachine(RuleBasedStateMachine):
         held = made.amounts.money if made.amounts is not None else 0
         assert (settled.late, settled.overage) == (made.late, max(money - held, 0))
 
-    @rule(name=st.sampled_from(IDS))
-    def release(self, name: str) -> None:
+    @rule(back=picks)
+    def release(self, back: int) -> None:
         self.moved()
+        name = self.pick(back)
         made = self.model.decisions.get(name)
         try:
             released = self.store.release(name, "acme")
@@ -250,7 +283,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if released:
                 made.state = HoldState.RELEASED
 
-    @rule(seconds=st.integers(-120, 120))
+    @rule(seconds=st.integers(-60, 120))
     def move_the_clock(self, seconds: int) -> None:
         self.clock.advance(seconds=seconds)
 
@@ -296,9 +329,8 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         self.moved()
         self.store.expire()
-        ordered = sorted(self.model.decisions.items(), key=lambda item: item[1].order)
         assert [(made.id, made.state, made.late) for made in self.store.decisions()] == [
-            (name, made.state, made.late) for name, made in ordered
+            (name, made.state, made.late) for name, made in self.model.decisions.items()
         ]
 
     @invariant()
@@ -312,8 +344,8 @@ def test_random_histories_agree_with_the_model(make_store: StoreMaker) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=25,
+            max_examples=50,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

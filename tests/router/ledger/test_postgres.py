@@ -1,0 +1,401 @@
+"""What only PostgreSQL can get wrong: replicas, a server that stops, dies or falls silent, migrations."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from benchmarks.ledger_postgres import server
+from router.core.errors import InvalidInput, MitsumoriError, Unavailable
+from router.core.limits import Amounts, Unit
+from router.ledger.base import Granted, Hold, HoldState, Refused, Replayed
+from router.ledger.check import check
+from router.ledger.postgres import PostgresLedger
+from router.ledger.postgres_link import PatientConnection
+from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
+
+Replica = Callable[..., PostgresLedger]
+_SCHEMAS = itertools.count()
+
+
+@pytest.fixture
+def replica(postgres_address: str) -> Iterator[Replica]:
+    """Makes replicas of one ledger that is empty at first."""
+    schema = f"replicas{next(_SCHEMAS)}"
+    made: list[PostgresLedger] = []
+
+    def make(**options: Any) -> PostgresLedger:
+        made.append(PostgresLedger(postgres_address, schema=schema, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# ── replicas ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_two_replicas_race_for_the_last_unit_a_thousand_times(replica: Replica) -> None:
+    stores = [replica(), replica()]
+    stores[0].set_limit(limit(hard=1, scope={"round": "*"}))
+    start = threading.Barrier(2)
+
+    def race(number: int) -> list[bool]:
+        won = []
+        for turn in range(1000):
+            start.wait()
+            result = stores[number].hold(hold(f"{turn}/{number}", 1, round=str(turn)))
+            assert isinstance(result, Granted | Refused)
+            won.append(isinstance(result, Granted))
+        return won
+
+    with ThreadPoolExecutor(2) as callers:
+        first, second = callers.map(race, range(2))
+    assert [one + other for one, other in zip(first, second, strict=True)] == [1] * 1000
+    assert any(first)
+    assert any(second)
+    assert check(stores[0]).violations == []
+
+
+def test_replicas_share_decisions_limits_and_settlements(replica: Replica) -> None:
+    one, other = replica(), replica()
+    one.set_limit(limit(hard=10))
+    assert isinstance(one.hold(hold("a", 10)), Granted)
+    assert other.hold(hold("a", 10)) == Replayed(b"reply to a")
+    assert isinstance(other.hold(hold("b", 1)), Refused)
+    one.set_limit(limit(hard=12))
+    assert isinstance(other.hold(hold("b", 2)), Granted)
+    assert other.settle(report("a", 7)).repeated is False
+    assert one.settle(report("a", 7)).repeated is True
+    assert balance(one) == balance(other) == (7, 2)
+    assert one.delete_limit("budget")
+    assert isinstance(other.hold(hold("c", 1000)), Granted)
+
+
+def test_the_same_request_at_two_replicas_at_once_is_held_once(replica: Replica) -> None:
+    stores = [replica(), replica()]
+    stores[0].set_limit(limit(hard=1000))
+    start = threading.Barrier(2)
+
+    def call(number: int) -> list[object]:
+        results: list[object] = []
+        for turn in range(100):
+            start.wait()
+            results.append(stores[number].hold(hold(f"same {turn}", 1)))
+        return results
+
+    with ThreadPoolExecutor(2) as callers:
+        answers = zip(*callers.map(call, range(2)), strict=True)
+        for pair in answers:
+            assert sorted(type(answer).__name__ for answer in pair) == ["Granted", "Replayed"]
+    assert balance(stores[0]) == (0, 100)
+
+
+def test_many_overlapping_limits_in_any_order_never_deadlock(
+    replica: Replica, postgres_address: str
+) -> None:
+    stores = [replica(timeout_s=20.0), replica(timeout_s=20.0)]
+    names = [f"l{number}" for number in range(8)]
+    for name in names:
+        stores[0].set_limit(limit(name, 10_000, scope={name: "*"}))
+        stores[0].set_limit(limit(f"{name} places", 50, unit=Unit.CONCURRENT, scope={name: "x"}))
+
+    def deadlocks() -> int:
+        with psycopg.connect(postgres_address) as connection:
+            row = connection.execute("SELECT sum(deadlocks) FROM pg_stat_database").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def call(caller: int) -> None:
+        chance = random.Random(caller)
+        open_: list[str] = []
+        for turn in range(40):
+            store = stores[chance.randrange(2)]
+            labels = {name: chance.choice("xyz") for name in chance.sample(names, 4)}
+            # Some ids are the same for several callers, so that new rows meet as well.
+            name = f"{caller if chance.random() < 0.8 else 'all'}-{turn}"
+            replaces = open_.pop() if open_ and chance.random() < 0.3 else None
+            wanted = hold(name, 5, body="same", replaces=replaces, **labels)
+            with contextlib.suppress(MitsumoriError):
+                if isinstance(store.hold(wanted), Granted):
+                    open_.append(name)
+            if open_ and chance.random() < 0.6:
+                store.settle(report(open_.pop(0), chance.randrange(8)))
+
+    before = deadlocks()
+    with ThreadPoolExecutor(12) as callers:
+        list(callers.map(call, range(12)))
+    for each in stores:
+        each.close()
+    assert deadlocks() == before
+    assert check(replica()).violations == []
+
+
+def test_a_moment_never_comes_before_what_another_replica_decided(replica: Replica) -> None:
+    ahead, behind = (
+        replica(clock=ManualClock(START + timedelta(days=9))),
+        replica(clock=ManualClock()),
+    )
+    assert behind.now() == START
+    ahead.hold(hold("a"))
+    assert behind.now() > START + timedelta(days=9)
+    behind.hold(hold("b"))
+    assert [row.id for row in ahead.decisions()] == ["a", "b"]
+
+
+def test_time_is_the_database_s(replica: Replica) -> None:
+    store = replica()
+    times = [store.now() for _ in range(5)]
+    assert times == sorted(times)
+    store.hold(hold("a", ttl_s=0.05))
+    time.sleep(0.1)
+    store.expire()
+    row = store.decision("a")
+    assert row is not None
+    assert row.state is HoldState.EXPIRED
+
+
+# ── migrations ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_replicas_that_start_at_once_migrate_once(replica: Replica, postgres_address: str) -> None:
+    start = threading.Barrier(4)
+
+    def begin(number: int) -> object:
+        start.wait()
+        return replica().hold(hold(f"by {number}"))
+
+    with ThreadPoolExecutor(4) as starters:
+        assert all(isinstance(each, Granted) for each in starters.map(begin, range(4)))
+    store = replica()
+    with psycopg.connect(postgres_address) as connection:
+        schema = store._link.schema
+        rows = connection.execute(f"SELECT version FROM {schema}.schema_versions").fetchall()
+    assert rows == [(1,)]
+    assert len(store.decisions()) == 4
+
+
+def test_a_newer_schema_is_refused(replica: Replica, postgres_address: str) -> None:
+    schema = replica()._link.schema
+    with psycopg.connect(postgres_address) as connection:
+        connection.execute(f"INSERT INTO {schema}.schema_versions VALUES (99)")
+    with pytest.raises(MitsumoriError, match="version 99") as refusal:
+        replica()
+    assert refusal.value.reason == "SCHEMA_TOO_NEW"
+
+
+# ── a store that cannot be used ───────────────────────────────────────────────────────────────────
+
+
+def test_an_address_where_nobody_listens_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match="PostgreSQL"):
+        PostgresLedger("postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_a_server_that_dies_loses_nothing_acknowledged_and_comes_back() -> None:
+    acknowledged: list[str] = []
+    unavailable: list[str] = []
+    with server() as running:
+        store = PostgresLedger(running.get_uri(), timeout_s=2.0)
+        store.set_limit(limit(hard=10**9))
+        stop = threading.Event()
+
+        def call(caller: int) -> None:
+            for turn in itertools.count():
+                if stop.is_set():
+                    return
+                name = f"{caller}-{turn}"
+                try:
+                    store.hold(hold(name, 1))
+                    acknowledged.append(name)
+                except Unavailable:
+                    unavailable.append(name)
+                    time.sleep(0.05)
+
+        with ThreadPoolExecutor(8) as callers:
+            jobs = [callers.submit(call, number) for number in range(8)]
+            time.sleep(0.4)
+            os.kill(running.get_pid(), signal.SIGQUIT)  # at once, without a checkpoint: a crash
+            _until(lambda: bool(unavailable))
+            with pytest.raises(Unavailable):
+                store.view([{}])
+            _until(lambda: not _listening(running))
+            running.ensure_postgres_running()
+            before = len(acknowledged)
+            _until(lambda: len(acknowledged) > before + 50)
+            stop.set()
+            for job in jobs:
+                job.result()
+        # What was not acknowledged may be repeated: the answer is that of the first time, or a new one.
+        answers = store.hold_many([hold(name, 1) for name in unavailable])
+        assert all(isinstance(answer, Granted | Replayed) for answer in answers)
+        assert check(store, decided=[*acknowledged, *unavailable]).violations == []
+        assert balance(store) == (0, len(acknowledged) + len(unavailable))
+        store.close()
+
+
+def test_a_server_that_falls_silent_is_unavailable_in_time(replica: Replica) -> None:
+    store = replica(timeout_s=0.5)
+    store.hold(hold("a"))
+    assert store._writer is not None
+    backend = store._writer.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            store.hold(hold("b"))
+        assert time.monotonic() - started < 1.5
+        # The writer gives the silent connection up and takes another.
+        _until(lambda: _held(store, "c"))
+    finally:
+        os.kill(backend, signal.SIGCONT)
+
+
+def test_a_locked_row_is_unavailable_in_time_and_free_afterwards(
+    replica: Replica, postgres_address: str
+) -> None:
+    store = replica(timeout_s=1.0)
+    store.set_limit(limit())
+    store.hold(hold("a"))
+    with psycopg.connect(postgres_address) as other:
+        other.execute(f"SELECT FROM {store._link.schema}.balances FOR UPDATE")
+        with pytest.raises(Unavailable):
+            store.hold(hold("b"))
+        other.rollback()
+    assert isinstance(store.hold(hold("b")), Granted)
+    assert balance(store) == (0, 20)
+
+
+def test_readers_wait_for_a_free_connection_only_so_long(replica: Replica) -> None:
+    store = replica(timeout_s=0.5, readers=1)
+    with store._connection(), pytest.raises(Unavailable, match="no connection became free"):
+        store.decision("a")
+    assert store.decision("a") is None
+    assert isinstance(store.hold(hold("a")), Granted)
+
+
+def test_a_commit_whose_answer_is_lost_can_be_repeated(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = replica()
+    store.set_limit(limit())
+    store.hold(hold("a"))
+    execute = PatientConnection.execute
+
+    def cut(self: PatientConnection, query: Any, *args: Any, **words: Any) -> Any:
+        result = execute(self, query, *args, **words)
+        if query == "COMMIT":
+            monkeypatch.undo()
+            self.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return result
+
+    monkeypatch.setattr(PatientConnection, "execute", cut)
+    with pytest.raises(Unavailable):
+        store.hold(hold("b"))
+    assert store.hold(hold("b")) == Replayed(b"reply to b")
+    assert balance(store) == (0, 20)
+
+
+def test_a_value_that_cannot_be_kept_fails_alone(replica: Replica) -> None:
+    store = replica()
+    store.set_limit(limit(hard=1000))
+    bad = Hold("bad", "\0", {"tenant": "acme"}, Amounts(1, 1), 60, b"")
+
+    def call(number: int) -> object:
+        if number % 5:
+            return store.hold(hold(f"good {number}"))
+        with pytest.raises(InvalidInput):
+            store.hold(bad)
+        return None
+
+    with ThreadPoolExecutor(20) as callers:
+        results = list(callers.map(call, range(20)))
+    assert sum(isinstance(result, Granted) for result in results) == 16
+    assert balance(store) == (0, 160)
+
+
+def test_after_closing_everything_is_unavailable(replica: Replica) -> None:
+    store = replica()
+    store.close()
+    store.close()
+    for call in (store.now, store.limits, store.expire, lambda: store.hold(hold("a"))):
+        with pytest.raises(Unavailable):
+            call()
+
+
+# ── amounts of work ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_backlog_of_holds_that_ran_out_is_given_back_before_the_next_hold(
+    replica: Replica,
+) -> None:
+    clock = ManualClock()
+    store = replica(clock=clock)
+    store.set_limit(limit(hard=1200))
+    store.hold_many([hold(f"old {number}", 1, ttl_s=1) for number in range(1200)])
+    assert isinstance(store.hold(hold("early", 1200)), Refused)
+    clock.advance(minutes=1)
+    assert isinstance(store.hold(hold("new", 1200)), Granted)
+    assert balance(store) == (0, 1200)
+    assert store.erase({"tenant": "acme"}, clock() + timedelta(days=1)) == 1200
+    assert [row.id for row in store.decisions()] == ["new"]
+    assert check(store).violations == []
+
+
+def test_refused_callers_and_other_tenants_leave_nothing_behind(replica: Replica) -> None:
+    store = replica()
+    store.set_limit(limit(hard=0, scope={"user": "*"}))
+    for user in ("ann", "bob"):
+        assert isinstance(store.hold(hold(f"of {user}", 1, user=user)), Refused)
+    assert list(store.rows()) == []
+    assert [(each.spent, each.held) for each in store.balances()] in ([], [(0, 0), (0, 0)])
+
+
+def test_without_psycopg_the_error_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from router.core.errors import MitsumoriError\n"
+        "try:\n    import router.ledger.postgres\n"
+        "except MitsumoriError as error:\n    print(error.reason, error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith("EXTRA_MISSING ")
+    assert "pip install 'mitsumori[postgres]'" in said
+
+
+def _until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def _listening(running: Any) -> bool:
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(running.get_uri(), connect_timeout=2).close()
+        return True
+    return bool(running.get_postmaster_info().process.is_running())
+
+
+def _held(store: PostgresLedger, name: str) -> bool:
+    with contextlib.suppress(Unavailable):
+        return isinstance(store.hold(hold(name)), Granted | Replayed)
+    return False
