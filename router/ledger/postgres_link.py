@@ -42,7 +42,11 @@ __all__ = [
 
 Connection = psycopg.Connection[TupleRow]
 DriverError = psycopg.Error
-ANOTHER_WAS_FIRST = (psycopg.errors.UniqueViolation, psycopg.errors.TransactionRollback)
+ANOTHER_WAS_FIRST = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
 """Nothing was written, and a second try sees what the other one did (or broke a deadlock)."""
 _Value = TypeVar("_Value")
 
