@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from router.core.deciding import limit_refusal
-from router.core.errors import Conflict, InvalidInput, NotFound
+from router.core.errors import InvalidInput, NotFound
 from router.core.limits import Amounts, LimitState
 from router.core.pricing import call_price
 from router.core.types import Candidate, Quote
@@ -108,9 +108,11 @@ class Desk:
             NotFound: ``replaces`` is not held by this tenant.
             Unavailable: the ledger cannot be used.
         """
-        earlier = self._earlier(decision_id, fingerprint, ask.tenant) if ask.request_id else None
-        if earlier is not None:
-            return earlier
+        # Looked up first: the same request gets the same answer even if limits have filled up since.
+        if ask.request_id:
+            earlier = self.ledger.replay(decision_id, fingerprint, ask.tenant)
+            if earlier is not None:
+                return earlier
         assessed = self.router.assess(ask)
         refused: Refused | None = None
         for _ in range(_TRIES):
@@ -137,23 +139,6 @@ class Desk:
                     refused = result
         assert refused is not None  # noqa: S101 — the loop ran
         raise limit_refusal(refused.state, refused.obstacle, refused.amount)
-
-    def _earlier(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
-        """The reply to the same request, looked up first: limits may have filled up since."""
-        decided = self.ledger.decision(decision_id)
-        if decided is None:
-            return None
-        if decided.labels.get("tenant", "") != tenant:
-            raise NotFound(
-                "request_id: it cannot be used; make a new id for each request", field="request_id"
-            )
-        if decided.fingerprint != fingerprint:
-            raise Conflict(
-                "request_id: was already used for another request; make a new id for each request "
-                "and repeat it only on a retry",
-                field="request_id",
-            )
-        return decided.reply
 
     def quote(self, ask: Ask) -> Held:
         """Decide on today's balances without holding or logging anything.

@@ -150,8 +150,6 @@ class Decided:
     late: bool
     record: Mapping[str, Any]
     usage: Mapping[str, Any]
-    fingerprint: str
-    reply: bytes
 
 
 class Ledger(Protocol):
@@ -168,6 +166,15 @@ class Ledger(Protocol):
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """For each set of labels, the limits that apply with their balances of now, by limit id."""
+        ...
+
+    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """The reply of an earlier request with this id and fingerprint; ``None`` for a new id.
+
+        Raises:
+            Conflict: the id was used with another fingerprint.
+            NotFound: it is another tenant's.
+        """
         ...
 
     def hold(self, hold: Hold) -> HoldResult:

@@ -639,6 +639,4 @@ def decided(row: Row, labels: str, record: str, usage: str) -> Decided:
         late=row.late,
         record=json.loads(record),
         usage=json.loads(usage),
-        fingerprint=row.fingerprint,
-        reply=row.reply,
     )

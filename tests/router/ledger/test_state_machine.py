@@ -350,12 +350,12 @@ def test_random_histories_agree_with_the_model(
     make_store: StoreMaker, request: pytest.FixtureRequest
 ) -> None:
     # The rules are shared: the fast store looks for their faults, the others for their own.
-    in_memory = request.node.callspec.params["make_store"] == "memory"
+    examples = {"memory": 200, "sqlite": 40}.get(request.node.callspec.params["make_store"], 15)
     machine = type("Machine", (LedgerMachine,), {"make": staticmethod(make_store)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=200 if in_memory else 40,
+            max_examples=examples,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
