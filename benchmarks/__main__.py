@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import fresh, serving, training
+from benchmarks import fresh, ledger, ledger_postgres, serving, training
 from benchmarks.report import Figure, write_report
 from router.render import errors_in_one_line
 
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,
+    "ledger": ledger.measure,
+    "postgres": ledger_postgres.measure,
     "training": training.measure,
     "fresh": fresh.measure,
 }

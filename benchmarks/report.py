@@ -60,7 +60,7 @@ def write_report(name: str, figures: Iterable[Figure]) -> bool:
         ]
         for figure in measured
     )
-    console = Console()
+    console = Console(width=140)  # figures have long names: better a wide line than a cut one
     console.print(table(name, ("figure", ">measured", ">target", "holds"), printed))
     console.print(f"written to {path}", style="dim")
     return all(figure.holds is not False for figure in measured)

@@ -18,8 +18,8 @@ from router.core.errors import MitsumoriError
 from router.core.limits import Amounts, Limit, Unit
 from router.ledger import rules
 from router.ledger.base import Hold, HoldState, Settlement
-from router.ledger.postgres_link import Connection, TupleRow
-from router.ledger.rules import Account, Balance, Entry, LimitBook, Row
+from router.ledger.postgres_link import Connection, Cursor, TupleRow
+from router.ledger.rules import Account, Applying, Balance, Entry, LimitBook, Row
 
 __all__ = [
     "BALANCE",
@@ -89,36 +89,39 @@ _BALANCES = f"""
         AS want (limit_id text, series text, key text, period bigint)
     JOIN balances USING (limit_id, series, key, period)
 """
+_CHANGE_BALANCES = """
+    UPDATE balances AS old
+    SET spent = new.spent, held = new.held, over = new.over, ceiling = new.ceiling,
+        erased = new.erased, erased_over = new.erased_over
+    FROM json_to_recordset(%s::json)
+        AS new (limit_id text, series text, key text, period bigint, spent bigint, held bigint,
+                over bigint, ceiling bigint, erased bigint, erased_over bigint)
+    WHERE (old.limit_id, old.series, old.key, old.period)
+        = (new.limit_id, new.series, new.key, new.period)
+"""
+_CHANGE_DECISIONS = """
+    UPDATE decisions AS old
+    SET state = new.state, late = new.late, overage = new.overage, report = new.report,
+        actual_money = new.actual_money, actual_tokens = new.actual_tokens,
+        actual_requests = new.actual_requests, actual_concurrent = new.actual_concurrent,
+        entries = new.entries, usage = coalesce(new.usage::json, old.usage)
+    FROM json_to_recordset(%s::json)
+        AS new (id text, state text, late boolean, overage bigint, report text,
+                actual_money bigint, actual_tokens bigint, actual_requests bigint,
+                actual_concurrent bigint, entries json, usage text)
+    WHERE old.id = new.id
+"""
 # New decisions go in by id: two replicas that make the same ones wait for each other in one order.
-_WRITE = """
-    WITH changed_balances AS (
-        UPDATE balances AS old
-        SET spent = new.spent, held = new.held, over = new.over, ceiling = new.ceiling,
-            erased = new.erased, erased_over = new.erased_over
-        FROM json_to_recordset(%s::json)
-            AS new (limit_id text, series text, key text, period bigint, spent bigint, held bigint,
-                    over bigint, ceiling bigint, erased bigint, erased_over bigint)
-        WHERE (old.limit_id, old.series, old.key, old.period)
-            = (new.limit_id, new.series, new.key, new.period)
-    ), changed_decisions AS (
-        UPDATE decisions AS old
-        SET state = new.state, late = new.late, overage = new.overage, report = new.report,
-            actual_money = new.actual_money, actual_tokens = new.actual_tokens,
-            actual_requests = new.actual_requests, actual_concurrent = new.actual_concurrent,
-            entries = new.entries, usage = coalesce(new.usage::json, old.usage)
-        FROM json_to_recordset(%s::json)
-            AS new (id text, state text, late boolean, overage bigint, report text,
-                    actual_money bigint, actual_tokens bigint, actual_requests bigint,
-                    actual_concurrent bigint, entries json, usage text)
-        WHERE old.id = new.id
-    )
+# Together with the balances, because almost every transaction does just these two.
+_CHANGE_BALANCES_AND_ADD = f"""
+    WITH changed AS ({_CHANGE_BALANCES})
     INSERT INTO decisions (id, tenant, fingerprint, state, created, expires, held_money,
         held_tokens, held_requests, held_concurrent, actual_money, actual_tokens, actual_requests,
         actual_concurrent, late, overage, report, reply, entries, labels, record, usage)
     SELECT id, tenant, fingerprint, state, created, expires, held_money,
         held_tokens, held_requests, held_concurrent, actual_money, actual_tokens, actual_requests,
         actual_concurrent, late, overage, report, reply, entries, labels::jsonb, record::json,
-        coalesce(usage, '{}')::json
+        coalesce(usage, '{{}}')::json
     FROM json_to_recordset(%s::json)
         AS new (n integer, id text, tenant text, fingerprint text, state text,
                 created timestamptz, expires timestamptz, held_money bigint, held_tokens bigint,
@@ -211,16 +214,34 @@ class Books:
         """Write the balances of this decision."""
         self._touched.update(entry.balance.account for entry in row.entries)
 
-    def write(self, connection: Connection) -> None:
+    def write(self, cursor: Cursor) -> None:
         """Send what changed."""
-        if not (self._touched or self._added or self._changed):
-            return
-        balances = [_sums(self._balances[account]) for account in self._touched]
-        changed = map(self._rows.__getitem__, self._changed - self._added)
-        changes = [_change(row, self.usages.get(row.id)) for row in changed]
-        added = enumerate(map(self._rows.__getitem__, sorted(self._added)))
-        new = [_new(n, row, *self.papers[row.id], self.usages.get(row.id)) for n, row in added]
-        connection.execute(_WRITE, (_json(balances), _json(changes), _json(new)))
+        balances = _json([_sums(self._balances[account]) for account in self._touched])
+        changed = [self._rows[key] for key in self._changed - self._added]
+        if changed:
+            changes = (_change(row, self.usages.get(row.id)) for row in changed)
+            cursor.execute(_CHANGE_DECISIONS, (_json(changes),))
+        if self._added:
+            added = enumerate(map(self._rows.__getitem__, sorted(self._added)))
+            new = (_new(n, row, *self.papers[row.id], self.usages.get(row.id)) for n, row in added)
+            cursor.execute(_CHANGE_BALANCES_AND_ADD, (balances, _json(new)))
+        elif self._touched:
+            cursor.execute(_CHANGE_BALANCES, (balances,))
+
+
+class _Found(LimitBook):
+    """What applies at the moments of one transaction, so that the rules need not search again."""
+
+    def __init__(self, book: LimitBook, operations: Iterable[tuple[Operation, datetime]]) -> None:
+        super().__init__()
+        self.found = {
+            moment: book.applying(each.hold.labels, moment)
+            for each, moment in operations
+            if each.hold is not None
+        }
+
+    def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[Applying]:  # noqa: ARG002
+        return self.found[moment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,56 +284,56 @@ def run(
     ids = sorted({key for each in operations for key in each.ids if storable(key)})
     # Whoever changes a limit waits for those who decide by it, so an acknowledged change binds. A
     # statement of its own, or what it waited for would not be seen.
-    connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock_shared({lock:d})")
-    read = connection.execute(_MOMENT_AND_KNOWN, (fixed, before.moment, ids)).fetchall()
+    cursor = connection.cursor()
+    cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock_shared({lock:d})")
+    read = cursor.execute(_MOMENT_AND_KNOWN, (fixed, before.moment, ids)).fetchall()
     (now, version, is_due), limits = read[0][:3], before.limits
     if version != limits.version:
-        limits = Limits.of(connection.execute(LIMITS).fetchall())
+        limits = Limits.of(cursor.execute(LIMITS).fetchall())
     rows = [row[3:] for row in read if row[3] is not None]
     if is_due:
-        due = connection.execute(_DUE, (now,)).fetchall()
+        due = cursor.execute(_DUE, (now,)).fetchall()
         rows += due
         if len(due) == _DUE_AT_ONCE:
             operations = ()
     now = now.astimezone(UTC)
-    moments = _moments(operations, now)
+    timed = list(zip(operations, _moments(operations, now), strict=True))
+    found = _Found(limits.book, timed)
     accounts = {
         applying.account: applying.limit.unit
-        for each, moment in zip(operations, moments, strict=True)
-        if each.hold is not None
-        for applying in limits.book.applying(each.hold.labels, moment)
+        for option in found.found.values()
+        for applying in option
     }
     accounts |= _accounts(rows)
-    books = Books(limits.book, _lock_balances(connection, accounts))
+    books = Books(found, _lock_balances(cursor, accounts))
     gone = {
         row.id: row
         for row in map(books.keep, rows)
         if row.state is HoldState.HELD and row.expires <= now
     }
     books.expired = before.expired + rules.expire(books, gone.values())
-    results = [
-        _outcome(each, books, moment) for each, moment in zip(operations, moments, strict=True)
-    ]
-    books.write(connection)
-    connection.execute("COMMIT")
-    return Ran(results if operations else None, books.expired, (*moments, now)[-1], limits)
+    results = [_outcome(each, books, moment) for each, moment in timed]
+    books.write(cursor)
+    cursor.execute("COMMIT")
+    last = timed[-1][1] if timed else now
+    return Ran(results if operations else None, books.expired, last, limits)
 
 
 def erase(connection: Connection, condition: str, values: Sequence[object]) -> int:
     """Delete some of the decisions that a condition of SQL names, in one transaction; how many."""
-    with connection.transaction():
-        found = connection.execute(
+    with connection.transaction(), connection.cursor() as cursor:
+        found = cursor.execute(
             f"SELECT {ROW} FROM decisions WHERE id IN"
             f" (SELECT id FROM decisions WHERE {condition} LIMIT {_DUE_AT_ONCE})"
             f" AND {condition} ORDER BY id FOR UPDATE",
             (*values, *values),
         ).fetchall()
-        books = Books(LimitBook(), _lock_balances(connection, _accounts(found)))
+        books = Books(LimitBook(), _lock_balances(cursor, _accounts(found)))
         for row in map(books.keep, found):
             books.touch(row)
             rules.erase(row)
-        books.write(connection)
-        connection.execute("DELETE FROM decisions WHERE id = ANY(%s)", ([row[0] for row in found],))
+        books.write(cursor)
+        cursor.execute("DELETE FROM decisions WHERE id = ANY(%s)", ([row[0] for row in found],))
     return len(found)
 
 
@@ -336,7 +357,7 @@ def _accounts(rows: Iterable[TupleRow]) -> dict[Account, Unit]:
     return {Account(*entry[:4]): Unit(entry[4]) for row in rows for entry in row[10]}
 
 
-def _lock_balances(connection: Connection, accounts: Mapping[Account, Unit]) -> list[Balance]:
+def _lock_balances(cursor: Cursor, accounts: Mapping[Account, Unit]) -> list[Balance]:
     """Lock the balances of these accounts in their order, and read them; makes those that are new."""
     if not accounts:
         return []
@@ -344,7 +365,7 @@ def _lock_balances(connection: Connection, accounts: Mapping[Account, Unit]) -> 
     wanted = [
         {"n": n, **_identity(account), "unit": accounts[account].value} for n, account in ordered
     ]
-    found = connection.execute(_LOCK_BALANCES, (_json(wanted),)).fetchall()
+    found = cursor.execute(_LOCK_BALANCES, (_json(wanted),)).fetchall()
     return [balance_of(row) for row in found]
 
 

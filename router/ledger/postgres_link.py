@@ -31,6 +31,7 @@ except ImportError as missing:
 __all__ = [
     "ANOTHER_WAS_FIRST",
     "Connection",
+    "Cursor",
     "DriverError",
     "Link",
     "PatientConnection",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 Connection = psycopg.Connection[TupleRow]
+Cursor = psycopg.Cursor[TupleRow]
 DriverError = psycopg.Error
 ANOTHER_WAS_FIRST = (
     psycopg.errors.UniqueViolation,

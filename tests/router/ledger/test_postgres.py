@@ -25,7 +25,6 @@ from router.core.limits import Amounts, Unit
 from router.ledger.base import Granted, Hold, HoldState, Refused, Replayed
 from router.ledger.check import check
 from router.ledger.postgres import PostgresLedger
-from router.ledger.postgres_link import PatientConnection
 from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
 
 Replica = Callable[..., PostgresLedger]
@@ -295,17 +294,17 @@ def test_a_commit_whose_answer_is_lost_can_be_repeated(
     store = replica()
     store.set_limit(limit())
     store.hold(hold("a"))
-    execute = PatientConnection.execute
+    execute = psycopg.Cursor.execute
 
-    def cut(self: PatientConnection, query: Any, *args: Any, **words: Any) -> Any:
+    def cut(self: psycopg.Cursor[Any], query: Any, *args: Any, **words: Any) -> Any:
         result = execute(self, query, *args, **words)
         if query == "COMMIT":
             monkeypatch.undo()
-            self.close()
+            self.connection.close()
             raise psycopg.OperationalError("server closed the connection unexpectedly")
         return result
 
-    monkeypatch.setattr(PatientConnection, "execute", cut)
+    monkeypatch.setattr(psycopg.Cursor, "execute", cut)
     with pytest.raises(Unavailable):
         store.hold(hold("b"))
     assert store.hold(hold("b")) == Replayed(b"reply to b")
