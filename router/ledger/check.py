@@ -13,7 +13,8 @@ from typing import Protocol
 
 from router.core.limits import Limit, Unit, period_of
 from router.ledger.base import HoldState
-from router.ledger.rules import UNBOUNDED, Account, Balance, Entry, Row, series_of
+from router.ledger.limit_book import series_of
+from router.ledger.rows import UNBOUNDED, Account, Balance, Entry, Row
 
 __all__ = ["Dump", "Findings", "check"]
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from router.core.errors import NotFound, Unavailable
 from router.core.limits import Limit, LimitState, Unit
-from router.ledger import rules
+from router.ledger import rules, storing
 from router.ledger.base import (
     Decided,
     Hold,
@@ -18,7 +18,8 @@ from router.ledger.base import (
     Settled,
     Settlement,
 )
-from router.ledger.rules import Account, Balance, LimitBook, Row
+from router.ledger.limit_book import LimitBook
+from router.ledger.rows import Account, Balance, Row
 
 __all__ = ["MemoryLedger"]
 
@@ -75,7 +76,7 @@ class MemoryLedger:
 
     def hold(self, hold: Hold) -> HoldResult:
         """See :meth:`Ledger.hold`."""
-        rules.check_hold(hold)
+        storing.check_hold(hold)
         with self._lock:
             # Two decisions never share a moment, so that the log has one order.
             self._last = self._expired() + _TICK
@@ -83,7 +84,7 @@ class MemoryLedger:
 
     def settle(self, settlement: Settlement) -> Settled:
         """See :meth:`Ledger.settle`."""
-        rules.check_settlement(settlement)
+        storing.check_settlement(settlement)
         with self._lock:
             self._expired()
             return rules.settle(self._books, settlement)
@@ -103,7 +104,7 @@ class MemoryLedger:
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
-        rules.check_limit(limit)
+        storing.check_limit(limit)
         with self._lock:
             self._check_open()
             self._books.limits = self._books.limits.with_limit(limit)
@@ -140,8 +141,8 @@ class MemoryLedger:
         count: int = 100,
     ) -> list[Decided]:
         """See :meth:`Ledger.decisions`."""
-        rules.check_count(count)
-        rules.check_labels(labels or {})
+        storing.check_count(count)
+        storing.check_labels(labels or {})
         with self._lock:
             self._check_open()
             if after is not None:
@@ -161,7 +162,7 @@ class MemoryLedger:
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`."""
-        rules.check_labels(labels)
+        storing.check_labels(labels)
         with self._lock:
             moment = self._expired()
             gone = [
@@ -216,7 +217,7 @@ class _Books:
         return self.balances.setdefault(account, Balance(account, unit))
 
     def add(self, row: Row, new: Hold) -> None:
-        self.papers[row.id] = rules.to_json(new.labels), rules.to_json(new.record), "{}"
+        self.papers[row.id] = storing.to_json(new.labels), storing.to_json(new.record), "{}"
         self.rows[row.id] = row
         if row.state is HoldState.HELD:
             self.held[row.id] = row
@@ -224,11 +225,11 @@ class _Books:
     def change(self, row: Row, report: Settlement | None = None) -> None:
         if report is not None:
             labels, record, _ = self.papers[row.id]
-            self.papers[row.id] = labels, record, rules.to_json(report.usage.record)
+            self.papers[row.id] = labels, record, storing.to_json(report.usage.record)
         self.held.pop(row.id, None)
 
     def decided(self, row: Row) -> Decided:
-        return rules.decided(row, *self.papers[row.id])
+        return storing.decided(row, *self.papers[row.id])
 
     def carries(self, row: Row, labels: Mapping[str, str]) -> bool:
         found = self.decided(row).labels

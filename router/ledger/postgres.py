@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from router.core.errors import Conflict, InvalidInput, MitsumoriError, NotFound, Unavailable
 from router.core.limits import Limit, LimitState
 from router.ledger import postgres_books as books
-from router.ledger import rules
+from router.ledger import rules, storing
 from router.ledger.base import (
     Decided,
     Granted,
@@ -40,7 +40,8 @@ from router.ledger.postgres_link import (
     migrate,
     reported,
 )
-from router.ledger.rules import Account, Balance, Row
+from router.ledger.rows import Account, Balance, Row
+from router.ledger.waiting import Task
 
 __all__ = ["PostgresLedger"]
 
@@ -50,21 +51,6 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_WAITING = 10_000
 _ATTEMPTS = 5
 _LINGER_S = 0.001
-
-
-class _Task(Generic[T]):
-    """One operation on its way to the writer and back."""
-
-    __slots__ = ("abandoned", "answered", "error", "operation", "result")
-
-    def __init__(self, operation: Operation) -> None:
-        self.operation = operation
-        self.result: T
-        self.error: MitsumoriError | None = None
-        self.abandoned = False
-        # A bare lock wakes its waiter several times faster than a Future's condition does.
-        self.answered = threading.Lock()
-        self.answered.acquire()
 
 
 class PostgresLedger:
@@ -105,7 +91,7 @@ class PostgresLedger:
         self._time_lock = threading.Lock()
         self._last = _EARLIEST
         self._limits = Limits()
-        self._waiting: deque[_Task[Any]] = deque()
+        self._waiting: deque[Task[Operation, Any]] = deque()
         self._wanted = 1
         self._door = threading.Condition()
         self._closed = False
@@ -159,7 +145,7 @@ class PostgresLedger:
         """See :meth:`Ledger.hold`."""
         task = _hold_task(hold)
         self._submit(task)
-        return self._wait(task)
+        return task.wait(self._timeout_s)
 
     def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
         """Hold each of many, as :meth:`hold` does, in as few commits as possible.
@@ -177,14 +163,14 @@ class PostgresLedger:
         results: list[HoldResult | MitsumoriError] = []
         for task in tasks:
             try:
-                results.append(self._wait(task))
+                results.append(task.wait(self._timeout_s))
             except (Conflict, NotFound) as error:
                 results.append(error)
         return results
 
     def settle(self, settlement: Settlement) -> Settled:
         """See :meth:`Ledger.settle`."""
-        usage = rules.check_settlement(settlement)
+        usage = storing.check_settlement(settlement)
 
         def apply(work: Books, _: datetime) -> Settled:
             settled = rules.settle(work, settlement)
@@ -204,11 +190,11 @@ class PostgresLedger:
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
-        rules.check_limit(limit)
+        storing.check_limit(limit)
         self._change_limits(
             "INSERT INTO limits (id, body) VALUES (%s, %s)"
             " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-            (limit.id, rules.limit_to_json(limit)),
+            (limit.id, storing.limit_to_json(limit)),
         )
 
     def delete_limit(self, limit_id: str) -> bool:
@@ -240,8 +226,8 @@ class PostgresLedger:
         count: int = 100,
     ) -> list[Decided]:
         """See :meth:`Ledger.decisions`."""
-        rules.check_count(count)
-        rules.check_labels(labels or {})
+        storing.check_count(count)
+        storing.check_labels(labels or {})
         conditions, values = _carrying(labels or {})
         if since is not None:
             conditions.append("created >= %s")
@@ -263,7 +249,7 @@ class PostgresLedger:
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
-        rules.check_labels(labels)
+        storing.check_labels(labels)
         moment, due = self._moment()
         if due:
             self.expire()
@@ -306,11 +292,11 @@ class PostgresLedger:
     # ── callers ───────────────────────────────────────────────────────────────────────────────────
 
     def _ask(self, apply: Callable[[Books, datetime], T], *ids: str) -> T:
-        task: _Task[T] = _Task(Operation(apply, ids))
+        task: Task[Operation, T] = Task(Operation(apply, ids))
         self._submit(task)
-        return self._wait(task)
+        return task.wait(self._timeout_s)
 
-    def _submit(self, task: _Task[Any]) -> None:
+    def _submit(self, task: Task[Operation, Any]) -> None:
         with self._door:
             self._check_open()
             if len(self._waiting) >= _MOST_WAITING:
@@ -318,14 +304,6 @@ class PostgresLedger:
             self._waiting.append(task)
             if len(self._waiting) >= self._wanted:
                 self._door.notify()
-
-    def _wait(self, task: _Task[T]) -> T:
-        if not task.answered.acquire(timeout=self._timeout_s):
-            task.abandoned = True
-            raise Unavailable(f"the store did not answer within {self._timeout_s:g} s")
-        if task.error is not None:
-            raise task.error
-        return task.result
 
     def _check_open(self) -> None:
         if self._closed:
@@ -384,7 +362,7 @@ class PostgresLedger:
         )
         with self._connection() as connection:
             found = connection.execute(statement, values).fetchall()
-        return [rules.decided(books.row_of(row, None), *row[-3:]) for row in found]
+        return [storing.decided(books.row_of(row, None), *row[-3:]) for row in found]
 
     def _all(self, statement: str) -> Iterator[TupleRow]:
         with self._connection() as connection, connection.transaction():
@@ -405,7 +383,7 @@ class PostgresLedger:
         if self._writer is not None:
             self._writer.close()
 
-    def _next_group(self, answered: int, took_s: float) -> list[_Task[Any]]:
+    def _next_group(self, answered: int, took_s: float) -> list[Task[Operation, Any]]:
         """What is to be done next; empty once everything is done and the ledger is closed.
 
         Callers who were just answered tend to come back at once. Waiting for them, for a fraction of
@@ -423,10 +401,10 @@ class PostgresLedger:
     def _enough(self) -> bool:
         return self._closed or len(self._waiting) >= self._wanted
 
-    def _answer(self, tasks: list[_Task[Any]]) -> None:
+    def _answer(self, tasks: list[Task[Operation, Any]]) -> None:
         try:
             with reported():
-                results = self._commit([task.operation for task in tasks]) if tasks else []
+                results = self._commit([task.order for task in tasks]) if tasks else []
         except InvalidInput as error:
             if len(tasks) > 1:
                 # One of them is at fault; the others must not suffer for it.
@@ -442,7 +420,7 @@ class PostgresLedger:
                 task.error = result
             else:
                 task.result = result
-            task.answered.release()
+            task.answer()
 
     def _commit(self, operations: list[Operation]) -> list[object]:
         ran = Ran(None, 0, self._last, self._limits)
@@ -487,8 +465,8 @@ class PostgresLedger:
             self._writer.close()
 
 
-def _hold_task(hold: Hold) -> _Task[HoldResult]:
-    labels, record = rules.check_hold(hold)
+def _hold_task(hold: Hold) -> Task[Operation, HoldResult]:
+    labels, record = storing.check_hold(hold)
 
     def apply(work: Books, moment: datetime) -> HoldResult:
         result = rules.hold(work, hold, moment)
@@ -497,7 +475,7 @@ def _hold_task(hold: Hold) -> _Task[HoldResult]:
         return result
 
     ids = (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
-    return _Task(Operation(apply, ids, hold))
+    return Task(Operation(apply, ids, hold))
 
 
 def _carrying(labels: Mapping[str, str]) -> tuple[list[str], list[object]]:
@@ -506,7 +484,7 @@ def _carrying(labels: Mapping[str, str]) -> tuple[list[str], list[object]]:
     values: list[object] = []
     if labels:
         conditions.append("labels @> %s::jsonb")
-        values.append(rules.to_json(labels))
+        values.append(storing.to_json(labels))
     if "tenant" in labels:  # said twice, because this one has an index
         conditions.append("tenant = %s")
         values.append(labels["tenant"])

@@ -16,10 +16,11 @@ from datetime import UTC, datetime, timedelta
 
 from router.core.errors import MitsumoriError
 from router.core.limits import Amounts, Limit, Unit
-from router.ledger import rules
+from router.ledger import rules, storing
 from router.ledger.base import Hold, HoldState, Settlement
+from router.ledger.limit_book import Applying, LimitBook
 from router.ledger.postgres_link import Connection, Cursor, TupleRow
-from router.ledger.rules import Account, Applying, Balance, Entry, LimitBook, Row
+from router.ledger.rows import Account, Balance, Entry, Row
 
 __all__ = [
     "BALANCE",
@@ -146,7 +147,7 @@ class Limits:
         version, found = -1, list[Limit]()
         for version, body in rows:  # noqa: B007 - every row carries the same version
             if body is not None:
-                found.append(rules.limit_from_json(json.dumps(body)))
+                found.append(storing.limit_from_json(json.dumps(body)))
         return Limits(version, LimitBook(found))
 
 

@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import apsw
 
 from router.core.errors import MitsumoriError, NotFound, Unavailable
 from router.core.limits import Limit, LimitState
-from router.ledger import rules, sqlite_work
+from router.ledger import rules, sqlite_log, storing
 from router.ledger.base import Decided, Granted, Hold, HoldResult, HoldState, Settled, Settlement
-from router.ledger.rules import Account, Balance, Row, from_micros, to_micros
+from router.ledger.rows import Account, Balance, Row
 from router.ledger.sqlite_file import (
     FileLock,
     copy_snapshot,
@@ -32,10 +32,13 @@ from router.ledger.sqlite_file import (
     store_errors,
 )
 from router.ledger.sqlite_work import Cache, Work
+from router.ledger.storing import from_micros, to_micros
+from router.ledger.waiting import Task
 
 __all__ = ["SqliteLedger"]
 
 T = TypeVar("T")
+_Results = list[HoldResult | MitsumoriError]
 
 _MOST_WAITING = 10_000
 _MOST_IN_GROUP = 512
@@ -46,20 +49,11 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class _Task(Generic[T]):
-    """One operation on its way to the writer and back."""
+class _Order(NamedTuple, Generic[T]):
+    """What to run in the next transaction, and the decisions that it reads."""
 
-    __slots__ = ("abandoned", "answered", "error", "ids", "result", "run")
-
-    def __init__(self, run: Callable[[Work], T], ids: Sequence[str] = ()) -> None:
-        self.run = run
-        self.ids = ids
-        self.result: T
-        self.error: Exception | None = None
-        self.abandoned = False
-        # A bare lock wakes its waiter several times faster than a Future's condition does.
-        self.answered = threading.Lock()
-        self.answered.acquire()
+    run: Callable[[Work], T]
+    ids: Sequence[str] = ()
 
 
 class SqliteLedger:
@@ -100,7 +94,7 @@ class SqliteLedger:
         self._limits = self._cache.limits
         self._last = max(clock(), from_micros(int(committed)))
         self._time_lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[_Task[Any] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Task[_Order[Any], Any] | None] = queue.SimpleQueue()
         self._door = threading.Lock()
         self._closed = False
         self._readers: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
@@ -146,7 +140,7 @@ class SqliteLedger:
     def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
         """See :meth:`Ledger.replay`."""
         with self._reading() as reader:
-            found = sqlite_work.reply(reader, decision_id)
+            found = sqlite_log.reply(reader, decision_id)
         if found is None:
             return None
         before_tenant, before_fingerprint, reply = found
@@ -157,7 +151,7 @@ class SqliteLedger:
         """See :meth:`Ledger.hold`."""
         task = _hold_task(hold)
         self._submit(task)
-        return self._wait(task)
+        return task.wait(self._timeout_s)
 
     def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
         """Hold each of many, as :meth:`hold` does, in as few commits as possible.
@@ -175,11 +169,11 @@ class SqliteLedger:
         ]
         for task in tasks:
             self._submit(task)
-        return [result for task in tasks for result in self._wait(task)]
+        return [result for task in tasks for result in task.wait(self._timeout_s)]
 
     def settle(self, settlement: Settlement) -> Settled:
         """See :meth:`Ledger.settle`."""
-        usage = rules.check_settlement(settlement)
+        usage = storing.check_settlement(settlement)
 
         def run(work: Work) -> Settled:
             settled = rules.settle(work, settlement)
@@ -199,7 +193,7 @@ class SqliteLedger:
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
-        rules.check_limit(limit)
+        storing.check_limit(limit)
         self._ask(lambda work: work.set_limit(limit))
 
     def delete_limit(self, limit_id: str) -> bool:
@@ -214,7 +208,7 @@ class SqliteLedger:
     def decision(self, decision_id: str) -> Decided | None:
         """See :meth:`Ledger.decision`."""
         with self._reading() as reader:
-            return sqlite_work.decided(reader, decision_id)
+            return sqlite_log.decided(reader, decision_id)
 
     def decisions(
         self,
@@ -227,21 +221,21 @@ class SqliteLedger:
         count: int = 100,
     ) -> list[Decided]:
         """See :meth:`Ledger.decisions`."""
-        rules.check_count(count)
-        rules.check_labels(labels or {})
+        storing.check_count(count)
+        storing.check_labels(labels or {})
         begin = 0 if since is None else to_micros(since)
         with self._reading() as reader:
             if after is not None:
-                last = sqlite_work.position(reader, after)
+                last = sqlite_log.position(reader, after)
                 if last is None:
                     raise NotFound(f"there is no decision {after} to go on behind")
                 begin = max(begin, last + 1)
             end = None if until is None else to_micros(until)
-            return sqlite_work.log(reader, labels or {}, begin, end, state, count)
+            return sqlite_log.log(reader, labels or {}, begin, end, state, count)
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
-        rules.check_labels(labels)
+        storing.check_labels(labels)
         end = to_micros(before)
         erased = 0
         since: int | None = 0
@@ -284,34 +278,26 @@ class SqliteLedger:
     def rows(self) -> Iterator[Row]:
         """Every decision with its entries, for the checker."""
         with self._reading() as reader:
-            yield from sqlite_work.rows(reader)
+            yield from sqlite_log.rows(reader)
 
     def balances(self) -> Iterator[Balance]:
         """Every balance, for the checker."""
         with self._reading() as reader:
-            yield from sqlite_work.balances(reader)
+            yield from sqlite_log.balances(reader)
 
     # ── callers ───────────────────────────────────────────────────────────────────────────────────
 
     def _ask(self, run: Callable[[Work], T], *ids: str) -> T:
-        task = _Task(run, ids)
+        task: Task[_Order[T], T] = Task(_Order(run, ids))
         self._submit(task)
-        return self._wait(task)
+        return task.wait(self._timeout_s)
 
-    def _submit(self, task: _Task[Any]) -> None:
+    def _submit(self, task: Task[_Order[Any], Any]) -> None:
         if self._waiting.qsize() >= _MOST_WAITING:
             raise Unavailable(f"{_MOST_WAITING} operations wait for the store; try again later")
         with self._door:
             self._check_open()
             self._waiting.put(task)
-
-    def _wait(self, task: _Task[T]) -> T:
-        if not task.answered.acquire(timeout=self._timeout_s):
-            task.abandoned = True
-            raise Unavailable(f"the store did not answer within {self._timeout_s:g} s")
-        if task.error is not None:
-            raise task.error
-        return task.result
 
     def _check_open(self) -> None:
         if self._closed:
@@ -345,7 +331,7 @@ class SqliteLedger:
             open_ = None not in group
             self._answer(tasks)
 
-    def _answer(self, tasks: list[_Task[Any]]) -> None:
+    def _answer(self, tasks: list[Task[_Order[Any], Any]]) -> None:
         try:
             with store_errors(self._path):
                 self._commit(tasks)
@@ -359,20 +345,20 @@ class SqliteLedger:
             for task in tasks:
                 task.error = error if isinstance(error, Exception) else _died(error)
         for task in tasks:
-            task.answered.release()
+            task.answer()
 
-    def _commit(self, tasks: list[_Task[Any]]) -> None:
+    def _commit(self, tasks: list[Task[_Order[Any], Any]]) -> None:
         self._end_transaction()
         self._writer.execute("BEGIN IMMEDIATE")
         if self._cache is None:
             self._cache = Cache(self._writer)
         work = Work(self._writer, self._cache, self.now())
         work.expire_due()
-        work.load({decision_id for task in tasks for decision_id in task.ids})
+        work.load({decision_id for task in tasks for decision_id in task.order.ids})
         for task in tasks:
             try:
                 task.error = None
-                task.result = task.run(work)
+                task.result = task.order.run(work)
             except MitsumoriError as error:
                 task.error = error
         work.write()
@@ -397,16 +383,18 @@ def _died(error: BaseException) -> Unavailable:
     return Unavailable(f"the store was interrupted ({type(error).__name__}); repeat the call")
 
 
-def _hold_task(hold: Hold) -> _Task[HoldResult]:
-    papers = rules.check_hold(hold)
-    return _Task(lambda work: _hold(work, hold, papers), _ids(hold))
+def _hold_task(hold: Hold) -> Task[_Order[HoldResult], HoldResult]:
+    papers = storing.check_hold(hold)
+    return Task(_Order(lambda work: _hold(work, hold, papers), _ids(hold)))
 
 
-def _holds_task(holds: Sequence[Hold]) -> _Task[list[HoldResult | MitsumoriError]]:
-    checked = [(hold, rules.check_hold(hold)) for hold in holds]
+def _holds_task(
+    holds: Sequence[Hold],
+) -> Task[_Order[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
+    checked = [(hold, storing.check_hold(hold)) for hold in holds]
 
-    def run(work: Work) -> list[HoldResult | MitsumoriError]:
-        results: list[HoldResult | MitsumoriError] = []
+    def run(work: Work) -> _Results:
+        results: _Results = []
         for hold, papers in checked:
             try:
                 results.append(_hold(work, hold, papers))
@@ -414,7 +402,7 @@ def _holds_task(holds: Sequence[Hold]) -> _Task[list[HoldResult | MitsumoriError
                 results.append(error)
         return results
 
-    return _Task(run, [decision_id for hold in holds for decision_id in _ids(hold)])
+    return Task(_Order(run, [decision_id for hold in holds for decision_id in _ids(hold)]))
 
 
 def _hold(work: Work, hold: Hold, papers: tuple[str, str]) -> HoldResult:

@@ -10,45 +10,27 @@ group to group; it is dropped whenever a transaction fails, because it may then 
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import apsw
 
 from router.core.limits import Amounts, Limit, Unit
-from router.ledger import rules
-from router.ledger.base import Decided, Hold, HoldState, Settlement
-from router.ledger.rules import Account, Balance, Entry, LimitBook, Row, from_micros, to_micros
+from router.ledger import rules, storing
+from router.ledger.base import Hold, Settlement
+from router.ledger.limit_book import LimitBook
+from router.ledger.rows import Account, Balance, Entry, Row
+from router.ledger.sqlite_log import BALANCE, NUMBER, ROW, balance_of, find, row_of
+from router.ledger.storing import from_micros, to_micros
 
-__all__ = ["Cache", "Work", "balances", "decided", "log", "position", "reply", "rows"]
+__all__ = ["Cache", "Work"]
 
-_STATES = (
-    HoldState.QUOTED,
-    HoldState.HELD,
-    HoldState.SETTLED,
-    HoldState.RELEASED,
-    HoldState.EXPIRED,
-)
-_NUMBER = {state: number for number, state in enumerate(_STATES)}
 _FINAL = "(state >= 2 OR state = 0 AND expires <= {now})"
 _MOST_EXPIRED = 1_000
 _MOST_BALANCES = 200_000
 _MOST_LABEL_SETS = 100_000
-_MOST_MERGED = 1_000
-_NEVER = 2**62
-
-_ROW = (
-    "created, id, tenant, fingerprint, state, expires,"
-    " held_money, held_tokens, held_requests, held_concurrent,"
-    " actual_money, actual_tokens, actual_requests, actual_concurrent, late, overage, report, reply"
-)
-_BALANCE = (
-    "number, limit_id, series, key, period, unit, spent, held, over, ceiling, erased, erased_over"
-)
 
 
 class Cache:
@@ -56,7 +38,7 @@ class Cache:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.limits = LimitBook(
-            rules.limit_from_json(text)
+            storing.limit_from_json(text)
             for (text,) in connection.execute("SELECT definition FROM limits")
         )
         self.accounts: dict[Account, Balance] = {}
@@ -115,11 +97,11 @@ class Work:
         found = self._cache.accounts.get(account)
         if found is None:
             values = self._connection.execute(
-                f"SELECT {_BALANCE} FROM balances"
+                f"SELECT {BALANCE} FROM balances"
                 " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
                 account,
             ).fetchone()
-            found = _balance(values) if values is not None else Balance(account, unit)
+            found = balance_of(values) if values is not None else Balance(account, unit)
             self._remember(found)
         return found
 
@@ -151,7 +133,7 @@ class Work:
     def set_limit(self, limit: Limit) -> None:
         """Make or replace a limit."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO limits VALUES (?, ?)", (limit.id, rules.limit_to_json(limit))
+            "INSERT OR REPLACE INTO limits VALUES (?, ?)", (limit.id, storing.limit_to_json(limit))
         )
         self._cache.limits = self._cache.limits.with_limit(limit)
 
@@ -168,10 +150,10 @@ class Work:
         loaded: dict[int, Row] = {}
         values: Any
         for values in self._connection.execute(
-            f"SELECT {_ROW} FROM decisions WHERE id IN (SELECT value FROM json_each(?))",
+            f"SELECT {ROW} FROM decisions WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(ids)),),
         ):
-            row = _row(values)
+            row = row_of(values)
             if row.id not in self._rows:
                 self._rows[row.id] = loaded[values[0]] = row
         if not loaded:
@@ -213,7 +195,7 @@ class Work:
         """
         self.write()
         moments = list(
-            _moments(
+            find(
                 self._connection,
                 labels,
                 since,
@@ -252,7 +234,7 @@ class Work:
                 self._cache.next_balance += 1
                 self._cache.balances[balance.number] = balance
         run(
-            f"INSERT INTO balances ({_BALANCE}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+            f"INSERT INTO balances ({BALANCE}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT (number) DO UPDATE SET spent = excluded.spent, held = excluded.held,"
             " over = excluded.over, ceiling = excluded.ceiling, erased = excluded.erased,"
             " erased_over = excluded.erased_over",
@@ -263,7 +245,7 @@ class Work:
             ],
         )  # fmt: skip
         run(
-            f"INSERT INTO decisions ({_ROW}, label_set, record, usage)"
+            f"INSERT INTO decisions ({ROW}, label_set, record, usage)"
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [self._values(row) for row in self._new.values()],
         )
@@ -290,7 +272,7 @@ class Work:
             " actual_requests = ?, actual_concurrent = ?, late = ?, overage = ?, report = ?,"
             " usage = coalesce(?, usage) WHERE created = ?",
             [
-                (_NUMBER[row.state], *_amounts(row.actual), row.late, row.overage, row.report,
+                (NUMBER[row.state], *_amounts(row.actual), row.late, row.overage, row.report,
                  self._usages.get(row.id), row.number)
                 for row in changed
             ],
@@ -324,16 +306,16 @@ class Work:
         found = self._cache.balances.get(number)
         if found is None:
             values = self._connection.execute(
-                f"SELECT {_BALANCE} FROM balances WHERE number = ?", (number,)
+                f"SELECT {BALANCE} FROM balances WHERE number = ?", (number,)
             ).fetchone()
-            found = _balance(values)
+            found = balance_of(values)
             self._remember(found)
         return found
 
     def _values(self, row: Row) -> tuple[Any, ...]:
         labels, record = self._papers[row.id]
         return (
-            row.number, row.id, row.tenant, row.fingerprint, _NUMBER[row.state],
+            row.number, row.id, row.tenant, row.fingerprint, NUMBER[row.state],
             to_micros(row.expires), *_amounts(row.held),
             *_amounts(row.actual), row.late, row.overage, row.report, row.reply,
             self._label_set(labels), record, self._usages.get(row.id, "{}"),
@@ -368,151 +350,6 @@ class Work:
                     "DELETE FROM label_values WHERE name = ? AND value = ? AND label_set = ?",
                     [(name, value, number) for name, value in json.loads(labels).items()],
                 )
-
-
-# ── reading ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def log(
-    connection: apsw.Connection,
-    labels: Mapping[str, str],
-    since: int,
-    until: int | None,
-    state: HoldState | None,
-    count: int,
-) -> list[Decided]:
-    """A page of the decision log, from ``since`` until before ``until`` in microseconds."""
-    condition = "1" if state is None else f"state = {_NUMBER[state]}"
-    moments = _moments(
-        connection, labels, since, _NEVER if until is None else until, condition, count
-    )
-    return _decided(connection, "created", list(moments))
-
-
-def decided(connection: apsw.Connection, decision_id: str) -> Decided | None:
-    """One row of the decision log."""
-    if not rules.storable(decision_id):
-        return None
-    return next(iter(_decided(connection, "id", [decision_id])), None)
-
-
-def reply(connection: apsw.Connection, decision_id: str) -> tuple[str, str, bytes] | None:
-    """Tenant, fingerprint and reply of a decision."""
-    if not rules.storable(decision_id):
-        return None
-    found: Any = connection.execute(
-        "SELECT tenant, fingerprint, reply FROM decisions WHERE id = ?", (decision_id,)
-    ).fetchone()
-    return None if found is None else (found[0], found[1], found[2])
-
-
-def position(connection: apsw.Connection, decision_id: str) -> int | None:
-    """When a decision was created, in microseconds."""
-    if not rules.storable(decision_id):
-        return None
-    found = connection.execute(
-        "SELECT created FROM decisions WHERE id = ?", (decision_id,)
-    ).fetchone()
-    return None if found is None else int(found[0])
-
-
-def balances(connection: apsw.Connection) -> Iterator[Balance]:
-    """Every balance."""
-    return (_balance(values) for values in connection.execute(f"SELECT {_BALANCE} FROM balances"))
-
-
-def rows(connection: apsw.Connection) -> Iterator[Row]:
-    """Every decision with its entries, in the order of creation; the file is walked once."""
-    known = {balance.number: balance for balance in balances(connection)}
-    entries = connection.execute(
-        "SELECT decision, balance, held, spent, over FROM entries ORDER BY decision"
-    )
-    ahead = next(entries, None)
-    for values in connection.execute(f"SELECT {_ROW} FROM decisions ORDER BY created"):
-        row = _row(values)
-        while ahead is not None and ahead[0] <= values[0]:
-            if ahead[0] == values[0]:
-                row.entries.append(Entry(known[ahead[1]], *ahead[2:]))
-            ahead = next(entries, None)
-        yield row
-
-
-def _moments(
-    connection: apsw.Connection,
-    labels: Mapping[str, str],
-    since: int,
-    until: int,
-    condition: str,
-    count: int,
-) -> Iterator[int]:
-    # Few label sets: their decisions are merged by time, each read no further than needed. Many:
-    # they are common enough for a walk along the log.
-    span = (since, until)
-    within = f"created >= ? AND created < ? AND {condition}"
-    sets = _label_sets(connection, labels) if labels else None
-    if sets is not None and len(sets) <= _MOST_MERGED:
-        walks = [
-            connection.execute(
-                f"SELECT created FROM decisions INDEXED BY decisions_labels"
-                f" WHERE label_set = ? AND {within} ORDER BY created",
-                (number, *span),
-            )
-            for number in sets
-        ]
-        found: Iterator[Any] = heapq.merge(*walks)
-    else:
-        among = "" if sets is None else " AND label_set IN (SELECT value FROM json_each(?))"
-        bound = span if sets is None else (*span, json.dumps(sets))
-        found = connection.execute(
-            f"SELECT created FROM decisions WHERE {within}{among} ORDER BY created", bound
-        )
-    return (created for (created,) in islice(found, count))
-
-
-def _label_sets(connection: apsw.Connection, labels: Mapping[str, str]) -> list[int]:
-    one = "SELECT label_set FROM label_values WHERE name = ? AND value = ?"
-    bound = [text for pair in labels.items() for text in pair]
-    return [
-        number for (number,) in connection.execute(" INTERSECT ".join([one] * len(labels)), bound)
-    ]
-
-
-def _decided(connection: apsw.Connection, column: str, keys: Sequence[int | str]) -> list[Decided]:
-    columns = ", ".join(f"decisions.{name.strip()}" for name in _ROW.split(","))
-    return [
-        rules.decided(_row(values), *values[-3:])
-        for values in connection.execute(
-            f"SELECT {columns}, labels, record, usage FROM decisions"
-            " JOIN label_sets ON label_sets.number = label_set"
-            f" WHERE decisions.{column} IN (SELECT value FROM json_each(?)) ORDER BY created",
-            (json.dumps(keys),),
-        )
-    ]
-
-
-def _row(values: Any) -> Row:
-    return Row(
-        number=values[0],
-        created=from_micros(values[0]),
-        id=values[1],
-        tenant=values[2],
-        fingerprint=values[3],
-        state=_STATES[values[4]],
-        expires=from_micros(values[5]),
-        held=None if values[6] is None else Amounts(*values[6:10]),
-        actual=None if values[10] is None else Amounts(*values[10:14]),
-        late=bool(values[14]),
-        overage=values[15],
-        report=values[16],
-        reply=values[17],
-    )
-
-
-def _balance(values: Any) -> Balance:
-    number, *account, unit, spent, held, over, ceiling, erased, erased_over = values
-    return Balance(
-        Account(*account), Unit(unit), spent, held, over, ceiling, erased, erased_over, number
-    )
 
 
 def _amounts(amounts: Amounts | None) -> tuple[int | None, ...]:

@@ -12,7 +12,8 @@ import pytest
 from router.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from router.core.limits import Amounts, Limit, Obstacle, SoftAction, Unit, Window
 from router.ledger.base import Granted, HoldState, Ledger, Refused, Replayed, Settled
-from router.ledger.rules import MAX_AMOUNT, UNBOUNDED
+from router.ledger.rows import UNBOUNDED
+from router.ledger.storing import MAX_AMOUNT
 from tests.router.ledger.builders import (
     START,
     ManualClock,

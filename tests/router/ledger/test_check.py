@@ -11,7 +11,7 @@ from router.core.limits import Limit, Unit, Window
 from router.ledger.base import HoldState, Ledger
 from router.ledger.check import check
 from router.ledger.memory import MemoryLedger
-from router.ledger.rules import Balance, Row
+from router.ledger.rows import Balance, Row
 from tests.router.ledger.builders import ManualClock, hold, limit, report
 
 

@@ -21,6 +21,7 @@ from router.ledger import sqlite, sqlite_file
 from router.ledger.base import Granted, Replayed
 from router.ledger.check import check
 from router.ledger.sqlite import SqliteLedger
+from router.ledger.waiting import Task
 from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
 
 ROOT = Path(__file__).parents[3]
@@ -153,20 +154,20 @@ def test_one_bad_operation_does_not_fail_its_neighbours(ledger: SqliteLedger) ->
         raise ZeroDivisionError
 
     gate = threading.Event()
-    blocker = sqlite._Task(lambda _: gate.wait(5))
+    blocker = Task(sqlite._Order(lambda _: gate.wait(5)))
     ledger._submit(blocker)
     tasks = [
         sqlite._hold_task(hold("a", 1)),
-        sqlite._Task(broken),
+        Task(sqlite._Order(broken)),
         sqlite._hold_task(hold("b", 1)),
     ]
     for task in tasks:
         ledger._submit(task)
     gate.set()
-    assert isinstance(ledger._wait(tasks[0]), Granted)
+    assert isinstance(tasks[0].wait(5), Granted)
     with pytest.raises(ZeroDivisionError):
-        ledger._wait(tasks[1])
-    assert isinstance(ledger._wait(tasks[2]), Granted)
+        tasks[1].wait(5)
+    assert isinstance(tasks[2].wait(5), Granted)
     assert balance(ledger) == (0, 2)
 
 
@@ -275,7 +276,7 @@ def test_an_answer_that_takes_too_long_is_unavailable_and_may_be_asked_for_again
     ledger = SqliteLedger(path, ManualClock(), timeout_s=0.05)
     ledger.set_limit(limit(hard=100))
     gate = threading.Event()
-    ledger._submit(sqlite._Task(lambda _: gate.wait(5)))
+    ledger._submit(Task(sqlite._Order(lambda _: gate.wait(5))))
     time.sleep(0.02)  # the writer is busy now
     with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s"):
         ledger.hold(hold("a", 10))
@@ -290,7 +291,7 @@ def test_a_queue_that_is_full_is_unavailable_at_once(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    ledger._submit(sqlite._Task(lambda _: gate.wait(5)))
+    ledger._submit(Task(sqlite._Order(lambda _: gate.wait(5))))
     time.sleep(0.02)
     monkeypatch.setattr(sqlite, "_MOST_WAITING", 2)
     with ThreadPoolExecutor(2) as pool:
@@ -458,7 +459,7 @@ def test_erasing_goes_on_in_parts(ledger: SqliteLedger, monkeypatch: pytest.Monk
 def test_a_label_carried_by_very_many_sets_is_found_too(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite_work._MOST_MERGED", 3)
+    monkeypatch.setattr("router.ledger.sqlite_log._MOST_MERGED", 3)
     ledger.hold_many(
         [hold(str(number), 1, user=f"user {number % 7}", team="blue") for number in range(20)]
     )

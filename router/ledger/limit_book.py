@@ -1,0 +1,114 @@
+"""Which limits apply to a decision, and which balances it counts on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from router.core.limits import ANY, Limit, Period, balance_key, period_of
+from router.ledger.rows import Account
+
+__all__ = ["Applying", "LimitBook", "series_of"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+_MOST_KNOWN = 50_000
+
+
+class Applying(NamedTuple):
+    """A limit that applies to some labels at some moment, and the account that it counts on."""
+
+    limit: Limit
+    account: Account
+    period: Period
+
+
+class LimitBook:
+    """The limits, indexed so that finding those that apply does not depend on how many there are.
+
+    Immutable and safe to share between threads. Limits are grouped by the shape of their scope: the
+    label names, and which of them count every value for itself. Labels are looked up once per shape.
+    """
+
+    def __init__(self, limits: Iterable[Limit] = ()) -> None:
+        self._by_id = {limit.id: limit for limit in limits}
+        self._shapes: dict[
+            tuple[tuple[str, bool], ...], dict[tuple[str, ...], list[tuple[Limit, str]]]
+        ] = {}
+        for limit in self._by_id.values():
+            names = sorted(limit.scope)
+            shape = tuple((name, limit.scope[name] == ANY) for name in names)
+            fixed = tuple(limit.scope[name] for name in names if limit.scope[name] != ANY)
+            group = self._shapes.setdefault(shape, {})
+            group.setdefault(fixed, []).append((limit, series_of(limit)))
+        self._known: dict[tuple[tuple[str, str], ...], _Known] = {}
+
+    def __iter__(self) -> Iterator[Limit]:
+        return iter(sorted(self._by_id.values(), key=lambda limit: limit.id))
+
+    def get(self, limit_id: str) -> Limit | None:
+        """The limit of this id."""
+        return self._by_id.get(limit_id)
+
+    def with_limit(self, limit: Limit) -> LimitBook:
+        """A book with this limit made or replaced."""
+        return LimitBook({**self._by_id, limit.id: limit}.values())
+
+    def without(self, limit_id: str) -> LimitBook:
+        """A book without the limit of this id."""
+        return LimitBook(limit for limit in self._by_id.values() if limit.id != limit_id)
+
+    def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[Applying]:
+        """The limits that apply to these labels at a moment, by limit id."""
+        # The same labels come again and again, and almost always in the same periods.
+        key = tuple(labels.items())
+        known = self._known.get(key)
+        if known is None or not known.start <= moment < known.end:
+            found = tuple(self._find(labels, moment))
+            known = _Known(
+                found,
+                max((each.period.start for each in found), default=_EPOCH),
+                min((each.period.end for each in found), default=_FOREVER),
+            )
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = known
+        return known.applying
+
+    def _find(self, labels: Mapping[str, str], moment: datetime) -> list[Applying]:
+        found = []
+        for shape, group in self._shapes.items():
+            if not all(name in labels for name, _ in shape):
+                continue
+            fixed = tuple(labels[name] for name, is_any in shape if not is_any)
+            for limit, series in group.get(fixed, ()):
+                key = balance_key(limit, labels)
+                if key is not None:
+                    period = period_of(limit.window, limit.time_zone, moment)
+                    found.append(
+                        Applying(limit, Account(limit.id, series, key, period.key), period)
+                    )
+        return sorted(found, key=lambda each: each.limit.id)
+
+
+class _Known(NamedTuple):
+    """What applies to some labels from ``start`` until before ``end``."""
+
+    applying: tuple[Applying, ...]
+    start: datetime
+    end: datetime
+
+
+def series_of(limit: Limit) -> str:
+    """What a limit counts, as 16 hexadecimal digits: its scope, unit, window and time zone.
+
+    A limit that is changed to count something else starts at zero, and never reads nano-dollars as
+    tokens or a month as a day; a limit that only changes its values keeps its balances.
+    """
+    counted = [dict(limit.scope), limit.unit.value, limit.window.value, limit.time_zone]
+    return hashlib.blake2b(
+        json.dumps(counted, sort_keys=True, separators=(",", ":")).encode(), digest_size=8
+    ).hexdigest()
