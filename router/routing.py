@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
+
 from router.bundle import Bundle
 from router.catalog import Catalog, Entry
 from router.core.deciding import decide
@@ -62,9 +65,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """All that is known of an ask before the limits are looked at."""
+    """All that is known of an ask before the limits are looked at.
+
+    ``embedding`` is the encoder's vector of the prompt, float32 ``(dimensions,)``: the decision log
+    may keep it.
+    """
 
     score: Score
+    embedding: npt.NDArray[np.float32]
     candidates: tuple[Candidate, ...]
     notes: tuple[Reason, ...]
     goal: Goal
@@ -112,10 +120,12 @@ class Router:
         """
         text = classifier_text(ask.prompt)
         features = lexical_features(text)
-        score = self.bundle.classify(self.bundle.encoder.embed(text), features)
+        embedding = self.bundle.encoder.embed(text)
+        score = self.bundle.classify(embedding, features)
         moment = self.now()
         return Assessed(
             score,
+            embedding,
             tuple(self._candidates(ask, score, moment)),
             self._language_note(float(features[_FOREIGN].sum())),
             ask.goal or QualityTarget(self.quality_targets.of(ask.importance)),
