@@ -175,10 +175,15 @@ def _fill(path: Path, count: int) -> None:
                 " INSERT INTO decisions"
                 " (created, id, tenant, fingerprint, state, expires, label_set, held_money,"
                 " held_tokens, held_requests, held_concurrent, actual_money, actual_tokens,"
-                " actual_requests, actual_concurrent, late, overage, report, reply, record, usage)"
+                " actual_requests, actual_concurrent, late, overage, report, quoted, usage)"
                 " SELECT 1000000 + i, printf('old %030d', i), 'acme', 'f', 2, 2000000 + i,"
-                " 1 + i % ?3, 1000, 500, 1, 1, 900, 400, 1, 1, 0, 0, 'r', x'00', '{}', '{}' FROM n",
+                " 1 + i % ?3, 1000, 500, 1, 1, 900, 400, 1, 1, 0, 0, 'r', 950, '{}' FROM n",
                 (first, last, USERS),
+            )
+            file.execute(
+                "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
+                " INSERT INTO papers SELECT 1000000 + i, x'00', '{}' FROM n",
+                (first, last),
             )
             file.execute(
                 "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"

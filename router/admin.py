@@ -7,7 +7,7 @@ import grpc
 from router.core.errors import InvalidInput, NotFound
 from router.ledger.base import Ledger
 from router.logs import logger
-from router.usage import add_up, every
+from router.usage import add_up
 from router.v1 import admin_pb2, admin_pb2_grpc
 from router.wire.admin import (
     parse_erasure,
@@ -15,9 +15,10 @@ from router.wire.admin import (
     parse_group_by,
     parse_page_size,
     render_decided,
+    render_usage,
 )
 from router.wire.limits import fill_limit_status, parse_limit, render_limit
-from router.wire.values import fill_money, time_zone
+from router.wire.values import time_zone
 
 __all__ = ["AdminServicer"]
 
@@ -73,12 +74,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         group_by = parse_group_by(request.group_by)
         zone = time_zone(request.time_zone, "time_zone")
         reply = admin_pb2.ListUsageResponse()
-        for group, line in add_up(every(self._ledger, chosen), group_by, zone):
-            row = reply.rows.add(group=group, decisions=line.decisions, tokens=line.tokens)
-            fill_money(row.spent, line.spent)
-            fill_money(row.held, line.held)
-            fill_money(row.quoted, line.quoted)
-            fill_money(row.overage, line.overage)
+        for group, tally in add_up(self._ledger, chosen, group_by, zone):
+            render_usage(reply.rows.add(group=group), tally)
         return reply
 
     def ListDecisions(
@@ -94,6 +91,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             state=chosen.state,
             after=request.page_token or None,
             count=size,
+            newest_first=request.newest_first,
         )
         reply = admin_pb2.ListDecisionsResponse()
         for decided in page:

@@ -13,11 +13,12 @@ from rich.console import Console
 from router import __version__
 from router.catalog import load_catalog
 from router.client import RouterClient
+from router.commands import accounts, batch, limits, settling
+from router.commands.shared import labels_of
 from router.core.errors import InvalidInput
 from router.core.money import parse_usd
 from router.core.types import Constraints, Goal, Importance, QualityTarget, WillingnessToPay
 from router.doctor import examine
-from router.ledger_cli import labels_of, register
 from router.logs import configure
 from router.render import as_dict, errors_in_one_line, print_json, print_reply, table
 from router.server import serve as run_server
@@ -257,7 +258,17 @@ def version() -> None:
     print(__version__)  # noqa: T201
 
 
-register(app)
+for _command in (
+    batch.quote,
+    settling.settle,
+    settling.release,
+    accounts.usage,
+    accounts.decisions,
+    accounts.erase,
+    accounts.backup,
+):
+    app.command()(_command)
+app.add_typer(limits.limits_app, name="limits")
 
 
 def main() -> None:

@@ -256,8 +256,10 @@ class AdminClient(Caller):
         request.before_time.FromDatetime(before)
         return int(self.call(self._stub.EraseDecisions, request).erased)
 
-    def decisions(self, chosen: admin_pb2.DecisionFilter) -> Iterator[admin_pb2.DecisionRow]:
-        """All decisions of a filter, oldest first, fetched a page at a time.
+    def decisions(
+        self, chosen: admin_pb2.DecisionFilter, *, newest_first: bool = False
+    ) -> Iterator[admin_pb2.DecisionRow]:
+        """All decisions of a filter, oldest or newest first, fetched a page at a time.
 
         Raises:
             CallFailed: refused, or no answer in time.
@@ -266,7 +268,9 @@ class AdminClient(Caller):
         while True:
             page = self.call(
                 self._stub.ListDecisions,
-                admin_pb2.ListDecisionsRequest(filter=chosen, page_size=1000, page_token=token),
+                admin_pb2.ListDecisionsRequest(
+                    filter=chosen, page_size=1000, page_token=token, newest_first=newest_first
+                ),
             )
             yield from page.decisions
             token = page.next_page_token

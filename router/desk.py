@@ -128,6 +128,7 @@ class Desk:
                     reply=reply,
                     record=self._record(ask, held),
                     replaces=replaces,
+                    quoted=_expected(held.routed.decision.chosen),
                 )
             )
             match result:
@@ -243,6 +244,11 @@ class Desk:
 def _labels(ask: Ask, candidate: Candidate) -> dict[str, str]:
     model = candidate.model
     return {**ask.scope, "model": model.id, "provider": model.provider, "tier": model.tier}
+
+
+def _expected(candidate: Candidate) -> int:
+    assert candidate.quote is not None  # noqa: S101 — a chosen candidate has a quote
+    return candidate.quote.price.expected
 
 
 def _goal_record(routed: Routed) -> dict[str, Any]:

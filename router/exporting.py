@@ -24,6 +24,19 @@ class Currency:
     per_usd: Decimal
     day: date
 
+    @property
+    def column(self) -> str:
+        """The end of a column's name: the currency and the day of its rate."""
+        return f"{self.code.lower()}_at_{self.day}"
+
+    def __str__(self) -> str:
+        return f"{self.code} at the rate of {self.day}"
+
+    def text(self, nanos: int) -> str:
+        """Nano-dollars in this currency, for people: two decimals, or three significant digits."""
+        amount = self.convert(nanos)
+        return f"{amount:,.2f}" if amount >= 1 else f"{amount:.3g}"
+
     def convert(self, nanos: int) -> Decimal:
         """Nano-dollars in this currency, exact to nine decimals."""
         amount = usd(nanos) * self.per_usd

@@ -33,6 +33,7 @@ __all__ = [
     "Replayed",
     "Settled",
     "Settlement",
+    "Tally",
     "Usage",
 ]
 
@@ -62,6 +63,7 @@ class Hold:
         reply: the serialised reply, given back on a repeat.
         record: everything that replay and training need, JSON-ready.
         replaces: a held decision that is released in the same transaction (re-route), or ``None``.
+        quoted: the expected price that the caller was told, nano-dollars ≥ 0.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Hold:
     reply: bytes
     record: Mapping[str, Any] = field(default_factory=dict)
     replaces: str | None = None
+    quoted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,38 @@ class Decided:
     held: Amounts | None
     actual: Amounts | None
     late: bool
+    quoted: int
     record: Mapping[str, Any]
     usage: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What decisions came to; money in nano-dollars.
+
+    Attributes:
+        decisions: how many.
+        settled: of them, those whose usage was reported.
+        overruns: of the settled that had a hold, those that cost more than it.
+        tokens: input and output tokens that were reported.
+        spent: what was reported as spent.
+        held: what is held for decisions in flight.
+        quoted: what was expected of the settled ones when they were quoted.
+        reserved: what had been held for the settled ones.
+        unused: the part of ``reserved`` that was not needed.
+        overage: what settled ones cost beyond their holds.
+    """
+
+    decisions: int = 0
+    settled: int = 0
+    overruns: int = 0
+    tokens: int = 0
+    spent: int = 0
+    held: int = 0
+    quoted: int = 0
+    reserved: int = 0
+    unused: int = 0
+    overage: int = 0
 
 
 class Ledger(Protocol):
@@ -233,6 +266,7 @@ class Ledger(Protocol):
         state: HoldState | None = None,
         after: str | None = None,
         count: int = 100,
+        newest_first: bool = False,
     ) -> list[Decided]:
         """Rows of the decision log, oldest first by (created, id), starting behind ``after``.
 
@@ -243,6 +277,21 @@ class Ledger(Protocol):
             state: only holds in this state.
             after: the id of the last row of the page before.
             count: 1 to 10,000.
+            newest_first: the other way round; ``after`` then goes on with older ones.
+        """
+        ...
+
+    def tally(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        by_time: bool = False,
+    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
+        """Decisions added up by their labels, and with ``by_time`` by the quarter of an hour they were
+        made in (its start; every time zone begins its days at one). Filters as :meth:`decisions`.
         """
         ...
 

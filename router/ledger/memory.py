@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from router.ledger.base import (
     HoldState,
     Settled,
     Settlement,
+    Tally,
 )
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, Row
@@ -139,6 +141,7 @@ class MemoryLedger:
         state: HoldState | None = None,
         after: str | None = None,
         count: int = 100,
+        newest_first: bool = False,
     ) -> list[Decided]:
         """See :meth:`Ledger.decisions`."""
         storing.check_count(count)
@@ -149,16 +152,34 @@ class MemoryLedger:
                 last = self._books.row(after)
                 if last is None:
                     raise NotFound(f"there is no decision {after} to go on behind")
-                since = max(since or last.created, last.created + _TICK)
-            found = (
-                self._books.decided(row)
-                for row in self._books.rows.values()
-                if (since is None or row.created >= since)
-                and (until is None or row.created < until)
-                and (state is None or row.state is state)
-                and self._books.carries(row, labels or {})
-            )
-            return list(itertools.islice(found, count))
+                if newest_first:
+                    until = min(until or last.created, last.created)
+                else:
+                    since = max(since or last.created, last.created + _TICK)
+            rows = self._books.find(labels or {}, since, until, state)
+            if newest_first:
+                rows = reversed(list(rows))
+            return [self._books.decided(row) for row in itertools.islice(rows, count)]
+
+    def tally(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        by_time: bool = False,
+    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
+        """See :meth:`Ledger.tally`."""
+        storing.check_labels(labels or {})
+        with self._lock:
+            self._expired()
+            tallies: dict[tuple[str, datetime | None], Tally] = {}
+            for row in self._books.find(labels or {}, since, until, state):
+                slot = storing.slot_of(row.created) if by_time else None
+                key = (self._books.papers[row.id][0], slot)
+                _count(tallies.setdefault(key, Tally()), row)
+            return [(json.loads(text), slot, tally) for (text, slot), tally in tallies.items()]
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`."""
@@ -200,6 +221,23 @@ class MemoryLedger:
             raise Unavailable("the ledger is closed")
 
 
+def _count(tally: Tally, row: Row) -> None:
+    tally.decisions += 1
+    if row.state is HoldState.HELD and row.held is not None:
+        tally.held += row.held.money
+    if row.actual is None:
+        return
+    tally.settled += 1
+    tally.tokens += row.actual.tokens
+    tally.spent += row.actual.money
+    tally.quoted += row.quoted
+    tally.overage += row.overage
+    if row.held is not None:
+        tally.reserved += row.held.money
+        tally.unused += max(row.held.money - row.actual.money, 0)
+        tally.overruns += row.overage > 0
+
+
 class _Books:
     """:class:`rules.Books` as dictionaries; ``rows`` in the order of their creation."""
 
@@ -230,6 +268,22 @@ class _Books:
 
     def decided(self, row: Row) -> Decided:
         return storing.decided(row, *self.papers[row.id])
+
+    def find(
+        self,
+        labels: Mapping[str, str],
+        since: datetime | None,
+        until: datetime | None,
+        state: HoldState | None,
+    ) -> Iterator[Row]:
+        return (
+            row
+            for row in self.rows.values()
+            if (since is None or row.created >= since)
+            and (until is None or row.created < until)
+            and (state is None or row.state is state)
+            and self.carries(row, labels)
+        )
 
     def carries(self, row: Row, labels: Mapping[str, str]) -> bool:
         found = self.decided(row).labels

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from router.core.errors import Conflict, InvalidInput, MitsumoriError, NotFound, Unavailable
 from router.core.limits import Limit, LimitState
 from router.ledger import postgres_books as books
-from router.ledger import rules, storing
+from router.ledger import postgres_log, rules, storing
 from router.ledger.base import (
     Decided,
     Granted,
@@ -28,6 +28,7 @@ from router.ledger.base import (
     HoldState,
     Settled,
     Settlement,
+    Tally,
 )
 from router.ledger.postgres_books import Books, Limits, Operation, Ran
 from router.ledger.postgres_link import (
@@ -40,6 +41,7 @@ from router.ledger.postgres_link import (
     migrate,
     reported,
 )
+from router.ledger.postgres_log import matching
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.waiting import Task
 
@@ -108,9 +110,7 @@ class PostgresLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
-        moment, due = self._moment()
-        if due:
-            self.expire()
+        moment = self._expired()
         book = self._limits.book
         applying = [book.applying(labels, moment) for labels in options]
         accounts = {each.account for option in applying for each in option}
@@ -130,7 +130,7 @@ class PostgresLedger:
 
     def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
         """See :meth:`Ledger.replay`."""
-        if not books.storable(decision_id):
+        if not storing.storable(decision_id):
             return None
         with self._connection() as connection:
             found = connection.execute(
@@ -199,7 +199,7 @@ class PostgresLedger:
 
     def delete_limit(self, limit_id: str) -> bool:
         """See :meth:`Ledger.delete_limit`."""
-        if not books.storable(limit_id):
+        if not storing.storable(limit_id):
             return False
         return self._change_limits("DELETE FROM limits WHERE id = %s", (limit_id,))
 
@@ -210,10 +210,8 @@ class PostgresLedger:
 
     def decision(self, decision_id: str) -> Decided | None:
         """See :meth:`Ledger.decision`."""
-        if not books.storable(decision_id):
-            return None
-        found = self._log("id = %s", [decision_id], 1)
-        return found[0] if found else None
+        with self._connection() as connection:
+            return postgres_log.decided(connection, decision_id)
 
     def decisions(
         self,
@@ -224,42 +222,48 @@ class PostgresLedger:
         state: HoldState | None = None,
         after: str | None = None,
         count: int = 100,
+        newest_first: bool = False,
     ) -> list[Decided]:
         """See :meth:`Ledger.decisions`."""
         storing.check_count(count)
         storing.check_labels(labels or {})
-        conditions, values = _carrying(labels or {})
-        if since is not None:
-            conditions.append("created >= %s")
-            values.append(since)
-        if until is not None:
-            conditions.append("created < %s")
-            values.append(until)
-        if state is not None:
-            conditions.append("state = %s")
-            values.append(state.value)
-        if after is not None:
-            last = self.decision(after)
-            if last is None:
-                raise NotFound(f"there is no decision {after} to go on behind")
-            # The first part is for the index, which does not hold the id.
-            conditions.append("created >= %s AND (created, id) > (%s, %s)")
-            values += [last.created, last.created, last.id]
-        return self._log(" AND ".join(conditions), values, count)
+        with self._connection() as connection:
+            return postgres_log.log(
+                connection,
+                matching(labels, since, until, state),
+                after,
+                count,
+                newest_first=newest_first,
+            )
+
+    def tally(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        by_time: bool = False,
+    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
+        """See :meth:`Ledger.tally`."""
+        storing.check_labels(labels or {})
+        self._expired()
+        with self._connection() as connection:
+            return postgres_log.tally(
+                connection, matching(labels, since, until, state), by_time=by_time
+            )
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
         storing.check_labels(labels)
-        moment, due = self._moment()
-        if due:
-            self.expire()
-        conditions, values = _carrying(labels)
-        conditions += ["created < %s", "state <> 'held'", "(state <> 'quoted' OR expires <= %s)"]
-        values += [before, moment]
+        moment = self._expired()
+        chosen = matching(labels, None, before, None).and_(
+            "state <> 'held' AND (state <> 'quoted' OR expires <= %s)", moment
+        )
         erased = 0
         while True:
             with self._connection() as connection:
-                count = books.erase(connection, " AND ".join(conditions), values)
+                count = books.erase(connection, chosen.text, chosen.values)
             if not count:
                 return erased
             erased += count
@@ -335,6 +339,13 @@ class PostgresLedger:
                 self._learn(Limits.of(connection.execute(books.LIMITS).fetchall()))
         return self._told(found.astimezone(UTC)), due
 
+    def _expired(self) -> datetime:
+        """The moment, with every hold given back that has run out by then."""
+        moment, due = self._moment()
+        if due:
+            self.expire()
+        return moment
+
     def _told(self, moment: datetime) -> datetime:
         with self._time_lock:
             self._last = max(self._last, moment)
@@ -354,15 +365,6 @@ class PostgresLedger:
             changed = connection.execute(statement, values).rowcount > 0
             connection.execute("UPDATE state SET limits_version = limits_version + 1")
         return changed
-
-    def _log(self, condition: str, values: Sequence[object], count: int) -> list[Decided]:
-        statement = (
-            f"SELECT {books.ROW}, labels::text, record::text, usage::text FROM decisions"  # noqa: S608
-            f" WHERE {condition or 'true'} ORDER BY created, id LIMIT {count:d}"
-        )
-        with self._connection() as connection:
-            found = connection.execute(statement, values).fetchall()
-        return [storing.decided(books.row_of(row, None), *row[-3:]) for row in found]
 
     def _all(self, statement: str) -> Iterator[TupleRow]:
         with self._connection() as connection, connection.transaction():
@@ -476,16 +478,3 @@ def _hold_task(hold: Hold) -> Task[Operation, HoldResult]:
 
     ids = (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
     return Task(Operation(apply, ids, hold))
-
-
-def _carrying(labels: Mapping[str, str]) -> tuple[list[str], list[object]]:
-    """The condition that a decision carries these labels, and its values."""
-    conditions: list[str] = []
-    values: list[object] = []
-    if labels:
-        conditions.append("labels @> %s::jsonb")
-        values.append(storing.to_json(labels))
-    if "tenant" in labels:  # said twice, because this one has an index
-        conditions.append("tenant = %s")
-        values.append(labels["tenant"])
-    return conditions, values

@@ -36,7 +36,6 @@ __all__ = [
     "read_balances",
     "row_of",
     "run",
-    "storable",
 ]
 
 _DUE_AT_ONCE = 500
@@ -47,7 +46,7 @@ BALANCE = "limit_id, series, key, period, unit, spent, held, over, ceiling, eras
 ROW = (
     "id, tenant, fingerprint, state, created, expires, reply, late, overage, report, entries,"
     " held_money, held_tokens, held_requests, held_concurrent,"
-    " actual_money, actual_tokens, actual_requests, actual_concurrent"
+    " actual_money, actual_tokens, actual_requests, actual_concurrent, quoted"
 )
 
 # ruff: noqa: S608  (the texts are put together from the constants above, never from values)
@@ -118,18 +117,18 @@ _CHANGE_BALANCES_AND_ADD = f"""
     WITH changed AS ({_CHANGE_BALANCES})
     INSERT INTO decisions (id, tenant, fingerprint, state, created, expires, held_money,
         held_tokens, held_requests, held_concurrent, actual_money, actual_tokens, actual_requests,
-        actual_concurrent, late, overage, report, reply, entries, labels, record, usage)
+        actual_concurrent, late, overage, report, quoted, reply, entries, labels, record, usage)
     SELECT id, tenant, fingerprint, state, created, expires, held_money,
         held_tokens, held_requests, held_concurrent, actual_money, actual_tokens, actual_requests,
-        actual_concurrent, late, overage, report, reply, entries, labels::jsonb, record::json,
+        actual_concurrent, late, overage, report, quoted, reply, entries, labels::jsonb, record::json,
         coalesce(usage, '{{}}')::json
     FROM json_to_recordset(%s::json)
         AS new (n integer, id text, tenant text, fingerprint text, state text,
                 created timestamptz, expires timestamptz, held_money bigint, held_tokens bigint,
                 held_requests bigint, held_concurrent bigint, actual_money bigint,
                 actual_tokens bigint, actual_requests bigint, actual_concurrent bigint, late boolean,
-                overage bigint, report text, reply bytea, entries json, labels text, record text,
-                usage text)
+                overage bigint, report text, quoted bigint, reply bytea, entries json, labels text,
+                record text, usage text)
     ORDER BY n
 """
 
@@ -282,7 +281,7 @@ def run(
     Raises:
         DriverError: roll back. Only of a lost connection it is not known whether it committed.
     """
-    ids = sorted({key for each in operations for key in each.ids if storable(key)})
+    ids = sorted({key for each in operations for key in each.ids if storing.storable(key)})
     # Whoever changes a limit waits for those who decide by it, so an acknowledged change binds. A
     # statement of its own, or what it waited for would not be seen.
     cursor = connection.cursor()
@@ -379,15 +378,6 @@ def read_balances(connection: Connection, accounts: Iterable[Account]) -> list[B
 # ── rows to values and back ───────────────────────────────────────────────────────────────────────
 
 
-def storable(text: str) -> bool:
-    """Whether PostgreSQL can keep this text; what it cannot keep is certainly not there."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
-
-
 def balance_of(row: TupleRow) -> Balance:
     """From the columns :data:`BALANCE`."""
     limit, series, key, period, unit, *sums = row
@@ -417,6 +407,7 @@ def row_of(row: TupleRow, balance: Callable[[Account, Unit], Balance] | None) ->
         late=late,
         overage=overage,
         report=report,
+        quoted=row[19],
         entries=tied,
     )
 
@@ -442,6 +433,7 @@ def _new(n: int, row: Row, labels: str, record: str, usage: str | None) -> dict[
         "held_tokens": held and held.tokens,
         "held_requests": held and held.requests,
         "held_concurrent": held and held.concurrent,
+        "quoted": row.quoted,
         "reply": f"\\x{row.reply.hex()}",
         # As text within the text: kept as it was sent, \u0000 included, without parsing it twice.
         "labels": labels,

@@ -114,6 +114,12 @@ _MIGRATIONS = (
     CREATE INDEX decisions_tenant ON decisions (tenant, created);
     CREATE INDEX decisions_due ON decisions (expires) WHERE state = 'held';
     """,
+    # What was quoted, as a column: adding up a month must not read the records.
+    """
+    ALTER TABLE decisions ADD COLUMN quoted bigint NOT NULL DEFAULT 0;
+    UPDATE decisions
+    SET quoted = coalesce((record -> 'candidates' -> 0 -> 'price_nanos' ->> 1)::bigint, 0);
+    """,
 )
 
 

@@ -72,7 +72,8 @@ class Row:
     """One decision as the rules see it. Labels, record and usage stay with the store, as JSON.
 
     ``held`` and ``actual`` are the amounts of the hold and of the settlement; ``report`` is the
-    fingerprint of the settlement; ``overage`` is in nano-dollars. ``number`` is the store's own.
+    fingerprint of the settlement; ``overage`` and ``quoted`` are in nano-dollars. ``number`` is the
+    store's own.
     """
 
     id: str
@@ -87,5 +88,6 @@ class Row:
     late: bool = False
     overage: int = 0
     report: str | None = None
+    quoted: int = 0
     entries: list[Entry] = field(default_factory=list)
     number: int | None = None

@@ -92,6 +92,7 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
         expires=moment + timedelta(seconds=new.ttl_s),
         held=amounts,
         reply=new.reply,
+        quoted=new.quoted,
     )
     states = []
     for (limit, account, period), balance, amount in taken:

@@ -22,7 +22,16 @@ import apsw
 from router.core.errors import MitsumoriError, NotFound, Unavailable
 from router.core.limits import Limit, LimitState
 from router.ledger import rules, sqlite_log, storing
-from router.ledger.base import Decided, Granted, Hold, HoldResult, HoldState, Settled, Settlement
+from router.ledger.base import (
+    Decided,
+    Granted,
+    Hold,
+    HoldResult,
+    HoldState,
+    Settled,
+    Settlement,
+    Tally,
+)
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.sqlite_file import (
     FileLock,
@@ -111,15 +120,7 @@ class SqliteLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
-        moment = self.now()
-        with self._reading() as reader:
-            due = reader.execute(
-                "SELECT 1 FROM decisions INDEXED BY decisions_held"
-                " WHERE state = 1 AND expires <= ? LIMIT 1",
-                (to_micros(moment),),
-            ).fetchone()
-        if due is not None:
-            self.expire()
+        moment = self._expired()
         book = self._limits
         known: dict[Account, tuple[int, int]] = {}
         states = []
@@ -219,19 +220,40 @@ class SqliteLedger:
         state: HoldState | None = None,
         after: str | None = None,
         count: int = 100,
+        newest_first: bool = False,
     ) -> list[Decided]:
         """See :meth:`Ledger.decisions`."""
         storing.check_count(count)
         storing.check_labels(labels or {})
-        begin = 0 if since is None else to_micros(since)
+        begin, end = _span(since, until)
         with self._reading() as reader:
             if after is not None:
                 last = sqlite_log.position(reader, after)
                 if last is None:
                     raise NotFound(f"there is no decision {after} to go on behind")
-                begin = max(begin, last + 1)
-            end = None if until is None else to_micros(until)
-            return sqlite_log.log(reader, labels or {}, begin, end, state, count)
+                if newest_first:
+                    end = last if end is None else min(end, last)
+                else:
+                    begin = max(begin, last + 1)
+            return sqlite_log.log(
+                reader, labels or {}, begin, end, state, count, newest_first=newest_first
+            )
+
+    def tally(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        by_time: bool = False,
+    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
+        """See :meth:`Ledger.tally`."""
+        storing.check_labels(labels or {})
+        self._expired()
+        begin, end = _span(since, until)
+        with self._reading() as reader:
+            return list(sqlite_log.tally(reader, labels or {}, begin, end, state, by_time=by_time))
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
@@ -291,6 +313,19 @@ class SqliteLedger:
         task: Task[_Order[T], T] = Task(_Order(run, ids))
         self._submit(task)
         return task.wait(self._timeout_s)
+
+    def _expired(self) -> datetime:
+        """The moment, with every hold given back that has run out by then."""
+        moment = self.now()
+        with self._reading() as reader:
+            due = reader.execute(
+                "SELECT 1 FROM decisions INDEXED BY decisions_held"
+                " WHERE state = 1 AND expires <= ? LIMIT 1",
+                (to_micros(moment),),
+            ).fetchone()
+        if due is not None:
+            self.expire()
+        return moment
 
     def _submit(self, task: Task[_Order[Any], Any]) -> None:
         if self._waiting.qsize() >= _MOST_WAITING:
@@ -377,6 +412,10 @@ class SqliteLedger:
     def _end_transaction(self) -> None:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
+
+
+def _span(since: datetime | None, until: datetime | None) -> tuple[int, int | None]:
+    return 0 if since is None else to_micros(since), None if until is None else to_micros(until)
 
 
 def _died(error: BaseException) -> Unavailable:

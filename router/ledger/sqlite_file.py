@@ -78,6 +78,15 @@ _MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (decision, balance)
     ) WITHOUT ROWID, STRICT;
     """,
+    # 2. The long texts lie apart, so that adding up a month reads short rows, and settling writes them.
+    """
+    ALTER TABLE decisions ADD COLUMN quoted INTEGER NOT NULL DEFAULT 0;
+    UPDATE decisions SET quoted = coalesce(json_extract(record, '$.candidates[0].price_nanos[1]'), 0);
+    CREATE TABLE papers (created INTEGER PRIMARY KEY, reply BLOB NOT NULL, record TEXT NOT NULL) STRICT;
+    INSERT INTO papers SELECT created, reply, record FROM decisions;
+    ALTER TABLE decisions DROP COLUMN reply;
+    ALTER TABLE decisions DROP COLUMN record;
+    """,
 )
 
 _CACHE_KIB = 65_536

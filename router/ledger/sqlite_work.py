@@ -22,7 +22,7 @@ from router.ledger import rules, storing
 from router.ledger.base import Hold, Settlement
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, Entry, Row
-from router.ledger.sqlite_log import BALANCE, NUMBER, ROW, balance_of, find, row_of
+from router.ledger.sqlite_log import BALANCE, DECISIONS, NUMBER, ROW, balance_of, find, row_of
 from router.ledger.storing import from_micros, to_micros
 
 __all__ = ["Cache", "Work"]
@@ -150,7 +150,7 @@ class Work:
         loaded: dict[int, Row] = {}
         values: Any
         for values in self._connection.execute(
-            f"SELECT {ROW} FROM decisions WHERE id IN (SELECT value FROM json_each(?))",
+            f"SELECT {ROW} FROM {DECISIONS} WHERE id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(ids)),),
         ):
             row = row_of(values)
@@ -215,7 +215,11 @@ class Work:
             row = self._rows.pop(decision_id)
             self._touch(row)
             rules.erase(row)
-        for table, column in (("entries", "decision"), ("decisions", "created")):
+        for table, column in (
+            ("entries", "decision"),
+            ("papers", "created"),
+            ("decisions", "created"),
+        ):
             self._connection.executemany(
                 f"DELETE FROM {table} WHERE {column} = ?", [(moment,) for moment in moments]
             )
@@ -245,9 +249,15 @@ class Work:
             ],
         )  # fmt: skip
         run(
-            f"INSERT INTO decisions ({ROW}, label_set, record, usage)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO decisions (created, id, tenant, fingerprint, state, expires, held_money,"
+            " held_tokens, held_requests, held_concurrent, actual_money, actual_tokens,"
+            " actual_requests, actual_concurrent, late, overage, report, quoted, label_set, usage)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [self._values(row) for row in self._new.values()],
+        )
+        run(
+            "INSERT INTO papers VALUES (?, ?, ?)",
+            [(row.number, row.reply, self._papers[row.id][1]) for row in self._new.values()],
         )
         run("INSERT INTO label_sets VALUES (?, ?)", self._new_sets)
         run(
@@ -313,12 +323,12 @@ class Work:
         return found
 
     def _values(self, row: Row) -> tuple[Any, ...]:
-        labels, record = self._papers[row.id]
+        labels, _ = self._papers[row.id]
         return (
             row.number, row.id, row.tenant, row.fingerprint, NUMBER[row.state],
             to_micros(row.expires), *_amounts(row.held),
-            *_amounts(row.actual), row.late, row.overage, row.report, row.reply,
-            self._label_set(labels), record, self._usages.get(row.id, "{}"),
+            *_amounts(row.actual), row.late, row.overage, row.report, row.quoted,
+            self._label_set(labels), self._usages.get(row.id, "{}"),
         )  # fmt: skip
 
     def _label_set(self, labels: str) -> int:

@@ -18,6 +18,7 @@ from router.ledger.rows import Row
 __all__ = [
     "MAX_AMOUNT",
     "MAX_COUNT",
+    "SLOT_MICROS",
     "check_count",
     "check_hold",
     "check_labels",
@@ -27,6 +28,7 @@ __all__ = [
     "from_micros",
     "limit_from_json",
     "limit_to_json",
+    "slot_of",
     "storable",
     "to_json",
     "to_micros",
@@ -36,6 +38,8 @@ MAX_AMOUNT = 10**16
 """The most that one hold, settlement or limit value may be: ten million dollars in nano-dollars."""
 MAX_COUNT = 10_000
 """The longest page of the decision log."""
+SLOT_MICROS = 900 * 1_000_000
+"""A quarter of an hour, in microseconds: every time zone begins its days at a multiple of one."""
 _MAX_TEXT = 1_000
 _MAX_TTL_S = 10 * 366 * 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,6 +61,7 @@ def check_hold(new: Hold) -> tuple[str, str]:
         raise InvalidInput("ttl_s must be positive, and ten years at most", field="ttl_s")
     if new.amounts is not None:
         _check_amounts(new.amounts)
+    _check_amount("quoted", new.quoted)
     return _labels_json(tuple(new.labels.items())), to_json(new.record)
 
 
@@ -128,8 +133,12 @@ def _check_amounts(amounts: Amounts) -> None:
         ("requests", amounts.requests),
         ("concurrent", amounts.concurrent),
     ):
-        if not 0 <= amount <= MAX_AMOUNT:
-            raise InvalidInput(f"amounts.{name} must be 0 to {MAX_AMOUNT}", field=f"amounts.{name}")
+        _check_amount(f"amounts.{name}", amount)
+
+
+def _check_amount(name: str, amount: int) -> None:
+    if not 0 <= amount <= MAX_AMOUNT:
+        raise InvalidInput(f"{name} must be 0 to {MAX_AMOUNT}", field=name)
 
 
 def storable(text: str) -> bool:
@@ -170,6 +179,11 @@ def to_json(value: Mapping[str, Any]) -> str:
 def to_micros(moment: datetime) -> int:
     """Microseconds since 1970: how stores keep time."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def slot_of(moment: datetime) -> datetime:
+    """The start of the quarter of an hour that a moment falls into, in UTC."""
+    return from_micros(to_micros(moment) // SLOT_MICROS * SLOT_MICROS)
 
 
 def from_micros(micros: int) -> datetime:
@@ -218,6 +232,7 @@ def decided(row: Row, labels: str, record: str, usage: str) -> Decided:
         held=row.held,
         actual=row.actual,
         late=row.late,
+        quoted=row.quoted,
         record=json.loads(record),
         usage=json.loads(usage),
     )

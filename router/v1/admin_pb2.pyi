@@ -104,7 +104,7 @@ class ListUsageResponse(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[UsageRow, _Mapping]]] = ...) -> None: ...
 
 class UsageRow(_message.Message):
-    __slots__ = ("group", "decisions", "tokens", "spent", "held", "quoted", "overage")
+    __slots__ = ("group", "decisions", "tokens", "spent", "held", "quoted", "overage", "settled", "overruns", "reserved", "unused")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,10 @@ class UsageRow(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     QUOTED_FIELD_NUMBER: _ClassVar[int]
     OVERAGE_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
+    OVERRUNS_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_FIELD_NUMBER: _ClassVar[int]
     group: _containers.RepeatedScalarFieldContainer[str]
     decisions: int
     tokens: int
@@ -119,17 +123,23 @@ class UsageRow(_message.Message):
     held: _money_pb2.Money
     quoted: _money_pb2.Money
     overage: _money_pb2.Money
-    def __init__(self, group: _Optional[_Iterable[str]] = ..., decisions: _Optional[int] = ..., tokens: _Optional[int] = ..., spent: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., held: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., quoted: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., overage: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
+    settled: int
+    overruns: int
+    reserved: _money_pb2.Money
+    unused: _money_pb2.Money
+    def __init__(self, group: _Optional[_Iterable[str]] = ..., decisions: _Optional[int] = ..., tokens: _Optional[int] = ..., spent: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., held: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., quoted: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., overage: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., settled: _Optional[int] = ..., overruns: _Optional[int] = ..., reserved: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., unused: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class ListDecisionsRequest(_message.Message):
-    __slots__ = ("filter", "page_size", "page_token")
+    __slots__ = ("filter", "page_size", "page_token", "newest_first")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIRST_FIELD_NUMBER: _ClassVar[int]
     filter: DecisionFilter
     page_size: int
     page_token: str
-    def __init__(self, filter: _Optional[_Union[DecisionFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    newest_first: bool
+    def __init__(self, filter: _Optional[_Union[DecisionFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., newest_first: _Optional[bool] = ...) -> None: ...
 
 class ListDecisionsResponse(_message.Message):
     __slots__ = ("decisions", "next_page_token")
@@ -161,7 +171,7 @@ class EraseDecisionsResponse(_message.Message):
     def __init__(self, erased: _Optional[int] = ...) -> None: ...
 
 class DecisionRow(_message.Message):
-    __slots__ = ("decision_id", "state", "create_time", "labels", "held", "spent", "tokens", "late", "record_json")
+    __slots__ = ("decision_id", "state", "create_time", "labels", "held", "spent", "tokens", "late", "record_json", "quoted")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -178,6 +188,7 @@ class DecisionRow(_message.Message):
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     LATE_FIELD_NUMBER: _ClassVar[int]
     RECORD_JSON_FIELD_NUMBER: _ClassVar[int]
+    QUOTED_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     state: DecisionState
     create_time: _timestamp_pb2.Timestamp
@@ -187,4 +198,5 @@ class DecisionRow(_message.Message):
     tokens: int
     late: bool
     record_json: str
-    def __init__(self, decision_id: _Optional[str] = ..., state: _Optional[_Union[DecisionState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., held: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., spent: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., late: _Optional[bool] = ..., record_json: _Optional[str] = ...) -> None: ...
+    quoted: _money_pb2.Money
+    def __init__(self, decision_id: _Optional[str] = ..., state: _Optional[_Union[DecisionState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., held: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., spent: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., late: _Optional[bool] = ..., record_json: _Optional[str] = ..., quoted: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...

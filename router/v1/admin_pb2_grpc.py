@@ -100,7 +100,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDecisions(self, request, context):
-        """The decision log, oldest first, a page at a time.
+        """The decision log, oldest first or newest first, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

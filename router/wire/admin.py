@@ -8,12 +8,19 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from router.ledger.base import Decided, HoldState
+from router.ledger.base import Decided, HoldState, Tally
 from router.usage import Filter
 from router.v1 import admin_pb2
 from router.wire.values import SCOPE_KEY, fill_money, wrong
 
-__all__ = ["parse_erasure", "parse_filter", "parse_group_by", "parse_page_size", "render_decided"]
+__all__ = [
+    "parse_erasure",
+    "parse_filter",
+    "parse_group_by",
+    "parse_page_size",
+    "render_decided",
+    "render_usage",
+]
 
 _MAX_GROUPS = 8
 _MAX_PAGE = 10_000
@@ -102,6 +109,20 @@ def parse_page_size(size: int) -> int:
     return size or _DEFAULT_PAGE
 
 
+def render_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
+    """Write what a group of decisions took into a message."""
+    target.decisions = tally.decisions
+    target.settled = tally.settled
+    target.overruns = tally.overruns
+    target.tokens = tally.tokens
+    fill_money(target.spent, tally.spent)
+    fill_money(target.held, tally.held)
+    fill_money(target.quoted, tally.quoted)
+    fill_money(target.reserved, tally.reserved)
+    fill_money(target.unused, tally.unused)
+    fill_money(target.overage, tally.overage)
+
+
 def render_decided(target: admin_pb2.DecisionRow, decided: Decided) -> None:
     """Write a row of the decision log into a message."""
     target.decision_id = decided.id
@@ -113,5 +134,6 @@ def render_decided(target: admin_pb2.DecisionRow, decided: Decided) -> None:
         fill_money(target.spent, decided.actual.money)
         target.tokens = decided.actual.tokens
     target.late = decided.late
+    fill_money(target.quoted, decided.quoted)
     record = {**decided.record, "usage": dict(decided.usage)}
     target.record_json = json.dumps(record, ensure_ascii=False, sort_keys=True)

@@ -282,6 +282,10 @@ def test_accountants_see_usage_by_group_and_every_decision(shop: Shop) -> None:
         ("ads", "2026-11-23"): (2, 41_000, 120),
         ("search", "2026-11-23"): (2, 82_000, 240),
     }
+    (whole,) = shop.admin.usage(admin_pb2.DecisionFilter(labels={"team": "search"}), [])
+    assert (whole.settled, whole.overruns) == (2, 0)
+    reserved, unused = nanos(whole.reserved, "reserved"), nanos(whole.unused, "unused")
+    assert reserved - unused == nanos(whole.spent, "spent")
     settled = admin_pb2.DecisionFilter(
         labels={"team": "ads"}, state=admin_pb2.DECISION_STATE_SETTLED
     )

@@ -83,11 +83,21 @@ def test_usage_and_decisions_as_tables_and_files(
     (row,) = csv.DictReader(path.read_text().splitlines())
     assert Decimal(row["spent_usd"]) == Decimal("0.000041")
     assert Decimal(row["spent_jpy_at_2026-11-20"]) == Decimal("0.00615")
+    (seen,) = json.loads(run(server, "usage", "--by", "team", *mine, "--json"))
+    assert (seen["settled"], seen["overruns"], seen["overrun_rate"]) == (1, 0, "0.0000")
+    reserved, unused = Decimal(seen["reserved_usd"]), Decimal(seen["unused_usd"])
+    assert reserved - unused == Decimal("0.000041")
+    shown = run(server, "usage", "--by", "team", *mine, "--currency", "JPY=150@2026-11-20")
+    assert "0.00615" in shown
+    assert f"{unused / reserved:.1%}" in shown
     log = tmp_path / "log.parquet"
     run(server, "decisions", *mine, "--out", str(log))
     rows = pq.read_table(log).to_pylist()
     assert [row["state"] for row in rows] == ["settled", "released"]
     assert rows[0]["spent_usd"] == Decimal("0.000041")
+    assert rows[0]["quoted_usd"] > 0
+    (last,) = json.loads(run(server, "decisions", *mine, "--last", "1", "--json"))
+    assert last["decision_id"] == released
     listed = json.loads(run(server, "decisions", *mine, "--state", "released", "--json"))
     assert [row["decision_id"] for row in listed] == [released]
 

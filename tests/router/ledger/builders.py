@@ -39,6 +39,7 @@ def hold(
     ttl_s: float = 300,
     body: str = "",
     replaces: str | None = None,
+    quoted: int = 0,
     record: Mapping[str, Any] | None = None,
     **labels: str,
 ) -> Hold:
@@ -52,6 +53,7 @@ def hold(
         reply=f"reply to {name}".encode(),
         record=record or {},
         replaces=replaces,
+        quoted=quoted,
     )
 
 

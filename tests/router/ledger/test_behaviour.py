@@ -11,7 +11,7 @@ import pytest
 
 from router.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from router.core.limits import Amounts, Limit, Obstacle, SoftAction, Unit, Window
-from router.ledger.base import Granted, HoldState, Ledger, Refused, Replayed, Settled
+from router.ledger.base import Granted, HoldState, Ledger, Refused, Replayed, Settled, Tally
 from router.ledger.rows import UNBOUNDED
 from router.ledger.storing import MAX_AMOUNT
 from tests.router.ledger.builders import (
@@ -520,6 +520,10 @@ def test_the_log_is_read_in_pages_oldest_first(store: Ledger, clock: ManualClock
         ({"until": START + timedelta(minutes=3)}, [0, 1]),
         ({"since": START + timedelta(minutes=2), "after": "06"}, [7, 8, 9]),
         ({"since": START + timedelta(minutes=2), "until": START + timedelta(minutes=4)}, [1, 2]),
+        ({"newest_first": True, "count": 3}, [9, 8, 7]),
+        ({"newest_first": True, "after": "07", "count": 2}, [6, 5]),
+        ({"newest_first": True, "labels": {"team": "red"}, "state": HoldState.SETTLED}, [9, 3]),
+        ({"newest_first": True, "until": START + timedelta(minutes=5), "after": "02"}, [1, 0]),
     ],
 )
 def test_the_log_by_filter(
@@ -527,6 +531,64 @@ def test_the_log_by_filter(
 ) -> None:
     names = fill(store, clock)
     assert [made.id for made in store.decisions(**asked)] == [names[number] for number in found]
+
+
+def by_team(store: Ledger, **asked: Any) -> dict[tuple[str, datetime | None], Tally]:
+    """What a store adds up, by team and time."""
+    found: dict[tuple[str, datetime | None], Tally] = {}
+    for labels, begin, tally in store.tally(**asked):
+        assert (labels["team"], begin) not in found
+        found[labels["team"], begin] = tally
+    return found
+
+
+def test_decisions_add_up_by_labels_and_say_how_good_holds_and_quotes_were(
+    store: Ledger, clock: ManualClock
+) -> None:
+    for name, quoted, held, spent in (
+        ("cheaper", 8, 10, 6),
+        ("dearer", 8, 10, 15),
+        ("only quoted", 9, None, 12),
+        ("in flight", 8, 10, None),
+        ("given back", 8, 10, None),
+        ("run out", 8, 10, None),
+    ):
+        ttl_s = 1 if name == "run out" else 300
+        store.hold(hold(name, held, quoted=quoted, ttl_s=ttl_s, team="blue"))
+        if spent is not None:
+            store.settle(report(name, spent, tokens=100))
+    store.release("given back", "acme")
+    store.hold(hold("another team's", 7, team="red"))
+    clock.advance(seconds=5)
+    assert by_team(store) == {
+        ("blue", None): Tally(
+            decisions=6, settled=3, overruns=1, tokens=300, spent=33, held=10, quoted=25,
+            reserved=20, unused=4, overage=17,
+        ),
+        ("red", None): Tally(decisions=1, held=7),
+    }  # fmt: skip
+    assert by_team(store, labels={"team": "red"}) == {("red", None): Tally(decisions=1, held=7)}
+    assert by_team(store, state=HoldState.HELD) == {
+        ("blue", None): Tally(decisions=1, held=10),
+        ("red", None): Tally(decisions=1, held=7),
+    }
+    assert by_team(store, labels={"team": "nobody"}) == {}
+
+
+def test_decisions_add_up_by_the_quarter_of_an_hour(store: Ledger, clock: ManualClock) -> None:
+    for minutes in (14, 2, 20):  # 12:14, 12:16, 12:36
+        clock.advance(minutes=minutes)
+        store.hold(hold(f"after {minutes}", 1, ttl_s=10_000, team="blue"))
+    quarter = timedelta(minutes=15)
+    one = Tally(decisions=1, held=1)
+    assert by_team(store, by_time=True) == {
+        ("blue", START): one,
+        ("blue", START + quarter): one,
+        ("blue", START + 2 * quarter): one,
+    }
+    assert by_team(store, by_time=True, since=START + quarter, until=START + 2 * quarter) == {
+        ("blue", START + quarter): one
+    }
 
 
 def test_a_page_behind_an_unknown_decision_is_not_found(store: Ledger) -> None:

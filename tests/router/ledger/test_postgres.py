@@ -22,6 +22,7 @@ import pytest
 from benchmarks.ledger_postgres import server
 from router.core.errors import InvalidInput, MitsumoriError, Unavailable
 from router.core.limits import Amounts, Unit
+from router.ledger import postgres_link
 from router.ledger.base import Granted, Hold, HoldState, Refused, Replayed
 from router.ledger.check import check
 from router.ledger.postgres import PostgresLedger
@@ -185,8 +186,28 @@ def test_replicas_that_start_at_once_migrate_once(replica: Replica, postgres_add
     with psycopg.connect(postgres_address) as connection:
         schema = store._link.schema
         rows = connection.execute(f"SELECT version FROM {schema}.schema_versions").fetchall()
-    assert rows == [(1,)]
+    assert rows == [(number,) for number in range(1, len(postgres_link._MIGRATIONS) + 1)]
     assert len(store.decisions()) == 4
+
+
+def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(postgres_link, "_MIGRATIONS", postgres_link._MIGRATIONS[:1])
+        old = replica()
+    with old._connection() as connection:
+        connection.execute(
+            "INSERT INTO decisions (id, tenant, fingerprint, state, created, expires, held_money,"
+            " held_tokens, held_requests, held_concurrent, reply, entries, labels, record)"
+            " SELECT name, 'acme', 'f', 'held', now(), now() + interval '1 hour', 10, 0, 1, 1, 'r',"
+            " '[]', '{\"tenant\": \"acme\"}', record::json FROM (VALUES"
+            " ('a', '{\"candidates\": [{\"price_nanos\": [5, 7, 9, 11]}]}'), ('b', '{}'))"
+            " AS before (name, record)"
+        )
+    store = replica()
+    assert {made.id: made.quoted for made in store.decisions()} == {"a": 7, "b": 0}
+    assert store.settle(report("a", 12)).overage == 2
 
 
 def test_a_newer_schema_is_refused(replica: Replica, postgres_address: str) -> None:

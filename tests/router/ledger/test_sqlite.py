@@ -379,6 +379,33 @@ def test_an_older_schema_is_brought_up_to_date_and_keeps_its_rows(
         second.close()
 
 
+def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[:1])
+        sqlite_file.open_writer(path, busy_timeout_s=1).close()
+    old = apsw.Connection(str(path))
+    old.execute('INSERT INTO label_sets VALUES (1, \'{"tenant":"acme"}\')')
+    for created, name, record in (
+        (7, "a", '{"candidates":[{"price_nanos":[5,7,9,11]}]}'),
+        (8, "b", "{}"),
+    ):
+        old.execute(
+            "INSERT INTO decisions (created, id, tenant, fingerprint, state, expires, label_set,"
+            " held_money, held_tokens, held_requests, held_concurrent, late, overage, reply, record,"
+            " usage) VALUES (?, ?, 'acme', 'f', 1, ?, 1, 10, 0, 1, 1, 0, 0, ?, ?, '{}')",
+            (created, name, 2 * 10**15, f"reply to {name}".encode(), record),
+        )
+    old.close()
+    store = SqliteLedger(path, ManualClock())
+    assert {made.id: made.quoted for made in store.decisions()} == {"a": 7, "b": 0}
+    assert store.replay("b", "f", "acme") == b"reply to b"
+    assert store.settle(report("a", 12)).overage == 2
+    assert check(store).violations == []
+    store.close()
+
+
 def test_a_migration_that_fails_changes_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""The commands about money, in files by what they are about."""
