@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from router.core.deciding import limit_refusal
 from router.core.errors import InvalidInput, NotFound
@@ -24,15 +22,13 @@ from router.ledger.base import (
     Settlement,
     Usage,
 )
+from router.prompt_log import PromptLog
 from router.routing import Ask, Assessed, Routed, Router
 
-__all__ = ["Desk", "Held", "PromptLog", "Report"]
+__all__ = ["Desk", "Held", "Report"]
 
 _TRIES = 3
 """How often a decision is made anew when a limit filled up between looking and holding."""
-
-PromptLog = Literal["off", "hash", "text"]
-"""What the decision log keeps of a prompt: nothing, a keyed hash, or the text (by opt-in only)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +65,14 @@ class Desk:
         strict: hold the worst case, so that no settlement can go beyond it; otherwise the 90th
             percentile of the price.
         hold_ttl_s: seconds until a hold runs out, > 0.
-        prompt_log: what the log keeps of prompts.
-        prompt_key: keys the hash of prompts.
+        prompt_log: makes what the log keeps of a prompt.
     """
 
     router: Router
     ledger: Ledger
     strict: bool
     hold_ttl_s: float
-    prompt_log: PromptLog = "off"
-    prompt_key: bytes = b""
+    prompt_log: PromptLog = PromptLog()
 
     def decide(
         self,
@@ -114,6 +108,7 @@ class Desk:
             if earlier is not None:
                 return earlier
         assessed = self.router.assess(ask)
+        prompt_kept = self.prompt_log.kept(ask.prompt, assessed.embedding)
         refused: Refused | None = None
         for _ in range(_TRIES):
             held = self._choose(ask, assessed)
@@ -126,7 +121,7 @@ class Desk:
                     amounts=held.amounts,
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
-                    record=self._record(ask, held),
+                    record=self._record(ask, held) | prompt_kept,
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
                 )
@@ -174,7 +169,7 @@ class Desk:
     def _record(self, ask: Ask, held: Held) -> dict[str, Any]:
         """Everything that a replay and a retraining need, JSON-ready."""
         decision, score = held.routed.decision, held.routed.score
-        record: dict[str, Any] = {
+        return {
             "bundle": held.routed.bundle_version,
             "price_table": self.router.catalog.price_table,
             "strict": self.strict,
@@ -191,14 +186,6 @@ class Desk:
             "limits": [state.limit.id for state in held.states],
             "candidates": [_candidate_record(candidate) for candidate in decision.ranked],
         }
-        text = "\n\n".join(message.text for message in ask.prompt.messages)
-        if self.prompt_log == "hash":
-            record["prompt_hash"] = hmac.new(
-                self.prompt_key, text.encode("utf-8", "surrogatepass"), hashlib.sha256
-            ).hexdigest()
-        elif self.prompt_log == "text":
-            record["prompt"] = text
-        return record
 
     def settle(
         self, decision_id: str, tenant: str, fingerprint: str, report: Report

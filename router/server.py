@@ -26,6 +26,7 @@ from router.desk import Desk
 from router.ledger.base import Ledger
 from router.ledger.opening import open_ledger
 from router.logs import logger
+from router.prompt_log import PromptLog
 from router.routing import Router
 from router.service import RouterServicer
 from router.settings import Settings
@@ -104,14 +105,22 @@ def _check_port_is_free(settings: Settings) -> None:
 
 
 def build_desk(settings: Settings, router: Router, ledger: Ledger) -> Desk:
-    """Put a router and a ledger together."""
+    """Put a router and a ledger together.
+
+    Raises:
+        MitsumoriError: the settings ask for an extra that is not installed.
+    """
+    encoder = router.bundle.manifest.encoder
     return Desk(
         router,
         ledger,
         strict=settings.strict,
         hold_ttl_s=settings.hold_ttl_s,
-        prompt_log=settings.log_prompts,
-        prompt_key=settings.prompt_key.get_secret_value().encode(),
+        prompt_log=PromptLog(
+            settings.log_prompts,
+            settings.prompt_key.get_secret_value().encode(),
+            (encoder.name, encoder.sha256),
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from pydantic_settings import (
 from router.core.errors import InvalidInput
 from router.core.types import Importance
 from router.paths import DEFAULT_BUNDLE, ENCODERS
+from router.prompt_log import PromptLogKind
 
 __all__ = ["QualityTargets", "Settings", "load_settings"]
 
@@ -78,11 +79,16 @@ class Settings(BaseSettings):
     hold_ttl_s: float = Field(
         default=600, gt=0, le=7 * 86400, description="how long a hold waits for its report, seconds"
     )
-    log_prompts: Literal["off", "hash", "text"] = Field(
-        default="off", description="what the decision log keeps of prompts"
+    log_prompts: PromptLogKind = Field(
+        default="off",
+        description="what the decision log keeps of prompts: off, hash (keyed), embedding (the"
+        " encoder's vector, which can partly be turned back into text), redacted (the text without"
+        " addresses, numbers and secrets; names of people stay), or text",
     )
     prompt_key: SecretStr = Field(
-        default=SecretStr(""), description="keys the hash of prompts; needed for log_prompts: hash"
+        default=SecretStr(""),
+        description="keys the hash of prompts; needed for log_prompts: hash, kept beside embedding"
+        " and redacted where given",
     )
     reflection: bool = Field(default=True, description="offer gRPC reflection")
     drain_s: float = Field(
