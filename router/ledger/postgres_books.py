@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from router.core.errors import MitsumoriError
+from router.core.errors import MitsumoriError, NotFound
 from router.core.limits import Amounts, Limit, Unit
 from router.ledger import rules, storing
-from router.ledger.base import Hold, HoldState, Settlement
+from router.ledger.base import Hold, HoldState, Refused, Settlement
 from router.ledger.limit_book import Applying, LimitBook
-from router.ledger.postgres_link import Connection, Cursor, TupleRow
+from router.ledger.postgres_link import Connection, Cursor, Overtaken, TupleRow
 from router.ledger.rows import Account, Balance, Entry, Row
 
 __all__ = [
@@ -313,10 +313,30 @@ def run(
     }
     books.expired = before.expired + rules.expire(books, gone.values())
     results = [_outcome(each, books, moment) for each, moment in timed]
+    _check_refusals(cursor, operations, results)
     books.write(cursor)
     cursor.execute("COMMIT")
     last = timed[-1][1] if timed else now
     return Ran(results if operations else None, books.expired, last, limits)
+
+
+def _check_refusals(
+    cursor: Cursor, operations: Sequence[Operation], results: Sequence[object]
+) -> None:
+    """Let no request be refused that another replica granted while we waited for its locks.
+
+    Decisions were read before that wait, balances and ``replaces`` after it. A grant would collide with
+    the row of the other; a refusal writes nothing, so it looks again: ``Overtaken`` begins anew.
+    """
+    refused = [
+        each.hold.id
+        for each, result in zip(operations, results, strict=True)
+        if each.hold is not None and isinstance(result, Refused | NotFound)
+    ]
+    if refused:
+        made = cursor.execute("SELECT 1 FROM decisions WHERE id = ANY(%s) LIMIT 1", (refused,))
+        if made.fetchone() is not None:
+            raise Overtaken
 
 
 def erase(connection: Connection, condition: str, values: Sequence[object]) -> int:

@@ -34,6 +34,7 @@ __all__ = [
     "Cursor",
     "DriverError",
     "Link",
+    "Overtaken",
     "PatientConnection",
     "TupleRow",
     "hung_up",
@@ -44,7 +45,14 @@ __all__ = [
 Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]
 DriverError = psycopg.Error
+
+
+class Overtaken(Exception):
+    """Another replica granted, while we waited for it, a request that we were about to refuse."""
+
+
 ANOTHER_WAS_FIRST = (
+    Overtaken,
     psycopg.errors.UniqueViolation,
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,

@@ -106,6 +106,23 @@ def test_the_same_request_at_two_replicas_at_once_is_held_once(replica: Replica)
     assert balance(stores[0]) == (0, 100)
 
 
+def test_a_request_is_not_refused_for_what_its_own_twin_took(replica: Replica) -> None:
+    stores = [replica(), replica()]
+    stores[0].set_limit(limit(hard=1))  # room for one, so that its twin finds it full
+    start = threading.Barrier(2)
+
+    def call(store: PostgresLedger, new: Hold) -> str:
+        start.wait()
+        return type(store.hold(new)).__name__
+
+    with ThreadPoolExecutor(2) as callers:
+        for turn in range(50):
+            for new in (hold(f"a{turn}", 1), hold(f"b{turn}", 1, replaces=f"a{turn}")):
+                answers = callers.map(call, stores, (new, new))
+                assert sorted(answers) == ["Granted", "Replayed"]
+            stores[0].release(f"b{turn}", "acme")
+
+
 def test_many_overlapping_limits_in_any_order_never_deadlock(
     replica: Replica, postgres_address: str
 ) -> None:
