@@ -23,6 +23,7 @@ from router.bundle import load_bundle
 from router.catalog import load_catalog
 from router.core.errors import InvalidInput
 from router.desk import Desk
+from router.housekeeping import Housekeeping, erasing, expiring
 from router.ledger.base import Ledger
 from router.ledger.opening import open_ledger
 from router.logs import logger
@@ -203,8 +204,13 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         gc.freeze()
         running.warmed()
         logger().info("serving", address=running.address, bundle=router.bundle.version)
-        on_ready(running.address)
-        stop.wait()
+        chores = [
+            expiring(ledger, settings.expire_every_s),
+            erasing(ledger, settings.retention),
+        ]
+        with Housekeeping(chores):
+            on_ready(running.address)
+            stop.wait()
         logger().info("draining", seconds=settings.drain_s)
         running.drain()
         ledger.close()

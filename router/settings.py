@@ -7,17 +7,20 @@ named by ``--config`` or ``MITSUMORI_CONFIG``, the defaults below.
 from __future__ import annotations
 
 import os
+import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from router.core.errors import InvalidInput
@@ -25,9 +28,10 @@ from router.core.types import Importance
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.prompt_log import PromptLogKind
 
-__all__ = ["QualityTargets", "Settings", "load_settings"]
+__all__ = ["QualityTargets", "RetentionRule", "Settings", "load_settings"]
 
 _PREFIX = "MITSUMORI_"
+_LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class QualityTargets(BaseModel):
@@ -46,6 +50,25 @@ class QualityTargets(BaseModel):
             Importance.MEDIUM: self.medium,
             Importance.HIGH: self.high,
         }[importance]
+
+
+class RetentionRule(BaseModel):
+    """How long decisions stay in the log: those with all of these labels, or all where none is named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: int = Field(ge=1, le=36_500, description="age at which they are erased, days")
+    labels: dict[str, str] = Field(default={}, description="labels that they carry")
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_have_names(cls, labels: dict[str, str]) -> dict[str, str]:
+        for name, value in labels.items():
+            if not _LABEL.fullmatch(name):
+                raise ValueError(f"{name!r} names no label: a small letter, then a-z, 0-9 and _")
+            if not 1 <= len(value) <= 1000:
+                raise ValueError(f"the value of {name} must be 1 to 1000 characters")
+        return labels
 
 
 class Settings(BaseSettings):
@@ -89,6 +112,14 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="keys the hash of prompts; needed for log_prompts: hash, kept beside embedding"
         " and redacted where given",
+    )
+    retention: list[RetentionRule] = Field(
+        default=[],
+        description="when decisions are erased from the log; each rule erases what it matches, so that"
+        " the shortest wins; none: never",
+    )
+    expire_every_s: float = Field(
+        default=5, ge=0.1, le=3600, description="how often run-out holds are given back, seconds"
     )
     reflection: bool = Field(default=True, description="offer gRPC reflection")
     drain_s: float = Field(
@@ -153,8 +184,15 @@ def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = ".".join(map(str, first["loc"])) or "settings"
+        # A line of a list has no flag and no variable of its own.
+        whole = ".".join(takewhile(lambda part: isinstance(part, str), first["loc"])) or "settings"
         raise InvalidInput(
-            f"setting {name}: {first['msg']}; set it by --{name.replace('_', '-')}, "
-            f"{_PREFIX}{name.upper().replace('.', '__')} or in the settings file",
+            f"setting {name}: {first['msg']}; set it by --{whole.replace('_', '-')}, "
+            f"{_PREFIX}{whole.upper().replace('.', '__')} or in the settings file",
             field=name,
+        ) from None
+    except SettingsError as error:
+        # Its text names the setting and not the value; what is wrong is always the JSON.
+        raise InvalidInput(
+            f"{error}: lists and groups in the environment are written as JSON", field="settings"
         ) from None
