@@ -27,6 +27,7 @@ from router.routing import Ask, Assessed, Routed, Router
 
 __all__ = ["Desk", "Held", "Report"]
 
+_NO_PROMPTS = PromptLog()
 _TRIES = 3
 """How often a decision is made anew when a limit filled up between looking and holding."""
 
@@ -72,7 +73,7 @@ class Desk:
     ledger: Ledger
     strict: bool
     hold_ttl_s: float
-    prompt_log: PromptLog = PromptLog()
+    prompt_log: PromptLog = _NO_PROMPTS
 
     def decide(
         self,

@@ -14,7 +14,15 @@ from typing import Any, Literal
 
 import yaml
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -163,8 +171,8 @@ def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
         InvalidInput: a value is wrong or the file is missing; names the setting and where it can be
             set.
     """
-    named = os.environ.get(f"{_PREFIX}CONFIG")
-    values = _read_file(config or (Path(named) if named else None))
+    chosen = os.environ.get(f"{_PREFIX}CONFIG")
+    values = _read_file(config or (Path(chosen) if chosen else None))
 
     class Sourced(Settings):
         @classmethod
@@ -185,7 +193,8 @@ def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
         first = error.errors(include_input=False)[0]
         name = ".".join(map(str, first["loc"])) or "settings"
         # A line of a list has no flag and no variable of its own.
-        whole = ".".join(takewhile(lambda part: isinstance(part, str), first["loc"])) or "settings"
+        named = takewhile(lambda part: isinstance(part, str), first["loc"])
+        whole = ".".join(map(str, named)) or "settings"
         raise InvalidInput(
             f"setting {name}: {first['msg']}; set it by --{whole.replace('_', '-')}, "
             f"{_PREFIX}{whole.upper().replace('.', '__')} or in the settings file",
@@ -194,5 +203,5 @@ def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
     except SettingsError as error:
         # Its text names the setting and not the value; what is wrong is always the JSON.
         raise InvalidInput(
-            f"{error}: lists and groups in the environment are written as JSON", field="settings"
+            f"{error}; in the environment, lists and groups are written as JSON", field="settings"
         ) from None
