@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from router.core.deciding import limit_refusal
-from router.core.errors import InvalidInput, NotFound
+from router.core.errors import Exhausted, InvalidInput, NotFound
 from router.core.limits import Amounts, LimitState
 from router.core.pricing import call_price
 from router.core.types import Candidate, Quote
@@ -104,15 +104,21 @@ class Desk:
             Unavailable: the ledger cannot be used.
         """
         # Looked up first: the same request gets the same answer even if limits have filled up since.
-        if ask.request_id:
-            earlier = self.ledger.replay(decision_id, fingerprint, ask.tenant)
-            if earlier is not None:
-                return earlier
+        earlier = self._earlier(ask, decision_id, fingerprint)
+        if earlier is not None:
+            return earlier
         assessed = self.router.assess(ask)
         prompt_kept = self.prompt_log.kept(ask.prompt, assessed.embedding)
         refused: Refused | None = None
         for _ in range(_TRIES):
-            held = self._choose(ask, assessed)
+            try:
+                held = self._choose(ask, assessed)
+            except Exhausted:
+                # It may be full of this very request, sent before and granted in the meantime.
+                earlier = self._earlier(ask, decision_id, fingerprint)
+                if earlier is None:
+                    raise
+                return earlier
             reply = render(held)
             result = self.ledger.hold(
                 Hold(
@@ -136,6 +142,12 @@ class Desk:
                     refused = result
         assert refused is not None  # noqa: S101 — the loop ran
         raise limit_refusal(refused.state, refused.obstacle, refused.amount)
+
+    def _earlier(self, ask: Ask, decision_id: str, fingerprint: str) -> bytes | None:
+        """The reply to the same request, if it came before."""
+        if not ask.request_id:
+            return None
+        return self.ledger.replay(decision_id, fingerprint, ask.tenant)
 
     def quote(self, ask: Ask) -> Held:
         """Decide on today's balances without holding or logging anything.

@@ -1,0 +1,94 @@
+"""A request is sent again while the first one is still on its way: the same answer, not a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pytest
+
+from router.client import AdminClient, RouterClient, route_request
+from router.core.errors import CallFailed
+from router.core.limits import LimitState
+from router.core.types import Constraints
+from router.ledger.memory import MemoryLedger
+from router.routing import Router
+from router.server import build_desk, start
+from router.settings import Settings
+from router.v1 import limit_pb2
+from router.wire.values import nanos
+from tests.conftest import NOON
+
+NANO = Constraints(models=frozenset({"gpt-5-nano"}))
+
+
+class SlowLedger(MemoryLedger):
+    """Something happens between looking up a request and looking at the balances for it."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
+        return super().view(options)
+
+
+@pytest.fixture
+def ledger() -> SlowLedger:
+    return SlowLedger(clock=lambda: NOON)
+
+
+@pytest.fixture
+def shop(
+    ledger: SlowLedger, settings: Settings, router: Router
+) -> Iterator[tuple[RouterClient, AdminClient]]:
+    running = start(settings, build_desk(settings, router, ledger))
+    running.warmed()
+    with RouterClient(running.address) as client, AdminClient(running.address) as admin:
+        yield client, admin
+    running.drain()
+
+
+def test_a_retry_that_its_own_first_try_overtakes_gets_the_same_answer(
+    shop: tuple[RouterClient, AdminClient], ledger: SlowLedger
+) -> None:
+    client, admin = shop
+    request = route_request("What is 2 + 2?", constraints=NANO)
+    (quoted, _) = client.quote_batch([request])
+    price = nanos(quoted.response.chosen.quote.price.high, "high")
+    admin.set_limit(
+        limit_pb2.Limit(  # room for one
+            limit_id="tight", unit=limit_pb2.UNIT_MONEY, window=limit_pb2.WINDOW_MONTH, hard=price
+        )
+    )
+    first = []
+    ledger.meanwhile = lambda: first.append(client.send(request))
+    assert [client.send(request)] == first
+
+
+def test_a_reroute_that_its_own_first_try_overtakes_gets_the_same_answer(
+    shop: tuple[RouterClient, AdminClient], ledger: SlowLedger
+) -> None:
+    client, _ = shop
+    failed = client.route("What is 2 + 2?")
+    request = route_request("What is 2 + 2?")
+    first = []
+    ledger.meanwhile = lambda: first.append(client.reroute(failed.decision_id, request))
+    assert [client.reroute(failed.decision_id, request)] == first
+
+
+def test_a_refusal_that_is_nobodys_own_fault_stays_one(
+    shop: tuple[RouterClient, AdminClient],
+) -> None:
+    client, admin = shop
+    admin.set_limit(
+        limit_pb2.Limit(
+            limit_id="nothing", unit=limit_pb2.UNIT_MONEY, window=limit_pb2.WINDOW_MONTH, hard=0
+        )
+    )
+    for request_id in ("named", ""):
+        request = route_request("What is 2 + 2?", request_id=request_id)
+        request.request_id = request_id
+        with pytest.raises(CallFailed) as caught:
+            client.send(request)
+        assert caught.value.reason == "LIMIT_NEVER_FITS"
