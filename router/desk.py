@@ -9,12 +9,14 @@ from typing import Any
 
 from router.core.deciding import limit_refusal
 from router.core.errors import Exhausted, InvalidInput, NotFound
-from router.core.limits import Amounts, LimitState
+from router.core.limits import Amounts, LimitState, balance_key
 from router.core.pricing import call_price
 from router.core.types import Candidate, Quote
 from router.ledger.base import (
+    Decided,
     Granted,
     Hold,
+    HoldState,
     Ledger,
     Refused,
     Replayed,
@@ -109,10 +111,11 @@ class Desk:
             return earlier
         assessed = self.router.assess(ask)
         prompt_kept = self.prompt_log.kept(ask.prompt, assessed.embedding)
+        freed = self._held(replaces, ask.tenant) if replaces is not None else None
         refused: Refused | None = None
         for _ in range(_TRIES):
             try:
-                held = self._choose(ask, assessed)
+                held = self._choose(ask, assessed, freed)
             except Exhausted:
                 # It may be full of this very request, sent before and granted in the meantime.
                 earlier = self._earlier(ask, decision_id, fingerprint)
@@ -156,9 +159,18 @@ class Desk:
         """
         return self._choose(replace(ask, quote_only=True), self.router.assess(ask))
 
-    def _choose(self, ask: Ask, assessed: Assessed) -> Held:
+    def _held(self, decision_id: str, tenant: str) -> Decided | None:
+        """A decision of this tenant that is held."""
+        found = self.ledger.decision(decision_id)
+        if found is None or found.state is not HoldState.HELD:
+            return None
+        return found if found.labels.get("tenant", "") == tenant else None
+
+    def _choose(self, ask: Ask, assessed: Assessed, freed: Decided | None = None) -> Held:
         options = [_labels(ask, candidate) for candidate in assessed.candidates]
         views = self.ledger.view(options)
+        if freed is not None:
+            views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
             candidate._replace(amounts=self._amounts(candidate.quote), limits=states)
             for candidate, states in zip(assessed.candidates, views, strict=True)
@@ -239,6 +251,18 @@ class Desk:
         )
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         return settled, money
+
+
+def _without(state: LimitState, freed: Decided) -> LimitState:
+    """A balance as it will be once a held decision that counts on it is given back."""
+    on_it = (
+        freed.held is not None
+        and balance_key(state.limit, freed.labels) == state.key
+        and state.period.start <= freed.created < state.period.end
+    )
+    if not on_it or freed.held is None:
+        return state
+    return replace(state, held=max(state.held - freed.held.of(state.limit.unit), 0))
 
 
 def _labels(ask: Ask, candidate: Candidate) -> dict[str, str]:

@@ -247,6 +247,21 @@ def test_a_reroute_that_is_refused_leaves_the_old_hold(shop: Shop) -> None:
     assert shop.router.release(first.decision_id) is True
 
 
+def test_a_reroute_may_use_what_it_gives_back(shop: Shop) -> None:
+    model = shop.router.route(PROOF, quote_only=True, constraints=NANO).chosen.model
+    price = held(shop.router.route(PROOF, constraints=NANO, scope={"team": "other"}))
+    shop.limit("search", price, scope={"team": "search"})
+    shop.limit("places", 1, unit=limit_pb2.UNIT_CONCURRENT, window=limit_pb2.WINDOW_TOTAL,
+               scope={"team": "search"})  # fmt: skip
+    scope = {"team": "search"}
+    first = shop.router.route(PROOF, scope=scope, constraints=NANO)
+    again = route_request(PROOF, scope=scope, constraints=NANO)
+    second = shop.router.reroute(first.decision_id, again)
+    assert second.chosen.model == model
+    assert shop.status("search", team="search").held == price
+    assert [(status.held, status.remaining) for status in second.limits] == [(1, 0), (price, 0)]
+
+
 def test_a_batch_is_priced_with_an_interval_of_the_sum(shop: Shop) -> None:
     shop.limit("search", USD, scope={"team": "search"})
     prompts = [f"What is {n} times {n}?" for n in range(40)] + [""]
