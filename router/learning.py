@@ -1,0 +1,40 @@
+"""Keeps the corrections of quotes up to date from the decision log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from router.core.correcting import Corrections, learn
+from router.ledger.base import Ledger
+from router.records import observations
+
+__all__ = ["Learner"]
+
+
+@dataclass
+class Learner:
+    """Learns anew from the latest settled decisions, whenever it is told to.
+
+    Nothing is kept but the latest result: every replica that reads the same log learns the same.
+
+    Attributes:
+        ledger: whose log is read.
+        levels: names of labels from the widest scope to the narrowest.
+        count: how many settled decisions are read, the newest; 0 learns nothing.
+        corrections: what was learned last; replaced as a whole, so that any thread may read it.
+    """
+
+    ledger: Ledger
+    levels: Sequence[str]
+    count: int
+    corrections: Corrections = field(default_factory=Corrections)
+
+    def refresh(self) -> None:
+        """Read the log and learn.
+
+        Raises:
+            Unavailable: the store cannot be read; what was learned before stays.
+        """
+        if self.count:
+            self.corrections = learn(observations(self.ledger, self.count), self.levels)

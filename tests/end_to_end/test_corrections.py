@@ -1,0 +1,111 @@
+"""Settled usage corrects quotes, over a real socket and a real ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from router.cli import app
+from router.client import RouterClient
+from router.core.correcting import UNCORRECTED
+from router.core.types import Constraints
+from router.learning import Learner
+from router.ledger.sqlite import SqliteLedger
+from router.routing import Router
+from router.server import build_desk, start
+from router.settings import Settings
+from router.v1 import router_pb2
+from tests.conftest import NOON
+
+PROMPT = "Explain to a new colleague how the quarterly report is put together, step by step."
+SEARCH = {"team": "search"}
+
+
+@dataclass(frozen=True)
+class Shop:
+    client: RouterClient
+    learner: Learner
+    address: str
+
+    def quote(self, model: str, **scope: str) -> router_pb2.RouteResponse:
+        constraints = Constraints(models=frozenset({model}))
+        return self.client.route(PROMPT, scope=scope, constraints=constraints)
+
+    def settle(self, count: int, model: str, *, tokens: float, length: float) -> None:
+        """Calls that took so many times the tokens and the median length that were quoted."""
+        for _ in range(count):
+            reply = self.quote(model, **SEARCH)
+            offer = reply.chosen.quote
+            self.client.settle(
+                reply.decision_id,
+                input_tokens=round(offer.input_tokens.tokens * tokens),
+                output_tokens=round(offer.output_tokens.p50 * length),
+            )
+
+
+@pytest.fixture
+def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
+    learner = Learner(ledger, ("team",), 1_000)
+    taught = replace(router, corrections=lambda: learner.corrections)
+    running = start(settings, build_desk(settings, taught, ledger))
+    running.warmed()
+    with RouterClient(running.address) as client:
+        yield Shop(client, learner, running.address)
+    running.drain()
+    ledger.close()
+
+
+def test_a_model_that_writes_more_than_predicted_is_quoted_higher(shop: Shop) -> None:
+    before = shop.quote("claude-haiku-5-5", **SEARCH).chosen.quote
+    shop.settle(60, "claude-haiku-5-5", tokens=1.3, length=2.0)
+    assert shop.quote("claude-haiku-5-5", **SEARCH).chosen.quote == before  # not yet learned
+    shop.learner.refresh()
+    after = shop.quote("claude-haiku-5-5", **SEARCH).chosen.quote
+    assert 1.3 < after.output_tokens.p50 / before.output_tokens.p50 < 2.0
+    assert 1.05 < after.input_tokens.tokens / before.input_tokens.tokens < 1.3
+    assert not after.input_tokens.exact
+    other = shop.quote("gpt-5-nano", **SEARCH).chosen.quote
+    assert shop.learner.corrections.of("gpt-5-nano", SEARCH) == UNCORRECTED
+    assert other.input_tokens.exact
+
+
+def test_what_was_learned_is_shown_per_model_and_scope(shop: Shop) -> None:
+    shop.settle(10, "gpt-5-nano", tokens=1.0, length=0.5)
+    shop.learner.refresh()
+    shown = CliRunner().invoke(app, ["corrections", "--server", shop.address, "--json"])
+    whole, team = json.loads(shown.output)
+    assert (whole["model"], whole["scope"], team["scope"]) == ("gpt-5-nano", {}, SEARCH)
+    assert (whole["observations"], whole["within_p50"], whole["within_p90"]) == ("10", 1.0, 1.0)
+    assert whole["p50_factor"] < 1
+    assert whole["tokens_factor"] == 1  # an exact tokenizer has nothing to correct
+    table = CliRunner().invoke(
+        app, ["corrections", "--server", shop.address], env={"COLUMNS": "140"}
+    )
+    assert "team=search" in table.output
+
+
+def test_what_is_learned_once_is_not_learned_again_on_top(shop: Shop) -> None:
+    # The factors are on what the classifier predicted, not on what was quoted with them.
+    shop.settle(40, "gpt-5-nano", tokens=1.0, length=2.0)
+    shop.learner.refresh()
+    once = shop.learner.corrections.of("gpt-5-nano", SEARCH)
+    shop.settle(40, "gpt-5-nano", tokens=1.0, length=2.0 / once.p50)  # the same lengths as before
+    shop.learner.refresh()
+    twice = shop.learner.corrections.of("gpt-5-nano", SEARCH)
+    assert once.p50 < twice.p50 <= 2.01
+    assert twice.tokens == 1
+
+
+def test_failed_calls_and_unquoted_models_teach_nothing(shop: Shop) -> None:
+    reply = shop.quote("gpt-5-nano", **SEARCH)
+    shop.client.settle(reply.decision_id, input_tokens=10, output_tokens=9_000, model="gpt-6-luna")
+    failed = shop.quote("gpt-5-nano", **SEARCH)
+    shop.client.settle(failed.decision_id, input_tokens=0, output_tokens=0)
+    shop.learner.refresh()
+    assert shop.learner.corrections.learned == {}
