@@ -18,7 +18,7 @@ Number.
 from __future__ import annotations
 
 from router.redaction.internet import email_addresses, ip_addresses, url_secrets
-from router.redaction.numbers import Judge, bank_accounts, numbers
+from router.redaction.numbers import Judge, bank_accounts, personal_numbers
 from router.redaction.places import postal_addresses
 from router.redaction.secrets import private_keys, spoken_secrets, tokens
 from router.redaction.spans import folded, replaced
@@ -49,7 +49,7 @@ def redact(text: str) -> str:
                 *email_addresses(plain),
                 *ip_addresses(plain),
                 *bank_accounts(plain, judge),
-                *numbers(plain, judge),
+                *personal_numbers(plain, judge),
                 *postal_addresses(plain),
             ),
         )

@@ -22,7 +22,7 @@ _NOBODY = frozenset({"git"})
 _ATOM = re.compile(r"[A-Za-z0-9À-ɏ.!#$%&'*+/=?^_`{|}~-]")
 
 _IPV4 = re.compile(r"(?<![\w.])(?<!v )\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)", re.ASCII)
-_VERSION = re.compile(r"(?:version|ver\.?|release|バージョン)[ :は]{0,3}$", re.IGNORECASE)
+_VERSION = re.compile(r"(?:version|ver\.?|release|バージョン)[ :は]{0,3}\Z", re.IGNORECASE)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?<!\w\[)(?=[0-9a-f]{0,4}:[0-9a-f]{0,4}:)[0-9a-f:.]{3,45}+(?!\w)",
     re.ASCII | re.IGNORECASE,
@@ -34,7 +34,7 @@ _TOKEN = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 
-PATTERNS = (_DOMAIN, _IPV4, _IPV6, _CREDENTIALS, _TOKEN)
+PATTERNS = (_DOMAIN, _ATOM, _IPV4, _VERSION, _IPV6, _CREDENTIALS, _TOKEN)
 """Every pattern that reads prompts, for the test that none of them can run wild."""
 
 

@@ -25,7 +25,7 @@ except ImportError as missing:
         reason="EXTRA_MISSING",
     ) from missing
 
-__all__ = ["JUDGED_CHARACTERS", "PATTERNS", "Judge", "bank_accounts", "numbers"]
+__all__ = ["JUDGED_CHARACTERS", "PATTERNS", "Judge", "bank_accounts", "personal_numbers"]
 
 JUDGED_CHARACTERS = 32_768
 """Characters of candidates that the libraries look at in one text: a few tenths of a second."""
@@ -37,11 +37,11 @@ _GAP = re.compile(r"\D++", re.ASCII)
 _MOST_GROUPS = 5
 _DECIMAL = re.compile(r"\d{1,11}\.\d++", re.ASCII)
 _YEARS = re.compile(r"(?:(?:19|20)\d\d[ -]?){2,5}", re.ASCII)
-_ATTACHED_BEFORE = re.compile(r"(?:[A-Za-z0-9_]|[A-Za-z0-9_][-./])$")
+_ATTACHED_BEFORE = re.compile(r"(?:[A-Za-z0-9_]|[A-Za-z0-9_][-./])\Z")
 _ATTACHED_BEHIND = re.compile(r"[-_]?[A-Za-z]")
 _PHONE_WORD = re.compile(
     r"(?:tel|telephone|phone|call|mobile|cell|fax|whatsapp|sms|text me|電話|携帯|連絡先|ファックス)"
-    r"[^\d\n]{0,10}$",
+    r"[^\d\n]{0,10}\Z",
     re.IGNORECASE,
 )
 _IBAN_COUNTRIES = (
@@ -66,6 +66,7 @@ PATTERNS = (
     _RUN,
     _GROUP,
     _GAP,
+    _DECIMAL,
     _YEARS,
     _ATTACHED_BEFORE,
     _ATTACHED_BEHIND,
@@ -117,7 +118,7 @@ class Judge:
         return self._accounts[candidate]
 
 
-def numbers(text: str, judge: Judge) -> Iterator[Span]:
+def personal_numbers(text: str, judge: Judge) -> Iterator[Span]:
     """Phones, cards, My Numbers and social security numbers, in a folded text."""
     for match in _RUN.finditer(text):
         run, start, end = match.group(), match.start(), match.end()
