@@ -313,7 +313,7 @@ def run(
     }
     books.expired = before.expired + rules.expire(books, gone.values())
     results = [_outcome(each, books, moment) for each, moment in timed]
-    _check_refusals(cursor, operations, results)
+    _check_refusals(cursor, books, operations, results)
     books.write(cursor)
     cursor.execute("COMMIT")
     last = timed[-1][1] if timed else now
@@ -321,7 +321,7 @@ def run(
 
 
 def _check_refusals(
-    cursor: Cursor, operations: Sequence[Operation], results: Sequence[object]
+    cursor: Cursor, books: Books, operations: Sequence[Operation], results: Sequence[object]
 ) -> None:
     """Let no request be refused that another replica granted while we waited for its locks.
 
@@ -331,7 +331,9 @@ def _check_refusals(
     refused = [
         each.hold.id
         for each, result in zip(operations, results, strict=True)
-        if each.hold is not None and isinstance(result, Refused | NotFound)
+        if each.hold is not None
+        and isinstance(result, Refused | NotFound)
+        and books.row(each.hold.id) is None
     ]
     if refused:
         made = cursor.execute("SELECT 1 FROM decisions WHERE id = ANY(%s) LIMIT 1", (refused,))
