@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import grpc
 
+from router.core.correcting import Corrections
 from router.core.errors import InvalidInput, NotFound
 from router.ledger.base import Ledger
 from router.logs import logger
@@ -14,6 +17,7 @@ from router.wire.admin import (
     parse_filter,
     parse_group_by,
     parse_page_size,
+    render_correction,
     render_decided,
     render_usage,
 )
@@ -24,10 +28,16 @@ __all__ = ["AdminServicer"]
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """The gRPC face of a ledger for operators and accountants."""
+    """The gRPC face of a ledger for operators and accountants.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Args:
+        ledger: the store.
+        corrections: what settled usage has taught by now.
+    """
+
+    def __init__(self, ledger: Ledger, corrections: Callable[[], Corrections]) -> None:
         self._ledger = ledger
+        self._corrections = corrections
 
     def SetLimit(
         self, request: admin_pb2.SetLimitRequest, context: grpc.ServicerContext
@@ -98,6 +108,16 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             render_decided(reply.decisions.add(), decided)
         if len(page) == size:
             reply.next_page_token = page[-1].id
+        return reply
+
+    def ListCorrections(
+        self, request: admin_pb2.ListCorrectionsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListCorrectionsResponse:
+        """What settled usage taught about quotes."""
+        reply = admin_pb2.ListCorrectionsResponse()
+        for (model, _), learned in sorted(self._corrections().learned.items()):
+            if request.model in ("", model):
+                render_correction(reply.corrections.add(), learned)
         return reply
 
     def EraseDecisions(

@@ -264,6 +264,7 @@ for _command in (
     settling.release,
     accounts.usage,
     accounts.decisions,
+    accounts.corrections,
     accounts.erase,
     accounts.backup,
 ):

@@ -246,6 +246,15 @@ class AdminClient(Caller):
         request = admin_pb2.ListUsageRequest(filter=chosen, group_by=group_by, time_zone=time_zone)
         return list(self.call(self._stub.ListUsage, request).rows)
 
+    def corrections(self, model: str = "") -> list[admin_pb2.Correction]:
+        """What settled usage taught about quotes, of one model or of all.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        request = admin_pb2.ListCorrectionsRequest(model=model)
+        return list(self.call(self._stub.ListCorrections, request).corrections)
+
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; how many.
 

@@ -25,6 +25,7 @@ from router.ledger.base import (
     Usage,
 )
 from router.prompt_log import PromptLog
+from router.records import record_of
 from router.routing import Ask, Assessed, Routed, Router
 
 __all__ = ["Desk", "Held", "Report"]
@@ -131,7 +132,7 @@ class Desk:
                     amounts=held.amounts,
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
-                    record=self._record(ask, held) | prompt_kept,
+                    record=self._record(ask, assessed, held) | prompt_kept,
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
                 )
@@ -187,30 +188,20 @@ class Desk:
     def _amounts(self, quote: Quote | None) -> Amounts | None:
         if quote is None:
             return None
-        output = quote.output_tokens_worst if self.strict else quote.output_tokens_p90
-        money = quote.price.worst if self.strict else quote.price.high
-        return Amounts(money=money, tokens=quote.input_tokens.tokens + output)
+        if self.strict:
+            tokens = quote.input_tokens.worst + quote.output_tokens_worst
+            return Amounts(money=quote.price.worst, tokens=tokens)
+        tokens = quote.input_tokens.tokens + quote.output_tokens_p90
+        return Amounts(money=quote.price.high, tokens=tokens)
 
-    def _record(self, ask: Ask, held: Held) -> dict[str, Any]:
-        """Everything that a replay and a retraining need, JSON-ready."""
-        decision, score = held.routed.decision, held.routed.score
-        return {
-            "bundle": held.routed.bundle_version,
-            "price_table": self.router.catalog.price_table,
-            "strict": self.strict,
-            "importance": ask.importance.value,
-            "goal": _goal_record(held.routed),
-            "conversation_id": ask.conversation_id,
-            "batch": ask.batch,
-            "complexity": score.complexity,
-            "p_adequate": dict(score.p_adequate),
-            "label_distribution": dict(score.label_distribution),
-            # The decision is deterministic: what it chose, it chose with certainty.
-            "propensity": 1.0,
-            "reasons": [reason.code for reason in decision.reasons],
-            "limits": [state.limit.id for state in held.states],
-            "candidates": [_candidate_record(candidate) for candidate in decision.ranked],
-        }
+    def _record(self, ask: Ask, assessed: Assessed, held: Held) -> dict[str, Any]:
+        return record_of(
+            ask,
+            assessed,
+            held.routed,
+            price_table=self.router.catalog.price_table,
+            strict=self.strict,
+        )
 
     def settle(
         self, decision_id: str, tenant: str, fingerprint: str, report: Report
@@ -219,7 +210,7 @@ class Desk:
 
         Raises:
             NotFound: no such decision of this tenant.
-            InvalidInput: the model is not in the catalog, or has no price and no cost was given.
+            InvalidInput: no cost was given, and the model is not in the catalog or has no price.
             Conflict: released, or settled by another report.
             Unavailable: the ledger cannot be used.
         """
@@ -230,9 +221,10 @@ class Desk:
                 field="decision_id",
             )
         model = report.model or decided.labels["model"]
-        self.router.catalog.check_known("model", [model], self.router.catalog.ids)
         money = report.cost
         if money is None:
+            # A model from elsewhere is fine as long as its cost is known: the money is gone.
+            self.router.catalog.check_known("model", [model], self.router.catalog.ids)
             entry = next(e for e in self.router.catalog.entries if e.spec.id == model)
             rates = entry.rates_at(decided.created)
             if rates is None:
@@ -273,25 +265,3 @@ def _labels(ask: Ask, candidate: Candidate) -> dict[str, str]:
 def _expected(candidate: Candidate) -> int:
     assert candidate.quote is not None  # noqa: S101 — a chosen candidate has a quote
     return candidate.quote.price.expected
-
-
-def _goal_record(routed: Routed) -> dict[str, Any]:
-    goal = routed.goal
-    return {"kind": type(goal).__name__, **{slot: getattr(goal, slot) for slot in goal.__slots__}}
-
-
-def _candidate_record(candidate: Candidate) -> dict[str, Any]:
-    quote = candidate.quote
-    assert quote is not None  # noqa: S101 — a ranked candidate has a quote
-    return {
-        "model": candidate.model.id,
-        "arm": candidate.arm,
-        "p_adequate": candidate.p_adequate,
-        "input_tokens": quote.input_tokens.tokens,
-        "output_tokens": [
-            quote.output_tokens_p50,
-            quote.output_tokens_p90,
-            quote.output_tokens_worst,
-        ],
-        "price_nanos": list(quote.price),
-    }

@@ -10,13 +10,15 @@ from datetime import timedelta
 from types import TracebackType
 
 from router.core.errors import MitsumoriError
+from router.learning import Learner
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.settings import RetentionRule
 
-__all__ = ["Chore", "Housekeeping", "erasing", "expiring"]
+__all__ = ["Chore", "Housekeeping", "correcting", "erasing", "expiring"]
 
 _RETENTION_EVERY_S = 3600.0
+_CORRECTIONS_EVERY_S = 300.0
 _RETRY_S = 30.0
 """How soon a rare chore is tried again where it failed."""
 _STOP_S = 5.0
@@ -62,6 +64,11 @@ def erasing(ledger: Ledger, rules: Sequence[RetentionRule]) -> Chore:
                 logger().info("erased", decisions=decisions, days=rule.days)
 
     return Chore("erasing", _RETENTION_EVERY_S, erase)
+
+
+def correcting(learner: Learner) -> Chore:
+    """Learn from the newest settled decisions how to correct quotes, every few minutes."""
+    return Chore("correcting", _CORRECTIONS_EVERY_S, learner.refresh)
 
 
 class Housekeeping:

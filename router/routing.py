@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from router.bundle import Bundle
 from router.catalog import Catalog, Entry
+from router.core.correcting import Corrections
 from router.core.deciding import decide
 from router.core.quoting import quote
 from router.core.types import (
@@ -35,6 +36,7 @@ _FOREIGN_SHARE = 0.3
 """From this share of letters outside the Latin script on, an English encoder sees little."""
 _FOREIGN = [FEATURES.index(name) for name in ("kana_share", "han_share", "other_letter_share")]
 _LATIN_SCRIPT = frozenset({"en"})
+_NO_CORRECTIONS = Corrections()
 _ESTIMATED = Reason(
     "TOKENS_ESTIMATED",
     "input tokens are an estimate: the model's own tokenizer is not at hand",
@@ -68,10 +70,11 @@ class Assessed:
     """All that is known of an ask before the limits are looked at.
 
     ``embedding`` is the encoder's vector of the prompt, float32 ``(dimensions,)``: the decision log
-    may keep it.
+    may keep it. ``features`` are the lexical ones, float32 ``(len(FEATURES),)``.
     """
 
     score: Score
+    features: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
     candidates: tuple[Candidate, ...]
     notes: tuple[Reason, ...]
@@ -89,12 +92,17 @@ class Routed:
     bundle_version: str
 
 
+def _nothing_learned() -> Corrections:
+    return _NO_CORRECTIONS
+
+
 @dataclass(frozen=True)
 class Router:
     """Answers asks from a bundle, a catalog and a token counter. Thread-safe.
 
     Attributes:
         now: the clock; returns an aware datetime.
+        corrections: what settled usage has taught by now.
     """
 
     bundle: Bundle
@@ -103,6 +111,7 @@ class Router:
     quality_targets: QualityTargets
     quote_ttl: timedelta
     now: Callable[[], datetime]
+    corrections: Callable[[], Corrections] = _nothing_learned
 
     def warm_up(self) -> None:
         """Touch everything that a first call would load: encodings, ONNX arenas, prices."""
@@ -125,6 +134,7 @@ class Router:
         moment = self.now()
         return Assessed(
             score,
+            features,
             embedding,
             tuple(self._candidates(ask, score, moment)),
             self._language_note(float(features[_FOREIGN].sum())),
@@ -181,6 +191,8 @@ class Router:
         arms = {arm.tier: arm.name for arm in self.bundle.manifest.arms}
         arms |= {arm.name: arm.name for arm in self.bundle.manifest.arms}
 
+        corrections = self.corrections()
+
         def candidate(entry: Entry) -> Candidate:
             model = entry.at(now)
             arm = arms.get(model.id) or arms.get(model.tier)
@@ -195,6 +207,7 @@ class Router:
                         exact=entry.exact_tokens,
                     ),
                     score.lengths.get(arm or "", self.catalog.default_lengths[model.tier]),
+                    correction=corrections.of(model.id, ask.scope),
                     max_output_tokens=ask.constraints.max_output_tokens,
                     expires=now + self.quote_ttl,
                     price_table=self.catalog.price_table,

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -23,7 +23,8 @@ from router.bundle import load_bundle
 from router.catalog import load_catalog
 from router.core.errors import InvalidInput
 from router.desk import Desk
-from router.housekeeping import Housekeeping, erasing, expiring
+from router.housekeeping import Housekeeping, correcting, erasing, expiring
+from router.learning import Learner
 from router.ledger.base import Ledger
 from router.ledger.opening import open_ledger
 from router.logs import logger
@@ -144,7 +145,7 @@ def start(settings: Settings, desk: Desk) -> RunningServer:
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(servicer, server)  # type: ignore[no-untyped-call]
     admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(desk.ledger), server
+        AdminServicer(desk.ledger, desk.router.corrections), server
     )
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -197,6 +198,8 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
     with _stop_signals() as stop:
         router = build_router(settings)
         ledger = open_ledger(settings.ledger)
+        learner = Learner(ledger, settings.correct_by, settings.correct_from)
+        router = replace(router, corrections=lambda: learner.corrections)
         running = start(settings, build_desk(settings, router, ledger))
         router.warm_up()
         # What was loaded stays for good: the garbage collector need not walk it during calls.
@@ -207,6 +210,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         chores = [
             expiring(ledger, settings.expire_every_s),
             erasing(ledger, settings.retention),
+            correcting(learner),
         ]
         with Housekeeping(chores):
             on_ready(running.address)

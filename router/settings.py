@@ -121,6 +121,17 @@ class Settings(BaseSettings):
         description="keys the hash of prompts; needed for log_prompts: hash, kept beside embedding"
         " and redacted where given",
     )
+    correct_from: int = Field(
+        default=5_000,
+        ge=0,
+        le=100_000,
+        description="how many of the newest settled decisions correct token counts and output lengths;"
+        " 0: quotes are never corrected",
+    )
+    correct_by: tuple[str, ...] = Field(
+        default=("tenant", "team", "project"),
+        description="labels, from the widest scope to the narrowest, that have corrections of their own",
+    )
     retention: list[RetentionRule] = Field(
         default=[],
         description="when decisions are erased from the log; each rule erases what it matches, so that"

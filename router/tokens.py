@@ -179,14 +179,18 @@ class TokenCounter:
                 reason="TOKENIZER_FAILED",
                 field="prompt",
             ) from None
-        return TokenCount(tokens, exact)
+        return TokenCount(
+            tokens, exact, worst=max(len(text.encode("utf-8", "surrogatepass")), tokens)
+        )
 
     def count(self, prompt: Prompt, encoding: str) -> TokenCount:
         """Tokens of a chat in one encoding, with the overhead of the chat format."""
         counts = [self.text_tokens(message.text, encoding) for message in prompt.messages]
         overhead = _TOKENS_PER_REPLY + _TOKENS_PER_MESSAGE * len(counts)
         return TokenCount(
-            overhead + sum(count.tokens for count in counts), all(count.exact for count in counts)
+            overhead + sum(count.tokens for count in counts),
+            all(count.exact for count in counts),
+            worst=overhead + sum(count.worst for count in counts),
         )
 
 
@@ -203,7 +207,14 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def scaled(count: TokenCount, rule: TokenRule, *, exact: bool) -> TokenCount:
-    """The count for a model's family, rounded up, at least 1; ``exact`` where the model's own."""
+    """The count for a model's family, rounded up, at least 1; ``exact`` where the model's own.
+
+    Args:
+        count: of the prompt in the encoding of the rule; its ``worst`` bounds every tokenizer.
+        rule: of the model.
+        exact: whether the encoding is the model's own.
+    """
     numerator, denominator = rule.ratio
-    tokens = -(-count.tokens * numerator // denominator)
-    return TokenCount(max(tokens, 1), exact and count.exact)
+    tokens = max(-(-count.tokens * numerator // denominator), 1)
+    is_exact = exact and count.exact
+    return TokenCount(tokens, is_exact, worst=tokens if is_exact else max(count.worst, tokens))

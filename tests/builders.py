@@ -48,7 +48,7 @@ def candidate(
         offer = quote(
             made,
             made.rates,
-            TokenCount(input_tokens, True),
+            TokenCount(input_tokens, True, input_tokens),
             lengths,
             max_output_tokens=max_output_tokens,
             expires=EXPIRES,

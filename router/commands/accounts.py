@@ -32,14 +32,43 @@ from router.commands.shared import (
 from router.core.errors import InvalidInput
 from router.exporting import parse_currency, usd
 from router.ledger.sqlite_file import back_up
-from router.render import price_text, table
+from router.render import as_dict, price_text, print_json, table
 from router.settings import load_settings
 from router.v1 import admin_pb2
 from router.wire.values import nanos
 
-__all__ = ["backup", "decisions", "erase", "usage"]
+__all__ = ["backup", "corrections", "decisions", "erase", "usage"]
 
 _NAMES = {value: name for name, value in STATES.items()}
+
+
+def corrections(
+    model: Annotated[str, typer.Option(help="Only this model.")] = "",
+    server: Server = DEFAULT_ADDRESS,
+    json_output: Json = False,
+) -> None:
+    """How good quotes were per model and scope, and the factors that settled usage corrects them by."""
+    with AdminClient(server) as client:
+        found = client.corrections(model)
+    if json_output:
+        print_json([as_dict(each) for each in found])
+        return
+    rows = [
+        [
+            each.model,
+            " ".join(f"{name}={value}" for name, value in sorted(each.scope.items())) or "all",
+            f"{each.observations:,}",
+            *(f"× {x:.2f}" for x in (each.tokens_factor, each.p50_factor, each.p90_factor)),
+            f"{each.within_p50:.0%}",
+            f"{each.within_p90:.0%}",
+        ]
+        for each in found
+    ]
+    columns = (
+        "model", "scope", ">settled", ">tokens", ">length p50", ">length p90", ">within p50",
+        ">within p90",
+    )  # fmt: skip
+    Console().print(table("Corrections from settled usage", columns, rows))
 
 
 def erase(

@@ -6,7 +6,8 @@ import math
 from datetime import datetime
 from functools import lru_cache
 
-from router.core.pricing import call_prices
+from router.core.correcting import UNCORRECTED, Correction
+from router.core.pricing import call_price, call_prices
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
 
 __all__ = ["mean_length", "output_cap", "quote"]
@@ -38,6 +39,20 @@ def _points(lengths: Lengths) -> tuple[int, int, int, int]:
     return math.ceil(p10), math.ceil(lengths.p50), math.ceil(mean), math.ceil(lengths.p90)
 
 
+def _corrected_count(count: TokenCount, correction: Correction) -> TokenCount:
+    if count.exact:
+        return count
+    tokens = math.ceil(count.tokens * correction.tokens)
+    return TokenCount(tokens, exact=False, worst=max(count.worst, tokens))
+
+
+@lru_cache(maxsize=4096)
+def _corrected_lengths(lengths: Lengths, correction: Correction) -> Lengths:
+    p50 = lengths.p50 * correction.p50
+    p90 = max(lengths.p90 * correction.p90, p50)
+    return Lengths(p50, p90, max(lengths.p99 * correction.p90, p90))
+
+
 def output_cap(model: Model, input_tokens: int, max_output_tokens: int | None) -> int:
     """The most output tokens that a call can produce; 0 or less where the input does not fit."""
     caps = [model.max_output_tokens, model.context_window - input_tokens]
@@ -52,6 +67,7 @@ def quote(
     input_tokens: TokenCount,
     lengths: Lengths,
     *,
+    correction: Correction = UNCORRECTED,
     max_output_tokens: int | None,
     expires: datetime,
     price_table: str,
@@ -62,7 +78,8 @@ def quote(
         model: gives caps and speed.
         rates: in force now.
         input_tokens: the prompt, counted for this model.
-        lengths: what is known of the output length before any cap, tokens.
+        lengths: what is predicted of the output length before any cap, tokens.
+        correction: what settled usage taught about this model and scope. An exact count is left alone.
         max_output_tokens: the request's own limit, if any.
         expires: until when the quote stands.
         price_table: which prices these are.
@@ -71,9 +88,15 @@ def quote(
         The quote; every length is cut at the cap of the call. Where the input does not fit the
         context window the cap is taken as 0, and the decision excludes the model.
     """
+    counted = input_tokens.tokens
+    if correction is not UNCORRECTED:
+        input_tokens = _corrected_count(input_tokens, correction)
+        lengths = _corrected_lengths(lengths, correction)
     cap = max(output_cap(model, input_tokens.tokens, max_output_tokens), 0)
     p10, p50, mean, p90 = [min(tokens, cap) for tokens in _points(lengths)]
     low, expected, high, worst = call_prices(rates, input_tokens.tokens, (p10, mean, p90, cap))
+    if input_tokens.worst > input_tokens.tokens:
+        worst = call_price(rates, input_tokens.worst, cap)
     speed = model.speed
     latency = LatencyRange(
         speed.first_token_s + p50 / speed.output_tokens_per_s,
@@ -89,4 +112,5 @@ def quote(
         latency=latency,
         expires=expires,
         price_table=price_table,
+        counted_tokens=counted,
     )

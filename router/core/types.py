@@ -126,10 +126,15 @@ class Model:
 
 
 class TokenCount(NamedTuple):
-    """Input tokens of one prompt for one model; ``exact`` only with the model's own tokenizer."""
+    """Input tokens of one prompt for one model; ``exact`` only with the model's own tokenizer.
+
+    ``worst`` is what no tokenizer exceeds, ≥ tokens: the same where exact; otherwise the bytes of the
+    text in UTF-8 and the overhead of the chat, for a token stands for at least one byte.
+    """
 
     tokens: int
     exact: bool
+    worst: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ class PriceRange(NamedTuple):
     """Nano-dollars, 0 ≤ low ≤ expected and low ≤ high ≤ worst.
 
     low and high bound an 80 % interval (10th and 90th percentile of the output length), expected
-    is at the mean length, worst at the largest output that the call allows.
+    is at the mean length, worst at the largest output that the call allows and the most input tokens.
     """
 
     low: int
@@ -162,7 +167,10 @@ class LatencyRange(NamedTuple):
 
 
 class Quote(NamedTuple):
-    """For one prompt and one model: tokens, price, latency, until when, and from which prices."""
+    """For one prompt and one model: tokens, price, latency, until when, and from which prices.
+
+    ``counted_tokens`` is the count of input tokens before settled usage corrected it.
+    """
 
     model: str
     input_tokens: TokenCount
@@ -173,6 +181,7 @@ class Quote(NamedTuple):
     latency: LatencyRange
     expires: datetime
     price_table: str
+    counted_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,45 @@ class ListDecisionsResponse(_message.Message):
     next_page_token: str
     def __init__(self, decisions: _Optional[_Iterable[_Union[DecisionRow, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class ListCorrectionsRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ListCorrectionsResponse(_message.Message):
+    __slots__ = ("corrections",)
+    CORRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    corrections: _containers.RepeatedCompositeFieldContainer[Correction]
+    def __init__(self, corrections: _Optional[_Iterable[_Union[Correction, _Mapping]]] = ...) -> None: ...
+
+class Correction(_message.Message):
+    __slots__ = ("model", "scope", "observations", "tokens_factor", "p50_factor", "p90_factor", "within_p50", "within_p90")
+    class ScopeEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    P50_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    P90_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_P50_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_P90_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    scope: _containers.ScalarMap[str, str]
+    observations: int
+    tokens_factor: float
+    p50_factor: float
+    p90_factor: float
+    within_p50: float
+    within_p90: float
+    def __init__(self, model: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., observations: _Optional[int] = ..., tokens_factor: _Optional[float] = ..., p50_factor: _Optional[float] = ..., p90_factor: _Optional[float] = ..., within_p50: _Optional[float] = ..., within_p90: _Optional[float] = ...) -> None: ...
+
 class EraseDecisionsRequest(_message.Message):
     __slots__ = ("labels", "before_time")
     class LabelsEntry(_message.Message):

@@ -60,6 +60,11 @@ class AdminServiceStub:
                 request_serializer=router_dot_v1_dot_admin__pb2.ListDecisionsRequest.SerializeToString,
                 response_deserializer=router_dot_v1_dot_admin__pb2.ListDecisionsResponse.FromString,
                 _registered_method=True)
+        self.ListCorrections = channel.unary_unary(
+                '/router.v1.AdminService/ListCorrections',
+                request_serializer=router_dot_v1_dot_admin__pb2.ListCorrectionsRequest.SerializeToString,
+                response_deserializer=router_dot_v1_dot_admin__pb2.ListCorrectionsResponse.FromString,
+                _registered_method=True)
         self.EraseDecisions = channel.unary_unary(
                 '/router.v1.AdminService/EraseDecisions',
                 request_serializer=router_dot_v1_dot_admin__pb2.EraseDecisionsRequest.SerializeToString,
@@ -106,6 +111,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCorrections(self, request, context):
+        """What settled usage taught about quotes: the factors that correct token counts and output lengths, per
+        model and scope, and how often answers stayed within what was quoted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseDecisions(self, request, context):
         """Deletes finished decisions of a scope made before a moment, for retention and on a user's demand.
         Open holds stay, and balances keep what was spent.
@@ -141,6 +154,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListDecisions,
                     request_deserializer=router_dot_v1_dot_admin__pb2.ListDecisionsRequest.FromString,
                     response_serializer=router_dot_v1_dot_admin__pb2.ListDecisionsResponse.SerializeToString,
+            ),
+            'ListCorrections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCorrections,
+                    request_deserializer=router_dot_v1_dot_admin__pb2.ListCorrectionsRequest.FromString,
+                    response_serializer=router_dot_v1_dot_admin__pb2.ListCorrectionsResponse.SerializeToString,
             ),
             'EraseDecisions': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseDecisions,
@@ -284,6 +302,33 @@ class AdminService:
             '/router.v1.AdminService/ListDecisions',
             router_dot_v1_dot_admin__pb2.ListDecisionsRequest.SerializeToString,
             router_dot_v1_dot_admin__pb2.ListDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCorrections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/router.v1.AdminService/ListCorrections',
+            router_dot_v1_dot_admin__pb2.ListCorrectionsRequest.SerializeToString,
+            router_dot_v1_dot_admin__pb2.ListCorrectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,12 +27,14 @@ class Quote(_message.Message):
     def __init__(self, input_tokens: _Optional[_Union[TokenCount, _Mapping]] = ..., output_tokens: _Optional[_Union[TokenRange, _Mapping]] = ..., price: _Optional[_Union[PriceRange, _Mapping]] = ..., latency: _Optional[_Union[LatencyRange, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., price_table_version: _Optional[str] = ...) -> None: ...
 
 class TokenCount(_message.Message):
-    __slots__ = ("tokens", "exact")
+    __slots__ = ("tokens", "exact", "worst")
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
+    WORST_FIELD_NUMBER: _ClassVar[int]
     tokens: int
     exact: bool
-    def __init__(self, tokens: _Optional[int] = ..., exact: _Optional[bool] = ...) -> None: ...
+    worst: int
+    def __init__(self, tokens: _Optional[int] = ..., exact: _Optional[bool] = ..., worst: _Optional[int] = ...) -> None: ...
 
 class TokenRange(_message.Message):
     __slots__ = ("p50", "p90", "worst")

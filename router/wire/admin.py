@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from router.core.correcting import Learned
 from router.ledger.base import Decided, HoldState, Tally
 from router.usage import Filter
 from router.v1 import admin_pb2
@@ -18,6 +19,7 @@ __all__ = [
     "parse_filter",
     "parse_group_by",
     "parse_page_size",
+    "render_correction",
     "render_decided",
     "render_usage",
 ]
@@ -121,6 +123,16 @@ def render_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
     fill_money(target.reserved, tally.reserved)
     fill_money(target.unused, tally.unused)
     fill_money(target.overage, tally.overage)
+
+
+def render_correction(target: admin_pb2.Correction, learned: Learned) -> None:
+    """Write what a model or a scope taught into a message."""
+    target.model = learned.model
+    target.scope.update(learned.scope)
+    target.observations = learned.observations
+    target.tokens_factor, target.p50_factor, target.p90_factor = learned.correction
+    target.within_p50 = learned.within_p50
+    target.within_p90 = learned.within_p90
 
 
 def render_decided(target: admin_pb2.DecisionRow, decided: Decided) -> None:

@@ -189,6 +189,7 @@ def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
     # into the next took half of the time of rendering.
     target.input_tokens.tokens = quote.input_tokens.tokens
     target.input_tokens.exact = quote.input_tokens.exact
+    target.input_tokens.worst = quote.input_tokens.worst
     target.output_tokens.p50 = quote.output_tokens_p50
     target.output_tokens.p90 = quote.output_tokens_p90
     target.output_tokens.worst = quote.output_tokens_worst

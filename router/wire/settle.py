@@ -11,6 +11,8 @@ from router.wire.values import MAX_TOKENS, identifier, nanos, wrong
 
 __all__ = ["parse_settle"]
 
+_MAX_MODEL = 200
+
 
 def parse_settle(request: router_pb2.SettleRequest) -> Report:
     """What a caller reports, validated.
@@ -36,6 +38,8 @@ def parse_settle(request: router_pb2.SettleRequest) -> Report:
             raise wrong(part, f"must not be more than {whole}")
     if request.outcome not in router_pb2.Outcome.values():
         raise wrong("outcome", "must be a known outcome")
+    if len(request.model) > _MAX_MODEL:
+        raise wrong("model", f"at most {_MAX_MODEL} characters")
     details = {**counts, **_details(request)}
     return Report(
         model=request.model,

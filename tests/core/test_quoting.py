@@ -15,7 +15,7 @@ def quoted(lengths: Lengths, input_tokens: int = 1_000, limit: int | None = None
     return quote(
         model(),
         rates("1", "4"),
-        TokenCount(input_tokens, True),
+        TokenCount(input_tokens, True, input_tokens),
         lengths,
         max_output_tokens=limit,
         expires=EXPIRES,

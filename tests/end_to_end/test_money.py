@@ -13,6 +13,7 @@ import pytest
 from router.client import AdminClient, RouterClient, route_request
 from router.core.errors import CallFailed
 from router.core.types import Constraints, QualityTarget, WillingnessToPay
+from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite import SqliteLedger
 from router.routing import Router
 from router.server import build_desk, start
@@ -102,6 +103,34 @@ def test_a_call_that_cost_more_than_its_hold_is_booked_whole_and_flagged(shop: S
     )
     assert nanos(settled.overage, "overage") == 7
     assert shop.status("all").spent == held(reply) + 7
+
+
+def test_a_call_of_a_model_from_elsewhere_is_booked_at_its_cost(shop: Shop) -> None:
+    shop.limit("search", USD, scope={"team": "search"})
+    reply = shop.router.route(PROOF, scope={"team": "search"}, constraints=NANO)
+    shop.router.settle(
+        reply.decision_id, input_tokens=20, output_tokens=10, model="in-house-7b", cost_nanos=5_000
+    )
+    assert shop.status("search", team="search").spent == 5_000
+
+
+def test_a_strict_hold_covers_the_worst_that_an_estimated_tokenizer_can_do(
+    settings: Settings, router: Router
+) -> None:
+    strict = settings.model_copy(update={"strict": True})
+    running = start(strict, build_desk(strict, router, MemoryLedger()))
+    with RouterClient(running.address) as client:
+        claude = Constraints(models=frozenset({"claude-haiku-5-5"}), max_output_tokens=100)
+        reply = client.route("日本語で答えて", constraints=claude)
+        offer = reply.chosen.quote
+        assert offer.input_tokens.worst == 3 * 7 + 3 + 4 > offer.input_tokens.tokens
+        assert held(reply) == nanos(offer.price.worst, "worst")
+        assert reply.hold.tokens == offer.input_tokens.worst + 100
+        settled = client.settle(
+            reply.decision_id, input_tokens=offer.input_tokens.worst, output_tokens=100
+        )
+        assert nanos(settled.overage, "overage") == 0
+    running.drain()
 
 
 def test_a_released_hold_is_free_again_and_cannot_be_settled(shop: Shop) -> None:
@@ -342,7 +371,8 @@ BAD_REPORTS: dict[str, tuple[dict[str, object], str]] = {
     "more reasoning than output": ({"reasoning_tokens": 11}, "reasoning_tokens"),
     "quality NaN": ({"quality": float("nan")}, "quality"),
     "latency negative": ({"latency_s": -1.0}, "latency"),
-    "unknown model": ({"model": "gpt-99"}, "model[0]"),
+    "unknown model without its cost": ({"model": "gpt-99"}, "model[0]"),
+    "model without end": ({"model": "m" * 201, "cost_nanos": 1}, "model"),
 }
 
 

@@ -26,7 +26,11 @@ def worst_prices(router: Router) -> dict[str, dict[str, dict[str, int]]]:
                   None, Importance.LOW, "", 100)  # fmt: skip
         offers = [ranked.quote for ranked in router.route(ask).decision.ranked if ranked.quote]
         return {
-            offer.model: {"tokens": offer.input_tokens.tokens, "worst_nanos": offer.price.worst}
+            offer.model: {
+                "tokens": offer.input_tokens.tokens,
+                "worst_tokens": offer.input_tokens.worst,
+                "worst_nanos": offer.price.worst,
+            }
             for offer in sorted(offers, key=lambda offer: offer.model)
         }
 

@@ -29,8 +29,8 @@ def counter() -> TokenCounter:
     ],
 )
 def test_golden_counts(counter: TokenCounter, text: str, o200k: int, cl100k: int) -> None:
-    assert counter.text_tokens(text, "o200k_base") == TokenCount(o200k, True)
-    assert counter.text_tokens(text, "cl100k_base") == TokenCount(cl100k, True)
+    assert counter.text_tokens(text, "o200k_base") == TokenCount(o200k, True, len(text.encode()))
+    assert counter.text_tokens(text, "cl100k_base") == TokenCount(cl100k, True, len(text.encode()))
 
 
 def test_a_chat_costs_its_format_too(counter: TokenCounter) -> None:
@@ -46,7 +46,7 @@ def test_counting_in_pieces_is_exact_where_there_are_words(
 ) -> None:
     text = unit * 3000
     whole = len(tiktoken.get_encoding("o200k_base").encode_ordinary(text))
-    assert counter.text_tokens(text) == TokenCount(whole, True)
+    assert counter.text_tokens(text) == TokenCount(whole, True, len(text.encode()))
 
 
 @settings(max_examples=30, deadline=None)
@@ -68,10 +68,18 @@ def test_what_makes_tiktoken_panic_or_crawl_is_counted(counter: TokenCounter, te
 
 def test_a_family_without_a_tokenizer_is_scaled_up_and_flagged() -> None:
     rule = TokenRule("o200k_base", Decimal("1.2"))
-    assert scaled(TokenCount(101, True), rule, exact=is_exact("claude", rule)) == TokenCount(
-        122, False
-    )
-    assert scaled(TokenCount(0, True), rule, exact=False).tokens == 1
+    count = TokenCount(101, True, worst=400)
+    assert scaled(count, rule, exact=is_exact("claude", rule)) == TokenCount(122, False, 400)
+    assert scaled(TokenCount(0, True, 0), rule, exact=False) == TokenCount(1, False, 1)
+
+
+def test_only_an_exact_count_is_its_own_worst_case(counter: TokenCounter) -> None:
+    prompt = Prompt((Message("user", "日本語のトークン"),))
+    counted = counter.count(prompt, "o200k_base")
+    own, foreign = TokenRule("o200k_base"), TokenRule("o200k_base", Decimal("1.2"))
+    assert scaled(counted, own, exact=True).worst == counted.tokens
+    # Three bytes a character, and the format of the chat.
+    assert scaled(counted, foreign, exact=False).worst == 3 * 8 + 3 + 4
 
 
 def test_damaged_rank_files_are_written_anew(
