@@ -36,6 +36,14 @@ def test_nested_settings_come_from_the_environment_too(monkeypatch: pytest.Monke
         ({"workers": 0}, "workers"),
         ({"quality_targets": {"low": float("nan")}}, "quality_targets.low"),
         ({"log_level": "loud"}, "log_level"),
+        ({"log_prompts": "all"}, "log_prompts"),
+        ({"log_prompts": "hash"}, "settings"),
+        ({"retention": [{"days": 0}]}, "retention.0.days"),
+        ({"retention": [{"days": 1}, {"labels": {"team": "x"}}]}, "retention.1.days"),
+        ({"retention": [{"days": 1, "labels": {"Team": "x"}}]}, "retention.0.labels"),
+        ({"retention": [{"days": 1, "labels": {"team": ""}}]}, "retention.0.labels"),
+        ({"retention": [{"days": 1, "lables": {"team": "x"}}]}, "retention.0.lables"),
+        ({"expire_every_s": 0}, "expire_every_s"),
     ],
 )
 def test_a_wrong_value_names_the_setting_and_where_to_set_it(
@@ -44,6 +52,27 @@ def test_a_wrong_value_names_the_setting_and_where_to_set_it(
     with pytest.raises(InvalidInput, match="MITSUMORI_") as caught:
         load_settings(**flags)
     assert caught.value.field == name
+
+
+def test_retention_is_a_list_of_rules_in_the_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("retention:\n- days: 30\n  labels: {team: search}\n- days: 400\n")
+    search, rest = load_settings(config=config).retention
+    assert (search.days, search.labels) == (30, {"team": "search"})
+    assert (rest.days, rest.labels) == (400, {})
+    monkeypatch.setenv("MITSUMORI_RETENTION", '[{"days": 7}]')
+    assert [rule.days for rule in load_settings(config=config).retention] == [7]
+    monkeypatch.setenv("MITSUMORI_RETENTION", "7 days")
+    with pytest.raises(InvalidInput, match=r'"retention".*as JSON'):
+        load_settings()
+
+
+def test_a_line_of_a_list_is_set_by_the_list(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"MITSUMORI_RETENTION or") as caught:
+        load_settings(retention=[{"days": 1, "labels": {"Team": "x"}}])
+    assert "'Team' names no label" in caught.value.message
 
 
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:

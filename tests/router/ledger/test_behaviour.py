@@ -612,6 +612,22 @@ def test_erasing_deletes_what_is_final_and_keeps_the_balances(
     assert balance(store) == (spent[0] + 25, spent[1] - 10)
 
 
+def test_erasing_without_labels_erases_everything_that_is_final_and_older(
+    store: Ledger, clock: ManualClock
+) -> None:
+    store.set_limit(limit(hard=1000))
+    for name, labels in (("a", {"team": "blue"}), ("b", {"team": "red"}), ("c", {})):
+        store.hold(hold(name, 10, **labels))
+        store.settle(report(name, 10))
+    store.hold(hold("open", 10, ttl_s=7 * 86_400))
+    clock.advance(days=1)
+    store.hold(hold("new", 10))
+    store.settle(report("new", 10))
+    assert store.erase({}, clock()) == 3
+    assert [made.id for made in store.decisions()] == ["open", "new"]
+    assert balance(store) == (40, 10)
+
+
 def test_a_quote_can_be_erased_once_it_has_run_out(store: Ledger, clock: ManualClock) -> None:
     store.hold(hold("a", None, ttl_s=60))
     assert store.erase({}, START + timedelta(days=1)) == 0
