@@ -7,7 +7,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,9 @@ from rich.progress import track
 from benchmarks.bare_server import METHOD
 from benchmarks.report import Figure
 from router.bundle import load_bundle
-from router.client import AdminClient
 from router.demo import serving
 from router.paths import ENCODERS, MODELS
-from router.v1 import limit_pb2, prompt_pb2, router_pb2, router_pb2_grpc
+from router.v1 import prompt_pb2, router_pb2, router_pb2_grpc
 
 SHORT = "A shirt costs $24 and is 25% off. What do I pay, and why do shops round prices up?"
 CALLS = {"static": 2000, "minilm": 400}
@@ -133,37 +131,6 @@ def _route_figures(name: str) -> Iterator[Figure]:
     yield Figure(f"server resident, {name}", resident, "MiB", 350.0)
 
 
-def _inside_ms(ledger: str) -> float:
-    """Server-side p50 of Route with three limits that apply, milliseconds."""
-    with serving("--ledger", ledger) as (address, _), grpc.insecure_channel(address) as channel:
-        with AdminClient(address) as admin:
-            for name, unit in (("money", 1), ("tokens", 2), ("requests", 3)):
-                fields = {"unit": unit, "window": limit_pb2.WINDOW_MONTH, "hard": 10**15}
-                admin.set_limit(limit_pb2.Limit(limit_id=name, **fields))
-        stub = router_pb2_grpc.RouterServiceStub(channel)
-        request = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text=SHORT))
-        inside: list[float] = []
-
-        def route() -> None:
-            _, call = stub.Route.with_call(request)
-            (timing,) = (v for k, v in call.trailing_metadata() if k == "server-timing")
-            inside.append(float(timing.partition("dur=")[2]))
-
-        _timed(route, CALLS["static"] // 2, f"Route, {ledger.partition(':')[0]}")
-    return statistics.median(inside[WARM_UP:])
-
-
-def _hold_figures() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as scratch:
-        memory = _inside_ms("memory:")
-        sqlite = _inside_ms(f"sqlite:{scratch}/ledger.sqlite")
-    yield Figure(
-        "baseline: Route with three limits, ledger in memory, server-side p50", memory, "ms"
-    )
-    yield Figure("Route with three limits, SQLite FULL, server-side p50", sqlite, "ms")
-    yield Figure("what the durable hold adds to Route at p50", sqlite - memory, "ms", 2.0)
-
-
 def _ready_figures() -> Iterator[Figure]:
     bare_command = [sys.executable, "-c", "import grpc, onnxruntime, tiktoken, tokenizers"]
     bare, ready = [], []
@@ -184,7 +151,6 @@ def measure() -> Iterator[Figure]:
     """All figures of serving."""
     for name in CALLS:
         yield from _route_figures(name)
-    yield from _hold_figures()
     yield from _ready_figures()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     yield Figure("largest server process, peak resident", peak, "MiB", 350.0)
