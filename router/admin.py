@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import grpc
 
-from router.core.correcting import Corrections
 from router.core.errors import InvalidInput, NotFound
-from router.ledger.base import Ledger
+from router.desk import Desk
 from router.logs import logger
 from router.usage import add_up
 from router.v1 import admin_pb2, admin_pb2_grpc
@@ -28,22 +25,18 @@ __all__ = ["AdminServicer"]
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """The gRPC face of a ledger for operators and accountants.
+    """The gRPC face of a desk's ledger for operators and accountants."""
 
-    Args:
-        ledger: the store.
-        corrections: what settled usage has taught by now.
-    """
-
-    def __init__(self, ledger: Ledger, corrections: Callable[[], Corrections]) -> None:
-        self._ledger = ledger
-        self._corrections = corrections
+    def __init__(self, desk: Desk) -> None:
+        self._ledger = desk.ledger
+        self._catalog = desk.router.catalog
+        self._corrections = desk.router.corrections
 
     def SetLimit(
         self, request: admin_pb2.SetLimitRequest, context: grpc.ServicerContext
     ) -> admin_pb2.SetLimitResponse:
         """Make or replace a limit."""
-        limit = parse_limit(request.limit)
+        limit = parse_limit(request.limit, self._catalog)
         self._ledger.set_limit(limit)
         logger().info("limit set", limit=limit.id)
         reply = admin_pb2.SetLimitResponse()

@@ -145,7 +145,7 @@ def start(settings: Settings, desk: Desk) -> RunningServer:
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(servicer, server)  # type: ignore[no-untyped-call]
     admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(desk.ledger, desk.router.corrections), server
+        AdminServicer(desk), server
     )
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

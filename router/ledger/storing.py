@@ -18,6 +18,7 @@ from router.ledger.rows import Row
 __all__ = [
     "MAX_AMOUNT",
     "MAX_COUNT",
+    "MAX_LIMIT",
     "SLOT_MICROS",
     "check_count",
     "check_hold",
@@ -35,7 +36,9 @@ __all__ = [
 ]
 
 MAX_AMOUNT = 10**16
-"""The most that one hold, settlement or limit value may be: ten million dollars in nano-dollars."""
+"""The most that one hold or settlement may be: ten million dollars in nano-dollars."""
+MAX_LIMIT = 10**18
+"""The most that a limit may be: a billion dollars in nano-dollars."""
 MAX_COUNT = 10_000
 """The longest page of the decision log."""
 SLOT_MICROS = 900 * 1_000_000
@@ -106,8 +109,8 @@ def check_limit(limit: Limit) -> None:
         _check_text("scope", name)
         _check_text(f"scope.{name}", value, empty=True)
     for name, bound in (("soft", limit.soft), ("hard", limit.hard)):
-        if bound is not None and not 0 <= bound <= MAX_AMOUNT:
-            raise InvalidInput(f"{name} must be 0 to {MAX_AMOUNT}", field=name)
+        if bound is not None and not 0 <= bound <= MAX_LIMIT:
+            raise InvalidInput(f"{name} must be 0 to {MAX_LIMIT}", field=name)
     try:
         ZoneInfo(limit.time_zone)
     except (KeyError, ValueError, OSError):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from router.core.limits import Limit, LimitState, SoftAction, Unit, Window
+from collections.abc import Mapping
+
+from router.catalog import Catalog, closest
+from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
+from router.ledger.storing import MAX_LIMIT
 from router.v1 import limit_pb2
 from router.wire.values import SCOPE_KEY, identifier, time_zone, wrong
 
@@ -62,7 +66,7 @@ def render_limit(target: limit_pb2.Limit, limit: Limit) -> None:
     target.paced = limit.paced
 
 
-def parse_limit(message: limit_pb2.Limit) -> Limit:
+def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
     """A validated limit.
 
     Raises:
@@ -75,6 +79,7 @@ def parse_limit(message: limit_pb2.Limit) -> Limit:
             raise wrong("limit.scope", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
         if not 1 <= len(value) <= 200:
             raise wrong(f"limit.scope.{key}", "must have 1 to 200 characters")
+    _check_scope(message.scope, catalog)
     unit, window = _UNITS_IN.get(message.unit), _WINDOWS_IN.get(message.window)
     action = _SOFT_IN.get(message.on_soft)
     if unit is None:
@@ -99,15 +104,31 @@ def parse_limit(message: limit_pb2.Limit) -> Limit:
     )
 
 
+def _check_scope(scope: Mapping[str, str], catalog: Catalog) -> None:
+    """Refuse what no decision could ever carry: such a limit would bind nobody, and nobody would know."""
+    known = {
+        "model": catalog.ids,
+        "tier": catalog.tiers,
+        "provider": {entry.spec.provider for entry in catalog.entries},
+    }
+    for label, names in known.items():
+        value = scope.get(label, ANY)
+        if value != ANY and value not in names:
+            raise wrong(
+                f"limit.scope.{label}", f"{value!r} is not in the catalog; {closest(value, names)}"
+            )
+
+
 def _values(message: limit_pb2.Limit) -> tuple[int | None, int | None]:
     soft = message.soft if message.HasField("soft") else None
     hard = message.hard if message.HasField("hard") else None
     if soft is None and hard is None:
         raise wrong("limit.hard", "or limit.soft must be set")
-    if soft is not None and soft < 0:
-        raise wrong("limit.soft", "must not be negative")
-    if hard is not None and hard < 0:
-        raise wrong("limit.hard", "must not be negative")
+    for name, value in (("soft", soft), ("hard", hard)):
+        if value is not None and value < 0:
+            raise wrong(f"limit.{name}", "must not be negative")
+        if value is not None and value > MAX_LIMIT:
+            raise wrong(f"limit.{name}", f"must be at most {MAX_LIMIT:,}")
     if soft is not None and hard is not None and soft > hard:
         raise wrong("limit.soft", "must not be more than limit.hard")
     return soft, hard

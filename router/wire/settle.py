@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from router.core.money import NANOS_PER_USD
 from router.desk import Report
+from router.ledger.storing import MAX_AMOUNT
 from router.v1 import router_pb2
 from router.wire.values import MAX_TOKENS, identifier, nanos, wrong
 
@@ -46,9 +48,18 @@ def parse_settle(request: router_pb2.SettleRequest) -> Report:
         input_tokens=counts["input_tokens"],
         cached_input_tokens=counts["cached_input_tokens"],
         output_tokens=counts["output_tokens"],
-        cost=nanos(request.cost, "cost") if request.HasField("cost") else None,
+        cost=_cost(request),
         details=details,
     )
+
+
+def _cost(request: router_pb2.SettleRequest) -> int | None:
+    if not request.HasField("cost"):
+        return None
+    cost = nanos(request.cost, "cost")
+    if cost > MAX_AMOUNT:
+        raise wrong("cost", f"must be at most {MAX_AMOUNT // NANOS_PER_USD:,} USD")
+    return cost
 
 
 def _details(request: router_pb2.SettleRequest) -> dict[str, Any]:

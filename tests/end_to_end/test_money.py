@@ -351,6 +351,12 @@ BAD_LIMITS: dict[str, tuple[dict[str, object], str]] = {
     "time zone": ({"time_zone": "Mars/Olympus"}, "limit.time_zone"),
     "concurrent by day": ({"unit": 4, "window": 3}, "limit.window"),
     "scope": ({"scope": {"Team": "x"}}, "limit.scope"),
+    "overflowing": ({"hard": 2**63 - 1}, "limit.hard"),
+    "soft negative": ({"soft": -1}, "limit.soft"),
+    "unknown model": ({"scope": {"model": "gpt-99"}}, "limit.scope.model"),
+    "unknown provider": ({"scope": {"provider": "nobody"}}, "limit.scope.provider"),
+    "unknown tier": ({"scope": {"tier": "highest"}}, "limit.scope.tier"),
+    "unknown action": ({"on_soft": 9}, "limit.on_soft"),
 }
 
 
@@ -369,6 +375,7 @@ BAD_REPORTS: dict[str, tuple[dict[str, object], str]] = {
     "overflow": ({"output_tokens": 2**40}, "output_tokens"),
     "more cached than sent": ({"cached_input_tokens": 21}, "cached_input_tokens"),
     "more reasoning than output": ({"reasoning_tokens": 11}, "reasoning_tokens"),
+    "cost overflows": ({"cost_nanos": 2**62}, "cost"),
     "quality NaN": ({"quality": float("nan")}, "quality"),
     "latency negative": ({"latency_s": -1.0}, "latency"),
     "unknown model without its cost": ({"model": "gpt-99"}, "model[0]"),

@@ -13,7 +13,7 @@ from router.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from router.core.limits import Amounts, Limit, Obstacle, SoftAction, Unit, Window
 from router.ledger.base import Granted, HoldState, Ledger, Refused, Replayed, Settled, Tally
 from router.ledger.rows import UNBOUNDED
-from router.ledger.storing import MAX_AMOUNT
+from router.ledger.storing import MAX_AMOUNT, MAX_LIMIT
 from tests.router.ledger.builders import (
     START,
     ManualClock,
@@ -667,7 +667,7 @@ def test_a_hold_that_means_nothing_is_refused_by_field(store: Ledger, bad: Any, 
     ("changes", "field"),
     [
         ({"hard": -1}, "hard"),
-        ({"soft": MAX_AMOUNT + 1}, "soft"),
+        ({"soft": MAX_LIMIT + 1}, "soft"),
         ({"time_zone": "Mars/Olympus"}, "time_zone"),
         ({"time_zone": "../../etc/passwd"}, "time_zone"),
         ({"scope": {"": "x"}}, "scope"),
