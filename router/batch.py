@@ -12,6 +12,10 @@ from router.desk import Held
 __all__ = ["Batch", "Sum"]
 
 _Z90 = 1.2815515655446004
+_SHARED = 0.6
+"""The correlation of the errors within a batch. Measured with the static bundle on batches of one category,
+after corrections from other prompts: 80 % intervals cover 74 % of 42 batches of MMLU-Pro and 84 % of 60 of
+AlpacaEval; taken as independent, they would cover 7 % of the former."""
 
 
 @dataclass
@@ -22,6 +26,7 @@ class Sum:
     tokens: int = 0
     expected: int = 0
     worst: int = 0
+    deviation: float = 0.0
     variance: float = 0.0
     limits: dict[tuple[str, str], LimitState] = field(default_factory=dict)
 
@@ -35,17 +40,20 @@ class Sum:
         self.expected += price.expected
         self.worst += price.worst
         # Low and high are the ends of an 80 % interval, 2 · 1.28 standard deviations apart.
-        self.variance += ((price.high - price.low) / (2 * _Z90)) ** 2
+        deviation = (price.high - price.low) / (2 * _Z90)
+        self.deviation += deviation
+        self.variance += deviation**2
         self.limits.update({(state.limit.id, state.key): state for state in candidate.limits})
 
     @property
     def price(self) -> PriceRange:
-        """The sum with an 80 % interval: lengths are taken as independent, so variances add up.
+        """The sum with an 80 % interval.
 
-        The interval therefore grows with the root of the number of answers, where the sum of the
-        single intervals would grow with the number itself.
+        The prompts of a batch resemble each other, and so do the errors of their quotes: the shared
+        part of a deviation (:data:`_SHARED`) adds up, only the rest averages out.
         """
-        spread = math.ceil(_Z90 * math.sqrt(self.variance))
+        shared = (_SHARED * self.deviation) ** 2
+        spread = math.ceil(_Z90 * math.sqrt(shared + (1 - _SHARED**2) * self.variance))
         low = max(self.expected - spread, 0)
         high = min(self.expected + spread, self.worst)
         return PriceRange(low, self.expected, max(high, low), self.worst)

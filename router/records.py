@@ -12,7 +12,8 @@ from typing import Any
 
 from router.core.correcting import Observation
 from router.core.limits import LimitState
-from router.core.types import Candidate, Constraints, Goal
+from router.core.quoting import mean_length
+from router.core.types import Candidate, Constraints, Goal, Lengths
 from router.ledger.base import Decided, HoldState, Ledger
 from router.routing import Ask, Assessed, Routed
 
@@ -134,6 +135,7 @@ def observation_of(decided: Decided) -> Observation | None:
         input_tokens=usage["input_tokens"],
         p50=max(lengths[0], 1.0),
         p90=max(lengths[1], 1.0),
+        mean=max(mean_length(Lengths(*lengths)), 1.0),
         told_p50=told_p50,
         told_p90=told_p90,
         cap=cap,

@@ -58,14 +58,15 @@ def corrections(
             each.model,
             " ".join(f"{name}={value}" for name, value in sorted(each.scope.items())) or "all",
             f"{each.observations:,}",
-            *(f"× {x:.2f}" for x in (each.tokens_factor, each.p50_factor, each.p90_factor)),
+            f"× {each.tokens_factor:.2f}",
+            *(f"× {x:.2f}" for x in (each.p50_factor, each.mean_factor, each.p90_factor)),
             f"{each.within_p50:.0%}",
             f"{each.within_p90:.0%}",
         ]
         for each in found
     ]
     columns = (
-        "model", "scope", ">settled", ">tokens", ">length p50", ">length p90", ">within p50",
+        "model", "scope", ">settled", ">tokens", ">length p50", ">mean", ">p90", ">within p50",
         ">within p90",
     )  # fmt: skip
     Console().print(table("Corrections from settled usage", columns, rows))

@@ -6,10 +6,12 @@ decisions show. A factor is learned for each model, then for each model and scop
 step is drawn towards the one above by as many made-up observations as :data:`PRIOR` says: a scope with
 few decisions gets the factor of its model, one with many its own (partial pooling).
 
-The factors are quantiles of ratios, not means: the median of actual over counted tokens, the median of
-actual over predicted median length, and the 90th percentile of actual over predicted 90th percentile with
-the rank of split conformal prediction (Lei et al. 2018, "Distribution-Free Predictive Inference for
-Regression"), so that nine in ten answers are no longer than quoted, and one absurd report moves nothing.
+Three factors are quantiles of ratios, so that one absurd report moves nothing: the median of actual over
+counted tokens, the median of actual over predicted median length, and the 90th percentile of actual over
+predicted 90th percentile with the rank of split conformal prediction (Lei et al. 2018, "Distribution-Free
+Predictive Inference for Regression"), so that nine in ten answers are no longer than quoted. The fourth
+corrects the mean, which the expected price and the sum of a batch rest on: it is the sum of actual lengths
+over the sum of predicted means, each answer cut off at :data:`MOST` times its mean.
 """
 
 from __future__ import annotations
@@ -20,23 +22,33 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["PRIOR", "UNCORRECTED", "Correction", "Corrections", "Learned", "Observation", "learn"]
+__all__ = [
+    "MOST",
+    "PRIOR",
+    "UNCORRECTED",
+    "Correction",
+    "Corrections",
+    "Learned",
+    "Observation",
+    "learn",
+]
 
 PRIOR = 30
 """How many observations the factor of the level above is worth."""
-_MOST = math.log(10.0)
+MOST = 10.0
 """No factor leaves 0.1 to 10: beyond that something else is wrong, such as a unit."""
 
 
 class Correction(NamedTuple):
-    """Factors > 0: on estimated input tokens, on the median and on the 90th percentile of the length."""
+    """Factors > 0: on estimated input tokens, and on the median, 90th percentile and mean of the length."""
 
     tokens: float
     p50: float
     p90: float
+    mean: float
 
 
-UNCORRECTED = Correction(1.0, 1.0, 1.0)
+UNCORRECTED = Correction(1.0, 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Observation:
         input_tokens: reported, ≥ 0.
         p50: predicted median of the output length before correction and cap, > 0.
         p90: the same for the 90th percentile, ≥ p50.
+        mean: the same for the mean, > 0.
         told_p50: the median that was quoted, ≥ 0.
         told_p90: the 90th percentile that was quoted, ≥ told_p50.
         cap: the most output tokens that the call allowed.
@@ -64,6 +77,7 @@ class Observation:
     input_tokens: int
     p50: float
     p90: float
+    mean: float
     told_p50: int
     told_p90: int
     cap: int
@@ -158,6 +172,7 @@ def _learned(place: Place, seen: Sequence[Observation], above: Correction) -> Le
         _factor([_ratio(each.input_tokens, each.counted) for each in estimated], 0.5, above.tokens),
         _factor([_ratio(each.output_tokens, each.p50) for each in free], 0.5, above.p50),
         _factor([_ratio(each.output_tokens, each.p90) for each in free], 0.9, above.p90),
+        _mean_factor(free, above.mean),
     )
     count = len(seen)
     return Learned(
@@ -180,5 +195,18 @@ def _factor(logs: list[float], share: float, above: float) -> float:
         return above
     count = len(logs)
     rank = min(math.ceil((count + 1) * share), count)
-    own = min(max(sorted(logs)[rank - 1], -_MOST), _MOST)
-    return math.exp((count * own + PRIOR * math.log(above)) / (count + PRIOR))
+    return _pooled(math.exp(sorted(logs)[rank - 1]), count, above)
+
+
+def _mean_factor(seen: Sequence[Observation], above: float) -> float:
+    """The ratio of sums, drawn towards the factor of the level above."""
+    if not seen:
+        return above
+    actual = math.fsum(min(each.output_tokens, MOST * each.mean) for each in seen)
+    own = actual / math.fsum(each.mean for each in seen)
+    return _pooled(max(own, 1 / MOST), len(seen), above)
+
+
+def _pooled(own: float, count: int, above: float) -> float:
+    own = min(max(own, 1 / MOST), MOST)
+    return math.exp((count * math.log(own) + PRIOR * math.log(above)) / (count + PRIOR))

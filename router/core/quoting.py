@@ -31,12 +31,14 @@ def mean_length(lengths: Lengths) -> float:
     return min(lengths.p50 * math.exp(sigma * sigma / 2), max(lengths.p99, lengths.p50))
 
 
-@lru_cache(maxsize=1024)  # many models share the lengths of their arm
-def _points(lengths: Lengths) -> tuple[int, int, int, int]:
+@lru_cache(maxsize=4096)  # many models share the lengths of their arm
+def _points(lengths: Lengths, correction: Correction) -> tuple[int, int, int, int]:
     """10th percentile, median, mean and 90th percentile in whole tokens, before any cap."""
-    p10 = lengths.p50 * lengths.p50 / lengths.p90  # the log-normal is symmetric in the logarithm
-    mean = mean_length(lengths)
-    return math.ceil(p10), math.ceil(lengths.p50), math.ceil(mean), math.ceil(lengths.p90)
+    p50 = lengths.p50 * correction.p50
+    p90 = max(lengths.p90 * correction.p90, p50)
+    p10 = p50 * p50 / p90  # the log-normal is symmetric in the logarithm
+    mean = max(mean_length(lengths) * correction.mean, p10)
+    return math.ceil(p10), math.ceil(p50), math.ceil(mean), math.ceil(p90)
 
 
 def _corrected_count(count: TokenCount, correction: Correction) -> TokenCount:
@@ -44,13 +46,6 @@ def _corrected_count(count: TokenCount, correction: Correction) -> TokenCount:
         return count
     tokens = math.ceil(count.tokens * correction.tokens)
     return TokenCount(tokens, exact=False, worst=max(count.worst, tokens))
-
-
-@lru_cache(maxsize=4096)
-def _corrected_lengths(lengths: Lengths, correction: Correction) -> Lengths:
-    p50 = lengths.p50 * correction.p50
-    p90 = max(lengths.p90 * correction.p90, p50)
-    return Lengths(p50, p90, max(lengths.p99 * correction.p90, p90))
 
 
 def output_cap(model: Model, input_tokens: int, max_output_tokens: int | None) -> int:
@@ -91,9 +86,8 @@ def quote(
     counted = input_tokens.tokens
     if correction is not UNCORRECTED:
         input_tokens = _corrected_count(input_tokens, correction)
-        lengths = _corrected_lengths(lengths, correction)
     cap = max(output_cap(model, input_tokens.tokens, max_output_tokens), 0)
-    p10, p50, mean, p90 = [min(tokens, cap) for tokens in _points(lengths)]
+    p10, p50, mean, p90 = [min(tokens, cap) for tokens in _points(lengths, correction)]
     low, expected, high, worst = call_prices(rates, input_tokens.tokens, (p10, mean, p90, cap))
     if input_tokens.worst > input_tokens.tokens:
         worst = call_price(rates, input_tokens.worst, cap)

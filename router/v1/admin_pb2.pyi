@@ -162,7 +162,7 @@ class ListCorrectionsResponse(_message.Message):
     def __init__(self, corrections: _Optional[_Iterable[_Union[Correction, _Mapping]]] = ...) -> None: ...
 
 class Correction(_message.Message):
-    __slots__ = ("model", "scope", "observations", "tokens_factor", "p50_factor", "p90_factor", "within_p50", "within_p90")
+    __slots__ = ("model", "scope", "observations", "tokens_factor", "p50_factor", "p90_factor", "within_p50", "within_p90", "mean_factor")
     class ScopeEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -178,6 +178,7 @@ class Correction(_message.Message):
     P90_FACTOR_FIELD_NUMBER: _ClassVar[int]
     WITHIN_P50_FIELD_NUMBER: _ClassVar[int]
     WITHIN_P90_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FACTOR_FIELD_NUMBER: _ClassVar[int]
     model: str
     scope: _containers.ScalarMap[str, str]
     observations: int
@@ -186,7 +187,8 @@ class Correction(_message.Message):
     p90_factor: float
     within_p50: float
     within_p90: float
-    def __init__(self, model: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., observations: _Optional[int] = ..., tokens_factor: _Optional[float] = ..., p50_factor: _Optional[float] = ..., p90_factor: _Optional[float] = ..., within_p50: _Optional[float] = ..., within_p90: _Optional[float] = ...) -> None: ...
+    mean_factor: float
+    def __init__(self, model: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., observations: _Optional[int] = ..., tokens_factor: _Optional[float] = ..., p50_factor: _Optional[float] = ..., p90_factor: _Optional[float] = ..., within_p50: _Optional[float] = ..., within_p90: _Optional[float] = ..., mean_factor: _Optional[float] = ...) -> None: ...
 
 class EraseDecisionsRequest(_message.Message):
     __slots__ = ("labels", "before_time")

@@ -130,7 +130,9 @@ def render_correction(target: admin_pb2.Correction, learned: Learned) -> None:
     target.model = learned.model
     target.scope.update(learned.scope)
     target.observations = learned.observations
-    target.tokens_factor, target.p50_factor, target.p90_factor = learned.correction
+    correction = learned.correction
+    target.tokens_factor, target.mean_factor = correction.tokens, correction.mean
+    target.p50_factor, target.p90_factor = correction.p50, correction.p90
     target.within_p50 = learned.within_p50
     target.within_p90 = learned.within_p90
 

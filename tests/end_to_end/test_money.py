@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -305,7 +306,10 @@ def test_a_batch_is_priced_with_an_interval_of_the_sum(shop: Shop) -> None:
     total = summary.recommended.price
     assert nanos(total.expected, "sum") == sum(nanos(price.expected, "one") for price in singles)
     width = nanos(total.high, "high") - nanos(total.low, "low")
-    assert 0 < width < sum(nanos(p.high, "high") - nanos(p.low, "low") for p in singles) / 3
+    widths = [nanos(price.high, "high") - nanos(price.low, "low") for price in singles]
+    # Errors within a batch are partly shared: wider than if they were independent, narrower than if
+    # all answers came out long together.
+    assert math.hypot(*widths) < width < 0.7 * sum(widths)
     expected = [nanos(price.price.expected, "model") for price in summary.per_model]
     assert expected == sorted(expected)
     assert summary.recommended.fits

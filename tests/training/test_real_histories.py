@@ -9,14 +9,21 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from router.batch import Sum
 from router.bundle import load_bundle
 from router.client import RouterClient
+from router.core.correcting import Correction, Observation, learn
+from router.core.quoting import mean_length, quote
+from router.core.types import Candidate, Lengths, Quote, TokenCount
 from router.demo import serving
 from router.paths import ENCODERS, MODELS
+from tests.builders import EXPIRES, model, rates
 
 pytestmark = pytest.mark.histories
 
@@ -105,3 +112,61 @@ def test_the_shipped_bundle_beats_prompt_length_on_rows_it_never_saw(
     assert found["n_prompts"] < 6_000  # the held-out fifth
     for pair, scores in found["pairs"].items():
         assert scores["apgr"] > found["baselines"]["length"][pair]["apgr"]
+
+
+def test_the_interval_of_a_batch_holds_on_real_batches_of_one_category() -> None:
+    """After corrections from other prompts of the same models, as a served model gets them."""
+    history = pd.read_parquet(FOLDER / "mmlu_pro.parquet")
+    bundle = load_bundle(MODELS / "bundles" / "static", ENCODERS)
+    within = []
+    for arm, name in (
+        ("low", "Meta-Llama-3_1-8B-Instruct"),
+        ("medium", "gemini-1.5-flash-002"),
+        ("high", "gemini-1.5-pro-002"),
+    ):
+        attempts = history[(history.model == name) & (history.output_tokens > 0)].sample(
+            2_000, random_state=7
+        )
+        lengths = [bundle.score(prompt).lengths[arm] for prompt in attempts.prompt]
+        taught, batches = _split(attempts, lengths, name)
+        correction = learn(taught).of(name, {})
+        for batch in batches.values():
+            total = Sum()
+            for predicted, _ in batch:
+                total.add(Candidate(ANY_MODEL, arm, 0.5, quoted(predicted, correction)))
+            # A dollar per million output tokens and nothing for input: nano-dollars per 1,000 tokens.
+            actual = sum(tokens for _, tokens in batch) * 1_000
+            within.append(total.price.low <= actual <= total.price.high)
+    assert len(within) > 30
+    # 80 % by construction; measured 74 % when the shared part was chosen.
+    assert 0.6 <= sum(within) / len(within) <= 0.95
+
+
+ANY_MODEL = model(max_output_tokens=1_000_000, context_window=2_000_000)
+
+
+def quoted(lengths: Lengths, correction: Correction) -> Quote:
+    return quote(
+        ANY_MODEL, rates("0", "1"), TokenCount(1, True, 1), lengths, correction=correction,
+        max_output_tokens=None, expires=EXPIRES, price_table="test",
+    )  # fmt: skip
+
+
+def _split(
+    attempts: pd.DataFrame, lengths: list[Lengths], name: str
+) -> tuple[list[Observation], dict[str, list[tuple[Lengths, int]]]]:
+    """Every other prompt teaches; the rest are batches by category."""
+    taught, batches = [], defaultdict(list)
+    for place, (predicted, tokens, category) in enumerate(
+        zip(lengths, attempts.output_tokens, attempts.category, strict=True)
+    ):
+        if place % 2:
+            batches[category].append((predicted, int(tokens)))
+        else:
+            taught.append(
+                Observation(
+                    name, {}, 1, True, 1, predicted.p50, predicted.p90, mean_length(predicted),
+                    0, 0, 10**6, int(tokens),
+                )
+            )  # fmt: skip
+    return taught, batches
