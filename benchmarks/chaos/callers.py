@@ -1,0 +1,312 @@
+"""What one caller does all day: route, settle, release, re-route; repeat itself, and cheat now and then."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from benchmarks.chaos.calls import Answer, Doors, Unanswered
+from benchmarks.chaos.cheating import TRICKS
+from benchmarks.chaos.journal import (
+    Decided,
+    Journal,
+    Refused,
+    Released,
+    Settled,
+    Told,
+    Unexpected,
+    digest,
+)
+from benchmarks.chaos.plan import NANO, Plan
+from router.client import route_request
+from router.core.errors import CallFailed
+from router.core.types import Constraints
+from router.v1 import router_pb2
+from router.wire.values import money, nanos
+
+__all__ = ["PROMPTS", "Case", "Client"]
+
+PROMPTS = (
+    "What is 2 + 2?",
+    "Translate into German: The meeting was moved to Thursday.",
+    "Write a Python function that merges overlapping intervals.",
+    "Prove that every bounded sequence of real numbers has a convergent subsequence.",
+)
+_REPEATS, _CHEATS = 0.12, 0.06
+"""Shares of what a caller does; a few more calls are repeated by being sent twice at once."""
+_TWICE = 0.04
+_ENDS = {"settle": 50, "over": 12, "release": 12, "reroute": 12, "late": 9, "forget": 5}
+_REMEMBERED = 40
+
+
+@dataclass(slots=True)
+class Case:
+    """A decision from its caller's side: what it asked, what it was told, what it did then."""
+
+    call: str
+    message: Message
+    request: router_pb2.RouteRequest
+    reply: router_pb2.RouteResponse
+    report: router_pb2.SettleRequest | None = None
+    released: bool = False
+    """It was told that the hold is given back, and that this call did it."""
+
+    @property
+    def id(self) -> str:
+        """Of the decision."""
+        return self.reply.decision_id
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.request.scope["tenant"]
+
+
+class Client:
+    """One caller, on a thread of its own.
+
+    Args:
+        number: which one; says its tenant, team and user.
+        plan: of the run.
+        doors: to the replicas.
+        journal: of this caller.
+        choices: its random choices.
+    """
+
+    def __init__(
+        self, number: int, plan: Plan, doors: Doors, journal: Journal, choices: random.Random
+    ) -> None:
+        self._name = f"{plan.seed}-{number}"
+        self._labels: Mapping[str, str] = {
+            "tenant": f"tenant-{number % 3}",
+            "team": f"team-{number % 8}",
+            "user": f"u-{number % max(plan.clients // 2, 1)}",
+        }
+        self._patience_s = plan.hold_ttl_s
+        self._doors = doors
+        self._journal = journal
+        self._choices = choices
+        self._asked = 0
+        self._finished: deque[Case] = deque(maxlen=_REMEMBERED)
+        self._waiting: deque[tuple[float, Case]] = deque()
+
+    def run(self, stop: threading.Event) -> None:
+        """Call until told to stop, or until nobody answers any more."""
+        try:
+            while not stop.is_set():
+                self._step()
+        except Unanswered:
+            self._write(Unexpected(f"{self._name}-{self._asked}", "", "no answer until the end"))
+
+    def _step(self) -> None:
+        if self._waiting and self._waiting[0][0] <= time.monotonic():
+            self._settle(self._waiting.popleft()[1])
+            return
+        dice = self._choices.random()
+        if dice < _REPEATS and self._finished:
+            self._repeat(self._choices.choice(self._finished))
+        elif dice < _REPEATS + _CHEATS and self._finished:
+            self._cheat(self._choices.choice(self._finished))
+        else:
+            self._whole_case()
+
+    # ── honest work ───────────────────────────────────────────────────────────────────────────────
+
+    def _whole_case(self) -> None:
+        request = self._request(only_nano=self._choices.random() < 0.5)
+        case = self._hold("Route", request, request)
+        if case is None:
+            time.sleep(self._choices.uniform(0.1, 0.4))  # as a refused caller would
+            return
+        time.sleep(self._choices.uniform(0.0, 0.06))  # the model answers
+        self._end(case, self._choices.choices(list(_ENDS), list(_ENDS.values()))[0])
+
+    def _request(self, *, only_nano: bool) -> router_pb2.RouteRequest:
+        self._asked += 1
+        return route_request(
+            self._choices.choice(PROMPTS),
+            scope=self._labels,
+            request_id=f"{self._name}-{self._asked}",
+            constraints=Constraints(models=frozenset({NANO} if only_nano else ())),
+            max_alternatives=1,
+        )
+
+    def _hold(
+        self,
+        call: str,
+        message: Message,
+        request: router_pb2.RouteRequest,
+        replaces: str | None = None,
+    ) -> Case | None:
+        """Ask for a decision; ``None`` where it is refused."""
+        case = None
+        for place, answer in enumerate(self._answers(call, message)):
+            if isinstance(answer, CallFailed):
+                self._refused(request.request_id, call, answer)
+                continue
+            reply = _reply(answer)
+            self._write(_decided(reply, request, replaces, again=place > 0))
+            case = Case(call, message, request, reply)
+        return case
+
+    def _end(self, case: Case, how: str) -> None:
+        if how == "late":
+            until = self._patience_s + self._choices.uniform(0.5, 2.0)
+            self._waiting.append((time.monotonic() + until, case))
+        elif how == "release":
+            self._release(case)
+        elif how == "reroute":
+            self._reroute(case)
+        elif how == "forget":
+            self._finished.append(case)
+        else:
+            self._settle(case, over=how == "over")
+
+    def _settle(self, case: Case, *, over: bool = False) -> None:
+        case.report = self._report(case, over)
+        for place, answer in enumerate(self._answers("Settle", case.report)):
+            if isinstance(answer, CallFailed):
+                self._unexpected(case.id, "Settle", answer)
+            else:
+                self._write(_settled(case.report, answer, again=place > 0))
+        self._finished.append(case)
+
+    def _report(self, case: Case, over: bool) -> router_pb2.SettleRequest:
+        quote = case.reply.chosen.quote
+        report = router_pb2.SettleRequest(
+            decision_id=case.id,
+            tenant=case.tenant,
+            input_tokens=quote.input_tokens.tokens,
+            output_tokens=self._choices.randint(1, quote.output_tokens.p50),
+        )
+        if over:
+            held = nanos(case.reply.hold.amount, "hold")
+            report.output_tokens = quote.output_tokens.p90 + self._choices.randint(1, 500)
+            report.cost.CopyFrom(money(held + self._choices.randint(1, held)))
+        return report
+
+    def _release(self, case: Case) -> None:
+        for place, answer in enumerate(self._answers("Release", _release_of(case))):
+            if isinstance(answer, CallFailed):
+                self._unexpected(case.id, "Release", answer)
+            else:
+                now: bool = answer.released_now  # type: ignore[attr-defined]
+                case.released |= now
+                self._write(Released(case.id, now, again=place > 0))
+        self._finished.append(case)
+
+    def _reroute(self, case: Case) -> None:
+        request = self._request(only_nano=False)
+        message = router_pb2.RerouteRequest(
+            decision_id=case.id, request=request, failed_models=[case.reply.chosen.model]
+        )
+        better = self._hold("Reroute", message, request, replaces=case.id)
+        # Where it was refused the old hold stays, or has run out; the call was paid for all the same.
+        self._end(better or case, "settle" if self._choices.random() < 0.8 else "release")
+
+    # ── repeating and cheating ────────────────────────────────────────────────────────────────────
+
+    def _repeat(self, case: Case) -> None:
+        """Send an earlier call again, word for word: it must have the same answer."""
+        kinds = ["decide"] + ["settle"] * (case.report is not None) + ["release"] * case.released
+        kind = self._choices.choice(kinds)
+        if kind == "decide":
+            answer = self._doors.ask(case.call, case.message)
+            if isinstance(answer, CallFailed):
+                self._unexpected(case.id, f"{case.call} again", answer)
+                return
+            replaces = getattr(case.message, "decision_id", None)
+            self._write(_decided(_reply(answer), case.request, replaces, again=True))
+        elif kind == "settle" and case.report is not None:
+            answer = self._doors.ask("Settle", case.report)
+            if isinstance(answer, CallFailed):
+                self._unexpected(case.id, "Settle again", answer)
+            else:
+                self._write(_settled(case.report, answer, again=True))
+        else:
+            answer = self._doors.ask("Release", _release_of(case))
+            if isinstance(answer, CallFailed):
+                self._unexpected(case.id, "Release again", answer)
+            else:
+                self._write(Released(case.id, answer.released_now, again=True))  # type: ignore[attr-defined]
+
+    def _cheat(self, case: Case) -> None:
+        """A call that has no right to succeed: it must fail in the way that the protocol says."""
+        trick = self._choices.choice([trick for trick in TRICKS if trick.fits(case)])
+        answer = self._doors.ask(trick.call, trick.message(case))
+        if not isinstance(answer, CallFailed):
+            self._write(Unexpected(case.id, trick.call, f"{trick.name}: succeeded"))
+        elif (answer.code, answer.reason) != (trick.code, trick.reason):
+            what = f"{trick.name}: {answer.code} {answer.reason}: {answer.message}"
+            self._write(Unexpected(case.id, trick.call, what))
+        else:
+            self._write(Refused(case.id, trick.call, trick.reason, provoked=True))
+
+    # ── details ───────────────────────────────────────────────────────────────────────────────────
+
+    def _answers(self, call: str, message: Message) -> list[Answer]:
+        if self._choices.random() < _TWICE:
+            return self._doors.ask_twice(call, message)
+        return [self._doors.ask(call, message)]
+
+    def _refused(self, request_id: str, call: str, error: CallFailed) -> None:
+        by_limit = error.code == "RESOURCE_EXHAUSTED" and error.reason.startswith("LIMIT_")
+        gone = call == "Reroute" and (error.code, error.reason) == ("NOT_FOUND", "NOT_HELD")
+        if by_limit or gone:
+            self._write(Refused(request_id, call, error.reason))
+        else:
+            self._unexpected(request_id, call, error)
+
+    def _unexpected(self, decision_id: str, call: str, error: CallFailed) -> None:
+        self._write(Unexpected(decision_id, call, f"{error.code} {error.reason}: {error.message}"))
+
+    def _write(self, told: Told) -> None:
+        self._journal.write(told)
+
+
+def _reply(answer: Message) -> router_pb2.RouteResponse:
+    if isinstance(answer, router_pb2.RerouteResponse):
+        return answer.response
+    assert isinstance(answer, router_pb2.RouteResponse)
+    return answer
+
+
+def _release_of(case: Case) -> router_pb2.ReleaseRequest:
+    return router_pb2.ReleaseRequest(decision_id=case.id, tenant=case.tenant)
+
+
+def _decided(
+    reply: router_pb2.RouteResponse,
+    request: router_pb2.RouteRequest,
+    replaces: str | None,
+    *,
+    again: bool,
+) -> Decided:
+    return Decided(
+        id=reply.decision_id,
+        tenant=request.scope["tenant"],
+        held=nanos(reply.hold.amount, "hold"),
+        tokens=reply.hold.tokens,
+        reply=digest(reply),
+        replaces=replaces,
+        again=again,
+    )
+
+
+def _settled(report: router_pb2.SettleRequest, answer: Message, *, again: bool) -> Settled:
+    assert isinstance(answer, router_pb2.SettleResponse)
+    return Settled(
+        id=report.decision_id,
+        spent=nanos(answer.spent, "spent"),
+        overage=nanos(answer.overage, "overage"),
+        tokens=report.input_tokens + report.output_tokens,
+        late=answer.late,
+        repeated=answer.repeated_report,
+        again=again,
+    )

@@ -1,0 +1,95 @@
+"""Asking until there is an answer: the same body again and again, at one replica or the other."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf.message import Message
+
+from router.calling import Caller
+from router.core.errors import CallFailed
+from router.v1 import router_pb2_grpc
+
+__all__ = ["Answer", "Door", "Doors", "Unanswered"]
+
+Answer = Message | CallFailed
+"""What a server said: a reply, or a refusal."""
+
+_TIMEOUT_S = 8.0
+_NO_ANSWER = frozenset({"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"})
+"""Whether the server did it is open: only asking again tells."""
+_MOST_PAUSE_S = 0.4
+
+
+class Unanswered(Exception):
+    """Nobody answered until it was time to give up."""
+
+
+class Door(Caller):
+    """A connection to one replica, shared by all callers; one try a call."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, timeout_s=_TIMEOUT_S, attempts=1)
+        self.stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]
+
+
+class Doors:
+    """The replicas as one caller sees them: it stays at one until that does not answer.
+
+    Args:
+        doors: at least one.
+        choices: how long to pause, and where to begin.
+    """
+
+    def __init__(self, doors: Sequence[Door], choices: random.Random) -> None:
+        self._doors = doors
+        self._choices = choices
+        self._at = choices.randrange(len(doors))
+        self.give_up_at = float("inf")
+        self.unanswered: Counter[str] = Counter()
+
+    def ask(self, call: str, request: Message) -> Answer:
+        """The answer to a call, however many tries it takes.
+
+        Raises:
+            Unanswered: it is past ``give_up_at`` (of the monotonic clock).
+        """
+        pause_s = 0.05
+        while True:
+            door = self._doors[self._at]
+            try:
+                reply: Message = door.call(getattr(door.stub, call), request)
+                return reply
+            except CallFailed as error:
+                if error.code not in _NO_ANSWER:
+                    return error
+                self.unanswered[error.code] += 1
+            if time.monotonic() > self.give_up_at:
+                raise Unanswered
+            self._at = (self._at + 1) % len(self._doors)
+            time.sleep(pause_s * self._choices.uniform(0.5, 1.0))
+            pause_s = min(2 * pause_s, _MOST_PAUSE_S)
+
+    def ask_twice(self, call: str, request: Message) -> list[Answer]:
+        """The same call twice at once, through two doors where there are two; what was answered.
+
+        Raises:
+            Unanswered: see :meth:`ask`.
+        """
+        chosen = [self._doors[(self._at + step) % len(self._doors)] for step in (0, 1)]
+        calls = [getattr(door.stub, call).future(request, timeout=_TIMEOUT_S) for door in chosen]
+        answers: list[Answer] = []
+        for door, running in zip(chosen, calls, strict=True):
+            try:
+                answers.append(running.result())
+            except grpc.RpcError as error:
+                failed = door.failure(error)
+                if failed.code in _NO_ANSWER:
+                    self.unanswered[failed.code] += 1
+                else:
+                    answers.append(failed)
+        return answers or [self.ask(call, request)]

@@ -1,0 +1,76 @@
+"""The figures of a run: what happened, and what must not have happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from benchmarks.chaos.harness import Outcome
+from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Unexpected
+from benchmarks.chaos.plan import Plan
+from benchmarks.report import Figure
+
+__all__ = ["figures", "wrongs"]
+
+
+def figures(plan: Plan, outcome: Outcome) -> Iterator[Figure]:
+    """What a run did, then what it found; only the latter has targets, and they are zero."""
+    for name, value, unit in _done(plan, outcome):
+        yield Figure(f"{plan.store}: {name}", value, unit)
+    proof = outcome.proof
+    for name, wrong in (
+        ("violations of I1–I6", proof.invariants),
+        ("lost acknowledged settlements", proof.lost),
+        ("double charges", proof.doubled),
+        ("other acknowledgements not kept", proof.broken),
+        ("violations in copies taken while running", outcome.copies),
+        ("unexpected errors", [*_unexpected(outcome), *outcome.failures]),
+    ):
+        yield Figure(f"{plan.store}: {name}", len(wrong), "", target=0)
+    yield Figure(f"{plan.store}: still held after every hold ran out", outcome.leaked, "", target=0)
+
+
+def wrongs(outcome: Outcome) -> list[str]:
+    """A line for everything that must not have happened."""
+    leaked = [f"{outcome.leaked} still held after every hold ran out"] if outcome.leaked else []
+    found = [*outcome.proof.all, *outcome.copies, *leaked]
+    return [*found, *_unexpected(outcome), *outcome.failures]
+
+
+def _done(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, float, str]]:
+    told = outcome.told
+    decided = {each.id: each for each in told if isinstance(each, Decided)}
+    settled = {each.id: each for each in told if isinstance(each, Settled)}
+    released = {each.id for each in told if isinstance(each, Released)}
+    again = sum(each.again for each in told if isinstance(each, Decided | Settled | Released))
+    refused = Counter(
+        each.reason for each in told if isinstance(each, Refused) and not each.provoked
+    )
+    yield "callers at once", plan.clients, ""
+    yield "acknowledged decisions", len(decided), ""
+    yield "of them re-routes", sum(each.replaces is not None for each in decided.values()), ""
+    yield "acknowledged settlements", len(settled), ""
+    yield "of them beyond the hold", sum(each.overage > 0 for each in settled.values()), ""
+    yield "of them late", sum(each.late for each in settled.values()), ""
+    yield "acknowledged releases", len(released), ""
+    for reason, count in sorted(refused.items()):
+        yield f"refusals {reason}", count, ""
+    yield "cheats, refused as defined", sum(_is_cheat(each) for each in told), ""
+    yield "forced repeats", again, ""
+    yield "kills of a server", outcome.kills, ""
+    yield outcome.store_events_name, outcome.store_events, ""
+    yield "tries without an answer", outcome.unanswered.total(), ""
+    yield "holds of which nobody was told", outcome.proof.untold, ""
+    yield "answers", len(told) / outcome.seconds, "/s"
+
+
+def _is_cheat(told: object) -> bool:
+    return isinstance(told, Refused) and told.provoked
+
+
+def _unexpected(outcome: Outcome) -> list[str]:
+    return [
+        f"{each.call} {each.id}: {each.what}"
+        for each in outcome.told
+        if isinstance(each, Unexpected)
+    ]

@@ -1,0 +1,205 @@
+"""One run: servers, callers, kills, then the proof. It ends by itself, and stops what it started."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.chaos import journal
+from benchmarks.chaos.callers import PROMPTS, Client
+from benchmarks.chaos.calls import Door, Doors
+from benchmarks.chaos.journal import Journal, Told
+from benchmarks.chaos.plan import NANO, Plan, limits
+from benchmarks.chaos.proof import Proof, prove
+from benchmarks.chaos.replicas import Replica
+from benchmarks.chaos.stores import Store, opened
+from router.client import AdminClient, RouterClient, route_request
+from router.core.types import Constraints
+from router.wire.values import nanos
+
+__all__ = ["Outcome", "run"]
+
+_STORE_TURN = 4
+"""Of so many events one is the store's: the second, so that short runs have one, too."""
+_BOTH = 0.2
+"""How often it strikes the store and a server, or all servers, at once."""
+
+Tick = Callable[[float, str], None]
+"""Called with the seconds that have passed and what is going on."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did, and what was found in the end.
+
+    Attributes:
+        told: the lines of all journals.
+        proof: of the rows when everything had stopped.
+        copies: violations in copies that were taken meanwhile.
+        kills: of servers.
+        store_events: how often the store was disturbed; ``store_events_name`` says what that was.
+        unanswered: tries without an answer, by status.
+        failures: what servers could not foresee, from their logs, and stops in bad order.
+        leaked: what was still held after every hold had run out, in the units of the limits.
+        seconds: that callers called.
+    """
+
+    told: list[Told] = field(default_factory=list)
+    proof: Proof = field(default_factory=Proof)
+    copies: list[str] = field(default_factory=list)
+    kills: int = 0
+    store_events: int = 0
+    store_events_name: str = ""
+    unanswered: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    leaked: int = 0
+    seconds: float = 0.0
+
+
+def run(plan: Plan, tick: Tick = lambda _seconds, _what: None) -> Outcome:
+    """Run a plan.
+
+    Raises:
+        MitsumoriError: a server or the database did not come back.
+    """
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory(prefix="mitsumori-chaos-") as folder:
+        journals = Path(folder) / "journals"
+        journals.mkdir()
+        with opened(plan, Path(folder), journals) as store:
+            outcome.store_events_name = store.events
+            with _replicas(plan, store, Path(folder)) as replicas:
+                _set_limits(replicas[0].address)
+                _call_and_kill(plan, replicas, store, journals, outcome, tick)
+                tick(plan.seconds, "stopping")
+                orderly = [replica.stop() for replica in replicas]
+            outcome.failures += [line for each in replicas for line in each.failures()]
+            outcome.failures += ["a server did not stop in good order"] * orderly.count(False)
+            outcome.told = list(journal.read(journals))
+            tick(plan.seconds, "proving")
+            _prove(plan, store, outcome)
+    return outcome
+
+
+@contextmanager
+def _replicas(plan: Plan, store: Store, folder: Path) -> Iterator[list[Replica]]:
+    choices = plan.randomness("ports")
+    made = [
+        Replica(plan, store.address, folder / f"server-{number}.log", choices)
+        for number in range(store.replicas)
+    ]
+    try:
+        for replica in made:
+            replica.start()
+        for replica in made:
+            replica.wait()
+        yield made
+    finally:
+        for replica in made:
+            replica.kill()
+
+
+def _set_limits(address: str) -> None:
+    """Limits in proportion to what a decision holds, whatever prices are today."""
+    with RouterClient(address, timeout_s=30) as client, AdminClient(address) as admin:
+        nano = Constraints(models=frozenset({NANO}))
+        asked = [route_request(prompt, constraints=nano) for prompt in PROMPTS]
+        *replies, _ = client.quote_batch(asked)
+        quotes = [reply.response.chosen.quote for reply in replies]
+        hold = max(nanos(quote.price.high, "high") for quote in quotes)
+        tokens = max(quote.input_tokens.tokens + quote.output_tokens.p90 for quote in quotes)
+        for limit in limits(hold, tokens):
+            admin.set_limit(limit)
+
+
+def _call_and_kill(
+    plan: Plan,
+    replicas: Sequence[Replica],
+    store: Store,
+    journals: Path,
+    outcome: Outcome,
+    tick: Tick,
+) -> None:
+    """Callers on threads of their own; the kills come from here."""
+    stop = threading.Event()
+    with ExitStack() as stack:
+        doors = [stack.enter_context(Door(replica.address)) for replica in replicas]
+        clients, seen = [], []
+        for number in range(plan.clients):
+            choices = plan.randomness(f"client {number}")
+            told = stack.enter_context(Journal(journals / f"client-{number:03}.jsonl"))
+            seen.append(Doors(doors, choices))
+            clients.append(Client(number, plan, seen[-1], told, choices))
+        threads = stack.enter_context(ThreadPoolExecutor(plan.clients))
+        started = time.monotonic()
+        running = [threads.submit(client.run, stop) for client in clients]
+        patience_s = 0.0  # where a server does not come back nobody waits for it
+        try:
+            _disturb(plan, replicas, store, outcome, tick, started)
+            patience_s = plan.patience_s
+        finally:
+            outcome.seconds = time.monotonic() - started
+            for each in seen:
+                each.give_up_at = time.monotonic() + patience_s
+            stop.set()
+        for one in running:
+            one.result()
+        for each in seen:
+            outcome.unanswered += each.unanswered
+
+
+def _disturb(
+    plan: Plan,
+    replicas: Sequence[Replica],
+    store: Store,
+    outcome: Outcome,
+    tick: Tick,
+    started: float,
+) -> None:
+    """Kill a server, then the next, now and then all, now and then the store; in the end all serve."""
+    choices = plan.randomness("kills")
+    event = 0
+    while True:
+        wake = time.monotonic() + choices.uniform(*plan.kill_after_s)
+        while (now := time.monotonic()) < wake:
+            tick(now - started, f"{outcome.kills} kills")
+            if now - started >= plan.seconds:
+                return
+            time.sleep(min(wake - now, 0.2))
+        event += 1
+        store_too = event % _STORE_TURN == 2
+        both = choices.random() < _BOTH
+        if not store_too or both:
+            for replica in _victims(replicas, event, all_of_them=both and not store_too):
+                replica.kill()
+                outcome.kills += 1
+                replica.start()
+        if store_too:
+            outcome.copies += store.disturb()
+            outcome.store_events += 1
+        for replica in replicas:
+            replica.wait()
+
+
+def _victims(replicas: Sequence[Replica], event: int, *, all_of_them: bool) -> Sequence[Replica]:
+    return replicas if all_of_them else [replicas[event % len(replicas)]]
+
+
+def _prove(plan: Plan, store: Store, outcome: Outcome) -> None:
+    ledger = store.open()
+    try:
+        outcome.proof = prove(ledger, outcome.told)
+        # Whatever nobody settled or gave back comes back by itself.
+        time.sleep(plan.hold_ttl_s)
+        ledger.expire()
+        outcome.proof.invariants += prove(ledger, outcome.told).invariants
+        outcome.leaked = sum(balance.held for balance in ledger.balances())
+    finally:
+        ledger.close()

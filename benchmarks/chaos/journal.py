@@ -1,0 +1,137 @@
+"""What callers were told. Each line is on disk before its caller goes on, so a line is an acknowledgement.
+
+Only what a caller really received is written: a server that committed and died before its answer went
+out has acknowledged nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from router.v1 import router_pb2
+
+__all__ = [
+    "Decided",
+    "Journal",
+    "Refused",
+    "Released",
+    "Settled",
+    "Told",
+    "Unexpected",
+    "digest",
+    "read",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision with its hold: nano-dollars and tokens. ``reply`` is the digest of the whole answer.
+
+    ``replaces`` is the decision that a re-route gave back. ``again``: the caller had sent it before on
+    purpose.
+    """
+
+    id: str
+    tenant: str
+    held: int
+    tokens: int
+    reply: str
+    replaces: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A settlement: nano-dollars booked, those beyond the hold, and tokens, as the caller reported them.
+
+    ``repeated``: the server said that it had this report before. ``again`` as in :class:`Decided`.
+    """
+
+    id: str
+    spent: int
+    overage: int
+    tokens: int
+    late: bool
+    repeated: bool
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A hold given back; ``now`` is false where it had been given back before."""
+
+    id: str
+    now: bool
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal that the protocol defines. ``provoked``: the caller cheated, and expected it."""
+
+    id: str
+    call: str
+    reason: str
+    provoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unexpected:
+    """An answer that no caller should get, or none at all."""
+
+    id: str
+    call: str
+    what: str
+
+
+Told = Decided | Settled | Released | Refused | Unexpected
+_KINDS = {kind.__name__: kind for kind in (Decided, Settled, Released, Refused, Unexpected)}
+
+
+class Journal:
+    """The file of one caller.
+
+    Args:
+        path: appended to; made where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+
+    def write(self, told: Told) -> None:
+        """Write a line, and return once it is on disk."""
+        line = json.dumps({"kind": type(told).__name__, **asdict(told)}, separators=(",", ":"))
+        os.write(self._file, f"{line}\n".encode())
+        os.fsync(self._file)
+
+
+def read(folder: Path) -> Iterator[Told]:
+    """All lines of all journals of a folder; a line that is still being written is left out."""
+    for path in sorted(folder.glob("*.jsonl")):
+        whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+        for line in whole.splitlines():
+            values = json.loads(line)
+            yield _KINDS[values.pop("kind")](**values)
+
+
+def digest(reply: router_pb2.RouteResponse) -> str:
+    """What stands for a whole reply; the same for the same values, whatever the order of its maps."""
+    return hashlib.sha256(reply.SerializeToString(deterministic=True)).hexdigest()[:32]

@@ -1,0 +1,82 @@
+"""What one run of chaos does: duration, callers, limits. Every random choice follows from its seed."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from router.v1 import limit_pb2
+
+__all__ = ["EVERYTHING", "NANO", "Plan", "StoreKind", "limits"]
+
+StoreKind = Literal["sqlite", "postgresql"]
+
+EVERYTHING = "everything"
+"""The limit that applies to every decision and never refuses: its balance is all that was spent."""
+NANO = "gpt-5-nano"
+"""The model whose tokens are limited."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run on one store.
+
+    Attributes:
+        store: what the ledger is kept in.
+        seconds: how long callers call and servers are killed, > 0.
+        clients: callers at once, ≥ 1.
+        seed: of every random choice. Threads and processes still interleave as they like.
+        hold_ttl_s: seconds until a hold runs out; short, so that many do.
+        kill_after_s: between which bounds a server lives on after it came back, seconds.
+        patience_s: seconds that a server may take to start, and callers to get their last answer.
+        serve: the command that serves; a test puts a server with a planted bug here.
+    """
+
+    store: StoreKind
+    seconds: float
+    clients: int
+    seed: int
+    hold_ttl_s: float = 3.0
+    kill_after_s: tuple[float, float] = (2.0, 5.0)
+    patience_s: float = 90.0
+    serve: tuple[str, ...] = (sys.executable, "-m", "router", "serve")
+
+    def randomness(self, purpose: str) -> random.Random:
+        """The random choices for one purpose; the same for the same seed."""
+        return random.Random(f"{self.seed}/{self.store}/{purpose}")
+
+
+def limits(hold: int, tokens: int) -> Iterator[limit_pb2.Limit]:
+    """Limits of every unit, so tight that each is reached within a minute.
+
+    Args:
+        hold: what a usual decision holds, nano-dollars.
+        tokens: and tokens.
+    """
+
+    def limit(limit_id: str, unit: int, window: int, hard: int, **scope: str) -> limit_pb2.Limit:
+        return limit_pb2.Limit(
+            limit_id=limit_id,
+            unit=limit_pb2.Unit.Name(unit),
+            window=limit_pb2.Window.Name(window),
+            hard=hard,
+            scope=scope,
+        )
+
+    yield limit_pb2.Limit(
+        limit_id=EVERYTHING,
+        unit=limit_pb2.UNIT_MONEY,
+        window=limit_pb2.WINDOW_TOTAL,
+        soft=10**16,  # a limit needs a value, and this one must not refuse
+    )
+    money, minute = limit_pb2.UNIT_MONEY, limit_pb2.WINDOW_MINUTE
+    yield limit("team-0", money, limit_pb2.WINDOW_HOUR, 60 * hold, team="team-0")  # stays full
+    yield limit("team-1", money, minute, 40 * hold, team="team-1")
+    yield limit("team-2", money, minute, 3 * hold, team="team-2")  # holds of eight callers fill it
+    yield limit("team-3", money, minute, 0, team="team-3", user="u-3")  # nothing at all
+    yield limit("users", limit_pb2.UNIT_REQUESTS, minute, 60, user="*")
+    yield limit("places", limit_pb2.UNIT_CONCURRENT, limit_pb2.WINDOW_TOTAL, 12, team="*")
+    yield limit("tokens", limit_pb2.UNIT_TOKENS, minute, 300 * tokens, model=NANO)

@@ -1,0 +1,189 @@
+"""The rows against the invariants, and against what callers were told.
+
+Nothing is taken from the server's word: the rows are read when nobody writes any more, the invariants
+are proved by :mod:`router.ledger.check`, and each acknowledgement must be found in its row as it was
+given, and the money of all of them in the balance of the limit that counts everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Told, digest
+from benchmarks.chaos.plan import EVERYTHING
+from router.ledger.base import HoldState
+from router.ledger.check import Dump, check
+from router.ledger.rows import Row
+from router.v1 import router_pb2
+
+__all__ = ["Proof", "prove", "prove_copy"]
+
+
+@dataclass(slots=True)
+class Proof:
+    """What was found; every list is empty in a ledger that keeps its word.
+
+    Attributes:
+        invariants: violations of I1 to I6.
+        lost: acknowledged settlements that are not booked, or booked for less.
+        doubled: money booked that nobody reported, or more than once.
+        broken: other words that were not kept: another answer to the same call, a hold that was given
+            back and is not.
+        decisions: rows that were read.
+        untold: rows whose caller was never told, such as one that was refused by the other replica
+            while the first one still wrote. Lawful: they hold until they run out, and charge nothing.
+    """
+
+    invariants: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    decisions: int = 0
+    untold: int = 0
+
+    @property
+    def all(self) -> list[str]:
+        """Everything that is wrong."""
+        return [*self.invariants, *self.lost, *self.doubled, *self.broken]
+
+
+@dataclass(slots=True)
+class _Case:
+    """All that was told about one decision."""
+
+    decided: list[Decided] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
+    released: list[Released] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    replaced_by: str | None = None
+
+
+def prove(dump: Dump, told: Iterable[Told]) -> Proof:
+    """Prove the invariants and every acknowledgement.
+
+    Args:
+        dump: the store; nobody writes meanwhile.
+        told: the lines of all journals, each caller's in order; every call was answered in the end.
+    """
+    cases = _cases(told)
+    settled = {key for key, case in cases.items() if case.settled}
+    proof = _invariants(dump, _acknowledged(cases), settled)
+    for key, case in cases.items():
+        proof.doubled.extend(_told_twice(key, case))
+        proof.broken.extend(_told_otherwise(key, case))
+    missing = set(settled)
+    for row in dump.rows():
+        case = cases.get(row.id, _Case())
+        missing.discard(row.id)
+        proof.untold += not (case.decided or case.settled)
+        proof.broken.extend(_decision(row, case))
+        _money(row, case, proof)
+    proof.lost += [f"settlement of {key}: no row" for key in sorted(missing)]
+    _total(dump, cases, proof)
+    return proof
+
+
+def prove_copy(dump: Dump, told: Iterable[Told]) -> list[str]:
+    """The violations of a copy that was taken after all of this was told, while the store went on."""
+    cases = _cases(told)
+    settled = {key for key, case in cases.items() if case.settled}
+    return _invariants(dump, _acknowledged(cases), settled).invariants
+
+
+def _cases(told: Iterable[Told]) -> dict[str, _Case]:
+    cases: dict[str, _Case] = {}
+    for line in told:
+        case = cases.setdefault(line.id, _Case())
+        match line:
+            case Decided():
+                case.decided.append(line)
+                if line.replaces is not None:
+                    cases.setdefault(line.replaces, _Case()).replaced_by = line.id
+            case Settled():
+                case.settled.append(line)
+            case Released():
+                case.released.append(line)
+            case Refused(provoked=False):
+                case.refusals.append(line.reason)
+    return cases
+
+
+def _acknowledged(cases: Mapping[str, _Case]) -> Iterator[str]:
+    return (key for key, case in cases.items() if case.decided)
+
+
+def _invariants(dump: Dump, decided: Iterable[str], settled: Iterable[str]) -> Proof:
+    found = check(dump, decided=decided, settled=settled)
+    return Proof(invariants=found.violations, decisions=found.decisions)
+
+
+def _told_twice(key: str, case: _Case) -> Iterator[str]:
+    """Of all answers to one report, one at most may say that it booked it just now."""
+    fresh = sum(not each.repeated for each in case.settled)
+    if fresh > 1:
+        yield f"settlement of {key}: {fresh} answers say that they booked it"
+
+
+def _told_otherwise(key: str, case: _Case) -> Iterator[str]:
+    """The same call has the same answer."""
+    if len({each.reply for each in case.decided}) > 1:
+        yield f"decision {key}: the same request had different answers"
+    if len({(each.spent, each.overage, each.late) for each in case.settled}) > 1:
+        yield f"settlement of {key}: the same report had different answers"
+    if sum(each.now for each in case.released) > 1:
+        yield f"decision {key}: given back more than once"
+    if case.decided and "NOT_HELD" in case.refusals:
+        yield f"decision {key}: granted, and refused because its own grant had given the old one back"
+
+
+def _decision(row: Row, case: _Case) -> Iterator[str]:
+    """A row holds what its caller was told that it holds, and answers the same."""
+    name = f"decision {row.id} ({row.state.value})"
+    for told in case.decided[:1]:
+        held = (row.held.money, row.held.tokens) if row.held is not None else (0, 0)
+        if held != (told.held, told.tokens):
+            yield f"{name}: holds {held}, its caller was told {(told.held, told.tokens)}"
+        if row.tenant != told.tenant:
+            yield f"{name}: belongs to {row.tenant}, not {told.tenant}"
+        if digest(router_pb2.RouteResponse.FromString(row.reply)) != told.reply:
+            yield f"{name}: keeps another answer than its caller got"
+    if row.state in (HoldState.RELEASED, HoldState.SETTLED):
+        return  # a settled one that had been given back is money: see there
+    if any(each.now for each in case.released) or case.replaced_by is not None:
+        yield f"{name}: its caller was told that it is given back"
+
+
+def _money(row: Row, case: _Case, proof: Proof) -> None:
+    """What is booked is what was acknowledged, once."""
+    name = f"settlement of {row.id}"
+    booked = row.actual.money if row.actual is not None else 0
+    if not case.settled:
+        if row.state is HoldState.SETTLED:
+            proof.doubled.append(f"{name}: {booked} booked, and nobody was told")
+        return
+    told = case.settled[0]
+    if row.state is not HoldState.SETTLED or booked < told.spent:
+        proof.lost.append(
+            f"{name}: {booked} booked of {told.spent} acknowledged ({row.state.value})"
+        )
+        return
+    if booked > told.spent:
+        proof.doubled.append(f"{name}: {booked} booked, {told.spent} acknowledged")
+    if case.replaced_by is not None or any(each.now for each in case.released):
+        proof.doubled.append(f"{name}: {booked} booked after it was given back")
+    tokens = row.actual.tokens if row.actual is not None else 0
+    kept, said = (row.overage, row.late, tokens), (told.overage, told.late, told.tokens)
+    if kept != said:
+        proof.broken.append(
+            f"{name}: overage, late and tokens are {kept}, its caller was told {said}"
+        )
+
+
+def _total(dump: Dump, cases: Mapping[str, _Case], proof: Proof) -> None:
+    """The money of all acknowledged settlements is the balance of the limit that counts everything."""
+    told = sum(case.settled[0].spent for case in cases.values() if case.settled)
+    booked = sum(each.spent for each in dump.balances() if each.account.limit == EVERYTHING)
+    if booked != told:
+        found = f"in all {booked} booked, {told} acknowledged"
+        (proof.lost if booked < told else proof.doubled).append(found)

@@ -1,0 +1,112 @@
+"""Real ``mitsumori serve`` processes, each on its port: started, killed without warning, started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.chaos.plan import Plan
+from router.core.errors import MitsumoriError
+
+__all__ = ["Replica"]
+
+_PORTS = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections: one of them could take the port of a server
+that is down, or connect to itself there."""
+
+
+class Replica:
+    """One server; its process comes and goes, its port stays.
+
+    Args:
+        plan: of the run.
+        ledger: address of the store.
+        log: file for everything that it says.
+        choices: which port to try.
+    """
+
+    def __init__(self, plan: Plan, ledger: str, log: Path, choices: random.Random) -> None:
+        self._plan = plan
+        self._port = _free_port(choices)
+        self._ledger = ledger
+        self._log = log
+        self._said = log.with_suffix(".out")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start the process; :meth:`wait` says when it serves."""
+        words = ["--port", str(self._port), "--ledger", self._ledger, "--log-level", "warning"]
+        words += ["--no-reflection"]
+        environment = os.environ | {"MITSUMORI_HOLD_TTL_S": str(self._plan.hold_ttl_s)}
+        with self._said.open("wb") as said, self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._plan.serve, *words], stdout=said, stderr=log, env=environment
+            )
+
+    def is_serving(self) -> bool:
+        """Whether it serves; starts it anew where it could not start, as while its store was down."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        return b"serving on " in self._said.read_bytes()
+
+    def wait(self) -> None:
+        """Return once it serves.
+
+        Raises:
+            MitsumoriError: it does not, however long we wait.
+        """
+        until = time.monotonic() + self._plan.patience_s
+        while not self.is_serving():
+            if time.monotonic() > until:
+                raise MitsumoriError(f"the server does not start; its log is {self._log}")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """kill -9, in the middle of whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> bool:
+        """SIGTERM; whether it went in good order. Killed where it does not go."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout=self._plan.patience_s) == 0
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+
+    def failures(self) -> list[str]:
+        """What it could not foresee: errors inside, by its own log, and threads that died."""
+        if not self._log.exists():
+            return []
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line for line in lines if _is_failure(line)]
+
+
+def _is_failure(line: str) -> bool:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return line.startswith(("Traceback", "Fatal", "Exception"))
+    return isinstance(values, dict) and values.get("event") == "failed"
+
+
+def _free_port(choices: random.Random) -> int:
+    while True:
+        port = choices.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

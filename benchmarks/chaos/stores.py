@@ -1,0 +1,172 @@
+"""Where the servers of a run keep their ledger, and what can happen to it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil  # comes with the wheel of PostgreSQL
+
+from benchmarks.chaos import journal
+from benchmarks.chaos.plan import Plan
+from benchmarks.chaos.proof import prove_copy
+from benchmarks.ledger_postgres import server
+from router.core.errors import MitsumoriError
+from router.ledger.postgres import PostgresLedger
+from router.ledger.sqlite import SqliteLedger
+from router.ledger.sqlite_file import back_up
+
+__all__ = ["Store", "opened"]
+
+
+class Store(Protocol):
+    """A store with the servers that use it."""
+
+    @property
+    def address(self) -> str:
+        """For ``--ledger``."""
+        ...
+
+    @property
+    def replicas(self) -> int:
+        """How many servers share it."""
+        ...
+
+    @property
+    def events(self) -> str:
+        """What :meth:`disturb` does, for the report."""
+        ...
+
+    def disturb(self) -> list[str]:
+        """What can happen to a store while servers use it; violations that it brought to light."""
+        ...
+
+    def open(self) -> SqliteLedger | PostgresLedger:
+        """The store itself, once no server uses it any more."""
+        ...
+
+
+class SqliteStore:
+    """One file, one server. It is copied while it is used, and each copy must be whole.
+
+    Args:
+        folder: for the file and its copies.
+        journals: what callers have been told so far.
+    """
+
+    replicas = 1
+    events = "copies taken and proved while running"
+
+    def __init__(self, folder: Path, journals: Path) -> None:
+        self._folder = folder
+        self._journals = journals
+        self._file = folder / "ledger.sqlite"
+        self.address = f"sqlite:{self._file}"
+
+    def disturb(self) -> list[str]:
+        """Take a copy: it has everything that was acknowledged before it was begun."""
+        told = list(journal.read(self._journals))
+        copy = self._folder / "copy.sqlite"
+        back_up(self._file, copy)
+        ledger = SqliteLedger(copy)
+        try:
+            return [f"copy: {each}" for each in prove_copy(ledger, told)]
+        finally:
+            ledger.close()
+            for path in self._folder.glob("copy.sqlite*"):
+                path.unlink()
+
+    def open(self) -> SqliteLedger:
+        """See :class:`Store`."""
+        return SqliteLedger(self._file)
+
+
+class PostgresStore:
+    """A real PostgreSQL under two servers. It is killed, too.
+
+    Args:
+        running: the database, just started.
+        choices: how it is killed.
+        patience_s: how long it may take to come back, seconds.
+    """
+
+    replicas = 2
+    events = "kills of the database"
+
+    def __init__(self, running: Any, choices: random.Random, patience_s: float) -> None:
+        self._running = running
+        self._choices = choices
+        self._patience_s = patience_s
+        self._socket = running.get_postmaster_info().socket_dir
+        self.address: str = running.get_uri()
+
+    def disturb(self) -> list[str]:
+        """Kill the database, by SIGKILL or by an immediate stop, and start it again."""
+        if self._choices.random() < 0.5:
+            self._kill_all()
+        else:
+            self._control("stop", "-m", "immediate")
+        until = time.monotonic() + self._patience_s
+        # Where processes of the killed one are still leaving, the new one does not start.
+        while not self._control(
+            "start", "-o", f'-h "" -k {self._socket}', "-l", str(self._running.log)
+        ):
+            if time.monotonic() > until:
+                raise MitsumoriError(
+                    f"PostgreSQL does not come back; its log is {self._running.log}"
+                )
+            time.sleep(0.2)
+        return []
+
+    def open(self) -> PostgresLedger:
+        """See :class:`Store`."""
+        return PostgresLedger(self.address)
+
+    def stop(self) -> None:
+        """Stop the database; the one who started it first knows nothing of its later lives."""
+        self._control("stop", "-m", "fast")
+
+    def _kill_all(self) -> None:
+        """SIGKILL all its processes, as the end of a container does.
+
+        With the first one alone, another could be left behind that waits for ever for one that is gone,
+        and keeps the database from starting.
+        """
+        text = (self._running.pgdata / "postmaster.pid").read_text(encoding="utf-8")
+        first = psutil.Process(int(text.split()[0]))
+        for process in (first, *first.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _control(self, action: str, *words: str) -> bool:
+        """Run ``pg_ctl`` and wait; whether it succeeded."""
+        program = str(self._running.bin_path / "pg_ctl")
+        command = [program, "-w", "-t", "30", "-D", str(self._running.pgdata), *words, action]
+        done = subprocess.run(
+            command,
+            user=self._running.system_user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        return done.returncode == 0
+
+
+@contextmanager
+def opened(plan: Plan, folder: Path, journals: Path) -> Iterator[Store]:
+    """The store of a run, for as long as it is used."""
+    if plan.store == "sqlite":
+        yield SqliteStore(folder, journals)
+        return
+    with server() as running:
+        store = PostgresStore(running, plan.randomness("database"), plan.patience_s)
+        try:
+            yield store
+        finally:
+            store.stop()

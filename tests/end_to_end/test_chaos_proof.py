@@ -1,0 +1,238 @@
+"""The proof of the chaos run: silent where every word was kept, and each planted lie is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos.journal import (
+    Decided,
+    Journal,
+    Refused,
+    Released,
+    Settled,
+    Told,
+    digest,
+    read,
+)
+from benchmarks.chaos.plan import EVERYTHING
+from benchmarks.chaos.proof import Proof, prove, prove_copy
+from router.core.limits import Amounts, Limit
+from router.ledger.base import Hold, HoldState, Usage
+from router.ledger.memory import MemoryLedger
+from router.ledger.rows import Balance, Row
+from router.v1 import router_pb2
+from tests.router.ledger.builders import ManualClock, limit, report
+
+
+@dataclass
+class World:
+    """A store that was used, and what its callers were told; both may be tampered with."""
+
+    made_limits: list[Limit]
+    made_balances: list[Balance]
+    made_rows: dict[str, Row]
+    told: list[Told]
+
+    def limits(self) -> list[Limit]:
+        return self.made_limits
+
+    def balances(self) -> Iterator[Balance]:
+        return iter(self.made_balances)
+
+    def rows(self) -> Iterator[Row]:
+        return iter(self.made_rows.values())
+
+    def prove(self) -> Proof:
+        return prove(self, self.told)
+
+    def say(self, decision_id: str, kind: type[Told], **changes: object) -> None:
+        """Change what the caller was told of a decision."""
+        (place,) = (
+            place
+            for place, each in enumerate(self.told)
+            if each.id == decision_id and isinstance(each, kind)
+        )
+        self.told[place] = replace(self.told[place], **changes)  # type: ignore[type-var]
+
+    def again(self, decision_id: str, kind: type[Told], **changes: object) -> None:
+        """Tell the caller once more, with changes."""
+        (first,) = (e for e in self.told if e.id == decision_id and isinstance(e, kind))
+        self.told.append(replace(first, **changes))  # type: ignore[type-var]
+
+
+def reply_of(decision_id: str) -> router_pb2.RouteResponse:
+    return router_pb2.RouteResponse(decision_id=decision_id)
+
+
+@pytest.fixture
+def world() -> World:
+    """One decision of each fate: settled, beyond its hold, late, released, re-routed, forgotten."""
+    clock = ManualClock()
+    store = MemoryLedger(clock)
+    store.set_limit(limit(EVERYTHING, hard=None, soft=10**9))
+    store.set_limit(limit("budget", hard=1000))
+    told: list[Told] = []
+
+    def decide(name: str, replaces: str | None = None) -> None:
+        store.hold(
+            Hold(
+                id=name,
+                fingerprint=name,
+                labels={"tenant": "acme"},
+                amounts=Amounts(10, 3),
+                ttl_s=5,
+                reply=reply_of(name).SerializeToString(),
+                replaces=replaces,
+            )
+        )
+        told.append(Decided(name, "acme", 10, 3, digest(reply_of(name)), replaces))
+
+    def settle(name: str, spent: int) -> None:
+        settlement = replace(report(name, spent), usage=Usage(Amounts(spent, 2)))
+        done = store.settle(settlement)
+        told.append(Settled(name, spent, done.overage, 2, done.late, done.repeated))
+
+    decide("late")
+    decide("forgotten")
+    clock.advance(seconds=6)
+    for name in ("settled", "over", "released", "failed"):
+        decide(name)
+    decide("better", replaces="failed")
+    settle("late", 8)
+    settle("settled", 8)
+    settle("over", 25)
+    store.release("released", "acme")
+    told.append(Released("released", now=True))
+    told.append(Refused("nobody", "Route", "LIMIT_EXHAUSTED"))
+    return World(store.limits(), list(store.balances()), {r.id: r for r in store.rows()}, told)
+
+
+def test_kept_words_are_proved(world: World) -> None:
+    proof = world.prove()
+    assert proof.all == []
+    assert (proof.decisions, proof.untold) == (7, 0)
+
+
+def test_repeats_with_the_same_answer_are_fine(world: World) -> None:
+    world.again("settled", Decided, again=True)
+    world.again("settled", Settled, repeated=True, again=True)
+    world.again("released", Released, now=False, again=True)
+    assert world.prove().all == []
+
+
+def test_a_row_nobody_was_told_of_is_counted_not_blamed(world: World) -> None:
+    world.told = [each for each in world.told if each.id != "forgotten"]
+    proof = world.prove()
+    assert (proof.all, proof.untold) == ([], 1)
+
+
+def test_a_copy_may_lack_what_was_told_later_but_not_what_was_told_before(world: World) -> None:
+    before = world.told[:2]
+    del world.made_rows["released"]
+    assert prove_copy(world, before) == []
+    assert any("released was acknowledged" in each for each in prove_copy(world, world.told))
+
+
+def row(name: str, **changes: object) -> Callable[[World], None]:
+    def plant(world: World) -> None:
+        for column, value in changes.items():
+            setattr(world.made_rows[name], column, value)
+
+    return plant
+
+
+def say(name: str, kind: type[Told], **changes: object) -> Callable[[World], None]:
+    return lambda world: world.say(name, kind, **changes)
+
+
+def again(name: str, kind: type[Told], **changes: object) -> Callable[[World], None]:
+    return lambda world: world.again(name, kind, **changes)
+
+
+def gone(name: str) -> Callable[[World], None]:
+    return lambda world: world.made_rows.pop(name)
+
+
+def never_told(name: str, kind: type[Told]) -> Callable[[World], None]:
+    def plant(world: World) -> None:
+        world.told = [e for e in world.told if not (e.id == name and isinstance(e, kind))]
+
+    return plant
+
+
+def in_all(change: int) -> Callable[[World], None]:
+    def plant(world: World) -> None:
+        (everything,) = (b for b in world.made_balances if b.account.limit == EVERYTHING)
+        everything.spent += change
+
+    return plant
+
+
+LIES: dict[str, tuple[Callable[[World], None], str, str]] = {
+    "decision lost": (gone("forgotten"), "invariants", "I6: decision forgotten"),
+    "settled row lost": (gone("settled"), "lost", "settlement of settled: no row"),
+    "settlement lost": (
+        row("settled", state=HoldState.HELD, actual=None, report=None),
+        "lost", "0 booked of 8 acknowledged (held)",
+    ),
+    "settled, then expired": (row("late", state=HoldState.EXPIRED), "lost", "settlement of late"),
+    "booked for less": (row("settled", actual=Amounts(7, 2)), "lost", "7 booked of 8"),
+    "booked for more": (row("settled", actual=Amounts(9, 2)), "doubled", "9 booked, 8 acknow"),
+    "booked twice in the balance": (in_all(8), "doubled", "in all 49 booked, 41 acknowledged"),
+    "lost in the balance": (in_all(-1), "lost", "in all 40 booked, 41 acknowledged"),
+    "nobody reported it": (never_told("over", Settled), "doubled", "and nobody was told"),
+    "two first reports": (again("settled", Settled), "doubled", "2 answers say"),
+    "released, then settled": (
+        lambda world: world.told.append(Released("settled", now=True)),
+        "doubled", "8 booked after it was given back",
+    ),
+    "replaced, then settled": (
+        again("better", Decided, id="b2", replaces="over"), "doubled", "25 booked after",
+    ),
+    "released, still held": (
+        row("released", state=HoldState.HELD), "broken", "was told that it is given back",
+    ),
+    "replaced, still held": (
+        row("failed", state=HoldState.HELD), "broken", "was told that it is given back",
+    ),
+    "released twice": (again("released", Released), "broken", "given back more than once"),
+    "another answer": (again("over", Decided, reply="x"), "broken", "had different answers"),
+    "another settlement": (
+        again("over", Settled, overage=0, repeated=True), "broken", "had different answers",
+    ),
+    "the row holds another reply": (
+        row("over", reply=reply_of("x").SerializeToString()), "broken", "keeps another answer",
+    ),
+    "holds another amount": (say("over", Decided, held=11), "broken", "told (11, 3)"),
+    "holds other tokens": (say("over", Decided, tokens=4), "broken", "told (10, 4)"),
+    "belongs to another": (row("over", tenant="evil"), "broken", "belongs to evil"),
+    "overage not as told": (say("over", Settled, overage=14), "broken", "told (14, False, 2)"),
+    "late not as told": (say("late", Settled, late=False), "broken", "told (0, False, 2)"),
+    "tokens not as told": (say("late", Settled, tokens=3), "broken", "told (0, True, 3)"),
+    "refused for its own twin": (
+        lambda world: world.told.append(Refused("better", "Reroute", "NOT_HELD")),
+        "broken", "granted, and refused",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("plant", "kind", "expected"), LIES.values(), ids=LIES.keys())
+def test_a_planted_lie_is_found(
+    world: World, plant: Callable[[World], None], kind: str, expected: str
+) -> None:
+    plant(world)
+    found = getattr(world.prove(), kind)
+    assert any(expected in each for each in found), world.prove()
+
+
+def test_a_journal_is_read_as_it_was_written(tmp_path: Path, world: World) -> None:
+    with Journal(tmp_path / "client-1.jsonl") as journal:
+        for told in world.told:
+            journal.write(told)
+    with (tmp_path / "client-1.jsonl").open("a") as file:
+        file.write('{"kind":"Decided","id":"torn')  # being written while it is read
+    assert list(read(tmp_path)) == world.told
