@@ -30,7 +30,7 @@ class Currency:
         return f"{self.code.lower()}_at_{self.day}"
 
     def __str__(self) -> str:
-        return f"{self.code} at the rate of {self.day}"
+        return f"{self.code} of {self.day}"
 
     def text(self, nanos: int) -> str:
         """Nano-dollars in this currency, for people: two decimals, or three significant digits."""

@@ -106,9 +106,14 @@ def backup(
     Console().print(f"copied to {target}", highlight=False, soft_wrap=True)
 
 
+_CHOICE = frozenset({"model", "provider", "tier"})
+_DECISIONS = (
+    "decision_id", "state", "created", "model", "tier", "quoted_usd", "held_usd", "spent_usd", "tokens",
+    "late", "labels",
+)  # fmt: skip
 # What people see; files and --json hold the sums that it comes from, too.
 _SEEN = (
-    "decisions", "tokens", ">spent", ">held", ">quoted / spent", ">overruns", ">unused holds", ">overage",
+    ">decisions", ">tokens", ">spent", ">held", ">quoted / spent", ">overruns", ">unused holds", ">overage",
 )  # fmt: skip
 _USAGE = (
     "decisions", "settled", "overruns", "tokens", "spent_usd", "held_usd", "quoted_usd",
@@ -211,20 +216,39 @@ def decisions(
     with AdminClient(server) as client:
         chosen = filter_of(labels, since, until, state)
         found = list(islice(client.decisions(chosen, newest_first=last is not None), last))
-    columns = [
-        "decision_id", "state", "created", "model", "tier", "quoted_usd", "held_usd", "spent_usd",
-        "tokens", "late", "labels",
-    ]  # fmt: skip
-    rows = [_decision_row(row) for row in found]
-    if display:
-        columns.append(f"spent_{display.column}")
-        for row, shown in zip(found, rows, strict=True):
-            shown.append(display.convert(_nanos(row.spent)) if row.HasField("spent") else None)
-    if out is not None or json_output:  # the record is for machines
-        columns.append("record")
-        for row, shown in zip(found, rows, strict=True):
-            shown.append(row.record_json)
-    show("Decisions", columns, rows, out, json_output)
+    if out is None and not json_output:
+        columns = (
+            "decision", "made (UTC)", "state", "model", ">quoted", ">held", ">spent", ">tokens", "?scope",
+            *([f">spent, {display}"] if display else []),
+        )  # fmt: skip
+        rows = [
+            _seen_decision(row) + ([display.text(_nanos(row.spent))] if display else [])
+            for row in found
+        ]
+        console = Console()
+        console.print(table("Decisions", columns, rows, width=console.width))
+        return
+    names = [*_DECISIONS, *([f"spent_{display.column}"] if display else []), "record"]
+    values = []
+    for row in found:
+        converted = display.convert(_nanos(row.spent)) if display else None
+        shown = [converted if row.HasField("spent") else None] if display else []
+        values.append([*_decision_row(row), *shown, row.record_json])
+    show("Decisions", names, values, out, json_output)
+
+
+def _seen_decision(row: admin_pb2.DecisionRow) -> list[str]:
+    return [
+        row.decision_id,
+        f"{row.create_time.ToDatetime():%Y-%m-%d %H:%M:%S}",
+        _NAMES[row.state] + (" late" if row.late else ""),
+        row.labels.get("model", ""),
+        price_text(row.quoted),
+        price_text(row.held),
+        price_text(row.spent) if row.HasField("spent") else "–",
+        f"{row.tokens:,}" if row.HasField("spent") else "–",
+        " ".join(f"{k}={v}" for k, v in sorted(row.labels.items()) if k not in _CHOICE),
+    ]
 
 
 def _decision_row(row: admin_pb2.DecisionRow) -> list[Any]:
