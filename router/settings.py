@@ -147,6 +147,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
+    @field_validator("log_prompts", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        # YAML reads a bare off as false.
+        return "off" if value is False else value
+
     @model_validator(mode="after")
     def _hash_has_a_key(self) -> Settings:
         if self.log_prompts == "hash" and not self.prompt_key.get_secret_value():

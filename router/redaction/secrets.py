@@ -65,7 +65,7 @@ _SPOKEN = re.compile(
     re.IGNORECASE,
 )
 _ASCII = re.compile(r"[!-~]++")
-_TRAILING = ".,;:!?)]}>`"
+_TRAILING = ".,;:)]}>`"
 _GAP_OR_TYPE = (
     r"(?:optional|required|string|str|secretstr|bytes|bool|boolean|int|integer|none|null|nil|true|false"
     r"|undefined|any|self|x{3,}+|\*{3,}+|\.{3,}+|…++)"

@@ -61,7 +61,7 @@ def test_canaries_are_nowhere_to_be_found(tmp_path: Path, kind: str) -> None:
         shown = printed(address, "decisions", "--json")
         on_disk = files(store)
     (decision,) = json.loads(shown)
-    record = decision["record"] if "record" in decision else json.loads(decision["record_json"])
+    record = json.loads(decision["record"])
     assert record.get("prompt_log", "off") == kind
     assert ("prompt_hash" in record) == (kind != "off")
     if kind == "redacted":

@@ -69,6 +69,12 @@ def test_retention_is_a_list_of_rules_in_the_file_or_the_environment(
         load_settings()
 
 
+def test_off_in_a_file_is_the_word(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("log_prompts: off\n")
+    assert load_settings(config=config).log_prompts == "off"
+
+
 def test_a_line_of_a_list_is_set_by_the_list(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"MITSUMORI_RETENTION or") as caught:
         load_settings(retention=[{"days": 1, "labels": {"Team": "x"}}])
