@@ -23,6 +23,11 @@ _RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """A server that restarts or drains answers these. Nothing else is worth repeating."""
 
 
+_RECONNECT = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
+"""How soon a server that was away is looked for again. By itself gRPC waits longer and longer, up to two
+minutes, in which every call fails although the server is back."""
+
+
 def _should_repeat(error: BaseException) -> bool:
     return isinstance(error, grpc.RpcError) and error.code() in _RETRYABLE
 
@@ -41,7 +46,7 @@ class Caller:
         self._address = address
         self._timeout_s = timeout_s
         self._attempts = attempts
-        self.channel = grpc.insecure_channel(address)
+        self.channel = grpc.insecure_channel(address, _RECONNECT)
 
     def __enter__(self) -> Self:
         return self

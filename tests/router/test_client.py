@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -50,6 +52,37 @@ def failing(code: grpc.StatusCode, tries: int) -> Behaviour:
             context.abort(code, "not now")
 
     return behave
+
+
+@contextmanager
+def slamming_door() -> Iterator[tuple[str, list[None]]]:
+    """A port that hangs up on whoever connects; the list grows with each."""
+    visits: list[None] = []
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def slam() -> None:
+            with contextlib.suppress(OSError):  # until it is shut down
+                while True:
+                    door.accept()[0].close()
+                    visits.append(None)
+
+        slammer = threading.Thread(target=slam)
+        slammer.start()
+        yield f"127.0.0.1:{door.getsockname()[1]}", visits
+        door.shutdown(socket.SHUT_RDWR)
+        slammer.join()
+
+
+def test_a_server_that_is_away_is_looked_for_more_often_than_grpc_would() -> None:
+    with slamming_door() as (address, ours), slamming_door() as (other, theirs):
+        with RouterClient(address, timeout_s=1) as client, grpc.insecure_channel(other) as channel:
+            plain = router_pb2_grpc.RouterServiceStub(channel)
+            while len(ours) < 8:
+                with pytest.raises(CallFailed):
+                    client.route("hello")
+                with pytest.raises(grpc.RpcError):
+                    plain.Route(router_pb2.RouteRequest(), timeout=1)
+        assert len(theirs) < len(ours)
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
