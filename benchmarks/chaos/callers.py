@@ -40,7 +40,7 @@ PROMPTS = (
 )
 _REPEATS, _CHEATS = 0.12, 0.06
 """Shares of what a caller does; a few more calls are repeated by being sent twice at once."""
-_TWICE = 0.04
+_TWICE = 0.08
 _ENDS = {"settle": 50, "over": 12, "release": 12, "reroute": 12, "late": 9, "forget": 5}
 _REMEMBERED = 40
 
