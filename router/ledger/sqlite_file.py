@@ -143,6 +143,8 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
             connection.pragma("cache_size", -_CACHE_KIB)
+            # What is erased is overwritten: prompts may be among it, and free pages go into backups.
+            connection.pragma("secure_delete", 1)
             # A page that many groups change is copied back once; the log stays below 32 MiB or so.
             connection.pragma("wal_autocheckpoint", _LOG_PAGES)
             connection.pragma("journal_size_limit", _LOG_LIMIT)

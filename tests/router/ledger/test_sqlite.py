@@ -455,6 +455,17 @@ def test_a_backup_that_cannot_be_written_is_unavailable(ledger: SqliteLedger, pa
     assert isinstance(ledger.hold(hold("a", 1)), Granted)
 
 
+def test_what_was_erased_is_not_left_in_the_file(ledger: SqliteLedger, path: Path) -> None:
+    for name in ("a", "b"):
+        ledger.hold(hold(name, record={"prompt": f"canary of {name} " * 500}))
+    ledger.settle(report("a"))
+    assert ledger.erase({}, START.replace(year=2100)) == 1
+    ledger.close()
+    content = path.read_bytes()
+    assert b"canary of b" in content
+    assert b"canary of a" not in content
+
+
 def test_erased_labels_leave_the_file_with_their_last_decision(ledger: SqliteLedger) -> None:
     for name, user in (("a", "ann"), ("b", "ann"), ("c", "bob")):
         ledger.hold(hold(name, 1, user=user))
