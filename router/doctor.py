@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from router.bundle import load_bundle, read_manifest
 from router.catalog import load_catalog
 from router.core.errors import BadArtifact, MitsumoriError
+from router.prompt_log import PromptLog
 from router.settings import Settings
 from router.tokens import TokenCounter
 
@@ -75,6 +76,11 @@ def _tiers(settings: Settings) -> str:
     return "every model of the catalog has an arm"
 
 
+def _prompts(settings: Settings) -> str:
+    PromptLog(settings.log_prompts)
+    return f"the decision log keeps of prompts: {settings.log_prompts}"
+
+
 def _port(settings: Settings) -> str:
     address = f"{settings.host}:{settings.port}"
     with grpc.insecure_channel(address) as channel:
@@ -99,6 +105,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "tokenizer": _tokenizer,
     "prices": _prices,
     "tiers": _tiers,
+    "prompts": _prompts,
     "port": _port,
 }
 
