@@ -25,7 +25,7 @@ def test_models_lists_every_model_with_its_price() -> None:
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [
-        "bundle", "scoring", "tokenizer", "prices", "tiers", "port",
+        "bundle", "scoring", "tokenizer", "prices", "tiers", "prompts", "port",
     ]  # fmt: skip
     assert [check for check in checks if not check["ok"]] == []
 
