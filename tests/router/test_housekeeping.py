@@ -158,7 +158,10 @@ def failing(times: int, error: Exception, done: list[str]) -> Callable[[], None]
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(Unavailable("the disk is full"), "STORE_UNAVAILABLE"), (ValueError("prompt text"), "ValueError")],
+    [
+        (Unavailable("the disk is full"), "STORE_UNAVAILABLE"),
+        (ValueError("prompt text"), "ValueError"),
+    ],
 )
 def test_an_outage_is_said_once_and_outlived(
     seconds: Seconds, log: list[structlog.typing.EventDict], error: Exception, reason: str
