@@ -84,9 +84,8 @@ bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
 bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into build/reports/bench.json
 	@$(PY) -m benchmarks $(BENCH)
 
-# Without the fork handlers of gRPC, which say at each start of a process that they do nothing.
 chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SECONDS=, CLIENTS=, STORE=sqlite|postgresql|both, SEED=
-	@GRPC_ENABLE_FORK_SUPPORT=0 $(PY) -m benchmarks.chaos --seconds "$(SECONDS)" --clients "$(CLIENTS)" \
+	@$(PY) -m benchmarks.chaos --seconds "$(SECONDS)" --clients "$(CLIENTS)" \
 	  --store "$(STORE)" $(if $(SEED),--seed "$(SEED)")
 
 # --- checks --------------------------------------------------------------------------------------

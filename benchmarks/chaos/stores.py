@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,11 @@ from router.ledger.sqlite import SqliteLedger
 from router.ledger.sqlite_file import back_up
 
 __all__ = ["Store", "opened"]
+
+_AS_USER = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[2:], user=sys.argv[1]))"
+"""Runs a command as another user, as PostgreSQL wants it of root. By a process between: to change the user
+ours would have to fork, and with callers on threads of gRPC the child may crash before it becomes another
+program."""
 
 
 class Store(Protocol):
@@ -148,14 +154,10 @@ class PostgresStore:
         """Run ``pg_ctl`` and wait; whether it succeeded."""
         program = str(self._running.bin_path / "pg_ctl")
         command = [program, "-w", "-t", "30", "-D", str(self._running.pgdata), *words, action]
-        done = subprocess.run(
-            command,
-            user=self._running.system_user,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        return done.returncode == 0
+        if self._running.system_user is not None:
+            command = [sys.executable, "-c", _AS_USER, self._running.system_user, *command]
+        quiet = subprocess.DEVNULL
+        return subprocess.run(command, stdout=quiet, stderr=quiet, check=False).returncode == 0
 
 
 @contextmanager
