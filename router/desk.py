@@ -211,7 +211,8 @@ class Desk:
         Raises:
             NotFound: no such decision of this tenant.
             InvalidInput: no cost was given, and the model is not in the catalog or has no price.
-            Conflict: released, or settled by another report.
+            Conflict: settled by another report.
+            NotPossible: released.
             Unavailable: the ledger cannot be used.
         """
         decided = self.ledger.decision(decision_id)

@@ -110,10 +110,10 @@ TRICKS = (
     Trick(
         "releases what is settled", "Release",
         lambda c: router_pb2.ReleaseRequest(decision_id=c.id, tenant=c.tenant),
-        "ALREADY_EXISTS", "ALREADY_SETTLED", _is_settled,
+        "FAILED_PRECONDITION", "ALREADY_SETTLED", _is_settled,
     ),
     Trick(
         "settles what is released", "Settle", _settle,
-        "ALREADY_EXISTS", "ALREADY_RELEASED", _is_released,
+        "FAILED_PRECONDITION", "ALREADY_RELEASED", _is_released,
     ),
 )  # fmt: skip

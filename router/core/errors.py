@@ -3,8 +3,8 @@
     MitsumoriError                what every part raises; one line that names the thing and the remedy
     ├── InvalidInput              the caller's words are wrong; sending the same again cannot help
     ├── TooLarge                  the input is over a limit on size
-    ├── NotPossible               well-formed, but nothing can satisfy it as things stand
-    ├── Conflict                  the id was already used for another request, or is in another state
+    ├── NotPossible               well-formed, but cannot be done as things stand
+    ├── Conflict                  the id was already used for another request or report
     ├── NotFound                  no such decision or limit of this tenant
     ├── Exhausted                 a limit stands in the way; says which, and whether waiting helps
     ├── Unavailable               the store cannot be used now; the same call may be repeated
@@ -73,13 +73,13 @@ class TooLarge(MitsumoriError):
 
 
 class NotPossible(MitsumoriError):
-    """The request is well-formed, but no model can serve it as things stand."""
+    """The request is well-formed, but cannot be done as things stand."""
 
     default_reason = "NOT_POSSIBLE"
 
 
 class Conflict(MitsumoriError):
-    """The same request id arrived before with another body."""
+    """The same id arrived before with another request or report."""
 
     default_reason = "REQUEST_ID_REUSED"
 

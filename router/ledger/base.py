@@ -224,7 +224,8 @@ class Ledger(Protocol):
 
         Raises:
             NotFound: no such decision of this tenant.
-            Conflict: it was released, or settled by another report.
+            Conflict: it was settled by another report.
+            NotPossible: it was released.
         """
         ...
 
@@ -233,7 +234,7 @@ class Ledger(Protocol):
 
         Raises:
             NotFound: no such decision of this tenant.
-            Conflict: it was settled.
+            NotPossible: it was settled.
         """
         ...
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from router.core.errors import Conflict, InvalidInput, NotFound
+from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible
 from router.core.limits import LimitState, Unit, obstacle
 from router.ledger.base import (
     Granted,
@@ -135,7 +135,10 @@ def settle(books: Books, report: Settlement) -> Settled:
             )
         return Settled(row.overage, row.late, repeated=True)
     if row.state is HoldState.RELEASED:
-        raise Conflict(f"decision {row.id} was released", reason="ALREADY_RELEASED")
+        raise NotPossible(
+            f"decision {row.id} was released; its call was not to be made",
+            reason="ALREADY_RELEASED",
+        )
     actual = report.usage.amounts
     amounts = [
         0 if entry.balance.unit is Unit.CONCURRENT else actual.of(entry.balance.unit)
@@ -161,7 +164,10 @@ def release(books: Books, decision_id: str, tenant: str) -> bool:
     """Give a hold back without spend. See :meth:`Ledger.release`."""
     row = _owned(books, decision_id, tenant)
     if row.state is HoldState.SETTLED:
-        raise Conflict(f"decision {row.id} was settled", reason="ALREADY_SETTLED")
+        raise NotPossible(
+            f"decision {row.id} was settled; there is nothing left to give back",
+            reason="ALREADY_SETTLED",
+        )
     if row.state is not HoldState.HELD:
         return False
     _give_back(books, row, HoldState.RELEASED)

@@ -141,7 +141,7 @@ def test_a_released_hold_is_free_again_and_cannot_be_settled(shop: Shop) -> None
     assert shop.router.release(reply.decision_id) is False
     assert shop.status("all").held == 0
     error = refusal(lambda: shop.router.settle(reply.decision_id, input_tokens=1, output_tokens=1))
-    assert error.code == "ALREADY_EXISTS"
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "ALREADY_RELEASED")
 
 
 def test_unknown_and_foreign_decisions_look_alike(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from router.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible, Unavailable
 from router.core.limits import Amounts, Limit, Obstacle, SoftAction, Unit, Window
 from router.ledger.base import Granted, HoldState, Ledger, Refused, Replayed, Settled, Tally
 from router.ledger.rows import UNBOUNDED
@@ -281,7 +281,7 @@ def test_releasing_gives_everything_back_once(store: Ledger) -> None:
     assert store.release("a", "acme") is True
     assert store.release("a", "acme") is False
     assert balance(store) == (0, 0)
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(NotPossible) as caught:
         store.settle(report("a", 60))
     assert caught.value.reason == "ALREADY_RELEASED"
 
@@ -289,7 +289,7 @@ def test_releasing_gives_everything_back_once(store: Ledger) -> None:
 def test_a_settled_decision_cannot_be_released(store: Ledger) -> None:
     store.hold(hold("a", 60))
     store.settle(report("a", 60))
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(NotPossible) as caught:
         store.release("a", "acme")
     assert caught.value.reason == "ALREADY_SETTLED"
 

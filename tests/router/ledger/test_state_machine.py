@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from router.core.errors import Conflict, NotFound
+from router.core.errors import Conflict, NotFound, NotPossible
 from router.core.limits import Amounts, Limit, Obstacle, Unit, Window
 from router.ledger.base import Granted, HoldState, Refused, Replayed
 from router.ledger.check import check
@@ -261,7 +261,11 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         except Conflict:
             assert made is not None
-            assert made.state is HoldState.RELEASED or made.report not in ("", body)
+            assert made.report not in ("", body)
+            return
+        except NotPossible:
+            assert made is not None
+            assert made.state is HoldState.RELEASED
             return
         assert made is not None
         assert made.state is not HoldState.RELEASED
@@ -281,7 +285,7 @@ class LedgerMachine(RuleBasedStateMachine):
             released = self.store.release(name, "acme")
         except NotFound:
             assert made is None
-        except Conflict:
+        except NotPossible:
             assert made is not None
             assert made.state is HoldState.SETTLED
         else:
