@@ -111,7 +111,10 @@ class Desk:
         if earlier is not None:
             return earlier
         assessed = self.router.assess(ask)
-        prompt_kept = self.prompt_log.kept(ask.prompt, assessed.embedding)
+        encoder = assessed.bundle.manifest.encoder
+        prompt_kept = self.prompt_log.kept(
+            ask.prompt, assessed.embedding, (encoder.name, encoder.sha256)
+        )
         freed = self._held(replaces, ask.tenant) if replaces is not None else None
         refused: Refused | None = None
         for _ in range(_TRIES):

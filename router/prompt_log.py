@@ -40,7 +40,6 @@ class PromptLog:
         kind: what is kept.
         key: keys the hash, which ``embedding`` and ``redacted`` keep too where there is a key: by it
             training finds repeated prompts.
-        encoder: name and SHA-256 of the encoder whose vectors are kept.
 
     Raises:
         MitsumoriError: ``EXTRA_MISSING`` where ``redacted`` is asked for without the extra; from
@@ -49,7 +48,6 @@ class PromptLog:
 
     kind: PromptLogKind = "off"
     key: bytes = b""
-    encoder: tuple[str, str] = ("", "")
 
     def __post_init__(self) -> None:
         if self.kind == "redacted":
@@ -62,12 +60,15 @@ class PromptLog:
 
         return redact
 
-    def kept(self, prompt: Prompt, embedding: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def kept(
+        self, prompt: Prompt, embedding: npt.NDArray[np.float32], encoder: tuple[str, str]
+    ) -> dict[str, Any]:
         """What the record keeps, JSON-ready; empty when off.
 
         Args:
             prompt: as the caller sent it.
             embedding: the encoder's vector of it, float32 ``(dimensions,)``.
+            encoder: name and SHA-256 of the encoder that made the vector.
         """
         if self.kind == "off":
             return {}
@@ -82,7 +83,7 @@ class PromptLog:
         if self.kind == "redacted":
             record["prompt"] = self._redact(text)
         elif self.kind == "embedding":
-            name, sha256 = self.encoder
+            name, sha256 = encoder
             half = embedding.astype("<f2")
             record["prompt_embedding"] = {
                 "encoder": name,

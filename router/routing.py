@@ -70,9 +70,11 @@ class Assessed:
     """All that is known of an ask before the limits are looked at.
 
     ``embedding`` is the encoder's vector of the prompt, float32 ``(dimensions,)``: the decision log
-    may keep it. ``features`` are the lexical ones, float32 ``(len(FEATURES),)``.
+    may keep it. ``features`` are the lexical ones, float32 ``(len(FEATURES),)``. ``bundle`` is the one
+    that it was assessed with, and the only one that the rest of the call may speak of.
     """
 
+    bundle: Bundle
     score: Score
     features: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
@@ -101,17 +103,23 @@ class Router:
     """Answers asks from a bundle, a catalog and a token counter. Thread-safe.
 
     Attributes:
+        bundles: the bundle to use now. Read once per ask, so that a swap meanwhile is not seen.
         now: the clock; returns an aware datetime.
         corrections: what settled usage has taught by now.
     """
 
-    bundle: Bundle
+    bundles: Callable[[], Bundle]
     catalog: Catalog
     tokens: TokenCounter
     quality_targets: QualityTargets
     quote_ttl: timedelta
     now: Callable[[], datetime]
     corrections: Callable[[], Corrections] = _nothing_learned
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle of this moment; another one the next time it is read, where it was swapped."""
+        return self.bundles()
 
     def warm_up(self) -> None:
         """Touch everything that a first call would load: encodings, ONNX arenas, prices."""
@@ -127,17 +135,19 @@ class Router:
         Raises:
             InvalidInput: the prompt cannot be counted.
         """
+        bundle = self.bundle
         text = classifier_text(ask.prompt)
         features = lexical_features(text)
-        embedding = self.bundle.encoder.embed(text)
-        score = self.bundle.classify(embedding, features)
+        embedding = bundle.encoder.embed(text)
+        score = bundle.classify(embedding, features)
         moment = self.now()
         return Assessed(
+            bundle,
             score,
             features,
             embedding,
-            tuple(self._candidates(ask, score, moment)),
-            self._language_note(float(features[_FOREIGN].sum())),
+            tuple(self._candidates(ask, bundle, score, moment)),
+            _language_note(bundle, float(features[_FOREIGN].sum())),
             ask.goal or QualityTarget(self.quality_targets.of(ask.importance)),
             moment,
         )
@@ -170,7 +180,7 @@ class Router:
             assessed.score,
             Decision(decision.ranked, decision.reasons + notes),
             assessed.goal,
-            self.bundle.version,
+            assessed.bundle.version,
         )
 
     def route(self, ask: Ask) -> Routed:
@@ -183,13 +193,13 @@ class Router:
         assessed = self.assess(ask)
         return self.decide(ask, assessed, assessed.candidates)
 
-    def _candidates(self, ask: Ask, score: Score, now: datetime) -> list[Candidate]:
+    def _candidates(self, ask: Ask, bundle: Bundle, score: Score, now: datetime) -> list[Candidate]:
         counts = {
             encoding: self.tokens.count(ask.prompt, encoding)
             for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
         }
-        arms = {arm.tier: arm.name for arm in self.bundle.manifest.arms}
-        arms |= {arm.name: arm.name for arm in self.bundle.manifest.arms}
+        arms = {arm.tier: arm.name for arm in bundle.manifest.arms}
+        arms |= {arm.name: arm.name for arm in bundle.manifest.arms}
 
         corrections = self.corrections()
 
@@ -220,14 +230,15 @@ class Router:
             if entry.spec.id not in ask.excluded_models
         ]
 
-    def _language_note(self, foreign_share: float) -> tuple[Reason, ...]:
-        languages = set(self.bundle.encoder.manifest.languages)
-        if not languages <= _LATIN_SCRIPT or foreign_share <= _FOREIGN_SHARE:
-            return ()
-        return (
-            Reason(
-                "LANGUAGE_NOT_COVERED",
-                "the encoder does not read this script: the probabilities rest on length and form",
-                {"letters_outside_latin_share": f"{foreign_share:.2f}"},
-            ),
-        )
+
+def _language_note(bundle: Bundle, foreign_share: float) -> tuple[Reason, ...]:
+    languages = set(bundle.encoder.manifest.languages)
+    if not languages <= _LATIN_SCRIPT or foreign_share <= _FOREIGN_SHARE:
+        return ()
+    return (
+        Reason(
+            "LANGUAGE_NOT_COVERED",
+            "the encoder does not read this script: the probabilities rest on length and form",
+            {"letters_outside_latin_share": f"{foreign_share:.2f}"},
+        ),
+    )

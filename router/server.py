@@ -54,8 +54,9 @@ def build_router(settings: Settings, now: Callable[[], datetime] = _utc_now) -> 
     Raises:
         BadArtifact: the bundle, encoder, catalog or tokenizer files are not sound.
     """
+    bundle = load_bundle(settings.bundle, settings.encoders)
     return Router(
-        bundle=load_bundle(settings.bundle, settings.encoders),
+        bundles=lambda: bundle,
         catalog=load_catalog(settings.catalog),
         tokens=TokenCounter(settings.tokenizer_dir),
         quality_targets=settings.quality_targets,
@@ -112,17 +113,12 @@ def build_desk(settings: Settings, router: Router, ledger: Ledger) -> Desk:
     Raises:
         MitsumoriError: the settings ask for an extra that is not installed.
     """
-    encoder = router.bundle.manifest.encoder
     return Desk(
         router,
         ledger,
         strict=settings.strict,
         hold_ttl_s=settings.hold_ttl_s,
-        prompt_log=PromptLog(
-            settings.log_prompts,
-            settings.prompt_key.get_secret_value().encode(),
-            (encoder.name, encoder.sha256),
-        ),
+        prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
     )
 
 

@@ -25,13 +25,13 @@ ENCODER = ("static", "ab" * 32)
 
 
 def kept(kind: PromptLogKind, key: bytes = b"") -> dict[str, object]:
-    record = PromptLog(kind, key, ENCODER).kept(PROMPT, VECTOR)
+    record = PromptLog(kind, key).kept(PROMPT, VECTOR, ENCODER)
     assert json.loads(json.dumps(record)) == record
     return record
 
 
 def test_nothing_is_kept_unless_asked_for() -> None:
-    assert PromptLog().kept(PROMPT, VECTOR) == {}
+    assert PromptLog().kept(PROMPT, VECTOR, ENCODER) == {}
     assert Settings().log_prompts == "off"
 
 
@@ -71,7 +71,7 @@ def test_with_a_key_the_hash_of_the_whole_text_is_kept_too(kind: PromptLogKind) 
 def test_a_lone_surrogate_is_no_obstacle() -> None:
     prompt = Prompt((Message("user", "x\ud800"),))
     for kind in ("hash", "embedding", "redacted", "text"):
-        assert PromptLog(kind, b"k").kept(prompt, VECTOR)["prompt_log"] == kind
+        assert PromptLog(kind, b"k").kept(prompt, VECTOR, ENCODER)["prompt_log"] == kind
 
 
 def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
