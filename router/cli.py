@@ -37,7 +37,14 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 BundleDir = Annotated[
-    Path | None, typer.Option(help="Directory of the bundle (default: the shipped one).")
+    str | None,
+    typer.Option(
+        help="Directory of the bundle, or models:/NAME@ALIAS in a registry (default: the shipped one)."
+    ),
+]
+RegistryUrl = Annotated[
+    str | None,
+    typer.Option(help="MLflow server with the bundle (default: $MLFLOW_TRACKING_URI)."),
 ]
 EncodersDir = Annotated[
     Path | None, typer.Option(help="Folder of encoders (default: the shipped ones).")
@@ -56,6 +63,11 @@ Host = Annotated[str | None, typer.Option(help="Address (default: 127.0.0.1).")]
 @app.command()
 def serve(
     bundle: BundleDir = None,
+    registry: RegistryUrl = None,
+    reload_every_s: Annotated[
+        float | None,
+        typer.Option(help="Look for a changed bundle so often (default: 30); 0: only at SIGHUP."),
+    ] = None,
     encoders: EncodersDir = None,
     catalog: CatalogFile = None,
     host: Host = None,
@@ -81,6 +93,8 @@ def serve(
     settings = load_settings(
         config=config,
         bundle=bundle,
+        registry=registry,
+        reload_every_s=reload_every_s,
         encoders=encoders,
         catalog=catalog,
         host=host,
@@ -225,6 +239,7 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
 @app.command()
 def doctor(
     bundle: BundleDir = None,
+    registry: RegistryUrl = None,
     encoders: EncodersDir = None,
     catalog: CatalogFile = None,
     host: Host = None,
@@ -237,7 +252,13 @@ def doctor(
     Leaves with code 1 if any check fails.
     """
     settings = load_settings(
-        config=config, bundle=bundle, encoders=encoders, catalog=catalog, host=host, port=port
+        config=config,
+        bundle=bundle,
+        registry=registry,
+        encoders=encoders,
+        catalog=catalog,
+        host=host,
+        port=port,
     )
     checks = list(examine(settings))
     if json_output:

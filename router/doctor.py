@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from router.bundle import load_bundle, read_manifest
+from router.bundle import read_manifest
+from router.bundles import loaded, source_of
 from router.catalog import load_catalog
 from router.core.errors import BadArtifact, MitsumoriError
 from router.prompt_log import PromptLog
+from router.registry import RegistryAddress
 from router.settings import Settings
 from router.tokens import TokenCounter
 
@@ -28,16 +31,25 @@ class Check:
     detail: str
 
 
+def _directory(settings: Settings) -> tuple[Path, str]:
+    """The bundle's directory, downloaded where it lies in a registry, and what it is for people."""
+    source = source_of(settings)
+    found = source.find()
+    return source.fetch(), found.place
+
+
 def _bundle(settings: Settings) -> str:
-    bundle = load_bundle(settings.bundle, settings.encoders)
+    directory, place = _directory(settings)
+    bundle = loaded(directory, settings.encoders)
     manifest = bundle.manifest
     arms = ", ".join(arm.name for arm in manifest.arms)
     kind = "DEMONSTRATION data, " if manifest.demonstration else ""
-    return f"{bundle.version}: {kind}arms {arms}; {len(manifest.files)} files and encoder intact"
+    named = f"{place} is " if isinstance(settings.bundle, RegistryAddress) else ""
+    return f"{named}{bundle.version}: {kind}arms {arms}; {len(manifest.files)} files and encoder intact"
 
 
 def _scoring(settings: Settings) -> str:
-    score = load_bundle(settings.bundle, settings.encoders).score("What is 2 + 2?")
+    score = loaded(_directory(settings)[0], settings.encoders).score("What is 2 + 2?")
     return f"scores a prompt: complexity {score.complexity:.2f}"
 
 
@@ -60,7 +72,7 @@ def _prices(settings: Settings) -> str:
 
 
 def _tiers(settings: Settings) -> str:
-    manifest, _ = read_manifest(settings.bundle)
+    manifest, _ = read_manifest(_directory(settings)[0])
     catalog = load_catalog(settings.catalog)
     spoken_for = {arm.tier for arm in manifest.arms} | {arm.name for arm in manifest.arms}
     silent = [

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from queue import Empty, SimpleQueue
 from types import TracebackType
 
+from router.bundles import ServedBundle
 from router.core.errors import MitsumoriError
 from router.learning import Learner
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.settings import RetentionRule
 
-__all__ = ["Chore", "Housekeeping", "correcting", "erasing", "expiring"]
+__all__ = ["Chore", "Housekeeping", "correcting", "erasing", "expiring", "reloading"]
 
 _RETENTION_EVERY_S = 3600.0
 _CORRECTIONS_EVERY_S = 300.0
 _RETRY_S = 30.0
 """How soon a rare chore is tried again where it failed."""
+_LONGEST_WAIT_S = 3600.0
 _STOP_S = 5.0
 """How long the stop waits for a chore that is under way; the ledger ends it when it closes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Something to do at the start and then every ``every_s`` seconds, > 0."""
+    """Something to do at the start and then every ``every_s`` seconds, > 0; infinite: when told to."""
 
     name: str
     every_s: float
@@ -71,6 +75,11 @@ def correcting(learner: Learner) -> Chore:
     return Chore("correcting", _CORRECTIONS_EVERY_S, learner.refresh)
 
 
+def reloading(served: ServedBundle, every_s: float) -> Chore:
+    """Look for another bundle every ``every_s`` seconds, ≥ 0; 0: only when told to."""
+    return Chore("reloading", every_s or math.inf, served.refresh)
+
+
 class Housekeeping:
     """Does chores in a thread of its own, one after the other, from enter to exit.
 
@@ -92,7 +101,9 @@ class Housekeeping:
     ) -> None:
         self._clock = clock
         self._stop = threading.Event()
-        self._wait = wait or self._stop.wait
+        # Its put may interrupt itself, as a signal handler does; that of an event may not.
+        self._told: SimpleQueue[str] = SimpleQueue()
+        self._wait = wait or self._wait_or_told
         self._due = [(clock(), chore) for chore in chores]
         self._failing: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -108,7 +119,21 @@ class Housekeeping:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
+        self._told.put("")
         self._thread.join(_STOP_S)
+
+    def tell(self, name: str) -> None:
+        """Let a chore be done at once. Safe in a signal handler."""
+        self._told.put(name)
+
+    def _wait_or_told(self, seconds: float) -> None:
+        try:
+            name = self._told.get(timeout=min(seconds, _LONGEST_WAIT_S))
+        except Empty:
+            return
+        self._due = [
+            (self._clock() if chore.name == name else due, chore) for due, chore in self._due
+        ]
 
     def _run(self) -> None:
         while self._due and not self._stop.is_set():

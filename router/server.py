@@ -19,11 +19,12 @@ from grpc_reflection.v1alpha import reflection
 
 from router.admin import AdminServicer
 from router.boundary import Boundary
-from router.bundle import load_bundle
-from router.catalog import load_catalog
-from router.core.errors import InvalidInput
+from router.bundle import Bundle
+from router.bundles import ServedBundle, source_of
+from router.catalog import Catalog, load_catalog
+from router.core.errors import BadArtifact, InvalidInput
 from router.desk import Desk
-from router.housekeeping import Housekeeping, correcting, erasing, expiring
+from router.housekeeping import Housekeeping, correcting, erasing, expiring, reloading
 from router.learning import Learner
 from router.ledger.base import Ledger
 from router.ledger.opening import open_ledger
@@ -35,7 +36,7 @@ from router.settings import Settings
 from router.tokens import TokenCounter
 from router.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
 
-__all__ = ["RunningServer", "build_desk", "build_router", "serve", "start"]
+__all__ = ["RunningServer", "build_desk", "build_router", "open_bundle", "serve", "start"]
 
 _SERVICE = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 _ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -48,16 +49,60 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build_router(settings: Settings, now: Callable[[], datetime] = _utc_now) -> Router:
-    """Load everything that a Route call needs.
+def _models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
+    arms = {arm.tier for arm in bundle.manifest.arms} | {arm.name for arm in bundle.manifest.arms}
+    return {entry.spec.id for entry in catalog.entries if {entry.spec.id, entry.spec.tier} & arms}
+
+
+def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
+    """Load the bundle that the settings name, ready to be swapped for another.
+
+    Another one must have an arm for every model that could be chosen until then: callers that ask for a
+    model or a tier by name would fail otherwise.
 
     Raises:
-        BadArtifact: the bundle, encoder, catalog or tokenizer files are not sound.
+        BadArtifact, Unavailable: there is none that can serve.
     """
-    bundle = load_bundle(settings.bundle, settings.encoders)
+
+    def fits(new: Bundle, old: Bundle | None) -> None:
+        if old is None:
+            return
+        lost = _models_with_arms(catalog, old) - _models_with_arms(catalog, new)
+        if lost:
+            raise BadArtifact(
+                f"{new.version} has no arm for {', '.join(sorted(lost))}, which could be chosen until "
+                "now; train it with their arms, or restart to serve it all the same",
+                reason="ARMS_MISSING",
+                field="bundle",
+            )
+
+    return ServedBundle(source_of(settings), settings.encoders, fits)
+
+
+def build_router(
+    settings: Settings,
+    now: Callable[[], datetime] = _utc_now,
+    *,
+    catalog: Catalog | None = None,
+    served: ServedBundle | None = None,
+) -> Router:
+    """Load everything that a Route call needs.
+
+    Args:
+        settings: all of them.
+        now: the clock; returns an aware datetime.
+        catalog: loaded already; ``None`` loads that of the settings.
+        served: the bundle, opened already; ``None`` opens that of the settings.
+
+    Raises:
+        BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer files are not sound, or the
+            registry does not answer and the cache has none.
+    """
+    catalog = catalog or load_catalog(settings.catalog)
+    served = served or open_bundle(settings, catalog)
     return Router(
-        bundles=lambda: bundle,
-        catalog=load_catalog(settings.catalog),
+        bundles=served.current,
+        catalog=catalog,
         tokens=TokenCounter(settings.tokenizer_dir),
         quality_targets=settings.quality_targets,
         quote_ttl=timedelta(seconds=settings.quote_ttl_s),
@@ -164,6 +209,24 @@ def start(settings: Settings, desk: Desk) -> RunningServer:
 
 
 @contextmanager
+def _reload_signal(served: ServedBundle, reloader: Housekeeping) -> Iterator[None]:
+    """While inside, SIGHUP looks for another bundle at once, even for one refused before."""
+
+    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
+        served.look_again()
+        reloader.tell("reloading")
+
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
     """An event that SIGTERM or SIGINT sets; the handlers of before come back at the end."""
     stop = threading.Event()
@@ -182,7 +245,7 @@ def _stop_signals() -> Iterator[threading.Event]:
 
 
 def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for another bundle.
 
     Args:
         settings: all of them.
@@ -192,7 +255,9 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         BadArtifact, InvalidInput: it cannot start.
     """
     with _stop_signals() as stop:
-        router = build_router(settings)
+        catalog = load_catalog(settings.catalog)
+        served = open_bundle(settings, catalog)
+        router = build_router(settings, catalog=catalog, served=served)
         ledger = open_ledger(settings.ledger)
         learner = Learner(ledger, settings.correct_by, settings.correct_from)
         router = replace(router, corrections=lambda: learner.corrections)
@@ -208,7 +273,9 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
             erasing(ledger, settings.retention),
             correcting(learner),
         ]
-        with Housekeeping(chores):
+        # In a thread of its own: a slow registry must not keep holds from being given back.
+        reloader = Housekeeping([reloading(served, settings.reload_every_s)])
+        with Housekeeping(chores), reloader, _reload_signal(served, reloader):
             on_ready(running.address)
             stop.wait()
         logger().info("draining", seconds=settings.drain_s)

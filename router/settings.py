@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -35,6 +35,7 @@ from router.core.errors import InvalidInput
 from router.core.types import Importance
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.prompt_log import PromptLogKind
+from router.registry import RegistryAddress, is_registry_address
 
 __all__ = ["QualityTargets", "RetentionRule", "Settings", "load_settings"]
 
@@ -84,7 +85,26 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid")
 
-    bundle: Path = Field(default=DEFAULT_BUNDLE, description="directory of the bundle to serve")
+    bundle: Path | RegistryAddress = Field(
+        default=DEFAULT_BUNDLE,
+        description="directory of the bundle to serve, or its address in the registry:"
+        " models:/NAME@ALIAS or models:/NAME/VERSION",
+    )
+    registry: str = Field(
+        default="",
+        description="http(s) address of the MLflow server whose registry has the bundle; unset:"
+        " MLFLOW_TRACKING_URI",
+    )
+    registry_cache: Path = Field(
+        default=user_cache_path("mitsumori") / "bundles",
+        description="where bundles of a registry are kept, for a start without it",
+    )
+    reload_every_s: float = Field(
+        default=30,
+        ge=0,
+        le=86400,
+        description="how often a changed bundle is looked for, seconds; 0: only at SIGHUP",
+    )
     encoders: Path = Field(default=ENCODERS, description="folder of the encoders bundles name")
     catalog: Path | None = Field(default=None, description="catalog file; unset: the shipped one")
     tokenizer_dir: Path | None = Field(
@@ -152,6 +172,28 @@ class Settings(BaseSettings):
     def _off_is_a_word(cls, value: Any) -> Any:
         # YAML reads a bare off as false.
         return "off" if value is False else value
+
+    @field_validator("bundle", mode="before")
+    @classmethod
+    def _bundle_may_be_registered(cls, value: Any) -> Any:
+        # A path has lost nothing of an address: its one slash stays.
+        text = str(value)
+        if not is_registry_address(text):
+            return value
+        try:
+            return RegistryAddress.parse(text)
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+
+    @model_validator(mode="after")
+    def _registered_bundles_have_a_registry(self) -> Settings:
+        if isinstance(self.bundle, RegistryAddress) and not self.registry:
+            self.registry = os.environ.get("MLFLOW_TRACKING_URI", "")
+            if not self.registry:
+                raise ValueError(
+                    f"bundle {self.bundle} needs registry, the address of an MLflow server"
+                )
+        return self
 
     @model_validator(mode="after")
     def _hash_has_a_key(self) -> Settings:

@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.core.errors import MitsumoriError
+from router.files import sha256_of
+from router.registry import MANIFEST_TAG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,14 +130,20 @@ class Run:
             self.client.log_figure(self.id, figure, f"plots/{name}.png")
 
     def log_bundle(self, directory: Path) -> None:
-        """The files of a bundle, as the artifact ``bundle``."""
+        """The files of a bundle, as the artifact ``bundle``, with the hash of its manifest as a tag.
+
+        Serving fetches ``bundle/manifest.json`` and the files that it names, nothing else.
+        """
         self.client.log_artifacts(self.id, str(directory), "bundle")
+        content = (directory / "manifest.json").read_bytes()
+        self.client.set_tag(self.id, MANIFEST_TAG, sha256_of(content))
 
     def register(self, *, alias: str = ALIAS, tags: Mapping[str, str] | None = None) -> int:
         """Make the logged bundle the next version of the registered model, and name it.
 
         The version is the bundle directory itself, not a copy in an MLflow flavour: serving loads
-        bundles, with their hashes.
+        bundles, with their hashes. The hash of the manifest is a tag of the version, so that what the
+        artifact store gives out later can be told from what was registered.
 
         Returns:
             The number of the version.
@@ -146,8 +154,10 @@ class Run:
             self.client.get_registered_model(MODEL)
         except MlflowException:
             self.client.create_registered_model(MODEL, description="Bundles of Mitsumori")
+        logged = self.client.get_run(self.id).data.tags
+        sealed = {MANIFEST_TAG: logged[MANIFEST_TAG]} if MANIFEST_TAG in logged else {}
         made = self.client.create_model_version(
-            MODEL, f"{self.artifacts}/bundle", run_id=self.id, tags=dict(tags or {})
+            MODEL, f"{self.artifacts}/bundle", run_id=self.id, tags={**(tags or {}), **sealed}
         )
         self.client.set_registered_model_alias(MODEL, alias, str(made.version))
         return int(made.version)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
 from router.core.errors import MitsumoriError
+from router.files import sha256_of
 from training.tracking import ALIAS, MODEL, flattened, start_run, tracking_uri
 
 REPORT = {
@@ -75,7 +76,10 @@ def test_the_newest_bundle_is_the_candidate(uri: str, run_id: str) -> None:
     version = client(uri).get_model_version_by_alias(MODEL, ALIAS)
     assert version.run_id == run_id
     assert int(version.version) == 2
-    assert client(uri).get_model_version(MODEL, "1").tags == {"demonstration": "true"}
+    assert client(uri).get_model_version(MODEL, "1").tags == {
+        "demonstration": "true",
+        "manifest_sha256": sha256_of(b"{}"),  # serving compares it with what it downloads
+    }
     source = Path(client(uri).get_model_version_download_uri(MODEL, "2").removeprefix("file://"))
     assert (source / "manifest.json").exists()
 
