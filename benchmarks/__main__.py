@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import fresh, holding, ledger, ledger_postgres, serving, training
+from benchmarks import fresh, holding, ledger, ledger_postgres, serving, swaps, training
 from benchmarks.report import Figure, write_report
 from router.render import errors_in_one_line
 
@@ -14,6 +14,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "holding": holding.measure,
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
+    "swaps": swaps.measure,
     "training": training.measure,
     "fresh": fresh.measure,
 }

@@ -79,7 +79,7 @@ def _bare_served(bundle_dir: Path, times: int, core: int) -> float:
         process.wait()
 
 
-def _resident_mib(pid: int, key: str) -> float:
+def resident_mib(pid: int, key: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) / 1024
@@ -109,7 +109,7 @@ def _route_figures(name: str) -> Iterator[Figure]:
             empty = _timed(
                 lambda: health.Check(health_pb2.HealthCheckRequest()), times, "empty call"
             )
-        resident = _resident_mib(process.pid, "VmRSS")
+        resident = resident_mib(process.pid, "VmRSS")
     served = _bare_served(bundle_dir, times, server_core)
     os.sched_setaffinity(0, {server_core})
     bare = _bare_hot(bundle_dir, times)

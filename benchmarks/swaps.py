@@ -1,0 +1,262 @@
+"""Bundles swapped under load: no request may fail, and what cannot serve is refused every time."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from rich.progress import track
+
+from benchmarks.report import Figure
+from benchmarks.serving import resident_mib
+from router.bundle import read_manifest
+from router.client import RouterClient
+from router.core.errors import CallFailed
+from router.demo import serving
+from router.files import sha256_of
+from router.paths import DEFAULT_BUNDLE
+
+SWAPS = 200
+CALLERS = 4
+WAIT_S = 60.0
+PROMPTS = (
+    "What is 2 + 2?",
+    "Prove that √2 is irrational.",
+    "東京の天気は?",
+    "x = [i for i in y]" * 40,
+)
+
+
+# ── bundles, good and bad ─────────────────────────────────────────────────────────────────────────
+
+
+def bundle_named(name: str, folder: Path, source: Path = DEFAULT_BUNDLE) -> tuple[Path, str]:
+    """A copy of a bundle that differs in its name, and so in its version; directory and version."""
+    target = folder / name
+    shutil.copytree(source, target)
+    _change(target, lambda manifest: manifest.update(name=name))
+    return target, read_manifest(target)[1]
+
+
+def _change(bundle: Path, change: Callable[[dict], object]) -> None:
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    change(manifest)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _tampered(bundle: Path) -> None:
+    with (bundle / "classifier.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"tampered")
+
+
+def _cut_short(bundle: Path) -> None:
+    content = (bundle / "classifier.onnx").read_bytes()
+    (bundle / "classifier.onnx").write_bytes(content[: len(content) // 2])
+
+
+def _half_a_manifest(bundle: Path) -> None:
+    content = (bundle / "manifest.json").read_bytes()
+    (bundle / "manifest.json").write_bytes(content[: len(content) // 2])
+
+
+class _Payload:
+    """Unpickled, it would make a file beside the pickle."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (self.mark,)  # type: ignore[return-value]
+
+
+def _pickled(bundle: Path) -> None:
+    content = pickle.dumps(_Payload(bundle / "unpickled"))
+    (bundle / "classifier.onnx").write_bytes(content)
+    _change(bundle, lambda m: m["files"].update({"classifier.onnx": sha256_of(content)}))
+
+
+def _unknown_encoder(bundle: Path) -> None:
+    _change(bundle, lambda m: m["encoder"].update(sha256="0" * 64))
+
+
+def _without_high(bundle: Path) -> None:
+    def rename(manifest: dict) -> None:
+        manifest["arms"][-1].update(name="other", tier="other")
+
+    _change(bundle, rename)
+
+
+BAD: dict[str, Callable[[Path], None]] = {
+    "tampered": _tampered,
+    "cut short": _cut_short,
+    "half a manifest": _half_a_manifest,
+    "pickled": _pickled,
+    "unknown encoder": _unknown_encoder,
+    "an arm missing": _without_high,
+}
+
+
+def bad_bundle(kind: str, folder: Path, source: Path = DEFAULT_BUNDLE) -> Path:
+    """A bundle that must be refused."""
+    target = folder / f"bad-{kind.replace(' ', '-')}"
+    shutil.copytree(source, target)
+    BAD[kind](target)
+    return target
+
+
+# ── load ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Callers:
+    """Threads that ask without pause and without retry, from enter to exit."""
+
+    address: str
+    count: int = CALLERS
+    answered: int = 0
+    failed: list[CallFailed] = field(default_factory=list)
+    versions: set[str] = field(default_factory=set)
+
+    def __enter__(self) -> Callers:
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._call, args=(place,)) for place in range(self.count)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(WAIT_S)
+
+    def _call(self, place: int) -> None:
+        with RouterClient(self.address, timeout_s=20, attempts=1) as client:
+            while not self._stop.is_set():
+                try:
+                    reply = client.route(PROMPTS[place % len(PROMPTS)])
+                except CallFailed as error:
+                    with self._lock:
+                        self.failed.append(error)
+                    continue
+                with self._lock:
+                    self.answered += 1
+                    self.versions.add(reply.bundle_version)
+
+
+# ── swapping ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Swapper:
+    """Moves a link from bundle to bundle under a running server, and sees what became of it."""
+
+    def __init__(self, link: Path, log: Path, address: str, process: subprocess.Popen[str]) -> None:
+        self._link, self._log, self._process = link, log, process
+        self._client = RouterClient(address, timeout_s=20, attempts=1)
+
+    def point(self, bundle: Path) -> None:
+        """Move the link, atomically, and tell the server."""
+        scratch = self._link.with_suffix(".new")
+        scratch.symlink_to(bundle, target_is_directory=True)
+        scratch.replace(self._link)
+        self._process.send_signal(signal.SIGHUP)
+
+    def version(self) -> str:
+        """Which bundle answers."""
+        return self._client.route("Which bundle are you?").bundle_version
+
+    def refusals(self) -> int:
+        """How many bundles the log says were refused."""
+        return self._log.read_text(encoding="utf-8").count('"event": "bundle_refused"')
+
+    def swapped(self, bundle: Path, version: str) -> bool:
+        """Swap to a bundle; whether it came to serve."""
+        self.point(bundle)
+        return _waited(lambda: self.version() == version)
+
+    def refused(self, bundle: Path) -> bool:
+        """Offer a bad bundle; whether it was refused, and the one before serves on."""
+        before, count = self.version(), self.refusals()
+        self.point(bundle)
+        return _waited(lambda: self.refusals() > count) and self.version() == before
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _waited(done: Callable[[], bool]) -> bool:
+    until = time.monotonic() + WAIT_S
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@contextmanager
+def swapping(folder: Path, first: Path) -> Iterator[tuple[Swapper, str, subprocess.Popen[str]]]:
+    """A server on a link to ``first``, and who moves the link."""
+    link, log = folder / "current", folder / "log"
+    link.symlink_to(first, target_is_directory=True)
+    flags = ("--bundle", str(link), "--reload-every-s", "0", "--log-level", "warning")
+    with log.open("w") as out, serving(*flags, log=out) as (address, process):
+        swapper = Swapper(link, log, address, process)
+        try:
+            yield swapper, address, process
+        finally:
+            swapper.close()
+
+
+def measure(swaps: int = SWAPS) -> Iterator[Figure]:
+    """Swap to and fro under load, with a bad bundle offered between each two."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        good = [bundle_named(name, folder) for name in ("first", "second")]
+        bad = [bad_bundle(kind, folder) for kind in BAD]
+        swapped = refused = 0
+        with swapping(folder, good[0][0]) as (swapper, address, process):
+            with Callers(address) as callers:
+                time.sleep(1)
+                at_first = resident_mib(process.pid, "VmRSS")
+                half = 0.0
+                started = time.perf_counter()
+                for place in track(range(swaps), description="swapping", transient=True):
+                    refused += swapper.refused(bad[place % len(bad)])
+                    swapped += swapper.swapped(*good[(place + 1) % 2])
+                    if place + 1 == swaps // 2:
+                        half = resident_mib(process.pid, "VmRSS")
+                seconds = time.perf_counter() - started
+                at_last = resident_mib(process.pid, "VmRSS")
+            stray = callers.versions - {version for _, version in good}
+            unpickled = len(list(folder.glob("*/unpickled")))
+    yield Figure("bundles swapped under load", swapped, "swaps", swaps, ">=")
+    yield Figure("bad bundles offered in between and refused", refused, "bundles", swaps, ">=")
+    yield Figure("requests answered meanwhile", callers.answered, "requests")
+    yield Figure(f"failed requests over {swaps} swaps", len(callers.failed), "requests", 0.0)
+    yield Figure("replies from a bundle that should not serve", len(stray), "bundles", 0.0)
+    yield Figure("pickles that were opened", unpickled, "pickles", 0.0)
+    yield Figure("a swap and a refusal, mean under load", seconds / swaps, "s")
+    yield Figure("server resident before", at_first, "MiB")
+    yield Figure(f"server resident after {swaps // 2} swaps", half, "MiB")
+    yield Figure(f"server resident after {swaps} swaps", at_last, "MiB", 350.0)
+    yield Figure("grown in the second half of the swaps", at_last - half, "MiB", 10.0)
