@@ -1,9 +1,9 @@
 """A bundle: a directory that holds one trained classifier and all that serving needs to run it.
 
-``manifest.json`` names and hashes everything, ``classifier.onnx`` maps an encoder vector and the lexical
-features to a label distribution, P(adequate) per arm and output-length quantiles, ``model_card.md`` is for
-people. The encoder is shared between bundles and named by its hash. Nothing is a pickle, and
-nothing is parsed before its hash is checked.
+``manifest.json`` names and hashes everything, ``classifier.onnx`` maps an encoder vector, the lexical
+features and the token ids to a label distribution, P(adequate) per arm and output-length quantiles,
+``model_card.md`` is for people. The encoder is shared between bundles and named by its hash. Nothing is a
+pickle, and nothing is parsed before its hash is checked.
 
 The rule for ``FORMAT_VERSION``: raise it by one when an older release would read a new bundle
 wrongly; a test keeps loading every past format.
@@ -12,9 +12,11 @@ wrongly; a test keeps loading every past format.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +44,10 @@ __all__ = [
     "score_outputs",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_FORMATS = (1, 2)
+"""What this release reads. Format 2 adds the input ``token_ids`` to the classifier."""
+_OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
 _REMEDY = "train it again with `make train`, or restore it from the release"
 
 
@@ -98,7 +103,7 @@ class Split(_Strict):
 class BundleManifest(_Strict):
     """``manifest.json``."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     created: datetime
     demonstration: bool = Field(description="true when the history was generated, not real")
@@ -171,19 +176,47 @@ class Bundle:
     encoder: Encoder
     classifier: ort.InferenceSession
 
+    @cached_property
+    def reads_tokens(self) -> bool:
+        """Whether the classifier reads token ids beside the vector: those of format 2 do."""
+        return any(given.name == "token_ids" for given in self.classifier.get_inputs())
+
+    def outputs(
+        self,
+        embedding: npt.NDArray[np.float32],
+        features: npt.NDArray[np.float32],
+        token_ids: Sequence[int],
+    ) -> list[npt.NDArray[np.float32]]:
+        """Label distribution ``(k + 1,)``, P(adequate) ``(k,)`` and length quantiles ``(k, 3)``.
+
+        Args:
+            embedding: of the prompt, ``(dimensions,)``.
+            features: lexical, ``(len(FEATURES),)``.
+            token_ids: of :meth:`Encoder.word_ids`; none where the text is not at hand, which leaves out
+                what the words say.
+        """
+        given: dict[str, npt.NDArray[Any]] = {
+            "embedding": embedding[None, :],
+            "features": features[None, :],
+        }
+        if self.reads_tokens:
+            given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
+        return [rows[0] for rows in self.classifier.run(_OUTPUTS, given)]
+
     def classify(
-        self, embedding: npt.NDArray[np.float32], features: npt.NDArray[np.float32]
+        self,
+        embedding: npt.NDArray[np.float32],
+        features: npt.NDArray[np.float32],
+        token_ids: Sequence[int] = (),
     ) -> Score:
-        """Score one prompt from its vector ``(dimensions,)`` and its features ``(len(FEATURES),)``."""
-        labels, adequate, lengths = self.classifier.run(
-            ["label_distribution", "p_adequate", "output_tokens"],
-            {"embedding": embedding[None, :], "features": features[None, :]},
-        )
-        return score_outputs(self.manifest, labels[0], adequate[0], lengths[0])
+        """Score one prompt; the arguments are those of :meth:`outputs`."""
+        return score_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
 
     def score(self, text: str) -> Score:
         """Encode and classify one text."""
-        return self.classify(self.encoder.embed(text), lexical_features(text))
+        ids = self.encoder.word_ids(text)
+        embedding = self.encoder.embed_ids(self.encoder.window(ids))
+        return self.classify(embedding, lexical_features(text), ids)
 
 
 def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
@@ -208,9 +241,9 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
         raise BadArtifact(
             f"{path} is not a bundle manifest; {_REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
         ) from None
-    if version != FORMAT_VERSION:
+    if version not in _FORMATS:
         raise BadArtifact(
-            f"{path} has bundle format {version!r}, this release reads format {FORMAT_VERSION}; "
+            f"{path} has bundle format {version!r}, this release reads formats 1 and 2; "
             "upgrade mitsumori or train the bundle again",
             reason="FORMAT_UNKNOWN",
             field=str(path),

@@ -97,11 +97,10 @@ class Encoder:
     tokenizer: Tokenizer
     session: ort.InferenceSession
 
-    def token_ids(self, text: str) -> list[int]:
-        """Ids of the head and the tail of a text, special tokens included, at most ``max_tokens``.
+    def word_ids(self, text: str) -> list[int]:
+        """Ids of a text without special tokens, before they are cut to the window of the encoder.
 
-        Where the text is longer than the window, half of the tokens come from its beginning and
-        half from its end: what is asked often stands at the end of a long prompt.
+        Of a long text, the first and the last :data:`CHARACTER_WINDOW` characters are read.
         """
         manifest = self.manifest
         if len(text) > 2 * CHARACTER_WINDOW:
@@ -113,6 +112,19 @@ class Encoder:
         ).ids
         if manifest.unknown_id is not None:
             ids = [token for token in ids if token != manifest.unknown_id]
+        return ids
+
+    def token_ids(self, text: str) -> list[int]:
+        """Ids of the head and the tail of a text, special tokens included, at most ``max_tokens``.
+
+        Where the text is longer than the window, half of the tokens come from its beginning and
+        half from its end: what is asked often stands at the end of a long prompt.
+        """
+        return self.window(self.word_ids(text))
+
+    def window(self, ids: list[int]) -> list[int]:
+        """What the encoder reads of the ids of a text: head, tail and special tokens."""
+        manifest = self.manifest
         room = manifest.max_tokens - len(manifest.prefix_ids) - len(manifest.suffix_ids)
         if len(ids) > room:
             tail = room // 2

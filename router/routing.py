@@ -138,8 +138,9 @@ class Router:
         bundle = self.bundle
         text = classifier_text(ask.prompt)
         features = lexical_features(text)
-        embedding = bundle.encoder.embed(text)
-        score = bundle.classify(embedding, features)
+        ids = bundle.encoder.word_ids(text)
+        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
+        score = bundle.classify(embedding, features, ids)
         moment = self.now()
         return Assessed(
             bundle,
