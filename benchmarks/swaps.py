@@ -218,7 +218,9 @@ def swapping(folder: Path, first: Path) -> Iterator[tuple[Swapper, str, subproce
     """A server on a link to ``first``, and who moves the link."""
     link, log = folder / "current", folder / "log"
     link.symlink_to(first, target_is_directory=True)
-    flags = ("--bundle", str(link), "--reload-every-s", "0", "--log-level", "warning")
+    # Not the ledger in memory: what it keeps of every call would look like a leak.
+    ledger = f"sqlite:{folder / 'ledger.sqlite'}"
+    flags = ("--bundle", str(link), "--reload-every-s", "0", "--ledger", ledger)
     with log.open("w") as out, serving(*flags, log=out) as (address, process):
         swapper = Swapper(link, log, address, process)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -216,3 +217,13 @@ def test_it_may_be_at_work_when_the_ledger_closes(
     keeping._thread.join(20)
     assert not keeping._thread.is_alive()
     assert log == []  # the stop is no outage
+
+
+def test_a_chore_is_done_at_once_when_told_even_one_that_never_comes_due() -> None:
+    done = threading.Semaphore(0)
+    with Housekeeping([Chore("reloading", math.inf, lambda: done.release())]) as housekeeping:
+        assert done.acquire(timeout=20)  # at the start
+        assert not done.acquire(timeout=0.2)
+        housekeeping.tell("another")
+        housekeeping.tell("reloading")
+        assert done.acquire(timeout=20)
