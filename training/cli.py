@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from router.render import errors_in_one_line
+from training.drift_command import drift_command
 from training.embedding import CACHE
 from training.encoders import encoder_command
 from training.evaluate_command import evaluate_command, print_report
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("evaluate")(evaluate_command)
 app.command("encoder")(encoder_command)
+app.command("drift")(drift_command)
 
 Arms = Annotated[
     str | None,

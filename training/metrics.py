@@ -34,6 +34,7 @@ __all__ = [
     "coverage",
     "cpt",
     "ece",
+    "ece_draws",
     "ece_floor",
     "hull",
     "interval",
@@ -228,25 +229,32 @@ def ece(outcome: npt.NDArray[np.bool_], probability: Floats, bins: int = BINS) -
     return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.counts))
 
 
-def ece_floor(
+def ece_draws(
     probability: Floats, *, seed: int, bins: int = BINS, draws: int = FLOOR_DRAWS
-) -> float:
-    """The ECE that perfect calibration would show on so many prompts.
+) -> Floats:
+    """:func:`ece` of outcomes drawn from the probabilities themselves, float64 ``(draws,)``.
 
-    The mean of :func:`ece` over outcomes drawn from the probabilities themselves.
+    What perfect calibration would show on so many prompts: the null distribution of the error.
     """
-    if not len(probability):
-        return float("nan")
     place = _bin_of(probability, bins)
     order = np.argsort(place, kind="stable")
     starts = _tie_starts(place[order].astype(np.float64))
     ordered = probability[order]
     rng = np.random.default_rng(seed)
-    total = 0.0
-    for _ in range(draws):
+    values = np.empty(draws)
+    for draw in range(draws):
         surplus = (rng.random(len(ordered)) < ordered) - ordered
-        total += float(np.abs(np.add.reduceat(surplus, starts)).sum()) / len(ordered)
-    return total / draws
+        values[draw] = np.abs(np.add.reduceat(surplus, starts)).sum() / len(ordered)
+    return values
+
+
+def ece_floor(
+    probability: Floats, *, seed: int, bins: int = BINS, draws: int = FLOOR_DRAWS
+) -> float:
+    """The ECE that perfect calibration would show on so many prompts: the mean of :func:`ece_draws`."""
+    if not len(probability):
+        return float("nan")
+    return float(ece_draws(probability, seed=seed, bins=bins, draws=draws).mean())
 
 
 def brier(outcome: npt.NDArray[np.bool_], probability: Floats) -> float:
