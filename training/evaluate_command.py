@@ -31,7 +31,6 @@ from training.tabulating import Reading, read_table
 
 __all__ = ["Predictions", "evaluate_command", "predictions", "print_report", "write_json"]
 
-CHUNK = 2048
 TIMED_PROMPTS = 300
 WARM_UP = 5
 LENGTH_BUCKETS = ((0, 256), (256, 1024), (1024, None))
@@ -55,30 +54,30 @@ class Predictions:
 
 def predictions(
     bundle: Bundle,
+    texts: Sequence[str],
     embeddings: npt.NDArray[np.float32],
     features: npt.NDArray[np.float32],
     arms: Sequence[str],
 ) -> Predictions:
-    """Run the bundle's own graph over many prompts.
+    """Run the bundle's own graph over many prompts, one at a time as serving does.
 
     Args:
         bundle: loaded.
+        texts: ``n`` prompts, for what the bundle reads of their words.
         embeddings: float32 ``(n, d)``.
         features: float32 ``(n, f)``.
         arms: ``k`` of the bundle's arms.
     """
+    every = len(bundle.manifest.arms)
     names = [arm.name for arm in bundle.manifest.arms]
     columns = [names.index(arm) for arm in arms]
-    outputs: tuple[list[Any], ...] = ([], [], [])
-    for start in range(0, max(len(embeddings), 1), CHUNK):
-        rows = slice(start, start + CHUNK)
-        found = bundle.classifier.run(
-            ["label_distribution", "p_adequate", "output_tokens"],
-            {"embedding": embeddings[rows], "features": features[rows]},
+    labels = np.empty((len(texts), every + 1))
+    adequate, lengths = np.empty((len(texts), every)), np.empty((len(texts), every, 3))
+    for row, text in enumerate(texts):
+        ids = bundle.encoder.word_ids(text) if bundle.reads_tokens else ()
+        labels[row], adequate[row], lengths[row] = bundle.outputs(
+            embeddings[row], features[row], ids
         )
-        for parts, part in zip(outputs, found, strict=True):
-            parts.append(part.astype(np.float64))
-    labels, adequate, lengths = (np.concatenate(parts) for parts in outputs)
     lengths = lengths[:, columns]
     lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan
     return Predictions(labels, adequate[:, columns], lengths)
@@ -343,7 +342,7 @@ def evaluate_command(
         )
     embeddings = embed_all(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
     features = features_of(test.texts.tolist())
-    said = predictions(loaded, embeddings, features, test.arms)
+    said = predictions(loaded, test.texts.tolist(), embeddings, features, test.arms)
     seed = loaded.manifest.split.seed
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
         report = evaluate(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
+import onnx
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from router.bundle import BundleManifest
@@ -16,6 +16,7 @@ from router.encoding import session
 from router.files import sha256_of, written_whole
 from training.estimator import PooledLogistic
 from training.lengths import Lengths
+from training.ngrams import BUCKETS, EDGE, FACTORS, MODULUS, counted
 
 __all__ = [
     "GRAPH_FILE",
@@ -49,60 +50,141 @@ def label_distribution(p_adequate: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     return np.diff(np.hstack([0 * ends, reached, ends]), axis=1)
 
 
-def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -> bytes:
-    """``classifier.onnx``: standard operators only, batch size free.
+class _Graph:
+    """Nodes and constants as they are put together."""
 
-    Inputs ``embedding`` float32 ``(batch, dimensions)`` and ``features`` float32 ``(batch, f)``; outputs
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, npt.NDArray[np.generic]] = {}
+
+    def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
+        """Keep an array under a name; the name."""
+        self.constants[name] = np.asarray(value, dtype=dtype)
+        return name
+
+    def put(self, kind: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+        """Add an operator; the name of its output."""
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+
+def _sum(graph: _Graph, terms: Sequence[str], name: str) -> str:
+    """The sum of integers: ``Sum`` itself knows floats only."""
+    total = terms[0]
+    for place, term in enumerate(terms[1:]):
+        total = graph.put("Add", [total, term], f"{name}_{place}")
+    return total
+
+
+def _words(graph: _Graph, table: npt.NDArray[np.float64], inverse: npt.NDArray[np.float32]) -> str:
+    """What the n-grams add, ``(1, c)``: :func:`training.ngrams.hashed` and ``weighted`` as operators.
+
+    Args:
+        graph: gets the nodes.
+        table: float64 ``(BUCKETS, c)``, exact in half precision.
+        inverse: float32 ``(BUCKETS,)``, exact in half precision.
+    """
+    put, keep = graph.put, graph.constant
+    put(
+        "Pad",
+        ["token_ids", keep("edges", [1, 1], np.int64), keep("edge", EDGE, np.int64)],
+        "tokens",
+    )
+    modulus, buckets = keep("modulus", MODULUS, np.int64), keep("buckets", BUCKETS, np.int64)
+    places = []
+    for kind, (offsets, factors) in enumerate(FACTORS):
+        terms = []
+        for place, (offset, factor) in enumerate(zip(offsets, factors, strict=True)):
+            # Negative ends count from the end: the last start of an n-gram is that of its last token.
+            end = offset - offsets[-1] or np.iinfo(np.int64).max
+            name = f"{kind}_{place}"
+            bounds = [keep(f"from_{name}", [offset], np.int64), keep(f"to_{name}", [end], np.int64)]
+            part = put("Slice", ["tokens", *bounds], f"part_{name}")
+            terms.append(
+                put("Mul", [part, keep(f"factor_{name}", factor, np.int64)], f"term_{name}")
+            )
+        total = _sum(graph, terms, f"sum_{kind}")
+        small = put("Mod", [total, modulus], f"mod_{kind}")
+        places.append(put("Mod", [small, buckets], f"places_{kind}"))
+    put("Concat", places, "places", axis=0)
+    graph.nodes.append(
+        helper.make_node("Unique", ["places"], ["distinct", "", "", "times"], sorted=1)
+    )
+    put("Cast", ["times"], "counts", to=TensorProto.FLOAT)
+    put("Add", [put("Log", ["counts"], "log_counts"), keep("one", 1, np.float32)], "damped")
+    columns = np.hstack([table, inverse[:, None].astype(np.float64)])
+    keep("words", columns, np.float16)
+    put(
+        "Cast",
+        [put("Gather", ["words", "distinct"], "half_rows", axis=0)],
+        "rows",
+        to=TensorProto.FLOAT,
+    )
+    put("Unsqueeze", ["damped", keep("first", [0], np.int64)], "damped_row")
+    put("MatMul", ["damped_row", "rows"], "sums")
+    last = keep("last", [columns.shape[1] - 1], np.int64)
+    far = keep("far", [np.iinfo(np.int64).max], np.int64)
+    columns_axis = keep("columns_axis", [1], np.int64)
+    zero = keep("from_zero", [0], np.int64)
+    values = put("Slice", ["rows", last, far, columns_axis], "inverse")
+    squares = put(
+        "Mul", [values, put("Unsqueeze", ["damped", columns_axis], "damped_column")], "terms"
+    )
+    put("ReduceL2", [squares], "length", axes=[0, 1], keepdims=1)
+    put("Max", ["length", keep("tiny", 1e-12, np.float32)], "safe_length")
+    return put(
+        "Div", [put("Slice", ["sums", zero, last, columns_axis], "own"), "safe_length"], "said"
+    )
+
+
+def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -> bytes:
+    """``classifier.onnx``: standard operators only.
+
+    Inputs ``embedding`` float32 ``(batch, dimensions)``, ``features`` float32 ``(batch, f)`` and, where the
+    fit reads words, ``token_ids`` int64 ``(tokens,)`` of one prompt, so that the batch is one; outputs
     ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)`` and ``output_tokens``
     ``(batch, k, 3)``, all float32.
     """
     inputs, k = model.weights.shape
-    float_of = np.float32
-    constants = {
-        "weights": model.weights.astype(float_of),
-        "bias": model.bias.astype(float_of),
-        "up_to": np.tril(np.ones((k, k), dtype=float_of)),
-        "quantiles": lengths.quantiles.astype(float_of)[None],
-        "per_arm": np.array(lengths.quantiles.shape, dtype=np.int64),
-        "middle": np.array([1], dtype=np.int64),
-        "before": np.array([0, 1, 0, 0], dtype=np.int64),
-        "after": np.array([0, 0, 0, 1], dtype=np.int64),
-        "zero": np.array(0, dtype=float_of),
-        "one": np.array(1, dtype=float_of),
-    }
-    node = helper.make_node
-    nodes = [
-        node("Concat", ["embedding", "features"], ["x"], axis=1),
-        node("Gemm", ["x", "weights", "bias"], ["logits"]),
-        node("Sigmoid", ["logits"], ["p_adequate"]),
-        # The running maximum: row j of the triangle lets through the arms up to j.
-        node("Unsqueeze", ["p_adequate", "middle"], ["across"]),
-        node("Mul", ["across", "up_to"], ["candidates"]),
-        node("ReduceMax", ["candidates"], ["reached"], axes=[2], keepdims=0),
-        node("Pad", ["reached", "after", "one"], ["upper"]),
-        node("Pad", ["reached", "before", "zero"], ["lower"]),
-        node("Sub", ["upper", "lower"], ["label_distribution"]),
-        node("Shape", ["embedding"], ["batch"], start=0, end=1),
-        node("Concat", ["batch", "per_arm"], ["lengths_shape"], axis=0),
-        node("Expand", ["quantiles", "lengths_shape"], ["output_tokens"]),
-    ]
-
-    def value(name: str, *shape: int) -> object:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
-
-    graph = helper.make_graph(
-        nodes,
-        "mitsumori_classifier",
-        [value("embedding", dimensions), value("features", inputs - dimensions)],
-        [
-            value("label_distribution", k + 1),
-            value("p_adequate", k),
-            value("output_tokens", *lengths.quantiles.shape),
-        ],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    graph = _Graph()
+    put, keep = graph.put, graph.constant
+    floats = np.float32
+    # Logits, locations and log spreads of all arms in one product.
+    weights = np.hstack([model.weights, lengths.weights, lengths.spread_weights])
+    bias = np.concatenate([model.bias, lengths.bias, lengths.spread_bias])
+    put("Concat", ["embedding", "features"], "x", axis=1)
+    put("Gemm", ["x", keep("weights", weights, floats), keep("bias", bias, floats)], "seen")
+    parts = "seen"
+    reads = model.words is not None and lengths.words is not None
+    if model.words is not None and lengths.words is not None:
+        nothing = np.zeros_like(lengths.words)
+        table = np.hstack([model.words.table, lengths.words, nothing])
+        parts = put("Add", ["seen", _words(graph, table, model.words.inverse)], "heard")
+    thirds = keep("thirds", [k, k, k], np.int64)
+    graph.nodes.append(
+        helper.make_node("Split", [parts, thirds], ["logits", "location", "log_spread"], axis=1)
     )
+    put("Sigmoid", ["logits"], "p_adequate")
+    _labels(graph, k)
+    _lengths(graph, lengths)
+    given = [
+        _value("embedding", "batch", dimensions),
+        _value("features", "batch", inputs - dimensions),
+    ]
+    if reads:
+        given.append(helper.make_tensor_value_info("token_ids", TensorProto.INT64, ["tokens"]))
     made = helper.make_model(
-        graph,
+        helper.make_graph(
+            graph.nodes,
+            "mitsumori_classifier",
+            given,
+            [
+                _value("label_distribution", "batch", k + 1),
+                _value("p_adequate", "batch", k),
+                _value("output_tokens", "batch", k, 3),
+            ],
+            [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
+        ),
         producer_name="mitsumori",
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -111,13 +193,47 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
     return bytes(made.SerializeToString())
 
 
-def _run(
-    runner: ort.InferenceSession,
-    embeddings: npt.NDArray[np.float32],
-    features: npt.NDArray[np.float32],
-) -> dict[str, npt.NDArray[np.float32]]:
-    values = runner.run(list(_OUTPUTS), {"embedding": embeddings, "features": features})
-    return dict(zip(_OUTPUTS, values, strict=True))
+def _labels(graph: _Graph, k: int) -> None:
+    """``label_distribution`` from ``p_adequate``: differences of the running maximum."""
+    put, keep = graph.put, graph.constant
+    put("Unsqueeze", ["p_adequate", keep("middle", [1], np.int64)], "across")
+    # Row j of the triangle lets through the arms up to j.
+    put("Mul", ["across", keep("up_to", np.tril(np.ones((k, k))), np.float32)], "candidates")
+    put("ReduceMax", ["candidates"], "reached", axes=[2], keepdims=0)
+    after, before = keep("after", [0, 0, 0, 1], np.int64), keep("before", [0, 1, 0, 0], np.int64)
+    put("Pad", ["reached", after, keep("certain", 1, np.float32)], "upper")
+    put("Pad", ["reached", before, keep("never", 0, np.float32)], "lower")
+    put("Sub", ["upper", "lower"], "label_distribution")
+
+
+def _lengths(graph: _Graph, lengths: Lengths) -> None:
+    """``output_tokens`` from ``location`` and ``log_spread``: see :meth:`Lengths.quantiles`."""
+    put, keep = graph.put, graph.constant
+    low, high = lengths.spread_bounds.T
+    put("Max", ["log_spread", keep("low", low[None], np.float32)], "at_least")
+    put(
+        "Exp", [put("Min", ["at_least", keep("high", high[None], np.float32)], "bounded")], "spread"
+    )
+    end = keep("end", [2], np.int64)
+    put(
+        "Mul",
+        [
+            put("Unsqueeze", ["spread", end], "spreads"),
+            keep("offsets", lengths.offsets[None], np.float32),
+        ],
+        "noise",
+    )
+    put("Add", [put("Unsqueeze", ["location", end], "locations"), "noise"], "log_tokens")
+    put("Max", ["log_tokens", keep("nothing", 0, np.float32)], "positive")
+    put(
+        "Exp",
+        [put("Min", ["positive", keep("top", lengths.top[None, :, None], np.float32)], "capped")],
+        "output_tokens",
+    )
+
+
+def _value(name: str, *shape: object) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
 def check_graph(
@@ -126,8 +242,9 @@ def check_graph(
     lengths: Lengths,
     embeddings: npt.NDArray[np.float32],
     features: npt.NDArray[np.float32],
+    token_ids: Sequence[Sequence[int]] = (),
 ) -> float:
-    """Run the graph on real rows, one and all at a time, against the fitted model.
+    """Run the graph on real rows, one at a time as serving does, against the fitted model.
 
     Args:
         graph: of :func:`classifier_graph`.
@@ -135,25 +252,31 @@ def check_graph(
         lengths: the fit.
         embeddings: float32 ``(n, d)``, n ≥ 1.
         features: float32 ``(n, f)``.
+        token_ids: of each of the ``n`` prompts, where the fit reads words.
 
     Returns:
         The largest absolute difference of a probability.
 
     Raises:
-        BadArtifact: it exceeds :data:`TOLERANCE`, or the lengths differ.
+        BadArtifact: it exceeds :data:`TOLERANCE`, or a length differs by more than 1 in 1,000.
     """
     runner = session(graph)
-    adequate = model.p_adequate(np.hstack([embeddings, features]))
+    x = np.hstack([embeddings, features])
+    counts = counted(token_ids) if model.words is not None else None
+    adequate, tokens = model.p_adequate(x, counts), lengths.quantiles(x, counts)
     labels = label_distribution(adequate)
     worst = 0.0
-    for rows in (slice(None), slice(0, 1)):
-        found = _run(runner, embeddings[rows], features[rows])
+    for row in range(len(x)):
+        given = {"embedding": embeddings[row : row + 1], "features": features[row : row + 1]}
+        if counts is not None:
+            given["token_ids"] = np.asarray(token_ids[row], dtype=np.int64)
+        found = dict(zip(_OUTPUTS, runner.run(list(_OUTPUTS), given), strict=True))
         worst = max(
             worst,
-            float(np.abs(found["p_adequate"] - adequate[rows]).max()),
-            float(np.abs(found["label_distribution"] - labels[rows]).max()),
+            float(np.abs(found["p_adequate"][0] - adequate[row]).max()),
+            float(np.abs(found["label_distribution"][0] - labels[row]).max()),
         )
-        same = np.allclose(found["output_tokens"], lengths.quantiles, rtol=1e-6)
+        same = np.allclose(found["output_tokens"][0], tokens[row], rtol=1e-3)
         if not same or not worst <= TOLERANCE:
             raise BadArtifact(
                 f"{GRAPH_FILE} does not compute what was fitted (largest difference {worst:.2g}, "

@@ -16,8 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
+from scipy import sparse
 
-from router.bundle import Arm, BundleManifest, EncoderReference, ReferencePrice, Split
+from router.bundle import (
+    FORMAT_VERSION,
+    Arm,
+    BundleManifest,
+    EncoderReference,
+    ReferencePrice,
+    Split,
+)
 from router.core.errors import InvalidInput
 from router.core.types import Rates
 from router.encoding import Encoder, find_encoder, load_encoder
@@ -26,7 +34,7 @@ from router.paths import ENCODERS
 from training import demonstration
 from training.baselines import Rows, baseline_scores
 from training.embedding import CACHE, embed_all, features_of
-from training.estimator import PooledLogistic, fit_pooled
+from training.estimator import HEADS, PooledLogistic, fit_pooled
 from training.evaluating import evaluate
 from training.export import (
     GRAPH_FILE,
@@ -39,6 +47,7 @@ from training.export import (
 from training.history import write_rejected
 from training.lengths import Lengths, fit_lengths
 from training.model_card import model_card
+from training.ngrams import counted
 from training.plots import render
 from training.splitting import SEED, SEEN_FILE, held_out, pack_seen
 from training.table import Outcomes
@@ -104,18 +113,29 @@ class Fitted:
 
 @dataclass(frozen=True)
 class _Rows:
-    """One side of the split: the table, embeddings float32 ``(n, d)``, features float32 ``(n, f)``."""
+    """One side of the split: the table, embeddings float32 ``(n, d)``, features float32 ``(n, f)``.
+
+    ``token_ids`` holds those of each prompt, ``counts`` its bag of n-grams, ``(n, BUCKETS)``.
+    """
 
     outcomes: Outcomes
     embeddings: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
+    token_ids: npt.NDArray[np.object_]
+    counts: sparse.csr_matrix
 
     @property
     def x(self) -> npt.NDArray[np.float32]:
         return np.hstack([self.embeddings, self.features])
 
     def take(self, rows: npt.NDArray[np.bool_]) -> _Rows:
-        return _Rows(self.outcomes.rows(rows), self.embeddings[rows], self.features[rows])
+        return _Rows(
+            self.outcomes.rows(rows),
+            self.embeddings[rows],
+            self.features[rows],
+            self.token_ids[rows],
+            self.counts[rows],
+        )
 
 
 class _Stages:
@@ -256,7 +276,7 @@ def _manifest(
 ) -> BundleManifest:
     thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
     return BundleManifest(
-        format_version=1,
+        format_version=FORMAT_VERSION,
         name=_bundle_name(plan),
         created=datetime.now(UTC).replace(microsecond=0),
         demonstration=not plan.histories,
@@ -287,10 +307,14 @@ def _parameters(plan: Plan, table: Table, model: PooledLogistic, train: int) -> 
         "arms": {arm: ", ".join(models) for arm, models in table.models.items()},
         "histories": ", ".join(history.name for history in table.histories),
         "training_prompts": train,
-        "hyperparameters": f"C {model.chosen.c:g}, deviations {model.chosen.ratio:g} times heavier",
+        "hyperparameters": "; ".join(
+            f"{head}: C {chosen.c:g}, deviations {chosen.ratio:g} times heavier"
+            for head, chosen in zip(HEADS, model.chosen, strict=False)
+        ),
         "calibration": "; ".join(
-            f"{arm}: scale {one.scale:.4f}, shift {one.shift:.4f}"
-            for arm, one in zip(table.outcomes.arms, model.calibration, strict=True)
+            f"{arm}: {' + '.join(f'{w:.3f} {h}' for w, h in zip(one.weights, HEADS, strict=False))}"
+            f", shift {one.shift:.3f}"
+            for arm, one in zip(table.outcomes.arms, model.stack, strict=True)
         ),
     }
 
@@ -337,17 +361,26 @@ def fit(plan: Plan, console: Console) -> Fitted:
         texts = table.outcomes.texts.tolist()
         vectors = embed_all(encoder, texts, cache=plan.cache, console=console)
     with stage("features"):
-        rows = _Rows(table.outcomes, vectors, features_of(texts))
+        ids = np.empty(len(texts), dtype=object)
+        ids[:] = [encoder.word_ids(text) for text in texts]
+        rows = _Rows(table.outcomes, vectors, features_of(texts), ids, counted(ids.tolist()))
     train, test = rows.take(~aside), rows.take(aside)
     with stage("fitting"):
         known = train.outcomes
         model = fit_pooled(
-            train.x, known.adequate, known.judged, known.groups.tolist(), seed=plan.seed
+            train.x,
+            known.adequate,
+            known.judged,
+            known.groups.tolist(),
+            seed=plan.seed,
+            counts=train.counts,
+            weights=known.weights,
         )
-        lengths = fit_lengths(known)
+        lengths = fit_lengths(train.x, known, seed=plan.seed, counts=train.counts)
     graph = classifier_graph(model, lengths, encoder.manifest.dimensions)
-    check_graph(graph, model, lengths, test.embeddings[:CHECKED_ROWS], test.features[:CHECKED_ROWS])
-    p_adequate = model.p_adequate(test.x)
+    some = test.take(np.arange(len(test.outcomes)) < CHECKED_ROWS)
+    check_graph(graph, model, lengths, some.embeddings, some.features, some.token_ids.tolist())
+    p_adequate = model.p_adequate(test.x, test.counts)
     with stage("evaluating"):
         baselines = baseline_scores(
             Rows(known, train.embeddings, train.features),
@@ -357,7 +390,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
         report = evaluate(
             test.outcomes, p_adequate, test.embeddings, test.features,
             train=(known, train.embeddings, train.features),
-            lengths=lengths.of(len(test.outcomes)),
+            lengths=lengths.of(test.x, test.counts),
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip

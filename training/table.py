@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Outcomes"]
+__all__ = ["MOST_WEIGHT", "Outcomes"]
+
+MOST_WEIGHT = 50.0
+"""The most that one attempt of a routed log counts for."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Outcomes:
         quality: float64 ``(n, k)`` in 0..1; NaN where the arm has no judged attempt.
         cost_nanos: int64 ``(n, k)``, nano-dollars ≥ 0; 0 where the arm has no attempt or no price.
         output_tokens: float64 ``(n, k)``; NaN where unknown.
+        propensity: float64 ``(n, k)``, the probability with which a router chose this arm, 0..1; NaN where
+            it was not logged. ``None`` where it was logged for no attempt.
     """
 
     arms: tuple[str, ...]
@@ -43,6 +48,7 @@ class Outcomes:
     quality: npt.NDArray[np.float64]
     cost_nanos: npt.NDArray[np.int64]
     output_tokens: npt.NDArray[np.float64]
+    propensity: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids)
@@ -62,10 +68,26 @@ class Outcomes:
         """``(n,)``: whether every arm was judged on the prompt."""
         return np.asarray(self.judged.all(axis=1))
 
+    @property
+    def weights(self) -> npt.NDArray[np.float64] | None:
+        """``(n, k)``: how much an attempt counts, one over its propensity, 1 where that was not logged.
+
+        A router that rarely sends prompts of a kind to an arm shows few of them; those it shows stand for
+        the others (Horvitz & Thompson 1952). At most :data:`MOST_WEIGHT`: one lucky attempt must not
+        outvote a thousand.
+        """
+        if self.propensity is None:
+            return None
+        return np.asarray(
+            1.0 / np.clip(np.nan_to_num(self.propensity, nan=1.0), 1 / MOST_WEIGHT, 1)
+        )
+
     def rows(self, index: npt.NDArray[Any]) -> Outcomes:
         """The prompts at ``index`` (integers or a boolean mask), in that order."""
         per_prompt = (
             "prompt_ids", "texts", "groups", "categories", "languages", "sources",
             "thresholds", "quality", "cost_nanos", "output_tokens",
         )  # fmt: skip
-        return replace(self, **{name: getattr(self, name)[index] for name in per_prompt})
+        propensity = None if self.propensity is None else self.propensity[index]
+        chosen = {name: getattr(self, name)[index] for name in per_prompt}
+        return replace(self, propensity=propensity, **chosen)

@@ -218,6 +218,12 @@ def _needed_rates(
     return rates
 
 
+def _propensity(attempts: pd.DataFrame, shape: tuple[int, int]) -> npt.NDArray[np.float64] | None:
+    if not attempts["propensity"].notna().any():
+        return None
+    return _matrix(attempts, "propensity", shape)
+
+
 def tabulate(
     history: History,
     ladder: Ladder,
@@ -272,6 +278,7 @@ def tabulate(
         quality=_matrix(used, "quality", shape),
         cost_nanos=cost,
         output_tokens=output_tokens,
+        propensity=_propensity(used, shape),
     )
     return outcomes, rates, notes
 
@@ -295,7 +302,19 @@ def _pooled(parts: Sequence[Outcomes]) -> Outcomes:
     return replace(
         parts[0],
         prompt_ids=np.asarray(ids, dtype=object),
+        propensity=_joined_propensity(parts),
         **{name: joined(name) for name in per_prompt},  # type: ignore[arg-type]
+    )
+
+
+def _joined_propensity(parts: Sequence[Outcomes]) -> npt.NDArray[np.float64] | None:
+    if all(part.propensity is None for part in parts):
+        return None
+    return np.concatenate(
+        [
+            np.full(part.quality.shape, np.nan) if part.propensity is None else part.propensity
+            for part in parts
+        ]
     )
 
 

@@ -1,0 +1,177 @@
+"""One head of the estimator: a logistic regression pooled over the attempts of all arms.
+
+    P(adequate | x, k) = sigmoid((w + d_k)·x + b_k)
+
+The slope ``w`` is shared, the deviations ``d_k`` are regularised more heavily, so an arm with few
+attempts leans on the others (partial pooling). Inputs are dense or sparse; hyperparameters come from
+grouped cross-validation on the rows given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.optimize import minimize
+from scipy.special import expit
+
+__all__ = ["Data", "Head", "Hyperparameters", "Matrix", "fit_head"]
+
+Floats = npt.NDArray[np.float64]
+Matrix: TypeAlias = Any
+"""float32 ``(n, p)``: a numpy array or a scipy CSR matrix (scipy has no types)."""
+
+SEARCH_FOLDS = 3
+"""Folds that choose the hyperparameters; all of them give the logits out of fold."""
+
+_MAX_STEPS = 300
+_MEMORY = 10
+"""Steps that L-BFGS remembers: with tens of thousands of columns, more costs more than it saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """C of the shared slope > 0, and how many times heavier the deviations are regularised, > 0."""
+
+    c: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted head, in the units of its inputs.
+
+    Attributes:
+        slopes: float64 ``(p, k)``.
+        bias: float64 ``(k,)``.
+        chosen: the hyperparameters.
+        log_loss: cross-validated mean log-loss per attempt of every pair (c, ratio) that was tried.
+        out_of_fold: float64 ``(n, k)``, the logits of each row by the fit that did not see it.
+    """
+
+    slopes: Floats
+    bias: Floats
+    chosen: Hyperparameters
+    log_loss: dict[tuple[float, float], float]
+    out_of_fold: Floats
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs float32 ``(n, p)``, dense or sparse, outcomes ±1 and weights ≥ 0 float64 ``(n, k)``."""
+
+    x: Matrix
+    sign: Floats
+    weight: Floats
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> Data:
+        """Some of the rows."""
+        return Data(self.x[rows], self.sign[rows], self.weight[rows])
+
+
+@dataclass(frozen=True)
+class _Coefficients:
+    """Shared slope ``(p,)``, deviations ``(p, k)`` in units of 1/sqrt(ratio), intercepts ``(k,)``."""
+
+    shared: Floats
+    deviations: Floats
+    bias: Floats
+
+    def logits(self, x: Matrix, ratio: float) -> Floats:
+        return np.asarray(x @ self.slopes(ratio).astype(np.float32), dtype=np.float64) + self.bias
+
+    def slopes(self, ratio: float) -> Floats:
+        return np.asarray(self.shared[:, None] + self.deviations / np.sqrt(ratio))
+
+
+def _start(data: Data) -> _Coefficients:
+    """No slope, and the intercept of each arm at its share of adequate attempts."""
+    p, k = data.x.shape[1], data.sign.shape[1]
+    good = (data.weight * (data.sign > 0)).sum(axis=0) + 0.5
+    bad = (data.weight * (data.sign < 0)).sum(axis=0) + 0.5
+    return _Coefficients(np.zeros(p), np.zeros((p, k)), np.log(good / bad))
+
+
+def _descend(data: Data, chosen: Hyperparameters, start: _Coefficients) -> _Coefficients:
+    """Minimise C·log-loss + ½‖w‖² + ½·ratio·‖d‖² by L-BFGS.
+
+    The deviations are scaled by sqrt(ratio), which makes the penalty the same in every direction: with
+    that the search needs a few dozen steps.
+    """
+    p, k = data.x.shape[1], data.sign.shape[1]
+    root = np.sqrt(chosen.ratio)
+    strength = data.weight * chosen.c
+    across = data.x.T.tocsr() if sparse.issparse(data.x) else np.ascontiguousarray(data.x.T)
+
+    def unpack(theta: Floats) -> _Coefficients:
+        return _Coefficients(theta[:p], theta[p : p + p * k].reshape(p, k), theta[p + p * k :])
+
+    def objective(theta: Floats) -> tuple[float, Floats]:
+        now = unpack(theta)
+        margin = data.sign * now.logits(data.x, chosen.ratio)
+        loss = float((strength * np.logaddexp(0.0, -margin)).sum())
+        slope = -strength * data.sign * expit(-margin)
+        step = np.asarray(across @ slope.astype(np.float32), dtype=np.float64)
+        gradient = np.concatenate(
+            [
+                now.shared + step.sum(axis=1),
+                (now.deviations + step / root).ravel(),
+                slope.sum(axis=0),
+            ]
+        )
+        penalty = 0.5 * (now.shared @ now.shared + np.sum(now.deviations**2))
+        return loss + float(penalty), gradient
+
+    first = np.concatenate([start.shared, start.deviations.ravel(), start.bias])
+    # float32 products leave noise of about 1e-7 of the loss: looking for less would be in vain.
+    found = minimize(
+        objective,
+        first,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": _MAX_STEPS, "ftol": 1e-7, "gtol": 1e-6, "maxcor": _MEMORY},
+    )
+    return unpack(np.asarray(found.x))
+
+
+def _mean_loss(data: Data, logits: Floats) -> tuple[float, float]:
+    loss = data.weight * np.logaddexp(0.0, -data.sign * logits)
+    return float(loss.sum()), float(data.weight.sum())
+
+
+def _search(
+    data: Data, fold: npt.NDArray[np.intp], grid: Sequence[Hyperparameters]
+) -> dict[tuple[float, float], float]:
+    """Mean held-out log-loss per attempt of every candidate."""
+    totals = {(one.c, one.ratio): 0.0 for one in grid}
+    mass = 0.0
+    for number in range(min(SEARCH_FOLDS, int(fold.max()) + 1)):
+        train, test = data.take(fold != number), data.take(fold == number)
+        mass += float(test.weight.sum())
+        at = _start(train)
+        for one in grid:
+            at = _descend(train, one, at)
+            totals[one.c, one.ratio] += _mean_loss(test, at.logits(test.x, one.ratio))[0]
+    return {key: total / max(mass, 1e-12) for key, total in totals.items()}
+
+
+def fit_head(data: Data, fold: npt.NDArray[np.intp], grid: Sequence[Hyperparameters]) -> Head:
+    """Choose hyperparameters, fit on all rows and, for the logits out of fold, on all but each fold.
+
+    Args:
+        data: ``n`` rows, ``k`` arms.
+        fold: intp ``(n,)``, 0 … f − 1.
+        grid: hyperparameters to choose from, C ascending within a ratio for warm starts.
+    """
+    losses = _search(data, fold, grid) if len(grid) > 1 else {}
+    chosen = min(grid, key=lambda one: losses.get((one.c, one.ratio), 0.0))
+    whole = _descend(data, chosen, _start(data))
+    logits = np.empty(data.sign.shape)
+    for number in range(int(fold.max()) + 1):
+        part = _descend(data.take(fold != number), chosen, whole)
+        logits[fold == number] = part.logits(data.x[fold == number], chosen.ratio)
+    return Head(whole.slopes(chosen.ratio), whole.bias, chosen, losses, logits)
