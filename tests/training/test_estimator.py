@@ -9,8 +9,9 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.special import expit
 
-from training import estimator
+from training import heads
 from training.estimator import Hyperparameters, PooledLogistic, fit_pooled
+from training.ngrams import counted
 
 N, P = 1500, 6
 
@@ -96,7 +97,7 @@ def test_noise_gets_the_base_rate_and_never_a_reversed_slope() -> None:
     x = rng.normal(size=(400, 30)).astype(np.float32)
     adequate = rng.random((400, 2)) < [0.3, 0.7]
     model = fitted(x, adequate)
-    assert all(one.scale >= 0 for one in model.calibration)
+    assert all(weight >= 0 for one in model.stack for weight in one.weights)
     assert np.abs(model.p_adequate(x) - [0.3, 0.7]).mean() < 0.12
 
 
@@ -114,15 +115,57 @@ def test_the_gradient_is_that_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> No
     """The objective handed to L-BFGS, caught and differentiated numerically."""
     x, _, adequate = world(n=60)
     caught: list[Any] = []
-    real = estimator.minimize
+    real = heads.minimize
 
     def catching(objective: Any, first: Any, **options: Any) -> Any:
         caught.append((objective, first))
         return real(objective, first, **options)
 
-    monkeypatch.setattr(estimator, "minimize", catching)
+    monkeypatch.setattr(heads, "minimize", catching)
     fitted(x, adequate, grid=[Hyperparameters(0.5, 4)])
     objective, first = caught[0]
     at = first + np.random.default_rng(0).normal(scale=0.3, size=len(first))
     numeric = approx_fprime(at, lambda theta: objective(theta)[0], 1e-3)
     np.testing.assert_allclose(objective(at)[1], numeric, atol=0.05, rtol=0.02)
+
+
+# --- Words -------------------------------------------------------------------------------------
+
+
+def prompts(n: int, seed: int) -> tuple[Any, Any, Any]:
+    """Inputs that say one thing and token ids that say another; both move P(adequate) of two arms."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4)).astype(np.float32)
+    ids = [[*rng.integers(100, 200, size=8), 7 if hard else 8] for hard in rng.random(n) < 0.5]
+    word = np.array([1.0 if one[-1] == 7 else -1.0 for one in ids])
+    truth = expit(1.0 * x[:, :1] + word[:, None] * [-1.5, -0.2] + [0.0, 1.0])
+    return x, ids, truth
+
+
+def test_a_word_that_matters_is_found_beside_the_vector() -> None:
+    x, ids, truth = prompts(1_500, seed=0)
+    adequate = np.random.default_rng(1).random(truth.shape) < truth
+    fresh_x, fresh_ids, fresh = prompts(1_500, seed=2)
+    blind = fitted(x, adequate)
+    seeing = fitted(x, adequate, counts=counted(ids))
+    error = np.abs(blind.p_adequate(fresh_x) - fresh).mean()
+    assert np.abs(seeing.p_adequate(fresh_x, counted(fresh_ids)) - fresh).mean() < 0.6 * error
+
+
+def test_words_that_say_nothing_do_no_harm() -> None:
+    x, _, adequate = world()
+    rng = np.random.default_rng(3)
+    noise = counted([rng.integers(0, 3_000, size=12).tolist() for _ in range(len(x))])
+    fresh, truth, _ = world(seed=1)
+    blind = fitted(x, adequate)
+    seeing = fitted(x, adequate, counts=noise)
+    error = np.abs(blind.p_adequate(fresh) - truth).mean()
+    assert np.abs(seeing.p_adequate(fresh, noise) - truth).mean() < error + 0.01
+
+
+def test_without_the_text_the_vector_still_speaks() -> None:
+    x, ids, truth = prompts(600, seed=0)
+    adequate = np.random.default_rng(1).random(truth.shape) < truth
+    model = fitted(x, adequate, counts=counted(ids))
+    nothing = counted([[] for _ in ids])
+    np.testing.assert_allclose(model.p_adequate(x), model.p_adequate(x, nothing), atol=0.05)

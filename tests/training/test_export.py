@@ -17,28 +17,54 @@ from router.bundle import Arm, BundleManifest, EncoderReference, HistorySource, 
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of
-from training.estimator import Calibration, Hyperparameters, PooledLogistic
+from training.estimator import Hyperparameters, PooledLogistic, Stack, Words
 from training.export import check_graph, classifier_graph, label_distribution, write_bundle
-from training.lengths import Lengths
+from training.lengths import Lengths, constant_lengths
+from training.ngrams import BUCKETS, counted, halved
 
 D, F, K = 5, 3, 3
 
 
-def model(seed: int = 0) -> PooledLogistic:
+def model(seed: int = 0, *, words: bool = False) -> PooledLogistic:
     rng = np.random.default_rng(seed)
     return PooledLogistic(
         rng.normal(size=(D + F, K)),
         rng.normal(size=K),
-        Hyperparameters(0.01, 4),
-        (Calibration(1, 0),) * K,
-        {},
+        said(rng) if words else None,
+        (Hyperparameters(0.01, 4),),
+        (Stack((1.0,), 0.0),) * K,
+        ({},),
         np.zeros((0, K)),
     )
 
 
-LENGTHS = Lengths(
-    np.array([[10.0, 20, 30], [0, 0, 0], [100, 2000, 30000]]), np.array([True, False, True])
+def said(rng: Any) -> Words:
+    inverse = (1 + 9 * rng.random(BUCKETS)) * (rng.random(BUCKETS) < 0.9)
+    inverse = inverse.astype(np.float16).astype(np.float32)
+    return Words(halved(rng.normal(size=(BUCKETS, K)) * inverse[:, None]), inverse)
+
+
+CONSTANT = constant_lengths(
+    np.array([[10.0, 20, 30], [0, 0, 0], [100, 2000, 30000]]), np.array([True, False, True]), D + F
 )
+
+
+def learnt(words: Words | None = None) -> Lengths:
+    """Lengths that depend on everything they can depend on."""
+    rng = np.random.default_rng(4)
+    return dataclasses.replace(
+        CONSTANT,
+        weights=rng.normal(size=(D + F, K)) / 3,
+        bias=np.array([3.0, 0, 5]),
+        words=None
+        if words is None
+        else halved(rng.normal(size=(BUCKETS, K)) * words.inverse[:, None]),
+        inverse=None if words is None else words.inverse,
+        spread_weights=rng.normal(size=(D + F, K)) / 3,
+        spread_bounds=np.array([[-1.0, 1.0]] * K),
+        offsets=np.array([[0.0, 1, 2]] * K),
+        top=np.array([9.0, 0, 12]),
+    )
 
 
 def rows(n: int = 40) -> tuple[Any, Any]:
@@ -66,31 +92,57 @@ def test_an_arm_no_better_than_a_cheaper_one_is_never_the_label() -> None:
 
 def test_the_graph_computes_what_was_fitted() -> None:
     embeddings, features = rows()
-    graph = classifier_graph(model(), LENGTHS, D)
-    assert check_graph(graph, model(), LENGTHS, embeddings, features) <= 1e-5
+    graph = classifier_graph(model(), learnt(), D)
+    assert check_graph(graph, model(), learnt(), embeddings, features) <= 1e-5
     names = ["label_distribution", "p_adequate", "output_tokens"]
     found = session(graph).run(names, {"embedding": embeddings, "features": features})
     assert [value.shape for value in found] == [(40, K + 1), (40, K), (40, K, 3)]
     assert all(value.dtype == np.float32 for value in found)
     np.testing.assert_allclose(found[0].sum(axis=1), 1, atol=1e-6)
-    np.testing.assert_array_equal(found[2][7], LENGTHS.quantiles)
+
+
+LONG = np.random.default_rng(1).integers(0, 250_000, (36, 300)).tolist()
+IDS = [[], [5], [5, 5, 5, 5], [101, 7, 102], *LONG]
+
+
+def test_the_graph_reads_words_as_the_fit_does() -> None:
+    embeddings, features = rows()
+    fit = model(words=True)
+    assert fit.words is not None
+    lengths = learnt(fit.words)
+    graph = classifier_graph(fit, lengths, D)
+    assert check_graph(graph, fit, lengths, embeddings, features, IDS) <= 1e-5
+    silent = fit.p_adequate(np.hstack([embeddings, features]))
+    heard = fit.p_adequate(np.hstack([embeddings, features]), counted(IDS))
+    assert np.abs(silent - heard)[4:].max() > 0.01
+
+
+def test_lengths_that_do_not_depend_on_the_prompt_are_the_quantiles_given() -> None:
+    embeddings, features = rows(3)
+    graph = classifier_graph(model(), CONSTANT, D)
+    (found,) = session(graph).run(
+        ["output_tokens"], {"embedding": embeddings, "features": features}
+    )
+    expected = [[10, 20, 30], [1, 1, 1], [100, 2000, 30000]]
+    np.testing.assert_allclose(found[2], expected, rtol=1e-4)
 
 
 def test_the_graph_needs_standard_operators_only() -> None:
     import onnx
 
-    made = onnx.load_from_string(classifier_graph(model(), LENGTHS, D))
+    fit = model(words=True)
+    made = onnx.load_from_string(classifier_graph(fit, learnt(fit.words), D))
     assert [(entry.domain, entry.version) for entry in made.opset_import] == [("", 17)]
 
 
 def test_a_graph_that_differs_from_the_fit_is_refused() -> None:
     embeddings, features = rows()
-    other = classifier_graph(model(seed=1), LENGTHS, D)
+    other = classifier_graph(model(seed=1), CONSTANT, D)
     with pytest.raises(BadArtifact, match="does not compute what was fitted"):
-        check_graph(other, model(), LENGTHS, embeddings, features)
-    longer = dataclasses.replace(LENGTHS, quantiles=LENGTHS.quantiles + 1)
+        check_graph(other, model(), CONSTANT, embeddings, features)
+    longer = dataclasses.replace(CONSTANT, offsets=CONSTANT.offsets + 0.1)
     with pytest.raises(BadArtifact, match="does not compute what was fitted"):
-        check_graph(classifier_graph(model(), longer, D), model(), LENGTHS, embeddings, features)
+        check_graph(classifier_graph(model(), longer, D), model(), CONSTANT, embeddings, features)
 
 
 # --- Writing -----------------------------------------------------------------------------------
