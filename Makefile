@@ -12,6 +12,7 @@ PIP     := $(PY) -m pip --disable-pip-version-check install --quiet --constraint
 HISTORY ?=
 OUT     ?= $(BUILD)/bundle
 BUNDLE  ?= models/bundles/static
+RECENT  ?=
 ENCODER ?= static
 ARMS    ?=
 HISTORIES ?= ../shared/data/history
@@ -21,7 +22,7 @@ STORE   ?= both
 SEED    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto encoder train evaluate mlflow serve bench chaos \
+.PHONY: help setup demo test lint format proto encoder train evaluate drift mlflow serve bench chaos \
         test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
@@ -67,6 +68,12 @@ evaluate: $(STAMPS)-dev ## Evaluate BUNDLE on HISTORY, leaving out what it was t
 	@mkdir -p $(BUILD)/reports
 	@$(PY) -m training evaluate --bundle $(BUNDLE) --history $(HISTORY) $(if $(ARMS),--arms $(ARMS)) \
 	  --json $(BUILD)/reports/evaluate.json
+
+drift: $(STAMPS)-dev ## Compare RECENT traffic (a log of `mitsumori decisions --out`, a ledger, a history) with BUNDLE; HISTORY=
+	@test -n "$(RECENT)" || { echo "error: name recent traffic with RECENT=file or RECENT=sqlite:PATH" >&2; exit 2; }
+	@mkdir -p $(BUILD)/reports
+	@$(PY) -m training drift --bundle $(BUNDLE) --recent "$(RECENT)" \
+	  $(foreach file,$(HISTORY),--history $(file)) --plot $(BUILD)/reports/drift.png
 
 mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout
 	@mkdir -p $(BUILD)/mlflow

@@ -229,6 +229,14 @@ def swapping(folder: Path, first: Path) -> Iterator[tuple[Swapper, str, subproce
             swapper.close()
 
 
+def _unswapped(folder: Path, bundle: Path, requests: int) -> float:
+    """Resident MiB of a server that has answered as many requests with one bundle."""
+    folder.mkdir()
+    with swapping(folder, bundle) as (_, address, process), Callers(address) as callers:
+        _waited(lambda: callers.answered >= requests)
+        return resident_mib(process.pid, "VmRSS")
+
+
 def measure(swaps: int = SWAPS) -> Iterator[Figure]:
     """Swap to and fro under load, with a bad bundle offered between each two."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -250,6 +258,7 @@ def measure(swaps: int = SWAPS) -> Iterator[Figure]:
                 seconds = time.perf_counter() - started
                 at_last = resident_mib(process.pid, "VmRSS")
             stray = callers.versions - {version for _, version in good}
+            baseline = _unswapped(folder / "unswapped", good[0][0], callers.answered)
             unpickled = len(list(folder.glob("*/unpickled")))
     yield Figure("bundles swapped under load", swapped, "swaps", swaps, ">=")
     yield Figure("bad bundles offered in between and refused", refused, "bundles", swaps, ">=")
@@ -258,7 +267,8 @@ def measure(swaps: int = SWAPS) -> Iterator[Figure]:
     yield Figure("replies from a bundle that should not serve", len(stray), "bundles", 0.0)
     yield Figure("pickles that were opened", unpickled, "pickles", 0.0)
     yield Figure("a swap and a refusal, mean under load", seconds / swaps, "s")
+    yield Figure("baseline: server resident after as many requests without swaps", baseline, "MiB")
     yield Figure("server resident before", at_first, "MiB")
     yield Figure(f"server resident after {swaps // 2} swaps", half, "MiB")
     yield Figure(f"server resident after {swaps} swaps", at_last, "MiB", 350.0)
-    yield Figure("grown in the second half of the swaps", at_last - half, "MiB", 10.0)
+    yield Figure(f"what {swaps} swaps add to it", at_last - baseline, "MiB", 64.0)

@@ -127,7 +127,7 @@ def is_decision_log(recent: str) -> bool:
 
 
 def read_decisions(recent: str, *, most: int) -> list[Logged]:
-    """The newest ``most`` rows of a decision log, an export or a ledger.
+    """The newest ``most`` rows of a decision log, an export or a ledger; oldest first.
 
     Raises:
         InvalidInput: it is not what it should be.
@@ -138,7 +138,8 @@ def read_decisions(recent: str, *, most: int) -> list[Logged]:
         found = (
             _sqlite(Path(rest).expanduser(), most) if kind == "sqlite" else _postgres(recent, most)
         )
-        return [Logged(one.created, {**one.record, "usage": dict(one.usage)}) for one in found]
+        rows = [Logged(one.created, {**one.record, "usage": dict(one.usage)}) for one in found]
+        return rows[::-1]
     try:
         rows = [
             Logged(moment_of(row["created"]), json.loads(row["record"]))
@@ -170,13 +171,14 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
         if not isinstance(values, list) or len(values) != len(FEATURES):
             odd += 1
             continue
-        # A repeated prompt is no second witness.
-        key = record.get("prompt_hash") or json.dumps(values)
+        promised = record.get("p_adequate", {})
+        # A repeated prompt is no second witness. Where no hash was kept, equal scores tell it: they come from
+        # the text, and prompts of the same form differ in them.
+        key = record.get("prompt_hash") or json.dumps([values, promised])
         features.setdefault(key, values)
         kept = record.get("prompt_embedding")
         if kept and kept.get("encoder_sha256") == bundle.encoder.manifest.sha256:
             vectors.setdefault(key, _vector(kept["float16"]))
-        promised = record.get("p_adequate", {})
         if record.get("bundle") != bundle.version or set(promised) != set(arms):
             others += 1
             continue

@@ -144,6 +144,7 @@ def _sizes(axes: Axes, report: DriftReport) -> None:
     axes.barh(names, share, color=colours)
     axes.axvline(1.0, color=INK, linewidth=1, linestyle=":")
     axes.invert_yaxis()
+    axes.set_xscale("symlog", linthresh=1)
     axes.set_title("Size of each difference, 1 = it matters")
 
 
@@ -179,8 +180,10 @@ def _promises(axes: Axes, report: DriftReport) -> None:
     axes.set_xticks(range(len(weeks)), weeks, rotation=45)
     axes.set_ylim(0, 1)
     axes.set_title("Adequate by week (dashed: promised)")
-    if report.weeks:
+    if weeks:
         axes.legend()
+    else:
+        axes.text(0.5, 0.5, "too few dated outcomes", ha="center", transform=axes.transAxes)
 
 
 def drift_figure(report: DriftReport, reference: Traffic, recent: Traffic) -> Figure:

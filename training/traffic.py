@@ -133,9 +133,11 @@ def _of_texts(bundle: Bundle, texts: Sequence[str], cache: Path, console: Consol
         list(bundle.classify(vector, row, bundle.encoder.word_ids(text)).p_adequate.values())
         for text, vector, row in zip(texts, vectors, features, strict=True)
     ]
+    # As the decision log has them: lengths are few and far between, and a bin may end at one of them.
+    features = np.asarray([[round(float(x), 5) for x in row] for row in features], np.float32)
     return Traffic(
         arm_names(bundle),
-        features,
+        features.reshape(-1, len(FEATURES)),
         scripts_of(features),
         np.asarray(chances, dtype=np.float64).reshape(len(texts), -1),
         vectors,
@@ -288,8 +290,8 @@ def pack_reference(features: npt.NDArray[np.float32], p_adequate: Floats, *, see
     """
     rows = _sample(len(features), REFERENCE_PROMPTS, seed)
     content = {
-        "features": np.round(features[rows].astype(float), 4).tolist(),
-        "p_adequate": np.round(p_adequate[rows], 4).tolist(),
+        "features": [[round(float(value), 5) for value in row] for row in features[rows]],
+        "p_adequate": np.round(p_adequate[rows], 6).tolist(),
     }
     return json.dumps(content, separators=(",", ":")).encode()
 
