@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 START_S = 60
@@ -38,7 +41,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             yield address
         finally:
             # The server starts workers of its own; they are in its group, and nobody else is.
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=30)
 
 
@@ -51,3 +54,42 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     raise RuntimeError("mlflow server did not start")
+
+
+@contextmanager
+def forwarded(address: str) -> Iterator[str]:
+    """Another address of a server, which is gone when the block ends; the server is not."""
+    host, _, port = address.removeprefix("http://").partition(":")
+
+    open_ones: list[socket.socket] = []
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((host, int(port))) as there:
+                open_ones.append(self.request)
+                back = threading.Thread(target=_pump, args=(there, self.request))
+                back.start()
+                _pump(self.request, there)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+            for connection in open_ones:  # those that a client keeps for later calls, too
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from benchmarks.swaps import Callers, bad_bundle, bundle_named
 from router.client import RouterClient
 from router.demo import serving
-from tests.end_to_end.mlflow_server import mlflow_server
+from tests.end_to_end.mlflow_server import forwarded, mlflow_server
 from training.tracking import MODEL, start_run
 
 CHAMPION = f"models:/{MODEL}@champion"
@@ -51,8 +51,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(folder, address)
 
 
-def flags(world: World, bundle: str = CHAMPION) -> list[str]:
-    return ["--bundle", bundle, "--registry", world.address, "--reload-every-s", "0"]
+def flags(registry: str) -> list[str]:
+    return ["--bundle", CHAMPION, "--registry", registry, "--reload-every-s", "0"]
 
 
 def events(log: Path) -> list[dict[str, str]]:
@@ -94,7 +94,7 @@ def test_the_alias_moves_and_the_server_follows_but_not_to_a_bundle_that_cannot_
     log = tmp_path / "log"
     with (
         log.open("w") as out,
-        serving(*flags(world), log=out) as (address, process),
+        serving(*flags(world.address), log=out) as (address, process),
         RouterClient(address) as client,
         Callers(address, count=2) as callers,
     ):
@@ -135,18 +135,17 @@ def test_one_version_for_good_and_the_doctor_sees_it(
 
 
 def test_while_the_registry_is_away_the_cached_bundle_serves_or_one_line_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("MITSUMORI_REGISTRY_CACHE", str(cache))
     bundle, version = bundle_named("cached", tmp_path)
     log = tmp_path / "log"
     with ExitStack() as stack:
-        with mlflow_server(tmp_path) as address:
-            world = World(tmp_path, address)
+        with forwarded(world.address) as registry:
             world.crown(world.register(bundle))
             out = stack.enter_context(log.open("w"))
-            where, process = stack.enter_context(serving(*flags(world), log=out))
+            where, process = stack.enter_context(serving(*flags(registry), log=out))
         # It is gone; what serves goes on, and says so at the next look.
         client = stack.enter_context(RouterClient(where))
         process.send_signal(signal.SIGHUP)
@@ -154,7 +153,7 @@ def test_while_the_registry_is_away_the_cached_bundle_serves_or_one_line_says_wh
         assert client.route("hello").bundle_version == version
     with (
         log.open("w") as out,
-        serving(*flags(world), log=out) as (where, _),
+        serving(*flags(registry), log=out) as (where, _),
         RouterClient(where) as client,
     ):
         assert client.route("hello").bundle_version == version
@@ -166,8 +165,8 @@ def test_while_the_registry_is_away_the_cached_bundle_serves_or_one_line_says_wh
     for empty in (False, True):
         if empty:
             cache.rename(tmp_path / "gone")
-        refused = mitsumori("serve", *flags(world), "--port", "0", "--ledger", "memory:")
+        refused = mitsumori("serve", *flags(registry), "--port", "0", "--ledger", "memory:")
         assert (refused.returncode, refused.stdout) == (2, "")
         assert refused.stderr.startswith("error: ")
         assert refused.stderr.count("\n") == 1
-    assert f"the registry {world.address} does not answer" in refused.stderr
+    assert f"the registry {registry} does not answer" in refused.stderr
