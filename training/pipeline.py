@@ -53,6 +53,7 @@ from training.splitting import SEED, SEEN_FILE, held_out, pack_seen
 from training.table import Outcomes
 from training.tabulating import Reading, Table, read_table, tabulate_all
 from training.tracking import start_run
+from training.traffic import REFERENCE_FILE, pack_reference
 
 __all__ = ["Fitted", "Plan", "fit"]
 
@@ -323,7 +324,7 @@ def _write(
     plan: Plan,
     manifest: BundleManifest,
     graph: bytes,
-    seen: bytes,
+    beside: Mapping[str, bytes],
     settings: Mapping[str, Any],
     notes: Sequence[str],
 ) -> BundleManifest:
@@ -332,7 +333,7 @@ def _write(
     return write_bundle(
         plan.out,
         manifest,
-        {GRAPH_FILE: graph, "model_card.md": card.encode(), SEEN_FILE: seen},
+        {GRAPH_FILE: graph, "model_card.md": card.encode(), **beside},
     )
 
 
@@ -394,12 +395,16 @@ def fit(plan: Plan, console: Console) -> Fitted:
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip
-    seen = pack_seen(known.groups.tolist(), seed=plan.seed)
+    beside = {
+        SEEN_FILE: pack_seen(known.groups.tolist(), seed=plan.seed),
+        # Held-out prompts: their scores are like those of prompts to come.
+        REFERENCE_FILE: pack_reference(test.features, p_adequate, seed=plan.seed),
+    }
     manifest = _manifest(plan, table, known, encoder, lengths, report)
     settings = _parameters(plan, table, model, len(known))
     registered = None
     if plan.tracking is None:
-        manifest = _write(plan, manifest, graph, seen, settings, table.notes)
+        manifest = _write(plan, manifest, graph, beside, settings, table.notes)
     else:
         tags = {
             "data_sha256": manifest.training_data_sha256,
@@ -414,7 +419,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
                 render(test.outcomes, p_adequate, labels, baselines=baselines, seed=plan.seed)
             )
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
-            manifest = _write(plan, manifest, graph, seen, settings, table.notes)
+            manifest = _write(plan, manifest, graph, beside, settings, table.notes)
             run.log_bundle(plan.out)
             registered = run.register(tags={"bundle": manifest.name, "encoder": plan.encoder})
     for name, rejected in table.rejected.items():

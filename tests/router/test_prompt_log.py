@@ -77,14 +77,14 @@ def test_a_lone_surrogate_is_no_obstacle() -> None:
 def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
     settings: Settings, router: Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[str] = []
-    embed = type(router.bundle.encoder).embed
+    made: list[list[int]] = []
+    embed = type(router.bundle.encoder).embed_ids
 
-    def counted(encoder: object, text: str) -> object:
-        made.append(text)
-        return embed(encoder, text)  # type: ignore[arg-type]
+    def counted(encoder: object, ids: list[int]) -> object:
+        made.append(ids)
+        return embed(encoder, ids)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(router.bundle.encoder), "embed", counted)
+    monkeypatch.setattr(type(router.bundle.encoder), "embed_ids", counted)
     chosen = settings.model_copy(update={"log_prompts": "embedding"})
     ledger = MemoryLedger()
     desk = build_desk(chosen, router, ledger)
@@ -92,7 +92,7 @@ def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
         "", {}, Prompt((Message("user", "Prove it."),)), Constraints(), None, Importance.LOW, "", 0
     )
     desk.decide(ask, "d", "body", lambda held: b"reply")
-    assert made == ["Prove it."]
+    assert made == [router.bundle.encoder.token_ids("Prove it.")]
     decided = ledger.decision("d")
     assert decided is not None
     entry = decided.record["prompt_embedding"]

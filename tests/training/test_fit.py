@@ -24,6 +24,7 @@ from training.ladders import parse_prices
 from training.pipeline import Fitted, Plan, fit
 from training.splitting import SEEN_FILE, group_of, seen_prompts
 from training.tabulating import Reading
+from training.traffic import REFERENCE_FILE, of_bundle
 
 QUIET = Console(quiet=True)
 PRICES = ("--price", "low=1,2", "--price", "high=10,20")
@@ -89,7 +90,9 @@ def test_the_manifest_tells_what_it_was_trained_on(made: Fitted) -> None:
     assert [arm.name for arm in manifest.arms] == ["low", "medium", "high"]
     assert set(manifest.languages) == {"en", "ja"}
     assert sum(manifest.languages.values()) == manifest.arms[0].attempts
-    assert {"classifier.onnx", "model_card.md", SEEN_FILE} == set(manifest.files)
+    assert {"classifier.onnx", "model_card.md", SEEN_FILE, REFERENCE_FILE} == set(manifest.files)
+    reference = of_bundle(load_bundle(made.out, ENCODERS), made.out)
+    assert len(reference.features) == len(reference.p_adequate) > 50
 
 
 def test_training_prompts_are_remembered_and_held_out_ones_are_not(made: Fitted) -> None:
