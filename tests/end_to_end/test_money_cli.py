@@ -63,7 +63,7 @@ def test_set_a_limit_spend_on_it_and_look(server: RunningServer, team: str) -> N
 def test_usage_and_decisions_as_tables_and_files(
     server: RunningServer, team: str, tmp_path: Path
 ) -> None:
-    run(server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "100")
+    run(server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10")
     released = decide(server, team)
     assert "released" in run(server, "release", released)
     mine = ("--label", f"team={team}")
@@ -81,20 +81,20 @@ def test_usage_and_decisions_as_tables_and_files(
         str(path),
     )
     (row,) = csv.DictReader(path.read_text().splitlines())
-    assert Decimal(row["spent_usd"]) == Decimal("0.000041")
-    assert Decimal(row["spent_jpy_at_2026-11-20"]) == Decimal("0.00615")
+    assert Decimal(row["spent_usd"]) == Decimal("0.000005")
+    assert Decimal(row["spent_jpy_at_2026-11-20"]) == Decimal("0.00075")
     (seen,) = json.loads(run(server, "usage", "--by", "team", *mine, "--json"))
     assert (seen["settled"], seen["overruns"], seen["overrun_rate"]) == (1, 0, "0.0000")
     reserved, unused = Decimal(seen["reserved_usd"]), Decimal(seen["unused_usd"])
-    assert reserved - unused == Decimal("0.000041")
+    assert reserved - unused == Decimal("0.000005")
     shown = run(server, "usage", "--by", "team", *mine, "--currency", "JPY=150@2026-11-20")
-    assert "0.00615" in shown
+    assert "0.00075" in shown
     assert f"{unused / reserved:.1%}" in shown
     log = tmp_path / "log.parquet"
     run(server, "decisions", *mine, "--out", str(log))
     rows = pq.read_table(log).to_pylist()
     assert [row["state"] for row in rows] == ["settled", "released"]
-    assert rows[0]["spent_usd"] == Decimal("0.000041")
+    assert rows[0]["spent_usd"] == Decimal("0.000005")
     assert rows[0]["quoted_usd"] > 0
     (last,) = json.loads(run(server, "decisions", *mine, "--last", "1", "--json"))
     assert last["decision_id"] == released
