@@ -155,10 +155,15 @@ def test_other_traffic_without_a_word_kept_of_it_is_found_named_and_has_a_remedy
     assert "  do: train with a history that has more Japanese prompts" in shown.stdout
 
 
-def test_a_bundle_alone_tells_languages_and_says_what_it_cannot(
-    usual: tuple[Path, SqliteLedger],
+def test_an_older_bundle_alone_tells_languages_and_says_what_it_cannot(
+    usual: tuple[Path, SqliteLedger], tmp_path: Path
 ) -> None:
-    code, report = told("--recent", f"sqlite:{usual[0]}")
+    bundle = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"].pop(REFERENCE_FILE, None)
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    code, report = told("--recent", f"sqlite:{usual[0]}", "--bundle", str(bundle))
     # The shipped bundle was trained on next to no Japanese, and these prompts are Japanese in part.
     assert (code, drifted(report)) == (DRIFTED, {"language"})
     assert "score of high" not in {finding["what"] for finding in report["findings"]}
