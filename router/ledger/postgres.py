@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from router.core.errors import Conflict, InvalidInput, MitsumoriError, NotFound, Unavailable
 from router.core.limits import Limit, LimitState
 from router.ledger import postgres_books as books
-from router.ledger import postgres_log, rules, storing
+from router.ledger import postgres_log, postgres_rows, rules, storing
 from router.ledger.base import (
     Decided,
     Granted,
@@ -283,15 +283,15 @@ class PostgresLedger:
     def rows(self) -> Iterator[Row]:
         """Every decision with its entries, for the checker."""
         known = {balance.account: balance for balance in self.balances()}
-        for row in self._all(f"SELECT {books.ROW} FROM decisions ORDER BY created, id"):  # noqa: S608
-            yield books.row_of(
+        for row in self._all(f"SELECT {postgres_rows.ROW} FROM decisions ORDER BY created, id"):  # noqa: S608
+            yield postgres_rows.row_of(
                 row, lambda account, unit: known.get(account) or Balance(account, unit)
             )
 
     def balances(self) -> Iterator[Balance]:
         """Every balance, for the checker."""
-        for row in self._all(f"SELECT {books.BALANCE} FROM balances"):  # noqa: S608
-            yield books.balance_of(row)
+        for row in self._all(f"SELECT {postgres_rows.BALANCE} FROM balances"):  # noqa: S608
+            yield postgres_rows.balance_of(row)
 
     # ── callers ───────────────────────────────────────────────────────────────────────────────────
 

@@ -15,26 +15,33 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from router.core.errors import MitsumoriError, NotFound
-from router.core.limits import Amounts, Limit, Unit
+from router.core.limits import Limit, Unit
 from router.ledger import rules, storing
 from router.ledger.base import Hold, HoldState, Refused, Settlement
 from router.ledger.limit_book import Applying, LimitBook
 from router.ledger.postgres_link import Connection, Cursor, Overtaken, TupleRow
-from router.ledger.rows import Account, Balance, Entry, Row
+from router.ledger.postgres_rows import (
+    BALANCE,
+    ROW,
+    balance_of,
+    changed_row,
+    identity,
+    new_row,
+    row_of,
+    sums,
+    to_array,
+)
+from router.ledger.rows import Account, Balance, Row
 
 __all__ = [
-    "BALANCE",
     "LIMITS",
     "MOMENT",
-    "ROW",
     "Books",
     "Limits",
     "Operation",
     "Ran",
-    "balance_of",
     "erase",
     "read_balances",
-    "row_of",
     "run",
 ]
 
@@ -42,12 +49,6 @@ _DUE_AT_ONCE = 500
 """How many holds that ran out one transaction gives back."""
 _TICK = timedelta(microseconds=1)
 
-BALANCE = "limit_id, series, key, period, unit, spent, held, over, ceiling, erased, erased_over"
-ROW = (
-    "id, tenant, fingerprint, state, created, expires, reply, late, overage, report, entries,"
-    " held_money, held_tokens, held_requests, held_concurrent,"
-    " actual_money, actual_tokens, actual_requests, actual_concurrent, quoted"
-)
 
 # ruff: noqa: S608  (the texts are put together from the constants above, never from values)
 
@@ -216,15 +217,17 @@ class Books:
 
     def write(self, cursor: Cursor) -> None:
         """Send what changed."""
-        balances = _json([_sums(self._balances[account]) for account in self._touched])
+        balances = to_array([sums(self._balances[account]) for account in self._touched])
         changed = [self._rows[key] for key in self._changed - self._added]
         if changed:
-            changes = (_change(row, self.usages.get(row.id)) for row in changed)
-            cursor.execute(_CHANGE_DECISIONS, (_json(changes),))
+            changes = (changed_row(row, self.usages.get(row.id)) for row in changed)
+            cursor.execute(_CHANGE_DECISIONS, (to_array(changes),))
         if self._added:
             added = enumerate(map(self._rows.__getitem__, sorted(self._added)))
-            new = (_new(n, row, *self.papers[row.id], self.usages.get(row.id)) for n, row in added)
-            cursor.execute(_CHANGE_BALANCES_AND_ADD, (balances, _json(new)))
+            new = (
+                new_row(n, row, *self.papers[row.id], self.usages.get(row.id)) for n, row in added
+            )
+            cursor.execute(_CHANGE_BALANCES_AND_ADD, (balances, to_array(new)))
         elif self._touched:
             cursor.execute(_CHANGE_BALANCES, (balances,))
 
@@ -385,121 +388,13 @@ def _lock_balances(cursor: Cursor, accounts: Mapping[Account, Unit]) -> list[Bal
         return []
     ordered = enumerate(sorted(accounts))
     wanted = [
-        {"n": n, **_identity(account), "unit": accounts[account].value} for n, account in ordered
+        {"n": n, **identity(account), "unit": accounts[account].value} for n, account in ordered
     ]
-    found = cursor.execute(_LOCK_BALANCES, (_json(wanted),)).fetchall()
+    found = cursor.execute(_LOCK_BALANCES, (to_array(wanted),)).fetchall()
     return [balance_of(row) for row in found]
 
 
 def read_balances(connection: Connection, accounts: Iterable[Account]) -> list[Balance]:
     """The balances of these accounts; those that have no row yet are left out."""
-    found = connection.execute(_BALANCES, (_json(map(_identity, accounts)),)).fetchall()
+    found = connection.execute(_BALANCES, (to_array(map(identity, accounts)),)).fetchall()
     return [balance_of(row) for row in found]
-
-
-# ── rows to values and back ───────────────────────────────────────────────────────────────────────
-
-
-def balance_of(row: TupleRow) -> Balance:
-    """From the columns :data:`BALANCE`."""
-    limit, series, key, period, unit, *sums = row
-    return Balance(Account(limit, series, key, period), Unit(unit), *sums)
-
-
-def row_of(row: TupleRow, balance: Callable[[Account, Unit], Balance] | None) -> Row:
-    """From the columns :data:`ROW`; without its entries where there are no balances to tie them to."""
-    (key, tenant, fingerprint, state, created, expires, reply, late, overage, report, entries) = (
-        row[:11]
-    )
-    tied = []
-    if balance is not None:
-        tied = [
-            Entry(balance(Account(*entry[:4]), Unit(entry[4])), *entry[5:]) for entry in entries
-        ]
-    return Row(
-        id=key,
-        tenant=tenant,
-        fingerprint=fingerprint,
-        state=HoldState(state),
-        created=created.astimezone(UTC),
-        expires=expires.astimezone(UTC),
-        held=_amounts(row[11:15]),
-        reply=bytes(reply),
-        actual=_amounts(row[15:19]),
-        late=late,
-        overage=overage,
-        report=report,
-        quoted=row[19],
-        entries=tied,
-    )
-
-
-def _amounts(values: Sequence[int | None]) -> Amounts | None:
-    known = [value for value in values if value is not None]
-    return Amounts(*known) if known else None
-
-
-# The dictionaries below are made for every decision: plain attributes, for Enum.value is slow.
-
-
-def _new(n: int, row: Row, labels: str, record: str, usage: str | None) -> dict[str, object]:
-    held = row.held
-    return {
-        **_change(row, usage),
-        "n": n,
-        "tenant": row.tenant,
-        "fingerprint": row.fingerprint,
-        "created": row.created.isoformat(),
-        "expires": row.expires.isoformat(),
-        "held_money": held and held.money,
-        "held_tokens": held and held.tokens,
-        "held_requests": held and held.requests,
-        "held_concurrent": held and held.concurrent,
-        "quoted": row.quoted,
-        "reply": f"\\x{row.reply.hex()}",
-        # As text within the text: kept as it was sent, \u0000 included, without parsing it twice.
-        "labels": labels,
-        "record": record,
-    }
-
-
-def _change(row: Row, usage: str | None) -> dict[str, object]:
-    changed: dict[str, object] = {
-        "id": row.id,
-        "state": row.state._value_,
-        "late": row.late,
-        "overage": row.overage,
-        "report": row.report,
-        "entries": [
-            (*each.balance.account, each.balance.unit._value_, each.held, each.spent, each.over)
-            for each in row.entries
-        ],
-        "usage": usage,
-    }
-    if row.actual is not None:
-        changed["actual_money"] = row.actual.money
-        changed["actual_tokens"] = row.actual.tokens
-        changed["actual_requests"] = row.actual.requests
-        changed["actual_concurrent"] = row.actual.concurrent
-    return changed
-
-
-def _identity(account: Account) -> dict[str, object]:
-    limit, series, key, period = account
-    return {"limit_id": limit, "series": series, "key": key, "period": period}
-
-
-def _sums(balance: Balance) -> dict[str, object]:
-    return {
-        **_identity(balance.account),
-        "spent": balance.spent,
-        "held": balance.held,
-        "over": balance.over,
-        "ceiling": balance.ceiling,
-        "erased": balance.erased,
-        "erased_over": balance.erased_over,
-    }
-
-
-def _json(values: Iterable[object]) -> str:
-    return json.dumps(list(values), separators=(",", ":"))

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from router.core.errors import NotFound
 from router.ledger import storing
 from router.ledger.base import Decided, HoldState, Tally
-from router.ledger.postgres_books import ROW, row_of
 from router.ledger.postgres_link import Connection
+from router.ledger.postgres_rows import ROW, row_of
 
 __all__ = ["Condition", "decided", "log", "matching", "tally"]
 
