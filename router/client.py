@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 
 import grpc
 
@@ -25,7 +26,16 @@ from router.v1 import (
 )
 from router.wire.values import money
 
-__all__ = ["AdminClient", "RouterClient", "route_request"]
+__all__ = ["OUTCOMES", "AdminClient", "Outcome", "RouterClient", "route_request"]
+
+Outcome = Literal["success", "error", "timeout", "truncated"]
+OUTCOMES: Mapping[str, router_pb2.Outcome] = {
+    "success": router_pb2.OUTCOME_SUCCESS,
+    "error": router_pb2.OUTCOME_ERROR,
+    "timeout": router_pb2.OUTCOME_TIMEOUT,
+    "truncated": router_pb2.OUTCOME_TRUNCATED,
+}
+"""How a call may have ended, by name."""
 
 _ROLES = {
     "system": prompt_pb2.ROLE_SYSTEM,
@@ -115,6 +125,7 @@ class RouterClient(Caller):
         model: str = "",
         cost_nanos: int | None = None,
         latency_s: float | None = None,
+        outcome: Outcome = "success",
         quality: float | None = None,
         tenant: str = "",
     ) -> router_pb2.SettleResponse:
@@ -129,6 +140,7 @@ class RouterClient(Caller):
             model: the one that was called; empty: the chosen one.
             cost_nanos: what the provider charged, nano-dollars; ``None``: tokens at the listed prices.
             latency_s: of the whole answer, seconds.
+            outcome: how the call ended.
             quality: of the answer, 0..1.
             tenant: the tenant label of the request.
 
@@ -143,6 +155,7 @@ class RouterClient(Caller):
             cached_input_tokens=cached_input_tokens,
             output_tokens=output_tokens,
             reasoning_tokens=reasoning_tokens,
+            outcome=OUTCOMES[outcome],
             quality=quality,
         )
         if cost_nanos is not None:

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 
 from router.calling import DEFAULT_ADDRESS
-from router.client import RouterClient
-from router.commands.shared import Json, Server, Tenant
+from router.client import OUTCOMES, RouterClient
+from router.commands.shared import Json, Server, Tenant, choice
 from router.core.money import parse_usd
 from router.render import as_dict, price_text, print_json
 from router.wire.values import nanos
@@ -22,6 +22,9 @@ def settle(
     input_tokens: Annotated[int, typer.Option(help="Input tokens, cached ones included.")],
     output_tokens: Annotated[int, typer.Option(help="Output tokens, reasoning included.")],
     cached_input_tokens: Annotated[int, typer.Option(help="Of the input, from the cache.")] = 0,
+    reasoning_tokens: Annotated[int, typer.Option(help="Of the output, hidden reasoning.")] = 0,
+    latency: Annotated[float | None, typer.Option(help="Of the whole answer, seconds.")] = None,
+    outcome: Annotated[str, typer.Option(help=f"One of {', '.join(OUTCOMES)}.")] = "success",
     model: Annotated[str, typer.Option(help="The model called (default: the chosen one).")] = "",
     cost: Annotated[str | None, typer.Option(help="What the provider charged, USD.")] = None,
     quality: Annotated[float | None, typer.Option(help="Of the answer, 0 to 1.")] = None,
@@ -30,12 +33,16 @@ def settle(
     json_output: Json = False,
 ) -> None:
     """Report what a decision really took; its hold turns into spend."""
+    choice(outcome, OUTCOMES, "--outcome")
     with RouterClient(server) as client:
         reply = client.settle(
             decision_id,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             cached_input_tokens=cached_input_tokens,
+            reasoning_tokens=reasoning_tokens,
+            latency_s=latency,
+            outcome=outcome,  # type: ignore[arg-type]  # checked above
             model=model,
             cost_nanos=None if cost is None else parse_usd(cost, field="--cost"),
             quality=quality,

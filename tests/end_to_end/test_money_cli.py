@@ -102,6 +102,20 @@ def test_usage_and_decisions_as_tables_and_files(
     assert [row["decision_id"] for row in listed] == [released]
 
 
+def test_a_report_says_how_the_call_went(server: RunningServer, team: str) -> None:
+    run(
+        server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10",
+        "--reasoning-tokens", "4", "--latency", "1.5", "--outcome", "truncated",
+    )  # fmt: skip
+    (row,) = json.loads(run(server, "decisions", "--label", f"team={team}", "--json"))
+    usage = json.loads(row["record"])["usage"]
+    assert (usage["outcome"], usage["latency_s"], usage["reasoning_tokens"]) == (
+        "truncated",
+        1.5,
+        4,
+    )
+
+
 def test_a_users_decisions_are_erased_on_demand(server: RunningServer, team: str) -> None:
     mine = ("--label", f"team={team}")
     run(server, "settle", decide(server, team), "--input-tokens", "1", "--output-tokens", "1")
@@ -167,6 +181,10 @@ def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None
         (("usage", "--label", "team"), "--label"),
         (("usage", "--by", "Team!"), "group_by"),
         (("decisions", "--state", "lost"), "--state"),
+        (
+            ("settle", "x", "--input-tokens", "1", "--output-tokens", "1", "--outcome", "lost"),
+            "--outcome",
+        ),
         (("limits", "set", "x", "--unit", "euros", "--hard", "1"), "--unit"),
         (("limits", "set", "x", "--hard", "-1"), "--hard"),
         (("limits", "set", "x", "--unit", "tokens", "--hard", "1.5"), "--hard"),
