@@ -14,10 +14,10 @@ from router import __version__
 from router.catalog import load_catalog
 from router.client import RouterClient
 from router.commands import accounts, batch, limits, settling
-from router.commands.shared import labels_of
-from router.core.errors import InvalidInput
+from router.commands.replay import replay_command
+from router.commands.shared import goal_of, labels_of
 from router.core.money import parse_usd
-from router.core.types import Constraints, Goal, Importance, QualityTarget, WillingnessToPay
+from router.core.types import Constraints, Importance
 from router.doctor import examine
 from router.logs import configure
 from router.render import as_dict, errors_in_one_line, print_json, print_reply, table
@@ -110,16 +110,6 @@ def serve(
     run_server(settings, on_ready=lambda address: print(f"serving on {address}", flush=True))  # noqa: T201
 
 
-def _goal(quality_target: float | None, willingness_to_pay: str | None) -> Goal | None:
-    if quality_target is not None and willingness_to_pay is not None:
-        raise InvalidInput("give --quality-target or --willingness-to-pay, not both")
-    if quality_target is not None:
-        return QualityTarget(quality_target)
-    if willingness_to_pay is not None:
-        return WillingnessToPay(parse_usd(willingness_to_pay, field="--willingness-to-pay"))
-    return None
-
-
 @app.command()
 def route(
     prompt: Annotated[str, typer.Argument(help="The prompt; - reads it from standard input.")],
@@ -175,7 +165,7 @@ def route(
             text,
             scope=labels_of(scope, "--scope"),
             constraints=constraints,
-            goal=_goal(quality_target, willingness_to_pay),
+            goal=goal_of(quality_target, willingness_to_pay),
             importance=importance,
             request_id=request_id,
         )
@@ -290,6 +280,7 @@ for _command in (
     accounts.backup,
 ):
     app.command()(_command)
+app.command("replay")(replay_command)
 app.add_typer(limits.limits_app, name="limits")
 
 

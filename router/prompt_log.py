@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.core.types import Prompt
+from router.encoding import classifier_text
 
 __all__ = ["PromptLog", "PromptLogKind"]
 
@@ -65,6 +66,9 @@ class PromptLog:
     ) -> dict[str, Any]:
         """What the record keeps, JSON-ready; empty when off.
 
+        Where the text is kept, and the classifier read another one (without the system messages), that
+        one is kept too, as ``prompt_judged``: training must read what serving reads.
+
         Args:
             prompt: as the caller sent it.
             embedding: the encoder's vector of it, float32 ``(dimensions,)``.
@@ -74,14 +78,19 @@ class PromptLog:
             return {}
         text = "\n\n".join(message.text for message in prompt.messages)
         record: dict[str, Any] = {"prompt_log": self.kind}
+        judged = classifier_text(prompt)
         if self.kind == "text":
-            return {**record, "prompt": text}
+            return {**record, "prompt": text} | (
+                {"prompt_judged": judged} if judged != text else {}
+            )
         if self.key:
             record["prompt_hash"] = hmac.new(
                 self.key, text.encode("utf-8", "surrogatepass"), hashlib.sha256
             ).hexdigest()
         if self.kind == "redacted":
             record["prompt"] = self._redact(text)
+            if judged != text:
+                record["prompt_judged"] = self._redact(judged)
         elif self.kind == "embedding":
             name, sha256 = encoder
             half = embedding.astype("<f2")

@@ -94,6 +94,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     assert quote is not None  # noqa: S101 — a ranked candidate has a quote
     return {
         "model": candidate.model.id,
+        "tier": candidate.model.tier,
         "arm": candidate.arm,
         "p_adequate": candidate.p_adequate,
         "counted_tokens": quote.counted_tokens,

@@ -13,6 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from router.core.errors import InvalidInput
+from router.core.money import parse_usd
+from router.core.types import Goal, QualityTarget, WillingnessToPay
 from router.exporting import write_table
 from router.render import print_json, table
 from router.v1 import admin_pb2
@@ -29,6 +31,7 @@ __all__ = [
     "Until",
     "choice",
     "filter_of",
+    "goal_of",
     "labels_of",
     "moment_of",
     "show",
@@ -72,6 +75,21 @@ def labels_of(pairs: Sequence[str] | None, option: str) -> dict[str, str]:
             raise InvalidInput(f"{option}: {pair!r} is not a label; write it as team=search")
         labels[key] = value
     return labels
+
+
+def goal_of(quality_target: float | None, willingness_to_pay: str | None) -> Goal | None:
+    """A goal from the texts of options; ``None`` where neither is given.
+
+    Raises:
+        InvalidInput: both are given, or the amount has another form.
+    """
+    if quality_target is not None and willingness_to_pay is not None:
+        raise InvalidInput("give --quality-target or --willingness-to-pay, not both")
+    if quality_target is not None:
+        return QualityTarget(quality_target)
+    if willingness_to_pay is not None:
+        return WillingnessToPay(parse_usd(willingness_to_pay, field="--willingness-to-pay"))
+    return None
 
 
 def choice(name: str, known: Mapping[str, int], option: str) -> Any:

@@ -56,11 +56,24 @@ def test_redacted_text_has_placeholders() -> None:
     assert kept("redacted") == {
         "prompt_log": "redacted",
         "prompt": "Be brief.\n\nMail me at [email]",
+        "prompt_judged": "Mail me at [email]",
     }
 
 
 def test_text_is_the_text() -> None:
-    assert kept("text", b"k") == {"prompt_log": "text", "prompt": f"Be brief.\n\n{SECRET}"}
+    assert kept("text", b"k") == {
+        "prompt_log": "text",
+        "prompt": f"Be brief.\n\n{SECRET}",
+        "prompt_judged": SECRET,
+    }
+
+
+def test_what_the_classifier_read_is_kept_only_where_it_is_another_text() -> None:
+    plain = Prompt((Message("user", SECRET),))
+    assert PromptLog("text").kept(plain, VECTOR, ENCODER) == {
+        "prompt_log": "text",
+        "prompt": SECRET,
+    }
 
 
 @pytest.mark.parametrize("kind", ["embedding", "redacted"])
