@@ -13,6 +13,8 @@ HISTORY ?=
 OUT     ?= $(BUILD)/bundle
 BUNDLE  ?= models/bundles/static
 RECENT  ?=
+FROM    ?=
+LOG     ?=
 ENCODER ?= static
 ARMS    ?=
 HISTORIES ?= ../shared/data/history
@@ -23,7 +25,7 @@ SEED    ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format proto encoder train evaluate drift mlflow serve bench chaos \
-        test-encoder test-histories bundles wheel clean
+        import replay test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -74,6 +76,15 @@ drift: $(STAMPS)-dev ## Compare RECENT traffic (a log of `mitsumori decisions --
 	@mkdir -p $(BUILD)/reports
 	@$(PY) -m training drift --bundle $(BUNDLE) --recent "$(RECENT)" \
 	  $(foreach file,$(HISTORY),--history $(file)) --plot $(BUILD)/reports/drift.png
+
+import: $(STAMPS)-dev ## Turn logs into a history: FROM=decisions|litellm|openai|routerbench, LOG=file or ledger, OUT=file.parquet
+	@test -n "$(FROM)" -a -n "$(LOG)" || { echo "error: say what the log is with FROM= and where with LOG=" >&2; exit 2; }
+	@$(PY) -m training import --from $(FROM) $(foreach log,$(LOG),"$(log)") \
+	  --out $(if $(filter $(BUILD)/bundle,$(OUT)),$(BUILD)/history.parquet,$(OUT))
+
+replay: $(STAMPS)-dev ## What BUNDLE would have made of the decisions in LOG (a file of `mitsumori decisions --out`, a ledger)
+	@test -n "$(LOG)" || { echo "error: name a decision log with LOG=file or LOG=sqlite:PATH" >&2; exit 2; }
+	@$(BIN)/mitsumori replay "$(LOG)" --bundle $(BUNDLE)
 
 mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout
 	@mkdir -p $(BUILD)/mlflow

@@ -17,6 +17,7 @@ from training.embedding import CACHE
 from training.encoders import encoder_command
 from training.evaluate_command import evaluate_command, print_report
 from training.history import write_rejected
+from training.import_command import import_command
 from training.labels import label_counts, write_labels
 from training.ladders import parse_arms, parse_prices
 from training.pipeline import Fitted, Plan, fit
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("evaluate")(evaluate_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)
+app.command("import")(import_command)
 
 Arms = Annotated[
     str | None,

@@ -23,7 +23,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from router.core.errors import InvalidInput
 
-__all__ = ["Attempt", "BadRow", "History", "history_of", "read_history", "write_rejected"]
+__all__ = [
+    "LISTED",
+    "NUMERIC",
+    "Attempt",
+    "BadRow",
+    "History",
+    "check_rows",
+    "history_of",
+    "read_history",
+    "write_rejected",
+]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -94,6 +104,8 @@ def _range(column: str) -> _Range | None:
 
 _REQUIRED = tuple(name for name, field in Attempt.model_fields.items() if field.is_required())
 _NUMBERS = {name: found for name in Attempt.model_fields if (found := _range(name)) is not None}
+NUMERIC = frozenset(_NUMBERS)
+"""Columns that hold numbers; all others hold texts."""
 
 SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".csv")
 LISTED = 20
@@ -395,13 +407,25 @@ def read_history(path: Path, *, skip_bad_rows: bool = False) -> History:
     return History(path.stem, sha256, kept, tuple(bad), len(numbers))
 
 
+def check_rows(rows: Sequence[dict[str, Any]]) -> tuple[pd.DataFrame, list[BadRow]]:
+    """Check rows in memory as :func:`read_history` checks those of a file.
+
+    Args:
+        rows: each with ``prompt`` and ``model``, and other columns of :class:`Attempt` where known.
+
+    Returns:
+        The attempts as :attr:`History.attempts`, bad ones included, and what is wrong with these.
+    """
+    return _checked(_framed(rows))
+
+
 def history_of(name: str, rows: Sequence[dict[str, Any]]) -> History:
     """A history from rows in memory, which must all be sound.
 
     Raises:
         InvalidInput: a row is bad.
     """
-    attempts, bad = _checked(_framed(rows))
+    attempts, bad = check_rows(rows)
     if bad:
         raise _refusal(Path(name), bad, len({row.row for row in bad}), len(rows))
     sha256 = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()

@@ -189,7 +189,7 @@ def cautions(known: Overlap) -> list[str]:
             f"{thin}the logged policy was certain (propensity 1) on {known.deterministic:.0%} of the "
             f"decisions, and the new one does otherwise on {known.uncovered:.1%} of all: there only the "
             "classifier's own P(adequate) and quotes speak (in dr); ips counts them as 0, snips leaves them "
-            "out. To learn of them, choose another model now and then and log the probability"
+            "out. To learn of them, leave some choices to chance, and log the probability of each"
         )
     elif abs(known.mean_weight - 1) > 0.1 and known.agreement > 0:
         said.append(
