@@ -15,6 +15,10 @@ BUNDLE  ?= models/bundles/static
 RECENT  ?=
 FROM    ?=
 LOG     ?=
+A       ?=
+B       ?=
+CHAMPION ?=
+DRY_RUN ?=
 ENCODER ?= static
 ARMS    ?=
 HISTORIES ?= ../shared/data/history
@@ -24,7 +28,7 @@ STORE   ?= both
 SEED    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto encoder train evaluate drift mlflow serve bench chaos \
+.PHONY: help setup demo test lint format proto encoder train evaluate compare promote drift mlflow serve bench chaos \
         import replay test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
@@ -65,11 +69,22 @@ train: $(STAMPS)-dev ## Train a bundle: HISTORY=file (none: a generated demonstr
 	@$(PY) -m training fit $(foreach file,$(HISTORY),--history $(file)) $(if $(ARMS),--arms $(ARMS)) \
 	  --encoder $(ENCODER) --out $(OUT)
 
-evaluate: $(STAMPS)-dev ## Evaluate BUNDLE on HISTORY, leaving out what it was trained on
+evaluate: $(STAMPS)-dev ## Evaluate BUNDLE on HISTORY, leaving out what it was trained on; JSON and a page in build/reports
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
-	@mkdir -p $(BUILD)/reports
-	@$(PY) -m training evaluate --bundle $(BUNDLE) --history $(HISTORY) $(if $(ARMS),--arms $(ARMS)) \
-	  --json $(BUILD)/reports/evaluate.json
+	@$(PY) -m training evaluate --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
+	  $(if $(ARMS),--arms $(ARMS)) --json $(BUILD)/reports/evaluate.json --html $(BUILD)/reports/evaluate.html
+
+compare: $(STAMPS)-dev ## Compare the bundles A=dir and B=dir on HISTORY; JSON and a page in build/reports
+	@test -n "$(A)" -a -n "$(B)" || { echo "error: name two bundles with A=dir B=dir" >&2; exit 2; }
+	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
+	@$(PY) -m training compare $(A) $(B) $(foreach file,$(HISTORY),--history $(file)) \
+	  $(if $(ARMS),--arms $(ARMS)) --json $(BUILD)/reports/compare.json --html $(BUILD)/reports/compare.html
+
+promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is there on HISTORY; CHAMPION=dir|registry|none, DRY_RUN=1
+	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
+	@$(PY) -m training promote --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
+	  $(if $(ARMS),--arms $(ARMS)) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
+	  --report $(BUILD)/reports/promote.json
 
 drift: $(STAMPS)-dev ## Compare RECENT traffic (a log of `mitsumori decisions --out`, a ledger, a history) with BUNDLE; HISTORY=
 	@test -n "$(RECENT)" || { echo "error: name recent traffic with RECENT=file or RECENT=sqlite:PATH" >&2; exit 2; }

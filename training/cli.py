@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from router.render import errors_in_one_line
+from training.compare_command import compare_command
 from training.drift_command import drift_command
 from training.embedding import CACHE
 from training.encoders import encoder_command
@@ -21,6 +22,7 @@ from training.import_command import import_command
 from training.labels import label_counts, write_labels
 from training.ladders import parse_arms, parse_prices
 from training.pipeline import Fitted, Plan, fit
+from training.promote_command import promote_command
 from training.splitting import SEED
 from training.tabulating import Reading, read_table
 from training.tracking import tracking_uri
@@ -36,6 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
+app.command("promote")(promote_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)
 app.command("import")(import_command)

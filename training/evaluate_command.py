@@ -5,36 +5,49 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import typer
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from rich.table import Table as Printed
 
 from router.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput, MitsumoriError
-from router.files import read_checked
+from router.files import read_checked, sha256_of
 from router.paths import ENCODERS
+from training.baselines import Rows, baseline_scores
 from training.embedding import CACHE, embed_all, features_of
 from training.evaluating import evaluate, plain
+from training.export import label_distribution
+from training.footprint import CORE_HOUR_USD, encode_ms, footprint, net_of_router
+from training.gating import gate
 from training.ladders import parse_arms, parse_prices
+from training.plots import render
+from training.report_page import report_page
 from training.splitting import SEEN_FILE, seen_prompts
 from training.table import Outcomes
-from training.tabulating import Reading, read_table
+from training.tabulating import Reading, Table, read_table
+from training.tracking import git_commit, start_run, tracking_uri
 
-__all__ = ["Predictions", "evaluate_command", "predictions", "print_report", "write_json"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-TIMED_PROMPTS = 300
-WARM_UP = 5
-LENGTH_BUCKETS = ((0, 256), (256, 1024), (1024, None))
-"""Characters, from … up to …: the buckets in which the time to encode is given."""
+__all__ = [
+    "Predictions",
+    "check_prices",
+    "evaluate_command",
+    "predictions",
+    "print_report",
+    "unseen",
+    "write_json",
+    "write_whole",
+]
 
 
 @dataclass(frozen=True)
@@ -83,35 +96,6 @@ def predictions(
     return Predictions(labels, adequate[:, columns], lengths)
 
 
-def _milliseconds(values: npt.NDArray[np.float64]) -> dict[str, float | int]:
-    return {
-        "p50": float(np.percentile(values, 50)) if len(values) else float("nan"),
-        "p99": float(np.percentile(values, 99)) if len(values) else float("nan"),
-        "n": len(values),
-    }
-
-
-def _encode_ms(bundle: Bundle, texts: npt.NDArray[np.object_], seed: int) -> dict[str, Any]:
-    """Milliseconds to encode and classify one prompt, as serving does: one at a time, one core."""
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(texts))[:TIMED_PROMPTS]
-    for text in texts[chosen[:WARM_UP]]:
-        bundle.score(text)
-    taken = np.empty(len(chosen))
-    for place, text in enumerate(
-        track(texts[chosen], "timing", console=Console(stderr=True), transient=True)
-    ):
-        start = time.perf_counter()
-        bundle.score(text)
-        taken[place] = (time.perf_counter() - start) * 1e3
-    characters = np.array([len(text) for text in texts[chosen]])
-    buckets = {}
-    for low, high in LENGTH_BUCKETS:
-        inside = (characters >= low) & (characters < (high or np.inf))
-        buckets[f"{low}-{high - 1}" if high else f"{low}+"] = _milliseconds(taken[inside])
-    return {**_milliseconds(taken), "by_characters": buckets}
-
-
 # --- What is asked for -------------------------------------------------------------------------
 
 
@@ -133,22 +117,29 @@ def _arms_of(bundle: Bundle, arms: Mapping[str, str]) -> dict[str, str]:
     return {name: arms[name] for name in names if name in arms}
 
 
-def _unseen(bundle: Bundle, directory: Path, test: Outcomes) -> tuple[Outcomes, int | None]:
-    """The prompts that the bundle was not trained on, and how many others there were.
+def unseen(bundle: Bundle, directory: Path, test: Outcomes) -> npt.NDArray[np.bool_] | None:
+    """Which prompts the bundle was not trained on, bool ``(n,)``.
 
-    The number is ``None`` where the bundle does not tell what it was trained on.
+    ``None`` where the bundle does not tell what it was trained on.
+
+    Raises:
+        BadArtifact: what it tells is damaged.
     """
     files = bundle.manifest.files
     if SEEN_FILE not in files:
-        return test, None
+        return None
     content = read_checked(
         directory, {SEEN_FILE: files[SEEN_FILE]}, remedy="train the bundle again"
     )[SEEN_FILE]
-    seen = seen_prompts(test.groups.tolist(), content, seed=bundle.manifest.split.seed)
-    return test.rows(~seen), int(seen.sum())
+    return ~seen_prompts(test.groups.tolist(), content, seed=bundle.manifest.split.seed)
 
 
-def _check_prices(prices: Mapping[str, Any], models: Mapping[str, Sequence[str]]) -> None:
+def check_prices(prices: Mapping[str, Any], models: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a price that nothing has use for, such as one with a misspelt name.
+
+    Raises:
+        InvalidInput: ``--price`` names neither an arm nor a model of the histories.
+    """
     names = {*models, *(model for several in models.values() for model in several)}
     strange = sorted(set(prices) - names)
     if strange:
@@ -163,13 +154,17 @@ def _check_prices(prices: Mapping[str, Any], models: Mapping[str, Sequence[str]]
 # --- What comes out ----------------------------------------------------------------------------
 
 
-def write_json(report: Mapping[str, Any], target: Path) -> None:
-    """Write a report whole or not at all.
+def write_whole(text: str, target: Path, option: str) -> None:
+    """Write a text file whole or not at all.
+
+    Args:
+        text: in UTF-8 then.
+        target: its folder is made if need be.
+        option: of the command line, by which another file can be named.
 
     Raises:
         MitsumoriError: the file cannot be written.
     """
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
@@ -182,10 +177,20 @@ def write_json(report: Mapping[str, Any], target: Path) -> None:
             Path(scratch).unlink(missing_ok=True)
     except OSError as error:
         raise MitsumoriError(
-            f"{target} cannot be written ({error.strerror}); name another file with --json",
+            f"{target} cannot be written ({error.strerror}); name another file with --{option}",
             reason="NOT_WRITABLE",
-            field="json",
+            field=option,
         ) from None
+
+
+def write_json(report: Any, target: Path, option: str = "json") -> None:
+    """Write JSON, as :func:`write_whole` does.
+
+    Raises:
+        MitsumoriError: the file cannot be written.
+    """
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(text, target, option)
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -198,15 +203,15 @@ def _with_interval(value: float | None, bounds: Sequence[float | None] | None) -
     return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
-    made = Table(title=title, title_justify="left", header_style="bold")
+def _table(title: str, first: str, *columns: str) -> Printed:
+    made = Printed(title=title, title_justify="left", header_style="bold")
     made.add_column(first, no_wrap=True)
     for column in columns:
         made.add_column(column, justify="right")
     return made
 
 
-def _arms_table(report: Mapping[str, Any]) -> Table:
+def _arms_table(report: Mapping[str, Any]) -> Printed:
     made = _table(
         "Arms", "arm", "quality", "USD per 1,000", "AUC", "ECE", "floor", "Brier", "attempts"
     )
@@ -222,7 +227,7 @@ def _arms_table(report: Mapping[str, Any]) -> Table:
     return made
 
 
-def _pairs_table(report: Mapping[str, Any]) -> Table:
+def _pairs_table(report: Mapping[str, Any]) -> Printed:
     made = _table(
         "Ranking prompts between two arms",
         "router",
@@ -249,7 +254,7 @@ def _pairs_table(report: Mapping[str, Any]) -> Table:
     return made
 
 
-def _money_table(report: Mapping[str, Any]) -> Table | None:
+def _money_table(report: Mapping[str, Any]) -> Printed | None:
     if report["aiq"] is None:
         return None
     made = _table(
@@ -318,6 +323,25 @@ def evaluate_command(
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the report to this file as a page that needs no other file."),
+    ] = None,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="Log report, page and pictures as a run in MLflow.")
+    ] = False,
+    mlflow_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            help="MLflow's address, implies --mlflow (default: $MLFLOW_TRACKING_URI, else SQLite "
+            "under build/).",
+        ),
+    ] = None,
+    core_hour_usd: Annotated[
+        float,
+        typer.Option(min=0, help="USD per hour of one core: what the router's own time costs."),
+    ] = CORE_HOUR_USD,
     encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
     cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
 ) -> None:
@@ -327,12 +351,14 @@ def evaluate_command(
     prices = parse_prices(price or [])
     asked = None if arms is None else _arms_of(loaded, parse_arms(arms))
     table = read_table(history, Reading(asked, judge, adequate_at, prices, skip_bad_rows))
-    _check_prices(prices, table.models)
+    check_prices(prices, table.models)
     test = table.outcomes
     _arms_of(loaded, dict.fromkeys(test.arms, ""))
     seen: int | None = 0
     if not include_seen:
-        test, seen = _unseen(loaded, bundle, test)
+        fresh = unseen(loaded, bundle, test)
+        seen = None if fresh is None else int((~fresh).sum())
+        test = test if fresh is None else test.rows(fresh)
     if not len(test):
         raise InvalidInput(
             f"the bundle was trained on every prompt of {', '.join(map(str, history))}; give another "
@@ -345,18 +371,92 @@ def evaluate_command(
     said = predictions(loaded, test.texts.tolist(), embeddings, features, test.arms)
     seed = loaded.manifest.split.seed
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
+        rivals = baseline_scores(None, Rows(test, embeddings, features), seed=seed)
         report = evaluate(
             test, said.p_adequate, embeddings, features,
-            train=None, lengths=said.lengths, seed=seed,
+            train=None, lengths=said.lengths, seed=seed, baselines=rivals,
         )  # fmt: skip
-    report["encode_ms"] = plain(_encode_ms(loaded, test.texts, seed))
+        verdict = gate(
+            test, said.p_adequate, baselines=rivals, champion=None, seed=seed,
+            demonstration=loaded.manifest.demonstration,
+        )  # fmt: skip
+    report["encode_ms"] = plain(encode_ms(loaded, test.texts, seed))
+    report["footprint"] = footprint(bundle, encoders)
+    report["net_of_router"] = net_of_router(report, core_hour_usd)
+    report["gate"] = plain(verdict.as_dict())
     report["bundle"] = loaded.version
     report["models"] = dict(table.models)
     report["seen_left_out"] = seen
-    report["notes"] = [*report["notes"], *table.notes, *_seen_notes(seen, include_seen)]
+    report["notes"] = [
+        *report["notes"],
+        *table.notes,
+        *_seen_notes(seen, include_seen),
+        *_add_held_out_categories(report, loaded),
+    ]
     if json_out is not None:
         write_json(report, json_out)
+    if html is not None or mlflow or mlflow_uri is not None:
+        labels = label_distribution(said.p_adequate)
+        figures = render(test, said.p_adequate, labels, baselines=rivals, seed=seed)
+        page = report_page(report, figures, _facts(loaded, table))
+        if html is not None:
+            write_whole(page, html, "html")
+        if mlflow or mlflow_uri is not None:
+            _track(tracking_uri(mlflow_uri), loaded, table, report, page, figures)
     print_report(report, console)
+
+
+def _add_held_out_categories(report: dict[str, Any], bundle: Bundle) -> list[str]:
+    """Put beside each pair what training measured on held-out categories; a note on it.
+
+    Cross-fitting over categories fits again, which an evaluation does not.
+    """
+    known = bundle.manifest.metrics.get("pairs", {})
+    found = {name: known.get(name, {}).get("held_out_category_apgr") for name in report["pairs"]}
+    for name, value in found.items():
+        report["pairs"][name]["held_out_category_apgr"] = value
+    if all(value is None for value in found.values()):
+        return ["held-out categories: not measured when this bundle was trained"]
+    return ["held-out categories: as measured when this bundle was trained, on its own histories"]
+
+
+def _facts(bundle: Bundle, table: Table) -> dict[str, str]:
+    """What a page says of where its figures come from."""
+    manifest = bundle.manifest
+    return {
+        "Bundle": bundle.version + (" (DEMONSTRATION)" if manifest.demonstration else ""),
+        "Encoder": f"{manifest.encoder.name}, sha256 {manifest.encoder.sha256[:12]}",
+        "Histories": ", ".join(
+            f"{one.name} (sha256 {one.sha256[:12]}, adequate from {one.adequacy_threshold:g})"
+            for one in table.histories
+        ),
+        "Arms": "; ".join(f"{arm}: {', '.join(models)}" for arm, models in table.models.items()),
+        "Made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, git commit {(git_commit() or '–')[:12]}",
+    }
+
+
+def _track(
+    uri: str,
+    bundle: Bundle,
+    table: Table,
+    report: Mapping[str, Any],
+    page: str,
+    figures: Mapping[str, Figure],
+) -> None:
+    """The report, the page and the pictures as a run of their own."""
+    names = "+".join(one.name for one in table.histories)
+    tags = {
+        "command": "evaluate",
+        "bundle": bundle.version,
+        "data_sha256": sha256_of("".join(one.sha256 for one in table.histories).encode()),
+        "training_data_sha256": bundle.manifest.training_data_sha256,
+        "demonstration": str(bundle.manifest.demonstration).lower(),
+    }
+    with start_run(uri, name=f"evaluate {bundle.manifest.name} on {names}", tags=tags) as run:
+        run.log_params({"bundle": bundle.version, "histories": names, "seed": report["seed"]})
+        run.log_report(report)
+        run.log_figures(figures)
+        run.log_text(page, "evaluation.html")
 
 
 def _seen_notes(seen: int | None, include_seen: bool) -> list[str]:

@@ -27,6 +27,7 @@ __all__ = [
     "apgr",
     "apgr_statistic",
     "auc",
+    "bins_of",
     "bootstrap",
     "brier",
     "calibration_bins",
@@ -36,6 +37,7 @@ __all__ = [
     "ece",
     "ece_draws",
     "ece_floor",
+    "gains",
     "hull",
     "interval",
     "once",
@@ -73,8 +75,11 @@ def _tie_starts(sorted_score: Floats) -> npt.NDArray[np.intp]:
     return np.flatnonzero(np.r_[True, sorted_score[1:] != sorted_score[:-1]])
 
 
-def _gains(weak: Floats, strong: Floats, score: Floats) -> tuple[Statistic, Statistic]:
-    """What the router recovers (area above always-weak) and the whole gap, both per resample."""
+def gains(weak: Floats, strong: Floats, score: Floats) -> tuple[Statistic, Statistic]:
+    """What a ranking recovers (the area above always-weak) and the whole gap, both per resample.
+
+    The two parts of :func:`apgr`, to be added up over several pairs; the arguments are the same.
+    """
     order = np.argsort(-score, kind="stable")
     starts = _tie_starts(score[order])
     gain = (strong - weak)[order]
@@ -97,7 +102,7 @@ def _gains(weak: Floats, strong: Floats, score: Floats) -> tuple[Statistic, Stat
 
 def apgr_statistic(weak: Floats, strong: Floats, score: Floats) -> Statistic:
     """:func:`apgr` as a function of bootstrap counts."""
-    recovered, gap = _gains(weak, strong, score)
+    recovered, gap = gains(weak, strong, score)
 
     def statistic(counts: Floats) -> Floats:
         whole = gap(counts)
@@ -174,7 +179,7 @@ def within_category_apgr(
         count = int(rows.sum())
         if count < MIN_CATEGORY:
             continue
-        recovered, gap = _gains(weak[rows], strong[rows], score[rows])
+        recovered, gap = gains(weak[rows], strong[rows], score[rows])
         recovered_sum += count * float(recovered(once(count))[0])
         gap_sum += count * float(gap(once(count))[0])
     return recovered_sum / gap_sum if gap_sum > 1e-9 else float("nan")
@@ -205,7 +210,8 @@ class Bins:
     counts: Floats
 
 
-def _bin_of(probability: Floats, bins: int) -> npt.NDArray[np.intp]:
+def bins_of(probability: Floats, bins: int = BINS) -> npt.NDArray[np.intp]:
+    """The bin of each probability, ``(n,)`` in 0 … bins − 1: bins of equal mass."""
     # Equal probabilities share a bin: cut apart, they would show the order of the rows as an error.
     ranks = (rankdata(probability, method="average") - 0.5) / len(probability)
     return np.asarray(np.minimum(ranks * bins, bins - 1), dtype=np.intp)
@@ -213,7 +219,7 @@ def _bin_of(probability: Floats, bins: int) -> npt.NDArray[np.intp]:
 
 def calibration_bins(outcome: npt.NDArray[np.bool_], probability: Floats, bins: int = BINS) -> Bins:
     """The reliability curve over bins of equal mass."""
-    place = _bin_of(probability, bins)
+    place = bins_of(probability, bins)
     counts = np.bincount(place, minlength=bins).astype(np.float64)
     there = counts > 0
     predicted = np.bincount(place, probability, bins)[there] / counts[there]
@@ -236,7 +242,7 @@ def ece_draws(
 
     What perfect calibration would show on so many prompts: the null distribution of the error.
     """
-    place = _bin_of(probability, bins)
+    place = bins_of(probability, bins)
     order = np.argsort(place, kind="stable")
     starts = _tie_starts(place[order].astype(np.float64))
     ordered = probability[order]

@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
-__all__ = ["ALIAS", "MODEL", "Run", "flattened", "git_commit", "start_run", "tracking_uri"]
+__all__ = [
+    "ALIAS",
+    "MODEL",
+    "Run",
+    "flattened",
+    "git_commit",
+    "open_store",
+    "start_run",
+    "tracking_uri",
+]
 
 MODEL = "mitsumori"
 """Name of the experiment and of the registered model."""
@@ -129,6 +138,10 @@ class Run:
         for name, figure in figures.items():
             self.client.log_figure(self.id, figure, f"plots/{name}.png")
 
+    def log_text(self, text: str, name: str) -> None:
+        """A text as the artifact ``name``, such as a page that MLflow's UI shows."""
+        self.client.log_text(self.id, text, name)
+
     def log_bundle(self, directory: Path) -> None:
         """The files of a bundle, as the artifact ``bundle``, with the hash of its manifest as a tag.
 
@@ -167,6 +180,9 @@ def _quiet() -> None:
     """MLflow announces every table it makes, and reports its use, unless told otherwise."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow  # noqa: F401 -- its import sets the levels of its loggers
+
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -187,6 +203,18 @@ def _experiment(client: MlflowClient, artifacts: str | None) -> str:
     return str(client.create_experiment(MODEL, artifact_location=artifacts))
 
 
+def open_store(uri: str) -> tuple[MlflowClient, str | None]:
+    """A client of a tracking store and its registry, and where artifacts of new experiments go.
+
+    A SQLite database is made where there is none.
+    """
+    _quiet()
+    from mlflow import MlflowClient
+
+    address, artifacts = _prepared(uri)
+    return MlflowClient(tracking_uri=address, registry_uri=address), artifacts
+
+
 @contextmanager
 def start_run(uri: str, *, name: str, tags: Mapping[str, str | None]) -> Iterator[Run]:
     """Open a run; it is FINISHED when the block ends well and FAILED when it raises.
@@ -200,12 +228,8 @@ def start_run(uri: str, *, name: str, tags: Mapping[str, str | None]) -> Iterato
     Raises:
         MitsumoriError: the tracking store cannot be used.
     """
-    _quiet()
-    from mlflow import MlflowClient
-
     try:
-        address, artifacts = _prepared(uri)
-        client = MlflowClient(tracking_uri=address, registry_uri=address)
+        client, artifacts = open_store(uri)
         made = client.create_run(
             _experiment(client, artifacts),
             run_name=name,

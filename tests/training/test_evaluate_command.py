@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -14,7 +15,9 @@ from router.core.errors import MitsumoriError
 from training import cli
 from training.demonstration import ARMS, PRICES, demonstration_history
 from training.pipeline import Plan, fit
+from training.promote_command import REFUSED
 from training.tabulating import Reading
+from training.tracking import MODEL
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())
 PRICE_OPTIONS = [
@@ -86,6 +89,55 @@ def test_the_report_has_every_figure_with_the_baselines_beside_it(folder: Path) 
     assert 0 < found["encode_ms"]["p50"] <= found["encode_ms"]["p99"]
     assert found["by_language"]
     assert found["by_category"]
+
+
+def test_the_page_and_the_run_hold_the_whole_report(folder: Path) -> None:
+    page, uri = folder / "out.html", f"sqlite:///{folder}/mlflow.db"
+    found = report(folder, 2, "--html", str(page), "--tracking-uri", uri)
+    text = page.read_text(encoding="utf-8")
+    assert found["bundle"] in text
+    for title in ("Promotion gate", "Ranking prompts", "Money", "Calibration", "Output length"):
+        assert f"<h2>{title}</h2>" in text
+    for baseline in ("prompt length alone", "kNN", "multinomial on labels", "oracle"):
+        assert baseline in text
+    assert text.count("data:image/svg+xml;base64,") == 4
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(MODEL).experiment_id])
+    assert run.data.tags["bundle"] == found["bundle"]
+    assert len(run.data.tags["data_sha256"]) == 64
+    assert run.data.metrics["n_prompts"] == found["n_prompts"]
+    folder_of_run = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert (folder_of_run / "evaluation.html").read_text(encoding="utf-8") == text
+    assert json.loads((folder_of_run / "evaluation.json").read_text()) == found
+    assert (folder_of_run / "plots" / "reliability.png").exists()
+
+
+def test_size_memory_and_the_time_of_the_router_are_in_the_report(folder: Path) -> None:
+    found = report(folder, 2, "--core-hour-usd", "3.6")
+    assert found["footprint"]["bundle"] > 10_000
+    assert found["footprint"]["resident"] > found["footprint"]["encoder"]
+    net = found["net_of_router"]
+    assert net["usd_per_prompt"] == pytest.approx(found["encode_ms"]["mean"] * 1e-6)
+    for share, one in net["saving"].items():
+        assert one["saving"] < 1 - found["cost_at_quality"][share]
+    assert "held_out_category_apgr" in found["pairs"]["low>high"]
+    assert any("held-out categories" in note for note in found["notes"])
+
+
+def test_a_fitted_bundle_goes_through_the_gate(folder: Path) -> None:
+    uri = f"sqlite:///{folder}/registry.db"
+    result = CliRunner().invoke(
+        cli.app,
+        [
+            "promote", "--bundle", str(folder / "bundle"), "--cache", str(folder / "cache"),
+            "--history", str(folder / "history-2.jsonl"), "--arms", ARM_OPTION, *PRICE_OPTIONS,
+            "--tracking-uri", uri, "--report", str(folder / "promote.json"), "--json",
+        ],
+    )  # fmt: skip
+    told = json.loads(result.stdout)
+    assert result.exit_code == (0 if told["passes"] else REFUSED)
+    # The gate of an evaluation is the same gate.
+    assert report(folder, 2)["gate"]["criteria"]["length"] == told["criteria"]["length"]
 
 
 def test_prompts_that_the_bundle_was_trained_on_are_left_out(folder: Path) -> None:
