@@ -128,7 +128,7 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
             if line.strip():
                 try:
                     row = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     row = None
                 yield row if isinstance(row, dict) else None
 
@@ -168,7 +168,7 @@ def _of_row(row: Mapping[str, Any] | None) -> LoggedDecision | Damaged:
         return Damaged("row", "is not a JSON object")
     try:
         record = json.loads(row["record"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return Damaged("record", "is not JSON")
     if not isinstance(record, dict) or not isinstance(record.get("usage", {}), dict):
         return Damaged("record", "is not a record of a decision")

@@ -382,6 +382,8 @@ def _notes(policy: Policy, seen: _Seen, count: int) -> list[str]:
             f"{said['limited']:,} logged choices were changed by soft limits or pacing, which a replay "
             "leaves out"
         )
+    threshold = policy.bundle.manifest.adequacy_threshold
+    notes.append(f"an answer is adequate from quality {threshold:g} on, as the bundle has it")
     notes.append(
         "quotes are the logged ones"
         if policy.catalog is None

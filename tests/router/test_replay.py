@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from router import log_reading
 from router.bundle import Bundle, load_bundle
 from router.catalog import load_catalog
 from router.cli import app
@@ -160,6 +161,19 @@ def test_a_log_longer_than_a_page_is_read_to_its_end(router: Router, tmp_path: P
     fill(made, router, ["What is 2 + 2?"] * 1_003)
     made.close()
     assert len({row.id for row in read_log(f"sqlite:{tmp_path}/ledger.sqlite")}) == 1_003
+
+
+def test_a_shared_ledger_is_read_page_by_page_and_closed(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MemoryLedger()
+    fill(made, router, prompts(7))
+    wanted, closed = rows_of(made), []
+    monkeypatch.setattr(made, "close", lambda: closed.append(True), raising=False)
+    monkeypatch.setattr(log_reading, "open_ledger", lambda address: made)
+    monkeypatch.setattr(log_reading, "_PAGE", 3)
+    assert list(read_log("postgresql://who:secret@somewhere/ledger")) == wanted
+    assert closed == [True]
 
 
 @pytest.mark.parametrize(

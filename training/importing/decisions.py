@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from router.ledger.base import HoldState
 from router.log_reading import Damaged, LoggedDecision, read_log
 from training.importing.drawing import Bad, Drawn, LeftOut, Options
 
 __all__ = ["draw"]
 
+_STATES = frozenset(state.value for state in HoldState)
 _ANSWERED = frozenset({"success", "truncated"})
+_FAILED = frozenset({"error", "timeout"})
 _SET = "set log_prompts to redacted or text, and import what is logged from then on"
 _KEPT = {
     "off": ("nothing of the prompt was kept", _SET),
@@ -25,11 +28,16 @@ _KEPT = {
 def _attempt(row: int, found: LoggedDecision) -> Drawn | LeftOut | Bad:
     record = found.record
     usage = record.get("usage", {})
+    if found.state not in _STATES:
+        return Bad(row, "state", "is no state of a decision")
     if found.state != "settled":
         return LeftOut(row, f"{found.state}, so no usage was reported", "settle what was answered")
     if usage.get("outcome") not in _ANSWERED:
         # A failed call says nothing of how well the model answers.
-        return LeftOut(row, f"the call failed ({usage.get('outcome', 'unknown outcome')})")
+        outcome = usage.get("outcome")
+        return LeftOut(
+            row, f"the call failed ({outcome if outcome in _FAILED else 'unknown outcome'})"
+        )
     text = record.get("prompt_judged", record.get("prompt"))
     if text is None:
         return LeftOut(row, *_KEPT.get(str(record.get("prompt_log", "off")), _KEPT["off"]))

@@ -89,7 +89,7 @@ def part(row: Mapping[str, Any], *names: str) -> Any:
         if isinstance(value, str) and value[:1] in ("{", "["):
             try:
                 value = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
         if value not in (None, "", {}, []):
             return value

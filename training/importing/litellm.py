@@ -8,6 +8,7 @@ Read are ``model``, ``messages`` (or those in ``proxy_server_request``), ``respo
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,8 @@ __all__ = ["draw"]
 
 _CUT = "litellm_truncated"
 """LiteLLM puts this into the middle of a long text that it keeps in part."""
+_WORD = re.compile(r"[a-z_]{1,40}")
+"""A call type as LiteLLM writes it; in a shifted column could stand a prompt, and is not repeated."""
 _CHATS = ("completion", "responses", "anthropic_messages", "generate_content")
 _STORE = "set general_settings.store_prompts_in_spend_logs: true in LiteLLM's config"
 _NAMES = {
@@ -77,7 +80,7 @@ def _messages(row: Mapping[str, Any]) -> Any:
 def _attempt(number: int, row: Mapping[str, Any], options: Options) -> Drawn | LeftOut | Bad:
     kind = str(row.get("call_type") or "completion")
     if not any(chat in kind for chat in _CHATS):
-        return LeftOut(number, f"no chat ({kind})")
+        return LeftOut(number, f"no chat ({kind})" if _WORD.fullmatch(kind) else "no chat")
     if _failed(row):
         return LeftOut(number, "the call failed")
     messages = _messages(row)

@@ -118,7 +118,7 @@ def _requests(sources: Sequence[str]) -> dict[str, Place]:
                 if b'"custom_id"' in line and b'"body"' in line:
                     try:
                         row = _dict(json.loads(line))
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         row = {}
                     if _is_request(row):
                         found[str(row["custom_id"])] = (path, start)

@@ -81,6 +81,8 @@ def _elements(path: Path, text: TextIO) -> Rows:
             return
         try:
             row, end = decoder.raw_decode(held)
+        except RecursionError:
+            raise _unreadable(path, f"is nested too deep after row {number}") from None
         except ValueError:
             more = text.read(
                 max(_CHUNK, len(held))
