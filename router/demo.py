@@ -88,7 +88,7 @@ def serving(*flags: str, log: IO[str] | None = None) -> Iterator[tuple[str, subp
             raise MitsumoriError("the server did not start; run `mitsumori doctor`")
         yield line.removeprefix("serving on ").strip(), process
         process.send_signal(signal.SIGTERM)
-        if process.wait(timeout=30) != 0:
+        if process.wait(timeout=60) != 0:
             raise MitsumoriError(f"the server stopped with code {process.returncode}")
     finally:
         if process.poll() is None:

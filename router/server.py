@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import socket
-import threading
 import types
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -226,10 +227,31 @@ def _reload_signal(served: ServedBundle, reloader: Housekeeping) -> Iterator[Non
         signal.signal(signal.SIGHUP, before)
 
 
+class _Stop:
+    """Something to wait for, set in a signal handler.
+
+    A queue, because the put of one may interrupt itself and the set of an event may not; and looked at
+    every second, because a signal that another thread receives does not wake the one that waits.
+    """
+
+    def __init__(self) -> None:
+        self._told: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Stop."""
+        self._told.put(None)
+
+    def wait(self) -> None:
+        """Until it is time to stop."""
+        while True:
+            with contextlib.suppress(Empty):
+                return self._told.get(timeout=1.0)
+
+
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM or SIGINT sets; the handlers of before come back at the end."""
-    stop = threading.Event()
+def _stop_signals() -> Iterator[_Stop]:
+    """What SIGTERM or SIGINT sets; the handlers of before come back at the end."""
+    stop = _Stop()
 
     def on_signal(_number: int, _frame: types.FrameType | None) -> None:
         stop.set()
