@@ -23,7 +23,7 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from training.heads import Data, Head, Hyperparameters, fit_head
-from training.ngrams import halved, inverse_frequency, weighted
+from training.ngrams import halved, inverse_frequency, said, weighted
 from training.splitting import folds
 
 __all__ = ["HEADS", "Hyperparameters", "PooledLogistic", "Stack", "Words", "fit_pooled"]
@@ -65,8 +65,7 @@ class Words:
 
     def logits(self, counts: sparse.csr_matrix) -> Floats:
         """What the words add to the logits: damped counts ``(n, BUCKETS)`` → float64 ``(n, k)``."""
-        safe = np.where(self.inverse > 0, self.inverse, 1.0)
-        return np.asarray(weighted(counts, self.inverse) @ (self.table / safe[:, None]))
+        return said(counts, self.inverse, self.table)
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def fit_pooled(
         judged: bool ``(n, k)``, which attempts exist; each arm has at least one.
         groups: ``n`` keys; folds keep a group together.
         seed: of the folds.
-        counts: float32 ``(n, BUCKETS)`` of :func:`training.ngrams.bags`; ``None``: no head on n-grams.
+        counts: float32 ``(n, BUCKETS)`` of :func:`training.ngrams.counted`; ``None``: no head on n-grams.
         weights: float64 ``(n, k)`` ≥ 0, such as 1/propensity; all 1 where left out.
         grid: hyperparameters of the first head; ``None``: all pairs of ``SHARED`` and ``RATIOS``.
     """

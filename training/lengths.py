@@ -23,7 +23,7 @@ from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from training.metrics import pinball
-from training.ngrams import halved, inverse_frequency, weighted
+from training.ngrams import halved, inverse_frequency, said, weighted
 from training.splitting import folds
 from training.table import Outcomes
 
@@ -85,7 +85,7 @@ class Lengths:
 
         Args:
             x: float ``(n, p)``.
-            counts: ``(n, BUCKETS)`` of :func:`training.ngrams.bags`.
+            counts: ``(n, BUCKETS)`` of :func:`training.ngrams.counted`.
         """
         values = self.quantiles(x, counts)
         values[:, ~self.known] = np.nan
@@ -98,8 +98,7 @@ class Lengths:
         wide = x.astype(np.float64)
         location = wide @ self.weights + self.bias
         if self.words is not None and self.inverse is not None and counts is not None:
-            safe = np.where(self.inverse > 0, self.inverse, 1.0)
-            location = location + weighted(counts, self.inverse) @ (self.words / safe[:, None])
+            location = location + said(counts, self.inverse, self.words)
         low, high = self.spread_bounds.T
         spread = np.exp(np.clip(wide @ self.spread_weights + self.spread_bias, low, high))
         logs = location[:, :, None] + spread[:, :, None] * self.offsets
@@ -268,7 +267,7 @@ def fit_lengths(
         x: float32 ``(n, p)``, the inputs of serving.
         train: the table.
         seed: of the folds.
-        counts: ``(n, BUCKETS)`` of :func:`training.ngrams.bags`; ``None``: without words.
+        counts: ``(n, BUCKETS)`` of :func:`training.ngrams.counted`; ``None``: without words.
     """
     mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)

@@ -14,18 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from router.encoding import Encoder
-
 __all__ = [
     "BUCKETS",
     "EDGE",
     "FACTORS",
     "MODULUS",
-    "bags",
     "counted",
     "halved",
     "hashed",
     "inverse_frequency",
+    "said",
     "weighted",
 ]
 
@@ -61,11 +59,6 @@ def hashed(ids: Sequence[int]) -> npt.NDArray[np.int64]:
         terms = [tokens[o : o + count] * f for o, f in zip(offsets, factors, strict=True)]
         places.append(sum(terms) % MODULUS % BUCKETS)
     return np.concatenate(places)
-
-
-def bags(encoder: Encoder, texts: Sequence[str]) -> sparse.csr_matrix:
-    """:func:`counted` of many texts as the tokenizer of an encoder cuts them."""
-    return counted([encoder.word_ids(text) for text in texts])
 
 
 def counted(token_ids: Sequence[Sequence[int]]) -> sparse.csr_matrix:
@@ -108,3 +101,19 @@ def weighted(counts: sparse.csr_matrix, inverse: npt.NDArray[np.float32]) -> spa
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     made.data *= np.repeat(scale, np.diff(made.indptr)).astype(np.float32)
     return made
+
+
+def said(
+    counts: sparse.csr_matrix,
+    inverse: npt.NDArray[np.float32],
+    table: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """What the words of ``n`` prompts add, float64 ``(n, c)``, as the graph computes it.
+
+    Args:
+        counts: of :func:`counted`.
+        inverse: float32 ``(BUCKETS,)`` of :func:`inverse_frequency`.
+        table: float64 ``(BUCKETS, c)``, weights with the inverse frequency in them.
+    """
+    safe = np.where(inverse > 0, inverse, 1.0)
+    return np.asarray(weighted(counts, inverse) @ (table / safe[:, None]))

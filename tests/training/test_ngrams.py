@@ -6,9 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.encoding import find_encoder, load_encoder
-from router.paths import ENCODERS
-from training.ngrams import BUCKETS, bags, counted, hashed, inverse_frequency, weighted
+from training.ngrams import BUCKETS, counted, hashed, inverse_frequency, weighted
 
 IDS = st.lists(st.integers(0, 250_000), max_size=40)
 
@@ -46,10 +44,3 @@ def test_rows_have_unit_length_or_are_empty(prompts: list[list[int]]) -> None:
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     np.testing.assert_allclose(lengths, 1, rtol=1e-5)
     assert not weighted(counts, np.zeros(BUCKETS, dtype=np.float32)).data.any()
-
-
-def test_texts_are_cut_by_the_tokenizer_of_the_encoder() -> None:
-    encoder = load_encoder(find_encoder(ENCODERS, "static"))
-    texts = ["Prove it.", "日本語で答えて", ""]
-    expected = counted([encoder.word_ids(text) for text in texts])
-    assert (bags(encoder, texts) != expected).nnz == 0
