@@ -28,7 +28,7 @@ from training.evaluating import Priced, priced
 from training.metrics import Sweep, calibration_bins, ece, ece_floor, hull
 from training.table import Outcomes
 
-__all__ = ["render", "save"]
+__all__ = ["GRID", "INK", "MUTED", "OURS", "PALETTE", "drawable", "render", "save", "style"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def _families() -> tuple[str, ...]:
     return ("DejaVu Sans", *(name for name in _FONTS if name in installed))
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text with each character that no font here can draw as its code, such as ``\\u4f4e``."""
     fonts = [get_font(findfont(FontProperties(family=name))) for name in _families()]
     return "".join(
@@ -63,7 +63,8 @@ def _drawable(text: str) -> str:
     ).replace("$", r"\$")
 
 
-def _style() -> Any:
+def style() -> Any:
+    """matplotlib's settings behind every picture, for ``rc_context`` or ``rcParams.update``."""
     return {
         "font.family": list(_families()),
         "font.size": 10,
@@ -110,7 +111,7 @@ def _labels(test: Outcomes) -> npt.NDArray[np.intp]:
 
 
 def _ticks(test: Outcomes) -> list[str]:
-    return [_drawable(name) for name in (*test.arms, NONE_LABEL)]
+    return [drawable(name) for name in (*test.arms, NONE_LABEL)]
 
 
 # --- Label distribution ------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def _label_distribution(test: Outcomes) -> Figure:
     for name, colour in zip(names, PALETTE, strict=False):
         counts = np.bincount(labels[languages.astype(str) == name], minlength=slots)
         axes.bar(
-            range(slots), counts, bottom=bottom, color=colour, width=0.68, label=_drawable(name or "unknown"),
+            range(slots), counts, bottom=bottom, color=colour, width=0.68, label=drawable(name or "unknown"),
             edgecolor="white", linewidth=0.6,
         )  # fmt: skip
         bottom += counts
@@ -196,7 +197,7 @@ def _reliability(test: Outcomes, p_adequate: Floats, seed: int) -> Figure:
         if len(p):
             _reliability_of(top, bottom, outcome, p)
         top.set_title(
-            f"{_drawable(name)}\nECE {ece(outcome, p):.3f}, floor {ece_floor(p, seed=seed):.3f}"
+            f"{drawable(name)}\nECE {ece(outcome, p):.3f}, floor {ece_floor(p, seed=seed):.3f}"
         )
         top.set(xlim=(0, 1), ylim=(0, 1))
         bottom.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -278,7 +279,7 @@ def _cost_quality(
     for name, x, y in zip(test.arms, singles.cost[0], singles.quality[0], strict=True):
         left = x < most / 2
         axes.annotate(
-            _drawable(name), (x * PER_THOUSAND, y), xytext=(7 if left else -4, -12),
+            drawable(name), (x * PER_THOUSAND, y), xytext=(7 if left else -4, -12),
             textcoords="offset points", ha="left" if left else "right", fontsize=9,
         )  # fmt: skip
     axes.set_xlabel("mean cost (USD per 1,000 prompts)")
@@ -350,7 +351,7 @@ def render(
         Name → figure: ``reliability``; ``label_distribution`` and ``confusion`` where prompts are
         complete; ``cost_quality`` where they also have a cost.
     """
-    with mpl.rc_context(_style()):
+    with mpl.rc_context(style()):
         figures = {"reliability": _reliability(test, p_adequate, seed)}
         if test.complete.any():
             figures["label_distribution"] = _label_distribution(test)
