@@ -19,6 +19,7 @@ from router.core.money import usd_to_nanos
 from router.core.pricing import call_price
 from router.core.types import Rates
 from router.tokens import TokenCounter
+from training.gathering import COLUMNS, Gathered, gather
 from training.history import BadRow, History, read_history
 from training.ladders import Ladder, choose_ladder, ordered_arms, reference_rates
 from training.splitting import group_of
@@ -89,34 +90,38 @@ def o200k_tokens(text: str) -> int:
 # --- One history -------------------------------------------------------------------------------
 
 
-def _one_judge(attempts: pd.DataFrame, judge: str | None, name: str) -> tuple[pd.DataFrame, str]:
-    """The attempts of one judge, and those that nobody judged; a note where others were left out.
+def _one_judge(counts: pd.DataFrame, judge: str | None, name: str) -> tuple[str | None, str]:
+    """Whose attempts count, ``None`` where all do, and a note where others are left out.
+
+    Args:
+        counts: of :class:`training.history.History`, of the models that are used.
+        judge: who was asked for; ``""`` stands for one without a name.
+        name: of the history.
 
     Raises:
         InvalidInput: the judge is unknown, or no one judge judged every model.
     """
-    judged = attempts["quality"].notna()
-    judges = attempts.loc[judged, "judge"].fillna("").value_counts()
+    judged = counts[counts["judged"]].fillna({"judge": ""})
+    judges = judged.groupby("judge", sort=False)["attempts"].sum()
     if judge is not None and judge not in judges.index:
-        there = ", ".join(filter(None, judges.index)) or "no judges are named"
+        most_first = judges.sort_values(ascending=False, kind="stable").index
+        there = ", ".join(filter(None, most_first)) or "no judges are named"
         raise InvalidInput(
             f"the history {name} has no attempts judged by {judge!r} (there: {there})",
             field="judge",
         )
-    if judges.empty or (len(judges) == 1):
-        return attempts, ""
+    if len(judges) <= 1:
+        return None, ""
     # The one who judged most arms, then most attempts; equal counts by name, so that the order of
     # rows changes nothing.
-    arms = attempts[judged].groupby(attempts["judge"].fillna(""))["model"].nunique()
+    arms = judged.groupby("judge")["model"].nunique()
     order = sorted(judges.index, key=lambda who: (-arms[who], -judges[who], who))
     chosen = judge if judge is not None else order[0]
-    theirs = attempts["judge"].fillna("") == chosen
-    unjudged = ~judged & attempts["judge"].isna()
     note = (
         f"{name}: judged by {chosen or 'an unnamed judge'} ({judges[chosen]} attempts); "
         f"{int(judges.sum() - judges[chosen])} attempts of {len(judges) - 1} other judges are not used"
     )
-    lacking = sorted(set(attempts["model"]) - set(attempts.loc[judged & theirs, "model"]))
+    lacking = sorted(set(counts["model"]) - set(judged.loc[judged["judge"] == chosen, "model"]))
     if lacking:
         raise InvalidInput(
             f"{name}: {chosen or 'an unnamed judge'} did not judge {', '.join(lacking)}, and judges are "
@@ -125,24 +130,14 @@ def _one_judge(attempts: pd.DataFrame, judge: str | None, name: str) -> tuple[pd
             reason="JUDGES_DIFFER",
             field="judge",
         )
-    return attempts[theirs | unjudged], note
+    return chosen, note
 
 
-def _matrix(attempts: pd.DataFrame, column: str, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Means per prompt and arm, ``(n, k)``; NaN where nothing is known."""
-    known = attempts[attempts[column].notna()]
-    means = known.groupby(["prompt_at", "arm_at"])[column].mean()
-    result = np.full(shape, np.nan)
-    rows, arms = means.index.get_level_values(0), means.index.get_level_values(1)
-    result[rows.to_numpy(), arms.to_numpy()] = means.to_numpy()
-    return result
-
-
-def _first_known(attempts: pd.DataFrame, column: str, n: int) -> npt.NDArray[np.object_]:
-    result = np.full(n, "", dtype=object)
-    known = attempts[attempts[column].notna()].drop_duplicates("prompt_at")
-    result[known["prompt_at"].to_numpy()] = known[column].to_numpy()
-    return result
+def _theirs(rows: pd.DataFrame, judge: str | None, judged: pd.Series) -> pd.DataFrame:
+    """Of attempts, or of their counts: those of ``judge``, and those that nobody judged."""
+    if judge is None:
+        return rows
+    return rows[(rows["judge"].fillna("") == judge) | (~judged & rows["judge"].isna())]
 
 
 def _typical(
@@ -171,24 +166,19 @@ def _priced(
 
 
 def _costs(
-    attempts: pd.DataFrame,
-    texts: npt.NDArray[np.object_],
-    present: npt.NDArray[np.bool_],
-    output_tokens: npt.NDArray[np.float64],
-    rates: Sequence[Rates | None],
-    count_tokens: CountTokens,
+    gathered: Gathered, rates: Sequence[Rates | None], count_tokens: CountTokens
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Nano-dollars per prompt and arm: logged, else price times tokens; and how many lengths were made up."""
-    logged = _matrix(attempts, "cost_usd", present.shape)
-    cost = np.zeros(present.shape, dtype=np.int64)
+    logged = gathered.cost_usd
+    cost = np.zeros(logged.shape, dtype=np.int64)
     for row, arm in zip(*np.nonzero(~np.isnan(logged)), strict=True):
         cost[row, arm] = usd_to_nanos(Decimal(repr(float(logged[row, arm]))))
-    unlogged = present & np.isnan(logged)
-    input_tokens = _matrix(attempts, "input_tokens", present.shape)
+    unlogged = gathered.present & np.isnan(logged)
+    input_tokens = gathered.input_tokens.copy()
     for row in np.flatnonzero((unlogged & np.isnan(input_tokens)).any(axis=1)):
         gaps = np.isnan(input_tokens[row])
-        input_tokens[row, gaps] = count_tokens(texts[row])
-    filled, guessed = _typical(output_tokens, unlogged)
+        input_tokens[row, gaps] = count_tokens(gathered.texts[row])
+    filled, guessed = _typical(gathered.output_tokens, unlogged)
     for arm, price in enumerate(rates):
         rows = unlogged[:, arm]
         if price is not None:
@@ -197,14 +187,14 @@ def _costs(
 
 
 def _needed_rates(
-    history: History, attempts: pd.DataFrame, ladder: Ladder, reading: Reading
+    history: History, counts: pd.DataFrame, ladder: Ladder, reading: Reading
 ) -> dict[str, Rates | None]:
     """The price of every arm; an arm without one is refused unless all its costs are logged."""
     when = reading.when or datetime.now(UTC)
     rates: dict[str, Rates | None] = {}
     for arm, model in ladder.arms.items():
-        costs = attempts.loc[attempts["model"] == model, "cost_usd"]
-        if len(costs) and costs.notna().all():
+        priced = counts.loc[counts["model"] == model, "priced"]
+        if len(priced) and priced.all():
             rates[arm] = None
             continue
         rates[arm] = reference_rates(arm, model, reading.prices, when)
@@ -216,12 +206,6 @@ def _needed_rates(
                 field="price",
             )
     return rates
-
-
-def _propensity(attempts: pd.DataFrame, shape: tuple[int, int]) -> npt.NDArray[np.float64] | None:
-    if not attempts["propensity"].notna().any():
-        return None
-    return _matrix(attempts, "propensity", shape)
 
 
 def tabulate(
@@ -246,39 +230,39 @@ def tabulate(
     Raises:
         InvalidInput: nobody of the judge's name judged, or an arm has no price.
     """
-    used = history.attempts[history.attempts["model"].isin(list(ladder.arms.values()))]
-    used, note = _one_judge(used, ladder.judge, history.name)
-    notes = [note] if note else []
-    rates = _needed_rates(history, used, ladder, reading)
     place = {model: arms.index(arm) for arm, model in ladder.arms.items()}
-    codes, ids = pd.factorize(used["prompt_id"])
-    used = used.assign(prompt_at=codes, arm_at=used["model"].map(place).astype(int))
-    shape = (len(ids), len(arms))
-    texts = _first_known(used, "prompt", len(ids))
-    present = np.zeros(shape, dtype=bool)
-    present[used["prompt_at"].to_numpy(), used["arm_at"].to_numpy()] = True
-    output_tokens = _matrix(used, "output_tokens", shape)
-    cost, guessed = _costs(
-        used, texts, present, output_tokens, [rates.get(arm) for arm in arms], count_tokens
+    counts = history.counts[history.counts["model"].isin(list(place))]
+    judge, note = _one_judge(counts, ladder.judge, history.name)
+    notes = [note] if note else []
+    rates = _needed_rates(history, _theirs(counts, judge, counts["judged"]), ladder, reading)
+    gathered = gather(
+        (
+            _theirs(attempts, judge, attempts["quality"].notna())
+            for attempts in history.batches(columns=COLUMNS, models=place)
+        ),
+        place,
+        len(arms),
     )
+    cost, guessed = _costs(gathered, [rates.get(arm) for arm in arms], count_tokens)
     if guessed:
         notes.append(
             f"{history.name}: {guessed} attempts have neither a cost nor output tokens; their cost is "
             f"reckoned with the arm's mean length, or {NOMINAL_OUTPUT_TOKENS} tokens where none is known"
         )
+    n = len(gathered.texts)
     outcomes = Outcomes(
         arms=tuple(arms),
-        prompt_ids=np.asarray(ids, dtype=object),
-        texts=texts,
-        groups=np.array([group_of(text) for text in texts], dtype=object),
-        categories=_first_known(used, "category", len(ids)),
-        languages=_first_known(used, "language", len(ids)),
-        sources=np.full(len(ids), history.name, dtype=object),
-        thresholds=np.full(len(ids), ladder.adequate_at),
-        quality=_matrix(used, "quality", shape),
+        prompt_ids=gathered.prompt_ids,
+        texts=gathered.texts,
+        groups=np.array([group_of(text) for text in gathered.texts], dtype=object),
+        categories=gathered.categories,
+        languages=gathered.languages,
+        sources=np.full(n, history.name, dtype=object),
+        thresholds=np.full(n, ladder.adequate_at),
+        quality=gathered.quality,
         cost_nanos=cost,
-        output_tokens=output_tokens,
-        propensity=_propensity(used, shape),
+        output_tokens=gathered.output_tokens,
+        propensity=gathered.propensity,
     )
     return outcomes, rates, notes
 

@@ -192,12 +192,14 @@ def of_training(
     """
     known = {source.sha256 for source in bundle.manifest.histories}
     notes = []
-    texts: dict[str, str] = {}
+    prompts: dict[str, None] = {}
     for path in histories:
         history = read_history(path, skip_bad_rows=True)
         if history.sha256 not in known:
             notes.append(f"{path} is none of the histories that {bundle.version} was trained on")
-        texts = _distinct([*texts.values(), *history.attempts["prompt"].unique()])
+        for attempts in history.batches(columns=("prompt", "model")):
+            prompts |= dict.fromkeys(attempts["prompt"])
+    texts = _distinct(prompts)
     unseen = _unseen(bundle, directory, list(texts))
     if unseen.sum() >= _FEW_UNSEEN:
         kept = [text for text, new in zip(texts.values(), unseen, strict=True) if new]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from router.core.errors import InvalidInput
+from training import history_files
 from training.history import Attempt, read_history, write_rejected
 
 ROWS: list[dict[str, Any]] = [
@@ -175,3 +176,74 @@ def test_the_check_of_columns_agrees_with_the_contract(
     else:
         with pytest.raises(InvalidInput, match="row 1"):
             read_history(path)
+
+
+# --- A batch at a time -------------------------------------------------------------------------
+
+WRITERS = {"jsonl": jsonl, "csv": as_csv, "parquet": parquet}
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_files, "BATCH", 2)
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_batches_change_nothing(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{**ROWS[row % 3], "latency_s": row / 7} for row in range(11)]
+    path = WRITERS[suffix](tmp_path / f"a.{suffix}", rows)
+    whole = read_history(path)
+    monkeypatch.setattr(history_files, "BATCH", 2)
+    cut = read_history(path)
+    assert len(list(cut.batches())) == 6
+    pd.testing.assert_frame_equal(whole.attempts, cut.attempts)
+    pd.testing.assert_frame_equal(whole.counts, cut.counts)
+    assert (cut.prompts, cut.counts["attempts"].sum()) == (2, 11)
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.usefixtures("small_batches")
+def test_bad_rows_are_named_by_their_place_in_the_file(tmp_path: Path, suffix: str) -> None:
+    rows = [{"prompt_id": str(row), **ROWS[row % 2]} for row in range(7)]
+    rows[4]["quality"], rows[6]["prompt_id"], rows[6]["prompt"] = 3, "0", "other words"
+    path = WRITERS[suffix](tmp_path / f"a.{suffix}", rows)
+    history = read_history(path, skip_bad_rows=True)
+    assert [(bad.row, bad.column) for bad in history.rejected] == [(5, "quality"), (7, "prompt_id")]
+    assert history.attempts["prompt_id"].tolist() == ["0", "1", "2", "3", "5"]
+    with pytest.raises(
+        InvalidInput, match=r"2 of 7 rows are bad: row 5: quality.* row 7: prompt_id"
+    ):
+        read_history(path)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_number_as_id_is_the_same_in_batches_with_and_without_gaps(tmp_path: Path) -> None:
+    frame = pd.DataFrame([*ROWS, *ROWS[:1]])
+    frame["prompt_id"] = pd.array([7, 7, None, 7], dtype="Int64")
+    frame.to_parquet(tmp_path / "a.parquet")
+    ids = read_history(tmp_path / "a.parquet").attempts["prompt_id"]
+    assert ids[0] == ids[1] == ids[3] == "7"
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_batch_without_a_required_column_is_bad_rows(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [*ROWS[:2], {"prompt": "one"}, {"prompt": "two"}])
+    with pytest.raises(InvalidInput, match="row 3: model: is missing; row 4: model: is missing"):
+        read_history(path)
+
+
+def test_attempts_of_the_wanted_models_are_brought(tmp_path: Path) -> None:
+    history = read_history(parquet(tmp_path / "a.parquet", ROWS))
+    (only,) = history.batches(columns=("prompt", "model"), models={"large"})
+    assert only["model"].tolist() == ["large"]
+    assert history.models == ["large", "small"]
+
+
+def test_a_file_that_changes_after_its_check_is_refused(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", ROWS)
+    history = read_history(path)
+    jsonl(path, [*ROWS, {"prompt": "unchecked", "model": ""}])
+    with pytest.raises(InvalidInput, match=r"a\.jsonl: was changed while it was read"):
+        history.attempts  # noqa: B018 -- reading is what fails
