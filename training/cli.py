@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from router.render import errors_in_one_line
+from training.add_arm_command import add_arm_command
 from training.compare_command import compare_command
 from training.drift_command import drift_command
 from training.embedding import CACHE
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 app.command("promote")(promote_command)
+app.command("add-arm")(add_arm_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)
 app.command("import")(import_command)
@@ -149,6 +151,10 @@ def fit_command(
     name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
     skip_bad_rows: SkipBadRows = False,
     cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
+    no_neighbours: Annotated[
+        bool,
+        typer.Option("--no-neighbours", help="Keep no vectors of training prompts in the bundle."),
+    ] = False,
     no_mlflow: Annotated[bool, typer.Option("--no-mlflow", help="Track nothing.")] = False,
     mlflow_uri: Annotated[
         str | None,
@@ -183,6 +189,7 @@ def fit_command(
         holdout=holdout,
         cache=cache,
         tracking=tracking,
+        neighbours=not no_neighbours,
     )
     made = fit(plan, progress)
     if as_json:

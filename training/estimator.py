@@ -1,19 +1,21 @@
 """P(adequate) per arm from complete and from censored histories: pooled heads, stacked.
 
-Each judged attempt is one observation: arm ``k`` was adequate on prompt ``x``, or was not. Two heads
-(:mod:`training.heads`) learn from all of them: one reads the encoder's vector and the lexical features,
-one the bag of token n-grams. They see different things and err differently. What an arm is given is
+Each judged attempt is one observation: arm ``k`` was adequate on prompt ``x``, or was not. Up to four heads
+learn from all of them. Two are logistic regressions (:mod:`training.heads`), on the encoder's vector with
+the lexical features and on the bag of token n-grams; one is a forest on the lexical features
+(:mod:`training.trees`); one looks at the nearest training prompts (:mod:`training.neighbours`). They see
+different things and err differently. What an arm is given is
 
     P(adequate | x, k) = sigmoid(Σ_h a_hk · logit_hk(x) + c_k),  a_hk ≥ 0
 
 where ``a`` and ``c`` are fitted on logits of prompts that their fit had not seen (stacking, Wolpert 1992;
 with a single head, Platt's calibration, 1999). So the weights of the heads and the calibration are one
-step, and all of it folds into weights on the inputs.
+step; of the logistic heads it folds into the weights on the inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +24,13 @@ from scipy import sparse
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.heads import Data, Head, Hyperparameters, fit_head
+from training.heads import Data, Hyperparameters, fit_head
+from training.neighbours import Neighbours, fit_neighbours
 from training.ngrams import halved, inverse_frequency, said, weighted
 from training.splitting import folds
+from training.trees import Trees, fit_trees
 
-__all__ = ["HEADS", "Hyperparameters", "PooledLogistic", "Stack", "Words", "fit_pooled"]
+__all__ = ["Hyperparameters", "PooledLogistic", "Stack", "Words", "fit_pooled"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,8 +40,10 @@ RATIOS = (1.0, 4.0, 16.0)
 """How much more heavily the deviations are regularised than the shared slope."""
 WORD_GRID = tuple(Hyperparameters(c, ratio) for ratio in (1.0, 4.0) for c in (0.5, 1.5))
 """Hyperparameters tried for the head on n-grams, whose rows have unit length."""
-HEADS = ("vector", "words")
-"""What the heads read, in order: the encoder's vector with the lexical features; the bag of n-grams."""
+MIN_PROMPTS = 500
+"""From so many prompts on there are trees and neighbours: with fewer, they say what few prompts did."""
+WORTH = 0.0005
+"""What neighbours must take off the log-loss per attempt to be kept: they cost room and time."""
 FOLDS = 5
 PULL = 10.0
 """How many attempts the prior of the stack is worth: equal weights of the heads, no shift."""
@@ -73,23 +79,38 @@ class PooledLogistic:
     """A fitted estimator in the units of its inputs: standardisation, stacking and calibration are in it.
 
     Attributes:
+        heads: their names in the order of the stack: ``vector`` (with the lexical features), and where they
+            were fitted ``words``, ``trees``, ``neighbours``.
         weights: float64 ``(p, k)``, on embedding and lexical features side by side.
         bias: float64 ``(k,)``.
         words: the head on n-grams, ``None`` where there is none.
-        chosen: the hyperparameters of each head.
+        trees: the head on form, ``None`` where there is none.
+        neighbours: the head on the nearest training prompts, ``None`` where there is none.
+        dimensions: of the encoder's vector, the first columns of the inputs.
+        chosen: the hyperparameters of ``vector`` and ``words``.
         stack: per arm.
-        log_loss: per head, cross-validated mean log-loss per attempt of every pair (c, ratio) tried.
+        log_loss: of ``vector`` and ``words``, cross-validated mean log-loss per attempt of every pair
+            (c, ratio) tried.
         out_of_fold: float64 ``(n, k)``, the calibrated probability of each training prompt by fits that
             did not see it.
     """
 
+    heads: tuple[str, ...]
     weights: Floats
     bias: Floats
     words: Words | None
+    trees: Trees | None
+    neighbours: Neighbours | None
+    dimensions: int
     chosen: tuple[Hyperparameters, ...]
     stack: tuple[Stack, ...]
     log_loss: tuple[dict[tuple[float, float], float], ...]
     out_of_fold: Floats
+
+    def share(self, head: str) -> Floats:
+        """The weight of a head in the logits of each arm, ``(k,)``."""
+        place = self.heads.index(head)
+        return np.array([one.weights[place] for one in self.stack])
 
     def p_adequate(
         self, x: npt.NDArray[np.float32], counts: sparse.csr_matrix | None = None
@@ -98,7 +119,21 @@ class PooledLogistic:
         logits = x.astype(np.float64) @ self.weights + self.bias
         if self.words is not None and counts is not None:
             logits = logits + self.words.logits(counts)
+        if self.trees is not None:
+            logits = logits + self.share("trees") * self.trees.logits(x[:, self.dimensions :])
+        if self.neighbours is not None:
+            near = self.neighbours.logits(x[:, : self.dimensions])
+            logits = logits + self.share("neighbours") * near
         return np.asarray(expit(logits))
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """Outcomes ±1 and weights ≥ 0 float64 ``(n, k)``, and the fold of each row."""
+
+    sign: Floats
+    weight: Floats
+    fold: npt.NDArray[np.intp]
 
 
 def fit_pooled(
@@ -111,6 +146,8 @@ def fit_pooled(
     counts: sparse.csr_matrix | None = None,
     weights: Floats | None = None,
     grid: Sequence[Hyperparameters] | None = None,
+    dimensions: int | None = None,
+    neighbours: bool = True,
 ) -> PooledLogistic:
     """Choose hyperparameters, fit on all rows, stack. The same inputs give the same result.
 
@@ -123,56 +160,88 @@ def fit_pooled(
         counts: float32 ``(n, BUCKETS)`` of :func:`training.ngrams.counted`; ``None``: no head on n-grams.
         weights: float64 ``(n, k)`` ≥ 0, such as 1/propensity; all 1 where left out.
         grid: hyperparameters of the first head; ``None``: all pairs of ``SHARED`` and ``RATIOS``.
+        dimensions: of the embedding, the first columns of ``x``; ``None``: neither trees, which read the
+            other columns, nor neighbours, which read these.
+        neighbours: whether vectors of training prompts may be kept, where that pays.
     """
     sign = np.where(adequate, 1.0, -1.0)
     weight = judged * (np.ones(judged.shape) if weights is None else weights)
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
+    known = _Outcomes(sign, weight, fold)
     mean = x.mean(axis=0, dtype=np.float64)
     spread = x.std(axis=0, dtype=np.float64)
     # A column that never changed in training says nothing, whatever it holds later.
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
     candidates = grid or [Hyperparameters(c, ratio) for ratio in RATIOS for c in SHARED]
+    inverse, trees, near = None, None, None
     # The products are tall and narrow: a second BLAS thread waits more than it works, and one thread
     # adds up in the same order every time.
     with threadpool_limits(limits=1):
         standard = Data(((x - mean) * scale).astype(np.float32), sign, weight)
         heads = [fit_head(standard, fold, candidates)]
-        inverse = None
         if counts is not None:
             inverse = inverse_frequency(counts)
             heads.append(fit_head(Data(weighted(counts, inverse), sign, weight), fold, WORD_GRID))
-    return _stacked(heads, sign, weight, mean, scale, inverse)
-
-
-def _stacked(
-    heads: Sequence[Head],
-    sign: Floats,
-    weight: Floats,
-    mean: Floats,
-    scale: Floats,
-    inverse: npt.NDArray[np.float32] | None,
-) -> PooledLogistic:
-    """Put the heads together. ``mean`` and ``scale`` ``(p,)`` standardised the inputs of the first."""
-    logits = np.stack([head.out_of_fold for head in heads], axis=2)
-    stack = tuple(
-        _stack(logits[:, arm], sign[:, arm], weight[:, arm]) for arm in range(sign.shape[1])
-    )
-    shares = np.array([one.weights for one in stack])  # (k, heads)
-    shift = np.array([one.shift for one in stack])
-    slopes = heads[0].slopes * scale[:, None] * shares[:, 0]
-    bias = sum(head.bias * shares[:, place] for place, head in enumerate(heads)) + shift
+        if dimensions is not None and len(x) >= MIN_PROMPTS:
+            trees = fit_trees(x[:, dimensions:], sign, weight, fold, seed)
+            if neighbours:
+                near = fit_neighbours(x[:, :dimensions], sign, weight, fold, seed)
+    names = ("vector", "words")[: len(heads)]
+    logits = {name: head.out_of_fold for name, head in zip(names, heads, strict=True)}
+    if trees is not None:
+        logits["trees"] = trees.out_of_fold
+    if near is not None and _worth(logits, near.out_of_fold, known):
+        logits["neighbours"] = near.out_of_fold
+    else:
+        near = None
+    stack = _stacked(logits, known)
+    shares = {
+        name: np.array([one.weights[place] for one in stack]) for place, name in enumerate(logits)
+    }
+    slopes = heads[0].slopes * scale[:, None] * shares["vector"]
+    bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
     words = None
     if inverse is not None:
-        words = Words(halved(heads[1].slopes * shares[:, 1] * inverse[:, None]), inverse)
+        words = Words(halved(heads[1].slopes * shares["words"] * inverse[:, None]), inverse)
     return PooledLogistic(
+        tuple(logits),
         slopes,
-        np.asarray(bias - mean @ slopes),
+        np.asarray(bias + np.array([one.shift for one in stack]) - mean @ slopes),
         words,
+        trees,
+        near,
+        x.shape[1] if dimensions is None else dimensions,
         tuple(head.chosen for head in heads),
         stack,
         tuple(head.log_loss for head in heads),
-        np.asarray(expit(np.einsum("nkh,kh->nk", logits, shares) + shift)),
+        _together(logits, stack),
     )
+
+
+def _stacked(logits: Mapping[str, Floats], known: _Outcomes) -> tuple[Stack, ...]:
+    """How each arm puts the logits of the heads, ``(n, k)`` by name, together."""
+    every = np.stack(list(logits.values()), axis=2)
+    arms = range(every.shape[1])
+    return tuple(_stack(every[:, a], known.sign[:, a], known.weight[:, a]) for a in arms)
+
+
+def _together(logits: Mapping[str, Floats], stack: Sequence[Stack]) -> Floats:
+    """P(adequate) of the stack, ``(n, k)``, from the logits of the heads."""
+    shares = np.array([one.weights for one in stack])  # (k, heads)
+    every = np.stack(list(logits.values()), axis=2)
+    shift = np.array([one.shift for one in stack])
+    return np.asarray(expit(np.einsum("nkh,kh->nk", every, shares) + shift))
+
+
+def _worth(logits: Mapping[str, Floats], more: Floats, known: _Outcomes) -> bool:
+    """Whether one more head takes :data:`WORTH` off the log-loss per attempt."""
+
+    def loss(heads: Mapping[str, Floats]) -> float:
+        probability = _together(heads, _stacked(heads, known)).clip(1e-9, 1 - 1e-9)
+        right = np.where(known.sign > 0, probability, 1 - probability)
+        return float(-(known.weight * np.log(right)).sum() / known.weight.sum())
+
+    return loss(logits) - loss({**logits, "more": more}) >= WORTH
 
 
 def _stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,9 @@ from router.encoding import session
 from router.files import sha256_of, written_whole
 from training.estimator import PooledLogistic
 from training.lengths import Lengths
+from training.neighbours import LEAST_SHARE, PRIOR, Neighbours
 from training.ngrams import BUCKETS, EDGE, FACTORS, MODULUS, counted
+from training.trees import Trees
 
 __all__ = [
     "GRAPH_FILE",
@@ -30,6 +33,7 @@ __all__ = [
 
 GRAPH_FILE = "classifier.onnx"
 OPSET = 17
+OPSET_ML = 3
 IR_VERSION = 8
 """Old enough for every onnxruntime since 1.14; opset 17 needs 8."""
 TOLERANCE = 1e-5
@@ -62,10 +66,16 @@ class _Graph:
         self.constants[name] = np.asarray(value, dtype=dtype)
         return name
 
-    def put(self, kind: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+    def put(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Add an operator; the name of its output."""
         self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
+
+    def split(self, given: str, sizes: Sequence[int], outputs: Sequence[str]) -> Sequence[str]:
+        """Cut columns apart; the names of the parts."""
+        lengths = self.constant(f"sizes_of_{given}", sizes, np.int64)
+        self.nodes.append(helper.make_node("Split", [given, lengths], list(outputs), axis=1))
+        return outputs
 
 
 def _sum(graph: _Graph, terms: Sequence[str], name: str) -> str:
@@ -137,13 +147,58 @@ def _words(graph: _Graph, table: npt.NDArray[np.float64], inverse: npt.NDArray[n
     )
 
 
+def _trees(graph: _Graph, trees: Trees) -> str:
+    """The logits of the forest, ``(batch, k)``: it is asked once per arm."""
+    put, keep = graph.put, graph.constant
+    parts = []
+    for arm in range(trees.arms):
+        # One row is asked at a time, so the column of the arm is a constant of one row.
+        row = put(
+            "Concat", ["features", keep(f"arm_{arm}", [[arm]], np.float32)], f"form_{arm}", axis=1
+        )
+        parts.append(row)
+    put("Concat", parts, "form", axis=0)
+    put("TreeEnsembleRegressor", ["form"], "grown", domain="ai.onnx.ml", **trees.attributes())
+    return put("Transpose", ["grown"], "trees")
+
+
+def _neighbours(graph: _Graph, near: Neighbours) -> str:
+    """The logits of the nearest training prompts, ``(batch, k)``: :meth:`Neighbours.logits`."""
+    put, keep = graph.put, graph.constant
+    step, zero = keep("step", near.step, np.float32), keep("zero", 0, np.int8)
+    put("QuantizeLinear", ["embedding", step, zero], "steps")
+    put("MatMulInteger", ["steps", keep("known", near.vectors.T, np.int8)], "products")
+    count = keep("count", [near.count], np.int64)
+    graph.nodes.append(helper.make_node("TopK", ["products", count], ["how_near", "nearest"], axis=1))
+    outcomes = keep("outcomes", np.hstack([near.good, near.seen]), np.float32)
+    put("Gather", [outcomes, "nearest"], "theirs", axis=0)
+    put("ReduceSum", ["theirs", keep("them", [1], np.int64)], "in_all", keepdims=0)
+    k = len(near.base)
+    good, seen = graph.split("in_all", [k, k], ["good", "seen"])
+    put("Add", [good, keep("prior_good", PRIOR * near.base[None], np.float32)], "better")
+    put("Add", [seen, keep("prior_seen", PRIOR, np.float32)], "more_seen")
+    put("Div", ["better", "more_seen"], "share")
+    low, high = keep("least", LEAST_SHARE, np.float32), keep("most", 1 - LEAST_SHARE, np.float32)
+    put("Clip", ["share", low, high], "inside")
+    put("Sub", [keep("whole", 1, np.float32), "inside"], "others")
+    return put("Sub", [put("Log", ["inside"], "log_p"), put("Log", ["others"], "log_q")], "near")
+
+
+def _added(graph: _Graph, logits: str, more: str, share: npt.NDArray[np.float64]) -> str:
+    """``logits + share · more``."""
+    weight = graph.constant(f"share_of_{more}", share[None], np.float32)
+    return graph.put(
+        "Add", [logits, graph.put("Mul", [more, weight], f"{more}_part")], f"with_{more}"
+    )
+
+
 def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -> bytes:
     """``classifier.onnx``: standard operators only.
 
     Inputs ``embedding`` float32 ``(batch, dimensions)``, ``features`` float32 ``(batch, f)`` and, where the
-    fit reads words, ``token_ids`` int64 ``(tokens,)`` of one prompt, so that the batch is one; outputs
-    ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)`` and ``output_tokens``
-    ``(batch, k, 3)``, all float32.
+    fit reads words, ``token_ids`` int64 ``(tokens,)`` of one prompt, so that the batch is one, as it is
+    with trees; outputs ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)`` and
+    ``output_tokens`` ``(batch, k, 3)``, all float32.
     """
     inputs, k = model.weights.shape
     graph = _Graph()
@@ -153,18 +208,20 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
     weights = np.hstack([model.weights, lengths.weights, lengths.spread_weights])
     bias = np.concatenate([model.bias, lengths.bias, lengths.spread_bias])
     put("Concat", ["embedding", "features"], "x", axis=1)
-    put("Gemm", ["x", keep("weights", weights, floats), keep("bias", bias, floats)], "seen")
-    parts = "seen"
+    put("Gemm", ["x", keep("weights", weights, floats), keep("bias", bias, floats)], "seen_x")
+    parts = "seen_x"
     reads = model.words is not None and lengths.words is not None
     if model.words is not None and lengths.words is not None:
         nothing = np.zeros_like(lengths.words)
         table = np.hstack([model.words.table, lengths.words, nothing])
-        parts = put("Add", ["seen", _words(graph, table, model.words.inverse)], "heard")
-    thirds = keep("thirds", [k, k, k], np.int64)
-    graph.nodes.append(
-        helper.make_node("Split", [parts, thirds], ["logits", "location", "log_spread"], axis=1)
-    )
-    put("Sigmoid", ["logits"], "p_adequate")
+        parts = put("Add", [parts, _words(graph, table, model.words.inverse)], "heard")
+    logits, _, _ = graph.split(parts, [k, k, k], ["linear", "location", "log_spread"])
+    if model.trees is not None:
+        logits = _added(graph, logits, _trees(graph, model.trees), model.share("trees"))
+    if model.neighbours is not None:
+        near = _neighbours(graph, model.neighbours)
+        logits = _added(graph, logits, near, model.share("neighbours"))
+    put("Sigmoid", [logits], "p_adequate")
     _labels(graph, k)
     _lengths(graph, lengths)
     given = [
@@ -186,11 +243,16 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
             [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
         ),
         producer_name="mitsumori",
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=_opsets(trees=model.trees is not None),
         ir_version=IR_VERSION,
     )
     checker.check_model(made)
     return bytes(made.SerializeToString())
+
+
+def _opsets(*, trees: bool) -> list[onnx.OperatorSetIdProto]:
+    plain = [helper.make_opsetid("", OPSET)]
+    return [*plain, helper.make_opsetid("ai.onnx.ml", OPSET_ML)] if trees else plain
 
 
 def _labels(graph: _Graph, k: int) -> None:

@@ -34,7 +34,7 @@ from router.paths import ENCODERS
 from training import demonstration
 from training.baselines import Rows, baseline_scores
 from training.embedding import CACHE, embed_all, features_of
-from training.estimator import HEADS, PooledLogistic, fit_pooled
+from training.estimator import PooledLogistic, fit_pooled
 from training.evaluating import evaluate
 from training.export import (
     GRAPH_FILE,
@@ -77,6 +77,7 @@ class Plan:
         encoders: folder of encoders.
         cache: folder of cached embeddings; ``None`` keeps none.
         tracking: MLflow's address; ``None`` tracks nothing.
+        neighbours: whether the bundle may hold vectors of training prompts, where that pays.
     """
 
     histories: Sequence[Path]
@@ -89,6 +90,7 @@ class Plan:
     encoders: Path = ENCODERS
     cache: Path | None = CACHE
     tracking: str | None = None
+    neighbours: bool = True
 
 
 @dataclass(frozen=True)
@@ -310,10 +312,10 @@ def _parameters(plan: Plan, table: Table, model: PooledLogistic, train: int) -> 
         "training_prompts": train,
         "hyperparameters": "; ".join(
             f"{head}: C {chosen.c:g}, deviations {chosen.ratio:g} times heavier"
-            for head, chosen in zip(HEADS, model.chosen, strict=False)
+            for head, chosen in zip(model.heads, model.chosen, strict=False)
         ),
         "calibration": "; ".join(
-            f"{arm}: {' + '.join(f'{w:.3f} {h}' for w, h in zip(one.weights, HEADS, strict=False))}"
+            f"{arm}: {' + '.join(f'{w:.3f} {h}' for w, h in zip(one.weights, model.heads, strict=True))}"
             f", shift {one.shift:.3f}"
             for arm, one in zip(table.outcomes.arms, model.stack, strict=True)
         ),
@@ -376,6 +378,8 @@ def fit(plan: Plan, console: Console) -> Fitted:
             seed=plan.seed,
             counts=train.counts,
             weights=known.weights,
+            dimensions=encoder.manifest.dimensions,
+            neighbours=plan.neighbours,
         )
         lengths = fit_lengths(train.x, known, seed=plan.seed, counts=train.counts)
     graph = classifier_graph(model, lengths, encoder.manifest.dimensions)

@@ -17,7 +17,7 @@ from router.bundle import Arm, BundleManifest, EncoderReference, HistorySource, 
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of
-from training.estimator import Hyperparameters, PooledLogistic, Stack, Words
+from training.estimator import Hyperparameters, PooledLogistic, Stack, Words, fit_pooled
 from training.export import check_graph, classifier_graph, label_distribution, write_bundle
 from training.lengths import Lengths, constant_lengths
 from training.ngrams import BUCKETS, counted, halved
@@ -28,13 +28,17 @@ D, F, K = 5, 3, 3
 def model(seed: int = 0, *, words: bool = False) -> PooledLogistic:
     rng = np.random.default_rng(seed)
     return PooledLogistic(
-        rng.normal(size=(D + F, K)),
-        rng.normal(size=K),
-        said(rng) if words else None,
-        (Hyperparameters(0.01, 4),),
-        (Stack((1.0,), 0.0),) * K,
-        ({},),
-        np.zeros((0, K)),
+        heads=("vector",),
+        weights=rng.normal(size=(D + F, K)),
+        bias=rng.normal(size=K),
+        words=said(rng) if words else None,
+        trees=None,
+        neighbours=None,
+        dimensions=D,
+        chosen=(Hyperparameters(0.01, 4),),
+        stack=(Stack((1.0,), 0.0),) * K,
+        log_loss=({},),
+        out_of_fold=np.zeros((0, K)),
     )
 
 
@@ -117,6 +121,42 @@ def test_the_graph_reads_words_as_the_fit_does() -> None:
     assert np.abs(silent - heard)[4:].max() > 0.01
 
 
+def everything() -> tuple[PooledLogistic, Any, Any, Any]:
+    """A fit with all four heads, and the prompts that it was fitted on."""
+    rng = np.random.default_rng(3)
+    n = 700
+    features = rng.normal(size=(n, F)).astype(np.float32).round(1)
+    vectors = np.vstack([rng.normal(size=D) + np.eye(D)[i % D] * 4 for i in range(n)])
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    ids = [rng.integers(0, 50, 12).tolist() for _ in range(n)]
+    hard = (features[:, 0] > 0) & (features[:, 1] > 0)
+    local = 2.0 * (np.arange(n) % D)[:, None] / D - 1
+    logits = local * np.array([1.0, 0.7, 0.5]) - 2.0 * hard[:, None] + np.array([-0.5, 0.5, 1.5])
+    adequate = rng.random((n, K)) < 1 / (1 + np.exp(-logits))
+    fit = fit_pooled(
+        np.hstack([vectors, features]),
+        adequate,
+        rng.random((n, K)) < 0.8,
+        [str(i) for i in range(n)],
+        seed=1,
+        counts=counted(ids),
+        dimensions=D,
+    )
+    return fit, vectors, features, ids
+
+
+def test_the_graph_asks_the_trees_and_the_neighbours_as_the_fit_does() -> None:
+    fit, vectors, features, ids = everything()
+    assert fit.heads == ("vector", "words", "trees", "neighbours")
+    assert fit.share("trees").min() > 0
+    lengths = learnt(fit.words)
+    graph = classifier_graph(fit, lengths, D)
+    assert check_graph(graph, fit, lengths, vectors[:300], features[:300], ids[:300]) <= 1e-5
+    # A prompt unlike all others, and one that the encoder knows nothing of.
+    strange = np.vstack([np.full(D, 9.0), np.zeros(D)]).astype(np.float32)
+    assert check_graph(graph, fit, lengths, strange, features[:2], [[], [4]]) <= 1e-5
+
+
 def test_lengths_that_do_not_depend_on_the_prompt_are_the_quantiles_given() -> None:
     embeddings, features = rows(3)
     graph = classifier_graph(model(), CONSTANT, D)
@@ -133,6 +173,9 @@ def test_the_graph_needs_standard_operators_only() -> None:
     fit = model(words=True)
     made = onnx.load_from_string(classifier_graph(fit, learnt(fit.words), D))
     assert [(entry.domain, entry.version) for entry in made.opset_import] == [("", 17)]
+    grown = everything()[0]
+    made = onnx.load_from_string(classifier_graph(grown, learnt(grown.words), D))
+    assert {entry.domain for entry in made.opset_import} == {"", "ai.onnx.ml"}
 
 
 def test_a_graph_that_differs_from_the_fit_is_refused() -> None:
