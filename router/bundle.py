@@ -127,14 +127,18 @@ class BundleManifest(_Strict):
         return self
 
 
-def complexity(label_distribution: npt.NDArray[np.floating[Any]]) -> float:
-    """How much model a prompt needs, 0..1: the mean position of the label on the ladder of arms.
+def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequence[str]) -> float:
+    """How much model a prompt needs, 0..1: the mean position of the label's tier on the ladder of tiers.
+
+    A further arm of a tier does not move the others, so that a score keeps its meaning for rules.
 
     Args:
         label_distribution: ``(arms + 1,)``, ``none`` last; ``none`` counts as the top of the ladder.
+        tiers: of the arms, ``(arms,)``.
     """
-    arms = len(label_distribution) - 1
-    position = np.minimum(np.arange(arms + 1), arms - 1) / (arms - 1)
+    ladder = list(dict.fromkeys(tiers))
+    top = len(ladder) - 1
+    position = np.array([*map(ladder.index, tiers), top]) / max(top, 1)
     return float(np.clip(label_distribution @ position, 0.0, 1.0))
 
 
@@ -158,7 +162,7 @@ def score_outputs(
         label_distribution=dict(
             zip([*names, NONE_LABEL], map(float, label_distribution), strict=True)
         ),
-        complexity=complexity(label_distribution),
+        complexity=complexity(label_distribution, [arm.tier for arm in manifest.arms]),
         lengths={
             arm.name: Lengths(*map(float, row))
             for arm, row in zip(manifest.arms, output_tokens, strict=True)

@@ -199,7 +199,8 @@ class Router:
             encoding: self.tokens.count(ask.prompt, encoding)
             for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
         }
-        arms = {arm.tier: arm.name for arm in bundle.manifest.arms}
+        # The first arm of a tier is the tier's: one that was added for a single model does not take it.
+        arms = {arm.tier: arm.name for arm in reversed(bundle.manifest.arms)}
         arms |= {arm.name: arm.name for arm in bundle.manifest.arms}
 
         corrections = self.corrections()
