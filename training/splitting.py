@@ -21,6 +21,7 @@ __all__ = [
     "folds",
     "group_of",
     "held_out",
+    "more_seen",
     "pack_seen",
     "seen_prompts",
 ]
@@ -93,6 +94,22 @@ def pack_seen(groups: Iterable[str], *, seed: int) -> bytes:
     return np.unique(_fingerprints(groups, seed)).astype(_SEEN).tobytes()
 
 
+def more_seen(content: bytes, groups: Iterable[str], *, seed: int) -> bytes:
+    """The content of :data:`SEEN_FILE` after further prompts were learnt from.
+
+    Raises:
+        BadArtifact: the content is no list of fingerprints.
+    """
+    known = np.concatenate([_unpacked(content), _fingerprints(groups, seed)])
+    return np.unique(known).astype(_SEEN).tobytes()
+
+
+def _unpacked(content: bytes) -> npt.NDArray[np.uint32]:
+    if len(content) % _SEEN.itemsize:
+        raise BadArtifact(f"{SEEN_FILE} is damaged; train the bundle again", field=SEEN_FILE)
+    return np.frombuffer(content, dtype=_SEEN).astype(np.uint32)
+
+
 def seen_prompts(groups: Sequence[str], content: bytes, *, seed: int) -> npt.NDArray[np.bool_]:
     """Which prompts a bundle was trained on.
 
@@ -107,6 +124,4 @@ def seen_prompts(groups: Sequence[str], content: bytes, *, seed: int) -> npt.NDA
     Raises:
         BadArtifact: the content is no list of fingerprints.
     """
-    if len(content) % _SEEN.itemsize:
-        raise BadArtifact(f"{SEEN_FILE} is damaged; train the bundle again", field=SEEN_FILE)
-    return np.isin(_fingerprints(groups, seed), np.frombuffer(content, dtype=_SEEN))
+    return np.isin(_fingerprints(groups, seed), _unpacked(content))
