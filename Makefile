@@ -29,7 +29,7 @@ SEED    ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format proto encoder train evaluate compare promote drift mlflow serve bench chaos \
-        import replay test-encoder test-histories bundles wheel clean
+        import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -100,6 +100,13 @@ import: $(STAMPS)-dev ## Turn logs into a history: FROM=decisions|litellm|openai
 replay: $(STAMPS)-dev ## What BUNDLE would have made of the decisions in LOG (a file of `mitsumori decisions --out`, a ledger)
 	@test -n "$(LOG)" || { echo "error: name a decision log with LOG=file or LOG=sqlite:PATH" >&2; exit 2; }
 	@$(BIN)/mitsumori replay "$(LOG)" --bundle $(BUNDLE)
+
+notebooks: $(STAMPS)-dev ## Execute the notebooks on HISTORY (none: a demonstration) into pages in build/reports/notebooks; ARMS=, BUNDLE=
+	@env $(if $(HISTORY),HISTORY="$(HISTORY)") $(if $(ARMS),ARMS="$(ARMS)") \
+	  $(if $(filter-out file,$(origin BUNDLE)),BUNDLE="$(BUNDLE)") \
+	  $(PY) -m jupyter nbconvert --execute --to html --log-level WARN \
+	  --output-dir $(BUILD)/reports/notebooks notebooks/*.ipynb
+	@ls $(BUILD)/reports/notebooks/*.html
 
 mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout
 	@mkdir -p $(BUILD)/mlflow

@@ -64,7 +64,7 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("target", ["setup", "demo", "test", "lint", "proto", "encoder", "train",
                                     "evaluate", "drift", "import", "replay", "mlflow", "serve",
-                                    "bench"])  # fmt: skip
+                                    "bench", "notebooks"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:
     listed = subprocess.run(
         ["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True
