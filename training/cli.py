@@ -15,6 +15,7 @@ from router.render import errors_in_one_line
 from training.add_arm_command import add_arm_command
 from training.compare_command import compare_command
 from training.drift_command import drift_command
+from training.embed_command import embed_command
 from training.embedding import CACHE
 from training.encoders import encoder_command
 from training.evaluate_command import evaluate_command, print_report
@@ -42,6 +43,7 @@ app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 app.command("promote")(promote_command)
 app.command("add-arm")(add_arm_command)
+app.command("embed")(embed_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)
 app.command("import")(import_command)
