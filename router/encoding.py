@@ -46,7 +46,7 @@ class EncoderManifest(BaseModel):
 
     format_version: int
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    kind: Literal["transformer", "static"]
+    kind: Literal["transformer", "convolution", "static"]
     dimensions: int = Field(gt=0)
     max_tokens: int = Field(gt=2, description="tokens kept, special tokens included: head and tail")
     text_prefix: str = Field(default="", description="put before every text, as some models need")

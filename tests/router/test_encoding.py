@@ -14,10 +14,10 @@ from router.core.types import Message, Prompt
 from router.encoding import Encoder, classifier_text, find_encoder, load_encoder
 from router.paths import ENCODERS
 
-NAMES = ("static", "minilm")
+NAMES = ("static", "minilm", "multilingual")
 LOADED = {name: load_encoder(find_encoder(ENCODERS, name)) for name in NAMES}
 
-both = pytest.mark.parametrize("encoder", LOADED.values(), ids=LOADED.keys())
+every = pytest.mark.parametrize("encoder", LOADED.values(), ids=LOADED.keys())
 
 # Everything a JSON string can carry: NUL, combining marks, and halves of surrogate pairs.
 any_text = st.text(
@@ -38,7 +38,7 @@ def prompt(*turns: tuple[str, str]) -> Prompt:
     return Prompt(tuple(Message(role, text) for role, text in turns))
 
 
-@both
+@every
 def test_a_short_text_is_kept_whole(encoder: Encoder) -> None:
     manifest = encoder.manifest
     room = manifest.max_tokens - len(manifest.prefix_ids) - len(manifest.suffix_ids)
@@ -46,7 +46,7 @@ def test_a_short_text_is_kept_whole(encoder: Encoder) -> None:
     assert len(encoder.token_ids(words(room - 1))) == manifest.max_tokens - 1
 
 
-@both
+@every
 def test_a_long_text_keeps_its_head_and_its_tail(encoder: Encoder) -> None:
     manifest = encoder.manifest
     whole = encoder.token_ids("first " + words(100) + " " + words(100) + " last")
@@ -54,11 +54,12 @@ def test_a_long_text_keeps_its_head_and_its_tail(encoder: Encoder) -> None:
     start, end = len(manifest.prefix_ids), len(whole) - len(manifest.suffix_ids)
     assert whole[:start] == manifest.prefix_ids
     assert whole[end:] == manifest.suffix_ids
-    assert encoder.tokenizer.id_to_token(whole[start]) == "first"
-    assert encoder.tokenizer.id_to_token(whole[end - 1]) == "last"
+    # SentencePiece writes the space before a word as part of it.
+    assert encoder.tokenizer.id_to_token(whole[start]).lstrip("▁") == "first"
+    assert encoder.tokenizer.id_to_token(whole[end - 1]).lstrip("▁") == "last"
 
 
-@both
+@every
 @pytest.mark.parametrize("middle", [300, 5_000, 400_000])
 def test_what_stands_in_the_middle_of_a_long_text_does_not_matter(
     encoder: Encoder, middle: int
@@ -70,13 +71,13 @@ def test_what_stands_in_the_middle_of_a_long_text_does_not_matter(
     assert len(one) == encoder.manifest.max_tokens
 
 
-@both
+@every
 def test_the_window_is_never_exceeded_by_a_text_without_spaces(encoder: Encoder) -> None:
     assert len(encoder.token_ids("漢字" * 50_000)) <= encoder.manifest.max_tokens
     assert len(encoder.token_ids("?!" * 50_000)) == encoder.manifest.max_tokens
 
 
-@both
+@every
 def test_the_same_text_gives_the_same_vector(encoder: Encoder) -> None:
     again = load_encoder(find_encoder(ENCODERS, encoder.manifest.name))
     text = "How many prime numbers are there below one hundred?"
@@ -85,7 +86,7 @@ def test_the_same_text_gives_the_same_vector(encoder: Encoder) -> None:
     assert np.array_equal(first, again.embed(text))
 
 
-@both
+@every
 def test_a_vector_has_the_promised_shape_type_and_length(encoder: Encoder) -> None:
     vector = encoder.embed("What is the capital of France?")
     assert vector.shape == (encoder.manifest.dimensions,)
@@ -93,7 +94,7 @@ def test_a_vector_has_the_promised_shape_type_and_length(encoder: Encoder) -> No
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
 
 
-@both
+@every
 def test_meaning_decides_which_texts_are_near(encoder: Encoder) -> None:
     question, paraphrase, other = (
         encoder.embed(text)
@@ -106,10 +107,68 @@ def test_meaning_decides_which_texts_are_near(encoder: Encoder) -> None:
     assert question @ paraphrase > question @ other + 0.2
 
 
-def test_an_empty_text_is_zeros_for_a_table_and_a_unit_vector_for_a_transformer() -> None:
+@pytest.mark.parametrize(
+    ("question", "paraphrase", "other"),
+    [
+        (
+            "日本の首都はどこですか。",
+            "日本の首都を教えてください。",
+            "祖母は日曜日に林檎のケーキを焼きます。",
+        ),
+        ("リストを並べ替える方法は？", "リストをソートするには？", "契約違反の時効は何年ですか。"),
+        (
+            "次の英文を和訳してください。",
+            "この英語を日本語に翻訳して。",
+            "二次方程式を解いてください。",
+        ),
+        # The same question in English, then in Spanish and Korean.
+        (
+            "What is the capital of Japan?",
+            "日本の首都はどこですか。",
+            "契約違反の時効は何年ですか。",
+        ),
+        ("日本の首都はどこですか。", "¿Cuál es la capital de Japón?", "¿Cómo se ordena una lista?"),
+        (
+            "日本の首都はどこですか。",
+            "일본의 수도는 어디입니까?",
+            "할머니는 일요일에 사과 케이크를 굽습니다.",
+        ),
+    ],
+)
+def test_meaning_decides_in_japanese_and_across_languages(
+    question: str, paraphrase: str, other: str
+) -> None:
+    asked, same, unlike = map(LOADED["multilingual"].embed, (question, paraphrase, other))
+    assert asked @ same > asked @ unlike + 0.3
+
+
+def test_the_multilingual_encoder_says_that_it_reads_japanese() -> None:
+    assert {"en", "ja"} <= set(LOADED["multilingual"].manifest.languages)
+    assert LOADED["static"].manifest.languages == LOADED["minilm"].manifest.languages == ["en"]
+
+
+def test_the_width_of_kana_and_latin_letters_does_not_matter_to_the_multilingual_encoder() -> None:
+    cut = LOADED["multilingual"].token_ids
+    assert cut("ｶﾞｷﾞｸﾞ ﾊﾟﾋﾟﾌﾟ") == cut("ガギグ パピプ")
+    assert cut("ＡＢＣ　１２３") == cut("ABC 123")
+
+
+def test_a_text_that_spells_a_special_token_is_text() -> None:
+    encoder = LOADED["multilingual"]
+    special = {*encoder.manifest.prefix_ids, *encoder.manifest.suffix_ids}
+    assert not special & set(encoder.word_ids("<s> a </s> <unk>"))
+
+
+def test_japanese_is_cut_into_words_that_are_known() -> None:
+    pieces = LOADED["multilingual"].tokenizer.encode("日本の首都はどこですか。").tokens
+    assert pieces == ["<s>", "▁日本の", "首都", "は", "どこ", "です", "か", "。", "</s>"]
+
+
+def test_an_empty_text_is_zeros_for_a_table_and_a_unit_vector_for_the_others() -> None:
     assert not LOADED["static"].embed("").any()
     assert LOADED["static"].embed("").shape == (LOADED["static"].manifest.dimensions,)
-    assert np.linalg.norm(LOADED["minilm"].embed("")) == pytest.approx(1.0, abs=1e-5)
+    for name in ("minilm", "multilingual"):
+        assert np.linalg.norm(LOADED[name].embed("")) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_table_skips_tokens_it_does_not_know() -> None:
@@ -135,17 +194,21 @@ def test_any_text_gives_a_finite_unit_or_zero_vector_from_the_table(text: str) -
     assert np.linalg.norm(vector) == pytest.approx(1.0 if ids else 0.0, abs=1e-5)
 
 
-@given(any_text)
+@pytest.mark.parametrize("name", ["minilm", "multilingual"])
+@given(text=any_text)
 @settings(max_examples=60, deadline=None)
-def test_any_text_gives_a_finite_unit_vector_from_the_transformer(text: str) -> None:
-    encoder = LOADED["minilm"]
+def test_any_text_gives_a_finite_unit_vector_from_the_others(name: str, text: str) -> None:
+    encoder = LOADED[name]
     vector = encoder.embed(text)
-    assert len(encoder.token_ids(text)) <= encoder.manifest.max_tokens
+    ids = encoder.token_ids(text)
+    assert len(ids) <= encoder.manifest.max_tokens
+    # What hashes them counts on small numbers that are not negative.
+    assert 0 <= min(ids) <= max(ids) < 2**17
     assert np.isfinite(vector).all()
     assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
 
 
-@both
+@every
 def test_the_directory_is_named_by_the_identity(encoder: Encoder) -> None:
     name = encoder.manifest.name
     directory = find_encoder(ENCODERS, name)

