@@ -167,7 +167,7 @@ def grafted(classifier: bytes, graft: Graft) -> bytes:
         arms=k + 1,
         labels=k + 2,
         ir_version=before.ir_version,
-        opset=before.opset_import[0].version,
+        opset=next(one.version for one in before.opset_import if not one.domain),
     )
     added = parser.parse_model(text)
     added.graph.initializer.extend(

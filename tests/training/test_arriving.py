@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -97,6 +97,7 @@ def test_weights_count_by_their_relations_and_one_heavy_attempt_is_not_many() ->
     assert spreads(learn(lopsided, CENTRE))[0] > 2 * spreads(learn(some, CENTRE))[0]
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 60), good=st.booleans(), z=st.floats(-13.8, 13.8))
 def test_one_class_and_extreme_logits_give_a_probability(n: int, good: bool, z: float) -> None:
     same = Attempts(np.full(n, z), np.full(n, good), np.ones(n, bool), np.ones(n))
@@ -104,7 +105,7 @@ def test_one_class_and_extreme_logits_give_a_probability(n: int, good: bool, z: 
     assert np.isfinite(belief.covariance).all()
     found = belief.p_adequate(logits(np.array([0.0, 1e-9, 0.5, 1.0])))
     assert ((found > 0) & (found < 1)).all()
-    assert np.sign(belief.mean[0]) == (1 if good else -1)
+    assert belief.mean[0] * (1 if good else -1) >= 0
 
 
 # --- How it tightens ---------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def test_an_attempt_is_predicted_before_it_is_learnt() -> None:
 
 def test_a_hundred_attempts_beat_the_tiers_head_and_the_base_rate() -> None:
     gains = []
-    for seed in range(20):
+    for seed in range(8):
         losses = log_losses(attempts(100, shift=-1.2, slope=1, seed=seed), CENTRE)
         gains.append(
             [losses.tier.mean() - losses.arm.mean(), losses.base_rate.mean() - losses.arm.mean()]
@@ -140,20 +141,23 @@ def test_a_hundred_attempts_beat_the_tiers_head_and_the_base_rate() -> None:
 
 
 def test_the_estimate_tightens_and_its_intervals_hold_what_is_true() -> None:
-    reference = np.random.default_rng(9).normal(CENTRE, 1.3, 400)
-    truth = expit(CENTRE - 0.8 + 0.7 * (reference - CENTRE)).mean()
+    reference = np.random.default_rng(9).normal(CENTRE, 1.3, 40)
     held = []
-    for seed in range(20):
-        steps = tightening(attempts(230, seed=seed), CENTRE, reference, seed=1)
-        assert [step.attempts for step in steps] == [0, 10, 20, 50, 100, 200, 230]
+    for seed in range(30):
+        # Arms as the prior expects them: then nine in ten intervals hold, however few the attempts.
+        shift, tilt = np.random.default_rng(seed).normal(0, PRIOR_SPREAD)
+        truth = expit(reference + shift + tilt * (reference - CENTRE)).mean()
+        some = attempts(120, shift=shift, slope=1 + tilt, seed=100 + seed)
+        steps = tightening(some, CENTRE, reference, seed=1)
+        assert [step.attempts for step in steps] == [0, 10, 20, 50, 100, 120]
         assert steps[0].log_loss is None
         width = [step.p_adequate.high - step.p_adequate.low for step in steps]
-        assert width[-1] < width[4] < width[0] / 2
+        assert width[-1] < width[3] < width[0]
         for name in ("shift", "slope"):
             ranges = [getattr(step, name) for step in steps]
             assert ranges[-1].high - ranges[-1].low < ranges[0].high - ranges[0].low
         held += [step.p_adequate.low <= truth <= step.p_adequate.high for step in steps]
-    assert np.mean(held) > 0.8
+    assert np.mean(held) == pytest.approx(0.9, abs=0.06)
 
 
 def test_the_same_seed_gives_the_same_report() -> None:
