@@ -21,6 +21,8 @@ CHAMPION ?=
 DRY_RUN ?=
 ENCODER ?= static
 ARMS    ?=
+ARM     ?=
+TIER    ?=
 HISTORIES ?= ../shared/data/history
 SECONDS ?= 300
 CLIENTS ?= 64
@@ -28,7 +30,7 @@ STORE   ?= both
 SEED    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto encoder train evaluate compare promote drift mlflow serve bench chaos \
+.PHONY: help setup demo test lint format proto encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
         import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
@@ -85,6 +87,13 @@ promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is
 	@$(PY) -m training promote --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
 	  $(if $(ARMS),--arms $(ARMS)) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
 	  --report $(BUILD)/reports/promote.json
+
+add-arm: $(STAMPS)-dev ## Give a new model an arm without training: BUNDLE, HISTORY with its attempts, ARM=NAME=MODEL, TIER=, OUT=
+	@test -n "$(ARM)" -a -n "$(TIER)" || { echo "error: say which model with ARM=NAME=MODEL and TIER=" >&2; exit 2; }
+	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
+	@$(PY) -m training add-arm --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
+	  --arm "$(ARM)" --tier "$(TIER)" --out $(OUT) \
+	  --json $(BUILD)/reports/add-arm.json --html $(BUILD)/reports/add-arm.html
 
 drift: $(STAMPS)-dev ## Compare RECENT traffic (a log of `mitsumori decisions --out`, a ledger, a history) with BUNDLE; HISTORY=
 	@test -n "$(RECENT)" || { echo "error: name recent traffic with RECENT=file or RECENT=sqlite:PATH" >&2; exit 2; }
