@@ -72,19 +72,6 @@ class _Price(_Strict):
         )
 
 
-class _Model(_Strict):
-    id: str = Field(min_length=1, max_length=200)
-    provider: str = Field(min_length=1)
-    price_id: str | None = None
-    tier: str
-    tokenizer: _Tokenizer = _Tokenizer()
-    context_window: int | None = Field(default=None, gt=0)
-    max_output_tokens: int = Field(gt=0)
-    capabilities: frozenset[str] = frozenset()
-    speed: _Speed
-    prices: tuple[_Price, ...] = ()
-
-
 class _Lengths(_Strict):
     p50: float = Field(gt=0, allow_inf_nan=False)
     p90: float = Field(gt=0, allow_inf_nan=False)
@@ -95,6 +82,24 @@ class _Lengths(_Strict):
         if not self.p50 <= self.p90 <= self.p99:
             raise ValueError("p50, p90 and p99 must ascend")
         return self
+
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self.p50, self.p90, self.p99)
+
+
+class _Model(_Strict):
+    id: str = Field(min_length=1, max_length=200)
+    provider: str = Field(min_length=1)
+    price_id: str | None = None
+    tier: str
+    tokenizer: _Tokenizer = _Tokenizer()
+    context_window: int | None = Field(default=None, gt=0)
+    max_output_tokens: int = Field(gt=0)
+    capabilities: frozenset[str] = frozenset()
+    speed: _Speed
+    reasoning_tokens: _Lengths | None = None
+    prices: tuple[_Price, ...] = ()
 
 
 class _File(_Strict):
@@ -160,6 +165,7 @@ class Entry:
             max_output_tokens=spec.max_output_tokens,
             capabilities=spec.capabilities,
             speed=Speed(spec.speed.first_token_s, spec.speed.output_tokens_per_s),
+            reasoning=spec.reasoning_tokens.lengths if spec.reasoning_tokens else None,
         )
 
 
@@ -188,6 +194,15 @@ class Catalog:
     def ids(self) -> tuple[str, ...]:
         """Every model id."""
         return tuple(entry.spec.id for entry in self.entries)
+
+    @property
+    def reasoning_allowances(self) -> dict[str, Lengths]:
+        """Model id → what is added to its output for hidden reasoning, for the models that have it."""
+        return {
+            entry.spec.id: entry.spec.reasoning_tokens.lengths
+            for entry in self.entries
+            if entry.spec.reasoning_tokens
+        }
 
     def check_known(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
         """Refuse a name that is not known, with the nearest ones.
@@ -238,9 +253,6 @@ def load_catalog(path: Path | None = None) -> Catalog:
     return Catalog(
         entries=tuple(map(Entry, parsed.models)),
         tiers=tuple(parsed.tiers),
-        default_lengths={
-            tier: Lengths(lengths.p50, lengths.p90, lengths.p99)
-            for tier, lengths in parsed.default_lengths.items()
-        },
+        default_lengths={tier: lengths.lengths for tier, lengths in parsed.default_lengths.items()},
         price_table=f"{PRICE_SOURCE}, catalog {sha256_of(text)[:12]}",
     )

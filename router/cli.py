@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -175,6 +176,11 @@ def route(
         print_reply(reply)
 
 
+def _range_text(quantiles: dict[str, float] | None) -> str:
+    """Median and 90th percentile of the reasoning that a model's quotes allow for."""
+    return "–" if quantiles is None else f"{quantiles['p50']:,.0f}–{quantiles['p90']:,.0f}"
+
+
 @app.command()
 def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
     """List the models that can be chosen, with today's prices."""
@@ -195,6 +201,7 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
                 else None,
                 "context_window": model.context_window,
                 "max_output_tokens": model.max_output_tokens,
+                "reasoning_tokens": None if model.reasoning is None else asdict(model.reasoning),
                 "exact_tokens": entry.exact_tokens,
                 "capabilities": sorted(model.capabilities),
             }
@@ -213,13 +220,14 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
                 for key in ("input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok")
             ),
             f"{item['context_window']:,}",
+            _range_text(item["reasoning_tokens"]),
             "exact" if item["exact_tokens"] else "estimate",
             " ".join(item["capabilities"]),
         ]
         for item in listed
     ]
     columns = (
-        "model", "tier", ">in", ">out", "?>cached", ">context", "?tokens", "?capabilities",
+        "model", "tier", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens", "?capabilities",
     )  # fmt: skip
     console = Console()
     console.print(table("Models, USD per million tokens", columns, rows, width=console.width))

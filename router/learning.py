@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from router.core.correcting import Corrections, learn
+from router.core.types import Lengths
 from router.ledger.base import Ledger
 from router.records import observations
 
@@ -22,12 +23,14 @@ class Learner:
         ledger: whose log is read.
         levels: names of labels from the widest scope to the narrowest.
         count: how many settled decisions are read, the newest; 0 learns nothing.
+        allowances: for hidden reasoning, by model: a part of what quotes foretell.
         corrections: what was learned last; replaced as a whole, so that any thread may read it.
     """
 
     ledger: Ledger
     levels: Sequence[str]
     count: int
+    allowances: Mapping[str, Lengths]
     corrections: Corrections = field(default_factory=Corrections)
 
     def refresh(self) -> None:
@@ -37,4 +40,5 @@ class Learner:
             Unavailable: the store cannot be read; what was learned before stays.
         """
         if self.count:
-            self.corrections = learn(observations(self.ledger, self.count), self.levels)
+            seen = observations(self.ledger, self.count, self.allowances)
+            self.corrections = learn(seen, self.levels)

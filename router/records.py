@@ -12,7 +12,7 @@ from typing import Any
 
 from router.core.correcting import Observation
 from router.core.limits import LimitState
-from router.core.quoting import mean_length
+from router.core.quoting import mean_output, with_reasoning
 from router.core.types import Candidate, Constraints, Goal, Lengths
 from router.ledger.base import Decided, HoldState, Ledger
 from router.routing import Ask, Assessed, Routed
@@ -105,16 +105,22 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
             quote.output_tokens_p90,
             quote.output_tokens_worst,
         ],
+        "reasoning_tokens": [quote.reasoning_tokens_p50, quote.reasoning_tokens_p90],
         "price_nanos": list(quote.price),
         "latency_s": [round(seconds, 3) for seconds in quote.latency],
     }
 
 
-def observation_of(decided: Decided) -> Observation | None:
+def observation_of(decided: Decided, allowances: Mapping[str, Lengths]) -> Observation | None:
     """What a settled decision says of its quote; ``None`` where it says nothing.
 
     That is where the call failed, where the model that was called had not been quoted, or where the
     record is of a version that did not keep what is needed.
+
+    Args:
+        decided: settled.
+        allowances: for hidden reasoning, by model. Those of now, not those of the decision: a factor that was
+            learned before an allowance changed would be applied on top of the change.
     """
     usage, record = decided.usage, decided.record
     if usage.get("outcome") not in _ANSWERED or not usage.get("input_tokens"):
@@ -127,6 +133,8 @@ def observation_of(decided: Decided) -> Observation | None:
     lengths = record.get("lengths", {}).get(candidate["arm"])
     if lengths is None:
         return None
+    visible, allowance = Lengths(*lengths), allowances.get(candidate["model"])
+    foretold = with_reasoning(visible, allowance)
     told_p50, told_p90, cap = candidate["output_tokens"]
     return Observation(
         model=candidate["model"],
@@ -134,9 +142,9 @@ def observation_of(decided: Decided) -> Observation | None:
         counted=candidate["counted_tokens"],
         exact=candidate["exact"],
         input_tokens=usage["input_tokens"],
-        p50=max(lengths[0], 1.0),
-        p90=max(lengths[1], 1.0),
-        mean=max(mean_length(Lengths(*lengths)), 1.0),
+        p50=max(foretold.p50, 1.0),
+        p90=max(foretold.p90, 1.0),
+        mean=max(mean_output(visible, allowance), 1.0),
         told_p50=told_p50,
         told_p90=told_p90,
         cap=cap,
@@ -144,18 +152,21 @@ def observation_of(decided: Decided) -> Observation | None:
     )
 
 
-def observations(ledger: Ledger, count: int) -> Iterator[Observation]:
+def observations(
+    ledger: Ledger, count: int, allowances: Mapping[str, Lengths]
+) -> Iterator[Observation]:
     """What the latest settled decisions say of their quotes, newest first.
 
     Args:
         ledger: the store.
         count: how many settled decisions to read, at most.
+        allowances: as for :func:`observation_of`.
 
     Raises:
         Unavailable: the store cannot be read.
     """
     settled = itertools.islice(_newest(ledger), count)
-    return (found for each in settled if (found := observation_of(each)) is not None)
+    return (found for each in settled if (found := observation_of(each, allowances)) is not None)
 
 
 def _newest(ledger: Ledger) -> Iterator[Decided]:

@@ -127,8 +127,17 @@ def print_reply(reply: router_pb2.RouteResponse) -> None:
         "model", "?tier", ">P(adequate)", ">tokens in", "?>tokens out",
         "?>low", ">expected", ">high", "?>worst", "?>latency",
     )  # fmt: skip
-    rows = [_option_row(option) for option in (reply.chosen, *reply.alternatives)]
+    options = (reply.chosen, *reply.alternatives)
+    rows = [_option_row(option) for option in options]
     console.print(table("Quotes, best first", columns, rows, width=console.width))
+    allowed = [
+        f"{option.model} {reasoning.p50:,}–{reasoning.p90:,}"
+        for option in options
+        if (reasoning := option.quote.reasoning_tokens).p90
+    ]
+    if allowed:
+        text = f"Of the tokens out, hidden reasoning: {', '.join(allowed)}."
+        console.print(text, style="dim", highlight=False)
     console.print(
         f"~ estimated. Prices: {reply.chosen.quote.price_table_version}. "
         f"Decision {reply.decision_id}",

@@ -213,6 +213,7 @@ def _goal(record: Mapping[str, Any]) -> Goal:
 def _logged_quote(kept: Mapping[str, Any], record: Mapping[str, Any], created: datetime) -> Quote:
     tokens = int(kept["input_tokens"])
     p50, p90, worst = map(int, kept["output_tokens"])
+    reasoning = [int(tokens) for tokens in kept.get("reasoning_tokens", (0, 0))]
     low, expected, high, most = map(int, kept["price_nanos"])
     quick, slow = map(float, kept["latency_s"])
     return Quote(
@@ -226,6 +227,8 @@ def _logged_quote(kept: Mapping[str, Any], record: Mapping[str, Any], created: d
         expires=created,
         price_table=str(record["price_table"]),
         counted_tokens=int(kept.get("counted_tokens", tokens)),
+        reasoning_tokens_p50=reasoning[0],
+        reasoning_tokens_p90=reasoning[1],
     )
 
 

@@ -281,7 +281,9 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         served = open_bundle(settings, catalog)
         router = build_router(settings, catalog=catalog, served=served)
         ledger = open_ledger(settings.ledger)
-        learner = Learner(ledger, settings.correct_by, settings.correct_from)
+        learner = Learner(
+            ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
+        )
         router = replace(router, corrections=lambda: learner.corrections)
         running = start(settings, build_desk(settings, router, ledger))
         router.warm_up()

@@ -61,13 +61,13 @@ class Observation:
         counted: input tokens as counted, before any correction; > 0.
         exact: whether that was the model's own tokenizer, so that there is nothing to correct.
         input_tokens: reported, ≥ 0.
-        p50: predicted median of the output length before correction and cap, > 0.
+        p50: predicted median of the output length, hidden reasoning included, before correction and cap, > 0.
         p90: the same for the 90th percentile, ≥ p50.
         mean: the same for the mean, > 0.
         told_p50: the median that was quoted, ≥ 0.
         told_p90: the 90th percentile that was quoted, ≥ told_p50.
         cap: the most output tokens that the call allowed.
-        output_tokens: reported, ≥ 0.
+        output_tokens: reported, hidden reasoning included, ≥ 0.
     """
 
     model: str

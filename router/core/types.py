@@ -113,7 +113,11 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of the catalog at one moment. ``rates`` is ``None`` where no price is known."""
+    """A model of the catalog at one moment.
+
+    ``rates`` is ``None`` where no price is known. ``reasoning`` is the allowance for hidden reasoning that
+    is billed as output; ``None`` where the model does not reason unless it is told to.
+    """
 
     id: str
     provider: str
@@ -123,6 +127,7 @@ class Model:
     max_output_tokens: int
     capabilities: frozenset[str]
     speed: Speed
+    reasoning: Lengths | None = None
 
 
 class TokenCount(NamedTuple):
@@ -139,7 +144,7 @@ class TokenCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Quantiles of the output length in tokens: 0 < p50 ≤ p90 ≤ p99."""
+    """Quantiles of a number of output tokens: 0 < p50 ≤ p90 ≤ p99."""
 
     p50: float
     p90: float
@@ -169,7 +174,9 @@ class LatencyRange(NamedTuple):
 class Quote(NamedTuple):
     """For one prompt and one model: tokens, price, latency, until when, and from which prices.
 
-    ``counted_tokens`` is the count of input tokens before settled usage corrected it.
+    ``counted_tokens`` is the count of input tokens before settled usage corrected it. Of the output
+    tokens, ``reasoning_tokens_p50`` and ``reasoning_tokens_p90`` are hidden reasoning; 0 where the model
+    has no allowance for it.
     """
 
     model: str
@@ -182,6 +189,8 @@ class Quote(NamedTuple):
     expires: datetime
     price_table: str
     counted_tokens: int
+    reasoning_tokens_p50: int = 0
+    reasoning_tokens_p90: int = 0
 
 
 @dataclass(frozen=True, slots=True)

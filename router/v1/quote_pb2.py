@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15router/v1/quote.proto\x12\trouter.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\x80\x02\n\x05Quote\x12+\n\x0cinput_tokens\x18\x01 \x01(\x0b\x32\x15.router.v1.TokenCount\x12,\n\routput_tokens\x18\x02 \x01(\x0b\x32\x15.router.v1.TokenRange\x12$\n\x05price\x18\x03 \x01(\x0b\x32\x15.router.v1.PriceRange\x12(\n\x07latency\x18\x04 \x01(\x0b\x32\x17.router.v1.LatencyRange\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13price_table_version\x18\x06 \x01(\t\":\n\nTokenCount\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\r\n\x05\x65xact\x18\x02 \x01(\x08\x12\r\n\x05worst\x18\x03 \x01(\x03\"5\n\nTokenRange\x12\x0b\n\x03p50\x18\x01 \x01(\x03\x12\x0b\n\x03p90\x18\x02 \x01(\x03\x12\r\n\x05worst\x18\x03 \x01(\x03\"\x98\x01\n\nPriceRange\x12\x1f\n\x03low\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12$\n\x08\x65xpected\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12 \n\x04high\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12!\n\x05worst\x18\x04 \x01(\x0b\x32\x12.google.type.Money\"^\n\x0cLatencyRange\x12&\n\x03p50\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p90\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15router/v1/quote.proto\x12\trouter.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xb1\x02\n\x05Quote\x12+\n\x0cinput_tokens\x18\x01 \x01(\x0b\x32\x15.router.v1.TokenCount\x12,\n\routput_tokens\x18\x02 \x01(\x0b\x32\x15.router.v1.TokenRange\x12$\n\x05price\x18\x03 \x01(\x0b\x32\x15.router.v1.PriceRange\x12(\n\x07latency\x18\x04 \x01(\x0b\x32\x17.router.v1.LatencyRange\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13price_table_version\x18\x06 \x01(\t\x12/\n\x10reasoning_tokens\x18\x07 \x01(\x0b\x32\x15.router.v1.TokenRange\":\n\nTokenCount\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\r\n\x05\x65xact\x18\x02 \x01(\x08\x12\r\n\x05worst\x18\x03 \x01(\x03\"5\n\nTokenRange\x12\x0b\n\x03p50\x18\x01 \x01(\x03\x12\x0b\n\x03p90\x18\x02 \x01(\x03\x12\r\n\x05worst\x18\x03 \x01(\x03\"\x98\x01\n\nPriceRange\x12\x1f\n\x03low\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12$\n\x08\x65xpected\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12 \n\x04high\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12!\n\x05worst\x18\x04 \x01(\x0b\x32\x12.google.type.Money\"^\n\x0cLatencyRange\x12&\n\x03p50\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p90\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'router.v1.quote_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_QUOTE']._serialized_start=127
-  _globals['_QUOTE']._serialized_end=383
-  _globals['_TOKENCOUNT']._serialized_start=385
-  _globals['_TOKENCOUNT']._serialized_end=443
-  _globals['_TOKENRANGE']._serialized_start=445
-  _globals['_TOKENRANGE']._serialized_end=498
-  _globals['_PRICERANGE']._serialized_start=501
-  _globals['_PRICERANGE']._serialized_end=653
-  _globals['_LATENCYRANGE']._serialized_start=655
-  _globals['_LATENCYRANGE']._serialized_end=749
+  _globals['_QUOTE']._serialized_end=432
+  _globals['_TOKENCOUNT']._serialized_start=434
+  _globals['_TOKENCOUNT']._serialized_end=492
+  _globals['_TOKENRANGE']._serialized_start=494
+  _globals['_TOKENRANGE']._serialized_end=547
+  _globals['_PRICERANGE']._serialized_start=550
+  _globals['_PRICERANGE']._serialized_end=702
+  _globals['_LATENCYRANGE']._serialized_start=704
+  _globals['_LATENCYRANGE']._serialized_end=798
 # @@protoc_insertion_point(module_scope)

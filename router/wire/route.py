@@ -193,6 +193,10 @@ def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
     target.output_tokens.p50 = quote.output_tokens_p50
     target.output_tokens.p90 = quote.output_tokens_p90
     target.output_tokens.worst = quote.output_tokens_worst
+    if quote.reasoning_tokens_p90:
+        target.reasoning_tokens.p50 = quote.reasoning_tokens_p50
+        target.reasoning_tokens.p90 = quote.reasoning_tokens_p90
+        target.reasoning_tokens.worst = quote.output_tokens_worst
     price = target.price
     fill_money(price.low, quote.price.low)
     fill_money(price.expected, quote.price.expected)

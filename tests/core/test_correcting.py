@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.core.correcting import PRIOR, UNCORRECTED, Correction, Observation, learn
-from router.core.quoting import quote
+from router.core.quoting import mean_output, quote, with_reasoning
 from router.core.types import Lengths, TokenCount
 from tests.builders import EXPIRES, model, rates
 
@@ -107,6 +107,48 @@ def test_after_correction_nine_in_ten_answers_are_within_the_quoted_90th_percent
     within = [sum(length <= told for length in fresh) / len(fresh) for told in offer[2:4]]
     assert 0.47 <= within[0] <= 0.53
     assert 0.88 <= within[1] <= 0.92
+
+
+@given(st.floats(0.2, 5), st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_an_allowance_that_is_off_by_a_factor_is_brought_back_by_settled_usage(
+    factor: float, seed: int
+) -> None:
+    chance = random.Random(seed)
+    visible, allowance = Lengths(100, 300, 500), Lengths(400, 1_600, 4_000)
+    foretold = with_reasoning(visible, allowance)
+
+    def answers(count: int) -> list[int]:  # as foretold, but for the reasoning
+        return [
+            round(
+                100 * chance.lognormvariate(0, 0.86) + factor * 400 * chance.lognormvariate(0, 1.08)
+            )
+            for _ in range(count)
+        ]
+
+    told = Observation(
+        "small", {}, 50, True, 50, foretold.p50, foretold.p90, mean_output(visible, allowance),
+        500, 1_900, 100_000, 0,
+    )  # fmt: skip
+    taught = learn([replace(told, output_tokens=length) for length in answers(3_000)])
+    offer = quote(
+        model(max_output_tokens=100_000, reasoning=allowance),
+        rates("1", "4"),
+        TokenCount(50, True, 50),
+        visible,
+        correction=taught.of("small", {}),
+        max_output_tokens=None,
+        expires=EXPIRES,
+        price_table="test",
+    )
+    fresh = answers(3_000)
+    within = [sum(length <= told for length in fresh) / len(fresh) for told in offer[2:4]]
+    assert 0.45 <= within[0] <= 0.55
+    assert 0.87 <= within[1] <= 0.93
+    expected = (offer.price.expected - 50_000) / 4_000
+    # Looser: no report counts for more than ten times its expectation, so that none can move it alone.
+    assert expected == pytest.approx(sum(fresh) / len(fresh), rel=0.3)
+    assert offer.reasoning_tokens_p50 <= offer.output_tokens_p50
 
 
 def test_the_report_says_how_often_answers_stayed_within_the_quote() -> None:

@@ -51,7 +51,8 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
-    learner = Learner(ledger, ("team",), 1_000)
+    allowances = router.catalog.reasoning_allowances
+    learner = Learner(ledger, ("team",), 1_000, allowances)
     taught = replace(router, corrections=lambda: learner.corrections)
     running = start(settings, build_desk(settings, taught, ledger))
     running.warmed()
@@ -100,6 +101,46 @@ def test_what_is_learned_once_is_not_learned_again_on_top(shop: Shop) -> None:
     twice = shop.learner.corrections.of("gpt-5-nano", SEARCH)
     assert once.p50 < twice.p50 <= 2.01
     assert twice.tokens == 1
+
+
+def test_an_allowance_for_reasoning_is_quoted_and_corrected_with_the_whole_output(
+    shop: Shop,
+) -> None:
+    before = shop.quote("gpt-5-nano", **SEARCH).chosen.quote
+    allowance = before.reasoning_tokens
+    assert 0 < allowance.p50 < before.output_tokens.p50
+    assert allowance.p50 <= allowance.p90 <= allowance.worst == before.output_tokens.worst
+    assert not shop.quote("ministral-8b-2512").chosen.quote.HasField("reasoning_tokens")
+    words = ["route", PROMPT, "--model", "gpt-5-nano", "--server", shop.address]
+    shown = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert f"gpt-5-nano {allowance.p50:,}–{allowance.p90:,}" in shown.output
+    really = before.output_tokens.p50 + 3 * allowance.p50  # four times the reasoning
+    for _ in range(200):
+        reply = shop.quote("gpt-5-nano", **SEARCH)
+        shop.client.settle(
+            reply.decision_id,
+            input_tokens=reply.chosen.quote.input_tokens.tokens,
+            output_tokens=really,
+            reasoning_tokens=4 * allowance.p50,
+        )
+    shop.learner.refresh()
+    after = shop.quote("gpt-5-nano", **SEARCH).chosen.quote
+    assert after.output_tokens.p50 == pytest.approx(really, rel=0.15)
+    assert allowance.p50 < after.reasoning_tokens.p50 < after.output_tokens.p50
+    assert after.output_tokens.worst == before.output_tokens.worst
+
+
+def test_what_was_learned_does_not_outlive_another_allowance(shop: Shop) -> None:
+    before = shop.quote("gpt-5-nano", **SEARCH).chosen.quote
+    shop.settle(60, "gpt-5-nano", tokens=1.0, length=1.0)
+    shop.learner.refresh()
+    assert shop.learner.corrections.of("gpt-5-nano", SEARCH).p50 == pytest.approx(1, rel=0.02)
+    # The same usage, had the catalog allowed for nothing: all of the reasoning is a correction then.
+    shop.learner.allowances = {}
+    shop.learner.refresh()
+    visible = before.output_tokens.p50 - before.reasoning_tokens.p50
+    factor = shop.learner.corrections.of("gpt-5-nano", SEARCH).p50
+    assert 1 < factor <= before.output_tokens.p50 / visible * 1.02
 
 
 def test_failed_calls_and_unquoted_models_teach_nothing(shop: Shop) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from router.catalog import load_catalog
 from router.core.errors import BadArtifact, InvalidInput
+from router.core.types import Lengths
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -114,6 +115,26 @@ def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     entry = MINIMAL[MINIMAL.index("  - id") :]
     with pytest.raises(BadArtifact, match="'mine' is there twice"):
         load_catalog(written(tmp_path, MINIMAL + entry))
+
+
+def test_an_allowance_for_hidden_reasoning_is_the_models_own(tmp_path: Path) -> None:
+    allowed = MINIMAL + "    reasoning_tokens: {p50: 100, p90: 400, p99: 900}\n"
+    catalog = load_catalog(written(tmp_path, allowed))
+    assert catalog.entries[0].at(NOON).reasoning == Lengths(100, 400, 900)
+    assert catalog.reasoning_allowances == {"mine": Lengths(100, 400, 900)}
+    plain = load_catalog(written(tmp_path, MINIMAL))
+    assert plain.entries[0].at(NOON).reasoning is None
+    assert plain.reasoning_allowances == {}
+
+
+def test_shipped_allowances_are_those_of_models_that_reason_and_wide() -> None:
+    for entry in load_catalog().entries:
+        allowance = entry.at(NOON).reasoning
+        assert allowance is None or "reasoning" in entry.spec.capabilities
+        assert allowance is None or allowance.p99 < entry.spec.max_output_tokens
+    allowed = load_catalog().reasoning_allowances
+    assert "gpt-5-nano" in allowed
+    assert "ministral-8b-2512" not in allowed
 
 
 def test_a_missing_catalog_says_how_to_name_one(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def test_models_lists_every_model_with_its_price() -> None:
     listed = json.loads(invoke("models", "--json").output)
     nano = next(model for model in listed["models"] if model["model"] == "gpt-5-nano")
     assert (nano["input_usd_per_mtok"], nano["output_usd_per_mtok"]) == ("0.05", "0.4")
+    assert nano["reasoning_tokens"]["p50"] <= nano["reasoning_tokens"]["p90"]
     assert "gpt-5-nano" in invoke("models").output
 
 
