@@ -196,15 +196,9 @@ def _check_timestamp(values: npt.NDArray[np.object_]) -> list[BadRow]:
 # --- Rows --------------------------------------------------------------------------------------
 
 
-def _hashed(prompt: str, size: int) -> bytes:
-    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=size).digest()
-
-
-def _name_prompts(attempts: pd.DataFrame, rows: npt.NDArray[np.bool_]) -> None:
-    """Give ``rows`` a ``prompt_id``: 16 hexadecimal digits of the prompt's BLAKE2b."""
-    codes, prompts = pd.factorize(attempts["prompt"].to_numpy()[rows])
-    ids = np.array([_hashed(prompt, 8).hex() for prompt in prompts], dtype=object)
-    attempts.loc[rows, "prompt_id"] = ids[codes]
+def _hashed(prompt: str) -> str:
+    """16 hexadecimal digits of a prompt's BLAKE2b."""
+    return hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 class Identities:
@@ -214,25 +208,55 @@ class Identities:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, bytes] = {}
+        self._known: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def check(self, attempts: pd.DataFrame, sound: npt.NDArray[np.bool_]) -> list[BadRow]:
-        """One ``prompt_id`` must stand for one prompt: the ``sound`` rows in which it does not."""
-        rows = np.flatnonzero(sound)
-        ids, names = pd.factorize(attempts["prompt_id"].to_numpy()[rows])
-        prompts, texts = pd.factorize(attempts["prompt"].to_numpy()[rows])
-        digests = [_hashed(text, 16) for text in texts]
-        pair_of = ids * max(len(texts), 1) + prompts
+    def check(
+        self,
+        names: npt.NDArray[np.object_],
+        prompts: npt.NDArray[np.intp],
+        hashes: npt.NDArray[np.object_],
+    ) -> npt.NDArray[np.bool_]:
+        """Which rows have a ``prompt_id`` that stands for another prompt in an earlier row.
+
+        Args:
+            names: ``(n,)``, the ``prompt_id`` of each row.
+            prompts: ``(n,)``, the position of the hash of its prompt.
+            hashes: of the distinct prompts.
+
+        Returns:
+            bool ``(n,)``.
+        """
+        codes, ids = pd.factorize(names)
+        pair_of = codes * len(hashes) + prompts
         pairs, first, places = np.unique(pair_of, return_index=True, return_inverse=True)
         wrong = np.zeros(len(pairs), dtype=bool)
         for pair in np.argsort(first):  # as the rows come
-            digest = digests[prompts[first[pair]]]
-            wrong[pair] = self._known.setdefault(names[ids[first[pair]]], digest) != digest
-        reason = "stands for another prompt in an earlier row"
-        return [BadRow(int(row) + 1, "prompt_id", reason) for row in rows[wrong[places]]]
+            row = first[pair]
+            found = hashes[prompts[row]]
+            wrong[pair] = self._known.setdefault(ids[codes[row]], found) != found
+        return np.asarray(wrong[places])
+
+
+def _check_identity(
+    attempts: pd.DataFrame, rows: npt.NDArray[np.intp], identities: Identities | None
+) -> list[BadRow]:
+    """Give sound rows without a ``prompt_id`` the hash of their prompt, and check the others."""
+    names = attempts["prompt_id"].to_numpy()[rows]
+    unnamed = pd.isna(names)
+    if identities is None and not unnamed.any():
+        return []
+    prompts, texts = pd.factorize(attempts["prompt"].to_numpy()[rows])
+    hashes = np.array([_hashed(text) for text in texts], dtype=object)
+    names = np.where(unnamed, hashes[prompts], names)
+    attempts.loc[rows, "prompt_id"] = names
+    if identities is None:
+        return []
+    reason = "stands for another prompt in an earlier row"
+    wrong = rows[identities.check(names, prompts, hashes)]
+    return [BadRow(int(row) + 1, "prompt_id", reason) for row in wrong]
 
 
 def check(
@@ -274,9 +298,4 @@ def check(
     )
     sound = np.ones(len(attempts), dtype=bool)
     sound[[row.row - 1 for row in bad]] = False
-    unnamed = sound & attempts["prompt_id"].isna().to_numpy()
-    if unnamed.any():
-        _name_prompts(attempts, unnamed)
-    if identities is not None:
-        bad += identities.check(attempts, sound)
-    return attempts, bad
+    return attempts, bad + _check_identity(attempts, np.flatnonzero(sound), identities)

@@ -23,7 +23,7 @@ from training.attempts import NUMERIC, Attempt, BadRow, framed
 
 __all__ = ["SUFFIXES", "Reader", "reader_of", "unreadable"]
 
-BATCH = 32_768
+BATCH = 65_536
 """Rows in memory at once."""
 CHARACTERS = 2**26
 """Characters of JSONL or CSV in memory at once: long prompts make shorter batches."""
@@ -82,7 +82,10 @@ def _parquet(path: Path, columns: Collection[str]) -> Iterator[Batch]:
     try:
         wanted = [name for name in pq.read_schema(path).names if name in columns]
         texts = [name for name in wanted if name in _TEXTS]
-        with pq.ParquetFile(path, read_dictionary=texts, buffer_size=_PAGES) as file:
+        # Read ahead of need (pre_buffer), every row group would stay in memory until the end.
+        with pq.ParquetFile(
+            path, read_dictionary=texts, buffer_size=_PAGES, pre_buffer=False
+        ) as file:
             for batch in file.iter_batches(BATCH, columns=wanted):
                 named = {name: _series(name, batch.column(name)) for name in wanted}
                 yield pd.DataFrame(named, index=range(batch.num_rows)), []
