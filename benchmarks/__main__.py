@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import fresh, holding, ledger, ledger_postgres, serving, swaps, training
+from benchmarks import fresh, holding, ledger, ledger_postgres, quality, serving, swaps, training
 from benchmarks.report import Figure, write_report
 from router.render import errors_in_one_line
 
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,
+    "quality": quality.measure,
     "training": training.measure,
     "fresh": fresh.measure,
 }

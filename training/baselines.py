@@ -18,12 +18,21 @@ from sklearn.preprocessing import StandardScaler
 from training.metrics import apgr
 from training.table import Outcomes
 
-__all__ = ["BaselineScores", "Rows", "arm_pairs", "baseline_scores", "pair_differences"]
+__all__ = ["LABELS", "BaselineScores", "Rows", "arm_pairs", "baseline_scores", "pair_differences"]
+
+LABELS = {
+    "length": "prompt length alone",
+    "knn": "kNN (k = 40, cosine)",
+    "multinomial": "multinomial on labels",
+    "independent": "independent head per arm",
+    "random": "random",
+}
+"""What reports call the baselines, in their order."""
 
 NEIGHBOURS = 40
 FOLDS = 5
 INVERSE_REGULARISATION = 0.001
-"""C of the multinomial on standardised columns: the best of .0003 … .03 by APGR on MMLU-Pro."""
+"""C of the logistic baselines on standardised columns: the best of .0003 … .03 by APGR on MMLU-Pro."""
 
 _BLOCK = 1024
 """Test prompts compared with all training prompts at once."""
@@ -59,7 +68,8 @@ class BaselineScores:
     """What the baselines say about ``n`` prompts.
 
     Attributes:
-        adequate: name → float64 ``(n, k)``, P(adequate) per arm (``knn``, ``multinomial``).
+        adequate: name → float64 ``(n, k)``, P(adequate) per arm (``knn``, ``multinomial``,
+            ``independent``).
         pairs: name → float64 ``(n, pairs)``, a score per pair of :func:`arm_pairs` (all of them).
     """
 
@@ -138,19 +148,42 @@ def _multinomial(train: Rows, test: Rows) -> Floats:
     labels = _labels(train.outcomes)[complete]
     if len(np.unique(labels)) < 2:
         return np.tile(_base_rates(train.outcomes), (len(test), 1))
-    scaler = StandardScaler()
-    known = scaler.fit_transform(np.hstack([train.embeddings, train.features])[complete])
-    asked = scaler.transform(np.hstack([test.embeddings, test.features]))
-    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000, tol=1e-3)
-    predicted = model.fit(known, labels).predict_proba(asked)
+    known, asked = _standardised(train.take(complete), test)
+    model = _logistic().fit(known, labels)
     distribution = np.zeros((len(test), arms + 1))
-    distribution[:, model.classes_] = predicted
+    distribution[:, model.classes_] = model.predict_proba(asked)
     return np.asarray(distribution.cumsum(axis=1)[:, :arms])
+
+
+def _independent(train: Rows, test: Rows) -> Floats:
+    """P(adequate) by one logistic regression for each arm alone; the base rate of an arm of one class."""
+    known, asked = _standardised(train, test)
+    result = np.tile(_base_rates(train.outcomes), (len(test), 1))
+    for arm, judged in enumerate(train.outcomes.judged.T):
+        adequate = train.outcomes.adequate[judged, arm]
+        if len(np.unique(adequate)) == 2:
+            result[:, arm] = _logistic().fit(known[judged], adequate).predict_proba(asked)[:, 1]
+    return result
+
+
+def _logistic() -> LogisticRegression:
+    return LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000, tol=1e-3)
+
+
+def _standardised(train: Rows, test: Rows) -> tuple[Floats, Floats]:
+    """Vectors and lexical features of both sides in units of the training rows."""
+    scaler = StandardScaler()
+    known = scaler.fit_transform(np.hstack([train.embeddings, train.features]))
+    return known, scaler.transform(np.hstack([test.embeddings, test.features]))
 
 
 def _fitted(train: Rows, test: Rows, *, seed: int) -> BaselineScores:
     """Every baseline, fitted on ``train`` and asked about ``test``."""
-    adequate = {"knn": _neighbours(train, test), "multinomial": _multinomial(train, test)}
+    adequate = {
+        "knn": _neighbours(train, test),
+        "multinomial": _multinomial(train, test),
+        "independent": _independent(train, test),
+    }
     length = _length(train, test)
     chance = np.random.default_rng(seed).random(length.shape)
     return BaselineScores(

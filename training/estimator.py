@@ -15,8 +15,9 @@ step; of the logistic heads it folds into the weights on the inputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +25,13 @@ from scipy import sparse
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.heads import Data, Hyperparameters, fit_head
-from training.neighbours import Neighbours, fit_neighbours
+from training.heads import Data, Hyperparameters, fit_head, fit_once, out_of_fold
+from training.neighbours import Neighbours, remember
 from training.ngrams import halved, inverse_frequency, said, weighted
 from training.splitting import folds
-from training.trees import Trees, fit_trees
+from training.trees import Trees, grow
 
-__all__ = ["Hyperparameters", "PooledLogistic", "Stack", "Words", "fit_pooled"]
+__all__ = ["Hyperparameters", "PooledLogistic", "Stack", "Words", "cross_fitted", "fit_pooled"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -128,12 +129,62 @@ class PooledLogistic:
 
 
 @dataclass(frozen=True)
-class _Outcomes:
-    """Outcomes ±1 and weights ≥ 0 float64 ``(n, k)``, and the fold of each row."""
+class _Known:
+    """What there is to learn from: inputs, ``n`` prompts, and outcomes of ``k`` arms.
 
+    ``sign`` holds outcomes ±1, float64 ``(n, k)``; ``weight`` is 0 where there is no outcome.
+    """
+
+    x: npt.NDArray[np.float32]
+    dimensions: int
+    counts: sparse.csr_matrix | None
     sign: Floats
     weight: Floats
-    fold: npt.NDArray[np.intp]
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> _Known:
+        counts = None if self.counts is None else self.counts[rows]
+        return _Known(self.x[rows], self.dimensions, counts, self.sign[rows], self.weight[rows])
+
+    @property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        return self.x[:, : self.dimensions]
+
+    @property
+    def form(self) -> npt.NDArray[np.float32]:
+        return self.x[:, self.dimensions :]
+
+    def standard(self) -> tuple[Data, Floats, Floats]:
+        """Standardised inputs, with the mean ``(p,)`` and the scale ``(p,)`` that made them so."""
+        mean = self.x.mean(axis=0, dtype=np.float64)
+        spread = self.x.std(axis=0, dtype=np.float64)
+        # A column that never changed in training says nothing, whatever it holds later.
+        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
+        inputs = ((self.x - mean) * scale).astype(np.float32)
+        return Data(inputs, self.sign, self.weight), mean, scale
+
+    def bag(self, inverse: npt.NDArray[np.float32]) -> Data:
+        """The n-grams as inputs."""
+        return Data(weighted(self.counts, inverse), self.sign, self.weight)
+
+    def two_sided(self) -> bool:
+        """Whether there are adequate attempts and inadequate ones."""
+        there = self.sign[self.weight > 0]
+        return bool((there > 0).any() and (there < 0).any())
+
+
+_Head: TypeAlias = Callable[[_Known], Floats]
+
+
+def _known(
+    x: npt.NDArray[np.float32],
+    dimensions: int,
+    counts: sparse.csr_matrix | None,
+    adequate: npt.NDArray[np.bool_],
+    judged: npt.NDArray[np.bool_],
+    weights: Floats | None,
+) -> _Known:
+    weight = judged * (np.ones(judged.shape) if weights is None else weights)
+    return _Known(x, dimensions, counts, np.where(adequate, 1.0, -1.0), weight)
 
 
 def fit_pooled(
@@ -164,36 +215,28 @@ def fit_pooled(
             other columns, nor neighbours, which read these.
         neighbours: whether vectors of training prompts may be kept, where that pays.
     """
-    sign = np.where(adequate, 1.0, -1.0)
-    weight = judged * (np.ones(judged.shape) if weights is None else weights)
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
-    known = _Outcomes(sign, weight, fold)
-    mean = x.mean(axis=0, dtype=np.float64)
-    spread = x.std(axis=0, dtype=np.float64)
-    # A column that never changed in training says nothing, whatever it holds later.
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
+    known = _known(x, dimensions or x.shape[1], counts, adequate, judged, weights)
+    standard, mean, scale = known.standard()
     candidates = grid or [Hyperparameters(c, ratio) for ratio in RATIOS for c in SHARED]
     inverse, trees, near = None, None, None
     # The products are tall and narrow: a second BLAS thread waits more than it works, and one thread
     # adds up in the same order every time.
     with threadpool_limits(limits=1):
-        standard = Data(((x - mean) * scale).astype(np.float32), sign, weight)
         heads = [fit_head(standard, fold, candidates)]
         if counts is not None:
             inverse = inverse_frequency(counts)
-            heads.append(fit_head(Data(weighted(counts, inverse), sign, weight), fold, WORD_GRID))
+            heads.append(fit_head(known.bag(inverse), fold, WORD_GRID))
+        names = ("vector", "words")[: len(heads)]
+        logits = {name: head.out_of_fold for name, head in zip(names, heads, strict=True)}
         if dimensions is not None and len(x) >= MIN_PROMPTS:
-            trees = fit_trees(x[:, dimensions:], sign, weight, fold, seed)
-            if neighbours:
-                near = fit_neighbours(x[:, :dimensions], sign, weight, fold, seed)
-    names = ("vector", "words")[: len(heads)]
-    logits = {name: head.out_of_fold for name, head in zip(names, heads, strict=True)}
-    if trees is not None:
-        logits["trees"] = trees.out_of_fold
-    if near is not None and _worth(logits, near.out_of_fold, known):
-        logits["neighbours"] = near.out_of_fold
-    else:
-        near = None
+            if all(known.take(fold != number).two_sided() for number in set(fold.tolist())):
+                trees = grow(known.form, known.sign, known.weight, seed)
+                logits["trees"] = _elsewhere("trees", known, fold, {}, seed)
+            theirs = _elsewhere("neighbours", known, fold, {}, seed) if neighbours else None
+            if theirs is not None and _worth(logits, theirs, known):
+                near = remember(known.vectors, known.sign, known.weight, seed)
+                logits["neighbours"] = theirs
     stack = _stacked(logits, known)
     shares = {
         name: np.array([one.weights[place] for one in stack]) for place, name in enumerate(logits)
@@ -210,7 +253,7 @@ def fit_pooled(
         words,
         trees,
         near,
-        x.shape[1] if dimensions is None else dimensions,
+        known.dimensions,
         tuple(head.chosen for head in heads),
         stack,
         tuple(head.log_loss for head in heads),
@@ -218,7 +261,72 @@ def fit_pooled(
     )
 
 
-def _stacked(logits: Mapping[str, Floats], known: _Outcomes) -> tuple[Stack, ...]:
+def _asked(name: str, known: _Known, chosen: Mapping[str, Hyperparameters], seed: int) -> _Head:
+    """Fit one head on all rows with given hyperparameters; a function from prompts to logits."""
+    if name == "vector":
+        data, mean, scale = known.standard()
+        line = fit_once(data, chosen[name])
+        return lambda new: line(((new.x - mean) * scale).astype(np.float32))
+    if name == "words":
+        inverse = inverse_frequency(known.counts)
+        bag = fit_once(known.bag(inverse), chosen[name])
+        return lambda new: bag(weighted(new.counts, inverse))
+    if name == "trees":
+        forest = grow(known.form, known.sign, known.weight, seed)
+        return lambda new: forest.logits(new.form)
+    near = remember(known.vectors, known.sign, known.weight, seed)
+    return lambda new: near.logits(new.vectors)
+
+
+def _elsewhere(
+    name: str,
+    known: _Known,
+    fold: npt.NDArray[np.intp],
+    chosen: Mapping[str, Hyperparameters],
+    seed: int,
+) -> Floats:
+    """The logits of one head for each prompt by the fit on other folds, ``(n, k)``."""
+    return out_of_fold(
+        fold,
+        known.sign.shape[1],
+        lambda rows, out: _asked(name, known.take(rows), chosen, seed)(known.take(out)),
+    )
+
+
+def cross_fitted(
+    model: PooledLogistic,
+    x: npt.NDArray[np.float32],
+    adequate: npt.NDArray[np.bool_],
+    judged: npt.NDArray[np.bool_],
+    fold: npt.NDArray[np.intp],
+    *,
+    seed: int,
+    counts: sparse.csr_matrix | None = None,
+    weights: Floats | None = None,
+) -> Floats:
+    """P(adequate) of each prompt by heads fitted on other folds, ``(n, k)``: for other folds than the fit's.
+
+    The hyperparameters and the stack stay those of ``model``. Where a fold is a category, this tells what
+    a router makes of prompts of a kind that it has not seen.
+
+    Args:
+        model: of :func:`fit_pooled` on the same prompts.
+        x: as there, and so are the others.
+        adequate: bool ``(n, k)``.
+        judged: bool ``(n, k)``.
+        fold: intp ``(n,)``, 0 … f − 1, f ≥ 2; outside each fold, attempts are adequate and inadequate.
+        seed: of the trees and of the sample of neighbours.
+        counts: ``(n, BUCKETS)``, where ``model`` reads words.
+        weights: float64 ``(n, k)`` ≥ 0.
+    """
+    known = _known(x, model.dimensions, counts, adequate, judged, weights)
+    chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
+    with threadpool_limits(limits=1):
+        logits = {name: _elsewhere(name, known, fold, chosen, seed) for name in model.heads}
+    return _together(logits, model.stack)
+
+
+def _stacked(logits: Mapping[str, Floats], known: _Known) -> tuple[Stack, ...]:
     """How each arm puts the logits of the heads, ``(n, k)`` by name, together."""
     every = np.stack(list(logits.values()), axis=2)
     arms = range(every.shape[1])
@@ -233,7 +341,7 @@ def _together(logits: Mapping[str, Floats], stack: Sequence[Stack]) -> Floats:
     return np.asarray(expit(np.einsum("nkh,kh->nk", every, shares) + shift))
 
 
-def _worth(logits: Mapping[str, Floats], more: Floats, known: _Outcomes) -> bool:
+def _worth(logits: Mapping[str, Floats], more: Floats, known: _Known) -> bool:
     """Whether one more head takes :data:`WORTH` off the log-loss per attempt."""
 
     def loss(heads: Mapping[str, Floats]) -> float:

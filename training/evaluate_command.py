@@ -233,6 +233,7 @@ def _pairs_table(report: Mapping[str, Any]) -> Printed:
         "router",
         "APGR [95 %]",
         "in category",
+        "new category",
         "CPT 50",
         "CPT 80",
     )
@@ -246,6 +247,7 @@ def _pairs_table(report: Mapping[str, Any]) -> Printed:
                 f"  {name}",
                 _with_interval(figures["apgr"], figures["apgr_interval"]),
                 _number(figures["within_category_apgr"]),
+                _number(figures.get("held_out_category_apgr")),
                 _number(figures["cpt50"]),
                 _number(figures["cpt80"]),
                 style="bold cyan" if name == "this bundle" else None,

@@ -9,7 +9,7 @@ grouped cross-validation on the rows given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,9 +19,10 @@ from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit
 
-__all__ = ["Data", "Head", "Hyperparameters", "Matrix", "fit_head"]
+__all__ = ["Data", "Head", "Hyperparameters", "Matrix", "fit_head", "fit_once", "out_of_fold"]
 
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.bool_]
 Matrix: TypeAlias = Any
 """float32 ``(n, p)``: a numpy array or a scipy CSR matrix (scipy has no types)."""
 
@@ -68,7 +69,7 @@ class Data:
     sign: Floats
     weight: Floats
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> Data:
+    def take(self, rows: Rows) -> Data:
         """Some of the rows."""
         return Data(self.x[rows], self.sign[rows], self.weight[rows])
 
@@ -170,8 +171,31 @@ def fit_head(data: Data, fold: npt.NDArray[np.intp], grid: Sequence[Hyperparamet
     losses = _search(data, fold, grid) if len(grid) > 1 else {}
     chosen = min(grid, key=lambda one: losses.get((one.c, one.ratio), 0.0))
     whole = _descend(data, chosen, _start(data))
-    logits = np.empty(data.sign.shape)
-    for number in range(int(fold.max()) + 1):
-        part = _descend(data.take(fold != number), chosen, whole)
-        logits[fold == number] = part.logits(data.x[fold == number], chosen.ratio)
+
+    def elsewhere(rows: Rows, out: Rows) -> Floats:
+        return _descend(data.take(rows), chosen, whole).logits(data.x[out], chosen.ratio)
+
+    logits = out_of_fold(fold, data.sign.shape[1], elsewhere)
     return Head(whole.slopes(chosen.ratio), whole.bias, chosen, losses, logits)
+
+
+def fit_once(data: Data, chosen: Hyperparameters) -> Callable[[Matrix], Floats]:
+    """Fit on all rows with given hyperparameters; a function from inputs ``(m, p)`` to logits ``(m, k)``."""
+    found = _descend(data, chosen, _start(data))
+    return lambda x: found.logits(x, chosen.ratio)
+
+
+def out_of_fold(
+    fold: npt.NDArray[np.intp], arms: int, elsewhere: Callable[[Rows, Rows], Floats]
+) -> Floats:
+    """What fits that did not see a row say of it, float64 ``(n, arms)``.
+
+    Args:
+        fold: intp ``(n,)``, 0 … f − 1.
+        arms: columns of the result.
+        elsewhere: fits on the rows of the first mask, bool ``(n,)``, and speaks of those of the second.
+    """
+    found = np.empty((len(fold), arms))
+    for number in range(int(fold.max()) + 1):
+        found[fold == number] = elsewhere(fold != number, fold == number)
+    return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router.bundle import BundleManifest
+from training.baselines import LABELS
 
 __all__ = ["model_card"]
 
@@ -15,13 +16,6 @@ _DEMONSTRATION = """> [!CAUTION]
 > pipeline runs. **Do not route real prompts with it**; train on a real history with
 > `make train HISTORY=… OUT=…`.
 """
-
-_BASELINES = {
-    "length": "prompt length alone",
-    "knn": "kNN (k = 40, cosine)",
-    "multinomial": "multinomial on labels",
-    "random": "random",
-}
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -117,7 +111,7 @@ def _pairs(report: Mapping[str, Any]) -> str:
     for pair, ours in report["pairs"].items():
         routers = [("**this bundle**", ours)] + [
             (label, report["baselines"][name][pair])
-            for name, label in _BASELINES.items()
+            for name, label in LABELS.items()
             if name in report["baselines"]
         ]
         rows = [
@@ -125,6 +119,7 @@ def _pairs(report: Mapping[str, Any]) -> str:
                 label,
                 _ranged(figures["apgr"], figures["apgr_interval"]),
                 _number(figures["within_category_apgr"]),
+                _number(figures.get("held_out_category_apgr")),
                 _number(figures["cpt50"]),
                 _number(figures["cpt80"]),
             )
@@ -134,6 +129,7 @@ def _pairs(report: Mapping[str, Any]) -> str:
             f"{pair} ({ours['n']:,} prompts)",
             "APGR",
             "within category",
+            "held-out category",
             "CPT 50 %",
             "CPT 80 %",
         )
@@ -146,8 +142,7 @@ def _money(report: Mapping[str, Any]) -> str:
         return "Costs or complete prompts are missing: no figures on money.\n"
     rows = [("**this bundle**", _ranged(report["aiq"], report["aiq_interval"]))]
     rows += [
-        (_BASELINES.get(name, name), _number(value))
-        for name, value in report["aiq_baselines"].items()
+        (LABELS.get(name, name), _number(value)) for name, value in report["aiq_baselines"].items()
     ]
     rows += [
         ("single arms (zero router)", _number(report["aiq_zero"])),
@@ -216,7 +211,7 @@ def _limits(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
     worst = [
         pair
         for pair, ours in report["pairs"].items()
-        for rival in ("length", "knn", "multinomial")
+        for rival in ("length", "knn", "multinomial", "independent")
         if (found := ours["gain_over"].get(rival)) is not None
         and (found["interval"][0] is None or found["interval"][0] <= 0)
     ]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
-__all__ = ["COUNT", "LEAST_SHARE", "MOST", "PRIOR", "Neighbours", "fit_neighbours"]
+__all__ = ["COUNT", "LEAST_SHARE", "MOST", "PRIOR", "Neighbours", "remember"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,7 +40,6 @@ class Neighbours:
         good: float32 ``(m, k)``, weight of adequate attempts.
         seen: float32 ``(m, k)``, weight of attempts.
         base: float32 ``(k,)``, share of adequate attempts of each arm.
-        out_of_fold: float64 ``(n, k)``, the logits of each row from the rows of other folds.
     """
 
     vectors: npt.NDArray[np.int8]
@@ -48,7 +47,6 @@ class Neighbours:
     good: npt.NDArray[np.float32]
     seen: npt.NDArray[np.float32]
     base: npt.NDArray[np.float32]
-    out_of_fold: Floats
 
     @property
     def count(self) -> int:
@@ -84,9 +82,17 @@ def _nearest(products: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.in
     return np.argpartition(order, count - 1, axis=1)[:, :count]
 
 
-def _known(
-    vectors: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int, out_of_fold: Floats
+def remember(
+    vectors: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int
 ) -> Neighbours:
+    """Keep training prompts, a sample of them where there are more than :data:`MOST`.
+
+    Args:
+        vectors: float32 ``(n, d)`` of the encoder, d ≤ 1,024.
+        sign: outcomes ±1, float64 ``(n, k)``.
+        weight: float64 ``(n, k)`` ≥ 0; 0 where there is no outcome.
+        seed: of the sample.
+    """
     total = weight.sum(axis=0)
     base = ((weight * (sign > 0)).sum(axis=0) + 0.5) / (total + 1.0)
     if len(vectors) > MOST:
@@ -99,30 +105,4 @@ def _known(
         (weight * (sign > 0)).astype(np.float32),
         weight.astype(np.float32),
         base.astype(np.float32),
-        out_of_fold,
     )
-
-
-def fit_neighbours(
-    vectors: npt.NDArray[np.float32],
-    sign: Floats,
-    weight: Floats,
-    fold: npt.NDArray[np.intp],
-    seed: int,
-) -> Neighbours:
-    """Keep the training prompts; the logits out of fold look at the prompts of other folds only.
-
-    Args:
-        vectors: float32 ``(n, d)`` of the encoder, d ≤ 1,024.
-        sign: outcomes ±1, float64 ``(n, k)``.
-        weight: float64 ``(n, k)`` ≥ 0; 0 where there is no outcome.
-        fold: intp ``(n,)``, 0 … folds − 1.
-        seed: of the choice, where there are more than :data:`MOST` prompts.
-    """
-    logits = np.empty(sign.shape)
-    for number in range(int(fold.max()) + 1):
-        out, rows = fold == number, fold != number
-        logits[out] = _known(vectors[rows], sign[rows], weight[rows], seed, logits).logits(
-            vectors[out]
-        )
-    return _known(vectors, sign, weight, seed, logits)

@@ -35,7 +35,7 @@ from training import demonstration
 from training.baselines import Rows, baseline_scores
 from training.embedding import CACHE, embed_all, features_of
 from training.estimator import PooledLogistic, fit_pooled
-from training.evaluating import evaluate
+from training.evaluating import evaluate, plain
 from training.export import (
     GRAPH_FILE,
     check_graph,
@@ -44,6 +44,7 @@ from training.export import (
     label_distribution,
     write_bundle,
 )
+from training.held_out_categories import held_out_categories
 from training.history import write_rejected
 from training.lengths import Lengths, fit_lengths
 from training.model_card import model_card
@@ -399,6 +400,10 @@ def fit(plan: Plan, console: Console) -> Fitted:
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip
+    with stage("held-out categories"):
+        unfamiliar = held_out_categories(model, known, train.x, seed=plan.seed, counts=train.counts)
+    for pair, figures in unfamiliar.items():
+        report["pairs"][pair] |= plain(figures)
     beside = {
         SEEN_FILE: pack_seen(known.groups.tolist(), seed=plan.seed),
         # Held-out prompts: their scores are like those of prompts to come.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from training.baselines import LABELS
 from training.page import (
     Grid,
     Line,
@@ -26,12 +27,6 @@ __all__ = ["gate_grid", "report_page"]
 Report = Mapping[str, Any]
 
 BUNDLE = "this bundle"
-BASELINES = {
-    "length": "prompt length alone",
-    "knn": "kNN (k = 40, cosine)",
-    "multinomial": "multinomial on labels",
-    "random": "random",
-}
 PICTURES = {
     "cost_quality": "Mean cost against mean quality: this bundle, the baselines, single arms and the oracle.",
     "reliability": "Predicted P(adequate) against the observed share, for each arm.",
@@ -81,7 +76,7 @@ def _routing(report: Report) -> Part:
     for pair, ours in report["pairs"].items():
         routers = [("", BUNDLE, ours)] + [
             (name, label, report["baselines"][name][pair])
-            for name, label in BASELINES.items()
+            for name, label in LABELS.items()
             if name in report["baselines"]
         ]
         lines = [
@@ -126,7 +121,7 @@ def _money(report: Report, figures: Mapping[str, Figure]) -> Part:
         return Part("Money", (words,))
     aiq = [Line([BUNDLE, ranged(report["aiq"], report["aiq_interval"])], strong=True)]
     aiq += [
-        Line([BASELINES.get(name, name), number(value)])
+        Line([LABELS.get(name, name), number(value)])
         for name, value in report["aiq_baselines"].items()
     ]
     aiq += [

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-__all__ = ["Trees", "fit_trees"]
+__all__ = ["Trees", "grow"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,12 +34,10 @@ class Trees:
     Attributes:
         forest: reads the lexical features and, last, the place of the arm.
         arms: how many.
-        out_of_fold: float64 ``(n, k)``, the logits of each row by the fit that did not see it.
     """
 
     forest: HistGradientBoostingClassifier
     arms: int
-    out_of_fold: Floats
 
     def logits(self, features: npt.NDArray[np.float32]) -> Floats:
         """Lexical features float32 ``(n, f)`` → logits float64 ``(n, k)``."""
@@ -90,9 +88,15 @@ def _per_arm(features: npt.NDArray[np.float32], arms: int) -> npt.NDArray[np.flo
     return np.vstack(blocks)
 
 
-def _forest(
-    features: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int
-) -> HistGradientBoostingClassifier:
+def grow(features: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int) -> Trees:
+    """Fit the forest on all judged attempts.
+
+    Args:
+        features: float32 ``(n, f)``, lexical.
+        sign: outcomes ±1, float64 ``(n, k)``; both kinds are there.
+        weight: float64 ``(n, k)`` ≥ 0; 0 where there is no outcome.
+        seed: of the forest.
+    """
     weights = weight.T.ravel()
     judged = weights > 0
     forest = HistGradientBoostingClassifier(
@@ -105,34 +109,5 @@ def _forest(
         random_state=seed,
     )
     rows = _per_arm(features, sign.shape[1])[judged]
-    return forest.fit(rows, sign.T.ravel()[judged] > 0, sample_weight=weights[judged])
-
-
-def fit_trees(
-    features: npt.NDArray[np.float32],
-    sign: Floats,
-    weight: Floats,
-    fold: npt.NDArray[np.intp],
-    seed: int,
-) -> Trees | None:
-    """Fit on all rows and, for the logits out of fold, on all but each fold.
-
-    Args:
-        features: float32 ``(n, f)``, lexical.
-        sign: outcomes ±1, float64 ``(n, k)``.
-        weight: float64 ``(n, k)`` ≥ 0; 0 where there is no outcome.
-        fold: intp ``(n,)``, 0 … folds − 1.
-        seed: of the forest.
-
-    Returns:
-        ``None`` where the attempts outside some fold are all adequate, or none is.
-    """
-    logits = np.empty(sign.shape)
-    for number in range(int(fold.max()) + 1):
-        out, rows = fold == number, fold != number
-        outcomes = sign[rows][weight[rows] > 0]
-        if not ((outcomes > 0).any() and (outcomes < 0).any()):
-            return None
-        part = Trees(_forest(features[rows], sign[rows], weight[rows], seed), sign.shape[1], logits)
-        logits[out] = part.logits(features[out])
-    return Trees(_forest(features, sign, weight, seed), sign.shape[1], logits)
+    forest.fit(rows, sign.T.ravel()[judged] > 0, sample_weight=weights[judged])
+    return Trees(forest, sign.shape[1])

@@ -27,7 +27,7 @@ def test_every_baseline_scores_every_pair() -> None:
     rows, _ = world(400)
     found = baseline_scores(rows.take(np.arange(300)), rows.take(np.arange(300, 400)), seed=0)
     assert found is not None
-    assert list(found.pairs) == ["length", "knn", "multinomial", "random"]
+    assert list(found.pairs) == ["length", "knn", "multinomial", "independent", "random"]
     assert all(score.shape == (100, 3) for score in found.pairs.values())
     for probability in found.adequate.values():
         assert probability.shape == (100, 3)
@@ -43,6 +43,7 @@ def test_learners_beat_chance_where_there_is_something_to_learn() -> None:
     assert chance == pytest.approx(0.5, abs=0.07)
     assert widest_apgr(test, found.pairs["knn"]) > 0.5
     assert widest_apgr(test, found.pairs["multinomial"]) > 0.5
+    assert widest_apgr(test, found.pairs["independent"]) > 0.5
 
 
 def test_length_learns_its_direction() -> None:

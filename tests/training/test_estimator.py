@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime
 from scipy.special import expit
 
 from training import heads
-from training.estimator import Hyperparameters, PooledLogistic, fit_pooled
+from training.estimator import Hyperparameters, PooledLogistic, cross_fitted, fit_pooled
 from training.ngrams import counted
 
 N, P = 1500, 6
@@ -169,3 +169,28 @@ def test_without_the_text_the_vector_still_speaks() -> None:
     model = fitted(x, adequate, counts=counted(ids))
     nothing = counted([[] for _ in ids])
     np.testing.assert_allclose(model.p_adequate(x), model.p_adequate(x, nothing), atol=0.05)
+
+
+def test_outcomes_of_one_kind_grow_no_trees() -> None:
+    x, _, adequate = world()
+    adequate = np.ones_like(adequate)
+    adequate[0, 0] = False  # one fold holds the only inadequate attempt
+    model = fitted(x, adequate, dimensions=3, neighbours=False)
+    assert model.heads == ("vector",)
+
+
+def test_a_kind_of_prompt_that_was_not_seen_is_judged_less_well() -> None:
+    """Each kind has its own difficulty, which only its own prompts tell."""
+    rng = np.random.default_rng(3)
+    kind = np.arange(1200) % 6
+    x = np.hstack([np.eye(6)[kind] + 0.1 * rng.normal(size=(1200, 6)), rng.normal(size=(1200, 2))])
+    x = x.astype(np.float32)
+    truth = expit(np.array([-2, 2, -1, 1, -2, 2])[kind][:, None] + x[:, 6:7] + np.zeros((1, 2)))
+    adequate = rng.random(truth.shape) < truth
+    judged = np.ones(adequate.shape, dtype=bool)
+    model = fitted(x, adequate, dimensions=6)
+    assert model.heads == ("vector", "trees", "neighbours")[: len(model.heads)]
+    by_chance = cross_fitted(model, x, adequate, judged, np.arange(1200) // 6 % 5, seed=1)
+    by_kind = cross_fitted(model, x, adequate, judged, kind, seed=1)
+    assert np.abs(by_chance - truth).mean() < 0.08
+    assert np.abs(by_kind - truth).mean() > 0.2

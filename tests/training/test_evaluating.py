@@ -40,7 +40,7 @@ def test_the_fixed_interface_is_whole(report: dict) -> None:
         assert set(figures) >= PAIR_KEYS
     assert {"aiq", "aiq_zero", "aiq_oracle"} <= set(report)
     assert set(report["cost_at_quality"]) == {"1.00", "0.99", "0.95"}
-    for name in ("length", "knn", "multinomial", "random"):
+    for name in ("length", "knn", "multinomial", "independent", "random"):
         assert set(report["baselines"][name]) == pairs
         assert set(report["baselines"][name]["low>high"]) == PAIR_KEYS
     assert set(report["baselines"]["single"]) == {"low", "medium", "high"}
@@ -172,7 +172,16 @@ def test_the_printed_report_has_the_baselines_beside_the_bundle(report: dict) ->
     console = Console(file=io.StringIO(), width=100)
     print_report(report, console)
     text = console.file.getvalue()
-    for word in ("this bundle", "length", "knn", "multinomial", "random", "oracle", "zero router"):
+    for word in (
+        "this bundle",
+        "length",
+        "knn",
+        "multinomial",
+        "independent",
+        "random",
+        "oracle",
+        "zero router",
+    ):
         assert word in text
     assert f"{report['aiq']:.3f}" in text
 

@@ -73,7 +73,7 @@ def test_fit_and_evaluate_work_on_every_history_with_quality(tmp_path: Path, nam
     assert found["n_prompts"] > 0
     for pair in found["pairs"].values():
         assert 0 < pair["apgr"] < 1
-    for baseline in ("length", "knn", "multinomial", "random"):
+    for baseline in ("length", "knn", "multinomial", "independent", "random"):
         assert set(found["baselines"][baseline]) >= set(found["pairs"])
     assert found["encode_ms"]["p50"] > 0
 

@@ -1,0 +1,257 @@
+"""How well the estimator judges, by five grouped folds on the real histories, plain baselines beside it.
+
+Each fold is fitted as ``fit`` does it, hyperparameters and stack by cross-validation on its training rows
+only, and judged on prompts that it has not seen. ``ENCODERS=static,minilm`` chooses the encoders.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from scipy import sparse
+
+from benchmarks.report import Figure
+from router.encoding import find_encoder, load_encoder
+from router.paths import ENCODERS
+from training.baselines import Rows, arm_pairs, baseline_scores, pair_differences
+from training.embedding import embed_all, features_of
+from training.estimator import fit_pooled
+from training.held_out_categories import category_folds
+from training.lengths import fit_lengths
+from training.metrics import (
+    apgr,
+    apgr_statistic,
+    bootstrap,
+    coverage,
+    ece,
+    ece_floor,
+    interval,
+    pinball,
+)
+from training.ngrams import counted
+from training.splitting import folds
+from training.table import Outcomes
+from training.tabulating import Reading, read_table
+
+HISTORIES = Path(os.environ.get("HISTORIES", "../shared/data/history"))
+NAMES = os.environ.get("ENCODERS", "static,minilm").split(",")
+SEED = 1
+FOLDS = 5
+
+Floats = npt.NDArray[np.float64]
+MIXTRAL, GPT4 = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
+PRO = {
+    "8B": "Meta-Llama-3_1-8B-Instruct",
+    "flash": "gemini-1.5-flash-002",
+    "pro": "gemini-1.5-pro-002",
+}
+ALPACA = ("alpaca-7b_concise", "vicuna-13b-v1.5", "claude", "mistral-medium")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prompts of one history with all that a fit reads of them."""
+
+    rows: Rows
+    counts: sparse.csr_matrix
+
+    @property
+    def x(self) -> npt.NDArray[np.float32]:
+        return np.hstack([self.rows.embeddings, self.rows.features])
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> Data:
+        return Data(self.rows.take(np.flatnonzero(chosen)), self.counts[chosen])
+
+
+def read(name: str, arms: Mapping[str, str], encoder_name: str) -> Data:
+    """A history with its vectors, those of the cache where they are there."""
+    outcomes = read_table(
+        [HISTORIES / f"{name}.parquet"], Reading(arms=dict(arms), need_prices=False)
+    ).outcomes
+    encoder = load_encoder(find_encoder(ENCODERS, encoder_name))
+    texts = outcomes.texts.tolist()
+    vectors = embed_all(encoder, texts, console=Console(stderr=True))
+    counts = counted([encoder.word_ids(text) for text in texts])
+    return Data(Rows(outcomes, vectors, features_of(texts)), counts)
+
+
+def judged_elsewhere(
+    data: Data, fold: npt.NDArray[np.intp], judged: npt.NDArray[np.bool_] | None = None
+) -> Floats:
+    """P(adequate) of each prompt by the fit on other folds, from all outcomes or those of ``judged``."""
+    known = data.rows.outcomes
+    judged = known.judged if judged is None else judged
+    found = np.empty(known.quality.shape)
+    for number in range(int(fold.max()) + 1):
+        rows, out = fold != number, fold == number
+        model = fit_pooled(
+            data.x[rows],
+            known.adequate[rows],
+            judged[rows],
+            known.groups[rows].tolist(),
+            seed=number,
+            counts=data.counts[rows],
+            dimensions=data.rows.embeddings.shape[1],
+        )
+        found[out] = model.p_adequate(data.x[out], data.counts[out])
+    return found
+
+
+def baselines_elsewhere(data: Data, fold: npt.NDArray[np.intp]) -> dict[str, Floats]:
+    """What each baseline says of every pair, by fits on other folds."""
+    found: dict[str, Floats] = {}
+    for number in range(int(fold.max()) + 1):
+        rows, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        scores = baseline_scores(data.rows.take(rows), data.rows.take(out), seed=number)
+        for name, values in scores.pairs.items() if scores else ():
+            found.setdefault(name, np.empty((len(fold), values.shape[1])))[out] = values
+    return found
+
+
+def ranking(outcomes: Outcomes, pair: tuple[int, int], score: Floats) -> tuple[float, list[Any]]:
+    """APGR of a score for a pair of arms, and its interval."""
+    rows = outcomes.judged[:, pair[0]] & outcomes.judged[:, pair[1]]
+    given = outcomes.quality[rows, pair[0]], outcomes.quality[rows, pair[1]], score[rows]
+    drawn = bootstrap(int(rows.sum()), {"": apgr_statistic(*given)}, seed=SEED)
+    return float(apgr(*given)), interval(drawn[""])
+
+
+def rankings(
+    title: str,
+    data: Data,
+    fold: npt.NDArray[np.intp],
+    targets: Mapping[tuple[int, int], float],
+    mine: Floats,
+) -> Iterator[Figure]:
+    """APGR of ours and of the baselines for the pairs that have a target."""
+    rivals = baselines_elsewhere(data, fold)
+    outcomes = data.rows.outcomes
+    for pair, target in targets.items():
+        column = arm_pairs(len(outcomes.arms)).index(pair)
+        value, (low, high) = ranking(outcomes, pair, pair_differences(mine)[:, column])
+        name = f"{title}, {outcomes.arms[pair[0]]} → {outcomes.arms[pair[1]]}"
+        yield Figure(f"{name}: APGR [{low:.3f}, {high:.3f}]", value, "", target, ">=")
+        for rival in ("independent", "multinomial", "knn", "length"):
+            other, _ = ranking(outcomes, pair, rivals[rival][:, column])
+            yield Figure(f"· baseline {rival}", other, "")
+
+
+def calibration(title: str, outcomes: Outcomes, p_adequate: Floats) -> Figure:
+    """The worst excess of the calibration error over its noise floor among the arms."""
+    excess = []
+    for arm, judged in enumerate(outcomes.judged.T):
+        p = p_adequate[judged, arm]
+        excess.append(ece(outcomes.adequate[judged, arm], p) - ece_floor(p, seed=SEED))
+    return Figure(f"{title}: excess ECE, worst arm", max(excess), "", 0.005, "<=")
+
+
+def lengths(title: str, data: Data, fold: npt.NDArray[np.intp], target: float) -> Iterator[Figure]:
+    """Coverage and pinball ratios of the length quantiles, mean over arms."""
+    tokens = data.rows.outcomes.output_tokens
+    found, plain = np.empty((*tokens.shape, 3)), np.empty((*tokens.shape, 2))
+    for number in range(FOLDS):
+        rows, out = fold != number, fold == number
+        train = data.take(rows)
+        fit = fit_lengths(data.x[rows], train.rows.outcomes, seed=number, counts=train.counts)
+        found[out] = fit.of(data.x[out], data.counts[out])
+        plain[out] = np.nanquantile(tokens[rows], (0.5, 0.9), axis=0).T
+    figures: dict[str, list[float]] = {"cover": [], "p50": [], "p90": []}
+    for arm in range(tokens.shape[1]):
+        there = ~np.isnan(tokens[:, arm])
+        actual = tokens[there, arm]
+        figures["cover"].append(coverage(actual, found[there, arm, 1]))
+        for place, (name, level) in enumerate((("p50", 0.5), ("p90", 0.9))):
+            ours = pinball(actual, found[there, arm, place], level)
+            figures[name].append(ours / pinball(actual, plain[there, arm, place], level))
+    mean = {name: float(np.mean(values)) for name, values in figures.items()}
+    yield Figure(f"{title}: p90 of the length, coverage (at least)", mean["cover"], "", 0.88, ">=")
+    yield Figure(f"{title}: p90 of the length, coverage (at most)", mean["cover"], "", 0.92, "<=")
+    for name in ("p50", "p90"):
+        yield Figure(f"{title}: pinball ratio, {name}", mean[name], "", target, "<=")
+
+
+def some(data: Data, chosen: Callable[[Outcomes], npt.NDArray[np.bool_]]) -> Data:
+    return data.take(chosen(data.rows.outcomes))
+
+
+def one_attempt(data: Data, fold: npt.NDArray[np.intp], full: Floats) -> Figure:
+    """Share of the gain (APGR − .5) that is left when each prompt was answered by one random arm."""
+    outcomes = data.rows.outcomes
+    arms = len(outcomes.arms)
+    # One of the arms that answered, each as likely.
+    draw = np.random.default_rng(SEED).random(outcomes.judged.shape) * outcomes.judged
+    kept = outcomes.judged & (draw == draw.max(axis=1, keepdims=True))
+    mine = judged_elsewhere(data, fold, kept)
+    shares = []
+    for column, pair in enumerate(arm_pairs(arms)):
+        few, _ = ranking(outcomes, pair, pair_differences(mine)[:, column])
+        all_of_them, _ = ranking(outcomes, pair, pair_differences(full)[:, column])
+        shares.append((few - 0.5) / (all_of_them - 0.5))
+    name = "MMLU-Pro, one attempt per prompt: share of the gain, mean of three pairs"
+    return Figure(name, float(np.mean(shares)), "", 0.85, ">=")
+
+
+def grouped(data: Data) -> npt.NDArray[np.intp]:
+    return folds(data.rows.outcomes.groups.tolist(), count=FOLDS, seed=SEED)
+
+
+def _routellm(encoder: str, ease: float) -> Iterator[Figure]:
+    both = read("routellm", {"mixtral": MIXTRAL, "gpt-4": GPT4}, encoder)
+    for name, source, target in (("MMLU", "mmlu", 0.69), ("GSM8K", "gsm8k", 0.65)):
+        data = some(both, lambda known, source=source: _source(known) == source)
+        fold = grouped(data)
+        mine = judged_elsewhere(data, fold)
+        title = f"{encoder}: RouteLLM {name}"
+        yield from rankings(title, data, fold, {(0, 1): target - ease}, mine)
+        yield calibration(title, data.rows.outcomes, mine)
+        if source == "mmlu":
+            by_category = category_folds(data.rows.outcomes.categories, SEED)
+            assert by_category is not None
+            strange = judged_elsewhere(data, by_category)
+            title = f"{title}, held-out categories"
+            yield from rankings(title, data, by_category, {(0, 1): 0.615 - ease}, strange)
+
+
+def _source(outcomes: Outcomes) -> npt.NDArray[np.object_]:
+    """MT-Bench and GSM8K have one category each, the subjects of MMLU are all others."""
+    named = outcomes.categories.astype(str)
+    return np.where(np.isin(named, ("gsm8k", "mt_bench")), named, "mmlu").astype(object)
+
+
+def _mmlu_pro(encoder: str, ease: float) -> Iterator[Figure]:
+    data = read("mmlu_pro", PRO, encoder)
+    fold = grouped(data)
+    mine = judged_elsewhere(data, fold)
+    title = f"{encoder}: MMLU-Pro"
+    targets = {(1, 2): 0.83 - ease, (0, 2): 0.595 - ease}
+    yield from rankings(title, data, fold, targets, mine)
+    yield calibration(title, data.rows.outcomes, mine)
+    yield one_attempt(data, fold, mine)
+    yield from lengths(title, data, fold, 0.85)
+
+
+def _alpaca(encoder: str) -> Iterator[Figure]:
+    data = read("alpaca_eval", {name: name for name in ALPACA}, encoder)
+    yield from lengths(f"{encoder}: AlpacaEval", data, grouped(data), 0.75)
+
+
+def measure() -> Iterator[Figure]:
+    """Every figure for every encoder. Skipped without the histories."""
+    console = Console(stderr=True)
+    if not (HISTORIES / "mmlu_pro.parquet").is_file():
+        console.print(f"no {HISTORIES}: quality is not measured; set HISTORIES=folder")
+        return
+    parts: Sequence[Callable[[str, float], Iterator[Figure]]] = (_routellm, _mmlu_pro)
+    for encoder in NAMES:
+        # The static encoder is some hundred times faster and may rank a little less well.
+        ease = 0.02 if encoder == "static" else 0.0
+        for part in parts:
+            yield from part(encoder, ease)
+        yield from _alpaca(encoder)
