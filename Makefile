@@ -23,6 +23,8 @@ ENCODER ?= static
 ARMS    ?=
 ARM     ?=
 TIER    ?=
+RAY     ?=
+WORKERS ?=
 HISTORIES ?= ../shared/data/history
 SECONDS ?= 300
 CLIENTS ?= 64
@@ -31,7 +33,7 @@ SEED    ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format proto encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
-        import replay notebooks test-encoder test-histories bundles wheel clean
+        embed import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -70,6 +72,11 @@ serve: $(STAMPS)-serve ## Serve BUNDLE on port 50051
 train: $(STAMPS)-dev ## Train a bundle: HISTORY=file (none: a generated demonstration), OUT=dir, ENCODER=, ARMS=
 	@$(PY) -m training fit $(foreach file,$(HISTORY),--history $(file)) $(if $(ARMS),--arms $(ARMS)) \
 	  --encoder $(ENCODER) --out $(OUT)
+
+embed: $(STAMPS)-dev ## Encode the prompts of HISTORY ahead of training: ENCODER=, RAY=1 (local, WORKERS=) or HOST:PORT; goes on after a kill
+	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
+	@$(PY) -m training embed $(foreach file,$(HISTORY),--history $(file)) --encoder $(ENCODER) \
+	  $(if $(RAY),$(if $(filter 1,$(RAY)),--ray,--ray-address $(RAY))) $(if $(WORKERS),--workers $(WORKERS))
 
 evaluate: $(STAMPS)-dev ## Evaluate BUNDLE on HISTORY, leaving out what it was trained on; JSON and a page in build/reports
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }

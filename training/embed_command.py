@@ -85,7 +85,8 @@ def embed_command(
         }
         typer.echo(json.dumps(told, indent=2))
         return
+    rate = f" ({filled.made / seconds:,.0f} per second)" if filled.made else ""
     typer.echo(
         f"{filled.prompts:,} distinct prompts: {filled.found:,} found in {cache}, {filled.made:,} encoded in "
-        f"{seconds:.1f} s ({filled.made / max(seconds, 1e-9):,.0f} per second)"
+        f"{seconds:.1f} s{rate}"
     )
