@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import fresh, holding, ledger, ledger_postgres, quality, serving, swaps, training
+from benchmarks import (
+    fresh,
+    holding,
+    ledger,
+    ledger_postgres,
+    quality,
+    scale,
+    serving,
+    swaps,
+    training,
+)
 from benchmarks.report import Figure, write_report
 from router.render import errors_in_one_line
 
@@ -17,6 +27,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "swaps": swaps.measure,
     "quality": quality.measure,
     "training": training.measure,
+    "scale": scale.measure,
     "fresh": fresh.measure,
 }
 
