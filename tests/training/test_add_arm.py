@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from router.bundle import Bundle, load_bundle
 from router.core.errors import BadArtifact, MitsumoriError
+from router.core.types import Constraints, Importance, Message, Prompt
 from router.paths import DEFAULT_BUNDLE, ENCODERS
+from router.routing import Ask
+from router.server import build_router
+from router.settings import Settings
+from tests.conftest import NOON
 from training.cli import app
 from training.demonstration import demonstration_history
 from training.drift_command import DRIFTED
@@ -97,6 +104,32 @@ def test_the_bundle_has_one_more_arm_and_says_the_same_of_the_others(bundle: Bun
         assert sum(new.label_distribution.values()) == pytest.approx(1, abs=1e-5)
         assert new.p_adequate["newcomer"] < old.p_adequate["medium"] + 0.02
         assert new.lengths["newcomer"].p50 > old.lengths["medium"].p50
+
+
+def test_serving_takes_the_arm_for_the_model_of_its_name_alone(
+    folder: Path, settings: Settings
+) -> None:
+    text = (resources.files("router") / "catalog.yaml").read_text(encoding="utf-8")
+    shipped = yaml.safe_load(text)
+    known = next(one for one in shipped["models"] if one["tier"] == "medium")
+    shipped["models"] = [known, known | {"id": "newcomer", "price_id": known["id"]}]
+    (folder / "catalog.yaml").write_text(json.dumps(shipped, default=str), encoding="utf-8")
+    router = build_router(
+        settings.model_copy(
+            update={"bundle": folder / "bundle", "catalog": folder / "catalog.yaml"}
+        ),
+        now=lambda: NOON,
+    )
+    ask = Ask(
+        "", {}, Prompt((Message("user", prompts()[0]),)), Constraints(), None, Importance.LOW, "", 1
+    )  # fmt: skip
+    assessed = router.assess(ask)
+    assert [one.arm for one in assessed.candidates] == ["medium", "newcomer"]
+    veteran, newcomer = assessed.candidates
+    assert newcomer.p_adequate == assessed.score.p_adequate["newcomer"] != veteran.p_adequate
+    assert newcomer.quote is not None
+    assert veteran.quote is not None
+    assert newcomer.quote.output_tokens_p50 > veteran.quote.output_tokens_p50
 
 
 def test_the_manifest_says_what_it_was_made_from(bundle: Bundle) -> None:
