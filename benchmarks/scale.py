@@ -37,7 +37,7 @@ REPEATS = 10
 """Attempts of a model at a prompt."""
 MORE = 4
 """How many times longer the long file is, and how many times more prompts the wide one has."""
-ENCODED = 1_024
+ENCODED = 512
 WORKERS = 2
 HISTORY = Path(os.environ.get("HISTORIES", "../shared/data/history")) / "mmlu_pro.parquet"
 
@@ -199,6 +199,8 @@ def _rate(prompts: list[str], directory: Path, encode: Encoding) -> float:
 def _encoding() -> Iterator[Figure]:
     directory = find_encoder(ENCODERS, "minilm")
     prompts = texts(ENCODED)
+    # Ray gives way to other processes; here all ways have to have the same priority.
+    os.environ["RAY_worker_niceness"] = "0"
     started = time.perf_counter()
     with on_ray(directory, workers=WORKERS) as on_workers:
         # The first tasks start the processes and load the encoder in each.

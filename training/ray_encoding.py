@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -37,7 +38,7 @@ _REACHED_S = 5.0
 
 
 def _ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no reports to its makers
     try:
         import ray
     except ImportError:
@@ -88,9 +89,14 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
         )
     _check_reached(address)
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _unreachable(address, str(error).split(". ")[0].rstrip(".")) from None
+        with warnings.catch_warnings(action="ignore"):  # what they say, the error says again
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        why = str(error).split(". ")[0].splitlines()[0].rstrip(".")
+        raise _unreachable(
+            address,
+            f"{why} (a cluster that asks for a token needs RAY_AUTH_MODE=token, RAY_AUTH_TOKEN)",
+        ) from None
 
 
 # --- In a worker -------------------------------------------------------------------------------
