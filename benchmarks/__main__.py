@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from benchmarks import (
+    arrivals,
     fresh,
     holding,
     ledger,
@@ -26,6 +27,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,
     "quality": quality.measure,
+    "arrivals": arrivals.measure,
     "training": training.measure,
     "scale": scale.measure,
     "fresh": fresh.measure,

@@ -18,7 +18,6 @@ from training.arrival_page import arrival_page
 from training.embedding import CACHE
 from training.evaluate_command import write_json, write_whole
 from training.ladders import parse_prices
-from training.page import ranged
 from training.splitting import SEED
 from training.tabulating import Reading
 
@@ -26,25 +25,24 @@ __all__ = ["add_arm_command"]
 
 
 def _sided(found: Mapping[str, float]) -> str:
-    return f"{found['mean']:z.2f} ±{found['high'] - found['mean']:.2f}"
+    """A mean and half its interval: eighty columns have no room for both ends."""
+    return f"{found['mean']:z.2f} ±{(found['high'] - found['low']) / 2:.2f}"
 
 
 def _steps(arm: str, report: Mapping[str, Any]) -> Printed:
     made = Printed(
-        title=f"{arm}, tier {report['tier']}: what is believed after so many attempts [90 %]",
+        title=f"{arm}, tier {report['tier']}: what is believed after so many attempts (± 90 %)",
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,
     )
-    for name in ("attempts", "mean P(adequate)", "shift", "slope", "loss: arm / tier / base"):
+    for name in ("attempts", "P(adequate)", "shift", "slope", "loss arm / tier / base"):
         made.add_column(name, justify="right", no_wrap=True)
     for step in report["steps"]:
-        p, loss = step["p_adequate"], step["log_loss"]
+        loss = step["log_loss"]
         made.add_row(
             f"{step['attempts']:,}",
-            ranged(p["mean"], (p["low"], p["high"]), 2),
-            _sided(step["shift"]),
-            _sided(step["slope"]),
+            *(_sided(step[name]) for name in ("p_adequate", "shift", "slope")),
             "–"
             if loss is None
             else " / ".join(f"{loss[name]:.3f}" for name in ("arm", "tier", "base_rate")),
@@ -66,8 +64,8 @@ def _length(found: Mapping[str, Any]) -> str:
 def _print(arm: str, report: Mapping[str, Any], out: Path, console: Console) -> None:
     console.print(_steps(arm, report))
     lines = [
-        "mean P(adequate) over prompts such as those to come; log-loss in nats up to there, each attempt "
-        "predicted before it was learnt",
+        "P(adequate): its mean over prompts such as those to come; loss: log-loss up to there, in nats, each "
+        "attempt predicted before it was learnt",
         _length(report["length"]),
         *(f"note: {note}" for note in report["notes"]),
         f"bundle: {out}",

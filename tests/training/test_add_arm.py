@@ -154,7 +154,8 @@ def test_the_report_shows_how_the_estimate_tightens(folder: Path, bundle: Bundle
     assert report["length"]["pinball_to_tier_p50"] < 1
     assert np.exp(report["length"]["shift"]) == pytest.approx(2, rel=0.3)
     printed = (folder / "printed.txt").read_text(encoding="utf-8")
-    assert "mean P(adequate)" in printed
+    assert "loss arm / tier / base" in printed
+    assert "…" not in printed
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "The arm newcomer" in page
     assert "data:image/svg+xml" in page

@@ -1,0 +1,284 @@
+"""A new model without training: eight models of MMLU-Pro as newcomers to a bundle of three arms.
+
+Three models are fitted. Each other one gets an arm from 100 random attempts, ten times, and is judged on
+prompts that neither the fit nor the arm has seen: half of those held out; the other half gives the attempts.
+Beside it: the tier's head as it is, the base rate of the same attempts, the same update by 100 attempts at
+prompts of the fit, and what a fit of all eleven models on all their attempts says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from scipy import sparse
+
+from benchmarks.report import Figure
+from benchmarks.training import HISTORY
+from router.encoding import find_encoder, load_encoder
+from router.paths import ENCODERS
+from training.arriving import PRIOR_SPREAD, Attempts, learn, logits
+from training.embedding import embed_all, features_of
+from training.estimator import fit_pooled
+from training.lengths import fit_lengths
+from training.metrics import apgr, coverage, ece, ece_floor, pinball
+from training.ngrams import counted
+from training.splitting import SEED, folds, held_out
+from training.stretching import stretch
+from training.table import Outcomes
+from training.tabulating import Reading, read_table
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+LADDER = {
+    "low": "Meta-Llama-3_1-8B-Instruct",
+    "medium": "gemini-1.5-flash-002",
+    "high": "gemini-1.5-pro-002",
+}
+NEWCOMERS = {
+    "Mistral-7B-Instruct-v0.2": "low",
+    "Phi-3-mini-4k-instruct": "low",
+    "Mixtral-8x7B-Instruct-v0.1": "low",
+    "mathstral-7B": "low",
+    "Qwen1.5-110B": "medium",
+    "Meta-Llama-3-70B": "medium",
+    "Meta-Llama-3_1-70B-Instruct": "medium",
+    "DeepSeek-Coder-V2": "medium",
+}
+"""By size, as people would place them; three of them are .1 or more from their tier in mean quality."""
+ATTEMPTS = 100
+DRAWS = 10
+WAYS = {
+    "tier": "baseline: the tier's head as it is",
+    "rate": f"baseline: the base rate of {ATTEMPTS} attempts",
+    "fit": "baseline: a fit of all models on all attempts",
+    "arm": f"an arm from {ATTEMPTS} attempts",
+    "arm, seen": f"an arm from {ATTEMPTS} attempts at prompts of the fit",
+}
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a fit of ``k`` arms says of all prompts: P(adequate) ``(n, k)``, lengths ``(n, k, 3)``."""
+
+    arms: Sequence[str]
+    p_adequate: Floats
+    lengths: Floats
+
+
+@dataclass(frozen=True)
+class _Judged:
+    log_loss: float
+    excess_ece: float
+    apgr: float
+
+
+def _taken(table: Outcomes, arms: Sequence[str]) -> Outcomes:
+    """Some of the arms."""
+    at = [table.arms.index(arm) for arm in arms]
+    return Outcomes(
+        **{
+            **vars(table),
+            "arms": tuple(arms),
+            "quality": table.quality[:, at],
+            "cost_nanos": table.cost_nanos[:, at],
+            "output_tokens": table.output_tokens[:, at],
+        }
+    )
+
+
+def _fitted(
+    known: Outcomes,
+    rows: npt.NDArray[np.bool_],
+    x: npt.NDArray[np.float32],
+    counts: sparse.csr_matrix,
+    dimensions: int,
+) -> _Said:
+    train = known.rows(rows)
+    model = fit_pooled(
+        x[rows],
+        train.adequate,
+        train.judged,
+        train.groups.tolist(),
+        seed=SEED,
+        counts=counts[rows],
+        dimensions=dimensions,
+    )
+    lengths = fit_lengths(x[rows], train, seed=SEED, counts=counts[rows])
+    return _Said(known.arms, model.p_adequate(x, counts), lengths.of(x, counts))
+
+
+def _spread(known: Sequence[tuple[Attempts, float]]) -> tuple[float, float]:
+    """Standard deviations of shift and slope around those of the tier's head, by empirical Bayes (EM)."""
+    spread = PRIOR_SPREAD
+    for _ in range(50):
+        found = [learn(attempts, centre, spread) for attempts, centre in known]
+        squares = [one.mean**2 + np.diag(one.covariance) for one in found]
+        shift, slope = np.sqrt(np.mean(squares, axis=0))
+        spread = (float(shift), float(slope))
+    return spread
+
+
+@dataclass(frozen=True)
+class _Newcomer:
+    """One model, and what the fits say of all prompts.
+
+    Attributes:
+        z: logits of the tier's head, ``(n,)``.
+        good: quality, ``(n,)``; NaN without an attempt.
+        tokens: ``(n,)``.
+        tier_lengths: ``(n, 3)``.
+        high: quality of the strongest arm, ``(n,)``.
+        p_high: by the fit of three models, ``(n,)``.
+        new: which prompts are not of the fit.
+        test: which it is judged on.
+    """
+
+    z: Floats
+    good: Floats
+    tokens: Floats
+    tier_lengths: Floats
+    high: Floats
+    p_high: Floats
+    new: npt.NDArray[np.bool_]
+    test: npt.NDArray[np.bool_]
+
+    @property
+    def centre(self) -> float:
+        return float(self.z[self.new].mean())
+
+    def attempts(self, rows: Places) -> Attempts:
+        return Attempts(self.z[rows], self.good[rows] > 0.5, self.new[rows], np.ones(len(rows)))
+
+    def judged(self, p: Floats, p_high: Floats) -> _Judged:
+        good, said = self.good[self.test], np.clip(p[self.test], 1e-6, 1 - 1e-6)
+        outcome = good > 0.5
+        return _Judged(
+            float(-np.log(np.where(outcome, said, 1 - said)).mean()),
+            ece(outcome, said) - ece_floor(said, seed=SEED),
+            apgr(good, self.high[self.test], p_high[self.test] - said),
+        )
+
+    def drawn(self, side: npt.NDArray[np.bool_], rng: np.random.Generator) -> Places:
+        return rng.permutation(np.flatnonzero(side & ~np.isnan(self.good) & ~self.test))[:ATTEMPTS]
+
+    def arm(self, rows: Places) -> _Judged:
+        return self.judged(learn(self.attempts(rows), self.centre).p_adequate(self.z), self.p_high)
+
+    def rate(self, rows: Places) -> _Judged:
+        rate = (self.good[rows].sum() + 0.5) / (len(rows) + 1)
+        return self.judged(np.full(len(self.z), rate), self.p_high)
+
+    def lengths(self, rows: Places) -> list[float]:
+        """Coverage of the .9 quantile by tier and arm, pinball loss over the tier's at .5 and .9."""
+        tokens, tier = self.tokens[self.test], self.tier_lengths[self.test]
+        own = stretch(self.tier_lengths[rows], self.tokens[rows]).quantiles(tier)
+        ratios = [
+            pinball(tokens, own[:, at], level) / pinball(tokens, tier[:, at], level)
+            for at, level in enumerate((0.5, 0.9))
+        ]
+        return [coverage(tokens, tier[:, 1]), coverage(tokens, own[:, 1]), *ratios]
+
+
+def _newcomers(
+    table: Outcomes, base: _Said, new: npt.NDArray[np.bool_]
+) -> Iterator[tuple[str, _Newcomer]]:
+    judging = new & (folds(table.groups.tolist(), count=2, seed=SEED) == 0)
+    at_high = table.arms.index("high")
+    for model, tier in NEWCOMERS.items():
+        arm, column = base.arms.index(tier), table.arms.index(model)
+        yield (
+            model,
+            _Newcomer(
+                z=logits(base.p_adequate[:, arm]),
+                good=table.quality[:, column],
+                tokens=table.output_tokens[:, column],
+                tier_lengths=base.lengths[:, arm],
+                high=table.quality[:, at_high],
+                p_high=base.p_adequate[:, base.arms.index("high")],
+                new=new,
+                test=judging & table.judged[:, column] & table.judged[:, at_high],
+            ),
+        )
+
+
+def measure() -> Iterator[Figure]:
+    """Skipped without the history."""
+    if not HISTORY.is_file():
+        Console(stderr=True).print(f"no {HISTORY}: arrivals are not measured; set HISTORIES=folder")
+        return
+    every = LADDER | {model: model for model in NEWCOMERS}
+    table = read_table([HISTORY], Reading(every, need_prices=False)).outcomes
+    encoder = load_encoder(find_encoder(ENCODERS, "static"))
+    texts = table.texts.tolist()
+    x = np.hstack([embed_all(encoder, texts), features_of(texts)])
+    counts = counted([encoder.word_ids(text) for text in texts])
+    new = held_out(table.groups, seed=SEED, share=0.2)
+    size = encoder.manifest.dimensions
+    started = time.perf_counter()
+    base = _fitted(_taken(table, list(LADDER)), ~new, x, counts, size)
+    seconds = time.perf_counter() - started
+    # In ascending order, as a ladder is: by the adequate share in training.
+    order = np.argsort(np.nanmean(table.quality[~new], axis=0), kind="stable")
+    whole = _fitted(_taken(table, [table.arms[at] for at in order]), ~new, x, counts, size)
+    yield from _figures(table, new, base, whole)
+    yield Figure("baseline: a fit of three models", seconds, "s")
+
+
+def _figures(
+    table: Outcomes, new: npt.NDArray[np.bool_], base: _Said, whole: _Said
+) -> Iterator[Figure]:
+    rng = np.random.default_rng(SEED)
+    found: dict[str, list[_Judged]] = {way: [] for way in WAYS}
+    lengths, known, taken, gains = [], [], [], []
+    for model, one in _newcomers(table, base, new):
+        fitted, high = (whole.p_adequate[:, whole.arms.index(arm)] for arm in (model, "high"))
+        found["fit"].append(one.judged(fitted, high))
+        found["tier"].append(one.judged(1 / (1 + np.exp(-one.z)), one.p_high))
+        own = []
+        for _ in range(DRAWS):
+            rows = one.drawn(new, rng)
+            started = time.perf_counter()
+            learn(one.attempts(rows), one.centre)
+            taken.append(time.perf_counter() - started)
+            own.append(one.arm(rows))
+            found["rate"].append(one.rate(rows))
+            found["arm, seen"].append(one.arm(one.drawn(~new, rng)))
+            lengths.append(one.lengths(rows))
+        found["arm"] += own
+        gains.append(found["tier"][-1].log_loss - np.mean([each.log_loss for each in own]))
+        known.append((one.attempts(np.flatnonzero(new & ~np.isnan(one.good))), one.centre))
+
+    def mean(way: str, name: str) -> float:
+        return float(np.mean([getattr(one, name) for one in found[way]]))
+
+    loss = {way: mean(way, "log_loss") for way in WAYS}
+    for way, words in WAYS.items():
+        target = min(loss["tier"], loss["rate"]) if way.startswith("arm") else None
+        yield Figure(f"log-loss, {words}", loss[way], "nats", target)
+    gain = (loss["tier"] - loss["arm"]) / (loss["tier"] - loss["fit"])
+    yield Figure(f"share of the fit's gain over the tier's head, {WAYS['arm']}", gain, "")
+    most, least = float(max(gains)), float(min(gains))
+    yield Figure("log-loss, most that a newcomer gains over its tier's head", most, "nats")
+    # A model that is like its tier pays for what chance taught: with two terms, 2 / (2 · attempts) nats.
+    yield Figure("log-loss, most that a newcomer loses to its tier's head", -least, "nats", 0.01)
+    for way, words in WAYS.items():
+        target = mean("tier", "excess_ece") if way.startswith("arm") else None
+        yield Figure(f"excess ECE, {words}", mean(way, "excess_ece"), "", target)
+    for way, words in WAYS.items():
+        # Where all prompts move alike, so does their order: no worse is all that is asked.
+        target = mean("tier", "apgr") - 0.005 if way.startswith("arm") else None
+        yield Figure(f"APGR newcomer > high, {words}", mean(way, "apgr"), "", target, ">=")
+    tier, arm, *ratios = np.mean(lengths, axis=0).tolist()
+    yield Figure("lengths within p90, baseline: the tier's", tier, "")
+    yield Figure(f"lengths within p90, {WAYS['arm']}", arm, "", 0.88, ">=")
+    for level, ratio in zip((".5", ".9"), ratios, strict=True):
+        yield Figure(f"pinball loss of lengths at {level} over the tier's", ratio, "", 1.0)
+    for name, value, prior in zip(("shift", "slope"), _spread(known), PRIOR_SPREAD, strict=True):
+        yield Figure(f"spread of the {name} between models of a tier (prior {prior})", value, "")
+    yield Figure(f"learning {ATTEMPTS} attempts", 1e3 * float(np.median(taken)), "ms")
