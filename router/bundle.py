@@ -32,22 +32,29 @@ from router.files import read_checked, sha256_of
 from router.lexical import FEATURES, lexical_features
 
 __all__ = [
+    "CLASSIFIER",
     "FORMAT_VERSION",
+    "SECOND_CLASSIFIER",
     "Arm",
     "Bundle",
     "BundleManifest",
     "HistorySource",
     "ReferencePrice",
+    "SecondStage",
     "complexity",
     "load_bundle",
     "read_manifest",
     "score_outputs",
 ]
 
-FORMAT_VERSION = 2
-_FORMATS = (1, 2)
-"""What this release reads. Format 2 adds the input ``token_ids`` to the classifier."""
+FORMAT_VERSION = 3
+_FORMATS = (1, 2, 3)
+"""What this release reads. Format 2 adds the input ``token_ids`` to the classifier, format 3 ``second``."""
 _OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
+_DOUBT = "doubt"
+"""Output of the first of two classifiers, ``(batch, 1)``."""
+CLASSIFIER = "classifier.onnx"
+SECOND_CLASSIFIER = "second.onnx"
 _REMEDY = "train it again with `make train`, or restore it from the release"
 
 
@@ -93,6 +100,13 @@ class EncoderReference(_Strict):
     dimensions: int = Field(gt=0)
 
 
+class SecondStage(_Strict):
+    """A slower encoder with a classifier of its own, asked where the first classifier has doubts."""
+
+    encoder: EncoderReference
+    ask_above: float = Field(description="the doubt of the first classifier from which it is asked")
+
+
 class Split(_Strict):
     """How prompts were divided: a hash of (seed, prompt) sends this share to the held-out side."""
 
@@ -103,12 +117,13 @@ class Split(_Strict):
 class BundleManifest(_Strict):
     """``manifest.json``."""
 
-    format_version: Literal[1, 2]
+    format_version: Literal[1, 2, 3]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     created: datetime
     demonstration: bool = Field(description="true when the history was generated, not real")
     arms: list[Arm] = Field(min_length=2, description="in ascending order of capability")
     encoder: EncoderReference
+    second: SecondStage | None = Field(default=None, description="only bundles of two stages")
     features: list[str]
     adequacy_threshold: float = Field(ge=0, le=1)
     histories: list[HistorySource] = Field(min_length=1)
@@ -172,24 +187,35 @@ def score_outputs(
 
 
 @dataclass(frozen=True)
+class _Second:
+    """The second stage as loaded."""
+
+    encoder: Encoder
+    classifier: ort.InferenceSession
+    ask_above: float
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle with its encoder. Thread-safe."""
+    """A loaded bundle with its encoders. Thread-safe."""
 
     manifest: BundleManifest
     version: str
     encoder: Encoder
     classifier: ort.InferenceSession
+    second: _Second | None = None
 
     @cached_property
     def reads_tokens(self) -> bool:
-        """Whether the classifier reads token ids beside the vector: those of format 2 do."""
-        return any(given.name == "token_ids" for given in self.classifier.get_inputs())
+        """Whether the classifier reads token ids beside the vector: those from format 2 on do."""
+        return _reads_tokens(self.classifier)
 
     def outputs(
         self,
         embedding: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int],
+        text: str | None = None,
     ) -> list[npt.NDArray[np.float32]]:
         """Label distribution ``(k + 1,)``, P(adequate) ``(k,)`` and length quantiles ``(k, 3)``.
 
@@ -198,29 +224,54 @@ class Bundle:
             features: lexical, ``(len(FEATURES),)``.
             token_ids: of :meth:`Encoder.word_ids`; none where the text is not at hand, which leaves out
                 what the words say.
+            text: of the prompt, for the second stage; where it is not at hand, the first decides alone.
         """
-        given: dict[str, npt.NDArray[Any]] = {
-            "embedding": embedding[None, :],
-            "features": features[None, :],
-        }
-        if self.reads_tokens:
-            given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
-        return [rows[0] for rows in self.classifier.run(_OUTPUTS, given)]
+        second = self.second
+        if second is None or text is None:
+            return _run(self.classifier, _OUTPUTS, embedding, features, token_ids)
+        *found, doubt = _run(self.classifier, [*_OUTPUTS, _DOUBT], embedding, features, token_ids)
+        if float(doubt[0]) < second.ask_above:
+            return found
+        ids = second.encoder.word_ids(text)
+        closer = second.encoder.embed_ids(second.encoder.window(ids))
+        return _run(second.classifier, _OUTPUTS, closer, features, ids)
 
     def classify(
         self,
         embedding: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int] = (),
+        text: str | None = None,
     ) -> Score:
         """Score one prompt; the arguments are those of :meth:`outputs`."""
-        return score_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
+        return score_outputs(self.manifest, *self.outputs(embedding, features, token_ids, text))
 
     def score(self, text: str) -> Score:
         """Encode and classify one text."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
-        return self.classify(embedding, lexical_features(text), ids)
+        return self.classify(embedding, lexical_features(text), ids, text)
+
+
+def _reads_tokens(classifier: ort.InferenceSession) -> bool:
+    return any(given.name == "token_ids" for given in classifier.get_inputs())
+
+
+def _run(
+    classifier: ort.InferenceSession,
+    outputs: list[str],
+    embedding: npt.NDArray[np.float32],
+    features: npt.NDArray[np.float32],
+    token_ids: Sequence[int],
+) -> list[npt.NDArray[np.float32]]:
+    """The outputs of a classifier for one prompt, without the batch."""
+    given: dict[str, npt.NDArray[Any]] = {
+        "embedding": embedding[None, :],
+        "features": features[None, :],
+    }
+    if _reads_tokens(classifier):
+        given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
+    return [rows[0] for rows in classifier.run(outputs, given)]
 
 
 def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
@@ -247,7 +298,7 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
         ) from None
     if version not in _FORMATS:
         raise BadArtifact(
-            f"{path} has bundle format {version!r}, this release reads formats 1 and 2; "
+            f"{path} has bundle format {version!r}, this release reads formats 1 to 3; "
             "upgrade mitsumori or train the bundle again",
             reason="FORMAT_UNKNOWN",
             field=str(path),
@@ -282,11 +333,19 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
             field="features",
         )
     contents = read_checked(directory, manifest.files, remedy=_REMEDY)
-    if "classifier.onnx" not in contents:
-        raise BadArtifact(
-            f"{directory}/manifest.json: files does not name classifier.onnx; {_REMEDY}",
-            reason="BUNDLE_DAMAGED",
-            field="files",
-        )
+    second = manifest.second
+    for name in (CLASSIFIER,) if second is None else (CLASSIFIER, SECOND_CLASSIFIER):
+        if name not in contents:
+            raise BadArtifact(
+                f"{directory}/manifest.json: files does not name {name}; {_REMEDY}",
+                reason="BUNDLE_DAMAGED",
+                field="files",
+            )
     encoder = load_encoder(find_encoder(encoders, manifest.encoder.name, manifest.encoder.sha256))
-    return Bundle(manifest, version, encoder, session(contents["classifier.onnx"]))
+    asked = None
+    if second is not None:
+        slower = find_encoder(encoders, second.encoder.name, second.encoder.sha256)
+        asked = _Second(
+            load_encoder(slower), session(contents[SECOND_CLASSIFIER]), second.ask_above
+        )
+    return Bundle(manifest, version, encoder, session(contents[CLASSIFIER]), asked)

@@ -140,7 +140,7 @@ class Router:
         features = lexical_features(text)
         ids = bundle.encoder.word_ids(text)
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        score = bundle.classify(embedding, features, ids)
+        score = bundle.classify(embedding, features, ids, text)
         moment = self.now()
         return Assessed(
             bundle,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.bundle import Arm, Bundle, BundleManifest, ReferencePrice, load_bundle
+from router.bundle import CLASSIFIER, Arm, Bundle, BundleManifest, ReferencePrice, load_bundle
 from router.core.errors import InvalidInput
 from router.core.types import NONE_LABEL, Rates
 from router.files import read_checked
@@ -23,7 +23,7 @@ from training.arriving import PRIOR_SPREAD, Attempts, learn, logits, tightening
 from training.embedding import CACHE, embed_all, features_of
 from training.evaluate_command import Predictions, check_prices, predictions, unseen
 from training.evaluating import plain
-from training.export import GRAPH_FILE, check_target, write_bundle
+from training.export import check_target, write_bundle
 from training.grafting import Graft, check_grafted, grafted
 from training.history import History, read_history
 from training.ladders import choose_ladder
@@ -402,7 +402,7 @@ def _files(
 ) -> dict[str, bytes]:
     """All files of the bundle as it was, those changed that speak of arms or of what was learnt from."""
     card = contents.get(CARD_FILE, b"").decode().rstrip("\n")
-    files = {**contents, GRAPH_FILE: classifier}
+    files = {**contents, CLASSIFIER: classifier}
     files[CARD_FILE] = f"{card}\n\n{card_section(arrival.arm, report)}".lstrip("\n").encode()
     if SEEN_FILE in contents:
         files[SEEN_FILE] = more_seen(
@@ -435,6 +435,13 @@ def add_arm(arrival: Arrival, console: Console) -> Added:
     check_target(arrival.out)
     bundle = load_bundle(arrival.bundle, arrival.encoders)
     _check_names(arrival, bundle.manifest)
+    if bundle.second is not None:
+        raise InvalidInput(
+            f"{arrival.bundle} is a bundle of two stages, which takes no further arm; add it to a bundle of "
+            "one encoder, or train again with the new model in --arms",
+            reason="TWO_STAGES",
+            field="bundle",
+        )
     contents = read_checked(
         arrival.bundle, bundle.manifest.files, remedy="train it again with `make train`"
     )
@@ -454,11 +461,11 @@ def add_arm(arrival: Arrival, console: Console) -> Added:
         notes = _notes(evidence, table, bundle, len(evidence.lengths[1]), arrival.arm)
         report = _report(arrival, bundle, evidence, graft, reference, notes)
     with console.status("checking"):
-        classifier = grafted(contents[GRAPH_FILE], graft)
+        classifier = grafted(contents[CLASSIFIER], graft)
         some = slice(CHECKED_ROWS)
         texts = evidence.outcomes.texts[some]
         check_grafted(
-            contents[GRAPH_FILE],
+            contents[CLASSIFIER],
             classifier,
             graft,
             evidence.embeddings[some],

@@ -163,8 +163,9 @@ class _Known:
         return Data(inputs, self.sign, self.weight), mean, scale
 
     def bag(self, inverse: npt.NDArray[np.float32]) -> Data:
-        """The n-grams as inputs."""
-        return Data(weighted(self.counts, inverse), self.sign, self.weight)
+        """The n-grams as inputs: the columns that say something."""
+        rows = weighted(self.counts, inverse)[:, inverse > 0]
+        return Data(rows, self.sign, self.weight)
 
     def two_sided(self) -> bool:
         """Whether there are adequate attempts and inadequate ones."""
@@ -245,7 +246,9 @@ def fit_pooled(
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
     words = None
     if inverse is not None:
-        words = Words(halved(heads[1].slopes * shares["words"] * inverse[:, None]), inverse)
+        table = np.zeros((len(inverse), judged.shape[1]))
+        table[inverse > 0] = heads[1].slopes * shares["words"] * inverse[inverse > 0, None]
+        words = Words(halved(table), inverse)
     return PooledLogistic(
         tuple(logits),
         slopes,
@@ -270,7 +273,7 @@ def _asked(name: str, known: _Known, chosen: Mapping[str, Hyperparameters], seed
     if name == "words":
         inverse = inverse_frequency(known.counts)
         bag = fit_once(known.bag(inverse), chosen[name])
-        return lambda new: bag(weighted(new.counts, inverse))
+        return lambda new: bag(new.bag(inverse).x)
     if name == "trees":
         forest = grow(known.form, known.sign, known.weight, seed)
         return lambda new: forest.logits(new.form)

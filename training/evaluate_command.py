@@ -89,7 +89,7 @@ def predictions(
     for row, text in enumerate(texts):
         ids = bundle.encoder.word_ids(text) if bundle.reads_tokens else ()
         labels[row], adequate[row], lengths[row] = bundle.outputs(
-            embeddings[row], features[row], ids
+            embeddings[row], features[row], ids, text
         )
     lengths = lengths[:, columns]
     lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan

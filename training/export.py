@@ -11,10 +11,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, checker, helper, numpy_helper
 
-from router.bundle import BundleManifest
+from router.bundle import CLASSIFIER, BundleManifest
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of, written_whole
+from training.cascade import Doubt
 from training.estimator import PooledLogistic
 from training.lengths import Lengths
 from training.neighbours import LEAST_SHARE, PRIOR, Neighbours
@@ -22,7 +23,6 @@ from training.ngrams import BUCKETS, EDGE, FACTORS, MODULUS, counted
 from training.trees import Trees
 
 __all__ = [
-    "GRAPH_FILE",
     "TOLERANCE",
     "check_graph",
     "check_target",
@@ -31,7 +31,6 @@ __all__ = [
     "write_bundle",
 ]
 
-GRAPH_FILE = "classifier.onnx"
 OPSET = 17
 OPSET_ML = 3
 IR_VERSION = 8
@@ -169,7 +168,9 @@ def _neighbours(graph: _Graph, near: Neighbours) -> str:
     put("QuantizeLinear", ["embedding", step, zero], "steps")
     put("MatMulInteger", ["steps", keep("known", near.vectors.T, np.int8)], "products")
     count = keep("count", [near.count], np.int64)
-    graph.nodes.append(helper.make_node("TopK", ["products", count], ["how_near", "nearest"], axis=1))
+    graph.nodes.append(
+        helper.make_node("TopK", ["products", count], ["how_near", "nearest"], axis=1)
+    )
     outcomes = keep("outcomes", np.hstack([near.good, near.seen]), np.float32)
     put("Gather", [outcomes, "nearest"], "theirs", axis=0)
     put("ReduceSum", ["theirs", keep("them", [1], np.int64)], "in_all", keepdims=0)
@@ -192,13 +193,16 @@ def _added(graph: _Graph, logits: str, more: str, share: npt.NDArray[np.float64]
     )
 
 
-def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -> bytes:
+def classifier_graph(
+    model: PooledLogistic, lengths: Lengths, dimensions: int, doubt: Doubt | None = None
+) -> bytes:
     """``classifier.onnx``: standard operators only.
 
     Inputs ``embedding`` float32 ``(batch, dimensions)``, ``features`` float32 ``(batch, f)`` and, where the
     fit reads words, ``token_ids`` int64 ``(tokens,)`` of one prompt, so that the batch is one, as it is
     with trees; outputs ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)`` and
-    ``output_tokens`` ``(batch, k, 3)``, all float32.
+    ``output_tokens`` ``(batch, k, 3)``, all float32. The first of two stages also has ``doubt``
+    ``(batch, 1)``.
     """
     inputs, k = model.weights.shape
     graph = _Graph()
@@ -224,6 +228,15 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
     put("Sigmoid", [logits], "p_adequate")
     _labels(graph, k)
     _lengths(graph, lengths)
+    told = [
+        _value("label_distribution", "batch", k + 1),
+        _value("p_adequate", "batch", k),
+        _value("output_tokens", "batch", k, 3),
+    ]
+    if doubt is not None:
+        slope = keep("doubt_slope", doubt.weights[:, None], floats)
+        put("Gemm", ["x", slope, keep("doubt_bias", [doubt.bias], floats)], "doubt")
+        told.append(_value("doubt", "batch", 1))
     given = [
         _value("embedding", "batch", dimensions),
         _value("features", "batch", inputs - dimensions),
@@ -235,11 +248,7 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
             graph.nodes,
             "mitsumori_classifier",
             given,
-            [
-                _value("label_distribution", "batch", k + 1),
-                _value("p_adequate", "batch", k),
-                _value("output_tokens", "batch", k, 3),
-            ],
+            told,
             [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
         ),
         producer_name="mitsumori",
@@ -341,10 +350,10 @@ def check_graph(
         same = np.allclose(found["output_tokens"][0], tokens[row], rtol=1e-3)
         if not same or not worst <= TOLERANCE:
             raise BadArtifact(
-                f"{GRAPH_FILE} does not compute what was fitted (largest difference {worst:.2g}, "
+                f"{CLASSIFIER} does not compute what was fitted (largest difference {worst:.2g}, "
                 f"allowed {TOLERANCE:g}); nothing was written, please report this",
                 reason="GRAPH_DIFFERS",
-                field=GRAPH_FILE,
+                field=CLASSIFIER,
             )
     return worst
 

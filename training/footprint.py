@@ -112,10 +112,10 @@ def footprint(bundle: Path, encoders: Path) -> dict[str, int | None]:
         BadArtifact: the bundle or its encoder is not there.
     """
     manifest, _ = read_manifest(bundle)
-    encoder = find_encoder(encoders, manifest.encoder.name, manifest.encoder.sha256)
+    used = [manifest.encoder] + ([manifest.second.encoder] if manifest.second else [])
     return {
         "bundle": _bytes_in(bundle),
-        "encoder": _bytes_in(encoder),
+        "encoder": sum(_bytes_in(find_encoder(encoders, one.name, one.sha256)) for one in used),
         "resident": _resident(bundle, encoders),
     }
 

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import onnx
 from onnx import checker, compose, numpy_helper, parser
 
+from router.bundle import CLASSIFIER
 from router.core.errors import BadArtifact
 from router.encoding import session
 from training.arriving import LEAST_P, Belief, logits
-from training.export import GRAPH_FILE, TOLERANCE, label_distribution
+from training.export import TOLERANCE, label_distribution
 from training.stretching import Stretch
 
 __all__ = ["Graft", "check_grafted", "grafted"]
@@ -233,9 +234,9 @@ def check_grafted(
         same = np.allclose(tokens, graft.output_tokens(lasted), rtol=_LENGTH_TOLERANCE)
         if not same or not worst <= TOLERANCE:
             raise BadArtifact(
-                f"{GRAPH_FILE} with the new arm does not compute what was learnt (largest difference "
+                f"{CLASSIFIER} with the new arm does not compute what was learnt (largest difference "
                 f"{worst:.2g}, allowed {TOLERANCE:g}); nothing was written, please report this",
                 reason="GRAPH_DIFFERS",
-                field=GRAPH_FILE,
+                field=CLASSIFIER,
             )
     return worst

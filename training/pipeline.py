@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from scipy import sparse
 
 from router.bundle import (
     FORMAT_VERSION,
     Arm,
     BundleManifest,
-    EncoderReference,
     ReferencePrice,
     Split,
 )
@@ -33,14 +31,12 @@ from router.lexical import FEATURES
 from router.paths import ENCODERS
 from training import demonstration
 from training.baselines import Rows, baseline_scores
+from training.cascade import CASCADE, STAGES, fit_doubt
 from training.embedding import CACHE, embed_all, features_of
-from training.estimator import PooledLogistic, fit_pooled
+from training.estimator import fit_pooled
 from training.evaluating import evaluate, plain
 from training.export import (
-    GRAPH_FILE,
-    check_graph,
     check_target,
-    classifier_graph,
     label_distribution,
     write_bundle,
 )
@@ -51,6 +47,7 @@ from training.model_card import model_card
 from training.ngrams import counted
 from training.plots import render
 from training.splitting import SEED, SEEN_FILE, held_out, pack_seen
+from training.stages import Fit, Side, Stages
 from training.table import Outcomes
 from training.tabulating import Reading, Table, read_table, tabulate_all
 from training.tracking import start_run
@@ -59,8 +56,6 @@ from training.traffic import REFERENCE_FILE, pack_reference
 __all__ = ["Fitted", "Plan", "fit"]
 
 MIN_PROMPTS = 30
-CHECKED_ROWS = 512
-"""Held-out prompts on which the graph is checked against the fit."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class Plan:
     Attributes:
         histories: files; none of them: the demonstration history.
         reading: arms, judge, threshold and prices.
-        encoder: its name.
+        encoder: its name, or ``cascade`` for one that is quick and one that is asked where it has doubts.
         out: directory of the bundle.
         name: of the bundle; ``None`` makes one from the encoder.
         seed: of the split, the folds and the intervals.
@@ -115,34 +110,7 @@ class Fitted:
     registered: int | None
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """One side of the split: the table, embeddings float32 ``(n, d)``, features float32 ``(n, f)``.
-
-    ``token_ids`` holds those of each prompt, ``counts`` its bag of n-grams, ``(n, BUCKETS)``.
-    """
-
-    outcomes: Outcomes
-    embeddings: npt.NDArray[np.float32]
-    features: npt.NDArray[np.float32]
-    token_ids: npt.NDArray[np.object_]
-    counts: sparse.csr_matrix
-
-    @property
-    def x(self) -> npt.NDArray[np.float32]:
-        return np.hstack([self.embeddings, self.features])
-
-    def take(self, rows: npt.NDArray[np.bool_]) -> _Rows:
-        return _Rows(
-            self.outcomes.rows(rows),
-            self.embeddings[rows],
-            self.features[rows],
-            self.token_ids[rows],
-            self.counts[rows],
-        )
-
-
-class _Stages:
+class _Timer:
     """Names the stage that runs on the console, and keeps the time of each."""
 
     def __init__(self, console: Console) -> None:
@@ -275,21 +243,17 @@ def _languages(train: Outcomes) -> dict[str, int]:
     return {name or "unknown": int(count) for name, count in zip(names, counts, strict=True)}
 
 
-def _manifest(
-    plan: Plan, table: Table, train: Outcomes, encoder: Encoder, lengths: Lengths, report: Any
-) -> BundleManifest:
+def _manifest(plan: Plan, table: Table, cascade: Stages, report: Any) -> BundleManifest:
     thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
+    train = cascade.first.train.outcomes
     return BundleManifest(
         format_version=FORMAT_VERSION,
         name=_bundle_name(plan),
         created=datetime.now(UTC).replace(microsecond=0),
         demonstration=not plan.histories,
-        arms=_arms(table, train, lengths),
-        encoder=EncoderReference(
-            name=encoder.manifest.name,
-            sha256=encoder.manifest.sha256,
-            dimensions=encoder.manifest.dimensions,
-        ),
+        arms=_arms(table, train, cascade.first.lengths),
+        encoder=cascade.first.reference,
+        second=cascade.second,
         features=list(FEATURES),
         # Every history has its own threshold, listed with it; this one is that of most prompts.
         adequacy_threshold=float(thresholds[counts.argmax()]),
@@ -303,41 +267,122 @@ def _manifest(
     )
 
 
-def _parameters(plan: Plan, table: Table, model: PooledLogistic, train: int) -> dict[str, Any]:
-    return {
+def _parameters(plan: Plan, table: Table, cascade: Stages) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "encoder": plan.encoder,
         "seed": plan.seed,
         "holdout": plan.holdout,
         "arms": {arm: ", ".join(models) for arm, models in table.models.items()},
         "histories": ", ".join(history.name for history in table.histories),
-        "training_prompts": train,
-        "hyperparameters": "; ".join(
+        "training_prompts": len(cascade.first.train.outcomes),
+    }
+    for made in cascade.fits:
+        model, name = made.model, made.encoder.manifest.name
+        of = f" of {name}" if cascade.doubt else ""
+        told[f"hyperparameters{of}"] = "; ".join(
             f"{head}: C {chosen.c:g}, deviations {chosen.ratio:g} times heavier"
             for head, chosen in zip(model.heads, model.chosen, strict=False)
-        ),
-        "calibration": "; ".join(
+        )
+        told[f"calibration{of}"] = "; ".join(
             f"{arm}: {' + '.join(f'{w:.3f} {h}' for w, h in zip(one.weights, model.heads, strict=True))}"
             f", shift {one.shift:.3f}"
             for arm, one in zip(table.outcomes.arms, model.stack, strict=True)
-        ),
-    }
+        )
+        if model.neighbours is not None:
+            told[f"neighbours{of}"] = (
+                f"the bundle holds the vectors of {len(model.neighbours.vectors):,} training prompts in 8 "
+                "bits, from which their texts might be guessed; --no-neighbours leaves them out"
+            )
+    if cascade.doubt is not None:
+        told["second stage"] = (
+            f"{cascade.closest.encoder.manifest.name}, asked about {cascade.asked().mean():.1%} of the "
+            "held-out prompts"
+        )
+    return told
+
+
+_IN_CARD = ("hyperparameters", "calibration", "neighbours", "second stage")
 
 
 def _write(
     plan: Plan,
     manifest: BundleManifest,
-    graph: bytes,
-    beside: Mapping[str, bytes],
+    files: Mapping[str, bytes],
     settings: Mapping[str, Any],
     notes: Sequence[str],
 ) -> BundleManifest:
-    told = {key: settings[key] for key in ("hyperparameters", "calibration")}
+    told = {key: value for key, value in settings.items() if key.startswith(_IN_CARD)}
     card = model_card(manifest, manifest.metrics, settings=told, notes=notes)
     return write_bundle(
         plan.out,
         manifest,
-        {GRAPH_FILE: graph, "model_card.md": card.encode(), **beside},
+        {**files, "model_card.md": card.encode()},
     )
+
+
+def _fitted(
+    plan: Plan,
+    encoder: Encoder,
+    outcomes: Outcomes,
+    features: npt.NDArray[np.float32],
+    stage: _Timer,
+    console: Console,
+) -> Fit:
+    """Encode, split and fit with one encoder."""
+    of = f" ({encoder.manifest.name})" if plan.encoder == CASCADE else ""
+    texts = outcomes.texts.tolist()
+    with stage(f"encoding{of}", spinner=False):
+        vectors = embed_all(encoder, texts, cache=plan.cache, console=console)
+    with stage(f"features{of}"):
+        ids = np.empty(len(texts), dtype=object)
+        ids[:] = [encoder.word_ids(text) for text in texts]
+        rows = Side(outcomes, vectors, features, ids, counted(ids.tolist()))
+    aside = held_out(outcomes.groups, seed=plan.seed, share=plan.holdout)
+    train, test = rows.take(~aside), rows.take(aside)
+    with stage(f"fitting{of}"):
+        known = train.outcomes
+        model = fit_pooled(
+            train.x,
+            known.adequate,
+            known.judged,
+            known.groups.tolist(),
+            seed=plan.seed,
+            counts=train.counts,
+            weights=known.weights,
+            dimensions=encoder.manifest.dimensions,
+            neighbours=plan.neighbours,
+        )
+        lengths = fit_lengths(train.x, known, seed=plan.seed, counts=train.counts)
+    return Fit(encoder, train, test, model, lengths)
+
+
+def _joined(plan: Plan, fits: Sequence[Fit]) -> Stages:
+    """One stage as it is; of two, learn when the second is asked."""
+    if len(fits) == 1:
+        return Stages(tuple(fits), None)
+    first, second = fits
+    doubt = fit_doubt(
+        first.train.x,
+        first.model.out_of_fold,
+        second.model.out_of_fold,
+        first.train.outcomes.groups.tolist(),
+        seed=plan.seed,
+    )
+    return Stages((first, second), doubt)
+
+
+def _unfamiliar(plan: Plan, cascade: Stages, report: dict[str, Any]) -> None:
+    """Put beside each pair its figure on held-out categories, of the stage that all prompts see."""
+    first = cascade.first
+    found = held_out_categories(
+        first.model,
+        first.train.outcomes,
+        first.train.x,
+        seed=plan.seed,
+        counts=first.train.counts,
+    )
+    for pair, figures in found.items():
+        report["pairs"][pair] |= plain(figures)
 
 
 def fit(plan: Plan, console: Console) -> Fitted:
@@ -352,68 +397,49 @@ def fit(plan: Plan, console: Console) -> Fitted:
         BadArtifact: the encoder is damaged, the graph differs from the fit, or the directory is taken.
         MitsumoriError: the cache or MLflow cannot be used.
     """
-    stage = _Stages(console)
+    stage = _Timer(console)
     check_target(plan.out)
     _bundle_name(plan)
-    encoder = load_encoder(find_encoder(plan.encoders, plan.encoder))
+    names = STAGES if plan.encoder == CASCADE else (plan.encoder,)
+    encoders = [load_encoder(find_encoder(plan.encoders, name)) for name in names]
     with stage("reading"):
         table = _read(plan)
     _check_table(table.outcomes)
     aside = held_out(table.outcomes.groups, seed=plan.seed, share=plan.holdout)
     _check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
-    with stage("encoding", spinner=False):
-        texts = table.outcomes.texts.tolist()
-        vectors = embed_all(encoder, texts, cache=plan.cache, console=console)
-    with stage("features"):
-        ids = np.empty(len(texts), dtype=object)
-        ids[:] = [encoder.word_ids(text) for text in texts]
-        rows = _Rows(table.outcomes, vectors, features_of(texts), ids, counted(ids.tolist()))
-    train, test = rows.take(~aside), rows.take(aside)
-    with stage("fitting"):
-        known = train.outcomes
-        model = fit_pooled(
-            train.x,
-            known.adequate,
-            known.judged,
-            known.groups.tolist(),
-            seed=plan.seed,
-            counts=train.counts,
-            weights=known.weights,
-            dimensions=encoder.manifest.dimensions,
-            neighbours=plan.neighbours,
-        )
-        lengths = fit_lengths(train.x, known, seed=plan.seed, counts=train.counts)
-    graph = classifier_graph(model, lengths, encoder.manifest.dimensions)
-    some = test.take(np.arange(len(test.outcomes)) < CHECKED_ROWS)
-    check_graph(graph, model, lengths, some.embeddings, some.features, some.token_ids.tolist())
-    p_adequate = model.p_adequate(test.x, test.counts)
+    features = features_of(table.outcomes.texts.tolist())
+    cascade = _joined(
+        plan,
+        [_fitted(plan, one, table.outcomes, features, stage, console) for one in encoders],
+    )
+    graphs = cascade.files()
+    train, test = cascade.closest.train, cascade.closest.test
+    p_adequate = cascade.either(Fit.p_adequate)
     with stage("evaluating"):
         baselines = baseline_scores(
-            Rows(known, train.embeddings, train.features),
+            Rows(train.outcomes, train.embeddings, train.features),
             Rows(test.outcomes, test.embeddings, test.features),
             seed=plan.seed,
         )
         report = evaluate(
             test.outcomes, p_adequate, test.embeddings, test.features,
-            train=(known, train.embeddings, train.features),
-            lengths=lengths.of(test.x, test.counts),
+            train=(train.outcomes, train.embeddings, train.features),
+            lengths=cascade.either(Fit.tokens),
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip
     with stage("held-out categories"):
-        unfamiliar = held_out_categories(model, known, train.x, seed=plan.seed, counts=train.counts)
-    for pair, figures in unfamiliar.items():
-        report["pairs"][pair] |= plain(figures)
-    beside = {
-        SEEN_FILE: pack_seen(known.groups.tolist(), seed=plan.seed),
+        _unfamiliar(plan, cascade, report)
+    files = graphs | {
+        SEEN_FILE: pack_seen(train.outcomes.groups.tolist(), seed=plan.seed),
         # Held-out prompts: their scores are like those of prompts to come.
         REFERENCE_FILE: pack_reference(test.features, p_adequate, seed=plan.seed),
     }
-    manifest = _manifest(plan, table, known, encoder, lengths, report)
-    settings = _parameters(plan, table, model, len(known))
+    manifest = _manifest(plan, table, cascade, report)
+    settings = _parameters(plan, table, cascade)
     registered = None
     if plan.tracking is None:
-        manifest = _write(plan, manifest, graph, beside, settings, table.notes)
+        manifest = _write(plan, manifest, files, settings, table.notes)
     else:
         tags = {
             "data_sha256": manifest.training_data_sha256,
@@ -428,7 +454,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
                 render(test.outcomes, p_adequate, labels, baselines=baselines, seed=plan.seed)
             )
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
-            manifest = _write(plan, manifest, graph, beside, settings, table.notes)
+            manifest = _write(plan, manifest, files, settings, table.notes)
             run.log_bundle(plan.out)
             registered = run.register(tags={"bundle": manifest.name, "encoder": plan.encoder})
     for name, rejected in table.rejected.items():

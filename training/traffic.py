@@ -130,7 +130,7 @@ def _of_texts(bundle: Bundle, texts: Sequence[str], cache: Path, console: Consol
     features = features_of(texts)
     vectors = embed_all(bundle.encoder, list(texts), cache=cache, console=console)
     chances = [
-        list(bundle.classify(vector, row, bundle.encoder.word_ids(text)).p_adequate.values())
+        list(bundle.classify(vector, row, bundle.encoder.word_ids(text), text).p_adequate.values())
         for text, vector, row in zip(texts, vectors, features, strict=True)
     ]
     # As the decision log has them: lengths are few and far between, and a bin may end at one of them.

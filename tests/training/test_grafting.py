@@ -9,14 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
-from router.bundle import load_bundle
+from router.bundle import CLASSIFIER, load_bundle
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.lexical import FEATURES
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from training.arriving import Belief
 from training.embedding import features_of
-from training.export import GRAPH_FILE
 from training.grafting import Graft, check_grafted, grafted
 from training.stretching import SAME, Stretch
 
@@ -26,7 +25,7 @@ TEXTS = [
     "Prove that there are infinitely many primes.",
     "東京の天気は?" * 40,
 ]
-CLASSIFIER = (DEFAULT_BUNDLE / GRAPH_FILE).read_bytes()
+GRAPH = (DEFAULT_BUNDLE / CLASSIFIER).read_bytes()
 BELIEF = Belief(0.4, np.array([-0.7, 0.2]), np.array([[0.05, -0.01], [-0.01, 0.2]]))
 
 
@@ -59,10 +58,10 @@ def outputs(classifier: bytes, rows: Any) -> list[Any]:
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_the_new_arm_stands_at_its_place_and_moves_no_other(place: int, rows: Any) -> None:
-    made = grafted(CLASSIFIER, graft(place=place))
-    assert check_grafted(CLASSIFIER, made, graft(place=place), *rows) <= 1e-5
+    made = grafted(GRAPH, graft(place=place))
+    assert check_grafted(GRAPH, made, graft(place=place), *rows) <= 1e-5
     labels, adequate, tokens = outputs(made, rows)
-    _, before, lasted = outputs(CLASSIFIER, rows)
+    _, before, lasted = outputs(GRAPH, rows)
     assert (labels.shape, adequate.shape, tokens.shape) == ((4, 5), (4, 4), (4, 4, 3))
     np.testing.assert_array_equal(np.delete(adequate, place, axis=1), before)
     np.testing.assert_array_equal(np.delete(tokens, place, axis=1), lasted)
@@ -71,7 +70,7 @@ def test_the_new_arm_stands_at_its_place_and_moves_no_other(place: int, rows: An
 
 
 def test_arms_can_be_added_one_after_the_other(rows: Any) -> None:
-    once = grafted(CLASSIFIER, graft())
+    once = grafted(GRAPH, graft())
     second = Graft(2, 4, BELIEF, SAME)  # its tier is the arm that was added first
     twice = grafted(once, second)
     assert check_grafted(once, twice, second, *rows) <= 1e-5
@@ -79,7 +78,7 @@ def test_arms_can_be_added_one_after_the_other(rows: Any) -> None:
 
 
 def test_inputs_and_outputs_keep_their_names_and_operators_are_standard() -> None:
-    before, after = (onnx.load_from_string(x) for x in (CLASSIFIER, grafted(CLASSIFIER, graft())))
+    before, after = (onnx.load_from_string(x) for x in (GRAPH, grafted(GRAPH, graft())))
     assert [one.name for one in after.graph.input] == [one.name for one in before.graph.input]
     assert [one.name for one in after.graph.output] == [one.name for one in before.graph.output]
     assert [(one.domain, one.version) for one in after.opset_import] == [
@@ -89,14 +88,14 @@ def test_inputs_and_outputs_keep_their_names_and_operators_are_standard() -> Non
 
 
 def test_a_graph_that_differs_from_what_was_learnt_is_refused(rows: Any) -> None:
-    made = grafted(CLASSIFIER, graft())
+    made = grafted(GRAPH, graft())
     surer = dataclasses.replace(BELIEF, covariance=BELIEF.covariance / 2)
     for other in (
         dataclasses.replace(graft(), belief=surer),
         dataclasses.replace(graft(), stretch=SAME),
     ):
         with pytest.raises(BadArtifact, match="does not compute what was learnt"):
-            check_grafted(CLASSIFIER, made, other, *rows)
+            check_grafted(GRAPH, made, other, *rows)
 
 
 def test_a_graph_that_reads_no_words_gets_an_arm_too() -> None:
