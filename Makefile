@@ -118,9 +118,12 @@ replay: $(STAMPS)-dev ## What BUNDLE would have made of the decisions in LOG (a 
 	@$(BIN)/mitsumori replay "$(LOG)" --bundle $(BUNDLE)
 
 notebooks: $(STAMPS)-dev ## Execute the notebooks on HISTORY (none: a demonstration) into pages in build/reports/notebooks; ARMS=, BUNDLE=
-	@env $(if $(HISTORY),HISTORY="$(HISTORY)") $(if $(ARMS),ARMS="$(ARMS)") \
+	@test -z "$(HISTORY)" -o -f "$(HISTORY)" || { echo "error: there is no file HISTORY=$(HISTORY)" >&2; exit 2; }
+	@sockets=$$(mktemp -d) && trap 'rm -rf "$$sockets"' EXIT && \
+	env $(if $(HISTORY),HISTORY="$(HISTORY)") $(if $(ARMS),ARMS="$(ARMS)") \
 	  $(if $(filter-out file,$(origin BUNDLE)),BUNDLE="$(BUNDLE)") \
-	  $(PY) -m jupyter nbconvert --execute --to html --log-level WARN \
+	  $(PY) -m jupyter nbconvert --execute --to html --log-level ERROR \
+	  --KernelManager.transport=ipc --KernelManager.ip="$$sockets/kernel" \
 	  --output-dir $(BUILD)/reports/notebooks notebooks/*.ipynb
 	@ls $(BUILD)/reports/notebooks/*.html
 
