@@ -77,10 +77,24 @@ def _check_reached(address: str) -> None:
         raise _unreachable(address, f"nobody answers there ({reason})") from None
 
 
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(". ")[0].rstrip(".")
+
+
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    failures = (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError)
     if address is None:
-        ray.init("local", num_cpus=workers, object_store_memory=OBJECT_STORE, **quiet)
+        own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+        try:
+            ray.init("local", num_cpus=workers, **own, **quiet)
+        except failures as error:
+            raise MitsumoriError(
+                f"a local Ray cluster cannot be started ({_first_sentence(error)}); encode without --ray",
+                reason="CLUSTER_FAILED",
+                field="ray",
+            ) from None
         return
     if workers is not None:
         raise InvalidInput(
@@ -90,12 +104,12 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
     _check_reached(address)
     try:
         with warnings.catch_warnings(action="ignore"):  # what they say, the error says again
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        why = str(error).split(". ")[0].splitlines()[0].rstrip(".")
+            ray.init(address, **quiet)
+    except failures as error:
         raise _unreachable(
             address,
-            f"{why} (a cluster that asks for a token needs RAY_AUTH_MODE=token, RAY_AUTH_TOKEN)",
+            f"{_first_sentence(error)} (a cluster that asks for a token needs RAY_AUTH_MODE=token, "
+            "RAY_AUTH_TOKEN)",
         ) from None
 
 

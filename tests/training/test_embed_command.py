@@ -245,6 +245,20 @@ def test_without_ray_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         pass
 
 
+def test_a_local_cluster_that_does_not_start_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError("No room. Much more.\nAnd a trace")
+
+    monkeypatch.setattr(ray, "init", failing)
+    with (
+        pytest.raises(MitsumoriError, match=r"cannot be started \(No room\); encode without --ray"),
+        on_ray(find_encoder(ENCODERS, "static")),
+    ):
+        pass
+
+
 def test_the_encoder_of_a_worker_is_the_one_that_was_sent(encode_on_ray: Encoding) -> None:
     directory = find_encoder(ENCODERS, "static")
     files = ray.put({path.name: path.read_bytes() for path in directory.iterdir()})
