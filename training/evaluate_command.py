@@ -277,12 +277,41 @@ def _money_table(report: Mapping[str, Any]) -> Printed | None:
     return made
 
 
+def _languages_table(report: Mapping[str, Any]) -> Printed:
+    arms = list(report["arms"])
+    made = _table(
+        "Languages",
+        "language",
+        "prompts",
+        f"APGR {arms[0]}>{arms[-1]}",
+        *(f"quality {arm}" for arm in arms),
+        "worst ECE / floor",
+        "p90 coverage",
+    )
+    for code, one in report["by_language"].items():
+        if one["few"]:
+            made.add_row(code, f"{one['n']:,}", "too few")
+            continue
+        errors = [(one["ece"][arm], one["ece_floor"][arm]) for arm in arms]
+        worst = max((pair for pair in errors if pair[0] is not None), default=(None, None))
+        made.add_row(
+            code,
+            f"{one['n']:,}",
+            _number(one["apgr"]),
+            *(_number(one["mean_quality"][arm]) for arm in arms),
+            f"{_number(worst[0])} / {_number(worst[1])}",
+            _number(one["length"]["coverage_p90"]),
+        )
+    return made
+
+
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The report as tables, the baselines beside the bundle."""
     console.print(_arms_table(report), _pairs_table(report))
     money = _money_table(report)
     if money is not None:
         console.print(money)
+    console.print(_languages_table(report))
     encode = report.get("encode_ms")
     if encode:
         console.print(

@@ -55,7 +55,7 @@ Report = dict[str, Any]
 QUALITY_SHARES = ("1.00", "0.99", "0.95")
 MIN_PROMPTS = 2
 MIN_SLICE = 100
-"""Prompts of a language from which its calibration error says something."""
+"""Prompts of a language from which its figures say something; with fewer they are ``None``."""
 
 
 def plain(value: Any) -> Any:
@@ -312,13 +312,18 @@ def _slices(
     keys: npt.NDArray[np.object_],
     widest: Floats,
     more: Callable[[npt.NDArray[np.bool_]], Report],
+    *,
+    least: int = MIN_CATEGORY,
 ) -> dict[str, Report]:
-    """Prompts, APGR of the widest pair and mean quality per arm, for each key."""
+    """Prompts, APGR of the widest pair and mean quality per arm, for each key.
+
+    ``more`` adds figures; below ``least`` prompts that both arms answered the APGR is ``None``.
+    """
     found = {}
     for key in sorted(set(keys)):
         rows = keys == key
         both = rows & test.judged[:, 0] & test.judged[:, -1]
-        enough = both.sum() >= MIN_CATEGORY
+        enough = both.sum() >= least
         found[str(key) or "unknown"] = {
             "n": int(rows.sum()),
             "apgr": apgr(test.quality[both, 0], test.quality[both, -1], widest[both])
@@ -333,10 +338,13 @@ def _slices(
     return found
 
 
-def _slice_calibration(
-    test: Outcomes, p_adequate: Floats, seed: int
+def _of_language(
+    test: Outcomes, p_adequate: Floats, lengths: Floats | None, seed: int
 ) -> Callable[[npt.NDArray[np.bool_]], Report]:
+    """What is known of a language beside its quality: calibration per arm, coverage of its lengths."""
+
     def figures(rows: npt.NDArray[np.bool_]) -> Report:
+        few = bool(rows.sum() < MIN_SLICE)
         errors, floors = {}, {}
         for arm, name in enumerate(test.arms):
             chosen = rows & test.judged[:, arm]
@@ -344,7 +352,14 @@ def _slice_calibration(
             probability = p_adequate[chosen, arm]
             errors[name] = ece(test.adequate[chosen, arm], probability) if enough else None
             floors[name] = ece_floor(probability, seed=seed) if enough else None
-        return {"ece": errors, "ece_floor": floors}
+        known = None if few or lengths is None else lengths[rows]
+        length = _length(test.rows(rows), known, None)
+        return {
+            "few": few,
+            "ece": errors,
+            "ece_floor": floors,
+            "length": {key: length[key] for key in ("coverage_p50", "coverage_p90")},
+        }
 
     return figures
 
@@ -409,7 +424,7 @@ def evaluate(
     found = priced(test)
     arms = {name: _arm(test, p_adequate, arm, seed) for arm, name in enumerate(test.arms)}
     widest = p_adequate[:, -1] - p_adequate[:, 0]
-    calibration = _slice_calibration(test, p_adequate, seed)
+    spoken = _of_language(test, p_adequate, lengths, seed)
     return plain(  # type: ignore[no-any-return]
         {
             "n_prompts": len(test),
@@ -427,7 +442,7 @@ def evaluate(
             },
             "baselines_fitted_on": "test rows, cross-fitted" if train is None else "training rows",
             "length": _length(test, lengths, train[0] if train else None),
-            "by_language": _slices(test, test.languages, widest, calibration),
+            "by_language": _slices(test, test.languages, widest, spoken, least=MIN_SLICE),
             "by_category": _slices(test, test.categories, widest, lambda _: {}),
             "notes": _notes(test, found, baselines),
         }

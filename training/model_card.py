@@ -189,10 +189,11 @@ def _languages(report: Mapping[str, Any]) -> str:
     rows = [
         (
             code,
-            f"{slice_['n']:,}",
+            f"{slice_['n']:,}" + (" (too few)" if slice_["few"] else ""),
             _number(slice_["apgr"]),
-            *(_number(slice_["mean_quality"][arm]) for arm in arms),
+            *(_number(None if slice_["few"] else slice_["mean_quality"][arm]) for arm in arms),
             *(_number(slice_["ece"][arm]) for arm in arms),
+            _number(slice_["length"]["coverage_p90"]),
         )
         for code, slice_ in report["by_language"].items()
     ]
@@ -202,6 +203,7 @@ def _languages(report: Mapping[str, Any]) -> str:
         f"APGR {arms[0]}>{arms[-1]}",
         *(f"quality {arm}" for arm in arms),
         *(f"ECE {arm}" for arm in arms),
+        "p90 of the length, coverage",
     )
     return "## By language\n\n" + _rows(header, rows)
 

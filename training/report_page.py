@@ -271,17 +271,22 @@ def _speed(report: Report) -> Part:
     )
 
 
-def _slices(report: Report, key: str, title: str) -> Grid:
+def _slices(report: Report, key: str, title: str, note: str = "") -> Grid:
     arms = list(report["arms"])
+    spoken = key == "by_language"
     lines = [
         Line(
             [name, f"{one['n']:,}", number(one["apgr"])]
-            + [number(one["mean_quality"][arm]) for arm in arms]
+            # Only languages say that they are few, and only they have lengths.
+            + [number(None if one.get("few") else one["mean_quality"][arm]) for arm in arms]
+            + ([number(one["length"]["coverage_p90"])] if spoken else [])
         )
         for name, one in report[key].items()
     ]
-    header = (key.removeprefix("by_"), "prompts", f"APGR {arms[0]}>{arms[-1]}")
-    return Grid((*header, *(f"quality, {arm}" for arm in arms)), lines, title=title)
+    header = [key.removeprefix("by_"), "prompts", f"APGR {arms[0]}>{arms[-1]}"]
+    header += [f"quality, {arm}" for arm in arms]
+    header += ["coverage of the p90 of the length"] if spoken else []
+    return Grid(header, lines, title=title, note=note)
 
 
 def _verdict(report: Report) -> Verdict:
@@ -318,7 +323,12 @@ def report_page(report: Report, figures: Mapping[str, Figure], facts: Mapping[st
             "Slices",
             (),
             (
-                _slices(report, "by_language", "By language"),
+                _slices(
+                    report,
+                    "by_language",
+                    "By language",
+                    "A dash: fewer than 100 prompts, too few to tell.",
+                ),
                 _slices(report, "by_category", "By category"),
             ),
         ),

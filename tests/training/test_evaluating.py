@@ -82,7 +82,37 @@ def test_money_is_in_order(report: dict) -> None:
 def test_slices_add_up(report: dict) -> None:
     assert sum(part["n"] for part in report["by_language"].values()) == 900
     assert sum(part["n"] for part in report["by_category"].values()) == 900
-    assert report["by_language"]["ja"]["ece"]["low"] is not None
+    japanese = report["by_language"]["ja"]
+    assert not japanese["few"]
+    assert japanese["ece"]["low"] is not None
+    assert 0 < japanese["length"]["coverage_p50"] <= japanese["length"]["coverage_p90"] < 1
+
+
+def test_a_language_of_few_prompts_says_so_and_shows_no_noise() -> None:
+    rows, truth = world(300)
+    languages = np.array(["de"] * 99 + ["en"] * 201, dtype=object)
+    outcomes = replace(rows.outcomes, languages=languages)
+    lengths = np.tile([150.0, 300.0, 500.0], (300, 3, 1))
+    report = evaluate(
+        outcomes, truth, rows.embeddings, rows.features, train=None, lengths=lengths, seed=0
+    )
+    found = report["by_language"]
+    assert found["de"]["n"] == 99
+    assert found["de"]["few"]
+    assert found["de"]["apgr"] is None
+    assert set(found["de"]["ece"].values()) == {None}
+    assert set(found["de"]["length"].values()) == {None}
+    assert not found["en"]["few"]
+    assert found["en"]["apgr"] is not None
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=200))
+    lines = out.getvalue().splitlines()
+    german, english = (
+        next(line for line in lines if line.startswith(f"│ {code} ")) for code in ("de", "en")
+    )
+    assert "too few" in german
+    assert not any(mark in german for mark in ("0.", "–"))
+    assert f"{found['en']['length']['coverage_p90']:.3f}" in english
 
 
 def test_the_same_seed_gives_the_same_report(report: dict) -> None:

@@ -96,3 +96,11 @@ def test_figures_that_are_missing_are_dashes() -> None:
     assert "no figures on money" in card
     assert "None" not in card
     assert "nan" not in card.replace("finance", "")
+
+
+def test_a_language_of_few_prompts_has_dashes_for_figures(report: dict[str, Any]) -> None:
+    languages = {"ja": report["by_language"]["ja"] | {"n": 12, "few": True, "apgr": None}}
+    card = model_card(manifest(), report | {"by_language": languages})
+    (line,) = [line for line in card.splitlines() if line.startswith("| ja ")]
+    assert "12 (too few)" in line
+    assert f"{languages['ja']['mean_quality']['low']:.3f}" not in line
