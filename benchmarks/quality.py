@@ -52,7 +52,7 @@ PRO = {
     "flash": "gemini-1.5-flash-002",
     "pro": "gemini-1.5-pro-002",
 }
-ALPACA = ("alpaca-7b_concise", "vicuna-13b-v1.5", "claude", "mistral-medium")
+ALPACA = ("gpt-3.5-turbo-1106", "claude-2.1", "gpt4_1106_preview", "FuseChat-Llama-3.1-8B-Instruct")
 
 
 @dataclass(frozen=True)

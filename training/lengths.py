@@ -5,7 +5,9 @@ The logarithm of the length is taken as a location plus a spread times a noise o
     log tokens = m_k(x) + s_k(x) · z
 
 ``m`` and ``log s`` are ridge regressions on the inputs of serving (and ``m`` on the bag of n-grams), each
-fitted on what the fold before had not seen, so that the spread is that of new prompts. The quantiles of
+fitted on what the fold before had not seen, so that the spread is that of new prompts. What makes answers
+long is mostly the same for all arms, so ``m`` is a location that they share and a deviation of each arm
+from it: with few prompts that is much less noise (partial pooling). The quantiles of
 ``z`` are those of residuals out of fold with the rank of split conformal prediction (Lei et al. 2018;
 normalised residuals: Papadopoulos et al. 2002), so that nine in ten answers are no longer than the .9
 quantile.
@@ -45,8 +47,8 @@ _WORD_PENALTIES = (2.0, 6.0)
 """Ridge penalties tried on the bag of n-grams, whose rows have unit length; or no words at all."""
 _SPREADS = (0.25, 4.0)
 """The spread of a prompt is at least and at most this many times that of its arm."""
-_SPREAD_PENALTIES = (10.0, 100.0, 1e9)
-"""Ridge penalties of the spread, in terms of that of the location; the last: one spread for all prompts."""
+_SPREAD_PENALTIES = (3e3, 3e4, 3e5, 1e12)
+"""Ridge penalties tried for the spread; the last: one spread for all prompts."""
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """How far the location is followed; 0 means the same for all prompts."""
 _TINY = 1e-2
@@ -194,13 +196,16 @@ def _out_of_fold(
     return found
 
 
-def _learnt(
+def _best(
     x: npt.NDArray[np.float32],
     rows: sparse.csr_matrix | None,
     y: Floats,
     fold: npt.NDArray[np.intp],
-) -> _Arm:
-    """Location, spread and quantiles of one arm, on standardised inputs; penalties by cross-validation."""
+) -> tuple[tuple[float, float], Floats]:
+    """Penalties by cross-validation, and the location of each row by the fit that did not see it.
+
+    A penalty of 0 for the words means that they are not read.
+    """
 
     def error(found: Floats) -> float:
         return float(np.abs(y - found).sum())
@@ -212,33 +217,75 @@ def _learnt(
         found = _out_of_fold(x, rows, y, fold, (best, penalty))
         if error(found) < error(centre):
             penalties, centre = (best, penalty), found
+    return penalties, centre
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What is long for every arm: the location, and that of each row by the fit that did not see it."""
+
+    location: _Location
+    out_of_fold: Floats
+
+
+def _shared(
+    x: npt.NDArray[np.float32],
+    rows: sparse.csr_matrix | None,
+    logs: Floats,
+    fold: npt.NDArray[np.intp],
+) -> _Shared:
+    """Learn from the mean over the arms of each prompt's distance to the mean of the arm, logs ``(n, k)``."""
+    there = ~np.isnan(logs)
+    seen = there.any(axis=1)
+    distance = np.where(there, logs - np.nanmean(logs, axis=0), 0.0)[seen]
+    y = distance.sum(axis=1) / there[seen].sum(axis=1)
+    some = None if rows is None else rows[seen]
+    penalties, centre = _best(x[seen], some, y, fold[seen])
+    found = np.zeros(len(logs))
+    found[seen] = centre
+    return _Shared(_location(x[seen], some if penalties[1] else None, y, penalties), found)
+
+
+def _learnt(
+    x: npt.NDArray[np.float32],
+    rows: sparse.csr_matrix | None,
+    y: Floats,
+    fold: npt.NDArray[np.intp],
+    shared: _Shared,
+) -> _Arm:
+    """Location, spread and quantiles of one arm, on standardised inputs; penalties by cross-validation."""
+    rest = y - shared.out_of_fold
+    penalties, found = _best(x, rows, rest, fold)
+    centre = shared.out_of_fold + found
     rows = rows if penalties[1] else None
     tokens, middle = np.exp(y), float(y.mean())
 
     def noise(share: float, penalty: float) -> tuple[float, Floats, tuple[float, float], Floats]:
         """Pinball loss in tokens, quantiles of the noise, bounds of the spread, and the log sizes."""
-        rest = (y - middle) - share * (centre - middle)
-        size = np.log(np.abs(rest) + _TINY)
+        left = (y - middle) - share * (centre - middle)
+        size = np.log(np.abs(left) + _TINY)
         logs, bounds = _spread(x, size, fold, penalty)
         scale = np.exp(np.clip(logs, *bounds))
-        offsets = _conformal(rest / scale)
+        offsets = _conformal(left / scale)
         loss = sum(
-            pinball(tokens, np.exp(y - rest + scale * offset), level)
+            pinball(tokens, np.exp(y - left + scale * offset), level)
             for offset, level in zip(offsets[:2], LEVELS[:2], strict=True)
         )
         return loss, offsets, bounds, size
 
     # A length that is long in the logarithm is far too long in tokens: how far to follow the location
     # is chosen by the loss in tokens.
-    tried = [(share, penalty * best) for share in _SHARES for penalty in _SPREAD_PENALTIES]
+    tried = [(share, penalty) for share in _SHARES for penalty in _SPREAD_PENALTIES]
     share, penalty = min(tried, key=lambda one: noise(*one)[0])
     _, offsets, bounds, size = noise(share, penalty)
-    made = _location(x, rows, y, penalties)
+    made, common = _location(x, rows, rest, penalties), shared.location
     slope, bias = _ridge(x, size, penalty)
-    words = None if made.words is None else share * made.words
-    location = share * made.bias + (1 - share) * middle
+    read = [share * one.words for one in (made, common) if one.words is not None]
+    words = np.sum(read, axis=0) if read else None
+    location = share * (made.bias + common.bias) + (1 - share) * middle
     top = float(y.max() + math.log(LONGEST))
-    return _Arm(share * made.slope, location, words, slope, bias, bounds, offsets, top)
+    follows = share * (made.slope + common.slope)
+    return _Arm(follows, location, words, slope, bias, bounds, offsets, top)
 
 
 def _spread(
@@ -275,20 +322,23 @@ def fit_lengths(
     inverse = None if counts is None else inverse_frequency(counts)
     rows = None if counts is None or inverse is None else weighted(counts, inverse)
     fold = folds(train.groups.tolist(), count=min(FOLDS, len(set(train.groups))), seed=seed)
-    arms, known = [], []
+    logs = np.log(np.maximum(train.output_tokens, 1.0))
+    there = ~np.isnan(logs)
+    arms = []
     with threadpool_limits(limits=1):
-        for tokens in train.output_tokens.T:
-            there = np.flatnonzero(~np.isnan(tokens))
-            logs = np.log(np.maximum(tokens[there], 1.0))
-            known.append(len(there) >= MIN_ATTEMPTS)
-            if len(there) < MIN_ATTEMPTS:
+        many = there.sum(axis=0) >= MIN_LEARNT
+        shared = _shared(standard, rows, logs[:, many], fold) if many.any() else None
+        for arm, seen in zip(logs.T, there.T, strict=True):
+            if seen.sum() < MIN_ATTEMPTS:
                 arms.append(_empty(x.shape[1]))
-            elif len(there) < MIN_LEARNT:
-                arms.append(_constant(logs, x.shape[1]))
+            elif seen.sum() < MIN_LEARNT or shared is None:
+                arms.append(_constant(arm[seen], x.shape[1]))
             else:
-                some = None if rows is None else rows[there]
-                arms.append(_learnt(standard[there], some, logs, fold[there]))
-    return _folded(arms, np.array(known), mean, scale, inverse)
+                some = None if rows is None else rows[seen]
+                theirs = _Shared(shared.location, shared.out_of_fold[seen])
+                arms.append(_learnt(standard[seen], some, arm[seen], fold[seen], theirs))
+    known = there.sum(axis=0) >= MIN_ATTEMPTS
+    return _folded(arms, known, mean, scale, inverse)
 
 
 def constant_lengths(quantiles: Floats, known: npt.NDArray[np.bool_], p: int) -> Lengths:
