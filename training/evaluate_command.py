@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,17 +22,17 @@ from router.files import read_checked, sha256_of
 from router.paths import ENCODERS
 from training.baselines import Rows, baseline_scores
 from training.embedding import CACHE, embed_all, features_of
-from training.evaluating import evaluate, plain
+from training.evaluating import evaluate
 from training.export import label_distribution
-from training.footprint import CORE_HOUR_USD, encode_ms, footprint, net_of_router
-from training.gating import gate
+from training.footprint import CORE_HOUR_USD
+from training.full_report import as_served, facts
 from training.ladders import parse_arms, parse_prices
 from training.plots import render
 from training.report_page import report_page
 from training.splitting import SEEN_FILE, seen_prompts
 from training.table import Outcomes
 from training.tabulating import Reading, Table, read_table
-from training.tracking import git_commit, start_run, tracking_uri
+from training.tracking import start_run, tracking_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -407,15 +406,10 @@ def evaluate_command(
             test, said.p_adequate, embeddings, features,
             train=None, lengths=said.lengths, seed=seed, baselines=rivals,
         )  # fmt: skip
-        verdict = gate(
-            test, said.p_adequate, baselines=rivals, champion=None, seed=seed,
-            demonstration=loaded.manifest.demonstration,
+        report = as_served(
+            report, loaded, bundle, encoders, test, said.p_adequate, rivals,
+            core_hour_usd=core_hour_usd,
         )  # fmt: skip
-    report["encode_ms"] = plain(encode_ms(loaded, test.texts, seed))
-    report["footprint"] = footprint(bundle, encoders)
-    report["net_of_router"] = net_of_router(report, core_hour_usd)
-    report["gate"] = plain(verdict.as_dict())
-    report["bundle"] = loaded.version
     report["models"] = dict(table.models)
     report["seen_left_out"] = seen
     report["notes"] = [
@@ -429,7 +423,7 @@ def evaluate_command(
     if html is not None or mlflow or mlflow_uri is not None:
         labels = label_distribution(said.p_adequate)
         figures = render(test, said.p_adequate, labels, baselines=rivals, seed=seed)
-        page = report_page(report, figures, _facts(loaded, table))
+        page = report_page(report, figures, facts(loaded, table))
         if html is not None:
             write_whole(page, html, "html")
         if mlflow or mlflow_uri is not None:
@@ -449,21 +443,6 @@ def _add_held_out_categories(report: dict[str, Any], bundle: Bundle) -> list[str
     if all(value is None for value in found.values()):
         return ["held-out categories: not measured when this bundle was trained"]
     return ["held-out categories: as measured when this bundle was trained, on its own histories"]
-
-
-def _facts(bundle: Bundle, table: Table) -> dict[str, str]:
-    """What a page says of where its figures come from."""
-    manifest = bundle.manifest
-    return {
-        "Bundle": bundle.version + (" (DEMONSTRATION)" if manifest.demonstration else ""),
-        "Encoder": f"{manifest.encoder.name}, sha256 {manifest.encoder.sha256[:12]}",
-        "Histories": ", ".join(
-            f"{one.name} (sha256 {one.sha256[:12]}, adequate from {one.adequacy_threshold:g})"
-            for one in table.histories
-        ),
-        "Arms": "; ".join(f"{arm}: {', '.join(models)}" for arm, models in table.models.items()),
-        "Made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, git commit {(git_commit() or '–')[:12]}",
-    }
 
 
 def _track(

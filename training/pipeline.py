@@ -23,6 +23,7 @@ from router.bundle import (
     BundleManifest,
     ReferencePrice,
     Split,
+    load_bundle,
 )
 from router.core.errors import InvalidInput
 from router.core.types import Rates
@@ -40,12 +41,14 @@ from training.export import (
     label_distribution,
     write_bundle,
 )
+from training.full_report import as_served, facts
 from training.held_out_categories import held_out_categories
 from training.history import write_rejected
 from training.lengths import Lengths, fit_lengths
 from training.model_card import model_card
 from training.ngrams import counted
 from training.plots import render
+from training.report_page import report_page
 from training.splitting import SEED, SEEN_FILE, held_out, pack_seen
 from training.stages import Fit, Side, Stages
 from training.table import Outcomes
@@ -385,6 +388,12 @@ def _unfamiliar(plan: Plan, cascade: Stages, report: dict[str, Any]) -> None:
         report["pairs"][pair] |= plain(figures)
 
 
+def _run_name(manifest: BundleManifest) -> str:
+    """What tells runs of one bundle apart in a list of experiments."""
+    names = "+".join(one.name for one in manifest.histories)
+    return f"fit {manifest.name} on {names}, {manifest.created:%Y-%m-%d %H:%M}"
+
+
 def fit(plan: Plan, console: Console) -> Fitted:
     """Train a bundle. Nothing is written to ``plan.out`` unless all went well.
 
@@ -442,19 +451,27 @@ def fit(plan: Plan, console: Console) -> Fitted:
         manifest = _write(plan, manifest, files, settings, table.notes)
     else:
         tags = {
+            "command": "fit",
             "data_sha256": manifest.training_data_sha256,
             "encoder": plan.encoder,
             "demonstration": str(manifest.demonstration).lower(),
         }
-        with stage("tracking"), start_run(plan.tracking, name=manifest.name, tags=tags) as run:
+        with (
+            stage("tracking"),
+            start_run(plan.tracking, name=_run_name(manifest), tags=tags) as run,
+        ):
             run.log_params(settings)
             run.log_report(report)
             labels = label_distribution(p_adequate)
-            run.log_figures(
-                render(test.outcomes, p_adequate, labels, baselines=baselines, seed=plan.seed)
-            )
+            figures = render(test.outcomes, p_adequate, labels, baselines=baselines, seed=plan.seed)
+            run.log_figures(figures)
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
             manifest = _write(plan, manifest, files, settings, table.notes)
+            written = load_bundle(plan.out, plan.encoders)
+            whole = as_served(
+                report, written, plan.out, plan.encoders, test.outcomes, p_adequate, baselines
+            )
+            run.log_text(report_page(whole, figures, facts(written, table)), "evaluation.html")
             run.log_bundle(plan.out)
             registered = run.register(tags={"bundle": manifest.name, "encoder": plan.encoder})
     for name, rejected in table.rejected.items():

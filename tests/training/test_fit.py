@@ -123,6 +123,8 @@ def test_a_run_is_tracked_and_registered(tmp_path: Path) -> None:
     assert done.registered == 1
     assert done.manifest.mlflow_run_id
     assert list((tmp_path / "mlflow").rglob("bundle/classifier.onnx"))
+    (page,) = (tmp_path / "mlflow").rglob("evaluation.html")
+    assert "Promotion gate" in page.read_text(encoding="utf-8")
 
 
 def test_several_histories_are_pooled_by_arm(tmp_path: Path) -> None:
