@@ -17,7 +17,7 @@ from router.bundle import load_bundle, read_manifest
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.encoding import find_encoder, load_encoder
 from router.paths import ENCODERS
-from training import cli, pipeline
+from training import cli, stages
 from training.demonstration import demonstration_history
 from training.embedding import embed_all
 from training.ladders import parse_prices
@@ -176,12 +176,12 @@ def test_a_directory_of_something_else_is_refused_before_any_work(tmp_path: Path
 def test_a_graph_that_differs_from_the_fit_is_never_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipeline.classifier_graph
+    real = stages.classifier_graph
 
     def wrong(model: Any, *rest: Any) -> bytes:
         return real(dataclasses.replace(model, bias=model.bias + 0.01), *rest)
 
-    monkeypatch.setattr(pipeline, "classifier_graph", wrong)
+    monkeypatch.setattr(stages, "classifier_graph", wrong)
     with pytest.raises(BadArtifact, match="does not compute what was fitted"):
         fit(plan(tmp_path, attempts()), QUIET)
     assert not (tmp_path / "out").exists()
