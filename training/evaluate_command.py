@@ -278,15 +278,8 @@ def _money_table(report: Mapping[str, Any]) -> Printed | None:
 
 def _languages_table(report: Mapping[str, Any]) -> Printed:
     arms = list(report["arms"])
-    made = _table(
-        "Languages",
-        "language",
-        "prompts",
-        f"APGR {arms[0]}>{arms[-1]}",
-        *(f"quality {arm}" for arm in arms),
-        "worst ECE / floor",
-        "p90 coverage",
-    )
+    title = f"Languages: APGR {arms[0]}>{arms[-1]}, mean quality of each arm, worst ECE"
+    made = _table(title, "language", "prompts", "APGR", *arms, "ECE / floor", "p90 coverage")
     for code, one in report["by_language"].items():
         if one["few"]:
             made.add_row(code, f"{one['n']:,}", "too few")
