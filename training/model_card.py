@@ -94,8 +94,9 @@ def _training(manifest: BundleManifest, settings: Mapping[str, Any]) -> str:
     lines = [
         f"- Encoder `{manifest.encoder.name}` ({manifest.encoder.dimensions} dimensions, sha256 "
         f"`{manifest.encoder.sha256[:12]}`) and {len(manifest.features)} lexical features.",
-        "- Pooled logistic regression over attempts: an intercept per arm, a shared slope, and "
-        "deviations per arm under heavier regularisation; calibrated per arm on prompts held out of "
+        "- Heads pooled over the attempts of all arms: logistic regressions (an intercept per arm, a shared "
+        "slope, deviations per arm under heavier regularisation), trees on the lexical features, and the "
+        "nearest training prompts where they pay; stacked and calibrated per arm on prompts held out of "
         "each fit.",
         f"- Seed {manifest.split.seed}; a hash of the prompt holds {manifest.split.holdout:.0%} of the "
         "prompts out, whole groups of equal text together.",
