@@ -135,7 +135,7 @@ encoder: $(STAMPS)-encoder ## Export the encoders anew into models/encoders
 	@$(PY) -m training encoder
 
 bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
-	@for encoder in static minilm multilingual; do \
+	@for encoder in static multilingual; do \
 	  $(PY) -m training fit --encoder $$encoder --out models/bundles/$$encoder --name mitsumori-$$encoder \
 	    $(foreach name,mmlu_pro routellm llmrouter_dc shaberi_ja,--history $(HISTORIES)/$(name).parquet) \
 	    || exit $$?; done

@@ -1,7 +1,7 @@
 """How well the estimator judges, by five grouped folds on the real histories, plain baselines beside it.
 
 Each fold is fitted as ``fit`` does it, hyperparameters and stack by cross-validation on its training rows
-only, and judged on prompts that it has not seen. ``ENCODERS=static,minilm`` chooses the encoders.
+only, and judged on prompts that it has not seen. ``ENCODERS=static`` chooses the encoders.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from training.table import Outcomes
 from training.tabulating import Reading, read_table
 
 HISTORIES = Path(os.environ.get("HISTORIES", "../shared/data/history"))
-NAMES = os.environ.get("ENCODERS", "static,minilm").split(",")
+NAMES = os.environ.get("ENCODERS", "static,multilingual,minilm").split(",")
 SEED = 1
 FOLDS = 5
 

@@ -34,7 +34,11 @@ class Figure:
 
 def write_report(name: str, figures: Iterable[Figure]) -> bool:
     """Print the figures, write ``build/reports/<name>.json``; whether every target holds."""
-    measured = list(figures)
+    measured = []
+    for figure in figures:
+        # A long run says what it has before it ends.
+        Console(stderr=True).print(f"{figure.name}: {figure.value:.4g} {figure.unit}", style="dim")
+        measured.append(figure)
     path = Path("build/reports") / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 CASCADE = "cascade"
 """The name that stands for the encoders of :data:`STAGES` in this order."""
-STAGES = ("static", "minilm")
+STAGES = ("static", "multilingual")
 SHARE = 0.32
 """Of the training prompts that the second stage would be asked about: a little under a third."""
 FOLDS = 5

@@ -140,7 +140,13 @@ def fit_command(
         ),
     ] = None,
     arms: Arms = None,
-    encoder: Annotated[str, typer.Option(help="Name of the encoder: static, minilm …")] = "static",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="Name of the encoder: static, multilingual, minilm …; or cascade: static first, and "
+            "multilingual for the third of the prompts where it would change most."
+        ),
+    ] = "static",
     price: Price = None,
     judge: Judge = None,
     adequate_at: AdequateAt = None,

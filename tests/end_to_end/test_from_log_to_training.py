@@ -73,7 +73,7 @@ def test_traffic_becomes_a_history_that_training_accepts(
 
 def test_the_same_traffic_is_replayed_with_another_bundle(served: tuple[Path, Path]) -> None:
     ledger, log = served
-    words = ["--bundle", str(MODELS / "bundles" / "minilm"), "--json"]
+    words = ["--bundle", str(MODELS / "bundles" / "multilingual"), "--json"]
     told = [
         json.loads(
             CliRunner().invoke(mitsumori, ["replay", source, *words], catch_exceptions=False).stdout

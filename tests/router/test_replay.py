@@ -32,7 +32,7 @@ from router.server import build_desk
 from router.settings import Settings
 from tests.conftest import NOON
 
-OTHER = MODELS / "bundles" / "minilm"
+OTHER = MODELS / "bundles" / "multilingual"
 CATALOG = load_catalog()
 
 
@@ -246,7 +246,7 @@ def test_another_bundle_moves_decisions_and_certainty_is_told(
     path, open_one = ledger
     found = told(f"sqlite:{path}", "--bundle", str(OTHER))
     assert (found["read"], found["replayed"]) == (48, 48)
-    assert found["bundle"].startswith("mitsumori-minilm@")
+    assert found["bundle"].startswith("mitsumori-multilingual@")
     assert set(found["estimates"]) == {"quality", "adequate", "cost_usd"}
     known = found["overlap"]
     assert known["deterministic"] == 1.0

@@ -108,7 +108,7 @@ def test_evaluation_judges_what_serving_says(bundle: Path) -> None:
 
 def test_the_model_card_says_who_is_asked_and_how_often(bundle: Path) -> None:
     card = (bundle / "model_card.md").read_text(encoding="utf-8")
-    assert "Second stage: minilm, asked about" in card
+    assert "Second stage: multilingual, asked about" in card
     assert "Hyperparameters of static" in card
 
 

@@ -98,7 +98,7 @@ def test_a_bundle_trained_on_mmlu_pro_is_served_and_shows_in_mlflow(tmp_path: Pa
     assert reply.bundle_version == load_bundle(bundle, ENCODERS).version
 
 
-@pytest.mark.parametrize("name", ["static", "minilm"])
+@pytest.mark.parametrize("name", ["static", "multilingual"])
 def test_the_shipped_bundle_beats_prompt_length_on_rows_it_never_saw(
     tmp_path: Path, name: str
 ) -> None:
