@@ -259,7 +259,7 @@ def test_another_bundle_moves_decisions_and_certainty_is_told(
 
 def test_people_read_a_table_with_cautions_and_notes(ledger: tuple[Path, SqliteLedger]) -> None:
     result = CliRunner().invoke(
-        app, ["replay", f"sqlite:{ledger[0]}", "--quality-target", "0.99"], env={"COLUMNS": "200"}
+        app, ["replay", f"sqlite:{ledger[0]}", "--quality-target", "0.3"], env={"COLUMNS": "200"}
     )
     assert result.exit_code == 0
     for words in ("mean quality", "new: dr", "agreement", "moved: ", "caution: ", "note: "):
@@ -352,17 +352,20 @@ def test_with_logged_exploration_another_policy_is_told_within_its_intervals(
     rows = logged(router, prompts(96)) * 12
     rows = [with_record(row, prompt_hash=str(place)) for place, row in enumerate(rows)]
     goal = QualityTarget(0.75)
-    found: Report = replay(explored(rows, 3), policy(router.bundle, goal=goal))
     # The classifier's promises are the truth of this world.
     expected = np.mean([_promise(row, goal) for row in rows])
-    adequate = found.estimates["adequate"]
-    assert adequate.snips is not None
-    for interval in (adequate.ips, adequate.snips, adequate.dr):
-        assert interval.low <= expected <= interval.high
-    width = [each.high - each.low for each in (adequate.ips, adequate.dr)]
-    assert width[1] < width[0]
-    assert found.overlap.uncovered == 0.0
-    assert not any("certain" in line for line in found.cautions)
+    asked = policy(router.bundle, goal=goal)
+    reports: list[Report] = [replay(explored(rows, seed), asked) for seed in range(16)]
+    for estimator in ("ips", "snips", "dr"):
+        told = [getattr(found.estimates["adequate"], estimator) for found in reports]
+        # Of one in fifteen decisions something is known: intervals of 95 % hold a little less often.
+        assert sum(each.low <= expected <= each.high for each in told) >= 12
+        assert np.mean([each.value for each in told]) == pytest.approx(expected, abs=0.04)
+    for found in reports:
+        adequate = found.estimates["adequate"]
+        assert adequate.dr.high - adequate.dr.low < adequate.ips.high - adequate.ips.low
+        assert found.overlap.uncovered == 0.0
+        assert not any("certain" in line for line in found.cautions)
 
 
 def _promise(row: LoggedDecision, goal: QualityTarget) -> float:

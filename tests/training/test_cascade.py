@@ -17,15 +17,12 @@ from router.lexical import lexical_features
 from router.paths import ENCODERS
 from training.add_arm import Arrival, add_arm
 from training.cascade import fit_doubt
+from training.demonstration import demonstration_history
 from training.evaluate_command import predictions
 from training.pipeline import Plan, fit
+from training.splitting import SEED
 
-TEXTS = [
-    "Hello!",
-    "Prove that there are infinitely many primes.",
-    "```python\nprint(1)\n```",
-    "Translate to German: the cat sat on the mat, and then it slept for a long time.",
-] + [f"What is {n} times {n + 3}? Explain every step of {n}." for n in range(20)]
+TEXTS = sorted(set(demonstration_history(SEED).attempts["prompt"]))[::12]
 
 
 def world(seed: int = 0) -> tuple[Any, Any, Any]:
