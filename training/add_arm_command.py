@@ -18,6 +18,7 @@ from training.arrival_page import arrival_page
 from training.embedding import CACHE
 from training.evaluate_command import write_json, write_whole
 from training.ladders import parse_prices
+from training.options import AdequateAt, Cache, Encoders, Judge, Price, SkipBadRows
 from training.splitting import SEED
 from training.tabulating import Reading
 
@@ -92,19 +93,10 @@ def add_arm_command(
         str | None,
         typer.Option(help="Arm that it follows in capability (default: that of --tier)."),
     ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=IN,OUT: USD per million tokens of the arm or model."),
-    ] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="Whose quality counts, where several judged.")
-    ] = None,
-    adequate_at: Annotated[
-        float | None, typer.Option(help="Quality from which an attempt is adequate.", min=0, max=1)
-    ] = None,
-    skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing.")
-    ] = False,
+    price: Price = None,
+    judge: Judge = None,
+    adequate_at: AdequateAt = None,
+    skip_bad_rows: SkipBadRows = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**31 - 1, help="Of the order of attempts, and of draws.")
     ] = SEED,
@@ -115,8 +107,8 @@ def add_arm_command(
         Path | None,
         typer.Option(help="Write the report to this file as a page that needs no other file."),
     ] = None,
-    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
-    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
 ) -> None:
     """Give a new model its own arm from some ten attempts on, by a Bayesian update of its tier's head.
 

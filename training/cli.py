@@ -23,6 +23,7 @@ from training.history import write_rejected
 from training.import_command import import_command
 from training.labels import label_counts, write_labels
 from training.ladders import parse_arms, parse_prices
+from training.options import AdequateAt, Arms, AsJson, Cache, Judge, Price, SkipBadRows
 from training.pipeline import Fitted, Plan, fit
 from training.promote_command import promote_command
 from training.splitting import SEED
@@ -47,28 +48,6 @@ app.command("embed")(embed_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)
 app.command("import")(import_command)
-
-Arms = Annotated[
-    str | None,
-    typer.Option(
-        help="NAME=MODEL,NAME=MODEL…, in ascending order of capability "
-        "(default: training/ladders.yaml, for the histories it knows)."
-    ),
-]
-Judge = Annotated[
-    str | None, typer.Option(help="Whose quality counts (default: who judged most attempts).")
-]
-AdequateAt = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Quality from which an attempt is adequate.")
-]
-Price = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=IN,OUT: USD per million tokens of an arm or model; repeatable."),
-]
-SkipBadRows = Annotated[
-    bool, typer.Option("--skip-bad-rows", help="Leave bad rows out and report them.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def _print_json(value: object) -> None:
@@ -158,7 +137,7 @@ def fit_command(
     ] = 0.2,
     name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
     skip_bad_rows: SkipBadRows = False,
-    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
+    cache: Cache = CACHE,
     no_neighbours: Annotated[
         bool,
         typer.Option("--no-neighbours", help="Keep no vectors of training prompts in the bundle."),

@@ -19,6 +19,7 @@ from training.embedding import CACHE
 from training.evaluate_command import write_json, write_whole
 from training.judging import Contender, HeldOut, held_out_by_all, judge, loaded
 from training.ladders import parse_arms, parse_prices
+from training.options import AdequateAt, Arms, Cache, Encoders, Judge, Price, SkipBadRows
 from training.page import Grid, Line, Page, Part, number, ranged, rendered
 from training.splitting import SEED
 from training.tabulating import Reading
@@ -189,26 +190,11 @@ def compare_command(
         list[Path],
         typer.Option(help="History to judge them on: Parquet, JSONL or CSV; repeatable."),
     ],
-    arms: Annotated[
-        str | None,
-        typer.Option(
-            help="Arms that both have, and the models that stand for them, as low=MODEL,high=MODEL "
-            "(default: training/ladders.yaml)."
-        ),
-    ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=IN,OUT: USD per million tokens of an arm or model; repeatable."),
-    ] = None,
-    judge_name: Annotated[
-        str | None, typer.Option("--judge", help="Whose quality counts, where several judged.")
-    ] = None,
-    adequate_at: Annotated[
-        float | None, typer.Option(help="Quality from which an attempt is adequate.", min=0, max=1)
-    ] = None,
-    skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing.")
-    ] = False,
+    arms: Arms = None,
+    price: Price = None,
+    judge_name: Judge = None,
+    adequate_at: AdequateAt = None,
+    skip_bad_rows: SkipBadRows = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of resamples.")] = SEED,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write the comparison to this file as JSON.")
@@ -217,8 +203,8 @@ def compare_command(
         Path | None,
         typer.Option(help="Write the comparison to this file as a page that needs no other file."),
     ] = None,
-    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
-    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
 ) -> None:
     """Compare two bundles on prompts that neither was trained on; every difference with its interval."""
     progress = Console(stderr=True)

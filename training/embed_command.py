@@ -17,6 +17,7 @@ from router.encoding import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.embedding import CACHE, Encoding, fill_cache
 from training.history import History, read_history
+from training.options import AsJson, Cache, SkipBadRows
 from training.ray_encoding import on_ray
 
 __all__ = ["embed_command"]
@@ -51,11 +52,9 @@ def embed_command(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Cores that --ray takes (default: all).")
     ] = None,
-    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
-    skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    cache: Cache = CACHE,
+    skip_bad_rows: SkipBadRows = False,
+    as_json: AsJson = False,
 ) -> None:
     """Encode every distinct prompt of histories into the cache that fit and evaluate read.
 

@@ -27,6 +27,7 @@ from training.export import label_distribution
 from training.footprint import CORE_HOUR_USD
 from training.full_report import as_served, facts
 from training.ladders import parse_arms, parse_prices
+from training.options import AdequateAt, Arms, Cache, Encoders, Judge, Price, SkipBadRows
 from training.plots import render
 from training.report_page import report_page
 from training.splitting import SEEN_FILE, seen_prompts
@@ -320,29 +321,14 @@ def evaluate_command(
     history: Annotated[
         list[Path], typer.Option(help="History to judge it on: Parquet, JSONL or CSV; repeatable.")
     ],
-    arms: Annotated[
-        str | None,
-        typer.Option(
-            help="Arms and the models that stand for them, as low=MODEL,high=MODEL "
-            "(default: training/ladders.yaml)."
-        ),
-    ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=IN,OUT: USD per million tokens of an arm or model; repeatable."),
-    ] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="Whose quality counts, where several judged.")
-    ] = None,
-    adequate_at: Annotated[
-        float | None, typer.Option(help="Quality from which an attempt is adequate.", min=0, max=1)
-    ] = None,
+    arms: Arms = None,
+    price: Price = None,
+    judge: Judge = None,
+    adequate_at: AdequateAt = None,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Keep prompts that the bundle was trained on.")
     ] = False,
-    skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing.")
-    ] = False,
+    skip_bad_rows: SkipBadRows = False,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
     ] = None,
@@ -365,8 +351,8 @@ def evaluate_command(
         float,
         typer.Option(min=0, help="USD per hour of one core: what the router's own time costs."),
     ] = CORE_HOUR_USD,
-    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
-    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
 ) -> None:
     """Judge a bundle on prompts it has not seen: quality, calibration, money, speed, and baselines."""
     progress, console = Console(stderr=True), Console()

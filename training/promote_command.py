@@ -27,6 +27,7 @@ from training.evaluating import plain
 from training.gating import Verdict, gate
 from training.judging import Contender, HeldOut, held_out_by_all, judge, loaded
 from training.ladders import parse_arms, parse_prices
+from training.options import AdequateAt, Arms, AsJson, Cache, Encoders, Judge, Price, SkipBadRows
 from training.promoting import CHAMPION, Crowned, Throne, manifest_sha256
 from training.splitting import SEED
 from training.tabulating import Reading
@@ -184,26 +185,11 @@ def promote_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Judge and report; register and move nothing.")
     ] = False,
-    arms: Annotated[
-        str | None,
-        typer.Option(
-            help="Arms that both bundles have, and the models that stand for them, as "
-            "low=MODEL,high=MODEL (default: training/ladders.yaml)."
-        ),
-    ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=IN,OUT: USD per million tokens of an arm or model; repeatable."),
-    ] = None,
-    judge_name: Annotated[
-        str | None, typer.Option("--judge", help="Whose quality counts, where several judged.")
-    ] = None,
-    adequate_at: Annotated[
-        float | None, typer.Option(help="Quality from which an attempt is adequate.", min=0, max=1)
-    ] = None,
-    skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing.")
-    ] = False,
+    arms: Arms = None,
+    price: Price = None,
+    judge_name: Judge = None,
+    adequate_at: AdequateAt = None,
+    skip_bad_rows: SkipBadRows = False,
     mlflow_uri: Annotated[
         str | None,
         typer.Option(
@@ -213,9 +199,9 @@ def promote_command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of resamples.")] = SEED,
     report: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = REPORT,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
-    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
+    as_json: AsJson = False,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
 ) -> None:
     """Promote a bundle to champion, if it beats what is there.
 
