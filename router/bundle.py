@@ -134,6 +134,11 @@ class BundleManifest(_Strict):
     metrics: dict[str, Any]
     files: dict[str, str] = Field(description="file name to SHA-256")
 
+    @property
+    def encoders(self) -> list[EncoderReference]:
+        """The encoder of each stage."""
+        return [self.encoder] + ([self.second.encoder] if self.second else [])
+
     @model_validator(mode="after")
     def _arms_are_distinct(self) -> BundleManifest:
         names = [arm.name for arm in self.arms]
@@ -194,6 +199,19 @@ class _Second:
     classifier: ort.InferenceSession
     ask_above: float
 
+    @cached_property
+    def reads_tokens(self) -> bool:
+        return _reads_tokens(self.classifier)
+
+    def outputs(
+        self, text: str, features: npt.NDArray[np.float32]
+    ) -> list[npt.NDArray[np.float32]]:
+        """As :meth:`Bundle.outputs`, by the second classifier."""
+        ids = self.encoder.word_ids(text)
+        embedding = self.encoder.embed_ids(self.encoder.window(ids))
+        read = ids if self.reads_tokens else None
+        return _run(self.classifier, _OUTPUTS, embedding, features, read)
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -227,14 +245,11 @@ class Bundle:
             text: of the prompt, for the second stage; where it is not at hand, the first decides alone.
         """
         second = self.second
+        read = token_ids if self.reads_tokens else None
         if second is None or text is None:
-            return _run(self.classifier, _OUTPUTS, embedding, features, token_ids)
-        *found, doubt = _run(self.classifier, [*_OUTPUTS, _DOUBT], embedding, features, token_ids)
-        if float(doubt[0]) < second.ask_above:
-            return found
-        ids = second.encoder.word_ids(text)
-        closer = second.encoder.embed_ids(second.encoder.window(ids))
-        return _run(second.classifier, _OUTPUTS, closer, features, ids)
+            return _run(self.classifier, _OUTPUTS, embedding, features, read)
+        *found, doubt = _run(self.classifier, [*_OUTPUTS, _DOUBT], embedding, features, read)
+        return found if float(doubt[0]) < second.ask_above else second.outputs(text, features)
 
     def classify(
         self,
@@ -262,14 +277,14 @@ def _run(
     outputs: list[str],
     embedding: npt.NDArray[np.float32],
     features: npt.NDArray[np.float32],
-    token_ids: Sequence[int],
+    token_ids: Sequence[int] | None,
 ) -> list[npt.NDArray[np.float32]]:
-    """The outputs of a classifier for one prompt, without the batch."""
+    """The outputs of a classifier for one prompt, without the batch; ``None``: it reads no token ids."""
     given: dict[str, npt.NDArray[Any]] = {
         "embedding": embedding[None, :],
         "features": features[None, :],
     }
-    if _reads_tokens(classifier):
+    if token_ids is not None:
         given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
     return [rows[0] for rows in classifier.run(outputs, given)]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.heads import out_of_fold
+from training.heads import out_of_fold, standardised
 from training.splitting import folds
 
 __all__ = ["CASCADE", "STAGES", "Doubt", "fit_doubt"]
@@ -73,9 +73,7 @@ def fit_doubt(
         groups: ``n`` keys; folds keep a group together.
         seed: of the folds.
     """
-    mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
-    standard = ((x - mean) * scale).astype(np.float32)
+    standard, mean, scale = standardised(x)
     change = np.log(np.abs(second - first).max(axis=1) + _TINY)
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
 

@@ -22,8 +22,17 @@ from training.evaluate_command import evaluate_command, print_report
 from training.history import write_rejected
 from training.import_command import import_command
 from training.labels import label_counts, write_labels
-from training.ladders import parse_arms, parse_prices
-from training.options import AdequateAt, Arms, AsJson, Cache, Judge, Price, SkipBadRows
+from training.ladders import parse_arms
+from training.options import (
+    AdequateAt,
+    Arms,
+    AsJson,
+    Cache,
+    Judge,
+    Price,
+    SkipBadRows,
+    asked_reading,
+)
 from training.pipeline import Fitted, Plan, fit
 from training.promote_command import promote_command
 from training.splitting import SEED
@@ -164,13 +173,7 @@ def fit_command(
         histories=tuple(history or ()),
         out=out,
         encoder=encoder,
-        reading=Reading(
-            arms=parse_arms(arms) if arms is not None else None,
-            judge=judge,
-            adequate_at=adequate_at,
-            prices=parse_prices(price or []),
-            skip_bad_rows=skip_bad_rows,
-        ),
+        reading=asked_reading(arms, judge, adequate_at, price, skip_bad_rows),
         name=name,
         seed=seed,
         holdout=holdout,

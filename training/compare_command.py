@@ -18,11 +18,18 @@ from training.comparing import compare
 from training.embedding import CACHE
 from training.evaluate_command import write_json, write_whole
 from training.judging import Contender, HeldOut, held_out_by_all, judge, loaded
-from training.ladders import parse_arms, parse_prices
-from training.options import AdequateAt, Arms, Cache, Encoders, Judge, Price, SkipBadRows
+from training.options import (
+    AdequateAt,
+    Arms,
+    Cache,
+    Encoders,
+    Judge,
+    Price,
+    SkipBadRows,
+    asked_reading,
+)
 from training.page import Grid, Line, Page, Part, number, ranged, rendered
 from training.splitting import SEED
-from training.tabulating import Reading
 from training.tracking import git_commit
 
 __all__ = ["compare_command", "comparison_page"]
@@ -215,13 +222,7 @@ def compare_command(
             reason="SAME_BUNDLE",
             field="b",
         )
-    reading = Reading(
-        parse_arms(arms) if arms is not None else None,
-        judge_name,
-        adequate_at,
-        parse_prices(price or []),
-        skip_bad_rows,
-    )
+    reading = asked_reading(arms, judge_name, adequate_at, price, skip_bad_rows)
     held = held_out_by_all(sides, history, reading)
     said, _ = judge(sides, held.outcomes, cache=cache, console=progress, seed=seed)
     with progress.status(f"comparing on {len(held.outcomes):,} prompts"):

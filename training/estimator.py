@@ -25,7 +25,7 @@ from scipy import sparse
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.heads import Data, Hyperparameters, fit_head, fit_once, out_of_fold
+from training.heads import Data, Hyperparameters, fit_head, fit_once, out_of_fold, standardised
 from training.neighbours import Neighbours, remember
 from training.ngrams import halved, inverse_frequency, said, weighted
 from training.splitting import folds
@@ -155,11 +155,7 @@ class _Known:
 
     def standard(self) -> tuple[Data, Floats, Floats]:
         """Standardised inputs, with the mean ``(p,)`` and the scale ``(p,)`` that made them so."""
-        mean = self.x.mean(axis=0, dtype=np.float64)
-        spread = self.x.std(axis=0, dtype=np.float64)
-        # A column that never changed in training says nothing, whatever it holds later.
-        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
-        inputs = ((self.x - mean) * scale).astype(np.float32)
+        inputs, mean, scale = standardised(self.x)
         return Data(inputs, self.sign, self.weight), mean, scale
 
     def bag(self, inverse: npt.NDArray[np.float32]) -> Data:

@@ -149,13 +149,11 @@ def _words(graph: _Graph, table: npt.NDArray[np.float64], inverse: npt.NDArray[n
 def _trees(graph: _Graph, trees: Trees) -> str:
     """The logits of the forest, ``(batch, k)``: it is asked once per arm."""
     put, keep = graph.put, graph.constant
-    parts = []
-    for arm in range(trees.arms):
-        # One row is asked at a time, so the column of the arm is a constant of one row.
-        row = put(
-            "Concat", ["features", keep(f"arm_{arm}", [[arm]], np.float32)], f"form_{arm}", axis=1
-        )
-        parts.append(row)
+    # One prompt is asked at a time, so the column of the arm is a constant of one row.
+    parts = [
+        put("Concat", ["features", keep(f"arm_{arm}", [[arm]], np.float32)], f"form_{arm}", axis=1)
+        for arm in range(trees.arms)
+    ]
     put("Concat", parts, "form", axis=0)
     put("TreeEnsembleRegressor", ["form"], "grown", domain="ai.onnx.ml", **trees.attributes())
     return put("Transpose", ["grown"], "trees")

@@ -112,10 +112,11 @@ def footprint(bundle: Path, encoders: Path) -> dict[str, int | None]:
         BadArtifact: the bundle or its encoder is not there.
     """
     manifest, _ = read_manifest(bundle)
-    used = [manifest.encoder] + ([manifest.second.encoder] if manifest.second else [])
     return {
         "bundle": _bytes_in(bundle),
-        "encoder": sum(_bytes_in(find_encoder(encoders, one.name, one.sha256)) for one in used),
+        "encoder": sum(
+            _bytes_in(find_encoder(encoders, one.name, one.sha256)) for one in manifest.encoders
+        ),
         "resident": _resident(bundle, encoders),
     }
 

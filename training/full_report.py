@@ -66,10 +66,9 @@ def as_served(
 def facts(bundle: Bundle, table: Table) -> dict[str, str]:
     """What a page says of where its figures come from."""
     manifest = bundle.manifest
-    used = [manifest.encoder] + ([manifest.second.encoder] if manifest.second else [])
     return {
         "Bundle": bundle.version + (" (DEMONSTRATION)" if manifest.demonstration else ""),
-        "Encoder": "; ".join(f"{one.name}, sha256 {one.sha256[:12]}" for one in used),
+        "Encoder": "; ".join(f"{one.name}, sha256 {one.sha256[:12]}" for one in manifest.encoders),
         "Histories": ", ".join(
             f"{one.name} (sha256 {one.sha256[:12]}, adequate from {one.adequacy_threshold:g})"
             for one in table.histories

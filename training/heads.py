@@ -19,7 +19,16 @@ from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit
 
-__all__ = ["Data", "Head", "Hyperparameters", "Matrix", "fit_head", "fit_once", "out_of_fold"]
+__all__ = [
+    "Data",
+    "Head",
+    "Hyperparameters",
+    "Matrix",
+    "fit_head",
+    "fit_once",
+    "out_of_fold",
+    "standardised",
+]
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.bool_]
@@ -87,6 +96,14 @@ class _Coefficients:
 
     def slopes(self, ratio: float) -> Floats:
         return np.asarray(self.shared[:, None] + self.deviations / np.sqrt(ratio))
+
+
+def standardised(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Floats, Floats]:
+    """Columns of mean 0 and spread 1, float32 ``(n, p)``, with the mean and the scale ``(p,)`` used."""
+    mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    # A column that never changed in training says nothing, whatever it holds later.
+    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
+    return ((x - mean) * scale).astype(np.float32), mean, scale
 
 
 def _start(data: Data) -> _Coefficients:

@@ -39,12 +39,7 @@ def category_folds(categories: npt.NDArray[np.object_], seed: int) -> npt.NDArra
 
 def _teaches(known: Outcomes, fold: npt.NDArray[np.intp]) -> bool:
     """Whether, outside every fold, each arm has attempts, adequate ones and inadequate ones."""
-    for number in set(fold.tolist()):
-        rest = known.rows(fold != number)
-        adequate = rest.adequate[rest.judged]
-        if not rest.judged.any(axis=0).all() or adequate.all() or not adequate.any():
-            return False
-    return True
+    return all(known.rows(fold != number).teaches for number in set(fold.tolist()))
 
 
 def held_out_categories(

@@ -24,6 +24,7 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from training.heads import standardised
 from training.metrics import pinball
 from training.ngrams import halved, inverse_frequency, said, weighted
 from training.splitting import folds
@@ -316,9 +317,7 @@ def fit_lengths(
         seed: of the folds.
         counts: ``(n, BUCKETS)`` of :func:`training.ngrams.counted`; ``None``: without words.
     """
-    mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
-    standard = ((x - mean) * scale).astype(np.float32)
+    standard, mean, scale = standardised(x)
     inverse = None if counts is None else inverse_frequency(counts)
     rows = None if counts is None or inverse is None else weighted(counts, inverse)
     fold = folds(train.groups.tolist(), count=min(FOLDS, len(set(train.groups))), seed=seed)

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AdequateAt", "Arms", "AsJson", "Cache", "Encoders", "Judge", "Price", "SkipBadRows"]
+from training.ladders import parse_arms, parse_prices
+from training.tabulating import Reading
+
+__all__ = [
+    "AdequateAt",
+    "Arms",
+    "AsJson",
+    "Cache",
+    "Encoders",
+    "Judge",
+    "Price",
+    "SkipBadRows",
+    "asked_reading",
+]
 
 Arms = Annotated[
     str | None,
@@ -33,3 +46,24 @@ SkipBadRows = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Encoders = Annotated[Path, typer.Option(help="Folder of encoders.")]
 Cache = Annotated[Path, typer.Option(help="Folder of cached embeddings.")]
+
+
+def asked_reading(
+    arms: str | None,
+    judge: str | None,
+    adequate_at: float | None,
+    price: list[str] | None,
+    skip_bad_rows: bool,
+) -> Reading:
+    """What these options ask of a history.
+
+    Raises:
+        InvalidInput: ``--arms`` or ``--price`` cannot be read.
+    """
+    return Reading(
+        arms=parse_arms(arms) if arms is not None else None,
+        judge=judge,
+        adequate_at=adequate_at,
+        prices=parse_prices(price or []),
+        skip_bad_rows=skip_bad_rows,
+    )

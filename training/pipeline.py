@@ -175,9 +175,7 @@ def _check_table(outcomes: Outcomes) -> None:
 
 
 def _check_split(train: Outcomes, test: Outcomes) -> None:
-    judged = train.judged
-    adequate = train.adequate[judged]
-    if not len(test) or not judged.any(axis=0).all() or adequate.all() or not adequate.any():
+    if not len(test) or not train.teaches:
         raise _refuse(
             "SPLIT_TOO_SMALL",
             f"with {len(train)} prompts to train on and {len(test)} held out, one side lacks an arm or "
@@ -328,10 +326,11 @@ def _fitted(
     encoder: Encoder,
     outcomes: Outcomes,
     features: npt.NDArray[np.float32],
+    aside: npt.NDArray[np.bool_],
     stage: _Timer,
     console: Console,
 ) -> Fit:
-    """Encode, split and fit with one encoder."""
+    """Encode, split and fit with one encoder; ``aside``, bool ``(n,)``, is held out."""
     of = f" ({encoder.manifest.name})" if plan.encoder == CASCADE else ""
     texts = outcomes.texts.tolist()
     with stage(f"encoding{of}", spinner=False):
@@ -340,7 +339,6 @@ def _fitted(
         ids = np.empty(len(texts), dtype=object)
         ids[:] = [encoder.word_ids(text) for text in texts]
         rows = Side(outcomes, vectors, features, ids, counted(ids.tolist()))
-    aside = held_out(outcomes.groups, seed=plan.seed, share=plan.holdout)
     train, test = rows.take(~aside), rows.take(aside)
     with stage(f"fitting{of}"):
         known = train.outcomes
@@ -419,7 +417,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
     features = features_of(table.outcomes.texts.tolist())
     cascade = _joined(
         plan,
-        [_fitted(plan, one, table.outcomes, features, stage, console) for one in encoders],
+        [_fitted(plan, one, table.outcomes, features, aside, stage, console) for one in encoders],
     )
     graphs = cascade.files()
     train, test = cascade.closest.train, cascade.closest.test

@@ -26,11 +26,19 @@ from training.evaluate_command import write_json
 from training.evaluating import plain
 from training.gating import Verdict, gate
 from training.judging import Contender, HeldOut, held_out_by_all, judge, loaded
-from training.ladders import parse_arms, parse_prices
-from training.options import AdequateAt, Arms, AsJson, Cache, Encoders, Judge, Price, SkipBadRows
+from training.options import (
+    AdequateAt,
+    Arms,
+    AsJson,
+    Cache,
+    Encoders,
+    Judge,
+    Price,
+    SkipBadRows,
+    asked_reading,
+)
 from training.promoting import CHAMPION, Crowned, Throne, manifest_sha256
 from training.splitting import SEED
-from training.tabulating import Reading
 from training.tracking import MODEL, git_commit, tracking_uri
 
 __all__ = ["REFUSED", "REPORT", "promote_command"]
@@ -222,13 +230,7 @@ def promote_command(
         sides = [candidate]
         if there.directory is not None:
             sides.append(loaded("the champion", there.directory, encoders))
-        reading = Reading(
-            parse_arms(arms) if arms is not None else None,
-            judge_name,
-            adequate_at,
-            parse_prices(price or []),
-            skip_bad_rows,
-        )
+        reading = asked_reading(arms, judge_name, adequate_at, price, skip_bad_rows)
         held = held_out_by_all(sides, history, reading)
         verdict = _judged(sides, held, cache, seed, progress)
     write_json(plain(verdict.figures()), report, "report")

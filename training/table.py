@@ -69,6 +69,12 @@ class Outcomes:
         return np.asarray(self.judged.all(axis=1))
 
     @property
+    def teaches(self) -> bool:
+        """Whether every arm has judged attempts, and there are adequate ones and inadequate ones."""
+        adequate = self.adequate[self.judged]
+        return bool(self.judged.any(axis=0).all() and not adequate.all() and adequate.any())
+
+    @property
     def weights(self) -> npt.NDArray[np.float64] | None:
         """``(n, k)``: how much an attempt counts, one over its propensity, 1 where that was not logged.
 

