@@ -20,13 +20,13 @@ from router.core.types import NONE_LABEL, Rates
 from router.files import read_checked
 from router.paths import ENCODERS
 from training.arriving import PRIOR_SPREAD, Attempts, learn, logits, tightening
+from training.asking import Predictions, predictions, unseen
 from training.embedding import CACHE, embed_all, features_of
-from training.evaluate_command import Predictions, check_prices, predictions, unseen
 from training.evaluating import plain
 from training.export import check_target, write_bundle
 from training.grafting import Graft, check_grafted, grafted
 from training.history import History, read_history
-from training.ladders import choose_ladder
+from training.ladders import check_prices, choose_ladder
 from training.splitting import SEED, SEEN_FILE, more_seen
 from training.stretching import MIN_LENGTHS, Stretch, beforehand, stretch
 from training.table import Outcomes

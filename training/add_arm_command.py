@@ -16,9 +16,9 @@ from router.paths import ENCODERS
 from training.add_arm import Arrival, add_arm, parse_arm
 from training.arrival_page import arrival_page
 from training.embedding import CACHE
-from training.evaluate_command import write_json, write_whole
 from training.ladders import parse_prices
 from training.options import AdequateAt, Cache, Encoders, Judge, Price, SkipBadRows
+from training.outputs import write_json, write_whole
 from training.splitting import SEED
 from training.tabulating import Reading
 

@@ -16,7 +16,6 @@ from router.core.errors import InvalidInput
 from router.paths import ENCODERS
 from training.comparing import compare
 from training.embedding import CACHE
-from training.evaluate_command import write_json, write_whole
 from training.judging import Contender, HeldOut, held_out_by_all, judge, loaded
 from training.options import (
     AdequateAt,
@@ -28,6 +27,7 @@ from training.options import (
     SkipBadRows,
     asked_reading,
 )
+from training.outputs import write_json, write_whole
 from training.page import Grid, Line, Page, Part, number, ranged, rendered
 from training.splitting import SEED
 from training.tracking import git_commit

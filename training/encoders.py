@@ -10,32 +10,24 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import typer
 from rich.console import Console
-from rich.table import Table
-from tokenizers import Tokenizer
 
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
-from router.encoding import FORMAT_VERSION, Encoder, EncoderManifest, session
-from router.files import read_checked, sha256_of, written_whole
-from router.paths import ENCODERS
+from router.files import read_checked
 from training import onnx_export, universal
+from training.encoder_files import assembled, kept, selection
 
 __all__ = [
     "DEFAULT_HASHES",
     "MULTILINGUAL",
     "default_model",
-    "encoder_command",
     "export_encoder",
     "export_multilingual",
 ]
@@ -108,61 +100,6 @@ def _licence_text(model: str | Path, licence: str, source: str) -> str:
     return f"The weights are from {source}\nand are under the licence: {licence}\n"
 
 
-def _specials(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Ids of the special tokens that the tokenizer puts before and after a text."""
-    plain = tokenizer.encode("text", add_special_tokens=False).ids
-    whole = tokenizer.encode("text", add_special_tokens=True).ids
-    for start in range(len(whole) - len(plain) + 1):
-        if whole[start : start + len(plain)] == plain:
-            return whole[:start], whole[start + len(plain) :]
-    raise InvalidInput(
-        "the tokenizer of this model changes the text where it adds special tokens; "
-        "this model cannot be exported",
-        field="model",
-    )
-
-
-def _clean_tokenizer(text: str) -> Tokenizer:
-    """A tokenizer without the truncation and padding that its last user left in it."""
-    tokenizer = Tokenizer.from_str(text)
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def _assembled(
-    *,
-    name: str,
-    kind: Literal["transformer", "convolution", "static"],
-    graph: bytes,
-    tokenizer: str,
-    licence_text: str,
-    dimensions: int,
-    **description: Any,
-) -> tuple[Encoder, dict[str, bytes]]:
-    """An encoder in memory and the files it would be written as."""
-    parsed = _clean_tokenizer(tokenizer)
-    prefix, suffix = _specials(parsed) if kind != "static" else ([], [])
-    files = {
-        "model.onnx": graph,
-        "tokenizer.json": parsed.to_str().encode(),
-        "LICENSE": licence_text.encode(),
-    }
-    manifest = EncoderManifest(
-        format_version=FORMAT_VERSION,
-        name=name,
-        kind=kind,
-        dimensions=dimensions,
-        prefix_ids=prefix,
-        suffix_ids=suffix,
-        files={file: sha256_of(data) for file, data in files.items()},
-        **description,
-    )
-    described = json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False) + "\n"
-    files["encoder.json"] = described.encode()
-    return Encoder(manifest, parsed, session(graph)), files
-
-
 def _refuse(name: str, what: str, found: float, bound: float) -> BadArtifact:
     return BadArtifact(
         f"{name}: {what} is {found:.6f}, the bound is {bound}; nothing was written; "
@@ -187,12 +124,12 @@ def _transformer(
             f"{name} reads at most {limit} tokens; lower --max-tokens", field="max_tokens"
         )
     exact = onnx_export.transformer_graph(model)
-    plain, _ = _assembled(graph=exact, **description)
+    plain, _ = assembled(graph=exact, **description)
     difference = float(onnx_export.parity(plain, model)[:, 0].max())
     # Written so that a NaN is refused as well.
     if not difference < EXACT:
         raise _refuse(name, "the difference to sentence-transformers", difference, EXACT)
-    small, files = _assembled(graph=onnx_export.quantised(exact), **description)
+    small, files = assembled(graph=onnx_export.quantised(exact), **description)
     cosine = onnx_export.parity(small, model)[:, 1]
     if not cosine.mean() >= MEAN_COSINE:
         raise _refuse(name, "the mean cosine of 8-bit weights", float(cosine.mean()), MEAN_COSINE)
@@ -207,7 +144,7 @@ def _static(
     model: str | Path, name: str, dimensions: int, console: Console, **description: Any
 ) -> tuple[dict[str, bytes], npt.NDArray[np.float32]]:
     static = onnx_export.distil(model, dimensions)
-    encoder, files = _assembled(
+    encoder, files = assembled(
         name=name,
         kind="static",
         graph=onnx_export.static_graph(static.table),
@@ -221,45 +158,6 @@ def _static(
         raise _refuse(name, "the cosine to model2vec", float(cosine.min()), STATIC_COSINE)
     console.print(f"{name}: cosine to model2vec {cosine.min():.6f} min")
     return files, cosine
-
-
-def _selection(out: Path) -> dict[str, str]:
-    path = out / "selected.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError):
-        raise BadArtifact(
-            f"{path} cannot be read; it maps an encoder name to its sha256: restore or delete it",
-            field=str(path),
-        ) from None
-
-
-def _written(made: Sequence[dict[str, bytes]], out: Path) -> list[Path]:
-    """Write each encoder whole, then select all of them at once."""
-    out.mkdir(parents=True, exist_ok=True)
-    selected = _selection(out)
-    written = []
-    for files in made:
-        manifest = EncoderManifest.model_validate_json(files["encoder.json"])
-        target = out / manifest.name / manifest.sha256[:12]
-        with written_whole(target) as scratch:
-            for file, data in files.items():
-                (scratch / file).write_bytes(data)
-        written.append(target)
-        selected[manifest.name] = manifest.sha256
-
-    handle, temporary = tempfile.mkstemp(prefix=".selected-", dir=out)
-    scratch = Path(temporary)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(selected, indent=2, sort_keys=True) + "\n")
-        scratch.chmod(0o644)
-        scratch.replace(out / "selected.json")
-    finally:
-        scratch.unlink(missing_ok=True)
-    return written
 
 
 def _check_options(
@@ -334,7 +232,7 @@ def export_encoder(
     console = console or Console(stderr=True)
     _check_options(model, (name, static_name), max_tokens, static_dimensions, languages, licence)
     # Read once before the long work, so that a broken file is known at once.
-    _selection(out)
+    selection(out)
     onnx_export.libraries()
     directory = default_model() if model is None else model
     licence = licence or "Apache-2.0"
@@ -360,7 +258,7 @@ def export_encoder(
             files, _ = _static(directory, static_name, static_dimensions, console, **description)
             made.append(files)
 
-    return _kept(made, out)
+    return kept(made, out)
 
 
 def export_multilingual(
@@ -388,7 +286,7 @@ def export_multilingual(
     """
     console = console or Console(stderr=True)
     _check_options(None, (name, None), max_tokens, 1, universal.LANGUAGES, None)
-    _selection(out)
+    selection(out)
     source = universal.read_source(universal.resources())
     description: dict[str, Any] = {
         "name": name,
@@ -403,11 +301,11 @@ def export_multilingual(
     }
     texts = onnx_export.CHECK_TEXTS
     with console.status("Exporting the multilingual encoder (about ten seconds)…"):
-        plain, _ = _assembled(graph=universal.graph(source, small=False), **description)
+        plain, _ = assembled(graph=universal.graph(source, small=False), **description)
         difference = float(universal.parity(plain, texts)[:, 0].max())
         if not difference < EXACT:
             raise _refuse(name, "the difference to its package", difference, EXACT)
-        small, files = _assembled(graph=universal.graph(source, small=True), **description)
+        small, files = assembled(graph=universal.graph(source, small=True), **description)
         cosine = universal.parity(small, texts)[:, 1]
         if not cosine.mean() >= MEAN_COSINE:
             raise _refuse(
@@ -417,86 +315,4 @@ def export_multilingual(
         f"{name}: float32 graph within {difference:.1e} of its package; "
         f"4-bit cosine {cosine.mean():.4f} mean, {cosine.min():.4f} min"
     )
-    return _kept([files], out)[0]
-
-
-def _kept(made: Sequence[dict[str, bytes]], out: Path) -> list[Path]:
-    try:
-        return _written(made, out)
-    except OSError as error:
-        raise MitsumoriError(
-            f"{error.filename or out} cannot be written ({error.strerror}); make room or give "
-            "another folder with --out",
-            reason="NOT_WRITTEN",
-            field="out",
-        ) from None
-
-
-def _slug(model: str | Path) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", Path(model).name.lower()).strip("-") or "encoder"
-
-
-def encoder_command(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="sentence-transformers directory or name; `multilingual`: the Universal Sentence "
-            "Encoder from its package; left out: all that ships"
-        ),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="name of the transformer encoder")] = None,
-    static_name: Annotated[str | None, typer.Option(help="name of the static encoder")] = None,
-    out: Annotated[Path, typer.Option(help="folder of encoders")] = ENCODERS,
-    max_tokens: Annotated[int, typer.Option(help="tokens kept of a text, head and tail")] = 128,
-    dimensions: Annotated[int, typer.Option(help="length of the static vectors")] = 256,
-    prefix: Annotated[str, typer.Option(help="text before every text, as E5 needs")] = "",
-    language: Annotated[
-        list[str] | None, typer.Option(help="language code; repeat for several")
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="SPDX licence of the weights")] = None,
-    no_static: Annotated[bool, typer.Option("--no-static", help="transformer only")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-) -> None:
-    """Export encoders to ONNX: a transformer and the static table distilled from it, multilingual."""
-    written = []
-    if model != MULTILINGUAL:
-        transformer = name or ("minilm" if model is None else _slug(model))
-        static = static_name or ("static" if model is None else f"{transformer}-static")
-        written += export_encoder(
-            model,
-            out,
-            name=transformer,
-            static_name=None if no_static else static,
-            max_tokens=max_tokens,
-            static_dimensions=dimensions,
-            text_prefix=prefix,
-            languages=language or (),
-            licence=licence,
-        )
-    if model == MULTILINGUAL:
-        written.append(export_multilingual(out, name=name or model, max_tokens=max_tokens))
-    elif model is None:
-        written.append(export_multilingual(out, max_tokens=max_tokens))
-    rows = [_described(path) for path in written]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    table = Table("encoder", "kind", "dimensions", "MB", "directory")
-    table.columns[-1].overflow = "fold"
-    for row in rows:
-        table.add_row(*(str(value) for key, value in row.items() if key != "sha256"))
-    Console().print(table)
-
-
-def _described(directory: Path) -> dict[str, str | int | float]:
-    manifest = EncoderManifest.model_validate_json(
-        (directory / "encoder.json").read_text(encoding="utf-8")
-    )
-    return {
-        "encoder": manifest.name,
-        "kind": manifest.kind,
-        "dimensions": manifest.dimensions,
-        "megabytes": round((directory / "model.onnx").stat().st_size / 1e6, 1),
-        "sha256": manifest.sha256,
-        "directory": str(directory),
-    }
+    return kept([files], out)[0]

@@ -14,10 +14,11 @@ from rich.progress import track
 
 from router.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput
+from training.asking import predictions, unseen
 from training.baselines import Rows
 from training.comparing import Judged
 from training.embedding import embed_all, features_of
-from training.evaluate_command import check_prices, predictions, unseen
+from training.ladders import check_prices
 from training.table import Outcomes
 from training.tabulating import Reading, Table, read_table
 

@@ -20,6 +20,7 @@ from training.history import History
 
 __all__ = [
     "Ladder",
+    "check_prices",
     "choose_ladder",
     "ordered_arms",
     "parse_arms",
@@ -150,6 +151,23 @@ def parse_prices(options: Sequence[str]) -> dict[str, Rates]:
         given, _, produced = amounts.partition(",")
         prices[name.strip()] = Rates(_usd(given, option), _usd(produced, option))
     return prices
+
+
+def check_prices(prices: Mapping[str, Rates], models: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a price that nothing has use for, such as one with a misspelt name.
+
+    Raises:
+        InvalidInput: ``--price`` names neither an arm nor a model of the histories.
+    """
+    names = {*models, *(model for several in models.values() for model in several)}
+    strange = sorted(set(prices) - names)
+    if strange:
+        raise InvalidInput(
+            f"--price: {', '.join(strange)} is neither an arm nor a model here; "
+            f"there: {', '.join(sorted(names))}",
+            reason="PRICE_UNUSED",
+            field="price",
+        )
 
 
 def reference_rates(

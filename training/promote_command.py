@@ -22,7 +22,6 @@ from router.files import sha256_of
 from router.paths import ENCODERS
 from training.baselines import baseline_scores
 from training.embedding import CACHE
-from training.evaluate_command import write_json
 from training.evaluating import plain
 from training.gating import Verdict, gate
 from training.judging import Contender, HeldOut, held_out_by_all, judge, loaded
@@ -37,6 +36,7 @@ from training.options import (
     SkipBadRows,
     asked_reading,
 )
+from training.outputs import write_json
 from training.promoting import CHAMPION, Crowned, Throne, manifest_sha256
 from training.splitting import SEED
 from training.tracking import MODEL, git_commit, tracking_uri

@@ -24,9 +24,9 @@ from router.bundle import FORMAT_VERSION, Bundle, load_bundle
 from router.core.errors import InvalidInput
 from router.paths import ENCODERS
 from training import demonstration
+from training.asking import unseen
 from training.baselines import Rows
 from training.comparing import Judged
-from training.evaluate_command import unseen
 from training.history import History, read_history
 from training.judging import Contender, judge
 from training.ladders import parse_arms, parse_prices

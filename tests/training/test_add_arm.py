@@ -21,10 +21,10 @@ from router.routing import Ask
 from router.server import build_router
 from router.settings import Settings
 from tests.conftest import NOON
+from training.asking import unseen
 from training.cli import app
 from training.demonstration import demonstration_history
 from training.drift_command import DRIFTED
-from training.evaluate_command import unseen
 from training.history import read_history
 from training.splitting import SEEN_FILE
 from training.tabulating import Reading, tabulate_all

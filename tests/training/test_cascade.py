@@ -16,9 +16,9 @@ from router.encoding import Encoder
 from router.lexical import lexical_features
 from router.paths import ENCODERS
 from training.add_arm import Arrival, add_arm
+from training.asking import predictions
 from training.cascade import fit_doubt
 from training.demonstration import demonstration_history
-from training.evaluate_command import predictions
 from training.pipeline import Plan, fit
 from training.splitting import SEED
 

@@ -16,6 +16,7 @@ from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.encoding import Encoder, find_encoder, load_encoder, session
 from router.paths import ENCODERS
 from training import encoders, onnx_export, universal
+from training.encoder_command import encoder_command
 from training.encoders import default_model, export_encoder, export_multilingual
 
 # Not skipped where the extra is missing: whoever selects these tests wants to know that.
@@ -399,7 +400,7 @@ def test_a_broken_selection_is_told_before_the_work(tiny: Path, tmp_path: Path) 
 
 def test_the_command_prints_what_it_wrote(tiny: Path, tmp_path: Path) -> None:
     app = typer.Typer()
-    app.command()(encoders.encoder_command)
+    app.command()(encoder_command)
     arguments = [str(tiny), "--out", str(tmp_path), "--language", "en", "--licence", "MIT"]
     arguments += ["--max-tokens", "48", "--no-static"]
     table = CliRunner().invoke(app, arguments)

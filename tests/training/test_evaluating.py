@@ -13,9 +13,10 @@ from rich.console import Console
 
 from router.core.errors import MitsumoriError
 from tests.training.worlds import world
-from training.evaluate_command import print_report, write_json
 from training.evaluating import evaluate, plain
 from training.metrics import apgr
+from training.outputs import write_json
+from training.report_tables import print_report
 
 PAIR_KEYS = {"apgr", "apgr_interval", "cpt50", "cpt80", "within_category_apgr", "n"}
 

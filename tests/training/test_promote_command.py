@@ -23,8 +23,8 @@ from router.core.errors import MitsumoriError
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
 from training import cli
+from training.asking import Predictions
 from training.demonstration import ARMS, PRICES, demonstration_history
-from training.evaluate_command import Predictions
 from training.promote_command import REFUSED
 from training.promoting import CHAMPION, Throne
 from training.splitting import SEEN_FILE, group_of, pack_seen
