@@ -21,16 +21,16 @@ from benchmarks.report import Figure
 from benchmarks.training import HISTORY
 from router.encoding import find_encoder, load_encoder
 from router.paths import ENCODERS
-from training.arriving import PRIOR_SPREAD, Attempts, learn, logits
-from training.embedding import embed_all, features_of
-from training.estimator import fit_pooled
-from training.lengths import fit_lengths
-from training.metrics import apgr, coverage, ece, ece_floor, pinball
-from training.ngrams import counted
-from training.splitting import SEED, folds, held_out
-from training.stretching import stretch
-from training.table import Outcomes
-from training.tabulating import Reading, read_table
+from training.arrivals.arriving import PRIOR_SPREAD, Attempts, learn, logits
+from training.arrivals.stretching import stretch
+from training.encoders.embedding import embed_all, features_of
+from training.fitting.estimator import fit_pooled
+from training.fitting.lengths import fit_lengths
+from training.fitting.ngrams import counted
+from training.histories.splitting import SEED, folds, held_out
+from training.histories.table import Outcomes
+from training.histories.tabulating import Reading, read_table
+from training.judging.metrics import apgr, coverage, ece, ece_floor, pinball
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]

@@ -24,11 +24,14 @@ from scipy import sparse
 from benchmarks.report import Figure
 from router.encoding import Encoder, find_encoder, load_encoder
 from router.paths import ENCODERS
-from training.embedding import embed_all, features_of
-from training.estimator import fit_pooled
-from training.evaluating import Priced
-from training.ladders import reference_rates
-from training.metrics import (
+from training.encoders.embedding import embed_all, features_of
+from training.fitting.estimator import fit_pooled
+from training.fitting.ngrams import counted
+from training.histories.ladders import reference_rates
+from training.histories.splitting import folds, group_of
+from training.histories.tabulating import Reading, read_table
+from training.judging.evaluating import Priced
+from training.judging.metrics import (
     Points,
     Statistic,
     apgr_statistic,
@@ -36,9 +39,6 @@ from training.metrics import (
     interval,
     once,
 )
-from training.ngrams import counted
-from training.splitting import folds, group_of
-from training.tabulating import Reading, read_table
 
 HISTORIES = Path(os.environ.get("HISTORIES", "../shared/data/history"))
 MULTILINGUAL = "multilingual"
@@ -119,7 +119,7 @@ SINGLE = {
     "medium": ("meta-llama/Llama-3.3-70B-Instruct",),
     "high": ("gpt-4o-2024-11-20",),
 }
-"""The ladder of training/ladders.yaml, one model for each tier."""
+"""The ladder of training/histories/ladders.yaml, one model for each tier."""
 ADEQUATE_AT = 0.75
 LENGTH = "prompt length"
 

@@ -20,12 +20,16 @@ from scipy import sparse
 from benchmarks.report import Figure
 from router.encoding import find_encoder, load_encoder
 from router.paths import ENCODERS
-from training.baselines import Rows, arm_pairs, baseline_scores, pair_differences
-from training.embedding import embed_all, features_of
-from training.estimator import fit_pooled
-from training.held_out_categories import category_folds
-from training.lengths import fit_lengths
-from training.metrics import (
+from training.encoders.embedding import embed_all, features_of
+from training.fitting.estimator import fit_pooled
+from training.fitting.held_out_categories import category_folds
+from training.fitting.lengths import fit_lengths
+from training.fitting.ngrams import counted
+from training.histories.splitting import folds
+from training.histories.table import Outcomes
+from training.histories.tabulating import Reading, read_table
+from training.judging.baselines import Rows, arm_pairs, baseline_scores, pair_differences
+from training.judging.metrics import (
     apgr,
     apgr_statistic,
     bootstrap,
@@ -35,10 +39,6 @@ from training.metrics import (
     interval,
     pinball,
 )
-from training.ngrams import counted
-from training.splitting import folds
-from training.table import Outcomes
-from training.tabulating import Reading, read_table
 
 HISTORIES = Path(os.environ.get("HISTORIES", "../shared/data/history"))
 NAMES = os.environ.get("ENCODERS", "static,multilingual,minilm").split(",")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import typer
 
 from router.render import errors_in_one_line
-from training.add_arm_command import add_arm_command
-from training.compare_command import compare_command
-from training.drift_command import drift_command
-from training.embed_command import embed_command
-from training.encoder_command import encoder_command
-from training.evaluate_command import evaluate_command
-from training.fit_command import fit_command
-from training.import_command import import_command
-from training.label_command import label_command
-from training.promote_command import promote_command
+from training.commands.add_arm_command import add_arm_command
+from training.commands.compare_command import compare_command
+from training.commands.drift_command import drift_command
+from training.commands.embed_command import embed_command
+from training.commands.encoder_command import encoder_command
+from training.commands.evaluate_command import evaluate_command
+from training.commands.fit_command import fit_command
+from training.commands.import_command import import_command
+from training.commands.label_command import label_command
+from training.commands.promote_command import promote_command
 
 __all__ = ["app", "main"]
 

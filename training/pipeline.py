@@ -30,31 +30,31 @@ from router.core.types import Rates
 from router.encoding import Encoder, find_encoder, load_encoder
 from router.lexical import FEATURES
 from router.paths import ENCODERS
-from training import demonstration
-from training.baselines import Rows, baseline_scores
-from training.cascade import CASCADE, STAGES, fit_doubt
-from training.embedding import CACHE, embed_all, features_of
-from training.estimator import fit_pooled
-from training.evaluating import evaluate, plain
-from training.export import (
+from training.bundling.export import (
     check_target,
     label_distribution,
     write_bundle,
 )
-from training.full_report import as_served, facts
-from training.held_out_categories import held_out_categories
-from training.history import write_rejected
-from training.lengths import Lengths, fit_lengths
-from training.model_card import model_card
-from training.ngrams import counted
-from training.plots import render
-from training.report_page import report_page
-from training.splitting import SEED, SEEN_FILE, held_out, pack_seen
-from training.stages import Fit, Side, Stages
-from training.table import Outcomes
-from training.tabulating import Reading, Table, read_table, tabulate_all
-from training.tracking import start_run
-from training.traffic import REFERENCE_FILE, pack_reference
+from training.bundling.model_card import model_card
+from training.bundling.stages import Fit, Side, Stages
+from training.drift.traffic import REFERENCE_FILE, pack_reference
+from training.encoders.embedding import CACHE, embed_all, features_of
+from training.fitting.cascade import CASCADE, STAGES, fit_doubt
+from training.fitting.estimator import fit_pooled
+from training.fitting.held_out_categories import held_out_categories
+from training.fitting.lengths import Lengths, fit_lengths
+from training.fitting.ngrams import counted
+from training.histories import demonstration
+from training.histories.history import write_rejected
+from training.histories.splitting import SEED, SEEN_FILE, held_out, pack_seen
+from training.histories.table import Outcomes
+from training.histories.tabulating import Reading, Table, read_table, tabulate_all
+from training.judging.baselines import Rows, baseline_scores
+from training.judging.evaluating import evaluate, plain
+from training.judging.full_report import as_served, facts
+from training.pages.plots import render
+from training.pages.report_page import report_page
+from training.tracking.runs import start_run
 
 __all__ = ["Fitted", "Plan", "fit"]
 
@@ -99,7 +99,7 @@ class Fitted:
     Attributes:
         out: directory of the bundle.
         manifest: as written.
-        report: of :func:`training.evaluating.evaluate` on the held-out prompts.
+        report: of :func:`training.judging.evaluating.evaluate` on the held-out prompts.
         notes: for the user.
         seconds: wall time by stage.
         registered: version in MLflow's registry, ``None`` where nothing was tracked.

@@ -14,9 +14,9 @@ from router.client import RouterClient
 from router.demo import PROMPTS, serving
 from router.paths import MODELS
 from training.cli import app as training
-from training.history import read_history
-from training.ladders import Ladder
-from training.tabulating import Reading, tabulate
+from training.histories.history import read_history
+from training.histories.ladders import Ladder
+from training.histories.tabulating import Reading, tabulate
 
 EMAIL = "canary.4711@example.co.jp"
 

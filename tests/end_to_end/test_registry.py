@@ -18,7 +18,7 @@ from benchmarks.swaps import Callers, bad_bundle, bundle_named
 from router.client import RouterClient
 from router.demo import serving
 from tests.end_to_end.mlflow_server import forwarded, mlflow_server
-from training.tracking import MODEL, start_run
+from training.tracking.runs import MODEL, start_run
 
 CHAMPION = f"models:/{MODEL}@champion"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.baselines import Rows
-from training.table import Outcomes
+from training.histories.table import Outcomes
+from training.judging.baselines import Rows
 
 
 def objects(values: object) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""A new model gets an arm of a bundle from a few attempts, without training."""

@@ -1,0 +1,1 @@
+"""From what was fitted to what serves: ONNX graphs, and the model card."""

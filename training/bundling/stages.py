@@ -1,0 +1,129 @@
+"""What was fitted: the two sides of the split, one estimator per encoder, and the stages put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from router.bundle import CLASSIFIER, SECOND_CLASSIFIER, EncoderReference, SecondStage
+from router.encoding import Encoder
+from training.bundling.export import check_graph, classifier_graph
+from training.fitting.cascade import Doubt
+from training.fitting.estimator import PooledLogistic
+from training.fitting.lengths import Lengths
+from training.histories.table import Outcomes
+
+__all__ = ["Fit", "Side", "Stages"]
+
+CHECKED_ROWS = 512
+"""Held-out prompts on which a graph is checked against its fit."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the split: the table, embeddings float32 ``(n, d)``, features float32 ``(n, f)``.
+
+    ``token_ids`` holds those of each prompt, ``counts`` its bag of n-grams, ``(n, BUCKETS)``.
+    """
+
+    outcomes: Outcomes
+    embeddings: npt.NDArray[np.float32]
+    features: npt.NDArray[np.float32]
+    token_ids: npt.NDArray[np.object_]
+    counts: sparse.csr_matrix
+
+    @property
+    def x(self) -> npt.NDArray[np.float32]:
+        """The inputs of a fit, ``(n, d + f)``."""
+        return np.hstack([self.embeddings, self.features])
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> Side:
+        """Some of the prompts."""
+        return Side(
+            self.outcomes.rows(rows),
+            self.embeddings[rows],
+            self.features[rows],
+            self.token_ids[rows],
+            self.counts[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One encoder with what was fitted on its vectors; both sides of the split in the same order."""
+
+    encoder: Encoder
+    train: Side
+    test: Side
+    model: PooledLogistic
+    lengths: Lengths
+
+    @property
+    def reference(self) -> EncoderReference:
+        """The encoder as a manifest names it."""
+        about = self.encoder.manifest
+        return EncoderReference(name=about.name, sha256=about.sha256, dimensions=about.dimensions)
+
+    def p_adequate(self) -> npt.NDArray[np.float64]:
+        """Of the held-out prompts, ``(n, k)``."""
+        return self.model.p_adequate(self.test.x, self.test.counts)
+
+    def tokens(self) -> npt.NDArray[np.float64]:
+        """Output lengths of the held-out prompts, ``(n, k, 3)``."""
+        return self.lengths.of(self.test.x, self.test.counts)
+
+    def graph(self, doubt: Doubt | None = None) -> bytes:
+        """The classifier, checked against the fit on held-out prompts."""
+        dimensions = self.encoder.manifest.dimensions
+        made = classifier_graph(self.model, self.lengths, dimensions, doubt)
+        some = self.test.take(np.arange(len(self.test.outcomes)) < CHECKED_ROWS)
+        ids = some.token_ids.tolist()
+        check_graph(made, self.model, self.lengths, some.embeddings, some.features, ids)
+        return made
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The fits of one or two stages, and when the second is asked."""
+
+    fits: tuple[Fit, ...]
+    doubt: Doubt | None
+
+    @property
+    def first(self) -> Fit:
+        """The stage that sees every prompt."""
+        return self.fits[0]
+
+    @property
+    def closest(self) -> Fit:
+        """The last stage: its vectors are those that baselines are given."""
+        return self.fits[-1]
+
+    @property
+    def second(self) -> SecondStage | None:
+        """The second stage as a manifest names it."""
+        if self.doubt is None:
+            return None
+        return SecondStage(encoder=self.fits[1].reference, ask_above=self.doubt.ask_above)
+
+    def asked(self) -> npt.NDArray[np.bool_]:
+        """The held-out prompts that the second stage is asked about, ``(n,)``."""
+        x = self.first.test.x
+        return np.zeros(len(x), dtype=bool) if self.doubt is None else self.doubt.asks(x)
+
+    def either(self, said: Callable[[Fit], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """What the stage that has the word says of each held-out prompt."""
+        found = said(self.first)
+        if self.doubt is not None:
+            asked = self.asked()
+            found[asked] = said(self.closest)[asked]
+        return found
+
+    def files(self) -> dict[str, bytes]:
+        """The classifiers by file name."""
+        graphs = {CLASSIFIER: self.first.graph(self.doubt)}
+        return graphs if self.doubt is None else {**graphs, SECOND_CLASSIFIER: self.closest.graph()}

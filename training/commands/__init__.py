@@ -1,0 +1,1 @@
+"""The commands of ``python -m training``, and the options and outputs that they share."""

@@ -1,0 +1,143 @@
+"""``python -m training add-arm``: a new model gets its own arm from a few attempts, without training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as Printed
+
+from router.paths import ENCODERS
+from training.arrivals.add_arm import Arrival, add_arm, parse_arm
+from training.commands.options import AdequateAt, Cache, Encoders, Judge, Price, SkipBadRows
+from training.commands.outputs import write_json, write_whole
+from training.encoders.embedding import CACHE
+from training.histories.ladders import parse_prices
+from training.histories.splitting import SEED
+from training.histories.tabulating import Reading
+from training.pages.arrival_page import arrival_page
+
+__all__ = ["add_arm_command"]
+
+
+def _sided(found: Mapping[str, float]) -> str:
+    """A mean and half its interval: eighty columns have no room for both ends."""
+    return f"{found['mean']:z.2f} ±{(found['high'] - found['low']) / 2:.2f}"
+
+
+def _steps(arm: str, report: Mapping[str, Any]) -> Printed:
+    made = Printed(
+        title=f"{arm}, tier {report['tier']}: what is believed after so many attempts (± 90 %)",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+    )
+    for name in ("attempts", "P(adequate)", "shift", "slope", "loss arm / tier / base"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for step in report["steps"]:
+        loss = step["log_loss"]
+        made.add_row(
+            f"{step['attempts']:,}",
+            *(_sided(step[name]) for name in ("p_adequate", "shift", "slope")),
+            "–"
+            if loss is None
+            else " / ".join(f"{loss[name]:.3f}" for name in ("arm", "tier", "base_rate")),
+        )
+    return made
+
+
+def _length(found: Mapping[str, Any]) -> str:
+    if "coverage_p90" not in found:
+        return "output length: the tier's"
+    wider = ", ".join(f"{width:.2f}" for width in found["widths"][1:])
+    return (
+        f"output length: {math.exp(found['shift']):.2f} times the tier's, scatter to p90 and p99 "
+        f"{wider} times; p90 held {found['coverage_p90']:.0%} of the answers to come, the tier's "
+        f"{found['tier_coverage_p90']:.0%}"
+    )
+
+
+def _print(arm: str, report: Mapping[str, Any], out: Path, console: Console) -> None:
+    console.print(_steps(arm, report))
+    lines = [
+        "P(adequate): its mean over prompts such as those to come; loss: log-loss up to there, in nats, each "
+        "attempt predicted before it was learnt",
+        _length(report["length"]),
+        *(f"note: {note}" for note in report["notes"]),
+        f"bundle: {out}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def add_arm_command(
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle that gets the arm.")],
+    history: Annotated[
+        list[Path],
+        typer.Option(help="History with attempts of the model: Parquet, JSONL, CSV; repeatable."),
+    ],
+    arm: Annotated[
+        str,
+        typer.Option(help="NAME=MODEL: its id in the catalog, and its name in the history."),
+    ],
+    tier: Annotated[
+        str, typer.Option(help="Arm of the bundle that it starts from, such as the tier's: medium.")
+    ],
+    out: Annotated[Path, typer.Option(help="Directory of the new bundle.")],
+    after: Annotated[
+        str | None,
+        typer.Option(help="Arm that it follows in capability (default: that of --tier)."),
+    ] = None,
+    price: Price = None,
+    judge: Judge = None,
+    adequate_at: AdequateAt = None,
+    skip_bad_rows: SkipBadRows = False,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Of the order of attempts, and of draws.")
+    ] = SEED,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the report to this file as a page that needs no other file."),
+    ] = None,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
+) -> None:
+    """Give a new model its own arm from some ten attempts on, by a Bayesian update of its tier's head.
+
+    Nothing is trained, and what the bundle says of other arms stays as it is. The report shows how the
+    estimate tightens with every attempt. A model without attempts needs none of this: with a tier in the
+    catalog it is routed by that tier's arm.
+    """
+    name, model = parse_arm(arm)
+    arrival = Arrival(
+        bundle=bundle,
+        histories=history,
+        arm=name,
+        model=model,
+        tier=tier,
+        out=out,
+        after=after,
+        reading=Reading(
+            judge=judge,
+            adequate_at=adequate_at,
+            prices=parse_prices(price or []),
+            skip_bad_rows=skip_bad_rows,
+        ),
+        seed=seed,
+        encoders=encoders,
+        cache=cache,
+    )
+    added = add_arm(arrival, Console(stderr=True))
+    if json_out is not None:
+        write_json({"arm": name, **added.report}, json_out)
+    if html is not None:
+        write_whole(arrival_page(name, added.report), html, "html")
+    _print(name, added.report, out, Console())

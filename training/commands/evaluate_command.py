@@ -1,0 +1,193 @@
+"""``python -m training evaluate``: a bundle judged on a history, every baseline beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from router.bundle import Bundle, load_bundle
+from router.core.errors import InvalidInput
+from router.files import sha256_of
+from router.paths import ENCODERS
+from training.bundling.export import label_distribution
+from training.commands.options import AdequateAt, Arms, Cache, Encoders, Judge, Price, SkipBadRows
+from training.commands.outputs import write_json, write_whole
+from training.commands.report_tables import print_report
+from training.encoders.embedding import CACHE, embed_all, features_of
+from training.histories.ladders import check_prices, parse_arms, parse_prices
+from training.histories.tabulating import Reading, Table, read_table
+from training.judging.asking import predictions, unseen
+from training.judging.baselines import Rows, baseline_scores
+from training.judging.evaluating import evaluate
+from training.judging.footprint import CORE_HOUR_USD
+from training.judging.full_report import as_served, facts
+from training.pages.plots import render
+from training.pages.report_page import report_page
+from training.tracking.runs import start_run, tracking_uri
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["evaluate_command"]
+
+
+def _arms_of(bundle: Bundle, arms: Mapping[str, str]) -> dict[str, str]:
+    """The arms in the bundle's order of capability.
+
+    Raises:
+        InvalidInput: one of them is no arm of the bundle.
+    """
+    names = [arm.name for arm in bundle.manifest.arms]
+    unknown = [arm for arm in arms if arm not in names]
+    if unknown:
+        raise InvalidInput(
+            f"--arms: {', '.join(unknown)} is no arm of this bundle; it has {', '.join(names)}: "
+            f"write --arms {','.join(f'{name}=MODEL' for name in names)}",
+            reason="ARM_UNKNOWN",
+            field="arms",
+        )
+    return {name: arms[name] for name in names if name in arms}
+
+
+def evaluate_command(
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    history: Annotated[
+        list[Path], typer.Option(help="History to judge it on: Parquet, JSONL or CSV; repeatable.")
+    ],
+    arms: Arms = None,
+    price: Price = None,
+    judge: Judge = None,
+    adequate_at: AdequateAt = None,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Keep prompts that the bundle was trained on.")
+    ] = False,
+    skip_bad_rows: SkipBadRows = False,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the report to this file as a page that needs no other file."),
+    ] = None,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="Log report, page and pictures as a run in MLflow.")
+    ] = False,
+    mlflow_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            help="MLflow's address, implies --mlflow (default: $MLFLOW_TRACKING_URI, else SQLite "
+            "under build/).",
+        ),
+    ] = None,
+    core_hour_usd: Annotated[
+        float,
+        typer.Option(min=0, help="USD per hour of one core: what the router's own time costs."),
+    ] = CORE_HOUR_USD,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
+) -> None:
+    """Judge a bundle on prompts it has not seen: quality, calibration, money, speed, and baselines."""
+    progress, console = Console(stderr=True), Console()
+    loaded = load_bundle(bundle, encoders)
+    prices = parse_prices(price or [])
+    asked = None if arms is None else _arms_of(loaded, parse_arms(arms))
+    table = read_table(history, Reading(asked, judge, adequate_at, prices, skip_bad_rows))
+    check_prices(prices, table.models)
+    test = table.outcomes
+    _arms_of(loaded, dict.fromkeys(test.arms, ""))
+    seen: int | None = 0
+    if not include_seen:
+        fresh = unseen(loaded, bundle, test)
+        seen = None if fresh is None else int((~fresh).sum())
+        test = test if fresh is None else test.rows(fresh)
+    if not len(test):
+        raise InvalidInput(
+            f"the bundle was trained on every prompt of {', '.join(map(str, history))}; give another "
+            "history, or --include-seen to judge it on what it knows",
+            reason="NOTHING_UNSEEN",
+            field="history",
+        )
+    embeddings = embed_all(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
+    features = features_of(test.texts.tolist())
+    said = predictions(loaded, test.texts.tolist(), embeddings, features, test.arms)
+    seed = loaded.manifest.split.seed
+    with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
+        rivals = baseline_scores(None, Rows(test, embeddings, features), seed=seed)
+        report = evaluate(
+            test, said.p_adequate, embeddings, features,
+            train=None, lengths=said.lengths, seed=seed, baselines=rivals,
+        )  # fmt: skip
+        report = as_served(
+            report, loaded, bundle, encoders, test, said.p_adequate, rivals,
+            core_hour_usd=core_hour_usd,
+        )  # fmt: skip
+    report["models"] = dict(table.models)
+    report["seen_left_out"] = seen
+    report["notes"] = [
+        *report["notes"],
+        *table.notes,
+        *_seen_notes(seen, include_seen),
+        *_add_held_out_categories(report, loaded),
+    ]
+    if json_out is not None:
+        write_json(report, json_out)
+    if html is not None or mlflow or mlflow_uri is not None:
+        labels = label_distribution(said.p_adequate)
+        figures = render(test, said.p_adequate, labels, baselines=rivals, seed=seed)
+        page = report_page(report, figures, facts(loaded, table))
+        if html is not None:
+            write_whole(page, html, "html")
+        if mlflow or mlflow_uri is not None:
+            _track(tracking_uri(mlflow_uri), loaded, table, report, page, figures)
+    print_report(report, console)
+
+
+def _add_held_out_categories(report: dict[str, Any], bundle: Bundle) -> list[str]:
+    """Put beside each pair what training measured on held-out categories; a note on it.
+
+    Cross-fitting over categories fits again, which an evaluation does not.
+    """
+    known = bundle.manifest.metrics.get("pairs", {})
+    found = {name: known.get(name, {}).get("held_out_category_apgr") for name in report["pairs"]}
+    for name, value in found.items():
+        report["pairs"][name]["held_out_category_apgr"] = value
+    if all(value is None for value in found.values()):
+        return ["held-out categories: not measured when this bundle was trained"]
+    return ["held-out categories: as measured when this bundle was trained, on its own histories"]
+
+
+def _track(
+    uri: str,
+    bundle: Bundle,
+    table: Table,
+    report: Mapping[str, Any],
+    page: str,
+    figures: Mapping[str, Figure],
+) -> None:
+    """The report, the page and the pictures as a run of their own."""
+    names = "+".join(one.name for one in table.histories)
+    tags = {
+        "command": "evaluate",
+        "bundle": bundle.version,
+        "data_sha256": sha256_of("".join(one.sha256 for one in table.histories).encode()),
+        "training_data_sha256": bundle.manifest.training_data_sha256,
+        "demonstration": str(bundle.manifest.demonstration).lower(),
+    }
+    with start_run(uri, name=f"evaluate {bundle.manifest.name} on {names}", tags=tags) as run:
+        run.log_params({"bundle": bundle.version, "histories": names, "seed": report["seed"]})
+        run.log_report(report)
+        run.log_figures(figures)
+        run.log_text(page, "evaluation.html")
+
+
+def _seen_notes(seen: int | None, include_seen: bool) -> list[str]:
+    if include_seen:
+        return ["prompts that the bundle was trained on were kept: these figures flatter it"]
+    if seen is None:
+        return ["the bundle does not tell what it was trained on: some of these may be among it"]
+    return [f"{seen:,} prompts that the bundle was trained on were left out"] if seen else []

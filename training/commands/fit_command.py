@@ -1,0 +1,126 @@
+"""``python -m training fit``: a bundle from histories, judged on the prompts held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.commands.options import (
+    AdequateAt,
+    Arms,
+    AsJson,
+    Cache,
+    Judge,
+    Price,
+    SkipBadRows,
+    asked_reading,
+)
+from training.commands.outputs import print_json, print_notes
+from training.commands.report_tables import print_report
+from training.encoders.embedding import CACHE
+from training.histories.splitting import SEED
+from training.pipeline import Fitted, Plan, fit
+from training.tracking.runs import tracking_uri
+
+__all__ = ["fit_command"]
+
+
+def _summary(made: Fitted, tracking: str | None) -> Mapping[str, object]:
+    return {
+        "bundle": str(made.out),
+        "name": made.manifest.name,
+        "demonstration": made.manifest.demonstration,
+        "mlflow_run_id": made.manifest.mlflow_run_id,
+        "mlflow": tracking,
+        "registered_version": made.registered,
+        "notes": made.notes,
+        "seconds": made.seconds,
+        "report": made.report,
+    }
+
+
+def fit_command(
+    out: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    history: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Parquet, JSONL or CSV; repeat to pool several by tier "
+            "(default: a made-up demonstration history)."
+        ),
+    ] = None,
+    arms: Arms = None,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="Name of the encoder: static, multilingual, minilm …; or cascade: static first, and "
+            "multilingual for the third of the prompts where it would change most."
+        ),
+    ] = "static",
+    price: Price = None,
+    judge: Judge = None,
+    adequate_at: AdequateAt = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Of the split, folds and intervals.")
+    ] = SEED,
+    holdout: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the prompts held out.")
+    ] = 0.2,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+    skip_bad_rows: SkipBadRows = False,
+    cache: Cache = CACHE,
+    no_neighbours: Annotated[
+        bool,
+        typer.Option("--no-neighbours", help="Keep no vectors of training prompts in the bundle."),
+    ] = False,
+    no_mlflow: Annotated[bool, typer.Option("--no-mlflow", help="Track nothing.")] = False,
+    mlflow_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a bundle: label, split, encode, fit, calibrate, evaluate, export, track."""
+    progress, console = Console(stderr=True), Console()
+    if not history:
+        progress.print(
+            "[bold yellow]DEMONSTRATION[/]: no --history was given, so the bundle is trained on made-up "
+            "attempts of made-up models. Do not route real prompts with it."
+        )
+    tracking = None if no_mlflow else tracking_uri(mlflow_uri)
+    plan = Plan(
+        histories=tuple(history or ()),
+        out=out,
+        encoder=encoder,
+        reading=asked_reading(arms, judge, adequate_at, price, skip_bad_rows),
+        name=name,
+        seed=seed,
+        holdout=holdout,
+        cache=cache,
+        tracking=tracking,
+        neighbours=not no_neighbours,
+    )
+    made = fit(plan, progress)
+    if as_json:
+        print_json(_summary(made, tracking))
+        return
+    print_report(made.report, console)
+    print_notes(console, made.notes)
+    lines = [
+        f"trained on {sum(made.manifest.languages.values()):,} prompts, judged on "
+        f"{made.report['n_prompts']:,} held-out ones, in {sum(made.seconds.values()):.1f} s",
+        f"bundle: {out}" + (" (DEMONSTRATION)" if made.manifest.demonstration else ""),
+    ]
+    if tracking is not None:
+        lines.append(
+            f"MLflow: run {made.manifest.mlflow_run_id}, mitsumori version {made.registered}, "
+            f"{tracking} (`make mlflow`)"
+        )
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,158 @@
+"""``python -m training import``: from logs to a history."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from router.core.errors import InvalidInput
+from training.histories.importing import decisions, litellm, openai, routerbench
+from training.histories.importing.drawing import Draw, Drawn, Options
+from training.histories.importing.writing import Found, Imported, write_history
+
+__all__ = ["Kind", "import_command"]
+
+
+class Kind(enum.Enum):
+    """What a log is."""
+
+    DECISIONS = "decisions"
+    LITELLM = "litellm"
+    OPENAI = "openai"
+    ROUTERBENCH = "routerbench"
+
+
+_DRAWS: dict[Kind, Draw] = {
+    Kind.DECISIONS: decisions.draw,
+    Kind.LITELLM: litellm.draw,
+    Kind.OPENAI: openai.draw,
+    Kind.ROUTERBENCH: routerbench.draw,
+}
+
+
+def _watched(found: Found, console: Console) -> Iterator[tuple[str, Any]]:
+    columns = (
+        SpinnerColumn(),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} rows, {task.fields[drawn]:,} attempts"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("importing", total=None, drawn=0)
+        drawn = 0
+        for source, one in found:
+            yield source, one
+            drawn += isinstance(one, Drawn)
+            progress.update(task, advance=1, drawn=drawn)
+
+
+def _left_out(done: Imported) -> list[dict[str, object]]:
+    return [
+        {"reason": reason, "rows": count, "remedy": remedy}
+        for (reason, remedy), count in done.left_out.most_common()
+    ]
+
+
+def _summary(done: Imported, kind: Kind, out: Path, reports: list[Path]) -> dict[str, object]:
+    return {
+        "out": str(out),
+        "from": kind.value,
+        "read": done.read,
+        "attempts": done.attempts,
+        "prompts": done.prompts,
+        "judged": done.judged,
+        "with_propensity": done.with_propensity,
+        "repeats": done.repeats,
+        "redacted": done.redacted,
+        "left_out": _left_out(done),
+        "rejected_rows": done.rejected_rows,
+        "rejected": [str(path) for path in reports],
+    }
+
+
+def _lines(done: Imported, out: Path, reports: list[Path]) -> Iterator[str]:
+    yield (
+        f"history: {out}: {done.attempts:,} attempts at {done.prompts:,} prompts, {done.judged:,} judged, "
+        f"{done.with_propensity:,} with propensity"
+    )
+    if done.redacted is None:
+        yield "note: prompts are as logged: personal data and secrets in them stay (--no-redact)"
+    else:
+        yield f"redacted: something was replaced in {done.redacted:,} attempts; names of people stay"
+    if done.repeats:
+        yield f"repeats: {done.repeats:,} exact repeats of prompt, model, answer and time were left out"
+    for one in _left_out(done):
+        remedy = f"; {one['remedy']}" if one["remedy"] else ""
+        yield f"left out: {one['rows']:,} rows: {one['reason']}{remedy}"
+    if done.rejected_rows:
+        yield f"rejected: {done.rejected_rows:,} bad rows, listed in {', '.join(map(str, reports))}"
+    if done.judged < done.attempts:
+        yield (
+            f"note: {done.attempts - done.judged:,} attempts have no quality; they teach lengths and costs, "
+            "not P(adequate)"
+        )
+
+
+def _redactor() -> Callable[[str], str]:
+    # Imported only where it is asked for: it needs an extra, and says so where that is missing.
+    from router.redaction import redact
+
+    return redact
+
+
+def _check_paths(logs: list[str], out: Path) -> None:
+    if out.suffix.lower() != ".parquet":
+        raise InvalidInput(f"--out: {out} must end in .parquet", field="out")
+    if any(Path(log).resolve() == out.resolve() for log in logs if "://" not in log):
+        raise InvalidInput(f"--out: {out} is the log itself; name another file", field="out")
+
+
+def import_command(
+    log: Annotated[
+        list[str],
+        typer.Argument(
+            help="The logs: files, and for `decisions` also a ledger (sqlite:PATH, postgresql://…)."
+        ),
+    ],
+    kind: Annotated[Kind, typer.Option("--from", help="What the logs are.")],
+    out: Annotated[Path, typer.Option(help="Where the history goes: a .parquet file.")],
+    model: Annotated[
+        str | None, typer.Option(help="Whose answers these are, where the log does not say it.")
+    ] = None,
+    redact: Annotated[
+        bool,
+        typer.Option(
+            "--redact/--no-redact", help="Take personal data and secrets out of the prompts."
+        ),
+    ] = True,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out and report them.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Turn logs into a history: checked, redacted, without repeats; what is left out is counted.
+
+    decisions: our own decision log, from a ledger or a file of `mitsumori decisions --out`.
+    litellm: the table LiteLLM_SpendLogs as JSON, CSV or Parquet.
+    openai: chat logs as JSON lines: calls, batch output with its input, fine-tuning files.
+    routerbench: one row per prompt, with quality, NAME|total_cost and NAME|model_response per model.
+    """
+    _check_paths(log, out)
+    progress = Console(stderr=True)
+    found = _watched(_DRAWS[kind](log, Options(model=model)), progress)
+    done, reports = write_history(
+        found, out, redact=_redactor() if redact else None, skip_bad_rows=skip_bad_rows
+    )
+    if as_json:
+        typer.echo(json.dumps(_summary(done, kind, out, reports), indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    for line in _lines(done, out, reports):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,69 @@
+"""Options that several commands share, so that one word means one thing on every command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.histories.ladders import parse_arms, parse_prices
+from training.histories.tabulating import Reading
+
+__all__ = [
+    "AdequateAt",
+    "Arms",
+    "AsJson",
+    "Cache",
+    "Encoders",
+    "Judge",
+    "Price",
+    "SkipBadRows",
+    "asked_reading",
+]
+
+Arms = Annotated[
+    str | None,
+    typer.Option(
+        help="NAME=MODEL,NAME=MODEL…, in ascending order of capability "
+        "(default: training/histories/ladders.yaml, for the histories it knows)."
+    ),
+]
+Judge = Annotated[
+    str | None,
+    typer.Option("--judge", help="Whose quality counts (default: who judged most attempts)."),
+]
+AdequateAt = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Quality from which an attempt is adequate.")
+]
+Price = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=IN,OUT: USD per million tokens of an arm or model; repeatable."),
+]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Encoders = Annotated[Path, typer.Option(help="Folder of encoders.")]
+Cache = Annotated[Path, typer.Option(help="Folder of cached embeddings.")]
+
+
+def asked_reading(
+    arms: str | None,
+    judge: str | None,
+    adequate_at: float | None,
+    price: list[str] | None,
+    skip_bad_rows: bool,
+) -> Reading:
+    """What these options ask of a history.
+
+    Raises:
+        InvalidInput: ``--arms`` or ``--price`` cannot be read.
+    """
+    return Reading(
+        arms=parse_arms(arms) if arms is not None else None,
+        judge=judge,
+        adequate_at=adequate_at,
+        prices=parse_prices(price or []),
+        skip_bad_rows=skip_bad_rows,
+    )

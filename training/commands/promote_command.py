@@ -1,0 +1,285 @@
+"""``python -m training promote``: the gate in front of production.
+
+Leaves with code 0 where the bundle is (or with ``--dry-run`` would be) the champion, with :data:`REFUSED`
+where the gate refuses it, with 2 for an error. Nothing is written to MLflow unless the gate lets the
+bundle pass.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as Printed
+
+from router.core.errors import InvalidInput, NotPossible
+from router.files import sha256_of
+from router.paths import ENCODERS
+from training.commands.options import (
+    AdequateAt,
+    Arms,
+    AsJson,
+    Cache,
+    Encoders,
+    Judge,
+    Price,
+    SkipBadRows,
+    asked_reading,
+)
+from training.commands.outputs import write_json
+from training.encoders.embedding import CACHE
+from training.histories.splitting import SEED
+from training.judging.baselines import baseline_scores
+from training.judging.contenders import Contender, HeldOut, held_out_by_all, judge, loaded
+from training.judging.evaluating import plain
+from training.judging.gating import Verdict, gate
+from training.tracking.promoting import CHAMPION, Crowned, Throne, manifest_sha256
+from training.tracking.runs import MODEL, git_commit, tracking_uri
+
+__all__ = ["REFUSED", "REPORT", "promote_command"]
+
+REFUSED = 3
+"""Exit code where the gate refuses, so that a scheduled job can tell it from an error."""
+REPORT = Path("build/reports/promote.json")
+
+_REGISTRY, _NONE = "registry", "none"
+
+
+@dataclass(frozen=True)
+class _Champion:
+    """What is in production, as far as the gate is told.
+
+    Attributes:
+        words: for people.
+        crowned: the version that the alias names.
+        directory: of the bundle to compare with; ``None``: the baselines alone.
+    """
+
+    words: str
+    crowned: Crowned | None
+    directory: Path | None
+
+
+def _champion(
+    asked: str | None, throne: Throne, crowned: Crowned | None, scratch: Path
+) -> _Champion:
+    """What to compare with, as asked.
+
+    Raises:
+        InvalidInput: the registry was asked for, and names no champion.
+        BadArtifact: the champion's files are missing or altered.
+    """
+    if asked == _NONE:
+        return _Champion("none, as asked: the baselines alone", crowned, None)
+    if asked not in (None, _REGISTRY):
+        return _Champion(f"the bundle in {asked}", crowned, Path(asked))
+    if crowned is None:
+        if asked == _REGISTRY:
+            raise InvalidInput(
+                f"--champion registry: {throne.uri} has no {MODEL}@{CHAMPION} yet; leave the option out to "
+                "compare with the baselines alone, or name a bundle's directory",
+                reason="CHAMPION_MISSING",
+                field="champion",
+            )
+        where = "" if throne.exists else " (there is no registry yet)"
+        return _Champion(f"none yet in {throne.uri}{where}: the baselines alone", None, None)
+    directory = throne.fetch(crowned.version, scratch)
+    return _Champion(f"version {crowned.version} of {MODEL}", crowned, directory)
+
+
+def _alias(asked: str | None, throne: Throne) -> Crowned | None:
+    """The version in production, also where another bundle is compared with: it must not change meanwhile."""
+    try:
+        return throne.champion()
+    except NotPossible:
+        if asked in (None, _REGISTRY):
+            raise
+        return None  # the alias names a deleted version, and promoting is what heals that
+
+
+# --- What people see ---------------------------------------------------------------------------
+
+
+def _figures(verdict: Verdict, console: Console) -> None:
+    made = Printed(title="Promotion gate", title_justify="left", header_style="bold")
+    made.add_column("figure")
+    for name in ("value", "target"):
+        made.add_column(name, justify="right", no_wrap=True)
+    made.add_column("holds", no_wrap=True)
+    held = {True: "yes", False: "[bold red]NO[/]", None: ""}
+    for one in verdict.figures():
+        made.add_row(
+            one["figure"],
+            "–" if one["value"] is None else f"{one['value']:z.4f}",
+            "" if one["target"] is None else f"{one['target']:g}",
+            held[one["holds"]],
+        )
+    console.print(made)
+
+
+def _told(
+    bundle: Contender, champion: _Champion, held: HeldOut, verdict: Verdict, number: int | None
+) -> dict[str, Any]:
+    return {
+        "bundle": bundle.bundle.version,
+        "champion": champion.words,
+        "n_prompts": len(held.outcomes),
+        "histories": [one.name for one in held.table.histories],
+        **verdict.as_dict(),
+        "promoted_version": number,
+        "notes": [*verdict.notes, *held.notes],
+    }
+
+
+def _tags(champion: _Champion, held: HeldOut, verdict: Verdict) -> dict[str, str]:
+    """What stays with the version: on what it was judged, against whom, and what was found."""
+    histories = held.table.histories
+    return {
+        "gate_champion": champion.words,
+        "gate_data_sha256": sha256_of("".join(one.sha256 for one in histories).encode()),
+        "gate_histories": ", ".join(one.name for one in histories),
+        "gate_prompts": str(len(held.outcomes)),
+        "gate_git_commit": git_commit() or "",
+        "gate_found": "; ".join(one.words for one in verdict.criteria),
+        "gate_figures": json.dumps(plain(verdict.figures()), ensure_ascii=False),
+    }
+
+
+def _promoted(
+    throne: Throne, bundle: Contender, champion: _Champion, held: HeldOut, verdict: Verdict
+) -> int:
+    number = throne.find(manifest_sha256(bundle.directory))
+    if number is None:
+        number = throne.register(bundle.directory, bundle.bundle.manifest)
+    with tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch:
+        throne.fetch(number, Path(scratch))  # what serving will load: whole, and as registered
+    throne.crown(number, champion.crowned, _tags(champion, held, verdict))
+    return number
+
+
+def _judged(
+    sides: list[Contender], held: HeldOut, cache: Path, seed: int, progress: Console
+) -> Verdict:
+    said, rows = judge(sides, held.outcomes, cache=cache, console=progress, seed=seed, timed=False)
+    with progress.status(f"judging on {len(held.outcomes):,} prompts, baselines and intervals"):
+        return gate(
+            held.outcomes,
+            said[0].p_adequate,
+            baselines=baseline_scores(None, rows, seed=seed),
+            champion=said[1].p_adequate if len(said) > 1 else None,
+            seed=seed,
+            demonstration=sides[0].bundle.manifest.demonstration,
+        )
+
+
+def promote_command(
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle that wants to serve.")],
+    history: Annotated[
+        list[Path],
+        typer.Option(help="History to judge it on: Parquet, JSONL or CSV; repeatable."),
+    ],
+    champion: Annotated[
+        str | None,
+        typer.Option(
+            help="What is in production: a bundle's directory, `registry` (the alias champion, which must "
+            "be there), or `none` (compare with the baselines alone). Default: the alias, if there is one."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judge and report; register and move nothing.")
+    ] = False,
+    arms: Arms = None,
+    price: Price = None,
+    judge_name: Judge = None,
+    adequate_at: AdequateAt = None,
+    skip_bad_rows: SkipBadRows = False,
+    mlflow_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of resamples.")] = SEED,
+    report: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = REPORT,
+    as_json: AsJson = False,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
+) -> None:
+    """Promote a bundle to champion, if it beats what is there.
+
+    On prompts that neither bundle was trained on it must beat the best single arm at equal cost, prompt
+    length and the champion, each with a 95 % interval above zero, and its calibration must not be worse.
+    Exit code 0: it is the champion now. 3: refused, with every reason. 2: an error.
+    """
+    progress, console = Console(stderr=True), Console()
+    throne = Throne(tracking_uri(mlflow_uri))
+    candidate = loaded("the bundle", bundle, encoders)
+    with tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch:
+        with progress.status("looking for the champion"):
+            crowned = _alias(champion, throne)
+            if crowned is not None and crowned.sha256 == manifest_sha256(bundle):
+                _say_already(candidate, crowned, as_json, console)
+                return
+            there = _champion(champion, throne, crowned, Path(scratch))
+        sides = [candidate]
+        if there.directory is not None:
+            sides.append(loaded("the champion", there.directory, encoders))
+        reading = asked_reading(arms, judge_name, adequate_at, price, skip_bad_rows)
+        held = held_out_by_all(sides, history, reading)
+        verdict = _judged(sides, held, cache, seed, progress)
+    write_json(plain(verdict.figures()), report, "report")
+    number = None
+    if verdict.passes and not dry_run:
+        with progress.status("promoting"):
+            number = _promoted(throne, candidate, there, held, verdict)
+    told = _told(candidate, there, held, verdict, number)
+    if as_json:
+        typer.echo(json.dumps(plain(told), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(told, verdict, report, console)
+    if not verdict.passes:
+        Console(stderr=True, soft_wrap=True).print(
+            f"refused: {candidate.bundle.version}: {'; '.join(verdict.reasons)}",
+            markup=False,
+            highlight=False,
+        )
+        raise typer.Exit(REFUSED)
+
+
+def _say_already(bundle: Contender, crowned: Crowned, as_json: bool, console: Console) -> None:
+    text = f"{bundle.bundle.version} is the champion already (version {crowned.version}); nothing to do"
+    if as_json:
+        told = {
+            "bundle": bundle.bundle.version,
+            "passes": None,
+            "promoted_version": crowned.version,
+            "notes": [text],
+        }
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(told: dict[str, Any], verdict: Verdict, report: Path, console: Console) -> None:
+    _figures(verdict, console)
+    lines = [
+        f"champion: {told['champion']}",
+        f"{told['n_prompts']:,} prompts that no bundle here was trained on",
+        *(f"{'yes' if one.holds else 'NO '}: {one.words}" for one in verdict.criteria),
+        *(f"· {note}" for note in told["notes"]),
+        f"figures: {report}",
+    ]
+    if told["promoted_version"] is not None:
+        lines.append(
+            f"promoted: {told['bundle']} is {MODEL}@{CHAMPION} now, version {told['promoted_version']}"
+        )
+    elif verdict.passes:
+        lines.append(f"dry run: {told['bundle']} would be promoted; nothing was moved")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Whether recent traffic still is what a bundle was trained for."""

@@ -1,0 +1,1 @@
+"""What models did with which prompts: read, checked, and made the table that all else works on."""

@@ -1,0 +1,1 @@
+"""How good a bundle is: figures, baselines, comparisons, and the gate in front of production."""

@@ -1,0 +1,1 @@
+"""MLflow: runs, the registry, and which bundle is the champion."""
