@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from router.core.limits import Amounts, Limit, LimitState, Unit, Window
-from router.ledger.base import Hold, Ledger, Settlement, Usage
+from router.core.limits import Amounts, Limit, LimitState, Obstacle, Unit, Window
+from router.ledger.base import Hold, Ledger, Refused, Settlement, Usage
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DOLLAR = 1_000_000_000
@@ -74,3 +74,9 @@ def balance(store: Ledger, name: str = "budget", **labels: str) -> tuple[int, in
     """What is spent and held on one limit, for these labels."""
     state = state_of(store, name, **labels)
     return state.spent, state.held
+
+
+def refused(result: object) -> tuple[str, Obstacle]:
+    """The limit that stood in the way of a hold, and what of it."""
+    assert isinstance(result, Refused), result
+    return result.state.limit.id, result.obstacle

@@ -14,7 +14,7 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.ledger.postgres import PostgresLedger
 from router.ledger.sqlite import SqliteLedger
-from tests.router.ledger.builders import ManualClock
+from tests.router.ledger.builders import ManualClock, limit
 
 _SCHEMAS = itertools.count()
 
@@ -75,3 +75,18 @@ def clock() -> ManualClock:
 def store(make_store: StoreMaker, clock: ManualClock) -> Ledger:
     """An empty store of each kind."""
     return make_store(clock)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the SQLite store of a test lies."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[SqliteLedger]:
+    """An SQLite store with a budget of 1000, which waits for no lock."""
+    made = SqliteLedger(path, ManualClock(), busy_timeout_s=0.05)
+    made.set_limit(limit(hard=1000))
+    yield made
+    made.close()

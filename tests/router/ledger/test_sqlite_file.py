@@ -1,0 +1,202 @@
+"""The file of an SQLite store: one writer, one schema, backups, and nothing in it that was erased."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from router.core.errors import BadArtifact, Unavailable
+from router.ledger import sqlite, sqlite_file
+from router.ledger.base import Granted
+from router.ledger.check import check
+from router.ledger.sqlite import SqliteLedger
+from tests.router.ledger.builders import START, ManualClock, balance, hold, report
+
+ROOT = Path(__file__).parents[3]
+
+
+# ── one writer, migrations, foreign files ─────────────────────────────────────────────────────────
+
+
+def test_a_second_writer_is_refused_in_words(ledger: SqliteLedger, path: Path) -> None:
+    with pytest.raises(Unavailable, match="being written by another process") as caught:
+        SqliteLedger(path)
+    assert caught.value.reason == "STORE_IN_USE"
+    other = subprocess.run(
+        [sys.executable, "-c", f"from pathlib import Path; from router.ledger.sqlite import *;"
+         f"SqliteLedger(Path({str(path)!r}))"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "being written by another process" in other.stderr
+    assert isinstance(ledger.hold(hold("a", 1)), Granted)
+
+
+def test_a_failed_opening_leaves_no_lock(path: Path) -> None:
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 20)
+    for _ in range(2):
+        with pytest.raises(BadArtifact, match="is not a ledger"):
+            SqliteLedger(path)
+
+
+def test_a_database_of_another_program_is_left_alone(path: Path) -> None:
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(BadArtifact, match="another program"):
+        SqliteLedger(path)
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    SqliteLedger(path).close()
+    newer = apsw.Connection(str(path))
+    newer.pragma("user_version", 99)
+    newer.close()
+    with pytest.raises(BadArtifact, match="newer version of mitsumori") as caught:
+        SqliteLedger(path)
+    assert caught.value.reason == "SCHEMA_TOO_NEW"
+
+
+def test_an_older_schema_is_brought_up_to_date_and_keeps_its_rows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = SqliteLedger(path, ManualClock())
+    first.hold(hold("a", 10))
+    first.close()
+    added = "CREATE TABLE later (x INTEGER) STRICT; INSERT INTO later VALUES (7);"
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*sqlite_file._MIGRATIONS, added))
+    for _ in range(2):  # the second time there is nothing to do
+        second = SqliteLedger(path, ManualClock())
+        assert second.decision("a") is not None
+        assert second._writer.execute("SELECT x FROM later").fetchall() == [(7,)]
+        second.close()
+
+
+def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[:1])
+        sqlite_file.open_writer(path, busy_timeout_s=1).close()
+    old = apsw.Connection(str(path))
+    old.execute('INSERT INTO label_sets VALUES (1, \'{"tenant":"acme"}\')')
+    for created, name, record in (
+        (7, "a", '{"candidates":[{"price_nanos":[5,7,9,11]}]}'),
+        (8, "b", "{}"),
+    ):
+        old.execute(
+            "INSERT INTO decisions (created, id, tenant, fingerprint, state, expires, label_set,"
+            " held_money, held_tokens, held_requests, held_concurrent, late, overage, reply, record,"
+            " usage) VALUES (?, ?, 'acme', 'f', 1, ?, 1, 10, 0, 1, 1, 0, 0, ?, ?, '{}')",
+            (created, name, 2 * 10**15, f"reply to {name}".encode(), record),
+        )
+    old.close()
+    store = SqliteLedger(path, ManualClock())
+    assert {made.id: made.quoted for made in store.decisions()} == {"a": 7, "b": 0}
+    assert store.replay("b", "f", "acme") == b"reply to b"
+    assert store.settle(report("a", 12)).overage == 2
+    assert check(store).violations == []
+    store.close()
+
+
+def test_a_migration_that_fails_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SqliteLedger(path).close()
+    known = sqlite_file._MIGRATIONS
+    broken = "CREATE TABLE later (x); INSERT INTO nowhere VALUES (1);"
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*known, broken))
+    with pytest.raises(Unavailable, match="nowhere"):
+        SqliteLedger(path)
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", known)
+    SqliteLedger(path).close()
+
+
+def test_a_directory_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Unavailable):
+        SqliteLedger(tmp_path / "file" / "ledger.db")
+
+
+# ── backup, labels, the size of things ────────────────────────────────────────────────────────────
+
+
+def test_a_backup_is_a_whole_store_while_holds_go_on(
+    ledger: SqliteLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.hold_many([hold(f"{number}", 1, record={"x": "y" * 500}) for number in range(200)])
+    seen = []
+
+    def progress(done: int, whole: int) -> None:
+        seen.append((done, whole))
+        ledger.hold(hold(f"meanwhile {done}", 1))
+
+    monkeypatch.setattr(sqlite_file, "_BACKUP_PAGES", 10)
+    ledger.backup(tmp_path / "copy.db", progress)
+    assert len(seen) > 2
+    assert seen[-1][0] == seen[-1][1]
+    copy = SqliteLedger(tmp_path / "copy.db", ManualClock())
+    assert len(copy.decisions(count=1000)) == 200  # as it was when the backup began
+    assert check(copy).violations == []
+    copy.close()
+    assert not (tmp_path / "copy.db.part").exists()
+
+
+def test_a_backup_that_cannot_be_written_is_unavailable(ledger: SqliteLedger, path: Path) -> None:
+    with pytest.raises(Unavailable):
+        ledger.backup(path.parent / "nowhere" / "copy.db")
+    assert isinstance(ledger.hold(hold("a", 1)), Granted)
+
+
+def test_what_was_erased_is_not_left_in_the_file(ledger: SqliteLedger, path: Path) -> None:
+    for name in ("a", "b"):
+        ledger.hold(hold(name, record={"prompt": f"canary of {name} " * 500}))
+    ledger.settle(report("a"))
+    assert ledger.erase({}, START.replace(year=2100)) == 1
+    ledger.close()
+    content = path.read_bytes()
+    assert b"canary of b" in content
+    assert b"canary of a" not in content
+
+
+def test_erased_labels_leave_the_file_with_their_last_decision(ledger: SqliteLedger) -> None:
+    for name, user in (("a", "ann"), ("b", "ann"), ("c", "bob")):
+        ledger.hold(hold(name, 1, user=user))
+        ledger.release(name, "acme")
+    ledger.erase({"user": "ann"}, START.replace(year=2100))
+    texts = [
+        row[0]
+        for row in ledger._writer.execute(
+            "SELECT labels FROM label_sets UNION ALL SELECT value FROM label_values"
+        )
+    ]
+    assert not any("ann" in text for text in texts)
+    assert any("bob" in text for text in texts)
+    assert isinstance(ledger.hold(hold("d", 1, user="ann")), Granted)
+    assert [made.id for made in ledger.decisions(labels={"user": "ann"})] == ["d"]
+
+
+def test_erasing_goes_on_in_parts(ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_ERASED_AT_ONCE", 3)
+    for number in range(10):
+        ledger.hold(hold(str(number), 1))
+        if number != 4:
+            ledger.settle(report(str(number), 1))
+    assert ledger.erase({"tenant": "acme"}, START.replace(year=2100)) == 9
+    assert balance(ledger) == (9, 1)
+    assert check(ledger).violations == []
+
+
+def test_a_label_carried_by_very_many_sets_is_found_too(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.ledger.sqlite_log._MOST_MERGED", 3)
+    ledger.hold_many(
+        [hold(str(number), 1, user=f"user {number % 7}", team="blue") for number in range(20)]
+    )
+    ledger.hold(hold("other", 1, team="red"))
+    page = ledger.decisions(labels={"team": "blue"}, after="4", count=5)
+    assert [made.id for made in page] == ["5", "6", "7", "8", "9"]
