@@ -40,7 +40,7 @@ from training.bundling.stages import Fit, Side, Stages
 from training.drift.traffic import REFERENCE_FILE, pack_reference
 from training.encoders.embedding import CACHE, embed_all, features_of
 from training.fitting.cascade import CASCADE, STAGES, fit_doubt
-from training.fitting.estimator import fit_pooled
+from training.fitting.estimator import PooledLogistic, fit_pooled
 from training.fitting.held_out_categories import held_out_categories
 from training.fitting.lengths import Lengths, fit_lengths
 from training.fitting.ngrams import counted
@@ -268,6 +268,20 @@ def _manifest(plan: Plan, table: Table, cascade: Stages, report: Any) -> BundleM
     )
 
 
+def _voices(model: PooledLogistic) -> Iterator[str]:
+    """How each arm makes one probability of its heads, in words."""
+    bend = model.calibration
+    for arm, weights in enumerate(model.stack.weights):
+        heads = " + ".join(f"{w:.3f} {h}" for w, h in zip(weights, model.heads, strict=True))
+        told = f"{heads}, shift {model.stack.shift[arm]:.3f}"
+        if bend.bent[arm]:
+            told += (
+                f", beta {bend.positive[arm]:.3f} / {bend.negative[arm]:.3f}"
+                f", shift {bend.shift[arm]:.3f}"
+            )
+        yield told
+
+
 def _parameters(plan: Plan, table: Table, cascade: Stages) -> dict[str, Any]:
     told: dict[str, Any] = {
         "encoder": plan.encoder,
@@ -285,9 +299,7 @@ def _parameters(plan: Plan, table: Table, cascade: Stages) -> dict[str, Any]:
             for head, chosen in zip(model.heads, model.chosen, strict=False)
         )
         told[f"calibration{of}"] = "; ".join(
-            f"{arm}: {' + '.join(f'{w:.3f} {h}' for w, h in zip(one.weights, model.heads, strict=True))}"
-            f", shift {one.shift:.3f}"
-            for arm, one in zip(table.outcomes.arms, model.stack, strict=True)
+            f"{arm}: {one}" for arm, one in zip(table.outcomes.arms, _voices(model), strict=True)
         )
         if model.neighbours is not None:
             told[f"neighbours{of}"] = (

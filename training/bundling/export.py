@@ -20,6 +20,7 @@ from training.fitting.estimator import PooledLogistic
 from training.fitting.lengths import Lengths
 from training.fitting.neighbours import LEAST_SHARE, PRIOR, Neighbours
 from training.fitting.ngrams import BUCKETS, EDGE, FACTORS, MODULUS, counted
+from training.fitting.stacking import Calibration
 from training.fitting.trees import Trees
 
 __all__ = [
@@ -194,6 +195,20 @@ def _added(graph: _Graph, logits: str, more: str, share: npt.NDArray[np.float64]
     )
 
 
+def _calibrated(graph: _Graph, logits: str, calibration: Calibration) -> str:
+    """The calibrated logits, ``(batch, k)``: :meth:`Calibration.of`."""
+    if not calibration.bent.any():
+        return logits
+    put, keep = graph.put, graph.constant
+    # Where an arm is left as it is, p = n = 1 and c = 0: log q − log(1 − q) is its logit again.
+    yes = put("Softplus", [put("Neg", [logits], "against")], "less_yes")
+    no = put("Softplus", [logits], "less_no")
+    gain = put("Mul", [no, keep("for_no", calibration.negative[None], np.float32)], "of_no")
+    loss = put("Mul", [yes, keep("for_yes", calibration.positive[None], np.float32)], "of_yes")
+    shift = keep("calibration_shift", calibration.shift[None], np.float32)
+    return put("Add", [put("Sub", [gain, loss], "bent"), shift], "calibrated")
+
+
 def classifier_graph(
     model: PooledLogistic, lengths: Lengths, dimensions: int, doubt: Doubt | None = None
 ) -> bytes:
@@ -226,7 +241,7 @@ def classifier_graph(
     if model.neighbours is not None:
         near = _neighbours(graph, model.neighbours)
         logits = _added(graph, logits, near, model.share("neighbours"))
-    put("Sigmoid", [logits], "p_adequate")
+    put("Sigmoid", [_calibrated(graph, logits, model.calibration)], "p_adequate")
     _labels(graph, k)
     _lengths(graph, lengths)
     told = [

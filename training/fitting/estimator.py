@@ -1,16 +1,12 @@
 """P(adequate) per arm from complete and from censored histories: pooled heads, stacked.
 
 Each judged attempt is one observation: arm ``k`` was adequate on prompt ``x``, or was not. Up to four heads
-learn from all of them. Two are logistic regressions (:mod:`training.fitting.heads`), on the encoder's vector
-with the lexical features and on the bag of token n-grams; one is a forest on the lexical features
+learn from all of them. Two are logistic regressions (:mod:`training.fitting.heads`), on the encoder's
+vector with the lexical features and on the bag of token n-grams; one is a forest on the lexical features
 (:mod:`training.fitting.trees`); one looks at the nearest training prompts
-(:mod:`training.fitting.neighbours`). They see different things and err differently. What an arm is given is
-
-    P(adequate | x, k) = sigmoid(Σ_h a_hk · logit_hk(x) + c_k),  a_hk ≥ 0
-
-where ``a`` and ``c`` are fitted on logits of prompts that their fit had not seen (stacking, Wolpert 1992;
-with a single head, Platt's calibration, 1999). So the weights of the heads and the calibration are one
-step; of the logistic heads it folds into the weights on the inputs.
+(:mod:`training.fitting.neighbours`). They see different things and err differently.
+:mod:`training.fitting.stacking` makes one calibrated probability of them; the weights that it gives the
+logistic heads fold into their weights on the inputs.
 """
 
 from __future__ import annotations
@@ -35,10 +31,11 @@ from training.fitting.heads import (
 )
 from training.fitting.neighbours import Neighbours, remember
 from training.fitting.ngrams import halved, inverse_frequency, said, weighted
+from training.fitting.stacking import Calibration, Stack, calibrate, stack
 from training.fitting.trees import Trees, grow
 from training.histories.splitting import folds
 
-__all__ = ["Hyperparameters", "PooledLogistic", "Stack", "Words", "cross_fitted", "fit_pooled"]
+__all__ = ["Hyperparameters", "PooledLogistic", "Words", "cross_fitted", "fit_pooled"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -53,16 +50,6 @@ MIN_PROMPTS = 500
 WORTH = 0.0005
 """What neighbours must take off the log-loss per attempt to be kept: they cost room and time."""
 FOLDS = 5
-PULL = 10.0
-"""How many attempts the prior of the stack is worth: equal weights of the heads, no shift."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """How one arm puts the logits of the heads together: their weights ≥ 0 in order, and a shift."""
-
-    weights: tuple[float, ...]
-    shift: float
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ class Words:
 
 @dataclass(frozen=True)
 class PooledLogistic:
-    """A fitted estimator in the units of its inputs: standardisation, stacking and calibration are in it.
+    """A fitted estimator in the units of its inputs: standardisation and stacking are folded in.
 
     Attributes:
         heads: their names in the order of the stack: ``vector`` (with the lexical features), and where they
@@ -96,7 +83,8 @@ class PooledLogistic:
         neighbours: the head on the nearest training prompts, ``None`` where there is none.
         dimensions: of the encoder's vector, the first columns of the inputs.
         chosen: the hyperparameters of ``vector`` and ``words``.
-        stack: per arm.
+        stack: how the heads are put together.
+        calibration: what follows the stack.
         log_loss: of ``vector`` and ``words``, cross-validated mean log-loss per attempt of every pair
             (c, ratio) tried.
         out_of_fold: float64 ``(n, k)``, the calibrated probability of each training prompt by fits that
@@ -111,14 +99,14 @@ class PooledLogistic:
     neighbours: Neighbours | None
     dimensions: int
     chosen: tuple[Hyperparameters, ...]
-    stack: tuple[Stack, ...]
+    stack: Stack
+    calibration: Calibration
     log_loss: tuple[dict[tuple[float, float], float], ...]
     out_of_fold: Floats
 
     def share(self, head: str) -> Floats:
         """The weight of a head in the logits of each arm, ``(k,)``."""
-        place = self.heads.index(head)
-        return np.array([one.weights[place] for one in self.stack])
+        return np.asarray(self.stack.weights[:, self.heads.index(head)])
 
     def p_adequate(
         self, x: npt.NDArray[np.float32], counts: sparse.csr_matrix | None = None
@@ -132,7 +120,7 @@ class PooledLogistic:
         if self.neighbours is not None:
             near = self.neighbours.logits(x[:, : self.dimensions])
             logits = logits + self.share("neighbours") * near
-        return np.asarray(expit(logits))
+        return np.asarray(expit(self.calibration.of(logits)))
 
 
 @dataclass(frozen=True)
@@ -242,10 +230,8 @@ def fit_pooled(
             if theirs is not None and _worth(logits, theirs, known):
                 near = remember(known.vectors, known.sign, known.weight, seed)
                 logits["neighbours"] = theirs
-    stack = _stacked(logits, known)
-    shares = {
-        name: np.array([one.weights[place] for one in stack]) for place, name in enumerate(logits)
-    }
+    stacked, calibrated = _together(logits, known, fold)
+    shares = dict(zip(logits, stacked.weights.T, strict=True))
     slopes = heads[0].slopes * scale[:, None] * shares["vector"]
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
     words = None
@@ -256,15 +242,16 @@ def fit_pooled(
     return PooledLogistic(
         tuple(logits),
         slopes,
-        np.asarray(bias + np.array([one.shift for one in stack]) - mean @ slopes),
+        np.asarray(bias + stacked.shift - mean @ slopes),
         words,
         trees,
         near,
         known.dimensions,
         tuple(head.chosen for head in heads),
-        stack,
+        stacked,
+        calibrated,
         tuple(head.log_loss for head in heads),
-        _together(logits, stack),
+        _said(logits, stacked, calibrated),
     )
 
 
@@ -330,67 +317,34 @@ def cross_fitted(
     chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
     with threadpool_limits(limits=1):
         logits = {name: _elsewhere(name, known, fold, chosen, seed) for name in model.heads}
-    return _together(logits, model.stack)
+    return _said(logits, model.stack, model.calibration)
 
 
-def _stacked(logits: Mapping[str, Floats], known: _Known) -> tuple[Stack, ...]:
-    """How each arm puts the logits of the heads, ``(n, k)`` by name, together."""
-    every = np.stack(list(logits.values()), axis=2)
-    arms = range(every.shape[1])
-    return tuple(_stack(every[:, a], known.sign[:, a], known.weight[:, a]) for a in arms)
+def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
+    """The logits of the heads, ``(n, k)`` by name, as ``(n, k, h)``."""
+    return np.stack(list(logits.values()), axis=2)
 
 
-def _together(logits: Mapping[str, Floats], stack: Sequence[Stack]) -> Floats:
-    """P(adequate) of the stack, ``(n, k)``, from the logits of the heads."""
-    shares = np.array([one.weights for one in stack])  # (k, heads)
-    every = np.stack(list(logits.values()), axis=2)
-    shift = np.array([one.shift for one in stack])
-    return np.asarray(expit(np.einsum("nkh,kh->nk", every, shares) + shift))
+def _together(
+    logits: Mapping[str, Floats], known: _Known, fold: npt.NDArray[np.intp]
+) -> tuple[Stack, Calibration]:
+    """How the heads speak with one voice."""
+    every = _side_by_side(logits)
+    stacked = stack(every, known.sign, known.weight)
+    return stacked, calibrate(stacked.of(every), known.sign, known.weight, fold)
+
+
+def _said(logits: Mapping[str, Floats], stacked: Stack, calibrated: Calibration) -> Floats:
+    """P(adequate), ``(n, k)``, from the logits of the heads."""
+    return np.asarray(expit(calibrated.of(stacked.of(_side_by_side(logits)))))
 
 
 def _worth(logits: Mapping[str, Floats], more: Floats, known: _Known) -> bool:
     """Whether one more head takes :data:`WORTH` off the log-loss per attempt."""
 
     def loss(heads: Mapping[str, Floats]) -> float:
-        probability = _together(heads, _stacked(heads, known)).clip(1e-9, 1 - 1e-9)
-        right = np.where(known.sign > 0, probability, 1 - probability)
-        return float(-(known.weight * np.log(right)).sum() / known.weight.sum())
+        every = _side_by_side(heads)
+        margin = known.sign * stack(every, known.sign, known.weight).of(every)
+        return float((known.weight * np.logaddexp(0.0, -margin)).sum() / known.weight.sum())
 
     return loss(logits) - loss({**logits, "more": more}) >= WORTH
-
-
-def _stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
-    """Weights of the heads ``(n, h)`` and a shift by Newton's method; a weight below 0 becomes 0.
-
-    A pull towards equal weights, as strong as :data:`PULL` attempts, keeps it finite on few or separable
-    data. A head whose weight would be negative has no signal of its own: the others are fitted without it.
-    """
-    heads = logits.shape[1]
-    used = np.ones(heads, dtype=bool)
-    while used.any():
-        found = _newton(logits[:, used], sign, weight)
-        if (found[:-1] >= 0).all():
-            every = np.zeros(heads)
-            every[used] = found[:-1]
-            return Stack(tuple(map(float, every)), float(found[-1]))
-        used[np.flatnonzero(used)[found[:-1].argmin()]] = False
-    good = weight[sign > 0].sum() + 0.5
-    shift = float(np.log(good / (weight[sign < 0].sum() + 0.5)))
-    return Stack((0.0,) * heads, shift)
-
-
-def _newton(logits: Floats, sign: Floats, weight: Floats) -> Floats:
-    """Weights and, last, the shift that minimise the log-loss with the pull, ``(h + 1,)``."""
-    design = np.hstack([logits, np.ones((len(logits), 1))])
-    prior = np.array([1 / logits.shape[1]] * logits.shape[1] + [0.0])
-    at = prior.copy()
-    for _ in range(50):
-        probability = expit(design @ at)
-        gradient = design.T @ (weight * (probability - (sign > 0))) + PULL * (at - prior)
-        curve = weight * probability * (1 - probability)
-        curvature = (design.T * curve) @ design + PULL * np.eye(len(prior))
-        step = np.linalg.solve(curvature, gradient)
-        at = at - step
-        if np.abs(step).max() < 1e-9:
-            break
-    return np.asarray(at)

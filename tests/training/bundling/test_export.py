@@ -18,9 +18,10 @@ from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of
 from training.bundling.export import check_graph, classifier_graph, label_distribution, write_bundle
-from training.fitting.estimator import Hyperparameters, PooledLogistic, Stack, Words, fit_pooled
+from training.fitting.estimator import Hyperparameters, PooledLogistic, Words, fit_pooled
 from training.fitting.lengths import Lengths, constant_lengths
 from training.fitting.ngrams import BUCKETS, counted, halved
+from training.fitting.stacking import Calibration, Stack
 
 D, F, K = 5, 3, 3
 
@@ -36,7 +37,8 @@ def model(seed: int = 0, *, words: bool = False) -> PooledLogistic:
         neighbours=None,
         dimensions=D,
         chosen=(Hyperparameters(0.01, 4),),
-        stack=(Stack((1.0,), 0.0),) * K,
+        stack=Stack(np.ones((K, 1)), np.zeros(K)),
+        calibration=Calibration(np.ones(K), np.ones(K), np.zeros(K)),
         log_loss=({},),
         out_of_fold=np.zeros((0, K)),
     )
@@ -103,6 +105,19 @@ def test_the_graph_computes_what_was_fitted() -> None:
     assert [value.shape for value in found] == [(40, K + 1), (40, K), (40, K, 3)]
     assert all(value.dtype == np.float32 for value in found)
     np.testing.assert_allclose(found[0].sum(axis=1), 1, atol=1e-6)
+
+
+def test_the_graph_calibrates_the_arms_that_need_it() -> None:
+    embeddings, features = rows()
+    bent = Calibration(np.array([0.4, 1.0, 1.3]), np.array([1.6, 1.0, 0.0]), np.array([0.3, 0, -1]))
+    fit = dataclasses.replace(model(), calibration=bent)
+    assert (
+        check_graph(classifier_graph(fit, learnt(), D), fit, learnt(), embeddings, features) <= 1e-5
+    )
+    x = np.hstack([embeddings, features])
+    changed = np.abs(fit.p_adequate(x) - model().p_adequate(x)).max(axis=0)
+    assert changed[1] == 0
+    assert changed[[0, 2]].min() > 0.05
 
 
 LONG = np.random.default_rng(1).integers(0, 250_000, (36, 300)).tolist()

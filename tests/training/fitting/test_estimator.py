@@ -97,7 +97,7 @@ def test_noise_gets_the_base_rate_and_never_a_reversed_slope() -> None:
     x = rng.normal(size=(400, 30)).astype(np.float32)
     adequate = rng.random((400, 2)) < [0.3, 0.7]
     model = fitted(x, adequate)
-    assert all(weight >= 0 for one in model.stack for weight in one.weights)
+    assert (model.stack.weights >= 0).all()
     assert np.abs(model.p_adequate(x) - [0.3, 0.7]).mean() < 0.12
 
 
