@@ -30,6 +30,7 @@ from training.fitting.ngrams import counted
 from training.histories.ladders import reference_rates
 from training.histories.splitting import folds, group_of
 from training.histories.tabulating import Reading, read_table
+from training.judging.beliefs import Beliefs
 from training.judging.evaluating import Priced
 from training.judging.metrics import (
     Points,
@@ -369,7 +370,7 @@ def in_japanese(
             gain = f"· gain over it, low end of 95 % (high {high:+.3f})"
             yield Figure(gain, low, "", bound, ">=")
     sweeps: dict[str, Statistic] = {
-        str(number): money.routed(p).statistic for number, p in enumerate(believed)
+        str(number): money.routed(Beliefs(p)).statistic for number, p in enumerate(believed)
     }
     sweeps["singles"] = money.singles().statistic
     drawn = bootstrap(len(texts), sweeps, seed=SEED)

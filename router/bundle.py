@@ -12,7 +12,7 @@ wrongly; a test keeps loading every past format.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -26,7 +26,8 @@ import onnxruntime as ort
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.core.errors import BadArtifact
-from router.core.types import NONE_LABEL, Lengths, Score
+from router.core.margins import hangs, margins
+from router.core.types import NONE_LABEL, Goal, Lengths, Score
 from router.encoding import Encoder, find_encoder, load_encoder, session
 from router.files import read_checked, sha256_of
 from router.lexical import FEATURES, lexical_features
@@ -34,12 +35,14 @@ from router.lexical import FEATURES, lexical_features
 __all__ = [
     "CLASSIFIER",
     "FORMAT_VERSION",
+    "REFERENCE_FILE",
     "SECOND_CLASSIFIER",
     "Arm",
     "Bundle",
     "BundleManifest",
     "HistorySource",
     "ReferencePrice",
+    "Second",
     "SecondStage",
     "complexity",
     "load_bundle",
@@ -51,10 +54,11 @@ FORMAT_VERSION = 3
 _FORMATS = (1, 2, 3)
 """What this release reads. Format 2 adds the input ``token_ids`` to the classifier, format 3 ``second``."""
 _OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
-_DOUBT = "doubt"
-"""Output of the first of two classifiers, ``(batch, 1)``."""
 CLASSIFIER = "classifier.onnx"
 SECOND_CLASSIFIER = "second.onnx"
+REFERENCE_FILE = "reference.json"
+"""What the first classifier says of some held-out prompts: P(adequate) per arm under ``p_adequate``."""
+_TWO_STAGES = (CLASSIFIER, SECOND_CLASSIFIER, REFERENCE_FILE)
 _REMEDY = "train it again with `make train`, or restore it from the release"
 
 
@@ -101,10 +105,10 @@ class EncoderReference(_Strict):
 
 
 class SecondStage(_Strict):
-    """A slower encoder with a classifier of its own, asked where the first classifier has doubts."""
+    """A slower encoder with a classifier of its own, asked where a choice hangs on little."""
 
     encoder: EncoderReference
-    ask_above: float = Field(description="the doubt of the first classifier from which it is asked")
+    share: float = Field(gt=0, le=1, description="of prompts like the reference, asked about")
 
 
 class Split(_Strict):
@@ -192,36 +196,66 @@ def score_outputs(
 
 
 @dataclass(frozen=True)
-class _Second:
-    """The second stage as loaded."""
+class Second:
+    """The second stage as loaded.
+
+    Attributes:
+        encoder: its own.
+        classifier: its own.
+        reference: float64 ``(r, k)``, P(adequate) of held-out prompts by the first stage.
+        share: of such prompts that it is asked about under any goal, 0..1.
+    """
 
     encoder: Encoder
     classifier: ort.InferenceSession
-    ask_above: float
+    reference: npt.NDArray[np.float64]
+    share: float
 
     @cached_property
     def reads_tokens(self) -> bool:
+        """Whether the classifier reads token ids beside the vector."""
         return _reads_tokens(self.classifier)
 
     def outputs(
         self, text: str, features: npt.NDArray[np.float32]
     ) -> list[npt.NDArray[np.float32]]:
-        """As :meth:`Bundle.outputs`, by the second classifier."""
+        """As :meth:`Bundle.outputs`, by the second classifier; ``features`` are those of ``text``."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
-        read = ids if self.reads_tokens else None
-        return _run(self.classifier, _OUTPUTS, embedding, features, read)
+        return _run(self.classifier, embedding, features, ids if self.reads_tokens else None)
+
+    def asked(
+        self,
+        p_adequate: npt.NDArray[np.float64],
+        arms: Sequence[int],
+        prices: npt.NDArray[np.float64],
+        goal: Goal,
+    ) -> npt.NDArray[np.bool_]:
+        """Of which prompts it is asked, bool ``(n,)``: where the choice hangs on least.
+
+        Args:
+            p_adequate: float64 ``(n, m)``, by the first stage.
+            arms: ``m`` places of arms that can be chosen.
+            prices: float64 ``(m,)``, nano-dollars, of the cheapest model of each.
+            goal: what the choice aims for.
+        """
+        usual = margins(self.reference[:, list(arms)], prices, goal)
+        return hangs(margins(p_adequate, prices, goal), usual, self.share)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle with its encoders. Thread-safe."""
+    """A loaded bundle with its encoders. Thread-safe.
+
+    What its own methods say is said by the first stage, or the only one; of two, :attr:`second` is asked
+    about the prompts whose choice hangs on little, which depends on the goal of the caller.
+    """
 
     manifest: BundleManifest
     version: str
     encoder: Encoder
     classifier: ort.InferenceSession
-    second: _Second | None = None
+    second: Second | None = None
 
     @cached_property
     def reads_tokens(self) -> bool:
@@ -233,7 +267,6 @@ class Bundle:
         embedding: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int],
-        text: str | None = None,
     ) -> list[npt.NDArray[np.float32]]:
         """Label distribution ``(k + 1,)``, P(adequate) ``(k,)`` and length quantiles ``(k, 3)``.
 
@@ -242,30 +275,50 @@ class Bundle:
             features: lexical, ``(len(FEATURES),)``.
             token_ids: of :meth:`Encoder.word_ids`; none where the text is not at hand, which leaves out
                 what the words say.
-            text: of the prompt, for the second stage; where it is not at hand, the first decides alone.
         """
-        second = self.second
-        read = token_ids if self.reads_tokens else None
-        if second is None or text is None:
-            return _run(self.classifier, _OUTPUTS, embedding, features, read)
-        *found, doubt = _run(self.classifier, [*_OUTPUTS, _DOUBT], embedding, features, read)
-        return found if float(doubt[0]) < second.ask_above else second.outputs(text, features)
+        return _run(self.classifier, embedding, features, token_ids if self.reads_tokens else None)
 
     def classify(
         self,
         embedding: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int] = (),
-        text: str | None = None,
     ) -> Score:
         """Score one prompt; the arguments are those of :meth:`outputs`."""
-        return score_outputs(self.manifest, *self.outputs(embedding, features, token_ids, text))
+        return score_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
 
     def score(self, text: str) -> Score:
         """Encode and classify one text."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
-        return self.classify(embedding, lexical_features(text), ids, text)
+        return self.classify(embedding, lexical_features(text), ids)
+
+    def second_score(self, text: str, features: npt.NDArray[np.float32]) -> Score:
+        """What the second stage says of a text with these features, ``(len(FEATURES),)``.
+
+        Raises:
+            ValueError: the bundle has one stage.
+        """
+        if self.second is None:
+            raise ValueError(f"{self.version} has one stage")
+        return score_outputs(self.manifest, *self.second.outputs(text, features))
+
+    def asks_second(self, score: Score, prices: Mapping[str, int], goal: Goal) -> bool:
+        """Whether the second stage is asked about a prompt; never where there is none.
+
+        Args:
+            score: by the first stage.
+            prices: arm → nano-dollars of its cheapest model, of the arms that can be chosen.
+            goal: what the choice aims for.
+        """
+        if self.second is None or not prices:
+            return False
+        names = [arm.name for arm in self.manifest.arms]
+        p_adequate = np.array([[score.p_adequate[arm] for arm in prices]])
+        known = np.array(list(prices.values()), dtype=np.float64)
+        return bool(
+            self.second.asked(p_adequate, [names.index(arm) for arm in prices], known, goal)[0]
+        )
 
 
 def _reads_tokens(classifier: ort.InferenceSession) -> bool:
@@ -274,7 +327,6 @@ def _reads_tokens(classifier: ort.InferenceSession) -> bool:
 
 def _run(
     classifier: ort.InferenceSession,
-    outputs: list[str],
     embedding: npt.NDArray[np.float32],
     features: npt.NDArray[np.float32],
     token_ids: Sequence[int] | None,
@@ -286,7 +338,7 @@ def _run(
     }
     if token_ids is not None:
         given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
-    return [rows[0] for rows in classifier.run(outputs, given)]
+    return [rows[0] for rows in classifier.run(_OUTPUTS, given)]
 
 
 def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
@@ -348,8 +400,7 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
             field="features",
         )
     contents = read_checked(directory, manifest.files, remedy=_REMEDY)
-    second = manifest.second
-    for name in (CLASSIFIER,) if second is None else (CLASSIFIER, SECOND_CLASSIFIER):
+    for name in (CLASSIFIER,) if manifest.second is None else _TWO_STAGES:
         if name not in contents:
             raise BadArtifact(
                 f"{directory}/manifest.json: files does not name {name}; {_REMEDY}",
@@ -357,10 +408,28 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
                 field="files",
             )
     encoder = load_encoder(find_encoder(encoders, manifest.encoder.name, manifest.encoder.sha256))
-    asked = None
-    if second is not None:
-        slower = find_encoder(encoders, second.encoder.name, second.encoder.sha256)
-        asked = _Second(
-            load_encoder(slower), session(contents[SECOND_CLASSIFIER]), second.ask_above
+    second = None
+    if manifest.second is not None:
+        slower = manifest.second.encoder
+        second = Second(
+            load_encoder(find_encoder(encoders, slower.name, slower.sha256)),
+            session(contents[SECOND_CLASSIFIER]),
+            _reference(directory, contents[REFERENCE_FILE], len(manifest.arms)),
+            manifest.second.share,
         )
-    return Bundle(manifest, version, encoder, session(contents[CLASSIFIER]), asked)
+    return Bundle(manifest, version, encoder, session(contents[CLASSIFIER]), second)
+
+
+def _reference(directory: Path, content: bytes, arms: int) -> npt.NDArray[np.float64]:
+    """P(adequate) ``(r, arms)`` of the reference prompts, r ≥ 1."""
+    try:
+        found = np.asarray(json.loads(content)["p_adequate"], dtype=np.float64)
+    except (ValueError, KeyError, TypeError):
+        found = np.zeros(0)
+    if found.ndim != 2 or not len(found) or found.shape[1] != arms:
+        raise BadArtifact(
+            f"{directory}/{REFERENCE_FILE}: p_adequate is no table of {arms} arms; {_REMEDY}",
+            reason="BUNDLE_DAMAGED",
+            field=REFERENCE_FILE,
+        )
+    return found

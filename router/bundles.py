@@ -22,7 +22,9 @@ import numpy as np
 
 from router.bundle import Bundle, load_bundle, read_manifest
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
+from router.core.types import Score
 from router.files import sha256_of
+from router.lexical import lexical_features
 from router.logs import logger
 from router.registry import Registry, RegistryAddress, Version
 from router.settings import Settings
@@ -235,6 +237,15 @@ def source_of(settings: Settings) -> Source:
     return FolderSource(settings.bundle)
 
 
+def _check(score: Score) -> None:
+    shares = [*score.p_adequate.values(), *score.label_distribution.values()]
+    tokens = [count for one in score.lengths.values() for count in (one.p50, one.p90, one.p99)]
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError("a probability outside 0..1")
+    if not all(np.isfinite(count) and count >= 0 for count in tokens):
+        raise ValueError("an impossible output length")
+
+
 def loaded(directory: Path, encoders: Path) -> Bundle:
     """A bundle that has answered a few prompts, and is warm by that.
 
@@ -248,15 +259,9 @@ def loaded(directory: Path, encoders: Path) -> Bundle:
     try:
         bundle = load_bundle(directory, encoders)
         for text in _TRIED:
-            score = bundle.score(text)
-            shares = [*score.p_adequate.values(), *score.label_distribution.values()]
-            tokens = [
-                count for one in score.lengths.values() for count in (one.p50, one.p90, one.p99)
-            ]
-            if not all(0 <= share <= 1 for share in shares):
-                raise ValueError("a probability outside 0..1")
-            if not all(np.isfinite(count) and count >= 0 for count in tokens):
-                raise ValueError("an impossible output length")
+            _check(bundle.score(text))
+            if bundle.second is not None:
+                _check(bundle.second_score(text, lexical_features(text)))
     except MitsumoriError:
         raise
     except Exception as error:  # noqa: BLE001 — onnxruntime raises types of its own for what is no graph

@@ -46,8 +46,9 @@ from router.core.types import (
     TokenCount,
     WillingnessToPay,
 )
-from router.lexical import FEATURES
+from router.lexical import FEATURES, lexical_features
 from router.log_reading import Damaged, LoggedDecision
+from router.routing import arm_prices
 
 __all__ = ["OUTCOMES", "Policy", "Report", "replay"]
 
@@ -158,15 +159,24 @@ def _vector(kept: Mapping[str, Any]) -> npt.NDArray[np.float32]:
     return np.frombuffer(content, dtype="<f2").astype(np.float32)
 
 
+def _text(record: Mapping[str, Any]) -> str | None:
+    """What the classifier read of the prompt, where it was kept."""
+    text: str | None = record.get("prompt_judged", record.get("prompt"))
+    return text
+
+
 def _score(bundle: Bundle, record: Mapping[str, Any], seen: _Seen) -> Score:
-    """The new bundle's score of a logged prompt: logged, or from the text, or from the vector."""
+    """The new bundle's score of a logged prompt: logged, or from the text, or from the vector.
+
+    Of a bundle with two stages, where it is not logged, that of the first.
+    """
     if record.get("bundle") == bundle.version:
         # The same bundle: what it said then is what it says now, whatever was kept of the prompt.
         lengths = {arm: Lengths(*known) for arm, known in record.get("lengths", {}).items()}
         return Score(
             record["p_adequate"], record["label_distribution"], record["complexity"], lengths
         )
-    text = record.get("prompt_judged", record.get("prompt"))
+    text = _text(record)
     if text is not None:
         seen.said["redacted"] += record.get("prompt_log") == "redacted"
         return bundle.score(text)
@@ -269,6 +279,15 @@ def _candidate(
     return Candidate(model, arm, None if arm is None else score.p_adequate[arm], offer)
 
 
+def _candidates(
+    policy: Policy, row: LoggedDecision, score: Score, constraints: Constraints
+) -> list[Candidate]:
+    """The logged candidates that the catalog still has."""
+    kept = row.record["candidates"]
+    found = (_candidate(policy, row, one, score, constraints) for one in kept)
+    return [candidate for candidate in found if candidate is not None]
+
+
 def _outcome(row: LoggedDecision) -> tuple[str, float, float]:
     """The model that was called, its quality and the propensity of the choice."""
     usage, record = row.record.get("usage", {}), row.record
@@ -306,14 +325,19 @@ def _replayed(policy: Policy, row: LoggedDecision, seen: _Seen) -> _Row:
     logged, quality, propensity = _outcome(row)
     record = row.record
     score = _score(policy.bundle, record, seen)
-    constraints = _constraints(record)
-    found = [_candidate(policy, row, c, score, constraints) for c in record["candidates"]]
-    candidates = [candidate for candidate in found if candidate is not None]
+    constraints, goal = _constraints(record), policy.goal or _goal(record)
+    candidates = _candidates(policy, row, score, constraints)
+    text, told = _text(record), record.get("bundle") == policy.bundle.version
+    if text is not None and not told:
+        prices = arm_prices(candidates, constraints)
+        if policy.bundle.asks_second(score, prices, goal):
+            score = policy.bundle.second_score(text, lexical_features(text))
+            candidates = _candidates(policy, row, score, constraints)
     then = next((one for one in candidates if one.model.id == logged), None)
     if then is None or then.quote is None or then.p_adequate is None:
         raise _LeftOut("no candidate has an arm and a price now")
     try:
-        chosen = decide(candidates, constraints, policy.goal or _goal(record)).chosen
+        chosen = decide(candidates, constraints, goal).chosen
     except NotPossible:
         raise _LeftOut("no candidate has an arm and a price now") from None
     assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from router.bundle import Bundle
 from router.catalog import Catalog, Entry
 from router.core.correcting import Corrections
-from router.core.deciding import decide
+from router.core.deciding import decide, exclusion
 from router.core.quoting import quote
 from router.core.types import (
     Candidate,
@@ -30,7 +30,7 @@ from router.lexical import FEATURES, lexical_features
 from router.settings import QualityTargets
 from router.tokens import TokenCounter, scaled
 
-__all__ = ["Ask", "Assessed", "Routed", "Router"]
+__all__ = ["Ask", "Assessed", "Routed", "Router", "arm_prices"]
 
 _FOREIGN_SHARE = 0.3
 """From this share of letters outside the Latin script on, an English encoder sees little."""
@@ -126,6 +126,8 @@ class Router:
         for rule in {entry.token_rule.encoding for entry in self.catalog.entries}:
             self.tokens.text_tokens("hello world", rule)
         self.bundle.score("hello world")
+        if self.bundle.second is not None:
+            self.bundle.second_score("hello world", lexical_features("hello world"))
         for entry in self.catalog.entries:
             entry.rates_at(self.now())
 
@@ -140,16 +142,23 @@ class Router:
         features = lexical_features(text)
         ids = bundle.encoder.word_ids(text)
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        score = bundle.classify(embedding, features, ids, text)
+        score = bundle.classify(embedding, features, ids)
         moment = self.now()
+        goal = ask.goal or QualityTarget(self.quality_targets.of(ask.importance))
+        candidates = self._candidates(ask, bundle, score, moment)
+        if bundle.second is not None and bundle.asks_second(
+            score, arm_prices(candidates, ask.constraints), goal
+        ):
+            score = bundle.second_score(text, features)
+            candidates = self._candidates(ask, bundle, score, moment)
         return Assessed(
             bundle,
             score,
             features,
             embedding,
-            tuple(self._candidates(ask, bundle, score, moment)),
+            tuple(candidates),
             _language_note(bundle, float(features[_FOREIGN].sum())),
-            ask.goal or QualityTarget(self.quality_targets.of(ask.importance)),
+            goal,
             moment,
         )
 
@@ -231,6 +240,17 @@ class Router:
             for entry in self.catalog.entries
             if entry.spec.id not in ask.excluded_models
         ]
+
+
+def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
+    """Arm → expected nano-dollars of its cheapest candidate, of those that meet the constraints."""
+    found: dict[str, int] = {}
+    for one in candidates:
+        if one.arm is None or one.quote is None or exclusion(one, constraints) is not None:
+            continue
+        price = one.quote.price.expected
+        found[one.arm] = min(price, found.get(one.arm, price))
+    return found
 
 
 def _language_note(bundle: Bundle, foreign_share: float) -> tuple[Reason, ...]:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from router.bundle import (
     FORMAT_VERSION,
+    REFERENCE_FILE,
     Arm,
     BundleManifest,
     ReferencePrice,
@@ -36,10 +37,9 @@ from training.bundling.export import (
     write_bundle,
 )
 from training.bundling.model_card import model_card
-from training.bundling.stages import Fit, Side, Stages
-from training.drift.traffic import REFERENCE_FILE, pack_reference
+from training.bundling.stages import CASCADE, STAGES, Fit, Side, Stages
+from training.drift.traffic import REFERENCE_PROMPTS, pack_reference, sample
 from training.encoders.embedding import CACHE, embed_all, features_of
-from training.fitting.cascade import CASCADE, STAGES, fit_doubt
 from training.fitting.estimator import PooledLogistic, fit_pooled
 from training.fitting.held_out_categories import held_out_categories
 from training.fitting.lengths import Lengths, fit_lengths
@@ -68,7 +68,7 @@ class Plan:
     Attributes:
         histories: files; none of them: the demonstration history.
         reading: arms, judge, threshold and prices.
-        encoder: its name, or ``cascade`` for one that is quick and one that is asked where it has doubts.
+        encoder: its name, or ``cascade``: a quick one, and one asked where a choice hangs on little.
         out: directory of the bundle.
         name: of the bundle; ``None`` makes one from the encoder.
         seed: of the split, the folds and the intervals.
@@ -293,7 +293,7 @@ def _parameters(plan: Plan, table: Table, cascade: Stages) -> dict[str, Any]:
     }
     for made in cascade.fits:
         model, name = made.model, made.encoder.manifest.name
-        of = f" of {name}" if cascade.doubt else ""
+        of = f" of {name}" if cascade.second else ""
         told[f"hyperparameters{of}"] = "; ".join(
             f"{head}: C {chosen.c:g}, deviations {chosen.ratio:g} times heavier"
             for head, chosen in zip(model.heads, model.chosen, strict=False)
@@ -306,10 +306,10 @@ def _parameters(plan: Plan, table: Table, cascade: Stages) -> dict[str, Any]:
                 f"the bundle holds the vectors of {len(model.neighbours.vectors):,} training prompts in 8 "
                 "bits, from which their texts might be guessed; --no-neighbours leaves them out"
             )
-    if cascade.doubt is not None:
+    if cascade.second is not None:
         told["second stage"] = (
-            f"{cascade.closest.encoder.manifest.name}, asked about {cascade.asked().mean():.1%} of the "
-            "held-out prompts"
+            f"{cascade.closest.encoder.manifest.name}, asked about the {cascade.second.share:.0%} of prompts "
+            "whose choice hangs on least"
         )
     return told
 
@@ -369,21 +369,6 @@ def _fitted(
     return Fit(encoder, train, test, model, lengths)
 
 
-def _joined(plan: Plan, fits: Sequence[Fit]) -> Stages:
-    """One stage as it is; of two, learn when the second is asked."""
-    if len(fits) == 1:
-        return Stages(tuple(fits), None)
-    first, second = fits
-    doubt = fit_doubt(
-        first.train.x,
-        first.model.out_of_fold,
-        second.model.out_of_fold,
-        first.train.outcomes.groups.tolist(),
-        seed=plan.seed,
-    )
-    return Stages((first, second), doubt)
-
-
 def _unfamiliar(plan: Plan, cascade: Stages, report: dict[str, Any]) -> None:
     """Put beside each pair its figure on held-out categories, of the stage that all prompts see."""
     first = cascade.first
@@ -427,13 +412,14 @@ def fit(plan: Plan, console: Console) -> Fitted:
     aside = held_out(table.outcomes.groups, seed=plan.seed, share=plan.holdout)
     _check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
     features = features_of(table.outcomes.texts.tolist())
-    cascade = _joined(
-        plan,
-        [_fitted(plan, one, table.outcomes, features, aside, stage, console) for one in encoders],
-    )
+    fits = [_fitted(plan, one, table.outcomes, features, aside, stage, console) for one in encoders]
+    cascade = Stages(tuple(fits))
     graphs = cascade.files()
     train, test = cascade.closest.train, cascade.closest.test
-    p_adequate = cascade.either(Fit.p_adequate)
+    # Held-out prompts: their scores are like those of prompts to come.
+    first = cascade.first.p_adequate()
+    kept = sample(len(first), REFERENCE_PROMPTS, plan.seed)
+    beliefs = cascade.beliefs(first[kept])
     with stage("evaluating"):
         baselines = baseline_scores(
             Rows(train.outcomes, train.embeddings, train.features),
@@ -441,9 +427,9 @@ def fit(plan: Plan, console: Console) -> Fitted:
             seed=plan.seed,
         )
         report = evaluate(
-            test.outcomes, p_adequate, test.embeddings, test.features,
+            test.outcomes, beliefs, test.embeddings, test.features,
             train=(train.outcomes, train.embeddings, train.features),
-            lengths=cascade.either(Fit.tokens),
+            lengths=cascade.tokens(beliefs),
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip
@@ -451,8 +437,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
         _unfamiliar(plan, cascade, report)
     files = graphs | {
         SEEN_FILE: pack_seen(train.outcomes.groups.tolist(), seed=plan.seed),
-        # Held-out prompts: their scores are like those of prompts to come.
-        REFERENCE_FILE: pack_reference(test.features, p_adequate, seed=plan.seed),
+        REFERENCE_FILE: pack_reference(test.features[kept], first[kept]),
     }
     manifest = _manifest(plan, table, cascade, report)
     settings = _parameters(plan, table, cascade)
@@ -472,14 +457,14 @@ def fit(plan: Plan, console: Console) -> Fitted:
         ):
             run.log_params(settings)
             run.log_report(report)
-            labels = label_distribution(p_adequate)
-            figures = render(test.outcomes, p_adequate, labels, baselines=baselines, seed=plan.seed)
+            labels = label_distribution(beliefs.standard)
+            figures = render(test.outcomes, beliefs, labels, baselines=baselines, seed=plan.seed)
             run.log_figures(figures)
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
             manifest = _write(plan, manifest, files, settings, table.notes)
             written = load_bundle(plan.out, plan.encoders)
             whole = as_served(
-                report, written, plan.out, plan.encoders, test.outcomes, p_adequate, baselines
+                report, written, plan.out, plan.encoders, test.outcomes, beliefs, baselines
             )
             run.log_text(report_page(whole, figures, facts(written, table)), "evaluation.html")
             run.log_bundle(plan.out)

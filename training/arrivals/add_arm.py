@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.bundle import CLASSIFIER, Arm, Bundle, BundleManifest, ReferencePrice, load_bundle
+from router.bundle import (
+    CLASSIFIER,
+    REFERENCE_FILE,
+    Arm,
+    Bundle,
+    BundleManifest,
+    ReferencePrice,
+    load_bundle,
+)
 from router.core.errors import InvalidInput
 from router.core.types import NONE_LABEL, Rates
 from router.files import read_checked
@@ -23,7 +31,6 @@ from training.arrivals.arriving import PRIOR_SPREAD, Attempts, learn, logits, ti
 from training.arrivals.grafting import Graft, check_grafted, grafted
 from training.arrivals.stretching import MIN_LENGTHS, Stretch, beforehand, stretch
 from training.bundling.export import check_target, write_bundle
-from training.drift.traffic import REFERENCE_FILE
 from training.encoders.embedding import CACHE, embed_all, features_of
 from training.histories.history import History, read_history
 from training.histories.ladders import check_prices, choose_ladder
@@ -195,7 +202,7 @@ class _Evidence:
     def attempts(self) -> Attempts:
         weights = self.outcomes.weights
         return Attempts(
-            logits(self.said.p_adequate[:, 0]),
+            logits(self.said.beliefs.first[:, 0]),
             self.outcomes.adequate[:, 0],
             self.new,
             np.ones(len(self.outcomes)) if weights is None else weights[:, 0],
@@ -247,7 +254,7 @@ def _gather(arrival: Arrival, bundle: Bundle, outcomes: Outcomes, console: Conso
 def _reference(contents: Mapping[str, bytes], tier: int, evidence: _Evidence) -> Floats:
     """What the tier's head says of prompts such as those to come: logits ``(m,)``."""
     if REFERENCE_FILE not in contents:
-        return logits(evidence.said.p_adequate[:, 0])
+        return logits(evidence.said.beliefs.first[:, 0])
     told = np.asarray(json.loads(contents[REFERENCE_FILE])["p_adequate"], dtype=np.float64)
     return logits(told[:, tier])
 

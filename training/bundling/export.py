@@ -15,7 +15,6 @@ from router.bundle import CLASSIFIER, BundleManifest
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of, written_whole
-from training.fitting.cascade import Doubt
 from training.fitting.estimator import PooledLogistic
 from training.fitting.lengths import Lengths
 from training.fitting.neighbours import LEAST_SHARE, PRIOR, Neighbours
@@ -209,16 +208,13 @@ def _calibrated(graph: _Graph, logits: str, calibration: Calibration) -> str:
     return put("Add", [put("Sub", [gain, loss], "bent"), shift], "calibrated")
 
 
-def classifier_graph(
-    model: PooledLogistic, lengths: Lengths, dimensions: int, doubt: Doubt | None = None
-) -> bytes:
+def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -> bytes:
     """``classifier.onnx``: standard operators only.
 
     Inputs ``embedding`` float32 ``(batch, dimensions)``, ``features`` float32 ``(batch, f)`` and, where the
     fit reads words, ``token_ids`` int64 ``(tokens,)`` of one prompt, so that the batch is one, as it is
     with trees; outputs ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)`` and
-    ``output_tokens`` ``(batch, k, 3)``, all float32. The first of two stages also has ``doubt``
-    ``(batch, 1)``.
+    ``output_tokens`` ``(batch, k, 3)``, all float32.
     """
     inputs, k = model.weights.shape
     graph = _Graph()
@@ -249,10 +245,6 @@ def classifier_graph(
         _value("p_adequate", "batch", k),
         _value("output_tokens", "batch", k, 3),
     ]
-    if doubt is not None:
-        slope = keep("doubt_slope", doubt.weights[:, None], floats)
-        put("Gemm", ["x", slope, keep("doubt_bias", [doubt.bias], floats)], "doubt")
-        told.append(_value("doubt", "batch", 1))
     given = [
         _value("embedding", "batch", dimensions),
         _value("features", "batch", inputs - dimensions),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +11,18 @@ from scipy import sparse
 from router.bundle import CLASSIFIER, SECOND_CLASSIFIER, EncoderReference, SecondStage
 from router.encoding import Encoder
 from training.bundling.export import check_graph, classifier_graph
-from training.fitting.cascade import Doubt
 from training.fitting.estimator import PooledLogistic
 from training.fitting.lengths import Lengths
 from training.histories.table import Outcomes
+from training.judging.beliefs import Beliefs, SecondOpinion
 
-__all__ = ["Fit", "Side", "Stages"]
+__all__ = ["CASCADE", "STAGES", "Fit", "Side", "Stages"]
 
+CASCADE = "cascade"
+"""The name that stands for the encoders of :data:`STAGES` in this order."""
+STAGES = ("static", "multilingual")
+SHARE = 0.32
+"""Of prompts, how many the second stage is asked about: a little under a third."""
 CHECKED_ROWS = 512
 """Held-out prompts on which a graph is checked against its fit."""
 
@@ -76,10 +80,10 @@ class Fit:
         """Output lengths of the held-out prompts, ``(n, k, 3)``."""
         return self.lengths.of(self.test.x, self.test.counts)
 
-    def graph(self, doubt: Doubt | None = None) -> bytes:
+    def graph(self) -> bytes:
         """The classifier, checked against the fit on held-out prompts."""
         dimensions = self.encoder.manifest.dimensions
-        made = classifier_graph(self.model, self.lengths, dimensions, doubt)
+        made = classifier_graph(self.model, self.lengths, dimensions)
         some = self.test.take(np.arange(len(self.test.outcomes)) < CHECKED_ROWS)
         ids = some.token_ids.tolist()
         check_graph(made, self.model, self.lengths, some.embeddings, some.features, ids)
@@ -88,10 +92,9 @@ class Fit:
 
 @dataclass(frozen=True)
 class Stages:
-    """The fits of one or two stages, and when the second is asked."""
+    """The fits of one or two stages."""
 
     fits: tuple[Fit, ...]
-    doubt: Doubt | None
 
     @property
     def first(self) -> Fit:
@@ -106,24 +109,27 @@ class Stages:
     @property
     def second(self) -> SecondStage | None:
         """The second stage as a manifest names it."""
-        if self.doubt is None:
+        if len(self.fits) == 1:
             return None
-        return SecondStage(encoder=self.fits[1].reference, ask_above=self.doubt.ask_above)
+        return SecondStage(encoder=self.closest.reference, share=SHARE)
 
-    def asked(self) -> npt.NDArray[np.bool_]:
-        """The held-out prompts that the second stage is asked about, ``(n,)``."""
-        x = self.first.test.x
-        return np.zeros(len(x), dtype=bool) if self.doubt is None else self.doubt.asks(x)
+    def beliefs(self, reference: npt.NDArray[np.float64]) -> Beliefs:
+        """What they believe of the held-out prompts.
 
-    def either(self, said: Callable[[Fit], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-        """What the stage that has the word says of each held-out prompt."""
-        found = said(self.first)
-        if self.doubt is not None:
-            asked = self.asked()
-            found[asked] = said(self.closest)[asked]
-        return found
+        Args:
+            reference: float64 ``(r, k)``, P(adequate) of the bundle's reference prompts by the first stage.
+        """
+        first = self.first.p_adequate()
+        if len(self.fits) == 1:
+            return Beliefs(first)
+        return Beliefs(first, SecondOpinion(self.closest.p_adequate(), reference, SHARE))
+
+    def tokens(self, beliefs: Beliefs) -> npt.NDArray[np.float64]:
+        """Output lengths of the held-out prompts by the stage that has the word, ``(n, k, 3)``."""
+        asked = beliefs.standard_asked()[:, None, None]
+        return np.where(asked, self.closest.tokens(), self.first.tokens())
 
     def files(self) -> dict[str, bytes]:
         """The classifiers by file name."""
-        graphs = {CLASSIFIER: self.first.graph(self.doubt)}
-        return graphs if self.doubt is None else {**graphs, SECOND_CLASSIFIER: self.closest.graph()}
+        names = (CLASSIFIER, SECOND_CLASSIFIER)
+        return {name: fit.graph() for name, fit in zip(names, self.fits, strict=False)}

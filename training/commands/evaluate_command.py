@@ -119,11 +119,11 @@ def evaluate_command(
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
         rivals = baseline_scores(None, Rows(test, embeddings, features), seed=seed)
         report = evaluate(
-            test, said.p_adequate, embeddings, features,
+            test, said.beliefs, embeddings, features,
             train=None, lengths=said.lengths, seed=seed, baselines=rivals,
         )  # fmt: skip
         report = as_served(
-            report, loaded, bundle, encoders, test, said.p_adequate, rivals,
+            report, loaded, bundle, encoders, test, said.beliefs, rivals,
             core_hour_usd=core_hour_usd,
         )  # fmt: skip
     report["models"] = dict(table.models)
@@ -137,8 +137,8 @@ def evaluate_command(
     if json_out is not None:
         write_json(report, json_out)
     if html is not None or mlflow or mlflow_uri is not None:
-        labels = label_distribution(said.p_adequate)
-        figures = render(test, said.p_adequate, labels, baselines=rivals, seed=seed)
+        labels = label_distribution(said.beliefs.standard)
+        figures = render(test, said.beliefs, labels, baselines=rivals, seed=seed)
         page = report_page(report, figures, facts(loaded, table))
         if html is not None:
             write_whole(page, html, "html")

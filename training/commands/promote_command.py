@@ -169,9 +169,9 @@ def _judged(
     with progress.status(f"judging on {len(held.outcomes):,} prompts, baselines and intervals"):
         return gate(
             held.outcomes,
-            said[0].p_adequate,
+            said[0].beliefs,
             baselines=baseline_scores(None, rows, seed=seed),
-            champion=said[1].p_adequate if len(said) > 1 else None,
+            champion=said[1].beliefs if len(said) > 1 else None,
             seed=seed,
             demonstration=sides[0].bundle.manifest.demonstration,
         )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.bundle import Bundle
+from router.bundle import REFERENCE_FILE, Bundle
 from router.files import read_checked
 from router.lexical import FEATURES
 from training.encoders.embedding import embed_all, features_of
@@ -24,7 +24,7 @@ from training.histories.history import History, read_history
 from training.histories.splitting import SEEN_FILE, group_of, seen_prompts
 
 __all__ = [
-    "REFERENCE_FILE",
+    "REFERENCE_PROMPTS",
     "SCRIPTS",
     "Settled",
     "Traffic",
@@ -34,6 +34,7 @@ __all__ = [
     "of_history",
     "of_training",
     "pack_reference",
+    "sample",
     "scripts_of",
     "settled_of",
     "week_of",
@@ -41,9 +42,8 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 _FEW_UNSEEN = 200
-REFERENCE_FILE = "reference.json"
-"""File of a bundle with :func:`pack_reference`."""
 REFERENCE_PROMPTS = 1000
+"""How many prompts a bundle tells its scores of."""
 
 SCRIPTS = ("Latin script", "Japanese", "Chinese characters", "another script", "no letters")
 """What the features tell of a prompt's language, without its text."""
@@ -130,7 +130,7 @@ def _of_texts(bundle: Bundle, texts: Sequence[str], cache: Path, console: Consol
     features = features_of(texts)
     vectors = embed_all(bundle.encoder, list(texts), cache=cache, console=console)
     chances = [
-        list(bundle.classify(vector, row, bundle.encoder.word_ids(text), text).p_adequate.values())
+        list(bundle.classify(vector, row, bundle.encoder.word_ids(text)).p_adequate.values())
         for text, vector, row in zip(texts, vectors, features, strict=True)
     ]
     # As the decision log has them: lengths are few and far between, and a bin may end at one of them.
@@ -152,7 +152,8 @@ def _distinct(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _sample(count: int, most: int, seed: int) -> npt.NDArray[np.intp]:
+def sample(count: int, most: int, seed: int) -> npt.NDArray[np.intp]:
+    """Which of so many prompts stand for all, at most ``most``, in order."""
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
@@ -206,7 +207,7 @@ def of_training(
     else:
         kept = list(texts.values())
         notes.append("the bundle learnt from these prompts: their scores are a little too sharp")
-    chosen = [kept[place] for place in _sample(len(kept), most, seed)]
+    chosen = [kept[place] for place in sample(len(kept), most, seed)]
     return replace(_of_texts(bundle, chosen, cache, console), notes=tuple(notes))
 
 
@@ -280,20 +281,18 @@ def settled_of(outcomes: Iterable[tuple[int, float, bool, str]]) -> Settled:
 # --- From the bundle alone ---------------------------------------------------------------------
 
 
-def pack_reference(features: npt.NDArray[np.float32], p_adequate: Floats, *, seed: int) -> bytes:
-    """The content of :data:`REFERENCE_FILE`: some held-out prompts, by features and scores.
+def pack_reference(features: npt.NDArray[np.float32], p_adequate: Floats) -> bytes:
+    """The content of :data:`router.bundle.REFERENCE_FILE`: some held-out prompts, by features and scores.
 
     No text can be read from it: 18 counts and shares, and a probability per arm.
 
     Args:
         features: float32 ``(n, len(FEATURES))`` of held-out prompts.
-        p_adequate: float64 ``(n, k)``.
-        seed: of the sample of :data:`REFERENCE_PROMPTS`.
+        p_adequate: float64 ``(n, k)``, by the only stage or the first.
     """
-    rows = _sample(len(features), REFERENCE_PROMPTS, seed)
     content = {
-        "features": [[round(float(value), 5) for value in row] for row in features[rows]],
-        "p_adequate": np.round(p_adequate[rows], 6).tolist(),
+        "features": [[round(float(value), 5) for value in row] for row in features],
+        "p_adequate": np.round(p_adequate, 6).tolist(),
     }
     return json.dumps(content, separators=(",", ":")).encode()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from router.bundle import Bundle
+from router.core.types import QualityTarget, Score
 from router.files import read_checked
+from router.lexical import lexical_features
 from training.histories.splitting import SEEN_FILE, seen_prompts
 from training.histories.table import Outcomes
+from training.judging.beliefs import STANDARD_TARGET, Beliefs, SecondOpinion
 
-__all__ = ["Predictions", "predictions", "unseen"]
+__all__ = ["Predictions", "predictions", "served", "unseen"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,12 @@ class Predictions:
     """What a bundle says about ``n`` prompts, columns in the order of the arms asked for.
 
     Attributes:
-        label_distribution: float64 ``(n, arms of the bundle + 1)``, ``none`` last.
-        p_adequate: float64 ``(n, k)``.
-        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99; NaN for an arm without.
+        beliefs: of P(adequate), ``k`` arms.
+        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99, by the stage that has the word under
+            the standard goal; NaN for an arm without.
     """
 
-    label_distribution: npt.NDArray[np.float64]
-    p_adequate: npt.NDArray[np.float64]
+    beliefs: Beliefs
     lengths: npt.NDArray[np.float64]
 
 
@@ -48,19 +50,45 @@ def predictions(
         features: float32 ``(n, f)``.
         arms: ``k`` of the bundle's arms.
     """
-    every = len(bundle.manifest.arms)
     names = [arm.name for arm in bundle.manifest.arms]
     columns = [names.index(arm) for arm in arms]
-    labels = np.empty((len(texts), every + 1))
-    adequate, lengths = np.empty((len(texts), every)), np.empty((len(texts), every, 3))
-    for row, text in enumerate(texts):
-        ids = bundle.encoder.word_ids(text) if bundle.reads_tokens else ()
-        labels[row], adequate[row], lengths[row] = bundle.outputs(
-            embeddings[row], features[row], ids, text
+
+    def first(row: int) -> list[npt.NDArray[np.float32]]:
+        ids = bundle.encoder.word_ids(texts[row]) if bundle.reads_tokens else ()
+        return bundle.outputs(embeddings[row], features[row], ids)
+
+    adequate, lengths = _gathered(first, len(texts), columns)
+    beliefs, second = Beliefs(adequate), bundle.second
+    if second is not None:
+        told, longer = _gathered(
+            lambda row: second.outputs(texts[row], features[row]), len(texts), columns
         )
-    lengths = lengths[:, columns]
+        opinion = SecondOpinion(told, second.reference[:, columns], second.share)
+        beliefs = Beliefs(adequate, opinion)
+        lengths = np.where(beliefs.standard_asked()[:, None, None], longer, lengths)
     lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan
-    return Predictions(labels, adequate[:, columns], lengths)
+    return Predictions(beliefs, lengths)
+
+
+def _gathered(
+    ask: Callable[[int], list[npt.NDArray[np.float32]]], prompts: int, columns: Sequence[int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """P(adequate) ``(n, k)`` and lengths ``(n, k, 3)`` of the arms in ``columns``, a prompt at a time."""
+    adequate = np.empty((prompts, len(columns)))
+    lengths = np.empty((prompts, len(columns), 3))
+    for row in range(prompts):
+        _, p, tokens = ask(row)
+        adequate[row], lengths[row] = p[columns], tokens[columns]
+    return adequate, lengths
+
+
+def served(bundle: Bundle, text: str) -> Score:
+    """The score of one prompt as serving takes it under the standard goal, the second stage where asked."""
+    score = bundle.score(text)
+    ladder = {arm.name: place for place, arm in enumerate(bundle.manifest.arms)}
+    if bundle.asks_second(score, ladder, QualityTarget(STANDARD_TARGET)):
+        return bundle.second_score(text, lexical_features(text))
+    return score
 
 
 def unseen(bundle: Bundle, directory: Path, test: Outcomes) -> npt.NDArray[np.bool_] | None:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.histories.table import Outcomes
-from training.judging.baselines import arm_pairs, pair_differences
+from training.judging.baselines import arm_pairs
+from training.judging.beliefs import Beliefs
 from training.judging.evaluating import Priced, pair_name, plain, priced
 from training.judging.metrics import (
     MIN_CATEGORY,
@@ -57,13 +58,13 @@ class Judged:
     """What one bundle says about ``n`` prompts and ``k`` arms.
 
     Attributes:
-        p_adequate: float64 ``(n, k)``, 0..1.
+        beliefs: of the prompts.
         lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99; NaN for an arm without.
         encode_ms: float64 ``(t,)``, milliseconds to encode and classify each of ``t`` prompts, the same
             ones for every bundle; empty where it was not measured.
     """
 
-    p_adequate: Floats
+    beliefs: Beliefs
     lengths: Floats
     encode_ms: Floats
 
@@ -89,7 +90,7 @@ def pooled_apgr(test: Outcomes, scores: Floats) -> Statistic:
 
     Args:
         test: ``n`` prompts, ``k`` arms.
-        scores: float64 ``(n, pairs)``, as :func:`training.judging.baselines.pair_differences` gives them.
+        scores: float64 ``(n, pairs)``, as :meth:`training.judging.beliefs.Beliefs.pairs` gives them.
     """
     parts = []
     pairs = arm_pairs(len(test.arms))
@@ -161,13 +162,13 @@ def _length_statistic(test: Outcomes, lengths: Floats, column: int, level: float
 
 
 def aiq_draws(
-    found: Priced, believed: Mapping[str, Floats], *, seed: int, resamples: int = RESAMPLES
+    found: Priced, believed: Mapping[str, Beliefs], *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, tuple[float, Floats]]:
     """AIQ of several routers and of the single arms (``zero``), on the prompts and on shared resamples.
 
     Args:
         found: the priced prompts.
-        believed: router → P(adequate), float64 ``(n, k)`` over the whole table.
+        believed: router → what it believes of the whole table.
         seed: of the resamples.
         resamples: how many.
 
@@ -245,7 +246,7 @@ def _arms(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report:
         if rows.sum() < MIN_CATEGORY:
             continue
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
-        said = [side.p_adequate[rows, arm] for side in sides]
+        said = [side.beliefs.standard[rows, arm] for side in sides]
         errors = _paired(
             count, [ece_statistic(outcome, p) for p in said], seed, less=True, spread=True
         )
@@ -270,6 +271,7 @@ def _arms(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report:
 def _pairs(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report:
     found = {}
     pairs = arm_pairs(len(test.arms))
+    scores = [side.beliefs.pairs() for side in sides]
     for place in judged_pairs(test):
         weak, strong = pairs[place]
         rows = test.judged[:, weak] & test.judged[:, strong]
@@ -278,9 +280,9 @@ def _pairs(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report:
             apgr_statistic(
                 quality[:, weak],
                 quality[:, strong],
-                side.p_adequate[rows, strong] - side.p_adequate[rows, weak],
+                score[rows, place],
             )
-            for side in sides
+            for score in scores
         ]
         count = int(rows.sum())
         found[pair_name(test.arms, pairs[place])] = {
@@ -293,7 +295,7 @@ def _pairs(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report:
 def _pooled(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report | None:
     if not judged_pairs(test):
         return None
-    scores = [pair_differences(side.p_adequate) for side in sides]
+    scores = [side.beliefs.pairs() for side in sides]
     return _paired(len(test), [pooled_apgr(test, one) for one in scores], seed)
 
 
@@ -301,7 +303,7 @@ def _aiq(test: Outcomes, sides: Sequence[Judged], seed: int) -> tuple[Report | N
     found = priced(test)
     if found is None:
         return None, None
-    said = dict(zip(SIDES, (side.p_adequate for side in sides), strict=True))
+    said = dict(zip(SIDES, (side.beliefs for side in sides), strict=True))
     drawn = aiq_draws(found, said, seed=seed)
     (a, a_draws), (b, b_draws) = drawn["a"], drawn["b"]
     return _difference(a, b, interval(b_draws - a_draws)), drawn["zero"][0]
@@ -343,7 +345,7 @@ def _by_language(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report:
         rows = np.flatnonzero(test.languages == language)
         if len(rows) < MIN_SLICE:
             continue
-        part = [Judged(side.p_adequate[rows], side.lengths[rows], np.zeros(0)) for side in sides]
+        part = [Judged(side.beliefs.take(rows), side.lengths[rows], np.zeros(0)) for side in sides]
         found[str(language) or "unknown"] = {
             "n": len(rows),
             "pooled_apgr": _pooled(test.rows(rows), part, seed),

@@ -18,7 +18,7 @@ from training.encoders.embedding import embed_all, features_of
 from training.histories.ladders import check_prices
 from training.histories.table import Outcomes
 from training.histories.tabulating import Reading, Table, read_table
-from training.judging.asking import predictions, unseen
+from training.judging.asking import predictions, served, unseen
 from training.judging.baselines import Rows
 from training.judging.comparing import Judged
 
@@ -141,12 +141,12 @@ def _times(
     """Milliseconds, ``(contenders, t)``: prompt by prompt in turn, so that a busy machine slows all alike."""
     for one in contenders:
         for text in texts[:WARM_UP]:
-            one.bundle.score(text)
+            served(one.bundle, text)
     taken = np.empty((len(contenders), len(texts)))
     for place, text in enumerate(track(texts, "timing", console=console, transient=True)):
         for row, one in enumerate(contenders):
             start = time.perf_counter()
-            one.bundle.score(text)
+            served(one.bundle, text)
             taken[row, place] = (time.perf_counter() - start) * 1e3
     return taken
 
@@ -186,7 +186,7 @@ def judge(
         vectors = embed_all(one.bundle.encoder, texts, cache=cache, console=console)
         with console.status(f"asking {one.who} about {len(texts):,} prompts"):
             said = predictions(one.bundle, texts, vectors, features, test.arms)
-        found.append(Judged(said.p_adequate, said.lengths, taken))
+        found.append(Judged(said.beliefs, said.lengths, taken))
         first = vectors if first is None else first
     if first is None:
         raise ValueError("no contenders")

@@ -21,8 +21,8 @@ from training.judging.baselines import (
     Rows,
     arm_pairs,
     baseline_scores,
-    pair_differences,
 )
+from training.judging.beliefs import Beliefs
 from training.judging.metrics import (
     MIN_CATEGORY,
     Points,
@@ -178,9 +178,13 @@ class Priced:
         """Each arm for every prompt."""
         return single_arms(self.quality, self.cost_nanos)
 
-    def routed(self, p_adequate: Floats) -> Sweep:
-        """A router that believes ``p_adequate`` float64 ``(n, k)``, at every willingness to pay."""
-        return sweep(p_adequate[self.rows], self.decision_cost, self.quality, self.cost_nanos)
+    def routed(self, beliefs: Beliefs) -> Sweep:
+        """A router that believes this of the prompts of the table, at every willingness to pay."""
+        mine = beliefs.take(self.rows)
+        again = (
+            None if mine.second is None else partial(mine.at_worth, prices=self.decision_cost[0])
+        )
+        return sweep(mine.first, self.decision_cost, self.quality, self.cost_nanos, again)
 
     def oracle(self) -> Sweep:
         """A router that knows quality and cost beforehand."""
@@ -199,13 +203,13 @@ def priced(test: Outcomes) -> Priced | None:
 def _money(
     found: Priced,
     arms: Sequence[str],
-    p_adequate: Floats,
+    beliefs: Beliefs,
     baselines: BaselineScores | None,
     seed: int,
 ) -> Report:
     rivals = baselines.adequate if baselines else {}
-    sweeps = {"": found.routed(p_adequate), "zero": found.singles()}
-    sweeps |= {name: found.routed(scores) for name, scores in rivals.items()}
+    sweeps = {"": found.routed(beliefs), "zero": found.singles()}
+    sweeps |= {name: found.routed(Beliefs(scores)) for name, scores in rivals.items()}
     drawn = bootstrap(
         len(found), {name: made.statistic for name, made in sweeps.items()}, seed=seed
     )
@@ -388,7 +392,7 @@ def _notes(test: Outcomes, found: Priced | None, baselines: BaselineScores | Non
 
 def evaluate(
     test: Outcomes,
-    p_adequate: Floats,
+    beliefs: Beliefs,
     embeddings: npt.NDArray[np.float32],
     features: npt.NDArray[np.float32],
     *,
@@ -401,7 +405,7 @@ def evaluate(
 
     Args:
         test: ``n`` prompts that the router did not see in training, ``k`` arms.
-        p_adequate: float64 ``(n, k)``, calibrated P(adequate), 0..1.
+        beliefs: what the router believes of them. Figures of single arms are those under the standard goal.
         embeddings: float32 ``(n, d)``, for the baselines.
         features: float32 ``(n, f)``, lexical, for the baselines.
         train: the table, embeddings and features that the baselines are fitted on. ``None``
@@ -419,11 +423,12 @@ def evaluate(
     if baselines is None:
         known = None if train is None else Rows(*train)
         baselines = baseline_scores(known, Rows(test, embeddings, features), seed=seed)
-    scores = {"": pair_differences(p_adequate)} | (baselines.pairs if baselines else {})
+    p_adequate, mine = beliefs.standard, beliefs.pairs()
+    scores = {"": mine} | (baselines.pairs if baselines else {})
     pairs, rivals = _pairs(test, scores, seed)
     found = priced(test)
     arms = {name: _arm(test, p_adequate, arm, seed) for arm, name in enumerate(test.arms)}
-    widest = p_adequate[:, -1] - p_adequate[:, 0]
+    widest = mine[:, arm_pairs(len(test.arms)).index((0, len(test.arms) - 1))]
     spoken = _of_language(test, p_adequate, lengths, seed)
     return plain(  # type: ignore[no-any-return]
         {
@@ -431,7 +436,7 @@ def evaluate(
             "seed": seed,
             "arms": arms,
             "pairs": pairs,
-            **(_money(found, test.arms, p_adequate, baselines, seed) if found else _no_money()),
+            **(_money(found, test.arms, beliefs, baselines, seed) if found else _no_money()),
             "baselines": rivals
             | {
                 "single": {

@@ -16,6 +16,7 @@ from rich.progress import track
 
 from router.bundle import Bundle, read_manifest
 from router.encoding import find_encoder
+from training.judging.asking import served
 
 __all__ = ["CORE_HOUR_USD", "encode_ms", "footprint", "net_of_router"]
 
@@ -66,13 +67,13 @@ def encode_ms(bundle: Bundle, texts: npt.NDArray[np.object_], seed: int) -> dict
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(texts))[:TIMED_PROMPTS]
     for text in texts[chosen[:WARM_UP]]:
-        bundle.score(text)
+        served(bundle, text)
     taken = np.empty(len(chosen))
     for place, text in enumerate(
         track(texts[chosen], "timing", console=Console(stderr=True), transient=True)
     ):
         start = time.perf_counter()
-        bundle.score(text)
+        served(bundle, text)
         taken[place] = (time.perf_counter() - start) * 1e3
     characters = np.array([len(text) for text in texts[chosen]])
     buckets = {}

@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from router.bundle import Bundle
 from training.histories.table import Outcomes
 from training.histories.tabulating import Table
 from training.judging.baselines import BaselineScores
+from training.judging.beliefs import Beliefs
 from training.judging.evaluating import plain
 from training.judging.footprint import CORE_HOUR_USD, encode_ms, footprint, net_of_router
 from training.judging.gating import gate
@@ -28,7 +26,7 @@ def as_served(
     directory: Path,
     encoders: Path,
     test: Outcomes,
-    p_adequate: npt.NDArray[np.float64],
+    beliefs: Beliefs,
     baselines: BaselineScores | None,
     *,
     core_hour_usd: float = CORE_HOUR_USD,
@@ -41,7 +39,7 @@ def as_served(
         directory: of the bundle.
         encoders: folder of encoders.
         test: ``n`` prompts that the bundle was not trained on.
-        p_adequate: float64 ``(n, k)``, what it says of them.
+        beliefs: what it believes of them.
         baselines: what they say of the same prompts.
         core_hour_usd: what an hour of one core costs.
 
@@ -50,7 +48,7 @@ def as_served(
     """
     seed = bundle.manifest.split.seed
     verdict = gate(
-        test, p_adequate, baselines=baselines, champion=None, seed=seed,
+        test, beliefs, baselines=baselines, champion=None, seed=seed,
         demonstration=bundle.manifest.demonstration,
     )  # fmt: skip
     timed = {**report, "encode_ms": plain(encode_ms(bundle, test.texts, seed))}

@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.histories.table import Outcomes
-from training.judging.baselines import BaselineScores, pair_differences
+from training.judging.baselines import BaselineScores
+from training.judging.beliefs import Beliefs
 from training.judging.comparing import (
     aiq_draws,
     ece_statistic,
@@ -188,21 +189,22 @@ def _beats(
 # --- Money -------------------------------------------------------------------------------------
 
 
-def _luck(found: Priced, p_adequate: Floats, zero: float, seed: int) -> float:
+def _luck(found: Priced, beliefs: Beliefs, zero: float, seed: int) -> float:
     """AIQ over the single arms of the same predictions dealt out blindly, on average, at least 0."""
     rng = np.random.default_rng(seed)
     index = np.flatnonzero(found.rows)
     singles = found.singles().points()
     gained = []
     for _ in range(BLIND_DEALS):
-        dealt = p_adequate.copy()
-        dealt[index] = p_adequate[rng.permutation(index)]
-        gained.append(float(aiq_over_singles(found.routed(dealt).points(), singles)[0]) - zero)
+        order = np.arange(len(beliefs))
+        order[index] = rng.permutation(index)
+        dealt = found.routed(beliefs.take(order)).points()
+        gained.append(float(aiq_over_singles(dealt, singles)[0]) - zero)
     return max(float(np.mean(gained)), 0.0)
 
 
 def _money(
-    found: Priced, bundle: Floats, champion: Floats | None, seed: int
+    found: Priced, bundle: Beliefs, champion: Beliefs | None, seed: int
 ) -> tuple[list[Criterion], list[Figure]]:
     said = {"bundle": bundle} | ({} if champion is None else {"champion": champion})
     drawn = aiq_draws(found, said, seed=seed)
@@ -243,15 +245,15 @@ def _money(
 
 def _rankings(
     test: Outcomes,
-    bundle: Floats,
+    bundle: Beliefs,
     baselines: BaselineScores | None,
-    champion: Floats | None,
+    champion: Beliefs | None,
     seed: int,
     alone: bool,
 ) -> tuple[list[Criterion], list[Figure]]:
-    scores = {"bundle": pair_differences(bundle)}
+    scores = {"bundle": bundle.pairs()}
     if champion is not None:
-        scores["champion"] = pair_differences(champion)
+        scores["champion"] = champion.pairs()
     scores |= baselines.pairs if baselines is not None else {}
     statistics: dict[str, Statistic] = {
         name: pooled_apgr(test, values) for name, values in scores.items()
@@ -289,7 +291,7 @@ def _rankings(
 
 
 def _calibration(
-    test: Outcomes, bundle: Floats, champion: Floats | None, seed: int
+    test: Outcomes, bundle: Beliefs, champion: Beliefs | None, seed: int
 ) -> tuple[list[Criterion], list[Figure], list[str]]:
     """Excess ECE per arm, against the champion's beyond noise.
 
@@ -305,14 +307,14 @@ def _calibration(
             continue
         rows = test.judged[:, arm]
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
-        ours = bundle[rows, arm]
+        ours = bundle.standard[rows, arm]
         statistic = ece_statistic(outcome, ours)
         error, chance = float(statistic(once(count))[0]), ece_draws(ours, seed=seed)
         excess = error - float(chance.mean())
         context.append(Figure(f"excess ECE, {name}, bundle", excess, _ECE))
         if champion is None:
             continue
-        theirs = champion[rows, arm]
+        theirs = champion.standard[rows, arm]
         other = ece_statistic(outcome, theirs)
         before = float(other(once(count))[0]) - float(ece_draws(theirs, seed=seed).mean())
         context.append(Figure(f"excess ECE, {name}, champion", before, _ECE))
@@ -335,10 +337,10 @@ def _calibration(
 
 def gate(
     test: Outcomes,
-    bundle: Floats,
+    bundle: Beliefs,
     *,
     baselines: BaselineScores | None,
-    champion: Floats | None,
+    champion: Beliefs | None,
     seed: int,
     demonstration: bool = False,
 ) -> Verdict:
@@ -346,9 +348,9 @@ def gate(
 
     Args:
         test: ``n`` prompts that neither bundle was trained on, ``k`` arms.
-        bundle: float64 ``(n, k)``, its P(adequate).
+        bundle: what it believes of them.
         baselines: what :func:`training.judging.baselines.baseline_scores` says of the same prompts.
-        champion: float64 ``(n, k)``, P(adequate) of the bundle in production; ``None`` where there is none.
+        champion: what the bundle in production believes; ``None`` where there is none.
         seed: of resamples and draws.
         demonstration: whether the bundle was trained on made-up attempts: such a one never passes.
     """

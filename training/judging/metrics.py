@@ -333,6 +333,7 @@ def sweep(
     decision_cost: Floats,
     quality: Floats,
     cost_nanos: npt.NDArray[np.int64],
+    again: Callable[[float], Floats] | None = None,
 ) -> Sweep:
     """Choose argmax(λ·P − cost) for every λ (RouterBench, section 4).
 
@@ -341,17 +342,19 @@ def sweep(
         decision_cost: float64 ``(n, k)`` or ``(1, k)``, USD, what it believes that a call costs.
         quality: float64 ``(n, k)``, what really happened.
         cost_nanos: int64 ``(n, k)``, what it really cost.
+        again: what the router believes at a λ, float64 ``(n, k)``, where that depends on it.
     """
     believed = np.broadcast_to(decision_cost, p_adequate.shape)
     # In order of cost, so that of equally good choices argmax takes the cheaper.
     arms = np.argsort(believed.mean(axis=0), kind="stable")
-    probability, price = p_adequate[:, arms], believed[:, arms]
+    price = believed[:, arms]
     rows = np.arange(len(quality))
     usd = (cost_nanos[:, arms] / 1e9).astype(np.float32)
     good = quality[:, arms].astype(np.float32)
     choices = [np.full(len(rows), -1)]
     for value in _lambdas(p_adequate, believed):
-        choice = np.argmax(value * probability - price, axis=1)
+        probability = p_adequate if again is None else again(value)
+        choice = np.argmax(value * probability[:, arms] - price, axis=1)
         if (choice != choices[-1]).any():
             choices.append(choice)
     return Sweep(

@@ -25,6 +25,7 @@ from matplotlib.ticker import StrMethodFormatter
 from router.core.types import NONE_LABEL
 from training.histories.table import Outcomes
 from training.judging.baselines import BaselineScores, arm_pairs
+from training.judging.beliefs import Beliefs
 from training.judging.evaluating import Priced, priced
 from training.judging.metrics import Sweep, calibration_bins, ece, ece_floor, hull
 
@@ -231,7 +232,7 @@ def _hull_of(made: Sweep, most: float) -> tuple[Floats, Floats]:
 
 
 def _cost_quality(
-    test: Outcomes, found: Priced, p_adequate: Floats, baselines: BaselineScores | None
+    test: Outcomes, found: Priced, beliefs: Beliefs, baselines: BaselineScores | None
 ) -> Figure:
     figure = _figure(
         7.4,
@@ -249,10 +250,14 @@ def _cost_quality(
     if baselines is not None:
         widest = arm_pairs(len(test.arms)).index((0, len(test.arms) - 1))
         lines += [
-            ("kNN", _hull_of(found.routed(baselines.adequate["knn"]), most), {"color": PALETTE[1]}),
+            (
+                "kNN",
+                _hull_of(found.routed(Beliefs(baselines.adequate["knn"])), most),
+                {"color": PALETTE[1]},
+            ),
             (
                 "multinomial on labels",
-                _hull_of(found.routed(baselines.adequate["multinomial"]), most),
+                _hull_of(found.routed(Beliefs(baselines.adequate["multinomial"])), most),
                 {"color": PALETTE[2]},
             ),
             (
@@ -266,7 +271,7 @@ def _cost_quality(
         ("random", ends, {"color": MUTED, "linestyle": (0, (4, 3))}),
         (
             "this bundle",
-            _hull_of(found.routed(p_adequate), most),
+            _hull_of(found.routed(beliefs), most),
             {"color": OURS, "linewidth": 2.6},
         ),
     ]
@@ -332,7 +337,7 @@ def _confusion(test: Outcomes, label_distribution: Floats) -> Figure:
 
 def render(
     test: Outcomes,
-    p_adequate: Floats,
+    beliefs: Beliefs,
     label_distribution: Floats,
     *,
     baselines: BaselineScores | None,
@@ -342,7 +347,7 @@ def render(
 
     Args:
         test: ``n`` held-out prompts, ``k`` arms.
-        p_adequate: float64 ``(n, k)``.
+        beliefs: what the router believes of them.
         label_distribution: float64 ``(n, k + 1)``, ``none`` last.
         baselines: drawn beside ours; ``None`` leaves them out.
         seed: of the draws behind the floor of the ECE.
@@ -352,13 +357,13 @@ def render(
         complete; ``cost_quality`` where they also have a cost.
     """
     with mpl.rc_context(style()):
-        figures = {"reliability": _reliability(test, p_adequate, seed)}
+        figures = {"reliability": _reliability(test, beliefs.standard, seed)}
         if test.complete.any():
             figures["label_distribution"] = _label_distribution(test)
             figures["confusion"] = _confusion(test, label_distribution)
         found = priced(test)
         if found is not None:
-            figures["cost_quality"] = _cost_quality(test, found, p_adequate, baselines)
+            figures["cost_quality"] = _cost_quality(test, found, beliefs, baselines)
         for figure in figures.values():
             # Fonts are looked up when a figure is laid out: do it while the style holds.
             figure.draw_without_rendering()

@@ -19,6 +19,7 @@ from router.bundle import (
 from router.lexical import FEATURES
 from tests.training.worlds import world
 from training.bundling.model_card import model_card
+from training.judging.beliefs import Beliefs
 from training.judging.evaluating import evaluate
 
 
@@ -26,7 +27,13 @@ from training.judging.evaluating import evaluate
 def report() -> dict[str, Any]:
     rows, truth = world(300)
     return evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=None, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=None,
+        seed=0,
     )
 
 
@@ -90,7 +97,13 @@ def test_a_demonstration_is_loud(report: dict[str, Any]) -> None:
 def test_figures_that_are_missing_are_dashes() -> None:
     rows, truth = world(100, censored=True)
     report = evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=None, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=None,
+        seed=0,
     )
     card = model_card(manifest(mlflow_run_id=None), report)
     assert "no figures on money" in card

@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.worlds import world
 from training.judging.baselines import pair_differences
+from training.judging.beliefs import Beliefs
 from training.judging.comparing import Judged, compare, ece_statistic, pooled_apgr, spread_interval
 from training.judging.metrics import apgr, ece, once
 
@@ -17,7 +18,7 @@ def judged(p: np.ndarray, scale: float = 1.0, ms: float = 1.0) -> Judged:
     """A bundle that says ``p``; lengths are the true median and p90 times ``scale``."""
     lengths = np.tile(np.exp(5) * scale * np.array([1.0, 1.9, 3.2]), (*p.shape, 1))
     times = ms * (1 + 0.1 * np.random.default_rng(1).random(50))
-    return Judged(p, lengths, times)
+    return Judged(Beliefs(p), lengths, times)
 
 
 @pytest.fixture(scope="module")

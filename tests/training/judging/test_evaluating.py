@@ -15,6 +15,7 @@ from router.core.errors import MitsumoriError
 from tests.training.worlds import world
 from training.commands.outputs import write_json
 from training.commands.report_tables import print_report
+from training.judging.beliefs import Beliefs
 from training.judging.evaluating import evaluate, plain
 from training.judging.metrics import apgr
 
@@ -26,7 +27,13 @@ def report() -> dict[str, object]:
     rows, truth = world(900)
     lengths = np.tile([150.0, 300.0, 500.0], (900, 3, 1))
     return evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=lengths, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=lengths,
+        seed=0,
     )
 
 
@@ -95,7 +102,13 @@ def test_a_language_of_few_prompts_says_so_and_shows_no_noise() -> None:
     outcomes = replace(rows.outcomes, languages=languages)
     lengths = np.tile([150.0, 300.0, 500.0], (300, 3, 1))
     report = evaluate(
-        outcomes, truth, rows.embeddings, rows.features, train=None, lengths=lengths, seed=0
+        outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=lengths,
+        seed=0,
     )
     found = report["by_language"]
     assert found["de"]["n"] == 99
@@ -120,7 +133,13 @@ def test_the_same_seed_gives_the_same_report(report: dict) -> None:
     rows, truth = world(900)
     lengths = np.tile([150.0, 300.0, 500.0], (900, 3, 1))
     again = evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=lengths, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=lengths,
+        seed=0,
     )
     assert again == report
 
@@ -131,7 +150,7 @@ def test_baselines_can_be_fitted_on_training_rows() -> None:
     known = (train.outcomes, train.embeddings, train.features)
     report = evaluate(
         test.outcomes,
-        truth[400:],
+        Beliefs(truth[400:]),
         test.embeddings,
         test.features,
         train=known,
@@ -149,7 +168,13 @@ def test_the_arms_own_quantiles_have_ratio_one() -> None:
     lengths = np.tile(quantiles, (300, 1, 1))
     lengths[:, 0] = np.nan  # an arm without lengths does not count
     report = evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=lengths, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=lengths,
+        seed=0,
     )
     assert set(report["length"]["arms"]) == {"medium", "high"}
     assert report["length"]["pinball_ratio_p50"] == pytest.approx(1)
@@ -163,7 +188,13 @@ def test_pairs_use_the_prompts_that_both_arms_answered() -> None:
     quality[:150, 0] = np.nan
     rows = replace(rows, outcomes=replace(rows.outcomes, quality=quality))
     report = evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=None, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=None,
+        seed=0,
     )
     assert report["pairs"]["low>high"]["n"] == 450
     assert report["pairs"]["medium>high"]["n"] == 600
@@ -176,7 +207,13 @@ def test_pairs_use_the_prompts_that_both_arms_answered() -> None:
 def test_what_the_rows_cannot_give_is_null_with_a_reason(censored: bool, costs: bool) -> None:
     rows, truth = world(300, censored=censored, costs=costs)
     report = evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=None, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=None,
+        seed=0,
     )
     assert report["aiq"] is None
     assert report["cost_at_quality"] == {"1.00": None, "0.99": None, "0.95": None}
@@ -188,7 +225,13 @@ def test_what_the_rows_cannot_give_is_null_with_a_reason(censored: bool, costs: 
 def test_a_handful_of_prompts_is_no_error() -> None:
     rows, truth = world(3)
     report = evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features, train=None, lengths=None, seed=0
+        rows.outcomes,
+        Beliefs(truth),
+        rows.embeddings,
+        rows.features,
+        train=None,
+        lengths=None,
+        seed=0,
     )
     assert report["n_prompts"] == 3
     json.dumps(report, allow_nan=False)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.worlds import world
 from training.judging.baselines import BaselineScores, Rows, baseline_scores
+from training.judging.beliefs import Beliefs
 from training.judging.gating import Figure, Verdict, gate
 
 
@@ -30,9 +31,9 @@ def judged(
     rows, _, baselines = made(**how)
     return gate(
         rows.outcomes,
-        bundle,
+        Beliefs(bundle),
         baselines=baselines,
-        champion=champion,
+        champion=None if champion is None else Beliefs(champion),
         seed=1,
         demonstration=demonstration,
     )
@@ -89,7 +90,7 @@ def test_luck_does_not_beat_the_single_arms() -> None:
         rows, truth = world(200, seed)
         z = np.random.default_rng(1000 + seed).normal(size=(len(truth), 1))
         blind = 1 / (1 + np.exp(-(np.array([-0.4, 0.7, 1.9]) + np.array([1.2, 0.7, 0.2]) * z)))
-        verdict = gate(rows.outcomes, blind, baselines=None, champion=None, seed=seed)
+        verdict = gate(rows.outcomes, Beliefs(blind), baselines=None, champion=None, seed=seed)
         passed += "single_arm" not in failed(verdict)
     assert passed <= 1
 
@@ -115,7 +116,9 @@ def test_noise_in_calibration_is_no_reason() -> None:
     for seed in range(5):
         rows, truth = world(300, seed, costs=False)
         champion = noisy(truth, 0.1, seed)
-        verdict = gate(rows.outcomes, truth, baselines=None, champion=champion, seed=seed)
+        verdict = gate(
+            rows.outcomes, Beliefs(truth), baselines=None, champion=Beliefs(champion), seed=seed
+        )
         refused += any(name.startswith("calibration") for name in failed(verdict))
     assert refused <= 1
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from tests.training.worlds import world
 from training.bundling.export import label_distribution
 from training.judging.baselines import baseline_scores
+from training.judging.beliefs import Beliefs
 from training.judging.evaluating import evaluate, plain
 from training.judging.footprint import net_of_router
 from training.judging.gating import gate
@@ -85,7 +86,7 @@ def test_a_report_is_a_page_however_little_is_known(censored: bool, costs: bool)
     rows, truth = world(60, censored=censored, costs=costs)
     baselines = baseline_scores(None, rows, seed=1)
     report = evaluate(
-        rows.outcomes, truth, rows.embeddings, rows.features,
+        rows.outcomes, Beliefs(truth), rows.embeddings, rows.features,
         train=None, lengths=None, seed=1, baselines=baselines,
     )  # fmt: skip
     timed = {"p50": 1.0, "p99": 2.0, "mean": 1.1, "n": 60}
@@ -93,12 +94,16 @@ def test_a_report_is_a_page_however_little_is_known(censored: bool, costs: bool)
         "encode_ms": {**timed, "by_characters": {"0-255": timed}},
         "footprint": {"bundle": 1, "encoder": 2, "resident": None},
         "gate": plain(
-            gate(rows.outcomes, truth, baselines=baselines, champion=None, seed=1).as_dict()
+            gate(
+                rows.outcomes, Beliefs(truth), baselines=baselines, champion=None, seed=1
+            ).as_dict()
         ),
         "bundle": "small@0123",
     }
     report["net_of_router"] = net_of_router(report, 0.05)
-    figures = render(rows.outcomes, truth, label_distribution(truth), baselines=baselines, seed=1)
+    figures = render(
+        rows.outcomes, Beliefs(truth), label_distribution(truth), baselines=baselines, seed=1
+    )
     html = report_page(report, figures, {"Arms": "low"})
     assert "small@0123" in html
     assert ("nothing can be said on money" in html) == (censored or not costs)

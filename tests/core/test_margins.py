@@ -1,0 +1,88 @@
+"""How little a choice hangs on: nothing within the margin changes it, and something just beyond it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from router.core.margins import hangs, margins, target_margins, value_margins
+from router.core.types import QualityTarget, WillingnessToPay
+
+PRICES = np.array([1.0, 4.0, 20.0])
+three = arrays(np.float64, (1, 3), elements=st.floats(0.01, 0.99))
+unit = st.floats(0.05, 0.95)
+
+
+def by_target(p: Any, target: float) -> int:
+    """The rule, plainly: the first arm of the ladder that reaches the target, or the best."""
+    reaching = [arm for arm in range(3) if p[arm] >= target]
+    return reaching[0] if reaching else int(np.argmax(p))
+
+
+def by_value(p: Any, worth: float) -> int:
+    return int(np.argmax(p - PRICES / worth))
+
+
+@pytest.mark.parametrize(
+    ("p", "target", "margin"),
+    [
+        ([0.70, 0.75, 0.90], 0.6, 0.10),  # the cheapest reaches it by so much
+        (
+            [0.55, 0.75, 0.61],
+            0.6,
+            0.05,
+        ),  # the cheapest is nearer than the chosen; the dear one never counts
+        ([0.20, 0.62, 0.95], 0.6, 0.02),  # the chosen only just reaches it
+        ([0.20, 0.30, 0.37], 0.6, 0.07),  # none does: the best is taken, and leads by so much
+    ],
+)
+def test_margins_under_a_quality_target(p: list[float], target: float, margin: float) -> None:
+    assert target_margins(np.array([p]), PRICES, target)[0] == pytest.approx(margin)
+
+
+def test_margins_under_a_willingness_to_pay() -> None:
+    p = np.array([[0.5, 0.6, 0.9]])
+    # At 100 an answer: 49, 56, 70. The best leads the next by 14, which is .14 of a probability.
+    assert value_margins(p, PRICES, 100)[0] == pytest.approx(0.14)
+
+
+@given(p=three, target=unit, seed=st.integers(0, 99))
+def test_within_the_margin_nothing_changes_the_choice_by_target(
+    p: Any, target: float, seed: int
+) -> None:
+    margin = target_margins(p, PRICES, target)[0]
+    assume(margin > 1e-6)
+    # Arms move on their own and against each other, so each may take half of a lead.
+    moved = p[0] + np.random.default_rng(seed).uniform(-0.49, 0.49, size=3) * margin
+    assert by_target(moved, target) == by_target(p[0], target)
+
+
+@given(p=three, worth=st.floats(5, 1e4), seed=st.integers(0, 99))
+def test_within_the_margin_nothing_changes_the_choice_by_value(
+    p: Any, worth: float, seed: int
+) -> None:
+    margin = value_margins(p, PRICES, worth)[0]
+    assume(margin > 1e-6)
+    moved = p[0] + np.random.default_rng(seed).uniform(-0.49, 0.49, size=3) * margin
+    assert by_value(moved, worth) == by_value(p[0], worth)
+
+
+def test_where_there_is_no_choice_nothing_hangs_on_it() -> None:
+    one = np.array([[0.5], [0.9]])
+    assert np.isinf(margins(one, np.array([3.0]), QualityTarget(0.5))).all()
+    several = np.array([[0.5, 0.6]])
+    assert np.isinf(margins(several, np.array([3.0, 4.0]), WillingnessToPay(0))).all()
+    assert not hangs(np.array([np.inf]), np.full(10, np.inf), 0.32).any()
+
+
+@given(share=st.floats(0.05, 0.9), seed=st.integers(0, 99))
+def test_of_prompts_like_the_reference_no_more_than_the_share_is_asked_about(
+    share: float, seed: int
+) -> None:
+    reference = np.random.default_rng(seed).random(500)
+    assert share - 0.01 <= hangs(reference, reference, share).mean() <= share

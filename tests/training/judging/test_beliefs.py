@@ -1,0 +1,83 @@
+"""What two stages together are worth: as if serving had been run at every threshold, and no better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from router.core.margins import hangs, value_margins
+from training.judging.baselines import pair_differences
+from training.judging.beliefs import Beliefs, SecondOpinion
+from training.judging.metrics import apgr
+
+N, SHARE = 4_000, 0.32
+
+
+def world(seed: int = 0) -> tuple[Beliefs, Any]:
+    """A first stage that sees most, a second that sees all, and what came of it."""
+    rng = np.random.default_rng(seed)
+    seen, unseen = rng.normal(size=(2, N, 2)) * np.array([0.12, 0.08])[:, None, None]
+    usual = np.array([0.45, 0.65])
+    truth, first = (np.clip(usual + part, 0.02, 0.98) for part in (seen + unseen, seen))
+    quality = (rng.random((N, 2)) < truth).astype(float)
+    return Beliefs(first, SecondOpinion(truth, first[:1000], SHARE)), quality
+
+
+def test_the_score_of_a_pair_orders_prompts_as_serving_decides_at_every_threshold() -> None:
+    beliefs, _ = world()
+    assert beliefs.second is not None
+    score = beliefs.pairs()[:, 0]
+    by_first, by_second = (
+        pair_differences(p)[:, 0] for p in (beliefs.first, beliefs.second.p_adequate)
+    )
+    for threshold in (-0.1, 0.05, 0.2, 0.31):
+        # Where an answer is worth 1 and the strong arm costs so much more, serving takes it from there on.
+        prices = np.array([0.0, threshold])
+        asked = hangs(
+            value_margins(beliefs.first, prices, 1.0),
+            value_margins(beliefs.second.reference, prices, 1.0),
+            SHARE,
+        )
+        strong = np.where(asked, by_second, by_first) > threshold
+        assert asked.mean() < SHARE + 0.04
+        assert ((score > threshold) == strong).mean() > 0.995
+
+
+def test_asking_about_a_third_keeps_nearly_all_that_the_second_stage_knows() -> None:
+    beliefs, quality = world()
+    assert beliefs.second is not None
+    weak, strong = quality.T
+    alone = apgr(weak, strong, pair_differences(beliefs.first)[:, 0])
+    every = apgr(weak, strong, pair_differences(beliefs.second.p_adequate)[:, 0])
+    assert every - alone > 0.02
+    assert (apgr(weak, strong, beliefs.pairs()[:, 0]) - alone) / (every - alone) > 0.85
+
+
+def test_a_sweep_over_worth_asks_anew_at_each() -> None:
+    beliefs, _ = world()
+    assert beliefs.second is not None
+    prices = np.array([0.1, 0.3])
+    low, high = (beliefs.at_worth(worth, prices) for worth in (0.8, 2.0))
+    for said in (low, high):
+        changed = (said != beliefs.first).any(axis=1)
+        assert changed.mean() == pytest.approx(SHARE, abs=0.04)
+        np.testing.assert_array_equal(said[changed], beliefs.second.p_adequate[changed])
+    assert ((low != high).any(axis=1)).mean() > 0.1
+
+
+def test_one_stage_says_the_same_whatever_is_asked() -> None:
+    p = np.random.default_rng(1).random((50, 3))
+    one = Beliefs(p)
+    np.testing.assert_array_equal(one.standard, p)
+    np.testing.assert_array_equal(one.at_worth(3.0, np.array([0.1, 0.2, 0.9])), p)
+    np.testing.assert_array_equal(one.pairs(), pair_differences(p))
+    assert not one.standard_asked().any()
+
+
+def test_some_of_the_prompts_keep_both_opinions() -> None:
+    beliefs, _ = world()
+    rows = np.arange(N)[::7]
+    np.testing.assert_allclose(beliefs.take(rows).pairs(), beliefs.pairs()[rows])
+    np.testing.assert_allclose(beliefs.take(rows).standard, beliefs.standard[rows])

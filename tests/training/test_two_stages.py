@@ -1,0 +1,190 @@
+"""Two stages: the slow one is asked where a choice hangs on little, and not more often than agreed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from router.bundle import REFERENCE_FILE, SECOND_CLASSIFIER, load_bundle, read_manifest
+from router.catalog import load_catalog
+from router.core.errors import BadArtifact, InvalidInput
+from router.core.types import (
+    Constraints,
+    Goal,
+    Importance,
+    Message,
+    Prompt,
+    QualityTarget,
+    WillingnessToPay,
+)
+from router.desk import Report
+from router.encoding import Encoder
+from router.files import sha256_of
+from router.ledger.memory import MemoryLedger
+from router.lexical import lexical_features
+from router.log_reading import LoggedDecision
+from router.paths import ENCODERS
+from router.replaying import Policy, replay
+from router.routing import Ask
+from router.server import build_desk, build_router
+from router.settings import Settings
+from tests.conftest import NOON
+from training.arrivals.add_arm import Arrival, add_arm
+from training.histories.demonstration import demonstration_history
+from training.histories.splitting import SEED
+from training.judging.asking import predictions, served
+from training.pipeline import Plan, fit
+
+TEXTS = sorted(set(demonstration_history(SEED).attempts["prompt"]))[::12]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cascade")
+    plan = Plan(histories=(), out=folder / "bundle", encoder="cascade", cache=folder / "cache")
+    return fit(plan, Console(quiet=True)).out
+
+
+def asked(text: str, goal: Goal) -> Ask:
+    prompt = Prompt((Message("user", text),))
+    return Ask("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 1)
+
+
+@pytest.fixture
+def slow_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts' encoders by hash, as they are run."""
+    runs: list[str] = []
+    real = Encoder.embed_ids
+
+    def counted(encoder: Encoder, ids: Any) -> Any:
+        runs.append(encoder.manifest.sha256)
+        return real(encoder, ids)
+
+    monkeypatch.setattr(Encoder, "embed_ids", counted)
+    return runs
+
+
+@pytest.mark.parametrize(
+    "goal", [QualityTarget(0.6), QualityTarget(0.85), WillingnessToPay(2_000_000)], ids=repr
+)
+def test_a_third_is_asked_about_under_any_goal_and_there_the_second_stage_decides(
+    bundle: Path, settings: Settings, slow_runs: list[str], goal: Goal
+) -> None:
+    router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
+    loaded = router.bundle
+    assert loaded.second is not None
+    slow, times = loaded.second.encoder.manifest.sha256, 0
+    for text in TEXTS:
+        slow_runs.clear()
+        score = router.assess(asked(text, goal)).score
+        if slow in slow_runs:
+            times += 1
+            assert score == loaded.second_score(text, lexical_features(text))
+        else:
+            assert score == loaded.score(text)
+    assert 0 < times <= 0.45 * len(TEXTS)
+
+
+def test_evaluation_judges_what_serving_says(bundle: Path) -> None:
+    loaded = load_bundle(bundle, ENCODERS)
+    vectors = np.stack([loaded.encoder.embed(text) for text in TEXTS])
+    form = np.stack([lexical_features(text) for text in TEXTS])
+    arms = [arm.name for arm in loaded.manifest.arms]
+    beliefs = predictions(loaded, TEXTS, vectors, form, arms).beliefs
+    told = [list(served(loaded, text).p_adequate.values()) for text in TEXTS]
+    np.testing.assert_allclose(beliefs.standard, told, rtol=1e-6)
+    assert 0 < beliefs.standard_asked().mean() < 0.5
+
+
+def test_a_replay_asks_the_second_stage_as_serving_does(
+    bundle: Path, settings: Settings, slow_runs: list[str]
+) -> None:
+    goal = QualityTarget(0.6)
+    ledger = MemoryLedger()
+    kept = settings.model_copy(update={"log_prompts": "text"})
+    desk = build_desk(kept, build_router(settings, now=lambda: NOON), ledger)
+    models: list[str] = []
+
+    def render(held: Any) -> bytes:
+        models.append(held.routed.decision.chosen.model.id)
+        return b""
+
+    details = {"outcome": "success", "quality": 1.0, "input_tokens": 50, "output_tokens": 100}
+    for place, text in enumerate(TEXTS):
+        desk.decide(asked(text, goal), f"d{place}", "f" * 64, render)
+        desk.settle(f"d{place}", "", "s" * 64, Report(models[-1], 50, 0, 100, 1000, details))
+    rows = [
+        LoggedDecision(
+            one.id, one.state.value, one.created, one.labels, 1000,
+            {**one.record, "usage": dict(one.usage)},
+        )
+        for one in ledger.decisions(count=10_000)
+    ]  # fmt: skip
+    router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
+    assert router.bundle.second is not None
+    slow = router.bundle.second.encoder.manifest.sha256
+    slow_runs.clear()
+    for text in TEXTS:
+        router.assess(asked(text, goal))
+    live = slow_runs.count(slow)
+    slow_runs.clear()
+    report = replay(rows, Policy(router.bundle, {}, goal, load_catalog(), NOON))
+    assert report.replayed == len(TEXTS)
+    assert 0 < live == slow_runs.count(slow)
+
+
+def test_the_model_card_says_who_is_asked_and_how_often(bundle: Path) -> None:
+    card = (bundle / "model_card.md").read_text(encoding="utf-8")
+    assert "Second stage: multilingual, asked about the 32% of prompts" in card
+    assert "Hyperparameters of static" in card
+
+
+@pytest.mark.parametrize("name", [SECOND_CLASSIFIER, REFERENCE_FILE])
+def test_without_a_part_of_its_second_stage_it_does_not_load(
+    bundle: Path, tmp_path: Path, name: str
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle, broken)
+    raw = json.loads((broken / "manifest.json").read_text(encoding="utf-8"))
+    del raw["files"][name]
+    (broken / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")
+    assert read_manifest(broken)[0].second is not None
+    with pytest.raises(BadArtifact, match=f"does not name {name}"):
+        load_bundle(broken, ENCODERS)
+
+
+def test_a_reference_of_other_arms_is_damage(bundle: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle, broken)
+    content = b'{"p_adequate": [[0.5, 0.6]]}'
+    (broken / REFERENCE_FILE).write_bytes(content)
+    raw = json.loads((broken / "manifest.json").read_text(encoding="utf-8"))
+    raw["files"][REFERENCE_FILE] = sha256_of(content)
+    (broken / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(BadArtifact, match="is no table of 3 arms"):
+        load_bundle(broken, ENCODERS)
+
+
+def test_an_unknown_encoder_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+    from training.cli import app
+
+    told = CliRunner().invoke(
+        app, ["fit", "--encoder", "casacde", "--out", str(tmp_path / "b"), "--no-mlflow"]
+    )
+    assert isinstance(told.exception, InvalidInput)
+    assert "casacde" in str(told.exception)
+
+
+def test_an_arm_is_not_added_to_one_stage_only(bundle: Path, tmp_path: Path) -> None:
+    arrival = Arrival(
+        bundle=bundle, histories=(), arm="new", model="new", tier="low", out=tmp_path / "more"
+    )
+    with pytest.raises(InvalidInput, match="two stages"):
+        add_arm(arrival, Console(quiet=True))
