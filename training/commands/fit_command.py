@@ -57,7 +57,7 @@ def fit_command(
         str,
         typer.Option(
             help="Name of the encoder: static, multilingual, minilm …; or cascade: static first, and "
-            "multilingual for the third of the prompts where it would change most."
+            "multilingual for the third of the prompts whose choice hangs on least."
         ),
     ] = "static",
     price: Price = None,
