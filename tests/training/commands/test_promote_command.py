@@ -27,6 +27,7 @@ from training.commands.promote_command import REFUSED
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
 from training.histories.splitting import SEEN_FILE, group_of, pack_seen
 from training.judging.asking import Predictions
+from training.judging.beliefs import Beliefs
 from training.tracking.promoting import CHAMPION, Throne
 from training.tracking.runs import MODEL, start_run
 
@@ -92,7 +93,7 @@ class World:
         if bundle.manifest.name.startswith("blind"):
             p = np.random.default_rng(3).permutation(p)
         lengths = np.tile([100.0, 300.0, 900.0], (*p.shape, 1))
-        return Predictions(np.zeros((len(p), p.shape[1] + 1)), p, lengths)
+        return Predictions(Beliefs(p), lengths)
 
     def fresh(self, name: str) -> None:
         self.database = self.folder / f"{name}.db"
