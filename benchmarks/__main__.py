@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from benchmarks import (
     arrivals,
+    cascade,
     fresh,
     holding,
     languages,
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,
     "quality": quality.measure,
+    "cascade": cascade.measure,
     "arrivals": arrivals.measure,
     "languages": languages.measure,
     "training": training.measure,

@@ -204,14 +204,14 @@ def grouped(data: Data) -> npt.NDArray[np.intp]:
 
 def _routellm(encoder: str, ease: float) -> Iterator[Figure]:
     both = read("routellm", {"mixtral": MIXTRAL, "gpt-4": GPT4}, encoder)
-    for name, source, target in (("MMLU", "mmlu", 0.69), ("GSM8K", "gsm8k", 0.65)):
-        data = some(both, lambda known, source=source: _source(known) == source)
+    for name, wanted, target in (("MMLU", "mmlu", 0.69), ("GSM8K", "gsm8k", 0.65)):
+        data = some(both, lambda known, wanted=wanted: source(known) == wanted)
         fold = grouped(data)
         mine = judged_elsewhere(data, fold)
         title = f"{encoder}: RouteLLM {name}"
         yield from rankings(title, data, fold, {(0, 1): target - ease}, mine)
         yield calibration(title, data.rows.outcomes, mine)
-        if source == "mmlu":
+        if wanted == "mmlu":
             by_category = category_folds(data.rows.outcomes.categories, SEED)
             assert by_category is not None
             strange = judged_elsewhere(data, by_category)
@@ -219,8 +219,8 @@ def _routellm(encoder: str, ease: float) -> Iterator[Figure]:
             yield from rankings(title, data, by_category, {(0, 1): 0.615 - ease}, strange)
 
 
-def _source(outcomes: Outcomes) -> npt.NDArray[np.object_]:
-    """MT-Bench and GSM8K have one category each, the subjects of MMLU are all others."""
+def source(outcomes: Outcomes) -> npt.NDArray[np.object_]:
+    """Where prompts of RouteLLM are from: MT-Bench and GSM8K have one category each, MMLU all others."""
     named = outcomes.categories.astype(str)
     return np.where(np.isin(named, ("gsm8k", "mt_bench")), named, "mmlu").astype(object)
 
