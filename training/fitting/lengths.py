@@ -24,7 +24,7 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.fitting.heads import standardised
+from training.fitting.heads import out_of_fold, standardised
 from training.fitting.ngrams import halved, inverse_frequency, said, weighted
 from training.histories.splitting import folds
 from training.histories.table import Outcomes
@@ -181,7 +181,7 @@ def _location(
     return _Location(slope, bias, np.asarray(made.fit(rows, rest).coef_, dtype=np.float64))
 
 
-def _out_of_fold(
+def _elsewhere(
     x: npt.NDArray[np.float32],
     rows: sparse.csr_matrix | None,
     y: Floats,
@@ -189,12 +189,15 @@ def _out_of_fold(
     penalties: tuple[float, float],
 ) -> Floats:
     """The location of each row by the fit that did not see it."""
-    found = np.empty_like(y)
-    for number in range(int(fold.max()) + 1):
-        train, test = fold != number, fold == number
-        made = _location(x[train], None if rows is None else rows[train], y[train], penalties)
-        found[test] = made.of(x[test], None if rows is None else rows[test])
-    return found
+
+    def part(chosen: npt.NDArray[np.bool_]) -> sparse.csr_matrix | None:
+        return None if rows is None else rows[chosen]
+
+    def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
+        made = _location(x[train], part(train), y[train], penalties)
+        return made.of(x[test], part(test))[:, None]
+
+    return out_of_fold(fold, 1, fitted)[:, 0]
 
 
 def _best(
@@ -211,11 +214,11 @@ def _best(
     def error(found: Floats) -> float:
         return float(np.abs(y - found).sum())
 
-    plain = {p: _out_of_fold(x, None, y, fold, (p, 0.0)) for p in _PENALTIES}
+    plain = {p: _elsewhere(x, None, y, fold, (p, 0.0)) for p in _PENALTIES}
     best = min(plain, key=lambda p: error(plain[p]))
     penalties, centre = (best, 0.0), plain[best]
     for penalty in _WORD_PENALTIES if rows is not None else ():
-        found = _out_of_fold(x, rows, y, fold, (best, penalty))
+        found = _elsewhere(x, rows, y, fold, (best, penalty))
         if error(found) < error(centre):
             penalties, centre = (best, penalty), found
     return penalties, centre
@@ -293,11 +296,12 @@ def _spread(
     x: npt.NDArray[np.float32], size: Floats, fold: npt.NDArray[np.intp], penalty: float
 ) -> tuple[Floats, tuple[float, float]]:
     """Log spread out of fold and its bounds; an endless penalty means one spread for all."""
-    found = np.empty_like(size)
-    for number in range(int(fold.max()) + 1):
-        train, test = fold != number, fold == number
+
+    def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
         slope, bias = _ridge(x[train], size[train], penalty)
-        found[test] = x[test] @ slope + bias
+        return np.asarray(x[test] @ slope + bias)[:, None]
+
+    found = out_of_fold(fold, 1, fitted)[:, 0]
     typical = float(np.median(found))
     return found, (typical + math.log(_SPREADS[0]), typical + math.log(_SPREADS[1]))
 
