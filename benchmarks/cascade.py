@@ -47,7 +47,7 @@ def _histories(encoder: str) -> Iterator[tuple[str, Data]]:
 def _scores(first: Floats, second: Floats) -> dict[str, Floats]:
     """A score of every pair by each way of asking, float64 ``(n, pairs)``."""
     reference = first[sample(len(first), REFERENCE_PROMPTS, SEED)]
-    both = Beliefs(first, SecondOpinion(second, reference, SHARE))
+    both = Beliefs(first, SecondOpinion(second, reference, SHARE, np.zeros(len(first), dtype=bool)))
     lucky = np.random.default_rng(SEED).random(len(first)) < SHARE
     return {
         "first": pair_differences(first),

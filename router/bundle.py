@@ -303,16 +303,27 @@ class Bundle:
             raise ValueError(f"{self.version} has one stage")
         return score_outputs(self.manifest, *self.second.outputs(text, features))
 
-    def asks_second(self, score: Score, prices: Mapping[str, int], goal: Goal) -> bool:
+    def asks_second(
+        self,
+        score: Score,
+        features: npt.NDArray[np.float32],
+        prices: Mapping[str, int],
+        goal: Goal,
+    ) -> bool:
         """Whether the second stage is asked about a prompt; never where there is none.
+
+        It is where the choice hangs on little, and always where the first encoder does not read the script.
 
         Args:
             score: by the first stage.
+            features: lexical, ``(len(FEATURES),)``.
             prices: arm → nano-dollars of its cheapest model, of the arms that can be chosen.
             goal: what the choice aims for.
         """
         if self.second is None or not prices:
             return False
+        if not self.encoder.reads(features):
+            return True
         names = [arm.name for arm in self.manifest.arms]
         p_adequate = np.array([[score.p_adequate[arm] for arm in prices]])
         known = np.array(list(prices.values()), dtype=np.float64)

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Prompt
 from router.files import read_checked, sha256_of
+from router.lexical import foreign_share
 
 __all__ = [
     "Encoder",
@@ -36,6 +37,8 @@ FORMAT_VERSION = 1
 CHARACTER_WINDOW = 2048
 """Characters kept from each end before tokenizing: enough for 64 tokens, and a bound on time."""
 
+_FOREIGN_SHARE = 0.3
+"""From this share of letters outside the Latin script on, an English encoder sees little."""
 _REMEDY = "export it again with `make encoder`, or restore it from the release"
 
 
@@ -130,6 +133,13 @@ class Encoder:
             tail = room // 2
             ids = ids[: room - tail] + ids[-tail:]
         return [*manifest.prefix_ids, *ids, *manifest.suffix_ids]
+
+    def reads(self, features: npt.NDArray[np.float32]) -> bool:
+        """Whether it is made for the script of a prompt with these lexical features, ``(len(FEATURES),)``."""
+        # The only encoders for one script are those for English; the others say what they are for.
+        return (
+            not set(self.manifest.languages) <= {"en"} or foreign_share(features) <= _FOREIGN_SHARE
+        )
 
     def embed_ids(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """The unit vector of one sequence of ids, float32 ``(dimensions,)``; zeros for no ids."""

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FEATURES", "lexical_features"]
+__all__ = ["FEATURES", "foreign_share", "lexical_features"]
 
 FEATURES = (
     "log_characters",
@@ -61,6 +61,9 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _OTHER = re.compile(r"[^\W\d_A-Za-zÀ-ɏ\u3040-\u30ff\uff66-\uff9f\u3400-\u4dbf\u4e00-\u9fff]")
 
 
+_FOREIGN = [FEATURES.index(name) for name in ("kana_share", "han_share", "other_letter_share")]
+
+
 def _count(pattern: re.Pattern[str], text: str) -> int:
     return len(pattern.findall(text))
 
@@ -100,3 +103,8 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         _count(_OTHER, window) / solid,
     )
     return np.minimum(np.asarray(values, dtype=np.float32), np.float32(16.0))
+
+
+def foreign_share(features: npt.NDArray[np.float32]) -> float:
+    """The share of letters outside the Latin script, 0..1, from features ``(len(FEATURES),)``."""
+    return float(features[_FOREIGN].sum())

@@ -329,9 +329,9 @@ def _replayed(policy: Policy, row: LoggedDecision, seen: _Seen) -> _Row:
     candidates = _candidates(policy, row, score, constraints)
     text, told = _text(record), record.get("bundle") == policy.bundle.version
     if text is not None and not told:
-        prices = arm_prices(candidates, constraints)
-        if policy.bundle.asks_second(score, prices, goal):
-            score = policy.bundle.second_score(text, lexical_features(text))
+        features, prices = lexical_features(text), arm_prices(candidates, constraints)
+        if policy.bundle.asks_second(score, features, prices, goal):
+            score = policy.bundle.second_score(text, features)
             candidates = _candidates(policy, row, score, constraints)
     then = next((one for one in candidates if one.model.id == logged), None)
     if then is None or then.quote is None or then.p_adequate is None:

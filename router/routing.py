@@ -26,20 +26,20 @@ from router.core.types import (
     Score,
 )
 from router.encoding import classifier_text
-from router.lexical import FEATURES, lexical_features
+from router.lexical import foreign_share, lexical_features
 from router.settings import QualityTargets
 from router.tokens import TokenCounter, scaled
 
 __all__ = ["Ask", "Assessed", "Routed", "Router", "arm_prices"]
 
-_FOREIGN_SHARE = 0.3
-"""From this share of letters outside the Latin script on, an English encoder sees little."""
-_FOREIGN = [FEATURES.index(name) for name in ("kana_share", "han_share", "other_letter_share")]
-_LATIN_SCRIPT = frozenset({"en"})
 _NO_CORRECTIONS = Corrections()
 _ESTIMATED = Reason(
     "TOKENS_ESTIMATED",
     "input tokens are an estimate: the model's own tokenizer is not at hand",
+)
+_SECOND_OPINION = Reason(
+    "SECOND_OPINION",
+    "the choice hung on little, or the first encoder does not read this script: the second stage was asked",
 )
 
 
@@ -146,18 +146,22 @@ class Router:
         moment = self.now()
         goal = ask.goal or QualityTarget(self.quality_targets.of(ask.importance))
         candidates = self._candidates(ask, bundle, score, moment)
+        encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.asks_second(
-            score, arm_prices(candidates, ask.constraints), goal
+            score, features, arm_prices(candidates, ask.constraints), goal
         ):
-            score = bundle.second_score(text, features)
+            encoder, score = bundle.second.encoder, bundle.second_score(text, features)
             candidates = self._candidates(ask, bundle, score, moment)
+            notes.append(_SECOND_OPINION)
+        if not encoder.reads(features):
+            notes.append(_not_read(features))
         return Assessed(
             bundle,
             score,
             features,
             embedding,
             tuple(candidates),
-            _language_note(bundle, float(features[_FOREIGN].sum())),
+            tuple(notes),
             goal,
             moment,
         )
@@ -253,14 +257,9 @@ def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dic
     return found
 
 
-def _language_note(bundle: Bundle, foreign_share: float) -> tuple[Reason, ...]:
-    languages = set(bundle.encoder.manifest.languages)
-    if not languages <= _LATIN_SCRIPT or foreign_share <= _FOREIGN_SHARE:
-        return ()
-    return (
-        Reason(
-            "LANGUAGE_NOT_COVERED",
-            "the encoder does not read this script: the probabilities rest on length and form",
-            {"letters_outside_latin_share": f"{foreign_share:.2f}"},
-        ),
+def _not_read(features: npt.NDArray[np.float32]) -> Reason:
+    return Reason(
+        "LANGUAGE_NOT_COVERED",
+        "the encoder does not read this script: the probabilities rest on length and form",
+        {"letters_outside_latin_share": f"{foreign_share(features):.2f}"},
     )

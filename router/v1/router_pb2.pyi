@@ -43,6 +43,7 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_SOFT_LIMIT: _ClassVar[ReasonCode]
     REASON_CODE_DOWNGRADED: _ClassVar[ReasonCode]
     REASON_CODE_PACED: _ClassVar[ReasonCode]
+    REASON_CODE_SECOND_OPINION: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -63,6 +64,7 @@ REASON_CODE_LANGUAGE_NOT_COVERED: ReasonCode
 REASON_CODE_SOFT_LIMIT: ReasonCode
 REASON_CODE_DOWNGRADED: ReasonCode
 REASON_CODE_PACED: ReasonCode
+REASON_CODE_SECOND_OPINION: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives")

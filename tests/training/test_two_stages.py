@@ -42,7 +42,9 @@ from training.histories.splitting import SEED
 from training.judging.asking import predictions, served
 from training.pipeline import Plan, fit
 
-TEXTS = sorted(set(demonstration_history(SEED).attempts["prompt"]))[::12]
+PROMPTS = sorted(set(demonstration_history(SEED).attempts["prompt"]))
+TEXTS = [text for text in PROMPTS if text.isascii()][::8]
+"""Prompts that the first stage reads."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,16 @@ def test_a_third_is_asked_about_under_any_goal_and_there_the_second_stage_decide
         else:
             assert score == loaded.score(text)
     assert 0 < times <= 0.45 * len(TEXTS)
+
+
+def test_a_prompt_in_japanese_is_always_read_by_the_stage_that_reads_japanese(
+    bundle: Path, settings: Settings
+) -> None:
+    router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
+    for text in ("東京の明日の天気を教えてください。", "素数が無限に存在することを証明しなさい。"):
+        assessed = router.assess(asked(text, WillingnessToPay(10**15)))
+        assert assessed.score == router.bundle.second_score(text, lexical_features(text))
+        assert {note.code for note in assessed.notes} == {"SECOND_OPINION"}
 
 
 def test_evaluation_judges_what_serving_says(bundle: Path) -> None:

@@ -122,7 +122,8 @@ class Stages:
         first = self.first.p_adequate()
         if len(self.fits) == 1:
             return Beliefs(first)
-        return Beliefs(first, SecondOpinion(self.closest.p_adequate(), reference, SHARE))
+        unread = np.array([not self.first.encoder.reads(row) for row in self.first.test.features])
+        return Beliefs(first, SecondOpinion(self.closest.p_adequate(), reference, SHARE, unread))
 
     def tokens(self, beliefs: Beliefs) -> npt.NDArray[np.float64]:
         """Output lengths of the held-out prompts by the stage that has the word, ``(n, k, 3)``."""

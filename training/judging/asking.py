@@ -63,8 +63,10 @@ def predictions(
         told, longer = _gathered(
             lambda row: second.outputs(texts[row], features[row]), len(texts), columns
         )
-        opinion = SecondOpinion(told, second.reference[:, columns], second.share)
-        beliefs = Beliefs(adequate, opinion)
+        unread = np.array([not bundle.encoder.reads(row) for row in features])
+        beliefs = Beliefs(
+            adequate, SecondOpinion(told, second.reference[:, columns], second.share, unread)
+        )
         lengths = np.where(beliefs.standard_asked()[:, None, None], longer, lengths)
     lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan
     return Predictions(beliefs, lengths)
@@ -84,10 +86,10 @@ def _gathered(
 
 def served(bundle: Bundle, text: str) -> Score:
     """The score of one prompt as serving takes it under the standard goal, the second stage where asked."""
-    score = bundle.score(text)
+    score, features = bundle.score(text), lexical_features(text)
     ladder = {arm.name: place for place, arm in enumerate(bundle.manifest.arms)}
-    if bundle.asks_second(score, ladder, QualityTarget(STANDARD_TARGET)):
-        return bundle.second_score(text, lexical_features(text))
+    if bundle.asks_second(score, features, ladder, QualityTarget(STANDARD_TARGET)):
+        return bundle.second_score(text, features)
     return score
 
 

@@ -34,11 +34,21 @@ class SecondOpinion:
         p_adequate: float64 ``(n, k)``.
         reference: float64 ``(r, k)``, P(adequate) of the bundle's reference prompts by the first stage.
         share: of such prompts that are asked about under any goal, 0..1.
+        always: bool ``(n,)``, which prompts it is asked about in any case.
     """
 
     p_adequate: Floats
     reference: Floats
     share: float
+    always: npt.NDArray[np.bool_]
+
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> SecondOpinion:
+        """On some of the prompts."""
+        return SecondOpinion(self.p_adequate[rows], self.reference, self.share, self.always[rows])
+
+    def asked(self, margin: Floats, usual: Floats) -> npt.NDArray[np.bool_]:
+        """Of which prompts it is asked, ``(n,)``: margins of the prompts, and of the reference ``(r,)``."""
+        return hangs(margin, usual, self.share) | self.always
 
 
 @dataclass(frozen=True)
@@ -58,12 +68,7 @@ class Beliefs:
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Beliefs:
         """Some of the prompts."""
-        if self.second is None:
-            return Beliefs(self.first[rows])
-        other = self.second
-        return Beliefs(
-            self.first[rows], SecondOpinion(other.p_adequate[rows], other.reference, other.share)
-        )
+        return Beliefs(self.first[rows], None if self.second is None else self.second.take(rows))
 
     def standard_asked(self) -> npt.NDArray[np.bool_]:
         """Which prompts the second stage is asked about under :data:`STANDARD_TARGET`, ``(n,)``."""
@@ -71,7 +76,7 @@ class Beliefs:
             return np.zeros(len(self), dtype=bool)
         ladder = np.arange(self.first.shape[1], dtype=np.float64)
         usual = target_margins(self.second.reference, ladder, STANDARD_TARGET)
-        return hangs(target_margins(self.first, ladder, STANDARD_TARGET), usual, self.second.share)
+        return self.second.asked(target_margins(self.first, ladder, STANDARD_TARGET), usual)
 
     @property
     def standard(self) -> Floats:
@@ -88,8 +93,7 @@ class Beliefs:
         if self.second is None:
             return self.first
         usual = value_margins(self.second.reference, prices, worth)
-        margin = value_margins(self.first, prices, worth)
-        return self._either(hangs(margin, usual, self.second.share))
+        return self._either(self.second.asked(value_margins(self.first, prices, worth), usual))
 
     def _either(self, asked: npt.NDArray[np.bool_]) -> Floats:
         if self.second is None:
@@ -110,10 +114,11 @@ class Beliefs:
         told = pair_differences(self.second.p_adequate)
         usual = pair_differences(self.second.reference)
         columns = zip(gain.T, told.T, usual.T, strict=True)
-        return np.stack([_followed(*one, self.second.share) for one in columns], axis=1)
+        held = np.stack([_held(*one, self.second.share) for one in columns], axis=1)
+        return np.where(self.second.always[:, None], told, held)
 
 
-def _followed(gain: Floats, told: Floats, usual: Floats, share: float) -> Floats:
+def _held(gain: Floats, told: Floats, usual: Floats, share: float) -> Floats:
     """The score of one pair ``(n,)`` from gains by either stage, and those of the reference ``(r,)``."""
     thresholds = np.linspace(-1.0, 1.0, _GRID)
     # How near a gain must lie to a threshold to be asked about. It changes no faster than the threshold, so

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ def world(seed: int = 0) -> tuple[Beliefs, Any]:
     usual = np.array([0.45, 0.65])
     truth, first = (np.clip(usual + part, 0.02, 0.98) for part in (seen + unseen, seen))
     quality = (rng.random((N, 2)) < truth).astype(float)
-    return Beliefs(first, SecondOpinion(truth, first[:1000], SHARE)), quality
+    return Beliefs(
+        first, SecondOpinion(truth, first[:1000], SHARE, np.zeros(N, dtype=bool))
+    ), quality
 
 
 def test_the_score_of_a_pair_orders_prompts_as_serving_decides_at_every_threshold() -> None:
@@ -65,6 +68,18 @@ def test_a_sweep_over_worth_asks_anew_at_each() -> None:
         assert changed.mean() == pytest.approx(SHARE, abs=0.04)
         np.testing.assert_array_equal(said[changed], beliefs.second.p_adequate[changed])
     assert ((low != high).any(axis=1)).mean() > 0.1
+
+
+def test_prompts_that_the_first_stage_cannot_read_are_always_asked_about() -> None:
+    beliefs, _ = world()
+    assert beliefs.second is not None
+    unread = np.arange(N) % 10 == 0
+    some = replace(beliefs, second=replace(beliefs.second, always=unread))
+    told = beliefs.second.p_adequate
+    np.testing.assert_array_equal(some.standard[unread], told[unread])
+    np.testing.assert_array_equal(some.at_worth(2.0, np.array([0.1, 0.3]))[unread], told[unread])
+    np.testing.assert_array_equal(some.pairs()[unread], pair_differences(told)[unread])
+    np.testing.assert_array_equal(some.pairs()[~unread], beliefs.pairs()[~unread])
 
 
 def test_one_stage_says_the_same_whatever_is_asked() -> None:
