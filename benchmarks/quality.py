@@ -181,7 +181,7 @@ def some(data: Data, chosen: Callable[[Outcomes], npt.NDArray[np.bool_]]) -> Dat
     return data.take(chosen(data.rows.outcomes))
 
 
-def one_attempt(data: Data, fold: npt.NDArray[np.intp], full: Floats) -> Figure:
+def one_attempt(title: str, data: Data, fold: npt.NDArray[np.intp], full: Floats) -> Figure:
     """Share of the gain (APGR − .5) that is left when each prompt was answered by one random arm."""
     outcomes = data.rows.outcomes
     arms = len(outcomes.arms)
@@ -194,7 +194,7 @@ def one_attempt(data: Data, fold: npt.NDArray[np.intp], full: Floats) -> Figure:
         few, _ = ranking(outcomes, pair, pair_differences(mine)[:, column])
         all_of_them, _ = ranking(outcomes, pair, pair_differences(full)[:, column])
         shares.append((few - 0.5) / (all_of_them - 0.5))
-    name = "MMLU-Pro, one attempt per prompt: share of the gain, mean of three pairs"
+    name = f"{title}, one attempt per prompt: share of the gain, mean of three pairs"
     return Figure(name, float(np.mean(shares)), "", 0.85, ">=")
 
 
@@ -233,7 +233,7 @@ def _mmlu_pro(encoder: str, ease: float) -> Iterator[Figure]:
     targets = {(1, 2): 0.83 - ease, (0, 2): 0.595 - ease}
     yield from rankings(title, data, fold, targets, mine)
     yield calibration(title, data.rows.outcomes, mine)
-    yield one_attempt(data, fold, mine)
+    yield one_attempt(title, data, fold, mine)
     yield from lengths(title, data, fold, 0.85)
 
 
