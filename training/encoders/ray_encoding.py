@@ -34,6 +34,8 @@ RETRIES = 3
 """How often Ray encodes a shard anew whose worker died."""
 OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory of a local cluster: shards and vectors under way need a few MiB."""
+_START_S = 120
+"""How long a local cluster may take to start."""
 _REACHED_S = 5.0
 
 
@@ -87,6 +89,8 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
     failures = (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError)
     if address is None:
         own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+        # Ray waits half a minute for its own server, which on a busy machine is too little.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(_START_S))
         try:
             ray.init("local", num_cpus=workers, **own, **quiet)
         except failures as error:
