@@ -37,6 +37,7 @@ from router.server import build_desk, build_router
 from router.settings import Settings
 from tests.conftest import NOON
 from training.arrivals.add_arm import Arrival, add_arm
+from training.drift.decision_log import Logged, of_decisions
 from training.histories.demonstration import demonstration_history
 from training.histories.splitting import SEED
 from training.judging.asking import predictions, served
@@ -150,6 +151,20 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     report = replay(rows, Policy(router.bundle, {}, goal, load_catalog(), NOON))
     assert report.replayed == len(TEXTS)
     assert 0 < live == slow_runs.count(slow)
+
+
+def test_drift_does_not_compare_scores_of_which_stage_nobody_knows(bundle: Path) -> None:
+    loaded = load_bundle(bundle, ENCODERS)
+    score = loaded.score("hello")
+    record = {
+        "bundle": loaded.version,
+        "features": lexical_features("hello").tolist(),
+        "p_adequate": dict(score.p_adequate),
+    }
+    found = of_decisions(loaded, [Logged(NOON, record)])
+    assert len(found.features) == 1
+    assert len(found.p_adequate) == 0
+    assert any("which of the two stages spoke" in line for line in found.untold)
 
 
 def test_the_model_card_says_who_is_asked_and_how_often(bundle: Path) -> None:

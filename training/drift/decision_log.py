@@ -157,7 +157,8 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
     """Recent traffic from a decision log; nothing of the prompts need have been kept.
 
     Features and scores are those of the moment of the decision. Scores and outcomes count only where this
-    bundle made them; vectors only where its encoder did (``log_prompts: embedding``).
+    bundle made them, and scores not of two stages; vectors only where its encoder did
+    (``log_prompts: embedding``).
     """
     arms = arm_names(bundle)
     features: dict[str, list[float]] = {}
@@ -182,7 +183,8 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
         if record.get("bundle") != bundle.version or set(promised) != set(arms):
             others += 1
             continue
-        scores.setdefault(key, [promised[arm] for arm in arms])
+        if bundle.second is None:
+            scores.setdefault(key, [promised[arm] for arm in arms])
         outcome = _outcome(bundle, arms, row)
         if outcome is not None:
             outcomes[key, outcome[0]] = outcome
@@ -199,6 +201,11 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
         untold.append(
             "vectors: the log kept none of this bundle's encoder, so a change of topic shows only in"
             " form, length, language and score; `log_prompts: embedding` keeps them"
+        )
+    if bundle.second is not None:
+        untold.append(
+            "score: which of the two stages spoke depends on the goals of the callers, so its scores are"
+            " like none that training knows; name a history with --recent"
         )
     matrix = np.asarray(list(features.values()), dtype=np.float32).reshape(-1, len(FEATURES))
     return Traffic(
