@@ -50,6 +50,7 @@ from training.histories.splitting import SEED, SEEN_FILE, held_out, pack_seen
 from training.histories.table import Outcomes
 from training.histories.tabulating import Reading, Table, read_table, tabulate_all
 from training.judging.baselines import Rows, baseline_scores
+from training.judging.beliefs import STANDARD_TARGET
 from training.judging.evaluating import evaluate, plain
 from training.judging.full_report import as_served, facts
 from training.pages.plots import render
@@ -309,7 +310,8 @@ def _parameters(plan: Plan, table: Table, cascade: Stages) -> dict[str, Any]:
     if cascade.second is not None:
         told["second stage"] = (
             f"{cascade.closest.encoder.manifest.name}, asked about the {cascade.second.share:.0%} of prompts "
-            "whose choice hangs on least"
+            "whose choice hangs on least; figures of single arms are those under a quality target of "
+            f"{STANDARD_TARGET:g}, rankings and AIQ ask it anew at every threshold"
         )
     return told
 
