@@ -224,24 +224,6 @@ class Second:
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
         return _run(self.classifier, embedding, features, ids if self.reads_tokens else None)
 
-    def asked(
-        self,
-        p_adequate: npt.NDArray[np.float64],
-        arms: Sequence[int],
-        prices: npt.NDArray[np.float64],
-        goal: Goal,
-    ) -> npt.NDArray[np.bool_]:
-        """Of which prompts it is asked, bool ``(n,)``: where the choice hangs on least.
-
-        Args:
-            p_adequate: float64 ``(n, m)``, by the first stage.
-            arms: ``m`` places of arms that can be chosen.
-            prices: float64 ``(m,)``, nano-dollars, of the cheapest model of each.
-            goal: what the choice aims for.
-        """
-        usual = margins(self.reference[:, list(arms)], prices, goal)
-        return hangs(margins(p_adequate, prices, goal), usual, self.share)
-
 
 @dataclass(frozen=True)
 class Bundle:
@@ -303,6 +285,12 @@ class Bundle:
             raise ValueError(f"{self.version} has one stage")
         return score_outputs(self.manifest, *self.second.outputs(text, features))
 
+    def every_score(self, text: str) -> list[Score]:
+        """What each stage says of one text: all of the bundle is run."""
+        if self.second is None:
+            return [self.score(text)]
+        return [self.score(text), self.second_score(text, lexical_features(text))]
+
     def asks_second(
         self,
         score: Score,
@@ -325,11 +313,11 @@ class Bundle:
         if not self.encoder.reads(features):
             return True
         names = [arm.name for arm in self.manifest.arms]
-        p_adequate = np.array([[score.p_adequate[arm] for arm in prices]])
         known = np.array(list(prices.values()), dtype=np.float64)
-        return bool(
-            self.second.asked(p_adequate, [names.index(arm) for arm in prices], known, goal)[0]
-        )
+        here = np.array([[score.p_adequate[arm] for arm in prices]])
+        usual = self.second.reference[:, [names.index(arm) for arm in prices]]
+        asked = hangs(margins(here, known, goal), margins(usual, known, goal), self.second.share)
+        return bool(asked[0])
 
 
 def _reads_tokens(classifier: ort.InferenceSession) -> bool:

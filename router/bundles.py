@@ -24,7 +24,6 @@ from router.bundle import Bundle, load_bundle, read_manifest
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
 from router.files import sha256_of
-from router.lexical import lexical_features
 from router.logs import logger
 from router.registry import Registry, RegistryAddress, Version
 from router.settings import Settings
@@ -259,9 +258,8 @@ def loaded(directory: Path, encoders: Path) -> Bundle:
     try:
         bundle = load_bundle(directory, encoders)
         for text in _TRIED:
-            _check(bundle.score(text))
-            if bundle.second is not None:
-                _check(bundle.second_score(text, lexical_features(text)))
+            for score in bundle.every_score(text):
+                _check(score)
     except MitsumoriError:
         raise
     except Exception as error:  # noqa: BLE001 — onnxruntime raises types of its own for what is no graph

@@ -134,12 +134,11 @@ class Encoder:
             ids = ids[: room - tail] + ids[-tail:]
         return [*manifest.prefix_ids, *ids, *manifest.suffix_ids]
 
-    def reads(self, features: npt.NDArray[np.float32]) -> bool:
-        """Whether it is made for the script of a prompt with these lexical features, ``(len(FEATURES),)``."""
+    def reads(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Whether it is made for the script of prompts, ``(…)`` from features ``(…, len(FEATURES))``."""
         # The only encoders for one script are those for English; the others say what they are for.
-        return (
-            not set(self.manifest.languages) <= {"en"} or foreign_share(features) <= _FOREIGN_SHARE
-        )
+        english = set(self.manifest.languages) <= {"en"}
+        return np.asarray((foreign_share(features) <= _FOREIGN_SHARE) | (not english))
 
     def embed_ids(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """The unit vector of one sequence of ids, float32 ``(dimensions,)``; zeros for no ids."""

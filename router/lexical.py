@@ -105,6 +105,6 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
     return np.minimum(np.asarray(values, dtype=np.float32), np.float32(16.0))
 
 
-def foreign_share(features: npt.NDArray[np.float32]) -> float:
-    """The share of letters outside the Latin script, 0..1, from features ``(len(FEATURES),)``."""
-    return float(features[_FOREIGN].sum())
+def foreign_share(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The share of letters outside the Latin script, 0..1, ``(…)`` from features ``(…, len(FEATURES))``."""
+    return np.asarray(features[..., _FOREIGN].sum(axis=-1))

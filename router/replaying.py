@@ -328,7 +328,7 @@ def _replayed(policy: Policy, row: LoggedDecision, seen: _Seen) -> _Row:
     constraints, goal = _constraints(record), policy.goal or _goal(record)
     candidates = _candidates(policy, row, score, constraints)
     text, told = _text(record), record.get("bundle") == policy.bundle.version
-    if text is not None and not told:
+    if policy.bundle.second is not None and text is not None and not told:
         features, prices = lexical_features(text), arm_prices(candidates, constraints)
         if policy.bundle.asks_second(score, features, prices, goal):
             score = policy.bundle.second_score(text, features)

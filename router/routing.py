@@ -125,9 +125,7 @@ class Router:
         """Touch everything that a first call would load: encodings, ONNX arenas, prices."""
         for rule in {entry.token_rule.encoding for entry in self.catalog.entries}:
             self.tokens.text_tokens("hello world", rule)
-        self.bundle.score("hello world")
-        if self.bundle.second is not None:
-            self.bundle.second_score("hello world", lexical_features("hello world"))
+        self.bundle.every_score("hello world")
         for entry in self.catalog.entries:
             entry.rates_at(self.now())
 

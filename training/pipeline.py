@@ -419,9 +419,8 @@ def fit(plan: Plan, console: Console) -> Fitted:
     graphs = cascade.files()
     train, test = cascade.closest.train, cascade.closest.test
     # Held-out prompts: their scores are like those of prompts to come.
-    first = cascade.first.p_adequate()
-    kept = sample(len(first), REFERENCE_PROMPTS, plan.seed)
-    beliefs = cascade.beliefs(first[kept])
+    kept = sample(len(test.outcomes), REFERENCE_PROMPTS, plan.seed)
+    beliefs = cascade.beliefs(kept)
     with stage("evaluating"):
         baselines = baseline_scores(
             Rows(train.outcomes, train.embeddings, train.features),
@@ -439,7 +438,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
         _unfamiliar(plan, cascade, report)
     files = graphs | {
         SEEN_FILE: pack_seen(train.outcomes.groups.tolist(), seed=plan.seed),
-        REFERENCE_FILE: pack_reference(test.features[kept], first[kept]),
+        REFERENCE_FILE: pack_reference(test.features[kept], beliefs.first[kept]),
     }
     manifest = _manifest(plan, table, cascade, report)
     settings = _parameters(plan, table, cascade)

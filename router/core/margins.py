@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from router.core.types import Goal, QualityTarget
 
-__all__ = ["hangs", "margins", "target_margins", "value_margins"]
+__all__ = ["bound", "hangs", "margins", "target_margins", "value_margins"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -28,10 +28,9 @@ def target_margins(p_adequate: Floats, prices: Floats, target: float) -> Floats:
     """
     ordered = p_adequate[:, np.argsort(prices, kind="stable")]
     reaches = ordered >= target
-    chosen = np.where(reaches.any(axis=1), reaches.argmax(axis=1), 0)
     # What is dearer than the chosen arm is never looked at, wherever it lies.
     nearest = np.minimum.accumulate(np.abs(ordered - target), axis=1)
-    margin = nearest[np.arange(len(ordered)), chosen]
+    margin = nearest[np.arange(len(ordered)), reaches.argmax(axis=1)]
     return np.where(reaches.any(axis=1), margin, _lead(ordered))
 
 
@@ -77,5 +76,10 @@ def hangs(margin: Floats, reference: Floats, share: float) -> npt.NDArray[np.boo
         reference: float64 ``(r,)``, r ≥ 1, margins of prompts like those to come, under the same goal.
         share: of such prompts that are to be asked about, 0..1.
     """
+    return np.asarray(margin < bound(reference, share))
+
+
+def bound(reference: Floats, share: float) -> Floats:
+    """The margin below which a prompt is asked about, ``(…)`` from those of a reference ``(…, r)``."""
     # One of the margins, not a value between two: they may be endless.
-    return np.asarray(margin < np.quantile(reference, share, method="lower"))
+    return np.asarray(np.quantile(reference, share, axis=-1, method="lower"))

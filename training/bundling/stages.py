@@ -113,20 +113,23 @@ class Stages:
             return None
         return SecondStage(encoder=self.closest.reference, share=SHARE)
 
-    def beliefs(self, reference: npt.NDArray[np.float64]) -> Beliefs:
+    def beliefs(self, reference: npt.NDArray[np.intp]) -> Beliefs:
         """What they believe of the held-out prompts.
 
         Args:
-            reference: float64 ``(r, k)``, P(adequate) of the bundle's reference prompts by the first stage.
+            reference: intp ``(r,)``, which of them are the bundle's reference prompts.
         """
         first = self.first.p_adequate()
         if len(self.fits) == 1:
             return Beliefs(first)
-        unread = np.array([not self.first.encoder.reads(row) for row in self.first.test.features])
-        return Beliefs(first, SecondOpinion(self.closest.p_adequate(), reference, SHARE, unread))
+        unread = ~self.first.encoder.reads(self.first.test.features)
+        told = self.closest.p_adequate()
+        return Beliefs(first, SecondOpinion(told, first[reference], SHARE, unread))
 
     def tokens(self, beliefs: Beliefs) -> npt.NDArray[np.float64]:
         """Output lengths of the held-out prompts by the stage that has the word, ``(n, k, 3)``."""
+        if len(self.fits) == 1:
+            return self.first.tokens()
         asked = beliefs.standard_asked()[:, None, None]
         return np.where(asked, self.closest.tokens(), self.first.tokens())
 

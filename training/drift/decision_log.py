@@ -204,8 +204,8 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
         )
     if bundle.second is not None:
         untold.append(
-            "score: which of the two stages spoke depends on the goals of the callers, so its scores are"
-            " like none that training knows; name a history with --recent"
+            "score: which of the two stages spoke depends on the goals of the callers, so logged scores"
+            " cannot be compared with those of training; name a history with --recent"
         )
     matrix = np.asarray(list(features.values()), dtype=np.float32).reshape(-1, len(FEATURES))
     return Traffic(

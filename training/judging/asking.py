@@ -63,7 +63,7 @@ def predictions(
         told, longer = _gathered(
             lambda row: second.outputs(texts[row], features[row]), len(texts), columns
         )
-        unread = np.array([not bundle.encoder.reads(row) for row in features])
+        unread = ~bundle.encoder.reads(features)
         beliefs = Beliefs(
             adequate, SecondOpinion(told, second.reference[:, columns], second.share, unread)
         )

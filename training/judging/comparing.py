@@ -241,12 +241,13 @@ def _paired(
 
 def _arms(test: Outcomes, sides: Sequence[Judged], seed: int) -> Report:
     found = {}
+    standard = [side.beliefs.standard for side in sides]
     for arm, name in enumerate(test.arms):
         rows = test.judged[:, arm]
         if rows.sum() < MIN_CATEGORY:
             continue
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
-        said = [side.beliefs.standard[rows, arm] for side in sides]
+        said = [every[rows, arm] for every in standard]
         errors = _paired(
             count, [ece_statistic(outcome, p) for p in said], seed, less=True, spread=True
         )

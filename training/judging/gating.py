@@ -299,6 +299,7 @@ def _calibration(
     of the error itself: one that perfect calibration would show as often as 1 time in 20 is none.
     """
     criteria, context, notes = [], [], []
+    said, before_said = bundle.standard, None if champion is None else champion.standard
     judged = [arm for arm in range(len(test.arms)) if test.judged[:, arm].sum() >= MIN_ATTEMPTS]
     sigmas = NormalDist().inv_cdf(1 - (1 - LEVEL) / 2 / max(len(judged), 1))
     for arm, name in enumerate(test.arms):
@@ -307,14 +308,14 @@ def _calibration(
             continue
         rows = test.judged[:, arm]
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
-        ours = bundle.standard[rows, arm]
+        ours = said[rows, arm]
         statistic = ece_statistic(outcome, ours)
         error, chance = float(statistic(once(count))[0]), ece_draws(ours, seed=seed)
         excess = error - float(chance.mean())
         context.append(Figure(f"excess ECE, {name}, bundle", excess, _ECE))
-        if champion is None:
+        if before_said is None:
             continue
-        theirs = champion.standard[rows, arm]
+        theirs = before_said[rows, arm]
         other = ece_statistic(outcome, theirs)
         before = float(other(once(count))[0]) - float(ece_draws(theirs, seed=seed).mean())
         context.append(Figure(f"excess ECE, {name}, champion", before, _ECE))
