@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from training.histories.table import Outcomes
 from training.judging.baselines import Rows
+from training.judging.beliefs import Beliefs
+from training.judging.evaluating import evaluate
 
 
 def objects(values: object) -> np.ndarray:
@@ -46,3 +50,10 @@ def world(
     )
     features = np.stack([np.log1p(length), difficulty], axis=1).astype(np.float32)
     return Rows(outcomes, embeddings, features), truth
+
+
+def report_on(rows: Rows, p_adequate: np.ndarray, **options: Any) -> dict[str, Any]:
+    """The report on a router of one stage; no lengths, and baselines of the rows themselves, unless told."""
+    wanted = {"train": None, "lengths": None, "seed": 0} | options
+    beliefs = Beliefs(p_adequate)
+    return evaluate(rows.outcomes, beliefs, rows.embeddings, rows.features, **wanted)

@@ -17,24 +17,14 @@ from router.bundle import (
     Split,
 )
 from router.lexical import FEATURES
-from tests.training.worlds import world
+from tests.training.worlds import report_on, world
 from training.bundling.model_card import model_card
-from training.judging.beliefs import Beliefs
-from training.judging.evaluating import evaluate
 
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
     rows, truth = world(300)
-    return evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=None,
-        seed=0,
-    )
+    return report_on(rows, truth)
 
 
 def manifest(**changes: Any) -> BundleManifest:
@@ -96,15 +86,7 @@ def test_a_demonstration_is_loud(report: dict[str, Any]) -> None:
 
 def test_figures_that_are_missing_are_dashes() -> None:
     rows, truth = world(100, censored=True)
-    report = evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=None,
-        seed=0,
-    )
+    report = report_on(rows, truth)
     card = model_card(manifest(mlflow_run_id=None), report)
     assert "no figures on money" in card
     assert "None" not in card

@@ -12,11 +12,10 @@ import pytest
 from rich.console import Console
 
 from router.core.errors import MitsumoriError
-from tests.training.worlds import world
+from tests.training.worlds import report_on, world
 from training.commands.outputs import write_json
 from training.commands.report_tables import print_report
-from training.judging.beliefs import Beliefs
-from training.judging.evaluating import evaluate, plain
+from training.judging.evaluating import plain
 from training.judging.metrics import apgr
 
 PAIR_KEYS = {"apgr", "apgr_interval", "cpt50", "cpt80", "within_category_apgr", "n"}
@@ -26,15 +25,7 @@ PAIR_KEYS = {"apgr", "apgr_interval", "cpt50", "cpt80", "within_category_apgr", 
 def report() -> dict[str, object]:
     rows, truth = world(900)
     lengths = np.tile([150.0, 300.0, 500.0], (900, 3, 1))
-    return evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=lengths,
-        seed=0,
-    )
+    return report_on(rows, truth, lengths=lengths)
 
 
 def test_the_fixed_interface_is_whole(report: dict) -> None:
@@ -101,15 +92,7 @@ def test_a_language_of_few_prompts_says_so_and_shows_no_noise() -> None:
     languages = np.array(["de"] * 99 + ["en"] * 201, dtype=object)
     outcomes = replace(rows.outcomes, languages=languages)
     lengths = np.tile([150.0, 300.0, 500.0], (300, 3, 1))
-    report = evaluate(
-        outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=lengths,
-        seed=0,
-    )
+    report = report_on(replace(rows, outcomes=outcomes), truth, lengths=lengths)
     found = report["by_language"]
     assert found["de"]["n"] == 99
     assert found["de"]["few"]
@@ -132,15 +115,7 @@ def test_a_language_of_few_prompts_says_so_and_shows_no_noise() -> None:
 def test_the_same_seed_gives_the_same_report(report: dict) -> None:
     rows, truth = world(900)
     lengths = np.tile([150.0, 300.0, 500.0], (900, 3, 1))
-    again = evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=lengths,
-        seed=0,
-    )
+    again = report_on(rows, truth, lengths=lengths)
     assert again == report
 
 
@@ -148,15 +123,7 @@ def test_baselines_can_be_fitted_on_training_rows() -> None:
     rows, truth = world(600)
     train, test = rows.take(np.arange(400)), rows.take(np.arange(400, 600))
     known = (train.outcomes, train.embeddings, train.features)
-    report = evaluate(
-        test.outcomes,
-        Beliefs(truth[400:]),
-        test.embeddings,
-        test.features,
-        train=known,
-        lengths=None,
-        seed=0,
-    )
+    report = report_on(test, truth[400:], train=known)
     assert report["baselines_fitted_on"] == "training rows"
     assert report["length"]["coverage_p90"] is None
 
@@ -167,15 +134,7 @@ def test_the_arms_own_quantiles_have_ratio_one() -> None:
     quantiles = np.quantile(tokens, [0.5, 0.9, 0.99], axis=0).T
     lengths = np.tile(quantiles, (300, 1, 1))
     lengths[:, 0] = np.nan  # an arm without lengths does not count
-    report = evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=lengths,
-        seed=0,
-    )
+    report = report_on(rows, truth, lengths=lengths)
     assert set(report["length"]["arms"]) == {"medium", "high"}
     assert report["length"]["pinball_ratio_p50"] == pytest.approx(1)
     assert report["length"]["pinball_ratio_p90"] == pytest.approx(1)
@@ -187,15 +146,7 @@ def test_pairs_use_the_prompts_that_both_arms_answered() -> None:
     quality = rows.outcomes.quality.copy()
     quality[:150, 0] = np.nan
     rows = replace(rows, outcomes=replace(rows.outcomes, quality=quality))
-    report = evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=None,
-        seed=0,
-    )
+    report = report_on(rows, truth)
     assert report["pairs"]["low>high"]["n"] == 450
     assert report["pairs"]["medium>high"]["n"] == 600
     assert report["priced_prompts"] == 450
@@ -206,15 +157,7 @@ def test_pairs_use_the_prompts_that_both_arms_answered() -> None:
 @pytest.mark.parametrize(("censored", "costs"), [(True, True), (False, False)])
 def test_what_the_rows_cannot_give_is_null_with_a_reason(censored: bool, costs: bool) -> None:
     rows, truth = world(300, censored=censored, costs=costs)
-    report = evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=None,
-        seed=0,
-    )
+    report = report_on(rows, truth)
     assert report["aiq"] is None
     assert report["cost_at_quality"] == {"1.00": None, "0.99": None, "0.95": None}
     assert any("null" in note for note in report["notes"])
@@ -224,15 +167,7 @@ def test_what_the_rows_cannot_give_is_null_with_a_reason(censored: bool, costs: 
 
 def test_a_handful_of_prompts_is_no_error() -> None:
     rows, truth = world(3)
-    report = evaluate(
-        rows.outcomes,
-        Beliefs(truth),
-        rows.embeddings,
-        rows.features,
-        train=None,
-        lengths=None,
-        seed=0,
-    )
+    report = report_on(rows, truth)
     assert report["n_prompts"] == 3
     json.dumps(report, allow_nan=False)
 

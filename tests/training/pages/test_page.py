@@ -7,11 +7,11 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from tests.training.worlds import world
+from tests.training.worlds import report_on, world
 from training.bundling.export import label_distribution
 from training.judging.baselines import baseline_scores
 from training.judging.beliefs import Beliefs
-from training.judging.evaluating import evaluate, plain
+from training.judging.evaluating import plain
 from training.judging.footprint import net_of_router
 from training.judging.gating import gate
 from training.pages.page import (
@@ -85,10 +85,7 @@ def test_a_missing_number_is_a_dash() -> None:
 def test_a_report_is_a_page_however_little_is_known(censored: bool, costs: bool) -> None:
     rows, truth = world(60, censored=censored, costs=costs)
     baselines = baseline_scores(None, rows, seed=1)
-    report = evaluate(
-        rows.outcomes, Beliefs(truth), rows.embeddings, rows.features,
-        train=None, lengths=None, seed=1, baselines=baselines,
-    )  # fmt: skip
+    report = report_on(rows, truth, seed=1, baselines=baselines)
     timed = {"p50": 1.0, "p99": 2.0, "mean": 1.1, "n": 60}
     report |= {
         "encode_ms": {**timed, "by_characters": {"0-255": timed}},
