@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from router.core.errors import BadArtifact
 
-__all__ = ["check_sha256", "read_checked", "sha256_of", "written_whole"]
+__all__ = ["check_sha256", "read_checked", "replace_text", "sha256_of", "written_whole"]
 
 
 def sha256_of(data: bytes) -> str:
@@ -82,3 +83,20 @@ def written_whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def replace_text(target: Path, text: str) -> None:
+    """Write a text file whole or not at all, in UTF-8 and readable by all; its folder must be there.
+
+    Raises:
+        OSError: it cannot be written; what was there before still is.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    scratch = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        scratch.chmod(0o644)
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)

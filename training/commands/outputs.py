@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import typer
 from rich.console import Console
 
 from router.core.errors import MitsumoriError
+from router.files import replace_text
 
 __all__ = ["print_json", "print_notes", "write_json", "write_whole"]
 
@@ -30,14 +29,7 @@ def write_whole(text: str, target: Path, option: str) -> None:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(target)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
+        replace_text(target, text)
     except OSError as error:
         raise MitsumoriError(
             f"{target} cannot be written ({error.strerror}); name another file with --{option}",

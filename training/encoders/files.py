@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +11,7 @@ from tokenizers import Tokenizer
 
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.encoding import FORMAT_VERSION, Encoder, EncoderManifest, session
-from router.files import sha256_of, written_whole
+from router.files import replace_text, sha256_of, written_whole
 
 __all__ = ["assembled", "kept", "selection"]
 
@@ -120,16 +118,7 @@ def _written(made: Sequence[dict[str, bytes]], out: Path) -> list[Path]:
                 (scratch / file).write_bytes(data)
         written.append(target)
         selected[manifest.name] = manifest.sha256
-
-    handle, temporary = tempfile.mkstemp(prefix=".selected-", dir=out)
-    scratch = Path(temporary)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(selected, indent=2, sort_keys=True) + "\n")
-        scratch.chmod(0o644)
-        scratch.replace(out / "selected.json")
-    finally:
-        scratch.unlink(missing_ok=True)
+    replace_text(out / "selected.json", json.dumps(selected, indent=2, sort_keys=True) + "\n")
     return written
 
 
