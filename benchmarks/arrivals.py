@@ -109,7 +109,7 @@ def _fitted(
         counts=counts[rows],
         dimensions=dimensions,
     )
-    lengths = fit_lengths(x[rows], train, seed=SEED, counts=counts[rows])
+    lengths = fit_lengths(x[rows], train, seed=SEED, dimensions=dimensions, counts=counts[rows])
     return _Said(known.arms, model.p_adequate(x, counts), lengths.of(x, counts))
 
 

@@ -161,7 +161,13 @@ def lengths(title: str, data: Data, fold: npt.NDArray[np.intp], target: float) -
     for number in range(FOLDS):
         rows, out = fold != number, fold == number
         train = data.take(rows)
-        fit = fit_lengths(data.x[rows], train.rows.outcomes, seed=number, counts=train.counts)
+        fit = fit_lengths(
+            data.x[rows],
+            train.rows.outcomes,
+            seed=number,
+            dimensions=data.rows.embeddings.shape[1],
+            counts=train.counts,
+        )
         found[out] = fit.of(data.x[out], data.counts[out])
         plain[out] = np.nanquantile(tokens[rows], (0.5, 0.9), axis=0).T
     figures: dict[str, list[float]] = {"cover": [], "p50": [], "p90": []}

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,6 +194,43 @@ def score_outputs(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A classifier as loaded.
+
+    Attributes:
+        session: of ``classifier.onnx``.
+        reads_tokens: whether it reads token ids beside the vector: those from format 2 on do.
+        features: how many lexical features it reads, the first ones of :data:`FEATURES`.
+    """
+
+    session: ort.InferenceSession
+    reads_tokens: bool
+    features: int
+
+    @classmethod
+    def of(cls, session: ort.InferenceSession, features: int) -> Classifier:
+        """Of a session, with what it reads."""
+        return cls(
+            session, any(given.name == "token_ids" for given in session.get_inputs()), features
+        )
+
+    def outputs(
+        self,
+        embedding: npt.NDArray[np.float32],
+        features: npt.NDArray[np.float32],
+        token_ids: Sequence[int],
+    ) -> list[npt.NDArray[np.float32]]:
+        """As :meth:`Bundle.outputs`."""
+        given: dict[str, npt.NDArray[Any]] = {
+            "embedding": embedding[None, :],
+            "features": features[None, : self.features],
+        }
+        if self.reads_tokens:
+            given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
+        return [rows[0] for rows in self.session.run(_OUTPUTS, given)]
+
+
 @dataclass(frozen=True)
 class Second:
     """The second stage as loaded.
@@ -207,14 +243,9 @@ class Second:
     """
 
     encoder: Encoder
-    classifier: ort.InferenceSession
+    classifier: Classifier
     reference: npt.NDArray[np.float64]
     share: float
-
-    @cached_property
-    def reads_tokens(self) -> bool:
-        """Whether the classifier reads token ids beside the vector."""
-        return _reads_tokens(self.classifier)
 
     def outputs(
         self, text: str, features: npt.NDArray[np.float32]
@@ -222,7 +253,7 @@ class Second:
         """As :meth:`Bundle.outputs`, by the second classifier; ``features`` are those of ``text``."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
-        return _run(self.classifier, embedding, features, ids if self.reads_tokens else None)
+        return self.classifier.outputs(embedding, features, ids)
 
 
 @dataclass(frozen=True)
@@ -236,13 +267,8 @@ class Bundle:
     manifest: BundleManifest
     version: str
     encoder: Encoder
-    classifier: ort.InferenceSession
+    classifier: Classifier
     second: Second | None = None
-
-    @cached_property
-    def reads_tokens(self) -> bool:
-        """Whether the classifier reads token ids beside the vector: those from format 2 on do."""
-        return _reads_tokens(self.classifier)
 
     def outputs(
         self,
@@ -254,11 +280,11 @@ class Bundle:
 
         Args:
             embedding: of the prompt, ``(dimensions,)``.
-            features: lexical, ``(len(FEATURES),)``.
+            features: lexical, ``(len(FEATURES),)``; a bundle of before reads the first ones of them.
             token_ids: of :meth:`Encoder.word_ids`; none where the text is not at hand, which leaves out
                 what the words say.
         """
-        return _run(self.classifier, embedding, features, token_ids if self.reads_tokens else None)
+        return self.classifier.outputs(embedding, features, token_ids)
 
     def classify(
         self,
@@ -320,26 +346,6 @@ class Bundle:
         return bool(asked[0])
 
 
-def _reads_tokens(classifier: ort.InferenceSession) -> bool:
-    return any(given.name == "token_ids" for given in classifier.get_inputs())
-
-
-def _run(
-    classifier: ort.InferenceSession,
-    embedding: npt.NDArray[np.float32],
-    features: npt.NDArray[np.float32],
-    token_ids: Sequence[int] | None,
-) -> list[npt.NDArray[np.float32]]:
-    """The outputs of a classifier for one prompt, without the batch; ``None``: it reads no token ids."""
-    given: dict[str, npt.NDArray[Any]] = {
-        "embedding": embedding[None, :],
-        "features": features[None, :],
-    }
-    if token_ids is not None:
-        given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
-    return [rows[0] for rows in classifier.run(_OUTPUTS, given)]
-
-
 def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
     """The manifest of a bundle, and the version string ``name@hash`` that replies carry.
 
@@ -391,9 +397,10 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
         BadArtifact: something is missing, altered, of another format, or does not fit together.
     """
     manifest, version = read_manifest(directory)
-    if manifest.features != list(FEATURES):
+    count = len(manifest.features)
+    if manifest.features != list(FEATURES[:count]):
         raise BadArtifact(
-            f"{directory}/manifest.json: features differ from those of this release; "
+            f"{directory}/manifest.json: features are not the first {count} of this release; "
             "train the bundle again with `make train`",
             reason="FEATURES_DIFFER",
             field="features",
@@ -412,11 +419,12 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
         slower = manifest.second.encoder
         second = Second(
             load_encoder(find_encoder(encoders, slower.name, slower.sha256)),
-            session(contents[SECOND_CLASSIFIER]),
+            Classifier.of(session(contents[SECOND_CLASSIFIER]), count),
             _reference(directory, contents[REFERENCE_FILE], len(manifest.arms)),
             manifest.second.share,
         )
-    return Bundle(manifest, version, encoder, session(contents[CLASSIFIER]), second)
+    first = Classifier.of(session(contents[CLASSIFIER]), count)
+    return Bundle(manifest, version, encoder, first, second)
 
 
 def _reference(directory: Path, content: bytes, arms: int) -> npt.NDArray[np.float64]:

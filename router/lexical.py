@@ -1,4 +1,4 @@
-"""Cheap features of a text that an embedding does not see well: length, digits, code, maths, script.
+"""Cheap features of a text that an embedding does not see well: length, digits, code, maths, script, request.
 
 They carry much of the routing signal, above all on topics that training never saw. One shared
 implementation: training and serving both call :func:`lexical_features`, so there is no skew.
@@ -10,6 +10,8 @@ import re
 
 import numpy as np
 import numpy.typing as npt
+
+from router.cues import CUES, cues
 
 __all__ = ["FEATURES", "foreign_share", "lexical_features"]
 
@@ -32,8 +34,9 @@ FEATURES = (
     "kana_share",
     "han_share",
     "other_letter_share",
+    *CUES,
 )
-"""Names in the order of the vector; a bundle lists them, and loads only where they are the same."""
+"""Names in the order of the vector. New ones come last: a bundle reads as many as it was fitted on."""
 
 WINDOW = 8192
 """Characters read from each end of a longer text, which bounds the time on any input."""
@@ -101,6 +104,7 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         _count(_KANA, window) / solid,
         _count(_HAN, window) / solid,
         _count(_OTHER, window) / solid,
+        *cues(text),
     )
     return np.minimum(np.asarray(values, dtype=np.float32), np.float32(16.0))
 

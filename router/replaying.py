@@ -46,7 +46,7 @@ from router.core.types import (
     TokenCount,
     WillingnessToPay,
 )
-from router.lexical import FEATURES, lexical_features
+from router.lexical import lexical_features
 from router.log_reading import Damaged, LoggedDecision
 from router.routing import arm_prices
 
@@ -190,9 +190,13 @@ def _score(bundle: Bundle, record: Mapping[str, Any], seen: _Seen) -> Score:
         raise _LeftOut("the vector is another encoder's")
     features = np.asarray(record["features"], dtype=np.float32)
     vector = _vector(kept)
-    if features.shape != (len(FEATURES),) or len(vector) != bundle.manifest.encoder.dimensions:
+    if (
+        features.ndim != 1
+        or len(features) < bundle.classifier.features
+        or len(vector) != bundle.manifest.encoder.dimensions
+    ):
         raise _LeftOut("the record lacks what a replay needs")
-    seen.said["wordless"] += bundle.reads_tokens
+    seen.said["wordless"] += bundle.classifier.reads_tokens
     return bundle.classify(vector, features)
 
 

@@ -367,7 +367,13 @@ def _fitted(
             dimensions=encoder.manifest.dimensions,
             neighbours=plan.neighbours,
         )
-        lengths = fit_lengths(train.x, known, seed=plan.seed, counts=train.counts)
+        lengths = fit_lengths(
+            train.x,
+            known,
+            seed=plan.seed,
+            dimensions=encoder.manifest.dimensions,
+            counts=train.counts,
+        )
     return Fit(encoder, train, test, model, lengths)
 
 

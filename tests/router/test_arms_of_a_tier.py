@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,15 +65,15 @@ def with_arm(router: Router, name: str, place: int) -> Router:
     manifest = bundle.manifest.model_copy(update={"arms": arms})
 
     class Wider:
-        def get_inputs(self) -> list[object]:
-            return bundle.classifier.get_inputs()  # type: ignore[no-any-return]
+        reads_tokens = bundle.classifier.reads_tokens
+        features = bundle.classifier.features
 
-        def run(self, names: object, given: object) -> list[np.ndarray]:
-            labels, adequate, tokens = bundle.classifier.run(names, given)
+        def outputs(self, *prompt: Any) -> list[np.ndarray]:
+            labels, adequate, tokens = bundle.classifier.outputs(*prompt)
             return [
-                np.insert(labels, place, 0, axis=1),
-                np.insert(adequate, place, 0.123, axis=1),
-                np.insert(tokens, place, 7, axis=1),
+                np.insert(labels, place, 0),
+                np.insert(adequate, place, 0.123),
+                np.insert(tokens, place, 7, axis=0),
             ]
 
     wider = dataclasses.replace(bundle, manifest=manifest, classifier=Wider())  # type: ignore[arg-type]

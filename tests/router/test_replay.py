@@ -271,7 +271,7 @@ def test_the_kept_vector_scores_without_words_and_says_so(router: Router, tmp_pa
     found = replay(rows, policy(renamed(tmp_path)))
     assert found.replayed == 24
     assert any("without their words" in line for line in found.cautions) == (
-        router.bundle.reads_tokens
+        router.bundle.classifier.reads_tokens
     )
 
 

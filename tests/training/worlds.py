@@ -57,3 +57,14 @@ def report_on(rows: Rows, p_adequate: np.ndarray, **options: Any) -> dict[str, A
     wanted = {"train": None, "lengths": None, "seed": 0} | options
     beliefs = Beliefs(p_adequate)
     return evaluate(rows.outcomes, beliefs, rows.embeddings, rows.features, **wanted)
+
+
+def answered(tokens: Any) -> Outcomes:
+    """A table of prompts of which only the lengths of the answers are known, tokens ``(n, 2 or more)``."""
+    n, k = np.shape(tokens)
+    names, nothing = objects(f"p{i}" for i in range(n)), objects([""] * n)
+    arms = tuple(f"arm {place}" for place in range(k))
+    return Outcomes(
+        arms, names, nothing, names, nothing, nothing, nothing, np.full(n, 0.5),
+        np.full((n, k), np.nan), np.zeros((n, k), dtype=np.int64), np.asarray(tokens, dtype=float),
+    )  # fmt: skip

@@ -242,7 +242,7 @@ def _gather(arrival: Arrival, bundle: Bundle, outcomes: Outcomes, console: Conso
     _check_attempts(arrival, len(outcomes))
     texts = outcomes.texts.tolist()
     embeddings = embed_all(bundle.encoder, texts, cache=arrival.cache, console=console)
-    features = features_of(texts)
+    features = features_of(texts)[:, : bundle.classifier.features]
     said = predictions(bundle, texts, embeddings, features, [arrival.tier])
     new = unseen(bundle, arrival.bundle, outcomes)
     everything = np.ones(len(outcomes), dtype=bool)
@@ -477,7 +477,9 @@ def add_arm(arrival: Arrival, console: Console) -> Added:
             graft,
             evidence.embeddings[some],
             evidence.features[some],
-            [bundle.encoder.word_ids(text) for text in texts] if bundle.reads_tokens else None,
+            [bundle.encoder.word_ids(text) for text in texts]
+            if bundle.classifier.reads_tokens
+            else None,
         )
     manifest = _manifest(arrival, bundle, table, evidence, graft, report)
     files = _files(arrival, contents, classifier, evidence, graft, bundle, report)

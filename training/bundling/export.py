@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, checker, helper, numpy_helper
+from scipy import sparse
 
 from router.bundle import CLASSIFIER, BundleManifest
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of, written_whole
 from training.fitting.estimator import PooledLogistic
+from training.fitting.forests import ensemble
 from training.fitting.lengths import Lengths
 from training.fitting.neighbours import LEAST_SHARE, PRIOR, Neighbours
 from training.fitting.ngrams import BUCKETS, EDGE, FACTORS, MODULUS, counted
@@ -37,6 +39,8 @@ IR_VERSION = 8
 """Old enough for every onnxruntime since 1.14; opset 17 needs 8."""
 TOLERANCE = 1e-5
 """Largest difference of a probability between the graph (float32) and the fit (float64)."""
+ROUNDING = 1e-4
+"""Largest difference of a location of lengths between the two, in the logarithm of tokens."""
 
 _OUTPUTS = ("label_distribution", "p_adequate", "output_tokens")
 
@@ -220,18 +224,18 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
     graph = _Graph()
     put, keep = graph.put, graph.constant
     floats = np.float32
-    # Logits, locations and log spreads of all arms in one product.
-    weights = np.hstack([model.weights, lengths.weights, lengths.spread_weights])
-    bias = np.concatenate([model.bias, lengths.bias, lengths.spread_bias])
+    where = lengths.locations
+    # Logits and locations of all arms in one product.
+    weights = np.hstack([model.weights, where.weights])
+    bias = np.concatenate([model.bias, where.bias])
     put("Concat", ["embedding", "features"], "x", axis=1)
     put("Gemm", ["x", keep("weights", weights, floats), keep("bias", bias, floats)], "seen_x")
     parts = "seen_x"
-    reads = model.words is not None and lengths.words is not None
-    if model.words is not None and lengths.words is not None:
-        nothing = np.zeros_like(lengths.words)
-        table = np.hstack([model.words.table, lengths.words, nothing])
+    reads = model.words is not None and where.words is not None
+    if model.words is not None and where.words is not None:
+        table = np.hstack([model.words.table, where.words])
         parts = put("Add", [parts, _words(graph, table, model.words.inverse)], "heard")
-    logits, _, _ = graph.split(parts, [k, k, k], ["linear", "location", "log_spread"])
+    logits, _ = graph.split(parts, [k, k], ["linear", "location"])
     if model.trees is not None:
         logits = _added(graph, logits, _trees(graph, model.trees), model.share("trees"))
     if model.neighbours is not None:
@@ -260,7 +264,7 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
             [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
         ),
         producer_name="mitsumori",
-        opset_imports=_opsets(trees=model.trees is not None),
+        opset_imports=_opsets(trees=model.trees is not None or bool(lengths.forests)),
         ir_version=IR_VERSION,
     )
     checker.check_model(made)
@@ -286,29 +290,28 @@ def _labels(graph: _Graph, k: int) -> None:
 
 
 def _lengths(graph: _Graph, lengths: Lengths) -> None:
-    """``output_tokens`` from ``location`` and ``log_spread``: see :meth:`Lengths.quantiles`."""
+    """``output_tokens`` from ``features`` and ``location``: see :meth:`Lengths.quantiles`."""
     put, keep = graph.put, graph.constant
+    k = len(lengths.known)
+    if lengths.forests:
+        put("Concat", ["features", "location"], "told", axis=1)
+        attributes = ensemble(lengths.forests, lengths.base)
+        put("TreeEnsembleRegressor", ["told"], "curves", domain="ai.onnx.ml", **attributes)
+    else:
+        flat = keep("flat", np.zeros((k, 2 * k)), np.float32)
+        put("Gemm", ["location", flat, keep("base", lengths.base, np.float32)], "curves")
+    middle, upper = graph.split("curves", [k, k], ["middle_of_log", "decile_of_log"])
     low, high = lengths.spread_bounds.T
-    put("Max", ["log_spread", keep("low", low[None], np.float32)], "at_least")
-    put(
-        "Exp", [put("Min", ["at_least", keep("high", high[None], np.float32)], "bounded")], "spread"
-    )
+    put("Sub", [upper, middle], "gap")
+    put("Max", ["gap", keep("low", low[None], np.float32)], "at_least")
+    put("Min", ["at_least", keep("high", high[None], np.float32)], "spread")
     end = keep("end", [2], np.int64)
-    put(
-        "Mul",
-        [
-            put("Unsqueeze", ["spread", end], "spreads"),
-            keep("offsets", lengths.offsets[None], np.float32),
-        ],
-        "noise",
-    )
-    put("Add", [put("Unsqueeze", ["location", end], "locations"), "noise"], "log_tokens")
+    spreads, offsets = put("Unsqueeze", ["spread", end], "spreads"), lengths.offsets[None]
+    put("Mul", [spreads, keep("offsets", offsets, np.float32)], "noise")
+    put("Add", [put("Unsqueeze", [middle, end], "middles"), "noise"], "log_tokens")
     put("Max", ["log_tokens", keep("nothing", 0, np.float32)], "positive")
-    put(
-        "Exp",
-        [put("Min", ["positive", keep("top", lengths.top[None, :, None], np.float32)], "capped")],
-        "output_tokens",
-    )
+    top = keep("top", lengths.top[None, :, None], np.float32)
+    put("Exp", [put("Min", ["positive", top], "capped")], "output_tokens")
 
 
 def _value(name: str, *shape: object) -> onnx.ValueInfoProto:
@@ -337,12 +340,13 @@ def check_graph(
         The largest absolute difference of a probability.
 
     Raises:
-        BadArtifact: it exceeds :data:`TOLERANCE`, or a length differs by more than 1 in 1,000.
+        BadArtifact: it exceeds :data:`TOLERANCE`, or a length differs by more than 1 in 1,000 from those
+            at the fitted location or :data:`ROUNDING` beside it.
     """
     runner = session(graph)
     x = np.hstack([embeddings, features])
     counts = counted(token_ids) if model.words is not None else None
-    adequate, tokens = model.p_adequate(x, counts), lengths.quantiles(x, counts)
+    adequate, tokens = model.p_adequate(x, counts), _possible(lengths, features, x, counts)
     labels = label_distribution(adequate)
     worst = 0.0
     for row in range(len(x)):
@@ -355,7 +359,8 @@ def check_graph(
             float(np.abs(found["p_adequate"][0] - adequate[row]).max()),
             float(np.abs(found["label_distribution"][0] - labels[row]).max()),
         )
-        same = np.allclose(found["output_tokens"][0], tokens[row], rtol=1e-3)
+        least, most = tokens[:, row] * [[[1 - 1e-3]], [[1 + 1e-3]]]
+        same = bool(((least <= found["output_tokens"]) & (found["output_tokens"] <= most)).all())
         if not same or not worst <= TOLERANCE:
             raise BadArtifact(
                 f"{CLASSIFIER} does not compute what was fitted (largest difference {worst:.2g}, "
@@ -364,6 +369,24 @@ def check_graph(
                 field=CLASSIFIER,
             )
     return worst
+
+
+def _possible(
+    lengths: Lengths,
+    features: npt.NDArray[np.float32],
+    x: npt.NDArray[np.float32],
+    counts: sparse.csr_matrix | None,
+) -> npt.NDArray[np.float64]:
+    """Least and greatest quantiles within :data:`ROUNDING` of the location, ``(2, n, k, 3)``.
+
+    A location on one side of a split in the fit may lie on its other side in the graph.
+    """
+    location = lengths.locations.of(x, counts)
+    beside = [
+        lengths.quantiles(features, location + np.float32(step))
+        for step in (-ROUNDING, 0, ROUNDING)
+    ]
+    return np.stack([np.min(beside, axis=0), np.max(beside, axis=0)])
 
 
 def write_bundle(out: Path, manifest: BundleManifest, files: Mapping[str, bytes]) -> BundleManifest:

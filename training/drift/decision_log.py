@@ -29,7 +29,6 @@ from router.ledger.opening import open_ledger
 from router.ledger.sqlite_file import open_reader, store_errors
 from router.ledger.sqlite_log import log
 from router.ledger.storing import to_micros
-from router.lexical import FEATURES
 from training.drift.traffic import (
     Traffic,
     arm_names,
@@ -160,7 +159,7 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
     bundle made them, and scores not of two stages; vectors only where its encoder did
     (``log_prompts: embedding``).
     """
-    arms = arm_names(bundle)
+    arms, width = arm_names(bundle), bundle.classifier.features
     features: dict[str, list[float]] = {}
     scores: dict[str, list[float]] = {}
     vectors: dict[str, npt.NDArray[np.float32]] = {}
@@ -169,9 +168,10 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
     for row in rows:
         record = row.record
         values = record.get("features")
-        if not isinstance(values, list) or len(values) != len(FEATURES):
+        if not isinstance(values, list) or len(values) < width:
             odd += 1
             continue
+        values = values[:width]
         promised = record.get("p_adequate", {})
         # A repeated prompt is no second witness. Where no hash was kept, equal scores tell it: they come from
         # the text, and prompts of the same form differ in them.
@@ -207,7 +207,7 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
             "score: which of the two stages spoke depends on the goals of the callers, so logged scores"
             " cannot be compared with those of training; name a history with --recent"
         )
-    matrix = np.asarray(list(features.values()), dtype=np.float32).reshape(-1, len(FEATURES))
+    matrix = np.asarray(list(features.values()), dtype=np.float32).reshape(-1, width)
     return Traffic(
         arms,
         matrix,

@@ -240,9 +240,12 @@ _MOVED = 3
 
 
 def _form(reference: Traffic, recent: Traffic, rng: np.random.Generator) -> Finding:
-    found = _told("form", reference.features, recent.features, rng)
-    old, new = reference.features.mean(axis=0), recent.features.mean(axis=0)
-    spread = np.concatenate([reference.features, recent.features]).std(axis=0) + 1e-9
+    # The sample in a bundle of before holds fewer features: those that both have are compared.
+    width = min(reference.features.shape[1], recent.features.shape[1])
+    before, now = reference.features[:, :width], recent.features[:, :width]
+    found = _told("form", before, now, rng)
+    old, new = before.mean(axis=0), now.mean(axis=0)
+    spread = np.concatenate([before, now]).std(axis=0) + 1e-9
     most = np.argsort(-np.abs(new - old) / spread)[:_MOVED]
     moved = ", ".join(f"{FEATURES[one]} {old[one]:.2f} → {new[one]:.2f}" for one in most)
     return replace(found, words=f"{found.words}; what moved most: {moved}")

@@ -84,7 +84,7 @@ class Traffic:
 
     Attributes:
         arms: names of the ``k`` arms.
-        features: float32 ``(n, len(FEATURES))``.
+        features: float32 ``(n, f)``, the first ``f`` of :data:`FEATURES`.
         scripts: ``(n,)``, places in :data:`SCRIPTS`.
         p_adequate: float64 ``(n, k)``, by the bundle that is looked at.
         embeddings: float32 ``(m, d)``, by the bundle's encoder.
@@ -284,10 +284,10 @@ def settled_of(outcomes: Iterable[tuple[int, float, bool, str]]) -> Settled:
 def pack_reference(features: npt.NDArray[np.float32], p_adequate: Floats) -> bytes:
     """The content of :data:`router.bundle.REFERENCE_FILE`: some held-out prompts, by features and scores.
 
-    No text can be read from it: 18 counts and shares, and a probability per arm.
+    No text can be read from it: counts and shares, and a probability per arm.
 
     Args:
-        features: float32 ``(n, len(FEATURES))`` of held-out prompts.
+        features: float32 ``(n, f)`` of held-out prompts, the first ``f`` of :data:`FEATURES`.
         p_adequate: float64 ``(n, k)``, by the only stage or the first.
     """
     content = {

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from training.fitting.forests import Grown, ensemble
+
 __all__ = ["Trees", "grow"]
 
 Floats = npt.NDArray[np.float64]
@@ -45,38 +47,9 @@ class Trees:
         return np.asarray(self.forest.decision_function(rows).reshape(self.arms, -1).T)
 
     def attributes(self) -> Mapping[str, Any]:
-        """The forest as attributes of ``ai.onnx.ml`` ``TreeEnsembleRegressor``, exact for float32 inputs."""
-        # scikit-learn publishes no structure of this forest; whoever exports it checks the graph against it.
-        forest: Any = self.forest
-        trees = [steps[0].nodes for steps in forest._predictors]
-        sizes = [len(nodes) for nodes in trees]
-        nodes = np.concatenate(trees)
-        tree_ids = np.repeat(np.arange(len(trees)), sizes)
-        node_ids = np.concatenate([np.arange(size) for size in sizes])
-        leaf = nodes["is_leaf"].astype(bool)
-        return {
-            "n_targets": 1,
-            "post_transform": "NONE",
-            "aggregate_function": "SUM",
-            "base_values": [float(forest._baseline_prediction.item())],
-            "nodes_treeids": tree_ids.tolist(),
-            "nodes_nodeids": node_ids.tolist(),
-            "nodes_featureids": np.where(leaf, 0, nodes["feature_idx"]).astype(int).tolist(),
-            "nodes_modes": np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
-            "nodes_values": np.where(leaf, 0, _rounded_down(nodes["num_threshold"])).tolist(),
-            "nodes_truenodeids": np.where(leaf, 0, nodes["left"]).astype(int).tolist(),
-            "nodes_falsenodeids": np.where(leaf, 0, nodes["right"]).astype(int).tolist(),
-            "target_treeids": tree_ids[leaf].tolist(),
-            "target_nodeids": node_ids[leaf].tolist(),
-            "target_ids": [0] * int(leaf.sum()),
-            "target_weights": nodes["value"][leaf].tolist(),
-        }
-
-
-def _rounded_down(thresholds: Floats) -> npt.NDArray[np.float32]:
-    """The largest float32 at most each threshold: the same float32 inputs lie below it."""
-    near = thresholds.astype(np.float32)
-    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+        """The forest as attributes of ``ai.onnx.ml`` ``TreeEnsembleRegressor``: one target, one arm a row."""
+        columns = np.arange(self.forest.n_features_in_)
+        return ensemble([Grown(self.forest, 0, columns)], np.zeros(1))
 
 
 def _per_arm(features: npt.NDArray[np.float32], arms: int) -> npt.NDArray[np.float32]:

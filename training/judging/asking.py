@@ -54,7 +54,7 @@ def predictions(
     columns = [names.index(arm) for arm in arms]
 
     def first(row: int) -> list[npt.NDArray[np.float32]]:
-        ids = bundle.encoder.word_ids(texts[row]) if bundle.reads_tokens else ()
+        ids = bundle.encoder.word_ids(texts[row]) if bundle.classifier.reads_tokens else ()
         return bundle.outputs(embeddings[row], features[row], ids)
 
     adequate, lengths = _gathered(first, len(texts), columns)

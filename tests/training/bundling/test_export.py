@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from router.bundle import Arm, BundleManifest, EncoderReference, HistorySource, 
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of
+from tests.training.worlds import answered
 from training.bundling.export import check_graph, classifier_graph, label_distribution, write_bundle
 from training.fitting.estimator import Hyperparameters, PooledLogistic, Words, fit_pooled
-from training.fitting.lengths import Lengths, constant_lengths
+from training.fitting.lengths import Lengths, fit_lengths
+from training.fitting.locations import Locations
 from training.fitting.ngrams import BUCKETS, counted, halved
 from training.fitting.stacking import Calibration, Stack
 
@@ -50,27 +53,44 @@ def said(rng: Any) -> Words:
     return Words(halved(rng.normal(size=(BUCKETS, K)) * inverse[:, None]), inverse)
 
 
-CONSTANT = constant_lengths(
-    np.array([[10.0, 20, 30], [0, 0, 0], [100, 2000, 30000]]), np.array([True, False, True]), D + F
+KNOWN = np.array([True, False, True])
+CONSTANT = Lengths(
+    locations=Locations(np.zeros((D + F, K)), np.zeros(K)),
+    dimensions=D,
+    forests=(),
+    base=np.array([0.0] * K + [1.0] * K),
+    spread_bounds=np.ones((K, 2)),
+    offsets=np.log([[10.0, 20, 30], [1, 1, 1], [100, 2000, 30000]]),
+    top=np.log([60.0, 1, 60000]),
+    known=KNOWN,
 )
 
 
-def learnt(words: Words | None = None) -> Lengths:
-    """Lengths that depend on everything they can depend on."""
+@functools.cache
+def learnt(*, words: bool = False) -> Lengths:
+    """Lengths that depend on everything they can depend on; of the middle arm nothing is known."""
     rng = np.random.default_rng(4)
-    return dataclasses.replace(
-        CONSTANT,
-        weights=rng.normal(size=(D + F, K)) / 3,
-        bias=np.array([3.0, 0, 5]),
-        words=None
-        if words is None
-        else halved(rng.normal(size=(BUCKETS, K)) * words.inverse[:, None]),
-        inverse=None if words is None else words.inverse,
-        spread_weights=rng.normal(size=(D + F, K)) / 3,
-        spread_bounds=np.array([[-1.0, 1.0]] * K),
-        offsets=np.array([[0.0, 1, 2]] * K),
-        top=np.array([9.0, 0, 12]),
-    )
+    x = rng.normal(size=(600, D + F)).astype(np.float32)
+    ids = rng.integers(0, 40, (600, 8)).tolist()
+    logs = 5 + x[:, :1] + np.abs(x[:, -1:]) + rng.normal(size=(600, K)) * 0.3
+    if words:
+        logs += np.array([7 in one for one in ids])[:, None] * 2.0
+    tokens = np.where(KNOWN, np.exp(logs).round() + 1, np.nan)
+    counts = counted(ids) if words else None
+    made = fit_lengths(x, answered(tokens), seed=1, dimensions=D, counts=counts)
+    assert len(made.forests) == 4
+    assert (made.locations.words is not None) == words
+    return made
+
+
+def hearing(words: Words | None) -> Lengths:
+    """The same, with the words read as a fit of P(adequate) reads them: a graph counts them once."""
+    assert words is not None
+    lengths = learnt(words=True)
+    assert lengths.locations.words is not None
+    table = lengths.locations.words * (words.inverse > 0)[:, None]
+    locations = dataclasses.replace(lengths.locations, words=table, inverse=words.inverse)
+    return dataclasses.replace(lengths, locations=locations)
 
 
 def rows(n: int = 40) -> tuple[Any, Any]:
@@ -103,6 +123,8 @@ def test_the_graph_computes_what_was_fitted() -> None:
     names = ["label_distribution", "p_adequate", "output_tokens"]
     found = session(graph).run(names, {"embedding": embeddings, "features": features})
     assert [value.shape for value in found] == [(40, K + 1), (40, K), (40, K, 3)]
+    assert (found[2][:, 1] == 1).all()  # an arm of which nothing is known
+    assert found[2][:, 0].std() > 50
     assert all(value.dtype == np.float32 for value in found)
     np.testing.assert_allclose(found[0].sum(axis=1), 1, atol=1e-6)
 
@@ -127,8 +149,7 @@ IDS = [[], [5], [5, 5, 5, 5], [101, 7, 102], *LONG]
 def test_the_graph_reads_words_as_the_fit_does() -> None:
     embeddings, features = rows()
     fit = model(words=True)
-    assert fit.words is not None
-    lengths = learnt(fit.words)
+    lengths = hearing(fit.words)
     graph = classifier_graph(fit, lengths, D)
     assert check_graph(graph, fit, lengths, embeddings, features, IDS) <= 1e-5
     silent = fit.p_adequate(np.hstack([embeddings, features]))
@@ -164,7 +185,7 @@ def test_the_graph_asks_the_trees_and_the_neighbours_as_the_fit_does() -> None:
     fit, vectors, features, ids = everything()
     assert fit.heads == ("vector", "words", "trees", "neighbours")
     assert fit.share("trees").min() > 0
-    lengths = learnt(fit.words)
+    lengths = hearing(fit.words)
     graph = classifier_graph(fit, lengths, D)
     assert check_graph(graph, fit, lengths, vectors[:300], features[:300], ids[:300]) <= 1e-5
     # A prompt unlike all others, and one that the encoder knows nothing of.
@@ -186,10 +207,14 @@ def test_the_graph_needs_standard_operators_only() -> None:
     import onnx
 
     fit = model(words=True)
-    made = onnx.load_from_string(classifier_graph(fit, learnt(fit.words), D))
+    assert fit.words is not None
+    table = np.zeros((len(fit.words.inverse), K))
+    silent = dataclasses.replace(CONSTANT.locations, words=table, inverse=fit.words.inverse)
+    worded = dataclasses.replace(CONSTANT, locations=silent)
+    made = onnx.load_from_string(classifier_graph(fit, worded, D))
     assert [(entry.domain, entry.version) for entry in made.opset_import] == [("", 17)]
     grown = everything()[0]
-    made = onnx.load_from_string(classifier_graph(grown, learnt(grown.words), D))
+    made = onnx.load_from_string(classifier_graph(grown, hearing(grown.words), D))
     assert {entry.domain for entry in made.opset_import} == {"", "ai.onnx.ml"}
 
 

@@ -7,21 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.worlds import objects
+from tests.training.worlds import answered
 from training.fitting.lengths import fit_lengths
 from training.fitting.ngrams import counted
-from training.histories.table import Outcomes
 from training.judging.metrics import coverage, pinball
-
-
-def table(tokens: Any) -> Outcomes:
-    n = len(tokens)
-    names = objects(f"p{i}" for i in range(n))
-    nothing = objects([""] * n)
-    return Outcomes(
-        ("low", "high"), names, nothing, names, nothing, nothing, nothing, np.full(n, 0.5),
-        np.full((n, 2), np.nan), np.zeros((n, 2), dtype=np.int64), np.asarray(tokens, dtype=float),
-    )  # fmt: skip
 
 
 def world(n: int, seed: int) -> tuple[Any, Any, Any]:
@@ -38,7 +27,7 @@ def world(n: int, seed: int) -> tuple[Any, Any, Any]:
 @pytest.fixture(scope="module")
 def fitted() -> Any:
     x, ids, tokens = world(2_000, seed=0)
-    return fit_lengths(x, table(tokens), seed=1, counts=counted(ids))
+    return fit_lengths(x, answered(tokens), seed=1, dimensions=3, counts=counted(ids))
 
 
 def test_nine_in_ten_answers_are_within_the_ninth_decile(fitted: Any) -> None:
@@ -68,7 +57,7 @@ def test_quantiles_ascend_and_stay_within_reason(fitted: Any) -> None:
 
 def test_few_lengths_give_the_same_quantiles_for_every_prompt() -> None:
     x, _, tokens = world(60, seed=2)
-    found = fit_lengths(x, table(tokens), seed=1).of(x)
+    found = fit_lengths(x, answered(tokens), seed=1, dimensions=3).of(x)
     assert (found == found[0]).all()
     assert coverage(tokens[:, 0], found[:, 0, 1]) >= 0.88
 
@@ -77,6 +66,6 @@ def test_an_arm_without_lengths_says_so() -> None:
     x, _, tokens = world(300, seed=2)
     tokens[:, 1] = np.nan
     tokens[:19, 1] = 5.0  # fewer than say anything
-    made = fit_lengths(x, table(tokens), seed=1)
+    made = fit_lengths(x, answered(tokens), seed=1, dimensions=3)
     assert made.known.tolist() == [True, False]
     assert np.isnan(made.of(x)[:, 1]).all()

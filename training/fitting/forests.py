@@ -1,0 +1,77 @@
+"""Forests of scikit-learn as attributes of one operator of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Grown", "ensemble"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """One forest of an ensemble.
+
+    Attributes:
+        forest: a fitted ``HistGradientBoosting…`` with one output, before any link function.
+        target: which output of the ensemble it is, 0 … targets − 1.
+        columns: intp ``(f,)``, where its inputs stand among those of the ensemble.
+    """
+
+    forest: Any
+    target: int
+    columns: npt.NDArray[np.intp]
+
+
+def ensemble(grown: Sequence[Grown], base: Floats) -> Mapping[str, Any]:
+    """Attributes of ``ai.onnx.ml`` ``TreeEnsembleRegressor``, exact for float32 inputs.
+
+    Args:
+        grown: the forests, at least one; at most one for a target.
+        base: float64 ``(targets,)``, what a target is without a forest; to one with, its own is added.
+    """
+    # scikit-learn publishes no structure of these forests; whoever exports them checks the graph.
+    trees = [steps[0].nodes for one in grown for steps in one.forest._predictors]
+    owner = np.repeat(np.arange(len(grown)), [len(one.forest._predictors) for one in grown])
+    sizes = [len(nodes) for nodes in trees]
+    nodes = np.concatenate(trees)
+    tree_ids = np.repeat(np.arange(len(trees)), sizes)
+    node_ids = np.concatenate([np.arange(size) for size in sizes])
+    leaf = nodes["is_leaf"].astype(bool)
+    owners = np.repeat(owner, sizes)
+    columns = np.zeros(len(nodes), dtype=np.intp)
+    bases = base.astype(np.float64)
+    for place, one in enumerate(grown):
+        mine = (owners == place) & ~leaf
+        columns[mine] = one.columns[nodes["feature_idx"][mine]]
+        bases[one.target] += float(one.forest._baseline_prediction.item())
+    targets = np.array([one.target for one in grown])[owners[leaf]]
+    return {
+        "n_targets": len(base),
+        "post_transform": "NONE",
+        "aggregate_function": "SUM",
+        "base_values": bases.tolist(),
+        "nodes_treeids": tree_ids.tolist(),
+        "nodes_nodeids": node_ids.tolist(),
+        "nodes_featureids": columns.tolist(),
+        "nodes_modes": np.where(leaf, "LEAF", "BRANCH_LEQ").tolist(),
+        "nodes_values": np.where(leaf, 0, _rounded_down(nodes["num_threshold"])).tolist(),
+        "nodes_truenodeids": np.where(leaf, 0, nodes["left"]).astype(int).tolist(),
+        "nodes_falsenodeids": np.where(leaf, 0, nodes["right"]).astype(int).tolist(),
+        "target_treeids": tree_ids[leaf].tolist(),
+        "target_nodeids": node_ids[leaf].tolist(),
+        "target_ids": targets.tolist(),
+        "target_weights": nodes["value"][leaf].tolist(),
+    }
+
+
+def _rounded_down(thresholds: Floats) -> npt.NDArray[np.float32]:
+    """The largest float32 at most each threshold: the same float32 inputs lie below it."""
+    near = thresholds.astype(np.float32)
+    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)

@@ -1,0 +1,198 @@
+"""What makes answers long: a number per prompt and arm, linear in the inputs of serving and the words.
+
+What makes answers long is mostly the same for all arms, so an arm's location is one that they share and a
+deviation of its own (partial pooling): with few prompts that is much less noise. Both are ridge regressions
+of the logarithm of the length, first on the vector and the lexical features, whose penalties differ, then
+of what is left on the bag of n-grams.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.linear_model import Ridge
+
+from training.fitting.heads import out_of_fold, standardised
+from training.fitting.ngrams import halved, inverse_frequency, said, weighted
+
+__all__ = ["Locations", "fit_locations"]
+
+Floats = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.float32]
+
+_PENALTIES = (100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 1e9)
+"""Ridge penalties tried on standardised columns; the last means the same location for all prompts."""
+_WORD_PENALTIES = (2.0, 6.0)
+"""Ridge penalties tried on the bag of n-grams, whose rows have unit length; or no words at all."""
+_EASIER = (1.0, 10.0, 30.0)
+"""How many times weaker the penalty is on a lexical feature than on a dimension of the vector."""
+
+
+@dataclass(frozen=True)
+class Locations:
+    """The locations of all arms as functions of the inputs; standardisation is folded in.
+
+    Attributes:
+        weights: float64 ``(p, k)``, on embedding and lexical features.
+        bias: float64 ``(k,)``.
+        words: float64 ``(BUCKETS, k)`` on the bag of n-grams, inverse frequency in it; ``None``: no words.
+        inverse: float32 ``(BUCKETS,)``, inverse document frequency; ``None`` with ``words``.
+    """
+
+    weights: Floats
+    bias: Floats
+    words: Floats | None = None
+    inverse: npt.NDArray[np.float32] | None = None
+
+    def of(self, x: Columns, counts: sparse.csr_matrix | None = None) -> Columns:
+        """Locations float32 ``(n, k)``, in the logarithm of tokens.
+
+        Args:
+            x: float32 ``(n, p)``.
+            counts: ``(n, BUCKETS)`` of :func:`training.fitting.ngrams.counted`.
+        """
+        found = x.astype(np.float64) @ self.weights + self.bias
+        if self.words is not None and self.inverse is not None and counts is not None:
+            found = found + said(counts, self.inverse, self.words)
+        return np.asarray(found, dtype=np.float32)
+
+    def among(self, arms: int, places: npt.NDArray[np.intp]) -> Locations:
+        """These as the ones at some ``places`` of more arms, whose other locations are 0."""
+
+        def spread(table: Floats) -> Floats:
+            wide = np.zeros((*table.shape[:-1], arms))
+            wide[..., places] = table
+            return wide
+
+        words = None if self.words is None else spread(self.words)
+        return Locations(spread(self.weights), spread(self.bias), words, self.inverse)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Slope and bias on the inputs, then slope of the words on what is left."""
+
+    slope: Floats
+    bias: float
+    words: Floats | None
+
+    def of(self, x: Columns, rows: sparse.csr_matrix | None) -> Floats:
+        found = x @ self.slope + self.bias
+        return np.asarray(
+            found if self.words is None or rows is None else found + rows @ self.words
+        )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A line, what it says of each row that it did not see ``(n,)``, and its mean absolute error there."""
+
+    line: _Line
+    elsewhere: Floats
+    error: float
+
+
+def _line(
+    x: Columns, rows: sparse.csr_matrix | None, y: Floats, penalties: tuple[float, float]
+) -> _Line:
+    """Fit with a penalty of the inputs and one of the words; 0 for the latter: they are not read."""
+    made = Ridge(alpha=penalties[0]).fit(x, y)
+    slope, bias = np.asarray(made.coef_, dtype=np.float64), float(made.intercept_)
+    if rows is None or not penalties[1]:
+        return _Line(slope, bias, None)
+    rest = Ridge(alpha=penalties[1], fit_intercept=False, solver="sparse_cg", tol=1e-3)
+    rest.fit(rows, y - x @ slope - bias)
+    return _Line(slope, bias, np.asarray(rest.coef_, dtype=np.float64))
+
+
+def _best(
+    x: Columns, rows: sparse.csr_matrix | None, y: Floats, fold: npt.NDArray[np.intp]
+) -> _Chosen:
+    """The line with the penalties that cross-validation chooses."""
+
+    def elsewhere(penalties: tuple[float, float]) -> tuple[float, Floats]:
+        def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
+            line = _line(x[train], None if rows is None else rows[train], y[train], penalties)
+            return line.of(x[test], None if rows is None else rows[test])[:, None]
+
+        found = out_of_fold(fold, 1, fitted)[:, 0]
+        return float(np.abs(y - found).mean()), found
+
+    tried = {(penalty, 0.0): elsewhere((penalty, 0.0)) for penalty in _PENALTIES}
+    best = min(tried, key=lambda one: tried[one][0])
+    tried |= {
+        (best[0], penalty): elsewhere((best[0], penalty))
+        for penalty in (_WORD_PENALTIES if rows is not None else ())
+    }
+    best = min(tried, key=lambda one: tried[one][0])
+    error, found = tried[best]
+    return _Chosen(_line(x, rows, y, best), found, error)
+
+
+def _shared(
+    x: Columns, rows: sparse.csr_matrix | None, logs: Floats, fold: npt.NDArray[np.intp]
+) -> _Chosen:
+    """Learn from the mean over the arms of each prompt's distance to the mean of the arm, logs ``(n, k)``."""
+    there = ~np.isnan(logs)
+    seen = there.any(axis=1)
+    distance = np.where(there, logs - np.nanmean(logs, axis=0), 0.0)[seen]
+    y = distance.sum(axis=1) / there[seen].sum(axis=1)
+    made = _best(x[seen], None if rows is None else rows[seen], y, fold[seen])
+    found = np.zeros(len(logs))
+    found[seen] = made.elsewhere
+    return _Chosen(made.line, found, made.error)
+
+
+def fit_locations(
+    x: Columns,
+    logs: Floats,
+    fold: npt.NDArray[np.intp],
+    *,
+    dimensions: int,
+    counts: sparse.csr_matrix | None = None,
+) -> tuple[Locations, Columns]:
+    """Learn the locations of some arms.
+
+    Args:
+        x: float32 ``(n, p)``, the inputs of serving: embedding and lexical features side by side.
+        logs: float64 ``(n, k)``, logarithms of output tokens, NaN where there are none; k ≥ 1, each arm
+            with some in every fold.
+        fold: intp ``(n,)``, 0 … f − 1.
+        dimensions: of the embedding.
+        counts: ``(n, BUCKETS)`` of :func:`training.fitting.ngrams.counted`; ``None``: without words.
+
+    Returns:
+        The locations, and those of each row by a fit that did not see it, float32 ``(n, k)``.
+    """
+    standard, mean, scale = standardised(x)
+    inverse = None if counts is None else inverse_frequency(counts)
+    rows = None if counts is None or inverse is None else weighted(counts, inverse)
+    # One penalty for all columns of a block: a factor of a column makes the penalty on it weaker.
+    lexical = np.arange(x.shape[1]) >= dimensions
+    factors = [np.where(lexical, math.sqrt(easier), 1.0) for easier in _EASIER]
+    blocks = [(standard * one).astype(np.float32) for one in factors]
+    tried = [_shared(block, rows, logs, fold) for block in blocks]
+    best = min(range(len(tried)), key=lambda place: tried[place].error)
+    shared, block, scale = tried[best], blocks[best], scale * factors[best]
+    slopes, biases, words = [], [], []
+    found = np.zeros(logs.shape)
+    for arm, y in enumerate(logs.T):
+        seen = ~np.isnan(y)
+        some = None if rows is None else rows[seen]
+        own = _best(block[seen], some, y[seen] - shared.elsewhere[seen], fold[seen])
+        found[seen, arm] = shared.elsewhere[seen] + own.elsewhere
+        slopes.append(shared.line.slope + own.line.slope)
+        biases.append(shared.line.bias + own.line.bias)
+        if inverse is not None:
+            heard = [one.words for one in (shared.line, own.line) if one.words is not None]
+            words.append(np.sum([np.zeros(len(inverse)), *heard], axis=0))
+    weights = np.stack(slopes, axis=1) * scale[:, None]
+    bias = np.array(biases) - mean @ weights
+    if inverse is None:
+        return Locations(weights, bias), found.astype(np.float32)
+    table = halved(np.stack(words, axis=1) * inverse[:, None])
+    return Locations(weights, bias, table, inverse), found.astype(np.float32)
