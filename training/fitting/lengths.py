@@ -30,7 +30,6 @@ from training.fitting.heads import out_of_fold
 from training.fitting.locations import Locations, fit_locations
 from training.histories.splitting import folds
 from training.histories.table import Outcomes
-from training.judging.metrics import pinball
 
 __all__ = ["LEVELS", "Lengths", "fit_lengths"]
 
@@ -47,14 +46,14 @@ MIN_LEARNT = 200
 LONGEST = 2.0
 """No quantile is predicted beyond this many times the longest answer of an arm in training."""
 FOLDS = 5
-TREES = 100
-RATE = 0.05
+TREES = 60
+RATE = 0.08
 LEAST = 20
 """Attempts in a leaf."""
 COLUMNS = 0.5
 """Share of the inputs that each split may choose from: the trees differ, and their sum errs less."""
-_LEAVES = (4, 8)
-"""Leaves of a tree, tried: many prompts bear larger trees than few."""
+LEAVES, MORE_LEAVES, MANY = 4, 8, 2_000
+"""Leaves of a tree, and those where at least so many attempts bear larger ones."""
 _SPREADS = (0.1, 4.0)
 """The spread of a prompt is at least and at most this many times that of its arm."""
 
@@ -146,6 +145,7 @@ def _constant(logs: Floats) -> _Arm:
 def _grown(
     inputs: Columns, logs: Floats, leaves: int, seed: int
 ) -> tuple[HistGradientBoostingRegressor, ...]:
+    """A forest for each level in :data:`GROWN`."""
     return tuple(
         HistGradientBoostingRegressor(
             loss="quantile",
@@ -172,22 +172,13 @@ def _learnt(inputs: Columns, logs: Floats, fold: npt.NDArray[np.intp], seed: int
         seed: of the forests.
     """
 
-    def elsewhere(leaves: int) -> Floats:
-        def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
-            grown = _grown(inputs[train], logs[train], leaves, seed)
-            return np.stack([forest.predict(inputs[test]) for forest in grown], axis=1)
+    leaves = MORE_LEAVES if len(logs) >= MANY else LEAVES
 
-        return out_of_fold(fold, len(GROWN), fitted)
+    def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
+        grown = _grown(inputs[train], logs[train], leaves, seed)
+        return np.stack([forest.predict(inputs[test]) for forest in grown], axis=1)
 
-    def loss(found: Floats) -> float:
-        return sum(
-            pinball(np.exp(logs), np.exp(values), level)
-            for values, level in zip(found.T, GROWN, strict=True)
-        )
-
-    tried = {leaves: elsewhere(leaves) for leaves in _LEAVES}
-    leaves = min(tried, key=lambda one: loss(tried[one]))
-    middle, high = tried[leaves].T
+    middle, high = out_of_fold(fold, len(GROWN), fitted).T
     typical = max(float(np.median(high - middle)), 1e-3)
     bounds = _SPREADS[0] * typical, _SPREADS[1] * typical
     noise = (logs - middle) / np.clip(high - middle, *bounds)

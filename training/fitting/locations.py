@@ -9,7 +9,8 @@ of what is left on the bag of n-grams.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -89,11 +90,11 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A line, what it says of each row that it did not see ``(n,)``, and its mean absolute error there."""
+    """A line on one of some blocks of columns, and what it says of each row that it did not see ``(n,)``."""
 
     line: _Line
     elsewhere: Floats
-    error: float
+    block: int
 
 
 def _line(
@@ -110,41 +111,50 @@ def _line(
 
 
 def _best(
-    x: Columns, rows: sparse.csr_matrix | None, y: Floats, fold: npt.NDArray[np.intp]
+    blocks: Sequence[Columns], rows: sparse.csr_matrix | None, y: Floats, fold: npt.NDArray[np.intp]
 ) -> _Chosen:
-    """The line with the penalties that cross-validation chooses."""
+    """The line that cross-validation chooses: columns and their penalty first, then that of the words."""
 
-    def elsewhere(penalties: tuple[float, float]) -> tuple[float, Floats]:
+    def elsewhere(block: int, penalty: float, words: float) -> Floats:
+        x = blocks[block]
+
         def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
-            line = _line(x[train], None if rows is None else rows[train], y[train], penalties)
+            part = None if rows is None else rows[train]
+            line = _line(x[train], part, y[train], (penalty, words))
             return line.of(x[test], None if rows is None else rows[test])[:, None]
 
-        found = out_of_fold(fold, 1, fitted)[:, 0]
-        return float(np.abs(y - found).mean()), found
+        return out_of_fold(fold, 1, fitted)[:, 0]
 
-    tried = {(penalty, 0.0): elsewhere((penalty, 0.0)) for penalty in _PENALTIES}
-    best = min(tried, key=lambda one: tried[one][0])
-    tried |= {
-        (best[0], penalty): elsewhere((best[0], penalty))
-        for penalty in (_WORD_PENALTIES if rows is not None else ())
-    }
-    best = min(tried, key=lambda one: tried[one][0])
-    error, found = tried[best]
-    return _Chosen(_line(x, rows, y, best), found, error)
+    def error(one: tuple[int, float, float]) -> float:
+        return float(np.abs(y - tried[one]).sum())
+
+    plain = [(block, penalty, 0.0) for block in range(len(blocks)) for penalty in _PENALTIES]
+    tried = {one: elsewhere(*one) for one in plain}
+    block, penalty, _ = min(tried, key=error)
+    if rows is not None:
+        tried |= {
+            (block, penalty, words): elsewhere(block, penalty, words) for words in _WORD_PENALTIES
+        }
+    best = min(tried, key=error)
+    return _Chosen(_line(blocks[block], rows, y, best[1:]), tried[best], block)
 
 
 def _shared(
-    x: Columns, rows: sparse.csr_matrix | None, logs: Floats, fold: npt.NDArray[np.intp]
+    blocks: Sequence[Columns],
+    rows: sparse.csr_matrix | None,
+    logs: Floats,
+    fold: npt.NDArray[np.intp],
 ) -> _Chosen:
     """Learn from the mean over the arms of each prompt's distance to the mean of the arm, logs ``(n, k)``."""
     there = ~np.isnan(logs)
     seen = there.any(axis=1)
     distance = np.where(there, logs - np.nanmean(logs, axis=0), 0.0)[seen]
     y = distance.sum(axis=1) / there[seen].sum(axis=1)
-    made = _best(x[seen], None if rows is None else rows[seen], y, fold[seen])
+    some = None if rows is None else rows[seen]
+    made = _best([block[seen] for block in blocks], some, y, fold[seen])
     found = np.zeros(len(logs))
     found[seen] = made.elsewhere
-    return _Chosen(made.line, found, made.error)
+    return replace(made, elsewhere=found)
 
 
 def fit_locations(
@@ -175,15 +185,14 @@ def fit_locations(
     lexical = np.arange(x.shape[1]) >= dimensions
     factors = [np.where(lexical, math.sqrt(easier), 1.0) for easier in _EASIER]
     blocks = [(standard * one).astype(np.float32) for one in factors]
-    tried = [_shared(block, rows, logs, fold) for block in blocks]
-    best = min(range(len(tried)), key=lambda place: tried[place].error)
-    shared, block, scale = tried[best], blocks[best], scale * factors[best]
+    shared = _shared(blocks, rows, logs, fold)
+    block, scale = blocks[shared.block], scale * factors[shared.block]
     slopes, biases, words = [], [], []
     found = np.zeros(logs.shape)
     for arm, y in enumerate(logs.T):
         seen = ~np.isnan(y)
         some = None if rows is None else rows[seen]
-        own = _best(block[seen], some, y[seen] - shared.elsewhere[seen], fold[seen])
+        own = _best([block[seen]], some, y[seen] - shared.elsewhere[seen], fold[seen])
         found[seen, arm] = shared.elsewhere[seen] + own.elsewhere
         slopes.append(shared.line.slope + own.line.slope)
         biases.append(shared.line.bias + own.line.bias)

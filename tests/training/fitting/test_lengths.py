@@ -47,6 +47,48 @@ def test_they_follow_the_prompt_far_closer_than_the_quantiles_of_the_arm(fitted:
         assert pinball(tokens[:, 0], found[:, 0, place], level) < 0.7 * whole
 
 
+def test_answers_that_level_off_are_seen_to() -> None:
+    """Above a point the arm stops: a line would go on."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3_000, 5)).astype(np.float32)
+    middle = np.minimum(5 + 1.5 * x[:, 3:4], 6)
+    tokens = np.exp(middle + 0.2 * rng.normal(size=(3_000, 2)))
+    made = fit_lengths(x[:2_000], answered(tokens[:2_000]), seed=1, dimensions=3)
+    asked = np.zeros((3, 5), dtype=np.float32)
+    asked[:, 3] = [-1, 1, 2]
+    found = np.log(made.of(asked)[:, 0, 0])
+    np.testing.assert_allclose(found, [3.5, 6, 6], atol=0.25)
+
+
+def test_few_prompts_teach_what_a_feature_says_among_many_dimensions() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(1_300, 262)).astype(np.float32)
+    tokens = np.exp(5 + 0.8 * x[:, 260:261] + 0.4 * rng.normal(size=(1_300, 2)))
+    made = fit_lengths(x[:300], answered(tokens[:300]), seed=1, dimensions=256)
+    said = np.log(made.of(x[300:])[:, 0, 0])
+    assert np.corrcoef(said, x[300:, 260])[0, 1] > 0.9
+
+
+def test_each_arm_learns_as_much_as_its_lengths_allow() -> None:
+    x, ids, tokens = world(1_000, seed=4)
+    tokens = np.hstack([tokens, tokens, tokens[:, :1]])
+    tokens[150:, 0] = np.nan  # enough for quantiles, too few to follow the prompt
+    tokens[:, 2] = np.nan
+    made = fit_lengths(x, answered(tokens), seed=1, dimensions=3, counts=counted(ids))
+    found = made.of(x, counted(ids))
+    assert made.known.tolist() == [True, True, False, True, True]
+    assert (found[:, 0] == found[0, 0]).all()
+    assert np.isnan(found[:, 2]).all()
+    for arm in (1, 3, 4):
+        assert np.corrcoef(np.log(found[:, arm, 0]), np.log(tokens[:, arm]))[0, 1] > 0.8
+
+
+def test_the_same_seed_gives_the_same_lengths() -> None:
+    x, _, tokens = world(400, seed=2)
+    once, twice = (fit_lengths(x, answered(tokens), seed=3, dimensions=3).of(x) for _ in range(2))
+    assert (once == twice).all()
+
+
 def test_quantiles_ascend_and_stay_within_reason(fitted: Any) -> None:
     strange = np.random.default_rng(3).normal(size=(500, 5)).astype(np.float32) * 50
     found = fitted.of(strange, counted([[1, 2, 3]] * 500))
