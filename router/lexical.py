@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from router.cues import CUES, cues
 
-__all__ = ["FEATURES", "foreign_share", "lexical_features"]
+__all__ = [
+    "FEATURES",
+    "SCRIPTS",
+    "SCRIPT_BOUNDS",
+    "foreign_share",
+    "lexical_features",
+    "scripts_of",
+]
 
 FEATURES = (
     "log_characters",
@@ -64,6 +71,16 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _OTHER = re.compile(r"[^\W\d_A-Za-zÀ-ɏ\u3040-\u30ff\uff66-\uff9f\u3400-\u4dbf\u4e00-\u9fff]")
 
 
+SCRIPTS = ("Latin script", "Japanese", "Chinese characters", "another script", "no letters")
+"""What the features tell of a prompt's language, without its text."""
+SCRIPT_BOUNDS = (
+    ("kana_share", 0.05, 1),
+    ("han_share", 0.3, 2),
+    ("other_letter_share", 0.3, 3),
+    ("latin_share", 0.3, 0),
+)
+"""A feature, the value above which it tells a script, its place in :data:`SCRIPTS`; the first holds."""
+
 _FOREIGN = [FEATURES.index(name) for name in ("kana_share", "han_share", "other_letter_share")]
 
 
@@ -112,3 +129,10 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
 def foreign_share(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The share of letters outside the Latin script, 0..1, ``(…)`` from features ``(…, len(FEATURES))``."""
     return np.asarray(features[..., _FOREIGN].sum(axis=-1))
+
+
+def scripts_of(features: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """The script of each prompt from its features ``(n, f)``: places in :data:`SCRIPTS`, ``(n,)``."""
+    found = [features[:, FEATURES.index(name)] > bound for name, bound, _ in SCRIPT_BOUNDS]
+    places = [place for _, _, place in SCRIPT_BOUNDS]
+    return np.select(found, places, len(SCRIPTS) - 1).astype(np.intp)

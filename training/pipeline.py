@@ -29,7 +29,7 @@ from router.bundle import (
 from router.core.errors import InvalidInput
 from router.core.types import Rates
 from router.encoding import Encoder, find_encoder, load_encoder
-from router.lexical import FEATURES
+from router.lexical import FEATURES, scripts_of
 from router.paths import ENCODERS
 from training.bundling.export import (
     check_target,
@@ -366,6 +366,7 @@ def _fitted(
             weights=known.weights,
             dimensions=encoder.manifest.dimensions,
             neighbours=plan.neighbours,
+            scripts=scripts_of(train.features),
         )
         lengths = fit_lengths(
             train.x,

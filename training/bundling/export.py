@@ -16,6 +16,7 @@ from router.bundle import CLASSIFIER, BundleManifest
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of, written_whole
+from router.lexical import FEATURES, SCRIPT_BOUNDS
 from training.fitting.estimator import PooledLogistic
 from training.fitting.forests import ensemble
 from training.fitting.lengths import Lengths
@@ -200,16 +201,35 @@ def _added(graph: _Graph, logits: str, more: str, share: npt.NDArray[np.float64]
 
 def _calibrated(graph: _Graph, logits: str, calibration: Calibration) -> str:
     """The calibrated logits, ``(batch, k)``: :meth:`Calibration.of`."""
-    if not calibration.bent.any():
-        return logits
     put, keep = graph.put, graph.constant
+    if not calibration.bent.any():
+        return _shifted(graph, logits, calibration)
     # Where an arm is left as it is, p = n = 1 and c = 0: log q − log(1 − q) is its logit again.
     yes = put("Softplus", [put("Neg", [logits], "against")], "less_yes")
     no = put("Softplus", [logits], "less_no")
     gain = put("Mul", [no, keep("for_no", calibration.negative[None], np.float32)], "of_no")
     loss = put("Mul", [yes, keep("for_yes", calibration.positive[None], np.float32)], "of_yes")
     shift = keep("calibration_shift", calibration.shift[None], np.float32)
-    return put("Add", [put("Sub", [gain, loss], "bent"), shift], "calibrated")
+    bent = put("Add", [put("Sub", [gain, loss], "bent"), shift], "calibrated")
+    return _shifted(graph, bent, calibration)
+
+
+def _shifted(graph: _Graph, logits: str, calibration: Calibration) -> str:
+    """With what the script of the prompt adds: :func:`router.lexical.scripts_of` as operators."""
+    if calibration.by_script is None:
+        return logits
+    put, keep = graph.put, graph.constant
+    chosen = keep("shift_of_no_script", calibration.by_script[-1:], np.float32)
+    # The last that holds wins here, the first there.
+    for name, bound, place in reversed(SCRIPT_BOUNDS):
+        column = keep(f"column_of_{name}", [FEATURES.index(name)], np.int64)
+        share = put("Gather", ["features", column], name, axis=1)
+        tells = put(
+            "Greater", [share, keep(f"bound_of_{name}", bound, np.float32)], f"{name}_tells"
+        )
+        shift = keep(f"shift_by_{name}", calibration.by_script[place][None], np.float32)
+        chosen = put("Where", [tells, shift, chosen], f"shift_down_to_{name}")
+    return put("Add", [logits, chosen], "shifted")
 
 
 def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -> bytes:

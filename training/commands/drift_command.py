@@ -20,11 +20,11 @@ from rich.table import Table
 
 from router.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput, MitsumoriError
-from router.lexical import FEATURES
+from router.lexical import FEATURES, SCRIPTS
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from training.drift.decision_log import read_recent
 from training.drift.drifting import ALPHA, DriftReport, drift
-from training.drift.traffic import SCRIPTS, Traffic, of_bundle, of_training
+from training.drift.traffic import Traffic, of_bundle, of_training
 from training.encoders.embedding import CACHE
 from training.histories.splitting import SEED
 from training.judging.evaluating import plain

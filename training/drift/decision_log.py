@@ -29,12 +29,12 @@ from router.ledger.opening import open_ledger
 from router.ledger.sqlite_file import open_reader, store_errors
 from router.ledger.sqlite_log import log
 from router.ledger.storing import to_micros
+from router.lexical import scripts_of
 from training.drift.traffic import (
     Traffic,
     arm_names,
     moment_of,
     of_history,
-    scripts_of,
     settled_of,
     week_of,
 )

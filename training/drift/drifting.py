@@ -28,8 +28,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from router.lexical import FEATURES
-from training.drift.traffic import SCRIPTS, Settled, Traffic
+from router.lexical import FEATURES, SCRIPTS
+from training.drift.traffic import Settled, Traffic
 from training.judging.metrics import ece, ece_draws
 
 __all__ = ["ALPHA", "ArmCalibration", "DriftReport", "Finding", "drift", "stability", "told_apart"]

@@ -18,14 +18,13 @@ from rich.console import Console
 
 from router.bundle import REFERENCE_FILE, Bundle
 from router.files import read_checked
-from router.lexical import FEATURES
+from router.lexical import FEATURES, scripts_of
 from training.encoders.embedding import embed_all, features_of
 from training.histories.history import History, read_history
 from training.histories.splitting import SEEN_FILE, group_of, seen_prompts
 
 __all__ = [
     "REFERENCE_PROMPTS",
-    "SCRIPTS",
     "Settled",
     "Traffic",
     "arm_names",
@@ -35,7 +34,6 @@ __all__ = [
     "of_training",
     "pack_reference",
     "sample",
-    "scripts_of",
     "settled_of",
     "week_of",
 ]
@@ -45,11 +43,8 @@ _FEW_UNSEEN = 200
 REFERENCE_PROMPTS = 1000
 """How many prompts a bundle tells its scores of."""
 
-SCRIPTS = ("Latin script", "Japanese", "Chinese characters", "another script", "no letters")
-"""What the features tell of a prompt's language, without its text."""
 _SCRIPT_OF = {"ja": 1, "zh": 2} | dict.fromkeys(("ar", "el", "he", "hi", "ko", "ru", "th", "uk"), 3)
-"""Places in :data:`SCRIPTS` of languages that are not written in Latin script."""
-_KANA, _HAN, _OTHER, _LATIN = 0.05, 0.3, 0.3, 0.3
+"""Places in :data:`router.lexical.SCRIPTS` of languages that are not written in Latin script."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class Traffic:
     Attributes:
         arms: names of the ``k`` arms.
         features: float32 ``(n, f)``, the first ``f`` of :data:`FEATURES`.
-        scripts: ``(n,)``, places in :data:`SCRIPTS`.
+        scripts: ``(n,)``, places in :data:`router.lexical.SCRIPTS`.
         p_adequate: float64 ``(n, k)``, by the bundle that is looked at.
         embeddings: float32 ``(m, d)``, by the bundle's encoder.
         settled: outcomes.
@@ -110,16 +105,6 @@ class Traffic:
 def arm_names(bundle: Bundle) -> tuple[str, ...]:
     """The arms of a bundle, in ascending order of capability."""
     return tuple(arm.name for arm in bundle.manifest.arms)
-
-
-def scripts_of(features: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """The script of each prompt from its features ``(n, f)``: places in :data:`SCRIPTS`, ``(n,)``."""
-    latin, kana, han, other = (
-        features[:, FEATURES.index(name)]
-        for name in ("latin_share", "kana_share", "han_share", "other_letter_share")
-    )
-    found = [kana > _KANA, han > _HAN, other > _OTHER, latin > _LATIN]
-    return np.select(found, [1, 2, 3, 0], 4).astype(np.intp)
 
 
 # --- From texts --------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from scipy import sparse
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from router.lexical import scripts_of
 from training.fitting.heads import (
     Data,
     Hyperparameters,
@@ -120,7 +121,13 @@ class PooledLogistic:
         if self.neighbours is not None:
             near = self.neighbours.logits(x[:, : self.dimensions])
             logits = logits + self.share("neighbours") * near
-        return np.asarray(expit(self.calibration.of(logits)))
+        return np.asarray(expit(self.calibration.of(logits, self.scripts(x))))
+
+    def scripts(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+        """The script of each prompt, ``(n,)``; all the same where calibration does not tell them apart."""
+        if self.calibration.by_script is None:
+            return np.zeros(len(x), dtype=np.intp)
+        return scripts_of(x[:, self.dimensions :])
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,7 @@ def fit_pooled(
     grid: Sequence[Hyperparameters] | None = None,
     dimensions: int | None = None,
     neighbours: bool = True,
+    scripts: npt.NDArray[np.intp] | None = None,
 ) -> PooledLogistic:
     """Choose hyperparameters, fit on all rows, stack. The same inputs give the same result.
 
@@ -207,7 +215,10 @@ def fit_pooled(
         dimensions: of the embedding, the first columns of ``x``; ``None``: neither trees, which read the
             other columns, nor neighbours, which read these.
         neighbours: whether vectors of training prompts may be kept, where that pays.
+        scripts: of the prompts, intp ``(n,)`` of :func:`router.lexical.scripts_of`, which reads the other
+            columns; ``None``: they are not told apart.
     """
+    scripts = np.zeros(len(x), dtype=np.intp) if scripts is None else scripts
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
     known = _known(x, dimensions or x.shape[1], counts, adequate, judged, weights)
     standard, mean, scale = known.standard()
@@ -230,7 +241,9 @@ def fit_pooled(
             if theirs is not None and _worth(logits, theirs, known):
                 near = remember(known.vectors, known.sign, known.weight, seed)
                 logits["neighbours"] = theirs
-    stacked, calibrated = _together(logits, known, fold)
+    every = _side_by_side(logits)
+    stacked = stack(every, known.sign, known.weight)
+    calibrated = calibrate(stacked.of(every), known.sign, known.weight, fold, scripts)
     shares = dict(zip(logits, stacked.weights.T, strict=True))
     slopes = heads[0].slopes * scale[:, None] * shares["vector"]
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
@@ -251,7 +264,7 @@ def fit_pooled(
         stacked,
         calibrated,
         tuple(head.log_loss for head in heads),
-        _said(logits, stacked, calibrated),
+        _said(logits, stacked, calibrated, scripts),
     )
 
 
@@ -317,7 +330,7 @@ def cross_fitted(
     chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
     with threadpool_limits(limits=1):
         logits = {name: _elsewhere(name, known, fold, chosen, seed) for name in model.heads}
-    return _said(logits, model.stack, model.calibration)
+    return _said(logits, model.stack, model.calibration, model.scripts(x))
 
 
 def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
@@ -325,18 +338,14 @@ def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
     return np.stack(list(logits.values()), axis=2)
 
 
-def _together(
-    logits: Mapping[str, Floats], known: _Known, fold: npt.NDArray[np.intp]
-) -> tuple[Stack, Calibration]:
-    """How the heads speak with one voice."""
-    every = _side_by_side(logits)
-    stacked = stack(every, known.sign, known.weight)
-    return stacked, calibrate(stacked.of(every), known.sign, known.weight, fold)
-
-
-def _said(logits: Mapping[str, Floats], stacked: Stack, calibrated: Calibration) -> Floats:
+def _said(
+    logits: Mapping[str, Floats],
+    stacked: Stack,
+    calibrated: Calibration,
+    scripts: npt.NDArray[np.intp],
+) -> Floats:
     """P(adequate), ``(n, k)``, from the logits of the heads."""
-    return np.asarray(expit(calibrated.of(stacked.of(_side_by_side(logits)))))
+    return np.asarray(expit(calibrated.of(stacked.of(_side_by_side(logits)), scripts)))
 
 
 def _worth(logits: Mapping[str, Floats], more: Floats, known: _Known) -> bool:

@@ -171,7 +171,6 @@ def _learnt(inputs: Columns, logs: Floats, fold: npt.NDArray[np.intp], seed: int
         fold: intp ``(n,)``.
         seed: of the forests.
     """
-
     leaves = MORE_LEAVES if len(logs) >= MANY else LEAVES
 
     def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:

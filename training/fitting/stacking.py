@@ -1,35 +1,41 @@
 """How the heads of the estimator speak with one voice: their logits stacked, then calibrated.
 
     z_k(x) = Σ_h a_kh · logit_kh(x) + s_k,  a_kh ≥ 0
-    P(adequate | x, k) = sigmoid(p_k · log q − n_k · log(1 − q) + c_k),  q = sigmoid(z_k)
+    P(adequate | x, k) = sigmoid(p_k · log q − n_k · log(1 − q) + c_k + d_kl),  q = sigmoid(z_k)
 
 The weights ``a`` are fitted on logits of prompts that the heads had not seen (stacking, Wolpert 1992). How
 far a head is to be trusted is mostly the same for all arms: their weights are pulled towards shared ones,
 which matters where an arm has few attempts. The second line is beta calibration (Kull, Silva Filho & Flach
 2017) with p, n ≥ 0, so that order is kept. It is used for the arms whose log-loss out of fold it lowers;
-for the others p = n = 1 and c = 0, and the stack alone is Platt's calibration (1999).
+for the others p = n = 1 and c = 0, and the stack alone is Platt's calibration (1999). Last comes what the
+script ``l`` of the prompt adds, where that lowers the log-loss out of fold: an arm may be better or worse in
+a language than what it has in common with the other arms and languages says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from router.lexical import SCRIPTS
 from training.fitting.heads import out_of_fold
 
 __all__ = ["Calibration", "Stack", "calibrate", "stack"]
 
 Floats = npt.NDArray[np.float64]
+Scripts = npt.NDArray[np.intp]
 
 PULL = 10.0
 """How many attempts the prior of the shared weights is worth, under which each head counts the same."""
 LIKENESS = 30.0
 """How many times more than that the likeness of an arm's weights to the shared ones is worth."""
+NOTICED = 100
+"""Prompts in a script, fewer of which do not tell it from the others."""
 _SHIFT_PULL = 1.0
 """How many attempts it is worth that nothing is shifted: enough to keep a shift finite."""
 _STRAIGHT = np.array([1.0, 1.0, 0.0])
@@ -61,11 +67,13 @@ class Calibration:
         positive: float64 ``(k,)``, p ≥ 0.
         negative: float64 ``(k,)``, n ≥ 0.
         shift: float64 ``(k,)``, c.
+        by_script: float64 ``(len(SCRIPTS), k)``, d; ``None``: 0 for all.
     """
 
     positive: Floats
     negative: Floats
     shift: Floats
+    by_script: Floats | None = None
 
     @property
     def bent(self) -> npt.NDArray[np.bool_]:
@@ -73,11 +81,12 @@ class Calibration:
         every = np.stack([self.positive, self.negative, self.shift], axis=1)
         return np.asarray((every != _STRAIGHT).any(axis=1))
 
-    def of(self, logits: Floats) -> Floats:
-        """Calibrated logits ``(n, k)`` from those of the stack."""
+    def of(self, logits: Floats, scripts: Scripts) -> Floats:
+        """Calibrated logits ``(n, k)`` from those of the stack and the script of each prompt ``(n,)``."""
         yes, no = np.logaddexp(0.0, -logits), np.logaddexp(0.0, logits)
         changed = self.negative * no - self.positive * yes + self.shift
-        return np.asarray(np.where(self.bent, changed, logits))
+        found = np.where(self.bent, changed, logits)
+        return np.asarray(found if self.by_script is None else found + self.by_script[scripts])
 
 
 def _log_loss(margin: Floats, weight: Floats) -> float:
@@ -117,18 +126,56 @@ def stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
 
 
 def calibrate(
-    logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]
+    logits: Floats,
+    sign: Floats,
+    weight: Floats,
+    fold: npt.NDArray[np.intp],
+    scripts: Scripts,
 ) -> Calibration:
-    """Beta calibration for the arms where it lowers the log-loss on folds that its fit did not see.
+    """Beta calibration for the arms, and shifts for the scripts, where they lower the log-loss out of fold.
 
     Args:
         logits: float64 ``(n, k)``, of the stack.
         sign: float64 ``(n, k)``, outcomes ±1.
         weight: float64 ``(n, k)`` ≥ 0.
         fold: intp ``(n,)``, 0 … f − 1.
+        scripts: intp ``(n,)``, places in :data:`router.lexical.SCRIPTS`.
     """
     every = zip(logits.T, sign.T, weight.T, strict=True)
-    return Calibration(*np.stack([_of_arm(*arm, fold) for arm in every], axis=1))
+    made = Calibration(*np.stack([_of_arm(*arm, fold) for arm in every], axis=1))
+    bent = made.of(logits, scripts)
+    many = [one for one in range(len(SCRIPTS)) if (scripts == one).sum() >= NOTICED]
+    if len(many) < 2:
+        return made
+    by_script = np.zeros((len(SCRIPTS), logits.shape[1]))
+    for one in many:
+        rows = scripts == one
+        by_script[one] = _of_script(bent[rows], sign[rows], weight[rows], fold[rows])
+    return replace(made, by_script=by_script) if by_script.any() else made
+
+
+def _of_script(logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]) -> Floats:
+    """The shift of each arm in one script, ``(k,)``; 0 for all where they do not pay."""
+
+    def elsewhere(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
+        return logits[out] + _shifted(logits[rows], sign[rows], weight[rows])
+
+    seen = out_of_fold(fold, logits.shape[1], elsewhere)
+    if _log_loss(sign * seen, weight) >= _log_loss(sign * logits, weight):
+        return np.zeros(logits.shape[1])
+    return _shifted(logits, sign, weight)
+
+
+def _shifted(logits: Floats, sign: Floats, weight: Floats) -> Floats:
+    """The shifts ``(k,)`` that minimise the log-loss with a pull towards none."""
+
+    def objective(theta: Floats) -> tuple[float, Floats]:
+        margin = sign * (logits + theta)
+        slope = -weight * sign * expit(-margin)
+        loss = _log_loss(margin, weight) + 0.5 * PULL * float(theta @ theta)
+        return loss, slope.sum(axis=0) + PULL * theta
+
+    return _minimised(objective, np.zeros(logits.shape[1]), at_least_zero=0)
 
 
 def _of_arm(logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]) -> Floats:

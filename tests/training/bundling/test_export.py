@@ -18,6 +18,7 @@ from router.bundle import Arm, BundleManifest, EncoderReference, HistorySource, 
 from router.core.errors import BadArtifact
 from router.encoding import session
 from router.files import sha256_of
+from router.lexical import SCRIPTS, lexical_features
 from tests.training.worlds import answered
 from training.bundling.export import check_graph, classifier_graph, label_distribution, write_bundle
 from training.fitting.estimator import Hyperparameters, PooledLogistic, Words, fit_pooled
@@ -54,16 +55,23 @@ def said(rng: Any) -> Words:
 
 
 KNOWN = np.array([True, False, True])
-CONSTANT = Lengths(
-    locations=Locations(np.zeros((D + F, K)), np.zeros(K)),
-    dimensions=D,
-    forests=(),
-    base=np.array([0.0] * K + [1.0] * K),
-    spread_bounds=np.ones((K, 2)),
-    offsets=np.log([[10.0, 20, 30], [1, 1, 1], [100, 2000, 30000]]),
-    top=np.log([60.0, 1, 60000]),
-    known=KNOWN,
-)
+
+
+def constant(p: int) -> Lengths:
+    """Lengths that do not depend on the ``p`` inputs."""
+    return Lengths(
+        locations=Locations(np.zeros((p, K)), np.zeros(K)),
+        dimensions=D,
+        forests=(),
+        base=np.array([0.0] * K + [1.0] * K),
+        spread_bounds=np.ones((K, 2)),
+        offsets=np.log([[10.0, 20, 30], [1, 1, 1], [100, 2000, 30000]]),
+        top=np.log([60.0, 1, 60000]),
+        known=KNOWN,
+    )
+
+
+CONSTANT = constant(D + F)
 
 
 @functools.cache
@@ -140,6 +148,28 @@ def test_the_graph_calibrates_the_arms_that_need_it() -> None:
     changed = np.abs(fit.p_adequate(x) - model().p_adequate(x)).max(axis=0)
     assert changed[1] == 0
     assert changed[[0, 2]].min() > 0.05
+
+
+def test_the_graph_tells_scripts_apart_as_the_fit_does() -> None:
+    rng = np.random.default_rng(8)
+    texts = [
+        "Why?",
+        "なぜ空は青いのですか",
+        "天空为什么是蓝色的",
+        "Почему небо голубое?",
+        "1 + 1",
+    ] * 8
+    features = np.stack([lexical_features(text) for text in texts])
+    embeddings = rng.normal(size=(40, D)).astype(np.float32)
+    shifts = rng.normal(size=(len(SCRIPTS), K))
+    weights = rng.normal(size=(D + features.shape[1], K)) / 5
+    for bent in (np.ones(K), np.array([0.4, 1.0, 1.3])):
+        calibration = Calibration(bent, np.ones(K), np.zeros(K), shifts)
+        fit = dataclasses.replace(model(), weights=weights, calibration=calibration)
+        lengths = constant(D + features.shape[1])
+        graph = classifier_graph(fit, lengths, D)
+        assert check_graph(graph, fit, lengths, embeddings, features) <= 1e-5
+    assert sorted(set(fit.scripts(np.hstack([embeddings, features])))) == [0, 1, 2, 3, 4]
 
 
 LONG = np.random.default_rng(1).integers(0, 250_000, (36, 300)).tolist()

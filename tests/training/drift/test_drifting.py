@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.lexical import FEATURES
+from router.lexical import FEATURES, SCRIPTS, scripts_of
 from training.drift import drifting
 from training.drift.drifting import DriftReport, drift
-from training.drift.traffic import SCRIPTS, Settled, Traffic, scripts_of
+from training.drift.traffic import Settled, Traffic
 
 ARMS = ("low", "high")
 PROMISED = {"low": 0.005, "high": 0.0}

@@ -13,6 +13,8 @@ from scipy.special import expit, logit
 from training.fitting.stacking import Calibration, calibrate, stack
 
 N = 3000
+ONE = np.zeros(N, dtype=np.intp)
+"""All in one script."""
 
 
 def drawn(p: Any, seed: int = 0) -> Any:
@@ -75,20 +77,50 @@ GUESSED = 0.25
 def test_a_floor_of_lucky_guesses_is_learnt() -> None:
     z = np.random.default_rng(4).normal(scale=1.5, size=(N, 2)) - 1
     p = np.stack([GUESSED + (1 - GUESSED) * expit(z[:, 0]), expit(z[:, 1])], axis=1)
-    found = calibrate(z, drawn(p), np.ones((N, 2)), folds(N))
+    found = calibrate(z, drawn(p), np.ones((N, 2)), folds(N), ONE)
     assert found.bent.tolist() == [True, False]
     low = z[:, 0] < -2
     straight = np.abs(expit(z) - p)[low, 0].mean()
-    assert np.abs(expit(found.of(z)) - p)[low, 0].mean() < 0.35 * straight
-    np.testing.assert_array_equal(found.of(z)[:, 1], z[:, 1])
+    assert np.abs(expit(found.of(z, ONE)) - p)[low, 0].mean() < 0.35 * straight
+    np.testing.assert_array_equal(found.of(z, ONE)[:, 1], z[:, 1])
 
 
 def test_what_is_calibrated_is_mostly_left_alone() -> None:
     """Each arm is bent where chance makes it look useful; that must stay rare, and do little."""
     z = np.random.default_rng(5).normal(size=(N, 12))
-    found = calibrate(z, drawn(expit(z)), np.ones((N, 12)), folds(N))
+    found = calibrate(z, drawn(expit(z)), np.ones((N, 12)), folds(N), ONE)
     assert found.bent.sum() <= 5
-    assert np.abs(expit(found.of(z)) - expit(z)).max() < 0.1
+    assert np.abs(expit(found.of(z, ONE)) - expit(z)).max() < 0.1
+
+
+def two_scripts(japanese: int, worse: float) -> tuple[Any, Any, Any]:
+    """Logits, outcomes and scripts, where the first arm is worse in Japanese than the logits say."""
+    z = np.random.default_rng(6).normal(size=(N, 2))
+    scripts = (np.arange(N) < japanese).astype(np.intp)
+    return z, drawn(expit(z - worse * scripts[:, None] * np.array([1, 0]))), scripts
+
+
+def test_an_arm_that_is_worse_in_a_language_is_said_to_be() -> None:
+    z, sign, scripts = two_scripts(japanese=600, worse=1.0)
+    found = calibrate(z, sign, np.ones((N, 2)), folds(N), scripts)
+    truth = z - scripts[:, None] * np.array([1, 0])
+    wrong = np.abs(expit(found.of(z, scripts)) - expit(truth))
+    assert wrong[:600].max() < 0.07
+    assert wrong[600:].max() < 0.05
+
+
+@pytest.mark.parametrize(("japanese", "worse"), [(99, 3.0), (0, 0.0), (N, 1.0)])
+def test_a_language_of_few_prompts_or_the_only_one_is_not_told_apart(
+    japanese: int, worse: float
+) -> None:
+    z, sign, scripts = two_scripts(japanese, worse)
+    assert calibrate(z, sign, np.ones((N, 2)), folds(N), scripts).by_script is None
+
+
+def test_where_languages_do_not_differ_hardly_anything_is_shifted() -> None:
+    z, sign, scripts = two_scripts(japanese=600, worse=0.0)
+    found = calibrate(z, sign, np.ones((N, 2)), folds(N), scripts)
+    assert np.abs(found.of(z, scripts) - z).max() < 0.35
 
 
 @given(
@@ -99,5 +131,5 @@ def test_what_is_calibrated_is_mostly_left_alone() -> None:
 )
 def test_order_is_kept(positive: float, negative: float, shift: float, z: list[float]) -> None:
     one = Calibration(*(np.array([value]) for value in (positive, negative, shift)))
-    ordered = one.of(np.sort(z)[:, None])[:, 0]
+    ordered = one.of(np.sort(z)[:, None], np.zeros(len(z), dtype=np.intp))[:, 0]
     assert (np.diff(ordered) >= -1e-9).all()
