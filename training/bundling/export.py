@@ -251,9 +251,9 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
     put("Concat", ["embedding", "features"], "x", axis=1)
     put("Gemm", ["x", keep("weights", weights, floats), keep("bias", bias, floats)], "seen_x")
     parts = "seen_x"
-    reads = model.words is not None and where.words is not None
-    if model.words is not None and where.words is not None:
-        table = np.hstack([model.words.table, where.words])
+    if model.words is not None:
+        unheard = np.zeros_like(model.words.table)
+        table = np.hstack([model.words.table, unheard if where.words is None else where.words])
         parts = put("Add", [parts, _words(graph, table, model.words.inverse)], "heard")
     logits, _ = graph.split(parts, [k, k], ["linear", "location"])
     if model.trees is not None:
@@ -273,7 +273,7 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
         _value("embedding", "batch", dimensions),
         _value("features", "batch", inputs - dimensions),
     ]
-    if reads:
+    if model.words is not None:
         given.append(helper.make_tensor_value_info("token_ids", TensorProto.INT64, ["tokens"]))
     made = helper.make_model(
         helper.make_graph(

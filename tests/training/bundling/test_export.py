@@ -187,6 +187,13 @@ def test_the_graph_reads_words_as_the_fit_does() -> None:
     assert np.abs(silent - heard)[4:].max() > 0.01
 
 
+def test_words_are_read_where_no_length_depends_on_the_prompt() -> None:
+    embeddings, features = rows()
+    fit = model(words=True)
+    graph = classifier_graph(fit, CONSTANT, D)
+    assert check_graph(graph, fit, CONSTANT, embeddings, features, IDS) <= 1e-5
+
+
 def everything() -> tuple[PooledLogistic, Any, Any, Any]:
     """A fit with all four heads, and the prompts that it was fitted on."""
     rng = np.random.default_rng(3)
@@ -237,11 +244,7 @@ def test_the_graph_needs_standard_operators_only() -> None:
     import onnx
 
     fit = model(words=True)
-    assert fit.words is not None
-    table = np.zeros((len(fit.words.inverse), K))
-    silent = dataclasses.replace(CONSTANT.locations, words=table, inverse=fit.words.inverse)
-    worded = dataclasses.replace(CONSTANT, locations=silent)
-    made = onnx.load_from_string(classifier_graph(fit, worded, D))
+    made = onnx.load_from_string(classifier_graph(fit, CONSTANT, D))
     assert [(entry.domain, entry.version) for entry in made.opset_import] == [("", 17)]
     grown = everything()[0]
     made = onnx.load_from_string(classifier_graph(grown, hearing(grown.words), D))
