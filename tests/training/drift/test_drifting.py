@@ -100,6 +100,21 @@ def test_japanese_prompts_are_found_and_named(few_draws: None) -> None:
     assert "kana_share" in form.words
 
 
+def test_the_sample_of_a_bundle_of_before_is_compared_in_the_features_it_has(
+    few_draws: None,
+) -> None:
+    reference, recent = traffic(1), traffic(2)
+    old = replace(reference, features=reference.features[:, :18])
+    assert not drift(old, recent, PROMISED, alpha=0.02, seed=3).drifted
+    features = recent.features.copy()
+    features[:, PLACE["asks_code"]] += 0.5  # no feature of before
+    assert not drift(old, replace(recent, features=features), PROMISED, alpha=0.02, seed=3).drifted
+    features[:, PLACE["code_markers"]] += 0.5
+    assert "form" in drifted(
+        drift(old, replace(recent, features=features), PROMISED, alpha=0.02, seed=3)
+    )
+
+
 def test_longer_prompts_are_found_and_named(few_draws: None) -> None:
     recent = traffic(2)
     features = recent.features.copy()
