@@ -1,16 +1,15 @@
 """Cues of what kind of answer a prompt asks for: an essay or a title, a list of ten, two sentences, a name.
 
 How long an answer gets is mostly a matter of what was asked, and a few hundred past answers do not teach it
-from vectors alone. The vocabulary is English and Japanese; other languages have the vectors. One pass over
-the words, since counting must not cost more than encoding.
+from vectors alone. The vocabulary is English and Japanese; other languages have the vectors.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from itertools import pairwise
+
+from router.vocabulary import Vocabulary
 
 __all__ = ["CUES", "cues"]
 
@@ -80,8 +79,6 @@ _KINDS: dict[str, tuple[str, str]] = {
         "あなたは になりきって 演じ なったつもり",
     ),
 }
-"""Name of the cue → English words, an underscore joining two; Japanese strings, as they stand in a text."""
-
 _UNITS: dict[str, float] = {
     "word": 1.3, "words": 1.3, "sentence": 25, "sentences": 25, "paragraph": 90, "paragraphs": 90,
     "page": 500, "pages": 500, "line": 12, "lines": 12, "bullets": 25, "points": 25, "examples": 30,
@@ -96,27 +93,8 @@ _HAN_NUMBERS = "一二三四五六七八九十"
 CUES = (*_KINDS, "asks_a_fact", "given_text", "asks_amount", "log_amount")
 """Names in the order of the values."""
 
-_PLACE = {name: place for place, name in enumerate(CUES)}
-_WORDS = {
-    word: _PLACE[name]
-    for name, (english, _) in _KINDS.items()
-    for word in english.split()
-    if "_" not in word
-}
-_PAIRS = {
-    tuple(pair.split("_")): _PLACE[name]
-    for name, (english, _) in _KINDS.items()
-    for pair in english.split()
-    if "_" in pair
-}
-_JAPANESE = {
-    text: _PLACE[name] for name, (_, japanese) in _KINDS.items() for text in japanese.split()
-}
+_VOCABULARY = Vocabulary(_KINDS)
 
-_WORD = re.compile(r"[a-z]+(?:[-+;'][a-z+]+)*\+*")
-# The longest first, so that the beginning of one never hides another.
-_JAPANESE_CUE = re.compile("|".join(sorted(_JAPANESE, key=len, reverse=True)))
-_JAPANESE_LETTER = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 _OPENING = re.compile(
     r"^[^\w\n]{0,3}(?:who|what(?:'s)?|when|where|which|is|are|was|were|does|do|did|can"
     r"|how (?:many|much|old|long|far|tall))\b"
@@ -154,13 +132,6 @@ def cues(text: str) -> tuple[float, ...]:
     """
     window = text if len(text) <= 2 * REACH else text[:REACH] + "\n" + text[-REACH:]
     window = window.lower()
-    words = _WORD.findall(window)
-    found = Counter(_WORDS[word] for word in words if word in _WORDS)
-    found.update(_PAIRS[pair] for pair in pairwise(words) if pair in _PAIRS)
-    if _JAPANESE_LETTER.search(window):
-        found.update(_JAPANESE[text] for text in _JAPANESE_CUE.findall(window))
-    found[_PLACE["asks_a_fact"]] = len(_OPENING.findall(window))
-    found[_PLACE["given_text"]] = len(_GIVEN.findall(window))
     amount = max(
         (
             _number(latin or han) * _UNITS[unit or counter]
@@ -168,5 +139,10 @@ def cues(text: str) -> tuple[float, ...]:
         ),
         default=0.0,
     )
-    kinds = tuple(math.log1p(found[place]) for place in range(len(CUES) - 2))
-    return (*kinds, float(amount > 0), math.log1p(amount))
+    return (
+        *map(math.log1p, _VOCABULARY.counts(window)),
+        math.log1p(len(_OPENING.findall(window))),
+        math.log1p(len(_GIVEN.findall(window))),
+        float(amount > 0),
+        math.log1p(amount),
+    )

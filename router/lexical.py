@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.cues import CUES, cues
+from router.questions import QUESTION, question
 
 __all__ = [
     "FEATURES",
@@ -42,6 +43,7 @@ FEATURES = (
     "han_share",
     "other_letter_share",
     *CUES,
+    *QUESTION,
 )
 """Names in the order of the vector. New ones come last: a bundle reads as many as it was fitted on."""
 
@@ -122,6 +124,7 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         _count(_HAN, window) / solid,
         _count(_OTHER, window) / solid,
         *cues(text),
+        *question(text),
     )
     return np.minimum(np.asarray(values, dtype=np.float32), np.float32(16.0))
 

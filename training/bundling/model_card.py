@@ -96,8 +96,10 @@ def _training(manifest: BundleManifest, settings: Mapping[str, Any]) -> str:
         f"`{manifest.encoder.sha256[:12]}`) and {len(manifest.features)} lexical features.",
         "- Heads pooled over the attempts of all arms: logistic regressions (an intercept per arm, a shared "
         "slope, deviations per arm under heavier regularisation), trees on the lexical features, and the "
-        "nearest training prompts where they pay; stacked and calibrated per arm on prompts held out of "
-        "each fit.",
+        "nearest training prompts where they pay; stacked and calibrated per arm, and per script where that "
+        "pays, on prompts held out of each fit.",
+        "- Output lengths: a line per arm on all of that, then small forests for the median and the ninth "
+        "decile, adjusted conformally on prompts held out of each fit.",
         f"- Seed {manifest.split.seed}; a hash of the prompt holds {manifest.split.holdout:.0%} of the "
         "prompts out, whole groups of equal text together.",
     ]
