@@ -1,6 +1,6 @@
 """The head on form: gradient-boosted trees over the lexical features, pooled over the arms.
 
-A linear head cannot say that long prompts are hard only where they hold no code; small trees can. One
+A linear head cannot say that long prompts are hard only where they hold no code; trees can. One
 forest serves all arms: the place of the arm on the ladder is one more column, so an arm with few attempts
 leans on the others (Friedman 2001, as histograms; Ke et al. 2017).
 """
