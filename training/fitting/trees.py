@@ -21,11 +21,13 @@ __all__ = ["Trees", "grow"]
 
 Floats = npt.NDArray[np.float64]
 
-TREES = 160
-LEAVES = 24
+TREES, LEAVES = 120, 8
+MORE_TREES, MORE_LEAVES, MANY = 160, 24, 10_000
+"""The larger forest, where at least so many attempts bear it. On 17,000 and more attempts of the real histories it
+takes .002 to .005 off the log-loss of the small one, on 1,600 it adds .016; one yet larger changes it by < .0005."""
 RATE = 0.05
 LEAST = 40
-"""Attempts in a leaf. On the real histories more trees or leaves change the log-loss by < .0005."""
+"""Attempts in a leaf."""
 RIDGE = 10.0
 
 
@@ -72,10 +74,11 @@ def grow(features: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: 
     """
     weights = weight.T.ravel()
     judged = weights > 0
+    many = judged.sum() >= MANY
     forest = HistGradientBoostingClassifier(
-        max_iter=TREES,
+        max_iter=MORE_TREES if many else TREES,
         learning_rate=RATE,
-        max_leaf_nodes=LEAVES,
+        max_leaf_nodes=MORE_LEAVES if many else LEAVES,
         min_samples_leaf=LEAST,
         l2_regularization=RIDGE,
         early_stopping=False,
