@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy.special import expit
 
+from training.fitting import trees
 from training.fitting.trees import Trees, grow
 
 N = 2000
@@ -42,6 +44,18 @@ def test_an_arm_with_few_attempts_leans_on_the_others() -> None:
     said = expit(fitted(features, truth, judged).logits(fresh))[:, 2]
     alone = np.full(N, truth[:60, 2].mean())
     assert np.abs(said - fresh_truth[:, 2]).mean() < np.abs(alone - fresh_truth[:, 2]).mean()
+
+
+def test_few_attempts_are_not_read_as_more_than_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, truth = world()
+    fresh, fresh_truth = world(seed=1)
+
+    def error() -> Any:
+        return np.abs(expit(fitted(features, truth).logits(fresh)) - fresh_truth).mean()
+
+    small = error()
+    monkeypatch.setattr(trees, "MANY", 1)
+    assert small < 0.9 * error()
 
 
 def test_the_thresholds_part_the_same_float32_values() -> None:
