@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 
+from router.both_ends import both_ends
 from router.vocabulary import Vocabulary
 
 __all__ = ["CUES", "cues"]
@@ -79,6 +80,7 @@ _KINDS: dict[str, tuple[str, str]] = {
         "あなたは になりきって 演じ なったつもり",
     ),
 }
+
 _UNITS: dict[str, float] = {
     "word": 1.3, "words": 1.3, "sentence": 25, "sentences": 25, "paragraph": 90, "paragraphs": 90,
     "page": 500, "pages": 500, "line": 12, "lines": 12, "bullets": 25, "points": 25, "examples": 30,
@@ -130,8 +132,7 @@ def cues(text: str) -> tuple[float, ...]:
         One value per name in :data:`CUES`, finite and ≥ 0: ``log1p`` of how often each kind is named;
         whether an amount is asked for («in 3 sentences»), and ``log1p`` of about how many tokens that is.
     """
-    window = text if len(text) <= 2 * REACH else text[:REACH] + "\n" + text[-REACH:]
-    window = window.lower()
+    window = both_ends(text, REACH).lower()
     amount = max(
         (
             _number(latin or han) * _UNITS[unit or counter]

@@ -11,6 +11,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from router.both_ends import both_ends
 from router.cues import CUES, cues
 from router.questions import QUESTION, question
 
@@ -100,7 +101,7 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         float32 of shape ``(len(FEATURES),)``, every value finite and in 0..16. Counts are
         ``log1p``; shares are of the characters that are not white space.
     """
-    window = text if len(text) <= 2 * WINDOW else text[:WINDOW] + "\n" + text[-WINDOW:]
+    window = both_ends(text, WINDOW)
     scale = len(text) / max(len(window), 1)
     words = window.split()
     solid = max(sum(map(len, words)), 1)

@@ -11,6 +11,7 @@ import math
 import re
 import statistics
 
+from router.both_ends import both_ends
 from router.vocabulary import Vocabulary
 
 __all__ = ["QUESTION", "REACH", "question"]
@@ -137,7 +138,7 @@ def question(text: str) -> tuple[float, ...]:
         One value per name in :data:`QUESTION`, finite and ≥ 0. Lengths, counts and the largest number are
         ``log1p``; the spread of the options' lengths is in means; the rest are shares and yes or no.
     """
-    window = text if len(text) <= 2 * REACH else text[:REACH] + "\n" + text[-REACH:]
+    window = both_ends(text, REACH)
     found = list(_OPTION.finditer(window))
     options = [one[1].strip() for one in found]
     stem = window[: found[0].start()] if len(found) >= _FEWEST else window

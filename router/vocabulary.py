@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 
-__all__ = ["JAPANESE_LETTER", "Vocabulary"]
+__all__ = ["Vocabulary"]
 
-JAPANESE_LETTER = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+_JAPANESE_LETTER = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 _WORD = re.compile(r"[a-z]+(?:[-+;'][a-z+]+)*\+*")
 
 
@@ -46,6 +46,6 @@ class Vocabulary:
         words = _WORD.findall(text)
         found = Counter(self._words[word] for word in words if word in self._words)
         found.update(self._pairs[pair] for pair in pairwise(words) if pair in self._pairs)
-        if JAPANESE_LETTER.search(text):
+        if _JAPANESE_LETTER.search(text):
             found.update(self._japanese[one] for one in self._japanese_string.findall(text))
         return tuple(found[place] for place in range(len(self.kinds)))
