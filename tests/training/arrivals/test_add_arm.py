@@ -13,12 +13,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from router.bundle import Bundle, load_bundle
+from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import BadArtifact, MitsumoriError
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.routing import Ask
-from router.server import build_router
+from router.routing.router import RouteQuery
+from router.rpc.server import build_router
 from router.settings import Settings
 from tests.conftest import NOON
 from training.cli import app
@@ -120,7 +120,7 @@ def test_serving_takes_the_arm_for_the_model_of_its_name_alone(
         ),
         now=lambda: NOON,
     )
-    ask = Ask(
+    ask = RouteQuery(
         "", {}, Prompt((Message("user", prompts()[0]),)), Constraints(), None, Importance.LOW, "", 1
     )  # fmt: skip
     assessed = router.assess(ask)
