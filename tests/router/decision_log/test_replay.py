@@ -46,7 +46,7 @@ def fill(
     ledger: Any, router: Router, texts: Sequence[str], *, seed: int = 7, **kept: Any
 ) -> dict[str, float]:
     """Decide on each text and settle it, good with the promised probability; what was promised."""
-    desk = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
+    reservations = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
     rng = np.random.default_rng(seed)
     promised = {}
     for place, text in enumerate(texts):
@@ -57,8 +57,8 @@ def fill(
             return b""
 
         prompt = Prompt((Message("system", "Be brief."), Message("user", text)))
-        ask = RouteQuery("", {"team": "a"}, prompt, Constraints(), None, Importance.MEDIUM, "", 1)
-        desk.decide(ask, f"d{place:04}", "f" * 64, render)
+        query = RouteQuery("", {"team": "a"}, prompt, Constraints(), None, Importance.MEDIUM, "", 1)
+        reservations.decide(query, f"d{place:04}", "f" * 64, render)
         model, p = chosen[0].model.id, chosen[0].p_adequate
         promised[f"d{place:04}"] = p
         details = {
@@ -66,7 +66,9 @@ def fill(
             "output_tokens": 100,
         }  # fmt: skip
         cost = chosen[0].quote.price.expected
-        desk.settle(f"d{place:04}", "", "s" * 64, Settling(model, 50, 0, 100, cost, details))
+        reservations.settle(
+            f"d{place:04}", "", "s" * 64, Settling(model, 50, 0, 100, cost, details)
+        )
     return promised
 
 
@@ -222,7 +224,7 @@ def test_what_is_no_log_is_one_clear_error(content: bytes, tmp_path: Path) -> No
 
 def test_the_same_bundle_decides_the_same_even_where_nothing_was_kept(router: Router) -> None:
     rows = logged(router, prompts(40))
-    found = replay(rows, policy(router.classifier.bundle))
+    found = replay(rows, policy(router.bundle))
     assert (found.replayed, found.overlap.agreement, found.moves) == (40, 1.0, {})
     for estimates in found.estimates.values():
         assert estimates.dr.value == pytest.approx(estimates.logged.value)
@@ -271,7 +273,7 @@ def test_the_kept_vector_scores_without_words_and_says_so(router: Router, tmp_pa
     found = replay(rows, policy(renamed(tmp_path)))
     assert found.replayed == 24
     assert any("without their words" in line for line in found.cautions) == (
-        router.classifier.bundle.classifier.reads_tokens
+        router.bundle.classifier.reads_tokens
     )
 
 
@@ -304,7 +306,7 @@ def test_what_is_left_out_is_counted_by_reason(router: Router) -> None:
     rows[5] = replace(rows[5], spent=None)
     rows[6] = with_record(rows[6], candidates=[{"model": usage["model"]}])
     rows[6] = with_record(rows[6], usage={**rows[6].record["usage"], "model": usage["model"]})
-    found = replay(rows, policy(router.classifier.bundle))
+    found = replay(rows, policy(router.bundle))
     assert (found.read, found.replayed) == (8, 2)
     assert found.left_out == {
         "not settled": 1,
@@ -326,7 +328,7 @@ def test_a_record_that_does_not_say_tiers_takes_those_of_the_catalog(router: Rou
         ])
         for row in logged(router, prompts(12))
     ]  # fmt: skip
-    assert replay(rows, policy(router.classifier.bundle)).overlap.agreement == 1.0
+    assert replay(rows, policy(router.bundle)).overlap.agreement == 1.0
 
 
 def explored(rows: Sequence[LoggedDecision], seed: int) -> Iterator[LoggedDecision]:
@@ -354,7 +356,7 @@ def test_with_logged_exploration_another_policy_is_told_within_its_intervals(
     goal = QualityTarget(0.75)
     # The classifier's promises are the truth of this world.
     expected = np.mean([_promise(row, goal) for row in rows])
-    asked = policy(router.classifier.bundle, goal=goal)
+    asked = policy(router.bundle, goal=goal)
     reports: list[ReplayReport] = [replay(explored(rows, seed), asked) for seed in range(16)]
     for estimator in ("ips", "snips", "dr"):
         told = [getattr(found.estimates["adequate"], estimator) for found in reports]
@@ -397,7 +399,7 @@ def test_a_catalog_quotes_anew_at_its_prices(router: Router, tmp_path: Path) -> 
     path = tmp_path / "catalog.yaml"
     path.write_text(text)
     catalog = load_catalog(path)
-    found = replay(rows, policy(router.classifier.bundle, catalog=catalog))
+    found = replay(rows, policy(router.bundle, catalog=catalog))
     # 50 tokens in at $1,000 and 100 out at $2,000 per million.
     assert found.estimates["cost_usd"].logged.value == pytest.approx(0.25)
     assert any(catalog.price_table in line for line in found.notes)
