@@ -20,7 +20,7 @@ from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Lengths, Model, Rates, Speed
 from router.files import sha256_of
 
-__all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog"]
+__all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog", "parse_catalog"]
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
 """Assumed where neither the catalog nor the price table says: small, so that nothing is overrun."""
@@ -227,18 +227,30 @@ def load_catalog(path: Path | None = None) -> Catalog:
         BadArtifact: the file is missing or wrong; names the file, the place and the problem.
     """
     name = str(path or "catalog.yaml (shipped)")
+    file = path or resources.files(__package__) / "catalog.yaml"
     try:
-        text = (
-            path.read_bytes() if path else (resources.files("router") / "catalog.yaml").read_bytes()
-        )
+        content = file.read_bytes()
     except OSError as error:
         raise BadArtifact(
             f"{name} cannot be read ({error.strerror}); name a catalog file with --catalog",
             reason="CATALOG_MISSING",
             field=name,
         ) from None
+    return parse_catalog(content, name=name)
+
+
+def parse_catalog(content: bytes, *, name: str) -> Catalog:
+    """Read the content of a catalog file.
+
+    Args:
+        content: YAML, or JSON, which is a part of it.
+        name: what messages call it.
+
+    Raises:
+        BadArtifact: the content is wrong; names the catalog, the place and the problem.
+    """
     try:
-        parsed = _File.model_validate(yaml.safe_load(text))
+        parsed = _File.model_validate(yaml.safe_load(content))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -254,5 +266,5 @@ def load_catalog(path: Path | None = None) -> Catalog:
         entries=tuple(map(CatalogEntry, parsed.models)),
         tiers=tuple(parsed.tiers),
         default_lengths={tier: lengths.lengths for tier, lengths in parsed.default_lengths.items()},
-        price_table=f"{PRICE_SOURCE}, catalog {sha256_of(text)[:12]}",
+        price_table=f"{PRICE_SOURCE}, catalog {sha256_of(content)[:12]}",
     )

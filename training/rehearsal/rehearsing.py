@@ -7,17 +7,15 @@ chance, and it says with which probability each was made.
 
 from __future__ import annotations
 
-import tempfile
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
-import yaml
 
-from router.catalog.catalog import Catalog, load_catalog
+from router.catalog.catalog import Catalog, parse_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.core.types import (
@@ -82,14 +80,10 @@ def catalog_of(table: Table) -> Catalog:
             }
         )
     nominal = dict.fromkeys(("p50", "p90", "p99"), NOMINAL_OUTPUT_TOKENS)
-    text = yaml.safe_dump(
-        {"tiers": list(arms), "default_lengths": dict.fromkeys(arms, nominal), "models": models},
-        allow_unicode=True,
+    content = json.dumps(
+        {"tiers": list(arms), "default_lengths": dict.fromkeys(arms, nominal), "models": models}
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "catalog.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load_catalog(path)
+    return parse_catalog(content.encode(), name="the catalog of the history's arms")
 
 
 def _query(text: str, goal: Goal | None) -> RouteQuery:

@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from router.classifier.bundle import Bundle, load_bundle
+from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, MitsumoriError
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.paths import DEFAULT_BUNDLE, ENCODERS
@@ -23,7 +24,7 @@ from router.settings import Settings
 from tests.conftest import NOON
 from training.cli import app
 from training.commands.drift_command import DRIFTED
-from training.drift.traffic import REFERENCE_FILE, of_bundle
+from training.drift.traffic import of_bundle
 from training.histories.demonstration import demonstration_history
 from training.histories.history import read_history
 from training.histories.splitting import SEEN_FILE
@@ -109,7 +110,7 @@ def test_the_bundle_has_one_more_arm_and_says_the_same_of_the_others(bundle: Bun
 def test_serving_takes_the_arm_for_the_model_of_its_name_alone(
     folder: Path, settings: Settings
 ) -> None:
-    text = (resources.files("router") / "catalog.yaml").read_text(encoding="utf-8")
+    text = (resources.files("router.catalog") / "catalog.yaml").read_text(encoding="utf-8")
     shipped = yaml.safe_load(text)
     known = next(one for one in shipped["models"] if one["tier"] == "medium")
     shipped["models"] = [known, known | {"id": "newcomer", "price_id": known["id"]}]
