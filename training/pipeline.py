@@ -19,7 +19,6 @@ from rich.console import Console
 
 from router.classifier.bundle import (
     FORMAT_VERSION,
-    REFERENCE_FILE,
     Arm,
     BundleManifest,
     ReferencePrice,
@@ -28,6 +27,7 @@ from router.classifier.bundle import (
 )
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.classifier.features.lexical import FEATURES, scripts_of
+from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import InvalidInput
 from router.core.types import Rates
 from router.paths import ENCODERS
@@ -38,7 +38,6 @@ from training.bundling.export import (
 )
 from training.bundling.model_card import model_card
 from training.bundling.stages import CASCADE, STAGES, Fit, Side, Stages
-from training.drift.traffic import REFERENCE_PROMPTS, pack_reference, sample
 from training.encoders.embedding import CACHE, embed_all, features_of
 from training.fitting.estimator import PooledLogistic, fit_pooled
 from training.fitting.held_out_categories import held_out_categories
@@ -46,7 +45,7 @@ from training.fitting.lengths import Lengths, fit_lengths
 from training.fitting.ngrams import counted
 from training.histories import demonstration
 from training.histories.history import write_rejected
-from training.histories.splitting import SEED, SEEN_FILE, held_out, pack_seen
+from training.histories.splitting import SEED, SEEN_FILE, held_out, pack_seen, sample
 from training.histories.table import Outcomes
 from training.histories.tabulating import Reading, Table, read_table, tabulate_all
 from training.judging.baselines import Rows, baseline_scores
@@ -60,6 +59,8 @@ from training.tracking.runs import start_run
 __all__ = ["Fitted", "Plan", "fit"]
 
 MIN_PROMPTS = 30
+REFERENCE_PROMPTS = 1000
+"""Held-out prompts in the reference sample of a bundle."""
 
 
 @dataclass(frozen=True)
@@ -445,7 +446,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
         _unfamiliar(plan, cascade, report)
     files = graphs | {
         SEEN_FILE: pack_seen(train.outcomes.groups.tolist(), seed=plan.seed),
-        REFERENCE_FILE: pack_reference(test.features[kept], beliefs.first[kept]),
+        REFERENCE_FILE: ReferenceSample(test.features[kept], beliefs.first[kept]).to_json(),
     }
     manifest = _manifest(plan, table, cascade, report)
     settings = _parameters(plan, table, cascade)

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from router.classifier.encoder import Encoder, find_encoder, load_encoder, session
 from router.classifier.features.lexical import FEATURES, lexical_features
+from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import BadArtifact
 from router.core.margins import margins, needs_second_stage
 from router.core.types import NONE_LABEL, Goal, Lengths, Score
@@ -34,7 +35,6 @@ from router.files import read_checked, sha256_of
 __all__ = [
     "CLASSIFIER",
     "FORMAT_VERSION",
-    "REFERENCE_FILE",
     "SECOND_CLASSIFIER",
     "Arm",
     "Bundle",
@@ -55,8 +55,6 @@ _FORMATS = (1, 2, 3)
 _OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
 CLASSIFIER = "classifier.onnx"
 SECOND_CLASSIFIER = "second.onnx"
-REFERENCE_FILE = "reference.json"
-"""What the first classifier says of some held-out prompts: P(adequate) per arm under ``p_adequate``."""
 _TWO_STAGES = (CLASSIFIER, SECOND_CLASSIFIER, REFERENCE_FILE)
 _REMEDY = "train it again with `make train`, or restore it from the release"
 
@@ -422,23 +420,12 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
         second = SecondStageClassifier(
             load_encoder(find_encoder(encoders, slower.name, slower.sha256)),
             Classifier.of(session(contents[SECOND_CLASSIFIER]), count),
-            _reference(directory, contents[REFERENCE_FILE], len(manifest.arms)),
+            ReferenceSample.from_json(
+                contents[REFERENCE_FILE],
+                len(manifest.arms),
+                file=f"{directory}/{REFERENCE_FILE}",
+            ).p_adequate,
             manifest.second.share,
         )
     first = Classifier.of(session(contents[CLASSIFIER]), count)
     return Bundle(manifest, version, encoder, first, second)
-
-
-def _reference(directory: Path, content: bytes, arms: int) -> npt.NDArray[np.float64]:
-    """P(adequate) ``(r, arms)`` of the reference prompts, r ≥ 1."""
-    try:
-        found = np.asarray(json.loads(content)["p_adequate"], dtype=np.float64)
-    except (ValueError, KeyError, TypeError):
-        found = np.zeros(0)
-    if found.ndim != 2 or not len(found) or found.shape[1] != arms:
-        raise BadArtifact(
-            f"{directory}/{REFERENCE_FILE}: p_adequate is no table of {arms} arms; {_REMEDY}",
-            reason="BUNDLE_DAMAGED",
-            field=REFERENCE_FILE,
-        )
-    return found

@@ -13,9 +13,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from router.catalog.catalog import load_catalog
-from router.classifier.bundle import REFERENCE_FILE, SECOND_CLASSIFIER, load_bundle, read_manifest
+from router.classifier.bundle import SECOND_CLASSIFIER, load_bundle, read_manifest
 from router.classifier.encoder import Encoder
 from router.classifier.features.lexical import lexical_features
+from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import (
     Constraints,

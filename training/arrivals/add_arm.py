@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from rich.console import Console
 
 from router.classifier.bundle import (
     CLASSIFIER,
-    REFERENCE_FILE,
     Arm,
     Bundle,
     BundleManifest,
     ReferencePrice,
     load_bundle,
 )
+from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import InvalidInput
 from router.core.types import NONE_LABEL, Rates
 from router.files import read_checked
@@ -251,12 +251,13 @@ def _gather(arrival: Arrival, bundle: Bundle, outcomes: Outcomes, console: Conso
     )
 
 
-def _reference(contents: Mapping[str, bytes], tier: int, evidence: _Evidence) -> Floats:
-    """What the tier's head says of prompts such as those to come: logits ``(m,)``."""
-    if REFERENCE_FILE not in contents:
-        return logits(evidence.said.beliefs.first[:, 0])
-    told = np.asarray(json.loads(contents[REFERENCE_FILE])["p_adequate"], dtype=np.float64)
-    return logits(told[:, tier])
+def _reference(contents: Mapping[str, bytes], bundle: Bundle) -> ReferenceSample | None:
+    """The reference prompts of the bundle; ``None`` where it has none, as older ones."""
+    content = contents.get(REFERENCE_FILE)
+    if content is None:
+        return None
+    arms = len(bundle.manifest.arms)
+    return ReferenceSample.from_json(content, arms, file=f"{bundle.version}/{REFERENCE_FILE}")
 
 
 # --- What is said of it ------------------------------------------------------------------------
@@ -402,6 +403,7 @@ def _files(
     arrival: Arrival,
     contents: Mapping[str, bytes],
     classifier: bytes,
+    reference: ReferenceSample | None,
     evidence: _Evidence,
     graft: Graft,
     bundle: Bundle,
@@ -417,11 +419,9 @@ def _files(
             evidence.outcomes.groups.tolist(),
             seed=bundle.manifest.split.seed,
         )
-    if REFERENCE_FILE in contents:
-        reference = json.loads(contents[REFERENCE_FILE])
-        told = np.asarray(reference["p_adequate"], dtype=np.float64)
-        reference["p_adequate"] = np.round(graft.p_adequate(told), 6).tolist()
-        files[REFERENCE_FILE] = json.dumps(reference, separators=(",", ":")).encode()
+    if reference is not None:
+        scores = graft.p_adequate(reference.p_adequate)
+        files[REFERENCE_FILE] = replace(reference, p_adequate=scores).to_json()
     return files
 
 
@@ -458,15 +458,21 @@ def add_arm(arrival: Arrival, console: Console) -> Added:
     names = [arm.name for arm in bundle.manifest.arms]
     tier = names.index(arrival.tier)
     with console.status("learning"):
-        reference = _reference(contents, tier, evidence)
+        reference = _reference(contents, bundle)
+        # What the tier's head says of prompts such as those to come.
+        typical = logits(
+            evidence.said.beliefs.first[:, 0]
+            if reference is None
+            else reference.p_adequate[:, tier]
+        )
         graft = Graft(
             tier,
             names.index(arrival.after or arrival.tier) + 1,
-            learn(evidence.attempts, float(reference.mean())),
+            learn(evidence.attempts, float(typical.mean())),
             stretch(*evidence.lengths),
         )
         notes = _notes(evidence, table, bundle, len(evidence.lengths[1]), arrival.arm)
-        report = _report(arrival, bundle, evidence, graft, reference, notes)
+        report = _report(arrival, bundle, evidence, graft, typical, notes)
     with console.status("checking"):
         classifier = grafted(contents[CLASSIFIER], graft)
         some = slice(CHECKED_ROWS)
@@ -482,5 +488,5 @@ def add_arm(arrival: Arrival, console: Console) -> Added:
             else None,
         )
     manifest = _manifest(arrival, bundle, table, evidence, graft, report)
-    files = _files(arrival, contents, classifier, evidence, graft, bundle, report)
+    files = _files(arrival, contents, classifier, reference, evidence, graft, bundle, report)
     return Added(write_bundle(arrival.out, manifest, files), report)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.classifier.bundle import REFERENCE_FILE, Bundle
+from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import FEATURES, scripts_of
+from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.files import read_checked
 from training.encoders.embedding import embed_all, features_of
 from training.histories.history import History, read_history
-from training.histories.splitting import SEEN_FILE, group_of, seen_prompts
+from training.histories.splitting import SEEN_FILE, group_of, sample, seen_prompts
 
 __all__ = [
-    "REFERENCE_PROMPTS",
     "Settled",
     "Traffic",
     "arm_names",
@@ -32,16 +31,12 @@ __all__ = [
     "of_bundle",
     "of_history",
     "of_training",
-    "pack_reference",
-    "sample",
     "settled_of",
     "week_of",
 ]
 
 Floats = npt.NDArray[np.float64]
 _FEW_UNSEEN = 200
-REFERENCE_PROMPTS = 1000
-"""How many prompts a bundle tells its scores of."""
 
 _SCRIPT_OF = {"ja": 1, "zh": 2} | dict.fromkeys(("ar", "el", "he", "hi", "ko", "ru", "th", "uk"), 3)
 """Places in :data:`lexical.SCRIPTS` of languages that are not written in Latin script."""
@@ -135,11 +130,6 @@ def _distinct(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         found.setdefault(group_of(text), text)
     return found
-
-
-def sample(count: int, most: int, seed: int) -> npt.NDArray[np.intp]:
-    """Which of so many prompts stand for all, at most ``most``, in order."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
 def _unseen(bundle: Bundle, directory: Path, groups: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -266,22 +256,6 @@ def settled_of(outcomes: Iterable[tuple[int, float, bool, str]]) -> Settled:
 # --- From the bundle alone ---------------------------------------------------------------------
 
 
-def pack_reference(features: npt.NDArray[np.float32], p_adequate: Floats) -> bytes:
-    """The content of :data:`bundle.REFERENCE_FILE`: some held-out prompts, by features and scores.
-
-    No text can be read from it: counts and shares, and a probability per arm.
-
-    Args:
-        features: float32 ``(n, f)`` of held-out prompts, the first ``f`` of :data:`FEATURES`.
-        p_adequate: float64 ``(n, k)``, by the only stage or the first.
-    """
-    content = {
-        "features": [[round(float(value), 5) for value in row] for row in features],
-        "p_adequate": np.round(p_adequate, 6).tolist(),
-    }
-    return json.dumps(content, separators=(",", ":")).encode()
-
-
 def of_bundle(bundle: Bundle, directory: Path) -> Traffic:
     """What a bundle itself tells of its training data: a sample of features and scores, or languages alone.
 
@@ -292,18 +266,12 @@ def of_bundle(bundle: Bundle, directory: Path) -> Traffic:
     vectors = "vectors: a bundle holds none; name the training histories with --history"
     files = bundle.manifest.files
     if REFERENCE_FILE in files:
-        content = json.loads(
-            read_checked(
-                directory, {REFERENCE_FILE: files[REFERENCE_FILE]}, remedy="train the bundle again"
-            )[REFERENCE_FILE]
-        )
-        features = np.asarray(content["features"], dtype=np.float32)
+        content = read_checked(
+            directory, {REFERENCE_FILE: files[REFERENCE_FILE]}, remedy="train the bundle again"
+        )[REFERENCE_FILE]
+        kept = ReferenceSample.from_json(content, len(arms), file=f"{directory}/{REFERENCE_FILE}")
         return Traffic(
-            arms,
-            features,
-            scripts_of(features),
-            np.asarray(content["p_adequate"], dtype=np.float64),
-            untold=(vectors,),
+            arms, kept.features, scripts_of(kept.features), kept.p_adequate, untold=(vectors,)
         )
     counts = {name: n for name, n in bundle.manifest.languages.items() if name != "unknown"}
     scripts = [_SCRIPT_OF.get(name.split("-")[0], 0) for name in counts]

@@ -23,6 +23,7 @@ __all__ = [
     "held_out",
     "more_seen",
     "pack_seen",
+    "sample",
     "seen_prompts",
 ]
 
@@ -78,6 +79,11 @@ def folds(groups: Iterable[str], *, count: int, seed: int) -> npt.NDArray[np.int
     rank = np.empty(len(keys), dtype=np.intp)
     rank[np.argsort(_positions(keys, seed, b"folds"), kind="stable")] = np.arange(len(keys))
     return np.asarray(rank[inverse] % count)
+
+
+def sample(count: int, most: int, seed: int) -> npt.NDArray[np.intp]:
+    """Which of so many prompts stand for all, at most ``most``, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
 def _fingerprints(groups: Iterable[str], seed: int) -> npt.NDArray[np.uint32]:

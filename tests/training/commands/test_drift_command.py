@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from router.classifier.bundle import REFERENCE_FILE, load_bundle
+from router.classifier.bundle import load_bundle
+from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import InvalidInput
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.decision_log.export import write_table
@@ -25,7 +26,7 @@ from router.rpc.server import build_reservations
 from router.settings import Settings
 from training.cli import app
 from training.commands.drift_command import DRIFTED
-from training.drift.traffic import of_bundle, pack_reference
+from training.drift.traffic import of_bundle
 from training.encoders.embedding import features_of
 from training.histories.demonstration import demonstration_history
 
@@ -180,7 +181,7 @@ def test_a_bundle_with_a_sample_of_its_prompts_tells_form_length_and_score(
     plain = load_bundle(bundle, ENCODERS)
     texts = prompts(1)
     scores = np.array([list(plain.score(text).p_adequate.values()) for text in texts])
-    content = pack_reference(features_of(texts), scores)
+    content = ReferenceSample(features_of(texts), scores).to_json()
     (bundle / REFERENCE_FILE).write_bytes(content)
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     manifest["files"][REFERENCE_FILE] = sha256_of(content)

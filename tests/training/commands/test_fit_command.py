@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from router.classifier.bundle import load_bundle, read_manifest
 from router.classifier.encoder import find_encoder, load_encoder
+from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.paths import ENCODERS
 from training import cli
 from training.bundling import stages
-from training.drift.traffic import REFERENCE_FILE, of_bundle
+from training.drift.traffic import of_bundle
 from training.encoders.embedding import embed_all
 from training.histories.demonstration import demonstration_history
 from training.histories.ladders import parse_prices
