@@ -6,81 +6,29 @@ into a second graph, which adds a column for the arm at its place on the ladder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import checker, compose, numpy_helper, parser
+from onnx import checker, compose
 
 from router.classifier.bundle import CLASSIFIER
 from router.classifier.encoder import session
 from router.core.errors import BadArtifact
 from training.arrivals.arriving import LEAST_P, Belief, logits
 from training.arrivals.stretching import Stretch
-from training.bundling.export import TOLERANCE, label_distribution
+from training.artifacts.onnx_graph import GraphBuilder, tensor
+from training.bundling.export import TOLERANCE, add_label_distribution, label_distribution
+from training.fitting.lengths import LEVELS
 
 __all__ = ["Graft", "check_grafted", "grafted"]
 
 Floats = npt.NDArray[np.float64]
 
-_TOLD = ("label_distribution", "p_adequate", "output_tokens")
+_OUTPUTS = ("label_distribution", "p_adequate", "output_tokens")
 _LENGTH_TOLERANCE = 1e-3
-
-# told: P(adequate) (batch, k); lasted: quantiles of the output length (batch, k, 3), of the bundle as it was.
-_TEXT = """
-<ir_version: {ir_version}, opset_import: ["" : {opset}]>
-one_more_arm (float[batch,{k}] told, float[batch,{k},3] lasted)
-  => (float[batch,{labels}] label_distribution, float[batch,{arms}] p_adequate,
-      float[batch,{arms},3] output_tokens)
-{{
-  p_tier = Gather <axis = 1> (told, tier)
-  inside = Clip (p_tier, least, most)
-  outside = Sub (one, inside)
-  log_inside = Log (inside)
-  log_outside = Log (outside)
-  z = Sub (log_inside, log_outside)
-
-  far = Sub (z, centre)
-  far_squared = Mul (far, far)
-  tilted = Mul (far, tilt)
-  shifted = Add (z, shift)
-  middle = Add (shifted, tilted)
-
-  variance_tilt = Mul (far_squared, tilt_variance)
-  variance_both = Mul (far, twice_covariance)
-  variance_sum = Add (variance_tilt, variance_both)
-  variance = Add (variance_sum, shift_variance)
-  scaled = Mul (variance, eighth_of_pi)
-  widened = Add (scaled, one)
-  divisor = Sqrt (widened)
-  logit = Div (middle, divisor)
-  p_arm = Sigmoid (logit)
-  p_all = Concat <axis = 1> (told, p_arm)
-  p_adequate = Gather <axis = 1> (p_all, order)
-
-  across = Unsqueeze (p_adequate, second)
-  up_to = Mul (across, lower_triangle)
-  reached = ReduceMax <axes = [2], keepdims = 0> (up_to)
-  upper = Pad (reached, after, one)
-  lower = Pad (reached, before, zero)
-  label_distribution = Sub (upper, lower)
-
-  tier_tokens = Gather <axis = 1> (lasted, tier)
-  logs = Log (tier_tokens)
-  median = Gather <axis = 2> (logs, first)
-  distances = Sub (logs, median)
-  stretched = Mul (distances, widths)
-  moved = Add (median, length_shift)
-  log_tokens = Add (moved, stretched)
-  positive = Max (log_tokens, zero)
-  arm_tokens = Exp (positive)
-  tokens_all = Concat <axis = 1> (lasted, arm_tokens)
-  output_tokens = Gather <axis = 1> (tokens_all, order)
-}}
-"""
 
 
 @dataclass(frozen=True)
@@ -115,36 +63,52 @@ class Graft:
         return np.concatenate([lasted, arm[:, None]], axis=1)[:, self.order(lasted.shape[1])]
 
 
-def _constants(graft: Graft, k: int) -> Mapping[str, npt.NDArray[Any]]:
+def _extension(graft: Graft, k: int, opset: int, ir_version: int) -> onnx.ModelProto:
+    """A graph from the outputs for ``k`` arms, ``base_…``, to those for ``k + 1``."""
+    graph = GraphBuilder()
+    op, constant = graph.op, graph.constant
+    tier = constant([graft.tier], np.int64)
+    order = constant(graft.order(k), np.int64)
+    one = constant(1)
+
     belief = graft.belief
-    floats: Mapping[str, npt.ArrayLike] = {
-        "zero": 0,
-        "one": 1,
-        "least": LEAST_P,
-        "most": 1 - LEAST_P,
-        "centre": belief.centre,
-        "shift": belief.mean[0],
-        "tilt": belief.mean[1],
-        "shift_variance": belief.covariance[0, 0],
-        "tilt_variance": belief.covariance[1, 1],
-        "twice_covariance": 2 * belief.covariance[0, 1],
-        "eighth_of_pi": np.pi / 8,
-        # Row j of the triangle lets through the arms up to j.
-        "lower_triangle": np.tril(np.ones((k + 1, k + 1))),
-        "length_shift": graft.stretch.shift,
-        "widths": graft.stretch.widths,
-    }
-    integers: Mapping[str, Sequence[int]] = {
-        "tier": [graft.tier],
-        "order": graft.order(k),
-        "first": [0],
-        "second": [1],
-        "before": [0, 1, 0, 0],
-        "after": [0, 0, 0, 1],
-    }
-    return {name: np.asarray(value, np.float32) for name, value in floats.items()} | {
-        name: np.asarray(value, np.int64) for name, value in integers.items()
-    }
+    p_tier = op("Gather", "base_p_adequate", tier, axis=1)
+    inside = op("Clip", p_tier, constant(LEAST_P), constant(1 - LEAST_P))
+    z = op("Sub", op("Log", inside), op("Log", op("Sub", one, inside)))
+    distance = op("Sub", z, constant(belief.centre))
+    tilted = op("Mul", distance, constant(belief.mean[1]))
+    mean = op("Add", op("Add", z, constant(belief.mean[0])), tilted)
+    variance_tilt = op("Mul", op("Mul", distance, distance), constant(belief.covariance[1, 1]))
+    variance_both = op("Mul", distance, constant(2 * belief.covariance[0, 1]))
+    variance = op("Add", variance_tilt, variance_both)
+    variance = op("Add", variance, constant(belief.covariance[0, 0]))
+    widened = op("Add", op("Mul", variance, constant(np.pi / 8)), one)
+    p_arm = op("Sigmoid", op("Div", mean, op("Sqrt", widened)))
+    p_all = op("Concat", "base_p_adequate", p_arm, axis=1)
+    op("Gather", p_all, order, name="p_adequate", axis=1)
+    add_label_distribution(graph, k + 1)
+
+    logs = op("Log", op("Gather", "base_output_tokens", tier, axis=1))
+    median = op("Gather", logs, constant([0], np.int64), axis=2)
+    stretched = op("Mul", op("Sub", logs, median), constant(graft.stretch.widths))
+    log_tokens = op("Add", op("Add", median, constant(graft.stretch.shift)), stretched)
+    arm_tokens = op("Exp", op("Max", log_tokens, constant(0)))
+    tokens_all = op("Concat", "base_output_tokens", arm_tokens, axis=1)
+    op("Gather", tokens_all, order, name="output_tokens", axis=1)
+    return graph.model(
+        "one_more_arm",
+        [
+            tensor("base_p_adequate", "batch", k),
+            tensor("base_output_tokens", "batch", k, len(LEVELS)),
+        ],
+        [
+            tensor("label_distribution", "batch", k + 2),
+            tensor("p_adequate", "batch", k + 1),
+            tensor("output_tokens", "batch", k + 1, len(LEVELS)),
+        ],
+        opset=opset,
+        ir_version=ir_version,
+    )
 
 
 def grafted(classifier: bytes, graft: Graft) -> bytes:
@@ -163,24 +127,18 @@ def grafted(classifier: bytes, graft: Graft) -> bytes:
         for one in before.graph.output
     }
     k = shapes["p_adequate"][1]
-    text = _TEXT.format(
-        k=k,
-        arms=k + 1,
-        labels=k + 2,
-        ir_version=before.ir_version,
-        opset=next(one.version for one in before.opset_import if not one.domain),
-    )
-    added = parser.parse_model(text)
-    added.graph.initializer.extend(
-        numpy_helper.from_array(value, name) for name, value in _constants(graft, k).items()
-    )
+    opset = next(one.version for one in before.opset_import if not one.domain)
+    added = _extension(graft, k, opset, before.ir_version)
     # Its own names make room; what it is asked for keeps its name.
     parent = compose.add_prefix(before, "before_", rename_inputs=False)
     merged = compose.merge_models(
         parent,
         added,
-        io_map=[("before_p_adequate", "told"), ("before_output_tokens", "lasted")],
-        outputs=list(_TOLD),
+        io_map=[
+            ("before_p_adequate", "base_p_adequate"),
+            ("before_output_tokens", "base_output_tokens"),
+        ],
+        outputs=list(_OUTPUTS),
         producer_name=before.producer_name,
     )
     # Shapes that the merge noted for everything, inputs included, would be renamed by the next graft.
@@ -223,8 +181,8 @@ def check_grafted(
         given = {"embedding": embeddings[row : row + 1], "features": features[row : row + 1]}
         if token_ids is not None:
             given["token_ids"] = np.asarray(token_ids[row], dtype=np.int64)
-        told, lasted = (x.astype(np.float64) for x in old.run(list(_TOLD[1:]), given))
-        labels, adequate, tokens = new.run(list(_TOLD), given)
+        told, lasted = (x.astype(np.float64) for x in old.run(list(_OUTPUTS[1:]), given))
+        labels, adequate, tokens = new.run(list(_OUTPUTS), given)
         expected = graft.p_adequate(told)
         worst = max(
             worst,

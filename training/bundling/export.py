@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import TensorProto, checker, helper, numpy_helper
+from onnx import TensorProto
 from scipy import sparse
 
 from router.classifier.bundle import CLASSIFIER, BundleManifest
@@ -17,6 +15,7 @@ from router.classifier.encoder import session
 from router.classifier.features.lexical import FEATURES, SCRIPT_BOUNDS
 from router.core.errors import BadArtifact
 from router.files import sha256_of, written_whole
+from training.artifacts.onnx_graph import GraphBuilder, tensor
 from training.fitting.estimator import PooledLogistic
 from training.fitting.forests import ensemble
 from training.fitting.lengths import Lengths
@@ -27,6 +26,7 @@ from training.fitting.trees import Trees
 
 __all__ = [
     "TOLERANCE",
+    "add_label_distribution",
     "check_graph",
     "check_target",
     "classifier_graph",
@@ -34,10 +34,6 @@ __all__ = [
     "write_bundle",
 ]
 
-OPSET = 17
-OPSET_ML = 3
-IR_VERSION = 8
-"""Old enough for every onnxruntime since 1.14; opset 17 needs 8."""
 TOLERANCE = 1e-5
 """Largest difference of a probability between the graph (float32) and the fit (float64)."""
 ROUNDING = 1e-4
@@ -58,39 +54,17 @@ def label_distribution(p_adequate: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     return np.diff(np.hstack([0 * ends, reached, ends]), axis=1)
 
 
-class _Graph:
-    """Nodes and constants as they are put together."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, npt.NDArray[np.generic]] = {}
-
-    def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
-        """Keep an array under a name; the name."""
-        self.constants[name] = np.asarray(value, dtype=dtype)
-        return name
-
-    def put(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Add an operator; the name of its output."""
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-    def split(self, given: str, sizes: Sequence[int], outputs: Sequence[str]) -> Sequence[str]:
-        """Cut columns apart; the names of the parts."""
-        lengths = self.constant(f"sizes_of_{given}", sizes, np.int64)
-        self.nodes.append(helper.make_node("Split", [given, lengths], list(outputs), axis=1))
-        return outputs
-
-
-def _sum(graph: _Graph, terms: Sequence[str], name: str) -> str:
+def _sum(graph: GraphBuilder, terms: Sequence[str], name: str) -> str:
     """The sum of integers: ``Sum`` itself knows floats only."""
     total = terms[0]
     for place, term in enumerate(terms[1:]):
-        total = graph.put("Add", [total, term], f"{name}_{place}")
+        total = graph.op("Add", total, term, name=f"{name}_{place}")
     return total
 
 
-def _words(graph: _Graph, table: npt.NDArray[np.float64], inverse: npt.NDArray[np.float32]) -> str:
+def _words(
+    graph: GraphBuilder, table: npt.NDArray[np.float64], inverse: npt.NDArray[np.float32]
+) -> str:
     """What the n-grams add, ``(1, c)``: :func:`training.fitting.ngrams.hashed` and ``weighted`` as operators.
 
     Args:
@@ -98,13 +72,18 @@ def _words(graph: _Graph, table: npt.NDArray[np.float64], inverse: npt.NDArray[n
         table: float64 ``(BUCKETS, c)``, exact in half precision.
         inverse: float32 ``(BUCKETS,)``, exact in half precision.
     """
-    put, keep = graph.put, graph.constant
-    put(
+    op, constant = graph.op, graph.constant
+    op(
         "Pad",
-        ["token_ids", keep("edges", [1, 1], np.int64), keep("edge", EDGE, np.int64)],
-        "tokens",
+        "token_ids",
+        constant([1, 1], np.int64, name="edges"),
+        constant(EDGE, np.int64, name="edge"),
+        name="tokens",
     )
-    modulus, buckets = keep("modulus", MODULUS, np.int64), keep("buckets", BUCKETS, np.int64)
+    modulus, buckets = (
+        constant(MODULUS, np.int64, name="modulus"),
+        constant(BUCKETS, np.int64, name="buckets"),
+    )
     places = []
     for kind, (offsets, factors) in enumerate(FACTORS):
         terms = []
@@ -112,124 +91,128 @@ def _words(graph: _Graph, table: npt.NDArray[np.float64], inverse: npt.NDArray[n
             # Negative ends count from the end: the last start of an n-gram is that of its last token.
             end = offset - offsets[-1] or np.iinfo(np.int64).max
             name = f"{kind}_{place}"
-            bounds = [keep(f"from_{name}", [offset], np.int64), keep(f"to_{name}", [end], np.int64)]
-            part = put("Slice", ["tokens", *bounds], f"part_{name}")
+            bounds = [
+                constant([offset], np.int64, name=f"from_{name}"),
+                constant([end], np.int64, name=f"to_{name}"),
+            ]
+            part = op("Slice", "tokens", *bounds, name=f"part_{name}")
             terms.append(
-                put("Mul", [part, keep(f"factor_{name}", factor, np.int64)], f"term_{name}")
+                op(
+                    "Mul",
+                    part,
+                    constant(factor, np.int64, name=f"factor_{name}"),
+                    name=f"term_{name}",
+                )
             )
         total = _sum(graph, terms, f"sum_{kind}")
-        small = put("Mod", [total, modulus], f"mod_{kind}")
-        places.append(put("Mod", [small, buckets], f"places_{kind}"))
-    put("Concat", places, "places", axis=0)
-    graph.nodes.append(
-        helper.make_node("Unique", ["places"], ["distinct", "", "", "times"], sorted=1)
-    )
-    put("Cast", ["times"], "counts", to=TensorProto.FLOAT)
-    put("Add", [put("Log", ["counts"], "log_counts"), keep("one", 1, np.float32)], "damped")
+        small = op("Mod", total, modulus, name=f"mod_{kind}")
+        places.append(op("Mod", small, buckets, name=f"places_{kind}"))
+    op("Concat", *places, name="places", axis=0)
+    graph.ops("Unique", ["places"], ["distinct", "", "", "times"], sorted=1)
+    op("Cast", "times", name="counts", to=TensorProto.FLOAT)
+    op("Add", op("Log", "counts", name="log_counts"), constant(1, name="one"), name="damped")
     columns = np.hstack([table, inverse[:, None].astype(np.float64)])
-    keep("words", columns, np.float16)
-    put(
+    constant(columns, np.float16, name="words")
+    op(
         "Cast",
-        [put("Gather", ["words", "distinct"], "half_rows", axis=0)],
-        "rows",
+        op("Gather", "words", "distinct", name="half_rows", axis=0),
+        name="rows",
         to=TensorProto.FLOAT,
     )
-    put("Unsqueeze", ["damped", keep("first", [0], np.int64)], "damped_row")
-    put("MatMul", ["damped_row", "rows"], "sums")
-    last = keep("last", [columns.shape[1] - 1], np.int64)
-    far = keep("far", [np.iinfo(np.int64).max], np.int64)
-    columns_axis = keep("columns_axis", [1], np.int64)
-    zero = keep("from_zero", [0], np.int64)
-    values = put("Slice", ["rows", last, far, columns_axis], "inverse")
-    squares = put(
-        "Mul", [values, put("Unsqueeze", ["damped", columns_axis], "damped_column")], "terms"
+    op("Unsqueeze", "damped", constant([0], np.int64, name="first"), name="damped_row")
+    op("MatMul", "damped_row", "rows", name="sums")
+    last = constant([columns.shape[1] - 1], np.int64, name="last")
+    far = constant([np.iinfo(np.int64).max], np.int64, name="far")
+    columns_axis = constant([1], np.int64, name="columns_axis")
+    zero = constant([0], np.int64, name="from_zero")
+    values = op("Slice", "rows", last, far, columns_axis, name="inverse")
+    squares = op(
+        "Mul", values, op("Unsqueeze", "damped", columns_axis, name="damped_column"), name="terms"
     )
-    put("ReduceL2", [squares], "length", axes=[0, 1], keepdims=1)
-    put("Max", ["length", keep("tiny", 1e-12, np.float32)], "safe_length")
-    return put(
-        "Div", [put("Slice", ["sums", zero, last, columns_axis], "own"), "safe_length"], "said"
+    op("ReduceL2", squares, name="length", axes=[0, 1], keepdims=1)
+    op("Max", "length", constant(1e-12, name="tiny"), name="safe_length")
+    return op(
+        "Div", op("Slice", "sums", zero, last, columns_axis, name="own"), "safe_length", name="said"
     )
 
 
-def _trees(graph: _Graph, trees: Trees) -> str:
+def _trees(graph: GraphBuilder, trees: Trees) -> str:
     """The logits of the forest, ``(batch, k)``: it is asked once per arm."""
-    put, keep = graph.put, graph.constant
+    op, constant = graph.op, graph.constant
     # One prompt is asked at a time, so the column of the arm is a constant of one row.
     parts = [
-        put("Concat", ["features", keep(f"arm_{arm}", [[arm]], np.float32)], f"form_{arm}", axis=1)
+        op("Concat", "features", constant([[arm]], name=f"arm_{arm}"), name=f"form_{arm}", axis=1)
         for arm in range(trees.arms)
     ]
-    put("Concat", parts, "form", axis=0)
-    put("TreeEnsembleRegressor", ["form"], "grown", domain="ai.onnx.ml", **trees.attributes())
-    return put("Transpose", ["grown"], "trees")
+    op("Concat", *parts, name="form", axis=0)
+    op("TreeEnsembleRegressor", "form", name="grown", domain="ai.onnx.ml", **trees.attributes())
+    return op("Transpose", "grown", name="trees")
 
 
-def _neighbours(graph: _Graph, near: Neighbours) -> str:
+def _neighbours(graph: GraphBuilder, near: Neighbours) -> str:
     """The logits of the nearest training prompts, ``(batch, k)``: :meth:`Neighbours.logits`."""
-    put, keep = graph.put, graph.constant
+    op, constant = graph.op, graph.constant
     # Both sides unsigned: onnxruntime is 200 times slower where both are signed, and where only one is, its
     # sums overflow on processors without VNNI.
-    step, zero = keep("step", near.step, np.float32), keep("zero", 128, np.uint8)
-    put("QuantizeLinear", ["embedding", step, zero], "steps")
-    known = keep("known", near.vectors.T.astype(np.int16) + 128, np.uint8)
-    put("MatMulInteger", ["steps", known, zero, zero], "products")
-    count = keep("count", [near.count], np.int64)
-    graph.nodes.append(
-        helper.make_node("TopK", ["products", count], ["how_near", "nearest"], axis=1)
-    )
-    outcomes = keep("outcomes", np.hstack([near.good, near.seen]), np.float32)
-    put("Gather", [outcomes, "nearest"], "theirs", axis=0)
-    put("ReduceSum", ["theirs", keep("them", [1], np.int64)], "in_all", keepdims=0)
+    step, zero = constant(near.step, name="step"), constant(128, np.uint8, name="zero")
+    op("QuantizeLinear", "embedding", step, zero, name="steps")
+    known = constant(near.vectors.T.astype(np.int16) + 128, np.uint8, name="known")
+    op("MatMulInteger", "steps", known, zero, zero, name="products")
+    count = constant([near.count], np.int64, name="count")
+    graph.ops("TopK", ["products", count], ["how_near", "nearest"], axis=1)
+    outcomes = constant(np.hstack([near.good, near.seen]), name="outcomes")
+    op("Gather", outcomes, "nearest", name="theirs", axis=0)
+    op("ReduceSum", "theirs", constant([1], np.int64, name="them"), name="in_all", keepdims=0)
     k = len(near.base)
     good, seen = graph.split("in_all", [k, k], ["good", "seen"])
-    put("Add", [good, keep("prior_good", PRIOR * near.base[None], np.float32)], "better")
-    put("Add", [seen, keep("prior_seen", PRIOR, np.float32)], "more_seen")
-    put("Div", ["better", "more_seen"], "share")
-    low, high = keep("least", LEAST_SHARE, np.float32), keep("most", 1 - LEAST_SHARE, np.float32)
-    put("Clip", ["share", low, high], "inside")
-    put("Sub", [keep("whole", 1, np.float32), "inside"], "others")
-    return put("Sub", [put("Log", ["inside"], "log_p"), put("Log", ["others"], "log_q")], "near")
-
-
-def _added(graph: _Graph, logits: str, more: str, share: npt.NDArray[np.float64]) -> str:
-    """``logits + share · more``."""
-    weight = graph.constant(f"share_of_{more}", share[None], np.float32)
-    return graph.put(
-        "Add", [logits, graph.put("Mul", [more, weight], f"{more}_part")], f"with_{more}"
+    op("Add", good, constant(PRIOR * near.base[None], name="prior_good"), name="better")
+    op("Add", seen, constant(PRIOR, name="prior_seen"), name="more_seen")
+    op("Div", "better", "more_seen", name="share")
+    low, high = constant(LEAST_SHARE, name="least"), constant(1 - LEAST_SHARE, name="most")
+    op("Clip", "share", low, high, name="inside")
+    op("Sub", constant(1, name="whole"), "inside", name="others")
+    return op(
+        "Sub", op("Log", "inside", name="log_p"), op("Log", "others", name="log_q"), name="near"
     )
 
 
-def _calibrated(graph: _Graph, logits: str, calibration: Calibration) -> str:
+def _added(graph: GraphBuilder, logits: str, more: str, share: npt.NDArray[np.float64]) -> str:
+    """``logits + share · more``."""
+    weight = graph.constant(share[None], name=f"share_of_{more}")
+    return graph.op(
+        "Add", logits, graph.op("Mul", more, weight, name=f"{more}_part"), name=f"with_{more}"
+    )
+
+
+def _calibrated(graph: GraphBuilder, logits: str, calibration: Calibration) -> str:
     """The calibrated logits, ``(batch, k)``: :meth:`Calibration.of`."""
-    put, keep = graph.put, graph.constant
+    op, constant = graph.op, graph.constant
     if not calibration.bent.any():
         return _shifted(graph, logits, calibration)
     # Where an arm is left as it is, p = n = 1 and c = 0: log q − log(1 − q) is its logit again.
-    yes = put("Softplus", [put("Neg", [logits], "against")], "less_yes")
-    no = put("Softplus", [logits], "less_no")
-    gain = put("Mul", [no, keep("for_no", calibration.negative[None], np.float32)], "of_no")
-    loss = put("Mul", [yes, keep("for_yes", calibration.positive[None], np.float32)], "of_yes")
-    shift = keep("calibration_shift", calibration.shift[None], np.float32)
-    bent = put("Add", [put("Sub", [gain, loss], "bent"), shift], "calibrated")
+    yes = op("Softplus", op("Neg", logits, name="against"), name="less_yes")
+    no = op("Softplus", logits, name="less_no")
+    gain = op("Mul", no, constant(calibration.negative[None], name="for_no"), name="of_no")
+    loss = op("Mul", yes, constant(calibration.positive[None], name="for_yes"), name="of_yes")
+    shift = constant(calibration.shift[None], name="calibration_shift")
+    bent = op("Add", op("Sub", gain, loss, name="bent"), shift, name="calibrated")
     return _shifted(graph, bent, calibration)
 
 
-def _shifted(graph: _Graph, logits: str, calibration: Calibration) -> str:
+def _shifted(graph: GraphBuilder, logits: str, calibration: Calibration) -> str:
     """With what the script of the prompt adds: :func:`lexical.scripts_of` as operators."""
     if calibration.by_script is None:
         return logits
-    put, keep = graph.put, graph.constant
-    chosen = keep("shift_of_no_script", calibration.by_script[-1:], np.float32)
+    op, constant = graph.op, graph.constant
+    chosen = constant(calibration.by_script[-1:], name="shift_of_no_script")
     # The last that holds wins here, the first there.
     for name, bound, place in reversed(SCRIPT_BOUNDS):
-        column = keep(f"column_of_{name}", [FEATURES.index(name)], np.int64)
-        share = put("Gather", ["features", column], name, axis=1)
-        tells = put(
-            "Greater", [share, keep(f"bound_of_{name}", bound, np.float32)], f"{name}_tells"
-        )
-        shift = keep(f"shift_by_{name}", calibration.by_script[place][None], np.float32)
-        chosen = put("Where", [tells, shift, chosen], f"shift_down_to_{name}")
-    return put("Add", [logits, chosen], "shifted")
+        column = constant([FEATURES.index(name)], np.int64, name=f"column_of_{name}")
+        share = op("Gather", "features", column, name=name, axis=1)
+        tells = op("Greater", share, constant(bound, name=f"bound_of_{name}"), name=f"{name}_tells")
+        shift = constant(calibration.by_script[place][None], name=f"shift_by_{name}")
+        chosen = op("Where", tells, shift, chosen, name=f"shift_down_to_{name}")
+    return op("Add", logits, chosen, name="shifted")
 
 
 def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -> bytes:
@@ -241,101 +224,90 @@ def classifier_graph(model: PooledLogistic, lengths: Lengths, dimensions: int) -
     ``output_tokens`` ``(batch, k, 3)``, all float32.
     """
     inputs, k = model.weights.shape
-    graph = _Graph()
-    put, keep = graph.put, graph.constant
-    floats = np.float32
+    graph = GraphBuilder()
+    op, constant = graph.op, graph.constant
     where = lengths.locations
     # Logits and locations of all arms in one product.
     weights = np.hstack([model.weights, where.weights])
     bias = np.concatenate([model.bias, where.bias])
-    put("Concat", ["embedding", "features"], "x", axis=1)
-    put("Gemm", ["x", keep("weights", weights, floats), keep("bias", bias, floats)], "seen_x")
+    op("Concat", "embedding", "features", name="x", axis=1)
+    op("Gemm", "x", constant(weights, name="weights"), constant(bias, name="bias"), name="seen_x")
     parts = "seen_x"
     if model.words is not None:
         unheard = np.zeros_like(model.words.table)
         table = np.hstack([model.words.table, unheard if where.words is None else where.words])
-        parts = put("Add", [parts, _words(graph, table, model.words.inverse)], "heard")
+        parts = op("Add", parts, _words(graph, table, model.words.inverse), name="heard")
     logits, _ = graph.split(parts, [k, k], ["linear", "location"])
     if model.trees is not None:
         logits = _added(graph, logits, _trees(graph, model.trees), model.share("trees"))
     if model.neighbours is not None:
         near = _neighbours(graph, model.neighbours)
         logits = _added(graph, logits, near, model.share("neighbours"))
-    put("Sigmoid", [_calibrated(graph, logits, model.calibration)], "p_adequate")
-    _labels(graph, k)
+    op("Sigmoid", _calibrated(graph, logits, model.calibration), name="p_adequate")
+    add_label_distribution(graph, k)
     _lengths(graph, lengths)
-    told = [
-        _value("label_distribution", "batch", k + 1),
-        _value("p_adequate", "batch", k),
-        _value("output_tokens", "batch", k, 3),
-    ]
-    given = [
-        _value("embedding", "batch", dimensions),
-        _value("features", "batch", inputs - dimensions),
+    read = [
+        tensor("embedding", "batch", dimensions),
+        tensor("features", "batch", inputs - dimensions),
     ]
     if model.words is not None:
-        given.append(helper.make_tensor_value_info("token_ids", TensorProto.INT64, ["tokens"]))
-    made = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "mitsumori_classifier",
-            given,
-            told,
-            [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
-        ),
-        producer_name="mitsumori",
-        opset_imports=_opsets(trees=model.trees is not None or bool(lengths.forests)),
-        ir_version=IR_VERSION,
+        read.append(tensor("token_ids", "tokens", dtype=np.int64))
+    made = graph.model(
+        "mitsumori_classifier",
+        read,
+        [
+            tensor("label_distribution", "batch", k + 1),
+            tensor("p_adequate", "batch", k),
+            tensor("output_tokens", "batch", k, 3),
+        ],
     )
-    checker.check_model(made)
     return bytes(made.SerializeToString())
 
 
-def _opsets(*, trees: bool) -> list[onnx.OperatorSetIdProto]:
-    plain = [helper.make_opsetid("", OPSET)]
-    return [*plain, helper.make_opsetid("ai.onnx.ml", OPSET_ML)] if trees else plain
+def add_label_distribution(graph: GraphBuilder, k: int) -> None:
+    """Add the output ``label_distribution`` ``(batch, k + 1)``, as :func:`label_distribution` computes it.
 
-
-def _labels(graph: _Graph, k: int) -> None:
-    """``label_distribution`` from ``p_adequate``: differences of the running maximum."""
-    put, keep = graph.put, graph.constant
-    put("Unsqueeze", ["p_adequate", keep("middle", [1], np.int64)], "across")
+    Args:
+        graph: has the tensor ``p_adequate`` ``(batch, k)``.
+        k: number of arms.
+    """
+    op, constant = graph.op, graph.constant
+    op("Unsqueeze", "p_adequate", constant([1], np.int64, name="middle"), name="across")
     # Row j of the triangle lets through the arms up to j.
-    put("Mul", ["across", keep("up_to", np.tril(np.ones((k, k))), np.float32)], "candidates")
-    put("ReduceMax", ["candidates"], "reached", axes=[2], keepdims=0)
-    after, before = keep("after", [0, 0, 0, 1], np.int64), keep("before", [0, 1, 0, 0], np.int64)
-    put("Pad", ["reached", after, keep("certain", 1, np.float32)], "upper")
-    put("Pad", ["reached", before, keep("never", 0, np.float32)], "lower")
-    put("Sub", ["upper", "lower"], "label_distribution")
+    op("Mul", "across", constant(np.tril(np.ones((k, k))), name="up_to"), name="candidates")
+    op("ReduceMax", "candidates", name="reached", axes=[2], keepdims=0)
+    after, before = (
+        constant([0, 0, 0, 1], np.int64, name="after"),
+        constant([0, 1, 0, 0], np.int64, name="before"),
+    )
+    op("Pad", "reached", after, constant(1, name="certain"), name="upper")
+    op("Pad", "reached", before, constant(0, name="never"), name="lower")
+    op("Sub", "upper", "lower", name="label_distribution")
 
 
-def _lengths(graph: _Graph, lengths: Lengths) -> None:
+def _lengths(graph: GraphBuilder, lengths: Lengths) -> None:
     """``output_tokens`` from ``features`` and ``location``: see :meth:`Lengths.quantiles`."""
-    put, keep = graph.put, graph.constant
+    op, constant = graph.op, graph.constant
     k = len(lengths.known)
     if lengths.forests:
-        put("Concat", ["features", "location"], "told", axis=1)
+        op("Concat", "features", "location", name="told", axis=1)
         attributes = ensemble(lengths.forests, lengths.base)
-        put("TreeEnsembleRegressor", ["told"], "curves", domain="ai.onnx.ml", **attributes)
+        op("TreeEnsembleRegressor", "told", name="curves", domain="ai.onnx.ml", **attributes)
     else:
-        flat = keep("flat", np.zeros((k, 2 * k)), np.float32)
-        put("Gemm", ["location", flat, keep("base", lengths.base, np.float32)], "curves")
+        flat = constant(np.zeros((k, 2 * k)), name="flat")
+        op("Gemm", "location", flat, constant(lengths.base, name="base"), name="curves")
     middle, upper = graph.split("curves", [k, k], ["middle_of_log", "decile_of_log"])
     low, high = lengths.spread_bounds.T
-    put("Sub", [upper, middle], "gap")
-    put("Max", ["gap", keep("low", low[None], np.float32)], "at_least")
-    put("Min", ["at_least", keep("high", high[None], np.float32)], "spread")
-    end = keep("end", [2], np.int64)
-    spreads, offsets = put("Unsqueeze", ["spread", end], "spreads"), lengths.offsets[None]
-    put("Mul", [spreads, keep("offsets", offsets, np.float32)], "noise")
-    put("Add", [put("Unsqueeze", [middle, end], "middles"), "noise"], "log_tokens")
-    put("Max", ["log_tokens", keep("nothing", 0, np.float32)], "positive")
-    top = keep("top", lengths.top[None, :, None], np.float32)
-    put("Exp", [put("Min", ["positive", top], "capped")], "output_tokens")
-
-
-def _value(name: str, *shape: object) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+    op("Sub", upper, middle, name="gap")
+    op("Max", "gap", constant(low[None], name="low"), name="at_least")
+    op("Min", "at_least", constant(high[None], name="high"), name="spread")
+    end = constant([2], np.int64, name="end")
+    spreads, offsets = op("Unsqueeze", "spread", end, name="spreads"), lengths.offsets[None]
+    op("Mul", spreads, constant(offsets, name="offsets"), name="noise")
+    op("Add", op("Unsqueeze", middle, end, name="middles"), "noise", name="log_tokens")
+    op("Max", "log_tokens", constant(0, name="nothing"), name="positive")
+    top = constant(lengths.top[None, :, None], name="top")
+    op("Exp", op("Min", "positive", top, name="capped"), name="output_tokens")
 
 
 def check_graph(

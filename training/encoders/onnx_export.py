@@ -2,8 +2,8 @@
 
 Every graph has the inputs ``input_ids`` and ``attention_mask``, int64 ``(batch, tokens)``, and the
 output ``embedding``, float32 ``(batch, dimensions)``, rows of unit length.
-torch, sentence-transformers, model2vec and onnx are imported inside the functions: they are only in
-the ``[encoder]`` extra, and importing them takes seconds.
+torch, sentence-transformers and model2vec are imported inside the functions: they are only in the
+``[encoder]`` extra, and importing them takes seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx import TensorProto
 
 from router.classifier.encoder import Encoder
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
+from training.artifacts.onnx_graph import OPSET, GraphBuilder, tensor
 
 __all__ = [
     "CHECK_TEXTS",
@@ -39,9 +41,8 @@ __all__ = [
     "transformer_graph",
 ]
 
-OPSET = 17
-IR_VERSION = 8
-"""Old enough for every onnxruntime since 1.14; opset 17 needs 8."""
+INPUTS = ("input_ids", "attention_mask")
+"""Inputs of every graph, int64 ``(batch, tokens)``."""
 
 _EXTRA = (
     "torch", "sentence_transformers", "onnx", "onnxruntime.quantization", "model2vec.distill",
@@ -172,7 +173,7 @@ def transformer_graph(model: Any) -> bytes:
             Pipeline().eval(),
             (ids, mask),
             buffer,
-            input_names=["input_ids", "attention_mask"],
+            input_names=list(INPUTS),
             output_names=["embedding"],
             dynamic_axes={"input_ids": shape, "attention_mask": shape, "embedding": {0: "batch"}},
             opset_version=OPSET,
@@ -250,56 +251,28 @@ def static_graph(table: npt.NDArray[np.float16]) -> bytes:
     Args:
         table: float16 ``(vocabulary, dimensions)``.
     """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    def constant(name: str, value: Any, dtype: Any) -> Any:
-        return numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
-
-    node = helper.make_node
-    nodes = [
-        node("Gather", ["table", "input_ids"], ["half"], axis=0),
-        # Rows are few once gathered: float16 costs nothing but half of the file.
-        node("Cast", ["half"], ["rows"], to=TensorProto.FLOAT),
-        node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        node("Unsqueeze", ["mask", "last"], ["column"]),
-        node("Mul", ["rows", "column"], ["kept"]),
-        node("ReduceSum", ["kept", "tokens_axis"], ["total"], keepdims=0),
-        node("ReduceSum", ["column", "tokens_axis"], ["count"], keepdims=0),
-        node("Max", ["count", "one"], ["divisor"]),
-        node("Div", ["total", "divisor"], ["mean"]),
-        node("ReduceL2", ["mean"], ["norm"], axes=[1], keepdims=1),
-        # Nothing but padding gives zeros, never a division by zero.
-        node("Max", ["norm", "tiny"], ["length"]),
-        node("Div", ["mean", "length"], ["embedding"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "static",
-        [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
-            for name in ("input_ids", "attention_mask")
-        ],
-        [
-            helper.make_tensor_value_info(
-                "embedding", TensorProto.FLOAT, ["batch", int(table.shape[1])]
-            )
-        ],
-        [
-            constant("table", table, np.float16),
-            constant("last", [2], np.int64),
-            constant("tokens_axis", [1], np.int64),
-            constant("one", 1.0, np.float32),
-            constant("tiny", 1e-12, np.float32),
-        ],
-    )
-    made = helper.make_model(
-        graph,
-        producer_name="mitsumori",
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
-    onnx.checker.check_model(made)
+    graph = GraphBuilder()
+    op = graph.op
+    # These names, in this order, are those of the shipped encoder, whose hash is its identity.
+    graph.constant(table, np.float16, name="table")
+    last = graph.constant([2], np.int64, name="last")
+    tokens_axis = graph.constant([1], np.int64, name="tokens_axis")
+    one = graph.constant(1.0, name="one")
+    tiny = graph.constant(1e-12, name="tiny")
+    op("Gather", "table", "input_ids", name="half", axis=0)
+    # Rows are few once gathered: float16 costs nothing but half of the file.
+    rows = op("Cast", "half", name="rows", to=TensorProto.FLOAT)
+    mask = op("Cast", "attention_mask", name="mask", to=TensorProto.FLOAT)
+    column = op("Unsqueeze", mask, last, name="column")
+    kept = op("Mul", rows, column, name="kept")
+    total = op("ReduceSum", kept, tokens_axis, name="total", keepdims=0)
+    count = op("ReduceSum", column, tokens_axis, name="count", keepdims=0)
+    mean = op("Div", total, op("Max", count, one, name="divisor"), name="mean")
+    norm = op("ReduceL2", mean, name="norm", axes=[1], keepdims=1)
+    # Nothing but padding gives zeros, never a division by zero.
+    op("Div", mean, op("Max", norm, tiny, name="length"), name="embedding")
+    read = [tensor(name, "batch", "tokens", dtype=np.int64) for name in INPUTS]
+    made = graph.model("static", read, [tensor("embedding", "batch", int(table.shape[1]))])
     return bytes(made.SerializeToString())
 
 

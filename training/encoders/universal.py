@@ -17,15 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from onnx import TensorProto
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from router.classifier.encoder import Encoder
 from router.core.errors import MitsumoriError
 from router.files import read_checked
+from training.artifacts.onnx_graph import GraphBuilder, tensor
+from training.encoders.onnx_export import INPUTS
 
 __all__ = [
     "HASHES",
@@ -66,7 +68,6 @@ WIDTH, ROW = 256, 512
 """Channels of a convolution, and of a row of the table."""
 LEVELS = 15
 """The table is kept in 4 bits: whole numbers 0 … 15, with a scale and an offset per row."""
-OPSET, IR_VERSION = 17, 8
 
 
 def resources() -> Path:
@@ -169,31 +170,18 @@ def tokenizer(source: Source) -> Tokenizer:
 # --- The graph ---------------------------------------------------------------------------------
 
 
-class _Builder:
-    """Collects operators and constants; each method gives the name of its output."""
+class _EncoderGraph(GraphBuilder):
+    """A builder that also writes weights, as they are or in few bits.
+
+    Args:
+        small: whether weights are kept in few bits.
+    """
 
     def __init__(self, *, small: bool) -> None:
+        super().__init__()
         self.small = small
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        output = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, value: npt.ArrayLike, dtype: Any = np.float32) -> str:
-        from onnx import numpy_helper
-
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
-        return name
 
     def floats(self, name: str) -> str:
-        from onnx import TensorProto
-
         return self.op("Cast", name, to=TensorProto.FLOAT)
 
     def matrix(self, weights: Floats, *, axis: int) -> str:
@@ -233,7 +221,12 @@ class _Builder:
 
 
 def _convolved(
-    build: _Builder, weights: Mapping[str, Floats], order: int, before: int, seen: str, mask: str
+    build: _EncoderGraph,
+    weights: Mapping[str, Floats],
+    order: int,
+    before: int,
+    seen: str,
+    mask: str,
 ) -> str:
     """Two convolutions with what they saw added, ``(batch, 256, tokens)``; ``mask`` hides padding."""
     for step in (1, 2):
@@ -250,7 +243,7 @@ def _convolved(
     return seen
 
 
-def _dense(build: _Builder, weights: Mapping[str, Floats], mean: str) -> str:
+def _dense(build: _EncoderGraph, weights: Mapping[str, Floats], mean: str) -> str:
     """The dense layers on the mean of a text, ``(batch, 512)``."""
 
     def times(values: str, name: str) -> str:
@@ -270,10 +263,7 @@ def graph(source: Source, *, small: bool) -> bytes:
         small: the table in 4 bits and the other weights in 8, computed with in float32; else float32
             throughout, to compare with the package.
     """
-    import onnx
-    from onnx import TensorProto, helper
-
-    build, weights = _Builder(small=small), source.weights
+    build, weights = _EncoderGraph(small=small), source.weights
     epsilon = float(weights["eps"])
     orders = [order for order, _ in ORDERS]
     joined = {
@@ -323,23 +313,9 @@ def graph(source: Source, *, small: bool) -> bytes:
     vector = _dense(build, weights, build.op("Div", summed, root))
     norm = build.op("ReduceL2", vector, axes=[1], keepdims=1)
     length = build.op("Max", norm, build.constant(1e-12))
-    build.nodes.append(helper.make_node("Div", [vector, length], ["embedding"]))
-    made = helper.make_model(
-        helper.make_graph(
-            build.nodes,
-            "universal",
-            [
-                helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
-                for name in ("input_ids", "attention_mask")
-            ],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", ROW])],
-            build.constants,
-        ),
-        producer_name="mitsumori",
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
-    onnx.checker.check_model(made)
+    build.op("Div", vector, length, name="embedding")
+    read = [tensor(name, "batch", "tokens", dtype=np.int64) for name in INPUTS]
+    made = build.model("universal", read, [tensor("embedding", "batch", ROW)])
     return bytes(made.SerializeToString())
 
 

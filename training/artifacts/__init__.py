@@ -1,0 +1,1 @@
+"""What every stage writes with: ONNX graphs, and a word on where a result comes from."""
