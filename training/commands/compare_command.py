@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from rich.table import Table as Printed
 
 from router.core.errors import InvalidInput
 from router.paths import ENCODERS
+from training.artifacts.provenance import time_and_commit
 from training.commands.options import (
     AdequateAt,
     Arms,
@@ -30,7 +30,6 @@ from training.histories.splitting import SEED
 from training.judging.comparing import compare
 from training.judging.contenders import Contender, HeldOut, held_out_by_all, judge, loaded
 from training.pages.page import Grid, Line, Page, Part, number, ranged, rendered
-from training.tracking.runs import git_commit
 
 __all__ = ["compare_command", "comparison_page"]
 
@@ -155,10 +154,7 @@ def comparison_page(report: Report) -> str:
         ("A", f"{a['version']} ({a['directory']})"),
         ("B", f"{b['version']} ({b['directory']})"),
         ("Histories", ", ".join(report["histories"])),
-        (
-            "Made",
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, git commit {(git_commit() or '–')[:12]}",
-        ),
+        ("Made", time_and_commit()),
     ]
     return rendered(
         Page(

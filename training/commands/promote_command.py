@@ -20,6 +20,7 @@ from rich.table import Table as Printed
 from router.core.errors import InvalidInput, NotPossible
 from router.files import sha256_of
 from router.paths import ENCODERS
+from training.artifacts.provenance import git_commit
 from training.commands.options import (
     AdequateAt,
     Arms,
@@ -39,7 +40,7 @@ from training.judging.contenders import Contender, HeldOut, held_out_by_all, jud
 from training.judging.evaluating import plain
 from training.judging.gating import Verdict, gate
 from training.tracking.promoting import CHAMPION, Crowned, Throne, manifest_sha256
-from training.tracking.runs import MODEL, git_commit, tracking_uri
+from training.tracking.runs import MODEL, tracking_uri
 
 __all__ = ["REFUSED", "REPORT", "promote_command"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from router.classifier.bundle import Bundle
+from training.artifacts.provenance import time_and_commit
 from training.histories.table import Outcomes
 from training.histories.tabulating import Table
 from training.judging.baselines import BaselineScores
@@ -15,7 +15,6 @@ from training.judging.beliefs import Beliefs
 from training.judging.evaluating import plain
 from training.judging.footprint import CORE_HOUR_USD, encode_ms, footprint, net_of_router
 from training.judging.gating import gate
-from training.tracking.runs import git_commit
 
 __all__ = ["as_served", "facts"]
 
@@ -72,5 +71,5 @@ def facts(bundle: Bundle, table: Table) -> dict[str, str]:
             for one in table.histories
         ),
         "Arms": "; ".join(f"{arm}: {', '.join(models)}" for arm, models in table.models.items()),
-        "Made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, git commit {(git_commit() or '–')[:12]}",
+        "Made": time_and_commit(),
     }

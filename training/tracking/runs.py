@@ -18,8 +18,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from router.classifier.mlflow_registry import MANIFEST_TAG
 from router.core.errors import MitsumoriError
 from router.files import sha256_of
+from training.artifacts.provenance import git_commit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +39,6 @@ __all__ = [
     "MODEL",
     "Run",
     "flattened",
-    "git_commit",
     "open_store",
     "start_run",
     "tracking_uri",
@@ -61,20 +59,6 @@ _PARAM_LIMIT = 6000
 def tracking_uri(option: str | None = None) -> str:
     """Where runs are kept: the option, else ``MLFLOW_TRACKING_URI``, else SQLite under ``build/``."""
     return option or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{DATABASE}"
-
-
-def git_commit() -> str | None:
-    """The commit of the working directory, ``None`` outside a repository."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    try:
-        answer = subprocess.run(  # noqa: S603 -- a fixed command
-            [git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip() or None
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
