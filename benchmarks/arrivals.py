@@ -23,7 +23,7 @@ from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.arrivals.arriving import PRIOR_SPREAD, Attempts, learn, logits
 from training.arrivals.stretching import stretch
-from training.encoders.embedding import embed_all, features_of
+from training.encoders.embedding import encode_prompts
 from training.fitting.estimator import fit_pooled
 from training.fitting.lengths import fit_lengths
 from training.fitting.ngrams import counted
@@ -216,8 +216,9 @@ def measure() -> Iterator[Figure]:
     table = read_table([HISTORY], Reading(every, need_prices=False)).outcomes
     encoder = load_encoder(find_encoder(ENCODERS, "static"))
     texts = table.texts.tolist()
-    x = np.hstack([embed_all(encoder, texts), features_of(texts)])
-    counts = counted([encoder.word_ids(text) for text in texts])
+    prompts = encode_prompts(encoder, texts)
+    x = np.hstack([prompts.vectors, prompts.features])
+    counts = counted(prompts.word_ids)
     new = held_out(table.groups, seed=SEED, share=0.2)
     size = encoder.manifest.dimensions
     started = time.perf_counter()

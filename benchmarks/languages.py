@@ -24,7 +24,7 @@ from scipy import sparse
 from benchmarks.report import Figure
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.paths import ENCODERS
-from training.encoders.embedding import embed_all, features_of
+from training.encoders.embedding import embed_all, encode_prompts, features_of
 from training.fitting.estimator import fit_pooled
 from training.fitting.ngrams import counted
 from training.histories.ladders import reference_rates
@@ -335,8 +335,9 @@ def in_japanese(
     """
     known = tiered(tiers)
     texts, arms = known.texts, list(tiers)
-    x = np.hstack([embed_all(encoder, texts, cache=None), features_of(texts)])
-    counts = counted([encoder.word_ids(text) for text in texts])
+    prompts = encode_prompts(encoder, texts, cache=None)
+    x = np.hstack([prompts.vectors, prompts.features])
+    counts = counted(prompts.word_ids)
     believed = [judged_elsewhere(known, x, seed, counts) for seed in range(REPEATS)]
     length = np.asarray([len(text) for text in texts], float)
     # Ranking by length takes longer for harder. Where the contrary holds, a fit finds that out.

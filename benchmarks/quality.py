@@ -20,7 +20,7 @@ from scipy import sparse
 from benchmarks.report import Figure
 from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
-from training.encoders.embedding import embed_all, features_of
+from training.encoders.embedding import encode_prompts
 from training.fitting.estimator import fit_pooled
 from training.fitting.held_out_categories import category_folds
 from training.fitting.lengths import fit_lengths
@@ -79,9 +79,9 @@ def read(name: str, arms: Mapping[str, str], encoder_name: str) -> Data:
     ).outcomes
     encoder = load_encoder(find_encoder(ENCODERS, encoder_name))
     texts = outcomes.texts.tolist()
-    vectors = embed_all(encoder, texts, console=Console(stderr=True))
-    counts = counted([encoder.word_ids(text) for text in texts])
-    return Data(Rows(outcomes, vectors, features_of(texts)), counts)
+    prompts = encode_prompts(encoder, texts, console=Console(stderr=True))
+    rows = Rows(outcomes, prompts.vectors, prompts.features)
+    return Data(rows, counted(prompts.word_ids))
 
 
 def judged_elsewhere(

@@ -38,7 +38,7 @@ from training.bundling.export import (
 )
 from training.bundling.model_card import model_card
 from training.bundling.stages import CASCADE, STAGES, Fit, Side, Stages
-from training.encoders.embedding import CACHE, embed_all, features_of
+from training.encoders.embedding import CACHE, encode_prompts, features_of
 from training.fitting.estimator import PooledLogistic, fit_pooled
 from training.fitting.held_out_categories import held_out_categories
 from training.fitting.lengths import Lengths, fit_lengths
@@ -349,11 +349,13 @@ def _fitted(
     of = f" ({encoder.manifest.name})" if plan.encoder == CASCADE else ""
     texts = outcomes.texts.tolist()
     with stage(f"encoding{of}", spinner=False):
-        vectors = embed_all(encoder, texts, cache=plan.cache, console=console)
+        prompts = encode_prompts(
+            encoder, texts, cache=plan.cache, console=console, features=features
+        )
     with stage(f"features{of}"):
         ids = np.empty(len(texts), dtype=object)
-        ids[:] = [encoder.word_ids(text) for text in texts]
-        rows = Side(outcomes, vectors, features, ids, counted(ids.tolist()))
+        ids[:] = prompts.word_ids
+        rows = Side(outcomes, prompts.vectors, features, ids, counted(prompts.word_ids))
     train, test = rows.take(~aside), rows.take(aside)
     with stage(f"fitting{of}"):
         known = train.outcomes

@@ -39,6 +39,7 @@ from router.settings import Settings
 from tests.conftest import NOON
 from training.arrivals.add_arm import Arrival, add_arm
 from training.drift.decision_log import Logged, of_decisions
+from training.encoders.embedding import encode_prompts
 from training.histories.demonstration import demonstration_history
 from training.histories.splitting import SEED
 from training.judging.asking import predictions, served
@@ -108,10 +109,9 @@ def test_a_prompt_in_japanese_is_always_read_by_the_stage_that_reads_japanese(
 
 def test_evaluation_judges_what_serving_says(bundle: Path) -> None:
     loaded = load_bundle(bundle, ENCODERS)
-    vectors = np.stack([loaded.encoder.embed(text) for text in TEXTS])
-    form = np.stack([lexical_features(text) for text in TEXTS])
+    prompts = encode_prompts(loaded.encoder, TEXTS, cache=None)
     arms = [arm.name for arm in loaded.manifest.arms]
-    beliefs = predictions(loaded, TEXTS, vectors, form, arms).beliefs
+    beliefs = predictions(loaded, prompts, arms).beliefs
     told = [list(served(loaded, text).p_adequate.values()) for text in TEXTS]
     np.testing.assert_allclose(beliefs.standard, told, rtol=1e-6)
     assert 0 < beliefs.standard_asked().mean() < 0.5

@@ -31,7 +31,7 @@ from training.arrivals.arriving import PRIOR_SPREAD, Attempts, learn, logits, ti
 from training.arrivals.grafting import Graft, check_grafted, grafted
 from training.arrivals.stretching import MIN_LENGTHS, Stretch, beforehand, stretch
 from training.bundling.export import check_target, write_bundle
-from training.encoders.embedding import CACHE, embed_all, features_of
+from training.encoders.embedding import CACHE, EncodedPrompts, encode_prompts, features_of
 from training.histories.history import History, read_history
 from training.histories.ladders import check_prices, choose_ladder
 from training.histories.splitting import SEED, SEEN_FILE, more_seen
@@ -184,16 +184,14 @@ class _Evidence:
 
     Attributes:
         outcomes: ``n`` prompts, one arm: the new one.
-        embeddings: float32 ``(n, d)``.
-        features: float32 ``(n, f)``.
+        prompts: the same, as the bundle reads them.
         said: of the tier's arm alone.
         new: bool ``(n,)``, which prompts did not teach the bundle.
         known: whether the bundle tells that.
     """
 
     outcomes: Outcomes
-    embeddings: npt.NDArray[np.float32]
-    features: npt.NDArray[np.float32]
+    prompts: EncodedPrompts
     said: Predictions
     new: npt.NDArray[np.bool_]
     known: bool
@@ -241,14 +239,14 @@ def _gather(arrival: Arrival, bundle: Bundle, outcomes: Outcomes, console: Conso
     outcomes = outcomes.rows(shuffled[outcomes.judged[shuffled, 0]])
     _check_attempts(arrival, len(outcomes))
     texts = outcomes.texts.tolist()
-    embeddings = embed_all(bundle.encoder, texts, cache=arrival.cache, console=console)
     features = features_of(texts)[:, : bundle.classifier.features]
-    said = predictions(bundle, texts, embeddings, features, [arrival.tier])
+    prompts = encode_prompts(
+        bundle.encoder, texts, cache=arrival.cache, console=console, features=features
+    )
+    said = predictions(bundle, prompts, [arrival.tier])
     new = unseen(bundle, arrival.bundle, outcomes)
     everything = np.ones(len(outcomes), dtype=bool)
-    return _Evidence(
-        outcomes, embeddings, features, said, everything if new is None else new, new is not None
-    )
+    return _Evidence(outcomes, prompts, said, everything if new is None else new, new is not None)
 
 
 def _reference(contents: Mapping[str, bytes], bundle: Bundle) -> ReferenceSample | None:
@@ -476,16 +474,13 @@ def add_arm(arrival: Arrival, console: Console) -> Added:
     with console.status("checking"):
         classifier = grafted(contents[CLASSIFIER], graft)
         some = slice(CHECKED_ROWS)
-        texts = evidence.outcomes.texts[some]
         check_grafted(
             contents[CLASSIFIER],
             classifier,
             graft,
-            evidence.embeddings[some],
-            evidence.features[some],
-            [bundle.encoder.word_ids(text) for text in texts]
-            if bundle.classifier.reads_tokens
-            else None,
+            evidence.prompts.vectors[some],
+            evidence.prompts.features[some],
+            evidence.prompts.word_ids[some] if bundle.classifier.reads_tokens else None,
         )
     manifest = _manifest(arrival, bundle, table, evidence, graft, report)
     files = _files(arrival, contents, classifier, reference, evidence, graft, bundle, report)

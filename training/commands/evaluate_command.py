@@ -17,7 +17,7 @@ from training.bundling.export import label_distribution
 from training.commands.options import AdequateAt, Arms, Cache, Encoders, Judge, Price, SkipBadRows
 from training.commands.outputs import write_json, write_whole
 from training.commands.report_tables import print_report
-from training.encoders.embedding import CACHE, embed_all, features_of
+from training.encoders.embedding import CACHE, encode_prompts
 from training.histories.ladders import check_prices, parse_arms, parse_prices
 from training.histories.tabulating import Reading, Table, read_table
 from training.judging.asking import predictions, unseen
@@ -112,14 +112,13 @@ def evaluate_command(
             reason="NOTHING_UNSEEN",
             field="history",
         )
-    embeddings = embed_all(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
-    features = features_of(test.texts.tolist())
-    said = predictions(loaded, test.texts.tolist(), embeddings, features, test.arms)
+    prompts = encode_prompts(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
+    said = predictions(loaded, prompts, test.arms)
     seed = loaded.manifest.split.seed
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
-        rivals = baseline_scores(None, Rows(test, embeddings, features), seed=seed)
+        rivals = baseline_scores(None, Rows(test, prompts.vectors, prompts.features), seed=seed)
         report = evaluate(
-            test, said.beliefs, embeddings, features,
+            test, said.beliefs, prompts.vectors, prompts.features,
             train=None, lengths=said.lengths, seed=seed, baselines=rivals,
         )  # fmt: skip
         report = as_served(

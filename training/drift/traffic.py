@@ -19,7 +19,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import FEATURES, scripts_of
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.files import read_checked
-from training.encoders.embedding import embed_all, features_of
+from training.encoders.embedding import encode_prompts
 from training.histories.history import History, read_history
 from training.histories.splitting import SEEN_FILE, group_of, sample, seen_prompts
 
@@ -107,20 +107,19 @@ def arm_names(bundle: Bundle) -> tuple[str, ...]:
 
 def _of_texts(bundle: Bundle, texts: Sequence[str], cache: Path, console: Console) -> Traffic:
     """Features, vectors and P(adequate) of texts, as serving makes them."""
-    features = features_of(texts)
-    vectors = embed_all(bundle.encoder, list(texts), cache=cache, console=console)
-    chances = [
-        list(bundle.classify(vector, row, bundle.encoder.word_ids(text)).p_adequate.values())
-        for text, vector, row in zip(texts, vectors, features, strict=True)
-    ]
+    prompts = encode_prompts(bundle.encoder, texts, cache=cache, console=console)
+    read = zip(prompts.vectors, prompts.features, prompts.word_ids, strict=True)
+    chances = [list(bundle.classify(*one).p_adequate.values()) for one in read]
     # As the decision log has them: lengths are few and far between, and a bin may end at one of them.
-    features = np.asarray([[round(float(x), 5) for x in row] for row in features], np.float32)
+    features = np.asarray(
+        [[round(float(x), 5) for x in row] for row in prompts.features], np.float32
+    )
     return Traffic(
         arm_names(bundle),
         features.reshape(-1, len(FEATURES)),
         scripts_of(features),
         np.asarray(chances, dtype=np.float64).reshape(len(texts), -1),
-        vectors,
+        prompts.vectors,
     )
 
 

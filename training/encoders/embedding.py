@@ -1,4 +1,4 @@
-"""Vectors and lexical features of many prompts; vectors are kept on disk by content.
+"""What a bundle reads of many prompts: words, vectors and lexical features; vectors are kept on disk.
 
 One SQLite file per encoder, named by its SHA-256, so that another encoder never meets these vectors.
 Prompts are encoded in shards, and every shard is committed as it comes: a run that was killed goes on
@@ -29,10 +29,12 @@ from router.core.errors import MitsumoriError
 
 __all__ = [
     "CACHE",
+    "EncodedPrompts",
     "Encoding",
     "Filled",
     "Shard",
     "embed_all",
+    "encode_prompts",
     "encode_shard",
     "features_of",
     "fill_cache",
@@ -52,6 +54,8 @@ _LOOKUP = 500
 
 Shard = Mapping[bytes, str]
 """Texts by key."""
+WordIds = Mapping[bytes, list[int]]
+"""Token ids, as :meth:`Encoder.word_ids` gives them, by key."""
 Vectors = npt.NDArray[np.float32]
 Encoding = Callable[[Iterable[Shard]], Iterator[tuple[Shard, Vectors]]]
 """Encodes shards: each comes back with its vectors, float32 ``(texts, dimensions)``, in any order.
@@ -67,10 +71,11 @@ def _key(text: str) -> bytes:
 # --- Encoding ----------------------------------------------------------------------------------
 
 
-def _encoded(encoder: Encoder, item: tuple[bytes, str]) -> Vectors:
-    key, text = item
+@contextmanager
+def _named(encoder: Encoder, key: bytes) -> Iterator[None]:
+    """Name the prompt that the encoder fails on by its hash."""
     try:
-        return encoder.embed(text)
+        yield
     except Exception as error:  # noqa: BLE001 -- onnxruntime and tokenizers raise types of their own
         raise MitsumoriError(
             f"the encoder {encoder.manifest.name} cannot encode the prompt whose SHA-256 begins with "
@@ -80,22 +85,44 @@ def _encoded(encoder: Encoder, item: tuple[bytes, str]) -> Vectors:
         ) from None
 
 
+def _word_ids(encoder: Encoder, text: str) -> list[int]:
+    with _named(encoder, _key(text)):
+        return encoder.word_ids(text)
+
+
+def _encoded(encoder: Encoder, word_ids: WordIds, item: tuple[bytes, str]) -> Vectors:
+    key, text = item
+    with _named(encoder, key):
+        ids = word_ids.get(key)
+        return encoder.embed(text) if ids is None else encoder.embed_ids(encoder.window(ids))
+
+
 def encode_shard(encoder: Encoder, shard: Shard) -> Vectors:
     """The vectors of a shard, float32 ``(texts, dimensions)``, one text after the other.
 
     Raises:
         MitsumoriError: a text cannot be encoded; names it by its hash.
     """
-    return np.stack([_encoded(encoder, item) for item in shard.items()])
+    return np.stack([_encoded(encoder, {}, item) for item in shard.items()])
 
 
-def in_threads(encoder: Encoder) -> Encoding:
-    """Encode in this process, the texts of a shard side by side."""
+def in_threads(encoder: Encoder, word_ids: WordIds | None = None) -> Encoding:
+    """Encode in this process, the texts of a shard side by side.
+
+    Args:
+        encoder: of training and serving.
+        word_ids: of texts that are tokenised already, by the keys of their shards.
+    """
 
     def encode(shards: Iterable[Shard]) -> Iterator[tuple[Shard, Vectors]]:
         with ThreadPoolExecutor(THREADS) as pool:
             for shard in shards:
-                yield shard, np.stack([*pool.map(partial(_encoded, encoder), shard.items())])
+                yield (
+                    shard,
+                    np.stack(
+                        [*pool.map(partial(_encoded, encoder, word_ids or {}), shard.items())]
+                    ),
+                )
 
     return encode
 
@@ -265,6 +292,7 @@ def embed_all(
     *,
     cache: Path | None = CACHE,
     console: Console | None = None,
+    word_ids: Sequence[list[int]] | None = None,
 ) -> Vectors:
     """The vectors of many texts, each encoded alone as in serving.
 
@@ -273,6 +301,7 @@ def embed_all(
         texts: ``n``, repetitions allowed.
         cache: directory; ``None`` keeps nothing.
         console: where a progress bar goes; ``None`` shows none.
+        word_ids: token ids of each text, where it is tokenised already.
 
     Returns:
         float32 ``(n, dimensions)``.
@@ -280,9 +309,10 @@ def embed_all(
     Raises:
         MitsumoriError: the cache cannot be read or written, or a text cannot be encoded.
     """
+    tokenised = {} if word_ids is None else dict(zip(map(_key, texts), word_ids, strict=True))
     vectors = np.empty((len(texts), encoder.manifest.dimensions), dtype=np.float32)
     with _opened(cache, encoder) as connection:
-        _fill(connection, encoder, texts, len(texts), in_threads(encoder), console)
+        _fill(connection, encoder, texts, len(texts), in_threads(encoder, tokenised), console)
         for start in range(0, len(texts), _LOOKUP):
             keys = [_key(text) for text in texts[start : start + _LOOKUP]]
             size = vectors.itemsize * vectors.shape[1]
@@ -297,3 +327,45 @@ def features_of(texts: Sequence[str]) -> npt.NDArray[np.float32]:
     if not len(texts):
         return np.zeros((0, len(FEATURES)), dtype=np.float32)
     return np.stack([lexical_features(text) for text in texts])
+
+
+@dataclass(frozen=True)
+class EncodedPrompts:
+    """What a bundle reads of ``n`` prompts.
+
+    Attributes:
+        texts: the prompts.
+        word_ids: token ids of each, as :meth:`Encoder.word_ids` gives them.
+        vectors: float32 ``(n, d)``, unit rows.
+        features: float32 ``(n, f)``, lexical.
+    """
+
+    texts: Sequence[str]
+    word_ids: Sequence[list[int]]
+    vectors: Vectors
+    features: npt.NDArray[np.float32]
+
+
+def encode_prompts(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    cache: Path | None = CACHE,
+    console: Console | None = None,
+    features: npt.NDArray[np.float32] | None = None,
+) -> EncodedPrompts:
+    """Tokenise each text once, and encode it.
+
+    Args:
+        encoder: of training and serving.
+        texts: ``n``, repetitions allowed.
+        cache: directory of cached vectors; ``None`` keeps nothing.
+        console: where a progress bar goes; ``None`` shows none.
+        features: float32 ``(n, f)``, where the caller has them already.
+
+    Raises:
+        MitsumoriError: the cache cannot be read or written, or a text cannot be encoded.
+    """
+    ids = [_word_ids(encoder, text) for text in texts]
+    vectors = embed_all(encoder, texts, cache=cache, console=console, word_ids=ids)
+    return EncodedPrompts(texts, ids, vectors, features_of(texts) if features is None else features)

@@ -13,6 +13,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
 from router.core.types import QualityTarget, Score
 from router.files import read_checked
+from training.encoders.embedding import EncodedPrompts
 from training.histories.splitting import SEEN_FILE, seen_prompts
 from training.histories.table import Outcomes
 from training.judging.beliefs import STANDARD_TARGET, Beliefs, SecondOpinion
@@ -36,26 +37,22 @@ class Predictions:
 
 def predictions(
     bundle: Bundle,
-    texts: Sequence[str],
-    embeddings: npt.NDArray[np.float32],
-    features: npt.NDArray[np.float32],
+    prompts: EncodedPrompts,
     arms: Sequence[str],
 ) -> Predictions:
     """Run the bundle's own graph over many prompts, one at a time as serving does.
 
     Args:
         bundle: loaded.
-        texts: ``n`` prompts, for what the bundle reads of their words.
-        embeddings: float32 ``(n, d)``.
-        features: float32 ``(n, f)``.
+        prompts: ``n`` of them, encoded by the bundle's encoder.
         arms: ``k`` of the bundle's arms.
     """
     names = [arm.name for arm in bundle.manifest.arms]
     columns = [names.index(arm) for arm in arms]
+    texts, features = prompts.texts, prompts.features
 
     def first(row: int) -> list[npt.NDArray[np.float32]]:
-        ids = bundle.encoder.word_ids(texts[row]) if bundle.classifier.reads_tokens else ()
-        return bundle.outputs(embeddings[row], features[row], ids)
+        return bundle.outputs(prompts.vectors[row], features[row], prompts.word_ids[row])
 
     adequate, lengths = _gathered(first, len(texts), columns)
     beliefs, second = Beliefs(adequate), bundle.second

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput
-from training.encoders.embedding import embed_all, features_of
+from training.encoders.embedding import encode_prompts, features_of
 from training.histories.ladders import check_prices
 from training.histories.table import Outcomes
 from training.histories.tabulating import Reading, Table, read_table
@@ -183,11 +183,13 @@ def judge(
     )
     found, first = [], None
     for one, taken in zip(contenders, times, strict=True):
-        vectors = embed_all(one.bundle.encoder, texts, cache=cache, console=console)
+        prompts = encode_prompts(
+            one.bundle.encoder, texts, cache=cache, console=console, features=features
+        )
         with console.status(f"asking {one.who} about {len(texts):,} prompts"):
-            said = predictions(one.bundle, texts, vectors, features, test.arms)
+            said = predictions(one.bundle, prompts, test.arms)
         found.append(Judged(said.beliefs, said.lengths, taken))
-        first = vectors if first is None else first
+        first = prompts.vectors if first is None else first
     if first is None:
         raise ValueError("no contenders")
     return found, Rows(test, first, features)

@@ -14,14 +14,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from router.classifier.bundle import load_bundle, read_manifest
-from router.classifier.encoder import find_encoder, load_encoder
+from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.paths import ENCODERS
 from training import cli
 from training.bundling import stages
 from training.drift.traffic import of_bundle
-from training.encoders.embedding import embed_all
+from training.encoders.embedding import embed_all, encode_prompts
 from training.histories.demonstration import demonstration_history
 from training.histories.ladders import parse_prices
 from training.histories.splitting import SEEN_FILE, group_of, seen_prompts
@@ -212,6 +212,27 @@ def test_cached_vectors_are_those_of_serving_and_are_not_made_twice(tmp_path: Pa
     connection.commit()
     connection.close()
     assert not embed_all(encoder, texts, cache=tmp_path).any()
+
+
+class Counting(Encoder):
+    """An encoder that notes which texts it tokenises."""
+
+    tokenised: list[str]
+
+    def word_ids(self, text: str) -> list[int]:
+        self.tokenised.append(text)
+        return super().word_ids(text)
+
+
+def test_with_a_cold_cache_each_prompt_is_tokenised_once(tmp_path: Path) -> None:
+    plain = load_encoder(find_encoder(ENCODERS, "static"))
+    encoder = Counting(plain.manifest, plain.tokenizer, plain.session)
+    object.__setattr__(encoder, "tokenised", [])
+    texts = ["one", "東京", "a long prompt " * 4000]
+    found = encode_prompts(encoder, texts, cache=tmp_path)
+    assert encoder.tokenised == texts
+    assert found.word_ids == [plain.word_ids(text) for text in texts]
+    np.testing.assert_array_equal(found.vectors, np.stack([plain.embed(text) for text in texts]))
 
 
 def test_a_cache_that_is_none_is_refused(tmp_path: Path) -> None:
