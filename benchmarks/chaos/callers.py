@@ -7,11 +7,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from benchmarks.chaos.calls import Answer, Doors, Unanswered
+from benchmarks.chaos.case import Case
 from benchmarks.chaos.cheating import TRICKS
 from benchmarks.chaos.journal import (
     Decided,
@@ -30,7 +30,7 @@ from router.core.errors import CallFailed
 from router.core.types import Constraints
 from router.rpc.messages.values import money, nanos
 
-__all__ = ["PROMPTS", "Case", "Client"]
+__all__ = ["PROMPTS", "Client"]
 
 PROMPTS = (
     "What is 2 + 2?",
@@ -43,29 +43,6 @@ _REPEATS, _CHEATS = 0.12, 0.06
 _TWICE = 0.08
 _ENDS = {"settle": 50, "over": 12, "release": 12, "reroute": 12, "late": 9, "forget": 5}
 _REMEMBERED = 40
-
-
-@dataclass(slots=True)
-class Case:
-    """A decision from its caller's side: what it asked, what it was told, what it did then."""
-
-    call: str
-    message: Message
-    request: router_pb2.RouteRequest
-    reply: router_pb2.RouteResponse
-    report: router_pb2.SettleRequest | None = None
-    released: bool = False
-    """It was told that the hold is given back, and that this call did it."""
-
-    @property
-    def id(self) -> str:
-        """Of the decision."""
-        return self.reply.decision_id
-
-    @property
-    def tenant(self) -> str:
-        """Whose it is."""
-        return self.request.scope["tenant"]
 
 
 class Client:

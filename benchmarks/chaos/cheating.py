@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
+from benchmarks.chaos.case import Case
 from mitsumori.v1 import router_pb2
-
-if TYPE_CHECKING:
-    from benchmarks.chaos.callers import Case
 
 __all__ = ["TRICKS", "Trick"]
 
