@@ -26,7 +26,7 @@ from router.decision_log.replay import ReplayPolicy, ReplayReport, replay
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
-from router.routing.reservations import ReplayReport as Settling
+from router.routing.reservations import UsageReport
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations
 from router.settings import Settings
@@ -67,7 +67,7 @@ def fill(
         }  # fmt: skip
         cost = chosen[0].quote.price.expected
         reservations.settle(
-            f"d{place:04}", "", "s" * 64, Settling(model, 50, 0, 100, cost, details)
+            f"d{place:04}", "", "s" * 64, UsageReport(model, 50, 0, 100, cost, details)
         )
     return promised
 
