@@ -21,16 +21,16 @@ from benchmarks.report import Figure
 from benchmarks.training import HISTORY
 from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
-from training.arrivals.arriving import PRIOR_SPREAD, Attempts, learn, logits
-from training.arrivals.stretching import stretch
+from training.arrivals.arm_posterior import PRIOR_SPREAD, Attempts, fit_posterior, logits
+from training.arrivals.length_transfer import fit_length_transfer
 from training.encoders.embedding import encode_prompts
+from training.evaluation.metrics import apgr, coverage, ece, ece_floor, pinball
 from training.fitting.estimator import fit_pooled
 from training.fitting.lengths import fit_lengths
-from training.fitting.ngrams import counted
-from training.histories.splitting import SEED, folds, held_out
-from training.histories.table import Outcomes
-from training.histories.tabulating import Reading, read_table
-from training.judging.metrics import apgr, coverage, ece, ece_floor, pinball
+from training.fitting.ngrams import ngram_counts
+from training.histories.outcome_table import ReadOptions, read_table
+from training.histories.outcomes import Outcomes
+from training.histories.split import SEED, folds, held_out
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -117,7 +117,7 @@ def _spread(known: Sequence[tuple[Attempts, float]]) -> tuple[float, float]:
     """Standard deviations of shift and slope around those of the tier's head, by empirical Bayes (EM)."""
     spread = PRIOR_SPREAD
     for _ in range(50):
-        found = [learn(attempts, centre, spread) for attempts, centre in known]
+        found = [fit_posterior(attempts, centre, spread) for attempts, centre in known]
         squares = [one.mean**2 + np.diag(one.covariance) for one in found]
         shift, slope = np.sqrt(np.mean(squares, axis=0))
         spread = (float(shift), float(slope))
@@ -168,7 +168,9 @@ class _Newcomer:
         return rng.permutation(np.flatnonzero(side & ~np.isnan(self.good) & ~self.test))[:ATTEMPTS]
 
     def arm(self, rows: Places) -> _Judged:
-        return self.judged(learn(self.attempts(rows), self.centre).p_adequate(self.z), self.p_high)
+        return self.judged(
+            fit_posterior(self.attempts(rows), self.centre).p_adequate(self.z), self.p_high
+        )
 
     def rate(self, rows: Places) -> _Judged:
         rate = (self.good[rows].sum() + 0.5) / (len(rows) + 1)
@@ -177,7 +179,7 @@ class _Newcomer:
     def lengths(self, rows: Places) -> list[float]:
         """Coverage of the .9 quantile by tier and arm, pinball loss over the tier's at .5 and .9."""
         tokens, tier = self.tokens[self.test], self.tier_lengths[self.test]
-        own = stretch(self.tier_lengths[rows], self.tokens[rows]).quantiles(tier)
+        own = fit_length_transfer(self.tier_lengths[rows], self.tokens[rows]).quantiles(tier)
         ratios = [
             pinball(tokens, own[:, at], level) / pinball(tokens, tier[:, at], level)
             for at, level in enumerate((0.5, 0.9))
@@ -213,12 +215,12 @@ def measure() -> Iterator[Figure]:
         Console(stderr=True).print(f"no {HISTORY}: arrivals are not measured; set HISTORIES=folder")
         return
     every = LADDER | {model: model for model in NEWCOMERS}
-    table = read_table([HISTORY], Reading(every, need_prices=False)).outcomes
+    table = read_table([HISTORY], ReadOptions(every, need_prices=False)).outcomes
     encoder = load_encoder(find_encoder(ENCODERS, "static"))
     texts = table.texts.tolist()
     prompts = encode_prompts(encoder, texts)
     x = np.hstack([prompts.vectors, prompts.features])
-    counts = counted(prompts.word_ids)
+    counts = ngram_counts(prompts.word_ids)
     new = held_out(table.groups, seed=SEED, share=0.2)
     size = encoder.manifest.dimensions
     started = time.perf_counter()
@@ -245,7 +247,7 @@ def _figures(
         for _ in range(DRAWS):
             rows = one.drawn(new, rng)
             started = time.perf_counter()
-            learn(one.attempts(rows), one.centre)
+            fit_posterior(one.attempts(rows), one.centre)
             taken.append(time.perf_counter() - started)
             own.append(one.arm(rows))
             found["rate"].append(one.rate(rows))

@@ -27,12 +27,12 @@ from benchmarks.quality import (
     source,
 )
 from benchmarks.report import Figure
-from training.bundling.stages import SHARE, STAGES
 from training.drift.traffic import REFERENCE_PROMPTS, sample
-from training.judging.baselines import arm_pairs, pair_differences
-from training.judging.beliefs import Beliefs, SecondOpinion
-from training.judging.evaluating import pair_name
-from training.judging.metrics import apgr_statistic, bootstrap, interval, once
+from training.evaluation.baselines import arm_pairs, pair_differences
+from training.evaluation.evaluation_report import pair_name
+from training.evaluation.metrics import apgr_statistic, bootstrap, interval, unit_counts
+from training.evaluation.predictions import Predictions, SecondStagePredictions
+from training.export.stages import SHARE, STAGES
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,7 +47,9 @@ def _histories(encoder: str) -> Iterator[tuple[str, Data]]:
 def _scores(first: Floats, second: Floats) -> dict[str, Floats]:
     """A score of every pair by each way of asking, float64 ``(n, pairs)``."""
     reference = first[sample(len(first), REFERENCE_PROMPTS, SEED)]
-    both = Beliefs(first, SecondOpinion(second, reference, SHARE, np.zeros(len(first), dtype=bool)))
+    both = Predictions(
+        first, SecondStagePredictions(second, reference, SHARE, np.zeros(len(first), dtype=bool))
+    )
     lucky = np.random.default_rng(SEED).random(len(first)) < SHARE
     return {
         "first": pair_differences(first),
@@ -70,7 +72,7 @@ def _pairs(data: Data, scores: dict[str, Floats]) -> Iterator[tuple[str, int, di
         }
         drawn = bootstrap(count, statistics, seed=SEED)
         found = {
-            name: np.r_[statistic(once(count)), drawn[name]]
+            name: np.r_[statistic(unit_counts(count)), drawn[name]]
             for name, statistic in statistics.items()
         }
         yield pair_name(outcomes.arms, (weak, strong)), count, found

@@ -25,21 +25,21 @@ from benchmarks.report import Figure
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import embed_all, encode_prompts, features_of
-from training.fitting.estimator import fit_pooled
-from training.fitting.ngrams import counted
-from training.histories.ladders import reference_rates
-from training.histories.splitting import folds, group_of
-from training.histories.tabulating import Reading, read_table
-from training.judging.beliefs import Beliefs
-from training.judging.evaluating import Priced
-from training.judging.metrics import (
+from training.evaluation.evaluation_report import PricedPrompts
+from training.evaluation.metrics import (
     Points,
     Statistic,
     apgr_statistic,
     bootstrap,
     interval,
-    once,
+    unit_counts,
 )
+from training.evaluation.predictions import Predictions
+from training.fitting.estimator import fit_pooled
+from training.fitting.ngrams import ngram_counts
+from training.histories.ladders import reference_rates
+from training.histories.outcome_table import ReadOptions, read_table
+from training.histories.split import folds, group_of
 
 HISTORIES = Path(os.environ.get("HISTORIES", "../shared/data/history"))
 MULTILINGUAL = "multilingual"
@@ -157,7 +157,7 @@ class Ranked:
 def in_english(encoder: Encoder, name: str) -> Ranked:
     """Fit and judge on the prompts of a history that both arms answered."""
     file, arms = ENGLISH[name]
-    reading = Reading(arms=arms, need_prices=False)
+    reading = ReadOptions(arms=arms, need_prices=False)
     known = read_table([HISTORIES / f"{file}.parquet"], reading).outcomes
     # GSM8K and MT-Bench have one category each; the rest of RouteLLM is MMLU.
     rows = known.rows(
@@ -191,7 +191,7 @@ def english(loaded: Mapping[str, Encoder], title: str) -> Iterator[Figure]:
         for name, ranked in found.items()
         for key in ("apgr", "log_loss")
     }
-    plain = {which: float(one(once(prompts))[0]) for which, one in statistics.items()}
+    plain = {which: float(one(unit_counts(prompts))[0]) for which, one in statistics.items()}
     named = {"/".join(which): one for which, one in statistics.items()}
     drawn = bootstrap(prompts, named, seed=SEED)
     for name in found:
@@ -337,14 +337,14 @@ def in_japanese(
     texts, arms = known.texts, list(tiers)
     prompts = encode_prompts(encoder, texts, cache=None)
     x = np.hstack([prompts.vectors, prompts.features])
-    counts = counted(prompts.word_ids)
+    counts = ngram_counts(prompts.word_ids)
     believed = [judged_elsewhere(known, x, seed, counts) for seed in range(REPEATS)]
     length = np.asarray([len(text) for text in texts], float)
     # Ranking by length takes longer for harder. Where the contrary holds, a fit finds that out.
     log_length = np.log1p(length)[:, None].astype(np.float32)
     by_length = [judged_elsewhere(known, log_length, seed) for seed in range(REPEATS)]
     everyone = np.ones(len(texts), bool)
-    money = Priced(
+    money = PricedPrompts(
         everyone, known.quality, known.cost_nanos, known.cost_nanos.mean(0, keepdims=True) / 1e9
     )
     for weak, strong in ((0, len(arms) - 1), (len(arms) - 2, len(arms) - 1)):
@@ -361,17 +361,17 @@ def in_japanese(
         drawn = bootstrap(len(texts), {"ours": mean} | rivals, seed=SEED)
         low, high = interval(drawn["ours"])
         title = f"{name}, {arms[weak]} → {arms[strong]}"
-        plain = float(mean(once(len(texts)))[0])
+        plain = float(mean(unit_counts(len(texts)))[0])
         yield Figure(f"{title}: APGR [{low:.3f}, {high:.3f}]", plain, "")
         for rival, statistic in rivals.items():
-            other = float(statistic(once(len(texts)))[0])
+            other = float(statistic(unit_counts(len(texts)))[0])
             low, high = interval(drawn["ours"] - drawn[rival])
             yield Figure(f"· baseline {rival}", other, "")
             bound = 0.0 if claimed and rival == LENGTH else None
             gain = f"· gain over it, low end of 95 % (high {high:+.3f})"
             yield Figure(gain, low, "", bound, ">=")
     sweeps: dict[str, Statistic] = {
-        str(number): money.routed(Beliefs(p)).statistic for number, p in enumerate(believed)
+        str(number): money.routed(Predictions(p)).statistic for number, p in enumerate(believed)
     }
     sweeps["singles"] = money.singles().statistic
     drawn = bootstrap(len(texts), sweeps, seed=SEED)
@@ -383,7 +383,7 @@ def in_japanese(
             found = [halfway(points, singles, weak, strong) for points in routed]
             return np.asarray(np.mean(found, axis=0))
 
-        gained = gains({key: one(once(len(texts))) for key, one in sweeps.items()})[:, 0]
+        gained = gains({key: one(unit_counts(len(texts))) for key, one in sweeps.items()})[:, 0]
         bounds = gains(drawn)
         title = f"{name}, halfway in cost from {arms[weak]} to {arms[strong]}"
         for place, rival in enumerate(("best single arm", "both at random")):

@@ -21,15 +21,13 @@ from benchmarks.report import Figure
 from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import encode_prompts
-from training.fitting.estimator import fit_pooled
-from training.fitting.held_out_categories import category_folds
-from training.fitting.lengths import fit_lengths
-from training.fitting.ngrams import counted
-from training.histories.splitting import folds
-from training.histories.table import Outcomes
-from training.histories.tabulating import Reading, read_table
-from training.judging.baselines import Rows, arm_pairs, baseline_scores, pair_differences
-from training.judging.metrics import (
+from training.evaluation.baselines import (
+    EncodedOutcomes,
+    arm_pairs,
+    baseline_scores,
+    pair_differences,
+)
+from training.evaluation.metrics import (
     apgr,
     apgr_statistic,
     bootstrap,
@@ -39,6 +37,13 @@ from training.judging.metrics import (
     interval,
     pinball,
 )
+from training.fitting.estimator import fit_pooled
+from training.fitting.held_out_categories import category_folds
+from training.fitting.lengths import fit_lengths
+from training.fitting.ngrams import ngram_counts
+from training.histories.outcome_table import ReadOptions, read_table
+from training.histories.outcomes import Outcomes
+from training.histories.split import folds
 
 HISTORIES = Path(os.environ.get("HISTORIES", "../shared/data/history"))
 NAMES = os.environ.get("ENCODERS", "static,multilingual,minilm").split(",")
@@ -61,7 +66,7 @@ ALPACA = ("gpt-3.5-turbo-1106", "claude-2.1", "gpt4_1106_preview", "FuseChat-Lla
 class Data:
     """Prompts of one history with all that a fit reads of them."""
 
-    rows: Rows
+    rows: EncodedOutcomes
     counts: sparse.csr_matrix
 
     @property
@@ -75,13 +80,13 @@ class Data:
 def read(name: str, arms: Mapping[str, str], encoder_name: str) -> Data:
     """A history with its vectors, those of the cache where they are there."""
     outcomes = read_table(
-        [HISTORIES / f"{name}.parquet"], Reading(arms=dict(arms), need_prices=False)
+        [HISTORIES / f"{name}.parquet"], ReadOptions(arms=dict(arms), need_prices=False)
     ).outcomes
     encoder = load_encoder(find_encoder(ENCODERS, encoder_name))
     texts = outcomes.texts.tolist()
     prompts = encode_prompts(encoder, texts, console=Console(stderr=True))
-    rows = Rows(outcomes, prompts.vectors, prompts.features)
-    return Data(rows, counted(prompts.word_ids))
+    rows = EncodedOutcomes(outcomes, prompts.vectors, prompts.features)
+    return Data(rows, ngram_counts(prompts.word_ids))
 
 
 def judged_elsewhere(

@@ -28,7 +28,7 @@ from benchmarks.report import Figure
 from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import Encoding, encode_shard, fill_cache, in_threads
-from training.encoders.ray_encoding import on_ray
+from training.encoders.ray_encoder import on_ray
 
 SEED = 20260101
 FOLDER = Path("build/scale")
@@ -43,14 +43,14 @@ ENCODED = 512
 WORKERS = 2
 HISTORY = Path(os.environ.get("HISTORIES", "../shared/data/history")) / "mmlu_pro.parquet"
 
-_NOTHING = "import pandas, training.histories.tabulating"
-_WHOLE = "import pandas, training.histories.tabulating, sys; pandas.read_parquet(sys.argv[1])"
+_NOTHING = "import pandas, training.histories.outcome_table"
+_WHOLE = "import pandas, training.histories.outcome_table, sys; pandas.read_parquet(sys.argv[1])"
 _STREAMED = f"""
 import sys
 from decimal import Decimal
 from pathlib import Path
 from router.core.types import Rates
-from training.histories.tabulating import Reading, read_table
+from training.histories.outcome_table import Reading, read_table
 arms = {ARMS}
 prices = dict.fromkeys(arms, Rates(Decimal("0.1"), Decimal("0.4")))
 table = read_table([Path(sys.argv[1])], Reading(arms=arms, prices=prices))

@@ -15,7 +15,7 @@ import pytest
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from training.rehearsal.workbench import open_workbench
+from training.simulation.workbench import open_workbench
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -53,7 +53,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch, (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        patch.setattr("training.rehearsal.workbench.BUILD", folder)
+        patch.setattr("training.simulation.workbench.BUILD", folder)
         bench = open_workbench({})
         assert bench.bundle.manifest.demonstration
     return bench.directory

@@ -31,32 +31,29 @@ from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import InvalidInput
 from router.core.types import Rates
 from router.paths import ENCODERS
-from training.bundling.export import (
-    check_target,
-    label_distribution,
-    write_bundle,
-)
-from training.bundling.model_card import model_card
-from training.bundling.stages import CASCADE, STAGES, Fit, Side, Stages
 from training.encoders.embedding import CACHE, encode_prompts, features_of
+from training.evaluation.baselines import EncodedOutcomes, baseline_scores
+from training.evaluation.evaluation_report import evaluate, json_ready
+from training.evaluation.predictions import STANDARD_TARGET
+from training.evaluation.served_report import facts, served_report
+from training.export.bundle_files import check_target, write_bundle
+from training.export.classifier_graph import label_distribution
+from training.export.model_card import model_card
+from training.export.stages import CASCADE, STAGES, Fit, SplitSide, Stages
 from training.fitting.estimator import PooledLogistic, fit_pooled
 from training.fitting.held_out_categories import held_out_categories
-from training.fitting.lengths import Lengths, fit_lengths
-from training.fitting.ngrams import counted
+from training.fitting.lengths import LengthModel, fit_lengths
+from training.fitting.ngrams import ngram_counts
 from training.histories import demonstration
 from training.histories.history import write_rejected
-from training.histories.splitting import SEED, SEEN_FILE, held_out, pack_seen, sample
-from training.histories.table import Outcomes
-from training.histories.tabulating import Reading, Table, read_table, tabulate_all
-from training.judging.baselines import Rows, baseline_scores
-from training.judging.beliefs import STANDARD_TARGET
-from training.judging.evaluating import evaluate, plain
-from training.judging.full_report import as_served, facts
+from training.histories.outcome_table import HistoryTable, ReadOptions, read_table, tabulate_all
+from training.histories.outcomes import Outcomes
+from training.histories.split import SEED, SEEN_FILE, held_out, pack_seen, sample
 from training.pages.plots import render
 from training.pages.report_page import report_page
 from training.tracking.runs import start_run
 
-__all__ = ["Fitted", "Plan", "fit"]
+__all__ = ["TrainingPlan", "TrainingResult", "fit"]
 
 MIN_PROMPTS = 30
 REFERENCE_PROMPTS = 1000
@@ -64,7 +61,7 @@ REFERENCE_PROMPTS = 1000
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What to train and where to put it.
 
     Attributes:
@@ -84,7 +81,7 @@ class Plan:
     histories: Sequence[Path]
     out: Path
     encoder: str = "static"
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     name: str | None = None
     seed: int = SEED
     holdout: float = 0.2
@@ -95,13 +92,13 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class TrainingResult:
     """What a training run made.
 
     Attributes:
         out: directory of the bundle.
         manifest: as written.
-        report: of :func:`training.judging.evaluating.evaluate` on the held-out prompts.
+        report: of :func:`evaluation_report.evaluate` on the held-out prompts.
         notes: for the user.
         seconds: wall time by stage.
         registered: version in MLflow's registry, ``None`` where nothing was tracked.
@@ -185,7 +182,7 @@ def _check_split(train: Outcomes, test: Outcomes) -> None:
         )
 
 
-def _bundle_name(plan: Plan) -> str:
+def _bundle_name(plan: TrainingPlan) -> str:
     name = plan.name or (f"mitsumori-{plan.encoder}" if plan.histories else demonstration.NAME)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise InvalidInput(
@@ -198,7 +195,7 @@ def _bundle_name(plan: Plan) -> str:
 # --- Stages ------------------------------------------------------------------------------------
 
 
-def _read(plan: Plan) -> Table:
+def _read(plan: TrainingPlan) -> HistoryTable:
     if plan.histories:
         return read_table(plan.histories, plan.reading)
     if plan.reading.arms is not None:
@@ -206,11 +203,11 @@ def _read(plan: Plan) -> Table:
             "--arms needs a --history; the demonstration history has arms of its own", field="arms"
         )
     made = demonstration.demonstration_history(plan.seed)
-    reading = Reading(arms=demonstration.ARMS, prices=demonstration.PRICES)
+    reading = ReadOptions(arms=demonstration.ARMS, prices=demonstration.PRICES)
     return tabulate_all([made], reading)
 
 
-def _data_sha256(table: Table) -> str:
+def _data_sha256(table: HistoryTable) -> str:
     """What was learnt from: prompts, outcomes, lengths, arms and thresholds; not the order of files."""
     outcomes = table.outcomes
     order = np.lexsort((outcomes.prompt_ids.astype(str), outcomes.groups.astype(str)))
@@ -225,7 +222,7 @@ def _reference(rates: Rates | None) -> ReferencePrice | None:
     return None if rates is None else ReferencePrice(input=rates.input, output=rates.output)
 
 
-def _arms(table: Table, train: Outcomes, lengths: Lengths) -> list[Arm]:
+def _arms(table: HistoryTable, train: Outcomes, lengths: LengthModel) -> list[Arm]:
     judged, adequate = train.judged.sum(axis=0), (train.adequate & train.judged).sum(axis=0)
     return [
         Arm(
@@ -246,7 +243,9 @@ def _languages(train: Outcomes) -> dict[str, int]:
     return {name or "unknown": int(count) for name, count in zip(names, counts, strict=True)}
 
 
-def _manifest(plan: Plan, table: Table, cascade: Stages, report: Any) -> BundleManifest:
+def _manifest(
+    plan: TrainingPlan, table: HistoryTable, cascade: Stages, report: Any
+) -> BundleManifest:
     thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
     train = cascade.first.train.outcomes
     return BundleManifest(
@@ -284,7 +283,7 @@ def _voices(model: PooledLogistic) -> Iterator[str]:
         yield told
 
 
-def _parameters(plan: Plan, table: Table, cascade: Stages) -> dict[str, Any]:
+def _parameters(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dict[str, Any]:
     told: dict[str, Any] = {
         "encoder": plan.encoder,
         "seed": plan.seed,
@@ -321,7 +320,7 @@ _IN_CARD = ("hyperparameters", "calibration", "neighbours", "second stage")
 
 
 def _write(
-    plan: Plan,
+    plan: TrainingPlan,
     manifest: BundleManifest,
     files: Mapping[str, bytes],
     settings: Mapping[str, Any],
@@ -337,7 +336,7 @@ def _write(
 
 
 def _fitted(
-    plan: Plan,
+    plan: TrainingPlan,
     encoder: Encoder,
     outcomes: Outcomes,
     features: npt.NDArray[np.float32],
@@ -355,7 +354,7 @@ def _fitted(
     with stage(f"features{of}"):
         ids = np.empty(len(texts), dtype=object)
         ids[:] = prompts.word_ids
-        rows = Side(outcomes, prompts.vectors, features, ids, counted(prompts.word_ids))
+        rows = SplitSide(outcomes, prompts.vectors, features, ids, ngram_counts(prompts.word_ids))
     train, test = rows.take(~aside), rows.take(aside)
     with stage(f"fitting{of}"):
         known = train.outcomes
@@ -381,7 +380,7 @@ def _fitted(
     return Fit(encoder, train, test, model, lengths)
 
 
-def _unfamiliar(plan: Plan, cascade: Stages, report: dict[str, Any]) -> None:
+def _unfamiliar(plan: TrainingPlan, cascade: Stages, report: dict[str, Any]) -> None:
     """Put beside each pair its figure on held-out categories, of the stage that all prompts see."""
     first = cascade.first
     found = held_out_categories(
@@ -392,7 +391,7 @@ def _unfamiliar(plan: Plan, cascade: Stages, report: dict[str, Any]) -> None:
         counts=first.train.counts,
     )
     for pair, figures in found.items():
-        report["pairs"][pair] |= plain(figures)
+        report["pairs"][pair] |= json_ready(figures)
 
 
 def _run_name(manifest: BundleManifest) -> str:
@@ -401,7 +400,7 @@ def _run_name(manifest: BundleManifest) -> str:
     return f"fit {manifest.name} on {names}, {manifest.created:%Y-%m-%d %H:%M}"
 
 
-def fit(plan: Plan, console: Console) -> Fitted:
+def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     """Train a bundle. Nothing is written to ``plan.out`` unless all went well.
 
     Args:
@@ -430,17 +429,17 @@ def fit(plan: Plan, console: Console) -> Fitted:
     train, test = cascade.closest.train, cascade.closest.test
     # Held-out prompts: their scores are like those of prompts to come.
     kept = sample(len(test.outcomes), REFERENCE_PROMPTS, plan.seed)
-    beliefs = cascade.beliefs(kept)
+    predictions = cascade.predictions(kept)
     with stage("evaluating"):
         baselines = baseline_scores(
-            Rows(train.outcomes, train.embeddings, train.features),
-            Rows(test.outcomes, test.embeddings, test.features),
+            EncodedOutcomes(train.outcomes, train.embeddings, train.features),
+            EncodedOutcomes(test.outcomes, test.embeddings, test.features),
             seed=plan.seed,
         )
         report = evaluate(
-            test.outcomes, beliefs, test.embeddings, test.features,
+            test.outcomes, predictions, test.embeddings, test.features,
             train=(train.outcomes, train.embeddings, train.features),
-            lengths=cascade.tokens(beliefs),
+            lengths=cascade.tokens(predictions),
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip
@@ -448,7 +447,7 @@ def fit(plan: Plan, console: Console) -> Fitted:
         _unfamiliar(plan, cascade, report)
     files = graphs | {
         SEEN_FILE: pack_seen(train.outcomes.groups.tolist(), seed=plan.seed),
-        REFERENCE_FILE: ReferenceSample(test.features[kept], beliefs.first[kept]).to_json(),
+        REFERENCE_FILE: ReferenceSample(test.features[kept], predictions.first[kept]).to_json(),
     }
     manifest = _manifest(plan, table, cascade, report)
     settings = _parameters(plan, table, cascade)
@@ -468,18 +467,20 @@ def fit(plan: Plan, console: Console) -> Fitted:
         ):
             run.log_params(settings)
             run.log_report(report)
-            labels = label_distribution(beliefs.standard)
-            figures = render(test.outcomes, beliefs, labels, baselines=baselines, seed=plan.seed)
+            labels = label_distribution(predictions.standard)
+            figures = render(
+                test.outcomes, predictions, labels, baselines=baselines, seed=plan.seed
+            )
             run.log_figures(figures)
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
             manifest = _write(plan, manifest, files, settings, table.notes)
             written = load_bundle(plan.out, plan.encoders)
-            whole = as_served(
-                report, written, plan.out, plan.encoders, test.outcomes, beliefs, baselines
+            whole = served_report(
+                report, written, plan.out, plan.encoders, test.outcomes, predictions, baselines
             )
             run.log_text(report_page(whole, figures, facts(written, table)), "evaluation.html")
             run.log_bundle(plan.out)
             registered = run.register(tags={"bundle": manifest.name, "encoder": plan.encoder})
     for name, rejected in table.rejected.items():
         write_rejected(rejected, plan.out.with_name(f"{plan.out.name}-rejected-{name}.jsonl"))
-    return Fitted(plan.out, manifest, report, table.notes, stage.seconds, registered)
+    return TrainingResult(plan.out, manifest, report, table.notes, stage.seconds, registered)

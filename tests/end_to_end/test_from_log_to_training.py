@@ -16,7 +16,7 @@ from router.paths import MODELS
 from training.cli import app as training
 from training.histories.history import read_history
 from training.histories.ladders import Ladder
-from training.histories.tabulating import Reading, tabulate
+from training.histories.outcome_table import ReadOptions, tabulate
 
 EMAIL = "canary.4711@example.co.jp"
 
@@ -64,7 +64,7 @@ def test_traffic_becomes_a_history_that_training_accepts(
     assert history.attempts["prompt"].iloc[-1] == "Write to [email], please."
     assert set(history.attempts["user"]) == {"u1"}
     ladder = Ladder({name: name for name in history.models}, 0.5, None, "")
-    outcomes, _, _ = tabulate(history, ladder, history.models, Reading())
+    outcomes, _, _ = tabulate(history, ladder, history.models, ReadOptions())
     assert len(outcomes) == count
     assert outcomes.judged.sum() == count
     assert (outcomes.cost_nanos[outcomes.judged] > 0).all()

@@ -37,13 +37,13 @@ from router.routing.router import RouteQuery
 from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON
-from training.arrivals.add_arm import Arrival, add_arm
+from training.arrivals.add_arm import ArmPlan, add_arm
 from training.drift.decision_log import Logged, of_decisions
 from training.encoders.embedding import encode_prompts
+from training.evaluation.bundle_predictions import predict, served_score
 from training.histories.demonstration import demonstration_history
-from training.histories.splitting import SEED
-from training.judging.asking import predictions, served
-from training.pipeline import Plan, fit
+from training.histories.split import SEED
+from training.pipeline import TrainingPlan, fit
 
 PROMPTS = sorted(set(demonstration_history(SEED).attempts["prompt"]))
 TEXTS = [text for text in PROMPTS if text.isascii()][::2]
@@ -53,7 +53,9 @@ TEXTS = [text for text in PROMPTS if text.isascii()][::2]
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cascade")
-    plan = Plan(histories=(), out=folder / "bundle", encoder="cascade", cache=folder / "cache")
+    plan = TrainingPlan(
+        histories=(), out=folder / "bundle", encoder="cascade", cache=folder / "cache"
+    )
     return fit(plan, Console(quiet=True)).out
 
 
@@ -111,10 +113,10 @@ def test_evaluation_judges_what_serving_says(bundle: Path) -> None:
     loaded = load_bundle(bundle, ENCODERS)
     prompts = encode_prompts(loaded.encoder, TEXTS, cache=None)
     arms = [arm.name for arm in loaded.manifest.arms]
-    beliefs = predictions(loaded, prompts, arms).beliefs
-    told = [list(served(loaded, text).p_adequate.values()) for text in TEXTS]
-    np.testing.assert_allclose(beliefs.standard, told, rtol=1e-6)
-    assert 0 < beliefs.standard_asked().mean() < 0.5
+    predictions = predict(loaded, prompts, arms).predictions
+    told = [list(served_score(loaded, text).p_adequate.values()) for text in TEXTS]
+    np.testing.assert_allclose(predictions.standard, told, rtol=1e-6)
+    assert 0 < predictions.standard_asked().mean() < 0.5
 
 
 def test_a_replay_asks_the_second_stage_as_serving_does(
@@ -213,7 +215,7 @@ def test_an_unknown_encoder_is_named_with_those_that_are_there(tmp_path: Path) -
 
 
 def test_an_arm_is_not_added_to_one_stage_only(bundle: Path, tmp_path: Path) -> None:
-    arrival = Arrival(
+    arrival = ArmPlan(
         bundle=bundle, histories=(), arm="new", model="new", tier="low", out=tmp_path / "more"
     )
     with pytest.raises(InvalidInput, match="two stages"):

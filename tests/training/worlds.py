@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from training.histories.table import Outcomes
-from training.judging.baselines import Rows
-from training.judging.beliefs import Beliefs
-from training.judging.evaluating import evaluate
+from training.evaluation.baselines import EncodedOutcomes
+from training.evaluation.evaluation_report import evaluate
+from training.evaluation.predictions import Predictions
+from training.histories.outcomes import Outcomes
 
 
 def objects(values: object) -> np.ndarray:
@@ -18,7 +18,7 @@ def objects(values: object) -> np.ndarray:
 
 def world(
     n: int = 600, seed: int = 0, *, censored: bool = False, costs: bool = True
-) -> tuple[Rows, np.ndarray]:
+) -> tuple[EncodedOutcomes, np.ndarray]:
     """``n`` prompts of a difficulty that shows in the embedding, and the true P(adequate)."""
     rng = np.random.default_rng(seed)
     difficulty = rng.normal(size=n)
@@ -49,14 +49,14 @@ def world(
         output_tokens=tokens,
     )
     features = np.stack([np.log1p(length), difficulty], axis=1).astype(np.float32)
-    return Rows(outcomes, embeddings, features), truth
+    return EncodedOutcomes(outcomes, embeddings, features), truth
 
 
-def report_on(rows: Rows, p_adequate: np.ndarray, **options: Any) -> dict[str, Any]:
+def report_on(rows: EncodedOutcomes, p_adequate: np.ndarray, **options: Any) -> dict[str, Any]:
     """The report on a router of one stage; no lengths, and baselines of the rows themselves, unless told."""
     wanted = {"train": None, "lengths": None, "seed": 0} | options
-    beliefs = Beliefs(p_adequate)
-    return evaluate(rows.outcomes, beliefs, rows.embeddings, rows.features, **wanted)
+    predictions = Predictions(p_adequate)
+    return evaluate(rows.outcomes, predictions, rows.embeddings, rows.features, **wanted)
 
 
 def answered(tokens: Any) -> Outcomes:

@@ -27,20 +27,31 @@ from router.core.errors import InvalidInput
 from router.core.types import NONE_LABEL, Rates
 from router.files import read_checked
 from router.paths import ENCODERS
-from training.arrivals.arriving import PRIOR_SPREAD, Attempts, learn, logits, tightening
-from training.arrivals.grafting import Graft, check_grafted, grafted
-from training.arrivals.stretching import MIN_LENGTHS, Stretch, beforehand, stretch
-from training.bundling.export import check_target, write_bundle
+from training.arrivals.arm_posterior import (
+    PRIOR_SPREAD,
+    Attempts,
+    fit_posterior,
+    logits,
+    posterior_steps,
+)
+from training.arrivals.graph_extension import ArmExtension, check_extended_graph, extended_graph
+from training.arrivals.length_transfer import (
+    MIN_LENGTHS,
+    LengthTransfer,
+    fit_length_transfer,
+    prequential_figures,
+)
 from training.encoders.embedding import CACHE, EncodedPrompts, encode_prompts, features_of
+from training.evaluation.bundle_predictions import BundlePredictions, predict, unseen_prompts
+from training.evaluation.evaluation_report import json_ready
+from training.export.bundle_files import check_target, write_bundle
 from training.histories.history import History, read_history
 from training.histories.ladders import check_prices, choose_ladder
-from training.histories.splitting import SEED, SEEN_FILE, more_seen
-from training.histories.table import Outcomes
-from training.histories.tabulating import Reading, Table, tabulate_all
-from training.judging.asking import Predictions, predictions, unseen
-from training.judging.evaluating import plain
+from training.histories.outcome_table import HistoryTable, ReadOptions, tabulate_all
+from training.histories.outcomes import Outcomes
+from training.histories.split import SEED, SEEN_FILE, more_seen
 
-__all__ = ["CARD_FILE", "MIN_ATTEMPTS", "Added", "Arrival", "add_arm", "parse_arm"]
+__all__ = ["CARD_FILE", "MIN_ATTEMPTS", "AddedArm", "ArmPlan", "add_arm", "parse_arm"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +63,7 @@ CARD_FILE = "model_card.md"
 
 
 @dataclass(frozen=True)
-class Arrival:
+class ArmPlan:
     """Which arm to add to which bundle.
 
     Attributes:
@@ -76,14 +87,14 @@ class Arrival:
     tier: str
     out: Path
     after: str | None = None
-    reading: Reading = field(default_factory=Reading)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     seed: int = SEED
     encoders: Path = ENCODERS
     cache: Path | None = CACHE
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedArm:
     """What came of it.
 
     Attributes:
@@ -113,7 +124,7 @@ def parse_arm(text: str) -> tuple[str, str]:
 # --- What cannot be added ----------------------------------------------------------------------
 
 
-def _check_names(arrival: Arrival, manifest: BundleManifest) -> None:
+def _check_names(arrival: ArmPlan, manifest: BundleManifest) -> None:
     names = [arm.name for arm in manifest.arms]
     for option, name in (("tier", arrival.tier), ("after", arrival.after or arrival.tier)):
         if name not in names:
@@ -140,7 +151,7 @@ def _check_names(arrival: Arrival, manifest: BundleManifest) -> None:
             )
 
 
-def _one_judge(arrival: Arrival, histories: Sequence[History]) -> None:
+def _one_judge(arrival: ArmPlan, histories: Sequence[History]) -> None:
     """Refuse attempts of several judges, in one history or between them, where nobody chose one.
 
     Raises:
@@ -165,7 +176,7 @@ def _one_judge(arrival: Arrival, histories: Sequence[History]) -> None:
         )
 
 
-def _check_attempts(arrival: Arrival, judged: int) -> None:
+def _check_attempts(arrival: ArmPlan, judged: int) -> None:
     if judged < MIN_ATTEMPTS:
         raise InvalidInput(
             f"{arrival.model} has {judged} judged attempts, and an arm needs {MIN_ATTEMPTS}; until then "
@@ -192,7 +203,7 @@ class _Evidence:
 
     outcomes: Outcomes
     prompts: EncodedPrompts
-    said: Predictions
+    said: BundlePredictions
     new: npt.NDArray[np.bool_]
     known: bool
 
@@ -200,7 +211,7 @@ class _Evidence:
     def attempts(self) -> Attempts:
         weights = self.outcomes.weights
         return Attempts(
-            logits(self.said.beliefs.first[:, 0]),
+            logits(self.said.predictions.first[:, 0]),
             self.outcomes.adequate[:, 0],
             self.new,
             np.ones(len(self.outcomes)) if weights is None else weights[:, 0],
@@ -214,13 +225,13 @@ class _Evidence:
         return tier[both], tokens[both]
 
 
-def _read(arrival: Arrival) -> Table:
+def _read(arrival: ArmPlan) -> HistoryTable:
     reading = arrival.reading
     histories = [
         read_history(path, skip_bad_rows=reading.skip_bad_rows) for path in arrival.histories
     ]
     _one_judge(arrival, histories)
-    asked = Reading(
+    asked = ReadOptions(
         {arrival.arm: arrival.model},
         reading.judge,
         reading.adequate_at,
@@ -233,7 +244,7 @@ def _read(arrival: Arrival) -> Table:
     return table
 
 
-def _gather(arrival: Arrival, bundle: Bundle, outcomes: Outcomes, console: Console) -> _Evidence:
+def _gather(arrival: ArmPlan, bundle: Bundle, outcomes: Outcomes, console: Console) -> _Evidence:
     # In the order of the file, one kind of prompt may come after the other.
     shuffled = np.random.default_rng(arrival.seed).permutation(len(outcomes))
     outcomes = outcomes.rows(shuffled[outcomes.judged[shuffled, 0]])
@@ -243,8 +254,8 @@ def _gather(arrival: Arrival, bundle: Bundle, outcomes: Outcomes, console: Conso
     prompts = encode_prompts(
         bundle.encoder, texts, cache=arrival.cache, console=console, features=features
     )
-    said = predictions(bundle, prompts, [arrival.tier])
-    new = unseen(bundle, arrival.bundle, outcomes)
+    said = predict(bundle, prompts, [arrival.tier])
+    new = unseen_prompts(bundle, arrival.bundle, outcomes)
     everything = np.ones(len(outcomes), dtype=bool)
     return _Evidence(outcomes, prompts, said, everything if new is None else new, new is not None)
 
@@ -261,7 +272,9 @@ def _reference(contents: Mapping[str, bytes], bundle: Bundle) -> ReferenceSample
 # --- What is said of it ------------------------------------------------------------------------
 
 
-def _notes(evidence: _Evidence, table: Table, bundle: Bundle, tokens: int, arm: str) -> list[str]:
+def _notes(
+    evidence: _Evidence, table: HistoryTable, bundle: Bundle, tokens: int, arm: str
+) -> list[str]:
     notes = [*table.notes, f"serving uses this arm for the catalog model with the id {arm}"]
     seen = int((~evidence.new).sum())
     if not evidence.known:
@@ -286,16 +299,16 @@ def _notes(evidence: _Evidence, table: Table, bundle: Bundle, tokens: int, arm: 
 
 
 def _report(
-    arrival: Arrival,
+    arrival: ArmPlan,
     bundle: Bundle,
     evidence: _Evidence,
-    graft: Graft,
+    extension: ArmExtension,
     reference: Floats,
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    attempts, belief = evidence.attempts, graft.belief
+    attempts, posterior = evidence.attempts, extension.posterior
     tier, tokens = evidence.lengths
-    steps = tightening(attempts, belief.centre, reference, seed=arrival.seed)
+    steps = posterior_steps(attempts, posterior.centre, reference, seed=arrival.seed)
     report = {
         "model": arrival.model,
         "tier": arrival.tier,
@@ -306,22 +319,22 @@ def _report(
         "adequate_share": float(attempts.adequate.mean()),
         "seed": arrival.seed,
         "prior_spread": {"shift": PRIOR_SPREAD[0], "slope": PRIOR_SPREAD[1]},
-        "centre": belief.centre,
-        "shift": belief.mean[0],
-        "slope": 1 + belief.mean[1],
-        "covariance": belief.covariance,
+        "centre": posterior.centre,
+        "shift": posterior.mean[0],
+        "slope": 1 + posterior.mean[1],
+        "covariance": posterior.covariance,
         "prediction": "mean of P(adequate) under the posterior",
         "steps": [asdict(step) for step in steps],
-        "length": {"attempts": len(tokens), **_told(graft.stretch, tier, tokens)},
+        "length": {"attempts": len(tokens), **_told(extension.transfer, tier, tokens)},
         "notes": list(notes),
     }
-    told: dict[str, Any] = plain(report)
+    told: dict[str, Any] = json_ready(report)
     return told
 
 
-def _told(known: Stretch, tier: Floats, tokens: Floats) -> dict[str, Any]:
+def _told(known: LengthTransfer, tier: Floats, tokens: Floats) -> dict[str, Any]:
     found = {"shift": known.shift, "widths": known.widths}
-    return found if len(tokens) < MIN_LENGTHS else {**found, **beforehand(tier, tokens)}
+    return found if len(tokens) < MIN_LENGTHS else {**found, **prequential_figures(tier, tokens)}
 
 
 def card_section(arm: str, report: Mapping[str, Any]) -> str:
@@ -344,7 +357,7 @@ def card_section(arm: str, report: Mapping[str, Any]) -> str:
 # --- What is written ---------------------------------------------------------------------------
 
 
-def _data_sha256(arrival: Arrival, bundle: Bundle, outcomes: Outcomes) -> str:
+def _data_sha256(arrival: ArmPlan, bundle: Bundle, outcomes: Outcomes) -> str:
     """What the bundle was trained on, and what was learnt since; not the order of rows."""
     order = np.argsort(outcomes.prompt_ids.astype(str), kind="stable")
     digest = hashlib.sha256(
@@ -363,15 +376,15 @@ def _price(rates: Rates | None) -> ReferencePrice | None:
 
 
 def _manifest(
-    arrival: Arrival,
+    arrival: ArmPlan,
     bundle: Bundle,
-    table: Table,
+    table: HistoryTable,
     evidence: _Evidence,
-    graft: Graft,
+    extension: ArmExtension,
     report: Mapping[str, Any],
 ) -> BundleManifest:
     before = bundle.manifest
-    tier = before.arms[graft.tier]
+    tier = before.arms[extension.tier]
     arm = Arm(
         name=arrival.arm,
         # The tier of its tier's arm, so that other models of that tier go on using the tier's.
@@ -383,7 +396,7 @@ def _manifest(
         has_lengths=tier.has_lengths,
     )
     arms = [*before.arms]
-    arms.insert(graft.place, arm)
+    arms.insert(extension.place, arm)
     arrivals = {**before.metrics.get("arrivals", {}), arrival.arm: report}
     return before.model_copy(
         update={
@@ -398,12 +411,12 @@ def _manifest(
 
 
 def _files(
-    arrival: Arrival,
+    arrival: ArmPlan,
     contents: Mapping[str, bytes],
     classifier: bytes,
     reference: ReferenceSample | None,
     evidence: _Evidence,
-    graft: Graft,
+    extension: ArmExtension,
     bundle: Bundle,
     report: Mapping[str, Any],
 ) -> dict[str, bytes]:
@@ -418,12 +431,12 @@ def _files(
             seed=bundle.manifest.split.seed,
         )
     if reference is not None:
-        scores = graft.p_adequate(reference.p_adequate)
+        scores = extension.p_adequate(reference.p_adequate)
         files[REFERENCE_FILE] = replace(reference, p_adequate=scores).to_json()
     return files
 
 
-def add_arm(arrival: Arrival, console: Console) -> Added:
+def add_arm(arrival: ArmPlan, console: Console) -> AddedArm:
     """Add an arm to a bundle. Nothing is written unless all went well.
 
     Args:
@@ -459,29 +472,29 @@ def add_arm(arrival: Arrival, console: Console) -> Added:
         reference = _reference(contents, bundle)
         # What the tier's head says of prompts such as those to come.
         typical = logits(
-            evidence.said.beliefs.first[:, 0]
+            evidence.said.predictions.first[:, 0]
             if reference is None
             else reference.p_adequate[:, tier]
         )
-        graft = Graft(
+        extension = ArmExtension(
             tier,
             names.index(arrival.after or arrival.tier) + 1,
-            learn(evidence.attempts, float(typical.mean())),
-            stretch(*evidence.lengths),
+            fit_posterior(evidence.attempts, float(typical.mean())),
+            fit_length_transfer(*evidence.lengths),
         )
         notes = _notes(evidence, table, bundle, len(evidence.lengths[1]), arrival.arm)
-        report = _report(arrival, bundle, evidence, graft, typical, notes)
+        report = _report(arrival, bundle, evidence, extension, typical, notes)
     with console.status("checking"):
-        classifier = grafted(contents[CLASSIFIER], graft)
+        classifier = extended_graph(contents[CLASSIFIER], extension)
         some = slice(CHECKED_ROWS)
-        check_grafted(
+        check_extended_graph(
             contents[CLASSIFIER],
             classifier,
-            graft,
+            extension,
             evidence.prompts.vectors[some],
             evidence.prompts.features[some],
             evidence.prompts.word_ids[some] if bundle.classifier.reads_tokens else None,
         )
-    manifest = _manifest(arrival, bundle, table, evidence, graft, report)
-    files = _files(arrival, contents, classifier, reference, evidence, graft, bundle, report)
-    return Added(write_bundle(arrival.out, manifest, files), report)
+    manifest = _manifest(arrival, bundle, table, evidence, extension, report)
+    files = _files(arrival, contents, classifier, reference, evidence, extension, bundle, report)
+    return AddedArm(write_bundle(arrival.out, manifest, files), report)

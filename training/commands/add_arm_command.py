@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from router.paths import ENCODERS
-from training.arrivals.add_arm import Arrival, add_arm, parse_arm
+from training.arrivals.add_arm import ArmPlan, add_arm, parse_arm
 from training.commands.options import AdequateAt, Cache, Encoders, Judge, Price, SkipBadRows
 from training.commands.outputs import write_json, write_whole
 from training.encoders.embedding import CACHE
 from training.histories.ladders import parse_prices
-from training.histories.splitting import SEED
-from training.histories.tabulating import Reading
+from training.histories.outcome_table import ReadOptions
+from training.histories.split import SEED
 from training.pages.arrival_page import arrival_page
 
 __all__ = ["add_arm_command"]
@@ -117,7 +117,7 @@ def add_arm_command(
     catalog it is routed by that tier's arm.
     """
     name, model = parse_arm(arm)
-    arrival = Arrival(
+    arrival = ArmPlan(
         bundle=bundle,
         histories=history,
         arm=name,
@@ -125,7 +125,7 @@ def add_arm_command(
         tier=tier,
         out=out,
         after=after,
-        reading=Reading(
+        reading=ReadOptions(
             judge=judge,
             adequate_at=adequate_at,
             prices=parse_prices(price or []),

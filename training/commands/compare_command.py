@@ -26,9 +26,15 @@ from training.commands.options import (
 )
 from training.commands.outputs import write_json, write_whole
 from training.encoders.embedding import CACHE
-from training.histories.splitting import SEED
-from training.judging.comparing import compare
-from training.judging.contenders import Contender, HeldOut, held_out_by_all, judge, loaded
+from training.evaluation.comparison import compare
+from training.evaluation.evaluation_set import (
+    EvaluationSet,
+    NamedBundle,
+    load_named,
+    predict_all,
+    read_evaluation_set,
+)
+from training.histories.split import SEED
 from training.pages.page import Grid, Line, Page, Part, number, ranged, rendered
 
 __all__ = ["compare_command", "comparison_page"]
@@ -40,7 +46,7 @@ _BETTER = {"a": "A", "b": "B", None: "–"}
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the comparison; ``found`` as :func:`training.judging.comparing.compare` gives it."""
+    """One line of the comparison; ``found`` as :func:`comparison.compare` gives it."""
 
     name: str
     found: Report
@@ -173,7 +179,9 @@ def comparison_page(report: Report) -> str:
     )
 
 
-def _report(sides: tuple[Contender, Contender], held: HeldOut, found: dict[str, Any]) -> Report:
+def _report(
+    sides: tuple[NamedBundle, NamedBundle], held: EvaluationSet, found: dict[str, Any]
+) -> Report:
     return {
         **found,
         "bundles": {
@@ -211,7 +219,7 @@ def compare_command(
 ) -> None:
     """Compare two bundles on prompts that neither was trained on; every difference with its interval."""
     progress = Console(stderr=True)
-    sides = loaded("A", a, encoders), loaded("B", b, encoders)
+    sides = load_named("A", a, encoders), load_named("B", b, encoders)
     if sides[0].bundle.version == sides[1].bundle.version:
         raise InvalidInput(
             f"A and B are the same bundle, {sides[0].bundle.version}; name two different ones",
@@ -219,8 +227,8 @@ def compare_command(
             field="b",
         )
     reading = asked_reading(arms, judge_name, adequate_at, price, skip_bad_rows)
-    held = held_out_by_all(sides, history, reading)
-    said, _ = judge(sides, held.outcomes, cache=cache, console=progress, seed=seed)
+    held = read_evaluation_set(sides, history, reading)
+    said, _ = predict_all(sides, held.outcomes, cache=cache, console=progress, seed=seed)
     with progress.status(f"comparing on {len(held.outcomes):,} prompts"):
         report = _report(sides, held, compare(held.outcomes, *said, seed=seed))
     if json_out is not None:

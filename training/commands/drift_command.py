@@ -23,11 +23,11 @@ from router.classifier.features.lexical import FEATURES, SCRIPTS
 from router.core.errors import InvalidInput, MitsumoriError
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from training.drift.decision_log import read_recent
-from training.drift.drifting import ALPHA, DriftReport, drift
+from training.drift.drift_report import ALPHA, DriftReport, drift
 from training.drift.traffic import Traffic, of_bundle, of_training
 from training.encoders.embedding import CACHE
-from training.histories.splitting import SEED
-from training.judging.evaluating import plain
+from training.evaluation.evaluation_report import json_ready
+from training.histories.split import SEED
 from training.pages.plots import GRID, INK, MUTED, PALETTE
 
 __all__ = ["DRIFTED", "drift_command", "drift_figure"]
@@ -276,7 +276,7 @@ def drift_command(
         _save(drift_figure(report, then, now), plot)
     if as_json:
         told = {"bundle": loaded.version, **report.as_dict(), "notes": notes}
-        typer.echo(json.dumps(plain(told), indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(json_ready(told), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _print(report, notes, Console())
     if report.drifted:

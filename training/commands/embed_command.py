@@ -17,7 +17,7 @@ from router.core.errors import InvalidInput
 from router.paths import ENCODERS
 from training.commands.options import AsJson, Cache, SkipBadRows
 from training.encoders.embedding import CACHE, Encoding, fill_cache
-from training.encoders.ray_encoding import on_ray
+from training.encoders.ray_encoder import on_ray
 from training.histories.history import History, read_history
 
 __all__ = ["embed_command"]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from router.classifier.encoder import EncoderManifest
 from router.paths import ENCODERS
-from training.encoders.making import MULTILINGUAL, export_encoder, export_multilingual
+from training.encoders.encoder_export import MULTILINGUAL, export_encoder, export_multilingual
 
 __all__ = ["encoder_command"]
 

@@ -13,18 +13,18 @@ from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput
 from router.files import sha256_of
 from router.paths import ENCODERS
-from training.bundling.export import label_distribution
 from training.commands.options import AdequateAt, Arms, Cache, Encoders, Judge, Price, SkipBadRows
 from training.commands.outputs import write_json, write_whole
 from training.commands.report_tables import print_report
 from training.encoders.embedding import CACHE, encode_prompts
+from training.evaluation.baselines import EncodedOutcomes, baseline_scores
+from training.evaluation.bundle_predictions import predict, unseen_prompts
+from training.evaluation.evaluation_report import evaluate
+from training.evaluation.footprint import CORE_HOUR_USD
+from training.evaluation.served_report import facts, served_report
+from training.export.classifier_graph import label_distribution
 from training.histories.ladders import check_prices, parse_arms, parse_prices
-from training.histories.tabulating import Reading, Table, read_table
-from training.judging.asking import predictions, unseen
-from training.judging.baselines import Rows, baseline_scores
-from training.judging.evaluating import evaluate
-from training.judging.footprint import CORE_HOUR_USD
-from training.judging.full_report import as_served, facts
+from training.histories.outcome_table import HistoryTable, ReadOptions, read_table
 from training.pages.plots import render
 from training.pages.report_page import report_page
 from training.tracking.runs import start_run, tracking_uri
@@ -96,13 +96,13 @@ def evaluate_command(
     loaded = load_bundle(bundle, encoders)
     prices = parse_prices(price or [])
     asked = None if arms is None else _arms_of(loaded, parse_arms(arms))
-    table = read_table(history, Reading(asked, judge, adequate_at, prices, skip_bad_rows))
+    table = read_table(history, ReadOptions(asked, judge, adequate_at, prices, skip_bad_rows))
     check_prices(prices, table.models)
     test = table.outcomes
     _arms_of(loaded, dict.fromkeys(test.arms, ""))
     seen: int | None = 0
     if not include_seen:
-        fresh = unseen(loaded, bundle, test)
+        fresh = unseen_prompts(loaded, bundle, test)
         seen = None if fresh is None else int((~fresh).sum())
         test = test if fresh is None else test.rows(fresh)
     if not len(test):
@@ -113,16 +113,18 @@ def evaluate_command(
             field="history",
         )
     prompts = encode_prompts(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
-    said = predictions(loaded, prompts, test.arms)
+    said = predict(loaded, prompts, test.arms)
     seed = loaded.manifest.split.seed
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
-        rivals = baseline_scores(None, Rows(test, prompts.vectors, prompts.features), seed=seed)
+        rivals = baseline_scores(
+            None, EncodedOutcomes(test, prompts.vectors, prompts.features), seed=seed
+        )
         report = evaluate(
-            test, said.beliefs, prompts.vectors, prompts.features,
+            test, said.predictions, prompts.vectors, prompts.features,
             train=None, lengths=said.lengths, seed=seed, baselines=rivals,
         )  # fmt: skip
-        report = as_served(
-            report, loaded, bundle, encoders, test, said.beliefs, rivals,
+        report = served_report(
+            report, loaded, bundle, encoders, test, said.predictions, rivals,
             core_hour_usd=core_hour_usd,
         )  # fmt: skip
     report["models"] = dict(table.models)
@@ -136,8 +138,8 @@ def evaluate_command(
     if json_out is not None:
         write_json(report, json_out)
     if html is not None or mlflow or mlflow_uri is not None:
-        labels = label_distribution(said.beliefs.standard)
-        figures = render(test, said.beliefs, labels, baselines=rivals, seed=seed)
+        labels = label_distribution(said.predictions.standard)
+        figures = render(test, said.predictions, labels, baselines=rivals, seed=seed)
         page = report_page(report, figures, facts(loaded, table))
         if html is not None:
             write_whole(page, html, "html")
@@ -163,7 +165,7 @@ def _add_held_out_categories(report: dict[str, Any], bundle: Bundle) -> list[str
 def _track(
     uri: str,
     bundle: Bundle,
-    table: Table,
+    table: HistoryTable,
     report: Mapping[str, Any],
     page: str,
     figures: Mapping[str, Figure],

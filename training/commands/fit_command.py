@@ -22,14 +22,14 @@ from training.commands.options import (
 from training.commands.outputs import print_json, print_notes
 from training.commands.report_tables import print_report
 from training.encoders.embedding import CACHE
-from training.histories.splitting import SEED
-from training.pipeline import Fitted, Plan, fit
+from training.histories.split import SEED
+from training.pipeline import TrainingPlan, TrainingResult, fit
 from training.tracking.runs import tracking_uri
 
 __all__ = ["fit_command"]
 
 
-def _summary(made: Fitted, tracking: str | None) -> Mapping[str, object]:
+def _summary(made: TrainingResult, tracking: str | None) -> Mapping[str, object]:
     return {
         "bundle": str(made.out),
         "name": made.manifest.name,
@@ -94,7 +94,7 @@ def fit_command(
             "attempts of made-up models. Do not route real prompts with it."
         )
     tracking = None if no_mlflow else tracking_uri(mlflow_uri)
-    plan = Plan(
+    plan = TrainingPlan(
         histories=tuple(history or ()),
         out=out,
         encoder=encoder,

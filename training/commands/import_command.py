@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from router.core.errors import InvalidInput
-from training.histories.importing import decisions, litellm, openai, routerbench
-from training.histories.importing.drawing import Draw, Drawn, Options
-from training.histories.importing.writing import Found, Imported, write_history
+from training.histories.log_import import decisions, litellm, openai, routerbench
+from training.histories.log_import.history_writer import Found, Imported, write_history
+from training.histories.log_import.row_adapters import Draw, Drawn, Options
 
 __all__ = ["Kind", "import_command"]
 

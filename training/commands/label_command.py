@@ -14,7 +14,7 @@ from training.commands.outputs import print_json, print_notes
 from training.histories.history import write_rejected
 from training.histories.labels import label_counts, write_labels
 from training.histories.ladders import parse_arms
-from training.histories.tabulating import Reading, read_table
+from training.histories.outcome_table import ReadOptions, read_table
 
 __all__ = ["label_command"]
 
@@ -29,7 +29,7 @@ def label_command(
     as_json: AsJson = False,
 ) -> None:
     """Label each prompt with the cheapest arm that handled it adequately."""
-    asked = Reading(
+    asked = ReadOptions(
         arms=parse_arms(arms) if arms is not None else None,
         judge=judge,
         adequate_at=adequate_at,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from training.histories.ladders import parse_arms, parse_prices
-from training.histories.tabulating import Reading
+from training.histories.outcome_table import ReadOptions
 
 __all__ = [
     "AdequateAt",
@@ -54,13 +54,13 @@ def asked_reading(
     adequate_at: float | None,
     price: list[str] | None,
     skip_bad_rows: bool,
-) -> Reading:
+) -> ReadOptions:
     """What these options ask of a history.
 
     Raises:
         InvalidInput: ``--arms`` or ``--price`` cannot be read.
     """
-    return Reading(
+    return ReadOptions(
         arms=parse_arms(arms) if arms is not None else None,
         judge=judge,
         adequate_at=adequate_at,

@@ -34,12 +34,18 @@ from training.commands.options import (
 )
 from training.commands.outputs import write_json
 from training.encoders.embedding import CACHE
-from training.histories.splitting import SEED
-from training.judging.baselines import baseline_scores
-from training.judging.contenders import Contender, HeldOut, held_out_by_all, judge, loaded
-from training.judging.evaluating import plain
-from training.judging.gating import Verdict, gate
-from training.tracking.promoting import CHAMPION, Crowned, Throne, manifest_sha256
+from training.evaluation.baselines import baseline_scores
+from training.evaluation.evaluation_report import json_ready
+from training.evaluation.evaluation_set import (
+    EvaluationSet,
+    NamedBundle,
+    load_named,
+    predict_all,
+    read_evaluation_set,
+)
+from training.evaluation.promotion_gate import GateVerdict, gate
+from training.histories.split import SEED
+from training.tracking.promotion import CHAMPION, ChampionAlias, ChampionVersion, manifest_sha256
 from training.tracking.runs import MODEL, tracking_uri
 
 __all__ = ["REFUSED", "REPORT", "promote_command"]
@@ -62,12 +68,12 @@ class _Champion:
     """
 
     words: str
-    crowned: Crowned | None
+    crowned: ChampionVersion | None
     directory: Path | None
 
 
 def _champion(
-    asked: str | None, throne: Throne, crowned: Crowned | None, scratch: Path
+    asked: str | None, throne: ChampionAlias, crowned: ChampionVersion | None, scratch: Path
 ) -> _Champion:
     """What to compare with, as asked.
 
@@ -93,7 +99,7 @@ def _champion(
     return _Champion(f"version {crowned.version} of {MODEL}", crowned, directory)
 
 
-def _alias(asked: str | None, throne: Throne) -> Crowned | None:
+def _alias(asked: str | None, throne: ChampionAlias) -> ChampionVersion | None:
     """The version in production, also where another bundle is compared with: it must not change meanwhile."""
     try:
         return throne.champion()
@@ -106,7 +112,7 @@ def _alias(asked: str | None, throne: Throne) -> Crowned | None:
 # --- What people see ---------------------------------------------------------------------------
 
 
-def _figures(verdict: Verdict, console: Console) -> None:
+def _figures(verdict: GateVerdict, console: Console) -> None:
     made = Printed(title="Promotion gate", title_justify="left", header_style="bold")
     made.add_column("figure")
     for name in ("value", "target"):
@@ -124,7 +130,11 @@ def _figures(verdict: Verdict, console: Console) -> None:
 
 
 def _told(
-    bundle: Contender, champion: _Champion, held: HeldOut, verdict: Verdict, number: int | None
+    bundle: NamedBundle,
+    champion: _Champion,
+    held: EvaluationSet,
+    verdict: GateVerdict,
+    number: int | None,
 ) -> dict[str, Any]:
     return {
         "bundle": bundle.bundle.version,
@@ -137,7 +147,7 @@ def _told(
     }
 
 
-def _tags(champion: _Champion, held: HeldOut, verdict: Verdict) -> dict[str, str]:
+def _tags(champion: _Champion, held: EvaluationSet, verdict: GateVerdict) -> dict[str, str]:
     """What stays with the version: on what it was judged, against whom, and what was found."""
     histories = held.table.histories
     return {
@@ -147,12 +157,16 @@ def _tags(champion: _Champion, held: HeldOut, verdict: Verdict) -> dict[str, str
         "gate_prompts": str(len(held.outcomes)),
         "gate_git_commit": git_commit() or "",
         "gate_found": "; ".join(one.words for one in verdict.criteria),
-        "gate_figures": json.dumps(plain(verdict.figures()), ensure_ascii=False),
+        "gate_figures": json.dumps(json_ready(verdict.figures()), ensure_ascii=False),
     }
 
 
 def _promoted(
-    throne: Throne, bundle: Contender, champion: _Champion, held: HeldOut, verdict: Verdict
+    throne: ChampionAlias,
+    bundle: NamedBundle,
+    champion: _Champion,
+    held: EvaluationSet,
+    verdict: GateVerdict,
 ) -> int:
     number = throne.find(manifest_sha256(bundle.directory))
     if number is None:
@@ -164,15 +178,17 @@ def _promoted(
 
 
 def _judged(
-    sides: list[Contender], held: HeldOut, cache: Path, seed: int, progress: Console
-) -> Verdict:
-    said, rows = judge(sides, held.outcomes, cache=cache, console=progress, seed=seed, timed=False)
+    sides: list[NamedBundle], held: EvaluationSet, cache: Path, seed: int, progress: Console
+) -> GateVerdict:
+    said, rows = predict_all(
+        sides, held.outcomes, cache=cache, console=progress, seed=seed, timed=False
+    )
     with progress.status(f"judging on {len(held.outcomes):,} prompts, baselines and intervals"):
         return gate(
             held.outcomes,
-            said[0].beliefs,
+            said[0].predictions,
             baselines=baseline_scores(None, rows, seed=seed),
-            champion=said[1].beliefs if len(said) > 1 else None,
+            champion=said[1].predictions if len(said) > 1 else None,
             seed=seed,
             demonstration=sides[0].bundle.manifest.demonstration,
         )
@@ -219,8 +235,8 @@ def promote_command(
     Exit code 0: it is the champion now. 3: refused, with every reason. 2: an error.
     """
     progress, console = Console(stderr=True), Console()
-    throne = Throne(tracking_uri(mlflow_uri))
-    candidate = loaded("the bundle", bundle, encoders)
+    throne = ChampionAlias(tracking_uri(mlflow_uri))
+    candidate = load_named("the bundle", bundle, encoders)
     with tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch:
         with progress.status("looking for the champion"):
             crowned = _alias(champion, throne)
@@ -230,18 +246,18 @@ def promote_command(
             there = _champion(champion, throne, crowned, Path(scratch))
         sides = [candidate]
         if there.directory is not None:
-            sides.append(loaded("the champion", there.directory, encoders))
+            sides.append(load_named("the champion", there.directory, encoders))
         reading = asked_reading(arms, judge_name, adequate_at, price, skip_bad_rows)
-        held = held_out_by_all(sides, history, reading)
+        held = read_evaluation_set(sides, history, reading)
         verdict = _judged(sides, held, cache, seed, progress)
-    write_json(plain(verdict.figures()), report, "report")
+    write_json(json_ready(verdict.figures()), report, "report")
     number = None
     if verdict.passes and not dry_run:
         with progress.status("promoting"):
             number = _promoted(throne, candidate, there, held, verdict)
     told = _told(candidate, there, held, verdict, number)
     if as_json:
-        typer.echo(json.dumps(plain(told), indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(json_ready(told), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _print(told, verdict, report, console)
     if not verdict.passes:
@@ -253,7 +269,9 @@ def promote_command(
         raise typer.Exit(REFUSED)
 
 
-def _say_already(bundle: Contender, crowned: Crowned, as_json: bool, console: Console) -> None:
+def _say_already(
+    bundle: NamedBundle, crowned: ChampionVersion, as_json: bool, console: Console
+) -> None:
     text = f"{bundle.bundle.version} is the champion already (version {crowned.version}); nothing to do"
     if as_json:
         told = {
@@ -267,7 +285,7 @@ def _say_already(bundle: Contender, crowned: Crowned, as_json: bool, console: Co
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(told: dict[str, Any], verdict: Verdict, report: Path, console: Console) -> None:
+def _print(told: dict[str, Any], verdict: GateVerdict, report: Path, console: Console) -> None:
     _figures(verdict, console)
     lines = [
         f"champion: {told['champion']}",

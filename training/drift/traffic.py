@@ -1,4 +1,4 @@
-"""Prompts as :mod:`training.drift.drifting` compares them: from histories, or from a bundle.
+"""Prompts as :mod:`training.drift.drift_report` compares them: from histories, or from a bundle.
 
 :mod:`training.drift.decision_log` has those of the decision log.
 """
@@ -21,10 +21,10 @@ from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.files import read_checked
 from training.encoders.embedding import encode_prompts
 from training.histories.history import History, read_history
-from training.histories.splitting import SEEN_FILE, group_of, sample, seen_prompts
+from training.histories.split import SEEN_FILE, group_of, sample, seen_prompts
 
 __all__ = [
-    "Settled",
+    "SettledOutcomes",
     "Traffic",
     "arm_names",
     "moment_of",
@@ -43,7 +43,7 @@ _SCRIPT_OF = {"ja": 1, "zh": 2} | dict.fromkeys(("ar", "el", "he", "hi", "ko", "
 
 
 @dataclass(frozen=True)
-class Settled:
+class SettledOutcomes:
     """``m`` settled outcomes with a known quality.
 
     Attributes:
@@ -61,9 +61,9 @@ class Settled:
     def __len__(self) -> int:
         return len(self.arms)
 
-    def rows(self, chosen: npt.NDArray[Any]) -> Settled:
+    def rows(self, chosen: npt.NDArray[Any]) -> SettledOutcomes:
         """Some of the outcomes."""
-        return Settled(
+        return SettledOutcomes(
             self.arms[chosen], self.p_adequate[chosen], self.adequate[chosen], self.weeks[chosen]
         )
 
@@ -92,7 +92,7 @@ class Traffic:
     embeddings: npt.NDArray[np.float32] = field(
         default_factory=lambda: np.zeros((0, 0), dtype=np.float32)
     )
-    settled: Settled = Settled()
+    settled: SettledOutcomes = SettledOutcomes()
     notes: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
 
@@ -238,13 +238,13 @@ def of_history(
     return replace(found, settled=settled_of(outcomes.values()))
 
 
-def settled_of(outcomes: Iterable[tuple[int, float, bool, str]]) -> Settled:
+def settled_of(outcomes: Iterable[tuple[int, float, bool, str]]) -> SettledOutcomes:
     """Outcomes from rows of arm, P(adequate), adequate, week."""
     columns = list(zip(*outcomes, strict=True))
     if not columns:
-        return Settled()
+        return SettledOutcomes()
     arms, promised, adequate, weeks = columns
-    return Settled(
+    return SettledOutcomes(
         np.asarray(arms, dtype=np.intp),
         np.asarray(promised, dtype=np.float64),
         np.asarray(adequate, dtype=bool),

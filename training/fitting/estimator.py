@@ -30,11 +30,11 @@ from training.fitting.heads import (
     out_of_fold,
     standardised,
 )
-from training.fitting.neighbours import Neighbours, remember
-from training.fitting.ngrams import halved, inverse_frequency, said, weighted
-from training.fitting.stacking import Calibration, Stack, calibrate, stack
-from training.fitting.trees import Trees, grow
-from training.histories.splitting import folds
+from training.fitting.neighbours import Neighbours, fit_neighbours
+from training.fitting.ngrams import half_precision, inverse_frequency, ngram_logits, tf_idf
+from training.fitting.stacking import Calibration, Stack, fit_calibration, fit_stack
+from training.fitting.trees import Trees, fit_trees
+from training.histories.split import folds
 
 __all__ = ["Hyperparameters", "PooledLogistic", "Words", "cross_fitted", "fit_pooled"]
 
@@ -48,7 +48,7 @@ WORD_GRID = tuple(Hyperparameters(c, ratio) for ratio in (1.0, 4.0) for c in (0.
 """Hyperparameters tried for the head on n-grams, whose rows have unit length."""
 MIN_PROMPTS = 500
 """From so many prompts on there are trees and neighbours: with fewer, they say what few prompts did."""
-WORTH = 0.0005
+MIN_LOG_LOSS_GAIN = 0.0005
 """What neighbours must take off the log-loss per attempt to be kept: they cost room and time."""
 FOLDS = 5
 
@@ -67,7 +67,7 @@ class Words:
 
     def logits(self, counts: sparse.csr_matrix) -> Floats:
         """What the words add to the logits: damped counts ``(n, BUCKETS)`` → float64 ``(n, k)``."""
-        return said(counts, self.inverse, self.table)
+        return ngram_logits(counts, self.inverse, self.table)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class PooledLogistic:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _TrainingData:
     """What there is to learn from: inputs, ``n`` prompts, and outcomes of ``k`` arms.
 
     ``sign`` holds outcomes ±1, float64 ``(n, k)``; ``weight`` is 0 where there is no outcome.
@@ -143,9 +143,11 @@ class _Known:
     sign: Floats
     weight: Floats
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> _Known:
+    def take(self, rows: npt.NDArray[np.bool_]) -> _TrainingData:
         counts = None if self.counts is None else self.counts[rows]
-        return _Known(self.x[rows], self.dimensions, counts, self.sign[rows], self.weight[rows])
+        return _TrainingData(
+            self.x[rows], self.dimensions, counts, self.sign[rows], self.weight[rows]
+        )
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
@@ -162,7 +164,7 @@ class _Known:
 
     def bag(self, inverse: npt.NDArray[np.float32]) -> Data:
         """The n-grams as inputs: the columns that say something."""
-        rows = weighted(self.counts, inverse)[:, inverse > 0]
+        rows = tf_idf(self.counts, inverse)[:, inverse > 0]
         return Data(rows, self.sign, self.weight)
 
     def two_sided(self) -> bool:
@@ -171,19 +173,19 @@ class _Known:
         return bool((there > 0).any() and (there < 0).any())
 
 
-_Head: TypeAlias = Callable[[_Known], Floats]
+_Head: TypeAlias = Callable[[_TrainingData], Floats]
 
 
-def _known(
+def _training_data(
     x: npt.NDArray[np.float32],
     dimensions: int,
     counts: sparse.csr_matrix | None,
     adequate: npt.NDArray[np.bool_],
     judged: npt.NDArray[np.bool_],
     weights: Floats | None,
-) -> _Known:
+) -> _TrainingData:
     weight = judged * (np.ones(judged.shape) if weights is None else weights)
-    return _Known(x, dimensions, counts, np.where(adequate, 1.0, -1.0), weight)
+    return _TrainingData(x, dimensions, counts, np.where(adequate, 1.0, -1.0), weight)
 
 
 def fit_pooled(
@@ -208,7 +210,7 @@ def fit_pooled(
         judged: bool ``(n, k)``, which attempts exist; each arm has at least one.
         groups: ``n`` keys; folds keep a group together.
         seed: of the folds.
-        counts: float32 ``(n, BUCKETS)`` of :func:`training.fitting.ngrams.counted`; ``None``: no head on
+        counts: float32 ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`; ``None``: no head on
             n-grams.
         weights: float64 ``(n, k)`` ≥ 0, such as 1/propensity; all 1 where left out.
         grid: hyperparameters of the first head; ``None``: all pairs of ``SHARED`` and ``RATIOS``.
@@ -220,7 +222,7 @@ def fit_pooled(
     """
     scripts = np.zeros(len(x), dtype=np.intp) if scripts is None else scripts
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
-    known = _known(x, dimensions or x.shape[1], counts, adequate, judged, weights)
+    known = _training_data(x, dimensions or x.shape[1], counts, adequate, judged, weights)
     standard, mean, scale = known.standard()
     candidates = grid or [Hyperparameters(c, ratio) for ratio in RATIOS for c in SHARED]
     inverse, trees, near = None, None, None
@@ -235,15 +237,17 @@ def fit_pooled(
         logits = {name: head.out_of_fold for name, head in zip(names, heads, strict=True)}
         if dimensions is not None and len(x) >= MIN_PROMPTS:
             if all(known.take(fold != number).two_sided() for number in set(fold.tolist())):
-                trees = grow(known.form, known.sign, known.weight, seed)
-                logits["trees"] = _elsewhere("trees", known, fold, {}, seed)
-            theirs = _elsewhere("neighbours", known, fold, {}, seed) if neighbours else None
-            if theirs is not None and _worth(logits, theirs, known):
-                near = remember(known.vectors, known.sign, known.weight, seed)
+                trees = fit_trees(known.form, known.sign, known.weight, seed)
+                logits["trees"] = _out_of_fold_logits("trees", known, fold, {}, seed)
+            theirs = (
+                _out_of_fold_logits("neighbours", known, fold, {}, seed) if neighbours else None
+            )
+            if theirs is not None and _gains_enough(logits, theirs, known):
+                near = fit_neighbours(known.vectors, known.sign, known.weight, seed)
                 logits["neighbours"] = theirs
     every = _side_by_side(logits)
-    stacked = stack(every, known.sign, known.weight)
-    calibrated = calibrate(stacked.of(every), known.sign, known.weight, fold, scripts)
+    stacked = fit_stack(every, known.sign, known.weight)
+    calibrated = fit_calibration(stacked.of(every), known.sign, known.weight, fold, scripts)
     shares = dict(zip(logits, stacked.weights.T, strict=True))
     slopes = heads[0].slopes * scale[:, None] * shares["vector"]
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
@@ -251,7 +255,7 @@ def fit_pooled(
     if inverse is not None:
         table = np.zeros((len(inverse), judged.shape[1]))
         table[inverse > 0] = heads[1].slopes * shares["words"] * inverse[inverse > 0, None]
-        words = Words(halved(table), inverse)
+        words = Words(half_precision(table), inverse)
     return PooledLogistic(
         tuple(logits),
         slopes,
@@ -264,11 +268,13 @@ def fit_pooled(
         stacked,
         calibrated,
         tuple(head.log_loss for head in heads),
-        _said(logits, stacked, calibrated, scripts),
+        _p_adequate(logits, stacked, calibrated, scripts),
     )
 
 
-def _asked(name: str, known: _Known, chosen: Mapping[str, Hyperparameters], seed: int) -> _Head:
+def _fit_named_head(
+    name: str, known: _TrainingData, chosen: Mapping[str, Hyperparameters], seed: int
+) -> _Head:
     """Fit one head on all rows with given hyperparameters; a function from prompts to logits."""
     if name == "vector":
         data, mean, scale = known.standard()
@@ -279,15 +285,15 @@ def _asked(name: str, known: _Known, chosen: Mapping[str, Hyperparameters], seed
         bag = fit_once(known.bag(inverse), chosen[name])
         return lambda new: bag(new.bag(inverse).x)
     if name == "trees":
-        forest = grow(known.form, known.sign, known.weight, seed)
+        forest = fit_trees(known.form, known.sign, known.weight, seed)
         return lambda new: forest.logits(new.form)
-    near = remember(known.vectors, known.sign, known.weight, seed)
+    near = fit_neighbours(known.vectors, known.sign, known.weight, seed)
     return lambda new: near.logits(new.vectors)
 
 
-def _elsewhere(
+def _out_of_fold_logits(
     name: str,
-    known: _Known,
+    known: _TrainingData,
     fold: npt.NDArray[np.intp],
     chosen: Mapping[str, Hyperparameters],
     seed: int,
@@ -296,7 +302,7 @@ def _elsewhere(
     return out_of_fold(
         fold,
         known.sign.shape[1],
-        lambda rows, out: _asked(name, known.take(rows), chosen, seed)(known.take(out)),
+        lambda rows, out: _fit_named_head(name, known.take(rows), chosen, seed)(known.take(out)),
     )
 
 
@@ -326,11 +332,13 @@ def cross_fitted(
         counts: ``(n, BUCKETS)``, where ``model`` reads words.
         weights: float64 ``(n, k)`` ≥ 0.
     """
-    known = _known(x, model.dimensions, counts, adequate, judged, weights)
+    known = _training_data(x, model.dimensions, counts, adequate, judged, weights)
     chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
     with threadpool_limits(limits=1):
-        logits = {name: _elsewhere(name, known, fold, chosen, seed) for name in model.heads}
-    return _said(logits, model.stack, model.calibration, model.scripts(x))
+        logits = {
+            name: _out_of_fold_logits(name, known, fold, chosen, seed) for name in model.heads
+        }
+    return _p_adequate(logits, model.stack, model.calibration, model.scripts(x))
 
 
 def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
@@ -338,7 +346,7 @@ def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
     return np.stack(list(logits.values()), axis=2)
 
 
-def _said(
+def _p_adequate(
     logits: Mapping[str, Floats],
     stacked: Stack,
     calibrated: Calibration,
@@ -348,12 +356,12 @@ def _said(
     return np.asarray(expit(calibrated.of(stacked.of(_side_by_side(logits)), scripts)))
 
 
-def _worth(logits: Mapping[str, Floats], more: Floats, known: _Known) -> bool:
-    """Whether one more head takes :data:`WORTH` off the log-loss per attempt."""
+def _gains_enough(logits: Mapping[str, Floats], more: Floats, known: _TrainingData) -> bool:
+    """Whether one more head takes :data:`MIN_LOG_LOSS_GAIN` off the log-loss per attempt."""
 
     def loss(heads: Mapping[str, Floats]) -> float:
         every = _side_by_side(heads)
-        margin = known.sign * stack(every, known.sign, known.weight).of(every)
+        margin = known.sign * fit_stack(every, known.sign, known.weight).of(every)
         return float((known.weight * np.logaddexp(0.0, -margin)).sum() / known.weight.sum())
 
-    return loss(logits) - loss({**logits, "more": more}) >= WORTH
+    return loss(logits) - loss({**logits, "more": more}) >= MIN_LOG_LOSS_GAIN

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Grown", "ensemble"]
+__all__ = ["TargetForest", "tree_ensemble_attributes"]
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Grown:
+class TargetForest:
     """One forest of an ensemble.
 
     Attributes:
@@ -29,7 +29,7 @@ class Grown:
     columns: npt.NDArray[np.intp]
 
 
-def ensemble(grown: Sequence[Grown], base: Floats) -> Mapping[str, Any]:
+def tree_ensemble_attributes(grown: Sequence[TargetForest], base: Floats) -> Mapping[str, Any]:
     """Attributes of ``ai.onnx.ml`` ``TreeEnsembleRegressor``, exact for float32 inputs.
 
     Args:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.model_selection import GroupKFold
 
+from training.evaluation.baselines import arm_pairs, pair_differences
+from training.evaluation.evaluation_report import MIN_PROMPTS, pair_name
+from training.evaluation.metrics import apgr, apgr_statistic, bootstrap, interval
 from training.fitting.estimator import PooledLogistic, cross_fitted
-from training.histories.table import Outcomes
-from training.judging.baselines import arm_pairs, pair_differences
-from training.judging.evaluating import MIN_PROMPTS, pair_name
-from training.judging.metrics import apgr, apgr_statistic, bootstrap, interval
+from training.histories.outcomes import Outcomes
 
 __all__ = ["category_folds", "held_out_categories"]
 

@@ -25,30 +25,30 @@ from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from training.fitting.forests import Grown
+from training.fitting.forests import TargetForest
 from training.fitting.heads import out_of_fold
 from training.fitting.locations import Locations, fit_locations
-from training.histories.splitting import folds
-from training.histories.table import Outcomes
+from training.histories.outcomes import Outcomes
+from training.histories.split import folds
 
-__all__ = ["LEVELS", "Lengths", "fit_lengths"]
+__all__ = ["LEVELS", "LengthModel", "fit_lengths"]
 
 Floats = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.float32]
 
 LEVELS = (0.5, 0.9, 0.99)
-GROWN = LEVELS[:2]
+FOREST_LEVELS = LEVELS[:2]
 """Levels with a forest of their own; the last one is too rare to learn and follows the others."""
 MIN_ATTEMPTS = 20
 """Fewer lengths than this say nothing about a 90th percentile."""
-MIN_LEARNT = 200
+MIN_FOREST_ATTEMPTS = 200
 """Fewer lengths than this say nothing about how length depends on the prompt."""
-LONGEST = 2.0
+MAX_OVER_LONGEST = 2.0
 """No quantile is predicted beyond this many times the longest answer of an arm in training."""
 FOLDS = 5
 TREES = 60
-RATE = 0.08
-LEAST = 20
+LEARNING_RATE = 0.08
+MIN_LEAF_ATTEMPTS = 20
 """Attempts in a leaf."""
 COLUMNS = 0.5
 """Share of the inputs that each split may choose from: the trees differ, and their sum errs less."""
@@ -59,7 +59,7 @@ _SPREADS = (0.1, 4.0)
 
 
 @dataclass(frozen=True)
-class Lengths:
+class LengthModel:
     """Output tokens per arm, as functions of the inputs.
 
     Attributes:
@@ -77,7 +77,7 @@ class Lengths:
 
     locations: Locations
     dimensions: int
-    forests: tuple[Grown, ...]
+    forests: tuple[TargetForest, ...]
     base: Floats
     spread_bounds: Floats
     offsets: Floats
@@ -89,7 +89,7 @@ class Lengths:
 
         Args:
             x: float32 ``(n, p)``.
-            counts: ``(n, BUCKETS)`` of :func:`training.fitting.ngrams.counted`.
+            counts: ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`.
         """
         values = self.quantiles(x[:, self.dimensions :], self.locations.of(x, counts))
         values[:, ~self.known] = np.nan
@@ -114,7 +114,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class _Arm:
-    """One arm of :class:`Lengths`: no forests and a base, or a forest for each level in :data:`GROWN`."""
+    """One arm of :class:`LengthModel`: a base alone, or a forest for each of :data:`FOREST_LEVELS`."""
 
     forests: tuple[HistGradientBoostingRegressor, ...]
     base: tuple[float, float]
@@ -134,7 +134,7 @@ def _conformal(noise: Floats) -> Floats:
 
 
 def _top(logs: Floats) -> float:
-    return float(logs.max() + math.log(LONGEST))
+    return float(logs.max() + math.log(MAX_OVER_LONGEST))
 
 
 def _constant(logs: Floats) -> _Arm:
@@ -145,20 +145,20 @@ def _constant(logs: Floats) -> _Arm:
 def _grown(
     inputs: Columns, logs: Floats, leaves: int, seed: int
 ) -> tuple[HistGradientBoostingRegressor, ...]:
-    """A forest for each level in :data:`GROWN`."""
+    """A forest for each level in :data:`FOREST_LEVELS`."""
     return tuple(
         HistGradientBoostingRegressor(
             loss="quantile",
             quantile=level,
             max_iter=TREES,
-            learning_rate=RATE,
+            learning_rate=LEARNING_RATE,
             max_leaf_nodes=leaves,
-            min_samples_leaf=LEAST,
+            min_samples_leaf=MIN_LEAF_ATTEMPTS,
             max_features=COLUMNS,
             early_stopping=False,
             random_state=seed,
         ).fit(inputs, logs)
-        for level in GROWN
+        for level in FOREST_LEVELS
     )
 
 
@@ -177,7 +177,7 @@ def _learnt(inputs: Columns, logs: Floats, fold: npt.NDArray[np.intp], seed: int
         grown = _grown(inputs[train], logs[train], leaves, seed)
         return np.stack([forest.predict(inputs[test]) for forest in grown], axis=1)
 
-    middle, high = out_of_fold(fold, len(GROWN), fitted).T
+    middle, high = out_of_fold(fold, len(FOREST_LEVELS), fitted).T
     typical = max(float(np.median(high - middle)), 1e-3)
     bounds = _SPREADS[0] * typical, _SPREADS[1] * typical
     noise = (logs - middle) / np.clip(high - middle, *bounds)
@@ -192,7 +192,7 @@ def fit_lengths(
     seed: int,
     dimensions: int,
     counts: sparse.csr_matrix | None = None,
-) -> Lengths:
+) -> LengthModel:
     """Learn how long the answers of each arm get.
 
     Args:
@@ -200,12 +200,12 @@ def fit_lengths(
         train: the table.
         seed: of the folds and the forests.
         dimensions: of the embedding.
-        counts: ``(n, BUCKETS)`` of :func:`training.fitting.ngrams.counted`; ``None``: without words.
+        counts: ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`; ``None``: without words.
     """
     fold = folds(train.groups.tolist(), count=min(FOLDS, len(set(train.groups))), seed=seed)
     logs = np.log(np.maximum(train.output_tokens, 1.0))
     there = ~np.isnan(logs)
-    many = np.flatnonzero(there.sum(axis=0) >= MIN_LEARNT)
+    many = np.flatnonzero(there.sum(axis=0) >= MIN_FOREST_ATTEMPTS)
     locations = Locations(np.zeros((x.shape[1], logs.shape[1])), np.zeros(logs.shape[1]))
     learnt: dict[int, _Arm] = {}
     with threadpool_limits(limits=1):
@@ -223,11 +223,13 @@ def fit_lengths(
         for arm, (y, seen) in enumerate(zip(logs.T, there.T, strict=True))
     ]
     features, k = x.shape[1] - dimensions, len(arms)
-    return Lengths(
+    return LengthModel(
         locations=locations,
         dimensions=dimensions,
         forests=tuple(
-            Grown(forest, level * k + place, np.append(np.arange(features), features + place))
+            TargetForest(
+                forest, level * k + place, np.append(np.arange(features), features + place)
+            )
             for place, arm in enumerate(arms)
             for level, forest in enumerate(arm.forests)
         ),

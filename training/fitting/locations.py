@@ -18,7 +18,7 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 
 from training.fitting.heads import out_of_fold, standardised
-from training.fitting.ngrams import halved, inverse_frequency, said, weighted
+from training.fitting.ngrams import half_precision, inverse_frequency, ngram_logits, tf_idf
 
 __all__ = ["Locations", "fit_locations"]
 
@@ -54,11 +54,11 @@ class Locations:
 
         Args:
             x: float32 ``(n, p)``.
-            counts: ``(n, BUCKETS)`` of :func:`training.fitting.ngrams.counted`.
+            counts: ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`.
         """
         found = x.astype(np.float64) @ self.weights + self.bias
         if self.words is not None and self.inverse is not None and counts is not None:
-            found = found + said(counts, self.inverse, self.words)
+            found = found + ngram_logits(counts, self.inverse, self.words)
         return np.asarray(found, dtype=np.float32)
 
     def among(self, arms: int, places: npt.NDArray[np.intp]) -> Locations:
@@ -173,14 +173,14 @@ def fit_locations(
             with some in every fold.
         fold: intp ``(n,)``, 0 … f − 1.
         dimensions: of the embedding.
-        counts: ``(n, BUCKETS)`` of :func:`training.fitting.ngrams.counted`; ``None``: without words.
+        counts: ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`; ``None``: without words.
 
     Returns:
         The locations, and those of each row by a fit that did not see it, float32 ``(n, k)``.
     """
     standard, mean, scale = standardised(x)
     inverse = None if counts is None else inverse_frequency(counts)
-    rows = None if counts is None or inverse is None else weighted(counts, inverse)
+    rows = None if counts is None or inverse is None else tf_idf(counts, inverse)
     # One penalty for all columns of a block: a factor of a column makes the penalty on it weaker.
     lexical = np.arange(x.shape[1]) >= dimensions
     factors = [np.where(lexical, math.sqrt(easier), 1.0) for easier in _EASIER]
@@ -203,5 +203,5 @@ def fit_locations(
     bias = np.array(biases) - mean @ weights
     if inverse is None:
         return Locations(weights, bias), found.astype(np.float32)
-    table = halved(np.stack(words, axis=1) * inverse[:, None])
+    table = half_precision(np.stack(words, axis=1) * inverse[:, None])
     return Locations(weights, bias, table, inverse), found.astype(np.float32)

@@ -14,17 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
-__all__ = ["COUNT", "LEAST_SHARE", "MOST", "PRIOR", "Neighbours", "remember"]
+__all__ = ["COUNT", "MAX_PROMPTS", "MIN_SHARE", "PRIOR_ATTEMPTS", "Neighbours", "fit_neighbours"]
 
 Floats = npt.NDArray[np.float64]
 
 COUNT = 100
 """On the real histories 100 has a lower log-loss than 40 and 200."""
-PRIOR = 2.0
+PRIOR_ATTEMPTS = 2.0
 """Attempts that the share of all prompts is worth."""
-MOST = 16_384
+MAX_PROMPTS = 16_384
 """Training prompts kept: a bound on the size of a bundle and on the time of a call."""
-LEAST_SHARE = 1e-3
+MIN_SHARE = 1e-3
 """Shares are kept this far from 0 and 1."""
 
 _BLOCK = 512
@@ -35,7 +35,7 @@ class Neighbours:
     """Training prompts and how the arms did on them.
 
     Attributes:
-        vectors: int8 ``(m, d)``, m ≤ :data:`MOST`.
+        vectors: int8 ``(m, d)``, m ≤ :data:`MAX_PROMPTS`.
         step: float32, what one unit of ``vectors`` stands for.
         good: float32 ``(m, k)``, weight of adequate attempts.
         seen: float32 ``(m, k)``, weight of attempts.
@@ -61,8 +61,8 @@ class Neighbours:
             asked = _quantised(vectors[start : start + _BLOCK], self.step).astype(np.float32)
             nearest = _nearest(asked @ known, self.count)
             good, seen = self.good[nearest].sum(axis=1), self.seen[nearest].sum(axis=1)
-            share = (good + PRIOR * self.base) / (seen + PRIOR)
-            result[start : start + _BLOCK] = logit(share.clip(LEAST_SHARE, 1 - LEAST_SHARE))
+            share = (good + PRIOR_ATTEMPTS * self.base) / (seen + PRIOR_ATTEMPTS)
+            result[start : start + _BLOCK] = logit(share.clip(MIN_SHARE, 1 - MIN_SHARE))
         return result
 
 
@@ -82,10 +82,10 @@ def _nearest(products: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.in
     return np.argpartition(order, count - 1, axis=1)[:, :count]
 
 
-def remember(
+def fit_neighbours(
     vectors: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int
 ) -> Neighbours:
-    """Keep training prompts, a sample of them where there are more than :data:`MOST`.
+    """Keep training prompts, a sample of them where there are more than :data:`MAX_PROMPTS`.
 
     Args:
         vectors: float32 ``(n, d)`` of the encoder, d ≤ 1,024.
@@ -95,8 +95,8 @@ def remember(
     """
     total = weight.sum(axis=0)
     base = ((weight * (sign > 0)).sum(axis=0) + 0.5) / (total + 1.0)
-    if len(vectors) > MOST:
-        kept = np.sort(np.random.default_rng(seed).choice(len(vectors), MOST, replace=False))
+    if len(vectors) > MAX_PROMPTS:
+        kept = np.sort(np.random.default_rng(seed).choice(len(vectors), MAX_PROMPTS, replace=False))
         vectors, sign, weight = vectors[kept], sign[kept], weight[kept]
     step = np.float32(max(np.abs(vectors).max() / 127, 1e-9))
     return Neighbours(

@@ -1,7 +1,7 @@
 """A bag of token n-grams: which words, pairs and triples of words a prompt holds, as hashed counts.
 
 Token ids and neighbouring pairs and triples are hashed into :data:`BUCKETS` places by integer arithmetic
-that the ONNX graph repeats operator by operator (:mod:`training.bundling.export`). A place counts
+that the ONNX graph repeats operator by operator (:mod:`training.export.classifier_graph`). A place counts
 ``1 + log(occurrences)`` times its inverse document frequency, and a row has unit length: TF-IDF (Salton &
 Buckley 1988) on hashed features (Weinberger et al. 2009).
 """
@@ -19,12 +19,12 @@ __all__ = [
     "EDGE",
     "FACTORS",
     "MODULUS",
-    "counted",
-    "halved",
-    "hashed",
+    "half_precision",
     "inverse_frequency",
-    "said",
-    "weighted",
+    "ngram_counts",
+    "ngram_logits",
+    "ngram_places",
+    "tf_idf",
 ]
 
 BUCKETS = 2**17
@@ -43,7 +43,7 @@ MIN_DOCUMENTS = 2
 """A place that fewer training prompts hold than this says nothing."""
 
 
-def hashed(ids: Sequence[int]) -> npt.NDArray[np.int64]:
+def ngram_places(ids: Sequence[int]) -> npt.NDArray[np.int64]:
     """The places of all n-grams of a text, with repetitions, in 0 … BUCKETS − 1.
 
     Args:
@@ -61,11 +61,11 @@ def hashed(ids: Sequence[int]) -> npt.NDArray[np.int64]:
     return np.concatenate(places)
 
 
-def counted(token_ids: Sequence[Sequence[int]]) -> sparse.csr_matrix:
+def ngram_counts(token_ids: Sequence[Sequence[int]]) -> sparse.csr_matrix:
     """Damped counts of ``n`` prompts, float32 ``(n, BUCKETS)``: ``1 + log(occurrences)`` where any."""
     columns, values, ends = [], [], [0]
     for ids in token_ids:
-        places, counts = np.unique(hashed(ids), return_counts=True)
+        places, counts = np.unique(ngram_places(ids), return_counts=True)
         columns.append(places.astype(np.int32))
         values.append(1.0 + np.log(counts.astype(np.float32)))
         ends.append(ends[-1] + len(places))
@@ -88,12 +88,12 @@ def inverse_frequency(counts: sparse.csr_matrix) -> npt.NDArray[np.float32]:
     return np.where(documents >= MIN_DOCUMENTS, values, 0.0).astype(np.float16).astype(np.float32)
 
 
-def halved(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def half_precision(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Weights as the graph keeps them, in half precision, so that the fit and the graph are the same."""
     return table.astype(np.float16).astype(np.float64)
 
 
-def weighted(counts: sparse.csr_matrix, inverse: npt.NDArray[np.float32]) -> sparse.csr_matrix:
+def tf_idf(counts: sparse.csr_matrix, inverse: npt.NDArray[np.float32]) -> sparse.csr_matrix:
     """Rows of unit length: counts times inverse frequency; a row that holds nothing known is all 0."""
     made = counts.copy()
     made.data = made.data * inverse[made.indices]
@@ -103,7 +103,7 @@ def weighted(counts: sparse.csr_matrix, inverse: npt.NDArray[np.float32]) -> spa
     return made
 
 
-def said(
+def ngram_logits(
     counts: sparse.csr_matrix,
     inverse: npt.NDArray[np.float32],
     table: npt.NDArray[np.float64],
@@ -111,9 +111,9 @@ def said(
     """What the words of ``n`` prompts add, float64 ``(n, c)``, as the graph computes it.
 
     Args:
-        counts: of :func:`counted`.
+        counts: of :func:`ngram_counts`.
         inverse: float32 ``(BUCKETS,)`` of :func:`inverse_frequency`.
         table: float64 ``(BUCKETS, c)``, weights with the inverse frequency in them.
     """
     safe = np.where(inverse > 0, inverse, 1.0)
-    return np.asarray(weighted(counts, inverse) @ (table / safe[:, None]))
+    return np.asarray(tf_idf(counts, inverse) @ (table / safe[:, None]))

@@ -25,20 +25,20 @@ from scipy.special import expit
 from router.classifier.features.lexical import SCRIPTS
 from training.fitting.heads import out_of_fold
 
-__all__ = ["Calibration", "Stack", "calibrate", "stack"]
+__all__ = ["Calibration", "Stack", "fit_calibration", "fit_stack"]
 
 Floats = npt.NDArray[np.float64]
 Scripts = npt.NDArray[np.intp]
 
-PULL = 10.0
+PRIOR_STRENGTH = 10.0
 """How many attempts the prior of the shared weights is worth, under which each head counts the same."""
-LIKENESS = 30.0
+ARM_TYING_STRENGTH = 30.0
 """How many times more than that the likeness of an arm's weights to the shared ones is worth."""
-NOTICED = 100
+MIN_SCRIPT_PROMPTS = 100
 """Prompts in a script, fewer of which do not tell it from the others."""
-_SHIFT_PULL = 1.0
+_SHIFT_PRIOR_STRENGTH = 1.0
 """How many attempts it is worth that nothing is shifted: enough to keep a shift finite."""
-_STRAIGHT = np.array([1.0, 1.0, 0.0])
+_IDENTITY = np.array([1.0, 1.0, 0.0])
 """Beta calibration that changes nothing."""
 
 
@@ -79,7 +79,7 @@ class Calibration:
     def bent(self) -> npt.NDArray[np.bool_]:
         """The arms that it changes, ``(k,)``."""
         every = np.stack([self.positive, self.negative, self.shift], axis=1)
-        return np.asarray((every != _STRAIGHT).any(axis=1))
+        return np.asarray((every != _IDENTITY).any(axis=1))
 
     def of(self, logits: Floats, scripts: Scripts) -> Floats:
         """Calibrated logits ``(n, k)`` from those of the stack and the script of each prompt ``(n,)``."""
@@ -93,7 +93,7 @@ def _log_loss(margin: Floats, weight: Floats) -> float:
     return float((weight * np.logaddexp(0.0, -margin)).sum())
 
 
-def stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
+def fit_stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
     """Weights that minimise the log-loss, by L-BFGS; the pulls keep them finite on few or separable data.
 
     Args:
@@ -108,24 +108,24 @@ def stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
         shared, own, shift = theta[:h], theta[h : h + k * h].reshape(k, h), theta[h + k * h :]
         margin = sign * Stack(own, shift).of(logits)
         slope = -weight * sign * expit(-margin)
-        unlike = LIKENESS * (own - shared)
+        unlike = ARM_TYING_STRENGTH * (own - shared)
         penalty = np.sum((shared - fair) ** 2) + np.sum((own - shared) * unlike)
         gradient = np.concatenate(
             [
-                PULL * (shared - fair - unlike.sum(axis=0)),
-                (np.einsum("nk,nkh->kh", slope, logits) + PULL * unlike).ravel(),
-                slope.sum(axis=0) + _SHIFT_PULL * shift,
+                PRIOR_STRENGTH * (shared - fair - unlike.sum(axis=0)),
+                (np.einsum("nk,nkh->kh", slope, logits) + PRIOR_STRENGTH * unlike).ravel(),
+                slope.sum(axis=0) + _SHIFT_PRIOR_STRENGTH * shift,
             ]
         )
-        loss = _log_loss(margin, weight) + 0.5 * _SHIFT_PULL * float(shift @ shift)
-        return loss + 0.5 * PULL * float(penalty), gradient
+        loss = _log_loss(margin, weight) + 0.5 * _SHIFT_PRIOR_STRENGTH * float(shift @ shift)
+        return loss + 0.5 * PRIOR_STRENGTH * float(penalty), gradient
 
     start = np.concatenate([np.tile(fair, k + 1), np.zeros(k)])
-    found = _minimised(objective, start, at_least_zero=h + k * h)
+    found = _minimise(objective, start, at_least_zero=h + k * h)
     return Stack(found[h : h + k * h].reshape(k, h), found[h + k * h :])
 
 
-def calibrate(
+def fit_calibration(
     logits: Floats,
     sign: Floats,
     weight: Floats,
@@ -142,71 +142,75 @@ def calibrate(
         scripts: intp ``(n,)``, places in :data:`lexical.SCRIPTS`.
     """
     every = zip(logits.T, sign.T, weight.T, strict=True)
-    made = Calibration(*np.stack([_of_arm(*arm, fold) for arm in every], axis=1))
+    made = Calibration(*np.stack([_arm_calibration(*arm, fold) for arm in every], axis=1))
     bent = made.of(logits, scripts)
-    many = [one for one in range(len(SCRIPTS)) if (scripts == one).sum() >= NOTICED]
+    many = [one for one in range(len(SCRIPTS)) if (scripts == one).sum() >= MIN_SCRIPT_PROMPTS]
     if len(many) < 2:
         return made
     by_script = np.zeros((len(SCRIPTS), logits.shape[1]))
     for one in many:
         rows = scripts == one
-        by_script[one] = _of_script(bent[rows], sign[rows], weight[rows], fold[rows])
+        by_script[one] = _script_shifts(bent[rows], sign[rows], weight[rows], fold[rows])
     return replace(made, by_script=by_script) if by_script.any() else made
 
 
-def _of_script(logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]) -> Floats:
+def _script_shifts(
+    logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]
+) -> Floats:
     """The shift of each arm in one script, ``(k,)``; 0 for all where they do not pay."""
 
     def elsewhere(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
-        return logits[out] + _shifted(logits[rows], sign[rows], weight[rows])
+        return logits[out] + _fit_shifts(logits[rows], sign[rows], weight[rows])
 
     seen = out_of_fold(fold, logits.shape[1], elsewhere)
     if _log_loss(sign * seen, weight) >= _log_loss(sign * logits, weight):
         return np.zeros(logits.shape[1])
-    return _shifted(logits, sign, weight)
+    return _fit_shifts(logits, sign, weight)
 
 
-def _shifted(logits: Floats, sign: Floats, weight: Floats) -> Floats:
+def _fit_shifts(logits: Floats, sign: Floats, weight: Floats) -> Floats:
     """The shifts ``(k,)`` that minimise the log-loss with a pull towards none."""
 
     def objective(theta: Floats) -> tuple[float, Floats]:
         margin = sign * (logits + theta)
         slope = -weight * sign * expit(-margin)
-        loss = _log_loss(margin, weight) + 0.5 * PULL * float(theta @ theta)
-        return loss, slope.sum(axis=0) + PULL * theta
+        loss = _log_loss(margin, weight) + 0.5 * PRIOR_STRENGTH * float(theta @ theta)
+        return loss, slope.sum(axis=0) + PRIOR_STRENGTH * theta
 
-    return _minimised(objective, np.zeros(logits.shape[1]), at_least_zero=0)
+    return _minimise(objective, np.zeros(logits.shape[1]), at_least_zero=0)
 
 
-def _of_arm(logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]) -> Floats:
+def _arm_calibration(
+    logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]
+) -> Floats:
     """The three numbers of one arm."""
     design = np.stack(
         [-np.logaddexp(0.0, -logits), np.logaddexp(0.0, logits), np.ones(len(logits))], axis=1
     )
 
     def elsewhere(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
-        return (design[out] @ _bent(design[rows], sign[rows], weight[rows]))[:, None]
+        return (design[out] @ _fit_beta(design[rows], sign[rows], weight[rows]))[:, None]
 
     seen = out_of_fold(fold, 1, elsewhere)[:, 0]
     if _log_loss(sign * seen, weight) >= _log_loss(sign * logits, weight):
-        return _STRAIGHT
-    return _bent(design, sign, weight)
+        return _IDENTITY
+    return _fit_beta(design, sign, weight)
 
 
-def _bent(design: Floats, sign: Floats, weight: Floats) -> Floats:
+def _fit_beta(design: Floats, sign: Floats, weight: Floats) -> Floats:
     """p, n and c that minimise the log-loss with a pull towards no change."""
-    pull = np.array([PULL, PULL, _SHIFT_PULL])
+    pull = np.array([PRIOR_STRENGTH, PRIOR_STRENGTH, _SHIFT_PRIOR_STRENGTH])
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        margin, away = sign * (design @ theta), theta - _STRAIGHT
+        margin, away = sign * (design @ theta), theta - _IDENTITY
         slope = -weight * sign * expit(-margin)
         loss = _log_loss(margin, weight) + 0.5 * float(pull @ away**2)
         return loss, slope @ design + pull * away
 
-    return _minimised(objective, _STRAIGHT, at_least_zero=2)
+    return _minimise(objective, _IDENTITY, at_least_zero=2)
 
 
-def _minimised(
+def _minimise(
     objective: Callable[[Floats], tuple[float, Floats]], start: Floats, *, at_least_zero: int
 ) -> Floats:
     """Where a convex function with its gradient is least; its first so many arguments stay ≥ 0."""

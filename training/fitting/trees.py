@@ -15,21 +15,21 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from training.fitting.forests import Grown, ensemble
+from training.fitting.forests import TargetForest, tree_ensemble_attributes
 
-__all__ = ["Trees", "grow"]
+__all__ = ["Trees", "fit_trees"]
 
 Floats = npt.NDArray[np.float64]
 
 TREES, LEAVES = 120, 8
-MORE_TREES, MORE_LEAVES, MANY = 160, 24, 12_000
+MORE_TREES, MORE_LEAVES, MANY_ATTEMPTS = 160, 24, 12_000
 """The larger forest, where at least so many attempts bear it. On the real histories it takes .003 off the
 log-loss of the small one with 16,000 attempts, is level with 12,000, and adds .007 with 4,000, .016 with
 1,600; a yet larger one changes it by less than .0005."""
-RATE = 0.05
-LEAST = 40
+LEARNING_RATE = 0.05
+MIN_LEAF_ATTEMPTS = 40
 """Attempts in a leaf."""
-RIDGE = 10.0
+L2_REGULARIZATION = 10.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Trees:
     def attributes(self) -> Mapping[str, Any]:
         """The forest as attributes of ``ai.onnx.ml`` ``TreeEnsembleRegressor``: one target, one arm a row."""
         columns = np.arange(self.forest.n_features_in_)
-        return ensemble([Grown(self.forest, 0, columns)], np.zeros(1))
+        return tree_ensemble_attributes([TargetForest(self.forest, 0, columns)], np.zeros(1))
 
 
 def _per_arm(features: npt.NDArray[np.float32], arms: int) -> npt.NDArray[np.float32]:
@@ -64,7 +64,7 @@ def _per_arm(features: npt.NDArray[np.float32], arms: int) -> npt.NDArray[np.flo
     return np.vstack(blocks)
 
 
-def grow(features: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int) -> Trees:
+def fit_trees(features: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int) -> Trees:
     """Fit the forest on all judged attempts.
 
     Args:
@@ -75,13 +75,13 @@ def grow(features: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: 
     """
     weights = weight.T.ravel()
     judged = weights > 0
-    many = judged.sum() >= MANY
+    many = judged.sum() >= MANY_ATTEMPTS
     forest = HistGradientBoostingClassifier(
         max_iter=MORE_TREES if many else TREES,
-        learning_rate=RATE,
+        learning_rate=LEARNING_RATE,
         max_leaf_nodes=MORE_LEAVES if many else LEAVES,
-        min_samples_leaf=LEAST,
-        l2_regularization=RIDGE,
+        min_samples_leaf=MIN_LEAF_ATTEMPTS,
+        l2_regularization=L2_REGULARIZATION,
         early_stopping=False,
         random_state=seed,
     )

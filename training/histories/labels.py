@@ -11,7 +11,7 @@ import pandas as pd
 
 from router.core.errors import InvalidInput
 from router.core.types import NONE_LABEL
-from training.histories.table import Outcomes
+from training.histories.outcomes import Outcomes
 
 __all__ = ["UNDETERMINED", "label_counts", "label_names", "label_positions", "write_labels"]
 

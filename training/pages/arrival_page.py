@@ -52,7 +52,7 @@ def arrival_figure(arm: str, report: Report) -> Figure:
 
     Args:
         arm: its name.
-        report: of :func:`training.arrivals.add_arm.add_arm`.
+        report: of :func:`add_arm.add_arm`.
     """
     with mpl.rc_context(style()):
         figure = Figure(figsize=(10, 6.4), layout="constrained")
@@ -161,7 +161,7 @@ def arrival_page(arm: str, report: Report) -> str:
 
     Args:
         arm: its name.
-        report: of :func:`training.arrivals.add_arm.add_arm`.
+        report: of :func:`add_arm.add_arm`.
     """
     facts = [
         ("Model", report["model"]),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "Grid", "Line", "Page", "Part", "Picture", "Verdict", "number", "picture_of", "ranged", "rendered",
+    "Grid", "Line", "Page", "Part", "Picture", "VerdictBox", "number", "picture_of", "ranged", "rendered",
 ]  # fmt: skip
 
 
@@ -65,7 +65,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerdictBox:
     """The answer at the top of a page."""
 
     good: bool
@@ -81,7 +81,7 @@ class Page:
     subtitle: str
     facts: Sequence[tuple[str, str]]
     parts: Sequence[Part]
-    verdict: Verdict | None = field(default=None)
+    verdict: VerdictBox | None = field(default=None)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -23,11 +23,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import StrMethodFormatter
 
 from router.core.types import NONE_LABEL
-from training.histories.table import Outcomes
-from training.judging.baselines import BaselineScores, arm_pairs
-from training.judging.beliefs import Beliefs
-from training.judging.evaluating import Priced, priced
-from training.judging.metrics import Sweep, calibration_bins, ece, ece_floor, hull
+from training.evaluation.baselines import BaselineScores, arm_pairs
+from training.evaluation.evaluation_report import PricedPrompts, priced_prompts
+from training.evaluation.metrics import Sweep, calibration_bins, ece, ece_floor, hull
+from training.evaluation.predictions import Predictions
+from training.histories.outcomes import Outcomes
 
 __all__ = ["GRID", "INK", "MUTED", "OURS", "PALETTE", "drawable", "render", "save", "style"]
 
@@ -214,7 +214,7 @@ def _reliability(test: Outcomes, p_adequate: Floats, seed: int) -> Figure:
 # --- Cost against quality ----------------------------------------------------------------------
 
 
-def _ranked(found: Priced, score: Floats) -> tuple[Floats, Floats]:
+def _ranked(found: PricedPrompts, score: Floats) -> tuple[Floats, Floats]:
     """Cost and quality of sending the top of a ranking to the strongest arm, the rest to the weakest."""
     order = np.argsort(-score, kind="stable")
     sent = np.round(SHARES * len(order)).astype(np.intp)
@@ -232,7 +232,7 @@ def _hull_of(made: Sweep, most: float) -> tuple[Floats, Floats]:
 
 
 def _cost_quality(
-    test: Outcomes, found: Priced, beliefs: Beliefs, baselines: BaselineScores | None
+    test: Outcomes, found: PricedPrompts, predictions: Predictions, baselines: BaselineScores | None
 ) -> Figure:
     figure = _figure(
         7.4,
@@ -252,12 +252,12 @@ def _cost_quality(
         lines += [
             (
                 "kNN",
-                _hull_of(found.routed(Beliefs(baselines.adequate["knn"])), most),
+                _hull_of(found.routed(Predictions(baselines.adequate["knn"])), most),
                 {"color": PALETTE[1]},
             ),
             (
                 "multinomial on labels",
-                _hull_of(found.routed(Beliefs(baselines.adequate["multinomial"])), most),
+                _hull_of(found.routed(Predictions(baselines.adequate["multinomial"])), most),
                 {"color": PALETTE[2]},
             ),
             (
@@ -271,7 +271,7 @@ def _cost_quality(
         ("random", ends, {"color": MUTED, "linestyle": (0, (4, 3))}),
         (
             "this bundle",
-            _hull_of(found.routed(beliefs), most),
+            _hull_of(found.routed(predictions), most),
             {"color": OURS, "linewidth": 2.6},
         ),
     ]
@@ -337,7 +337,7 @@ def _confusion(test: Outcomes, label_distribution: Floats) -> Figure:
 
 def render(
     test: Outcomes,
-    beliefs: Beliefs,
+    predictions: Predictions,
     label_distribution: Floats,
     *,
     baselines: BaselineScores | None,
@@ -347,7 +347,7 @@ def render(
 
     Args:
         test: ``n`` held-out prompts, ``k`` arms.
-        beliefs: what the router believes of them.
+        predictions: what the router believes of them.
         label_distribution: float64 ``(n, k + 1)``, ``none`` last.
         baselines: drawn beside ours; ``None`` leaves them out.
         seed: of the draws behind the floor of the ECE.
@@ -357,13 +357,13 @@ def render(
         complete; ``cost_quality`` where they also have a cost.
     """
     with mpl.rc_context(style()):
-        figures = {"reliability": _reliability(test, beliefs.standard, seed)}
+        figures = {"reliability": _reliability(test, predictions.standard, seed)}
         if test.complete.any():
             figures["label_distribution"] = _label_distribution(test)
             figures["confusion"] = _confusion(test, label_distribution)
-        found = priced(test)
+        found = priced_prompts(test)
         if found is not None:
-            figures["cost_quality"] = _cost_quality(test, found, beliefs, baselines)
+            figures["cost_quality"] = _cost_quality(test, found, predictions, baselines)
         for figure in figures.values():
             # Fonts are looked up when a figure is laid out: do it while the style holds.
             figure.draw_without_rendering()

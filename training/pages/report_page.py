@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from training.judging.baselines import LABELS
+from training.evaluation.baselines import LABELS
 from training.pages.page import (
     Grid,
     Line,
     Page,
     Part,
     Picture,
-    Verdict,
+    VerdictBox,
     number,
     picture_of,
     ranged,
@@ -289,12 +289,12 @@ def _slices(report: Report, key: str, title: str, note: str = "") -> Grid:
     return Grid(header, lines, title=title, note=note)
 
 
-def _verdict(report: Report) -> Verdict:
+def _verdict(report: Report) -> VerdictBox:
     gate = report["gate"]
     if gate["passes"]:
-        return Verdict(True, "Beats the best single arm at equal cost and prompt length alone.")
+        return VerdictBox(True, "Beats the best single arm at equal cost and prompt length alone.")
     text = "The promotion gate would refuse it, even where nothing is in production:"
-    return Verdict(False, text, gate["reasons"])
+    return VerdictBox(False, text, gate["reasons"])
 
 
 def report_page(report: Report, figures: Mapping[str, Figure], facts: Mapping[str, str]) -> str:
@@ -302,7 +302,7 @@ def report_page(report: Report, figures: Mapping[str, Figure], facts: Mapping[st
 
     Args:
         report: as ``python -m training evaluate`` writes it.
-        figures: of :func:`training.pages.plots.render`.
+        figures: of :func:`plots.render`.
         facts: what was judged and on what, name → value, shown at the top.
     """
     parts = [

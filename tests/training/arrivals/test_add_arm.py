@@ -25,11 +25,11 @@ from tests.conftest import NOON
 from training.cli import app
 from training.commands.drift_command import DRIFTED
 from training.drift.traffic import of_bundle
+from training.evaluation.bundle_predictions import unseen_prompts
 from training.histories.demonstration import demonstration_history
 from training.histories.history import read_history
-from training.histories.splitting import SEEN_FILE
-from training.histories.tabulating import Reading, tabulate_all
-from training.judging.asking import unseen
+from training.histories.outcome_table import ReadOptions, tabulate_all
+from training.histories.split import SEEN_FILE
 
 ARMS = ["low", "medium", "newcomer", "high"]
 
@@ -175,9 +175,9 @@ def test_drift_and_the_held_out_side_go_on_working(folder: Path, bundle: Bundle)
     )  # fmt: skip
     assert result.exit_code in (0, DRIFTED), result.output
     assert json.loads(result.stdout)["calibration"]["newcomer"]["n"] == 120
-    reading = Reading({"newcomer": "acme/newcomer-1"}, need_prices=False)
+    reading = ReadOptions({"newcomer": "acme/newcomer-1"}, need_prices=False)
     outcomes = tabulate_all([read_history(folder / "history.jsonl")], reading).outcomes
-    fresh = unseen(bundle, folder / "bundle", outcomes)
+    fresh = unseen_prompts(bundle, folder / "bundle", outcomes)
     assert fresh is not None
     assert not fresh.any()
 

@@ -23,7 +23,7 @@ from router.paths import ENCODERS
 from training import cli
 from training.encoders import embedding, ray_encoding
 from training.encoders.embedding import Encoding, embed_all, encode_shard, fill_cache
-from training.encoders.ray_encoding import on_ray
+from training.encoders.ray_encoder import on_ray
 
 ray = pytest.importorskip("ray")
 

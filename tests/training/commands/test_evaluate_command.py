@@ -15,8 +15,8 @@ from router.core.errors import MitsumoriError
 from training import cli
 from training.commands.promote_command import REFUSED
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
-from training.histories.tabulating import Reading
-from training.pipeline import Plan, fit
+from training.histories.outcome_table import ReadOptions
+from training.pipeline import TrainingPlan, fit
 from training.tracking.runs import MODEL
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())
@@ -38,8 +38,8 @@ def written(folder: Path, seed: int) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds a bundle fitted on history 1, and history 2."""
     made = tmp_path_factory.mktemp("evaluate")
-    reading = Reading(arms=ARMS, prices=PRICES)
-    plan = Plan(
+    reading = ReadOptions(arms=ARMS, prices=PRICES)
+    plan = TrainingPlan(
         histories=(written(made, 1),), out=made / "bundle", reading=reading, cache=made / "cache"
     )
     fit(plan, Console(quiet=True))

@@ -19,23 +19,23 @@ from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.paths import ENCODERS
 from training import cli
-from training.bundling import stages
 from training.drift.traffic import of_bundle
 from training.encoders.embedding import embed_all, encode_prompts
+from training.export import stages
 from training.histories.demonstration import demonstration_history
 from training.histories.ladders import parse_prices
-from training.histories.splitting import SEEN_FILE, group_of, seen_prompts
-from training.histories.tabulating import Reading
-from training.pipeline import Fitted, Plan, fit
+from training.histories.outcome_table import ReadOptions
+from training.histories.split import SEEN_FILE, group_of, seen_prompts
+from training.pipeline import TrainingPlan, TrainingResult, fit
 
 QUIET = Console(quiet=True)
 PRICES = ("--price", "low=1,2", "--price", "high=10,20")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+def made(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     folder = tmp_path_factory.mktemp("fit")
-    return fit(Plan(histories=(), out=folder / "bundle", cache=folder / "cache"), QUIET)
+    return fit(TrainingPlan(histories=(), out=folder / "bundle", cache=folder / "cache"), QUIET)
 
 
 def history(folder: Path, attempts: list[dict[str, Any]]) -> Path:
@@ -59,18 +59,18 @@ def attempts(n: int = 60, quality: Any = None) -> list[dict[str, Any]]:
     ]
 
 
-def plan(folder: Path, rows: list[dict[str, Any]], **more: Any) -> Plan:
-    reading = Reading(
+def plan(folder: Path, rows: list[dict[str, Any]], **more: Any) -> TrainingPlan:
+    reading = ReadOptions(
         arms={"low": "small", "high": "large"}, prices=parse_prices(["low=1,2", "high=10,20"])
     )
     options = {"reading": reading, "out": folder / "out" / "bundle", "cache": None} | more
-    return Plan(histories=(history(folder, rows),), **options)
+    return TrainingPlan(histories=(history(folder, rows),), **options)
 
 
 # --- What a good run makes ---------------------------------------------------------------------
 
 
-def test_the_bundle_loads_and_scores_a_text(made: Fitted) -> None:
+def test_the_bundle_loads_and_scores_a_text(made: TrainingResult) -> None:
     bundle = load_bundle(made.out, ENCODERS)
     hard = bundle.score("Prove that there are infinitely many primes and state every lemma.")
     easy = bundle.score("Hello Aiko, how are you today?")
@@ -80,13 +80,13 @@ def test_the_bundle_loads_and_scores_a_text(made: Fitted) -> None:
     assert hard.lengths["high"].p50 <= hard.lengths["high"].p90 <= hard.lengths["high"].p99
 
 
-def test_a_demonstration_says_so_everywhere(made: Fitted) -> None:
+def test_a_demonstration_says_so_everywhere(made: TrainingResult) -> None:
     assert made.manifest.demonstration
     assert made.manifest.name == "demonstration"
     assert "DEMONSTRATION" in (made.out / "model_card.md").read_text(encoding="utf-8")
 
 
-def test_the_manifest_tells_what_it_was_trained_on(made: Fitted) -> None:
+def test_the_manifest_tells_what_it_was_trained_on(made: TrainingResult) -> None:
     manifest, _ = read_manifest(made.out)
     assert manifest == made.manifest
     assert [arm.name for arm in manifest.arms] == ["low", "medium", "high"]
@@ -97,7 +97,7 @@ def test_the_manifest_tells_what_it_was_trained_on(made: Fitted) -> None:
     assert len(reference.features) == len(reference.p_adequate) > 50
 
 
-def test_training_prompts_are_remembered_and_held_out_ones_are_not(made: Fitted) -> None:
+def test_training_prompts_are_remembered_and_held_out_ones_are_not(made: TrainingResult) -> None:
     prompts = demonstration_history(made.manifest.split.seed).attempts["prompt"].unique()
     content = (made.out / SEEN_FILE).read_bytes()
     seen = seen_prompts(
@@ -106,14 +106,16 @@ def test_training_prompts_are_remembered_and_held_out_ones_are_not(made: Fitted)
     assert 0.7 < seen.mean() < 0.9
 
 
-def test_it_beats_chance_on_held_out_prompts(made: Fitted) -> None:
+def test_it_beats_chance_on_held_out_prompts(made: TrainingResult) -> None:
     ours = made.report["pairs"]["low>high"]["apgr"]
     assert ours > 0.58
     assert ours > made.report["baselines"]["random"]["low>high"]["apgr"]
 
 
-def test_the_same_data_and_seed_give_the_same_classifier(made: Fitted, tmp_path: Path) -> None:
-    again = fit(Plan(histories=(), out=tmp_path / "again", cache=None), QUIET)
+def test_the_same_data_and_seed_give_the_same_classifier(
+    made: TrainingResult, tmp_path: Path
+) -> None:
+    again = fit(TrainingPlan(histories=(), out=tmp_path / "again", cache=None), QUIET)
     name = "classifier.onnx"
     assert again.manifest.files[name] == made.manifest.files[name]
     assert again.manifest.training_data_sha256 == made.manifest.training_data_sha256

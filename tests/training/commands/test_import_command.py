@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from router.core.errors import InvalidInput
 from training.cli import app
 from training.histories.history import read_history
-from training.histories.importing.writing import GROUP_COLUMN
-from training.histories.splitting import group_of
+from training.histories.log_import.history_writer import GROUP_COLUMN
+from training.histories.split import group_of
 
 EMAIL = "canary.4711@example.co.jp"
 

@@ -24,11 +24,11 @@ from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
 from training import cli
 from training.commands.promote_command import REFUSED
+from training.evaluation.bundle_predictions import BundlePredictions
+from training.evaluation.predictions import Predictions
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
-from training.histories.splitting import SEEN_FILE, group_of, pack_seen
-from training.judging.asking import Predictions
-from training.judging.beliefs import Beliefs
-from training.tracking.promoting import CHAMPION, Throne
+from training.histories.split import SEEN_FILE, group_of, pack_seen
+from training.tracking.promotion import CHAMPION, ChampionAlias
 from training.tracking.runs import MODEL, start_run
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())
@@ -87,13 +87,13 @@ class World:
 
     def said(
         self, bundle: Bundle, texts: Sequence[str], *_: object, arms: Sequence[str] = tuple(ARMS)
-    ) -> Predictions:
+    ) -> BundlePredictions:
         """What a bundle says: the truth, unless it is called blind; then that of other prompts."""
         p = np.array([self.chances[text] for text in texts])
         if bundle.manifest.name.startswith("blind"):
             p = np.random.default_rng(3).permutation(p)
         lengths = np.tile([100.0, 300.0, 900.0], (*p.shape, 1))
-        return Predictions(Beliefs(p), lengths)
+        return BundlePredictions(Predictions(p), lengths)
 
     def fresh(self, name: str) -> None:
         self.database = self.folder / f"{name}.db"
@@ -138,7 +138,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
 def world(shared: World, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
     """With a registry that nobody has used."""
     shared.fresh(request.node.name)
-    monkeypatch.setattr("training.judging.contenders.predictions", shared.said)
+    monkeypatch.setattr("training.evaluation.evaluation_set.predictions", shared.said)
     return shared
 
 
@@ -241,13 +241,13 @@ def test_whoever_promotes_meanwhile_is_not_overruled(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.crowned(world.blind)
-    find: Callable[[Throne, str], int | None] = Throne.find
+    find: Callable[[ChampionAlias, str], int | None] = ChampionAlias.find
 
-    def meanwhile(throne: Throne, sha256: str) -> int | None:
+    def meanwhile(throne: ChampionAlias, sha256: str) -> int | None:
         world.crowned(world.blind)
         return find(throne, sha256)
 
-    monkeypatch.setattr(Throne, "find", meanwhile)
+    monkeypatch.setattr(ChampionAlias, "find", meanwhile)
     assert "changed from version 1 to version 2" in error(world.promote(world.good))
     assert world.champion() == 2
 

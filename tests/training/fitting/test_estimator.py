@@ -12,7 +12,7 @@ from scipy.special import expit
 from router.classifier.features.lexical import FEATURES, scripts_of
 from training.fitting import heads
 from training.fitting.estimator import Hyperparameters, PooledLogistic, cross_fitted, fit_pooled
-from training.fitting.ngrams import counted
+from training.fitting.ngrams import ngram_counts
 
 N, P = 1500, 6
 
@@ -170,15 +170,15 @@ def test_a_word_that_matters_is_found_beside_the_vector() -> None:
     adequate = np.random.default_rng(1).random(truth.shape) < truth
     fresh_x, fresh_ids, fresh = prompts(1_500, seed=2)
     blind = fitted(x, adequate)
-    seeing = fitted(x, adequate, counts=counted(ids))
+    seeing = fitted(x, adequate, counts=ngram_counts(ids))
     error = np.abs(blind.p_adequate(fresh_x) - fresh).mean()
-    assert np.abs(seeing.p_adequate(fresh_x, counted(fresh_ids)) - fresh).mean() < 0.6 * error
+    assert np.abs(seeing.p_adequate(fresh_x, ngram_counts(fresh_ids)) - fresh).mean() < 0.6 * error
 
 
 def test_words_that_say_nothing_do_no_harm() -> None:
     x, _, adequate = world()
     rng = np.random.default_rng(3)
-    noise = counted([rng.integers(0, 3_000, size=12).tolist() for _ in range(len(x))])
+    noise = ngram_counts([rng.integers(0, 3_000, size=12).tolist() for _ in range(len(x))])
     fresh, truth, _ = world(seed=1)
     blind = fitted(x, adequate)
     seeing = fitted(x, adequate, counts=noise)
@@ -189,8 +189,8 @@ def test_words_that_say_nothing_do_no_harm() -> None:
 def test_without_the_text_the_vector_still_speaks() -> None:
     x, ids, truth = prompts(600, seed=0)
     adequate = np.random.default_rng(1).random(truth.shape) < truth
-    model = fitted(x, adequate, counts=counted(ids))
-    nothing = counted([[] for _ in ids])
+    model = fitted(x, adequate, counts=ngram_counts(ids))
+    nothing = ngram_counts([[] for _ in ids])
     np.testing.assert_allclose(model.p_adequate(x), model.p_adequate(x, nothing), atol=0.05)
 
 

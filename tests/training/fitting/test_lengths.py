@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.training.worlds import answered
+from training.evaluation.metrics import coverage, pinball
 from training.fitting.lengths import fit_lengths
-from training.fitting.ngrams import counted
-from training.judging.metrics import coverage, pinball
+from training.fitting.ngrams import ngram_counts
 
 
 def world(n: int, seed: int) -> tuple[Any, Any, Any]:
@@ -27,12 +27,12 @@ def world(n: int, seed: int) -> tuple[Any, Any, Any]:
 @pytest.fixture(scope="module")
 def fitted() -> Any:
     x, ids, tokens = world(2_000, seed=0)
-    return fit_lengths(x, answered(tokens), seed=1, dimensions=3, counts=counted(ids))
+    return fit_lengths(x, answered(tokens), seed=1, dimensions=3, counts=ngram_counts(ids))
 
 
 def test_nine_in_ten_answers_are_within_the_ninth_decile(fitted: Any) -> None:
     x, ids, tokens = world(3_000, seed=1)
-    found = fitted.of(x, counted(ids))
+    found = fitted.of(x, ngram_counts(ids))
     for arm in range(2):
         assert coverage(tokens[:, arm], found[:, arm, 0]) == pytest.approx(0.5, abs=0.04)
         assert coverage(tokens[:, arm], found[:, arm, 1]) == pytest.approx(0.9, abs=0.025)
@@ -41,7 +41,7 @@ def test_nine_in_ten_answers_are_within_the_ninth_decile(fitted: Any) -> None:
 
 def test_they_follow_the_prompt_far_closer_than_the_quantiles_of_the_arm(fitted: Any) -> None:
     x, ids, tokens = world(3_000, seed=1)
-    found = fitted.of(x, counted(ids))
+    found = fitted.of(x, ngram_counts(ids))
     for place, level in enumerate((0.5, 0.9)):
         whole = pinball(tokens[:, 0], float(np.quantile(tokens[:, 0], level)), level)
         assert pinball(tokens[:, 0], found[:, 0, place], level) < 0.7 * whole
@@ -74,8 +74,8 @@ def test_each_arm_learns_as_much_as_its_lengths_allow() -> None:
     tokens = np.hstack([tokens, tokens, tokens[:, :1]])
     tokens[150:, 0] = np.nan  # enough for quantiles, too few to follow the prompt
     tokens[:, 2] = np.nan
-    made = fit_lengths(x, answered(tokens), seed=1, dimensions=3, counts=counted(ids))
-    found = made.of(x, counted(ids))
+    made = fit_lengths(x, answered(tokens), seed=1, dimensions=3, counts=ngram_counts(ids))
+    found = made.of(x, ngram_counts(ids))
     assert made.known.tolist() == [True, True, False, True, True]
     assert (found[:, 0] == found[0, 0]).all()
     assert np.isnan(found[:, 2]).all()
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_lengths() -> None:
 
 def test_quantiles_ascend_and_stay_within_reason(fitted: Any) -> None:
     strange = np.random.default_rng(3).normal(size=(500, 5)).astype(np.float32) * 50
-    found = fitted.of(strange, counted([[1, 2, 3]] * 500))
+    found = fitted.of(strange, ngram_counts([[1, 2, 3]] * 500))
     assert (np.diff(found, axis=2) >= 0).all()
     assert found.min() >= 1
     assert found.max() <= 2.01 * world(2_000, seed=0)[2].max()

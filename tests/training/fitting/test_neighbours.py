@@ -11,7 +11,7 @@ from scipy.special import expit
 from training.fitting import neighbours
 from training.fitting.estimator import fit_pooled
 from training.fitting.heads import out_of_fold
-from training.fitting.neighbours import Neighbours, remember
+from training.fitting.neighbours import Neighbours, fit_neighbours
 
 PLACES, EACH, D = 20, 60, 16
 N = PLACES * EACH
@@ -30,7 +30,7 @@ def world(seed: int = 0) -> tuple[Any, Any]:
 
 def fitted(vectors: Any, truth: Any, weight: Any = None) -> Neighbours:
     weight = np.ones(truth.shape) if weight is None else weight
-    return remember(vectors, outcomes(truth), weight, 1)
+    return fit_neighbours(vectors, outcomes(truth), weight, 1)
 
 
 def outcomes(truth: Any) -> Any:
@@ -50,7 +50,7 @@ def test_a_prompt_does_not_vouch_for_itself_out_of_fold() -> None:
     sign = np.where(np.random.default_rng(2).random((N, 2)) < 0.5, 1.0, -1.0)
 
     def elsewhere(rows: Any, out: Any) -> Any:
-        known = remember(vectors[rows], sign[rows], np.ones((rows.sum(), 2)), 1)
+        known = fit_neighbours(vectors[rows], sign[rows], np.ones((rows.sum(), 2)), 1)
         return known.logits(vectors[out])
 
     said = out_of_fold(np.arange(N) // PLACES % 5, 2, elsewhere)
@@ -70,7 +70,7 @@ def test_an_arm_that_none_of_them_asked_keeps_its_share() -> None:
 def test_of_equally_near_prompts_the_first_are_asked() -> None:
     vectors = np.repeat(np.eye(2, 4, dtype=np.float32), 300, axis=0)
     sign = np.where(np.arange(600)[:, None] % 300 < 100, 1.0, -1.0)
-    made = remember(vectors, sign, np.ones((600, 1)), 1)
+    made = fit_neighbours(vectors, sign, np.ones((600, 1)), 1)
     assert expit(made.logits(vectors[:1]))[0, 0] > 0.95
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from training.fitting.stacking import Calibration, calibrate, stack
+from training.fitting.stacking import Calibration, fit_calibration, fit_stack
 
 N = 3000
 ONE = np.zeros(N, dtype=np.intp)
@@ -30,7 +30,7 @@ def test_a_head_that_knows_is_trusted_and_one_that_guesses_is_not() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(N, 2))
     heads = np.stack([truth, rng.normal(size=(N, 2)), -truth], axis=2)
-    found = stack(heads, drawn(expit(truth)), np.ones((N, 2)))
+    found = fit_stack(heads, drawn(expit(truth)), np.ones((N, 2)))
     assert found.weights[:, 0] == pytest.approx(1, abs=0.1)
     assert found.weights[:, 1] == pytest.approx(0, abs=0.1)
     assert found.weights[:, 2] == pytest.approx(0, abs=0.05)
@@ -38,7 +38,7 @@ def test_a_head_that_knows_is_trusted_and_one_that_guesses_is_not() -> None:
 
 def test_heads_that_are_too_sure_are_tempered() -> None:
     truth = np.random.default_rng(1).normal(size=(N, 2)) + 1
-    found = stack((3 * truth)[:, :, None], drawn(expit(truth)), np.ones((N, 2)))
+    found = fit_stack((3 * truth)[:, :, None], drawn(expit(truth)), np.ones((N, 2)))
     assert np.abs(found.of((3 * truth)[:, :, None]) - truth).mean() < 0.15
 
 
@@ -50,7 +50,7 @@ def test_an_arm_with_few_attempts_leans_on_the_others() -> None:
     weight[40:, 2] = 0  # forty attempts, by chance all contrary to the head that knows
     sign = drawn(expit(truth))
     sign[:40, 2] = -np.sign(truth[:40, 2])
-    found = stack(heads, sign, weight)
+    found = fit_stack(heads, sign, weight)
     assert found.weights[2, 0] > 0.8 * found.weights[:2, 0].mean()
 
 
@@ -58,13 +58,16 @@ def test_attempts_that_do_not_exist_say_nothing() -> None:
     rng = np.random.default_rng(3)
     heads, sign = rng.normal(size=(200, 2, 2)), rng.choice([-1.0, 1.0], (200, 2))
     weight = (rng.random((200, 2)) < 0.5).astype(float)
-    one, two = stack(heads, sign, weight), stack(heads, np.where(weight > 0, sign, -sign), weight)
+    one, two = (
+        fit_stack(heads, sign, weight),
+        fit_stack(heads, np.where(weight > 0, sign, -sign), weight),
+    )
     np.testing.assert_array_equal(one.weights, two.weights)
 
 
 def test_an_arm_that_was_always_adequate_is_trusted_but_stays_finite() -> None:
     heads = np.full((20, 2, 1), logit(20.5 / 21))
-    found = stack(heads, np.ones((20, 2)), np.ones((20, 2)))
+    found = fit_stack(heads, np.ones((20, 2)), np.ones((20, 2)))
     said = expit(found.of(heads))
     assert said.min() > 0.95
     assert said.max() < 0.995
@@ -77,7 +80,7 @@ GUESSED = 0.25
 def test_a_floor_of_lucky_guesses_is_learnt() -> None:
     z = np.random.default_rng(4).normal(scale=1.5, size=(N, 2)) - 1
     p = np.stack([GUESSED + (1 - GUESSED) * expit(z[:, 0]), expit(z[:, 1])], axis=1)
-    found = calibrate(z, drawn(p), np.ones((N, 2)), folds(N), ONE)
+    found = fit_calibration(z, drawn(p), np.ones((N, 2)), folds(N), ONE)
     assert found.bent.tolist() == [True, False]
     low = z[:, 0] < -2
     straight = np.abs(expit(z) - p)[low, 0].mean()
@@ -88,7 +91,7 @@ def test_a_floor_of_lucky_guesses_is_learnt() -> None:
 def test_what_is_calibrated_is_mostly_left_alone() -> None:
     """Each arm is bent where chance makes it look useful; that must stay rare, and do little."""
     z = np.random.default_rng(5).normal(size=(N, 12))
-    found = calibrate(z, drawn(expit(z)), np.ones((N, 12)), folds(N), ONE)
+    found = fit_calibration(z, drawn(expit(z)), np.ones((N, 12)), folds(N), ONE)
     assert found.bent.sum() <= 5
     assert np.abs(expit(found.of(z, ONE)) - expit(z)).max() < 0.1
 
@@ -102,7 +105,7 @@ def two_scripts(japanese: int, worse: float) -> tuple[Any, Any, Any]:
 
 def test_an_arm_that_is_worse_in_a_language_is_said_to_be() -> None:
     z, sign, scripts = two_scripts(japanese=600, worse=1.0)
-    found = calibrate(z, sign, np.ones((N, 2)), folds(N), scripts)
+    found = fit_calibration(z, sign, np.ones((N, 2)), folds(N), scripts)
     truth = z - scripts[:, None] * np.array([1, 0])
     wrong = np.abs(expit(found.of(z, scripts)) - expit(truth))
     assert wrong[:600].max() < 0.07
@@ -114,12 +117,12 @@ def test_a_language_of_few_prompts_or_the_only_one_is_not_told_apart(
     japanese: int, worse: float
 ) -> None:
     z, sign, scripts = two_scripts(japanese, worse)
-    assert calibrate(z, sign, np.ones((N, 2)), folds(N), scripts).by_script is None
+    assert fit_calibration(z, sign, np.ones((N, 2)), folds(N), scripts).by_script is None
 
 
 def test_where_languages_do_not_differ_hardly_anything_is_shifted() -> None:
     z, sign, scripts = two_scripts(japanese=600, worse=0.0)
-    found = calibrate(z, sign, np.ones((N, 2)), folds(N), scripts)
+    found = fit_calibration(z, sign, np.ones((N, 2)), folds(N), scripts)
     assert np.abs(found.of(z, scripts) - z).max() < 0.35
 
 

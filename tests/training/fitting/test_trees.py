@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit
 
 from training.fitting import trees
-from training.fitting.trees import Trees, grow
+from training.fitting.trees import Trees, fit_trees
 
 N = 2000
 
@@ -26,7 +26,7 @@ def fitted(features: Any, truth: Any, judged: Any = None) -> Trees:
     rng = np.random.default_rng(5)
     sign = np.where(rng.random(truth.shape) < truth, 1.0, -1.0)
     weight = np.ones(truth.shape) if judged is None else judged.astype(float)
-    return grow(features, sign, weight, 1)
+    return fit_trees(features, sign, weight, 1)
 
 
 def test_it_finds_what_depends_on_two_features_together() -> None:

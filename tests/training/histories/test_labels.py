@@ -23,8 +23,8 @@ from training.histories.labels import (
     write_labels,
 )
 from training.histories.ladders import parse_arms, parse_prices
-from training.histories.table import Outcomes
-from training.histories.tabulating import Reading, Table, read_table
+from training.histories.outcome_table import HistoryTable, ReadOptions, read_table
+from training.histories.outcomes import Outcomes
 
 PRICES = {"low": Rates(Decimal(1), Decimal(2)), "high": Rates(Decimal(10), Decimal(20))}
 ARMS = {"low": "small", "high": "large"}
@@ -48,10 +48,10 @@ def attempt(prompt: str, model: str, quality: float | None, **more: Any) -> dict
     return row | {"output_tokens": 50} | more
 
 
-def table(folder: Path, rows: list[dict[str, Any]], **reading: Any) -> Table:
+def table(folder: Path, rows: list[dict[str, Any]], **reading: Any) -> HistoryTable:
     path = folder / "log.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return read_table([path], Reading(**({"arms": ARMS, "prices": PRICES} | reading)))
+    return read_table([path], ReadOptions(**({"arms": ARMS, "prices": PRICES} | reading)))
 
 
 # --- Labels ------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_histories_are_pooled_by_arm_with_gaps(tmp_path: Path) -> None:
     for name, model in (("one", "small"), ("two", "large")):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(attempt("a", model, 1)) + "\n")
     made = read_table(
-        [tmp_path / "one.jsonl", tmp_path / "two.jsonl"], Reading(arms=ARMS, prices=PRICES)
+        [tmp_path / "one.jsonl", tmp_path / "two.jsonl"], ReadOptions(arms=ARMS, prices=PRICES)
     )
     assert len(set(made.outcomes.prompt_ids)) == 2
     assert len(set(made.outcomes.groups)) == 1

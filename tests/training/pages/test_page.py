@@ -8,18 +8,18 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.training.worlds import report_on, world
-from training.bundling.export import label_distribution
-from training.judging.baselines import baseline_scores
-from training.judging.beliefs import Beliefs
-from training.judging.evaluating import plain
-from training.judging.footprint import net_of_router
-from training.judging.gating import gate
+from training.evaluation.baselines import baseline_scores
+from training.evaluation.evaluation_report import json_ready
+from training.evaluation.footprint import net_of_router
+from training.evaluation.predictions import Predictions
+from training.evaluation.promotion_gate import gate
+from training.export.classifier_graph import label_distribution
 from training.pages.page import (
     Grid,
     Line,
     Page,
     Part,
-    Verdict,
+    VerdictBox,
     number,
     picture_of,
     ranged,
@@ -52,7 +52,7 @@ def test_names_of_strangers_are_escaped() -> None:
 
 
 def test_a_verdict_gives_its_reasons() -> None:
-    html = page(verdict=Verdict(False, "Refused", ("does not beat prompt length",)))
+    html = page(verdict=VerdictBox(False, "Refused", ("does not beat prompt length",)))
     assert 'class="verdict no"' in html
     assert "<li>does not beat prompt length</li>" in html
 
@@ -90,16 +90,16 @@ def test_a_report_is_a_page_however_little_is_known(censored: bool, costs: bool)
     report |= {
         "encode_ms": {**timed, "by_characters": {"0-255": timed}},
         "footprint": {"bundle": 1, "encoder": 2, "resident": None},
-        "gate": plain(
+        "gate": json_ready(
             gate(
-                rows.outcomes, Beliefs(truth), baselines=baselines, champion=None, seed=1
+                rows.outcomes, Predictions(truth), baselines=baselines, champion=None, seed=1
             ).as_dict()
         ),
         "bundle": "small@0123",
     }
     report["net_of_router"] = net_of_router(report, 0.05)
     figures = render(
-        rows.outcomes, Beliefs(truth), label_distribution(truth), baselines=baselines, seed=1
+        rows.outcomes, Predictions(truth), label_distribution(truth), baselines=baselines, seed=1
     )
     html = report_page(report, figures, {"Arms": "low"})
     assert "small@0123" in html

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.image import imread
 
 from tests.training.worlds import world
-from training.judging.baselines import baseline_scores
-from training.judging.beliefs import Beliefs
+from training.evaluation.baselines import baseline_scores
+from training.evaluation.predictions import Predictions
 from training.pages.plots import render, save
 
 
@@ -22,7 +22,9 @@ def distribution(truth: np.ndarray) -> np.ndarray:
 def test_every_picture_is_drawn(tmp_path: Path) -> None:
     rows, truth = world(400)
     found = baseline_scores(None, rows, seed=0)
-    figures = render(rows.outcomes, Beliefs(truth), distribution(truth), baselines=found, seed=0)
+    figures = render(
+        rows.outcomes, Predictions(truth), distribution(truth), baselines=found, seed=0
+    )
     assert set(figures) == {"reliability", "label_distribution", "confusion", "cost_quality"}
     for path in save(figures, tmp_path / "plots"):
         image = imread(path)
@@ -37,22 +39,22 @@ def test_any_name_can_be_drawn(tmp_path: Path) -> None:
     rows, truth = world(100)
     languages = np.array([f"l{i % 12}" for i in range(100)], dtype=object)
     odd = replace(rows.outcomes, arms=("低", "中$x_1$", "高い_{"), languages=languages)
-    save(render(odd, Beliefs(truth), distribution(truth), baselines=None, seed=0), tmp_path)
+    save(render(odd, Predictions(truth), distribution(truth), baselines=None, seed=0), tmp_path)
 
 
 def test_a_censored_history_has_reliability_only() -> None:
     rows, truth = world(200, censored=True)
-    figures = render(rows.outcomes, Beliefs(truth), distribution(truth), baselines=None, seed=0)
+    figures = render(rows.outcomes, Predictions(truth), distribution(truth), baselines=None, seed=0)
     assert set(figures) == {"reliability"}
 
 
 def test_an_arm_without_attempts_and_a_history_without_costs() -> None:
     rows, truth = world(100, costs=False)
-    figures = render(rows.outcomes, Beliefs(truth), distribution(truth), baselines=None, seed=0)
+    figures = render(rows.outcomes, Predictions(truth), distribution(truth), baselines=None, seed=0)
     assert "cost_quality" not in figures
     quality = rows.outcomes.quality.copy()
     quality[:, 1] = np.nan
     empty = replace(rows.outcomes, quality=quality)
-    assert set(render(empty, Beliefs(truth), distribution(truth), baselines=None, seed=0)) == {
+    assert set(render(empty, Predictions(truth), distribution(truth), baselines=None, seed=0)) == {
         "reliability"
     }

@@ -1,0 +1,314 @@
+"""Figures by hand where a hand can reach, and properties elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from training.evaluation import metrics
+from training.evaluation.metrics import (
+    Points,
+    aiq,
+    aiq_over_singles,
+    apgr,
+    apgr_statistic,
+    auc,
+    bootstrap,
+    brier,
+    calibration_bins,
+    cost_at_quality,
+    coverage,
+    cpt,
+    ece,
+    ece_floor,
+    hull,
+    interval,
+    pinball,
+    quality_at_cost,
+    single_arms,
+    sweep,
+    within_category_apgr,
+)
+
+# A busy machine is no failure: no deadline per example.
+unhurried = settings(deadline=None, max_examples=60)
+
+WEAK = np.array([0.0, 0.0, 1.0, 1.0])
+STRONG = np.array([1.0, 1.0, 1.0, 1.0])
+
+
+def by_the_curve(weak: np.ndarray, strong: np.ndarray, score: np.ndarray) -> float:
+    """RouteLLM's definition, word for word: sort, cut at every share, trapezoid."""
+    order = np.argsort(-score, kind="stable")
+    n = len(order)
+    heights = []
+    for sent in range(n + 1):
+        routed = np.where(np.isin(np.arange(n), order[:sent]), strong, weak)
+        heights.append(routed.mean())
+    area = np.trapezoid(heights, np.arange(n + 1) / n)
+    return float((area - weak.mean()) / (strong.mean() - weak.mean()))
+
+
+def test_apgr_of_a_perfect_score_by_hand() -> None:
+    # Quality .5, .75, 1, 1, 1 at shares 0, .25, .5, .75, 1: area .875, so (.875 - .5) / .5.
+    assert apgr(WEAK, STRONG, np.array([4.0, 3.0, 2.0, 1.0])) == pytest.approx(0.75)
+
+
+def test_apgr_of_the_worst_score_by_hand() -> None:
+    assert apgr(WEAK, STRONG, np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.25)
+
+
+def test_a_constant_score_is_worth_a_random_one() -> None:
+    assert apgr(WEAK, STRONG, np.zeros(4)) == pytest.approx(0.5)
+
+
+def test_a_random_score_is_worth_a_half() -> None:
+    rng = np.random.default_rng(0)
+    weak, strong = rng.random(20_000) < 0.4, rng.random(20_000) < 0.8
+    value = apgr(weak.astype(float), strong.astype(float), rng.random(20_000))
+    assert value == pytest.approx(0.5, abs=0.02)
+
+
+def test_without_a_gap_or_without_prompts_there_is_no_apgr() -> None:
+    assert np.isnan(apgr(WEAK, WEAK, np.arange(4.0)))
+    assert np.isnan(apgr(np.zeros(0), np.zeros(0), np.zeros(0)))
+
+
+def test_cpt_by_hand() -> None:
+    best = np.array([4.0, 3.0, 2.0, 1.0])
+    assert cpt(WEAK, STRONG, best, 0.5) == pytest.approx(0.25)
+    assert cpt(WEAK, STRONG, best, 0.8) == pytest.approx(0.4)
+    assert cpt(WEAK, STRONG, -best, 0.5) == pytest.approx(0.75)
+    assert cpt(WEAK, STRONG, np.zeros(4), 0.8) == pytest.approx(0.8)
+    assert np.isnan(cpt(STRONG, WEAK, best, 0.5))
+
+
+qualities = hnp.arrays(np.float64, 30, elements=st.sampled_from([0.0, 0.5, 1.0]))
+scores = hnp.arrays(np.float64, 30, elements=st.integers(0, 9).map(float))
+
+
+@unhurried
+@given(qualities, qualities, hnp.arrays(np.float64, 30, elements=st.floats(0, 1), unique=True))
+def test_apgr_is_routellms_curve(weak: np.ndarray, strong: np.ndarray, score: np.ndarray) -> None:
+    if abs((strong - weak).mean()) > 1e-9:
+        assert apgr(weak, strong, score) == pytest.approx(by_the_curve(weak, strong, score))
+
+
+@unhurried
+@given(qualities, qualities, scores)
+def test_a_reversed_score_is_worth_the_rest(
+    weak: np.ndarray, strong: np.ndarray, score: np.ndarray
+) -> None:
+    if abs((strong - weak).mean()) > 1e-9:
+        assert apgr(weak, strong, -score) == pytest.approx(1 - apgr(weak, strong, score))
+
+
+@unhurried
+@given(qualities, qualities, scores)
+def test_nothing_ranks_better_than_the_truth(
+    weak: np.ndarray, strong: np.ndarray, score: np.ndarray
+) -> None:
+    if (strong - weak).mean() > 1e-9:
+        assert apgr(weak, strong, score) <= apgr(weak, strong, strong - weak) + 1e-9
+
+
+@unhurried
+@given(qualities, qualities, scores, st.permutations(range(30)))
+def test_ties_do_not_depend_on_the_order_of_rows(
+    weak: np.ndarray, strong: np.ndarray, score: np.ndarray, order: list[int]
+) -> None:
+    mixed = apgr(weak[order], strong[order], score[order])
+    assert mixed == pytest.approx(apgr(weak, strong, score), nan_ok=True)
+
+
+@unhurried
+@given(qualities, qualities, scores)
+def test_more_of_the_gap_needs_more_calls(
+    weak: np.ndarray, strong: np.ndarray, score: np.ndarray
+) -> None:
+    if (strong - weak).mean() > 1e-9:
+        half, most = cpt(weak, strong, score, 0.5), cpt(weak, strong, score, 0.8)
+        assert 0 <= half <= most <= 1
+
+
+def test_recognising_the_category_earns_nothing_within_it() -> None:
+    categories = np.repeat(np.array(["easy", "hard"], dtype=object), 50)
+    rng = np.random.default_rng(1)
+    weak = np.where(categories == "easy", 1.0, (rng.random(100) < 0.2).astype(float))
+    strong = np.ones(100)
+    score = (categories == "hard").astype(float)
+    assert apgr(weak, strong, score) > 0.7
+    assert within_category_apgr(weak, strong, score, categories) == pytest.approx(0.5)
+
+
+def test_small_and_nameless_categories_are_left_out() -> None:
+    few = np.array(["rare"] * 4, dtype=object)
+    assert np.isnan(within_category_apgr(WEAK, STRONG, np.arange(4.0), few))
+    nameless = np.full(40, "", dtype=object)
+    assert np.isnan(within_category_apgr(np.tile(WEAK, 10), np.ones(40), np.arange(40.0), nameless))
+
+
+# --- Calibration -------------------------------------------------------------------------------
+
+
+def test_ece_by_hand() -> None:
+    probability = np.array([0.2, 0.2, 0.2, 0.2, 0.8, 0.8, 0.8, 0.8])
+    outcome = np.array([0, 0, 0, 1, 1, 1, 1, 1], dtype=bool)
+    # Bins at .2 (observed .25) and at .8 (observed 1): (.05 + .2) / 2.
+    assert ece(outcome, probability) == pytest.approx(0.125)
+    assert brier(outcome, probability) == pytest.approx((3 * 0.04 + 0.64 + 4 * 0.04) / 8)
+
+
+def test_equal_probabilities_share_a_bin_whatever_the_order_of_rows() -> None:
+    outcome = np.repeat([True, False], 500)
+    assert ece(outcome, np.full(1000, 0.5)) == pytest.approx(0)
+    assert len(calibration_bins(outcome, np.full(1000, 0.5)).counts) == 1
+
+
+def test_bins_have_equal_mass() -> None:
+    probability = np.random.default_rng(0).random(1500)
+    curve = calibration_bins(probability > 0.5, probability)
+    assert curve.counts.tolist() == [100.0] * 15
+    assert (np.diff(curve.predicted) > 0).all()
+
+
+def test_perfect_calibration_shows_its_floor_and_no_more() -> None:
+    rng = np.random.default_rng(2)
+    probability = rng.uniform(0.2, 0.9, 2400)
+    floor = ece_floor(probability, seed=0)
+    measured = np.mean([ece(rng.random(2400) < probability, probability) for _ in range(40)])
+    assert floor == pytest.approx(0.03, abs=0.006)  # evaluation.md: about .03 at 2,400 prompts
+    assert measured == pytest.approx(floor, abs=0.002)
+    assert ece_floor(probability, seed=0) == floor
+
+
+def test_one_class_has_no_auc() -> None:
+    assert np.isnan(auc(np.ones(3, dtype=bool), np.arange(3.0)))
+    assert auc(np.array([False, True]), np.array([0.1, 0.9])) == 1.0
+
+
+# --- Money -------------------------------------------------------------------------------------
+
+
+def test_hull_by_hand() -> None:
+    xs, ys = hull(np.array([3.0, 1.0, 2.0, 4.0, 1.0]), np.array([0.8, 0.4, 0.5, 0.7, 0.3]))
+    assert xs.tolist() == [1.0, 3.0]
+    assert ys.tolist() == [0.4, 0.8]
+
+
+def test_aiq_by_hand() -> None:
+    # From (1, .4) up to (3, .8), then flat to 5: (.6 · 2 + .8 · 2) / 4.
+    assert aiq(np.array([1.0, 3.0]), np.array([0.4, 0.8]), 1.0, 5.0) == pytest.approx(0.7)
+    assert np.isnan(aiq(np.array([1.0]), np.array([0.4]), 1.0, 1.0))
+
+
+points = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=30)
+
+
+@unhurried
+@given(points)
+def test_a_hull_rises_ever_more_slowly_and_lies_above_every_point(
+    given_points: list[tuple[int, int]],
+) -> None:
+    cost, quality = (np.array(side, dtype=float) for side in zip(*given_points, strict=True))
+    xs, ys = hull(cost, quality)
+    assert (np.diff(xs) > 0).all()
+    assert (np.diff(ys) > 0).all()
+    assert (np.diff(np.diff(ys) / np.diff(xs)) < 1e-9).all()
+    assert (np.interp(cost, xs, ys) >= quality - 1e-9).all()
+
+
+def money(seed: int = 0, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    quality = (rng.random((n, 3)) < [0.4, 0.6, 0.8]).astype(float)
+    cost = rng.integers([100, 400, 2000], [200, 800, 4000], size=(n, 3)) * 1000
+    return quality, cost.astype(np.int64)
+
+
+def test_knowing_the_answers_beats_the_single_arms_and_knowing_nothing_does_not() -> None:
+    quality, cost = money()
+    singles = single_arms(quality, cost).points()
+    mean = cost.mean(axis=0, keepdims=True) / 1e9
+    constant = np.tile(quality.mean(axis=0), (len(quality), 1))
+    zero = aiq_over_singles(singles, singles)[0]
+    blind = aiq_over_singles(sweep(constant, mean, quality, cost).points(), singles)[0]
+    oracle = aiq_over_singles(sweep(quality, cost / 1e9, quality, cost).points(), singles)[0]
+    assert blind == pytest.approx(zero, abs=1e-5)
+    assert oracle > zero + 0.1
+
+
+def test_the_sweep_goes_from_the_cheapest_arm_to_the_most_promising() -> None:
+    quality, cost = money()
+    belief = np.random.default_rng(3).random(quality.shape)
+    found = sweep(belief, cost.mean(axis=0, keepdims=True) / 1e9, quality, cost).points()
+    assert found.quality[0, 0] == pytest.approx(quality[:, 0].mean(), abs=1e-5)
+    best = quality[np.arange(len(quality)), belief.argmax(axis=1)].mean()
+    assert found.quality[0, -1] == pytest.approx(best, abs=1e-5)
+    assert found.cost.shape[1] <= metrics.LAMBDAS + 20
+
+
+def test_cost_at_quality_by_hand() -> None:
+    singles = Points(np.array([[1.0, 10.0]]), np.array([[0.5, 1.0]]))
+    router = Points(np.array([[1.0, 4.0, 8.0]]), np.array([[0.5, 0.96, 0.99]]))
+    assert cost_at_quality(router, singles, 0.95)[0] == pytest.approx(0.4)
+    assert cost_at_quality(router, singles, 0.99)[0] == pytest.approx(0.8)
+    assert cost_at_quality(router, singles, 1.0)[0] == pytest.approx(1.0)  # the arm itself
+    assert quality_at_cost(router, singles, 1)[0] == pytest.approx(-0.01)
+    assert quality_at_cost(router, singles, 0)[0] == pytest.approx(0.0)
+
+
+# --- Intervals ---------------------------------------------------------------------------------
+
+
+def test_bootstrap_counts_are_resamples() -> None:
+    drawn = bootstrap(50, {"size": lambda counts: counts.sum(axis=0)}, seed=0, resamples=300)
+    assert drawn["size"].tolist() == [50.0] * 300
+
+
+def test_bootstrap_of_apgr_is_apgr_of_the_resampled_prompts() -> None:
+    rng = np.random.default_rng(4)
+    weak, strong = rng.random(40), rng.random(40) + 0.3
+    score = rng.integers(0, 8, 40).astype(float)
+    index = rng.integers(40, size=40)
+    counts = np.bincount(index, minlength=40).astype(float)[:, None]
+    assert apgr_statistic(weak, strong, score)(counts)[0] == pytest.approx(
+        apgr(weak[index], strong[index], score[index])
+    )
+
+
+def test_the_interval_covers_the_figure_and_is_the_same_again() -> None:
+    rng = np.random.default_rng(5)
+    weak = (rng.random(500) < 0.4).astype(float)
+    strong = (rng.random(500) < 0.8).astype(float)
+    score = strong - weak + rng.normal(size=500)
+    statistic = {"apgr": apgr_statistic(weak, strong, score)}
+    first = bootstrap(500, statistic, seed=7)["apgr"]
+    assert np.array_equal(first, bootstrap(500, statistic, seed=7)["apgr"])
+    low, high = interval(first)
+    assert low < apgr(weak, strong, score) < high
+    assert 0.02 < high - low < 0.2
+
+
+def test_an_interval_of_nothing_is_nothing() -> None:
+    assert np.isnan(interval(np.full(3, np.nan))).all()
+
+
+# --- Lengths -----------------------------------------------------------------------------------
+
+
+def test_pinball_and_coverage_by_hand() -> None:
+    actual = np.array([1.0, 5.0])
+    assert pinball(actual, 3.0, 0.9) == pytest.approx((0.1 * 2 + 0.9 * 2) / 2)
+    assert coverage(actual, np.array([1.0, 4.0])) == 0.5
+
+
+@unhurried
+@given(hnp.arrays(np.float64, 50, elements=st.floats(1, 1000)), st.floats(1, 1000))
+def test_no_constant_has_less_pinball_loss_than_the_quantile(
+    actual: np.ndarray, other: float
+) -> None:
+    quantile = float(np.quantile(actual, 0.9, method="inverted_cdf"))
+    assert pinball(actual, quantile, 0.9) <= pinball(actual, other, 0.9) + 1e-9

@@ -1,0 +1,101 @@
+"""The model card says what a reader must know."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from router.classifier.bundle import (
+    Arm,
+    BundleManifest,
+    EncoderReference,
+    HistorySource,
+    ReferencePrice,
+    Split,
+)
+from router.classifier.features.lexical import FEATURES
+from tests.training.worlds import report_on, world
+from training.export.model_card import model_card
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    rows, truth = world(300)
+    return report_on(rows, truth)
+
+
+def manifest(**changes: Any) -> BundleManifest:
+    arms = [
+        Arm(
+            name=name, tier=name, models=[f"model|{name}"], attempts=300, adequate_share=0.5,
+            reference_price=ReferencePrice(input=Decimal("0.10"), output=Decimal("0.40")),
+            has_lengths=name != "high",
+        )
+        for name in ("low", "medium", "high")
+    ]  # fmt: skip
+    values = {
+        "format_version": 1, "name": "test", "created": datetime(2026, 1, 2, tzinfo=UTC),
+        "demonstration": False, "arms": arms, "features": list(FEATURES),
+        "encoder": EncoderReference(name="static", sha256="e" * 64, dimensions=8),
+        "adequacy_threshold": 0.5,
+        "histories": [
+            HistorySource(
+                name="mmlu_pro", sha256="d" * 64, prompts=300, attempts=900, adequacy_threshold=0.5,
+                licence="Apache-2.0",
+            )
+        ],
+        "training_data_sha256": "f" * 64, "split": Split(seed=42, holdout=0.2),
+        "languages": {"en": 200, "ja": 100}, "mlflow_run_id": "abc", "metrics": {}, "files": {},
+    }  # fmt: skip
+    return BundleManifest(**(values | changes))
+
+
+def test_it_has_every_part(report: dict[str, Any]) -> None:
+    card = model_card(manifest(), report, settings={"C": 0.003}, notes=["one judge was left out"])
+    for part in ("Data", "Arms", "How it was trained", "Held-out performance", "Calibration",
+                 "By language", "Limits of use"):  # fmt: skip
+        assert f"\n## {part}" in card
+    for fact in ("mmlu_pro", "Apache-2.0", "Seed 42", "- C: 0.003", "one judge was left out",
+                 "MLflow run `abc`", "prompt length alone", "kNN", "en 200, ja 100",
+                 "No output lengths were known for: high", "model\\|low", "0.10 / 0.40"):  # fmt: skip
+        assert fact in card
+    ours = report["pairs"]["low>high"]
+    low, high = ours["apgr_interval"]
+    assert f"{ours['apgr']:.3f} [{low:.3f}, {high:.3f}]" in card
+    assert "DEMONSTRATION" not in card
+
+
+def test_every_table_is_rectangular(report: dict[str, Any]) -> None:
+    widths: list[int] = []
+    for line in [*model_card(manifest(), report).splitlines(), ""]:
+        if line.startswith("|"):
+            widths.append(line.replace("\\|", "").count("|"))
+        else:
+            assert len(set(widths)) <= 1
+            widths = []
+
+
+def test_a_demonstration_is_loud(report: dict[str, Any]) -> None:
+    card = model_card(manifest(demonstration=True), report)
+    assert card.startswith("# test: DEMONSTRATION, NOT REAL")
+    assert "Do not route real prompts" in card
+
+
+def test_figures_that_are_missing_are_dashes() -> None:
+    rows, truth = world(100, censored=True)
+    report = report_on(rows, truth)
+    card = model_card(manifest(mlflow_run_id=None), report)
+    assert "no figures on money" in card
+    assert "None" not in card
+    assert "nan" not in card.replace("finance", "")
+
+
+def test_a_language_of_few_prompts_has_dashes_for_figures(report: dict[str, Any]) -> None:
+    languages = {"ja": report["by_language"]["ja"] | {"n": 12, "few": True, "apgr": None}}
+    card = model_card(manifest(), report | {"by_language": languages})
+    (line,) = [line for line in card.splitlines() if line.startswith("| ja ")]
+    assert "12 (too few)" in line
+    assert f"{languages['ja']['mean_quality']['low']:.3f}" not in line

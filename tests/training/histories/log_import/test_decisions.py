@@ -1,0 +1,94 @@
+"""The service's own decision log becomes a history: what was kept decides what can be used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.core.errors import InvalidInput
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.routing.router import Router
+from tests.router.test_replay import exported, fill, logged, prompts, with_record
+from tests.training.commands.test_import_command import imported, run
+from training.histories.log_import import decisions
+from training.histories.log_import.row_adapters import Drawn, LeftOut, Options
+
+
+def ledger_of(router: Router, folder: Path, kind: str, count: int = 12) -> SqliteLedger:
+    made = SqliteLedger(folder / "ledger.sqlite")
+    fill(made, router, prompts(count), log_prompts=kind, prompt_key="k")
+    return made
+
+
+def test_a_ledger_in_use_and_its_export_give_the_same_history(
+    router: Router, tmp_path: Path
+) -> None:
+    made = ledger_of(router, tmp_path, "text")
+    log = exported(made, tmp_path / "log.csv")
+    _, of_file = imported("decisions", log)
+    out = tmp_path / "direct.parquet"
+    assert (
+        run("--from", "decisions", f"sqlite:{tmp_path}/ledger.sqlite", "--out", out).exit_code == 0
+    )
+    made.close()
+    assert (tmp_path / "out" / "history.parquet").read_bytes() == out.read_bytes()
+    assert len(of_file) == 12
+    # As the classifier read them: without the system message.
+    assert of_file["prompt"].tolist() == prompts(12)
+    assert set(of_file["propensity"]) == {1.0}
+    assert of_file["quality"].isin([0.0, 1.0]).all()
+    assert (of_file["cost_usd"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("off", "nothing of the prompt was kept"),
+        ("hash", "only a hash of the prompt was kept"),
+        ("embedding", "only the prompt's vector was kept"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_counted_and_the_remedy_named(
+    kind: str, words: str, router: Router, tmp_path: Path
+) -> None:
+    ledger_of(router, tmp_path, kind, 5).close()
+    with pytest.raises(InvalidInput) as caught:
+        run(
+            "--from",
+            "decisions",
+            f"sqlite:{tmp_path}/ledger.sqlite",
+            "--out",
+            tmp_path / "h.parquet",
+        )
+    assert f"of 5 rows: 5: {words}" in caught.value.message
+    assert "set log_prompts to redacted or text" in caught.value.message
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, *rows: Any) -> list[Any]:
+    monkeypatch.setattr(decisions, "read_log", lambda source: iter(rows))
+    return [one for _, one in decisions.draw(["log"], Options())]
+
+
+def test_only_what_happened_is_an_attempt(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = logged(router, prompts(1), log_prompts="text")
+    usage = row.record["usage"]
+    chosen = usage["model"]
+    good, held, failed, elsewhere, unjudged = drawn(
+        monkeypatch,
+        row,
+        replace(row, state="held"),
+        with_record(row, usage={**usage, "outcome": "error"}),
+        with_record(row, usage={**usage, "model": "another"}),
+        with_record(row, usage={k: v for k, v in usage.items() if k != "quality"}),
+    )
+    assert isinstance(good, Drawn)
+    assert (good.values["model"], good.values["propensity"]) == (chosen, 1.0)
+    assert isinstance(held, LeftOut)
+    assert held.reason.startswith("held")
+    assert failed == LeftOut(3, "the call failed (error)")
+    # The probability is of the router's choice, not of the caller's own.
+    assert (elsewhere.values["model"], elsewhere.values["propensity"]) == ("another", None)
+    assert unjudged.values["quality"] is None

@@ -1,0 +1,108 @@
+"""What a bundle says of many prompts, and which of them it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from router.classifier.bundle import Bundle
+from router.classifier.features.lexical import lexical_features
+from router.core.types import QualityTarget, Score
+from router.files import read_checked
+from training.encoders.embedding import EncodedPrompts
+from training.evaluation.predictions import STANDARD_TARGET, Predictions, SecondStagePredictions
+from training.histories.outcomes import Outcomes
+from training.histories.split import SEEN_FILE, seen_prompts
+
+__all__ = ["BundlePredictions", "predict", "served_score", "unseen_prompts"]
+
+
+@dataclass(frozen=True)
+class BundlePredictions:
+    """What a bundle says about ``n`` prompts, columns in the order of the arms asked for.
+
+    Attributes:
+        predictions: of P(adequate), ``k`` arms.
+        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99, by the stage that has the word under
+            the standard goal; NaN for an arm without.
+    """
+
+    predictions: Predictions
+    lengths: npt.NDArray[np.float64]
+
+
+def predict(
+    bundle: Bundle,
+    prompts: EncodedPrompts,
+    arms: Sequence[str],
+) -> BundlePredictions:
+    """Run the bundle's own graph over many prompts, one at a time as serving does.
+
+    Args:
+        bundle: loaded.
+        prompts: ``n`` of them, encoded by the bundle's encoder.
+        arms: ``k`` of the bundle's arms.
+    """
+    names = [arm.name for arm in bundle.manifest.arms]
+    columns = [names.index(arm) for arm in arms]
+    texts, features = prompts.texts, prompts.features
+
+    def first(row: int) -> list[npt.NDArray[np.float32]]:
+        return bundle.outputs(prompts.vectors[row], features[row], prompts.word_ids[row])
+
+    adequate, lengths = _outputs_of_arms(first, len(texts), columns)
+    predictions, second = Predictions(adequate), bundle.second
+    if second is not None:
+        told, longer = _outputs_of_arms(
+            lambda row: second.outputs(texts[row], features[row]), len(texts), columns
+        )
+        unread = ~bundle.encoder.reads(features)
+        predictions = Predictions(
+            adequate,
+            SecondStagePredictions(told, second.reference[:, columns], second.share, unread),
+        )
+        lengths = np.where(predictions.standard_asked()[:, None, None], longer, lengths)
+    lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan
+    return BundlePredictions(predictions, lengths)
+
+
+def _outputs_of_arms(
+    ask: Callable[[int], list[npt.NDArray[np.float32]]], prompts: int, columns: Sequence[int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """P(adequate) ``(n, k)`` and lengths ``(n, k, 3)`` of the arms in ``columns``, a prompt at a time."""
+    adequate = np.empty((prompts, len(columns)))
+    lengths = np.empty((prompts, len(columns), 3))
+    for row in range(prompts):
+        _, p, tokens = ask(row)
+        adequate[row], lengths[row] = p[columns], tokens[columns]
+    return adequate, lengths
+
+
+def served_score(bundle: Bundle, text: str) -> Score:
+    """The score of one prompt as serving takes it under the standard goal, the second stage where asked."""
+    score, features = bundle.score(text), lexical_features(text)
+    ladder = {arm.name: place for place, arm in enumerate(bundle.manifest.arms)}
+    if bundle.asks_second(score, features, ladder, QualityTarget(STANDARD_TARGET)):
+        return bundle.second_score(text, features)
+    return score
+
+
+def unseen_prompts(bundle: Bundle, directory: Path, test: Outcomes) -> npt.NDArray[np.bool_] | None:
+    """Which prompts the bundle was not trained on, bool ``(n,)``.
+
+    ``None`` where the bundle does not tell what it was trained on.
+
+    Raises:
+        BadArtifact: what it tells is damaged.
+    """
+    files = bundle.manifest.files
+    if SEEN_FILE not in files:
+        return None
+    content = read_checked(
+        directory, {SEEN_FILE: files[SEEN_FILE]}, remedy="train the bundle again"
+    )[SEEN_FILE]
+    return ~seen_prompts(test.groups.tolist(), content, seed=bundle.manifest.split.seed)

@@ -1,0 +1,456 @@
+"""One report on a router: quality, calibration, money, lengths, and every baseline beside it.
+
+The keys are a fixed interface: programs read them. Figures that the rows cannot give are ``None``,
+and ``notes`` says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.evaluation.baselines import (
+    BaselineScores,
+    EncodedOutcomes,
+    arm_pairs,
+    baseline_scores,
+)
+from training.evaluation.metrics import (
+    MIN_CATEGORY,
+    Points,
+    Statistic,
+    Sweep,
+    aiq_over_singles,
+    apgr,
+    apgr_statistic,
+    auc,
+    bootstrap,
+    brier,
+    cost_at_quality,
+    coverage,
+    cpt,
+    ece,
+    ece_floor,
+    interval,
+    pinball,
+    quality_at_cost,
+    single_arms,
+    sweep,
+    within_category_apgr,
+)
+from training.evaluation.predictions import Predictions
+from training.histories.outcomes import Outcomes
+
+__all__ = ["PricedPrompts", "evaluate", "json_ready", "pair_name", "priced_prompts"]
+
+Floats = npt.NDArray[np.float64]
+EvaluationReport = dict[str, Any]
+
+QUALITY_SHARES = ("1.00", "0.99", "0.95")
+MIN_PROMPTS = 2
+MIN_SLICE = 100
+"""Prompts of a language from which its figures say something; with fewer they are ``None``."""
+
+
+def json_ready(value: Any) -> Any:
+    """The same report with JSON types only: numpy scalars unwrapped, NaN and infinities ``None``."""
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [json_ready(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def pair_name(arms: Sequence[str], pair: tuple[int, int]) -> str:
+    """``WEAK>STRONG``."""
+    return f"{arms[pair[0]]}>{arms[pair[1]]}"
+
+
+# --- Arms --------------------------------------------------------------------------------------
+
+
+def _mean(values: npt.NDArray[Any]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _arm(test: Outcomes, p_adequate: Floats, arm: int, seed: int) -> EvaluationReport:
+    rows = test.judged[:, arm]
+    cost = test.cost_nanos[:, arm]
+    outcome, probability = test.adequate[rows, arm], p_adequate[rows, arm]
+    return {
+        "n": int(rows.sum()),
+        "mean_quality": _mean(test.quality[rows, arm]),
+        "mean_cost_usd": _mean(cost[cost > 0]) / 1e9,
+        "adequate_share": _mean(outcome.astype(np.float64)),
+        "auc": auc(outcome, probability),
+        "ece": ece(outcome, probability),
+        "ece_floor": ece_floor(probability, seed=seed),
+        "brier": brier(outcome, probability),
+    }
+
+
+# --- Pairs -------------------------------------------------------------------------------------
+
+
+def _pair(test: Outcomes, pair: tuple[int, int], score: Floats) -> EvaluationReport:
+    """The figures of one score; rows are those that both arms answered."""
+    rows = test.judged[:, pair[0]] & test.judged[:, pair[1]]
+    weak, strong, ranked = test.quality[rows, pair[0]], test.quality[rows, pair[1]], score[rows]
+    return {
+        "n": int(rows.sum()),
+        "apgr": apgr(weak, strong, ranked),
+        "cpt50": cpt(weak, strong, ranked, 0.5),
+        "cpt80": cpt(weak, strong, ranked, 0.8),
+        "within_category_apgr": within_category_apgr(weak, strong, ranked, test.categories[rows]),
+    }
+
+
+def _pairs(
+    test: Outcomes, scores: Mapping[str, Floats], seed: int
+) -> tuple[dict[str, EvaluationReport], dict[str, dict[str, EvaluationReport]]]:
+    """Figures of the router (the name ``""``) and of each baseline on every pair.
+
+    A bootstrap over the prompts of a pair draws the same resamples for all of them, so the
+    difference to a baseline has an interval of its own.
+    """
+    ours: dict[str, EvaluationReport] = {}
+    baselines: dict[str, dict[str, EvaluationReport]] = {name: {} for name in scores if name}
+    for column, pair in enumerate(arm_pairs(len(test.arms))):
+        name = pair_name(test.arms, pair)
+        rows = test.judged[:, pair[0]] & test.judged[:, pair[1]]
+        weak, strong = test.quality[rows, pair[0]], test.quality[rows, pair[1]]
+        statistics: dict[str, Statistic] = {}
+        if rows.sum() >= MIN_PROMPTS:
+            statistics = {
+                who: apgr_statistic(weak, strong, score[rows, column])
+                for who, score in scores.items()
+            }
+        drawn = bootstrap(int(rows.sum()), statistics, seed=seed)
+        nothing = np.full(1, np.nan)
+        for who, score in scores.items():
+            figures = _pair(test, pair, score[:, column])
+            figures["apgr_interval"] = interval(drawn.get(who, nothing))
+            (baselines[who] if who else ours)[name] = figures
+        ours[name]["gain_over"] = {
+            who: {
+                "difference": ours[name]["apgr"] - baselines[who][name]["apgr"],
+                "interval": interval(drawn.get("", nothing) - drawn.get(who, nothing)),
+            }
+            for who in baselines
+        }
+    return ours, baselines
+
+
+# --- Money -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PricedPrompts:
+    """The prompts that every arm answered, at a known cost: what routing by money is judged on.
+
+    Attributes:
+        rows: bool ``(n,)``, which prompts of the table they are.
+        quality: float64 ``(m, k)``.
+        cost_nanos: int64 ``(m, k)``, all > 0.
+        decision_cost: float64 ``(1, k)``, USD: an arm's mean cost. What a router can know before the
+            call; the real cost would leak the length of the answer.
+    """
+
+    rows: npt.NDArray[np.bool_]
+    quality: Floats
+    cost_nanos: npt.NDArray[np.int64]
+    decision_cost: Floats
+
+    def __len__(self) -> int:
+        return len(self.quality)
+
+    def singles(self) -> Sweep:
+        """Each arm for every prompt."""
+        return single_arms(self.quality, self.cost_nanos)
+
+    def routed(self, predictions: Predictions) -> Sweep:
+        """A router that believes this of the prompts of the table, at every willingness to pay."""
+        mine = predictions.take(self.rows)
+        again = (
+            None if mine.second is None else partial(mine.at_worth, prices=self.decision_cost[0])
+        )
+        return sweep(mine.first, self.decision_cost, self.quality, self.cost_nanos, again)
+
+    def oracle(self) -> Sweep:
+        """A router that knows quality and cost beforehand."""
+        return sweep(self.quality, self.cost_nanos / 1e9, self.quality, self.cost_nanos)
+
+
+def priced_prompts(test: Outcomes) -> PricedPrompts | None:
+    """The priced rows of a table, or ``None`` where there are too few to compare arms."""
+    rows = test.complete & (test.cost_nanos > 0).all(axis=1)
+    if rows.sum() < MIN_PROMPTS:
+        return None
+    cost = test.cost_nanos[rows]
+    return PricedPrompts(rows, test.quality[rows], cost, cost.mean(axis=0, keepdims=True) / 1e9)
+
+
+def _money(
+    found: PricedPrompts,
+    arms: Sequence[str],
+    predictions: Predictions,
+    baselines: BaselineScores | None,
+    seed: int,
+) -> EvaluationReport:
+    rivals = baselines.adequate if baselines else {}
+    sweeps = {"": found.routed(predictions), "zero": found.singles()}
+    sweeps |= {name: found.routed(Predictions(scores)) for name, scores in rivals.items()}
+    drawn = bootstrap(
+        len(found), {name: made.statistic for name, made in sweeps.items()}, seed=seed
+    )
+    plain_points = {name: made.points() for name, made in sweeps.items()}
+    drawn_points = {name: Points.of(values) for name, values in drawn.items()}
+
+    def both(figure: Callable[[Points, Points], Floats], name: str = "") -> tuple[float, Floats]:
+        """A figure of one sweep against the single arms: on the prompts, and on the resamples."""
+        value = figure(plain_points[name], plain_points["zero"])
+        return float(value[0]), figure(drawn_points[name], drawn_points["zero"])
+
+    value, values = both(aiq_over_singles)
+    zero, zeros = both(aiq_over_singles, "zero")
+    costs = {share: both(partial(cost_at_quality, share=float(share))) for share in QUALITY_SHARES}
+    gains = {name: both(partial(quality_at_cost, arm=arm)) for arm, name in enumerate(arms)}
+    return {
+        "aiq": value,
+        "aiq_zero": zero,
+        "aiq_oracle": float(aiq_over_singles(found.oracle().points(), plain_points["zero"])[0]),
+        "aiq_interval": interval(values),
+        "aiq_over_zero_interval": interval(values - zeros),
+        "aiq_baselines": {
+            name: float(aiq_over_singles(plain_points[name], plain_points["zero"])[0])
+            for name in rivals
+        },
+        "cost_at_quality": {share: cost for share, (cost, _) in costs.items()},
+        "cost_at_quality_interval": {share: interval(many) for share, (_, many) in costs.items()},
+        "quality_gain_at_cost": {
+            name: {"gain": gain, "interval": interval(many)} for name, (gain, many) in gains.items()
+        },
+        "priced_prompts": len(found),
+    }
+
+
+def _no_money() -> EvaluationReport:
+    nothing: dict[str, None] = dict.fromkeys(QUALITY_SHARES)
+    return {
+        "aiq": None,
+        "aiq_zero": None,
+        "aiq_oracle": None,
+        "aiq_interval": None,
+        "aiq_over_zero_interval": None,
+        "aiq_baselines": {},
+        "cost_at_quality": nothing,
+        "cost_at_quality_interval": dict(nothing),
+        "quality_gain_at_cost": {},
+        "priced_prompts": 0,
+    }
+
+
+def _oracle(test: Outcomes) -> EvaluationReport:
+    """The best that choosing among these arms could do: the cheapest adequate one for each prompt."""
+    rows = test.complete
+    adequate = test.adequate[rows]
+    choice = np.where(adequate.any(axis=1), adequate.argmax(axis=1), 0)
+    index = np.arange(len(choice))
+    cost = test.cost_nanos[rows][index, choice]
+    known = len(cost) > 0 and bool((test.cost_nanos[rows] > 0).any(axis=0).all())
+    return {
+        "n": len(choice),
+        "mean_quality": _mean(test.quality[rows][index, choice]),
+        "mean_cost_usd": _mean(cost) / 1e9 if known else None,
+    }
+
+
+# --- Output length -----------------------------------------------------------------------------
+
+
+def _length(test: Outcomes, lengths: Floats | None, train: Outcomes | None) -> EvaluationReport:
+    """Coverage and pinball ratio of the length quantiles, mean over the arms that have lengths.
+
+    The reference of an arm is its global quantile, of the training rows where they are given.
+    """
+    report: EvaluationReport = {"arms": {}}
+    for arm, name in enumerate(test.arms):
+        if lengths is None:
+            break
+        rows = ~np.isnan(test.output_tokens[:, arm]) & ~np.isnan(lengths[:, arm]).any(axis=1)
+        past = (train or test).output_tokens[:, arm]
+        past = past[~np.isnan(past)]
+        if not rows.any() or not len(past):
+            continue
+        actual = test.output_tokens[rows, arm]
+        figures = {}
+        for position, (key, level) in enumerate((("p50", 0.5), ("p90", 0.9))):
+            predicted = lengths[rows, arm, position]
+            reference = pinball(actual, float(np.quantile(past, level)), level)
+            figures[f"coverage_{key}"] = coverage(actual, predicted)
+            figures[f"pinball_ratio_{key}"] = (
+                pinball(actual, predicted, level) / reference if reference > 0 else float("nan")
+            )
+        report["arms"][name] = figures
+    for key in ("coverage_p50", "coverage_p90", "pinball_ratio_p50", "pinball_ratio_p90"):
+        values = [figures[key] for figures in report["arms"].values()]
+        report[key] = float(np.mean(values)) if values else None
+    return report
+
+
+# --- Slices ------------------------------------------------------------------------------------
+
+
+def _slices(
+    test: Outcomes,
+    keys: npt.NDArray[np.object_],
+    widest: Floats,
+    more: Callable[[npt.NDArray[np.bool_]], EvaluationReport],
+    *,
+    least: int = MIN_CATEGORY,
+) -> dict[str, EvaluationReport]:
+    """Prompts, APGR of the widest pair and mean quality per arm, for each key.
+
+    ``more`` adds figures; below ``least`` prompts that both arms answered the APGR is ``None``.
+    """
+    found = {}
+    for key in sorted(set(keys)):
+        rows = keys == key
+        both = rows & test.judged[:, 0] & test.judged[:, -1]
+        enough = both.sum() >= least
+        found[str(key) or "unknown"] = {
+            "n": int(rows.sum()),
+            "apgr": apgr(test.quality[both, 0], test.quality[both, -1], widest[both])
+            if enough
+            else None,
+            "mean_quality": {
+                name: _mean(test.quality[rows & test.judged[:, arm], arm])
+                for arm, name in enumerate(test.arms)
+            },
+            **more(rows),
+        }
+    return found
+
+
+def _of_language(
+    test: Outcomes, p_adequate: Floats, lengths: Floats | None, seed: int
+) -> Callable[[npt.NDArray[np.bool_]], EvaluationReport]:
+    """What is known of a language beside its quality: calibration per arm, coverage of its lengths."""
+
+    def figures(rows: npt.NDArray[np.bool_]) -> EvaluationReport:
+        few = bool(rows.sum() < MIN_SLICE)
+        errors, floors = {}, {}
+        for arm, name in enumerate(test.arms):
+            chosen = rows & test.judged[:, arm]
+            enough = chosen.sum() >= MIN_SLICE
+            probability = p_adequate[chosen, arm]
+            errors[name] = ece(test.adequate[chosen, arm], probability) if enough else None
+            floors[name] = ece_floor(probability, seed=seed) if enough else None
+        known = None if few or lengths is None else lengths[rows]
+        length = _length(test.rows(rows), known, None)
+        return {
+            "few": few,
+            "ece": errors,
+            "ece_floor": floors,
+            "length": {key: length[key] for key in ("coverage_p50", "coverage_p90")},
+        }
+
+    return figures
+
+
+# --- The whole ---------------------------------------------------------------------------------
+
+
+def _notes(
+    test: Outcomes, found: PricedPrompts | None, baselines: BaselineScores | None
+) -> list[str]:
+    notes = []
+    if not test.complete.any():
+        notes.append(
+            "no prompt was answered by every arm: AIQ, cost at quality and oracle are null"
+        )
+    elif found is None:
+        notes.append("no prompt has a known cost for every arm: AIQ and cost at quality are null")
+    else:
+        notes.append(
+            f"AIQ and cost at quality: {len(found)} of {len(test)} prompts have every arm's quality "
+            "and cost; cost range from the cheapest to the most expensive single arm; the router "
+            "decides by each arm's mean cost"
+        )
+    if baselines is None:
+        notes.append("too few prompts to fit the baselines")
+    return notes
+
+
+def evaluate(
+    test: Outcomes,
+    predictions: Predictions,
+    embeddings: npt.NDArray[np.float32],
+    features: npt.NDArray[np.float32],
+    *,
+    train: tuple[Outcomes, npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
+    lengths: Floats | None,
+    seed: int,
+    baselines: BaselineScores | None = None,
+) -> EvaluationReport:
+    """Everything that a report of ours contains, as JSON types.
+
+    Args:
+        test: ``n`` prompts that the router did not see in training, ``k`` arms.
+        predictions: of the router. Figures of single arms are those under the standard goal.
+        embeddings: float32 ``(n, d)``, for the baselines.
+        features: float32 ``(n, f)``, lexical, for the baselines.
+        train: the table, embeddings and features that the baselines are fitted on. ``None``
+            cross-fits them on the test rows, which favours them: they then know this data.
+        lengths: float64 ``(n, k, 3)``, predicted output-token quantiles .5, .9 and .99; NaN for an
+            arm without lengths. ``None`` where the router predicts none.
+        seed: of resamples, draws and folds.
+        baselines: what :func:`baselines.baseline_scores` gave for the same ``train`` and
+            ``test``, where the caller has it already.
+
+    Returns:
+        The keys of the fixed interface (``n_prompts``, ``arms``, ``pairs``, ``aiq`` …); costs in USD,
+        ``cost_at_quality`` as a share of always using the strongest arm.
+    """
+    if baselines is None:
+        known = None if train is None else EncodedOutcomes(*train)
+        baselines = baseline_scores(known, EncodedOutcomes(test, embeddings, features), seed=seed)
+    p_adequate, mine = predictions.standard, predictions.pairs()
+    scores = {"": mine} | (baselines.pairs if baselines else {})
+    pairs, rivals = _pairs(test, scores, seed)
+    found = priced_prompts(test)
+    arms = {name: _arm(test, p_adequate, arm, seed) for arm, name in enumerate(test.arms)}
+    widest = mine[:, arm_pairs(len(test.arms)).index((0, len(test.arms) - 1))]
+    spoken = _of_language(test, p_adequate, lengths, seed)
+    return json_ready(  # type: ignore[no-any-return]
+        {
+            "n_prompts": len(test),
+            "seed": seed,
+            "arms": arms,
+            "pairs": pairs,
+            **(_money(found, test.arms, predictions, baselines, seed) if found else _no_money()),
+            "baselines": rivals
+            | {
+                "single": {
+                    name: {key: figures[key] for key in ("mean_quality", "mean_cost_usd")}
+                    for name, figures in arms.items()
+                },
+                "oracle": _oracle(test),
+            },
+            "baselines_fitted_on": "test rows, cross-fitted" if train is None else "training rows",
+            "length": _length(test, lengths, train[0] if train else None),
+            "by_language": _slices(test, test.languages, widest, spoken, least=MIN_SLICE),
+            "by_category": _slices(test, test.categories, widest, lambda _: {}),
+            "notes": _notes(test, found, baselines),
+        }
+    )

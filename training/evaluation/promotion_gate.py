@@ -1,0 +1,389 @@
+"""The promotion gate: whether a bundle is better than what is there, by figures and their intervals.
+
+It must beat, on prompts that neither it nor the champion was trained on:
+
+- the best single arm at equal cost: mean quality over the cost range, over what single arms give there (AIQ
+  over the zero router). A sweep picks its best points after the fact, and so a router that knows nothing
+  lies above the single arms by luck: what the same predictions dealt out blindly would gain is taken off.
+- prompt length alone, which nobody needs a classifier for;
+- the champion: not worse is not enough, for a swap has a price;
+
+and its calibration must not be worse than the champion's. An interval that reaches zero is no win.
+
+Every comparison is a paired bootstrap at 95 %. Pure: arrays in, verdict out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from training.evaluation.baselines import BaselineScores
+from training.evaluation.comparison import (
+    aiq_draws,
+    ece_statistic,
+    judged_pairs,
+    pooled_apgr,
+    spread_interval,
+)
+from training.evaluation.evaluation_report import PricedPrompts, priced_prompts
+from training.evaluation.metrics import (
+    Statistic,
+    aiq_over_singles,
+    bootstrap,
+    ece_draws,
+    interval,
+    unit_counts,
+)
+from training.evaluation.predictions import Predictions
+from training.histories.outcomes import Outcomes
+
+__all__ = ["Criterion", "GateFigure", "GateVerdict", "gate"]
+
+Floats = npt.NDArray[np.float64]
+
+MIN_PRICED = 30
+"""Prompts with every arm's quality and cost from which money is judged; below, rankings are."""
+MIN_ATTEMPTS = 100
+"""Attempts of an arm from which its calibration is judged."""
+BLIND_DEALS = 20
+LEVEL = 0.95
+
+_QUALITY = "quality, 0 to 1"
+_APGR = "share of the quality gap"
+_ECE = "ECE"
+
+
+@dataclass(frozen=True)
+class GateFigure:
+    """One number of the gate. Without a target it is context for the others.
+
+    Attributes:
+        name: what it is.
+        value: NaN where the rows cannot give it.
+        unit: of the value.
+        target: what the value is held against; ``None`` for context.
+        above: whether the value must lie above the target; otherwise it must not.
+        excused: holds whatever the value, because the difference does not matter.
+    """
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    above: bool = True
+    excused: bool = False
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the target is met; a value that is not known meets none."""
+        if self.target is None:
+            return None
+        if self.excused:
+            return True
+        if not math.isfinite(self.value):
+            return False
+        return (self.value > self.target) == self.above
+
+    def as_dict(self) -> dict[str, Any]:
+        """As every report of figures has it; NaN is ``None``."""
+        return {
+            "figure": self.name,
+            "value": self.value if math.isfinite(self.value) else None,
+            "unit": self.unit,
+            "target": self.target,
+            "holds": self.holds,
+        }
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One thing that a bundle must show.
+
+    Attributes:
+        name: ``single_arm``, ``length``, ``champion``, ``champion_money``, ``calibration:ARM`` or
+            ``demonstration``.
+        figure: the bound that decides.
+        words: what was found, with the numbers, as the reason of a refusal.
+    """
+
+    name: str
+    figure: GateFigure
+    words: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bundle has shown it."""
+        return self.figure.holds is True
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """What the gate says.
+
+    Attributes:
+        criteria: all of them, in order.
+        context: the figures of the bundle, the baselines and the champion.
+        notes: what the gate could not look at.
+    """
+
+    criteria: tuple[Criterion, ...]
+    context: tuple[GateFigure, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def passes(self) -> bool:
+        """Whether every criterion holds."""
+        return all(criterion.holds for criterion in self.criteria)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why not: one sentence for each criterion that fails."""
+        return [criterion.words for criterion in self.criteria if not criterion.holds]
+
+    def figures(self) -> list[dict[str, Any]]:
+        """``{"figure", "value", "unit", "target", "holds"}`` of everything."""
+        decisive = (criterion.figure for criterion in self.criteria)
+        return [figure.as_dict() for figure in (*self.context, *decisive)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON types: ``passes``, ``reasons``, ``criteria`` and ``figures``."""
+        return {
+            "passes": self.passes,
+            "reasons": self.reasons,
+            "criteria": {
+                one.name: {"holds": one.holds, "found": one.words} for one in self.criteria
+            },
+            "figures": self.figures(),
+            "notes": list(self.notes),
+        }
+
+
+def _range(bounds: Sequence[float]) -> str:
+    if not all(math.isfinite(bound) for bound in bounds):
+        return "no interval"
+    return f"95 % interval {bounds[0]:+z.3f} to {bounds[1]:+z.3f}"
+
+
+def _beats(
+    name: str, whom: str, what: str, unit: str, gain: float, bounds: list[float]
+) -> Criterion:
+    figure = GateFigure(f"{what} over {whom}, lower 95 % bound", bounds[0], unit, 0.0)
+    if not math.isfinite(gain) or not math.isfinite(bounds[0]):
+        found = f"cannot be compared with {whom}: these prompts do not tell"
+    elif figure.holds:
+        found = f"beats {whom}: {what} {gain:+z.3f} ({_range(bounds)})"
+    else:
+        found = (
+            f"does not beat {whom}: {what} {gain:+z.3f} ({_range(bounds)}, which must lie above 0)"
+        )
+    return Criterion(name, figure, found)
+
+
+# --- Money -------------------------------------------------------------------------------------
+
+
+def _luck(found: PricedPrompts, predictions: Predictions, zero: float, seed: int) -> float:
+    """AIQ over the single arms of the same predictions dealt out blindly, on average, at least 0."""
+    rng = np.random.default_rng(seed)
+    index = np.flatnonzero(found.rows)
+    singles = found.singles().points()
+    gained = []
+    for _ in range(BLIND_DEALS):
+        order = np.arange(len(predictions))
+        order[index] = rng.permutation(index)
+        dealt = found.routed(predictions.take(order)).points()
+        gained.append(float(aiq_over_singles(dealt, singles)[0]) - zero)
+    return max(float(np.mean(gained)), 0.0)
+
+
+def _money(
+    found: PricedPrompts, bundle: Predictions, champion: Predictions | None, seed: int
+) -> tuple[list[Criterion], list[GateFigure]]:
+    said = {"bundle": bundle} | ({} if champion is None else {"champion": champion})
+    drawn = aiq_draws(found, said, seed=seed)
+    (value, draws), (zero, zeros) = drawn["bundle"], drawn["zero"]
+    luck = _luck(found, bundle, zero, seed)
+    gain = value - zero - luck
+    context = [
+        GateFigure("AIQ, bundle", value, _QUALITY),
+        GateFigure("AIQ, single arms (baseline)", zero, _QUALITY),
+        GateFigure("AIQ, luck of a sweep (taken off)", luck, _QUALITY),
+    ]
+    criteria = [
+        _beats(
+            "single_arm", "the best single arm at equal cost", "AIQ", _QUALITY,
+            gain, spread_interval(gain, draws - zeros),
+        )
+    ]  # fmt: skip
+    if champion is not None:
+        other, others = drawn["champion"]
+        bounds = interval(draws - others)
+        context.append(GateFigure("AIQ, champion", other, _QUALITY))
+        figure = GateFigure(
+            "AIQ below the champion, lower 95 % bound", -bounds[1], _QUALITY, 0.0, above=False
+        )
+        criteria.append(
+            Criterion(
+                "champion_money",
+                figure,
+                f"AIQ against the champion {value - other:+z.3f} ({_range(bounds)})"
+                + ("" if figure.holds else ": worse for the same money"),
+            )
+        )
+    return criteria, context
+
+
+# --- Rankings ----------------------------------------------------------------------------------
+
+
+def _rankings(
+    test: Outcomes,
+    bundle: Predictions,
+    baselines: BaselineScores | None,
+    champion: Predictions | None,
+    seed: int,
+    alone: bool,
+) -> tuple[list[Criterion], list[GateFigure]]:
+    scores = {"bundle": bundle.pairs()}
+    if champion is not None:
+        scores["champion"] = champion.pairs()
+    scores |= baselines.pairs if baselines is not None else {}
+    statistics: dict[str, Statistic] = {
+        name: pooled_apgr(test, values) for name, values in scores.items()
+    }
+    drawn = bootstrap(len(test), statistics, seed=seed)
+    values = {
+        name: float(statistic(unit_counts(len(test)))[0]) for name, statistic in statistics.items()
+    }
+    marks = dict.fromkeys(baselines.pairs if baselines is not None else {}, " (baseline)")
+    context = [
+        GateFigure(f"APGR of all pairs, {name}{marks.get(name, '')}", value, _APGR)
+        for name, value in values.items()
+    ]
+    ours, draws = values["bundle"], drawn["bundle"]
+    criteria = []
+    if alone:
+        criteria.append(
+            _beats(
+                "single_arm", "single arms mixed at random", "APGR", _APGR,
+                ours - 0.5, interval(draws - 0.5),
+            )
+        )  # fmt: skip
+    nothing = np.full(1, np.nan)
+    rivals = [("length", "prompt length")]
+    rivals += [("champion", "the champion")] if champion is not None else []
+    criteria += [
+        _beats(
+            name, whom, "APGR", _APGR,
+            ours - values.get(name, math.nan), interval(draws - drawn.get(name, nothing)),
+        )
+        for name, whom in rivals
+    ]  # fmt: skip
+    return criteria, context
+
+
+# --- Calibration -------------------------------------------------------------------------------
+
+
+def _calibration(
+    test: Outcomes, bundle: Predictions, champion: Predictions | None, seed: int
+) -> tuple[list[Criterion], list[GateFigure], list[str]]:
+    """Excess ECE per arm, against the champion's beyond noise.
+
+    Two kinds of noise: that of the difference (an interval at 95 % over all arms together), and that
+    of the error itself: one that perfect calibration would show as often as 1 time in 20 is none.
+    """
+    criteria, context, notes = [], [], []
+    said, before_said = bundle.standard, None if champion is None else champion.standard
+    judged = [arm for arm in range(len(test.arms)) if test.judged[:, arm].sum() >= MIN_ATTEMPTS]
+    sigmas = NormalDist().inv_cdf(1 - (1 - LEVEL) / 2 / max(len(judged), 1))
+    for arm, name in enumerate(test.arms):
+        if arm not in judged:
+            notes.append(f"{name}: fewer than {MIN_ATTEMPTS} attempts, calibration not judged")
+            continue
+        rows = test.judged[:, arm]
+        count, outcome = int(rows.sum()), test.adequate[rows, arm]
+        ours = said[rows, arm]
+        statistic = ece_statistic(outcome, ours)
+        error, chance = float(statistic(unit_counts(count))[0]), ece_draws(ours, seed=seed)
+        excess = error - float(chance.mean())
+        context.append(GateFigure(f"excess ECE, {name}, bundle", excess, _ECE))
+        if before_said is None:
+            continue
+        theirs = before_said[rows, arm]
+        other = ece_statistic(outcome, theirs)
+        before = float(other(unit_counts(count))[0]) - float(ece_draws(theirs, seed=seed).mean())
+        context.append(GateFigure(f"excess ECE, {name}, champion", before, _ECE))
+        drawn = bootstrap(count, {"ours": statistic, "theirs": other}, seed=seed)
+        low, high = spread_interval(excess - before, drawn["ours"] - drawn["theirs"], sigmas)
+        figure = GateFigure(
+            f"excess ECE over the champion's, {name}, lower 95 % bound", low, _ECE, 0.0, above=False,
+            excused=error <= float(np.quantile(chance, LEVEL)),
+        )  # fmt: skip
+        told = f"excess ECE {excess:+z.3f}, champion {before:+z.3f}, {_range((low, high))} of the difference"
+        verdict = "is no worse" if figure.holds else "got worse"
+        criteria.append(
+            Criterion(f"calibration:{name}", figure, f"calibration of {name} {verdict}: {told}")
+        )
+    return criteria, context, notes
+
+
+# --- The whole ---------------------------------------------------------------------------------
+
+
+def gate(
+    test: Outcomes,
+    bundle: Predictions,
+    *,
+    baselines: BaselineScores | None,
+    champion: Predictions | None,
+    seed: int,
+    demonstration: bool = False,
+) -> GateVerdict:
+    """Judge a bundle for production.
+
+    Args:
+        test: ``n`` prompts that neither bundle was trained on, ``k`` arms.
+        bundle: what it believes of them.
+        baselines: what :func:`baselines.baseline_scores` says of the same prompts.
+        champion: what the bundle in production believes; ``None`` where there is none.
+        seed: of resamples and draws.
+        demonstration: whether the bundle was trained on made-up attempts: such a one never passes.
+    """
+    found = priced_prompts(test)
+    money = found is not None and len(found) >= MIN_PRICED
+    criteria: list[Criterion] = []
+    context: list[GateFigure] = []
+    notes: list[str] = []
+    if found is not None and money:
+        some, figures = _money(found, bundle, champion, seed)
+        criteria += some
+        context += figures
+    else:
+        notes.append(
+            f"fewer than {MIN_PRICED} prompts have every arm's quality and cost: single arms are judged "
+            "by rankings, not by money"
+        )
+    some, figures = _rankings(test, bundle, baselines, champion, seed, alone=not money)
+    criteria += some
+    context += figures
+    some, figures, remarks = _calibration(test, bundle, champion, seed)
+    criteria += some
+    if demonstration:
+        figure = GateFigure("trained on made-up attempts", 1.0, "0 or 1", 0.0, above=False)
+        criteria.append(
+            Criterion(
+                "demonstration", figure, "was trained on the made-up demonstration history; real prompts "
+                "must not be routed with it",
+            )
+        )  # fmt: skip
+    if not judged_pairs(test):
+        notes.append("no two arms answered the same 20 prompts: rankings cannot be judged")
+    return GateVerdict(tuple(criteria), (*context, *figures), (*notes, *remarks))

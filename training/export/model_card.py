@@ -1,0 +1,282 @@
+"""``model_card.md``: what a bundle was made from, what it is worth, and where it must not be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from router.classifier.bundle import BundleManifest
+from training.evaluation.baselines import LABELS
+
+__all__ = ["model_card"]
+
+_DEMONSTRATION = """> [!CAUTION]
+> **DEMONSTRATION ONLY, NOT A REAL MODEL.** The history behind this bundle was made up by a generator.
+> No model answered anything, and every figure below describes the generator. It shows that the
+> pipeline runs. **Do not route real prompts with it**; train on a real history with
+> `make train HISTORY=… OUT=…`.
+"""
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _ranged(value: float | None, bounds: Sequence[float | None] | None) -> str:
+    if value is None or bounds is None or None in bounds:
+        return _number(value)
+    return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """A Markdown table; the first ``words`` columns are left-aligned, the rest are numbers."""
+    lines = [header, ["---"] * words + ["---:"] * (len(header) - words), *rows]
+    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
+
+
+def _data(manifest: BundleManifest) -> str:
+    table = _rows(
+        ("history", "prompts", "attempts", "adequate from", "licence", "sha256"),
+        [
+            (
+                source.name,
+                f"{source.prompts:,}",
+                f"{source.attempts:,}",
+                f"quality {source.adequacy_threshold:g}",
+                source.licence or "not stated",
+                f"`{source.sha256[:12]}`",
+            )
+            for source in manifest.histories
+        ],
+    )
+    languages = ", ".join(
+        f"{code or 'unknown'} {count:,}"
+        for code, count in sorted(manifest.languages.items(), key=lambda item: -item[1])
+    )
+    return (
+        f"## Data\n\n{table}\nTraining prompts by language: {languages}. Training data sha256 "
+        f"`{manifest.training_data_sha256}`. The histories are not part of the bundle; "
+        "`seen_prompts.bin` holds keyed hashes of the prompts, from which none can be read.\n"
+    )
+
+
+def _arms(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
+    rows = []
+    for arm in manifest.arms:
+        figures = report["arms"].get(arm.name, {})
+        price = arm.reference_price
+        rows.append(
+            (
+                arm.name,
+                arm.tier,
+                ", ".join(f"`{model}`" for model in arm.models),
+                "–" if price is None else f"{price.input} / {price.output}",
+                f"{arm.attempts:,}",
+                f"{arm.adequate_share:.1%}",
+                _number(figures.get("mean_quality")),
+                _number(
+                    None
+                    if figures.get("mean_cost_usd") is None
+                    else 1000 * figures["mean_cost_usd"],
+                    4,
+                ),
+            )
+        )
+    header = (
+        "arm", "tier", "models", "USD per million tokens, in / out", "training attempts", "adequate",
+        "held-out quality", "held-out USD per 1,000 prompts",
+    )  # fmt: skip
+    return "## Arms\n\n" + _rows(header, rows, words=3)
+
+
+def _training(manifest: BundleManifest, settings: Mapping[str, Any]) -> str:
+    lines = [
+        f"- Encoder `{manifest.encoder.name}` ({manifest.encoder.dimensions} dimensions, sha256 "
+        f"`{manifest.encoder.sha256[:12]}`) and {len(manifest.features)} lexical features.",
+        "- Heads pooled over the attempts of all arms: logistic regressions (an intercept per arm, a shared "
+        "slope, deviations per arm under heavier regularisation), trees on the lexical features, and the "
+        "nearest training prompts where they pay; stacked and calibrated per arm, and per script where that "
+        "pays, on prompts held out of each fit.",
+        "- Output lengths: a line per arm on all of that, then small forests for the median and the ninth "
+        "decile, adjusted conformally on prompts held out of each fit.",
+        f"- Seed {manifest.split.seed}; a hash of the prompt holds {manifest.split.holdout:.0%} of the "
+        "prompts out, whole groups of equal text together.",
+    ]
+    lines += [f"- {name[:1].upper()}{name[1:]}: {value}" for name, value in settings.items()]
+    if manifest.mlflow_run_id:
+        lines.append(f"- MLflow run `{manifest.mlflow_run_id}`.")
+    return "## How it was trained\n\n" + "\n".join(lines) + "\n"
+
+
+def _pairs(report: Mapping[str, Any]) -> str:
+    parts = []
+    for pair, ours in report["pairs"].items():
+        routers = [("**this bundle**", ours)] + [
+            (label, report["baselines"][name][pair])
+            for name, label in LABELS.items()
+            if name in report["baselines"]
+        ]
+        rows = [
+            (
+                label,
+                _ranged(figures["apgr"], figures["apgr_interval"]),
+                _number(figures["within_category_apgr"]),
+                _number(figures.get("held_out_category_apgr")),
+                _number(figures["cpt50"]),
+                _number(figures["cpt80"]),
+            )
+            for label, figures in routers
+        ]
+        header = (
+            f"{pair} ({ours['n']:,} prompts)",
+            "APGR",
+            "within category",
+            "held-out category",
+            "CPT 50 %",
+            "CPT 80 %",
+        )
+        parts.append(_rows(header, rows))
+    return "\n".join(parts)
+
+
+def _money(report: Mapping[str, Any]) -> str:
+    if report["aiq"] is None:
+        return "Costs or complete prompts are missing: no figures on money.\n"
+    rows = [("**this bundle**", _ranged(report["aiq"], report["aiq_interval"]))]
+    rows += [
+        (LABELS.get(name, name), _number(value)) for name, value in report["aiq_baselines"].items()
+    ]
+    rows += [
+        ("single arms (zero router)", _number(report["aiq_zero"])),
+        ("oracle", _number(report["aiq_oracle"])),
+    ]
+    costs = [
+        (
+            f"{float(share):.0%}",
+            _ranged(cost, report["cost_at_quality_interval"][share]),
+        )
+        for share, cost in report["cost_at_quality"].items()
+    ]
+    return (
+        _rows(("router", "AIQ"), rows)
+        + "\n"
+        + _rows(("of the strongest arm's quality", "cost as a share of always using it"), costs)
+    )
+
+
+def _performance(report: Mapping[str, Any]) -> str:
+    return (
+        f"## Held-out performance\n\n{report['n_prompts']:,} prompts that training did not see, from "
+        "the same histories (in-domain). Brackets: 95 % bootstrap intervals over prompts. Baselines "
+        f"were fitted on the {report['baselines_fitted_on']}. APGR and CPT as RouteLLM defines them "
+        "(random is .5), AIQ as RouterBench does, over the cost range of the single arms.\n\n"
+        f"{_pairs(report)}\n{_money(report)}"
+    )
+
+
+def _calibration(report: Mapping[str, Any]) -> str:
+    rows = [
+        (name, *(_number(arm[key]) for key in ("ece", "ece_floor", "brier", "auc")))
+        for name, arm in report["arms"].items()
+    ]
+    return (
+        "## Calibration of P(adequate)\n\nECE over 15 bins of equal mass, beside its floor: the ECE "
+        "that perfect calibration would show on as many prompts.\n\n"
+        + _rows(("arm", "ECE", "floor", "Brier", "AUC"), rows)
+    )
+
+
+def _languages(report: Mapping[str, Any]) -> str:
+    arms = list(report["arms"])
+    rows = [
+        (
+            code,
+            f"{slice_['n']:,}" + (" (too few)" if slice_["few"] else ""),
+            _number(slice_["apgr"]),
+            *(_number(None if slice_["few"] else slice_["mean_quality"][arm]) for arm in arms),
+            *(_number(slice_["ece"][arm]) for arm in arms),
+            _number(slice_["length"]["coverage_p90"]),
+        )
+        for code, slice_ in report["by_language"].items()
+    ]
+    header = (
+        "language",
+        "prompts",
+        f"APGR {arms[0]}>{arms[-1]}",
+        *(f"quality {arm}" for arm in arms),
+        *(f"ECE {arm}" for arm in arms),
+        "p90 of the length, coverage",
+    )
+    return "## By language\n\n" + _rows(header, rows)
+
+
+def _limits(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
+    languages = ", ".join(sorted(code for code in manifest.languages if code)) or "unknown"
+    worst = [
+        pair
+        for pair, ours in report["pairs"].items()
+        for rival in ("length", "knn", "multinomial", "independent")
+        if (found := ours["gain_over"].get(rival)) is not None
+        and (found["interval"][0] is None or found["interval"][0] <= 0)
+    ]
+    lines = [
+        "- It judges which arm is likely to be adequate. It does not judge safety, and it must not "
+        "decide alone where a wrong answer does harm.",
+        f"- It knows prompts like those of its histories, in these languages: {languages}. On "
+        "other topics and languages expect less; recognising the topic is a large part of what "
+        "any router of this kind does (compare APGR with its value within categories).",
+        "- An arm stands for the models listed above at the time of their attempts. Other models of "
+        "a tier are taken to behave alike, which nobody has measured here.",
+        "- It reads the head and the tail of a long prompt, not its middle.",
+    ]
+    if any(not arm.has_lengths for arm in manifest.arms):
+        without = ", ".join(arm.name for arm in manifest.arms if not arm.has_lengths)
+        lines.append(f"- No output lengths were known for: {without}.")
+    if worst:
+        lines.append(
+            "- Not shown to beat every baseline (the 95 % interval of the difference in APGR reaches "
+            f"zero) on: {', '.join(dict.fromkeys(worst))}."
+        )
+    lines += [f"- {note[0].upper()}{note[1:]}." for note in report.get("notes", [])]
+    return "## Limits of use\n\n" + "\n".join(lines) + "\n"
+
+
+def model_card(
+    manifest: BundleManifest,
+    report: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The text of ``model_card.md``.
+
+    Args:
+        manifest: of the bundle; ``files`` is not read, for the card is one of them.
+        report: what :func:`evaluation_report.evaluate` said of the held-out prompts.
+        settings: further facts on the training, such as hyperparameters, name → value.
+        notes: what was noticed while the histories were read.
+    """
+    title = f"# {manifest.name}\n"
+    if manifest.demonstration:
+        title = f"# {manifest.name}: DEMONSTRATION, NOT REAL\n\n{_DEMONSTRATION}"
+    summary = (
+        "A Mitsumori bundle: for a prompt it gives the probability that each arm answers "
+        f"adequately. Made {manifest.created:%Y-%m-%d}, bundle format {manifest.format_version}. "
+        "Licence of the classifier: Apache-2.0; licences of the data below, of the encoder's weights "
+        "beside the encoder.\n"
+    )
+    return "\n".join(
+        [
+            title,
+            summary,
+            _data(manifest)
+            + ("\n" + "\n".join(f"- {note}" for note in notes) + "\n" if notes else ""),
+            _arms(manifest, report),
+            _training(manifest, settings or {}),
+            _performance(report),
+            _calibration(report),
+            _languages(report),
+            _limits(manifest, report),
+        ]
+    )

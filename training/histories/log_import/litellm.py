@@ -1,0 +1,131 @@
+"""LiteLLM's spend logs: the table LiteLLM_SpendLogs, exported as JSON, CSV or Parquet.
+
+Read are ``model``, ``messages`` (or those in ``proxy_server_request``), ``response``, ``spend``,
+``prompt_tokens``, ``completion_tokens``, ``startTime``, ``endTime``, ``status``, ``call_type``,
+``cache_hit``, ``end_user`` or ``user``, and a ``quality`` in ``metadata`` where somebody put one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from training.histories.log_import.log_rows import rows_of
+from training.histories.log_import.openai import answer_of
+from training.histories.log_import.row_adapters import (
+    Bad,
+    Drawn,
+    LeftOut,
+    Options,
+    known,
+    messages_text,
+    moment_text,
+    part,
+)
+
+__all__ = ["draw"]
+
+_CUT = "litellm_truncated"
+"""LiteLLM puts this into the middle of a long text that it keeps in part."""
+_WORD = re.compile(r"[a-z_]{1,40}")
+"""A call type as LiteLLM writes it; in a shifted column could stand a prompt, and is not repeated."""
+_CHATS = ("completion", "responses", "anthropic_messages", "generate_content")
+_STORE = "set general_settings.store_prompts_in_spend_logs: true in LiteLLM's config"
+_NAMES = {
+    "prompt": "messages",
+    "cost_usd": "spend",
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "timestamp": "startTime",
+    "quality": "metadata.quality",
+}
+
+
+def _latency(row: Mapping[str, Any]) -> float | None:
+    """Seconds from start to end; ``None`` where they are not told, or the end is before the start."""
+    moments = []
+    for name in ("startTime", "endTime"):
+        try:
+            moments.append(datetime.fromisoformat(moment_text(row.get(name)) or ""))
+        except ValueError:
+            return None
+    seconds = (moments[1] - moments[0]).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def _quality(row: Mapping[str, Any]) -> Any:
+    metadata = part(row, "metadata")
+    if not isinstance(metadata, dict):
+        return None
+    given = metadata.get("spend_logs_metadata")
+    return metadata.get("quality", given.get("quality") if isinstance(given, dict) else None)
+
+
+def _failed(row: Mapping[str, Any]) -> bool:
+    metadata = part(row, "metadata")
+    status = row.get("status") or (metadata.get("status") if isinstance(metadata, dict) else None)
+    return status == "failure"
+
+
+def _messages(row: Mapping[str, Any]) -> Any:
+    asked = part(row, "proxy_server_request")
+    inner = part(asked, "messages", "input") if isinstance(asked, dict) else None
+    return part(row, "messages") or inner
+
+
+def _attempt(number: int, row: Mapping[str, Any], options: Options) -> Drawn | LeftOut | Bad:
+    kind = str(row.get("call_type") or "completion")
+    if not any(chat in kind for chat in _CHATS):
+        return LeftOut(number, f"no chat ({kind})" if _WORD.fullmatch(kind) else "no chat")
+    if _failed(row):
+        return LeftOut(number, "the call failed")
+    messages = _messages(row)
+    if messages is None:
+        return LeftOut(number, "LiteLLM kept no prompt", _STORE)
+    text = messages_text(messages)
+    if _CUT in text:
+        return LeftOut(
+            number,
+            "LiteLLM kept only a part of the prompt",
+            "raise MAX_STRING_LENGTH_PROMPT_IN_DB in LiteLLM's environment",
+        )
+    response = part(row, "response")
+    # A cached answer is the model's; its price and speed are the cache's.
+    cached = str(row.get("cache_hit", "")).lower() == "true"
+    values: dict[str, Any] = {
+        "prompt": text,
+        "model": known(row.get("model")) or known(row.get("model_group")) or options.model,
+        "quality": _quality(row),
+        "input_tokens": known(row.get("prompt_tokens")),
+        "output_tokens": known(row.get("completion_tokens")),
+        "cost_usd": None if cached else known(row.get("spend")),
+        "latency_s": None if cached else _latency(row),
+        "source": "litellm",
+        "timestamp": moment_text(row.get("startTime")),
+        "user": known(row.get("end_user")) or known(row.get("user")),
+    }
+    answer = answer_of(response) if isinstance(response, dict) else json.dumps(response)
+    return Drawn(number, values, answer, _NAMES)
+
+
+def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn | LeftOut | Bad]]:
+    """Attempts from exports of LiteLLM_SpendLogs.
+
+    Raises:
+        InvalidInput: a file cannot be read.
+    """
+    for source in sources:
+        for number, row in rows_of(Path(source)):
+            if isinstance(row, Bad):
+                yield source, row
+            elif "model" not in row and "messages" not in row:
+                yield (
+                    source,
+                    Bad(number, "model", "is missing: this is no row of LiteLLM_SpendLogs"),
+                )
+            else:
+                yield source, _attempt(number, row, options)

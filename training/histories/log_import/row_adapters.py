@@ -1,0 +1,145 @@
+"""What every kind of log is turned into: attempts, rows that are bad, and rows that are no attempt."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from router.classifier.encoder import classifier_text
+from router.core.types import Message, Prompt
+from training.histories.history import BadRow
+
+__all__ = [
+    "Bad",
+    "Draw",
+    "Drawn",
+    "LeftOut",
+    "Options",
+    "content_text",
+    "file_name",
+    "known",
+    "messages_text",
+    "moment_text",
+    "part",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One attempt as the log has it.
+
+    Attributes:
+        row: number of the row in its file, the first is 1.
+        values: by columns of the history contract (:class:`history.Attempt`); not yet
+            checked.
+        answer: the answer, or an id of the call: tells repeats, and is never written.
+        names: column of the contract → what the log calls it, for messages.
+    """
+
+    row: int
+    values: Mapping[str, Any]
+    answer: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A sound row that is no attempt to train on: why, and what to do so that the next one is."""
+
+    row: int
+    reason: str
+    remedy: str = ""
+
+
+Bad = BadRow
+"""A row that is wrong, with its number, the column and the reason; never with its content."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an import is told.
+
+    Attributes:
+        model: the model of attempts whose log does not say it; ``None``: such rows are bad.
+    """
+
+    model: str | None = None
+
+
+Draw = Callable[[Sequence[str], Options], Iterator[tuple[str, Drawn | LeftOut | Bad]]]
+"""A kind of log: from addresses or files to what is in their rows, each with its file."""
+
+
+def known(value: object) -> Any:
+    """The value, ``None`` for an empty text, a NaN and what is not given."""
+    return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def part(row: Mapping[str, Any], *names: str) -> Any:
+    """What lies under the first of these names that is given; JSON in a text is read.
+
+    A column of a database table arrives as an object in JSON, and as text in CSV and Parquet.
+    """
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                continue
+        if value not in (None, "", {}, []):
+            return value
+    return None
+
+
+def content_text(content: object) -> str:
+    """The text of a message's content: a text, or a list of parts, of which those of text count."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    texts = [piece.get("text") if isinstance(piece, dict) else piece for piece in content]
+    return "\n\n".join(text for text in texts if isinstance(text, str))
+
+
+def messages_text(messages: object) -> str:
+    """The prompt of chat messages as serving's classifier reads it: without the system messages.
+
+    Empty where there is no text. Instructions by the role ``developer`` are system messages.
+    """
+    if isinstance(messages, str):
+        return messages
+    if not isinstance(messages, list):
+        return ""
+    turns = [
+        Message(
+            "system" if turn.get("role") == "developer" else str(turn.get("role", "user")), text
+        )
+        for turn in messages
+        if isinstance(turn, dict) and (text := content_text(turn.get("content"))).strip()
+    ]
+    return classifier_text(Prompt(tuple(turns))) if turns else ""
+
+
+def moment_text(value: object) -> str | None:
+    """A moment as the contract wants it: ISO 8601 with a zone (UTC where none is said), or as it is."""
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, str) and value:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    else:
+        return None if value in (None, "") else str(value)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+
+
+def file_name(source: str) -> str:
+    """How a source is named in messages and reports: an address may hold a password."""
+    return source.partition(":")[0] if "://" in source else Path(source).name

@@ -1,0 +1,234 @@
+"""The registry's side of promotion: who is champion, and the one step that makes another so.
+
+The alias ``champion`` of the registered model ``mitsumori`` names the bundle in production; serving follows
+it. Everything that can fail comes before the alias is moved, and moving it is one call: whatever goes
+wrong, the alias stays where it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from router.classifier.bundle import BundleManifest, read_manifest
+from router.classifier.mlflow_registry import MANIFEST_TAG
+from router.core.errors import BadArtifact, MitsumoriError, NotPossible
+from router.files import read_checked, sha256_of
+from training.tracking.runs import MODEL, open_store, start_run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+__all__ = ["CHAMPION", "ChampionAlias", "ChampionVersion", "manifest_sha256"]
+
+CHAMPION = "champion"
+_SQLITE = "sqlite:///"
+_TAG_LIMIT = 5000
+_WORDS_LIMIT = 160
+_REMEDY = "register the bundle again with `make train`, or name another champion with --champion"
+
+
+def manifest_sha256(directory: Path) -> str:
+    """What a registered version of this bundle is recognised by."""
+    return sha256_of((directory / "manifest.json").read_bytes())
+
+
+@dataclass(frozen=True)
+class ChampionVersion:
+    """The version that the alias names.
+
+    Attributes:
+        version: its number.
+        sha256: of its manifest, ``None`` where the registry does not say.
+    """
+
+    version: int
+    sha256: str | None
+
+
+class ChampionAlias:
+    """The alias ``champion`` in one registry.
+
+    Args:
+        uri: of :func:`runs.tracking_uri`. A SQLite database that is not there is an empty
+            registry, and is made only when something is registered.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        # A gate that waits minutes for a server which is away helps nobody.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        self._opened: MlflowClient | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a registry to ask."""
+        if not self.uri.startswith(_SQLITE):
+            return True
+        return Path(self.uri.removeprefix(_SQLITE)).is_file()
+
+    @property
+    def _client(self) -> MlflowClient:
+        if self._opened is None:
+            self._opened, _ = open_store(self.uri)
+        return self._opened
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """Turn whatever MLflow raises into one line that says what it was asked."""
+        try:
+            yield
+        except MitsumoriError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- MLflow lets through what its database raises
+            raise MitsumoriError(
+                f"MLflow at {self.uri} cannot {what} ({_first_words(error)}); the alias {CHAMPION} was not "
+                "moved. Check MLFLOW_TRACKING_URI or --tracking-uri",
+                reason="TRACKING_UNUSABLE",
+                field="tracking",
+            ) from None
+
+    def champion(self) -> ChampionVersion | None:
+        """The version in production; ``None`` where the alias names none.
+
+        Raises:
+            NotPossible: the alias names a version that was deleted.
+            MitsumoriError: the registry cannot be asked.
+        """
+        if not self.exists:
+            return None
+        from mlflow.exceptions import MlflowException
+
+        with self._asking("say who is champion"):
+            models = self._client.search_registered_models(f"name = '{MODEL}'")
+            named = dict(models[0].aliases).get(CHAMPION) if models else None
+            if named is None:
+                return None
+            try:
+                found = self._client.get_model_version(MODEL, str(named))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise NotPossible(
+                    f"the alias {CHAMPION} of {MODEL} names version {named}, which was deleted; point it to "
+                    f"another version in MLflow, or say with --champion DIR what is in production (none: "
+                    "compare with the baselines alone)",
+                    reason="CHAMPION_DELETED",
+                    field="champion",
+                ) from None
+        return ChampionVersion(int(found.version), found.tags.get(MANIFEST_TAG))
+
+    def fetch(self, version: int, target: Path) -> Path:
+        """Download the files of a version, check them all, and say where they lie.
+
+        Raises:
+            BadArtifact: files are missing or altered since the version was registered.
+            MitsumoriError: the registry cannot be asked.
+        """
+        what = f"models:/{MODEL}/{version}"
+        with self._asking(f"find {what}"):
+            found: ModelVersion = self._client.get_model_version(MODEL, str(version))
+            source = self._client.get_model_version_download_uri(MODEL, str(version))
+        try:
+            from mlflow.artifacts import download_artifacts
+
+            directory = Path(
+                download_artifacts(
+                    artifact_uri=source,
+                    dst_path=str(target),
+                    tracking_uri=self._client.tracking_uri,
+                )
+            )
+            manifest, _ = read_manifest(directory)
+        except Exception as error:  # noqa: BLE001 -- as above
+            raise BadArtifact(
+                f"the files of {what} cannot be fetched ({_first_words(error)}); {_REMEDY}",
+                reason="FILE_MISSING",
+                field="champion",
+            ) from None
+        sealed = found.tags.get(MANIFEST_TAG)
+        if sealed not in (None, manifest_sha256(directory)):
+            raise BadArtifact(
+                f"{what}: manifest.json was altered since it was registered; {_REMEDY}",
+                reason="HASH_MISMATCH",
+                field="manifest.json",
+            )
+        read_checked(directory, manifest.files, remedy=_REMEDY)
+        return directory
+
+    def find(self, sha256: str) -> int | None:
+        """The newest registered version with this manifest, ``None`` where there is none.
+
+        Raises:
+            MitsumoriError: the registry cannot be asked.
+        """
+        if not self.exists:
+            return None
+        with self._asking("list the registered versions"):
+            versions = self._client.search_model_versions(f"name = '{MODEL}'")
+        found = [int(one.version) for one in versions if one.tags.get(MANIFEST_TAG) == sha256]
+        return max(found, default=None)
+
+    def register(self, directory: Path, manifest: BundleManifest) -> int:
+        """Log a bundle in a run of its own and register it as the next version.
+
+        Raises:
+            MitsumoriError: the registry cannot be used.
+        """
+        tags = {
+            "command": "promote",
+            "encoder": manifest.encoder.name,
+            "data_sha256": manifest.training_data_sha256,
+            "demonstration": str(manifest.demonstration).lower(),
+        }
+        with (
+            self._asking("register the bundle"),
+            start_run(self.uri, name=manifest.name, tags=tags) as run,
+        ):
+            run.log_report(manifest.metrics)
+            run.log_bundle(directory)
+            return run.register(tags={"bundle": manifest.name, "encoder": manifest.encoder.name})
+
+    def crown(self, version: int, before: ChampionVersion | None, tags: Mapping[str, Any]) -> None:
+        """Make a version champion: its tags first, the alias last.
+
+        Args:
+            version: registered.
+            before: the champion that the version was compared with.
+            tags: what the gate found, kept with the version.
+
+        Raises:
+            NotPossible: somebody else promoted another version in the meantime.
+            MitsumoriError: the registry cannot be used; the alias is where it was.
+        """
+        try:
+            now = self.champion()
+        except NotPossible:
+            now = None  # a deleted version serves nobody
+        if (now and now.version) != (before and before.version):
+            raise NotPossible(
+                f"the champion changed from {_named(before)} to {_named(now)} while this bundle was judged; "
+                "run the gate again",
+                reason="CHAMPION_CHANGED",
+                field="champion",
+            )
+        with self._asking("move the alias"):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(
+                    MODEL, str(version), key, str(value)[:_TAG_LIMIT]
+                )
+            self._client.set_registered_model_alias(MODEL, CHAMPION, str(version))
+
+
+def _first_words(error: Exception) -> str:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return first if len(first) <= _WORDS_LIMIT else f"{first[:_WORDS_LIMIT]}…"
+
+
+def _named(crowned: ChampionVersion | None) -> str:
+    return "none" if crowned is None else f"version {crowned.version}"
