@@ -57,6 +57,13 @@ def asked_reading(
 ) -> ReadOptions:
     """What these options ask of a history.
 
+    Args:
+        arms: ``--arms``, unparsed; ``None`` takes the known ladder.
+        judge: whose quality counts.
+        adequate_at: the adequacy threshold, 0..1.
+        price: every ``--price``, unparsed.
+        skip_bad_rows: whether bad rows are left out.
+
     Raises:
         InvalidInput: ``--arms`` or ``--price`` cannot be read.
     """

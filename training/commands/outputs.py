@@ -41,6 +41,11 @@ def write_whole(text: str, target: Path, option: str) -> None:
 def write_json(report: Any, target: Path, option: str = "json") -> None:
     """Write JSON, as :func:`write_whole` does.
 
+    Args:
+        report: JSON types.
+        target: the file.
+        option: of the command line that names the file, for messages.
+
     Raises:
         MitsumoriError: the file cannot be written.
     """

@@ -214,6 +214,13 @@ def of_history(
     """Recent traffic from a history: its last ``most`` distinct prompts, their attempts as outcomes.
 
     Only attempts by models that taught an arm, or of the arm's name, say something of its promise.
+
+    Args:
+        bundle: loaded; its promises are compared.
+        history: of recent attempts.
+        most: how many distinct prompts are read.
+        cache: folder of cached vectors.
+        console: for progress.
     """
     rows = history.attempts
     texts = _distinct(rows["prompt"])

@@ -282,6 +282,12 @@ def reference(
     """What sentence-transformers makes of texts: token ids, unit vectors ``(n, dimensions)``.
 
     Texts over the window are cut at its end here, as sentence-transformers does.
+
+    Args:
+        model: of sentence-transformers.
+        texts: ``n`` texts.
+        max_tokens: window of the model.
+        prefix: put before every text.
     """
     model.max_seq_length = max_tokens
     ids = [
@@ -302,6 +308,11 @@ def parity(
     encoder: Encoder, model: Any, texts: tuple[str, ...] = CHECK_TEXTS
 ) -> npt.NDArray[np.float32]:
     """Compare an exported graph with the model it came from, tokens and vectors.
+
+    Args:
+        encoder: the export.
+        model: of sentence-transformers.
+        texts: ``n`` texts.
 
     Returns:
         float32 ``(n, 2)``: largest absolute difference and cosine per text.
@@ -328,7 +339,13 @@ def parity(
 def cosines(
     encoder: Encoder, static: Any, texts: tuple[str, ...] = CHECK_TEXTS
 ) -> npt.NDArray[np.float32]:
-    """Cosine of a static graph to model2vec's own vectors, float32 ``(n,)``; 1 for no token."""
+    """Cosine of a static graph to model2vec's own vectors, float32 ``(n,)``; 1 for no token.
+
+    Args:
+        encoder: the export.
+        static: the model of model2vec.
+        texts: ``n`` texts.
+    """
     rows = []
     for text, ids in zip(texts, static.tokenize(list(texts)), strict=True):
         expected = np.asarray(static.encode([text])[0], dtype=np.float32)

@@ -96,6 +96,11 @@ def unseen_prompts(bundle: Bundle, directory: Path, test: Outcomes) -> npt.NDArr
 
     ``None`` where the bundle does not tell what it was trained on.
 
+    Args:
+        bundle: loaded from ``directory``.
+        directory: of the bundle.
+        test: ``n`` prompts.
+
     Raises:
         BadArtifact: what it tells is damaged.
     """

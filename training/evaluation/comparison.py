@@ -210,6 +210,11 @@ def spread_interval(value: float, draws: Floats, sigmas: float = SIGMAS) -> list
     """A value ± so many standard deviations of its bootstrap draws.
 
     For errors of calibration, which resampling itself makes larger, so that their percentiles lie off.
+
+    Args:
+        value: on all prompts.
+        draws: float64 ``(b,)``, on resamples; NaN is left out.
+        sigmas: half width of the interval in standard deviations.
     """
     known = draws[np.isfinite(draws)]
     if len(known) < 2:

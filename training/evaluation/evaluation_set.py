@@ -51,6 +51,11 @@ class NamedBundle:
 def load_named(who: str, directory: Path, encoders: Path) -> NamedBundle:
     """Load a bundle.
 
+    Args:
+        who: what messages call the bundle.
+        directory: of the bundle.
+        encoders: folder of encoders.
+
     Raises:
         BadArtifact: as :func:`bundle.load_bundle`.
     """
@@ -97,6 +102,11 @@ def read_evaluation_set(
     contenders: Sequence[NamedBundle], histories: Sequence[Path], reading: ReadOptions
 ) -> EvaluationSet:
     """Read histories and leave out every prompt that one of the contenders was trained on.
+
+    Args:
+        contenders: the bundles that are judged.
+        histories: files.
+        reading: arms, judge, threshold and prices.
 
     Raises:
         InvalidInput: the histories cannot be read, have no quality, have an arm that a contender lacks, or

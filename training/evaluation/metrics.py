@@ -79,6 +79,11 @@ def gains(weak: Floats, strong: Floats, score: Floats) -> tuple[Statistic, Stati
     """What a ranking recovers (the area above always-weak) and the whole gap, both per resample.
 
     The two parts of :func:`apgr`, to be added up over several pairs; the arguments are the same.
+
+    Args:
+        weak: float64 ``(n,)``, quality of the weak arm.
+        strong: float64 ``(n,)``, quality of the strong arm.
+        score: float64 ``(n,)``, higher where the strong arm is more worth its price.
     """
     order = np.argsort(-score, kind="stable")
     starts = _tie_starts(score[order])
@@ -101,7 +106,13 @@ def gains(weak: Floats, strong: Floats, score: Floats) -> tuple[Statistic, Stati
 
 
 def apgr_statistic(weak: Floats, strong: Floats, score: Floats) -> Statistic:
-    """:func:`apgr` as a function of bootstrap counts."""
+    """:func:`apgr` as a function of bootstrap counts.
+
+    Args:
+        weak: float64 ``(n,)``, quality of the weak arm.
+        strong: float64 ``(n,)``, quality of the strong arm.
+        score: float64 ``(n,)``, higher where the strong arm is more worth its price.
+    """
     recovered, gap = gains(weak, strong, score)
 
     def statistic(counts: Floats) -> Floats:
@@ -218,7 +229,13 @@ def bins_of(probability: Floats, bins: int = BINS) -> npt.NDArray[np.intp]:
 
 
 def calibration_bins(outcome: npt.NDArray[np.bool_], probability: Floats, bins: int = BINS) -> Bins:
-    """The reliability curve over bins of equal mass."""
+    """The reliability curve over bins of equal mass.
+
+    Args:
+        outcome: bool ``(n,)``, whether each attempt was adequate.
+        probability: float64 ``(n,)``, 0..1.
+        bins: number of bins.
+    """
     place = bins_of(probability, bins)
     counts = np.bincount(place, minlength=bins).astype(np.float64)
     there = counts > 0
@@ -228,7 +245,13 @@ def calibration_bins(outcome: npt.NDArray[np.bool_], probability: Floats, bins: 
 
 
 def ece(outcome: npt.NDArray[np.bool_], probability: Floats, bins: int = BINS) -> float:
-    """Expected calibration error over ``bins`` bins of equal mass: mean |observed − predicted|, 0..1."""
+    """Expected calibration error over ``bins`` bins of equal mass: mean |observed − predicted|, 0..1.
+
+    Args:
+        outcome: bool ``(n,)``, whether each attempt was adequate.
+        probability: float64 ``(n,)``, 0..1.
+        bins: number of bins.
+    """
     if not len(probability):
         return float("nan")
     curve = calibration_bins(outcome, probability, bins)
@@ -241,6 +264,12 @@ def ece_draws(
     """:func:`ece` of outcomes drawn from the probabilities themselves, float64 ``(draws,)``.
 
     What perfect calibration would show on so many prompts: the null distribution of the error.
+
+    Args:
+        probability: float64 ``(n,)``, 0..1.
+        seed: of the draws.
+        bins: number of bins.
+        draws: number of draws.
     """
     place = bins_of(probability, bins)
     order = np.argsort(place, kind="stable")
@@ -257,7 +286,14 @@ def ece_draws(
 def ece_floor(
     probability: Floats, *, seed: int, bins: int = BINS, draws: int = FLOOR_DRAWS
 ) -> float:
-    """The ECE that perfect calibration would show on so many prompts: the mean of :func:`ece_draws`."""
+    """The ECE that perfect calibration would show on so many prompts: the mean of :func:`ece_draws`.
+
+    Args:
+        probability: float64 ``(n,)``, 0..1.
+        seed: of the draws.
+        bins: number of bins.
+        draws: number of draws.
+    """
     if not len(probability):
         return float("nan")
     return float(ece_draws(probability, seed=seed, bins=bins, draws=draws).mean())
@@ -439,6 +475,11 @@ def cost_at_quality(router: Points, singles: Points, share: float) -> Floats:
 def quality_at_cost(router: Points, singles: Points, arm: int) -> Floats:
     """How much better than a single arm the router is for no more money, per resample ``(b,)``.
 
+    Args:
+        router: a sweep over willingness to pay.
+        singles: the single arms.
+        arm: place of the arm that is compared with.
+
     Returns:
         Difference of mean qualities, −1..1; NaN where no point of the sweep is as cheap.
     """
@@ -466,6 +507,12 @@ def bootstrap(
 ) -> dict[str, Floats]:
     """Every statistic on the same resamples of ``n`` prompts, so that differences are paired.
 
+    Args:
+        n: number of prompts.
+        statistics: by name.
+        seed: of the resamples.
+        resamples: how many are drawn.
+
     Returns:
         float64 ``(resamples, …)`` under each name.
     """
@@ -489,7 +536,13 @@ def interval(values: Floats) -> list[float]:
 
 
 def pinball(actual: Floats, predicted: Floats | float, level: float) -> float:
-    """Mean pinball loss of a quantile, in the unit of ``actual`` (Koenker & Bassett 1978)."""
+    """Mean pinball loss of a quantile, in the unit of ``actual`` (Koenker & Bassett 1978).
+
+    Args:
+        actual: float64 ``(n,)``.
+        predicted: float64 ``(n,)``, or one quantile for all.
+        level: of the quantile, 0..1.
+    """
     error = actual - predicted
     return float(np.mean(np.maximum(level * error, (level - 1) * error)))
 

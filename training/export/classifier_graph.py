@@ -218,6 +218,11 @@ def classifier_graph(model: PooledLogistic, lengths: LengthModel, dimensions: in
     fit reads words, ``token_ids`` int64 ``(tokens,)`` of one prompt, so that the batch is one, as it is
     with trees; outputs ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)`` and
     ``output_tokens`` ``(batch, k, 3)``, all float32.
+
+    Args:
+        model: the fitted estimator of P(adequate), ``k`` arms.
+        lengths: the fitted model of output lengths, the same arms.
+        dimensions: of the encoder's vector.
     """
     inputs, k = model.weights.shape
     graph = GraphBuilder()

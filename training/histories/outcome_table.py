@@ -329,6 +329,11 @@ def tabulate_all(
 ) -> HistoryTable:
     """Checked histories as one table; arms that a history lacks are gaps.
 
+    Args:
+        histories: checked.
+        reading: arms, judge, threshold and prices.
+        count_tokens: for attempts without input tokens.
+
     Raises:
         InvalidInput: as :func:`ladders.choose_ladder` and :func:`tabulate`.
     """
@@ -382,6 +387,11 @@ def read_table(
     paths: Sequence[Path], reading: ReadOptions, count_tokens: CountTokens = o200k_tokens
 ) -> HistoryTable:
     """Read, check and tabulate histories.
+
+    Args:
+        paths: files.
+        reading: arms, judge, threshold and prices.
+        count_tokens: for attempts without input tokens.
 
     Raises:
         InvalidInput: as :func:`history.read_history` and :func:`tabulate_all`.

@@ -72,6 +72,11 @@ def folds(groups: Iterable[str], *, count: int, seed: int) -> npt.NDArray[np.int
     """The fold of every prompt, 0 … count − 1, whole groups together, folds of equal size.
 
     Groups are ordered by hash and dealt out in turn, so that small data give even folds too.
+
+    Args:
+        groups: ``n`` keys of :func:`group_of`.
+        count: number of folds.
+        seed: of the order of groups.
     """
     keys, inverse = np.unique(
         np.asarray(list(groups), dtype=object).astype(str), return_inverse=True
@@ -82,7 +87,13 @@ def folds(groups: Iterable[str], *, count: int, seed: int) -> npt.NDArray[np.int
 
 
 def sample(count: int, most: int, seed: int) -> npt.NDArray[np.intp]:
-    """Which of so many prompts stand for all, at most ``most``, in order."""
+    """Which of so many prompts stand for all, at most ``most``, in order.
+
+    Args:
+        count: number of prompts.
+        most: largest size of the sample.
+        seed: of the draw.
+    """
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
@@ -102,6 +113,11 @@ def pack_seen(groups: Iterable[str], *, seed: int) -> bytes:
 
 def more_seen(content: bytes, groups: Iterable[str], *, seed: int) -> bytes:
     """The content of :data:`SEEN_FILE` after further prompts were learnt from.
+
+    Args:
+        content: of :data:`SEEN_FILE`.
+        groups: keys of the further prompts.
+        seed: of the bundle's split.
 
     Raises:
         BadArtifact: the content is no list of fingerprints.

@@ -96,7 +96,14 @@ def ranged(
     *,
     sign: bool = False,
 ) -> str:
-    """A number and its interval, as ``0.596 [0.562, 0.629]``."""
+    """A number and its interval, as ``0.596 [0.562, 0.629]``.
+
+    Args:
+        value: the number; ``None`` gives a dash.
+        bounds: of the interval; ``None`` shows the number alone.
+        digits: after the point.
+        sign: whether a plus is shown.
+    """
     if value is None:
         return "–"
     form = f"{'+' if sign else ''}z.{digits}f"  # z: no minus before zero

@@ -21,7 +21,7 @@ from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.core.errors import MitsumoriError
 from router.paths import ENCODERS
 from training import cli
-from training.encoders import embedding, ray_encoding
+from training.encoders import embedding, ray_encoder
 from training.encoders.embedding import Encoding, embed_all, encode_shard, fill_cache
 from training.encoders.ray_encoder import on_ray
 
@@ -263,5 +263,5 @@ def test_a_local_cluster_that_does_not_start_is_one_clear_error(
 def test_the_encoder_of_a_worker_is_the_one_that_was_sent(encode_on_ray: Encoding) -> None:
     directory = find_encoder(ENCODERS, "static")
     files = ray.put({path.name: path.read_bytes() for path in directory.iterdir()})
-    loaded = ray_encoding._loaded(files)
+    loaded = ray_encoder._loaded(files)
     assert loaded.manifest == load_encoder(directory).manifest

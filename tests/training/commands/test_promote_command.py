@@ -24,6 +24,7 @@ from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
 from training import cli
 from training.commands.promote_command import REFUSED
+from training.encoders.embedding import EncodedPrompts
 from training.evaluation.bundle_predictions import BundlePredictions
 from training.evaluation.predictions import Predictions
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
@@ -85,11 +86,9 @@ class World:
         (target / "manifest.json").write_text(json.dumps({**manifest, "name": name}))
         return target
 
-    def said(
-        self, bundle: Bundle, texts: Sequence[str], *_: object, arms: Sequence[str] = tuple(ARMS)
-    ) -> BundlePredictions:
+    def said(self, bundle: Bundle, prompts: EncodedPrompts, *_: object) -> BundlePredictions:
         """What a bundle says: the truth, unless it is called blind; then that of other prompts."""
-        p = np.array([self.chances[text] for text in texts])
+        p = np.array([self.chances[text] for text in prompts.texts])
         if bundle.manifest.name.startswith("blind"):
             p = np.random.default_rng(3).permutation(p)
         lengths = np.tile([100.0, 300.0, 900.0], (*p.shape, 1))
@@ -138,7 +137,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
 def world(shared: World, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
     """With a registry that nobody has used."""
     shared.fresh(request.node.name)
-    monkeypatch.setattr("training.evaluation.evaluation_set.predictions", shared.said)
+    monkeypatch.setattr("training.evaluation.evaluation_set.predict", shared.said)
     return shared
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from router.classifier.features.lexical import FEATURES, SCRIPTS, scripts_of
+from training.drift import drift_report, two_sample_tests
 from training.drift.drift_report import DriftReport, drift
 from training.drift.traffic import SettledOutcomes, Traffic
 

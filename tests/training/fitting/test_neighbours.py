@@ -75,7 +75,7 @@ def test_of_equally_near_prompts_the_first_are_asked() -> None:
 
 
 def test_more_prompts_than_are_kept_leave_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "MOST", 300)
+    monkeypatch.setattr(neighbours, "MAX_PROMPTS", 300)
     vectors, truth = world()
     one, two = fitted(vectors, truth), fitted(vectors, truth)
     assert one.vectors.shape == (300, D)

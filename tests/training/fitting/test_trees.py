@@ -54,7 +54,7 @@ def test_few_attempts_are_not_read_as_more_than_they_say(monkeypatch: pytest.Mon
         return np.abs(expit(fitted(features, truth).logits(fresh)) - fresh_truth).mean()
 
     small = error()
-    monkeypatch.setattr(trees, "MANY", 1)
+    monkeypatch.setattr(trees, "MANY_ATTEMPTS", 1)
     assert small < 0.9 * error()
 
 
