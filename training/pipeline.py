@@ -67,7 +67,7 @@ class TrainingPlan:
     Attributes:
         histories: files; none of them: the demonstration history.
         reading: arms, judge, threshold and prices.
-        encoder: its name, or ``cascade``: a quick one, and one asked where a choice hangs on little.
+        encoder: its name, or ``cascade``: a fast one, and a second one for close choices.
         out: directory of the bundle.
         name: of the bundle; ``None`` makes one from the encoder.
         seed: of the split, the folds and the intervals.
@@ -269,8 +269,8 @@ def _manifest(
     )
 
 
-def _voices(model: PooledLogistic) -> Iterator[str]:
-    """How each arm makes one probability of its heads, in words."""
+def _stack_descriptions(model: PooledLogistic) -> Iterator[str]:
+    """How the heads are combined and calibrated for each arm, as text."""
     bend = model.calibration
     for arm, weights in enumerate(model.stack.weights):
         heads = " + ".join(f"{w:.3f} {h}" for w, h in zip(weights, model.heads, strict=True))
@@ -300,7 +300,8 @@ def _parameters(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dic
             for head, chosen in zip(model.heads, model.chosen, strict=False)
         )
         told[f"calibration{of}"] = "; ".join(
-            f"{arm}: {one}" for arm, one in zip(table.outcomes.arms, _voices(model), strict=True)
+            f"{arm}: {one}"
+            for arm, one in zip(table.outcomes.arms, _stack_descriptions(model), strict=True)
         )
         if model.neighbours is not None:
             told[f"neighbours{of}"] = (
@@ -310,8 +311,8 @@ def _parameters(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dic
     if cascade.second is not None:
         told["second stage"] = (
             f"{cascade.closest.encoder.manifest.name}, asked about the {cascade.second.share:.0%} of prompts "
-            "whose choice hangs on least; figures of single arms are those under a quality target of "
-            f"{STANDARD_TARGET:g}, rankings and AIQ ask it anew at every threshold"
+            "whose choice is closest; figures of single arms hold under a quality target of "
+            f"{STANDARD_TARGET:g}; rankings and AIQ consult it anew at every threshold"
         )
     return told
 

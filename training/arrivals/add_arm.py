@@ -1,4 +1,4 @@
-"""A bundle with one more arm, learnt from a few attempts: no training, and no other arm moves."""
+"""A bundle with one more arm, fitted on a few attempts without training; the other arms stay the same."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ __all__ = ["CARD_FILE", "MIN_ATTEMPTS", "AddedArm", "ArmPlan", "add_arm", "parse
 Floats = npt.NDArray[np.float64]
 
 MIN_ATTEMPTS = 10
-"""Judged attempts without which an arm is its tier's guess."""
+"""Fewest judged attempts from which an arm of its own is fitted."""
 CHECKED_ROWS = 512
-"""Prompts on which the graph is checked against what was learnt."""
+"""Prompts on which the graph is checked against the fit."""
 CARD_FILE = "model_card.md"
 
 
@@ -95,7 +95,7 @@ class ArmPlan:
 
 @dataclass(frozen=True)
 class AddedArm:
-    """What came of it.
+    """The result of :func:`add_arm`.
 
     Attributes:
         manifest: of the new bundle, as written.
@@ -144,15 +144,15 @@ def _check_names(arrival: ArmPlan, manifest: BundleManifest) -> None:
     for arm in manifest.arms:
         if arrival.model in arm.models:
             raise InvalidInput(
-                f"--arm: the model {arrival.model} has taught the arm {arm.name} already; to teach it "
-                "more, train again with all attempts",
+                f"--arm: the arm {arm.name} was trained on the model {arrival.model} already; to use "
+                "more attempts, train again with all of them",
                 reason="MODEL_EXISTS",
                 field="arm",
             )
 
 
 def _one_judge(arrival: ArmPlan, histories: Sequence[History]) -> None:
-    """Refuse attempts of several judges, in one history or between them, where nobody chose one.
+    """Refuse attempts of several judges unless one judge was chosen.
 
     Raises:
         InvalidInput: they are mixed, or a history does not have the model.
@@ -191,14 +191,14 @@ def _check_attempts(arrival: ArmPlan, judged: int) -> None:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Judged attempts in the order in which they are learnt, and what the bundle says of their prompts.
+    """Judged attempts in the order in which they are learnt, with the bundle's predictions for their prompts.
 
     Attributes:
         outcomes: ``n`` prompts, one arm: the new one.
         prompts: the same, as the bundle reads them.
         said: of the tier's arm alone.
-        new: bool ``(n,)``, which prompts did not teach the bundle.
-        known: whether the bundle tells that.
+        new: bool ``(n,)``, which prompts the bundle was not trained on.
+        known: whether the bundle records its training prompts.
     """
 
     outcomes: Outcomes
@@ -245,7 +245,7 @@ def _read(arrival: ArmPlan) -> HistoryTable:
 
 
 def _gather(arrival: ArmPlan, bundle: Bundle, outcomes: Outcomes, console: Console) -> _Evidence:
-    # In the order of the file, one kind of prompt may come after the other.
+    # A file may be sorted by kind of prompt.
     shuffled = np.random.default_rng(arrival.seed).permutation(len(outcomes))
     outcomes = outcomes.rows(shuffled[outcomes.judged[shuffled, 0]])
     _check_attempts(arrival, len(outcomes))
@@ -261,7 +261,7 @@ def _gather(arrival: ArmPlan, bundle: Bundle, outcomes: Outcomes, console: Conso
 
 
 def _reference(contents: Mapping[str, bytes], bundle: Bundle) -> ReferenceSample | None:
-    """The reference prompts of the bundle; ``None`` where it has none, as older ones."""
+    """The reference prompts of the bundle; ``None`` for an older bundle without them."""
     content = contents.get(REFERENCE_FILE)
     if content is None:
         return None
@@ -278,11 +278,13 @@ def _notes(
     notes = [*table.notes, f"serving uses this arm for the catalog model with the id {arm}"]
     seen = int((~evidence.new).sum())
     if not evidence.known:
-        notes.append("the bundle does not tell which prompts taught it: all are taken to be new")
+        notes.append(
+            "the bundle does not record its training prompts: all prompts are taken to be new"
+        )
     elif seen:
         notes.append(
-            f"{seen:,} of {len(evidence.outcomes):,} prompts taught the bundle, which says more of them "
-            "than it knows of new ones: these attempts teach the shift alone"
+            f"{seen:,} of {len(evidence.outcomes):,} prompts were training prompts of the bundle, whose "
+            "predictions are too sharp there: these attempts inform the shift alone"
         )
     if tokens < MIN_LENGTHS:
         notes.append(
@@ -338,14 +340,19 @@ def _told(known: LengthTransfer, tier: Floats, tokens: Floats) -> dict[str, Any]
 
 
 def card_section(arm: str, report: Mapping[str, Any]) -> str:
-    """What the model card says of an arm that was added, as Markdown."""
+    """The section of the model card on an added arm, as Markdown.
+
+    Args:
+        arm: its name.
+        report: of :func:`add_arm`.
+    """
     first, last = report["steps"][0]["p_adequate"], report["steps"][-1]["p_adequate"]
     loss = report["steps"][-1]["log_loss"]
     return (
         f"## The arm {arm}, added without training\n\n"
         f"`{report['model']}`, tier {report['tier']}: the tier's head after a Bayesian update by "
         f"{report['attempts']:,} attempts, {report['adequate_share']:.1%} of them adequate; "
-        f"{report['seen_prompts']:,} at prompts that had taught the bundle. Added to `{report['parent']}`. "
+        f"{report['seen_prompts']:,} at training prompts of the bundle. Added to `{report['parent']}`. "
         f"Mean P(adequate) over reference prompts: {last['mean']:.3f} [{last['low']:.3f}, "
         f"{last['high']:.3f}] (90 %), before any attempt {first['mean']:.3f} [{first['low']:.3f}, "
         f"{first['high']:.3f}]. Log-loss, each attempt predicted before it was learnt: "
@@ -358,7 +365,7 @@ def card_section(arm: str, report: Mapping[str, Any]) -> str:
 
 
 def _data_sha256(arrival: ArmPlan, bundle: Bundle, outcomes: Outcomes) -> str:
-    """What the bundle was trained on, and what was learnt since; not the order of rows."""
+    """Hash of the bundle's training data and of the attempts learnt since, whatever the order of rows."""
     order = np.argsort(outcomes.prompt_ids.astype(str), kind="stable")
     digest = hashlib.sha256(
         json.dumps(
@@ -420,7 +427,7 @@ def _files(
     bundle: Bundle,
     report: Mapping[str, Any],
 ) -> dict[str, bytes]:
-    """All files of the bundle as it was, those changed that speak of arms or of what was learnt from."""
+    """The files of the new bundle: those of the old one, with the arm and its attempts added."""
     card = contents.get(CARD_FILE, b"").decode().rstrip("\n")
     files = {**contents, CLASSIFIER: classifier}
     files[CARD_FILE] = f"{card}\n\n{card_section(arrival.arm, report)}".lstrip("\n").encode()
@@ -470,7 +477,7 @@ def add_arm(arrival: ArmPlan, console: Console) -> AddedArm:
     tier = names.index(arrival.tier)
     with console.status("learning"):
         reference = _reference(contents, bundle)
-        # What the tier's head says of prompts such as those to come.
+        # Logits of the tier's head for typical prompts.
         typical = logits(
             evidence.said.predictions.first[:, 0]
             if reference is None

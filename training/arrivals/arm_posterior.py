@@ -7,15 +7,15 @@ by how closely it follows the head:
 
 With ``centre`` the logit of a typical prompt, ``shift`` is how much better or worse the arm is there, and
 ``slope`` = 1 + tilt. In other words P = sigmoid(a + b·z) with b = slope and a = shift − tilt · centre.
-Without attempts shift and tilt are 0: the tier's head as it is.
+Without attempts shift and tilt are 0, which is the tier's head.
 
-The prior is normal, the posterior its Laplace approximation. What is predicted is the mean of P under the
-posterior, by MacKay's formula (1992, "The Evidence Framework Applied to Classification Networks"): the
-less is known of a logit, the nearer its P is to 1/2.
+The prior is normal, the posterior its Laplace approximation. The prediction is the mean of P under
+the posterior, by MacKay's formula (1992, "The Evidence Framework Applied to Classification Networks"): the
+more uncertain the logit, the nearer its P is to 1/2.
 
-On prompts that taught the bundle, the head says more than it knows of new ones, and an arm seems to follow
-it more closely than it does (on MMLU-Pro with slopes of 1.2 to 1.6, on new prompts of .8 to 1.1). Attempts at
-such prompts therefore teach the shift alone.
+On training prompts of the bundle the head is sharper than on new ones, so an arm seems to follow it more
+closely than it does (on MMLU-Pro with slopes of 1.2 to 1.6, on new prompts of .8 to 1.1). Attempts at such
+prompts therefore inform the shift alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 PRIOR_SPREAD = (0.5, 0.2)
-"""Standard deviations of shift and tilt before any attempt: how far models of one tier lie apart.
+"""Prior standard deviations of shift and tilt: how much models of one tier differ.
 
 Measured by empirical Bayes on prompts that the shipped static bundle was not trained on, over the models
 whose adequate share is within one logit of their tier's arm, in llmrouter_dc (5 models), shaberi_ja (148)
@@ -59,7 +59,7 @@ LEAST_P = 1e-6
 FIRST_POINTS = (0, 10, 20, 50)
 """Attempts after which the estimate is reported; then 100, 200, 500, 1,000 and so on, and all."""
 EVERY_ATTEMPT = 100
-"""Up to so many attempts the posterior is renewed after each, then each time it has 5 % more."""
+"""Up to this many attempts the posterior is updated after each, later after every 5 % more."""
 DRAWS = 4000
 _NINETY = 1.6449
 """Standard deviations to each side of a mean that hold 90 % of a normal distribution."""
@@ -76,9 +76,9 @@ class Attempts:
     """``n`` judged attempts of one arm.
 
     Attributes:
-        tier_logits: float64 ``(n,)``, of :func:`logits`, what the tier's head says of the prompt.
+        tier_logits: float64 ``(n,)``, of :func:`logits`, the tier's head for the prompt.
         adequate: bool ``(n,)``.
-        new: bool ``(n,)``, whether the prompt did not teach the bundle.
+        new: bool ``(n,)``, whether the bundle was not trained on the prompt.
         weights: float64 ``(n,)``, how much each counts for, on any scale.
     """
 
@@ -99,14 +99,14 @@ class Attempts:
 
     @property
     def counts(self) -> Floats:
-        """For how many attempts each counts: weights that sum to the effective sample size (Kish 1965)."""
+        """The weights, scaled to sum to the effective sample size (Kish 1965)."""
         total = self.weights.sum()
         return np.asarray(self.weights * total / (self.weights**2).sum() if total else self.weights)
 
 
 @dataclass(frozen=True)
 class ArmPosterior:
-    """What is known of an arm: a normal distribution of shift and tilt.
+    """The posterior of an arm: a normal distribution of shift and tilt.
 
     Attributes:
         centre: logit of a typical prompt.
@@ -122,7 +122,7 @@ class ArmPosterior:
         return np.stack([np.ones_like(tier_logits), tier_logits - self.centre], axis=-1)
 
     def p_adequate(self, tier_logits: Floats) -> Floats:
-        """The mean of P(adequate), ``(n,)``, for prompts of which the tier's head says ``(n,)``."""
+        """The mean of P(adequate), ``(n,)``, for prompts with these logits of the tier's head ``(n,)``."""
         inputs = self._inputs(tier_logits)
         variance = np.einsum("ni,ij,nj->n", inputs, self.covariance, inputs)
         middle = tier_logits + inputs @ self.mean
@@ -174,7 +174,7 @@ def fit_posterior(
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """Attempts that are predicted before any of them is learnt: one by one first, then more at a time."""
+    """Blocks of attempts that are predicted before they are learnt: single ones first, then larger blocks."""
     start = 0
     while start < count:
         end = min(start + max(1, (start - EVERY_ATTEMPT) // 20), count)
@@ -187,8 +187,8 @@ class LogLosses:
     """Log-loss of each attempt, nats, float64 ``(n,)``, predicted before it was learnt.
 
     Attributes:
-        arm: by what the attempts before it taught.
-        tier: by the tier's head as it is.
+        arm: by the posterior of the attempts before it.
+        tier: by the tier's head.
         base_rate: by the adequate share of the attempts before it (Krichevsky and Trofimov 1981).
     """
 
@@ -269,12 +269,12 @@ def _of_normal(mean: float, variance: float) -> CredibleInterval:
 def posterior_steps(
     attempts: Attempts, centre: float, reference: Floats, *, seed: int
 ) -> tuple[UpdateStep, ...]:
-    """How the estimate tightens: what is believed after 0, 10, 20, 50, 100 … and all attempts.
+    """The posterior after 0, 10, 20, 50, 100 … and all attempts.
 
     Args:
         attempts: ``n`` in the order in which they are learnt.
         centre: logit of a typical prompt.
-        reference: float64 ``(m,)``, what the tier's head says of reference prompts, logits.
+        reference: float64 ``(m,)``, logits of the tier's head for the reference prompts.
         seed: of the draws behind the intervals of P(adequate), which are the same for every step.
     """
     draws = np.random.default_rng(seed).standard_normal((DRAWS, 2))

@@ -1,7 +1,7 @@
 """One more arm in the classifier of a bundle: graph surgery with standard operators.
 
-Only the inputs and outputs of the bundle's graph are relied on, whatever lies between them: the outputs go
-into a second graph, which adds a column for the arm at its place on the ladder.
+Only the inputs and outputs of the bundle's graph matter. Its outputs feed a second graph, which adds a
+column for the arm at its place on the ladder.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class ArmExtension:
     Attributes:
         tier: place of its tier's arm, 0 … k − 1.
         place: its own place among the ``k + 1``.
-        posterior: what is known of its P(adequate).
-        transfer: what is known of its lengths.
+        posterior: of its P(adequate).
+        transfer: from its tier's lengths to its own.
     """
 
     tier: int
@@ -52,15 +52,15 @@ class ArmExtension:
         places = list(range(k))
         return [*places[: self.place], k, *places[self.place :]]
 
-    def p_adequate(self, told: Floats) -> Floats:
-        """``(n, k + 1)`` from the ``(n, k)`` of the bundle as it was."""
-        arm = self.posterior.p_adequate(logits(told[:, self.tier]))
-        return np.column_stack([told, arm])[:, self.order(told.shape[1])]
+    def p_adequate(self, base: Floats) -> Floats:
+        """P(adequate) ``(n, k + 1)`` from the ``(n, k)`` of the base bundle."""
+        arm = self.posterior.p_adequate(logits(base[:, self.tier]))
+        return np.column_stack([base, arm])[:, self.order(base.shape[1])]
 
-    def output_tokens(self, lasted: Floats) -> Floats:
-        """``(n, k + 1, 3)`` from the ``(n, k, 3)`` of the bundle as it was."""
-        arm = self.transfer.quantiles(lasted[:, self.tier])
-        return np.concatenate([lasted, arm[:, None]], axis=1)[:, self.order(lasted.shape[1])]
+    def output_tokens(self, base: Floats) -> Floats:
+        """Length quantiles ``(n, k + 1, 3)`` from the ``(n, k, 3)`` of the base bundle."""
+        arm = self.transfer.quantiles(base[:, self.tier])
+        return np.concatenate([base, arm[:, None]], axis=1)[:, self.order(base.shape[1])]
 
 
 def _extension(extension: ArmExtension, k: int, opset: int, ir_version: int) -> onnx.ModelProto:
@@ -129,7 +129,7 @@ def extended_graph(classifier: bytes, extension: ArmExtension) -> bytes:
     k = shapes["p_adequate"][1]
     opset = next(one.version for one in before.opset_import if not one.domain)
     added = _extension(extension, k, opset, before.ir_version)
-    # Its own names make room; what it is asked for keeps its name.
+    # Names inside the base graph get a prefix; its inputs keep their names.
     parent = compose.add_prefix(before, "before_", rename_inputs=False)
     merged = compose.merge_models(
         parent,
@@ -141,7 +141,7 @@ def extended_graph(classifier: bytes, extension: ArmExtension) -> bytes:
         outputs=list(_OUTPUTS),
         producer_name=before.producer_name,
     )
-    # Shapes that the merge noted for everything, inputs included, would be renamed by the next extension.
+    # The merge annotates shapes, inputs included; the next extension would rename them.
     del merged.graph.value_info[:]
     # The merge lists the same operators once for each half.
     del merged.opset_import[:]
@@ -181,15 +181,15 @@ def check_extended_graph(
         given = {"embedding": embeddings[row : row + 1], "features": features[row : row + 1]}
         if token_ids is not None:
             given["token_ids"] = np.asarray(token_ids[row], dtype=np.int64)
-        told, lasted = (x.astype(np.float64) for x in old.run(list(_OUTPUTS[1:]), given))
+        base_p, base_tokens = (x.astype(np.float64) for x in old.run(list(_OUTPUTS[1:]), given))
         labels, adequate, tokens = new.run(list(_OUTPUTS), given)
-        expected = extension.p_adequate(told)
+        expected = extension.p_adequate(base_p)
         worst = max(
             worst,
             float(np.abs(adequate - expected).max()),
             float(np.abs(labels - label_distribution(expected)).max()),
         )
-        same = np.allclose(tokens, extension.output_tokens(lasted), rtol=_LENGTH_TOLERANCE)
+        same = np.allclose(tokens, extension.output_tokens(base_tokens), rtol=_LENGTH_TOLERANCE)
         if not same or not worst <= TOLERANCE:
             raise BadArtifact(
                 f"{CLASSIFIER} with the new arm does not compute what was learnt (largest difference "

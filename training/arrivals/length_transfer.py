@@ -1,14 +1,14 @@
-"""Output lengths of a new arm: its tier's quantiles, shifted and stretched to what its attempts show.
+"""Output lengths of a new arm: its tier's quantiles, shifted and scaled to fit its attempts.
 
-The tier's quantiles of a prompt are q(.5), q(.9), q(.99). On logarithms, the arm is taken to differ by a
-shift, and by how far its lengths scatter in terms of the tier's:
+The tier's quantiles of a prompt are q(.5), q(.9), q(.99). On the log scale the arm is assumed to differ by
+a shift and by a scale of the scatter:
 
     log tokens = log q(.5) + shift + √φ · s · noise,        s = (log q(.9) − log q(.5)) / 1.28
 
 A normal-inverse-gamma prior on (shift, φ) is conjugate to normal noise, and its prediction is Student's t.
-Each quantile becomes log q(.5) + shift + width · (log q − log q(.5)), so that the shape of the tier's noise
-stays. A level with ten or more attempts beyond it is set by the rank of split conformal prediction instead
-(Lei et al. 2018): then nine in ten answers are no longer than the .9 quantile, whatever the noise.
+Each quantile becomes log q(.5) + shift + width · (log q − log q(.5)), which keeps the shape of the
+tier's noise. A level with ten or more attempts beyond it is set by the rank of split conformal prediction
+instead (Lei et al. 2018): then nine in ten answers are no longer than the .9 quantile, whatever the noise.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 MIN_LENGTHS = 10
-"""With fewer known lengths an arm keeps those of its tier."""
+"""Fewest known lengths from which an arm gets lengths of its own."""
 PRIOR_SHIFT = 0.7
 """Standard deviation of the shift between models of one tier, in units of √φ.
 
@@ -43,21 +43,21 @@ Measured as :data:`arm_posterior.PRIOR_SPREAD`: .62 on mmlu_pro, .85 on shaberi_
 square of the median shift; φ was .70 and .62 in the median, and between .34 and 2.2 for nine in ten models.
 """
 PRIOR_SHAPE, PRIOR_SCALE = 3.0, 2.0
-"""Of the inverse gamma prior of φ: mean 1, as if six attempts had shown it."""
+"""Of the inverse gamma prior of φ: mean 1, with the weight of six attempts."""
 MIN_TAIL_ATTEMPTS = 10
-"""Attempts beyond a quantile from which its conformal rank is steadier than a normal tail."""
+"""Fewest attempts beyond a quantile for which its conformal rank is used instead of a normal tail."""
 _LEAST_SPREAD = 0.05
-"""A tier that gives every answer the same length still lets them scatter by 5 %."""
+"""Least spread of a tier, 5 %, for tiers whose answers all have one length."""
 
 
 @dataclass(frozen=True)
 class LengthTransfer:
-    """How the tier's quantiles become the arm's.
+    """The map from the tier's quantiles to the arm's.
 
     Attributes:
         shift: of the logarithm of all quantiles.
-        widths: float64 ``(3,)``, by what the distance of each of :data:`LEVELS` to the median is
-            multiplied, ascending from the second on; the first has no effect.
+        widths: float64 ``(3,)``, factors on the distance of each of :data:`LEVELS` to the median,
+            ascending from the second on; the first has no effect.
     """
 
     shift: float
@@ -77,11 +77,11 @@ TIER_LENGTHS = LengthTransfer(0.0, np.ones(3))
 
 
 def fit_length_transfer(tier: Floats, tokens: Floats) -> LengthTransfer:
-    """Learn from the lengths of attempts.
+    """Fit the map to the lengths of attempts.
 
     Args:
         tier: float64 ``(n, 3)``, the tier's quantiles for the prompts, tokens ≥ 1.
-        tokens: float64 ``(n,)``, what the arm produced.
+        tokens: float64 ``(n,)``, output tokens of the arm.
 
     Returns:
         :data:`TIER_LENGTHS` for fewer than :data:`MIN_LENGTHS`.
@@ -123,7 +123,7 @@ def _rank(scores: Floats, level: float) -> float:
 
 
 def prequential_figures(tier: Floats, tokens: Floats) -> dict[str, float]:
-    """Each length predicted before it is learnt, by the arm and by its tier as it is.
+    """Prequential coverage and pinball loss of arm and tier: each length is predicted before it is learnt.
 
     Args:
         tier: float64 ``(n, 3)``, n ≥ 1, tokens.
@@ -137,12 +137,12 @@ def prequential_figures(tier: Floats, tokens: Floats) -> dict[str, float]:
     for block in blocks(len(tokens)):
         known = fit_length_transfer(tier[: block.start], tokens[: block.start])
         found[block] = known.quantiles(tier[block])
-    told: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for place, level in enumerate(LEVELS[:2]):
         name = f"p{100 * level:.0f}"
-        told[f"coverage_{name}"] = coverage(tokens, found[:, place])
-        told[f"tier_coverage_{name}"] = coverage(tokens, tier[:, place])
-        told[f"pinball_to_tier_{name}"] = pinball(tokens, found[:, place], level) / pinball(
+        figures[f"coverage_{name}"] = coverage(tokens, found[:, place])
+        figures[f"tier_coverage_{name}"] = coverage(tokens, tier[:, place])
+        figures[f"pinball_to_tier_{name}"] = pinball(tokens, found[:, place], level) / pinball(
             tokens, tier[:, place], level
         )
-    return told
+    return figures

@@ -1,1 +1,1 @@
-"""What every stage writes with: ONNX graphs, and a word on where a result comes from."""
+"""What several stages write with: ONNX graphs, and the provenance of a result."""

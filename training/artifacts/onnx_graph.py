@@ -31,7 +31,7 @@ def tensor(name: str, *shape: int | str, dtype: npt.DTypeLike = np.float32) -> o
 
 
 class GraphBuilder:
-    """Collects operators and constants; names that nobody chooses are numbered."""
+    """Collects operators and constants; unnamed ones get numbers."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []

@@ -1,4 +1,4 @@
-"""Where a result comes from: the moment and the git commit."""
+"""Provenance of a result: the time and the git commit."""
 
 from __future__ import annotations
 

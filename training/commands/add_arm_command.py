@@ -32,7 +32,7 @@ def _sided(found: Mapping[str, float]) -> str:
 
 def _steps(arm: str, report: Mapping[str, Any]) -> Printed:
     made = Printed(
-        title=f"{arm}, tier {report['tier']}: what is believed after so many attempts (± 90 %)",
+        title=f"{arm}, tier {report['tier']}: the estimate by number of attempts (± 90 %)",
         title_justify="left",
         header_style="bold",
         box=SIMPLE_HEAD,

@@ -57,7 +57,7 @@ def fit_command(
         str,
         typer.Option(
             help="Name of the encoder: static, multilingual, minilm …; or cascade: static first, and "
-            "multilingual for the third of the prompts whose choice hangs on least."
+            "multilingual for the third of the prompts whose choice is closest."
         ),
     ] = "static",
     price: Price = None,

@@ -63,17 +63,17 @@ class _Champion:
 
     Attributes:
         words: for people.
-        crowned: the version that the alias names.
+        current: the version that the alias names.
         directory: of the bundle to compare with; ``None``: the baselines alone.
     """
 
     words: str
-    crowned: ChampionVersion | None
+    current: ChampionVersion | None
     directory: Path | None
 
 
 def _champion(
-    asked: str | None, throne: ChampionAlias, crowned: ChampionVersion | None, scratch: Path
+    asked: str | None, alias: ChampionAlias, current: ChampionVersion | None, scratch: Path
 ) -> _Champion:
     """What to compare with, as asked.
 
@@ -82,27 +82,27 @@ def _champion(
         BadArtifact: the champion's files are missing or altered.
     """
     if asked == _NONE:
-        return _Champion("none, as asked: the baselines alone", crowned, None)
+        return _Champion("none, as asked: the baselines alone", current, None)
     if asked not in (None, _REGISTRY):
-        return _Champion(f"the bundle in {asked}", crowned, Path(asked))
-    if crowned is None:
+        return _Champion(f"the bundle in {asked}", current, Path(asked))
+    if current is None:
         if asked == _REGISTRY:
             raise InvalidInput(
-                f"--champion registry: {throne.uri} has no {MODEL}@{CHAMPION} yet; leave the option out to "
+                f"--champion registry: {alias.uri} has no {MODEL}@{CHAMPION} yet; leave the option out to "
                 "compare with the baselines alone, or name a bundle's directory",
                 reason="CHAMPION_MISSING",
                 field="champion",
             )
-        where = "" if throne.exists else " (there is no registry yet)"
-        return _Champion(f"none yet in {throne.uri}{where}: the baselines alone", None, None)
-    directory = throne.fetch(crowned.version, scratch)
-    return _Champion(f"version {crowned.version} of {MODEL}", crowned, directory)
+        where = "" if alias.exists else " (there is no registry yet)"
+        return _Champion(f"none yet in {alias.uri}{where}: the baselines alone", None, None)
+    directory = alias.fetch(current.version, scratch)
+    return _Champion(f"version {current.version} of {MODEL}", current, directory)
 
 
-def _alias(asked: str | None, throne: ChampionAlias) -> ChampionVersion | None:
-    """The version in production, also where another bundle is compared with: it must not change meanwhile."""
+def _current_version(asked: str | None, alias: ChampionAlias) -> ChampionVersion | None:
+    """The version in production. It must not change during the comparison, whatever bundle is compared."""
     try:
-        return throne.champion()
+        return alias.champion()
     except NotPossible:
         if asked in (None, _REGISTRY):
             raise
@@ -162,18 +162,18 @@ def _tags(champion: _Champion, held: EvaluationSet, verdict: GateVerdict) -> dic
 
 
 def _promoted(
-    throne: ChampionAlias,
+    alias: ChampionAlias,
     bundle: NamedBundle,
     champion: _Champion,
     held: EvaluationSet,
     verdict: GateVerdict,
 ) -> int:
-    number = throne.find(manifest_sha256(bundle.directory))
+    number = alias.find(manifest_sha256(bundle.directory))
     if number is None:
-        number = throne.register(bundle.directory, bundle.bundle.manifest)
+        number = alias.register(bundle.directory, bundle.bundle.manifest)
     with tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch:
-        throne.fetch(number, Path(scratch))  # what serving will load: whole, and as registered
-    throne.crown(number, champion.crowned, _tags(champion, held, verdict))
+        alias.fetch(number, Path(scratch))  # what serving will load: whole, and as registered
+    alias.promote(number, champion.current, _tags(champion, held, verdict))
     return number
 
 
@@ -235,15 +235,15 @@ def promote_command(
     Exit code 0: it is the champion now. 3: refused, with every reason. 2: an error.
     """
     progress, console = Console(stderr=True), Console()
-    throne = ChampionAlias(tracking_uri(mlflow_uri))
+    alias = ChampionAlias(tracking_uri(mlflow_uri))
     candidate = load_named("the bundle", bundle, encoders)
     with tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch:
         with progress.status("looking for the champion"):
-            crowned = _alias(champion, throne)
-            if crowned is not None and crowned.sha256 == manifest_sha256(bundle):
-                _say_already(candidate, crowned, as_json, console)
+            current = _current_version(champion, alias)
+            if current is not None and current.sha256 == manifest_sha256(bundle):
+                _say_already(candidate, current, as_json, console)
                 return
-            there = _champion(champion, throne, crowned, Path(scratch))
+            there = _champion(champion, alias, current, Path(scratch))
         sides = [candidate]
         if there.directory is not None:
             sides.append(load_named("the champion", there.directory, encoders))
@@ -254,7 +254,7 @@ def promote_command(
     number = None
     if verdict.passes and not dry_run:
         with progress.status("promoting"):
-            number = _promoted(throne, candidate, there, held, verdict)
+            number = _promoted(alias, candidate, there, held, verdict)
     told = _told(candidate, there, held, verdict, number)
     if as_json:
         typer.echo(json.dumps(json_ready(told), indent=2, ensure_ascii=False, allow_nan=False))
@@ -270,14 +270,14 @@ def promote_command(
 
 
 def _say_already(
-    bundle: NamedBundle, crowned: ChampionVersion, as_json: bool, console: Console
+    bundle: NamedBundle, current: ChampionVersion, as_json: bool, console: Console
 ) -> None:
-    text = f"{bundle.bundle.version} is the champion already (version {crowned.version}); nothing to do"
+    text = f"{bundle.bundle.version} is the champion already (version {current.version}); nothing to do"
     if as_json:
         told = {
             "bundle": bundle.bundle.version,
             "passes": None,
-            "promoted_version": crowned.version,
+            "promoted_version": current.version,
             "notes": [text],
         }
         typer.echo(json.dumps(told, indent=2, ensure_ascii=False))

@@ -1,18 +1,18 @@
-"""Has traffic moved away from what a bundle was trained on, and do its promises still hold?
+"""Drift of traffic from the training data of a bundle, and of outcomes from its predictions.
 
-Every comparison is a test with a p-value and a size. Many are made at once, so the p-values are corrected
-by Holm (1979): where nothing has changed, the chance of *any* alarm is at most α. And since with enough
-prompts every difference is significant, an alarm also needs a size that matters.
+Every comparison is a test with a p-value and an effect size. The p-values are corrected for multiple tests
+(Holm 1979): without drift, the chance of *any* alarm is at most α. With enough prompts every difference is
+significant, so an alarm also needs an effect size that matters.
 
 - Vectors and form (the lexical features): a classifier two-sample test (Lopez-Paz & Oquab 2017, "Revisiting
-  Classifier Two-Sample Tests"): a logistic regression is fitted on one half to tell training prompts from
-  recent ones; its AUC on the other half is .5 where the two are alike. The p-value permutes the labels of
-  that half.
+  Classifier Two-Sample Tests"): a logistic regression is fitted on one half to separate training prompts
+  from recent ones; its AUC on the other half is .5 where the two are alike. The p-value permutes the labels
+  of that half.
 - Length, language, score: the population stability index (Siddiqi 2006, "Credit Risk Scorecards") over
   deciles of both sides together, or over scripts; its usual reading is .1 some, .25 much. The p-value draws
   from the permutation distribution of the counts, which is multivariate hypergeometric.
-- Calibration, per arm: ECE of P(adequate) on settled outcomes, against its distribution if every P were
-  exact. What the bundle promised is its excess over the floor on held-out prompts.
+- Calibration, per arm: ECE of P(adequate) on settled outcomes, compared with its distribution under
+  perfect calibration. The reference is the excess over that floor on the bundle's held-out prompts.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ __all__ = ["ALPHA", "ArmCalibration", "DriftReport", "Finding", "drift"]
 Floats = npt.NDArray[np.float64]
 
 ALPHA = 0.01
-"""Chance of an alarm, of any kind, where nothing has changed."""
+"""Chance of any alarm without drift."""
 BINS = 10
 MIN_PROMPTS = 100
-"""Distinct prompts on each side from which a comparison says something."""
+"""Fewest distinct prompts on each side for a comparison."""
 MIN_OUTCOMES = 100
-"""Settled outcomes of an arm from which its calibration is judged."""
+"""Fewest settled outcomes of an arm for a judgement of its calibration."""
 MIN_WEEK = 30
 
 AUC_BOUND = 0.55
 PSI_BOUND = 0.1
 ECE_BOUND = 0.02
-"""How far the excess of the ECE over its floor may grow beyond the promised one."""
+"""Allowed growth of the excess ECE over that of the bundle's evaluation."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Finding:
         what: ``vectors``, ``form``, ``length``, ``language``, ``score of ARM`` or ``calibration of ARM``.
         measure: ``AUC``, ``PSI`` or ``excess ECE``.
         value: of the measure.
-        bound: the size from which it matters.
+        bound: the value from which the difference matters.
         p_value: corrected for the number of comparisons, 0..1.
-        drifted: whether both say so.
-        words: what was found, for people.
-        remedy: what to do where it drifted.
+        drifted: whether value and p-value both indicate drift.
+        words: the finding, as a user reads it.
+        remedy: what to do about drift.
     """
 
     what: str
@@ -80,14 +80,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class ArmCalibration:
-    """The promise and what came of it, for an arm, in all or in one week.
+    """Predicted and observed shares of adequate outcomes of an arm, in total or in one week.
 
     Attributes:
         n: settled outcomes.
         promised: mean P(adequate), 0..1.
         observed: share that was adequate, 0..1.
         ece: 0..1.
-        floor: the ECE that exact probabilities would show on so many.
+        floor: the ECE that perfect calibration would show on as many outcomes.
     """
 
     n: int
@@ -104,11 +104,11 @@ class ArmCalibration:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """Everything that was compared.
+    """All comparisons.
 
     Attributes:
-        alpha: chance of an alarm where nothing has changed.
-        findings: in the order of the module's text.
+        alpha: chance of an alarm without drift.
+        findings: in the order of the module's docstring.
         calibration: by arm.
         promised_excess: by arm, of the bundle's own evaluation.
         weeks: by arm, then by ISO week such as ``2026-W48``.
@@ -124,7 +124,7 @@ class DriftReport:
 
     @property
     def drifted(self) -> bool:
-        """Whether anything did."""
+        """Whether any comparison found drift."""
         return any(finding.drifted for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class DriftReport:
 def _binned(
     reference: npt.NDArray[Any], recent: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Deciles of both sides together: under no drift the bins then know nothing of the sides."""
+    """Bins by deciles of both sides together, so that without drift they are independent of the side."""
     edges = np.unique(
         np.quantile(np.concatenate([reference, recent]), np.linspace(0, 1, BINS + 1)[1:-1])
     )
@@ -175,7 +175,7 @@ _MOVED = 3
 
 
 def _form(reference: Traffic, recent: Traffic, rng: np.random.Generator) -> Finding:
-    # The sample in a bundle of before holds fewer features: those that both have are compared.
+    # The sample of an older bundle holds fewer features; only the features of both sides are compared.
     width = min(reference.features.shape[1], recent.features.shape[1])
     before, now = reference.features[:, :width], recent.features[:, :width]
     found = _told("form", before, now, rng)
@@ -280,14 +280,14 @@ def drift(
     alpha: float = ALPHA,
     seed: int,
 ) -> DriftReport:
-    """Compare recent traffic with what a bundle was trained on, and its promises with outcomes.
+    """Compare recent traffic with a bundle's training data, and its predictions with outcomes.
 
     Args:
-        reference: prompts of the training data, as distinct as can be told; best those that the bundle did
-            not learn from, for it scores those it learnt from better.
+        reference: distinct prompts of the training data, preferably held-out ones, because a bundle is
+            sharper on prompts that it was trained on.
         recent: distinct prompts of recent traffic, and its settled outcomes.
         promised: excess ECE per arm, of the bundle's own evaluation, ≥ 0.
-        alpha: chance of an alarm where nothing has changed, 0..1.
+        alpha: chance of an alarm without drift, 0..1.
         seed: of halves, permutations and draws.
     """
     rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
-"""Prompts as :mod:`training.drift.drift_report` compares them: from histories, or from a bundle.
+"""Traffic in the form that :mod:`training.drift.drift_report` compares: from histories, or from a bundle.
 
-:mod:`training.drift.decision_log` has those of the decision log.
+:mod:`training.drift.decision_log` reads the traffic of the decision log.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class SettledOutcomes:
 
     Attributes:
         arms: ``(m,)``, place of the arm among those of the bundle.
-        p_adequate: float64 ``(m,)``, what was promised.
-        adequate: bool ``(m,)``, what came of it.
+        p_adequate: float64 ``(m,)``, the prediction.
+        adequate: bool ``(m,)``, the outcome.
         weeks: object ``(m,)``, ISO weeks such as ``2026-W48``; ``""`` where no time is known.
     """
 
@@ -76,10 +76,10 @@ class Traffic:
         arms: names of the ``k`` arms.
         features: float32 ``(n, f)``, the first ``f`` of :data:`FEATURES`.
         scripts: ``(n,)``, places in :data:`lexical.SCRIPTS`.
-        p_adequate: float64 ``(n, k)``, by the bundle that is looked at.
+        p_adequate: float64 ``(n, k)``, by the bundle in question.
         embeddings: float32 ``(m, d)``, by the bundle's encoder.
         settled: outcomes.
-        notes: what to know of the reading.
+        notes: remarks on how the traffic was read.
         untold: what cannot be compared, and why.
     """
 
@@ -110,7 +110,7 @@ def _of_texts(bundle: Bundle, texts: Sequence[str], cache: Path, console: Consol
     prompts = encode_prompts(bundle.encoder, texts, cache=cache, console=console)
     read = zip(prompts.vectors, prompts.features, prompts.word_ids, strict=True)
     chances = [list(bundle.classify(*one).p_adequate.values()) for one in read]
-    # As the decision log has them: lengths are few and far between, and a bin may end at one of them.
+    # Rounded as in the decision log: a bin may end at the exact value of a length.
     features = np.asarray(
         [[round(float(x), 5) for x in row] for row in prompts.features], np.float32
     )
@@ -151,14 +151,14 @@ def of_training(
     cache: Path,
     console: Console,
 ) -> Traffic:
-    """The prompts of training histories: those held out, for a bundle scores what it learnt better.
+    """The prompts of training histories, held-out ones where enough of them are there.
 
     Args:
         bundle: loaded from ``directory``.
         directory: of the bundle.
         histories: that it was trained on.
         most: how many prompts are drawn.
-        seed: of the drawing.
+        seed: of the draw.
         cache: folder of cached vectors.
         console: for progress.
 
@@ -171,7 +171,7 @@ def of_training(
     for path in histories:
         history = read_history(path, skip_bad_rows=True)
         if history.sha256 not in known:
-            notes.append(f"{path} is none of the histories that {bundle.version} was trained on")
+            notes.append(f"{path} is not one of the histories that {bundle.version} was trained on")
         for attempts in history.batches(columns=("prompt", "model")):
             prompts |= dict.fromkeys(attempts["prompt"])
     texts = _distinct(prompts)
@@ -180,7 +180,7 @@ def of_training(
         kept = [text for text, new in zip(texts.values(), unseen, strict=True) if new]
     else:
         kept = list(texts.values())
-        notes.append("the bundle learnt from these prompts: their scores are a little too sharp")
+        notes.append("the bundle was trained on these prompts: their scores are slightly too sharp")
     chosen = [kept[place] for place in sample(len(kept), most, seed)]
     return replace(_of_texts(bundle, chosen, cache, console), notes=tuple(notes))
 
@@ -213,10 +213,10 @@ def of_history(
 ) -> Traffic:
     """Recent traffic from a history: its last ``most`` distinct prompts, their attempts as outcomes.
 
-    Only attempts by models that taught an arm, or of the arm's name, say something of its promise.
+    Outcomes of an arm are the attempts of its training models, or of a model with its name.
 
     Args:
-        bundle: loaded; its promises are compared.
+        bundle: loaded; its predictions are compared.
         history: of recent attempts.
         most: how many distinct prompts are read.
         cache: folder of cached vectors.
@@ -263,7 +263,7 @@ def settled_of(outcomes: Iterable[tuple[int, float, bool, str]]) -> SettledOutco
 
 
 def of_bundle(bundle: Bundle, directory: Path) -> Traffic:
-    """What a bundle itself tells of its training data: a sample of features and scores, or languages alone.
+    """The training data as a bundle records it: a sample of features and scores, or only its languages.
 
     Raises:
         BadArtifact: a file of the bundle is damaged.

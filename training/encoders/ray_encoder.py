@@ -62,7 +62,7 @@ def _unreachable(address: str, why: str) -> InvalidInput:
 
 
 def _check_reached(address: str) -> None:
-    """Refuse an address where nobody listens: Ray itself would try for minutes."""
+    """Refuse an address that nothing listens on; Ray itself would try for minutes."""
     if address == "auto":
         return
     try:
@@ -89,7 +89,7 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
     failures = (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError)
     if address is None:
         own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-        # Ray waits half a minute for its own server, which on a busy machine is too little.
+        # Ray waits half a minute for its own server, which is too short on a busy machine.
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(_START_S))
         try:
             ray.init("local", num_cpus=workers, **own, **quiet)

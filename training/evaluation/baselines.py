@@ -1,7 +1,7 @@
-"""What a router must beat: prompt length, nearest neighbours, a classifier of labels, chance.
+"""Baselines that a router must beat: prompt length, nearest neighbours, a classifier of labels, chance.
 
-Each is fitted on training rows and scores test rows. Two kinds: those that give P(adequate) per arm,
-and those that only rank the prompts of one pair of arms.
+Each is fitted on training rows and scores test rows. Some predict P(adequate) per arm; others only rank
+the prompts of one pair of arms.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LABELS = {
     "independent": "independent head per arm",
     "random": "random",
 }
-"""What reports call the baselines, in their order."""
+"""Names of the baselines in reports, in their order."""
 
 NEIGHBOURS = 40
 FOLDS = 5
@@ -50,7 +50,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class EncodedOutcomes:
-    """Prompts with what a router may know of them.
+    """Prompts with the inputs that a router has.
 
     Attributes:
         outcomes: ``n`` prompts, ``k`` arms.
@@ -74,7 +74,7 @@ class EncodedOutcomes:
 
 @dataclass(frozen=True)
 class BaselineScores:
-    """What the baselines say about ``n`` prompts.
+    """Scores of the baselines for ``n`` prompts.
 
     Attributes:
         adequate: name → float64 ``(n, k)``, P(adequate) per arm (``knn``, ``multinomial``,
@@ -237,7 +237,7 @@ def _cross_fitted(rows: EncodedOutcomes, *, seed: int) -> BaselineScores | None:
 def baseline_scores(
     train: EncodedOutcomes | None, test: EncodedOutcomes, *, seed: int
 ) -> BaselineScores | None:
-    """What the baselines say about the test rows.
+    """Scores of the baselines for the test rows.
 
     Args:
         train: what they are fitted on; ``None`` cross-fits them on the test rows.

@@ -1,4 +1,4 @@
-"""What a bundle says of many prompts, and which of them it was not trained on."""
+"""Predictions of a bundle for many prompts, and which of the prompts it was not trained on."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["BundlePredictions", "predict", "served_score", "unseen_prompts"]
 
 @dataclass(frozen=True)
 class BundlePredictions:
-    """What a bundle says about ``n`` prompts, columns in the order of the arms asked for.
+    """Predictions of a bundle for ``n`` prompts, columns in the order of the requested arms.
 
     Attributes:
         predictions: of P(adequate), ``k`` arms.
-        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99, by the stage that has the word under
-            the standard goal; NaN for an arm without.
+        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99, by the stage that decides under
+            the standard goal; NaN for an arm without lengths.
     """
 
     predictions: Predictions
@@ -40,7 +40,7 @@ def predict(
     prompts: EncodedPrompts,
     arms: Sequence[str],
 ) -> BundlePredictions:
-    """Run the bundle's own graph over many prompts, one at a time as serving does.
+    """Run the bundle's graph over many prompts, one at a time as in serving.
 
     Args:
         bundle: loaded.
@@ -83,7 +83,7 @@ def _outputs_of_arms(
 
 
 def served_score(bundle: Bundle, text: str) -> Score:
-    """The score of one prompt as serving takes it under the standard goal, the second stage where asked."""
+    """The score of one prompt as in serving, under the standard goal and with both stages."""
     score, features = bundle.score(text), lexical_features(text)
     ladder = {arm.name: place for place, arm in enumerate(bundle.manifest.arms)}
     if bundle.asks_second(score, features, ladder, QualityTarget(STANDARD_TARGET)):
@@ -94,7 +94,7 @@ def served_score(bundle: Bundle, text: str) -> Score:
 def unseen_prompts(bundle: Bundle, directory: Path, test: Outcomes) -> npt.NDArray[np.bool_] | None:
     """Which prompts the bundle was not trained on, bool ``(n,)``.
 
-    ``None`` where the bundle does not tell what it was trained on.
+    ``None`` where the bundle does not record its training prompts.
 
     Args:
         bundle: loaded from ``directory``.
@@ -102,7 +102,7 @@ def unseen_prompts(bundle: Bundle, directory: Path, test: Outcomes) -> npt.NDArr
         test: ``n`` prompts.
 
     Raises:
-        BadArtifact: what it tells is damaged.
+        BadArtifact: its record of training prompts is damaged.
     """
     files = bundle.manifest.files
     if SEEN_FILE not in files:

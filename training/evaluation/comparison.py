@@ -1,7 +1,7 @@
-"""Two bundles on the same prompts: every figure of both, and the difference with its interval.
+"""Comparison of two bundles on the same prompts: every figure of both, and the difference with its interval.
 
-Resamples are drawn once for both, so what makes a prompt easy or an attempt lucky cancels out. A difference
-is b − a throughout.
+Both bundles share the resamples, so that the difficulty of a prompt and the luck of an attempt cancel out.
+A difference is always b − a.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ SIDES = ("a", "b")
 LEVELS = (("p50", 0, 0.5), ("p90", 1, 0.9))
 SIGMAS = 1.96
 MIN_SLICE = 100
-"""Prompts of a language from which a difference says something."""
+"""Fewest prompts of a language for which a difference is reported."""
 
 
 @dataclass(frozen=True)
 class TimedPredictions:
-    """What one bundle says about ``n`` prompts and ``k`` arms.
+    """Predictions of one bundle for ``n`` prompts and ``k`` arms, and its encoding times.
 
     Attributes:
         predictions: of the prompts.
-        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99; NaN for an arm without.
+        lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99; NaN for an arm without lengths.
         encode_ms: float64 ``(t,)``, milliseconds to encode and classify each of ``t`` prompts, the same
             ones for every bundle; empty where it was not measured.
     """
@@ -78,7 +78,7 @@ class TimedPredictions:
 
 
 def judged_pairs(test: Outcomes) -> list[int]:
-    """Which pairs of :func:`baselines.arm_pairs` enough prompts tell apart, by position."""
+    """Positions of the pairs of :func:`baselines.arm_pairs` that enough prompts were answered by."""
     judged = test.judged
     return [
         place
@@ -88,10 +88,10 @@ def judged_pairs(test: Outcomes) -> list[int]:
 
 
 def pooled_apgr(test: Outcomes, scores: Floats) -> Statistic:
-    """APGR over all pairs of arms together: the quality recovered over the quality there is to recover.
+    """APGR over all pairs of arms together: the quality recovered over the quality that can be recovered.
 
-    The sums over pairs, weighted by prompts, so that a pair with almost no gap, whose own APGR is noise,
-    counts for as little as it matters. .5 is random; NaN where the stronger arms are not better.
+    Both are summed over pairs, weighted by prompts. A pair with almost no gap, whose own APGR is noise, thus
+    has little weight. .5 is random; NaN where the stronger arms are not better.
 
     Args:
         test: ``n`` prompts, ``k`` arms.
@@ -177,7 +177,7 @@ def aiq_draws(
 
     Args:
         found: the priced prompts.
-        believed: router → what it believes of the whole table.
+        believed: router → its predictions for the whole table.
         seed: of the resamples.
         resamples: how many.
 
@@ -207,9 +207,9 @@ def aiq_draws(
 
 
 def spread_interval(value: float, draws: Floats, sigmas: float = SIGMAS) -> list[float]:
-    """A value ± so many standard deviations of its bootstrap draws.
+    """A value ± a number of standard deviations of its bootstrap draws.
 
-    For errors of calibration, which resampling itself makes larger, so that their percentiles lie off.
+    It serves errors of calibration: resampling itself increases them, which biases percentile intervals.
 
     Args:
         value: on all prompts.
@@ -226,7 +226,7 @@ def spread_interval(value: float, draws: Floats, sigmas: float = SIGMAS) -> list
 def _difference(
     a: float, b: float, bounds: Sequence[float], *, less: bool = False, **more: float
 ) -> ComparisonReport:
-    """Both values, b − a with its interval, and who is better: ``None`` where that cannot be told."""
+    """Both values, b − a with its interval, and which is better; ``None`` if the interval includes zero."""
     low, high = bounds
     better = None
     if low > 0 or high < 0:
@@ -329,7 +329,7 @@ def _aiq(
 
 
 def _lengths(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> ComparisonReport:
-    # Arms that one of the two gives no lengths for are left out of both.
+    # An arm without lengths in either bundle is left out of both.
     unknown = np.isnan(sides[0].lengths) | np.isnan(sides[1].lengths)
     lengths = [np.where(unknown, np.nan, side.lengths) for side in sides]
     return {
@@ -390,7 +390,7 @@ def compare(
         JSON types: ``pairs.NAME.apgr``, ``pooled_apgr``, ``aiq``, ``arms.NAME.{ece,excess_ece,brier}``,
         ``length.{pinball_ratio_p50,pinball_ratio_p90}``, ``encode_ms.{p50,p99}`` and ``by_language``; each
         holds ``a``, ``b``, ``difference`` (b − a), its 95 % ``interval`` and ``better`` (``a``, ``b``, or
-        ``None`` where that cannot be told). ``None`` where the rows cannot give a figure.
+        ``None`` where the interval includes zero). A figure that the rows do not allow is ``None``.
     """
     sides = (a, b)
     aiq, zero = _aiq(test, sides, seed)

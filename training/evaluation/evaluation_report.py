@@ -1,7 +1,7 @@
-"""One report on a router: quality, calibration, money, lengths, and every baseline beside it.
+"""The evaluation report of a router: quality, calibration, cost, lengths, and the same of every baseline.
 
-The keys are a fixed interface: programs read them. Figures that the rows cannot give are ``None``,
-and ``notes`` says why.
+The keys are a fixed interface that programs read. A figure that the rows do not allow is ``None``, and
+``notes`` gives the reason.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ EvaluationReport = dict[str, Any]
 QUALITY_SHARES = ("1.00", "0.99", "0.95")
 MIN_PROMPTS = 2
 MIN_SLICE = 100
-"""Prompts of a language from which its figures say something; with fewer they are ``None``."""
+"""Fewest prompts of a language for which its figures are reported; with fewer they are ``None``."""
 
 
 def json_ready(value: Any) -> Any:
@@ -156,14 +156,14 @@ def _pairs(
 
 @dataclass(frozen=True)
 class PricedPrompts:
-    """The prompts that every arm answered, at a known cost: what routing by money is judged on.
+    """The prompts that every arm answered at a known cost, on which routing by cost is judged.
 
     Attributes:
         rows: bool ``(n,)``, which prompts of the table they are.
         quality: float64 ``(m, k)``.
         cost_nanos: int64 ``(m, k)``, all > 0.
-        decision_cost: float64 ``(1, k)``, USD: an arm's mean cost. What a router can know before the
-            call; the real cost would leak the length of the answer.
+        decision_cost: float64 ``(1, k)``, USD, the mean cost of each arm: what a router can know before
+            the call. The real cost would leak the length of the answer.
     """
 
     rows: npt.NDArray[np.bool_]
@@ -179,7 +179,7 @@ class PricedPrompts:
         return single_arms(self.quality, self.cost_nanos)
 
     def routed(self, predictions: Predictions) -> Sweep:
-        """A router that believes this of the prompts of the table, at every willingness to pay."""
+        """A router with these predictions for the prompts of the table, at every willingness to pay."""
         mine = predictions.take(self.rows)
         again = (
             None if mine.second is None else partial(mine.at_worth, prices=self.decision_cost[0])
@@ -261,7 +261,7 @@ def _no_money() -> EvaluationReport:
 
 
 def _oracle(test: Outcomes) -> EvaluationReport:
-    """The best that choosing among these arms could do: the cheapest adequate one for each prompt."""
+    """The upper bound for any router: the cheapest adequate arm for each prompt."""
     rows = test.complete
     adequate = test.adequate[rows]
     choice = np.where(adequate.any(axis=1), adequate.argmax(axis=1), 0)
@@ -345,7 +345,7 @@ def _slices(
 def _of_language(
     test: Outcomes, p_adequate: Floats, lengths: Floats | None, seed: int
 ) -> Callable[[npt.NDArray[np.bool_]], EvaluationReport]:
-    """What is known of a language beside its quality: calibration per arm, coverage of its lengths."""
+    """Further figures of a language: calibration per arm and coverage of the length quantiles."""
 
     def figures(rows: npt.NDArray[np.bool_]) -> EvaluationReport:
         few = bool(rows.sum() < MIN_SLICE)
@@ -403,7 +403,7 @@ def evaluate(
     seed: int,
     baselines: BaselineScores | None = None,
 ) -> EvaluationReport:
-    """Everything that a report of ours contains, as JSON types.
+    """The whole report, as JSON types.
 
     Args:
         test: ``n`` prompts that the router did not see in training, ``k`` arms.
@@ -411,12 +411,12 @@ def evaluate(
         embeddings: float32 ``(n, d)``, for the baselines.
         features: float32 ``(n, f)``, lexical, for the baselines.
         train: the table, embeddings and features that the baselines are fitted on. ``None``
-            cross-fits them on the test rows, which favours them: they then know this data.
+            cross-fits them on the test rows, which favours them because they then know this data.
         lengths: float64 ``(n, k, 3)``, predicted output-token quantiles .5, .9 and .99; NaN for an
             arm without lengths. ``None`` where the router predicts none.
         seed: of resamples, draws and folds.
-        baselines: what :func:`baselines.baseline_scores` gave for the same ``train`` and
-            ``test``, where the caller has it already.
+        baselines: of :func:`baselines.baseline_scores` for the same ``train`` and ``test``, where the
+            caller has computed them already.
 
     Returns:
         The keys of the fixed interface (``n_prompts``, ``arms``, ``pairs``, ``aiq`` …); costs in USD,

@@ -1,4 +1,4 @@
-"""Several bundles on the same held-out prompts: which rows, what each says of them, how fast."""
+"""The prompts on which bundles are judged, and the predictions and times of each bundle for them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ WARM_UP = 5
 
 @dataclass(frozen=True)
 class NamedBundle:
-    """A bundle that is to be judged.
+    """A bundle to be judged, with its name in messages.
 
     Attributes:
         who: what messages call it, such as ``the bundle`` or ``A``.
-        directory: where it lies.
+        directory: of the bundle.
         bundle: as loaded.
     """
 
@@ -64,12 +64,12 @@ def load_named(who: str, directory: Path, encoders: Path) -> NamedBundle:
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The prompts of some histories that no contender was trained on.
+    """The prompts of some histories that none of the bundles was trained on.
 
     Attributes:
-        outcomes: ``n`` ≥ 1 prompts, ``k`` arms that every contender has.
-        table: what they were taken from.
-        notes: what was left out, and what cannot be told.
+        outcomes: ``n`` ≥ 1 prompts, ``k`` arms that every bundle has.
+        table: the histories that they are taken from.
+        notes: what was left out, and what is not known.
     """
 
     outcomes: Outcomes
@@ -77,15 +77,13 @@ class EvaluationSet:
     notes: tuple[str, ...]
 
 
-def _check_arms(
-    contenders: Sequence[NamedBundle], arms: Sequence[str], models: HistoryTable
-) -> None:
-    for one in contenders:
+def _check_arms(bundles: Sequence[NamedBundle], arms: Sequence[str], models: HistoryTable) -> None:
+    for one in bundles:
         lacking = [arm for arm in arms if arm not in one.arms]
         if not lacking:
             continue
-        shared = [arm for arm in arms if all(arm in other.arms for other in contenders)]
-        told = "; ".join(f"{other.who} has {', '.join(other.arms)}" for other in contenders)
+        shared = [arm for arm in arms if all(arm in other.arms for other in bundles)]
+        told = "; ".join(f"{other.who} has {', '.join(other.arms)}" for other in bundles)
         if len(shared) < 2:
             remedy = "with fewer than two arms in common nothing can be compared"
         else:
@@ -99,23 +97,23 @@ def _check_arms(
 
 
 def read_evaluation_set(
-    contenders: Sequence[NamedBundle], histories: Sequence[Path], reading: ReadOptions
+    bundles: Sequence[NamedBundle], histories: Sequence[Path], reading: ReadOptions
 ) -> EvaluationSet:
-    """Read histories and leave out every prompt that one of the contenders was trained on.
+    """Read histories and leave out every prompt that one of the bundles was trained on.
 
     Args:
-        contenders: the bundles that are judged.
+        bundles: the bundles that are judged.
         histories: files.
         reading: arms, judge, threshold and prices.
 
     Raises:
-        InvalidInput: the histories cannot be read, have no quality, have an arm that a contender lacks, or
+        InvalidInput: the histories cannot be read, have no quality, have an arm that a bundle lacks, or
             hold no prompt that is new to all.
     """
     table = read_table(histories, reading)
     check_prices(reading.prices, table.models)
     test = table.outcomes
-    _check_arms(contenders, test.arms, table)
+    _check_arms(bundles, test.arms, table)
     named = ", ".join(map(str, histories))
     if not test.judged.any():
         raise InvalidInput(
@@ -125,12 +123,12 @@ def read_evaluation_set(
         )
     keep = np.ones(len(test), dtype=bool)
     notes = []
-    for one in contenders:
+    for one in bundles:
         fresh = unseen_prompts(one.bundle, one.directory, test)
         if fresh is None:
             notes.append(
-                f"{one.who} ({one.bundle.version}) does not tell what it was trained on: some of these "
-                "prompts may be among it, which flatters it"
+                f"{one.who} ({one.bundle.version}) does not record its training prompts: some of these "
+                "prompts may be among them, which flatters it"
             )
         else:
             keep &= fresh
@@ -139,7 +137,7 @@ def read_evaluation_set(
             )
     if not (test.judged.any(axis=1) & keep).any():
         raise InvalidInput(
-            f"every prompt of {named} taught {' or '.join(one.who for one in contenders)}; give a history "
+            f"every prompt of {named} taught {' or '.join(one.who for one in bundles)}; give a history "
             "that is new to all of them",
             reason="NOTHING_UNSEEN",
             field="history",
@@ -148,15 +146,15 @@ def read_evaluation_set(
 
 
 def _times(
-    contenders: Sequence[NamedBundle], texts: Sequence[str], console: Console
+    bundles: Sequence[NamedBundle], texts: Sequence[str], console: Console
 ) -> npt.NDArray[np.float64]:
-    """Milliseconds, ``(contenders, t)``: prompt by prompt in turn, so that a busy machine slows all alike."""
-    for one in contenders:
+    """Milliseconds, ``(bundles, t)``. The bundles take turns, so that a busy machine slows all alike."""
+    for one in bundles:
         for text in texts[:WARM_UP]:
             served_score(one.bundle, text)
-    taken = np.empty((len(contenders), len(texts)))
+    taken = np.empty((len(bundles), len(texts)))
     for place, text in enumerate(track(texts, "timing", console=console, transient=True)):
-        for row, one in enumerate(contenders):
+        for row, one in enumerate(bundles):
             start = time.perf_counter()
             served_score(one.bundle, text)
             taken[row, place] = (time.perf_counter() - start) * 1e3
@@ -164,7 +162,7 @@ def _times(
 
 
 def predict_all(
-    contenders: Sequence[NamedBundle],
+    bundles: Sequence[NamedBundle],
     test: Outcomes,
     *,
     cache: Path | None,
@@ -172,10 +170,10 @@ def predict_all(
     seed: int,
     timed: bool = True,
 ) -> tuple[list[TimedPredictions], EncodedOutcomes]:
-    """Ask every contender about every prompt.
+    """Predictions of every bundle for every prompt.
 
     Args:
-        contenders: bundles that have all arms of ``test``.
+        bundles: bundles that have all arms of ``test``.
         test: ``n`` prompts, ``k`` arms.
         cache: folder of cached embeddings.
         console: where progress goes.
@@ -183,18 +181,18 @@ def predict_all(
         timed: whether to measure the time to encode and classify.
 
     Returns:
-        What each says, and the prompts as the baselines read them: with the vectors of the first.
+        The predictions of each, and the prompts as the baselines read them, with the vectors of the first.
     """
     texts = test.texts.tolist()
     features = features_of(texts)
     chosen = np.random.default_rng(seed).permutation(len(texts))[:TIMED_PROMPTS]
     times = (
-        _times(contenders, [texts[place] for place in chosen], console)
+        _times(bundles, [texts[place] for place in chosen], console)
         if timed
-        else np.zeros((len(contenders), 0))
+        else np.zeros((len(bundles), 0))
     )
     found, first = [], None
-    for one, taken in zip(contenders, times, strict=True):
+    for one, taken in zip(bundles, times, strict=True):
         prompts = encode_prompts(
             one.bundle.encoder, texts, cache=cache, console=console, features=features
         )
@@ -203,5 +201,5 @@ def predict_all(
         found.append(TimedPredictions(said.predictions, said.lengths, taken))
         first = prompts.vectors if first is None else first
     if first is None:
-        raise ValueError("no contenders")
+        raise ValueError("no bundles")
     return found, EncodedOutcomes(test, first, features)

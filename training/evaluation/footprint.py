@@ -1,4 +1,4 @@
-"""What a bundle takes: time, bytes on disk, memory, and the money that its own time costs."""
+"""The resources that a bundle needs: time, disk, memory, and the cost of its own time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CORE_HOUR_USD = 0.05
 
 _MS_PER_HOUR = 3_600_000
 _TIMEOUT_S = 120
-# A process of its own: in this one, training has long filled the memory.
+# Memory is measured in a separate process, because training fills the memory of this one.
 _PROBE = """
 import resource, sys
 from pathlib import Path

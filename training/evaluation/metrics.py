@@ -1,10 +1,10 @@
-"""What a router is worth, in numbers. Pure functions of numpy arrays.
+"""Metrics of a router, as pure functions of numpy arrays.
 
 The protocols are those of RouteLLM (Ong et al. 2024: APGR, CPT), RouterBench (Hu et al. 2024: AIQ) and of
 common practice for calibration. Notation: ``n`` prompts, ``k`` arms, ``b`` bootstrap resamples, ``l``
 points of a sweep. Qualities and probabilities are in 0..1, costs are int64 nano-dollars.
 
-A figure that its rows cannot give (no gap between the arms, one class only) is NaN, not a guess.
+A figure that is undefined for its rows (no gap between the arms, one class only) is NaN.
 """
 
 from __future__ import annotations
@@ -374,21 +374,21 @@ def sweep(
     """Choose argmax(λ·P − cost) for every λ (RouterBench, section 4).
 
     Args:
-        p_adequate: float64 ``(n, k)``, what the router believes.
-        decision_cost: float64 ``(n, k)`` or ``(1, k)``, USD, what it believes that a call costs.
+        p_adequate: float64 ``(n, k)``, the router's predictions.
+        decision_cost: float64 ``(n, k)`` or ``(1, k)``, USD, the expected cost of a call.
         quality: float64 ``(n, k)``, what really happened.
         cost_nanos: int64 ``(n, k)``, what it really cost.
-        again: what the router believes at a λ, float64 ``(n, k)``, where that depends on it.
+        again: λ → the router's predictions, float64 ``(n, k)``, where they depend on λ.
     """
-    believed = np.broadcast_to(decision_cost, p_adequate.shape)
+    expected_cost = np.broadcast_to(decision_cost, p_adequate.shape)
     # In order of cost, so that of equally good choices argmax takes the cheaper.
-    arms = np.argsort(believed.mean(axis=0), kind="stable")
-    price = believed[:, arms]
+    arms = np.argsort(expected_cost.mean(axis=0), kind="stable")
+    price = expected_cost[:, arms]
     rows = np.arange(len(quality))
     usd = (cost_nanos[:, arms] / 1e9).astype(np.float32)
     good = quality[:, arms].astype(np.float32)
     choices = [np.full(len(rows), -1)]
-    for value in _lambdas(p_adequate, believed):
+    for value in _lambdas(p_adequate, expected_cost):
         probability = p_adequate if again is None else again(value)
         choice = np.argmax(value * probability[:, arms] - price, axis=1)
         if (choice != choices[-1]).any():

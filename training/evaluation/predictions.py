@@ -1,8 +1,9 @@
-"""What a router believes of prompts whose outcomes are known, as serving would act on it.
+"""Predictions of P(adequate) on prompts whose outcomes are known, as serving would use them.
 
-A bundle of one stage says one thing of a prompt, whatever is asked. One of two stages says what its second
-stage says where the choice hangs on little, and what that is depends on the goal: so a ranking, a sweep over
-goals and a single goal each see other probabilities. Every figure of a report asks here.
+A bundle of one stage predicts the same whatever the goal. A bundle of two stages consults its second stage
+where the choice between arms is close, and which choices are close depends on the goal. A ranking, a sweep
+over goals and a single goal therefore see different probabilities. Every figure of a report is computed
+from the predictions of this module.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ __all__ = ["STANDARD_TARGET", "Predictions", "SecondStagePredictions"]
 Floats = npt.NDArray[np.float64]
 
 STANDARD_TARGET = QualityTargets().medium
-"""The goal under which a single probability is told: that of a request that names none."""
+"""The goal under which single probabilities are reported: the default goal of a request."""
 _GRID = 4_001
-"""Thresholds at which a second opinion on a pair is followed, from −1 to 1."""
+"""Number of thresholds from −1 to 1 at which the second stage is evaluated for a pair."""
 
 
 @dataclass(frozen=True)
 class SecondStagePredictions:
-    """What the second of two stages believes, and when it is asked.
+    """Predictions of the second stage, and the prompts for which it is consulted.
 
     Attributes:
         p_adequate: float64 ``(n, k)``.
         reference: float64 ``(r, k)``, P(adequate) of the bundle's reference prompts by the first stage.
-        share: of such prompts that are asked about under any goal, 0..1.
-        always: bool ``(n,)``, which prompts it is asked about in any case.
+        share: of such prompts for which it is consulted under any goal, 0..1.
+        always: bool ``(n,)``, prompts for which it is always consulted.
     """
 
     p_adequate: Floats
@@ -43,13 +44,18 @@ class SecondStagePredictions:
     always: npt.NDArray[np.bool_]
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> SecondStagePredictions:
-        """On some of the prompts."""
+        """The predictions for some of the prompts."""
         return SecondStagePredictions(
             self.p_adequate[rows], self.reference, self.share, self.always[rows]
         )
 
     def asked(self, margin: Floats, usual: Floats) -> npt.NDArray[np.bool_]:
-        """Of which prompts it is asked, ``(n,)``: margins of the prompts, and of the reference ``(r,)``."""
+        """For which prompts it is consulted, bool ``(n,)``.
+
+        Args:
+            margin: float64 ``(n,)``, of the prompts.
+            usual: float64 ``(r,)``, of the reference prompts.
+        """
         return needs_second_stage(margin, usual, self.share) | self.always
 
 
@@ -69,13 +75,13 @@ class Predictions:
         return len(self.first)
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Predictions:
-        """Some of the prompts."""
+        """The predictions for some of the prompts."""
         return Predictions(
             self.first[rows], None if self.second is None else self.second.take(rows)
         )
 
     def standard_asked(self) -> npt.NDArray[np.bool_]:
-        """Which prompts the second stage is asked about under :data:`STANDARD_TARGET`, ``(n,)``."""
+        """For which prompts the second stage is consulted under :data:`STANDARD_TARGET`, ``(n,)``."""
         if self.second is None:
             return np.zeros(len(self), dtype=bool)
         ladder = np.arange(self.first.shape[1], dtype=np.float64)
@@ -84,11 +90,11 @@ class Predictions:
 
     @property
     def standard(self) -> Floats:
-        """What is told under :data:`STANDARD_TARGET`, ``(n, k)``."""
+        """P(adequate) under :data:`STANDARD_TARGET`, ``(n, k)``."""
         return self._either(self.standard_asked())
 
     def at_worth(self, worth: float, prices: Floats) -> Floats:
-        """What is told where an adequate answer is worth so much, ``(n, k)``.
+        """P(adequate) under a willingness to pay for an adequate answer, ``(n, k)``.
 
         Args:
             worth: ≥ 0, in the unit of the prices.
@@ -107,10 +113,10 @@ class Predictions:
     def pairs(self) -> Floats:
         """A score of every pair of arms, ``(n, pairs)``: the strong arm is taken from a threshold on.
 
-        Of one stage it is the gain in P(adequate). Of two, at each threshold the second is asked about the
-        prompts whose gain by the first lies nearest. As the threshold falls, a prompt comes near it once and
-        leaves it once, and between these the second decides: so its gain, held between the two thresholds,
-        is a score that orders the prompts exactly so.
+        With one stage the score is the gain in P(adequate). With two stages, the second is consulted at each
+        threshold for the prompts whose first-stage gain is nearest to it. As the threshold falls, a prompt
+        enters that neighbourhood once and leaves it once; between these two thresholds the second stage
+        decides. Its gain, clipped to the two thresholds, is a score that gives the same order.
         """
         gain = pair_differences(self.first)
         if self.second is None:
@@ -125,8 +131,8 @@ class Predictions:
 def _clamped_gains(gain: Floats, told: Floats, usual: Floats, share: float) -> Floats:
     """The score of one pair ``(n,)`` from gains by either stage, and those of the reference ``(r,)``."""
     thresholds = np.linspace(-1.0, 1.0, _GRID)
-    # How near a gain must lie to a threshold to be asked about. It changes no faster than the threshold, so
-    # the thresholds of a prompt are all those between two.
+    # How near a gain must be to a threshold for the second stage to be consulted. It changes no faster than
+    # the threshold, so the thresholds that concern a prompt form one interval.
     near = margin_threshold(np.abs(usual - thresholds[:, None]), share)
     least = thresholds[np.searchsorted(thresholds + near, gain).clip(0, _GRID - 1)]
     most = thresholds[(np.searchsorted(thresholds - near, gain) - 1).clip(0, _GRID - 1)]

@@ -1,16 +1,16 @@
-"""The promotion gate: whether a bundle is better than what is there, by figures and their intervals.
+"""The promotion gate: whether a bundle is better than the one in production, by figures with intervals.
 
-It must beat, on prompts that neither it nor the champion was trained on:
+On prompts that neither the bundle nor the champion was trained on, the bundle must beat:
 
-- the best single arm at equal cost: mean quality over the cost range, over what single arms give there (AIQ
-  over the zero router). A sweep picks its best points after the fact, and so a router that knows nothing
-  lies above the single arms by luck: what the same predictions dealt out blindly would gain is taken off.
-- prompt length alone, which nobody needs a classifier for;
-- the champion: not worse is not enough, for a swap has a price;
+- the best single arm at equal cost: mean quality over the cost range, compared with the single arms (AIQ
+  over the zero router). A sweep picks its best points after the fact, so even an uninformed router lies
+  above the single arms by chance. The gain of the same predictions, randomly permuted, is subtracted.
+- prompt length alone, which needs no classifier;
+- the champion: a bundle that is only as good does not justify a swap.
 
-and its calibration must not be worse than the champion's. An interval that reaches zero is no win.
+Its calibration must not be worse than the champion's. An interval that includes zero is not a win.
 
-Every comparison is a paired bootstrap at 95 %. Pure: arrays in, verdict out.
+Every comparison is a paired bootstrap at 95 %. The module is pure: arrays in, verdict out.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _ECE = "ECE"
 
 @dataclass(frozen=True)
 class GateFigure:
-    """One number of the gate. Without a target it is context for the others.
+    """One number of the gate. A figure without a target is shown for context.
 
     Attributes:
         name: what it is.
@@ -70,7 +70,7 @@ class GateFigure:
         unit: of the value.
         target: what the value is held against; ``None`` for context.
         above: whether the value must lie above the target; otherwise it must not.
-        excused: holds whatever the value, because the difference does not matter.
+        excused: whether the target counts as met whatever the value, because the difference is negligible.
     """
 
     name: str
@@ -82,7 +82,7 @@ class GateFigure:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the target is met; a value that is not known meets none."""
+        """Whether the target is met; an unknown value meets none; ``None`` without a target."""
         if self.target is None:
             return None
         if self.excused:
@@ -104,13 +104,13 @@ class GateFigure:
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing that a bundle must show.
+    """One condition of promotion.
 
     Attributes:
         name: ``single_arm``, ``length``, ``champion``, ``champion_money``, ``calibration:ARM`` or
             ``demonstration``.
         figure: the bound that decides.
-        words: what was found, with the numbers, as the reason of a refusal.
+        words: the finding with its numbers, as a user reads it.
     """
 
     name: str
@@ -119,18 +119,18 @@ class Criterion:
 
     @property
     def holds(self) -> bool:
-        """Whether the bundle has shown it."""
+        """Whether the bundle meets it."""
         return self.figure.holds is True
 
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """What the gate says.
+    """The result of the gate.
 
     Attributes:
         criteria: all of them, in order.
         context: the figures of the bundle, the baselines and the champion.
-        notes: what the gate could not look at.
+        notes: what the gate could not judge.
     """
 
     criteria: tuple[Criterion, ...]
@@ -190,7 +190,7 @@ def _beats(
 
 
 def _luck(found: PricedPrompts, predictions: Predictions, zero: float, seed: int) -> float:
-    """AIQ over the single arms of the same predictions dealt out blindly, on average, at least 0."""
+    """Mean AIQ over the single arms of randomly permuted predictions, at least 0."""
     rng = np.random.default_rng(seed)
     index = np.flatnonzero(found.rows)
     singles = found.singles().points()
@@ -295,10 +295,10 @@ def _rankings(
 def _calibration(
     test: Outcomes, bundle: Predictions, champion: Predictions | None, seed: int
 ) -> tuple[list[Criterion], list[GateFigure], list[str]]:
-    """Excess ECE per arm, against the champion's beyond noise.
+    """Excess ECE per arm, compared with the champion's.
 
-    Two kinds of noise: that of the difference (an interval at 95 % over all arms together), and that
-    of the error itself: one that perfect calibration would show as often as 1 time in 20 is none.
+    An arm fails only if two conditions hold: the interval of the difference, at 95 % over all arms together,
+    lies above zero, and the ECE itself exceeds the 95th percentile of what perfect calibration shows.
     """
     criteria, context, notes = [], [], []
     said, before_said = bundle.standard, None if champion is None else champion.standard
@@ -347,15 +347,15 @@ def gate(
     seed: int,
     demonstration: bool = False,
 ) -> GateVerdict:
-    """Judge a bundle for production.
+    """Judge whether a bundle may go into production.
 
     Args:
         test: ``n`` prompts that neither bundle was trained on, ``k`` arms.
-        bundle: what it believes of them.
+        bundle: its predictions for them.
         baselines: what :func:`baselines.baseline_scores` says of the same prompts.
-        champion: what the bundle in production believes; ``None`` where there is none.
+        champion: predictions of the bundle in production; ``None`` where there is none.
         seed: of resamples and draws.
-        demonstration: whether the bundle was trained on made-up attempts: such a one never passes.
+        demonstration: whether the bundle was trained on made-up attempts; such a bundle never passes.
     """
     found = priced_prompts(test)
     money = found is not None and len(found) >= MIN_PRICED

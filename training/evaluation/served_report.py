@@ -1,4 +1,4 @@
-"""What a report says of a bundle as it will serve: speed, size, savings net of its own time, the gate."""
+"""Figures of a bundle as it will serve: speed, size, savings net of its own time, and the promotion gate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def served_report(
     *,
     core_hour_usd: float = CORE_HOUR_USD,
 ) -> dict[str, Any]:
-    """The report of :func:`evaluation_report.evaluate` and what only the written bundle can tell.
+    """The report of :func:`evaluation_report.evaluate` with the figures that need the written bundle.
 
     Args:
         report: on these prompts.
@@ -38,8 +38,8 @@ def served_report(
         directory: of the bundle.
         encoders: folder of encoders.
         test: ``n`` prompts that the bundle was not trained on.
-        predictions: what it believes of them.
-        baselines: what they say of the same prompts.
+        predictions: of the bundle for them.
+        baselines: scores of the same prompts.
         core_hour_usd: what an hour of one core costs.
 
     Returns:
@@ -61,7 +61,7 @@ def served_report(
 
 
 def facts(bundle: Bundle, table: HistoryTable) -> dict[str, str]:
-    """What a page says of where its figures come from."""
+    """The origin of the figures, as the head of a page shows it."""
     manifest = bundle.manifest
     return {
         "Bundle": bundle.version + (" (DEMONSTRATION)" if manifest.demonstration else ""),

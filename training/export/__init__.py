@@ -1,1 +1,1 @@
-"""From what was fitted to what serves: ONNX graphs, and the model card."""
+"""From a fitted estimator to the files of a bundle: ONNX graphs and the model card."""

@@ -1,4 +1,4 @@
-"""A bundle on disk: written whole, never in place of anything else."""
+"""Bundles on disk: written as a whole, and never over anything but a bundle."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_bundle(out: Path, manifest: BundleManifest, files: Mapping[str, bytes]
 
 
 def check_target(out: Path) -> None:
-    """Refuse to replace what is no bundle.
+    """Refuse to replace anything but a bundle.
 
     Raises:
         BadArtifact: ``out`` exists and is neither empty nor a bundle.

@@ -41,8 +41,8 @@ _OUTPUTS = ("label_distribution", "p_adequate", "output_tokens")
 def label_distribution(p_adequate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The probability of each label, ``(n, k + 1)`` with ``none`` last, from P(adequate) ``(n, k)``.
 
-    The ordinal reading of an attempt: adequate by arm k means that the label is k or a cheaper one.
-    So P(label ≤ k) is the running maximum of P(adequate) along the ladder, and its differences are the
+    An attempt is read ordinally: adequate by arm k means that the label is k or a cheaper arm. So
+    P(label ≤ k) is the running maximum of P(adequate) along the ladder, and its differences are the
     labels; an arm that is no better than a cheaper one is never the label.
     """
     reached = np.maximum.accumulate(p_adequate, axis=1)
@@ -61,7 +61,7 @@ def _sum(graph: GraphBuilder, terms: Sequence[str], name: str) -> str:
 def _words(
     graph: GraphBuilder, table: npt.NDArray[np.float64], inverse: npt.NDArray[np.float32]
 ) -> str:
-    """What the n-grams add, ``(1, c)``: :func:`ngrams.ngram_places` and ``weighted`` as operators.
+    """The contribution of the n-grams, ``(1, c)``: :func:`ngrams.ngram_places` and ``weighted`` as operators.
 
     Args:
         graph: gets the nodes.
@@ -133,9 +133,9 @@ def _words(
 
 
 def _trees(graph: GraphBuilder, trees: Trees) -> str:
-    """The logits of the forest, ``(batch, k)``: it is asked once per arm."""
+    """The logits of the forest, ``(batch, k)``: it runs once per arm."""
     op, constant = graph.op, graph.constant
-    # One prompt is asked at a time, so the column of the arm is a constant of one row.
+    # The graph scores one prompt at a time, so the column of the arm is a constant of one row.
     parts = [
         op("Concat", "features", constant([[arm]], name=f"arm_{arm}"), name=f"form_{arm}", axis=1)
         for arm in range(trees.arms)
@@ -196,12 +196,12 @@ def _calibrated(graph: GraphBuilder, logits: str, calibration: Calibration) -> s
 
 
 def _shifted(graph: GraphBuilder, logits: str, calibration: Calibration) -> str:
-    """With what the script of the prompt adds: :func:`lexical.scripts_of` as operators."""
+    """The logits plus the shift of the prompt's script: :func:`lexical.scripts_of` as operators."""
     if calibration.by_script is None:
         return logits
     op, constant = graph.op, graph.constant
     chosen = constant(calibration.by_script[-1:], name="shift_of_no_script")
-    # The last that holds wins here, the first there.
+    # Here the last condition that holds decides, in the function the first.
     for name, bound, place in reversed(SCRIPT_BOUNDS):
         column = constant([FEATURES.index(name)], np.int64, name=f"column_of_{name}")
         share = op("Gather", "features", column, name=name, axis=1)

@@ -1,4 +1,4 @@
-"""What was fitted: the two sides of the split, one estimator per encoder, and the stages put together."""
+"""The results of fitting: the two sides of the split, one fit per encoder, and the stages combined."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CASCADE = "cascade"
 """The name that stands for the encoders of :data:`STAGES` in this order."""
 STAGES = ("static", "multilingual")
 SHARE = 0.32
-"""Of prompts, how many the second stage is asked about: a little under a third."""
+"""Share of prompts for which the second stage is consulted: slightly under a third."""
 CHECKED_ROWS = 512
 """Held-out prompts on which a graph is checked against its fit."""
 
@@ -114,7 +114,7 @@ class Stages:
         return SecondStage(encoder=self.closest.reference, share=SHARE)
 
     def predictions(self, reference: npt.NDArray[np.intp]) -> Predictions:
-        """What they believe of the held-out prompts.
+        """Predictions for the held-out prompts.
 
         Args:
             reference: intp ``(r,)``, which of them are the bundle's reference prompts.
@@ -127,7 +127,7 @@ class Stages:
         return Predictions(first, SecondStagePredictions(told, first[reference], SHARE, unread))
 
     def tokens(self, predictions: Predictions) -> npt.NDArray[np.float64]:
-        """Output lengths of the held-out prompts by the stage that has the word, ``(n, k, 3)``."""
+        """Output lengths of the held-out prompts by the stage that decides, ``(n, k, 3)``."""
         if len(self.fits) == 1:
             return self.first.tokens()
         asked = predictions.standard_asked()[:, None, None]

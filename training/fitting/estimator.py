@@ -3,10 +3,10 @@
 Each judged attempt is one observation: arm ``k`` was adequate on prompt ``x``, or was not. Up to four heads
 learn from all of them. Two are logistic regressions (:mod:`training.fitting.heads`), on the encoder's
 vector with the lexical features and on the bag of token n-grams; one is a forest on the lexical features
-(:mod:`training.fitting.trees`); one looks at the nearest training prompts
-(:mod:`training.fitting.neighbours`). They see different things and err differently.
-:mod:`training.fitting.stacking` makes one calibrated probability of them; the weights that it gives the
-logistic heads fold into their weights on the inputs.
+(:mod:`training.fitting.trees`); one uses the nearest training prompts
+(:mod:`training.fitting.neighbours`). Their inputs and errors
+differ. :mod:`training.fitting.stacking` combines them into one calibrated probability; its weights for the
+logistic heads are folded into their weights on the inputs.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ RATIOS = (1.0, 4.0, 16.0)
 WORD_GRID = tuple(Hyperparameters(c, ratio) for ratio in (1.0, 4.0) for c in (0.5, 1.5))
 """Hyperparameters tried for the head on n-grams, whose rows have unit length."""
 MIN_PROMPTS = 500
-"""From so many prompts on there are trees and neighbours: with fewer, they say what few prompts did."""
+"""Fewest prompts for which trees and neighbours are fitted; with fewer they overfit."""
 MIN_LOG_LOSS_GAIN = 0.0005
-"""What neighbours must take off the log-loss per attempt to be kept: they cost room and time."""
+"""Least reduction of the log-loss per attempt for which neighbours are kept: they cost space and time."""
 FOLDS = 5
 
 
@@ -84,8 +84,8 @@ class PooledLogistic:
         neighbours: the head on the nearest training prompts, ``None`` where there is none.
         dimensions: of the encoder's vector, the first columns of the inputs.
         chosen: the hyperparameters of ``vector`` and ``words``.
-        stack: how the heads are put together.
-        calibration: what follows the stack.
+        stack: the weights that combine the heads.
+        calibration: of the stacked logits.
         log_loss: of ``vector`` and ``words``, cross-validated mean log-loss per attempt of every pair
             (c, ratio) tried.
         out_of_fold: float64 ``(n, k)``, the calibrated probability of each training prompt by fits that
@@ -124,7 +124,7 @@ class PooledLogistic:
         return np.asarray(expit(self.calibration.of(logits, self.scripts(x))))
 
     def scripts(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-        """The script of each prompt, ``(n,)``; all the same where calibration does not tell them apart."""
+        """The script of each prompt, ``(n,)``; all the same where calibration ignores scripts."""
         if self.calibration.by_script is None:
             return np.zeros(len(x), dtype=np.intp)
         return scripts_of(x[:, self.dimensions :])
@@ -132,7 +132,7 @@ class PooledLogistic:
 
 @dataclass(frozen=True)
 class _TrainingData:
-    """What there is to learn from: inputs, ``n`` prompts, and outcomes of ``k`` arms.
+    """The training data: inputs, ``n`` prompts, and outcomes of ``k`` arms.
 
     ``sign`` holds outcomes ±1, float64 ``(n, k)``; ``weight`` is 0 where there is no outcome.
     """
@@ -163,7 +163,7 @@ class _TrainingData:
         return Data(inputs, self.sign, self.weight), mean, scale
 
     def bag(self, inverse: npt.NDArray[np.float32]) -> Data:
-        """The n-grams as inputs: the columns that say something."""
+        """The n-grams as inputs: the informative columns."""
         rows = tf_idf(self.counts, inverse)[:, inverse > 0]
         return Data(rows, self.sign, self.weight)
 
@@ -216,9 +216,9 @@ def fit_pooled(
         grid: hyperparameters of the first head; ``None``: all pairs of ``SHARED`` and ``RATIOS``.
         dimensions: of the embedding, the first columns of ``x``; ``None``: neither trees, which read the
             other columns, nor neighbours, which read these.
-        neighbours: whether vectors of training prompts may be kept, where that pays.
+        neighbours: whether vectors of training prompts may be kept, where that lowers the log-loss enough.
         scripts: of the prompts, intp ``(n,)`` of :func:`lexical.scripts_of`, which reads the other
-            columns; ``None``: they are not told apart.
+            columns; ``None``: calibration ignores scripts.
     """
     scripts = np.zeros(len(x), dtype=np.intp) if scripts is None else scripts
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
@@ -319,8 +319,8 @@ def cross_fitted(
 ) -> Floats:
     """P(adequate) of each prompt by heads fitted on other folds, ``(n, k)``: for other folds than the fit's.
 
-    The hyperparameters and the stack stay those of ``model``. Where a fold is a category, this tells what
-    a router makes of prompts of a kind that it has not seen.
+    The hyperparameters and the stack stay those of ``model``. Where a fold is a category, this estimates
+    the performance on kinds of prompts that were not seen.
 
     Args:
         model: of :func:`fit_pooled` on the same prompts.
@@ -357,7 +357,7 @@ def _p_adequate(
 
 
 def _gains_enough(logits: Mapping[str, Floats], more: Floats, known: _TrainingData) -> bool:
-    """Whether one more head takes :data:`MIN_LOG_LOSS_GAIN` off the log-loss per attempt."""
+    """Whether one more head lowers the log-loss per attempt by :data:`MIN_LOG_LOSS_GAIN`."""
 
     def loss(heads: Mapping[str, Floats]) -> float:
         every = _side_by_side(heads)

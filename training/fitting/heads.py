@@ -101,7 +101,7 @@ class _Coefficients:
 def standardised(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Floats, Floats]:
     """Columns of mean 0 and spread 1, float32 ``(n, p)``, with the mean and the scale ``(p,)`` used."""
     mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    # A column that never changed in training says nothing, whatever it holds later.
+    # A column that never changed in training carries no information, whatever it holds later.
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
     return ((x - mean) * scale).astype(np.float32), mean, scale
 
@@ -145,7 +145,7 @@ def _descend(data: Data, chosen: Hyperparameters, start: _Coefficients) -> _Coef
         return loss + float(penalty), gradient
 
     first = np.concatenate([start.shared, start.deviations.ravel(), start.bias])
-    # float32 products leave noise of about 1e-7 of the loss: looking for less would be in vain.
+    # float32 products leave noise of about 1e-7 of the loss; a smaller tolerance would not be reached.
     found = minimize(
         objective,
         first,
@@ -205,12 +205,12 @@ def fit_once(data: Data, chosen: Hyperparameters) -> Callable[[Matrix], Floats]:
 def out_of_fold(
     fold: npt.NDArray[np.intp], arms: int, elsewhere: Callable[[Rows, Rows], Floats]
 ) -> Floats:
-    """What fits that did not see a row say of it, float64 ``(n, arms)``.
+    """Predictions for each row by a fit that did not see it, float64 ``(n, arms)``.
 
     Args:
         fold: intp ``(n,)``, 0 … f − 1.
         arms: columns of the result.
-        elsewhere: fits on the rows of the first mask, bool ``(n,)``, and speaks of those of the second.
+        elsewhere: fits on the rows of the first mask, bool ``(n,)``, and predicts for those of the second.
     """
     found = np.empty((len(fold), arms))
     for number in range(int(fold.max()) + 1):

@@ -1,7 +1,7 @@
-"""How well an estimator ranks prompts of categories that it has not seen.
+"""Ranking of prompts of categories that the estimator has not seen.
 
-Most apparent routing skill is recognising where a prompt comes from; what is left on prompts of a new kind
-is what a new user of a router gets. Categories are dealt into folds, the heads are fitted on the others.
+Much apparent routing skill lies in recognising the source of a prompt; the skill on new kinds of prompts is
+what a new user of a router gets. Each fold holds whole categories, and the heads are fitted on the others.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""How long answers get: quantiles of the output length per arm and prompt.
+"""Quantiles of the output length per arm and prompt.
 
-Two steps. A *location* per arm, linear in all that is known of the prompt, says what makes answers long
-(:mod:`training.fitting.locations`). Small forests then turn it into lengths: the median and the ninth decile
-of an arm's answers, by gradient boosting on the pinball loss (Friedman 2001; Koenker & Bassett 1978), read
-the location and the lexical features. They can say what a line cannot: that answers level off where the
-arm stops, that short ones are told less surely than long ones, that an arm loops on formulas.
+The model has two steps. A *location* per arm, linear in all inputs, estimates the length on a log scale
+(:mod:`training.fitting.locations`). Small forests then predict the median and the ninth decile of an arm's
+answers from the location and the lexical features, by gradient boosting on the pinball loss (Friedman 2001;
+Koenker & Bassett 1978). They capture what a line cannot: answers level off at the limit of an arm, short
+answers are less predictable than long ones, and an arm may loop on formulas.
 
     log tokens = m_k(x) + s_k(x) · z,   m the median forest, s the decile forest above it
 
-Both steps are judged on what the fold before had not seen, so that the spread is that of new prompts. The
+Both steps are cross-fitted, so that the spread is that of new prompts. The
 quantiles of ``z`` are those of residuals out of fold with the rank of split conformal prediction (Lei et
 al. 2018; normalised residuals: Papadopoulos et al. 2002), so that nine in ten answers are no longer than
 the .9 quantile.
@@ -38,11 +38,11 @@ Columns = npt.NDArray[np.float32]
 
 LEVELS = (0.5, 0.9, 0.99)
 FOREST_LEVELS = LEVELS[:2]
-"""Levels with a forest of their own; the last one is too rare to learn and follows the others."""
+"""Levels with a forest of their own; the last level is too rare to learn and is scaled from the others."""
 MIN_ATTEMPTS = 20
-"""Fewer lengths than this say nothing about a 90th percentile."""
+"""Fewest lengths of an arm from which quantiles are estimated."""
 MIN_FOREST_ATTEMPTS = 200
-"""Fewer lengths than this say nothing about how length depends on the prompt."""
+"""Fewest lengths of an arm from which the dependence on the prompt is learnt."""
 MAX_OVER_LONGEST = 2.0
 """No quantile is predicted beyond this many times the longest answer of an arm in training."""
 FOLDS = 5
@@ -51,9 +51,9 @@ LEARNING_RATE = 0.08
 MIN_LEAF_ATTEMPTS = 20
 """Attempts in a leaf."""
 COLUMNS = 0.5
-"""Share of the inputs that each split may choose from: the trees differ, and their sum errs less."""
+"""Share of the inputs that each split may choose from: more diverse trees have a smaller joint error."""
 LEAVES, MORE_LEAVES, MANY = 4, 8, 2_000
-"""Leaves of a tree, and those where at least so many attempts bear larger ones."""
+"""Leaves of a tree; ``MORE_LEAVES`` from ``MANY`` attempts on."""
 _SPREADS = (0.1, 4.0)
 """The spread of a prompt is at least and at most this many times that of its arm."""
 
@@ -193,7 +193,7 @@ def fit_lengths(
     dimensions: int,
     counts: sparse.csr_matrix | None = None,
 ) -> LengthModel:
-    """Learn how long the answers of each arm get.
+    """Fit the output lengths of each arm.
 
     Args:
         x: float32 ``(n, p)``, the inputs of serving: embedding and lexical features side by side.

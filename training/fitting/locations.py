@@ -1,7 +1,7 @@
-"""What makes answers long: a number per prompt and arm, linear in the inputs of serving and the words.
+"""Location of the output length per prompt and arm, linear in the inputs of serving and the words.
 
-What makes answers long is mostly the same for all arms, so an arm's location is one that they share and a
-deviation of its own (partial pooling): with few prompts that is much less noise. Both are ridge regressions
+The drivers of length are mostly the same for all arms, so an arm's location is a shared one plus a
+deviation of its own (partial pooling), which reduces the noise with few prompts. Both are ridge regressions
 of the logarithm of the length, first on the vector and the lexical features, whose penalties differ, then
 of what is left on the bag of n-grams.
 """
@@ -90,7 +90,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A line on one of some blocks of columns, and what it says of each row that it did not see ``(n,)``."""
+    """A line on one of several blocks of columns, and its predictions out of fold ``(n,)``."""
 
     line: _Line
     elsewhere: Floats
@@ -165,7 +165,7 @@ def fit_locations(
     dimensions: int,
     counts: sparse.csr_matrix | None = None,
 ) -> tuple[Locations, Columns]:
-    """Learn the locations of some arms.
+    """Fit the locations of some arms.
 
     Args:
         x: float32 ``(n, p)``, the inputs of serving: embedding and lexical features side by side.

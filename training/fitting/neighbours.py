@@ -1,9 +1,8 @@
-"""The head on neighbours: how the arms did on the training prompts most like this one.
+"""The head on neighbours: the outcomes of the arms on the most similar training prompts.
 
 The share of adequate attempts among the :data:`COUNT` nearest prompts by the dot product of vectors in 8
-bits, shrunk towards the share of all. The vectors stand in the bundle, so what a float32 comparison would
-need four times as much room and time for is done in integers, which also makes the graph and the fit agree
-to the bit.
+bits, shrunk towards the share of all. The bundle holds the vectors, so the comparison uses 8-bit integers: they need a
+quarter of the space and time of float32, and make the graph and the fit agree to the bit.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Neighbours:
 
     Attributes:
         vectors: int8 ``(m, d)``, m ≤ :data:`MAX_PROMPTS`.
-        step: float32, what one unit of ``vectors`` stands for.
+        step: float32, the value of one unit of ``vectors``.
         good: float32 ``(m, k)``, weight of adequate attempts.
         seen: float32 ``(m, k)``, weight of attempts.
         base: float32 ``(k,)``, share of adequate attempts of each arm.
@@ -50,7 +49,7 @@ class Neighbours:
 
     @property
     def count(self) -> int:
-        """How many neighbours are asked."""
+        """How many neighbours vote."""
         return min(COUNT, len(self.vectors))
 
     def logits(self, vectors: npt.NDArray[np.float32]) -> Floats:

@@ -1,15 +1,15 @@
-"""How the heads of the estimator speak with one voice: their logits stacked, then calibrated.
+"""Stacking of the heads' logits into one logit per arm, and its calibration.
 
     z_k(x) = Σ_h a_kh · logit_kh(x) + s_k,  a_kh ≥ 0
     P(adequate | x, k) = sigmoid(p_k · log q − n_k · log(1 − q) + c_k + d_kl),  q = sigmoid(z_k)
 
-The weights ``a`` are fitted on logits of prompts that the heads had not seen (stacking, Wolpert 1992). How
-far a head is to be trusted is mostly the same for all arms: their weights are pulled towards shared ones,
-which matters where an arm has few attempts. The second line is beta calibration (Kull, Silva Filho & Flach
+The weights ``a`` are fitted on logits of prompts that the heads had not seen (stacking, Wolpert 1992). The
+reliability of a head is mostly the same for all arms, so a prior ties their weights to shared ones, which
+matters where an arm has few attempts. The second line is beta calibration (Kull, Silva Filho & Flach
 2017) with p, n ≥ 0, so that order is kept. It is used for the arms whose log-loss out of fold it lowers;
-for the others p = n = 1 and c = 0, and the stack alone is Platt's calibration (1999). Last comes what the
-script ``l`` of the prompt adds, where that lowers the log-loss out of fold: an arm may be better or worse in
-a language than what it has in common with the other arms and languages says.
+for the others p = n = 1 and c = 0, and the stack alone is Platt's calibration (1999). A
+shift for the script ``l`` of the prompt is added last, where it lowers the log-loss out of fold: an arm may
+be better or worse in one language than the other terms predict.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ Floats = npt.NDArray[np.float64]
 Scripts = npt.NDArray[np.intp]
 
 PRIOR_STRENGTH = 10.0
-"""How many attempts the prior of the shared weights is worth, under which each head counts the same."""
+"""Weight of the prior on the shared weights, in attempts. Its mean gives every head the same weight."""
 ARM_TYING_STRENGTH = 30.0
-"""How many times more than that the likeness of an arm's weights to the shared ones is worth."""
+"""How many times stronger than :data:`PRIOR_STRENGTH` an arm's weights are tied to the shared ones."""
 MIN_SCRIPT_PROMPTS = 100
-"""Prompts in a script, fewer of which do not tell it from the others."""
+"""Fewest prompts of a script for which a shift of its own is fitted."""
 _SHIFT_PRIOR_STRENGTH = 1.0
-"""How many attempts it is worth that nothing is shifted: enough to keep a shift finite."""
+"""Weight of the prior on a shift of 0, in attempts: enough to keep the shift finite."""
 _IDENTITY = np.array([1.0, 1.0, 0.0])
-"""Beta calibration that changes nothing."""
+"""The parameters p, n and c of the beta calibration that is the identity."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """How the logits of ``h`` heads are put together for each of ``k`` arms.
+    """Weights that combine the logits of ``h`` heads for each of ``k`` arms.
 
     Attributes:
         weights: float64 ``(k, h)``, ≥ 0.
@@ -94,7 +94,7 @@ def _log_loss(margin: Floats, weight: Floats) -> float:
 
 
 def fit_stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
-    """Weights that minimise the log-loss, by L-BFGS; the pulls keep them finite on few or separable data.
+    """Fit the weights by L-BFGS on the log-loss; the priors keep them finite on few or separable data.
 
     Args:
         logits: float64 ``(n, k, h)``, of fits that did not see the prompt.
@@ -132,7 +132,7 @@ def fit_calibration(
     fold: npt.NDArray[np.intp],
     scripts: Scripts,
 ) -> Calibration:
-    """Beta calibration for the arms, and shifts for the scripts, where they lower the log-loss out of fold.
+    """Fit beta calibration per arm and shifts per script where they lower the log-loss out of fold.
 
     Args:
         logits: float64 ``(n, k)``, of the stack.
@@ -157,7 +157,7 @@ def fit_calibration(
 def _script_shifts(
     logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]
 ) -> Floats:
-    """The shift of each arm in one script, ``(k,)``; 0 for all where they do not pay."""
+    """The shift of each arm in one script, ``(k,)``; 0 for all where the log-loss does not fall."""
 
     def elsewhere(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
         return logits[out] + _fit_shifts(logits[rows], sign[rows], weight[rows])
@@ -169,7 +169,7 @@ def _script_shifts(
 
 
 def _fit_shifts(logits: Floats, sign: Floats, weight: Floats) -> Floats:
-    """The shifts ``(k,)`` that minimise the log-loss with a pull towards none."""
+    """The shifts ``(k,)`` that minimise the log-loss with a prior at 0."""
 
     def objective(theta: Floats) -> tuple[float, Floats]:
         margin = sign * (logits + theta)
@@ -198,14 +198,14 @@ def _arm_calibration(
 
 
 def _fit_beta(design: Floats, sign: Floats, weight: Floats) -> Floats:
-    """p, n and c that minimise the log-loss with a pull towards no change."""
-    pull = np.array([PRIOR_STRENGTH, PRIOR_STRENGTH, _SHIFT_PRIOR_STRENGTH])
+    """p, n and c that minimise the log-loss with a prior at the identity."""
+    strength = np.array([PRIOR_STRENGTH, PRIOR_STRENGTH, _SHIFT_PRIOR_STRENGTH])
 
     def objective(theta: Floats) -> tuple[float, Floats]:
         margin, away = sign * (design @ theta), theta - _IDENTITY
         slope = -weight * sign * expit(-margin)
-        loss = _log_loss(margin, weight) + 0.5 * float(pull @ away**2)
-        return loss, slope @ design + pull * away
+        loss = _log_loss(margin, weight) + 0.5 * float(strength @ away**2)
+        return loss, slope @ design + strength * away
 
     return _minimise(objective, _IDENTITY, at_least_zero=2)
 
@@ -213,7 +213,7 @@ def _fit_beta(design: Floats, sign: Floats, weight: Floats) -> Floats:
 def _minimise(
     objective: Callable[[Floats], tuple[float, Floats]], start: Floats, *, at_least_zero: int
 ) -> Floats:
-    """Where a convex function with its gradient is least; its first so many arguments stay ≥ 0."""
+    """The minimum of a convex function given with its gradient; the first arguments stay ≥ 0."""
     free = len(start) - at_least_zero
     bounds = [(0.0, None)] * at_least_zero + [(None, None)] * free
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)

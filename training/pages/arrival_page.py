@@ -48,7 +48,7 @@ def _band(axes: Axes, report: Report, key: str) -> None:
 
 
 def arrival_figure(arm: str, report: Report) -> Figure:
-    """What was believed after how many attempts: P(adequate), shift and slope, log-loss.
+    """The posterior by number of attempts: P(adequate), shift and slope, log-loss.
 
     Args:
         arm: its name.

@@ -347,7 +347,7 @@ def render(
 
     Args:
         test: ``n`` held-out prompts, ``k`` arms.
-        predictions: what the router believes of them.
+        predictions: of the router for them.
         label_distribution: float64 ``(n, k + 1)``, ``none`` last.
         baselines: drawn beside ours; ``None`` leaves them out.
         seed: of the draws behind the floor of the ECE.

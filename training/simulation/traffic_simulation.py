@@ -117,7 +117,7 @@ class _ExploringRouter(Router):
     def decide(
         self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
     ) -> RoutedDecision:
-        """As serving does, then the lot."""
+        """Decide as in serving, then explore."""
         routed = super().decide(query, assessed, candidates)
         ranked = routed.decision.ranked
         place = int(self.rng.integers(len(ranked))) if self.rng.random() < self.explore else 0
@@ -160,7 +160,7 @@ def simulate_traffic(
         goal: of every request.
         explore: 0..1, share of the choices that is left to chance.
         rounds: how often every prompt comes, ≥ 1.
-        seed: of the lots.
+        seed: of the exploration.
 
     Returns:
         The log, oldest first, with the propensity of every choice.

@@ -1,8 +1,8 @@
-"""The registry's side of promotion: who is champion, and the one step that makes another so.
+"""Promotion in the registry: which bundle is the champion, and the step that changes it.
 
 The alias ``champion`` of the registered model ``mitsumori`` names the bundle in production; serving follows
-it. Everything that can fail comes before the alias is moved, and moving it is one call: whatever goes
-wrong, the alias stays where it was.
+it. Everything that can fail is done before the alias is moved, and moving it is one call, so the alias stays
+in place after any failure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REMEDY = "register the bundle again with `make train`, or name another champion
 
 
 def manifest_sha256(directory: Path) -> str:
-    """What a registered version of this bundle is recognised by."""
+    """The hash of a bundle's manifest, by which its registered version is recognised."""
     return sha256_of((directory / "manifest.json").read_bytes())
 
 
@@ -61,7 +61,7 @@ class ChampionAlias:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        # A gate that waits minutes for a server which is away helps nobody.
+        # An unreachable server must fail soon; the default waits for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         self._opened: MlflowClient | None = None
 
@@ -80,7 +80,7 @@ class ChampionAlias:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        """Turn whatever MLflow raises into one line that says what it was asked."""
+        """Turn any exception of MLflow into one line that names the request."""
         try:
             yield
         except MitsumoriError:
@@ -124,7 +124,10 @@ class ChampionAlias:
         return ChampionVersion(int(found.version), found.tags.get(MANIFEST_TAG))
 
     def fetch(self, version: int, target: Path) -> Path:
-        """Download the files of a version, check them all, and say where they lie.
+        """Download the files of a version and check them all.
+
+        Returns:
+            Their directory.
 
         Raises:
             BadArtifact: files are missing or altered since the version was registered.
@@ -194,8 +197,10 @@ class ChampionAlias:
             run.log_bundle(directory)
             return run.register(tags={"bundle": manifest.name, "encoder": manifest.encoder.name})
 
-    def crown(self, version: int, before: ChampionVersion | None, tags: Mapping[str, Any]) -> None:
-        """Make a version champion: its tags first, the alias last.
+    def promote(
+        self, version: int, before: ChampionVersion | None, tags: Mapping[str, Any]
+    ) -> None:
+        """Make a version the champion: set its tags, then move the alias.
 
         Args:
             version: registered.
@@ -204,7 +209,7 @@ class ChampionAlias:
 
         Raises:
             NotPossible: somebody else promoted another version in the meantime.
-            MitsumoriError: the registry cannot be used; the alias is where it was.
+            MitsumoriError: the registry cannot be used; the alias was not moved.
         """
         try:
             now = self.champion()
@@ -230,5 +235,5 @@ def _first_words(error: Exception) -> str:
     return first if len(first) <= _WORDS_LIMIT else f"{first[:_WORDS_LIMIT]}…"
 
 
-def _named(crowned: ChampionVersion | None) -> str:
-    return "none" if crowned is None else f"version {crowned.version}"
+def _named(version: ChampionVersion | None) -> str:
+    return "none" if version is None else f"version {version.version}"
