@@ -1,8 +1,8 @@
 """What a bundle reads of many prompts: words, vectors and lexical features; vectors are kept on disk.
 
-One SQLite file per encoder, named by its SHA-256, so that another encoder never meets these vectors.
-Prompts are encoded in shards, and every shard is committed as it comes: a run that was killed goes on
-where it stopped. Who encodes the shards is an :data:`Encoding`: threads here, or a cluster
+One SQLite file per encoder, named by its SHA-256, so that vectors of different encoders are never mixed.
+Prompts are encoded in shards, and every shard is committed at once, so a killed run resumes where it
+stopped. An :data:`Encoding` encodes the shards: threads here, or a cluster
 (:mod:`training.encoders.ray_encoder`). A text is encoded alone, as in serving, so both make the same bytes.
 """
 

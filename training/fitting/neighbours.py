@@ -1,8 +1,8 @@
 """The head on neighbours: the outcomes of the arms on the most similar training prompts.
 
 The share of adequate attempts among the :data:`COUNT` nearest prompts by the dot product of vectors in 8
-bits, shrunk towards the share of all. The bundle holds the vectors, so the comparison uses 8-bit integers: they need a
-quarter of the space and time of float32, and make the graph and the fit agree to the bit.
+bits, shrunk towards the share of all. The bundle holds the vectors, so the comparison uses 8-bit integers:
+they need a quarter of the space and time of float32, and make the graph and the fit agree to the bit.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ FACTORS = (
     ((0, 1), (1_103_515_245, 1_220_703_125)),
     ((0, 1, 2), (1_220_703_125, 1_664_525, 1_103_515_245)),
 )
-"""For each kind of n-gram: offsets of its tokens, and the factors they are multiplied with. Triples are included because on MMLU-Pro they add .014 to the APGR between its two strongest arms."""
+"""For each kind of n-gram: offsets of its tokens, and the factors they are multiplied with. Triples
+are included because on MMLU-Pro they add .014 to the APGR between its two strongest arms."""
 EDGE = 0
 """The id put before the first and after the last token, so that n-grams know beginning and end."""
 MIN_DOCUMENTS = 2

@@ -1,1 +1,1 @@
-"""What models did with which prompts: read, checked, and made the table that all else works on."""
+"""Histories of attempts: read, checked, and turned into the table that fitting and evaluation use."""

@@ -1,7 +1,7 @@
-"""The attempts of a history folded into one row per prompt, a batch at a time.
+"""Aggregation of the attempts of a history into one row per prompt, a batch at a time.
 
-Repeated attempts of an arm at a prompt become their mean, so what is held grows with the prompts and
-arms, never with the attempts.
+Repeated attempts of an arm at a prompt are averaged, so memory grows with prompts and arms, not with
+attempts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = ("prompt", "model", "prompt_id", "judge", *_DESCRIPTIVE, *_AVERAGED)
 """Columns of :class:`attempts.Attempt` that a table is made of."""
 
 _FEW = 1024
-"""Prompts that there is room for at first."""
+"""Initial capacity, in prompts."""
 
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 
@@ -38,7 +38,7 @@ def _grown(array: Array, rows: int, empty: object) -> Array:
 
 
 class Means:
-    """Means per prompt and arm of values that come in turn.
+    """Running means per prompt and arm.
 
     Sums are compensated (Kahan 1965): a mean is the same however the values are cut into batches.
 
@@ -98,7 +98,7 @@ class Means:
 
 @dataclass(frozen=True)
 class PromptAggregates:
-    """What a history says of ``n`` prompts and ``k`` arms; prompts in the order of their first attempt.
+    """Aggregates of a history over ``n`` prompts and ``k`` arms; prompts in the order of first attempts.
 
     Attributes:
         prompt_ids: ``n`` identifiers, distinct.
@@ -126,7 +126,7 @@ class PromptAggregates:
 
 
 class _Prompts:
-    """The distinct prompts: their place by id, their text, and what attempts tell of them."""
+    """The distinct prompts: their place by id, their text, and their descriptive columns."""
 
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
@@ -163,7 +163,7 @@ class _Prompts:
 def aggregate_attempts(
     batches: Iterable[pd.DataFrame], place: Mapping[str, int], arms: int
 ) -> PromptAggregates:
-    """Fold attempts into one row per prompt.
+    """Aggregate attempts into one row per prompt.
 
     Args:
         batches: attempts with :data:`COLUMNS`, as :meth:`History.batches` gives

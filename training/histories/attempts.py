@@ -1,7 +1,7 @@
-"""What an attempt of a history is, and whether rows are such: the contract and its checks.
+"""The contract of an attempt in a history, and the checks of rows against it.
 
-Every row is checked, a column at a time, and every bad one is named by its number with the column and
-the reason. No message contains the text of a prompt.
+Every row is checked, a column at a time. Every bad row is reported by its number, with the column and the
+reason. No message contains the text of a prompt.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Attempt(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """What a number may be: from ``low`` (``above``: without it) to ``high``, always finite."""
+    """The range of a number: from ``low`` (``above``: without it) to ``high``, always finite."""
 
     low: float
     above: bool
@@ -86,7 +86,7 @@ def _range(column: str) -> _Range | None:
 
 
 REQUIRED = tuple(name for name, field in Attempt.model_fields.items() if field.is_required())
-"""Columns without which a table is no history."""
+"""Columns that every history has."""
 _NUMBERS = {name: found for name in Attempt.model_fields if (found := _range(name)) is not None}
 NUMERIC = frozenset(_NUMBERS)
 """Columns that hold numbers; all others hold texts."""
@@ -170,7 +170,7 @@ def _check_text(name: str, raw: pd.Series) -> tuple[npt.NDArray[np.object_], lis
     missing = _missing(raw)
     values = raw.to_numpy(dtype=object, na_value=None).copy()
     values[missing] = None
-    # What is there is nearly always text, which pandas sees without a call per value.
+    # Nearly all values are text, which pandas detects without a call per value.
     plain = pd.api.types.infer_dtype(values, skipna=True) in {"string", "empty"}
     texts = ~missing if plain else np.fromiter(map(_is_text, values), bool, len(values))
     if name in REQUIRED:
@@ -204,7 +204,7 @@ def _hashed(prompt: str) -> str:
 class Identities:
     """Which prompt every ``prompt_id`` stands for, over all batches of a history.
 
-    Keeps a hash per id, never a text: what it holds grows with the distinct prompts alone.
+    It keeps a hash per id, never a text, so memory grows with the distinct prompts only.
     """
 
     def __init__(self) -> None:

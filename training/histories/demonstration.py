@@ -1,4 +1,4 @@
-"""A demonstration history, made up: so that training can be tried where there is no history yet.
+"""A made-up demonstration history, for trying training without a history.
 
 Prompts come from templates of several kinds and languages; each has a hidden difficulty, from which
 the attempts of three made-up models follow. Nothing learnt from it says anything about real models,

@@ -1,8 +1,8 @@
 """Histories: read a batch at a time, checked whole before anything is done with them.
 
-A file is passed over twice. The first pass checks every row and counts what is there, which is all that
-choosing arms and a judge needs; the second, :meth:`History.batches`, brings the attempts that are wanted.
-So what is in memory grows with the distinct prompts, not with the attempts.
+A file is read twice. The first pass checks and counts every row, which is enough to choose arms and a
+judge; the second, :meth:`History.batches`, reads the attempts that are needed. Memory therefore grows with
+the distinct prompts, not with the attempts.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class _Counts:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """What changes when a file is written: its size and the time of it."""
+    """Size and modification time of a file, which change when it is written."""
     try:
         found = path.stat()
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The files of histories, a batch of rows at a time: Parquet, JSONL or CSV.
+"""Readers of history files, a batch of rows at a time: Parquet, JSONL or CSV.
 
-No more than a batch of a file is in memory, however long the file is. Of Parquet, every distinct text of
-a batch is one object, however many attempts repeat it.
+Only one batch of a file is in memory, however long the file is. Of Parquet, every distinct text of a batch
+is one object, however many attempts repeat it.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class _KnownHistory(_Strict):
 
     @property
     def marks(self) -> list[str]:
-        """Models that a history must have to be this one."""
+        """Models by which this history is recognised."""
         return [*self.arms.values(), *self.recognised_by]
 
 
@@ -154,7 +154,7 @@ def parse_prices(options: Sequence[str]) -> dict[str, Rates]:
 
 
 def check_prices(prices: Mapping[str, Rates], models: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a price that nothing has use for, such as one with a misspelt name.
+    """Refuse an unused price, such as one with a misspelt name.
 
     Raises:
         InvalidInput: ``--price`` names neither an arm nor a model of the histories.
@@ -241,7 +241,7 @@ def choose_ladder(
     adequate_at: float | None = None,
     judge: str | None = None,
 ) -> Ladder:
-    """How to read a history: by what was asked for, and by what its models give away.
+    """Choose how to read a history, from the options and from the models in it.
 
     Args:
         history: checked.

@@ -28,7 +28,7 @@ from training.histories.split import group_of
 __all__ = ["HistoryTable", "ReadOptions", "o200k_tokens", "read_table", "tabulate", "tabulate_all"]
 
 NOMINAL_OUTPUT_TOKENS = 200
-"""Output tokens taken where a history has none at all, so that costs still compare by price."""
+"""Output tokens assumed for a history without any, so that costs compare by price."""
 
 CountTokens = Callable[[str], int]
 
@@ -43,7 +43,7 @@ class ReadOptions:
         adequate_at: the adequacy threshold, 0..1.
         prices: arm or model → rates, before all other prices.
         skip_bad_rows: leave bad rows out instead of refusing.
-        need_prices: refuse an arm whose cost nobody knows; labels can do without.
+        need_prices: refuse an arm of unknown cost; labels do not need costs.
         when: the moment of the prices; ``None``: now.
     """
 
@@ -58,7 +58,7 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class HistoryTable:
-    """Histories as one table, with what is worth knowing of where it came from.
+    """Histories as one table, with its sources.
 
     Attributes:
         outcomes: ``n`` prompts, ``k`` arms.

@@ -11,12 +11,12 @@ import numpy.typing as npt
 __all__ = ["MOST_WEIGHT", "Outcomes"]
 
 MOST_WEIGHT = 50.0
-"""The most that one attempt of a routed log counts for."""
+"""Upper bound of the weight of one attempt of a routed log."""
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What every arm did with every prompt; gaps are allowed, for logs are censored.
+    """The outcome of every arm at every prompt; gaps are allowed, because logs are censored.
 
     ``n`` prompts, ``k`` arms in ascending order of capability.
 

@@ -1,7 +1,7 @@
-"""Who is held out: a hash of the prompt decides, so that no prompt stands on both sides.
+"""The split into training and held-out prompts, by a hash of the prompt.
 
-Prompts that differ only in case, white space or Unicode form are one group. The side of a group
-depends on nothing but its text and the seed: adding rows to a history moves no other prompt.
+Prompts that differ only in case, white space or Unicode form are one group, which is never divided. The
+side of a group depends only on its text and the seed, so adding rows to a history moves no other prompt.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def folds(groups: Iterable[str], *, count: int, seed: int) -> npt.NDArray[np.int
 
 
 def sample(count: int, most: int, seed: int) -> npt.NDArray[np.intp]:
-    """Which of so many prompts stand for all, at most ``most``, in order.
+    """Positions of a random sample of at most ``most`` prompts, ascending.
 
     Args:
         count: number of prompts.
@@ -103,7 +103,7 @@ def _fingerprints(groups: Iterable[str], seed: int) -> npt.NDArray[np.uint32]:
 
 
 def pack_seen(groups: Iterable[str], *, seed: int) -> bytes:
-    """The content of :data:`SEEN_FILE`: what tells later that a prompt was trained on.
+    """The content of :data:`SEEN_FILE`: the fingerprints of the training prompts.
 
     Four bytes of a keyed hash for each group, sorted, little-endian uint32. A prompt cannot be read
     from it; with 10,000 prompts a new one is taken for a known one with probability 2e-6.
@@ -112,7 +112,7 @@ def pack_seen(groups: Iterable[str], *, seed: int) -> bytes:
 
 
 def more_seen(content: bytes, groups: Iterable[str], *, seed: int) -> bytes:
-    """The content of :data:`SEEN_FILE` after further prompts were learnt from.
+    """The content of :data:`SEEN_FILE` with further prompts added.
 
     Args:
         content: of :data:`SEEN_FILE`.

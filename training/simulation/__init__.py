@@ -1,1 +1,1 @@
-"""What notebooks start from: a bundle, prompts new to it, and serving rehearsed on them."""
+"""Simulation for notebooks: a bundle, prompts new to it, and traffic through the real router."""

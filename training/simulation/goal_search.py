@@ -1,4 +1,4 @@
-"""Which goal to set for a budget: what every goal costs and brings on prompts with known outcomes.
+"""Search for the goal that fits a budget, by cost and quality of each goal on known outcomes.
 
 The choices are those of serving: its quotes, and :func:`decision.decide`.
 """
@@ -36,9 +36,9 @@ _NO_CONSTRAINTS = Constraints()
 
 
 def halves(test: Outcomes, *, seed: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Two disjoint masks ``(n,)``: to choose a goal on, and to say what it will bring.
+    """Two disjoint masks ``(n,)``: one to choose a goal on, one to estimate its cost and quality.
 
-    What is chosen because it did best on some prompts did so partly by luck, so others must judge it.
+    A goal that did best on some prompts did so partly by luck, so others must judge it.
     Only prompts that every arm answered at a known cost are in either.
 
     Raises:
@@ -62,7 +62,7 @@ def quality_targets() -> list[QualityTarget]:
 
 
 def willingness_grid(test: Outcomes) -> list[WillingnessToPay]:
-    """What an adequate answer may be worth: nothing, then in equal ratios up to where only quality counts.
+    """Willingness to pay for an adequate answer: 0, then in equal ratios up to where only quality counts.
 
     The steps follow the mean cost of the dearest arm at these prompts.
     """
@@ -88,7 +88,7 @@ def choices(
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """What ``l`` goals and ``k`` single arms cost and bring on the same prompts.
+    """Cost and quality of ``l`` goals and ``k`` single arms on the same prompts.
 
     Attributes:
         goals: in the order of the points.
@@ -150,10 +150,9 @@ def tradeoff(
 
 
 def within_budget(found: Tradeoff, usd_per_prompt: float) -> int:
-    """The goal of the best quality that a budget can carry; among equals the cheapest.
+    """The goal of the best quality within a budget; among equals the cheapest.
 
-    A goal is within the budget where the upper end of its cost's 95 % interval is: not only on
-    average.
+    A goal is within the budget if the upper end of the 95 % interval of its cost is.
 
     Returns:
         Its place in ``found.goals``.

@@ -1,11 +1,11 @@
-"""What a notebook starts from: a history, a bundle trained on a part of it, and the rest to judge by.
+"""The start of a notebook: a history, a bundle trained on a part of it, and the rest to judge it on.
 
 Without any setting this is the demonstration history. The environment names another:
 
 - ``HISTORY``: a file; relative to the working directory or to the checkout.
 - ``ARMS``: ``low=MODEL,high=MODEL``, for a history that ``ladders.yaml`` does not know.
 - ``PRICES``: ``NAME=IN,OUT`` in USD per million tokens, several apart by spaces.
-- ``BUNDLE``: a bundle to look at, instead of one trained here.
+- ``BUNDLE``: a bundle to use instead of one trained here.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ BUILD = _CHECKOUT / "build"
 """Where bundles trained for notebooks and embeddings are kept, whatever the working directory."""
 
 _DEMONSTRATION_HOLDOUT = 0.5
-"""The demonstration is small: half of it has to be left to judge by."""
+"""The demonstration is small, so half of it is held out."""
 _HOLDOUT = 0.2
 
 
 @dataclass(frozen=True)
 class UnseenPrompts:
-    """Prompts that the bundle was not trained on, and what it says of them.
+    """Prompts that the bundle was not trained on, with its predictions.
 
     Attributes:
         outcomes: ``n`` prompts, ``k`` arms.

@@ -47,7 +47,7 @@ __all__ = [
 MODEL = "mitsumori"
 """Name of the experiment and of the registered model."""
 ALIAS = "candidate"
-"""What a fresh bundle is called in the registry until the promotion gate calls it «champion»."""
+"""Alias of a fresh bundle in the registry; the promotion gate sets «champion»."""
 
 DATABASE = Path("build/mlflow/mlflow.db")
 _SQLITE = "sqlite:///"

@@ -1,7 +1,7 @@
-"""From what was drawn to a history file: redact, tell repeats, check, write; in bounded memory.
+"""Writer of history files: redacts, removes repeats, checks and writes in bounded memory.
 
-Held at a time are one batch of rows, 16 bytes and their overhead per attempt and per prompt to tell
-repeats, and what was wrong with bad rows.
+Memory holds one batch of rows, 16 bytes and their overhead per attempt and per prompt to find repeats, and
+the reports of bad rows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Found = Iterable[tuple[str, Drawn | LeftOut | BadRow]]
 
 @dataclass
 class Imported:
-    """What an import did.
+    """Counts of an import.
 
     Attributes:
         read: attempts, bad rows and left-out rows that were met.
@@ -69,12 +69,12 @@ class Imported:
 
 
 def _digest(*parts: object) -> bytes:
-    text = json.dumps(parts, default=str)  # ASCII: half of a surrogate pair is no obstacle
+    text = json.dumps(parts, default=str)  # ASCII, so that half of a surrogate pair is accepted
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _repeat_key(drawn: Drawn) -> bytes:
-    """The same for exact repeats: prompt, model, answer and time; where these are not told, all there is."""
+    """The same for exact repeats: prompt, model, answer and time; without answer and time, all values."""
     values = drawn.values
     named = [values.get(name) for name in ("prompt", "model", "timestamp", "quality", "judge")]
     if drawn.answer or values.get("timestamp") is not None:

@@ -1,4 +1,4 @@
-"""What every kind of log is turned into: attempts, rows that are bad, and rows that are no attempt."""
+"""What adapters make of the rows of a log: attempts, bad rows, and rows that are skipped."""
 
 from __future__ import annotations
 
