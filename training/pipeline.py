@@ -274,17 +274,17 @@ def _stack_descriptions(model: PooledLogistic) -> Iterator[str]:
     bend = model.calibration
     for arm, weights in enumerate(model.stack.weights):
         heads = " + ".join(f"{w:.3f} {h}" for w, h in zip(weights, model.heads, strict=True))
-        told = f"{heads}, shift {model.stack.shift[arm]:.3f}"
+        text = f"{heads}, shift {model.stack.shift[arm]:.3f}"
         if bend.bent[arm]:
-            told += (
+            text += (
                 f", beta {bend.positive[arm]:.3f} / {bend.negative[arm]:.3f}"
                 f", shift {bend.shift[arm]:.3f}"
             )
-        yield told
+        yield text
 
 
 def _parameters(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    parameters: dict[str, Any] = {
         "encoder": plan.encoder,
         "seed": plan.seed,
         "holdout": plan.holdout,
@@ -295,26 +295,26 @@ def _parameters(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dic
     for made in cascade.fits:
         model, name = made.model, made.encoder.manifest.name
         of = f" of {name}" if cascade.second else ""
-        told[f"hyperparameters{of}"] = "; ".join(
+        parameters[f"hyperparameters{of}"] = "; ".join(
             f"{head}: C {chosen.c:g}, deviations {chosen.ratio:g} times heavier"
             for head, chosen in zip(model.heads, model.chosen, strict=False)
         )
-        told[f"calibration{of}"] = "; ".join(
+        parameters[f"calibration{of}"] = "; ".join(
             f"{arm}: {one}"
             for arm, one in zip(table.outcomes.arms, _stack_descriptions(model), strict=True)
         )
         if model.neighbours is not None:
-            told[f"neighbours{of}"] = (
+            parameters[f"neighbours{of}"] = (
                 f"the bundle holds the vectors of {len(model.neighbours.vectors):,} training prompts in 8 "
                 "bits, from which their texts might be guessed; --no-neighbours leaves them out"
             )
     if cascade.second is not None:
-        told["second stage"] = (
+        parameters["second stage"] = (
             f"{cascade.closest.encoder.manifest.name}, asked about the {cascade.second.share:.0%} of prompts "
             "whose choice is closest; figures of single arms hold under a quality target of "
             f"{STANDARD_TARGET:g}; rankings and AIQ consult it anew at every threshold"
         )
-    return told
+    return parameters
 
 
 _IN_CARD = ("hyperparameters", "calibration", "neighbours", "second stage")
@@ -327,8 +327,8 @@ def _write(
     settings: Mapping[str, Any],
     notes: Sequence[str],
 ) -> BundleManifest:
-    told = {key: value for key, value in settings.items() if key.startswith(_IN_CARD)}
-    card = model_card(manifest, manifest.metrics, settings=told, notes=notes)
+    shown = {key: value for key, value in settings.items() if key.startswith(_IN_CARD)}
+    card = model_card(manifest, manifest.metrics, settings=shown, notes=notes)
     return write_bundle(
         plan.out,
         manifest,

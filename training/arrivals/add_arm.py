@@ -196,14 +196,14 @@ class _Evidence:
     Attributes:
         outcomes: ``n`` prompts, one arm: the new one.
         prompts: the same, as the bundle reads them.
-        said: of the tier's arm alone.
+        predicted: of the tier's arm alone.
         new: bool ``(n,)``, which prompts the bundle was not trained on.
         known: whether the bundle records its training prompts.
     """
 
     outcomes: Outcomes
     prompts: EncodedPrompts
-    said: BundlePredictions
+    predicted: BundlePredictions
     new: npt.NDArray[np.bool_]
     known: bool
 
@@ -211,7 +211,7 @@ class _Evidence:
     def attempts(self) -> Attempts:
         weights = self.outcomes.weights
         return Attempts(
-            logits(self.said.predictions.first[:, 0]),
+            logits(self.predicted.predictions.first[:, 0]),
             self.outcomes.adequate[:, 0],
             self.new,
             np.ones(len(self.outcomes)) if weights is None else weights[:, 0],
@@ -220,7 +220,7 @@ class _Evidence:
     @property
     def lengths(self) -> tuple[Floats, Floats]:
         """The tier's quantiles ``(m, 3)`` and the tokens ``(m,)`` of attempts where both are known."""
-        tokens, tier = self.outcomes.output_tokens[:, 0], self.said.lengths[:, 0]
+        tokens, tier = self.outcomes.output_tokens[:, 0], self.predicted.lengths[:, 0]
         both = ~np.isnan(tokens) & ~np.isnan(tier).any(axis=1)
         return tier[both], tokens[both]
 
@@ -254,10 +254,12 @@ def _gather(arrival: ArmPlan, bundle: Bundle, outcomes: Outcomes, console: Conso
     prompts = encode_prompts(
         bundle.encoder, texts, cache=arrival.cache, console=console, features=features
     )
-    said = predict(bundle, prompts, [arrival.tier])
+    predicted = predict(bundle, prompts, [arrival.tier])
     new = unseen_prompts(bundle, arrival.bundle, outcomes)
     everything = np.ones(len(outcomes), dtype=bool)
-    return _Evidence(outcomes, prompts, said, everything if new is None else new, new is not None)
+    return _Evidence(
+        outcomes, prompts, predicted, everything if new is None else new, new is not None
+    )
 
 
 def _reference(contents: Mapping[str, bytes], bundle: Bundle) -> ReferenceSample | None:
@@ -269,7 +271,7 @@ def _reference(contents: Mapping[str, bytes], bundle: Bundle) -> ReferenceSample
     return ReferenceSample.from_json(content, arms, file=f"{bundle.version}/{REFERENCE_FILE}")
 
 
-# --- What is said of it ------------------------------------------------------------------------
+# --- The report --------------------------------------------------------------------------------
 
 
 def _notes(
@@ -327,14 +329,14 @@ def _report(
         "covariance": posterior.covariance,
         "prediction": "mean of P(adequate) under the posterior",
         "steps": [asdict(step) for step in steps],
-        "length": {"attempts": len(tokens), **_told(extension.transfer, tier, tokens)},
+        "length": {"attempts": len(tokens), **_length_report(extension.transfer, tier, tokens)},
         "notes": list(notes),
     }
-    told: dict[str, Any] = json_ready(report)
-    return told
+    made: dict[str, Any] = json_ready(report)
+    return made
 
 
-def _told(known: LengthTransfer, tier: Floats, tokens: Floats) -> dict[str, Any]:
+def _length_report(known: LengthTransfer, tier: Floats, tokens: Floats) -> dict[str, Any]:
     found = {"shift": known.shift, "widths": known.widths}
     return found if len(tokens) < MIN_LENGTHS else {**found, **prequential_figures(tier, tokens)}
 
@@ -479,7 +481,7 @@ def add_arm(arrival: ArmPlan, console: Console) -> AddedArm:
         reference = _reference(contents, bundle)
         # Logits of the tier's head for typical prompts.
         typical = logits(
-            evidence.said.predictions.first[:, 0]
+            evidence.predicted.predictions.first[:, 0]
             if reference is None
             else reference.p_adequate[:, tier]
         )

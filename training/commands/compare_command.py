@@ -228,9 +228,9 @@ def compare_command(
         )
     reading = asked_reading(arms, judge_name, adequate_at, price, skip_bad_rows)
     held = read_evaluation_set(sides, history, reading)
-    said, _ = predict_all(sides, held.outcomes, cache=cache, console=progress, seed=seed)
+    predicted, _ = predict_all(sides, held.outcomes, cache=cache, console=progress, seed=seed)
     with progress.status(f"comparing on {len(held.outcomes):,} prompts"):
-        report = _report(sides, held, compare(held.outcomes, *said, seed=seed))
+        report = _report(sides, held, compare(held.outcomes, *predicted, seed=seed))
     if json_out is not None:
         write_json(report, json_out)
     if html is not None:

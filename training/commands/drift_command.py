@@ -275,8 +275,8 @@ def drift_command(
     if plot is not None:
         _save(drift_figure(report, then, now), plot)
     if as_json:
-        told = {"bundle": loaded.version, **report.as_dict(), "notes": notes}
-        typer.echo(json.dumps(json_ready(told), indent=2, ensure_ascii=False, allow_nan=False))
+        summary = {"bundle": loaded.version, **report.as_dict(), "notes": notes}
+        typer.echo(json.dumps(json_ready(summary), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         _print(report, notes, Console())
     if report.drifted:

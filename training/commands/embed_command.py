@@ -75,14 +75,14 @@ def embed_command(
         )
         seconds = perf_counter() - started
     if as_json:
-        told = {
+        summary = {
             "prompts": filled.prompts,
             "found": filled.found,
             "encoded": filled.made,
             "seconds": seconds,
             "cache": str(cache / f"{loaded.manifest.sha256}.sqlite"),
         }
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(summary, indent=2))
         return
     rate = f" ({filled.made / seconds:,.0f} per second)" if filled.made else ""
     typer.echo(

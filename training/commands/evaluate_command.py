@@ -113,18 +113,18 @@ def evaluate_command(
             field="history",
         )
     prompts = encode_prompts(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
-    said = predict(loaded, prompts, test.arms)
+    predicted = predict(loaded, prompts, test.arms)
     seed = loaded.manifest.split.seed
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
         rivals = baseline_scores(
             None, EncodedOutcomes(test, prompts.vectors, prompts.features), seed=seed
         )
         report = evaluate(
-            test, said.predictions, prompts.vectors, prompts.features,
-            train=None, lengths=said.lengths, seed=seed, baselines=rivals,
+            test, predicted.predictions, prompts.vectors, prompts.features,
+            train=None, lengths=predicted.lengths, seed=seed, baselines=rivals,
         )  # fmt: skip
         report = served_report(
-            report, loaded, bundle, encoders, test, said.predictions, rivals,
+            report, loaded, bundle, encoders, test, predicted.predictions, rivals,
             core_hour_usd=core_hour_usd,
         )  # fmt: skip
     report["models"] = dict(table.models)
@@ -138,8 +138,8 @@ def evaluate_command(
     if json_out is not None:
         write_json(report, json_out)
     if html is not None or mlflow or mlflow_uri is not None:
-        labels = label_distribution(said.predictions.standard)
-        figures = render(test, said.predictions, labels, baselines=rivals, seed=seed)
+        labels = label_distribution(predicted.predictions.standard)
+        figures = render(test, predicted.predictions, labels, baselines=rivals, seed=seed)
         page = report_page(report, figures, facts(loaded, table))
         if html is not None:
             write_whole(page, html, "html")

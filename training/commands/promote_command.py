@@ -59,7 +59,7 @@ _REGISTRY, _NONE = "registry", "none"
 
 @dataclass(frozen=True)
 class _Champion:
-    """What is in production, as far as the gate is told.
+    """What is in production, as far as the gate knows.
 
     Attributes:
         words: for people.
@@ -129,7 +129,7 @@ def _figures(verdict: GateVerdict, console: Console) -> None:
     console.print(made)
 
 
-def _told(
+def _summary(
     bundle: NamedBundle,
     champion: _Champion,
     held: EvaluationSet,
@@ -180,15 +180,15 @@ def _promoted(
 def _judged(
     sides: list[NamedBundle], held: EvaluationSet, cache: Path, seed: int, progress: Console
 ) -> GateVerdict:
-    said, rows = predict_all(
+    predicted, rows = predict_all(
         sides, held.outcomes, cache=cache, console=progress, seed=seed, timed=False
     )
     with progress.status(f"judging on {len(held.outcomes):,} prompts, baselines and intervals"):
         return gate(
             held.outcomes,
-            said[0].predictions,
+            predicted[0].predictions,
             baselines=baseline_scores(None, rows, seed=seed),
-            champion=said[1].predictions if len(said) > 1 else None,
+            champion=predicted[1].predictions if len(predicted) > 1 else None,
             seed=seed,
             demonstration=sides[0].bundle.manifest.demonstration,
         )
@@ -255,11 +255,11 @@ def promote_command(
     if verdict.passes and not dry_run:
         with progress.status("promoting"):
             number = _promoted(alias, candidate, there, held, verdict)
-    told = _told(candidate, there, held, verdict, number)
+    summary = _summary(candidate, there, held, verdict, number)
     if as_json:
-        typer.echo(json.dumps(json_ready(told), indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(json_ready(summary), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        _print(told, verdict, report, console)
+        _print(summary, verdict, report, console)
     if not verdict.passes:
         Console(stderr=True, soft_wrap=True).print(
             f"refused: {candidate.bundle.version}: {'; '.join(verdict.reasons)}",
@@ -274,31 +274,31 @@ def _say_already(
 ) -> None:
     text = f"{bundle.bundle.version} is the champion already (version {current.version}); nothing to do"
     if as_json:
-        told = {
+        summary = {
             "bundle": bundle.bundle.version,
             "passes": None,
             "promoted_version": current.version,
             "notes": [text],
         }
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
         return
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(told: dict[str, Any], verdict: GateVerdict, report: Path, console: Console) -> None:
+def _print(summary: dict[str, Any], verdict: GateVerdict, report: Path, console: Console) -> None:
     _figures(verdict, console)
     lines = [
-        f"champion: {told['champion']}",
-        f"{told['n_prompts']:,} prompts that no bundle here was trained on",
+        f"champion: {summary['champion']}",
+        f"{summary['n_prompts']:,} prompts that no bundle here was trained on",
         *(f"{'yes' if one.holds else 'NO '}: {one.words}" for one in verdict.criteria),
-        *(f"· {note}" for note in told["notes"]),
+        *(f"· {note}" for note in summary["notes"]),
         f"figures: {report}",
     ]
-    if told["promoted_version"] is not None:
+    if summary["promoted_version"] is not None:
         lines.append(
-            f"promoted: {told['bundle']} is {MODEL}@{CHAMPION} now, version {told['promoted_version']}"
+            f"promoted: {summary['bundle']} is {MODEL}@{CHAMPION} now, version {summary['promoted_version']}"
         )
     elif verdict.passes:
-        lines.append(f"dry run: {told['bundle']} would be promoted; nothing was moved")
+        lines.append(f"dry run: {summary['bundle']} would be promoted; nothing was moved")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -155,7 +155,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
 # --- Comparisons -------------------------------------------------------------------------------
 
 
-def _told(
+def _separation(
     what: str,
     reference: npt.NDArray[np.float32],
     recent: npt.NDArray[np.float32],
@@ -178,7 +178,7 @@ def _form(reference: Traffic, recent: Traffic, rng: np.random.Generator) -> Find
     # The sample of an older bundle holds fewer features; only the features of both sides are compared.
     width = min(reference.features.shape[1], recent.features.shape[1])
     before, now = reference.features[:, :width], recent.features[:, :width]
-    found = _told("form", before, now, rng)
+    found = _separation("form", before, now, rng)
     old, new = before.mean(axis=0), now.mean(axis=0)
     spread = np.concatenate([before, now]).std(axis=0) + 1e-9
     most = np.argsort(-np.abs(new - old) / spread)[:_MOVED]
@@ -306,7 +306,7 @@ def drift(
 
     vectors = (reference.embeddings, recent.embeddings)
     if enough("vectors", len(vectors[0]), len(vectors[1])):
-        findings.append(_told("vectors", *vectors, rng))
+        findings.append(_separation("vectors", *vectors, rng))
     if enough("form and length", len(reference.features), len(recent.features)):
         findings += [_form(reference, recent, rng), _length(reference, recent, rng)]
     if enough("language", len(reference.scripts), len(recent.scripts)):

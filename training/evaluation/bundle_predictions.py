@@ -57,15 +57,17 @@ def predict(
     adequate, lengths = _outputs_of_arms(first, len(texts), columns)
     predictions, second = Predictions(adequate), bundle.second
     if second is not None:
-        told, longer = _outputs_of_arms(
+        second_p, second_lengths = _outputs_of_arms(
             lambda row: second.outputs(texts[row], features[row]), len(texts), columns
         )
-        unread = ~bundle.encoder.reads(features)
+        unreadable = ~bundle.encoder.reads(features)
         predictions = Predictions(
             adequate,
-            SecondStagePredictions(told, second.reference[:, columns], second.share, unread),
+            SecondStagePredictions(
+                second_p, second.reference[:, columns], second.share, unreadable
+            ),
         )
-        lengths = np.where(predictions.standard_asked()[:, None, None], longer, lengths)
+        lengths = np.where(predictions.standard_asked()[:, None, None], second_lengths, lengths)
     lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan
     return BundlePredictions(predictions, lengths)
 

@@ -261,11 +261,11 @@ def _arms(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> Compa
         if rows.sum() < MIN_CATEGORY:
             continue
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
-        said = [every[rows, arm] for every in standard]
+        predicted = [every[rows, arm] for every in standard]
         errors = _paired(
-            count, [ece_statistic(outcome, p) for p in said], seed, less=True, spread=True
+            count, [ece_statistic(outcome, p) for p in predicted], seed, less=True, spread=True
         )
-        floors = [ece_floor(p, seed=seed) for p in said]
+        floors = [ece_floor(p, seed=seed) for p in predicted]
         shift = floors[1] - floors[0]
         excess = _difference(
             errors["a"] - floors[0],
@@ -273,7 +273,7 @@ def _arms(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> Compa
             [bound - shift for bound in errors["interval"]],
             less=True,
         )
-        squares = [_mean_statistic((p - outcome) ** 2) for p in said]
+        squares = [_mean_statistic((p - outcome) ** 2) for p in predicted]
         found[name] = {
             "n": count,
             "ece": {**errors, "floor_a": floors[0], "floor_b": floors[1]},
@@ -322,8 +322,8 @@ def _aiq(
     found = priced_prompts(test)
     if found is None:
         return None, None
-    said = dict(zip(SIDES, (side.predictions for side in sides), strict=True))
-    drawn = aiq_draws(found, said, seed=seed)
+    predicted = dict(zip(SIDES, (side.predictions for side in sides), strict=True))
+    drawn = aiq_draws(found, predicted, seed=seed)
     (a, a_draws), (b, b_draws) = drawn["a"], drawn["b"]
     return _difference(a, b, interval(b_draws - a_draws)), drawn["zero"][0]
 

@@ -83,14 +83,14 @@ def _check_arms(bundles: Sequence[NamedBundle], arms: Sequence[str], models: His
         if not lacking:
             continue
         shared = [arm for arm in arms if all(arm in other.arms for other in bundles)]
-        told = "; ".join(f"{other.who} has {', '.join(other.arms)}" for other in bundles)
+        listed = "; ".join(f"{other.who} has {', '.join(other.arms)}" for other in bundles)
         if len(shared) < 2:
             remedy = "with fewer than two arms in common nothing can be compared"
         else:
             asked = ",".join(f"{arm}={models.models[arm][0]}" for arm in shared)
             remedy = f"judge them on the arms they share: --arms {asked}"
         raise InvalidInput(
-            f"the arm {' and '.join(lacking)} of the history is unknown to {one.who} ({told}); {remedy}",
+            f"the arm {' and '.join(lacking)} of the history is unknown to {one.who} ({listed}); {remedy}",
             reason="ARMS_DIFFER",
             field="arms",
         )
@@ -197,8 +197,8 @@ def predict_all(
             one.bundle.encoder, texts, cache=cache, console=console, features=features
         )
         with console.status(f"asking {one.who} about {len(texts):,} prompts"):
-            said = predict(one.bundle, prompts, test.arms)
-        found.append(TimedPredictions(said.predictions, said.lengths, taken))
+            predicted = predict(one.bundle, prompts, test.arms)
+        found.append(TimedPredictions(predicted.predictions, predicted.lengths, taken))
         first = prompts.vectors if first is None else first
     if first is None:
         raise ValueError("no bundles")

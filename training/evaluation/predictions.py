@@ -121,14 +121,14 @@ class Predictions:
         gain = pair_differences(self.first)
         if self.second is None:
             return gain
-        told = pair_differences(self.second.p_adequate)
+        second_gain = pair_differences(self.second.p_adequate)
         usual = pair_differences(self.second.reference)
-        columns = zip(gain.T, told.T, usual.T, strict=True)
+        columns = zip(gain.T, second_gain.T, usual.T, strict=True)
         held = np.stack([_clamped_gains(*one, self.second.share) for one in columns], axis=1)
-        return np.where(self.second.always[:, None], told, held)
+        return np.where(self.second.always[:, None], second_gain, held)
 
 
-def _clamped_gains(gain: Floats, told: Floats, usual: Floats, share: float) -> Floats:
+def _clamped_gains(gain: Floats, second_gain: Floats, usual: Floats, share: float) -> Floats:
     """The score of one pair ``(n,)`` from gains by either stage, and those of the reference ``(r,)``."""
     thresholds = np.linspace(-1.0, 1.0, _GRID)
     # How near a gain must be to a threshold for the second stage to be consulted. It changes no faster than
@@ -136,4 +136,4 @@ def _clamped_gains(gain: Floats, told: Floats, usual: Floats, share: float) -> F
     near = margin_threshold(np.abs(usual - thresholds[:, None]), share)
     least = thresholds[np.searchsorted(thresholds + near, gain).clip(0, _GRID - 1)]
     most = thresholds[(np.searchsorted(thresholds - near, gain) - 1).clip(0, _GRID - 1)]
-    return np.clip(told, least, most)
+    return np.clip(second_gain, least, most)

@@ -206,8 +206,8 @@ def _luck(found: PricedPrompts, predictions: Predictions, zero: float, seed: int
 def _money(
     found: PricedPrompts, bundle: Predictions, champion: Predictions | None, seed: int
 ) -> tuple[list[Criterion], list[GateFigure]]:
-    said = {"bundle": bundle} | ({} if champion is None else {"champion": champion})
-    drawn = aiq_draws(found, said, seed=seed)
+    predicted = {"bundle": bundle} | ({} if champion is None else {"champion": champion})
+    drawn = aiq_draws(found, predicted, seed=seed)
     (value, draws), (zero, zeros) = drawn["bundle"], drawn["zero"]
     luck = _luck(found, bundle, zero, seed)
     gain = value - zero - luck
@@ -301,7 +301,7 @@ def _calibration(
     lies above zero, and the ECE itself exceeds the 95th percentile of what perfect calibration shows.
     """
     criteria, context, notes = [], [], []
-    said, before_said = bundle.standard, None if champion is None else champion.standard
+    predicted, before_predicted = bundle.standard, None if champion is None else champion.standard
     judged = [arm for arm in range(len(test.arms)) if test.judged[:, arm].sum() >= MIN_ATTEMPTS]
     sigmas = NormalDist().inv_cdf(1 - (1 - LEVEL) / 2 / max(len(judged), 1))
     for arm, name in enumerate(test.arms):
@@ -310,14 +310,14 @@ def _calibration(
             continue
         rows = test.judged[:, arm]
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
-        ours = said[rows, arm]
+        ours = predicted[rows, arm]
         statistic = ece_statistic(outcome, ours)
         error, chance = float(statistic(unit_counts(count))[0]), ece_draws(ours, seed=seed)
         excess = error - float(chance.mean())
         context.append(GateFigure(f"excess ECE, {name}, bundle", excess, _ECE))
-        if before_said is None:
+        if before_predicted is None:
             continue
-        theirs = before_said[rows, arm]
+        theirs = before_predicted[rows, arm]
         other = ece_statistic(outcome, theirs)
         before = float(other(unit_counts(count))[0]) - float(ece_draws(theirs, seed=seed).mean())
         context.append(GateFigure(f"excess ECE, {name}, champion", before, _ECE))
@@ -327,10 +327,10 @@ def _calibration(
             f"excess ECE over the champion's, {name}, lower 95 % bound", low, _ECE, 0.0, above=False,
             excused=error <= float(np.quantile(chance, LEVEL)),
         )  # fmt: skip
-        told = f"excess ECE {excess:+z.3f}, champion {before:+z.3f}, {_range((low, high))} of the difference"
+        found = f"excess ECE {excess:+z.3f}, champion {before:+z.3f}, {_range((low, high))} of the difference"
         verdict = "is no worse" if figure.holds else "got worse"
         criteria.append(
-            Criterion(f"calibration:{name}", figure, f"calibration of {name} {verdict}: {told}")
+            Criterion(f"calibration:{name}", figure, f"calibration of {name} {verdict}: {found}")
         )
     return criteria, context, notes
 

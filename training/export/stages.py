@@ -122,9 +122,11 @@ class Stages:
         first = self.first.p_adequate()
         if len(self.fits) == 1:
             return Predictions(first)
-        unread = ~self.first.encoder.reads(self.first.test.features)
-        told = self.closest.p_adequate()
-        return Predictions(first, SecondStagePredictions(told, first[reference], SHARE, unread))
+        unreadable = ~self.first.encoder.reads(self.first.test.features)
+        second = self.closest.p_adequate()
+        return Predictions(
+            first, SecondStagePredictions(second, first[reference], SHARE, unreadable)
+        )
 
     def tokens(self, predictions: Predictions) -> npt.NDArray[np.float64]:
         """Output lengths of the held-out prompts by the stage that decides, ``(n, k, 3)``."""

@@ -131,7 +131,7 @@ class _Prompts:
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
         self.texts: list[str] = []
-        self.told: dict[str, npt.NDArray[np.object_]] = {
+        self.descriptions: dict[str, npt.NDArray[np.object_]] = {
             name: np.full(0, "", dtype=object) for name in _DESCRIPTIVE
         }
 
@@ -145,19 +145,19 @@ class _Prompts:
                 self.texts.append(text)
         places: npt.NDArray[np.intp] = np.array([self.places[one] for one in ids], np.intp)[codes]
         for name in _DESCRIPTIVE:
-            self._tell(name, places, attempts[name].to_numpy())
+            self._describe(name, places, attempts[name].to_numpy())
         return places
 
-    def _tell(
+    def _describe(
         self, name: str, places: npt.NDArray[np.intp], values: npt.NDArray[np.object_]
     ) -> None:
-        told = _grown(self.told[name], len(self.texts), "")
+        known = _grown(self.descriptions[name], len(self.texts), "")
         given = np.flatnonzero(pd.notna(values))
         there, first = np.unique(places[given], return_index=True)
-        new = told[there] == ""
+        new = known[there] == ""
         # Interned: one object per category, not one per batch.
-        told[there[new]] = [sys.intern(value) for value in values[given[first[new]]]]
-        self.told[name] = told
+        known[there[new]] = [sys.intern(value) for value in values[given[first[new]]]]
+        self.descriptions[name] = known
 
 
 def aggregate_attempts(
@@ -186,8 +186,8 @@ def aggregate_attempts(
     return PromptAggregates(
         prompt_ids=np.array([*prompts.places], dtype=object),
         texts=np.array(prompts.texts, dtype=object),
-        categories=prompts.told["category"][:n],
-        languages=prompts.told["language"][:n],
+        categories=prompts.descriptions["category"][:n],
+        languages=prompts.descriptions["language"][:n],
         present=present[:n],
         propensity=None if means["propensity"].empty else means["propensity"].of(n),
         **averaged,

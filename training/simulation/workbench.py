@@ -52,12 +52,12 @@ class UnseenPrompts:
 
     Attributes:
         outcomes: ``n`` prompts, ``k`` arms.
-        said: P(adequate) and lengths of the bundle.
+        predicted: P(adequate) and lengths of the bundle.
         rows: the same prompts as the baselines read them.
     """
 
     outcomes: Outcomes
-    said: TimedPredictions
+    predicted: TimedPredictions
     rows: EncodedOutcomes
 
 
@@ -127,10 +127,10 @@ class Workbench:
                 field="BUNDLE",
             )
         cache = BUILD / "cache" / "embeddings"
-        (said,), rows = predict_all(
+        (predicted,), rows = predict_all(
             [contender], test, cache=cache, console=Console(quiet=True), seed=SEED, timed=False
         )
-        return UnseenPrompts(test, said, rows)
+        return UnseenPrompts(test, predicted, rows)
 
 
 def _found(name: str, path: str) -> Path:

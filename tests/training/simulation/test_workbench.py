@@ -50,7 +50,7 @@ def test_a_bundle_is_looked_at_as_it_is(history: Path) -> None:
     }  # fmt: skip
     bench = open_workbench(told)
     assert bench.directory == DEFAULT_BUNDLE
-    assert bench.unseen.said.predictions.first.shape == (40, 2)
+    assert bench.unseen.predicted.predictions.first.shape == (40, 2)
     with pytest.raises(InvalidInput, match="has no arm weak"):
         _ = open_workbench({**told, "ARMS": "weak=a,high=b", "PRICES": "weak=1,2 b=3,4"}).unseen
 

@@ -213,11 +213,11 @@ def _refusal(done: Imported, reports: Iterable[Path]) -> InvalidInput:
 
 
 def _nothing(done: Imported) -> InvalidInput:
-    told = [
+    reasons = [
         f"{count:,}: {reason}" + (f" ({remedy})" if remedy else "")
         for (reason, remedy), count in done.left_out.most_common()
     ]
-    why = "; ".join(told) or "there are no rows"
+    why = "; ".join(reasons) or "there are no rows"
     return InvalidInput(
         f"no attempt to write, of {done.read:,} rows: {why}", reason="NOTHING_TO_IMPORT"
     )
