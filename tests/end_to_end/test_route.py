@@ -272,7 +272,7 @@ def test_an_error_carries_one_error_info_and_the_field_violation(server: Running
 
 def send_bytes(server: RunningServer, data: bytes) -> grpc.StatusCode:
     with grpc.insecure_channel(server.address) as channel:
-        call = channel.unary_unary("/router.v1.RouterService/Route")
+        call = channel.unary_unary("/mitsumori.v1.RouterService/Route")
         try:
             call(data, timeout=5)
         except grpc.RpcError as error:
