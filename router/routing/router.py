@@ -125,7 +125,7 @@ class Router:
         """Touch everything that a first call would load: encodings, ONNX arenas, prices."""
         for rule in {entry.token_rule.encoding for entry in self.catalog.entries}:
             self.tokens.text_tokens("hello world", rule)
-        self.bundle.every_score("hello world")
+        self.bundle.score_all_stages("hello world")
         for entry in self.catalog.entries:
             entry.rates_at(self.now())
 
@@ -145,13 +145,13 @@ class Router:
         goal = query.goal or QualityTarget(self.quality_targets.of(query.importance))
         candidates = self._candidates(query, bundle, score, moment)
         encoder, notes = bundle.encoder, []
-        if bundle.second is not None and bundle.asks_second(
+        if bundle.second is not None and bundle.needs_second_stage(
             score, features, arm_prices(candidates, query.constraints), goal
         ):
-            encoder, score = bundle.second.encoder, bundle.second_score(text, features)
+            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features)
             candidates = self._candidates(query, bundle, score, moment)
             notes.append(_SECOND_OPINION)
-        if not encoder.reads(features):
+        if not encoder.reads_script(features):
             notes.append(_not_read(features))
         return Assessment(
             bundle,

@@ -22,7 +22,7 @@ from mitsumori.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
 from router.catalog.catalog import Catalog, load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.hot_swap import ServedBundle, source_of
+from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.core.errors import BadArtifact, InvalidInput
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import open_ledger
@@ -84,7 +84,7 @@ def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
             )
 
     return ServedBundle(
-        source_of(settings.bundle, settings.registry, settings.registry_cache),
+        open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
         settings.encoders,
         fits,
     )
@@ -224,7 +224,7 @@ def _reload_signal(served: ServedBundle, reloader: BackgroundJobs) -> Iterator[N
     """While inside, SIGHUP looks for another bundle at once, even for one refused before."""
 
     def on_signal(_number: int, _frame: types.FrameType | None) -> None:
-        served.look_again()
+        served.retry_refused()
         reloader.tell("reload")
 
     if not hasattr(signal, "SIGHUP"):

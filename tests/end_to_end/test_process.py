@@ -183,7 +183,7 @@ def _newer(bundle: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (shutil.rmtree, "is no bundle"),
+    "missing": (shutil.rmtree, "is not a bundle"),
     "tampered": (_tamper, "was altered or damaged"),
     "newer format": (_newer, "bundle format 99"),
     "file missing": (lambda b: (b / "classifier.onnx").unlink(), "cannot be read"),
