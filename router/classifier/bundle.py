@@ -68,8 +68,8 @@ class _Strict(BaseModel):
 class ReferencePrice(_Strict):
     """The prices of an arm during training, USD per million tokens."""
 
-    input: Decimal = Field(ge=0)
-    output: Decimal = Field(ge=0)
+    input: Decimal = Field(ge=0, description="of input tokens")
+    output: Decimal = Field(ge=0, description="of output tokens")
 
 
 class Arm(_Strict):
@@ -90,7 +90,7 @@ class HistorySource(_Strict):
     name: str = Field(description="file name without its suffix")
     sha256: str = Field(description="of the file")
     prompts: int = Field(ge=0, description="distinct prompts")
-    attempts: int = Field(ge=0)
+    attempts: int = Field(ge=0, description="attempts at them with a known quality")
     adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
     licence: str = Field(default="", description="empty where it was not given")
 
@@ -106,14 +106,14 @@ class EncoderReference(_Strict):
 class SecondStageManifest(_Strict):
     """A slower encoder with its own classifier, used where the first stage leaves the choice close."""
 
-    encoder: EncoderReference
+    encoder: EncoderReference = Field(description="the slower encoder")
     share: float = Field(gt=0, le=1, description="share of the reference prompts that it scores")
 
 
 class Split(_Strict):
     """How prompts were split: a hash of (seed, prompt) decides."""
 
-    seed: int
+    seed: int = Field(description="first part of the hash")
     holdout: float = Field(gt=0, lt=1, description="share of prompts held out of training")
 
 
@@ -121,17 +121,17 @@ class BundleManifest(_Strict):
     """``manifest.json``."""
 
     format_version: Literal[1, 2, 3]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    created: datetime
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the bundle")
+    created: datetime = Field(description="when training wrote it")
     demonstration: bool = Field(description="true when the history was generated, not real")
     arms: list[Arm] = Field(min_length=2, description="in ascending order of capability")
-    encoder: EncoderReference
+    encoder: EncoderReference = Field(description="of the first stage")
     second: SecondStageManifest | None = Field(default=None, description="None: one stage")
     features: list[str] = Field(description="names of the lexical features, in order")
     adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
-    histories: list[HistorySource] = Field(min_length=1)
+    histories: list[HistorySource] = Field(min_length=1, description="what it was trained on")
     training_data_sha256: str = Field(description="over all histories")
-    split: Split
+    split: Split = Field(description="training prompts and held-out ones")
     languages: dict[str, int] = Field(description="training prompts per language")
     mlflow_run_id: str | None = Field(description="None where the run was not tracked")
     metrics: dict[str, Any] = Field(description="held-out figures, as in the model card")

@@ -49,7 +49,7 @@ class Shop:
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
+    running.mark_serving()
     with RouterClient(running.address) as client, AdminClient(running.address) as admin:
         yield Shop(client, admin)
     running.drain()

@@ -43,7 +43,7 @@ def shop(
     ledger: SlowLedger, settings: Settings, router: Router
 ) -> Iterator[tuple[RouterClient, AdminClient]]:
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
+    running.mark_serving()
     with RouterClient(running.address) as client, AdminClient(running.address) as admin:
         yield client, admin
     running.drain()

@@ -54,7 +54,7 @@ def test_not_serving_until_warm_and_not_serving_while_draining(settings: Setting
     reservations = build_reservations(settings, build_router(settings), MemoryLedger())
     running = start(settings, reservations)
     assert health_of(running.address) == "NOT_SERVING"
-    running.warmed()
+    running.mark_serving()
     assert health_of(running.address) == "SERVING"
     running.drain()
 
