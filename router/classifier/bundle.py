@@ -46,7 +46,7 @@ __all__ = [
     "complexity",
     "load_bundle",
     "read_manifest",
-    "score_outputs",
+    "score_from_outputs",
 ]
 
 FORMAT_VERSION = 3
@@ -76,7 +76,7 @@ class Arm(_Strict):
     """What the classifier predicts for: a tier, or one model with enough history of its own."""
 
     name: str = Field(min_length=1, description="the tier, or the id of the model")
-    tier: str = Field(min_length=1, description="its tier; its name where it is one")
+    tier: str = Field(min_length=1, description="the tier that it belongs to")
     models: list[str] = Field(description="the models whose attempts taught this arm")
     reference_price: ReferencePrice | None = Field(description="None where no price was known")
     attempts: int = Field(ge=0, description="attempts in training")
@@ -165,7 +165,7 @@ def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequenc
     return float(np.clip(label_distribution @ position, 0.0, 1.0))
 
 
-def score_outputs(
+def score_from_outputs(
     manifest: BundleManifest,
     label_distribution: npt.NDArray[np.float32],
     p_adequate: npt.NDArray[np.float32],
@@ -312,7 +312,7 @@ class Bundle:
             features: lexical, ``(len(FEATURES),)``.
             token_ids: of :meth:`Encoder.word_ids`; empty where the text is not available.
         """
-        return score_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
+        return score_from_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
 
     def score(self, text: str) -> Score:
         """Encode and score one text by the first stage."""
@@ -328,7 +328,7 @@ class Bundle:
         """
         if self.second is None:
             raise ValueError(f"{self.version} has one stage")
-        return score_outputs(self.manifest, *self.second.outputs(text, features))
+        return score_from_outputs(self.manifest, *self.second.outputs(text, features))
 
     def score_all_stages(self, text: str) -> list[Score]:
         """The score of one text by every stage, so that the whole bundle runs."""

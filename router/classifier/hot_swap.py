@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from router.classifier.bundle import Bundle, load_bundle, read_manifest
-from router.classifier.mlflow_registry import Registry, RegistryAddress, Version
+from router.classifier.mlflow_registry import RegisteredVersion, Registry, RegistryAddress
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
 from router.files import sha256_of
@@ -137,7 +137,7 @@ class RegistrySource:
         self._address = address
         # Two registries may use the same name and version number.
         self._folder = cache / sha256_of(registry.address.encode())[:12] / address.name
-        self._version: Version | None = None
+        self._version: RegisteredVersion | None = None
 
     def find(self) -> BundleRevision:
         """The version that the address names now."""
@@ -201,7 +201,7 @@ class RegistrySource:
         end = self._address.alias or f"v{self._address.version}"
         return self._folder / f"@{end}.json"
 
-    def _directory(self, version: Version, manifest_sha256: str) -> Path:
+    def _directory(self, version: RegisteredVersion, manifest_sha256: str) -> Path:
         return self._folder / f"{version.number}-{manifest_sha256[:12]}"
 
     def _old(self, current: Path) -> Iterable[Path]:

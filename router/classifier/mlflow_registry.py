@@ -24,7 +24,13 @@ from urllib.parse import quote, urlsplit
 
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 
-__all__ = ["MANIFEST_TAG", "Registry", "RegistryAddress", "Version", "is_registry_address"]
+__all__ = [
+    "MANIFEST_TAG",
+    "RegisteredVersion",
+    "Registry",
+    "RegistryAddress",
+    "is_registry_address",
+]
 
 SCHEME = "models:/"
 MANIFEST_TAG = "manifest_sha256"
@@ -91,7 +97,7 @@ class RegistryAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RegisteredVersion:
     """A registered version.
 
     Attributes:
@@ -147,7 +153,7 @@ class Registry:
             follow_redirects=False,
         )
 
-    def find(self, address: RegistryAddress) -> Version:
+    def find(self, address: RegistryAddress) -> RegisteredVersion:
         """The version that an address names now.
 
         Raises:
@@ -162,7 +168,7 @@ class Registry:
         try:
             found = answer["model_version"]
             tags = {tag["key"]: tag.get("value", "") for tag in found.get("tags", ())}
-            return Version(
+            return RegisteredVersion(
                 address.name,
                 int(found["version"]),
                 int(found.get("creation_timestamp", 0)),
@@ -171,7 +177,7 @@ class Registry:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._unexpected_answer() from None
 
-    def download(self, version: Version, target: Path) -> None:
+    def download(self, version: RegisteredVersion, target: Path) -> None:
         """Download the files of a version into a folder, each checked against its hash in the manifest.
 
         Args:
@@ -200,7 +206,7 @@ class Registry:
         """Close the connections."""
         self._client.close()
 
-    def _folder(self, version: Version, what: str) -> str:
+    def _folder(self, version: RegisteredVersion, what: str) -> str:
         """The path of a version's artifacts on the server's artifact proxy."""
         answer = self._query(
             "model-versions/get-download-uri",
