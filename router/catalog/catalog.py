@@ -23,7 +23,7 @@ from router.files import sha256_of
 __all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog"]
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
-"""Assumed where neither the catalog nor the price table has one; small, so that no prompt overruns it."""
+"""Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
 
 
 class _Strict(BaseModel):
