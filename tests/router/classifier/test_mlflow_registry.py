@@ -1,4 +1,4 @@
-"""The registry's client against a server that means harm, and the addresses it takes."""
+"""The registry client against a hostile server, and the addresses that it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a question is put, as a person would put it."""
+"""Features of how a question is put, on questions that a person can read."""
 
 import math
 import time

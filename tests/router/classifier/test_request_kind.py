@@ -1,4 +1,4 @@
-"""What a prompt asks for, as a person would say it."""
+"""Features of the kind of request, on prompts that a person can read."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Housekeeping: what is done while nobody asks, and how it lives through outages and the stop."""
+"""The background jobs: what they do, how they survive outages, and how they stop."""
 
 from __future__ import annotations
 
