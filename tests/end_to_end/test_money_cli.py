@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mitsumori.client import RouterClient
+from mitsumori import Router
 from router.cli.demo import serving
 from router.cli.main import app
 from router.core.errors import MitsumoriError
@@ -154,13 +154,13 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
 
 def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None:
     address = f"sqlite:{tmp_path}/ledger.sqlite"
-    with serving("--ledger", address) as (server, _), RouterClient(server) as client:
-        first = client.route("What is 2 + 2?").decision_id
+    with serving("--ledger", address) as (server, _), Router(server) as client:
+        first = client.route("What is 2 + 2?").id
         result = CliRunner().invoke(
             app, ["backup", str(tmp_path / "copy.sqlite"), "--ledger", address]
         )
         assert result.exit_code == 0, result.output
-        second = client.route("What is 3 + 3?").decision_id
+        second = client.route("What is 3 + 3?").id
     copy = SqliteLedger(tmp_path / "copy.sqlite")
     assert copy.decision(first) is not None
     assert copy.decision(second) is None

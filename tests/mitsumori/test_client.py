@@ -12,9 +12,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from mitsumori.client import RouterClient
 from mitsumori.v1 import router_pb2, router_pb2_grpc
-from router.core.errors import CallFailed
 from router.core.types import Message
 
 Behaviour = Callable[[int, grpc.ServicerContext], None]
@@ -75,7 +73,7 @@ def slamming_door() -> Iterator[tuple[str, list[None]]]:
 
 def test_a_server_that_is_away_is_looked_for_more_often_than_grpc_would() -> None:
     with slamming_door() as (address, ours), slamming_door() as (other, theirs):
-        with RouterClient(address, timeout_s=1) as client, grpc.insecure_channel(other) as channel:
+        with Router(address, timeout_s=1) as client, grpc.insecure_channel(other) as channel:
             plain = router_pb2_grpc.RouterServiceStub(channel)
             while len(theirs) < 4:
                 with pytest.raises(CallFailed):
@@ -87,7 +85,7 @@ def test_a_server_that_is_away_is_looked_for_more_often_than_grpc_would() -> Non
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
 def test_a_server_that_restarts_is_asked_again_with_the_same_id(code: grpc.StatusCode) -> None:
-    with moody(failing(code, 2)) as (address, servicer), RouterClient(address) as client:
+    with moody(failing(code, 2)) as (address, servicer), Router(address) as client:
         reply = client.route("hello")
     assert [request.request_id for request in servicer.requests] == [reply.decision_id] * 3
 
@@ -95,7 +93,7 @@ def test_a_server_that_restarts_is_asked_again_with_the_same_id(code: grpc.Statu
 def test_the_number_of_tries_is_bounded() -> None:
     with (
         moody(failing(grpc.StatusCode.UNAVAILABLE, 99)) as (address, servicer),
-        RouterClient(address, attempts=3) as client,
+        Router(address, attempts=3) as client,
         pytest.raises(CallFailed) as caught,
     ):
         client.route("hello")
@@ -115,7 +113,7 @@ def test_the_number_of_tries_is_bounded() -> None:
 def test_a_refusal_is_final(code: grpc.StatusCode) -> None:
     with (
         moody(failing(code, 1)) as (address, servicer),
-        RouterClient(address) as client,
+        Router(address) as client,
         pytest.raises(CallFailed) as caught,
     ):
         client.route("hello")
@@ -127,7 +125,7 @@ def test_a_slow_server_is_given_up_at_the_deadline_and_not_asked_again() -> None
     release = threading.Event()
     with moody(lambda *_: bool(release.wait(10))) as (address, servicer):  # type: ignore[arg-type]
         with (
-            RouterClient(address, timeout_s=0.3) as client,
+            Router(address, timeout_s=0.3) as client,
             pytest.raises(CallFailed, match=r"within 0\.3 s") as caught,
         ):
             client.route("hello")
@@ -143,7 +141,7 @@ def test_a_chat_keeps_its_roles_and_order() -> None:
         Message("assistant", "c"),
         Message("tool", "d"),
     ]
-    with moody(lambda *_: None) as (address, servicer), RouterClient(address) as client:
+    with moody(lambda *_: None) as (address, servicer), Router(address) as client:
         client.route(turns, scope={"team": "x"})
     (request,) = servicer.requests
     sent = request.prompt.chat.messages
