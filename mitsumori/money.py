@@ -40,6 +40,9 @@ class Usd:
         whole, fraction = divmod(self.nanos, _NANOS_PER_USD)
         return f"${whole}.{f'{fraction:09d}'.rstrip('0').ljust(2, '0')}"
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __format__(self, spec: str) -> str:
         return format(self.decimal, spec) if spec else str(self)
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mitsumori import Router
+from mitsumori import CallFailed, Router
 from router.cli.demo import serving
 from router.cli.main import app
 from router.core.errors import MitsumoriError
@@ -199,7 +199,7 @@ def test_wrong_words_get_one_clear_line(
     server: RunningServer, words: tuple[str, ...], message: str
 ) -> None:
     result = CliRunner().invoke(app, [*words, "--server", server.address])
-    assert isinstance(result.exception, MitsumoriError), result.output
+    assert isinstance(result.exception, MitsumoriError | CallFailed), result.output
     assert message in result.exception.message
     assert "\n" not in result.exception.message
 
@@ -210,3 +210,15 @@ def test_a_line_that_is_no_prompt_is_named(server: RunningServer, tmp_path: Path
     result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address])
     assert isinstance(result.exception, MitsumoriError)
     assert "line 2" in result.exception.message
+
+
+def test_a_message_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    file.write_text('"fine"\n' + json.dumps({"messages": [image]}))
+    result = CliRunner().invoke(app, ["quote", str(file)])
+    assert isinstance(result.exception, MitsumoriError)
+    assert result.exception.message == (
+        f"{file}, line 2: prompt[0].content: must be a text, not parts (image_url): "
+        "only text is supported yet"
+    )
