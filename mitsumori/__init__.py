@@ -8,20 +8,23 @@ with Router("localhost:50051") as router:
 from mitsumori.client import OUTCOMES, Admin, Outcome, Router
 from mitsumori.decision import Decision, Option, Quote, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
-from mitsumori.money import Usd
-from mitsumori.request import Message, route_request
+from mitsumori.money import Amount, Usd
+from mitsumori.request import Importance, Message, Prompt, route_request
 from mitsumori.retrying_channel import DEFAULT_ADDRESS
 
 __all__ = [
     "DEFAULT_ADDRESS",
     "OUTCOMES",
     "Admin",
+    "Amount",
     "CallFailed",
     "Decision",
+    "Importance",
     "InvalidArgument",
     "Message",
     "Option",
     "Outcome",
+    "Prompt",
     "Quote",
     "Router",
     "Settlement",

@@ -28,7 +28,13 @@ OUTCOMES: Mapping[str, router_pb2.Outcome] = {
 
 
 class Router(RetryingChannel):
-    """A connection to a server's RouterService. Parameters: :class:`RetryingChannel`."""
+    """A connection to a server's RouterService. Thread-safe; make one and keep it, or use it in a ``with``.
+
+    Args:
+        address: ``host:port``.
+        timeout_s: the whole time a call may take, retries included, seconds > 0.
+        attempts: the most tries of one call, ≥ 1; all carry the same body, and the server acts once.
+    """
 
     def __init__(
         self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 5.0, attempts: int = 4
@@ -213,7 +219,13 @@ class Router(RetryingChannel):
 
 
 class Admin(RetryingChannel):
-    """A connection to a server's AdminService."""
+    """A connection to a server's AdminService, which speaks in the protocol's messages.
+
+    Args:
+        address: ``host:port``.
+        timeout_s: the whole time a call may take, retries included, seconds > 0.
+        attempts: the most tries of one call, ≥ 1.
+    """
 
     def __init__(
         self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 30.0, attempts: int = 4

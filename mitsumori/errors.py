@@ -21,24 +21,31 @@ class CallFailed(Exception):
     def __init__(
         self,
         message: str,
-        *,
         code: str,
         reason: str = "CALL_FAILED",
         field: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(
+            message, code, reason, field, metadata
+        )  # all of it: an error is pickled by these
         self.message = message
         self.code = code
         self.reason = reason
         self.field = field
         self.metadata = dict(metadata or {})
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class InvalidArgument(ValueError):
     """An argument cannot be sent; nothing was. ``field`` names it, such as ``prompt[2].role``."""
 
     def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
+        super().__init__(field, problem)
         self.message = f"{field}: {problem}"
         self.field = field
+
+    def __str__(self) -> str:
+        return self.message

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from mitsumori.errors import CallFailed
@@ -146,5 +147,6 @@ def _details(error: grpc.RpcError) -> list[Any]:
     """The google.rpc details of an error, as they travel in its trailing metadata."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
-            return list(status_pb2.Status.FromString(value).details)
+            with suppress(DecodeError):  # what stands between may have written it
+                return list(status_pb2.Status.FromString(value).details)
     return []

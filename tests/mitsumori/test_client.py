@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from mitsumori import CallFailed, Router
+from mitsumori import CallFailed, InvalidArgument, Router
 from mitsumori.v1 import router_pb2, router_pb2_grpc
 
 Behaviour = Callable[[int, grpc.ServicerContext], None]
@@ -121,6 +122,32 @@ def test_a_refusal_is_final(code: grpc.StatusCode) -> None:
         client.route("hello")
     assert caught.value.code == code.name
     assert len(servicer.requests) == 1
+
+
+def test_details_that_cannot_be_read_do_not_hide_the_refusal() -> None:
+    def garbled(_: int, context: grpc.ServicerContext) -> None:
+        context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"),))
+        context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+    with (
+        moody(garbled) as (address, _),
+        Router(address) as client,
+        pytest.raises(CallFailed, match="broken") as caught,
+    ):
+        client.route("hello")
+    assert (caught.value.code, caught.value.reason) == ("INTERNAL", "CALL_FAILED")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CallFailed("scope: wrong", "INVALID_ARGUMENT", "INVALID_INPUT", "scope", {"a": "b"}),
+        InvalidArgument("prompt[0].role", "must be one of user"),
+    ],
+)
+def test_an_error_survives_the_way_to_another_process(error: Exception) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), vars(again), str(again)) == (type(error), vars(error), str(error))
 
 
 def test_a_slow_server_is_given_up_at_the_deadline_and_not_asked_again() -> None:
