@@ -33,8 +33,8 @@ from router.logs import logger
 __all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
 
 DOMAIN = "mitsumori"
-
 _OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
+"""The prefix of every method of our services."""
 
 _CODES: dict[type[MitsumoriError], int] = {
     InvalidInput: code_pb2.INVALID_ARGUMENT,
