@@ -55,13 +55,13 @@ class ReferenceSample:
         except (ValueError, KeyError, TypeError):
             scores = np.zeros(0)
         if scores.ndim != 2 or not len(scores) or scores.shape[1] != arms:
-            raise _damaged(file, f"p_adequate is no table of {arms} arms")
+            raise _damaged(file, f"p_adequate is not a table of {arms} arms")
         try:
             features = np.asarray(raw["features"], dtype=np.float32)
         except (ValueError, KeyError, TypeError):
             features = np.zeros(0, dtype=np.float32)
         if features.ndim != 2 or len(features) != len(scores):
-            raise _damaged(file, f"features is no table of {len(scores)} prompts")
+            raise _damaged(file, f"features is not a table of {len(scores)} prompts")
         return cls(features, scores)
 
     def to_json(self) -> bytes:

@@ -60,7 +60,7 @@ def predict(
         second_p, second_lengths = _outputs_of_arms(
             lambda row: second.outputs(texts[row], features[row]), len(texts), columns
         )
-        unreadable = ~bundle.encoder.reads(features)
+        unreadable = ~bundle.encoder.reads_script(features)
         predictions = Predictions(
             adequate,
             SecondStagePredictions(
@@ -88,8 +88,8 @@ def served_score(bundle: Bundle, text: str) -> Score:
     """The score of one prompt as in serving, under the standard goal and with both stages."""
     score, features = bundle.score(text), lexical_features(text)
     ladder = {arm.name: place for place, arm in enumerate(bundle.manifest.arms)}
-    if bundle.asks_second(score, features, ladder, QualityTarget(STANDARD_TARGET)):
-        return bundle.second_score(text, features)
+    if bundle.needs_second_stage(score, features, ladder, QualityTarget(STANDARD_TARGET)):
+        return bundle.score_second_stage(text, features)
     return score
 
 
