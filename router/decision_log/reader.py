@@ -20,7 +20,7 @@ from router.core.money import usd_to_nanos
 from router.ledger.address import open_ledger
 from router.ledger.base import StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors
-from router.ledger.sqlite.queries import log
+from router.ledger.sqlite.queries import decisions
 from router.ledger.storage_format import to_micros
 
 __all__ = ["Damaged", "LoggedDecision", "read_log"]
@@ -80,7 +80,7 @@ def _sqlite(path: Path) -> Iterator[LoggedDecision]:
     with store_errors(path), closing(open_reader(path)) as connection:
         since = 0
         while True:
-            page = log(connection, {}, since, None, None, _PAGE, newest_first=False)
+            page = decisions(connection, {}, since, None, None, _PAGE, newest_first=False)
             yield from map(_of_ledger, page)
             if len(page) < _PAGE:
                 return

@@ -142,7 +142,7 @@ def observation_of(
         return None
     visible, allowance = Lengths(*lengths), allowances.get(candidate["model"])
     foretold = with_reasoning(visible, allowance)
-    told_p50, told_p90, cap = candidate["output_tokens"]
+    quoted_p50, quoted_p90, cap = candidate["output_tokens"]
     return Observation(
         model=candidate["model"],
         scope=decided.labels,
@@ -152,8 +152,8 @@ def observation_of(
         p50=max(foretold.p50, 1.0),
         p90=max(foretold.p90, 1.0),
         mean=max(mean_output(visible, allowance), 1.0),
-        told_p50=told_p50,
-        told_p90=told_p90,
+        quoted_p50=quoted_p50,
+        quoted_p90=quoted_p90,
         cap=cap,
         output_tokens=usage["output_tokens"],
     )

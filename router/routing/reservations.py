@@ -20,7 +20,7 @@ from router.ledger.base import (
     HoldState,
     Ledger,
     Refused,
-    Replayed,
+    Repeated,
     Settlement,
     SettleResult,
     StoredDecision,
@@ -143,7 +143,7 @@ class Reservations:
             match result:
                 case Granted():
                     return reply
-                case Replayed(reply=earlier_reply):
+                case Repeated(reply=earlier_reply):
                     return earlier_reply
                 case Refused():
                     refused = result
@@ -154,7 +154,7 @@ class Reservations:
         """The reply to the same request, if it came before."""
         if not query.request_id:
             return None
-        return self.ledger.replay(decision_id, fingerprint, query.tenant)
+        return self.ledger.earlier_reply(decision_id, fingerprint, query.tenant)
 
     def quote(self, query: RouteQuery) -> HeldDecision:
         """Decide on today's balances without holding or logging anything.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import binding, decide
+from router.core.decision import binding_limit, decide
 from router.core.errors import Exhausted
 from router.core.limits import (
     Amounts,
@@ -158,6 +158,6 @@ def test_whatever_is_chosen_fits_under_every_hard_limit(
 
 @given(st.lists(balances, min_size=1, max_size=4))
 def test_the_least_hopeful_obstacle_binds(states: list[LimitState]) -> None:
-    found = binding(ladder(*states)[1])
+    found = binding_limit(ladder(*states)[1])
     if found is not None and found[1] is not Obstacle.NEVER_FITS:
         assert all(s.limit.hard is None or s.limit.hard >= 100 for s in states)

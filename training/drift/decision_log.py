@@ -28,7 +28,7 @@ from router.core.errors import InvalidInput
 from router.ledger.address import open_ledger
 from router.ledger.base import StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors
-from router.ledger.sqlite.queries import log
+from router.ledger.sqlite.queries import decisions
 from router.ledger.storage_format import to_micros
 from training.drift.traffic import (
     Traffic,
@@ -61,7 +61,7 @@ def _sqlite(path: Path, most: int) -> Iterator[StoredDecision]:
     with store_errors(path), closing(open_reader(path)) as connection:
         until = None
         while most > 0:
-            page = log(connection, {}, 0, until, None, min(_PAGE, most), newest_first=True)
+            page = decisions(connection, {}, 0, until, None, min(_PAGE, most), newest_first=True)
             yield from page
             if len(page) < _PAGE:
                 return

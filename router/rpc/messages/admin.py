@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
 from router.decision_log.usage import Filter
-from router.ledger.base import HoldState, StoredDecision, Tally
+from router.ledger.base import HoldState, StoredDecision, Totals
 from router.rpc.messages.values import SCOPE_KEY, fill_money, wrong
 
 __all__ = [
@@ -111,7 +111,7 @@ def parse_page_size(size: int) -> int:
     return size or _DEFAULT_PAGE
 
 
-def render_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
+def render_usage(target: admin_pb2.UsageRow, tally: Totals) -> None:
     """Write what a group of decisions took into a message."""
     target.decisions = tally.decisions
     target.settled = tally.settled

@@ -97,7 +97,7 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
     old.close()
     store = SqliteLedger(path, ManualClock())
     assert {made.id: made.quoted for made in store.decisions()} == {"a": 7, "b": 0}
-    assert store.replay("b", "f", "acme") == b"reply to b"
+    assert store.earlier_reply("b", "f", "acme") == b"reply to b"
     assert store.settle(report("a", 12)).overage == 2
     assert check(store).violations == []
     store.close()
@@ -194,7 +194,7 @@ def test_erasing_goes_on_in_parts(ledger: SqliteLedger, monkeypatch: pytest.Monk
 def test_a_label_carried_by_very_many_sets_is_found_too(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite.queries._MOST_MERGED", 3)
+    monkeypatch.setattr("router.ledger.sqlite.queries._MAX_MERGED", 3)
     ledger.hold_many(
         [hold(str(number), 1, user=f"user {number % 7}", team="blue") for number in range(20)]
     )
