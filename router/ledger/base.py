@@ -157,7 +157,21 @@ class SettleResult:
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """One row of the decision log."""
+    """One row of the decision log.
+
+    Attributes:
+        id: of the decision.
+        state: its current state.
+        created: when it was made, UTC.
+        expires: when its hold or quote ends, UTC.
+        labels: labels of the request, plus those of the choice.
+        held: amounts of the hold; ``None`` for a quote.
+        actual: reported amounts; ``None`` before it is settled.
+        late: whether it was settled after its hold had expired.
+        quoted: the expected price in the quote, nano-dollars ≥ 0.
+        record: of the :class:`Hold`.
+        usage: record of the :class:`Usage`; empty before it is settled.
+    """
 
     id: str
     state: HoldState

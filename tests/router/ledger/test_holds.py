@@ -133,7 +133,7 @@ def test_a_quote_is_kept_without_holding_and_is_never_refused(store: Ledger) -> 
 # ── waiting, exhausted, never ─────────────────────────────────────────────────────────────────────
 
 
-def test_what_waiting_can_help_is_told_apart_from_what_it_cannot(store: Ledger) -> None:
+def test_a_refusal_says_whether_waiting_helps(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))
     assert refused(store.hold(hold("b", 50))) == ("budget", Obstacle.WAIT_FOR_HOLDS)
@@ -194,7 +194,7 @@ def test_the_same_id_for_another_request_is_a_conflict(store: Ledger) -> None:
     assert caught.value.reason == "REQUEST_ID_REUSED"
 
 
-def test_another_tenants_decision_is_as_good_as_unknown(store: Ledger) -> None:
+def test_another_tenants_decision_is_not_found(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))
     with pytest.raises(NotFound) as unknown:
@@ -377,14 +377,14 @@ def test_only_what_is_held_can_be_replaced(store: Ledger) -> None:
         (hold("a", record={"score": object()}), ""),
     ],
 )
-def test_a_hold_that_means_nothing_is_refused_by_field(store: Ledger, bad: Any, field: str) -> None:
+def test_an_invalid_hold_is_refused_by_field(store: Ledger, bad: Any, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         store.hold(bad)
     assert caught.value.field == field
     assert store.decisions() == []
 
 
-def test_a_settlement_that_means_nothing_changes_nothing(store: Ledger) -> None:
+def test_an_invalid_settlement_changes_nothing(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))
     with pytest.raises(InvalidInput):

@@ -310,7 +310,7 @@ def test_a_quote_can_be_erased_once_it_has_run_out(store: Ledger, clock: ManualC
         ({"unit": Unit.CONCURRENT, "window": Window.DAY}, "window"),
     ],
 )
-def test_a_limit_that_means_nothing_is_refused_by_field(
+def test_an_invalid_limit_is_refused_by_field(
     store: Ledger, changes: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidInput) as caught:

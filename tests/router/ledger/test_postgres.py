@@ -1,4 +1,4 @@
-"""What only PostgreSQL can get wrong: replicas, a server that stops, dies or falls silent, migrations."""
+"""What is particular to PostgreSQL: replicas, servers that stop or do not answer, migrations."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def test_the_same_request_at_two_replicas_at_once_is_held_once(replica: Replica)
     assert balance(stores[0]) == (0, 100)
 
 
-def test_a_request_is_not_refused_for_what_its_own_twin_took(replica: Replica) -> None:
+def test_a_request_is_not_refused_because_another_replica_has_just_granted_it(
+    replica: Replica,
+) -> None:
     stores = [replica(), replica()]
     stores[0].set_limit(limit(hard=1))  # room for one, so that its twin finds it full
     start = threading.Barrier(2)

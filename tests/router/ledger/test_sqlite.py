@@ -314,7 +314,7 @@ def test_closing_finishes_what_was_accepted(path: Path) -> None:
 # ── what it remembers, what it says ───────────────────────────────────────────────────────────────
 
 
-def test_what_the_writer_remembers_is_bounded(
+def test_the_cache_of_the_writer_is_bounded(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.ledger.sqlite.write_group._MAX_BALANCES", 5)
@@ -342,7 +342,7 @@ def test_holds_that_expire_while_nobody_is_there_expire_all_at_once(path: Path) 
     second.close()
 
 
-def test_errors_are_the_houses_own(ledger: SqliteLedger) -> None:
+def test_every_error_is_one_of_the_project(ledger: SqliteLedger) -> None:
     assert issubclass(Unavailable, MitsumoriError)
     ledger.hold(hold("a", 1))
     with pytest.raises(Conflict):
