@@ -28,7 +28,7 @@ class Filter:
 def add_up(
     ledger: Ledger, chosen: Filter, group_by: Sequence[str], time_zone: str
 ) -> list[tuple[tuple[str, ...], Totals]]:
-    """One tally per group, by group; the store does the adding, so a month takes moments.
+    """The totals of each group, by group. The store adds them up, so a month takes little time.
 
     Args:
         ledger: the store.

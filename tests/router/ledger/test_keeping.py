@@ -197,9 +197,9 @@ def test_the_log_by_filter(
 def by_team(store: Ledger, **asked: Any) -> dict[tuple[str, datetime | None], Totals]:
     """What a store adds up, by team and time."""
     found: dict[tuple[str, datetime | None], Totals] = {}
-    for labels, begin, tally in store.totals(**asked):
+    for labels, begin, totals in store.totals(**asked):
         assert (labels["team"], begin) not in found
-        found[labels["team"], begin] = tally
+        found[labels["team"], begin] = totals
     return found
 
 
