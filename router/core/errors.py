@@ -8,11 +8,11 @@
     ├── NotFound                  this tenant has no such decision or limit
     ├── Exhausted                 a limit blocks the request; names it, and says whether to wait
     ├── Unavailable               the store cannot be used now; repeat the same call
-    ├── BadArtifact               a required file is missing, altered or has another format
-    └── CallFailed                (client) the server refused the call or did not answer
+    └── BadArtifact               a required file is missing, altered or has another format
 
-One module maps these classes to gRPC status codes (router/rpc/error_interceptor.py). The command line
-prints the message and exits with code 2. A message never contains prompt text or a secret.
+Clients get errors of their own, with the same reason and field (mitsumori/errors.py). One module maps these
+classes to gRPC status codes (router/rpc/error_interceptor.py). The command line prints the message and exits
+with code 2. A message never contains prompt text or a secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from collections.abc import Mapping
 
 __all__ = [
     "BadArtifact",
-    "CallFailed",
     "Conflict",
     "Exhausted",
     "InvalidInput",
@@ -107,29 +106,3 @@ class BadArtifact(MitsumoriError):
     """A bundle, encoder, catalog, tokenizer or ledger file is missing, altered or has another format."""
 
     default_reason = "BAD_ARTIFACT"
-
-
-class CallFailed(MitsumoriError):
-    """A client's call failed: the server refused it or did not answer.
-
-    Args:
-        message: as for :class:`MitsumoriError`.
-        code: the gRPC status name, such as ``UNAVAILABLE`` or ``INVALID_ARGUMENT``.
-        reason: as for :class:`MitsumoriError`.
-        field: as for :class:`MitsumoriError`.
-        metadata: as for :class:`MitsumoriError`.
-    """
-
-    default_reason = "CALL_FAILED"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str,
-        reason: str | None = None,
-        field: str = "",
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message, reason=reason, field=field, metadata=metadata)
-        self.code = code
