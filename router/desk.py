@@ -12,6 +12,7 @@ from router.core.errors import Exhausted, InvalidInput, NotFound
 from router.core.limits import Amounts, LimitState, balance_key
 from router.core.pricing import call_price
 from router.core.types import Candidate, Quote
+from router.decision_log.record import DecisionRecord, KeptPrompt, serialize
 from router.ledger.base import (
     Decided,
     Granted,
@@ -25,8 +26,8 @@ from router.ledger.base import (
     Usage,
 )
 from router.prompt_log import PromptLog
-from router.records import record_of
 from router.routing import Ask, Assessed, Routed, Router
+from router.routing_record import record_of
 
 __all__ = ["Desk", "Held", "Report"]
 
@@ -112,9 +113,7 @@ class Desk:
             return earlier
         assessed = self.router.assess(ask)
         encoder = assessed.bundle.manifest.encoder
-        prompt_kept = self.prompt_log.kept(
-            ask.prompt, assessed.embedding, (encoder.name, encoder.sha256)
-        )
+        kept = self.prompt_log.kept(ask.prompt, assessed.embedding, (encoder.name, encoder.sha256))
         freed = self._held(replaces, ask.tenant) if replaces is not None else None
         refused: Refused | None = None
         for _ in range(_TRIES):
@@ -135,7 +134,7 @@ class Desk:
                     amounts=held.amounts,
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
-                    record=self._record(ask, assessed, held) | prompt_kept,
+                    record=serialize(self._record(ask, assessed, held, kept)),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
                 )
@@ -197,11 +196,12 @@ class Desk:
         tokens = quote.input_tokens.tokens + quote.output_tokens_p90
         return Amounts(money=quote.price.high, tokens=tokens)
 
-    def _record(self, ask: Ask, assessed: Assessed, held: Held) -> dict[str, Any]:
+    def _record(self, ask: Ask, assessed: Assessed, held: Held, kept: KeptPrompt) -> DecisionRecord:
         return record_of(
             ask,
             assessed,
             held.routed,
+            kept=kept,
             price_table=self.router.catalog.price_table,
             strict=self.strict,
         )

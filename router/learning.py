@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from router.core.correcting import Corrections, learn
 from router.core.types import Lengths
+from router.decision_log.observation import observations
 from router.ledger.base import Ledger
-from router.records import observations
 
 __all__ = ["Learner"]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from router.bundle import Bundle
 from router.catalog import Catalog, Entry
 from router.core.correcting import Corrections
-from router.core.deciding import decide, exclusion
+from router.core.deciding import arm_prices, decide
 from router.core.quoting import quote
 from router.core.types import (
     Candidate,
@@ -30,7 +30,7 @@ from router.lexical import foreign_share, lexical_features
 from router.settings import QualityTargets
 from router.tokens import TokenCounter, scaled
 
-__all__ = ["Ask", "Assessed", "Routed", "Router", "arm_prices"]
+__all__ = ["Ask", "Assessed", "Routed", "Router"]
 
 _NO_CORRECTIONS = Corrections()
 _ESTIMATED = Reason(
@@ -242,17 +242,6 @@ class Router:
             for entry in self.catalog.entries
             if entry.spec.id not in ask.excluded_models
         ]
-
-
-def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
-    """Arm → expected nano-dollars of its cheapest candidate, of those that meet the constraints."""
-    found: dict[str, int] = {}
-    for one in candidates:
-        if one.arm is None or one.quote is None or exclusion(one, constraints) is not None:
-            continue
-        price = one.quote.price.expected
-        found[one.arm] = min(price, found.get(one.arm, price))
-    return found
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

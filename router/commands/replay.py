@@ -16,15 +16,15 @@ from router.bundle import load_bundle
 from router.catalog import load_catalog
 from router.commands.shared import Json, goal_of
 from router.core.replaying import RESAMPLES, Interval
-from router.log_reading import Damaged, LoggedDecision, read_log
+from router.decision_log.reader import LogRow, read_log
+from router.decision_log.replay import OUTCOMES, Policy, Report, replay
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.render import print_json, table
-from router.replaying import OUTCOMES, Policy, Report, replay
 
 __all__ = ["replay_command"]
 
 
-def _watched(log: str) -> Iterator[LoggedDecision | Damaged]:
+def _watched(log: str) -> Iterator[LogRow]:
     columns = (SpinnerColumn(), TextColumn("replaying {task.completed:,.0f}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("replaying", total=None)

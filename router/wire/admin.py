@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from router.core.correcting import Learned
+from router.decision_log.record import with_usage
 from router.ledger.base import Decided, HoldState, Tally
 from router.usage import Filter
 from router.v1 import admin_pb2
@@ -149,5 +149,4 @@ def render_decided(target: admin_pb2.DecisionRow, decided: Decided) -> None:
         target.tokens = decided.actual.tokens
     target.late = decided.late
     fill_money(target.quoted, decided.quoted)
-    record = {**decided.record, "usage": dict(decided.usage)}
-    target.record_json = json.dumps(record, ensure_ascii=False, sort_keys=True)
+    target.record_json = with_usage(decided.record, decided.usage)

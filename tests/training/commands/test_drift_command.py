@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from router.bundle import REFERENCE_FILE, load_bundle
 from router.core.errors import InvalidInput
 from router.core.types import Constraints, Importance, Message, Prompt
+from router.decision_log.record import with_usage
 from router.desk import Desk, Report
-from router.exporting import write_table
+from router.exporting import usd, write_table
 from router.files import sha256_of
 from router.ledger.sqlite import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
@@ -102,10 +103,10 @@ def exported(ledger: SqliteLedger, target: Path) -> Path:
     """As ``mitsumori decisions --out`` writes it, without the columns that are for accountants."""
     rows = [
         [one.id, one.state.value, one.created.isoformat(),
-         json.dumps({**one.record, "usage": dict(one.usage)})]
+         None if one.actual is None else usd(one.actual.money), with_usage(one.record, one.usage)]
         for one in ledger.decisions(count=10_000)
     ]  # fmt: skip
-    write_table(target, ("decision_id", "state", "created", "record"), rows)
+    write_table(target, ("decision_id", "state", "created", "spent_usd", "record"), rows)
     return target
 
 
