@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from router.bundle import Bundle, load_bundle
-from router.catalog import load_catalog
+from router.catalog import Catalog, load_catalog
 from router.cli import app
 from router.core.errors import InvalidInput
 from router.core.types import Constraints, Importance, Message, Prompt, QualityTarget
@@ -429,29 +429,62 @@ def _promise(row: LoggedDecision, goal: QualityTarget) -> float:
     return min(level, key=lambda one: one[1])[0]
 
 
-def test_a_catalog_quotes_anew_at_its_prices(router: Router, tmp_path: Path) -> None:
-    rows = logged(router, prompts(12))
-    used = {usage_of(row).model for row in rows}
+def priced(folder: Path, models: set[str | None], input_usd: str, output_usd: str) -> Catalog:
+    """A catalog of these models at these prices per million tokens."""
     text = "tiers: [low, medium, high]\ndefault_lengths:\n"
     text += "".join(f"  {t}: {{p50: 200, p90: 800, p99: 2000}}\n" for t in CATALOG.tiers)
     text += "models:\n"
     for entry in CATALOG.entries:
-        if entry.spec.id in used:
+        if entry.spec.id in models:
             text += (
                 f"  - id: {entry.spec.id}\n    provider: acme\n    tier: {entry.spec.tier}\n"
                 "    tokenizer: {encoding: o200k_base}\n    context_window: 100000\n"
                 "    max_output_tokens: 10000\n    capabilities: []\n"
                 "    speed: {first_token_s: 1, output_tokens_per_s: 50}\n"
-                "    prices:\n      - {from: 2020-01-01, input_usd_per_mtok: '1000',\n"
-                "         output_usd_per_mtok: '2000'}\n"
+                "    prices:\n      - from: 2020-01-01\n"
+                f"        input_usd_per_mtok: '{input_usd}'\n"
+                f"        output_usd_per_mtok: '{output_usd}'\n"
             )
-    path = tmp_path / "catalog.yaml"
+    path = folder / "catalog.yaml"
     path.write_text(text)
-    catalog = load_catalog(path)
+    return load_catalog(path)
+
+
+def test_a_catalog_quotes_anew_at_its_prices(router: Router, tmp_path: Path) -> None:
+    rows = logged(router, prompts(12))
+    used = {usage_of(row).model for row in rows}
+    catalog = priced(tmp_path, used, "1000", "2000")
     found = replay(rows, policy(router.bundle, catalog=catalog))
     # 50 tokens in at $1,000 and 100 out at $2,000 per million.
     assert found.estimates["cost_usd"].logged.value == pytest.approx(0.25)
     assert any(catalog.price_table in line for line in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("quality", "adequate"), [(0.4999996, 1.0), (0.4999994, 0.0), (0.5, 1.0), (0.49, 0.0)]
+)
+def test_quality_counts_to_six_decimals_against_the_threshold(
+    quality: float, adequate: float, router: Router
+) -> None:
+    """A float32 on the way to the log makes .7 of .69999999, which must still reach .7."""
+    assert router.bundle.manifest.adequacy_threshold == 0.5
+    (row,) = logged(router, prompts(1))
+    found = replay([with_usage_of(row, quality=quality)], policy(router.bundle))
+    assert found.estimates["adequate"].logged.value == adequate
+    assert found.estimates["quality"].logged.value == quality
+
+
+def test_money_counts_in_whole_nano_dollars_as_booked_or_rounded_up_at_new_prices(
+    router: Router, tmp_path: Path
+) -> None:
+    (row,) = logged(router, prompts(1))
+    row = replace(with_usage_of(row, input_tokens=3, output_tokens=0), spent=7)
+    booked = replay([row], policy(router.bundle))
+    assert booked.estimates["cost_usd"].logged.value == 7 / 1e9
+    # Half a nano-dollar per token: three of them are 1.5, and a started nano-dollar counts whole.
+    catalog = priced(tmp_path, {usage_of(row).model}, "0.0005", "1")
+    anew = replay([row], policy(router.bundle, catalog=catalog))
+    assert anew.estimates["cost_usd"].logged.value == 2 / 1e9
 
 
 def test_a_wrong_goal_is_named(ledger: tuple[Path, SqliteLedger]) -> None:
