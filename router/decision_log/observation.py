@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from router.core.correcting import Observation
-from router.core.quoting import mean_output, with_reasoning
+from router.core.corrections import Observation
+from router.core.quotes import mean_output, with_reasoning
 from router.core.types import Lengths
 from router.decision_log.reader import LoggedDecision, decisions_of, logged
 from router.ledger.base import HoldState, Ledger

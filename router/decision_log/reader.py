@@ -21,11 +21,11 @@ from typing import Any
 from router.core.errors import InvalidInput, MitsumoriError
 from router.core.money import usd_to_nanos
 from router.decision_log.record import DamagedRecord, DecisionRecord, RecordError, parse
-from router.ledger.base import Decided, HoldState, Ledger
-from router.ledger.opening import open_ledger
-from router.ledger.sqlite_file import open_reader, store_errors
-from router.ledger.sqlite_log import log
-from router.ledger.storing import to_micros
+from router.ledger.address import open_ledger
+from router.ledger.base import HoldState, Ledger, StoredDecision
+from router.ledger.sqlite.file import open_reader, store_errors
+from router.ledger.sqlite.queries import log
+from router.ledger.storage_format import to_micros
 
 __all__ = [
     "Damaged",
@@ -98,7 +98,7 @@ LogRow = LoggedDecision | Unparsed | Damaged
 # --- Ledgers -----------------------------------------------------------------------------------
 
 
-def logged(decided: Decided) -> LogRow:
+def logged(decided: StoredDecision) -> LogRow:
     """A row of a ledger, with its usage in its record."""
     try:
         record = parse(decided.record, decided.usage)
@@ -118,7 +118,7 @@ def logged(decided: Decided) -> LogRow:
 
 def decisions_of(
     ledger: Ledger, *, state: HoldState | None = None, newest_first: bool = False
-) -> Iterator[Decided]:
+) -> Iterator[StoredDecision]:
     """Every decision of a ledger, read page by page.
 
     Args:
@@ -138,7 +138,7 @@ def decisions_of(
         after = page[-1].id
 
 
-def _sqlite(path: Path, *, newest_first: bool) -> Iterator[Decided]:
+def _sqlite(path: Path, *, newest_first: bool) -> Iterator[StoredDecision]:
     """The rows of a SQLite ledger, which may be in use: it is only read."""
     if not path.is_file():
         raise InvalidInput(

@@ -63,7 +63,7 @@ PromptLogKind = Literal["off", "hash", "embedding", "redacted", "text"]
 - ``embedding``: the encoder's vector, which is what the classifier is trained on. **Not anonymous**: the
   topic of a text, and many of its words, can be reconstructed from its vector.
 - ``redacted``: the text without personal data and secrets that have a form of their own
-  (:mod:`router.redaction`). Names of people stay.
+  (:mod:`decision_log.redaction`). Names of people stay.
 - ``text``: the text.
 """
 

@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from router.bundle import Bundle
-from router.catalog import Catalog
-from router.core.deciding import arm_prices, decide
+from router.catalog.catalog import Catalog
+from router.classifier.bundle import Bundle
+from router.classifier.features.lexical import lexical_features
+from router.core.decision import arm_prices, decide
 from router.core.errors import InvalidInput, NotPossible
+from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estimate, overlap
 from router.core.pricing import call_price
-from router.core.quoting import quote
-from router.core.replaying import Estimates, Evidence, Overlap, cautions, estimate, overlap
+from router.core.quotes import quote
 from router.core.types import (
     Candidate,
     Constraints,
@@ -54,9 +55,8 @@ from router.decision_log.record import (
     LoggedQualityTarget,
     ReportedUsage,
 )
-from router.lexical import lexical_features
 
-__all__ = ["OUTCOMES", "Policy", "Report", "replay"]
+__all__ = ["OUTCOMES", "ReplayPolicy", "ReplayReport", "replay"]
 
 OUTCOMES = ("quality", "adequate", "cost_usd")
 """What is estimated: mean quality and share of adequate answers, 0..1, and mean cost in USD."""
@@ -90,7 +90,7 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Policy:
+class ReplayPolicy:
     """What decides anew.
 
     Attributes:
@@ -109,7 +109,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReplayReport:
     """What a replay found.
 
     Attributes:
@@ -238,7 +238,7 @@ def _logged_quote(kept: LoggedCandidate, record: DecisionRecord, created: dateti
 
 
 def _candidate(
-    policy: Policy,
+    policy: ReplayPolicy,
     row: LoggedDecision,
     kept: LoggedCandidate,
     score: Score,
@@ -275,7 +275,7 @@ def _candidate(
 
 
 def _candidates(
-    policy: Policy, row: LoggedDecision, score: Score, constraints: Constraints
+    policy: ReplayPolicy, row: LoggedDecision, score: Score, constraints: Constraints
 ) -> list[Candidate]:
     """The logged candidates that the catalog still has."""
     kept = row.record.candidates
@@ -311,7 +311,7 @@ def _repriced(usage: ReportedUsage, rates: Rates) -> int:
     )
 
 
-def _replayed(policy: Policy, row: LoggedDecision, seen: _Seen) -> _Row:
+def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
     usage, quality, spent = _outcome(row)
     record = row.record
     score = _score(policy.bundle, record, seen)
@@ -351,7 +351,7 @@ def _replayed(policy: Policy, row: LoggedDecision, seen: _Seen) -> _Row:
 # --- The whole log -----------------------------------------------------------------------------
 
 
-def _rows(policy: Policy, log: Iterable[LogRow], seen: _Seen) -> Iterator[_Row]:
+def _rows(policy: ReplayPolicy, log: Iterable[LogRow], seen: _Seen) -> Iterator[_Row]:
     for row in undamaged(log):
         seen.read += 1
         if isinstance(row, Unparsed):
@@ -383,7 +383,7 @@ def _wordless(count: int) -> list[str]:
     ]
 
 
-def _notes(policy: Policy, seen: _Seen, count: int) -> list[str]:
+def _notes(policy: ReplayPolicy, seen: _Seen, count: int) -> list[str]:
     said, notes = seen.said, _told(seen)
     unjudged = seen.left_out["the quality was not reported"]
     if unjudged:
@@ -430,13 +430,13 @@ def _table(rows: list[_Row], threshold: float) -> Evidence:
     )
 
 
-def replay(log: Iterable[LogRow], policy: Policy, *, seed: int = 0) -> Report:
+def replay(log: Iterable[LogRow], policy: ReplayPolicy, *, seed: int = 0) -> ReplayReport:
     """Make logged decisions anew, and estimate what that would have brought.
 
     Memory grows with the decisions that count by some 300 bytes each; texts are not kept.
 
     Args:
-        log: of :func:`router.decision_log.reader.read_log`.
+        log: of :func:`reader.read_log`.
         policy: what decides anew.
         seed: of the bootstrap.
 
@@ -452,7 +452,7 @@ def replay(log: Iterable[LogRow], policy: Policy, *, seed: int = 0) -> Report:
         )
     table = _table(rows, policy.bundle.manifest.adequacy_threshold)
     known = overlap(table)
-    return Report(
+    return ReplayReport(
         read=seen.read,
         replayed=len(rows),
         left_out=dict(seen.left_out),

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.core.margins import hangs, margins, target_margins, value_margins
+from router.core.margins import margins, needs_second_stage, target_margins, value_margins
 from router.core.types import QualityTarget, WillingnessToPay
 
 PRICES = np.array([1.0, 4.0, 20.0])
@@ -77,7 +77,7 @@ def test_where_there_is_no_choice_nothing_hangs_on_it() -> None:
     assert np.isinf(margins(one, np.array([3.0]), QualityTarget(0.5))).all()
     several = np.array([[0.5, 0.6]])
     assert np.isinf(margins(several, np.array([3.0, 4.0]), WillingnessToPay(0))).all()
-    assert not hangs(np.array([np.inf]), np.full(10, np.inf), 0.32).any()
+    assert not needs_second_stage(np.array([np.inf]), np.full(10, np.inf), 0.32).any()
 
 
 @given(share=st.floats(0.05, 0.9), seed=st.integers(0, 99))
@@ -85,4 +85,4 @@ def test_of_prompts_like_the_reference_no_more_than_the_share_is_asked_about(
     share: float, seed: int
 ) -> None:
     reference = np.random.default_rng(seed).random(500)
-    assert share - 0.01 <= hangs(reference, reference, share).mean() <= share
+    assert share - 0.01 <= needs_second_stage(reference, reference, share).mean() <= share

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from router.cli import app as mitsumori
-from router.core.correcting import Observation
+from router.cli.main import app as mitsumori
+from router.core.corrections import Observation
 from router.core.types import Lengths
 from router.decision_log.observation import observations
 from router.decision_log.reader import LoggedDecision, read_log
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import MODELS
 from tests.training.commands.test_import_command import run
 from training.cli import app as training

@@ -13,8 +13,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from router.bundle import REFERENCE_FILE, SECOND_CLASSIFIER, load_bundle, read_manifest
-from router.catalog import load_catalog
+from router.catalog.catalog import load_catalog
+from router.classifier.bundle import REFERENCE_FILE, SECOND_CLASSIFIER, load_bundle, read_manifest
+from router.classifier.encoder import Encoder
+from router.classifier.features.lexical import lexical_features
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import (
     Constraints,
@@ -27,15 +29,13 @@ from router.core.types import (
 )
 from router.decision_log.reader import LoggedDecision, logged
 from router.decision_log.record import parse
-from router.decision_log.replay import Policy, replay
-from router.desk import Report
-from router.encoding import Encoder
+from router.decision_log.replay import ReplayPolicy, replay
 from router.files import sha256_of
 from router.ledger.memory import MemoryLedger
-from router.lexical import lexical_features
 from router.paths import ENCODERS
-from router.routing import Ask
-from router.server import build_desk, build_router
+from router.routing.reservations import UsageReport
+from router.routing.router import RouteQuery
+from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON
 from training.arrivals.add_arm import Arrival, add_arm
@@ -57,9 +57,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit(plan, Console(quiet=True)).out
 
 
-def asked(text: str, goal: Goal) -> Ask:
+def asked(text: str, goal: Goal) -> RouteQuery:
     prompt = Prompt((Message("user", text),))
-    return Ask("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 1)
+    return RouteQuery("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 1)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     goal = QualityTarget(0.6)
     ledger = MemoryLedger()
     kept = settings.model_copy(update={"log_prompts": "text"})
-    desk = build_desk(kept, build_router(settings, now=lambda: NOON), ledger)
+    desk = build_reservations(kept, build_router(settings, now=lambda: NOON), ledger)
     models: list[str] = []
 
     def render(held: Any) -> bytes:
@@ -134,7 +134,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     details = {"outcome": "success", "quality": 1.0, "input_tokens": 50, "output_tokens": 100}
     for place, text in enumerate(TEXTS):
         desk.decide(asked(text, goal), f"d{place}", "f" * 64, render)
-        desk.settle(f"d{place}", "", "s" * 64, Report(models[-1], 50, 0, 100, 1000, details))
+        desk.settle(f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details))
     rows = [logged(one) for one in ledger.decisions(count=10_000)]
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
     assert router.bundle.second is not None
@@ -144,7 +144,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
         router.assess(asked(text, goal))
     live = slow_runs.count(slow)
     slow_runs.clear()
-    report = replay(rows, Policy(router.bundle, {}, goal, load_catalog(), NOON))
+    report = replay(rows, ReplayPolicy(router.bundle, {}, goal, load_catalog(), NOON))
     assert report.replayed == len(TEXTS)
     assert 0 < live == slow_runs.count(slow)
 

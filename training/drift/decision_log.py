@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.bundle import Bundle
+from router.classifier.bundle import Bundle
+from router.classifier.features.lexical import scripts_of
 from router.decision_log.reader import LoggedDecision, Unparsed, is_decision_log, read_newest
-from router.lexical import scripts_of
 from training.drift.traffic import Traffic, arm_names, of_history, settled_of, week_of
 from training.histories.history import read_history
 

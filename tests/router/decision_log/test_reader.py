@@ -26,7 +26,7 @@ from router.decision_log.reader import (
 )
 from router.ledger.base import Settlement, Usage
 from router.ledger.memory import MemoryLedger
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.sqlite.ledger import SqliteLedger
 from tests.router.decision_log.test_record import GOLDEN, golden
 from tests.router.ledger.builders import ManualClock, hold
 

@@ -54,8 +54,8 @@ from router.decision_log.record import (
     serialize,
     with_usage,
 )
-from router.routing import Ask, Assessed, Routed, Router
-from router.routing_record import record_of
+from router.routing.decision_recorder import record_of
+from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from tests.conftest import NOON
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "decision_records"
@@ -344,14 +344,16 @@ def decided(goal: Goal, router: Router) -> DecisionRecord:
     candidate = Candidate(model, "low", 0.25, quote, Amounts(9, 466), (state,))
     lengths = {"low": Lengths(80.04, 447.06, 2084.0)}
     score = Score({"low": 0.25}, {"low": 0.25, "none": 0.75}, 0.5, lengths)
-    ask = Ask(
+    ask = RouteQuery(
         "", {"team": "search"}, Prompt((Message("user", "?"),)),
         Constraints(tiers=frozenset({"medium", "low"}), max_price_nanos=0), goal,
         Importance.LOW, "chat 1", 1, batch=True,
     )  # fmt: skip
     features, embedding = np.array([2.302585, 0.1], dtype=np.float32), np.zeros(2, np.float32)
-    assessed = Assessed(router.bundle, score, features, embedding, (candidate,), (), goal, NOON)
-    routed = Routed(score, Decision((candidate,), (Reason("BEST_VALUE", "…"),)), goal, "demo@1")
+    assessed = Assessment(router.bundle, score, features, embedding, (candidate,), (), goal, NOON)
+    routed = RoutedDecision(
+        score, Decision((candidate,), (Reason("BEST_VALUE", "…"),)), goal, "demo@1"
+    )
     kept = KeptPrompt(prompt_log="hash", prompt_hash="a1")
     return record_of(ask, assessed, routed, kept=kept, price_table="prices 1", strict=False)
 
