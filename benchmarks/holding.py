@@ -65,12 +65,12 @@ def _holding(settings: Settings, router: Router, ledger: Ledger) -> Callable[[],
         ledger.set_limit(
             Limit(unit.value, {"team": "search"}, unit, Window.MONTH, "Asia/Tokyo", hard=PLENTY)
         )
-    desk = build_reservations(settings, router, ledger)
+    reservations = build_reservations(settings, router, ledger)
     ids = (f"decision-{number}" for number in itertools.count())
 
     def call() -> bytes:
         name = next(ids)
-        return desk.decide(
+        return reservations.decide(
             ASK, name, "f" * 64, lambda held: render_held(held, name, 5).SerializeToString()
         )
 

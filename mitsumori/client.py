@@ -51,7 +51,7 @@ _IMPORTANCES = {
 
 
 class RouterClient(RetryingChannel):
-    """A connection to a server's RouterService. See :class:`mitsumori.retrying_channel.RetryingChannel` for the parameters."""
+    """A connection to a server's RouterService. Parameters: :class:`RetryingChannel`."""
 
     def __init__(
         self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 5.0, attempts: int = 4

@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import mitsumori
 import router
 import training
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "sklearn", "scipy", "pandas", "pyarrow", "mlflow", "matplotlib", "onnx"}
 MODULES = [
     name
-    for package in (router, training)
+    for package in (mitsumori, router, training)
     for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     if ".v1" not in name and not name.endswith("__main__")
 ]
@@ -94,12 +95,12 @@ def test_the_generated_stubs_are_those_of_the_proto_files(tmp_path: Path) -> Non
 def buf(*words: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("buf")), *words, "--config", "proto/buf.yaml"]
     return subprocess.run(
-        [*command, "--path", "router"], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, "--path", "mitsumori"], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
 def test_buf_refuses_a_renamed_field_and_a_missing_comment(tmp_path: Path) -> None:
-    changed = tmp_path / "proto" / "router" / "v1"
+    changed = tmp_path / "proto" / "mitsumori" / "v1"
     changed.mkdir(parents=True)
     for path in (ROOT / "proto/mitsumori/v1").glob("*.proto"):
         text = path.read_text().replace("string decision_id = 1;", "string decision = 1;")

@@ -26,7 +26,6 @@ from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
 from router.files import sha256_of
 from router.logs import logger
-from router.settings import Settings
 
 __all__ = [
     "BundleSource",
@@ -224,16 +223,21 @@ def _whole(directory: Path, manifest_sha256: str) -> bool:
         return False
 
 
-def source_of(settings: Settings) -> BundleSource:
-    """Where the settings say that the bundle comes from.
+def source_of(bundle: Path | RegistryAddress, registry: str, cache: Path) -> BundleSource:
+    """The source of a bundle, from what the settings say.
+
+    Args:
+        bundle: a directory, or an address in a registry.
+        registry: http(s) address of the MLflow server; read only where ``bundle`` is in a registry.
+        cache: folder where bundles of a registry are kept.
 
     Raises:
         InvalidInput: the registry's address is no http(s) address.
         MitsumoriError: the extra for registries is not installed.
     """
-    if isinstance(settings.bundle, RegistryAddress):
-        return RegistrySource(Registry(settings.registry), settings.bundle, settings.registry_cache)
-    return FolderSource(settings.bundle)
+    if isinstance(bundle, RegistryAddress):
+        return RegistrySource(Registry(registry), bundle, cache)
+    return FolderSource(bundle)
 
 
 def _check(score: Score) -> None:

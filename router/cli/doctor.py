@@ -33,7 +33,7 @@ class Check:
 
 def _directory(settings: Settings) -> tuple[Path, str]:
     """The bundle's directory, downloaded where it lies in a registry, and what it is for people."""
-    source = source_of(settings)
+    source = source_of(settings.bundle, settings.registry, settings.registry_cache)
     found = source.find()
     return source.fetch(), found.place
 

@@ -37,6 +37,7 @@ __all__ = [
     "LoggedConstraints",
     "LoggedGoal",
     "LoggedQualityTarget",
+    "LoggedUsage",
     "LoggedWillingnessToPay",
     "OutputTokens",
     "PriceNanos",
@@ -44,7 +45,6 @@ __all__ = [
     "PromptLogKind",
     "ReasoningTokens",
     "RecordError",
-    "ReportedUsage",
     "parse",
     "serialize",
     "with_usage",
@@ -253,7 +253,7 @@ class KeptPrompt(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.prompt if self.prompt_judged is None else self.prompt_judged
 
 
-class ReportedUsage(Struct, frozen=True, omit_defaults=True):
+class LoggedUsage(Struct, frozen=True, omit_defaults=True):
     """What the caller reported of the call.
 
     Attributes:
@@ -326,7 +326,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     reasons: tuple[str, ...]
     limits: tuple[LimitBalance, ...]
     candidates: Annotated[tuple[LoggedCandidate, ...], Meta(min_length=1)]
-    usage: ReportedUsage | None = None
+    usage: LoggedUsage | None = None
 
     @property
     def chosen(self) -> LoggedCandidate:
@@ -364,13 +364,13 @@ class _Header(Struct, frozen=True):
 
 
 class _Settled(Struct, frozen=True):
-    usage: ReportedUsage
+    usage: LoggedUsage
 
 
 _encoder = msgspec.json.Encoder()
 _header = msgspec.json.Decoder(_Header)
 _record = msgspec.json.Decoder(DecisionRecord)
-_NO_USAGE = ReportedUsage()
+_NO_USAGE = LoggedUsage()
 _AGAIN = "write the log again with `mitsumori decisions --out`"
 _FOREIGN = "no release of mitsumori wrote it like this"
 _GOALS_0 = {"QualityTarget": "quality_target", "WillingnessToPay": "willingness_to_pay"}

@@ -53,7 +53,7 @@ from router.decision_log.record import (
     LoggedConstraints,
     LoggedGoal,
     LoggedQualityTarget,
-    ReportedUsage,
+    LoggedUsage,
 )
 
 __all__ = ["OUTCOMES", "ReplayPolicy", "ReplayReport", "replay"]
@@ -283,7 +283,7 @@ def _candidates(
     return [candidate for candidate in found if candidate is not None]
 
 
-def _outcome(row: LoggedDecision) -> tuple[ReportedUsage, float, int]:
+def _outcome(row: LoggedDecision) -> tuple[LoggedUsage, float, int]:
     """What was reported of the call: the usage, the quality, and the nano-dollars booked."""
     usage = row.record.usage
     if row.state != "settled" or usage is None:
@@ -299,7 +299,7 @@ def _outcome(row: LoggedDecision) -> tuple[ReportedUsage, float, int]:
     return usage, usage.quality, row.spent
 
 
-def _repriced(usage: ReportedUsage, rates: Rates) -> int:
+def _repriced(usage: LoggedUsage, rates: Rates) -> int:
     """What the call costs at other rates, nano-dollars."""
     if usage.input_tokens is None or usage.output_tokens is None:
         raise _LeftOut("its tokens were not reported")

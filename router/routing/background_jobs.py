@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,16 +12,18 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
 from router.classifier.hot_swap import ServedBundle
 from router.core.errors import MitsumoriError
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.correction_learner import CorrectionLearner
-from router.settings import RetentionRule
 
 __all__ = [
     "BackgroundJobs",
     "PeriodicJob",
+    "RetentionRule",
     "correction_job",
     "expiry_job",
     "reload_job",
@@ -34,6 +37,28 @@ _RETRY_S = 30.0
 _LONGEST_WAIT_S = 3600.0
 _STOP_S = 5.0
 """How long the stop waits for a chore that is under way; the ledger ends it when it closes."""
+
+
+_LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class RetentionRule(BaseModel):
+    """How long decisions stay in the log: those with all of these labels, or all where none is named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: int = Field(ge=1, le=36_500, description="age at which they are erased, days")
+    labels: dict[str, str] = Field(default={}, description="labels that they carry")
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_have_names(cls, labels: dict[str, str]) -> dict[str, str]:
+        for name, value in labels.items():
+            if not _LABEL.fullmatch(name):
+                raise ValueError(f"{name!r} names no label: a small letter, then a-z, 0-9 and _")
+            if not 1 <= len(value) <= 1000:
+                raise ValueError(f"the value of {name} must be 1 to 1000 characters")
+        return labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +82,7 @@ def expiry_job(ledger: Ledger, every_s: float) -> PeriodicJob:
         if holds:
             logger().info("expired", holds=holds)
 
-    return PeriodicJob("expiry_job", every_s, expire)
+    return PeriodicJob("expiry", every_s, expire)
 
 
 def retention_job(ledger: Ledger, rules: Sequence[RetentionRule]) -> PeriodicJob:
@@ -74,17 +99,17 @@ def retention_job(ledger: Ledger, rules: Sequence[RetentionRule]) -> PeriodicJob
             if decisions:
                 logger().info("erased", decisions=decisions, days=rule.days)
 
-    return PeriodicJob("retention_job", _RETENTION_EVERY_S, erase)
+    return PeriodicJob("retention", _RETENTION_EVERY_S, erase)
 
 
 def correction_job(learner: CorrectionLearner) -> PeriodicJob:
     """Learn from the newest settled decisions how to correct quotes, every few minutes."""
-    return PeriodicJob("correction_job", _CORRECTIONS_EVERY_S, learner.refresh)
+    return PeriodicJob("corrections", _CORRECTIONS_EVERY_S, learner.refresh)
 
 
 def reload_job(served: ServedBundle, every_s: float) -> PeriodicJob:
     """Look for another bundle every ``every_s`` seconds, ≥ 0; 0: only when told to."""
-    return PeriodicJob("reload_job", every_s or math.inf, served.refresh)
+    return PeriodicJob("reload", every_s or math.inf, served.refresh)
 
 
 class BackgroundJobs:
@@ -94,14 +119,14 @@ class BackgroundJobs:
     a store that is away comes back.
 
     Args:
-        chores: what to do, and how often.
+        jobs: what to do, and how often.
         clock: seconds that only grow.
         wait: waits for so many seconds, shorter where it is time to stop.
     """
 
     def __init__(
         self,
-        chores: Sequence[PeriodicJob],
+        jobs: Sequence[PeriodicJob],
         *,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
@@ -111,7 +136,7 @@ class BackgroundJobs:
         # Its put may interrupt itself, as a signal handler does; that of an event may not.
         self._told: SimpleQueue[str] = SimpleQueue()
         self._wait = wait or self._wait_or_told
-        self._due = [(clock(), chore) for chore in chores]
+        self._due = [(clock(), job) for job in jobs]
         self._failing: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -138,9 +163,7 @@ class BackgroundJobs:
             name = self._told.get(timeout=min(seconds, _LONGEST_WAIT_S))
         except Empty:
             return
-        self._due = [
-            (self._clock() if chore.name == name else due, chore) for due, chore in self._due
-        ]
+        self._due = [(self._clock() if job.name == name else due, job) for due, job in self._due]
 
     def _run(self) -> None:
         while self._due and not self._stop.is_set():
@@ -149,23 +172,23 @@ class BackgroundJobs:
 
     def tick(self) -> None:
         """Do the chores that are due."""
-        for place, (due, chore) in enumerate(self._due):
+        for place, (due, job) in enumerate(self._due):
             if due <= self._clock() and not self._stop.is_set():
-                done = self._did(chore)
-                pause = chore.every_s if done else min(chore.every_s, _RETRY_S)
-                self._due[place] = (self._clock() + pause, chore)
+                done = self._did(job)
+                pause = job.every_s if done else min(job.every_s, _RETRY_S)
+                self._due[place] = (self._clock() + pause, job)
 
-    def _did(self, chore: PeriodicJob) -> bool:
+    def _did(self, job: PeriodicJob) -> bool:
         try:
-            chore.do()
+            job.do()
         except Exception as error:  # noqa: BLE001 — a thread that died would be missed by nobody
-            if chore.name not in self._failing and not self._stop.is_set():
+            if job.name not in self._failing and not self._stop.is_set():
                 # Not the error's text: it could quote what is in the store.
                 reason = error.reason if isinstance(error, MitsumoriError) else type(error).__name__
-                logger().warning("chore_failed", chore=chore.name, reason=reason)
-                self._failing.add(chore.name)
+                logger().warning("job_failed", job=job.name, reason=reason)
+                self._failing.add(job.name)
             return False
-        if chore.name in self._failing:
-            self._failing.remove(chore.name)
-            logger().info("chore_works_again", chore=chore.name)
+        if job.name in self._failing:
+            self._failing.remove(job.name)
+            logger().info("job_works_again", job=job.name)
         return True

@@ -12,7 +12,7 @@ __all__ = ["record_of"]
 
 
 def record_of(
-    ask: RouteQuery,
+    query: RouteQuery,
     assessed: Assessment,
     routed: RoutedDecision,
     *,
@@ -23,7 +23,7 @@ def record_of(
     """The record of a decision.
 
     Args:
-        ask: the request.
+        query: the request.
         assessed: what was known before the limits were looked at.
         routed: the decision.
         kept: what is kept of the prompt.
@@ -41,11 +41,11 @@ def record_of(
         bundle=routed.bundle_version,
         price_table=price_table,
         strict=strict,
-        importance=ask.importance,
+        importance=query.importance,
         goal=_goal(routed.goal),
-        constraints=_constraints(ask.constraints),
-        conversation_id=ask.conversation_id,
-        batch=ask.batch,
+        constraints=_constraints(query.constraints),
+        conversation_id=query.conversation_id,
+        batch=query.batch,
         complexity=score.complexity,
         features=tuple([round(value, 5) for value in assessed.features.tolist()]),
         p_adequate=dict(score.p_adequate),

@@ -81,7 +81,7 @@ class Reservations:
 
     def decide(
         self,
-        ask: RouteQuery,
+        query: RouteQuery,
         decision_id: str,
         fingerprint: str,
         render: Callable[[HeldDecision], bytes],
@@ -94,7 +94,7 @@ class Reservations:
         holds. Where one filled up in between, the choice is made anew.
 
         Args:
-            ask: the validated request.
+            query: the validated request.
             decision_id: its id.
             fingerprint: hash of its body.
             render: makes the reply of a decision.
@@ -108,20 +108,22 @@ class Reservations:
             Unavailable: the ledger cannot be used.
         """
         # Looked up first: the same request gets the same answer even if limits have filled up since.
-        earlier = self._earlier(ask, decision_id, fingerprint)
+        earlier = self._earlier(query, decision_id, fingerprint)
         if earlier is not None:
             return earlier
-        assessed = self.router.assess(ask)
+        assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
-        kept = self.prompt_log.kept(ask.prompt, assessed.embedding, (encoder.name, encoder.sha256))
-        freed = self._held(replaces, ask.tenant) if replaces is not None else None
+        kept = self.prompt_log.kept(
+            query.prompt, assessed.embedding, (encoder.name, encoder.sha256)
+        )
+        freed = self._held(replaces, query.tenant) if replaces is not None else None
         refused: Refused | None = None
         for _ in range(_TRIES):
             try:
-                held = self._choose(ask, assessed, freed)
+                held = self._choose(query, assessed, freed)
             except Exhausted:
                 # It may be full of this very request, sent before and granted in the meantime.
-                earlier = self._earlier(ask, decision_id, fingerprint)
+                earlier = self._earlier(query, decision_id, fingerprint)
                 if earlier is None:
                     raise
                 return earlier
@@ -130,11 +132,11 @@ class Reservations:
                 Hold(
                     id=decision_id,
                     fingerprint=fingerprint,
-                    labels=_labels(ask, held.routed.decision.chosen),
+                    labels=_labels(query, held.routed.decision.chosen),
                     amounts=held.amounts,
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
-                    record=serialize(self._record(ask, assessed, held, kept)),
+                    record=serialize(self._record(query, assessed, held, kept)),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
                 )
@@ -149,18 +151,18 @@ class Reservations:
         assert refused is not None  # noqa: S101 — the loop ran
         raise limit_refusal(refused.state, refused.obstacle, refused.amount)
 
-    def _earlier(self, ask: RouteQuery, decision_id: str, fingerprint: str) -> bytes | None:
+    def _earlier(self, query: RouteQuery, decision_id: str, fingerprint: str) -> bytes | None:
         """The reply to the same request, if it came before."""
-        if not ask.request_id:
+        if not query.request_id:
             return None
-        return self.ledger.replay(decision_id, fingerprint, ask.tenant)
+        return self.ledger.replay(decision_id, fingerprint, query.tenant)
 
-    def quote(self, ask: RouteQuery) -> HeldDecision:
+    def quote(self, query: RouteQuery) -> HeldDecision:
         """Decide on today's balances without holding or logging anything.
 
         Raises: as :meth:`decide`.
         """
-        return self._choose(replace(ask, quote_only=True), self.router.assess(ask))
+        return self._choose(replace(query, quote_only=True), self.router.assess(query))
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
         """A decision of this tenant that is held."""
@@ -170,9 +172,9 @@ class Reservations:
         return found if found.labels.get("tenant", "") == tenant else None
 
     def _choose(
-        self, ask: RouteQuery, assessed: Assessment, freed: StoredDecision | None = None
+        self, query: RouteQuery, assessed: Assessment, freed: StoredDecision | None = None
     ) -> HeldDecision:
-        options = [_labels(ask, candidate) for candidate in assessed.candidates]
+        options = [_labels(query, candidate) for candidate in assessed.candidates]
         views = self.ledger.view(options)
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
@@ -180,11 +182,11 @@ class Reservations:
             candidate._replace(amounts=self._amounts(candidate.quote), limits=states)
             for candidate, states in zip(assessed.candidates, views, strict=True)
         ]
-        routed = self.router.decide(ask, assessed, candidates)
+        routed = self.router.decide(query, assessed, candidates)
         chosen = routed.decision.chosen
         return HeldDecision(
             routed,
-            None if ask.quote_only else chosen.amounts,
+            None if query.quote_only else chosen.amounts,
             chosen.limits,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
         )
@@ -199,10 +201,10 @@ class Reservations:
         return Amounts(money=quote.price.high, tokens=tokens)
 
     def _record(
-        self, ask: RouteQuery, assessed: Assessment, held: HeldDecision, kept: KeptPrompt
+        self, query: RouteQuery, assessed: Assessment, held: HeldDecision, kept: KeptPrompt
     ) -> DecisionRecord:
         return record_of(
-            ask,
+            query,
             assessed,
             held.routed,
             kept=kept,
@@ -265,9 +267,9 @@ def _without(state: LimitState, freed: StoredDecision) -> LimitState:
     return replace(state, held=max(state.held - freed.held.of(state.limit.unit), 0))
 
 
-def _labels(ask: RouteQuery, candidate: Candidate) -> dict[str, str]:
+def _labels(query: RouteQuery, candidate: Candidate) -> dict[str, str]:
     model = candidate.model
-    return {**ask.scope, "model": model.id, "provider": model.provider, "tier": model.tier}
+    return {**query.scope, "model": model.id, "provider": model.provider, "tier": model.tier}
 
 
 def _expected(candidate: Candidate) -> int:

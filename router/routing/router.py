@@ -25,10 +25,10 @@ from router.core.types import (
     Importance,
     Prompt,
     QualityTarget,
+    QualityTargets,
     Reason,
     Score,
 )
-from router.settings import QualityTargets
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
 
@@ -129,27 +129,27 @@ class Router:
         for entry in self.catalog.entries:
             entry.rates_at(self.now())
 
-    def assess(self, ask: RouteQuery) -> Assessment:
+    def assess(self, query: RouteQuery) -> Assessment:
         """Gather: score the prompt, count its tokens, quote every model.
 
         Raises:
             InvalidInput: the prompt cannot be counted.
         """
         bundle = self.bundle
-        text = classifier_text(ask.prompt)
+        text = classifier_text(query.prompt)
         features = lexical_features(text)
         ids = bundle.encoder.word_ids(text)
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
         score = bundle.classify(embedding, features, ids)
         moment = self.now()
-        goal = ask.goal or QualityTarget(self.quality_targets.of(ask.importance))
-        candidates = self._candidates(ask, bundle, score, moment)
+        goal = query.goal or QualityTarget(self.quality_targets.of(query.importance))
+        candidates = self._candidates(query, bundle, score, moment)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.asks_second(
-            score, features, arm_prices(candidates, ask.constraints), goal
+            score, features, arm_prices(candidates, query.constraints), goal
         ):
             encoder, score = bundle.second.encoder, bundle.second_score(text, features)
-            candidates = self._candidates(ask, bundle, score, moment)
+            candidates = self._candidates(query, bundle, score, moment)
             notes.append(_SECOND_OPINION)
         if not encoder.reads(features):
             notes.append(_not_read(features))
@@ -165,12 +165,12 @@ class Router:
         )
 
     def decide(
-        self, ask: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+        self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
     ) -> RoutedDecision:
         """Choose among candidates that know their limits.
 
         Args:
-            ask: the request.
+            query: the request.
             assessed: from :meth:`assess`.
             candidates: those of ``assessed``, with limits and amounts where limits apply.
 
@@ -180,9 +180,9 @@ class Router:
         """
         decision = decide(
             candidates,
-            ask.constraints,
+            query.constraints,
             assessed.goal,
-            batch=ask.batch,
+            batch=query.batch,
             top_tier=self.catalog.tiers[-1],
             moment=assessed.moment,
         )
@@ -197,21 +197,21 @@ class Router:
             assessed.bundle.version,
         )
 
-    def route(self, ask: RouteQuery) -> RoutedDecision:
+    def route(self, query: RouteQuery) -> RoutedDecision:
         """Gather and decide, without a ledger: a plain quote.
 
         Raises:
             NotPossible: no model meets the constraints.
             InvalidInput: the prompt cannot be counted.
         """
-        assessed = self.assess(ask)
-        return self.decide(ask, assessed, assessed.candidates)
+        assessed = self.assess(query)
+        return self.decide(query, assessed, assessed.candidates)
 
     def _candidates(
-        self, ask: RouteQuery, bundle: Bundle, score: Score, now: datetime
+        self, query: RouteQuery, bundle: Bundle, score: Score, now: datetime
     ) -> list[Candidate]:
         counts = {
-            encoding: self.tokens.count(ask.prompt, encoding)
+            encoding: self.tokens.count(query.prompt, encoding)
             for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
         }
         # The first arm of a tier is the tier's: one that was added for a single model does not take it.
@@ -234,8 +234,8 @@ class Router:
                         exact=entry.exact_tokens,
                     ),
                     score.lengths.get(arm or "", self.catalog.default_lengths[model.tier]),
-                    correction=corrections.of(model.id, ask.scope),
-                    max_output_tokens=ask.constraints.max_output_tokens,
+                    correction=corrections.of(model.id, query.scope),
+                    max_output_tokens=query.constraints.max_output_tokens,
                     expires=now + self.quote_ttl,
                     price_table=self.catalog.price_table,
                 )
@@ -244,7 +244,7 @@ class Router:
         return [
             candidate(entry)
             for entry in self.catalog.entries
-            if entry.spec.id not in ask.excluded_models
+            if entry.spec.id not in query.excluded_models
         ]
 
 

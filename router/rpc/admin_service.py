@@ -27,10 +27,10 @@ __all__ = ["AdminServicer"]
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     """The gRPC face of a desk's ledger for operators and accountants."""
 
-    def __init__(self, desk: Reservations) -> None:
-        self._ledger = desk.ledger
-        self._catalog = desk.router.catalog
-        self._corrections = desk.router.corrections
+    def __init__(self, reservations: Reservations) -> None:
+        self._ledger = reservations.ledger
+        self._catalog = reservations.router.catalog
+        self._corrections = reservations.router.corrections
 
     def SetLimit(
         self, request: admin_pb2.SetLimitRequest, context: grpc.ServicerContext

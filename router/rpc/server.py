@@ -83,7 +83,11 @@ def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
                 field="bundle",
             )
 
-    return ServedBundle(source_of(settings), settings.encoders, fits)
+    return ServedBundle(
+        source_of(settings.bundle, settings.registry, settings.registry_cache),
+        settings.encoders,
+        fits,
+    )
 
 
 def build_router(
@@ -174,7 +178,7 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
     )
 
 
-def start(settings: Settings, desk: Reservations) -> RunningServer:
+def start(settings: Settings, reservations: Reservations) -> RunningServer:
     """Start listening, not healthy yet.
 
     Raises:
@@ -189,11 +193,11 @@ def start(settings: Settings, desk: Reservations) -> RunningServer:
             ("grpc.so_reuseport", 0),
         ],
     )
-    servicer = RouterServicer(desk, max_prompt_bytes=settings.max_prompt_bytes)
+    servicer = RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes)
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(servicer, server)  # type: ignore[no-untyped-call]
     admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(desk), server
+        AdminServicer(reservations), server
     )
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -221,7 +225,7 @@ def _reload_signal(served: ServedBundle, reloader: BackgroundJobs) -> Iterator[N
 
     def on_signal(_number: int, _frame: types.FrameType | None) -> None:
         served.look_again()
-        reloader.tell("reload_job")
+        reloader.tell("reload")
 
     if not hasattr(signal, "SIGHUP"):
         yield
@@ -298,14 +302,14 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         gc.freeze()
         running.warmed()
         logger().info("serving", address=running.address, bundle=router.bundle.version)
-        chores = [
+        jobs = [
             expiry_job(ledger, settings.expire_every_s),
             retention_job(ledger, settings.retention),
             correction_job(learner),
         ]
         # In a thread of its own: a slow registry must not keep holds from being given back.
         reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
-        with BackgroundJobs(chores), reloader, _reload_signal(served, reloader):
+        with BackgroundJobs(jobs), reloader, _reload_signal(served, reloader):
             on_ready(running.address)
             stop.wait()
         logger().info("draining", seconds=settings.drain_s)

@@ -51,8 +51,8 @@ def health_of(address: str) -> str:
 
 
 def test_not_serving_until_warm_and_not_serving_while_draining(settings: Settings) -> None:
-    desk = build_reservations(settings, build_router(settings), MemoryLedger())
-    running = start(settings, desk)
+    reservations = build_reservations(settings, build_router(settings), MemoryLedger())
+    running = start(settings, reservations)
     assert health_of(running.address) == "NOT_SERVING"
     running.warmed()
     assert health_of(running.address) == "SERVING"

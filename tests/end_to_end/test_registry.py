@@ -149,7 +149,7 @@ def test_while_the_registry_is_away_the_cached_bundle_serves_or_one_line_says_wh
         # It is gone; what serves goes on, and says so at the next look.
         client = stack.enter_context(RouterClient(where))
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "chore_failed" in log.read_text())
+        wait_for(lambda: "job_failed" in log.read_text())
         assert client.route("hello").bundle_version == version
     with (
         log.open("w") as out,

@@ -124,7 +124,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     goal = QualityTarget(0.6)
     ledger = MemoryLedger()
     kept = settings.model_copy(update={"log_prompts": "text"})
-    desk = build_reservations(kept, build_router(settings, now=lambda: NOON), ledger)
+    reservations = build_reservations(kept, build_router(settings, now=lambda: NOON), ledger)
     models: list[str] = []
 
     def render(held: Any) -> bytes:
@@ -133,8 +133,10 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
 
     details = {"outcome": "success", "quality": 1.0, "input_tokens": 50, "output_tokens": 100}
     for place, text in enumerate(TEXTS):
-        desk.decide(asked(text, goal), f"d{place}", "f" * 64, render)
-        desk.settle(f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details))
+        reservations.decide(asked(text, goal), f"d{place}", "f" * 64, render)
+        reservations.settle(
+            f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details)
+        )
     rows = [logged(one) for one in ledger.decisions(count=10_000)]
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
     assert router.bundle.second is not None

@@ -43,13 +43,13 @@ from router.decision_log.record import (
     LoggedCandidate,
     LoggedConstraints,
     LoggedQualityTarget,
+    LoggedUsage,
     LoggedWillingnessToPay,
     OutputTokens,
     PriceNanos,
     PromptEmbedding,
     ReasoningTokens,
     RecordError,
-    ReportedUsage,
     parse,
     serialize,
     with_usage,
@@ -96,7 +96,7 @@ EXAMPLE = DecisionRecord(
             ReasoningTokens(0, 0), PriceNanos(0, 0, 1, 2), LatencySeconds(0.0, 0.5),
         ),
     ),
-    usage=ReportedUsage("a", "truncated", 31, 4, 120, 7, 1.5, 0.25),
+    usage=LoggedUsage("a", "truncated", 31, 4, 120, 7, 1.5, 0.25),
 )  # fmt: skip
 """Every field differs from its default."""
 
@@ -186,7 +186,7 @@ def test_a_vector_comes_back_in_half_precision() -> None:
 def test_only_what_was_answered_says_something_of_the_model(
     outcome: str | None, answered: bool
 ) -> None:
-    assert ReportedUsage(outcome=outcome).answered is answered
+    assert LoggedUsage(outcome=outcome).answered is answered
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_the_first_records_lack_what_came_later() -> None:
         price_nanos=PriceNanos(101_000, 651_000, 1_431_000, 2_516_000),
         latency_s=None,
     )
-    assert found.usage == ReportedUsage("gpt-6.1-terra", "success", 31, 4, 120, 0, 1.5, 0.25)
+    assert found.usage == LoggedUsage("gpt-6.1-terra", "success", 31, 4, 120, 0, 1.5, 0.25)
     kept = parse(golden("v0_first_text"))
     assert (kept.prompt_log, kept.prompt) == ("text", "Be brief.\n\nName three rivers.")
     assert kept.goal == LoggedQualityTarget(0.0)
@@ -344,7 +344,7 @@ def decided(goal: Goal, router: Router) -> DecisionRecord:
     candidate = Candidate(model, "low", 0.25, quote, Amounts(9, 466), (state,))
     lengths = {"low": Lengths(80.04, 447.06, 2084.0)}
     score = Score({"low": 0.25}, {"low": 0.25, "none": 0.75}, 0.5, lengths)
-    ask = RouteQuery(
+    query = RouteQuery(
         "", {"team": "search"}, Prompt((Message("user", "?"),)),
         Constraints(tiers=frozenset({"medium", "low"}), max_price_nanos=0), goal,
         Importance.LOW, "chat 1", 1, batch=True,
@@ -355,7 +355,7 @@ def decided(goal: Goal, router: Router) -> DecisionRecord:
         score, Decision((candidate,), (Reason("BEST_VALUE", "…"),)), goal, "demo@1"
     )
     kept = KeptPrompt(prompt_log="hash", prompt_hash="a1")
-    return record_of(ask, assessed, routed, kept=kept, price_table="prices 1", strict=False)
+    return record_of(query, assessed, routed, kept=kept, price_table="prices 1", strict=False)
 
 
 def test_a_decision_is_recorded_as_it_was_made(router: Router) -> None:

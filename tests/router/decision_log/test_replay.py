@@ -25,13 +25,13 @@ from router.decision_log import replay as replaying
 from router.decision_log.export import usd, write_table
 from router.decision_log.reader import Damaged, LoggedDecision, LogRow, read_log
 from router.decision_log.reader import logged as logged_row
-from router.decision_log.record import ReportedUsage, serialize, with_usage
+from router.decision_log.record import LoggedUsage, serialize, with_usage
 from router.decision_log.replay import ReplayPolicy, ReplayReport, replay
 from router.ledger.base import HoldState, StoredDecision
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
-from router.routing.reservations import UsageReport as Settling
+from router.routing.reservations import UsageReport
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations
 from router.settings import Settings
@@ -52,7 +52,7 @@ def fill(
     ledger: Any, router: Router, texts: Sequence[str], *, seed: int = 7, **kept: Any
 ) -> dict[str, float]:
     """Decide on each text and settle it, good with the promised probability; what was promised."""
-    desk = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
+    reservations = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
     rng = np.random.default_rng(seed)
     promised = {}
     for place, text in enumerate(texts):
@@ -63,8 +63,8 @@ def fill(
             return b""
 
         prompt = Prompt((Message("system", "Be brief."), Message("user", text)))
-        ask = RouteQuery("", {"team": "a"}, prompt, Constraints(), None, Importance.MEDIUM, "", 1)
-        desk.decide(ask, f"d{place:04}", "f" * 64, render)
+        query = RouteQuery("", {"team": "a"}, prompt, Constraints(), None, Importance.MEDIUM, "", 1)
+        reservations.decide(query, f"d{place:04}", "f" * 64, render)
         model, p = chosen[0].model.id, chosen[0].p_adequate
         promised[f"d{place:04}"] = p
         details = {
@@ -72,7 +72,9 @@ def fill(
             "output_tokens": 100,
         }  # fmt: skip
         cost = chosen[0].quote.price.expected
-        desk.settle(f"d{place:04}", "", "s" * 64, Settling(model, 50, 0, 100, cost, details))
+        reservations.settle(
+            f"d{place:04}", "", "s" * 64, UsageReport(model, 50, 0, 100, cost, details)
+        )
     return promised
 
 
@@ -97,7 +99,7 @@ def with_record(row: LoggedDecision, **changes: Any) -> LoggedDecision:
     return replace(row, record=msgspec.structs.replace(row.record, **changes))
 
 
-def usage_of(row: LoggedDecision) -> ReportedUsage:
+def usage_of(row: LoggedDecision) -> LoggedUsage:
     assert row.record.usage is not None
     return row.record.usage
 

@@ -68,11 +68,11 @@ def test_a_hold_that_ran_out_is_given_back_though_nobody_asks(
 ) -> None:
     ledger.set_limit(limit(hard=100))
     ledger.hold(hold("a", 30, ttl_s=60, team="search"))
-    chore = expiry_job(ledger, 5)
-    chore.do()
+    job = expiry_job(ledger, 5)
+    job.do()
     assert log == []
     clock.advance(minutes=2)
-    chore.do()
+    job.do()
     assert balance(ledger) == (0, 0)
     assert [(entry["event"], entry["holds"]) for entry in log] == [("expired", 1)]
     assert "search" not in str(log)
@@ -171,15 +171,15 @@ def test_an_outage_is_said_once_and_outlived(
 ) -> None:
     done: list[str] = []
     keeping = BackgroundJobs(
-        [PeriodicJob("retention_job", 3600, failing(3, error, done))], clock=seconds
+        [PeriodicJob("retention", 3600, failing(3, error, done))], clock=seconds
     )
     for _ in range(200):
         keeping.tick()
         seconds.now += 1
     assert done == ["done"]  # tried again sooner than in an hour
     assert [(entry["event"], entry.get("reason")) for entry in log] == [
-        ("chore_failed", reason),
-        ("chore_works_again", None),
+        ("job_failed", reason),
+        ("job_works_again", None),
     ]
     assert "prompt text" not in str(log)
 

@@ -120,10 +120,10 @@ def test_serving_takes_the_arm_for_the_model_of_its_name_alone(
         ),
         now=lambda: NOON,
     )
-    ask = RouteQuery(
+    query = RouteQuery(
         "", {}, Prompt((Message("user", prompts()[0]),)), Constraints(), None, Importance.LOW, "", 1
     )  # fmt: skip
-    assessed = router.assess(ask)
+    assessed = router.assess(query)
     assert [one.arm for one in assessed.candidates] == ["medium", "newcomer"]
     veteran, newcomer = assessed.candidates
     assert newcomer.p_adequate == assessed.score.p_adequate["newcomer"] != veteran.p_adequate
