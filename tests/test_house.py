@@ -29,7 +29,7 @@ MODULES = [
 
 
 def test_serving_imports_nothing_heavy() -> None:
-    code = "import router.rpc.server, router.cli, sys; print(*sys.modules)"
+    code = "import router.rpc.server, router.cli.main, sys; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

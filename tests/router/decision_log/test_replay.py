@@ -39,7 +39,7 @@ from tests.conftest import NOON
 
 OTHER = MODELS / "bundles" / "multilingual"
 CATALOG = load_catalog()
-GOLDEN = Path(__file__).parents[1] / "golden" / "decision_records"
+GOLDEN = Path(__file__).parents[2] / "golden" / "decision_records"
 
 
 def prompts(count: int) -> list[str]:
