@@ -31,7 +31,7 @@ from router.core.types import (
     WillingnessToPay,
 )
 
-__all__ = ["TOLERANCE", "binding_limit", "decide", "exclusion", "limit_refusal"]
+__all__ = ["TOLERANCE", "arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
 TOLERANCE = 0.01
 """Probabilities closer than this count as equal: a difference of less than one percentage point of
@@ -59,6 +59,17 @@ def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
         return "over_max_latency"
     blocked = binding_limit(candidate)
     return None if blocked is None else f"limit_{blocked[1].value}"
+
+
+def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
+    """By arm, the expected price in nano-dollars of its cheapest candidate that meets the constraints."""
+    prices: dict[str, int] = {}
+    for each in candidates:
+        if each.arm is None or each.quote is None or exclusion(each, constraints) is not None:
+            continue
+        price = each.quote.price.expected
+        prices[each.arm] = min(price, prices.get(each.arm, price))
+    return prices
 
 
 def binding_limit(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:

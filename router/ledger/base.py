@@ -62,7 +62,7 @@ class Hold:
         amounts: what to hold; ``None`` records the decision without a hold.
         ttl_s: seconds until the hold expires, > 0.
         reply: the serialised reply, returned again when the request is repeated.
-        record: everything that replay and training need, JSON-ready.
+        record: everything that replay and training need: an object as JSON text.
         replaces: id of a held decision to release in the same transaction (re-route), or ``None``.
         quoted: the expected price in the quote, nano-dollars ≥ 0.
     """
@@ -73,7 +73,7 @@ class Hold:
     amounts: Amounts | None
     ttl_s: float
     reply: bytes
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: str = "{}"
     replaces: str | None = None
     quoted: int = 0
 
@@ -169,7 +169,7 @@ class StoredDecision:
         actual: reported amounts; ``None`` before it is settled.
         late: whether it was settled after its hold had expired.
         quoted: the expected price in the quote, nano-dollars ≥ 0.
-        record: of the :class:`Hold`.
+        record: of the :class:`Hold`, as JSON text.
         usage: record of the :class:`Usage`; empty before it is settled.
     """
 
@@ -182,7 +182,7 @@ class StoredDecision:
     actual: Amounts | None
     late: bool
     quoted: int
-    record: Mapping[str, Any]
+    record: str
     usage: Mapping[str, Any]
 
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from router.core.errors import InvalidInput
 from router.core.limits import Amounts, Limit, SoftAction, Unit, Window
 from router.ledger.base import Hold, Settlement, StoredDecision
@@ -48,14 +50,16 @@ _MAX_TTL_S = 10 * 366 * 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CACHE_SIZE = 50_000
+_any_object = msgspec.json.Decoder(msgspec.defstruct("AnyObject", []))
+"""Checks that a text is a JSON object without building it; takes a few microseconds."""
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def check_hold(new: Hold) -> tuple[str, str]:
-    """Refuse what no store could keep; the labels and the record as JSON.
+    """Refuse a hold that a store cannot keep, and return its labels as JSON and its record.
 
     Raises:
-        InvalidInput: names the field.
+        InvalidInput: a value is not valid; the message names the field.
     """
     _check_text("id", new.id)
     if new.replaces is not None:
@@ -65,7 +69,15 @@ def check_hold(new: Hold) -> tuple[str, str]:
     if new.amounts is not None:
         _check_amounts(new.amounts)
     _check_amount("quoted", new.quoted)
-    return _labels_json(tuple(new.labels.items())), to_json(new.record)
+    return _labels_json(tuple(new.labels.items())), _checked_record(new.record)
+
+
+def _checked_record(text: str) -> str:
+    try:
+        _any_object.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        raise InvalidInput("the record is not a JSON object") from None
+    return text
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
@@ -243,6 +255,6 @@ def stored_decision(row: Row, labels: str, record: str, usage: str) -> StoredDec
         actual=row.actual,
         late=row.late,
         quoted=row.quoted,
-        record=json.loads(record),
+        record=record,
         usage=json.loads(usage),
     )
