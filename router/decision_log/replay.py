@@ -320,8 +320,8 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
     text, told = record.classifier_text, record.bundle == policy.bundle.version
     if policy.bundle.second is not None and text is not None and not told:
         features, prices = lexical_features(text), arm_prices(candidates, constraints)
-        if policy.bundle.asks_second(score, features, prices, goal):
-            score = policy.bundle.second_score(text, features)
+        if policy.bundle.needs_second_stage(score, features, prices, goal):
+            score = policy.bundle.score_second_stage(text, features)
             candidates = _candidates(policy, row, score, constraints)
     logged = record.chosen.model
     then = next((one for one in candidates if one.model.id == logged), None)

@@ -91,7 +91,7 @@ def test_a_third_is_asked_about_under_any_goal_and_there_the_second_stage_decide
         score = router.assess(asked(text, goal)).score
         if slow in slow_runs:
             times += 1
-            assert score == loaded.second_score(text, lexical_features(text))
+            assert score == loaded.score_second_stage(text, lexical_features(text))
         else:
             assert score == loaded.score(text)
     assert 0 < times <= 0.45 * len(TEXTS)
@@ -103,7 +103,7 @@ def test_a_prompt_in_japanese_is_always_read_by_the_stage_that_reads_japanese(
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
     for text in ("東京の明日の天気を教えてください。", "素数が無限に存在することを証明しなさい。"):
         assessed = router.assess(asked(text, WillingnessToPay(10**15)))
-        assert assessed.score == router.bundle.second_score(text, lexical_features(text))
+        assert assessed.score == router.bundle.score_second_stage(text, lexical_features(text))
         assert {note.code for note in assessed.notes} == {"SECOND_OPINION"}
 
 
@@ -183,7 +183,7 @@ def test_without_a_part_of_its_second_stage_it_does_not_load(
     del raw["files"][name]
     (broken / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")
     assert read_manifest(broken)[0].second is not None
-    with pytest.raises(BadArtifact, match=f"does not name {name}"):
+    with pytest.raises(BadArtifact, match=f"does not list {name}"):
         load_bundle(broken, ENCODERS)
 
 
@@ -195,7 +195,7 @@ def test_a_reference_of_other_arms_is_damage(bundle: Path, tmp_path: Path) -> No
     raw = json.loads((broken / "manifest.json").read_text(encoding="utf-8"))
     raw["files"][REFERENCE_FILE] = sha256_of(content)
     (broken / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")
-    with pytest.raises(BadArtifact, match="is no table of 3 arms"):
+    with pytest.raises(BadArtifact, match="is not a table of 3 arms"):
         load_bundle(broken, ENCODERS)
 
 
