@@ -7,7 +7,7 @@ from pathlib import Path
 
 from router.classifier.bundle import BundleManifest
 from router.core.errors import BadArtifact
-from router.files import sha256_of, written_whole
+from router.files import replace_directory, sha256_of
 
 __all__ = ["check_target", "write_bundle"]
 
@@ -30,7 +30,7 @@ def write_bundle(out: Path, manifest: BundleManifest, files: Mapping[str, bytes]
     hashes = {name: sha256_of(content) for name, content in files.items()}
     complete = manifest.model_copy(update={"files": hashes})
     try:
-        with written_whole(out) as scratch:
+        with replace_directory(out) as scratch:
             for name, content in files.items():
                 (scratch / name).write_bytes(content)
             text = complete.model_dump_json(indent=2) + "\n"
