@@ -1,4 +1,4 @@
-"""Two stages: the slow one is asked where a choice hangs on little, and not more often than agreed."""
+"""Two stages: the slow one is consulted for close choices, and no more often than agreed."""
 
 from __future__ import annotations
 

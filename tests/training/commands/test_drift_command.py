@@ -126,7 +126,7 @@ def test_usual_traffic_in_a_ledger_that_is_in_use_is_no_drift(
         finding["what"] for finding in report["findings"]
     }
     assert sum(one["n"] for one in report["calibration"].values()) > 100
-    assert any("none of the histories" in note for note in report["notes"])
+    assert any("not one of the histories" in note for note in report["notes"])
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
