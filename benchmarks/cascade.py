@@ -27,12 +27,13 @@ from benchmarks.quality import (
     source,
 )
 from benchmarks.report import Figure
-from training.drift.traffic import REFERENCE_PROMPTS, sample
 from training.evaluation.baselines import arm_pairs, pair_differences
 from training.evaluation.evaluation_report import pair_name
 from training.evaluation.metrics import apgr_statistic, bootstrap, interval, unit_counts
 from training.evaluation.predictions import Predictions, SecondStagePredictions
 from training.export.stages import SHARE, STAGES
+from training.histories.split import sample
+from training.pipeline import REFERENCE_PROMPTS
 
 Floats = npt.NDArray[np.float64]
 

@@ -53,7 +53,7 @@ from training.pages.plots import render
 from training.pages.report_page import report_page
 from training.tracking.runs import start_run
 
-__all__ = ["TrainingPlan", "TrainingResult", "fit"]
+__all__ = ["REFERENCE_PROMPTS", "TrainingPlan", "TrainingResult", "fit"]
 
 MIN_PROMPTS = 30
 REFERENCE_PROMPTS = 1000
