@@ -10,11 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from google.type.money_pb2 import Money
-from rich.console import Console
-from rich.progress import Progress
 
-from mitsumori.client import AdminClient
-from mitsumori.retrying_channel import DEFAULT_ADDRESS
 from mitsumori.v1 import admin_pb2
 from router.cli.commands.arguments import (
     STATES,
@@ -25,17 +21,16 @@ from router.cli.commands.arguments import (
     Server,
     Since,
     Until,
+    admin_client,
     filter_of,
     labels_of,
     moment_of,
     show,
 )
-from router.cli.render import as_dict, price_text, print_json, table
+from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.errors import InvalidInput
 from router.decision_log.export import parse_currency, usd
-from router.ledger.sqlite.file import back_up
 from router.rpc.messages.values import nanos
-from router.settings import load_settings
 
 __all__ = ["backup", "corrections", "decisions", "erase", "usage"]
 
@@ -44,11 +39,11 @@ _NAMES = {value: name for name, value in STATES.items()}
 
 def corrections(
     model: Annotated[str, typer.Option(help="Only this model.")] = "",
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """How good quotes were per model and scope, and the factors that settled usage corrects them by."""
-    with AdminClient(server) as client:
+    with admin_client(server) as client:
         found = client.corrections(model)
     if json_output:
         print_json([as_dict(each) for each in found])
@@ -69,20 +64,20 @@ def corrections(
         "model", "scope", ">settled", ">tokens", ">length p50", ">mean", ">p90", ">within p50",
         ">within p90",
     )  # fmt: skip
-    Console().print(table("Corrections from settled usage", columns, rows))
+    console().print(table("Corrections from settled usage", columns, rows))
 
 
 def erase(
     before: Annotated[str, typer.Option(help="Made before this day or moment, ISO 8601.")],
     labels: Labels = None,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
 ) -> None:
     """Delete finished decisions of a scope, for retention or on a user's demand."""
     moment = moment_of(before, "--before")
     assert moment is not None  # noqa: S101 — a text was given
-    with AdminClient(server) as client:
+    with admin_client(server) as client:
         erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
-    Console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
+    console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
 
 
 def backup(
@@ -93,17 +88,22 @@ def backup(
     ] = None,
 ) -> None:
     """Copy a SQLite ledger to a file while the server goes on."""
+    from rich.progress import Progress
+
+    from router.ledger.sqlite.file import back_up
+    from router.settings import load_settings
+
     kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
     if kind != "sqlite":
         raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("copying", total=None)
         back_up(
             Path(path).expanduser(),
             target,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    Console().print(f"copied to {target}", highlight=False, soft_wrap=True)
+    console().print(f"copied to {target}", highlight=False, soft_wrap=True)
 
 
 _CHOICE = frozenset({"model", "provider", "tier"})
@@ -132,7 +132,7 @@ def usage(
     time_zone: Annotated[str, typer.Option(help="Says when a day begins.")] = "UTC",
     currency: CurrencyText = None,
     out: Out = None,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """What was spent, added up by label, model, tier or day, and how good quotes and holds were.
@@ -143,14 +143,14 @@ def usage(
     """
     groups = [name for name in by.split(",") if name]
     display = parse_currency(currency) if currency else None
-    with AdminClient(server) as client:
+    with admin_client(server) as client:
         found = client.usage(filter_of(labels, since, until), groups, time_zone)
     if out is None and not json_output:
         columns = [*groups, *_SEEN, *([f">spent, {display}"] if display else [])]
         rows = [
             _seen(row) + ([display.text(_nanos(row.spent))] if display else []) for row in found
         ]
-        Console().print(table("Usage", columns, rows))
+        console().print(table("Usage", columns, rows))
         return
     columns = [*groups, *_USAGE, *([f"spent_{display.column}"] if display else [])]
     values = [
@@ -208,12 +208,12 @@ def decisions(
     ] = None,
     currency: CurrencyText = None,
     out: Out = None,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """The decision log: oldest first, or the last few, newest first."""
     display = parse_currency(currency) if currency else None
-    with AdminClient(server) as client:
+    with admin_client(server) as client:
         chosen = filter_of(labels, since, until, state)
         found = list(islice(client.decisions(chosen, newest_first=last is not None), last))
     if out is None and not json_output:
@@ -225,8 +225,8 @@ def decisions(
             _seen_decision(row) + ([display.text(_nanos(row.spent))] if display else [])
             for row in found
         ]
-        console = Console()
-        console.print(table("Decisions", columns, rows, width=console.width))
+        terminal = console()
+        terminal.print(table("Decisions", columns, rows, width=terminal.width))
         return
     names = [*_DECISIONS, *([f"spent_{display.column}"] if display else []), "record"]
     values = []
