@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,8 @@ def _option_row(option: router_pb2.Option) -> list[str]:
     ]
 
 
-def print_reply(reply: router_pb2.RouteResponse) -> None:
-    """A whole reply: the choice, why, and the alternatives."""
+def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
+    """A whole reply: the choice, why, the alternatives, and what is held for whom."""
     shown = console()
     assessment = reply.assessment
     labels = "  ".join(f"{arm.arm} {arm.p_label:.2f}" for arm in assessment.arms)
@@ -135,11 +136,30 @@ def print_reply(reply: router_pb2.RouteResponse) -> None:
     if allowed:
         text = f"Of the tokens out, hidden reasoning: {', '.join(allowed)}."
         shown.print(text, style="dim", highlight=False)
+    _print_hold(reply, tenant, shown)
     shown.print(
         f"~ estimated. Prices: {reply.chosen.quote.price_table_version}. "
         f"Decision {reply.decision_id}",
         style="dim",
         highlight=False,
+    )
+
+
+def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) -> None:
+    """What is held until when, and what ends it."""
+    if not reply.HasField("hold"):
+        shown.print("Nothing is held.", highlight=False)
+        return
+    owner = f" --tenant {shlex.quote(tenant)}" if tenant else ""
+    until = reply.hold.expire_time.ToDatetime()
+    shown.print(
+        f"{price_text(reply.hold.amount)} is held until {until:%Y-%m-%d %H:%M:%S} UTC. After the call:\n"
+        f"  mitsumori settle {reply.decision_id} --input-tokens N --output-tokens N{owner}\n"
+        f"or, where it is not made (`route --quote-only` holds nothing):\n"
+        f"  mitsumori release {reply.decision_id}{owner}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 __all__ = [
+    "LEARN_EVERY_S",
     "MOST",
     "PRIOR",
     "UNCORRECTED",
@@ -35,6 +36,8 @@ __all__ = [
 
 PRIOR = 30
 """How many observations the factor of the level above is worth."""
+LEARN_EVERY_S = 300.0
+"""How often a server learns anew."""
 MOST = 10.0
 """No factor leaves 0.1 to 10: beyond that something else is wrong, such as a unit."""
 

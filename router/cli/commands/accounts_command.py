@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from router.cli.commands.arguments import (
     show,
 )
 from router.cli.render import as_dict, console, price_text, print_json, table
+from router.core.corrections import LEARN_EVERY_S, PRIOR
 from router.core.errors import InvalidInput
 from router.decision_log.export import parse_currency, usd
 from router.rpc.messages.values import nanos
@@ -64,6 +65,15 @@ def corrections(
         "model", "scope", ">settled", ">tokens", ">length p50", ">mean", ">p90", ">within p50",
         ">within p90",
     )  # fmt: skip
+    if not rows:
+        minutes, latest = LEARN_EVERY_S / 60, datetime.now(UTC) + timedelta(seconds=LEARN_EVERY_S)
+        console().print(
+            "Nothing is learnt yet. A server learns from the settled decisions of its log when it starts and "
+            f"every {minutes:g} minutes, so next by {latest:%H:%M:%S} UTC (with correct_from: 0 never). One "
+            f"settled decision of a model is enough; with {PRIOR} they weigh as much as what was quoted.",
+            highlight=False,
+        )
+        return
     console().print(table("Corrections from settled usage", columns, rows))
 
 

@@ -111,8 +111,10 @@ def set_limit(
         paced=paced,
     )
     with admin_client(server) as client:
-        client.set_limit(limit)
+        made = client.set_limit(limit)
     console().print(f"limit {limit_id} is set", highlight=False)
+    for note in made.notes:
+        console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def delete_limit(

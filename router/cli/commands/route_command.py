@@ -68,10 +68,11 @@ def route(
         max_latency_s=max_latency,
         max_output_tokens=max_output_tokens,
     )
+    labels = labels_of(scope, "--scope")
     with router_client(server, timeout_s=timeout) as client:
         reply = client.route(
             text,
-            scope=labels_of(scope, "--scope"),
+            scope=labels,
             constraints=constraints,
             goal=goal_of(quality_target, willingness_to_pay),
             importance=importance,
@@ -81,4 +82,4 @@ def route(
     if json_output:
         print_json(as_dict(reply))
     else:
-        print_reply(reply)
+        print_reply(reply, labels.get("tenant", ""))
