@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
-
 from router.cli.errors import errors_in_one_line
+
+try:
+    import typer
+    from typer.core import TyperGroup
+except ModuleNotFoundError:  # the plain install is the client library alone
+    raise SystemExit(
+        "error: the command needs more than the client; run pip install 'mitsumori[serve]'"
+    ) from None
 
 __all__ = ["COMMANDS", "app", "main"]
 

@@ -228,7 +228,7 @@ def decisions(
         found = list(islice(client.decisions(chosen, newest_first=last is not None), last))
     if out is None and not json_output:
         columns = (
-            "decision", "made (UTC)", "state", "model", ">quoted", ">held", ">spent", ">tokens", "?scope",
+            "decision", "made (UTC)", "state", "model", "?>quoted", ">held", ">spent", "?>tokens", "?scope",
             *([f">spent, {display}"] if display else []),
         )  # fmt: skip
         rows = [

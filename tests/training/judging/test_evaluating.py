@@ -214,7 +214,7 @@ def test_an_arm_that_costs_more_and_is_adequate_less_often_is_named() -> None:
     outcomes = rows.outcomes
     assert not any("costs more" in note for note in report_on(rows, truth)["notes"])
     dear = outcomes.cost_nanos.copy()
-    dear[:, 0], dear[:, 1] = 3_000_000, 2_000_000
+    dear[:] = [3_000_000, 2_000_000, 5_000_000]
     notes = report_on(replace(rows, outcomes=replace(outcomes, cost_nanos=dear)), truth)["notes"]
     low, medium = outcomes.adequate.mean(axis=0)[:2]
     assert [note for note in notes if "costs more" in note] == [
