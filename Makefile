@@ -52,11 +52,11 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)-serve: pyproject.toml constraints.txt | $(PY)
-	$(PIP) --editable .
+	$(PIP) --editable '.[serve]'
 	@touch $@
 
 $(STAMPS)-dev: $(STAMPS)-serve
-	$(PIP) --editable '.[dev,train,postgres]'
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 # torch first and alone: its CPU build must not be replaced by what another package asks for.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mitsumori.client import RouterClient
+import mitsumori
 from router.ledger.memory import MemoryLedger
 from router.logs import configure
 from router.routing.router import Router
@@ -47,6 +47,6 @@ def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
 
 
 @pytest.fixture
-def client(server: RunningServer) -> Iterator[RouterClient]:
-    with RouterClient(server.address) as made:
+def client(server: RunningServer) -> Iterator[mitsumori.Router]:
+    with mitsumori.Router(server.address) as made:
         yield made

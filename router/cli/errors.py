@@ -16,6 +16,11 @@ def errors_in_one_line() -> Iterator[None]:
     """Turn an error of ours into one line on standard error and exit code 2, without a traceback."""
     try:
         yield
-    except MitsumoriError as error:
+    except Exception as error:
+        # Imported where something went wrong, for it brings gRPC.
+        from mitsumori import CallFailed, InvalidArgument
+
+        if not isinstance(error, MitsumoriError | CallFailed | InvalidArgument):
+            raise
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None

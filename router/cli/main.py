@@ -5,15 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from router.cli.errors import errors_in_one_line
+import typer
+from typer.core import TyperGroup
 
-try:
-    import typer
-    from typer.core import TyperGroup
-except ModuleNotFoundError:  # the plain install is the client library alone
-    raise SystemExit(
-        "error: the command needs more than the client; run pip install 'mitsumori[serve]'"
-    ) from None
+from router.cli.errors import errors_in_one_line
 
 __all__ = ["COMMANDS", "app", "main"]
 

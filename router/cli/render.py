@@ -11,8 +11,9 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.type.money_pb2 import Money
 
+from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
-from router.core.money import NANOS_PER_USD, short_usd
+from router.core.money import short_usd
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +56,7 @@ def print_json(value: Any) -> None:
 
 def price_text(amount: Money) -> str:
     """Money in short form."""
-    return short_usd(amount.units * NANOS_PER_USD + amount.nanos)
+    return short_usd(nanos_of(amount))
 
 
 def table(

@@ -1,4 +1,4 @@
-"""What the commands share: options, texts to values, connections, tables and files."""
+"""What the commands share: options, texts to values, tables and files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,9 +19,6 @@ from router.core.money import parse_usd
 from router.core.types import Goal, QualityTarget, WillingnessToPay
 from router.decision_log.export import write_table
 
-if TYPE_CHECKING:
-    from mitsumori.client import AdminClient, RouterClient
-
 __all__ = [
     "STATES",
     "CurrencyText",
@@ -32,13 +29,11 @@ __all__ = [
     "Since",
     "Tenant",
     "Until",
-    "admin_client",
     "choice",
     "filter_of",
     "goal_of",
     "labels_of",
     "moment_of",
-    "router_client",
     "server_address",
     "show",
 ]
@@ -100,20 +95,6 @@ STATES = {
     for name, value in admin_pb2.DecisionState.items()
     if value
 }
-
-
-def router_client(address: str, *, timeout_s: float = 5.0) -> RouterClient:
-    """A connection for callers. gRPC is imported here, so that help needs no half second for it."""
-    from mitsumori.client import RouterClient
-
-    return RouterClient(address, timeout_s=timeout_s)
-
-
-def admin_client(address: str) -> AdminClient:
-    """A connection for operators and accountants, imported here for the same reason."""
-    from mitsumori.client import AdminClient
-
-    return AdminClient(address)
 
 
 def labels_of(pairs: Sequence[str] | None, option: str) -> dict[str, str]:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from mitsumori import Admin
 from mitsumori.v1 import limit_pb2
-from router.cli.commands.arguments import Json, Server, admin_client, choice, labels_of
+from router.cli.commands.arguments import Json, Server, choice, labels_of
 from router.cli.render import as_dict, console, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import parse_usd, short_usd
@@ -73,7 +74,7 @@ def list_limits(
 ) -> None:
     """List every limit; with labels, those that apply and what is left of them."""
     wanted = labels_of(labels, "--label")
-    with admin_client(server) as client:
+    with Admin(server) as client:
         found = client.limits(wanted)
     if json_output:
         print_json([as_dict(status) for status in found])
@@ -110,7 +111,7 @@ def set_limit(
         on_soft=choice(on_soft, _ACTIONS, "--on-soft"),
         paced=paced,
     )
-    with admin_client(server) as client:
+    with Admin(server) as client:
         made = client.set_limit(limit)
     console().print(f"limit {limit_id} is set", highlight=False)
     for note in made.notes:
@@ -122,6 +123,6 @@ def delete_limit(
     server: Server = "",
 ) -> None:
     """Remove a limit."""
-    with admin_client(server) as client:
+    with Admin(server) as client:
         client.delete_limit(limit_id)
     console().print(f"limit {limit_id} is gone", highlight=False)

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from router.cli.commands.arguments import Json, Server, goal_of, labels_of, router_client
+from mitsumori import Router, Usd
+from mitsumori.request import Importance
+from router.cli.commands.arguments import Json, Server, goal_of, labels_of
 from router.cli.render import as_dict, print_json, print_reply
 from router.core.money import parse_usd
-from router.core.types import Constraints, Importance
+from router.core.types import QualityTarget, WillingnessToPay
 
 __all__ = ["route"]
 
@@ -26,7 +28,7 @@ def route(
     ] = None,
     importance: Annotated[
         Importance, typer.Option(help="What a wrong answer would cost.")
-    ] = Importance.MEDIUM,
+    ] = "medium",
     model: Annotated[
         list[str] | None, typer.Option(help="Allow only this model; repeatable.")
     ] = None,
@@ -60,25 +62,25 @@ def route(
     The quoted money is held against budgets until `settle` or `release`, or until the hold runs out.
     """
     text = sys.stdin.read() if prompt == "-" else prompt
-    constraints = Constraints(
-        models=frozenset(model or ()),
-        tiers=frozenset(tier or ()),
-        capabilities=frozenset(capability or ()),
-        max_price_nanos=None if max_price is None else parse_usd(max_price, field="--max-price"),
-        max_latency_s=max_latency,
-        max_output_tokens=max_output_tokens,
-    )
+    goal = goal_of(quality_target, willingness_to_pay)
+    most = None if max_price is None else Usd(parse_usd(max_price, field="--max-price"))
     labels = labels_of(scope, "--scope")
-    with router_client(server, timeout_s=timeout) as client:
+    with Router(server, timeout_s=timeout) as client:
         reply = client.route(
             text,
             scope=labels,
-            constraints=constraints,
-            goal=goal_of(quality_target, willingness_to_pay),
+            models=model or (),
+            tiers=tier or (),
+            capabilities=capability or (),
+            max_price_usd=most,
+            max_latency_s=max_latency,
+            max_output_tokens=max_output_tokens,
+            quality_target=goal.p_adequate if isinstance(goal, QualityTarget) else None,
+            willingness_to_pay_usd=Usd(goal.nanos) if isinstance(goal, WillingnessToPay) else None,
             importance=importance,
             request_id=request_id,
             quote_only=quote_only,
-        )
+        ).message
     if json_output:
         print_json(as_dict(reply))
     else:

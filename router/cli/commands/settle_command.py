@@ -6,19 +6,12 @@ from typing import Annotated
 
 import typer
 
-from mitsumori.v1 import router_pb2
-from router.cli.commands.arguments import Json, Server, Tenant, choice, router_client
-from router.cli.render import as_dict, console, price_text, print_json
-from router.core.money import parse_usd
-from router.rpc.messages.values import nanos
+from mitsumori import OUTCOMES, Router, Usd
+from router.cli.commands.arguments import Json, Server, Tenant, choice
+from router.cli.render import as_dict, console, print_json
+from router.core.money import parse_usd, short_usd
 
 __all__ = ["release", "settle"]
-
-_OUTCOMES = {
-    name.removeprefix("OUTCOME_").lower(): value
-    for name, value in router_pb2.Outcome.items()
-    if value
-}
 
 
 def settle(
@@ -28,7 +21,7 @@ def settle(
     cached_input_tokens: Annotated[int, typer.Option(help="Of the input, from the cache.")] = 0,
     reasoning_tokens: Annotated[int, typer.Option(help="Of the output, hidden reasoning.")] = 0,
     latency: Annotated[float | None, typer.Option(help="Of the whole answer, seconds.")] = None,
-    outcome: Annotated[str, typer.Option(help=f"One of {', '.join(_OUTCOMES)}.")] = "success",
+    outcome: Annotated[str, typer.Option(help=f"One of {', '.join(OUTCOMES)}.")] = "success",
     model: Annotated[str, typer.Option(help="The model called (default: the chosen one).")] = "",
     cost: Annotated[str | None, typer.Option(help="What the provider charged, USD.")] = None,
     quality: Annotated[float | None, typer.Option(help="Of the answer, 0 to 1.")] = None,
@@ -37,9 +30,9 @@ def settle(
     json_output: Json = False,
 ) -> None:
     """Report what a decision really took; its hold turns into spend."""
-    choice(outcome, _OUTCOMES, "--outcome")
-    with router_client(server) as client:
-        reply = client.settle(
+    choice(outcome, OUTCOMES, "--outcome")
+    with Router(server) as client:
+        settled = client.settle(
             decision_id,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -48,17 +41,18 @@ def settle(
             latency_s=latency,
             outcome=outcome,  # type: ignore[arg-type]  # checked above
             model=model,
-            cost_nanos=None if cost is None else parse_usd(cost, field="--cost"),
+            cost_usd=None if cost is None else Usd(parse_usd(cost, field="--cost")),
             quality=quality,
             tenant=tenant,
         )
     if json_output:
-        print_json(as_dict(reply))
+        print_json(as_dict(settled.message))
         return
-    notes = [f"overage {price_text(reply.overage)}"] if nanos(reply.overage, "overage") else []
-    notes += ["the hold had run out"] if reply.late else []
-    notes += ["reported before"] if reply.repeated_report else []
-    console().print(f"booked {price_text(reply.spent)} {', '.join(notes)}", highlight=False)
+    notes = [f"overage {short_usd(settled.overage.nanos)}"] if settled.overage.nanos else []
+    notes += ["the hold had run out"] if settled.late else []
+    notes += ["reported before"] if settled.repeated else []
+    booked = f"booked {short_usd(settled.spent.nanos)}"
+    console().print(", ".join([booked, *notes]), highlight=False)
 
 
 def release(
@@ -67,6 +61,6 @@ def release(
     server: Server = "",
 ) -> None:
     """Give a hold back, for a call that was never made."""
-    with router_client(server) as client:
+    with Router(server) as client:
         now = client.release(decision_id, tenant=tenant)
     console().print("released" if now else "had been given back before")
