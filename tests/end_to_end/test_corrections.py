@@ -53,7 +53,7 @@ def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     learner = CorrectionLearner(ledger, ("team",), 1_000, allowances)
     taught = replace(router, corrections=lambda: learner.corrections)
     running = start(settings, build_reservations(settings, taught, ledger))
-    running.warmed()
+    running.mark_serving()
     with mitsumori.Router(running.address) as client:
         yield Shop(client, learner, running.address)
     running.drain()

@@ -52,7 +52,7 @@ class Shop:
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
+    running.mark_serving()
     with (
         mitsumori.Router(running.address) as client,
         mitsumori.Admin(running.address) as admin,

@@ -42,7 +42,7 @@ def shop(
     ledger: SlowLedger, settings: Settings, router: Router
 ) -> Iterator[tuple[mitsumori.Router, mitsumori.Admin]]:
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
+    running.mark_serving()
     with (
         mitsumori.Router(running.address) as client,
         mitsumori.Admin(running.address) as admin,
