@@ -30,6 +30,12 @@ SECONDS ?= 300
 CLIENTS ?= 64
 STORE   ?= both
 SEED    ?=
+PORT    ?= 5000
+
+# GNU make leaves with 2 where a recipe fails, whatever the code of the recipe. A job that has to tell 3 from an
+# error runs the command itself.
+EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
+  echo "exit code 3: $(1) (make leaves with 2; for the code itself run: $(PY) -m training $(2) --help)" >&2; exit $$code; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format proto encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
@@ -93,7 +99,7 @@ promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
 	@$(PY) -m training promote --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
 	  $(if $(ARMS),--arms $(ARMS)) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
-	  --report $(BUILD)/reports/promote.json
+	  --report $(BUILD)/reports/promote.json $(call EXIT_CODE,refused,promote)
 
 add-arm: $(STAMPS)-dev ## Give a new model an arm without training: BUNDLE, HISTORY with its attempts, ARM=NAME=MODEL, TIER=, OUT=
 	@test -n "$(ARM)" -a -n "$(TIER)" || { echo "error: say which model with ARM=NAME=MODEL and TIER=" >&2; exit 2; }
@@ -106,7 +112,7 @@ drift: $(STAMPS)-dev ## Compare RECENT traffic (a log of `mitsumori decisions --
 	@test -n "$(RECENT)" || { echo "error: name recent traffic with RECENT=file or RECENT=sqlite:PATH" >&2; exit 2; }
 	@mkdir -p $(BUILD)/reports
 	@$(PY) -m training drift --bundle $(BUNDLE) --recent "$(RECENT)" \
-	  $(foreach file,$(HISTORY),--history $(file)) --plot $(BUILD)/reports/drift.png
+	  $(foreach file,$(HISTORY),--history $(file)) --plot $(BUILD)/reports/drift.png $(call EXIT_CODE,drift,drift)
 
 import: $(STAMPS)-dev ## Turn logs into a history: FROM=decisions|litellm|openai|routerbench, LOG=file or ledger, OUT=file.parquet
 	@test -n "$(FROM)" -a -n "$(LOG)" || { echo "error: say what the log is with FROM= and where with LOG=" >&2; exit 2; }
@@ -127,9 +133,11 @@ notebooks: $(STAMPS)-dev ## Execute the notebooks on HISTORY (none: a demonstrat
 	  --output-dir $(BUILD)/reports/notebooks notebooks/*.ipynb
 	@ls $(BUILD)/reports/notebooks/*.html
 
-mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout
+mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout: PORT=
 	@mkdir -p $(BUILD)/mlflow
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(BUILD)/mlflow/mlflow.db --port 5000
+	@$(PY) -c 'import socket; socket.create_server(("127.0.0.1", int("$(PORT)"))).close()' 2>/dev/null || \
+	  { echo "error: cannot listen on port $(PORT); choose another with make mlflow PORT=5001" >&2; exit 2; }
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(BUILD)/mlflow/mlflow.db --port $(PORT)
 
 encoder: $(STAMPS)-encoder ## Export the encoders anew into models/encoders
 	@$(PY) -m training encoder

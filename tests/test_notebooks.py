@@ -89,3 +89,8 @@ def test_a_notebook_runs_on_the_demonstration(
     assert sum("image/png" in out.get("data", {}) for out in outputs) >= 2
     words = " ".join(str(out.get("data", {}).get("text/markdown", "")) for out in outputs)
     assert "made up" in words.lower().replace("-", " ")
+    # Two dollar signs in a paragraph would be set as a formula, with raw Markdown between them.
+    prose = re.sub(r"```.*?```", "", words, flags=re.DOTALL)
+    assert "$" not in prose
+    if path.stem.startswith("03"):
+        assert "**Caution.** This goal was chosen on" in prose

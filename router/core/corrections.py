@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 __all__ = [
+    "LEARN_EVERY_S",
     "MAX_FACTOR",
     "PRIOR_STRENGTH",
     "UNCORRECTED",
@@ -35,6 +36,8 @@ __all__ = [
 
 PRIOR_STRENGTH = 30
 """The weight of the factor of the level above, in observations."""
+LEARN_EVERY_S = 300.0
+"""How often a server learns anew, seconds."""
 MAX_FACTOR = 10.0
 """Factors stay within 0.1 to 10; a larger error has another cause, such as a wrong unit."""
 
