@@ -91,7 +91,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc sh
     ) -> Any:
         """Replace the handler of one of our methods by a guarded one."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith("/router."):
+        if handler is None or not details.method.startswith("/mitsumori."):
             return handler
         parse = _lenient(handler.request_deserializer)
         if handler.unary_unary:
