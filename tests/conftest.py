@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from mitsumori.client import RouterClient
 from router.ledger.memory import MemoryLedger
@@ -13,8 +15,19 @@ from router.logs import configure
 from router.routing.router import Router
 from router.rpc.server import RunningServer, build_reservations, build_router, start
 from router.settings import Settings
+from tests.waiting import PATIENCE_S
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+# One profile for all properties. The same examples every time, so that a failure is the change's and
+# not the day's; no time limits, since other programs may use the same cores. New examples:
+# `pytest --hypothesis-profile explore`, which says how to repeat what it finds.
+_UNTIMED = hypothesis_settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+hypothesis_settings.register_profile("explore", _UNTIMED)
+hypothesis_settings.register_profile("repeatable", _UNTIMED, derandomize=True)
+hypothesis_settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,5 +61,5 @@ def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[RouterClient]:
-    with RouterClient(server.address) as made:
+    with RouterClient(server.address, timeout_s=PATIENCE_S) as made:
         yield made

@@ -22,6 +22,7 @@ from router.rpc.messages.values import nanos
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
+from tests.waiting import PATIENCE_S
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 USD = 1_000_000_000
@@ -50,7 +51,10 @@ def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     running = start(settings, build_reservations(settings, router, ledger))
     running.warmed()
-    with RouterClient(running.address) as client, AdminClient(running.address) as admin:
+    with (
+        RouterClient(running.address, timeout_s=PATIENCE_S) as client,
+        AdminClient(running.address, timeout_s=PATIENCE_S) as admin,
+    ):
         yield Shop(client, admin)
     running.drain()
     ledger.close()
@@ -120,7 +124,7 @@ def test_a_strict_hold_covers_the_worst_that_an_estimated_tokenizer_can_do(
 ) -> None:
     strict = settings.model_copy(update={"strict": True})
     running = start(strict, build_reservations(strict, router, MemoryLedger()))
-    with RouterClient(running.address) as client:
+    with RouterClient(running.address, timeout_s=PATIENCE_S) as client:
         claude = Constraints(models=frozenset({"claude-haiku-5-5"}), max_output_tokens=100)
         reply = client.route("日本語で答えて", constraints=claude)
         offer = reply.chosen.quote

@@ -17,6 +17,7 @@ from router.rpc.messages.values import nanos
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
+from tests.waiting import PATIENCE_S
 
 NANO = Constraints(models=frozenset({"gpt-5-nano"}))
 
@@ -44,7 +45,10 @@ def shop(
 ) -> Iterator[tuple[RouterClient, AdminClient]]:
     running = start(settings, build_reservations(settings, router, ledger))
     running.warmed()
-    with RouterClient(running.address) as client, AdminClient(running.address) as admin:
+    with (
+        RouterClient(running.address, timeout_s=PATIENCE_S) as client,
+        AdminClient(running.address, timeout_s=PATIENCE_S) as admin,
+    ):
         yield client, admin
     running.drain()
 

@@ -16,6 +16,7 @@ from mitsumori.client import RouterClient
 from mitsumori.v1 import router_pb2, router_pb2_grpc
 from router.core.errors import CallFailed
 from router.core.types import Message
+from tests.waiting import PATIENCE_S
 
 Behaviour = Callable[[int, grpc.ServicerContext], None]
 
@@ -87,7 +88,10 @@ def test_a_server_that_is_away_is_looked_for_more_often_than_grpc_would() -> Non
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
 def test_a_server_that_restarts_is_asked_again_with_the_same_id(code: grpc.StatusCode) -> None:
-    with moody(failing(code, 2)) as (address, servicer), RouterClient(address) as client:
+    with (
+        moody(failing(code, 2)) as (address, servicer),
+        RouterClient(address, timeout_s=PATIENCE_S) as client,
+    ):
         reply = client.route("hello")
     assert [request.request_id for request in servicer.requests] == [reply.decision_id] * 3
 
@@ -95,7 +99,7 @@ def test_a_server_that_restarts_is_asked_again_with_the_same_id(code: grpc.Statu
 def test_the_number_of_tries_is_bounded() -> None:
     with (
         moody(failing(grpc.StatusCode.UNAVAILABLE, 99)) as (address, servicer),
-        RouterClient(address, attempts=3) as client,
+        RouterClient(address, timeout_s=PATIENCE_S, attempts=3) as client,
         pytest.raises(CallFailed) as caught,
     ):
         client.route("hello")
@@ -115,7 +119,7 @@ def test_the_number_of_tries_is_bounded() -> None:
 def test_a_refusal_is_final(code: grpc.StatusCode) -> None:
     with (
         moody(failing(code, 1)) as (address, servicer),
-        RouterClient(address) as client,
+        RouterClient(address, timeout_s=PATIENCE_S) as client,
         pytest.raises(CallFailed) as caught,
     ):
         client.route("hello")
@@ -125,10 +129,10 @@ def test_a_refusal_is_final(code: grpc.StatusCode) -> None:
 
 def test_a_slow_server_is_given_up_at_the_deadline_and_not_asked_again() -> None:
     release = threading.Event()
-    with moody(lambda *_: bool(release.wait(10))) as (address, servicer):  # type: ignore[arg-type]
+    with moody(lambda *_: bool(release.wait(PATIENCE_S))) as (address, servicer):  # type: ignore[arg-type]
         with (
-            RouterClient(address, timeout_s=0.3) as client,
-            pytest.raises(CallFailed, match=r"within 0\.3 s") as caught,
+            RouterClient(address, timeout_s=2) as client,
+            pytest.raises(CallFailed, match=r"within 2 s") as caught,
         ):
             client.route("hello")
         release.set()
@@ -143,7 +147,10 @@ def test_a_chat_keeps_its_roles_and_order() -> None:
         Message("assistant", "c"),
         Message("tool", "d"),
     ]
-    with moody(lambda *_: None) as (address, servicer), RouterClient(address) as client:
+    with (
+        moody(lambda *_: None) as (address, servicer),
+        RouterClient(address, timeout_s=PATIENCE_S) as client,
+    ):
         client.route(turns, scope={"team": "x"})
     (request,) = servicer.requests
     sent = request.prompt.chat.messages

@@ -18,6 +18,7 @@ from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.background_jobs import BackgroundJobs, PeriodicJob, expiry_job, retention_job
 from router.settings import RetentionRule
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
+from tests.waiting import PATIENCE_S
 
 
 class Seconds:
@@ -144,7 +145,7 @@ def test_it_waits_just_until_the_next_chore_is_due(seconds: Seconds) -> None:
     with BackgroundJobs(
         [counting("a", 5, done), counting("b", 12, done)], clock=seconds, wait=wait
     ):
-        assert enough.wait(20)
+        assert enough.wait(PATIENCE_S)
     assert waits[:4] == [5, 5, 2, 3]
 
 
@@ -198,7 +199,7 @@ def test_it_stops_at_once_though_the_next_chore_is_far_away() -> None:
     started = threading.Event()
     keeping = BackgroundJobs([PeriodicJob("once", 3600, started.set)])
     with keeping:
-        assert started.wait(20)
+        assert started.wait(PATIENCE_S)
     assert not keeping._thread.is_alive()
 
 
@@ -215,10 +216,10 @@ def test_it_may_be_at_work_when_the_ledger_closes(
 
     keeping = BackgroundJobs([PeriodicJob("endless", 5, work)])
     keeping._thread.start()
-    assert at_work.wait(20)
+    assert at_work.wait(PATIENCE_S)
     keeping._stop.set()
     ledger.close()
-    keeping._thread.join(20)
+    keeping._thread.join(PATIENCE_S)
     assert not keeping._thread.is_alive()
     assert log == []  # the stop is no outage
 
@@ -228,8 +229,8 @@ def test_a_chore_is_done_at_once_when_told_even_one_that_never_comes_due() -> No
     with BackgroundJobs(
         [PeriodicJob("reloading", math.inf, lambda: done.release())]
     ) as housekeeping:
-        assert done.acquire(timeout=20)  # at the start
+        assert done.acquire(timeout=PATIENCE_S)  # at the start
         assert not done.acquire(timeout=0.2)
         housekeeping.tell("another")
         housekeeping.tell("reloading")
-        assert done.acquire(timeout=20)
+        assert done.acquire(timeout=PATIENCE_S)
