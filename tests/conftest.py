@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
@@ -57,6 +58,18 @@ def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
     running.warmed()
     yield running
     running.drain()
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow that nobody has used, to be copied: making one costs as much as a small fit."""
+    from mlflow import MlflowClient  # it takes seconds, and most tests do without
+
+    path = tmp_path_factory.mktemp("mlflow-database") / "mlflow.db"
+    store = MlflowClient(tracking_uri=f"sqlite:///{path}", registry_uri=f"sqlite:///{path}")
+    store.search_experiments()
+    store.search_registered_models()
+    return path
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,8 +46,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("mlflow")
+    shutil.copy(mlflow_database, folder)
     with mlflow_server(folder) as address:
         yield World(folder, address)
 
