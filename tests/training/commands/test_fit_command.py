@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -126,6 +127,15 @@ def test_a_run_is_tracked_and_registered(tmp_path: Path) -> None:
     assert list((tmp_path / "mlflow").rglob("bundle/classifier.onnx"))
     (page,) = (tmp_path / "mlflow").rglob("evaluation.html")
     assert "Promotion gate" in page.read_text(encoding="utf-8")
+
+
+def test_a_log_has_a_line_per_stage_with_the_seconds_so_far(tmp_path: Path) -> None:
+    log = io.StringIO()
+    made = fit(plan(tmp_path, attempts()), Console(file=log, force_terminal=False))
+    lines = [line.split(" s  ") for line in log.getvalue().splitlines()]
+    assert [name for _, name in lines] == list(made.seconds)
+    seconds = [float(text) for text, _ in lines]
+    assert seconds == sorted(seconds)
 
 
 def test_several_histories_are_pooled_by_arm(tmp_path: Path) -> None:
