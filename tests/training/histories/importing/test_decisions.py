@@ -11,7 +11,7 @@ import pytest
 from router.core.errors import InvalidInput
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from tests.router.test_replay import exported, fill, logged, prompts, with_record
+from tests.router.decision_log.test_replay import exported, fill, logged, prompts, with_record
 from tests.training.commands.test_import_command import imported, run
 from training.histories.importing import decisions
 from training.histories.importing.drawing import Drawn, LeftOut, Options
