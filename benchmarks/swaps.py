@@ -20,10 +20,9 @@ from rich.progress import track
 
 from benchmarks.report import Figure
 from benchmarks.serving import resident_mib
-from mitsumori.client import RouterClient
+from mitsumori import CallFailed, Router
 from router.classifier.bundle import read_manifest
 from router.cli.demo import serving
-from router.core.errors import CallFailed
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
 
@@ -151,17 +150,17 @@ class Callers:
             thread.join(WAIT_S)
 
     def _call(self, place: int) -> None:
-        with RouterClient(self.address, timeout_s=WAIT_S, attempts=1) as client:
+        with Router(self.address, timeout_s=WAIT_S, attempts=1) as client:
             while not self._stop.is_set():
                 try:
-                    reply = client.route(PROMPTS[place % len(PROMPTS)])
+                    decision = client.route(PROMPTS[place % len(PROMPTS)])
                 except CallFailed as error:
                     with self._lock:
                         self.failed.append(error)
                     continue
                 with self._lock:
                     self.answered += 1
-                    self.versions.add(reply.bundle_version)
+                    self.versions.add(decision.bundle)
 
 
 # ── swapping ──────────────────────────────────────────────────────────────────────────────────────
@@ -172,7 +171,7 @@ class Swapper:
 
     def __init__(self, link: Path, log: Path, address: str, process: subprocess.Popen[str]) -> None:
         self._link, self._log, self._process = link, log, process
-        self._client = RouterClient(address, timeout_s=WAIT_S, attempts=1)
+        self._client = Router(address, timeout_s=WAIT_S, attempts=1)
 
     def point(self, bundle: Path) -> None:
         """Move the link, atomically, and tell the server."""
@@ -183,7 +182,7 @@ class Swapper:
 
     def version(self) -> str:
         """Which bundle answers."""
-        return self._client.route("Which bundle are you?").bundle_version
+        return self._client.route("Which bundle are you?").bundle
 
     def refusals(self) -> int:
         """How many bundles the log says were refused."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from mitsumori.client import RouterClient
+import mitsumori
 from router.ledger.memory import MemoryLedger
 from router.logs import configure
 from router.routing.router import Router
@@ -73,6 +73,6 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def client(server: RunningServer) -> Iterator[RouterClient]:
-    with RouterClient(server.address, timeout_s=PATIENCE_S) as made:
+def client(server: RunningServer) -> Iterator[mitsumori.Router]:
+    with mitsumori.Router(server.address, timeout_s=PATIENCE_S) as made:
         yield made

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from mitsumori.v1 import router_pb2
 from router.core.errors import (
     BadArtifact,
     Conflict,
@@ -32,6 +33,8 @@ from router.logs import logger
 __all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
 
 DOMAIN = "mitsumori"
+_OURS = f"/{router_pb2.DESCRIPTOR.package}."
+"""How the path of every method of our services begins."""
 
 _CODES: dict[type[MitsumoriError], int] = {
     InvalidInput: code_pb2.INVALID_ARGUMENT,
@@ -91,7 +94,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc sh
     ) -> Any:
         """Replace the handler of one of our methods by a guarded one."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith("/mitsumori."):
+        if handler is None or not details.method.startswith(_OURS):
             return handler
         parse = _lenient(handler.request_deserializer)
         if handler.unary_unary:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import grpc
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import router_pb2, router_pb2_grpc
 from router.core.errors import InvalidInput, MitsumoriError
 from router.files import sha256_of
@@ -19,7 +20,6 @@ from router.routing.router import RouteQuery
 from router.rpc.messages.quote_batch import render_summary
 from router.rpc.messages.route import parse_route, render_held
 from router.rpc.messages.settle import parse_settle
-from router.rpc.messages.values import fill_money
 
 __all__ = ["RouterServicer"]
 

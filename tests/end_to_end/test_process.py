@@ -19,9 +19,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from mitsumori.client import RouterClient
+from mitsumori import CallFailed, Router
 from router.cli.demo import serving
-from router.core.errors import CallFailed
 from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.rpc.server import build_reservations, build_router, start
@@ -100,7 +99,7 @@ def test_logs_are_json_and_never_hold_the_prompt(tmp_path: Path) -> None:
     with (
         log.open("w") as out,
         serving("--log-level", "info", log=out) as (address, _),
-        RouterClient(address, timeout_s=PATIENCE_S) as client,
+        Router(address, timeout_s=PATIENCE_S) as client,
     ):
         client.route(f"Please remember {CANARY}", scope={"team": "search"})
         with pytest.raises(CallFailed):
@@ -114,7 +113,7 @@ def test_a_killed_server_gives_the_client_one_clean_error() -> None:
     answered = threading.Event()
 
     def call_until_it_fails(address: str) -> None:
-        with RouterClient(address, timeout_s=PATIENCE_S, attempts=3) as client:
+        with Router(address, timeout_s=PATIENCE_S, attempts=3) as client:
             for _ in range(10_000):
                 try:
                     client.route("What is 2 + 2?")
@@ -144,10 +143,10 @@ def test_calls_in_flight_finish_when_the_server_is_told_to_stop(tmp_path: Path) 
     refused: list[str] = []
 
     def keep_calling(address: str) -> None:
-        with RouterClient(address, timeout_s=PATIENCE_S, attempts=1) as client:
+        with Router(address, timeout_s=PATIENCE_S, attempts=1) as client:
             while True:
                 try:
-                    answered.append(client.route("What is 2 + 2?").decision_id)
+                    answered.append(client.route("What is 2 + 2?").id)
                 except CallFailed as error:
                     refused.append(error.code)
                     return
@@ -172,7 +171,7 @@ def test_no_server_and_no_time_are_told_apart() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         silent = f"127.0.0.1:{listener.getsockname()[1]}"
-        with RouterClient(silent, timeout_s=0.3) as client, pytest.raises(CallFailed) as caught:
+        with Router(silent, timeout_s=0.3) as client, pytest.raises(CallFailed) as caught:
             client.route("x")
         assert caught.value.code in {"DEADLINE_EXCEEDED", "UNAVAILABLE"}
     gone = run("route", "hello", "--server", silent, "--timeout", "1")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.swaps import BAD, Callers, bad_bundle, bundle_named, swapping
-from mitsumori.client import RouterClient
+from mitsumori import Router
 from router.cli.demo import serving
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -52,14 +52,14 @@ def test_a_directory_is_looked_at_again_and_again_without_a_signal(tmp_path: Pat
         serving(
             "--bundle", str(served), "--reload-every-s", "0.1", "--log-level", "info", log=out
         ) as (address, _),
-        RouterClient(address, timeout_s=PATIENCE_S) as client,
+        Router(address, timeout_s=PATIENCE_S) as client,
     ):
-        first = client.route("hello").bundle_version
+        first = client.route("hello").bundle
         shutil.copy(other / "manifest.json", served / "manifest.json")
-        wait_until(lambda: client.route("hello").bundle_version == version)
+        wait_until(lambda: client.route("hello").bundle == version)
         shutil.rmtree(served)
         wait_until(lambda: "bundle_refused" in log.read_text())
-        assert client.route("hello").bundle_version == version
+        assert client.route("hello").bundle == version
     swapped = [entry for entry in events(log) if entry["event"] == "bundle_swapped"]
     assert [(entry["before"], entry["bundle"]) for entry in swapped] == [(first, version)]
     gone = [entry for entry in events(log) if entry["event"] == "bundle_refused"]

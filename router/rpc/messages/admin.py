@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
 from router.decision_log.usage import Filter
 from router.ledger.base import HoldState, StoredDecision, Tally
-from router.rpc.messages.values import SCOPE_KEY, fill_money, wrong
+from router.rpc.messages.values import SCOPE_KEY, wrong
 
 __all__ = [
     "parse_erasure",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import router_pb2
 from router.routing.batch_totals import BatchTotals, ModelTotal
 from router.rpc.messages.limit import fill_limit_status
-from router.rpc.messages.values import fill_money
 
 __all__ = ["render_summary"]
 

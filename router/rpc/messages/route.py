@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
@@ -30,7 +31,6 @@ from router.rpc.messages.values import (
     MAX_TOKENS,
     SCOPE_KEY,
     fill_duration,
-    fill_money,
     identifier,
     nanos,
     timestamp,

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
+from mitsumori.money import nanos_of
 from router.core.errors import InvalidInput
 from router.core.money import MAX_NANOS, NANOS_PER_USD
 
@@ -18,9 +19,7 @@ __all__ = [
     "MAX_TOKENS",
     "SCOPE_KEY",
     "fill_duration",
-    "fill_money",
     "identifier",
-    "money",
     "nanos",
     "time_zone",
     "timestamp",
@@ -37,12 +36,6 @@ def wrong(field: str, problem: str) -> InvalidInput:
     return InvalidInput(f"{field}: {problem}", field=field)
 
 
-def money(amount: int) -> Money:
-    """Nano-dollars ≥ 0 as ``google.type.Money`` in USD."""
-    units, rest = divmod(amount, NANOS_PER_USD)
-    return Money(currency_code="USD", units=units, nanos=rest)
-
-
 def nanos(amount: Money, field: str) -> int:
     """``google.type.Money`` as nano-dollars.
 
@@ -53,10 +46,10 @@ def nanos(amount: Money, field: str) -> int:
         raise wrong(field, "currency_code must be USD")
     if amount.units < 0 or not 0 <= amount.nanos < NANOS_PER_USD:
         raise wrong(field, "must not be negative, with nanos in 0..999,999,999")
-    total = amount.units * NANOS_PER_USD + amount.nanos
+    total = nanos_of(amount)
     if total > MAX_NANOS:
         raise wrong(field, f"must be at most {MAX_NANOS // NANOS_PER_USD} USD")
-    return int(total)
+    return total
 
 
 def identifier(value: str, field: str) -> str:
@@ -68,12 +61,6 @@ def identifier(value: str, field: str) -> str:
     if not _ID.fullmatch(value):
         raise wrong(field, "at most 128 characters of letters, digits and . _ : -")
     return value
-
-
-def fill_money(target: Money, amount: int) -> None:
-    """Write nano-dollars ≥ 0 into a message in place."""
-    target.currency_code = "USD"
-    target.units, target.nanos = divmod(amount, NANOS_PER_USD)
 
 
 def fill_duration(target: Duration, seconds: float) -> None:
