@@ -34,8 +34,8 @@ STORE   ?= both
 SEED    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
-        embed import replay notebooks test-encoder test-histories bundles wheel clean
+.PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline encoder \
+        train evaluate compare promote add-arm drift mlflow serve bench chaos embed import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
