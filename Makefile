@@ -179,11 +179,14 @@ contracts: $(STAMPS)-dev
 format: $(STAMPS)-dev ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
 
+# One process alone: it may use every core for maths (tests/__init__.py).
+THREADS = OMP_NUM_THREADS=$$($(PY) -c 'import os; print(os.cpu_count() or 1)')
+
 test-encoder: $(STAMPS)-encoder ## Parity of the exported encoders with sentence-transformers (needs torch)
-	@$(BIN)/pytest -m encoder
+	@$(THREADS) $(BIN)/pytest -m encoder
 
 test-histories: $(STAMPS)-dev ## Training and evaluation on the real histories in HISTORIES=folder
-	@HISTORIES=$(HISTORIES) $(BIN)/pytest -m histories
+	@$(THREADS) HISTORIES=$(HISTORIES) $(BIN)/pytest -m histories
 
 # --- protocol ------------------------------------------------------------------------------------
 
