@@ -55,7 +55,7 @@ def router(settings: Settings) -> Router:
 def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
     """A listening server with the real ONNX files."""
     running = start(settings, build_reservations(settings, router, MemoryLedger()))
-    running.warmed()
+    running.mark_serving()
     yield running
     running.drain()
 

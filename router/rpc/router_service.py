@@ -1,4 +1,4 @@
-"""RouterService: parse, let the desk decide and hold, reply."""
+"""RouterService: parse the request, decide and hold through :class:`Reservations`, render the reply."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ __all__ = ["RouterServicer"]
 
 
 class RouterServicer(router_pb2_grpc.RouterServiceServicer):
-    """The gRPC face of a :class:`Reservations`."""
+    """Serves a :class:`Reservations` over gRPC.
+
+    Args:
+        reservations: decides, holds and settles.
+        max_prompt_bytes: most bytes of UTF-8 that a prompt may have.
+        new_id: makes the id of a decision whose request has none.
+    """
 
     def __init__(
         self,
@@ -45,7 +51,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         started = time.perf_counter()
         query = self._parse(request)
         reply = self._decide(query, request.SerializeToString(deterministic=True), None)
-        self._told(query, reply, started, context)
+        self._log_routed(query, reply, started, context)
         return reply
 
     def Reroute(
@@ -66,13 +72,13 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         query = replace(query, excluded_models=frozenset(request.failed_models))
         body = request.SerializeToString(deterministic=True)
         reply = self._decide(query, body, request.decision_id)
-        self._told(query, reply, started, context)
+        self._log_routed(query, reply, started, context)
         return router_pb2.RerouteResponse(response=reply)
 
     def Settle(
         self, request: router_pb2.SettleRequest, context: grpc.ServicerContext
     ) -> router_pb2.SettleResponse:
-        """Report what a decision really took."""
+        """Book the real usage of a decision."""
         report = parse_settle(request)
         body = sha256_of(request.SerializeToString(deterministic=True))
         settled, booked = self._reservations.settle(
@@ -94,7 +100,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     def Release(
         self, request: router_pb2.ReleaseRequest, context: grpc.ServicerContext
     ) -> router_pb2.ReleaseResponse:
-        """Give a hold back without spend."""
+        """Release a hold without spend."""
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
         now = self._reservations.ledger.release(request.decision_id, request.tenant)
@@ -139,16 +145,16 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         )
         return router_pb2.RouteResponse.FromString(reply)
 
-    def _told(
+    def _log_routed(
         self,
         query: RouteQuery,
         reply: router_pb2.RouteResponse,
         started: float,
         context: grpc.ServicerContext,
     ) -> None:
-        """Note the decision in the log, and the time it took in the reply's metadata."""
+        """Log the decision, and add the server's time to the metadata of the reply."""
         elapsed_ms = (time.perf_counter() - started) * 1000
-        # The client's own view of the time includes the network; this is ours.
+        # The client can only measure the time with the network included.
         context.set_trailing_metadata((("server-timing", f"route;dur={elapsed_ms:.3f}"),))
         logger().info(
             "routed",

@@ -54,7 +54,7 @@ def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     learner = CorrectionLearner(ledger, ("team",), 1_000, allowances)
     taught = replace(router, corrections=lambda: learner.corrections)
     running = start(settings, build_reservations(settings, taught, ledger))
-    running.warmed()
+    running.mark_serving()
     with mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client:
         yield Shop(client, learner, running.address)
     running.drain()

@@ -53,7 +53,7 @@ class Shop:
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
+    running.mark_serving()
     with (
         mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client,
         mitsumori.Admin(running.address, timeout_s=PATIENCE_S) as admin,

@@ -43,7 +43,7 @@ def shop(
     ledger: SlowLedger, settings: Settings, router: Router
 ) -> Iterator[tuple[mitsumori.Router, mitsumori.Admin]]:
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
+    running.mark_serving()
     with (
         mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client,
         mitsumori.Admin(running.address, timeout_s=PATIENCE_S) as admin,

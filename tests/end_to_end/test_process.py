@@ -53,7 +53,7 @@ def test_not_serving_until_warm_and_not_serving_while_draining(settings: Setting
     reservations = build_reservations(settings, build_router(settings), MemoryLedger())
     running = start(settings, reservations)
     assert health_of(running.address) == "NOT_SERVING"
-    running.warmed()
+    running.mark_serving()
     assert health_of(running.address) == "SERVING"
     running.drain()
 
@@ -192,7 +192,7 @@ def _newer(bundle: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (shutil.rmtree, "is no bundle"),
+    "missing": (shutil.rmtree, "is not a bundle"),
     "tampered": (_tamper, "was altered or damaged"),
     "newer format": (_newer, "bundle format 99"),
     "file missing": (lambda b: (b / "classifier.onnx").unlink(), "cannot be read"),

@@ -1,4 +1,4 @@
-"""Values that stand in many messages: money, ids, times. Validation of one value at a time."""
+"""Values that many messages share: money, ids, times, time zones. Each is validated on its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ID = re.compile(r"[A-Za-z0-9._:\-]{0,128}")
 
 
 def wrong(field: str, problem: str) -> InvalidInput:
-    """The error of a field whose value is wrong."""
+    """The error for a field with a wrong value."""
     return InvalidInput(f"{field}: {problem}", field=field)
 
 
@@ -53,13 +53,13 @@ def nanos(amount: Money, field: str) -> int:
 
 
 def identifier(value: str, field: str) -> str:
-    """An id of at most 128 harmless characters; may be empty.
+    """A validated id: at most 128 letters, digits and ``._:-``; may be empty.
 
     Raises:
-        InvalidInput: it has others, or more.
+        InvalidInput: it is longer or has other characters.
     """
     if not _ID.fullmatch(value):
-        raise wrong(field, "at most 128 characters of letters, digits and . _ : -")
+        raise wrong(field, "must have at most 128 characters of letters, digits and . _ : -")
     return value
 
 
@@ -71,14 +71,14 @@ def fill_duration(target: Duration, seconds: float) -> None:
 
 @lru_cache(maxsize=64)  # all quotes of one reply expire at the same moment
 def timestamp(moment: datetime) -> Timestamp:
-    """An aware moment as a message; not to be changed by the caller."""
+    """An aware moment as a message. It is shared: do not change it."""
     message = Timestamp()
     message.FromDatetime(moment)
     return message
 
 
 def time_zone(name: str, field: str) -> str:
-    """An IANA time zone name; the empty one is UTC.
+    """A validated IANA time zone name; an empty one becomes UTC.
 
     Raises:
         InvalidInput: there is no such time zone.

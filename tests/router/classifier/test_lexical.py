@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from router.classifier.features.head_and_tail import both_ends
+from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.lexical import FEATURES, WINDOW, lexical_features
 
 
@@ -108,7 +108,7 @@ def test_of_a_megabyte_only_the_ends_are_read(unit: str) -> None:
     vector = lexical_features(text)
     assert np.isfinite(vector).all()
     assert (vector <= 16.0).all()
-    ends = lexical_features(both_ends(text, WINDOW))
+    ends = lexical_features(head_and_tail(text, WINDOW))
     whole = [FEATURES.index(name) for name in ("log_characters", "log_words", "log_lines")]
     assert np.array_equal(np.delete(vector, whole), np.delete(ends, whole))
 
