@@ -17,6 +17,7 @@ from benchmarks import (
     scale,
     serving,
     swaps,
+    texts,
     training,
 )
 from benchmarks.report import Figure, write_report
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,
+    "texts": texts.measure,
     "quality": quality.measure,
     "cascade": cascade.measure,
     "arrivals": arrivals.measure,

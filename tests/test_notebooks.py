@@ -20,7 +20,7 @@ from training.rehearsal.workbench import open_workbench
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(home|Users|root|tmp|work|mnt|opt)/|[A-Z]:\\\\")
-WAIT_S = 300
+WAIT_S = 1200
 
 
 def read(path: Path) -> Any:

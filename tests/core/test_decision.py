@@ -35,7 +35,7 @@ def test_the_cheapest_model_that_reaches_the_target(target: float, chosen: str) 
     assert codes(decision) == ["CHEAPEST_ADEQUATE"]
 
 
-def test_where_none_reaches_the_target_the_best_is_chosen_and_it_says_so() -> None:
+def test_if_none_reaches_the_target_the_best_is_chosen_and_a_reason_says_so() -> None:
     decision = decide(LADDER, ANYTHING, QualityTarget(0.99))
     assert decision.chosen.model.id == "large"
     assert codes(decision) == ["TARGET_NOT_REACHED"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import binding, decide
+from router.core.decision import binding_limit, decide
 from router.core.errors import Exhausted
 from router.core.limits import (
     Amounts,
@@ -82,7 +82,7 @@ def test_a_hard_limit_downgrades_before_it_refuses() -> None:
         (state(0), "LIMIT_NEVER_FITS"),
     ],
 )
-def test_why_nothing_fits_is_told_apart(balance: LimitState, reason: str) -> None:
+def test_the_error_says_why_nothing_fits(balance: LimitState, reason: str) -> None:
     error = refusal(balance)
     assert error.reason == reason
     assert error.metadata["limit"] == "budget"
@@ -90,7 +90,7 @@ def test_why_nothing_fits_is_told_apart(balance: LimitState, reason: str) -> Non
     assert error.metadata["resets"] == "2026-12-01T00:00:00+00:00"
 
 
-def test_of_two_limits_the_hopeless_one_is_named() -> None:
+def test_of_two_limits_the_more_severe_obstacle_is_named() -> None:
     error = refusal(state(1000, held=995, name="waiting"), state(5, name="never"))
     assert (error.reason, error.metadata["limit"]) == ("LIMIT_NEVER_FITS", "never")
 
@@ -157,7 +157,7 @@ def test_whatever_is_chosen_fits_under_every_hard_limit(
 
 
 @given(st.lists(balances, min_size=1, max_size=4))
-def test_the_least_hopeful_obstacle_binds(states: list[LimitState]) -> None:
-    found = binding(ladder(*states)[1])
+def test_the_most_severe_obstacle_binds(states: list[LimitState]) -> None:
+    found = binding_limit(ladder(*states)[1])
     if found is not None and found[1] is not Obstacle.NEVER_FITS:
         assert all(s.limit.hard is None or s.limit.hard >= 100 for s in states)

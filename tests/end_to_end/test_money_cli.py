@@ -18,6 +18,7 @@ from router.cli.main import app
 from router.core.errors import MitsumoriError
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.rpc.server import RunningServer
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -192,7 +193,10 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
 
 def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None:
     address = f"sqlite:{tmp_path}/ledger.sqlite"
-    with serving("--ledger", address) as (server, _), Router(server) as client:
+    with (
+        serving("--ledger", address) as (server, _),
+        Router(server, timeout_s=PATIENCE_S) as client,
+    ):
         first = client.route("What is 2 + 2?").id
         result = CliRunner().invoke(
             app, ["backup", str(tmp_path / "copy.sqlite"), "--ledger", address]

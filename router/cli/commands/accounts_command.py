@@ -28,7 +28,7 @@ from router.cli.commands.arguments import (
     show,
 )
 from router.cli.render import as_dict, console, price_text, print_json, table
-from router.core.corrections import LEARN_EVERY_S, PRIOR
+from router.core.corrections import LEARN_EVERY_S, PRIOR_STRENGTH
 from router.core.errors import InvalidInput
 from router.decision_log.export import parse_currency, usd
 
@@ -69,7 +69,7 @@ def corrections(
         console().print(
             "Nothing is learnt yet. A server learns from the settled decisions of its log when it starts and "
             f"every {minutes:g} minutes, so next by {latest:%H:%M:%S} UTC (with correct_from: 0 never). One "
-            f"settled decision of a model is enough; with {PRIOR} they weigh as much as what was quoted.",
+            f"settled decision of a model is enough; {PRIOR_STRENGTH} weigh as much as what was quoted.",
             highlight=False,
         )
         return

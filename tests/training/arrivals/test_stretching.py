@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from training.arrivals.stretching import MIN_LENGTHS, SAME, beforehand, stretch
@@ -51,7 +51,6 @@ def test_with_a_hundred_lengths_nine_in_ten_answers_to_come_are_within_the_p90()
     assert np.mean(held) == pytest.approx(0.9, abs=0.015)
 
 
-@settings(deadline=None)
 @given(
     tokens=st.lists(st.integers(0, 10**6), min_size=1, max_size=120),
     same=st.booleans(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -154,6 +155,15 @@ def test_names_come_from_encoder_and_history(
 def test_a_registered_name_that_mlflow_could_not_take_is_refused() -> None:
     with pytest.raises(InvalidInput, match="--registered-model 'a/b'"):
         model_name(Plan(histories=(), out=Path("out"), model="a/b"))
+
+
+def test_a_log_has_a_line_per_stage_with_the_seconds_so_far(tmp_path: Path) -> None:
+    log = io.StringIO()
+    made = fit(plan(tmp_path, attempts()), Console(file=log, force_terminal=False))
+    lines = [line.split(" s  ") for line in log.getvalue().splitlines()]
+    assert [name for _, name in lines] == list(made.seconds)
+    seconds = [float(text) for text, _ in lines]
+    assert seconds == sorted(seconds)
 
 
 def test_several_histories_are_pooled_by_arm(tmp_path: Path) -> None:
