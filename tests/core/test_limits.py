@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -96,6 +97,47 @@ def test_where_clocks_move_by_half_an_hour_the_hour_is_cut() -> None:
     )
     assert first == Period(at("2026-04-04 14:00"), at("2026-04-04 15:00"))
     assert second == Period(at("2026-04-04 15:00"), at("2026-04-04 15:30"))
+
+
+@pytest.mark.parametrize(
+    ("zone", "moments", "cuts"),
+    [
+        # 2026-04-05: at 03:45 (+13:45) back to 02:45 (+12:45). 03 o'clock is 45 minutes, then a quarter
+        # of an hour until 03:00, then 03 o'clock again, whole.
+        ("Pacific/Chatham", "2026-04-04", ["13:15", "14:00", "14:15", "15:15"]),
+        # 2026-09-27: at 02:45 (+12:45) on to 03:45 (+13:45).
+        ("Pacific/Chatham", "2026-09-26", ["13:15", "14:00", "14:15", "15:15"]),
+        # 2026-04-05: at 02:00 (+11:00) back to 01:30 (+10:30).
+        ("Australia/Lord_Howe", "2026-04-04", ["14:00", "15:00", "15:30", "16:30"]),
+        # 2026-10-04: at 02:00 (+10:30) on to 02:30 (+11:00).
+        ("Australia/Lord_Howe", "2026-10-03", ["14:30", "15:30", "16:00", "17:00"]),
+        # No change of clocks: hours begin on the wall's clock, not on the hour of UTC.
+        ("Pacific/Chatham", "2026-06-01", ["13:15", "14:15", "15:15"]),
+        ("Asia/Kathmandu", "2026-06-01", ["13:15", "14:15", "15:15"]),
+        ("Asia/Kolkata", "2026-06-01", ["13:30", "14:30", "15:30"]),
+    ],
+)  # fmt: skip
+def test_hours_end_on_the_wall_clock_and_where_it_is_moved(
+    zone: str, moments: str, cuts: list[str]
+) -> None:
+    times = [at(f"{moments} {cut}") for cut in cuts]
+    for start, end in pairwise(times):
+        for moment in (start, start + timedelta(minutes=7), end - timedelta(microseconds=1)):
+            assert period_of(Window.HOUR, zone, moment) == Period(start, end)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Chatham", "Australia/Lord_Howe", "UTC"])
+def test_a_minute_is_a_minute_wherever_clocks_are_moved(zone: str) -> None:
+    start = at("2026-04-04 14:00")
+    for moment in (start, start + timedelta(seconds=59, microseconds=999_999)):
+        assert period_of(Window.MINUTE, zone, moment) == Period(start, start + timedelta(minutes=1))
+
+
+def test_a_total_runs_from_1970_to_the_year_9999() -> None:
+    whole = period_of(Window.TOTAL, "UTC", at("2026-01-01 00:00"))
+    assert whole == Period(at("1970-01-01 00:00"), at("9999-01-01 00:00"))
+    assert whole.key == 0
+    assert period_of(Window.MINUTE, "UTC", at("1970-01-01 00:01:30")).key == 60
 
 
 def test_a_total_never_ends() -> None:
