@@ -84,7 +84,9 @@ def mutants_of(source: str, path: str, functions: frozenset[str] = frozenset()) 
             slot = (field, index) if old is node else _slot(node, old)
             before, after = _texts(source, old, new)
             _put(target, slot, new)
-            ast.fix_missing_locations(ast.copy_location(new, old))
+            if not hasattr(new, "lineno"):
+                ast.copy_location(new, old)
+            ast.fix_missing_locations(new)
             yield Mutant(
                 operator, _span(old)[0], function, before, after, compile(tree, path, "exec")
             )
