@@ -258,7 +258,8 @@ def test_soft_values_are_passed_not_reached() -> None:
 
 
 def test_amounts_by_unit() -> None:
-    assert [Amounts(5, 7).of(unit) for unit in Unit] == [5, 7, 1, 1]
+    assert [Amounts(5, 7, 2, 3).of(unit) for unit in Unit] == [5, 7, 2, 3]
+    assert Amounts(5, 7) == Amounts(5, 7, requests=1, concurrent=1)
 
 
 @pytest.mark.parametrize(
@@ -272,11 +273,13 @@ def test_amounts_by_unit() -> None:
         (80, 30.999, 0.0),
         (100, 31, 0.5),
         (1, 1, 0.5),  # the line starts at a hundredth
+        (100, 34, 0.5),  # beyond its end the line goes no further
+        (1, -3, 0.5),
     ],
 )
 def test_pacing_follows_the_calendar(spent: int, day: float, relaxation: float) -> None:
     moment = at("2026-11-01 00:00") + timedelta(days=day - 1)
-    assert pace_relaxation(state(spent, paced=True), moment) == pytest.approx(relaxation, abs=1e-3)
+    assert pace_relaxation(state(spent, paced=True), moment) == pytest.approx(relaxation, abs=1e-4)
 
 
 @pytest.mark.parametrize(
