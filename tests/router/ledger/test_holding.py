@@ -456,6 +456,23 @@ def test_sums_never_overflow(store: Ledger) -> None:
     assert isinstance(store.hold(hold("small", 1)), Granted)
 
 
+def test_a_balance_reaches_just_below_63_bits_and_no_further(store: Ledger) -> None:
+    store.set_limit(limit(hard=None))
+    fitting, rest = divmod(UNBOUNDED - 1, MAX_AMOUNT)
+    for number in range(fitting):
+        store.hold(hold(str(number), MAX_AMOUNT))
+    assert isinstance(store.hold(hold("the rest", rest)), Granted)
+    with pytest.raises(InvalidInput) as caught:
+        store.hold(hold("one more", 1))
+    assert caught.value.reason == "OVERFLOW"
+    with pytest.raises(InvalidInput) as caught:
+        store.settle(report("0", 1))  # counted on top of its own hold, as long as that is there
+    assert caught.value.reason == "OVERFLOW"
+    store.release("the rest", "acme")
+    store.settle(report("0", rest))
+    assert balance(store) == (rest, (fitting - 1) * MAX_AMOUNT)
+
+
 def test_a_closed_store_is_unavailable_and_says_so(make_store: StoreMaker) -> None:
     store = make_store(ManualClock())
     store.hold(hold("a"))
