@@ -40,7 +40,9 @@ def test_the_cheapest_model_that_reaches_the_target(target: float, chosen: str) 
 
 def test_a_target_that_is_reached_exactly_is_reached() -> None:
     pair = [candidate("cheap", 0.75), candidate("dear", 0.9, price=("5", "20"))]
-    assert decide(pair, ANYTHING, QualityTarget(0.75)).chosen.model.id == "cheap"
+    decision = decide(pair, ANYTHING, QualityTarget(0.75))
+    assert decision.chosen.model.id == "cheap"
+    assert codes(decision) == ["CHEAPEST_ADEQUATE"]
     assert decide(pair, ANYTHING, QualityTarget(nextafter(0.75, 1))).chosen.model.id == "dear"
 
 
@@ -172,9 +174,9 @@ def test_every_way_to_be_left_out_has_a_remedy(
 
 def test_what_was_left_out_is_counted_in_the_order_of_the_alphabet() -> None:
     out = [
-        candidate("a", input_tokens=100_000),
+        candidate("a", price=None),
         candidate("b", price=None),
-        candidate("c", price=None),
+        candidate("c", input_tokens=100_000),
     ]
     decision = decide([*out, candidate("z")], ANYTHING, QualityTarget(0.5))
     assert decision.reasons[-1].text == "models left out: 1 context window too small, 2 no price"

@@ -267,6 +267,10 @@ def test_the_budget_that_is_furthest_ahead_sets_the_pace_and_is_named() -> None:
         assert [reason.code for reason in decision.reasons] == ["DOWNGRADED", "PACED"]
 
 
+def test_where_nothing_is_limited_nothing_is_paced() -> None:
+    assert chosen(moment=MIDDLE) == ("large", ["CHEAPEST_ADEQUATE"])
+
+
 def test_without_a_moment_nothing_is_paced() -> None:
     assert chosen(state(1000, spent=900, paced=True)) == ("large", ["CHEAPEST_ADEQUATE"])
 

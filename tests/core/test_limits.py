@@ -282,6 +282,10 @@ def test_pacing_follows_the_calendar(spent: int, day: float, relaxation: float) 
     assert pace_relaxation(state(spent, paced=True), moment) == pytest.approx(relaxation, abs=1e-4)
 
 
+def test_a_limit_paces_nothing_unless_it_says_so() -> None:
+    assert pace_relaxation(state(100), at("2026-11-02 00:00")) == 0.0
+
+
 @pytest.mark.parametrize(
     "changes", [{"paced": False}, {"hard": None}, {"window": Window.TOTAL}, {"hard": 0}]
 )
