@@ -67,7 +67,7 @@ setup: $(STAMPS)-dev ## Create .venv with everything but torch
 # --- the main job --------------------------------------------------------------------------------
 
 demo: $(STAMPS)-serve ## Start a server on the shipped bundle, route varied prompts, print the table
-	@$(PY) -m router.demo
+	@$(PY) -m router.cli.demo
 
 serve: $(STAMPS)-serve ## Serve BUNDLE on port 50051
 	@$(BIN)/mitsumori serve --bundle $(BUNDLE)
@@ -177,14 +177,14 @@ mutants: $(STAMPS)-dev ## Small faults in the rules: does a test notice each? MU
 
 # --- protocol ------------------------------------------------------------------------------------
 
-PROTOS   := $(wildcard proto/router/v1/*.proto)
+PROTOS   := $(wildcard proto/mitsumori/v1/*.proto)
 GOOGLE    = $$($(PY) -c 'import pathlib, google.type.money_pb2 as m; print(pathlib.Path(m.__file__).parents[2])')
 PROTOC    = $(PY) -W ignore -m grpc_tools.protoc -I proto -I "$(GOOGLE)"
 BUF       = $(BIN)/buf
 
-proto: $(STAMPS)-dev ## Regenerate router/v1 from proto/
+proto: $(STAMPS)-dev ## Regenerate mitsumori/v1 from proto/
 	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)
-	@$(PROTOC) --grpc_python_out=. proto/router/v1/router.proto proto/router/v1/admin.proto
+	@$(PROTOC) --grpc_python_out=. proto/mitsumori/v1/router.proto proto/mitsumori/v1/admin.proto
 
 # buf reads descriptor files, so that nothing is fetched for google/type. `--path` lints ours only.
 proto-check: $(STAMPS)-dev
@@ -196,7 +196,7 @@ proto-check: $(STAMPS)-dev
 	rm -rf $(BUILD)/proto/then && mkdir -p $(BUILD)/proto/then && \
 	git archive "$$tag" proto | tar -x -C $(BUILD)/proto/then && \
 	$(PY) -W ignore -m grpc_tools.protoc -I $(BUILD)/proto/then/proto -I "$(GOOGLE)" --include_imports \
-	  -o $(BUILD)/proto/then.binpb $(BUILD)/proto/then/proto/router/v1/*.proto && \
+	  -o $(BUILD)/proto/then.binpb $(BUILD)/proto/then/proto/mitsumori/v1/*.proto && \
 	$(BUF) breaking $(BUILD)/proto/now.binpb --against $(BUILD)/proto/then.binpb \
 	  --config proto/buf.yaml --path router && echo "proto: no breaking change since $$tag"
 

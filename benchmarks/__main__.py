@@ -20,7 +20,7 @@ from benchmarks import (
     training,
 )
 from benchmarks.report import Figure, write_report
-from router.render import errors_in_one_line
+from router.cli.render import errors_in_one_line
 
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from benchmarks.report import Figure
 from benchmarks.training import HISTORY
-from router.encoding import find_encoder, load_encoder
+from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.arrivals.arriving import PRIOR_SPREAD, Attempts, learn, logits
 from training.arrivals.stretching import stretch

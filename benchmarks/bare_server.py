@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 
-from router.bundle import load_bundle
+from router.classifier.bundle import load_bundle
 from router.paths import ENCODERS
 
 METHOD = "/bare.Encoder/Encode"

@@ -17,16 +17,16 @@ from router.core.limits import Limit, Unit, Window
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
-from router.ledger.sqlite import SqliteLedger
-from router.routing import Ask, Router
-from router.server import build_desk, build_router
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.routing.router import RouteQuery, Router
+from router.rpc.messages.route import render_held, render_route
+from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
-from router.wire.route import render_held, render_route
 
 ROUNDS = 1_500
 WARM_UP = 50
 PLENTY = 10**15
-ASK = Ask(
+ASK = RouteQuery(
     "",
     {"team": "search", "user": "u-17"},
     Prompt((Message("user", "A shirt costs $24 and is 25% off. What do I pay, and why?"),)),
@@ -65,7 +65,7 @@ def _holding(settings: Settings, router: Router, ledger: Ledger) -> Callable[[],
         ledger.set_limit(
             Limit(unit.value, {"team": "search"}, unit, Window.MONTH, "Asia/Tokyo", hard=PLENTY)
         )
-    desk = build_desk(settings, router, ledger)
+    desk = build_reservations(settings, router, ledger)
     ids = (f"decision-{number}" for number in itertools.count())
 
     def call() -> bytes:

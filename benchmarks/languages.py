@@ -22,7 +22,7 @@ from rich.console import Console
 from scipy import sparse
 
 from benchmarks.report import Figure
-from router.encoding import Encoder, find_encoder, load_encoder
+from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import embed_all, features_of
 from training.fitting.estimator import fit_pooled

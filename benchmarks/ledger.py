@@ -15,7 +15,7 @@ import apsw
 from benchmarks.report import Figure
 from router.core.limits import Amounts, Limit, Unit, Window
 from router.ledger.base import Granted, Hold
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.sqlite.ledger import SqliteLedger
 
 CALLERS = 64
 USERS = 1_000

@@ -19,7 +19,7 @@ from rich.progress import track
 from benchmarks.report import Figure
 from router.core.limits import Amounts, Limit, Unit, Window
 from router.ledger.base import Granted, Hold
-from router.ledger.postgres import PostgresLedger
+from router.ledger.postgres.ledger import PostgresLedger
 
 CALLERS = 16
 SECONDS = 2.0

@@ -11,7 +11,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from router.render import table
+from router.cli.render import table
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge}
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.report import Figure
-from router.encoding import find_encoder, load_encoder
+from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import Encoding, encode_shard, fill_cache, in_threads
 from training.encoders.ray_encoding import on_ray

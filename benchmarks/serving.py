@@ -17,10 +17,10 @@ from rich.progress import track
 
 from benchmarks.bare_server import METHOD
 from benchmarks.report import Figure
-from router.bundle import load_bundle
-from router.demo import serving
+from mitsumori.v1 import prompt_pb2, router_pb2, router_pb2_grpc
+from router.classifier.bundle import load_bundle
+from router.cli.demo import serving
 from router.paths import ENCODERS, MODELS
-from router.v1 import prompt_pb2, router_pb2, router_pb2_grpc
 
 SHORT = "A shirt costs $24 and is 25% off. What do I pay, and why do shops round prices up?"
 CALLS = {"static": 2000, "multilingual": 600}

@@ -20,10 +20,10 @@ from rich.progress import track
 
 from benchmarks.report import Figure
 from benchmarks.serving import resident_mib
-from router.bundle import read_manifest
-from router.client import RouterClient
+from mitsumori.client import RouterClient
+from router.classifier.bundle import read_manifest
+from router.cli.demo import serving
 from router.core.errors import CallFailed
-from router.demo import serving
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
 

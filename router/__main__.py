@@ -1,5 +1,5 @@
 """``python -m router`` is ``mitsumori``."""
 
-from router.cli import main
+from router.cli.main import main
 
 main()

@@ -31,11 +31,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from router.classifier.mlflow_registry import RegistryAddress, is_registry_address
 from router.core.errors import InvalidInput
 from router.core.types import Importance
+from router.decision_log.prompt_log import PromptLogKind
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.prompt_log import PromptLogKind
-from router.registry import RegistryAddress, is_registry_address
 
 __all__ = ["QualityTargets", "RetentionRule", "Settings", "load_settings"]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from router.core.quoting import quote
+from router.core.quotes import quote
 from router.core.types import Candidate, Lengths, Model, Rates, Speed, TokenCount
 
 EXPIRES = datetime(2026, 11, 23, 12, 5, tzinfo=UTC)

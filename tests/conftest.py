@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from router.client import RouterClient
+from mitsumori.client import RouterClient
 from router.ledger.memory import MemoryLedger
 from router.logs import configure
-from router.routing import Router
-from router.server import RunningServer, build_desk, build_router, start
+from router.routing.router import Router
+from router.rpc.server import RunningServer, build_reservations, build_router, start
 from router.settings import Settings
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -40,7 +40,7 @@ def router(settings: Settings) -> Router:
 @pytest.fixture(scope="session")
 def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
     """A listening server with the real ONNX files."""
-    running = start(settings, build_desk(settings, router, MemoryLedger()))
+    running = start(settings, build_reservations(settings, router, MemoryLedger()))
     running.warmed()
     yield running
     running.drain()

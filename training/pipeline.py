@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.bundle import (
+from router.classifier.bundle import (
     FORMAT_VERSION,
     REFERENCE_FILE,
     Arm,
@@ -26,10 +26,10 @@ from router.bundle import (
     Split,
     load_bundle,
 )
+from router.classifier.encoder import Encoder, find_encoder, load_encoder
+from router.classifier.features.lexical import FEATURES, scripts_of
 from router.core.errors import InvalidInput
 from router.core.types import Rates
-from router.encoding import Encoder, find_encoder, load_encoder
-from router.lexical import FEATURES, scripts_of
 from router.paths import ENCODERS
 from training.bundling.export import (
     check_target,

@@ -15,8 +15,8 @@ from benchmarks.chaos.figures import figures, wrongs
 from benchmarks.chaos.harness import Outcome, run
 from benchmarks.chaos.plan import Plan, StoreKind
 from benchmarks.report import Figure, write_report
+from router.cli.render import errors_in_one_line
 from router.core.errors import InvalidInput
-from router.render import errors_in_one_line
 
 _MOST_SHOWN = 20
 

@@ -24,11 +24,11 @@ from benchmarks.chaos.journal import (
     digest,
 )
 from benchmarks.chaos.plan import NANO, Plan
-from router.client import route_request
+from mitsumori.client import route_request
+from mitsumori.v1 import router_pb2
 from router.core.errors import CallFailed
 from router.core.types import Constraints
-from router.v1 import router_pb2
-from router.wire.values import money, nanos
+from router.rpc.messages.values import money, nanos
 
 __all__ = ["PROMPTS", "Case", "Client"]
 

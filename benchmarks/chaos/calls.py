@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import grpc
 from google.protobuf.message import Message
 
-from router.calling import Caller
+from mitsumori.retrying_channel import RetryingChannel
+from mitsumori.v1 import router_pb2_grpc
 from router.core.errors import CallFailed
-from router.v1 import router_pb2_grpc
 
 __all__ = ["Answer", "Door", "Doors", "Unanswered"]
 
@@ -29,7 +29,7 @@ class Unanswered(Exception):
     """Nobody answered until it was time to give up."""
 
 
-class Door(Caller):
+class Door(RetryingChannel):
     """A connection to one replica, shared by all callers; one try a call."""
 
     def __init__(self, address: str) -> None:

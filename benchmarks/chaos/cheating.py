@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
-from router.v1 import router_pb2
+from mitsumori.v1 import router_pb2
 
 if TYPE_CHECKING:
     from benchmarks.chaos.callers import Case

@@ -20,9 +20,9 @@ from benchmarks.chaos.plan import NANO, Plan, limits
 from benchmarks.chaos.proof import Proof, prove
 from benchmarks.chaos.replicas import Replica
 from benchmarks.chaos.stores import Store, opened
-from router.client import AdminClient, RouterClient, route_request
+from mitsumori.client import AdminClient, RouterClient, route_request
 from router.core.types import Constraints
-from router.wire.values import nanos
+from router.rpc.messages.values import nanos
 
 __all__ = ["Outcome", "run"]
 

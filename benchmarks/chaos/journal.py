@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from router.v1 import router_pb2
+from mitsumori.v1 import router_pb2
 
 __all__ = [
     "Decided",

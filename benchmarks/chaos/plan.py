@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from router.v1 import limit_pb2
+from mitsumori.v1 import limit_pb2
 
 __all__ = ["EVERYTHING", "NANO", "Plan", "StoreKind", "limits"]
 

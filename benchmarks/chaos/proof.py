@@ -1,7 +1,7 @@
 """The rows against the invariants, and against what callers were told.
 
 Nothing is taken from the server's word: the rows are read when nobody writes any more, the invariants
-are proved by :mod:`router.ledger.check`, and each acknowledgement must be found in its row as it was
+are proved by :mod:`ledger.check`, and each acknowledgement must be found in its row as it was
 given, and the money of all of them in the balance of the limit that counts everything.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Told, digest
 from benchmarks.chaos.plan import EVERYTHING
+from mitsumori.v1 import router_pb2
 from router.ledger.base import HoldState
 from router.ledger.check import Dump, check
 from router.ledger.rows import Row
-from router.v1 import router_pb2
 
 __all__ = ["Proof", "prove", "prove_copy"]
 

@@ -19,9 +19,9 @@ from benchmarks.chaos.plan import Plan
 from benchmarks.chaos.proof import prove_copy
 from benchmarks.ledger_postgres import server
 from router.core.errors import MitsumoriError
-from router.ledger.postgres import PostgresLedger
-from router.ledger.sqlite import SqliteLedger
-from router.ledger.sqlite_file import back_up
+from router.ledger.postgres.ledger import PostgresLedger
+from router.ledger.sqlite.file import back_up
+from router.ledger.sqlite.ledger import SqliteLedger
 
 __all__ = ["Store", "opened"]
 

@@ -11,7 +11,7 @@
     ├── BadArtifact               a file that we need is missing, altered, or of another format
     └── CallFailed                (client) the server refused the call or did not answer
 
-The gRPC status of each kind is decided in one place (router/boundary.py), and the command line
+The gRPC status of each kind is decided in one place (router/rpc/error_interceptor.py), and the command line
 prints the message and leaves with code 2. A message never contains prompt text or a secret.
 """
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from router.core.types import Goal, QualityTarget
 
-__all__ = ["bound", "hangs", "margins", "target_margins", "value_margins"]
+__all__ = ["margin_threshold", "margins", "needs_second_stage", "target_margins", "value_margins"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def margins(p_adequate: Floats, prices: Floats, goal: Goal) -> Floats:
     return value_margins(p_adequate, prices, goal.nanos)
 
 
-def hangs(margin: Floats, reference: Floats, share: float) -> npt.NDArray[np.bool_]:
+def needs_second_stage(margin: Floats, reference: Floats, share: float) -> npt.NDArray[np.bool_]:
     """Which prompts hang on so little that a second opinion is asked, bool, the shape of ``margin``.
 
     Args:
@@ -76,10 +76,10 @@ def hangs(margin: Floats, reference: Floats, share: float) -> npt.NDArray[np.boo
         reference: float64 ``(r,)``, r ≥ 1, margins of prompts like those to come, under the same goal.
         share: of such prompts that are to be asked about, 0..1.
     """
-    return np.asarray(margin < bound(reference, share))
+    return np.asarray(margin < margin_threshold(reference, share))
 
 
-def bound(reference: Floats, share: float) -> Floats:
+def margin_threshold(reference: Floats, share: float) -> Floats:
     """The margin below which a prompt is asked about, ``(…)`` from those of a reference ``(…, r)``."""
     # One of the margins, not a value between two: they may be endless.
     return np.asarray(np.quantile(reference, share, axis=-1, method="lower"))

@@ -23,7 +23,6 @@ from typing import Any, Protocol
 from router.core.limits import Amounts, Limit, LimitState, Obstacle
 
 __all__ = [
-    "Decided",
     "Granted",
     "Hold",
     "HoldResult",
@@ -31,8 +30,9 @@ __all__ = [
     "Ledger",
     "Refused",
     "Replayed",
-    "Settled",
+    "SettleResult",
     "Settlement",
+    "StoredDecision",
     "Tally",
     "Usage",
 ]
@@ -126,7 +126,7 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettleResult:
     """The settlement is committed.
 
     ``overage`` is how much money (nano-dollars, ≥ 0) went beyond the hold; ``late`` says that the hold
@@ -140,7 +140,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class StoredDecision:
     """One row of the decision log."""
 
     id: str
@@ -219,7 +219,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, settlement: Settlement) -> Settled:
+    def settle(self, settlement: Settlement) -> SettleResult:
         """Book what really happened in the period of the hold, and give the rest back.
 
         Raises:
@@ -254,7 +254,7 @@ class Ledger(Protocol):
         """Every limit, by id."""
         ...
 
-    def decision(self, decision_id: str) -> Decided | None:
+    def decision(self, decision_id: str) -> StoredDecision | None:
         """One row of the decision log."""
         ...
 
@@ -268,7 +268,7 @@ class Ledger(Protocol):
         after: str | None = None,
         count: int = 100,
         newest_first: bool = False,
-    ) -> list[Decided]:
+    ) -> list[StoredDecision]:
         """Rows of the decision log, oldest first by (created, id), starting behind ``after``.
 
         Args:

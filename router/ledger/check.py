@@ -1,4 +1,4 @@
-"""The offline checker: proves the invariants I1 to I6 of :mod:`router.ledger.base` from the rows alone.
+"""The offline checker: proves the invariants I1 to I6 of :mod:`ledger.base` from the rows alone.
 
 It shares no arithmetic with the stores: every balance is derived again from the entries, and every entry
 from what its decision says. Each violation is a sentence that names the row.
@@ -14,7 +14,7 @@ from typing import Protocol
 from router.core.limits import Limit, Unit, period_of
 from router.ledger.base import HoldState
 from router.ledger.limit_book import series_of
-from router.ledger.rows import UNBOUNDED, Account, Balance, Entry, Row
+from router.ledger.rows import UNBOUNDED, Account, Balance, LedgerEntry, Row
 
 __all__ = ["Dump", "Findings", "check"]
 
@@ -119,7 +119,7 @@ def _row(row: Row) -> Iterator[str]:
             yield f"I4: {name} went over by {overage} nano-dollars, and is flagged with {row.overage}"
 
 
-def _entry(row: Row, entry: Entry, limit: Limit | None) -> Iterator[str]:
+def _entry(row: Row, entry: LedgerEntry, limit: Limit | None) -> Iterator[str]:
     """What a decision holds or spent on an account follows from its state and its amounts."""
     account, unit = entry.balance.account, entry.balance.unit
     name = f"decision {row.id} ({row.state.value}) on {_name(account)}"

@@ -11,13 +11,13 @@ from typing import NamedTuple
 from router.core.limits import ANY, Limit, Period, balance_key, period_of
 from router.ledger.rows import Account
 
-__all__ = ["Applying", "LimitBook", "series_of"]
+__all__ = ["ApplicableLimit", "LimitBook", "series_of"]
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _MOST_KNOWN = 50_000
 
 
-class Applying(NamedTuple):
+class ApplicableLimit(NamedTuple):
     """A limit that applies to some labels at some moment, and the account that it counts on."""
 
     limit: Limit
@@ -60,7 +60,7 @@ class LimitBook:
         """A book without the limit of this id."""
         return LimitBook(limit for limit in self._by_id.values() if limit.id != limit_id)
 
-    def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[Applying]:
+    def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[ApplicableLimit]:
         """The limits that apply to these labels at a moment, by limit id."""
         # The same labels come again and again, and almost always in the same periods.
         key = tuple(labels.items())
@@ -77,7 +77,7 @@ class LimitBook:
             self._known[key] = known
         return known.applying
 
-    def _find(self, labels: Mapping[str, str], moment: datetime) -> list[Applying]:
+    def _find(self, labels: Mapping[str, str], moment: datetime) -> list[ApplicableLimit]:
         found = []
         for shape, group in self._shapes.items():
             if not all(name in labels for name, _ in shape):
@@ -88,7 +88,7 @@ class LimitBook:
                 if key is not None:
                     period = period_of(limit.window, limit.time_zone, moment)
                     found.append(
-                        Applying(limit, Account(limit.id, series, key, period.key), period)
+                        ApplicableLimit(limit, Account(limit.id, series, key, period.key), period)
                     )
         return sorted(found, key=lambda each: each.limit.id)
 
@@ -96,7 +96,7 @@ class LimitBook:
 class _Known(NamedTuple):
     """What applies to some labels from ``start`` until before ``end``."""
 
-    applying: tuple[Applying, ...]
+    applying: tuple[ApplicableLimit, ...]
     start: datetime
     end: datetime
 

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 from router.core.errors import NotFound, Unavailable
 from router.core.limits import Limit, LimitState, Unit
-from router.ledger import rules, storing
+from router.ledger import rules, storage_format
 from router.ledger.base import (
-    Decided,
     Hold,
     HoldResult,
     HoldState,
-    Settled,
     Settlement,
+    SettleResult,
+    StoredDecision,
     Tally,
 )
 from router.ledger.limit_book import LimitBook
@@ -33,7 +33,7 @@ def _utc_now() -> datetime:
 
 
 class MemoryLedger:
-    """One lock and dictionaries. Implements :class:`router.ledger.base.Ledger`.
+    """One lock and dictionaries. Implements :class:`base.Ledger`.
 
     Args:
         clock: what time it is; may go backwards.
@@ -78,15 +78,15 @@ class MemoryLedger:
 
     def hold(self, hold: Hold) -> HoldResult:
         """See :meth:`Ledger.hold`."""
-        storing.check_hold(hold)
+        storage_format.check_hold(hold)
         with self._lock:
             # Two decisions never share a moment, so that the log has one order.
             self._last = self._expired() + _TICK
             return rules.hold(self._books, hold, self._last)
 
-    def settle(self, settlement: Settlement) -> Settled:
+    def settle(self, settlement: Settlement) -> SettleResult:
         """See :meth:`Ledger.settle`."""
-        storing.check_settlement(settlement)
+        storage_format.check_settlement(settlement)
         with self._lock:
             self._expired()
             return rules.settle(self._books, settlement)
@@ -106,7 +106,7 @@ class MemoryLedger:
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
-        storing.check_limit(limit)
+        storage_format.check_limit(limit)
         with self._lock:
             self._check_open()
             self._books.limits = self._books.limits.with_limit(limit)
@@ -125,7 +125,7 @@ class MemoryLedger:
             self._check_open()
             return list(self._books.limits)
 
-    def decision(self, decision_id: str) -> Decided | None:
+    def decision(self, decision_id: str) -> StoredDecision | None:
         """See :meth:`Ledger.decision`."""
         with self._lock:
             self._check_open()
@@ -142,10 +142,10 @@ class MemoryLedger:
         after: str | None = None,
         count: int = 100,
         newest_first: bool = False,
-    ) -> list[Decided]:
+    ) -> list[StoredDecision]:
         """See :meth:`Ledger.decisions`."""
-        storing.check_count(count)
-        storing.check_labels(labels or {})
+        storage_format.check_count(count)
+        storage_format.check_labels(labels or {})
         with self._lock:
             self._check_open()
             if after is not None:
@@ -171,19 +171,19 @@ class MemoryLedger:
         by_time: bool = False,
     ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
         """See :meth:`Ledger.tally`."""
-        storing.check_labels(labels or {})
+        storage_format.check_labels(labels or {})
         with self._lock:
             self._expired()
             tallies: dict[tuple[str, datetime | None], Tally] = {}
             for row in self._books.find(labels or {}, since, until, state):
-                slot = storing.slot_of(row.created) if by_time else None
+                slot = storage_format.slot_of(row.created) if by_time else None
                 key = (self._books.papers[row.id][0], slot)
                 _count(tallies.setdefault(key, Tally()), row)
             return [(json.loads(text), slot, tally) for (text, slot), tally in tallies.items()]
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`."""
-        storing.check_labels(labels)
+        storage_format.check_labels(labels)
         with self._lock:
             moment = self._expired()
             gone = [
@@ -255,7 +255,11 @@ class _Books:
         return self.balances.setdefault(account, Balance(account, unit))
 
     def add(self, row: Row, new: Hold) -> None:
-        self.papers[row.id] = storing.to_json(new.labels), storing.to_json(new.record), "{}"
+        self.papers[row.id] = (
+            storage_format.to_json(new.labels),
+            storage_format.to_json(new.record),
+            "{}",
+        )
         self.rows[row.id] = row
         if row.state is HoldState.HELD:
             self.held[row.id] = row
@@ -263,11 +267,11 @@ class _Books:
     def change(self, row: Row, report: Settlement | None = None) -> None:
         if report is not None:
             labels, record, _ = self.papers[row.id]
-            self.papers[row.id] = labels, record, storing.to_json(report.usage.record)
+            self.papers[row.id] = labels, record, storage_format.to_json(report.usage.record)
         self.held.pop(row.id, None)
 
-    def decided(self, row: Row) -> Decided:
-        return storing.decided(row, *self.papers[row.id])
+    def decided(self, row: Row) -> StoredDecision:
+        return storage_format.decided(row, *self.papers[row.id])
 
     def find(
         self,

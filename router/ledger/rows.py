@@ -15,7 +15,7 @@ from typing import NamedTuple
 from router.core.limits import Amounts, Unit
 from router.ledger.base import HoldState
 
-__all__ = ["UNBOUNDED", "Account", "Balance", "Entry", "Row"]
+__all__ = ["UNBOUNDED", "Account", "Balance", "LedgerEntry", "Row"]
 
 UNBOUNDED = 2**63 - 1
 """The ceiling of a balance that was granted under no hard value; also the greatest sum that is kept."""
@@ -58,7 +58,7 @@ class Balance:
 
 
 @dataclass(slots=True)
-class Entry:
+class LedgerEntry:
     """What one decision holds, or spent, on one balance; ``over`` is its part of the overage."""
 
     balance: Balance
@@ -89,5 +89,5 @@ class Row:
     overage: int = 0
     report: str | None = None
     quoted: int = 0
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[LedgerEntry] = field(default_factory=list)
     number: int | None = None

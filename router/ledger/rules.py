@@ -20,11 +20,11 @@ from router.ledger.base import (
     HoldState,
     Refused,
     Replayed,
-    Settled,
     Settlement,
+    SettleResult,
 )
 from router.ledger.limit_book import LimitBook
-from router.ledger.rows import UNBOUNDED, Account, Balance, Entry, Row
+from router.ledger.rows import UNBOUNDED, Account, Balance, LedgerEntry, Row
 
 __all__ = ["Books", "check_same", "erase", "expire", "hold", "release", "settle"]
 
@@ -101,7 +101,7 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
             if ceiling > balance.ceiling:
                 balance.ceiling = ceiling
             balance.held += amount
-        row.entries.append(Entry(balance, amount))
+        row.entries.append(LedgerEntry(balance, amount))
         states.append(LimitState(limit, account.key, period, balance.spent, balance.held))
     books.add(row, new)
     return Granted(tuple(states))
@@ -120,7 +120,7 @@ def check_same(decision_id: str, before: tuple[str, str], now: tuple[str, str]) 
         raise Conflict(f"decision {decision_id} was made for another request; use a fresh id")
 
 
-def settle(books: Books, report: Settlement) -> Settled:
+def settle(books: Books, report: Settlement) -> SettleResult:
     """Book what really happened in the period of the hold. See :meth:`Ledger.settle`.
 
     The place of a concurrent limit comes back; requests stay spent; of money and tokens the actual
@@ -133,7 +133,7 @@ def settle(books: Books, report: Settlement) -> Settled:
             raise Conflict(
                 f"decision {row.id} was settled by another report", reason="ALREADY_SETTLED"
             )
-        return Settled(row.overage, row.late, repeated=True)
+        return SettleResult(row.overage, row.late, repeated=True)
     if row.state is HoldState.RELEASED:
         raise NotPossible(
             f"decision {row.id} was released; its call was not to be made",
@@ -157,7 +157,7 @@ def settle(books: Books, report: Settlement) -> Settled:
     row.overage = max(actual.money - (row.held.money if row.held is not None else 0), 0)
     row.state, row.actual, row.report = HoldState.SETTLED, actual, report.fingerprint
     books.change(row, report)
-    return Settled(row.overage, row.late, repeated=False)
+    return SettleResult(row.overage, row.late, repeated=False)
 
 
 def release(books: Books, decision_id: str, tenant: str) -> bool:

@@ -10,7 +10,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.core.margins import bound, hangs, margins, target_margins, value_margins
+from router.core.margins import (
+    margin_threshold,
+    margins,
+    needs_second_stage,
+    target_margins,
+    value_margins,
+)
 from router.core.types import QualityTarget, WillingnessToPay
 
 PRICES = np.array([1.0, 4.0, 20.0])
@@ -60,9 +66,13 @@ def test_margins_follow_the_goal() -> None:
 
 def test_the_margin_to_ask_below_is_one_of_each_row_of_the_reference() -> None:
     reference = np.array([[1.0, 2, 3, 4, 5], [10, 20, 30, 40, np.inf]])
-    np.testing.assert_array_equal(bound(reference, 0.5), [3, 30])
-    np.testing.assert_array_equal(bound(reference, 0.6), [3, 30])  # never a value in between
-    np.testing.assert_array_equal(hangs(np.array([2.9, 3]), reference[0], 0.5), [True, False])
+    np.testing.assert_array_equal(margin_threshold(reference, 0.5), [3, 30])
+    np.testing.assert_array_equal(
+        margin_threshold(reference, 0.6), [3, 30]
+    )  # never a value in between
+    np.testing.assert_array_equal(
+        needs_second_stage(np.array([2.9, 3]), reference[0], 0.5), [True, False]
+    )
 
 
 def test_margins_under_a_willingness_to_pay() -> None:
@@ -97,7 +107,7 @@ def test_where_there_is_no_choice_nothing_hangs_on_it() -> None:
     assert np.isinf(margins(one, np.array([3.0]), QualityTarget(0.5))).all()
     several = np.array([[0.5, 0.6]])
     assert np.isinf(margins(several, np.array([3.0, 4.0]), WillingnessToPay(0))).all()
-    assert not hangs(np.array([np.inf]), np.full(10, np.inf), 0.32).any()
+    assert not needs_second_stage(np.array([np.inf]), np.full(10, np.inf), 0.32).any()
 
 
 @given(share=st.floats(0.05, 0.9), seed=st.integers(0, 99))
@@ -105,4 +115,4 @@ def test_of_prompts_like_the_reference_no_more_than_the_share_is_asked_about(
     share: float, seed: int
 ) -> None:
     reference = np.random.default_rng(seed).random(500)
-    assert share - 0.01 <= hangs(reference, reference, share).mean() <= share
+    assert share - 0.01 <= needs_second_stage(reference, reference, share).mean() <= share

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 
-from router.cli import main
-from router.ledger.base import Settled, Settlement
-from router.ledger.sqlite import SqliteLedger
+from router.cli.main import main
+from router.ledger.base import Settlement, SettleResult
+from router.ledger.sqlite.ledger import SqliteLedger
 
 _LATER_S = 0.5
 _settle = SqliteLedger.settle
 
 
-def _settle_later(ledger: SqliteLedger, settlement: Settlement) -> Settled:
+def _settle_later(ledger: SqliteLedger, settlement: Settlement) -> SettleResult:
     later = threading.Timer(_LATER_S, _settle, (ledger, settlement))
     later.daemon = True
     later.start()
-    return Settled(overage=0, late=False, repeated=False)
+    return SettleResult(overage=0, late=False, repeated=False)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from benchmarks.chaos.journal import (
 )
 from benchmarks.chaos.plan import EVERYTHING
 from benchmarks.chaos.proof import Proof, prove, prove_copy
+from mitsumori.v1 import router_pb2
 from router.core.limits import Amounts, Limit
 from router.ledger.base import Hold, HoldState, Usage
 from router.ledger.memory import MemoryLedger
 from router.ledger.rows import Balance, Row
-from router.v1 import router_pb2
 from tests.router.ledger.builders import ManualClock, limit, report
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from router.cli import app
-from router.client import RouterClient
-from router.core.correcting import UNCORRECTED
+from mitsumori.client import RouterClient
+from mitsumori.v1 import router_pb2
+from router.cli.main import app
+from router.core.corrections import UNCORRECTED
 from router.core.types import Constraints
-from router.learning import Learner
-from router.ledger.sqlite import SqliteLedger
-from router.routing import Router
-from router.server import build_desk, start
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.routing.correction_learner import CorrectionLearner
+from router.routing.router import Router
+from router.rpc.server import build_reservations, start
 from router.settings import Settings
-from router.v1 import router_pb2
 from tests.conftest import NOON
 
 PROMPT = "Explain to a new colleague how the quarterly report is put together, step by step."
@@ -29,7 +29,7 @@ SEARCH = {"team": "search"}
 @dataclass(frozen=True)
 class Shop:
     client: RouterClient
-    learner: Learner
+    learner: CorrectionLearner
     address: str
 
     def quote(self, model: str, **scope: str) -> router_pb2.RouteResponse:
@@ -52,9 +52,9 @@ class Shop:
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     allowances = router.catalog.reasoning_allowances
-    learner = Learner(ledger, ("team",), 1_000, allowances)
+    learner = CorrectionLearner(ledger, ("team",), 1_000, allowances)
     taught = replace(router, corrections=lambda: learner.corrections)
-    running = start(settings, build_desk(settings, taught, ledger))
+    running = start(settings, build_reservations(settings, taught, ledger))
     running.warmed()
     with RouterClient(running.address) as client:
         yield Shop(client, learner, running.address)

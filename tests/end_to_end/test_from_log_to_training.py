@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from router.cli import app as mitsumori
-from router.client import RouterClient
-from router.demo import PROMPTS, serving
+from mitsumori.client import RouterClient
+from router.cli.demo import PROMPTS, serving
+from router.cli.main import app as mitsumori
 from router.paths import MODELS
 from training.cli import app as training
 from training.histories.history import read_history

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from router.client import AdminClient, RouterClient, route_request
+from mitsumori.client import AdminClient, RouterClient, route_request
+from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2
 from router.core.errors import CallFailed
 from router.core.types import Constraints, QualityTarget, WillingnessToPay
 from router.ledger.memory import MemoryLedger
-from router.ledger.sqlite import SqliteLedger
-from router.routing import Router
-from router.server import build_desk, start
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.routing.router import Router
+from router.rpc.messages.values import nanos
+from router.rpc.server import build_reservations, start
 from router.settings import Settings
-from router.v1 import admin_pb2, limit_pb2, router_pb2
-from router.wire.values import nanos
 from tests.conftest import NOON
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
@@ -48,7 +48,7 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
-    running = start(settings, build_desk(settings, router, ledger))
+    running = start(settings, build_reservations(settings, router, ledger))
     running.warmed()
     with RouterClient(running.address) as client, AdminClient(running.address) as admin:
         yield Shop(client, admin)
@@ -119,7 +119,7 @@ def test_a_strict_hold_covers_the_worst_that_an_estimated_tokenizer_can_do(
     settings: Settings, router: Router
 ) -> None:
     strict = settings.model_copy(update={"strict": True})
-    running = start(strict, build_desk(strict, router, MemoryLedger()))
+    running = start(strict, build_reservations(strict, router, MemoryLedger()))
     with RouterClient(running.address) as client:
         claude = Constraints(models=frozenset({"claude-haiku-5-5"}), max_output_tokens=100)
         reply = client.route("日本語で答えて", constraints=claude)

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from router.cli import app
-from router.client import RouterClient
+from mitsumori.client import RouterClient
+from router.cli.demo import serving
+from router.cli.main import app
 from router.core.errors import MitsumoriError
-from router.demo import serving
-from router.ledger.sqlite import SqliteLedger
-from router.server import RunningServer
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.rpc.server import RunningServer
 
 
 @pytest.fixture

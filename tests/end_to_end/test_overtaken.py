@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
-from router.client import AdminClient, RouterClient, route_request
+from mitsumori.client import AdminClient, RouterClient, route_request
+from mitsumori.v1 import limit_pb2
 from router.core.errors import CallFailed
 from router.core.limits import LimitState
 from router.core.types import Constraints
 from router.ledger.memory import MemoryLedger
-from router.routing import Router
-from router.server import build_desk, start
+from router.routing.router import Router
+from router.rpc.messages.values import nanos
+from router.rpc.server import build_reservations, start
 from router.settings import Settings
-from router.v1 import limit_pb2
-from router.wire.values import nanos
 from tests.conftest import NOON
 
 NANO = Constraints(models=frozenset({"gpt-5-nano"}))
@@ -42,7 +42,7 @@ def ledger() -> SlowLedger:
 def shop(
     ledger: SlowLedger, settings: Settings, router: Router
 ) -> Iterator[tuple[RouterClient, AdminClient]]:
-    running = start(settings, build_desk(settings, router, ledger))
+    running = start(settings, build_reservations(settings, router, ledger))
     running.warmed()
     with RouterClient(running.address) as client, AdminClient(running.address) as admin:
         yield client, admin

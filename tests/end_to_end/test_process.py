@@ -20,12 +20,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from router.client import RouterClient
+from mitsumori.client import RouterClient
+from router.cli.demo import serving
 from router.core.errors import CallFailed
-from router.demo import serving
 from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.server import build_desk, build_router, start
+from router.rpc.server import build_reservations, build_router, start
 from router.settings import Settings
 
 CANARY = "canary-4711-secret"
@@ -45,13 +45,13 @@ def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[st
 def health_of(address: str) -> str:
     with grpc.insecure_channel(address) as channel:
         reply = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(service="router.v1.RouterService"), timeout=5
+            health_pb2.HealthCheckRequest(service="mitsumori.v1.RouterService"), timeout=5
         )
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
 
 def test_not_serving_until_warm_and_not_serving_while_draining(settings: Settings) -> None:
-    desk = build_desk(settings, build_router(settings), MemoryLedger())
+    desk = build_reservations(settings, build_router(settings), MemoryLedger())
     running = start(settings, desk)
     assert health_of(running.address) == "NOT_SERVING"
     running.warmed()
@@ -69,7 +69,7 @@ def test_the_whole_life_of_a_server_process(tmp_path: Path) -> None:
         assert "Quotes, best first" in shown.stdout
         with grpc.insecure_channel(address) as channel:
             names = ProtoReflectionDescriptorDatabase(channel).get_services()
-        assert "router.v1.RouterService" in names
+        assert "mitsumori.v1.RouterService" in names
     assert process.returncode == 0  # SIGTERM, drained
 
 

@@ -15,8 +15,8 @@ import pytest
 from mlflow import MlflowClient
 
 from benchmarks.swaps import Callers, bad_bundle, bundle_named
-from router.client import RouterClient
-from router.demo import serving
+from mitsumori.client import RouterClient
+from router.cli.demo import serving
 from tests.end_to_end.mlflow_server import forwarded, mlflow_server
 from training.tracking.runs import MODEL, start_run
 

@@ -13,7 +13,8 @@ from grpc_status import rpc_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.client import RouterClient
+from mitsumori.client import RouterClient
+from mitsumori.v1 import prompt_pb2, router_pb2, router_pb2_grpc
 from router.core.errors import CallFailed
 from router.core.types import (
     Constraints,
@@ -22,9 +23,8 @@ from router.core.types import (
     QualityTarget,
     WillingnessToPay,
 )
-from router.server import RunningServer
-from router.v1 import prompt_pb2, router_pb2, router_pb2_grpc
-from router.wire.values import nanos
+from router.rpc.messages.values import nanos
+from router.rpc.server import RunningServer
 from tests.conftest import NOON
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.swaps import BAD, Callers, bad_bundle, bundle_named, swapping
-from router.client import RouterClient
-from router.demo import serving
+from mitsumori.client import RouterClient
+from router.cli.demo import serving
 
 SWAPS = 21
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from router.cli import app
-from router.client import RouterClient
-from router.demo import serving
-from router.ledger.sqlite import SqliteLedger
+from mitsumori.client import RouterClient
+from router.cli.demo import serving
+from router.cli.main import app
+from router.ledger.sqlite.ledger import SqliteLedger
 
 EMAIL = "canary.4711@example.co.jp"
 PHONE = "090-1234-5678"

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from router.core.types import Constraints, Importance, Message, Prompt
-from router.routing import Ask, Router
+from router.routing.router import RouteQuery, Router
 
 GOLDEN = Path(__file__).with_name("quotes.yaml")
 PROMPTS = {
@@ -22,7 +22,7 @@ PROMPTS = {
 
 def worst_prices(router: Router) -> dict[str, dict[str, dict[str, int]]]:
     def quotes(text: str) -> dict[str, dict[str, int]]:
-        ask = Ask("golden", {}, Prompt((Message("user", text),)), Constraints(max_output_tokens=1000),
+        ask = RouteQuery("golden", {}, Prompt((Message("user", text),)), Constraints(max_output_tokens=1000),
                   None, Importance.LOW, "", 100)  # fmt: skip
         offers = [ranked.quote for ranked in router.route(ask).decision.ranked if ranked.quote]
         return {

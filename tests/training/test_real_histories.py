@@ -15,14 +15,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from router.batch import Sum
-from router.bundle import load_bundle
-from router.client import RouterClient
-from router.core.correcting import Correction, Observation, learn
-from router.core.quoting import mean_length, quote
+from mitsumori.client import RouterClient
+from router.classifier.bundle import load_bundle
+from router.cli.demo import serving
+from router.core.corrections import Correction, Observation, learn
+from router.core.quotes import mean_length, quote
 from router.core.types import Candidate, Lengths, Quote, TokenCount
-from router.demo import serving
 from router.paths import ENCODERS, MODELS
+from router.routing.batch_totals import ModelTotal
 from tests.builders import EXPIRES, model, rates
 
 pytestmark = pytest.mark.histories
@@ -131,7 +131,7 @@ def test_the_interval_of_a_batch_holds_on_real_batches_of_one_category() -> None
         taught, batches = _split(attempts, lengths, name)
         correction = learn(taught).of(name, {})
         for batch in batches.values():
-            total = Sum()
+            total = ModelTotal()
             for predicted, _ in batch:
                 total.add(Candidate(ANY_MODEL, arm, 0.5, quoted(predicted, correction)))
             # A dollar per million output tokens and nothing for input: nano-dollars per 1,000 tokens.

@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from router.bundle import REFERENCE_FILE, SECOND_CLASSIFIER, load_bundle, read_manifest
-from router.catalog import load_catalog
+from router.catalog.catalog import load_catalog
+from router.classifier.bundle import REFERENCE_FILE, SECOND_CLASSIFIER, load_bundle, read_manifest
+from router.classifier.encoder import Encoder
+from router.classifier.features.lexical import lexical_features
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import (
     Constraints,
@@ -24,16 +26,14 @@ from router.core.types import (
     QualityTarget,
     WillingnessToPay,
 )
-from router.desk import Report
-from router.encoding import Encoder
+from router.decision_log.reader import LoggedDecision
+from router.decision_log.replay import ReplayPolicy, replay
 from router.files import sha256_of
 from router.ledger.memory import MemoryLedger
-from router.lexical import lexical_features
-from router.log_reading import LoggedDecision
 from router.paths import ENCODERS
-from router.replaying import Policy, replay
-from router.routing import Ask
-from router.server import build_desk, build_router
+from router.routing.reservations import UsageReport
+from router.routing.router import RouteQuery
+from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON
 from training.arrivals.add_arm import Arrival, add_arm
@@ -55,9 +55,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit(plan, Console(quiet=True)).out
 
 
-def asked(text: str, goal: Goal) -> Ask:
+def asked(text: str, goal: Goal) -> RouteQuery:
     prompt = Prompt((Message("user", text),))
-    return Ask("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 1)
+    return RouteQuery("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 1)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     goal = QualityTarget(0.6)
     ledger = MemoryLedger()
     kept = settings.model_copy(update={"log_prompts": "text"})
-    desk = build_desk(kept, build_router(settings, now=lambda: NOON), ledger)
+    desk = build_reservations(kept, build_router(settings, now=lambda: NOON), ledger)
     models: list[str] = []
 
     def render(held: Any) -> bytes:
@@ -132,7 +132,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     details = {"outcome": "success", "quality": 1.0, "input_tokens": 50, "output_tokens": 100}
     for place, text in enumerate(TEXTS):
         desk.decide(asked(text, goal), f"d{place}", "f" * 64, render)
-        desk.settle(f"d{place}", "", "s" * 64, Report(models[-1], 50, 0, 100, 1000, details))
+        desk.settle(f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details))
     rows = [
         LoggedDecision(
             one.id, one.state.value, one.created, one.labels, 1000,
@@ -148,7 +148,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
         router.assess(asked(text, goal))
     live = slow_runs.count(slow)
     slow_runs.clear()
-    report = replay(rows, Policy(router.bundle, {}, goal, load_catalog(), NOON))
+    report = replay(rows, ReplayPolicy(router.bundle, {}, goal, load_catalog(), NOON))
     assert report.replayed == len(TEXTS)
     assert 0 < live == slow_runs.count(slow)
 

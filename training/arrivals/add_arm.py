@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.bundle import (
+from router.classifier.bundle import (
     CLASSIFIER,
     REFERENCE_FILE,
     Arm,

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import onnx
 from onnx import checker, compose, numpy_helper, parser
 
-from router.bundle import CLASSIFIER
+from router.classifier.bundle import CLASSIFIER
+from router.classifier.encoder import session
 from router.core.errors import BadArtifact
-from router.encoding import session
 from training.arrivals.arriving import LEAST_P, Belief, logits
 from training.arrivals.stretching import Stretch
 from training.bundling.export import TOLERANCE, label_distribution

@@ -12,11 +12,11 @@ import onnx
 from onnx import TensorProto, checker, helper, numpy_helper
 from scipy import sparse
 
-from router.bundle import CLASSIFIER, BundleManifest
+from router.classifier.bundle import CLASSIFIER, BundleManifest
+from router.classifier.encoder import session
+from router.classifier.features.lexical import FEATURES, SCRIPT_BOUNDS
 from router.core.errors import BadArtifact
-from router.encoding import session
 from router.files import sha256_of, written_whole
-from router.lexical import FEATURES, SCRIPT_BOUNDS
 from training.fitting.estimator import PooledLogistic
 from training.fitting.forests import ensemble
 from training.fitting.lengths import Lengths
@@ -215,7 +215,7 @@ def _calibrated(graph: _Graph, logits: str, calibration: Calibration) -> str:
 
 
 def _shifted(graph: _Graph, logits: str, calibration: Calibration) -> str:
-    """With what the script of the prompt adds: :func:`router.lexical.scripts_of` as operators."""
+    """With what the script of the prompt adds: :func:`lexical.scripts_of` as operators."""
     if calibration.by_script is None:
         return logits
     put, keep = graph.put, graph.constant

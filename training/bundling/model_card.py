@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from router.bundle import BundleManifest
+from router.classifier.bundle import BundleManifest
 from training.judging.baselines import LABELS
 
 __all__ = ["model_card"]

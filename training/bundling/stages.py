@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from router.bundle import CLASSIFIER, SECOND_CLASSIFIER, EncoderReference, SecondStage
-from router.encoding import Encoder
+from router.classifier.bundle import CLASSIFIER, SECOND_CLASSIFIER, EncoderReference, SecondStage
+from router.classifier.encoder import Encoder
 from training.bundling.export import check_graph, classifier_graph
 from training.fitting.estimator import PooledLogistic
 from training.fitting.lengths import Lengths

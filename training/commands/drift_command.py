@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from router.bundle import Bundle, load_bundle
+from router.classifier.bundle import Bundle, load_bundle
+from router.classifier.features.lexical import FEATURES, SCRIPTS
 from router.core.errors import InvalidInput, MitsumoriError
-from router.lexical import FEATURES, SCRIPTS
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from training.drift.decision_log import read_recent
 from training.drift.drifting import ALPHA, DriftReport, drift

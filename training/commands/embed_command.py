@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from router.classifier.encoder import find_encoder, load_encoder
 from router.core.errors import InvalidInput
-from router.encoding import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.commands.options import AsJson, Cache, SkipBadRows
 from training.encoders.embedding import CACHE, Encoding, fill_cache

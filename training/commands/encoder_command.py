@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from router.encoding import EncoderManifest
+from router.classifier.encoder import EncoderManifest
 from router.paths import ENCODERS
 from training.encoders.making import MULTILINGUAL, export_encoder, export_multilingual
 

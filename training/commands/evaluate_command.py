@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from router.bundle import Bundle, load_bundle
+from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput
 from router.files import sha256_of
 from router.paths import ENCODERS

@@ -102,7 +102,7 @@ def _lines(done: Imported, out: Path, reports: list[Path]) -> Iterator[str]:
 
 def _redactor() -> Callable[[str], str]:
     # Imported only where it is asked for: it needs an extra, and says so where that is missing.
-    from router.redaction import redact
+    from router.decision_log.redaction import redact
 
     return redact
 

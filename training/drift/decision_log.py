@@ -22,14 +22,14 @@ import pyarrow.parquet as pq
 from pyarrow import ArrowException
 from rich.console import Console
 
-from router.bundle import Bundle
+from router.classifier.bundle import Bundle
+from router.classifier.features.lexical import scripts_of
 from router.core.errors import InvalidInput
-from router.ledger.base import Decided
-from router.ledger.opening import open_ledger
-from router.ledger.sqlite_file import open_reader, store_errors
-from router.ledger.sqlite_log import log
-from router.ledger.storing import to_micros
-from router.lexical import scripts_of
+from router.ledger.address import open_ledger
+from router.ledger.base import StoredDecision
+from router.ledger.sqlite.file import open_reader, store_errors
+from router.ledger.sqlite.queries import log
+from router.ledger.storage_format import to_micros
 from training.drift.traffic import (
     Traffic,
     arm_names,
@@ -54,7 +54,7 @@ class Logged:
     record: Mapping[str, Any]
 
 
-def _sqlite(path: Path, most: int) -> Iterator[Decided]:
+def _sqlite(path: Path, most: int) -> Iterator[StoredDecision]:
     """The newest decisions of a SQLite ledger, which may be in use: it is only read."""
     if not path.is_file():
         raise InvalidInput(f"--recent: there is no ledger {path}", field="recent")
@@ -69,7 +69,7 @@ def _sqlite(path: Path, most: int) -> Iterator[Decided]:
             until = to_micros(page[-1].created)
 
 
-def _postgres(address: str, most: int) -> Iterator[Decided]:
+def _postgres(address: str, most: int) -> Iterator[StoredDecision]:
     ledger = open_ledger(address)
     try:
         after: str | None = None

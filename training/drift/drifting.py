@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from router.lexical import FEATURES, SCRIPTS
+from router.classifier.features.lexical import FEATURES, SCRIPTS
 from training.drift.traffic import Settled, Traffic
 from training.judging.metrics import ece, ece_draws
 

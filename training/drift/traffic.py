@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.bundle import REFERENCE_FILE, Bundle
+from router.classifier.bundle import REFERENCE_FILE, Bundle
+from router.classifier.features.lexical import FEATURES, scripts_of
 from router.files import read_checked
-from router.lexical import FEATURES, scripts_of
 from training.encoders.embedding import embed_all, features_of
 from training.histories.history import History, read_history
 from training.histories.splitting import SEEN_FILE, group_of, seen_prompts
@@ -44,7 +44,7 @@ REFERENCE_PROMPTS = 1000
 """How many prompts a bundle tells its scores of."""
 
 _SCRIPT_OF = {"ja": 1, "zh": 2} | dict.fromkeys(("ar", "el", "he", "hi", "ko", "ru", "th", "uk"), 3)
-"""Places in :data:`router.lexical.SCRIPTS` of languages that are not written in Latin script."""
+"""Places in :data:`lexical.SCRIPTS` of languages that are not written in Latin script."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Traffic:
     Attributes:
         arms: names of the ``k`` arms.
         features: float32 ``(n, f)``, the first ``f`` of :data:`FEATURES`.
-        scripts: ``(n,)``, places in :data:`router.lexical.SCRIPTS`.
+        scripts: ``(n,)``, places in :data:`lexical.SCRIPTS`.
         p_adequate: float64 ``(n, k)``, by the bundle that is looked at.
         embeddings: float32 ``(m, d)``, by the bundle's encoder.
         settled: outcomes.
@@ -267,7 +267,7 @@ def settled_of(outcomes: Iterable[tuple[int, float, bool, str]]) -> Settled:
 
 
 def pack_reference(features: npt.NDArray[np.float32], p_adequate: Floats) -> bytes:
-    """The content of :data:`router.bundle.REFERENCE_FILE`: some held-out prompts, by features and scores.
+    """The content of :data:`bundle.REFERENCE_FILE`: some held-out prompts, by features and scores.
 
     No text can be read from it: counts and shares, and a probability per arm.
 

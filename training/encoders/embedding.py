@@ -23,9 +23,9 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
+from router.classifier.encoder import Encoder
+from router.classifier.features.lexical import FEATURES, lexical_features
 from router.core.errors import MitsumoriError
-from router.encoding import Encoder
-from router.lexical import FEATURES, lexical_features
 
 __all__ = [
     "CACHE",

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
+from router.classifier.encoder import FORMAT_VERSION, Encoder, EncoderManifest, session
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
-from router.encoding import FORMAT_VERSION, Encoder, EncoderManifest, session
 from router.files import replace_text, sha256_of, written_whole
 
 __all__ = ["assembled", "kept", "selection"]
@@ -57,7 +57,7 @@ def assembled(
         tokenizer: JSON of the ``tokenizers`` library.
         licence_text: of the weights.
         dimensions: of its vectors.
-        **description: what else its manifest says (:class:`router.encoding.EncoderManifest`).
+        **description: what else its manifest says (:class:`encoder.EncoderManifest`).
 
     Raises:
         InvalidInput: the tokenizer cannot be carried over.

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from router.classifier.encoder import Encoder
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
-from router.encoding import Encoder
 
 __all__ = [
     "CHECK_TEXTS",

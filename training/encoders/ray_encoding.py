@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
+from router.classifier.encoder import Encoder, load_encoder
 from router.core.errors import InvalidInput, MitsumoriError
-from router.encoding import Encoder, load_encoder
 from training.encoders.embedding import Encoding, Shard, Vectors, encode_shard
 
 __all__ = ["on_ray"]
@@ -166,7 +166,7 @@ def on_ray(
     """A cluster that encodes shards.
 
     Args:
-        directory: of the encoder, as :func:`router.encoding.find_encoder` gives it.
+        directory: of the encoder, as :func:`encoder.find_encoder` gives it.
         address: of a running cluster, ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``; ``None`` starts one on
             this machine, for as long as the context lasts.
         workers: cores of the one on this machine; ``None``: all.

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from router.classifier.encoder import Encoder
 from router.core.errors import MitsumoriError
-from router.encoding import Encoder
 from router.files import read_checked
 
 __all__ = [

@@ -21,7 +21,7 @@ from scipy import sparse
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from router.lexical import scripts_of
+from router.classifier.features.lexical import scripts_of
 from training.fitting.heads import (
     Data,
     Hyperparameters,
@@ -215,7 +215,7 @@ def fit_pooled(
         dimensions: of the embedding, the first columns of ``x``; ``None``: neither trees, which read the
             other columns, nor neighbours, which read these.
         neighbours: whether vectors of training prompts may be kept, where that pays.
-        scripts: of the prompts, intp ``(n,)`` of :func:`router.lexical.scripts_of`, which reads the other
+        scripts: of the prompts, intp ``(n,)`` of :func:`lexical.scripts_of`, which reads the other
             columns; ``None``: they are not told apart.
     """
     scripts = np.zeros(len(x), dtype=np.intp) if scripts is None else scripts

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from router.lexical import SCRIPTS
+from router.classifier.features.lexical import SCRIPTS
 from training.fitting.heads import out_of_fold
 
 __all__ = ["Calibration", "Stack", "calibrate", "stack"]
@@ -139,7 +139,7 @@ def calibrate(
         sign: float64 ``(n, k)``, outcomes ±1.
         weight: float64 ``(n, k)`` ≥ 0.
         fold: intp ``(n,)``, 0 … f − 1.
-        scripts: intp ``(n,)``, places in :data:`router.lexical.SCRIPTS`.
+        scripts: intp ``(n,)``, places in :data:`lexical.SCRIPTS`.
     """
     every = zip(logits.T, sign.T, weight.T, strict=True)
     made = Calibration(*np.stack([_of_arm(*arm, fold) for arm in every], axis=1))

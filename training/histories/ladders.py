@@ -13,9 +13,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from router.catalog.prices import find_record
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import NONE_LABEL, Rates
-from router.prices import find_record
 from training.histories.history import History
 
 __all__ = [

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from router.bundle import HistorySource
+from router.catalog.tokens import TokenCounter
+from router.classifier.bundle import HistorySource
 from router.core.errors import InvalidInput
 from router.core.money import usd_to_nanos
 from router.core.pricing import call_price
 from router.core.types import Rates
-from router.tokens import TokenCounter
 from training.histories.gathering import COLUMNS, Gathered, gather
 from training.histories.history import BadRow, History, read_history
 from training.histories.ladders import Ladder, choose_ladder, ordered_arms, reference_rates

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from router.bundle import Bundle
+from router.classifier.bundle import Bundle
+from router.classifier.features.lexical import lexical_features
 from router.core.types import QualityTarget, Score
 from router.files import read_checked
-from router.lexical import lexical_features
 from training.histories.splitting import SEEN_FILE, seen_prompts
 from training.histories.table import Outcomes
 from training.judging.beliefs import STANDARD_TARGET, Beliefs, SecondOpinion

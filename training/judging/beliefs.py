@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from router.core.margins import bound, hangs, target_margins, value_margins
+from router.core.margins import margin_threshold, needs_second_stage, target_margins, value_margins
 from router.settings import QualityTargets
 from training.judging.baselines import pair_differences
 
@@ -48,7 +48,7 @@ class SecondOpinion:
 
     def asked(self, margin: Floats, usual: Floats) -> npt.NDArray[np.bool_]:
         """Of which prompts it is asked, ``(n,)``: margins of the prompts, and of the reference ``(r,)``."""
-        return hangs(margin, usual, self.share) | self.always
+        return needs_second_stage(margin, usual, self.share) | self.always
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _held(gain: Floats, told: Floats, usual: Floats, share: float) -> Floats:
     thresholds = np.linspace(-1.0, 1.0, _GRID)
     # How near a gain must lie to a threshold to be asked about. It changes no faster than the threshold, so
     # the thresholds of a prompt are all those between two.
-    near = bound(np.abs(usual - thresholds[:, None]), share)
+    near = margin_threshold(np.abs(usual - thresholds[:, None]), share)
     least = thresholds[np.searchsorted(thresholds + near, gain).clip(0, _GRID - 1)]
     most = thresholds[(np.searchsorted(thresholds - near, gain) - 1).clip(0, _GRID - 1)]
     return np.clip(told, least, most)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from router.bundle import Bundle, load_bundle
+from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput
 from training.encoders.embedding import embed_all, features_of
 from training.histories.ladders import check_prices
@@ -52,7 +52,7 @@ def loaded(who: str, directory: Path, encoders: Path) -> Contender:
     """Load a bundle.
 
     Raises:
-        BadArtifact: as :func:`router.bundle.load_bundle`.
+        BadArtifact: as :func:`bundle.load_bundle`.
     """
     return Contender(who, directory, load_bundle(directory, encoders))
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from router.bundle import Bundle, read_manifest
-from router.encoding import find_encoder
+from router.classifier.bundle import Bundle, read_manifest
+from router.classifier.encoder import find_encoder
 from training.judging.asking import served
 
 __all__ = ["CORE_HOUR_USD", "encode_ms", "footprint", "net_of_router"]
@@ -34,7 +34,7 @@ _TIMEOUT_S = 120
 _PROBE = """
 import resource, sys
 from pathlib import Path
-from router.bundle import load_bundle
+from router.classifier.bundle import load_bundle
 load_bundle(Path(sys.argv[1]), Path(sys.argv[2])).every_score("How much memory does this take?")
 try:
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from router.bundle import Bundle
+from router.classifier.bundle import Bundle
 from training.histories.table import Outcomes
 from training.histories.tabulating import Table
 from training.judging.baselines import BaselineScores

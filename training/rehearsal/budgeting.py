@@ -1,6 +1,6 @@
 """Which goal to set for a budget: what every goal costs and brings on prompts with known outcomes.
 
-The choices are those of serving: its quotes, and :func:`router.core.deciding.decide`.
+The choices are those of serving: its quotes, and :func:`decision.decide`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from router.core.deciding import decide
+from router.core.decision import decide
 from router.core.errors import InvalidInput
 from router.core.types import Candidate, Constraints, Goal, QualityTarget, WillingnessToPay
 from training.histories.splitting import folds

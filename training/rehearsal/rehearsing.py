@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from router.bundle import Bundle
-from router.catalog import Catalog, load_catalog
+from router.catalog.catalog import Catalog, load_catalog
+from router.catalog.tokens import TokenCounter
+from router.classifier.bundle import Bundle
 from router.core.types import (
     Candidate,
     Constraints,
@@ -28,13 +29,12 @@ from router.core.types import (
     Message,
     Prompt,
 )
-from router.desk import Desk, Held
-from router.desk import Report as Usage
+from router.decision_log.reader import LoggedDecision
 from router.ledger.memory import MemoryLedger
-from router.log_reading import LoggedDecision
-from router.routing import Ask, Assessed, Routed, Router
+from router.routing.reservations import HeldDecision, Reservations
+from router.routing.reservations import UsageReport as Usage
+from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.settings import QualityTargets
-from router.tokens import TokenCounter
 from training.histories.table import Outcomes
 from training.histories.tabulating import NOMINAL_OUTPUT_TOKENS, Table
 
@@ -93,9 +93,9 @@ def catalog_of(table: Table) -> Catalog:
         return load_catalog(path)
 
 
-def _ask(text: str, goal: Goal | None) -> Ask:
+def _ask(text: str, goal: Goal | None) -> RouteQuery:
     prompt = Prompt((Message("user", text),))
-    return Ask("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 0)
+    return RouteQuery("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 0)
 
 
 def candidates_of(test: Outcomes, bundle: Bundle, catalog: Catalog) -> list[tuple[Candidate, ...]]:
@@ -121,7 +121,9 @@ class _Lottery(Router):
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     drawn: list[float] = field(default_factory=list)
 
-    def decide(self, ask: Ask, assessed: Assessed, candidates: Sequence[Candidate]) -> Routed:
+    def decide(
+        self, ask: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+    ) -> RoutedDecision:
         """As serving does, then the lot."""
         routed = super().decide(ask, assessed, candidates)
         ranked = routed.decision.ranked
@@ -170,7 +172,7 @@ def rehearse(
     """
     router = _lottery(bundle, catalog, explore, seed=seed)
     ledger = MemoryLedger(clock=lambda: _MOMENT)
-    desk = Desk(router, ledger, strict=False, hold_ttl_s=300.0)
+    desk = Reservations(router, ledger, strict=False, hold_ttl_s=300.0)
     for _ in range(rounds):
         for row in np.flatnonzero(test.complete):
             _decide_and_settle(desk, f"d{len(router.drawn):08}", test, int(row), goal)
@@ -188,10 +190,12 @@ def rehearse(
     ]
 
 
-def _decide_and_settle(desk: Desk, identity: str, test: Outcomes, row: int, goal: Goal) -> None:
-    held: list[Held] = []
+def _decide_and_settle(
+    desk: Reservations, identity: str, test: Outcomes, row: int, goal: Goal
+) -> None:
+    held: list[HeldDecision] = []
 
-    def keep(one: Held) -> bytes:
+    def keep(one: HeldDecision) -> bytes:
         held.append(one)
         return b""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from router.bundle import FORMAT_VERSION, Bundle, load_bundle
+from router.classifier.bundle import FORMAT_VERSION, Bundle, load_bundle
 from router.core.errors import InvalidInput
 from router.paths import ENCODERS
 from training.histories import demonstration

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.bundle import BundleManifest, read_manifest
+from router.classifier.bundle import BundleManifest, read_manifest
+from router.classifier.mlflow_registry import MANIFEST_TAG
 from router.core.errors import BadArtifact, MitsumoriError, NotPossible
 from router.files import read_checked, sha256_of
-from router.registry import MANIFEST_TAG
 from training.tracking.runs import MODEL, open_store, start_run
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router.classifier.mlflow_registry import MANIFEST_TAG
 from router.core.errors import MitsumoriError
 from router.files import sha256_of
-from router.registry import MANIFEST_TAG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

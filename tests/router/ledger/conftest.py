@@ -12,8 +12,8 @@ import pytest
 from benchmarks.ledger_postgres import database
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
-from router.ledger.postgres import PostgresLedger
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.postgres.ledger import PostgresLedger
+from router.ledger.sqlite.ledger import SqliteLedger
 from tests.router.ledger.builders import ManualClock, limit
 
 _SCHEMAS = itertools.count()

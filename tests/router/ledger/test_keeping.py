@@ -10,8 +10,8 @@ import pytest
 
 from router.core.errors import InvalidInput, NotFound
 from router.core.limits import Amounts, Limit, Obstacle, SoftAction, Unit, Window
-from router.ledger.base import Granted, HoldState, Ledger, Settled, Tally
-from router.ledger.storing import MAX_LIMIT
+from router.ledger.base import Granted, HoldState, Ledger, SettleResult, Tally
+from router.ledger.storage_format import MAX_LIMIT
 from tests.router.ledger.builders import (
     START,
     ManualClock,
@@ -115,7 +115,7 @@ def test_open_holds_settle_without_a_limit_that_was_deleted(store: Ledger) -> No
     store.set_limit(limit("b", 100))
     store.hold(hold("x", 60))
     store.delete_limit("a")
-    assert store.settle(report("x", 50)) == Settled(0, late=False, repeated=False)
+    assert store.settle(report("x", 50)) == SettleResult(0, late=False, repeated=False)
     assert balance(store, "b") == (50, 0)
     assert [state.limit.id for (states) in store.view([{}]) for state in states] == ["b"]
 

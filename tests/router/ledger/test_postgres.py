@@ -22,10 +22,10 @@ import pytest
 from benchmarks.ledger_postgres import server
 from router.core.errors import InvalidInput, MitsumoriError, Unavailable
 from router.core.limits import Amounts, Unit
-from router.ledger import postgres_link
 from router.ledger.base import Granted, Hold, HoldState, Refused, Replayed
 from router.ledger.check import check
-from router.ledger.postgres import PostgresLedger
+from router.ledger.postgres import database
+from router.ledger.postgres.ledger import PostgresLedger
 from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
 
 Replica = Callable[..., PostgresLedger]
@@ -203,7 +203,7 @@ def test_replicas_that_start_at_once_migrate_once(replica: Replica, postgres_add
     with psycopg.connect(postgres_address) as connection:
         schema = store._link.schema
         rows = connection.execute(f"SELECT version FROM {schema}.schema_versions").fetchall()
-    assert rows == [(number,) for number in range(1, len(postgres_link._MIGRATIONS) + 1)]
+    assert rows == [(number,) for number in range(1, len(database._MIGRATIONS) + 1)]
     assert len(store.decisions()) == 4
 
 
@@ -211,7 +211,7 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
-        then.setattr(postgres_link, "_MIGRATIONS", postgres_link._MIGRATIONS[:1])
+        then.setattr(database, "_MIGRATIONS", database._MIGRATIONS[:1])
         old = replica()
     with old._connection() as connection:
         connection.execute(
@@ -408,7 +408,7 @@ def test_without_psycopg_the_error_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from router.core.errors import MitsumoriError\n"
-        "try:\n    import router.ledger.postgres\n"
+        "try:\n    import router.ledger.postgres.ledger\n"
         "except MitsumoriError as error:\n    print(error.reason, error)\n"
     )
     said = subprocess.run(

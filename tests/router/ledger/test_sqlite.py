@@ -16,11 +16,11 @@ import apsw
 import pytest
 
 from router.core.errors import Conflict, InvalidInput, MitsumoriError, Unavailable
-from router.ledger import sqlite
 from router.ledger.base import Granted, Replayed
 from router.ledger.check import check
-from router.ledger.sqlite import SqliteLedger
-from router.ledger.waiting import Task
+from router.ledger.sqlite import ledger as sqlite
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.ledger.writer_task import WriterTask
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
 
 ROOT = Path(__file__).parents[3]
@@ -140,11 +140,11 @@ def test_one_bad_operation_does_not_fail_its_neighbours(ledger: SqliteLedger) ->
         raise ZeroDivisionError
 
     gate = threading.Event()
-    blocker = Task(sqlite._Order(lambda _: gate.wait(5)))
+    blocker = WriterTask(sqlite._Order(lambda _: gate.wait(5)))
     ledger._submit(blocker)
     tasks = [
         sqlite._hold_task(hold("a", 1)),
-        Task(sqlite._Order(broken)),
+        WriterTask(sqlite._Order(broken)),
         sqlite._hold_task(hold("b", 1)),
     ]
     for task in tasks:
@@ -262,7 +262,7 @@ def test_an_answer_that_takes_too_long_is_unavailable_and_may_be_asked_for_again
     ledger = SqliteLedger(path, ManualClock(), timeout_s=0.05)
     ledger.set_limit(limit(hard=100))
     gate = threading.Event()
-    ledger._submit(Task(sqlite._Order(lambda _: gate.wait(5))))
+    ledger._submit(WriterTask(sqlite._Order(lambda _: gate.wait(5))))
     time.sleep(0.02)  # the writer is busy now
     with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s"):
         ledger.hold(hold("a", 10))
@@ -277,7 +277,7 @@ def test_a_queue_that_is_full_is_unavailable_at_once(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    ledger._submit(Task(sqlite._Order(lambda _: gate.wait(5))))
+    ledger._submit(WriterTask(sqlite._Order(lambda _: gate.wait(5))))
     time.sleep(0.02)
     monkeypatch.setattr(sqlite, "_MOST_WAITING", 2)
     with ThreadPoolExecutor(2) as pool:
@@ -315,8 +315,8 @@ def test_closing_finishes_what_was_accepted(path: Path) -> None:
 def test_what_the_writer_remembers_is_bounded(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite_work._MOST_BALANCES", 5)
-    monkeypatch.setattr("router.ledger.sqlite_work._MOST_LABEL_SETS", 5)
+    monkeypatch.setattr("router.ledger.sqlite.write_group._MOST_BALANCES", 5)
+    monkeypatch.setattr("router.ledger.sqlite.write_group._MOST_LABEL_SETS", 5)
     ledger.set_limit(limit("user", 100, scope={"user": "*"}))
     for number in range(40):
         ledger.hold(hold(str(number), 1, user=f"u{number % 10}"))

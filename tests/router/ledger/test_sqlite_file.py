@@ -10,10 +10,11 @@ import apsw
 import pytest
 
 from router.core.errors import BadArtifact, Unavailable
-from router.ledger import sqlite, sqlite_file
 from router.ledger.base import Granted
 from router.ledger.check import check
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.sqlite import file
+from router.ledger.sqlite import ledger as sqlite
+from router.ledger.sqlite.ledger import SqliteLedger
 from tests.router.ledger.builders import START, ManualClock, balance, hold, report
 
 ROOT = Path(__file__).parents[3]
@@ -67,7 +68,7 @@ def test_an_older_schema_is_brought_up_to_date_and_keeps_its_rows(
     first.hold(hold("a", 10))
     first.close()
     added = "CREATE TABLE later (x INTEGER) STRICT; INSERT INTO later VALUES (7);"
-    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*sqlite_file._MIGRATIONS, added))
+    monkeypatch.setattr(file, "_MIGRATIONS", (*file._MIGRATIONS, added))
     for _ in range(2):  # the second time there is nothing to do
         second = SqliteLedger(path, ManualClock())
         assert second.decision("a") is not None
@@ -79,8 +80,8 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
-        then.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[:1])
-        sqlite_file.open_writer(path, busy_timeout_s=1).close()
+        then.setattr(file, "_MIGRATIONS", file._MIGRATIONS[:1])
+        file.open_writer(path, busy_timeout_s=1).close()
     old = apsw.Connection(str(path))
     old.execute('INSERT INTO label_sets VALUES (1, \'{"tenant":"acme"}\')')
     for created, name, record in (
@@ -106,12 +107,12 @@ def test_a_migration_that_fails_changes_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     SqliteLedger(path).close()
-    known = sqlite_file._MIGRATIONS
+    known = file._MIGRATIONS
     broken = "CREATE TABLE later (x); INSERT INTO nowhere VALUES (1);"
-    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*known, broken))
+    monkeypatch.setattr(file, "_MIGRATIONS", (*known, broken))
     with pytest.raises(Unavailable, match="nowhere"):
         SqliteLedger(path)
-    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", known)
+    monkeypatch.setattr(file, "_MIGRATIONS", known)
     SqliteLedger(path).close()
 
 
@@ -134,7 +135,7 @@ def test_a_backup_is_a_whole_store_while_holds_go_on(
         seen.append((done, whole))
         ledger.hold(hold(f"meanwhile {done}", 1))
 
-    monkeypatch.setattr(sqlite_file, "_BACKUP_PAGES", 10)
+    monkeypatch.setattr(file, "_BACKUP_PAGES", 10)
     ledger.backup(tmp_path / "copy.db", progress)
     assert len(seen) > 2
     assert seen[-1][0] == seen[-1][1]
@@ -193,7 +194,7 @@ def test_erasing_goes_on_in_parts(ledger: SqliteLedger, monkeypatch: pytest.Monk
 def test_a_label_carried_by_very_many_sets_is_found_too(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite_log._MOST_MERGED", 3)
+    monkeypatch.setattr("router.ledger.sqlite.queries._MOST_MERGED", 3)
     ledger.hold_many(
         [hold(str(number), 1, user=f"user {number % 7}", team="blue") for number in range(20)]
     )

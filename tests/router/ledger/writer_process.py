@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from router.ledger.base import Granted
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.sqlite.ledger import SqliteLedger
 from tests.router.ledger.builders import hold, limit, report
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from router.desk import Desk, Report
 from router.ledger.memory import MemoryLedger
-from router.server import build_desk, build_router
+from router.routing.reservations import Reservations, UsageReport
+from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 from tests.router.ledger.builders import ManualClock, hold
 
@@ -36,19 +36,21 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, settings: Settings, clock: ManualClock) -> Desk:
+def desk(tmp_path: Path, settings: Settings, clock: ManualClock) -> Reservations:
     path = tmp_path / "catalog.yaml"
     path.write_text(CATALOG)
     changed = settings.model_copy(update={"catalog": path})
-    return build_desk(changed, build_router(changed, now=clock), MemoryLedger(clock))
+    return build_reservations(changed, build_router(changed, now=clock), MemoryLedger(clock))
 
 
-def settled(desk: Desk, name: str) -> int:
+def settled(desk: Reservations, name: str) -> int:
     """Nano-dollars booked for a call of 1,000 tokens in and 100 out, without a reported cost."""
-    return desk.settle(name, "acme", "report", Report("", 1_000, 0, 100, None, {}))[1]
+    return desk.settle(name, "acme", "report", UsageReport("", 1_000, 0, 100, None, {}))[1]
 
 
-def test_a_call_costs_what_it_cost_when_it_was_decided(desk: Desk, clock: ManualClock) -> None:
+def test_a_call_costs_what_it_cost_when_it_was_decided(
+    desk: Reservations, clock: ManualClock
+) -> None:
     desk.ledger.hold(hold("last second of November", model="mine"))
     clock.advance(seconds=1)
     desk.ledger.hold(hold("first second of December", model="mine"))

@@ -13,12 +13,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from router.bundle import Bundle, load_bundle
+from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import BadArtifact, MitsumoriError
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.routing import Ask
-from router.server import build_router
+from router.routing.router import RouteQuery
+from router.rpc.server import build_router
 from router.settings import Settings
 from tests.conftest import NOON
 from training.cli import app
@@ -109,7 +109,7 @@ def test_the_bundle_has_one_more_arm_and_says_the_same_of_the_others(bundle: Bun
 def test_serving_takes_the_arm_for_the_model_of_its_name_alone(
     folder: Path, settings: Settings
 ) -> None:
-    text = (resources.files("router") / "catalog.yaml").read_text(encoding="utf-8")
+    text = (resources.files("router.catalog") / "catalog.yaml").read_text(encoding="utf-8")
     shipped = yaml.safe_load(text)
     known = next(one for one in shipped["models"] if one["tier"] == "medium")
     shipped["models"] = [known, known | {"id": "newcomer", "price_id": known["id"]}]
@@ -120,7 +120,7 @@ def test_serving_takes_the_arm_for_the_model_of_its_name_alone(
         ),
         now=lambda: NOON,
     )
-    ask = Ask(
+    ask = RouteQuery(
         "", {}, Prompt((Message("user", prompts()[0]),)), Constraints(), None, Importance.LOW, "", 1
     )  # fmt: skip
     assessed = router.assess(ask)

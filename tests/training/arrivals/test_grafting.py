@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from router.bundle import CLASSIFIER, load_bundle
+from router.classifier.bundle import CLASSIFIER, load_bundle
+from router.classifier.encoder import session
+from router.classifier.features.lexical import FEATURES
 from router.core.errors import BadArtifact
-from router.encoding import session
-from router.lexical import FEATURES
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from training.arrivals.arriving import Belief
 from training.arrivals.grafting import Graft, check_grafted, grafted

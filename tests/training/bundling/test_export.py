@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.bundle import Arm, BundleManifest, EncoderReference, HistorySource, Split
+from router.classifier.bundle import Arm, BundleManifest, EncoderReference, HistorySource, Split
+from router.classifier.encoder import session
+from router.classifier.features.lexical import SCRIPTS, lexical_features
 from router.core.errors import BadArtifact
-from router.encoding import session
 from router.files import sha256_of
-from router.lexical import SCRIPTS, lexical_features
 from tests.training.worlds import answered
 from training.bundling.export import check_graph, classifier_graph, label_distribution, write_bundle
 from training.fitting.estimator import Hyperparameters, PooledLogistic, Words, fit_pooled

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from router.bundle import (
+from router.classifier.bundle import (
     Arm,
     BundleManifest,
     EncoderReference,
@@ -16,7 +16,7 @@ from router.bundle import (
     ReferencePrice,
     Split,
 )
-from router.lexical import FEATURES
+from router.classifier.features.lexical import FEATURES
 from tests.training.worlds import report_on, world
 from training.bundling.model_card import model_card
 

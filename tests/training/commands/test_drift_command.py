@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from router.bundle import REFERENCE_FILE, load_bundle
+from router.classifier.bundle import REFERENCE_FILE, load_bundle
 from router.core.errors import InvalidInput
 from router.core.types import Constraints, Importance, Message, Prompt
-from router.desk import Desk, Report
-from router.exporting import write_table
+from router.decision_log.export import write_table
 from router.files import sha256_of
-from router.ledger.sqlite import SqliteLedger
+from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.routing import Ask, Router
-from router.server import build_desk
+from router.routing.reservations import Reservations, UsageReport
+from router.routing.router import RouteQuery, Router
+from router.rpc.server import build_reservations
 from router.settings import Settings
 from training.cli import app
 from training.commands.drift_command import DRIFTED
@@ -64,7 +64,7 @@ def served(
     """A ledger in which every prompt was decided on and settled, adequate with this chance."""
     path = folder / "ledger.sqlite"
     ledger = SqliteLedger(path)
-    desk: Desk = build_desk(Settings(ledger="memory:", **kept), router, ledger)
+    desk: Reservations = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
     rng = np.random.default_rng(7)
     for place, text in enumerate(texts):
         seen: list[tuple[str, float]] = []
@@ -74,7 +74,7 @@ def served(
             seen.append((chosen.model.id, chosen.p_adequate))
             return b""
 
-        ask = Ask(
+        ask = RouteQuery(
             "", {}, Prompt((Message("user", text),)), Constraints(), None, Importance.MEDIUM, "", 1
         )
         desk.decide(ask, f"d{place}", "f" * 64, render)
@@ -83,7 +83,7 @@ def served(
             "outcome": "success", "quality": float(rng.random() < chance(p)),
             "input_tokens": 10, "output_tokens": 10,
         }  # fmt: skip
-        desk.settle(f"d{place}", "", "s" * 64, Report(model, 10, 0, 10, 1, details))
+        desk.settle(f"d{place}", "", "s" * 64, UsageReport(model, 10, 0, 10, 1, details))
     return path, ledger
 
 

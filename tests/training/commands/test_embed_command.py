@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
+from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.core.errors import MitsumoriError
-from router.encoding import Encoder, find_encoder, load_encoder
 from router.paths import ENCODERS
 from training import cli
 from training.encoders import embedding, ray_encoding

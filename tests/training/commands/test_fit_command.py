@@ -13,9 +13,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from router.bundle import load_bundle, read_manifest
+from router.classifier.bundle import load_bundle, read_manifest
+from router.classifier.encoder import find_encoder, load_encoder
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
-from router.encoding import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training import cli
 from training.bundling import stages

@@ -18,7 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
-from router.bundle import Bundle
+from router.classifier.bundle import Bundle
 from router.core.errors import MitsumoriError
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE

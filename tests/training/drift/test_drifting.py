@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.lexical import FEATURES, SCRIPTS, scripts_of
+from router.classifier.features.lexical import FEATURES, SCRIPTS, scripts_of
 from training.drift import drifting
 from training.drift.drifting import DriftReport, drift
 from training.drift.traffic import Settled, Traffic

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from router.classifier.encoder import Encoder, find_encoder, load_encoder, session
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
-from router.encoding import Encoder, find_encoder, load_encoder, session
 from router.paths import ENCODERS
 from training.commands.encoder_command import encoder_command
 from training.encoders import making, onnx_export, universal

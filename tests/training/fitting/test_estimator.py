@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.special import expit
 
-from router.lexical import FEATURES, scripts_of
+from router.classifier.features.lexical import FEATURES, scripts_of
 from training.fitting import heads
 from training.fitting.estimator import Hyperparameters, PooledLogistic, cross_fitted, fit_pooled
 from training.fitting.ngrams import counted

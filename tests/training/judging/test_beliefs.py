@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.core.margins import hangs, value_margins
+from router.core.margins import needs_second_stage, value_margins
 from training.judging.baselines import pair_differences
 from training.judging.beliefs import Beliefs, SecondOpinion
 from training.judging.metrics import apgr
@@ -38,7 +38,7 @@ def test_the_score_of_a_pair_orders_prompts_as_serving_decides_at_every_threshol
     for threshold in (-0.1, 0.05, 0.2, 0.31):
         # Where an answer is worth 1 and the strong arm costs so much more, serving takes it from there on.
         prices = np.array([0.0, threshold])
-        asked = hangs(
+        asked = needs_second_stage(
             value_margins(beliefs.first, prices, 1.0),
             value_margins(beliefs.second.reference, prices, 1.0),
             SHARE,

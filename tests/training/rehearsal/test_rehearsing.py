@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.bundle import Bundle, load_bundle
-from router.catalog import Catalog
+from router.catalog.catalog import Catalog
+from router.classifier.bundle import Bundle, load_bundle
 from router.core.types import QualityTarget
+from router.decision_log.replay import ReplayPolicy, replay
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.replaying import Policy, replay
 from tests.conftest import NOON
 from training.histories import demonstration
 from training.histories.tabulating import Reading, Table, tabulate_all
@@ -36,9 +36,9 @@ def catalog(table: Table) -> Catalog:
     return catalog_of(table)
 
 
-def policy(bundle: Bundle, catalog: Catalog, goal: QualityTarget) -> Policy:
+def policy(bundle: Bundle, catalog: Catalog, goal: QualityTarget) -> ReplayPolicy:
     tiers = {entry.spec.id: entry.spec.tier for entry in catalog.entries}
-    return Policy(bundle, tiers, goal, None, NOON)
+    return ReplayPolicy(bundle, tiers, goal, None, NOON)
 
 
 def test_every_arm_is_a_tier_at_the_prices_of_the_table(table: Table, catalog: Catalog) -> None:

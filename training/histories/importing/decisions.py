@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from router.decision_log.reader import Damaged, LoggedDecision, read_log
 from router.ledger.base import HoldState
-from router.log_reading import Damaged, LoggedDecision, read_log
 from training.histories.importing.drawing import Bad, Drawn, LeftOut, Options
 
 __all__ = ["draw"]

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from router.classifier.encoder import classifier_text
 from router.core.types import Message, Prompt
-from router.encoding import classifier_text
 from training.histories.history import BadRow
 
 __all__ = [

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from router.core.errors import InvalidInput
-from router.ledger.sqlite import SqliteLedger
-from router.routing import Router
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.routing.router import Router
 from tests.router.test_replay import exported, fill, logged, prompts, with_record
 from tests.training.commands.test_import_command import imported, run
 from training.histories.importing import decisions

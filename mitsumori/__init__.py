@@ -1,0 +1,1 @@
+"""What callers import: the client of the service, and the generated messages."""

@@ -1,0 +1,1 @@
+"""The models that can be chosen: prices with dates, and how their tokens are counted."""

@@ -1,0 +1,260 @@
+"""The catalog: the models that can be chosen, each with dated prices and a way to count tokens."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from router.catalog.prices import PRICE_SOURCE, find_record
+from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
+from router.core.errors import BadArtifact, InvalidInput
+from router.core.types import Lengths, Model, Rates, Speed
+from router.files import sha256_of
+
+__all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog"]
+
+_UNKNOWN_CONTEXT_WINDOW = 8192
+"""Assumed where neither the catalog nor the price table says: small, so that nothing is overrun."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Tokenizer(_Strict):
+    encoding: str = "o200k_base"
+    factor: Decimal = Field(default=Decimal(1), gt=0, le=10, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _is_known(self) -> _Tokenizer:
+        if self.encoding not in ENCODINGS:
+            raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}")
+        return self
+
+
+class _Speed(_Strict):
+    first_token_s: float = Field(ge=0, allow_inf_nan=False)
+    output_tokens_per_s: float = Field(gt=0, allow_inf_nan=False)
+
+
+class _Price(_Strict):
+    from_: date = Field(alias="from")
+    input_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
+    output_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
+    cache_read_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_floats(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            for key, value in raw.items():
+                if isinstance(value, float):
+                    raise ValueError(f'{key} must be quoted, as in "{value}", to stay exact')
+        return raw
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(
+            self.input_usd_per_mtok,
+            self.output_usd_per_mtok,
+            self.cache_read_usd_per_mtok,
+            self.cache_write_usd_per_mtok,
+        )
+
+
+class _Lengths(_Strict):
+    p50: float = Field(gt=0, allow_inf_nan=False)
+    p90: float = Field(gt=0, allow_inf_nan=False)
+    p99: float = Field(gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> _Lengths:
+        if not self.p50 <= self.p90 <= self.p99:
+            raise ValueError("p50, p90 and p99 must ascend")
+        return self
+
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self.p50, self.p90, self.p99)
+
+
+class _Model(_Strict):
+    id: str = Field(min_length=1, max_length=200)
+    provider: str = Field(min_length=1)
+    price_id: str | None = None
+    tier: str
+    tokenizer: _Tokenizer = _Tokenizer()
+    context_window: int | None = Field(default=None, gt=0)
+    max_output_tokens: int = Field(gt=0)
+    capabilities: frozenset[str] = frozenset()
+    speed: _Speed
+    reasoning_tokens: _Lengths | None = None
+    prices: tuple[_Price, ...] = ()
+
+
+class _File(_Strict):
+    tiers: list[str] = Field(min_length=2)
+    default_lengths: dict[str, _Lengths]
+    models: list[_Model] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _File:
+        ids = [model.id for model in self.models]
+        for index, model in enumerate(self.models):
+            if model.tier not in self.tiers:
+                raise ValueError(
+                    f"models[{index}] ({model.id}): tier {model.tier!r} is none of {self.tiers}"
+                )
+            if ids.index(model.id) != index:
+                raise ValueError(f"models[{index}]: the id {model.id!r} is there twice")
+        missing = [tier for tier in self.tiers if tier not in self.default_lengths]
+        if missing:
+            raise ValueError(f"default_lengths has no entry for tier {missing[0]!r}")
+        return self
+
+
+class CatalogEntry:
+    """One model of the catalog over time. Thread-safe."""
+
+    def __init__(self, spec: _Model) -> None:
+        self.spec = spec
+        self.token_rule = TokenRule(spec.tokenizer.encoding, spec.tokenizer.factor)
+        self.exact_tokens = is_exact(spec.id, self.token_rule)
+        self._record = find_record(spec.price_id or spec.id, spec.provider)
+        self._overrides = sorted(
+            ((price.from_, price.rates) for price in spec.prices), key=lambda dated: dated[0]
+        )
+        self._latest: Model | None = None
+
+    def rates_at(self, when: datetime) -> Rates | None:
+        """The rates in force at an aware moment: the latest override begun, else the table's."""
+        if self._overrides:
+            today = when.astimezone(UTC).date()
+            begun = [rates for start, rates in self._overrides if start <= today]
+            if begun:
+                return begun[-1]
+        return self._record.rates_at(when) if self._record else None
+
+    def at(self, when: datetime) -> Model:
+        """The model as it stands at an aware moment."""
+        rates = self.rates_at(when)
+        latest = self._latest
+        if latest is None or latest.rates is not rates:  # prices change a few times a day at most
+            latest = self._latest = self._model(rates)
+        return latest
+
+    def _model(self, rates: Rates | None) -> Model:
+        spec = self.spec
+        known = self._record.context_window if self._record else None
+        return Model(
+            id=spec.id,
+            provider=spec.provider,
+            tier=spec.tier,
+            rates=rates,
+            context_window=spec.context_window or known or _UNKNOWN_CONTEXT_WINDOW,
+            max_output_tokens=spec.max_output_tokens,
+            capabilities=spec.capabilities,
+            speed=Speed(spec.speed.first_token_s, spec.speed.output_tokens_per_s),
+            reasoning=spec.reasoning_tokens.lengths if spec.reasoning_tokens else None,
+        )
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """«did you mean …» for a misspelt name, or a list of what there is."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All models, in the order of the file."""
+
+    entries: tuple[CatalogEntry, ...]
+    tiers: tuple[str, ...]
+    default_lengths: dict[str, Lengths]
+    price_table: str
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Every capability that some model has."""
+        return frozenset().union(*(entry.spec.capabilities for entry in self.entries))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every model id."""
+        return tuple(entry.spec.id for entry in self.entries)
+
+    @property
+    def reasoning_allowances(self) -> dict[str, Lengths]:
+        """Model id → what is added to its output for hidden reasoning, for the models that have it."""
+        return {
+            entry.spec.id: entry.spec.reasoning_tokens.lengths
+            for entry in self.entries
+            if entry.spec.reasoning_tokens
+        }
+
+    def check_known(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
+        """Refuse a name that is not known, with the nearest ones.
+
+        Raises:
+            InvalidInput: names ``field`` with the index of the first unknown name.
+        """
+        there = set(known)
+        for index, name in enumerate(names):
+            if name not in there:
+                raise InvalidInput(
+                    f"{field}[{index}]: {name!r} is not in the catalog; {closest(name, there)}",
+                    reason="UNKNOWN_NAME",
+                    field=f"{field}[{index}]",
+                )
+
+
+def load_catalog(path: Path | None = None) -> Catalog:
+    """Read a catalog file; ``None`` reads the one that ships.
+
+    Raises:
+        BadArtifact: the file is missing or wrong; names the file, the place and the problem.
+    """
+    name = str(path or "catalog.yaml (shipped)")
+    try:
+        text = (
+            path.read_bytes()
+            if path
+            else (resources.files("router.catalog") / "catalog.yaml").read_bytes()
+        )
+    except OSError as error:
+        raise BadArtifact(
+            f"{name} cannot be read ({error.strerror}); name a catalog file with --catalog",
+            reason="CATALOG_MISSING",
+            field=name,
+        ) from None
+    try:
+        parsed = _File.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise BadArtifact(f"{name} is not valid YAML{place}", field=name) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadArtifact(
+            f"{name}: {place + ': ' if place else ''}{message}", reason="CATALOG_WRONG", field=name
+        ) from None
+    return Catalog(
+        entries=tuple(map(CatalogEntry, parsed.models)),
+        tiers=tuple(parsed.tiers),
+        default_lengths={tier: lengths.lengths for tier, lengths in parsed.default_lengths.items()},
+        price_table=f"{PRICE_SOURCE}, catalog {sha256_of(text)[:12]}",
+    )

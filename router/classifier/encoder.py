@@ -1,0 +1,242 @@
+"""From text to a vector, through ONNX files that training and serving share.
+
+An encoder is an immutable directory ``models/encoders/<name>/<sha12>/`` with ``encoder.json``,
+``model.onnx`` (token ids in, pooled and normalised vector out), ``tokenizer.json`` and the licence
+of its weights. Its identity is the SHA-256 over everything that changes the vector.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tokenizers import Tokenizer
+
+from router.classifier.features.lexical import foreign_share
+from router.core.errors import BadArtifact, InvalidInput
+from router.core.types import Prompt
+from router.files import read_checked, sha256_of
+
+__all__ = [
+    "Encoder",
+    "EncoderManifest",
+    "classifier_text",
+    "find_encoder",
+    "load_encoder",
+    "session",
+]
+
+FORMAT_VERSION = 1
+CHARACTER_WINDOW = 2048
+"""Characters kept from each end before tokenizing: enough for 64 tokens, and a bound on time."""
+
+_FOREIGN_SHARE = 0.3
+"""From this share of letters outside the Latin script on, an English encoder sees little."""
+_REMEDY = "export it again with `make encoder`, or restore it from the release"
+
+
+class EncoderManifest(BaseModel):
+    """``encoder.json``: what an encoder is and how its inputs are made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: int
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    kind: Literal["transformer", "convolution", "static"]
+    dimensions: int = Field(gt=0)
+    max_tokens: int = Field(gt=2, description="tokens kept, special tokens included: head and tail")
+    text_prefix: str = Field(default="", description="put before every text, as some models need")
+    prefix_ids: list[int] = Field(description="special tokens before the text")
+    suffix_ids: list[int] = Field(description="special tokens after the text")
+    unknown_id: int | None = Field(default=None, description="token that a static encoder skips")
+    languages: list[str]
+    source: str
+    licence: str
+    files: dict[str, str] = Field(description="file name to SHA-256")
+
+    @property
+    def sha256(self) -> str:
+        """Identity: the hash over all that changes the vector, and nothing that does not."""
+        parts = self.model_dump(
+            include={"kind", "max_tokens", "text_prefix", "prefix_ids", "suffix_ids", "unknown_id"}
+        )
+        parts["files"] = {name: self.files[name] for name in ("model.onnx", "tokenizer.json")}
+        return sha256_of(json.dumps(parts, sort_keys=True).encode())
+
+
+def classifier_text(prompt: Prompt) -> str:
+    """The text of a prompt that the classifier judges.
+
+    System messages are left out (they are the same on every call of an application and would fill
+    the head of the window); the turns are joined in order, so that head-and-tail truncation keeps
+    what the conversation is about and what was asked last. A prompt of system messages only is
+    judged by them.
+    """
+    turns = [message.text for message in prompt.messages if message.role != "system"]
+    return "\n\n".join(turns or [message.text for message in prompt.messages])
+
+
+def session(model: bytes) -> ort.InferenceSession:
+    """A single-threaded CPU session: one request uses one core, and sessions are thread-safe."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded encoder. Thread-safe."""
+
+    manifest: EncoderManifest
+    tokenizer: Tokenizer
+    session: ort.InferenceSession
+
+    def word_ids(self, text: str) -> list[int]:
+        """Ids of a text without special tokens, before they are cut to the window of the encoder.
+
+        Of a long text, the first and the last :data:`CHARACTER_WINDOW` characters are read.
+        """
+        manifest = self.manifest
+        if len(text) > 2 * CHARACTER_WINDOW:
+            text = text[:CHARACTER_WINDOW] + " " + text[-CHARACTER_WINDOW:]
+        # Half of a surrogate pair is no character and the tokenizer refuses it: "?" stands for it.
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        ids: list[int] = self.tokenizer.encode(
+            manifest.text_prefix + text, add_special_tokens=False
+        ).ids
+        if manifest.unknown_id is not None:
+            ids = [token for token in ids if token != manifest.unknown_id]
+        return ids
+
+    def token_ids(self, text: str) -> list[int]:
+        """Ids of the head and the tail of a text, special tokens included, at most ``max_tokens``.
+
+        Where the text is longer than the window, half of the tokens come from its beginning and
+        half from its end: what is asked often stands at the end of a long prompt.
+        """
+        return self.window(self.word_ids(text))
+
+    def window(self, ids: list[int]) -> list[int]:
+        """What the encoder reads of the ids of a text: head, tail and special tokens."""
+        manifest = self.manifest
+        room = manifest.max_tokens - len(manifest.prefix_ids) - len(manifest.suffix_ids)
+        if len(ids) > room:
+            tail = room // 2
+            ids = ids[: room - tail] + ids[-tail:]
+        return [*manifest.prefix_ids, *ids, *manifest.suffix_ids]
+
+    def reads(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Whether it is made for the script of prompts, ``(…)`` from features ``(…, len(FEATURES))``."""
+        # The only encoders for one script are those for English; the others say what they are for.
+        english = set(self.manifest.languages) <= {"en"}
+        return np.asarray((foreign_share(features) <= _FOREIGN_SHARE) | (not english))
+
+    def embed_ids(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The unit vector of one sequence of ids, float32 ``(dimensions,)``; zeros for no ids."""
+        if not ids:
+            return np.zeros(self.manifest.dimensions, dtype=np.float32)
+        tokens = np.asarray([ids], dtype=np.int64)
+        (vectors,) = self.session.run(
+            ["embedding"], {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
+        )
+        return np.asarray(vectors[0], dtype=np.float32)
+
+    def embed(self, text: str) -> npt.NDArray[np.float32]:
+        """The unit vector of one text, float32 ``(dimensions,)``.
+
+        One text at a time on purpose: int8 ONNX is not batch-invariant, and serving sees one.
+        """
+        return self.embed_ids(self.token_ids(text))
+
+
+def _read_manifest(directory: Path) -> EncoderManifest:
+    path = directory / "encoder.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["format_version"]
+        if version != FORMAT_VERSION:
+            raise BadArtifact(
+                f"{path} has format {version}, this release reads format {FORMAT_VERSION}; "
+                "upgrade mitsumori or export the encoder again",
+                reason="FORMAT_UNKNOWN",
+                field=str(path),
+            )
+        return EncoderManifest.model_validate(raw)
+    except FileNotFoundError:
+        raise BadArtifact(
+            f"{path} is missing; {_REMEDY}", reason="FILE_MISSING", field=str(path)
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        raise BadArtifact(
+            f"{path} cannot be read as an encoder description; {_REMEDY}", field=str(path)
+        ) from None
+
+
+def load_encoder(directory: Path) -> Encoder:
+    """Load an encoder from its directory, every hash checked first.
+
+    Raises:
+        BadArtifact: a file is missing, altered, or of another format.
+    """
+    manifest = _read_manifest(directory)
+    contents = read_checked(directory, manifest.files, remedy=_REMEDY)
+    tokenizer = Tokenizer.from_str(contents["tokenizer.json"].decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return Encoder(manifest, tokenizer, session(contents["model.onnx"]))
+
+
+def _selected(encoders: Path) -> Mapping[str, str]:
+    path = encoders / "selected.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): str(sha) for name, sha in raw.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError):
+        raise BadArtifact(
+            f"{path} cannot be read; it maps an encoder name to its sha256", field=str(path)
+        ) from None
+
+
+def find_encoder(encoders: Path, name: str, sha256: str | None = None) -> Path:
+    """The directory of an encoder by name, and by hash where a bundle pins one.
+
+    Args:
+        encoders: the folder that holds ``<name>/<sha12>/`` and ``selected.json``.
+        name: such as ``static`` or ``minilm``.
+        sha256: the identity that a bundle was trained with; ``None`` takes the selected version.
+
+    Raises:
+        InvalidInput: no encoder of that name is there.
+        BadArtifact: the pinned version is not there.
+    """
+    selected = _selected(encoders)
+    if sha256 is None:
+        if name not in selected:
+            known = ", ".join(sorted(selected)) or "none"
+            raise InvalidInput(
+                f"no encoder named {name!r} in {encoders} (there: {known}); "
+                "export one with `python -m training encoder`",
+                reason="ENCODER_UNKNOWN",
+                field="encoder",
+            )
+        sha256 = selected[name]
+    directory = encoders / name / sha256[:12]
+    if not directory.is_dir() or _read_manifest(directory).sha256 != sha256:
+        raise BadArtifact(
+            f"the encoder {name} {sha256[:12]}… is not in {encoders}; put that version there or "
+            "point --encoders at the folder that has it",
+            reason="ENCODER_MISSING",
+            field=str(directory),
+        )
+    return directory

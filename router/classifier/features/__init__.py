@@ -1,0 +1,1 @@
+"""Features of a text that cost microseconds: form, kind of request, form of a question."""

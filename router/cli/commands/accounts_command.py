@@ -1,0 +1,267 @@
+"""``mitsumori usage | decisions | erase | backup``: the books, for managers and accountants."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.type.money_pb2 import Money
+from rich.console import Console
+from rich.progress import Progress
+
+from mitsumori.client import AdminClient
+from mitsumori.retrying_channel import DEFAULT_ADDRESS
+from mitsumori.v1 import admin_pb2
+from router.cli.commands.arguments import (
+    STATES,
+    CurrencyText,
+    Json,
+    Labels,
+    Out,
+    Server,
+    Since,
+    Until,
+    filter_of,
+    labels_of,
+    moment_of,
+    show,
+)
+from router.cli.render import as_dict, price_text, print_json, table
+from router.core.errors import InvalidInput
+from router.decision_log.export import parse_currency, usd
+from router.ledger.sqlite.file import back_up
+from router.rpc.messages.values import nanos
+from router.settings import load_settings
+
+__all__ = ["backup", "corrections", "decisions", "erase", "usage"]
+
+_NAMES = {value: name for name, value in STATES.items()}
+
+
+def corrections(
+    model: Annotated[str, typer.Option(help="Only this model.")] = "",
+    server: Server = DEFAULT_ADDRESS,
+    json_output: Json = False,
+) -> None:
+    """How good quotes were per model and scope, and the factors that settled usage corrects them by."""
+    with AdminClient(server) as client:
+        found = client.corrections(model)
+    if json_output:
+        print_json([as_dict(each) for each in found])
+        return
+    rows = [
+        [
+            each.model,
+            " ".join(f"{name}={value}" for name, value in sorted(each.scope.items())) or "all",
+            f"{each.observations:,}",
+            f"× {each.tokens_factor:.2f}",
+            *(f"× {x:.2f}" for x in (each.p50_factor, each.mean_factor, each.p90_factor)),
+            f"{each.within_p50:.0%}",
+            f"{each.within_p90:.0%}",
+        ]
+        for each in found
+    ]
+    columns = (
+        "model", "scope", ">settled", ">tokens", ">length p50", ">mean", ">p90", ">within p50",
+        ">within p90",
+    )  # fmt: skip
+    Console().print(table("Corrections from settled usage", columns, rows))
+
+
+def erase(
+    before: Annotated[str, typer.Option(help="Made before this day or moment, ISO 8601.")],
+    labels: Labels = None,
+    server: Server = DEFAULT_ADDRESS,
+) -> None:
+    """Delete finished decisions of a scope, for retention or on a user's demand."""
+    moment = moment_of(before, "--before")
+    assert moment is not None  # noqa: S101 — a text was given
+    with AdminClient(server) as client:
+        erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
+    Console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    ledger: Annotated[
+        str | None,
+        typer.Option(envvar="MITSUMORI_LEDGER", help="sqlite:PATH (default: as for serve)."),
+    ] = None,
+) -> None:
+    """Copy a SQLite ledger to a file while the server goes on."""
+    kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
+    if kind != "sqlite":
+        raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("copying", total=None)
+        back_up(
+            Path(path).expanduser(),
+            target,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    Console().print(f"copied to {target}", highlight=False, soft_wrap=True)
+
+
+_CHOICE = frozenset({"model", "provider", "tier"})
+_DECISIONS = (
+    "decision_id", "state", "created", "model", "tier", "quoted_usd", "held_usd", "spent_usd", "tokens",
+    "late", "labels",
+)  # fmt: skip
+# What people see; files and --json hold the sums that it comes from, too.
+_SEEN = (
+    ">decisions", ">tokens", ">spent", ">held", ">quoted / spent", ">overruns", ">unused holds", ">overage",
+)  # fmt: skip
+_USAGE = (
+    "decisions", "settled", "overruns", "tokens", "spent_usd", "held_usd", "quoted_usd",
+    "reserved_usd", "unused_usd", "overage_usd", "quoted_over_spent", "overrun_rate",
+    "over_reservation_rate",
+)  # fmt: skip
+
+
+def usage(
+    by: Annotated[
+        str, typer.Option(help="Comma-separated: labels, model, provider, tier, day.")
+    ] = "model",
+    labels: Labels = None,
+    since: Since = None,
+    until: Until = None,
+    time_zone: Annotated[str, typer.Option(help="Says when a day begins.")] = "UTC",
+    currency: CurrencyText = None,
+    out: Out = None,
+    server: Server = DEFAULT_ADDRESS,
+    json_output: Json = False,
+) -> None:
+    """What was spent, added up by label, model, tier or day, and how good quotes and holds were.
+
+    The table shows: quoted / spent, what was expected of settled decisions over what they cost;
+    overruns, the share of them that cost more than their hold; unused holds, the share of the held
+    money that was not needed.
+    """
+    groups = [name for name in by.split(",") if name]
+    display = parse_currency(currency) if currency else None
+    with AdminClient(server) as client:
+        found = client.usage(filter_of(labels, since, until), groups, time_zone)
+    if out is None and not json_output:
+        columns = [*groups, *_SEEN, *([f">spent, {display}"] if display else [])]
+        rows = [
+            _seen(row) + ([display.text(_nanos(row.spent))] if display else []) for row in found
+        ]
+        Console().print(table("Usage", columns, rows))
+        return
+    columns = [*groups, *_USAGE, *([f"spent_{display.column}"] if display else [])]
+    values = [
+        _usage_row(row) + ([display.convert(_nanos(row.spent))] if display else []) for row in found
+    ]
+    show("Usage", columns, values, out, json_output)
+
+
+def _nanos(amount: Money) -> int:
+    return nanos(amount, "usage")
+
+
+def _rate(part: int, whole: int) -> Decimal | None:
+    """A share to four decimals; nothing where there is nothing to share."""
+    return (Decimal(part) / whole).quantize(Decimal("0.0001")) if whole else None
+
+
+def _rates(row: admin_pb2.UsageRow) -> list[Decimal | None]:
+    return [
+        _rate(_nanos(row.quoted), _nanos(row.spent)),
+        _rate(row.overruns, row.settled),
+        _rate(_nanos(row.unused), _nanos(row.reserved)),
+    ]
+
+
+def _usage_row(row: admin_pb2.UsageRow) -> list[Any]:
+    amounts = (row.spent, row.held, row.quoted, row.reserved, row.unused, row.overage)
+    money = [usd(_nanos(amount)) for amount in amounts]
+    counts = [row.decisions, row.settled, row.overruns, row.tokens]
+    return [*row.group, *counts, *money, *_rates(row)]
+
+
+def _seen(row: admin_pb2.UsageRow) -> list[str]:
+    ratio, overruns, unused = _rates(row)
+    return [
+        *row.group,
+        f"{row.decisions:,}",
+        f"{row.tokens:,}",
+        price_text(row.spent),
+        price_text(row.held),
+        "–" if ratio is None else f"{ratio:.2f}",
+        "–" if overruns is None else f"{overruns:.1%}",
+        "–" if unused is None else f"{unused:.1%}",
+        price_text(row.overage),
+    ]
+
+
+def decisions(
+    labels: Labels = None,
+    since: Since = None,
+    until: Until = None,
+    state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
+    last: Annotated[
+        int | None, typer.Option(help="Only this many, the newest first.", min=1)
+    ] = None,
+    currency: CurrencyText = None,
+    out: Out = None,
+    server: Server = DEFAULT_ADDRESS,
+    json_output: Json = False,
+) -> None:
+    """The decision log: oldest first, or the last few, newest first."""
+    display = parse_currency(currency) if currency else None
+    with AdminClient(server) as client:
+        chosen = filter_of(labels, since, until, state)
+        found = list(islice(client.decisions(chosen, newest_first=last is not None), last))
+    if out is None and not json_output:
+        columns = (
+            "decision", "made (UTC)", "state", "model", ">quoted", ">held", ">spent", ">tokens", "?scope",
+            *([f">spent, {display}"] if display else []),
+        )  # fmt: skip
+        rows = [
+            _seen_decision(row) + ([display.text(_nanos(row.spent))] if display else [])
+            for row in found
+        ]
+        console = Console()
+        console.print(table("Decisions", columns, rows, width=console.width))
+        return
+    names = [*_DECISIONS, *([f"spent_{display.column}"] if display else []), "record"]
+    values = []
+    for row in found:
+        converted = display.convert(_nanos(row.spent)) if display else None
+        shown = [converted if row.HasField("spent") else None] if display else []
+        values.append([*_decision_row(row), *shown, row.record_json])
+    show("Decisions", names, values, out, json_output)
+
+
+def _seen_decision(row: admin_pb2.DecisionRow) -> list[str]:
+    return [
+        row.decision_id,
+        f"{row.create_time.ToDatetime():%Y-%m-%d %H:%M:%S}",
+        _NAMES[row.state] + (" late" if row.late else ""),
+        row.labels.get("model", ""),
+        price_text(row.quoted),
+        price_text(row.held),
+        price_text(row.spent) if row.HasField("spent") else "–",
+        f"{row.tokens:,}" if row.HasField("spent") else "–",
+        " ".join(f"{k}={v}" for k, v in sorted(row.labels.items()) if k not in _CHOICE),
+    ]
+
+
+def _decision_row(row: admin_pb2.DecisionRow) -> list[Any]:
+    return [
+        row.decision_id,
+        _NAMES[row.state],
+        row.create_time.ToJsonString(),
+        row.labels.get("model", ""),
+        row.labels.get("tier", ""),
+        usd(_nanos(row.quoted)),
+        usd(_nanos(row.held)),
+        usd(_nanos(row.spent)) if row.HasField("spent") else None,
+        row.tokens,
+        row.late,
+        " ".join(f"{name}={value}" for name, value in sorted(row.labels.items())),
+    ]

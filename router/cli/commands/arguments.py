@@ -1,0 +1,162 @@
+"""What the commands share: options, texts to values, tables and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+
+from mitsumori.v1 import admin_pb2
+from router.cli.render import print_json, table
+from router.core.errors import InvalidInput
+from router.core.money import parse_usd
+from router.core.types import Goal, QualityTarget, WillingnessToPay
+from router.decision_log.export import write_table
+
+__all__ = [
+    "STATES",
+    "CurrencyText",
+    "Json",
+    "Labels",
+    "Out",
+    "Server",
+    "Since",
+    "Tenant",
+    "Until",
+    "choice",
+    "filter_of",
+    "goal_of",
+    "labels_of",
+    "moment_of",
+    "show",
+]
+
+Server = Annotated[str, typer.Option(envvar="MITSUMORI_SERVER", help="host:port of the server.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", help="Only with this label, team=search; repeatable.")
+]
+Since = Annotated[str | None, typer.Option(help="From this day or moment on, ISO 8601.")]
+Until = Annotated[str | None, typer.Option(help="Before this day or moment, ISO 8601.")]
+Out = Annotated[Path | None, typer.Option(help="Write .csv, .jsonl or .parquet instead.")]
+CurrencyText = Annotated[
+    str | None,
+    typer.Option(
+        "--currency",
+        envvar="MITSUMORI_CURRENCY",
+        help="Also in this currency, with a dated rate: JPY=154.30@2026-11-20.",
+    ),
+]
+Tenant = Annotated[str, typer.Option(help="The tenant label of the request, where it had one.")]
+
+STATES = {
+    name.removeprefix("DECISION_STATE_").lower(): value
+    for name, value in admin_pb2.DecisionState.items()
+    if value
+}
+
+
+def labels_of(pairs: Sequence[str] | None, option: str) -> dict[str, str]:
+    """Labels from ``key=value`` texts.
+
+    Raises:
+        InvalidInput: one has another form.
+    """
+    labels = {}
+    for pair in pairs or ():
+        key, _, value = pair.partition("=")
+        if not (key and value):
+            raise InvalidInput(f"{option}: {pair!r} is not a label; write it as team=search")
+        labels[key] = value
+    return labels
+
+
+def goal_of(quality_target: float | None, willingness_to_pay: str | None) -> Goal | None:
+    """A goal from the texts of options; ``None`` where neither is given.
+
+    Raises:
+        InvalidInput: both are given, or the amount has another form.
+    """
+    if quality_target is not None and willingness_to_pay is not None:
+        raise InvalidInput("give --quality-target or --willingness-to-pay, not both")
+    if quality_target is not None:
+        return QualityTarget(quality_target)
+    if willingness_to_pay is not None:
+        return WillingnessToPay(parse_usd(willingness_to_pay, field="--willingness-to-pay"))
+    return None
+
+
+def choice(name: str, known: Mapping[str, int], option: str) -> Any:
+    """The value of an enum of the protocol from its short name.
+
+    Raises:
+        InvalidInput: there is none of this name.
+    """
+    if name not in known:
+        raise InvalidInput(f"{option}: {name!r} is none of {', '.join(known)}")
+    return known[name]
+
+
+def moment_of(text: str | None, option: str) -> Timestamp | None:
+    """A moment from ISO 8601 text; without a time zone it is UTC.
+
+    Raises:
+        InvalidInput: the text has another form.
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{option}: {text!r} is no day or moment such as 2026-11-01") from None
+    stamp = Timestamp()
+    stamp.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return stamp
+
+
+def filter_of(
+    labels: list[str] | None, since: str | None, until: str | None, state: str | None = None
+) -> admin_pb2.DecisionFilter:
+    """A filter of the decision log from the texts of options.
+
+    Raises:
+        InvalidInput: one has another form; names the option.
+    """
+    return admin_pb2.DecisionFilter(
+        labels=labels_of(labels, "--label"),
+        since_time=moment_of(since, "--since"),
+        until_time=moment_of(until, "--until"),
+        state=choice(state, STATES, "--state") if state else None,
+    )
+
+
+def show(
+    title: str,
+    columns: Sequence[str],
+    rows: list[list[Any]],
+    out: Path | None,
+    json_output: bool,
+) -> None:
+    """Print rows as a table or as JSON, or write them to a file; money stays exact in all of them."""
+    if out is not None:
+        count = write_table(out, columns, rows)
+        Console().print(f"{count:,} rows written to {out}", highlight=False, soft_wrap=True)
+    elif json_output:
+        print_json(
+            [
+                {
+                    c: str(v) if isinstance(v, Decimal | date) else v
+                    for c, v in zip(columns, row, strict=True)
+                }
+                for row in rows
+            ]
+        )
+    else:
+        shown = ([f"{v:f}" if isinstance(v, Decimal) else str(v) for v in row] for row in rows)
+        Console().print(table(title, columns, shown))

@@ -1,0 +1,132 @@
+"""``mitsumori limits``: budgets, quotas and rates."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mitsumori.client import AdminClient
+from mitsumori.retrying_channel import DEFAULT_ADDRESS
+from mitsumori.v1 import limit_pb2
+from router.cli.commands.arguments import Json, Server, choice, labels_of
+from router.cli.render import as_dict, print_json, table
+from router.core.errors import InvalidInput
+from router.core.money import parse_usd, short_usd
+
+__all__ = ["limits_app"]
+
+_UNITS = {
+    name.removeprefix("UNIT_").lower(): value for name, value in limit_pb2.Unit.items() if value
+}
+_WINDOWS = {
+    name.removeprefix("WINDOW_").lower(): value for name, value in limit_pb2.Window.items() if value
+}
+_ACTIONS = {
+    name.removeprefix("SOFT_ACTION_").lower(): value
+    for name, value in limit_pb2.SoftAction.items()
+    if value
+}
+limits_app = typer.Typer(help="Budgets, quotas and rates.", no_args_is_help=True)
+
+
+def _value(text: str | None, unit: str, option: str) -> int | None:
+    if text is None:
+        return None
+    if unit == "money":
+        return parse_usd(text, field=option)
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidInput(f"{option}: {text!r} is not a whole number, 0 or more")
+    return int(text)
+
+
+def _amount(value: int, unit: int) -> str:
+    return short_usd(value) if unit == limit_pb2.UNIT_MONEY else f"{value:,}"
+
+
+def _limit_row(status: limit_pb2.LimitStatus, balances: bool) -> list[str]:
+    limit = status.limit
+    scope = " ".join(f"{key}={value}" for key, value in sorted(limit.scope.items())) or "everything"
+    row = [
+        limit.limit_id,
+        scope,
+        limit_pb2.Unit.Name(limit.unit).removeprefix("UNIT_").lower(),
+        f"{limit_pb2.Window.Name(limit.window).removeprefix('WINDOW_').lower()} {limit.time_zone}",
+        _amount(limit.soft, limit.unit) if limit.HasField("soft") else "–",
+        _amount(limit.hard, limit.unit) if limit.HasField("hard") else "–",
+    ]
+    if balances:
+        row += [
+            _amount(status.spent, limit.unit),
+            _amount(status.held, limit.unit),
+            _amount(status.remaining, limit.unit) if status.HasField("remaining") else "–",
+        ]
+    return row
+
+
+@limits_app.command("list")
+def list_limits(
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", help="With the balances of a decision with this label; repeatable."
+        ),
+    ] = None,
+    server: Server = DEFAULT_ADDRESS,
+    json_output: Json = False,
+) -> None:
+    """List every limit; with labels, those that apply and what is left of them."""
+    wanted = labels_of(labels, "--label")
+    with AdminClient(server) as client:
+        found = client.limits(wanted)
+    if json_output:
+        print_json([as_dict(status) for status in found])
+        return
+    columns = ["limit", "scope", "unit", "window", ">soft", ">hard"]
+    columns += [">spent", ">held", ">left"] if wanted else []
+    rows = [_limit_row(status, bool(wanted)) for status in found]
+    Console().print(table("Limits", columns, rows))
+
+
+@limits_app.command("set")
+def set_limit(
+    limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
+    hard: Annotated[str | None, typer.Option(help="Never exceeded; USD for money.")] = None,
+    soft: Annotated[str | None, typer.Option(help="From here on --on-soft happens.")] = None,
+    unit: Annotated[str, typer.Option(help=f"One of {', '.join(_UNITS)}.")] = "money",
+    window: Annotated[str, typer.Option(help=f"One of {', '.join(_WINDOWS)}.")] = "month",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Whom it binds, as team=search or user=*; repeatable.")
+    ] = None,
+    time_zone: Annotated[str, typer.Option(help="Says when a day begins.")] = "UTC",
+    on_soft: Annotated[str, typer.Option(help=f"One of {', '.join(_ACTIONS)}.")] = "warn",
+    paced: Annotated[bool, typer.Option("--paced", help="Let spend follow the calendar.")] = False,
+    server: Server = DEFAULT_ADDRESS,
+) -> None:
+    """Make a limit, or replace the one of the same name."""
+    limit = limit_pb2.Limit(
+        limit_id=limit_id,
+        scope=labels_of(scope, "--scope"),
+        unit=choice(unit, _UNITS, "--unit"),
+        window=choice(window, _WINDOWS, "--window"),
+        time_zone=time_zone,
+        soft=_value(soft, unit, "--soft"),
+        hard=_value(hard, unit, "--hard"),
+        on_soft=choice(on_soft, _ACTIONS, "--on-soft"),
+        paced=paced,
+    )
+    with AdminClient(server) as client:
+        client.set_limit(limit)
+    Console().print(f"limit {limit_id} is set", highlight=False)
+
+
+@limits_app.command("delete")
+def delete_limit(
+    limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
+    server: Server = DEFAULT_ADDRESS,
+) -> None:
+    """Remove a limit."""
+    with AdminClient(server) as client:
+        client.delete_limit(limit_id)
+    Console().print(f"limit {limit_id} is gone", highlight=False)

@@ -1,0 +1,120 @@
+"""``mitsumori quote``: what a whole batch will cost, before it is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from mitsumori.client import RouterClient, route_request
+from mitsumori.retrying_channel import DEFAULT_ADDRESS
+from mitsumori.v1 import router_pb2
+from router.cli.commands.arguments import Json, Server, labels_of
+from router.cli.render import as_dict, price_text, print_json, table
+from router.core.errors import InvalidInput
+from router.core.money import short_usd
+from router.core.types import Constraints, Message
+from router.decision_log.export import usd, write_table
+from router.rpc.messages.values import nanos
+
+__all__ = ["quote"]
+
+
+def _requests(path: Path, labels: dict[str, str]) -> list[router_pb2.RouteRequest]:
+    """One request per line: a text, or an object with ``prompt`` or ``messages``.
+
+    Raises:
+        InvalidInput: the file cannot be read, or a line has another form; names the line.
+    """
+    try:
+        # Split at line breaks alone: JSON may hold what Python takes for other ends of a line.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeError):
+        raise InvalidInput(f"{path} cannot be read as UTF-8 text", field="file") from None
+    requests = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            row = {"prompt": row} if isinstance(row, str) else row
+            prompt: str | list[Message] = (
+                [Message(turn["role"], turn["content"]) for turn in row["messages"]]
+                if "messages" in row
+                else row["prompt"]
+            )
+            constraints = Constraints(max_output_tokens=row.get("max_output_tokens"))
+            requests.append(route_request(prompt, scope=labels, constraints=constraints))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InvalidInput(
+                f"{path}, line {number}: write a JSON string, or an object with prompt or messages",
+                field="file",
+            ) from None
+    if not requests:
+        raise InvalidInput(f"{path} has no prompts", field="file")
+    return requests
+
+
+def _batch_row(price: router_pb2.BatchPrice) -> list[str]:
+    limit = price.tightest_limit
+    left = short_usd(limit.remaining) if limit.HasField("remaining") else "–"
+    return [
+        price.model or "recommended routing",
+        price_text(price.price.low),
+        price_text(price.price.expected),
+        price_text(price.price.high),
+        price_text(price.price.worst),
+        left,
+        "yes" if price.fits else "NO",
+    ]
+
+
+def quote(
+    file: Annotated[Path, typer.Argument(help="JSON lines: a prompt each.")],
+    server: Server = DEFAULT_ADDRESS,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Who would ask, as team=search; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write each quote to this JSONL file.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Price a whole batch before it is sent: per model and for the recommended routing."""
+    requests = _requests(file, labels_of(scope, "--scope"))
+    replies = []
+    with RouterClient(server) as client, Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("quoting", total=len(requests))
+        for reply in client.quote_batch(iter(requests)):
+            replies.append(reply)
+            progress.advance(task)
+    summary = replies.pop().summary
+    if out is not None:
+        columns = ("index", "model", "expected_usd", "low_usd", "high_usd", "error")
+        write_table(out, columns, map(_quote_row, replies))
+    if json_output:
+        print_json(as_dict(summary))
+        return
+    console = Console()
+    shown = ("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits")
+    rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
+    title = f"{summary.quoted:,} prompts, low to high: an 80 % interval of the sum"
+    console.print(table(title, shown, rows))
+    if summary.failed:
+        first = next(reply for reply in replies if reply.HasField("error"))
+        console.print(
+            f"{summary.failed} could not be quoted; the first, prompt {first.index}: "
+            f"{first.error.text}",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _quote_row(reply: router_pb2.QuoteBatchResponse) -> list[object]:
+    if reply.HasField("error"):
+        return [reply.index, "", None, None, None, reply.error.reason]
+    price = reply.response.chosen.quote.price
+    amounts = [usd(nanos(a, "price")) for a in (price.expected, price.low, price.high)]
+    return [reply.index, reply.response.chosen.model, *amounts, ""]

@@ -1,0 +1,137 @@
+"""``mitsumori replay``: what another bundle or policy would have made of logged decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from router.catalog.catalog import load_catalog
+from router.classifier.bundle import load_bundle
+from router.cli.commands.arguments import Json, goal_of
+from router.cli.render import print_json, table
+from router.core.off_policy import RESAMPLES, Interval
+from router.decision_log.reader import Damaged, LoggedDecision, read_log
+from router.decision_log.replay import OUTCOMES, ReplayPolicy, ReplayReport, replay
+from router.paths import DEFAULT_BUNDLE, ENCODERS
+
+__all__ = ["replay_command"]
+
+
+def _watched(log: str) -> Iterator[LoggedDecision | Damaged]:
+    columns = (SpinnerColumn(), TextColumn("replaying {task.completed:,.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replaying", total=None)
+        for row in read_log(log):
+            yield row
+            progress.advance(task)
+
+
+def _as_dict(report: ReplayReport, version: str, seed: int) -> dict[str, Any]:
+    moves = sorted(report.moves.items(), key=lambda one: (-one[1], one[0]))
+    return {
+        "bundle": version,
+        "read": report.read,
+        "replayed": report.replayed,
+        "left_out": dict(report.left_out),
+        "estimates": {name: asdict(found) for name, found in report.estimates.items()},
+        "overlap": {**asdict(report.overlap), "thin": report.overlap.thin},
+        "moves": [{"logged": old, "new": new, "decisions": n} for (old, new), n in moves],
+        "cautions": list(report.cautions),
+        "notes": list(report.notes),
+        "resamples": RESAMPLES,
+        "seed": seed,
+    }
+
+
+def _cell(name: str, found: Interval | None, *, signed: bool = False) -> str:
+    if found is None:
+        return "cannot be told"
+    sign = "+" if signed else ""
+    if name == "cost_usd":
+        return f"{found.value:{sign}.3g} ({found.low:.3g} … {found.high:.3g})"
+    return f"{found.value:{sign}.3f} ({found.low:.3f} … {found.high:.3f})"
+
+
+def _print(report: ReplayReport, version: str, log: str) -> None:
+    console = Console()
+    names = {"quality": "mean quality", "adequate": "adequate share", "cost_usd": "mean cost, USD"}
+    rows = []
+    for name in OUTCOMES:
+        found = report.estimates[name]
+        cells = (found.logged, found.ips, found.snips, found.dr)
+        rows.append(
+            [
+                names[name],
+                *(_cell(name, each) for each in cells),
+                _cell(name, found.difference, signed=True),
+            ]
+        )
+    columns = ("", "logged policy", "new: ips", "new: snips", "new: dr", "dr − logged")
+    console.print(table(f"Replay of {log} with {version} (95 % intervals)", columns, rows))
+    known = report.overlap
+    lines = [
+        f"{report.replayed:,} of {report.read:,} decisions replayed, {known.groups:,} distinct prompts",
+        f"agreement {known.agreement:.1%}, effective decisions {known.effective:,.0f}, mean weight "
+        f"{known.mean_weight:.2f}, largest weight {known.largest_share:.1%} of all",
+    ]
+    moves = sorted(report.moves.items(), key=lambda one: (-one[1], one[0]))
+    lines += [f"moved: {old} → {new}: {count:,}" for (old, new), count in moves[:5]]
+    lines += [f"caution: {line}" for line in report.cautions]
+    lines += [f"note: {line}" for line in report.notes]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def replay_command(
+    log: Annotated[
+        str,
+        typer.Argument(
+            help="The decision log: sqlite:PATH, postgresql://…, or a file of `decisions --out`."
+        ),
+    ],
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle to try.")] = DEFAULT_BUNDLE,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(help="Quote anew at this catalog's prices (default: the logged quotes)."),
+    ] = None,
+    quality_target: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="P(adequate) to reach (default: each decision's own goal)."
+        ),
+    ] = None,
+    willingness_to_pay: Annotated[
+        str | None, typer.Option(help="What an adequate answer is worth, USD.")
+    ] = None,
+    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the bootstrap.")] = 0,
+    json_output: Json = False,
+) -> None:
+    """What another bundle or policy would have made of logged decisions.
+
+    Every logged decision is made anew. Mean quality, share of adequate answers and mean cost of the
+    new policy are estimated by ips, snips and dr, beside what the logged policy really had; where the
+    log is too thin to tell, it says so.
+    """
+    goal = goal_of(quality_target, willingness_to_pay)
+    loaded = load_bundle(bundle, encoders)
+    known = load_catalog(catalog)
+    policy = ReplayPolicy(
+        bundle=loaded,
+        tiers={entry.spec.id: entry.spec.tier for entry in known.entries},
+        goal=goal,
+        catalog=known if catalog is not None else None,
+        moment=datetime.now(UTC),
+    )
+    report = replay(_watched(log), policy, seed=seed)
+    if json_output:
+        print_json(_as_dict(report, loaded.version, seed))
+        return
+    _print(report, loaded.version, log if "://" not in log else "the ledger")

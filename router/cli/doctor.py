@@ -1,0 +1,131 @@
+"""`mitsumori doctor`: check everything that serving rests on, and say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from router.catalog.catalog import load_catalog
+from router.catalog.tokens import TokenCounter
+from router.classifier.bundle import read_manifest
+from router.classifier.hot_swap import loaded, source_of
+from router.classifier.mlflow_registry import RegistryAddress
+from router.core.errors import BadArtifact, MitsumoriError
+from router.decision_log.prompt_log import PromptLog
+from router.settings import Settings
+
+__all__ = ["Check", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. ``detail`` is what was found, or what to do."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def _directory(settings: Settings) -> tuple[Path, str]:
+    """The bundle's directory, downloaded where it lies in a registry, and what it is for people."""
+    source = source_of(settings)
+    found = source.find()
+    return source.fetch(), found.place
+
+
+def _bundle(settings: Settings) -> str:
+    directory, place = _directory(settings)
+    bundle = loaded(directory, settings.encoders)
+    manifest = bundle.manifest
+    arms = ", ".join(arm.name for arm in manifest.arms)
+    kind = "DEMONSTRATION data, " if manifest.demonstration else ""
+    named = f"{place} is " if isinstance(settings.bundle, RegistryAddress) else ""
+    return f"{named}{bundle.version}: {kind}arms {arms}; {len(manifest.files)} files and encoder intact"
+
+
+def _scoring(settings: Settings) -> str:
+    score = loaded(_directory(settings)[0], settings.encoders).score("What is 2 + 2?")
+    return f"scores a prompt: complexity {score.complexity:.2f}"
+
+
+def _tokenizer(settings: Settings) -> str:
+    counter = TokenCounter(settings.tokenizer_dir)
+    tokens = counter.text_tokens("hello world").tokens
+    return f"o200k_base counts «hello world» as {tokens} tokens, offline"
+
+
+def _prices(settings: Settings) -> str:
+    catalog = load_catalog(settings.catalog)
+    now = datetime.now(UTC)
+    unpriced = [entry.spec.id for entry in catalog.entries if entry.rates_at(now) is None]
+    if unpriced:
+        raise BadArtifact(
+            f"no price for {', '.join(unpriced)}: they are never chosen; give them `prices` in the "
+            "catalog"
+        )
+    return f"{len(catalog.entries)} models priced ({catalog.price_table})"
+
+
+def _tiers(settings: Settings) -> str:
+    manifest, _ = read_manifest(_directory(settings)[0])
+    catalog = load_catalog(settings.catalog)
+    spoken_for = {arm.tier for arm in manifest.arms} | {arm.name for arm in manifest.arms}
+    silent = [
+        entry.spec.id
+        for entry in catalog.entries
+        if entry.spec.tier not in spoken_for and entry.spec.id not in spoken_for
+    ]
+    if silent:
+        raise BadArtifact(
+            f"the bundle has no arm for {', '.join(silent)}: they are never chosen; train with "
+            f"arms named after the tiers {', '.join(catalog.tiers)}"
+        )
+    return "every model of the catalog has an arm"
+
+
+def _prompts(settings: Settings) -> str:
+    PromptLog(settings.log_prompts)
+    return f"the decision log keeps of prompts: {settings.log_prompts}"
+
+
+def _port(settings: Settings) -> str:
+    address = f"{settings.host}:{settings.port}"
+    with grpc.insecure_channel(address) as channel:
+        try:
+            stub = health_pb2_grpc.HealthStub(channel)
+            reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return f"{address} is free; start with `mitsumori serve`"
+            raise BadArtifact(
+                f"{address} is taken by something else; choose another with --port"
+            ) from None
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
+    if status != "SERVING":
+        raise BadArtifact(f"a server at {address} says {status}; wait until it is warm")
+    return f"a server at {address} is serving"
+
+
+_CHECKS: dict[str, Callable[[Settings], str]] = {
+    "bundle": _bundle,
+    "scoring": _scoring,
+    "tokenizer": _tokenizer,
+    "prices": _prices,
+    "tiers": _tiers,
+    "prompts": _prompts,
+    "port": _port,
+}
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Run every check; a failed one does not stop the others."""
+    for name, check in _CHECKS.items():
+        try:
+            yield Check(name, True, check(settings))
+        except MitsumoriError as error:
+            yield Check(name, False, error.message)

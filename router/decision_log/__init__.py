@@ -1,0 +1,1 @@
+"""The log of decisions: the record, its reader, replay, what is kept of prompts, exports."""

@@ -1,0 +1,485 @@
+"""Old decisions made anew with another bundle or policy, and what that would have brought.
+
+The log gives candidates, constraints and goal; the new bundle gives P(adequate); ``decide`` chooses. Quotes
+are those of the log, or, with a catalog, of today's prices and the new bundle's lengths. The limits of the
+time are not replayed: the candidates are those that hard limits allowed, and soft ones and pacing are
+left out.
+
+The model r̂ of the estimators is the new bundle itself: adequacy is its P(adequate), quality is the mean
+logged quality of adequate and inadequate attempts weighted by it, cost is the quote's expected price.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from router.catalog.catalog import Catalog
+from router.classifier.bundle import Bundle
+from router.classifier.features.lexical import lexical_features
+from router.core.decision import decide
+from router.core.errors import InvalidInput, NotPossible
+from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estimate, overlap
+from router.core.pricing import call_price
+from router.core.quotes import quote
+from router.core.types import (
+    Candidate,
+    Constraints,
+    Goal,
+    LatencyRange,
+    Lengths,
+    Model,
+    PriceRange,
+    QualityTarget,
+    Quote,
+    Rates,
+    Score,
+    Speed,
+    TokenCount,
+    WillingnessToPay,
+)
+from router.decision_log.reader import Damaged, LoggedDecision
+from router.routing.router import arm_prices
+
+__all__ = ["OUTCOMES", "ReplayPolicy", "ReplayReport", "replay"]
+
+OUTCOMES = ("quality", "adequate", "cost_usd")
+"""What is estimated: mean quality and share of adequate answers, 0..1, and mean cost in USD."""
+
+_ANSWERED = frozenset({"success", "truncated"})
+_NANOS = 1e9
+_UNBOUNDED = 2**31
+_SPEED = Speed(0.0, 1.0)
+_LIMITED = frozenset({"DOWNGRADED", "PACED"})
+
+
+class _LeftOut(Exception):
+    """Why a decision cannot be replayed; a key of :data:`_REMEDIES`."""
+
+
+_REMEDIES = {
+    "not settled": "report usage with Settle",
+    "the call failed": "",
+    "the quality was not reported": "settle with quality",
+    "another model than the chosen one was called": "",
+    "its cost is not known": "",
+    "nothing of the prompt was kept": "set log_prompts to embedding, redacted or text",
+    "only a hash of the prompt was kept": "set log_prompts to embedding, redacted or text",
+    "the vector is another encoder's": "replay with a bundle of that encoder, or set log_prompts to "
+    "redacted or text",
+    "the record lacks what a replay needs": "it is of another version",
+    "no candidate has an arm and a price now": "replay with a bundle that has arms for their tiers, or "
+    "another --catalog",
+}
+
+
+@dataclass(frozen=True)
+class ReplayPolicy:
+    """What decides anew.
+
+    Attributes:
+        bundle: gives P(adequate).
+        tiers: model → tier, for records that do not say it.
+        goal: for every decision; ``None`` keeps each one's own.
+        catalog: quotes anew at its prices; ``None`` keeps the logged quotes.
+        moment: of the catalog's prices.
+    """
+
+    bundle: Bundle
+    tiers: Mapping[str, str]
+    goal: Goal | None
+    catalog: Catalog | None
+    moment: datetime
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """What a replay found.
+
+    Attributes:
+        read: rows of the log.
+        replayed: decisions that count.
+        left_out: reason → how many.
+        estimates: one per entry of :data:`OUTCOMES`.
+        overlap: how much of the log speaks of the new policy.
+        moves: (logged model, new model) → decisions, where they differ.
+        cautions: what must be said beside the figures.
+        notes: what was done, and what else is worth knowing.
+    """
+
+    read: int
+    replayed: int
+    left_out: Mapping[str, int]
+    estimates: Mapping[str, Estimates]
+    overlap: Overlap
+    moves: Mapping[tuple[str, str], int]
+    cautions: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One replayed decision: what happened, what was to be expected then and now; money in nano-dollars."""
+
+    group: str
+    logged: str
+    chosen: str
+    propensity: float
+    quality: float
+    cost: int
+    p_logged: float
+    p_chosen: float
+    price_logged: int
+    price_chosen: int
+
+
+@dataclass
+class _Seen:
+    """Counts of a pass over the log."""
+
+    read: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    said: Counter[str] = field(default_factory=Counter)
+
+
+# --- One decision ------------------------------------------------------------------------------
+
+
+def _vector(kept: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    content = base64.b64decode(kept["float16"])
+    return np.frombuffer(content, dtype="<f2").astype(np.float32)
+
+
+def _text(record: Mapping[str, Any]) -> str | None:
+    """What the classifier read of the prompt, where it was kept."""
+    text: str | None = record.get("prompt_judged", record.get("prompt"))
+    return text
+
+
+def _score(bundle: Bundle, record: Mapping[str, Any], seen: _Seen) -> Score:
+    """The new bundle's score of a logged prompt: logged, or from the text, or from the vector.
+
+    Of a bundle with two stages, where it is not logged, that of the first.
+    """
+    if record.get("bundle") == bundle.version:
+        # The same bundle: what it said then is what it says now, whatever was kept of the prompt.
+        lengths = {arm: Lengths(*known) for arm, known in record.get("lengths", {}).items()}
+        return Score(
+            record["p_adequate"], record["label_distribution"], record["complexity"], lengths
+        )
+    text = _text(record)
+    if text is not None:
+        seen.said["redacted"] += record.get("prompt_log") == "redacted"
+        return bundle.score(text)
+    kept = record.get("prompt_embedding")
+    if kept is None:
+        hashed = record.get("prompt_log") == "hash"
+        raise _LeftOut(
+            "only a hash of the prompt was kept" if hashed else "nothing of the prompt was kept"
+        )
+    if kept["encoder_sha256"] != bundle.encoder.manifest.sha256:
+        raise _LeftOut("the vector is another encoder's")
+    features = np.asarray(record["features"], dtype=np.float32)
+    vector = _vector(kept)
+    if (
+        features.ndim != 1
+        or len(features) < bundle.classifier.features
+        or len(vector) != bundle.manifest.encoder.dimensions
+    ):
+        raise _LeftOut("the record lacks what a replay needs")
+    seen.said["wordless"] += bundle.classifier.reads_tokens
+    return bundle.classify(vector, features)
+
+
+def _group(row: LoggedDecision) -> str:
+    """What tells repeated prompts: the hash, or the text, or scores and form, which come from it."""
+    record = row.record
+    known = record.get("prompt_hash") or record.get("prompt")
+    if known is None:
+        known = json.dumps([record.get("features"), record.get("p_adequate")])
+    return hashlib.blake2b(known.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _constraints(record: Mapping[str, Any]) -> Constraints:
+    given: dict[str, Any] = {
+        name: frozenset(value) if isinstance(value, list) else value
+        for name, value in record.get("constraints", {}).items()
+    }
+    return Constraints(**given)
+
+
+def _goal(record: Mapping[str, Any]) -> Goal:
+    kept = record["goal"]
+    if kept["kind"] == "WillingnessToPay":
+        return WillingnessToPay(int(kept["nanos"]))
+    return QualityTarget(float(kept["p_adequate"]))
+
+
+def _logged_quote(kept: Mapping[str, Any], record: Mapping[str, Any], created: datetime) -> Quote:
+    tokens = int(kept["input_tokens"])
+    p50, p90, worst = map(int, kept["output_tokens"])
+    reasoning = [int(tokens) for tokens in kept.get("reasoning_tokens", (0, 0))]
+    low, expected, high, most = map(int, kept["price_nanos"])
+    quick, slow = map(float, kept["latency_s"])
+    return Quote(
+        model=kept["model"],
+        input_tokens=TokenCount(tokens, bool(kept["exact"]), tokens),
+        output_tokens_p50=p50,
+        output_tokens_p90=p90,
+        output_tokens_worst=worst,
+        price=PriceRange(low, expected, high, most),
+        latency=LatencyRange(quick, slow),
+        expires=created,
+        price_table=str(record["price_table"]),
+        counted_tokens=int(kept.get("counted_tokens", tokens)),
+        reasoning_tokens_p50=reasoning[0],
+        reasoning_tokens_p90=reasoning[1],
+    )
+
+
+def _candidate(
+    policy: ReplayPolicy,
+    row: LoggedDecision,
+    kept: Mapping[str, Any],
+    score: Score,
+    constraints: Constraints,
+) -> Candidate | None:
+    """A logged candidate as it stands now; ``None`` where the catalog has it no longer."""
+    name = kept["model"]
+    tier = kept.get("tier") or policy.tiers.get(name, "")
+    offer = None
+    # The log has only candidates that met the constraints: whatever these ask of a model, it has.
+    model = Model(
+        name, "", tier, None, _UNBOUNDED, _UNBOUNDED, frozenset(constraints.capabilities), _SPEED
+    )
+    if policy.catalog is not None:
+        entry = next((e for e in policy.catalog.entries if e.spec.id == name), None)
+        if entry is None:
+            return None
+        model = entry.at(policy.moment)
+    arm = next((one for one in (name, model.tier) if one in score.p_adequate), None)
+    if policy.catalog is None:
+        offer = _logged_quote(kept, row.record, row.created)
+    elif model.rates is not None:
+        tokens = int(kept["input_tokens"])
+        offer = quote(
+            model,
+            model.rates,
+            TokenCount(tokens, bool(kept["exact"]), tokens),
+            score.lengths.get(arm or "", policy.catalog.default_lengths[model.tier]),
+            max_output_tokens=constraints.max_output_tokens,
+            expires=policy.moment,
+            price_table=policy.catalog.price_table,
+        )
+    return Candidate(model, arm, None if arm is None else score.p_adequate[arm], offer)
+
+
+def _candidates(
+    policy: ReplayPolicy, row: LoggedDecision, score: Score, constraints: Constraints
+) -> list[Candidate]:
+    """The logged candidates that the catalog still has."""
+    kept = row.record["candidates"]
+    found = (_candidate(policy, row, one, score, constraints) for one in kept)
+    return [candidate for candidate in found if candidate is not None]
+
+
+def _outcome(row: LoggedDecision) -> tuple[str, float, float]:
+    """The model that was called, its quality and the propensity of the choice."""
+    usage, record = row.record.get("usage", {}), row.record
+    if row.state != "settled" or not usage:
+        raise _LeftOut("not settled")
+    if usage.get("outcome") not in _ANSWERED:
+        raise _LeftOut("the call failed")
+    if not record.get("candidates") or not 0 < float(record.get("propensity", 0)) <= 1:
+        raise _LeftOut("the record lacks what a replay needs")
+    chosen = record["candidates"][0]["model"]
+    if usage.get("model", chosen) != chosen:
+        raise _LeftOut("another model than the chosen one was called")
+    if row.spent is None:
+        raise _LeftOut("its cost is not known")
+    if usage.get("quality") is None:
+        raise _LeftOut("the quality was not reported")
+    return chosen, float(usage["quality"]), float(record["propensity"])
+
+
+def _cost(row: LoggedDecision, rates: Rates | None) -> int:
+    """What the call cost: as booked, or at other rates."""
+    assert row.spent is not None  # noqa: S101 — an outcome has a cost
+    usage = row.record["usage"]
+    if rates is None:
+        return row.spent
+    return call_price(
+        rates,
+        int(usage["input_tokens"]),
+        int(usage["output_tokens"]),
+        cached_input_tokens=int(usage.get("cached_input_tokens", 0)),
+    )
+
+
+def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
+    logged, quality, propensity = _outcome(row)
+    record = row.record
+    score = _score(policy.bundle, record, seen)
+    constraints, goal = _constraints(record), policy.goal or _goal(record)
+    candidates = _candidates(policy, row, score, constraints)
+    text, told = _text(record), record.get("bundle") == policy.bundle.version
+    if policy.bundle.second is not None and text is not None and not told:
+        features, prices = lexical_features(text), arm_prices(candidates, constraints)
+        if policy.bundle.asks_second(score, features, prices, goal):
+            score = policy.bundle.second_score(text, features)
+            candidates = _candidates(policy, row, score, constraints)
+    then = next((one for one in candidates if one.model.id == logged), None)
+    if then is None or then.quote is None or then.p_adequate is None:
+        raise _LeftOut("no candidate has an arm and a price now")
+    try:
+        chosen = decide(candidates, constraints, goal).chosen
+    except NotPossible:
+        raise _LeftOut("no candidate has an arm and a price now") from None
+    assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen
+    seen.said["limited"] += bool(_LIMITED & set(record.get("reasons", ())))
+    return _Row(
+        group=_group(row),
+        logged=logged,
+        chosen=chosen.model.id,
+        propensity=propensity,
+        quality=quality,
+        cost=_cost(row, None if policy.catalog is None else then.model.rates),
+        p_logged=then.p_adequate,
+        p_chosen=chosen.p_adequate,
+        price_logged=then.quote.price.expected,
+        price_chosen=chosen.quote.price.expected,
+    )
+
+
+# --- The whole log -----------------------------------------------------------------------------
+
+
+def _rows(
+    policy: ReplayPolicy, log: Iterable[LoggedDecision | Damaged], seen: _Seen
+) -> Iterator[_Row]:
+    for row in log:
+        seen.read += 1
+        if isinstance(row, Damaged):
+            raise InvalidInput(
+                f"row {seen.read} of the log: {row.column}: {row.reason}; write the log again with "
+                "`mitsumori decisions --out`",
+                reason="LOG_DAMAGED",
+                field=row.column,
+            )
+        try:
+            yield _replayed(policy, row, seen)
+        except _LeftOut as reason:
+            seen.left_out[str(reason)] += 1
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # A record of an older version, or one that somebody wrote by hand.
+            seen.left_out["the record lacks what a replay needs"] += 1
+
+
+def _told(left_out: Mapping[str, int]) -> list[str]:
+    ordered = sorted(left_out.items(), key=lambda one: (-one[1], one[0]))
+    return [
+        f"{count:,} decisions left out: {reason}"
+        + (f" ({_REMEDIES[reason]})" if _REMEDIES[reason] else "")
+        for reason, count in ordered
+    ]
+
+
+def _wordless(count: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"{count:,} prompts were scored from the kept vector without their words, which this bundle also "
+        "reads: its P(adequate) is not what it would serve; log_prompts: text replays it as served"
+    ]
+
+
+def _notes(policy: ReplayPolicy, seen: _Seen, count: int) -> list[str]:
+    said, notes = seen.said, _told(seen.left_out)
+    unjudged = seen.left_out["the quality was not reported"]
+    if unjudged:
+        share = count / (count + unjudged)
+        notes.append(f"quality is known of {share:.0%} of the answers: the figures speak of those")
+    if said["redacted"]:
+        notes.append(f"{said['redacted']:,} prompts were scored from their redacted text")
+    if said["limited"]:
+        notes.append(
+            f"{said['limited']:,} logged choices were changed by soft limits or pacing, which a replay "
+            "leaves out"
+        )
+    threshold = policy.bundle.manifest.adequacy_threshold
+    notes.append(f"an answer is adequate from quality {threshold:g} on, as the bundle has it")
+    notes.append(
+        "quotes are the logged ones"
+        if policy.catalog is None
+        else f"quotes and costs at {policy.catalog.price_table}"
+    )
+    return notes
+
+
+def _table(rows: list[_Row], threshold: float) -> Evidence:
+    def column(name: str) -> npt.NDArray[np.float64]:
+        return np.array([getattr(row, name) for row in rows], dtype=np.float64)
+
+    quality = column("quality")
+    # A float32 on the way may have made .7 of .69999999, which must still reach .7.
+    adequate = quality.round(6) >= threshold
+    good = float(quality[adequate].mean()) if adequate.any() else 1.0
+    poor = float(quality[~adequate].mean()) if not adequate.all() else 0.0
+
+    def expected(p: npt.NDArray[np.float64], price: npt.NDArray[np.float64]) -> Any:
+        return np.stack([p * good + (1 - p) * poor, p, price / _NANOS], axis=1)
+
+    _, groups = np.unique([row.group for row in rows], return_inverse=True)
+    return Evidence(
+        outcomes=np.stack([quality, adequate.astype(float), column("cost") / _NANOS], axis=1),
+        expected_logged=expected(column("p_logged"), column("price_logged")),
+        expected_new=expected(column("p_chosen"), column("price_chosen")),
+        chance=np.array([row.logged == row.chosen for row in rows], dtype=np.float64),
+        propensity=column("propensity"),
+        groups=groups.astype(np.int64),
+    )
+
+
+def replay(
+    log: Iterable[LoggedDecision | Damaged], policy: ReplayPolicy, *, seed: int = 0
+) -> ReplayReport:
+    """Make logged decisions anew, and estimate what that would have brought.
+
+    Memory grows with the decisions that count by some 300 bytes each; texts are not kept.
+
+    Args:
+        log: of :func:`reader.read_log`.
+        policy: what decides anew.
+        seed: of the bootstrap.
+
+    Raises:
+        InvalidInput: a row is damaged, or no decision can be replayed; says why, and what to do.
+    """
+    seen = _Seen()
+    rows = list(_rows(policy, log, seen))
+    if not rows:
+        why = "; ".join(_told(seen.left_out)) or "the log is empty"
+        raise InvalidInput(
+            f"none of {seen.read:,} decisions can be replayed: {why}", reason="NOTHING_TO_REPLAY"
+        )
+    table = _table(rows, policy.bundle.manifest.adequacy_threshold)
+    known = overlap(table)
+    return ReplayReport(
+        read=seen.read,
+        replayed=len(rows),
+        left_out=dict(seen.left_out),
+        estimates=dict(zip(OUTCOMES, estimate(table, seed=seed), strict=True)),
+        overlap=known,
+        moves=Counter((row.logged, row.chosen) for row in rows if row.logged != row.chosen),
+        cautions=(*cautions(known), *_wordless(seen.said["wordless"])),
+        notes=tuple(_notes(policy, seen, len(rows))),
+    )

@@ -1,0 +1,479 @@
+"""The ledger on PostgreSQL, for replicas that share one database.
+
+Callers leave operations for the writer thread and wait. It takes all that wait, runs them in one
+transaction (:mod:`postgres.write_group`), and answers only after the commit; meanwhile the next
+group gathers by itself. So a hot balance is locked once per group, not once per call. Needs the extra
+``mitsumori[postgres]``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
+
+from router.core.errors import Conflict, InvalidInput, MitsumoriError, NotFound, Unavailable
+from router.core.limits import Limit, LimitState
+from router.ledger import rules, storage_format
+from router.ledger.base import (
+    Granted,
+    Hold,
+    HoldResult,
+    HoldState,
+    Settlement,
+    SettleResult,
+    StoredDecision,
+    Tally,
+)
+from router.ledger.postgres import queries, row_mapping
+from router.ledger.postgres import write_group as books
+from router.ledger.postgres.database import (
+    ANOTHER_WAS_FIRST,
+    Connection,
+    Database,
+    DriverError,
+    TupleRow,
+    hung_up,
+    migrate,
+    reported,
+)
+from router.ledger.postgres.queries import matching
+from router.ledger.postgres.write_group import GroupResult, Limits, Operation, PostgresBooks
+from router.ledger.rows import Account, Balance, Row
+from router.ledger.writer_task import WriterTask
+
+__all__ = ["PostgresLedger"]
+
+T = TypeVar("T")
+
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_WAITING = 10_000
+_ATTEMPTS = 5
+_LINGER_S = 0.001
+
+
+class PostgresLedger:
+    """Implements :class:`base.Ledger`; any number of replicas may share a database.
+
+    Time is the database's, so replicas agree on it. An error while committing leaves open whether the
+    commit happened: that too is ``Unavailable``, and repeating the call gives the answer.
+
+    Args:
+        address: ``postgresql://…`` or a libpq connection string.
+        schema: where the tables live; made, and brought to this version, at the start.
+        timeout_s: how long a caller waits for an answer, and the bound of every statement.
+        readers: connections for reading, at most; the writer has one of its own.
+        max_batch: operations in one transaction, at most.
+        clock: for tests: what time it is, instead of the database; may go backwards.
+
+    Raises:
+        Unavailable: the database cannot be reached or changed.
+        MitsumoriError: the schema is of a newer version.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        schema: str = "mitsumori",
+        timeout_s: float = 5.0,
+        readers: int = 4,
+        max_batch: int = 256,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._link = Database(address, schema, timeout_s)
+        self._timeout_s = timeout_s
+        self._max_batch = max_batch
+        self._clock = clock
+        self._limits_lock = self._link.lock_key("limits")
+        migrate(self._link)
+        self._time_lock = threading.Lock()
+        self._last = _EARLIEST
+        self._limits = Limits()
+        self._waiting: deque[WriterTask[Operation, Any]] = deque()
+        self._wanted = 1
+        self._door = threading.Condition()
+        self._closed = False
+        self._writer: Connection | None = None
+        self._pool = self._link.pool(readers)
+        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    # ── Ledger ────────────────────────────────────────────────────────────────────────────────────
+
+    def now(self) -> datetime:
+        """See :meth:`Ledger.now`."""
+        return self._moment()[0]
+
+    def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
+        """See :meth:`Ledger.view`."""
+        moment = self._expired()
+        book = self._limits.book
+        applying = [book.applying(labels, moment) for labels in options]
+        accounts = {each.account for option in applying for each in option}
+        known: dict[Account, Balance] = {}
+        if accounts:
+            with self._connection() as connection:
+                found = books.read_balances(connection, accounts)
+            known = {balance.account: balance for balance in found}
+        return [
+            tuple(
+                LimitState(limit, account.key, period, balance.spent, balance.held)
+                for limit, account, period in option
+                for balance in [known.get(account) or Balance(account, limit.unit)]
+            )
+            for option in applying
+        ]
+
+    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """See :meth:`Ledger.replay`."""
+        if not storage_format.storable(decision_id):
+            return None
+        with self._connection() as connection:
+            found = connection.execute(
+                "SELECT tenant, fingerprint, reply FROM decisions WHERE id = %s", (decision_id,)
+            ).fetchone()
+        if found is None:
+            return None
+        rules.check_same(decision_id, (found[0], found[1]), (tenant, fingerprint))
+        return bytes(found[2])
+
+    def hold(self, hold: Hold) -> HoldResult:
+        """See :meth:`Ledger.hold`."""
+        task = _hold_task(hold)
+        self._submit(task)
+        return task.wait(self._timeout_s)
+
+    def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
+        """Hold each of many, as :meth:`hold` does, in as few commits as possible.
+
+        Each stands for itself: where :meth:`hold` would raise ``Conflict`` or ``NotFound``, that error
+        is given back in its place.
+
+        Raises:
+            InvalidInput: one of them is wrong in itself; nothing was held.
+            Unavailable: some may be committed; the same call may be repeated.
+        """
+        tasks = [_hold_task(hold) for hold in holds]
+        for task in tasks:
+            self._submit(task)
+        results: list[HoldResult | MitsumoriError] = []
+        for task in tasks:
+            try:
+                results.append(task.wait(self._timeout_s))
+            except (Conflict, NotFound) as error:
+                results.append(error)
+        return results
+
+    def settle(self, settlement: Settlement) -> SettleResult:
+        """See :meth:`Ledger.settle`."""
+        usage = storage_format.check_settlement(settlement)
+
+        def apply(work: PostgresBooks, _: datetime) -> SettleResult:
+            settled = rules.settle(work, settlement)
+            if not settled.repeated:
+                work.usages[settlement.id] = usage
+            return settled
+
+        return self._ask(apply, settlement.id)
+
+    def release(self, decision_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.release`."""
+        return self._ask(lambda work, _: rules.release(work, decision_id, tenant), decision_id)
+
+    def expire(self) -> int:
+        """See :meth:`Ledger.expire`."""
+        return self._ask(lambda work, _: work.expired)
+
+    def set_limit(self, limit: Limit) -> None:
+        """See :meth:`Ledger.set_limit`."""
+        storage_format.check_limit(limit)
+        self._change_limits(
+            "INSERT INTO limits (id, body) VALUES (%s, %s)"
+            " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            (limit.id, storage_format.limit_to_json(limit)),
+        )
+
+    def delete_limit(self, limit_id: str) -> bool:
+        """See :meth:`Ledger.delete_limit`."""
+        if not storage_format.storable(limit_id):
+            return False
+        return self._change_limits("DELETE FROM limits WHERE id = %s", (limit_id,))
+
+    def limits(self) -> list[Limit]:
+        """See :meth:`Ledger.limits`."""
+        self._moment()
+        return list(self._limits.book)
+
+    def decision(self, decision_id: str) -> StoredDecision | None:
+        """See :meth:`Ledger.decision`."""
+        with self._connection() as connection:
+            return queries.decided(connection, decision_id)
+
+    def decisions(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        after: str | None = None,
+        count: int = 100,
+        newest_first: bool = False,
+    ) -> list[StoredDecision]:
+        """See :meth:`Ledger.decisions`."""
+        storage_format.check_count(count)
+        storage_format.check_labels(labels or {})
+        with self._connection() as connection:
+            return queries.log(
+                connection,
+                matching(labels, since, until, state),
+                after,
+                count,
+                newest_first=newest_first,
+            )
+
+    def tally(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        by_time: bool = False,
+    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
+        """See :meth:`Ledger.tally`."""
+        storage_format.check_labels(labels or {})
+        self._expired()
+        with self._connection() as connection:
+            return queries.tally(connection, matching(labels, since, until, state), by_time=by_time)
+
+    def erase(self, labels: Mapping[str, str], before: datetime) -> int:
+        """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
+        storage_format.check_labels(labels)
+        moment = self._expired()
+        chosen = matching(labels, None, before, None).and_(
+            "state <> 'held' AND (state <> 'quoted' OR expires <= %s)", moment
+        )
+        erased = 0
+        while True:
+            with self._connection() as connection:
+                count = books.erase(connection, chosen.text, chosen.values)
+            if not count:
+                return erased
+            erased += count
+
+    def close(self) -> None:
+        """See :meth:`Ledger.close`."""
+        with self._door:
+            if self._closed:
+                return
+            self._closed = True
+            self._door.notify()
+        self._thread.join()
+        self._pool.close()
+
+    # ── beyond the protocol ───────────────────────────────────────────────────────────────────────
+
+    def rows(self) -> Iterator[Row]:
+        """Every decision with its entries, for the checker."""
+        known = {balance.account: balance for balance in self.balances()}
+        for row in self._all(f"SELECT {row_mapping.ROW} FROM decisions ORDER BY created, id"):  # noqa: S608
+            yield row_mapping.row_of(
+                row, lambda account, unit: known.get(account) or Balance(account, unit)
+            )
+
+    def balances(self) -> Iterator[Balance]:
+        """Every balance, for the checker."""
+        for row in self._all(f"SELECT {row_mapping.BALANCE} FROM balances"):  # noqa: S608
+            yield row_mapping.balance_of(row)
+
+    # ── callers ───────────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, apply: Callable[[PostgresBooks, datetime], T], *ids: str) -> T:
+        task: WriterTask[Operation, T] = WriterTask(Operation(apply, ids))
+        self._submit(task)
+        return task.wait(self._timeout_s)
+
+    def _submit(self, task: WriterTask[Operation, Any]) -> None:
+        with self._door:
+            self._check_open()
+            if len(self._waiting) >= _MOST_WAITING:
+                raise Unavailable(f"{_MOST_WAITING} operations wait for the store; try again later")
+            self._waiting.append(task)
+            if len(self._waiting) >= self._wanted:
+                self._door.notify()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the ledger is closed")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A connection of the pool, outside a transaction, and not one that died while it was idle."""
+        self._check_open()
+        with reported():
+            connection = self._pool.getconn()
+            while hung_up(connection):
+                connection.close()
+                self._pool.putconn(connection)
+                connection = self._pool.getconn()
+            try:
+                yield connection
+            finally:
+                self._pool.putconn(connection)
+
+    def _moment(self) -> tuple[datetime, bool]:
+        """The store's time, and whether holds ran out; learns limits that changed on the way."""
+        with self._time_lock:
+            last = self._last
+        with self._connection() as connection:
+            row = connection.execute(books.MOMENT, (self._fixed(), last)).fetchone()
+            found, version, due = cast("tuple[datetime, int, bool]", row)
+            if version != self._limits.version:
+                self._learn(Limits.of(connection.execute(books.LIMITS).fetchall()))
+        return self._told(found.astimezone(UTC)), due
+
+    def _expired(self) -> datetime:
+        """The moment, with every hold given back that has run out by then."""
+        moment, due = self._moment()
+        if due:
+            self.expire()
+        return moment
+
+    def _told(self, moment: datetime) -> datetime:
+        with self._time_lock:
+            self._last = max(self._last, moment)
+            return self._last
+
+    def _learn(self, limits: Limits) -> None:
+        with self._time_lock:
+            if limits.version > self._limits.version:
+                self._limits = limits
+
+    def _fixed(self) -> datetime | None:
+        return None if self._clock is None else self._clock()
+
+    def _change_limits(self, statement: str, values: Sequence[object]) -> bool:
+        with self._connection() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._limits_lock,))
+            changed = connection.execute(statement, values).rowcount > 0
+            connection.execute("UPDATE state SET limits_version = limits_version + 1")
+        return changed
+
+    def _all(self, statement: str) -> Iterator[TupleRow]:
+        with self._connection() as connection, connection.transaction():
+            # Whoever reads everything may take as long as it takes.
+            connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            with connection.cursor("everything") as cursor:
+                yield from cursor.execute(statement)
+
+    # ── the writer ────────────────────────────────────────────────────────────────────────────────
+
+    def _write(self) -> None:
+        answered, took_s = 0, 0.0
+        while group := self._next_group(answered, took_s):
+            started = time.monotonic()
+            self._answer([task for task in group if not task.abandoned])
+            answered, took_s = len(group), time.monotonic() - started
+        if self._writer is not None:
+            self._writer.close()
+
+    def _next_group(self, answered: int, took_s: float) -> list[WriterTask[Operation, Any]]:
+        """What is to be done next; empty once everything is done and the ledger is closed.
+
+        Callers who were just answered tend to come back at once. Waiting for them, for a fraction of
+        what a transaction takes, keeps all of them in one group; otherwise they settle into two halves
+        that wait for each other. One caller alone never waits for anybody.
+        """
+        with self._door:
+            self._wanted = min(answered + len(self._waiting), self._max_batch)
+            self._door.wait_for(self._enough, timeout=min(took_s / 4, _LINGER_S))
+            self._wanted = 1
+            self._door.wait_for(self._enough)
+            size = min(len(self._waiting), self._max_batch)
+            return [self._waiting.popleft() for _ in range(size)]
+
+    def _enough(self) -> bool:
+        return self._closed or len(self._waiting) >= self._wanted
+
+    def _answer(self, tasks: list[WriterTask[Operation, Any]]) -> None:
+        try:
+            with reported():
+                results = self._commit([task.order for task in tasks]) if tasks else []
+        except InvalidInput as error:
+            if len(tasks) > 1:
+                # One of them is at fault; the others must not suffer for it.
+                for task in tasks:
+                    self._answer([task])
+                return
+            results = [error]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers get it and the writer lives
+            # An error of its own for each: threads that raise the same object tangle its traceback.
+            results = [Unavailable(f"the store cannot be written: {error}") for _ in tasks]
+        for task, result in zip(tasks, results, strict=True):
+            if isinstance(result, MitsumoriError):
+                task.error = result
+            else:
+                task.result = result
+            task.answer()
+
+    def _commit(self, operations: list[Operation]) -> list[object]:
+        ran = GroupResult(None, 0, self._last, self._limits)
+        attempts = 0
+        while ran.results is None:
+            try:
+                connection = self._session()
+                ran = books.run(connection, operations, ran, self._fixed(), self._limits_lock)
+            except BaseException as error:
+                self._roll_back()
+                attempts += 1
+                again = isinstance(error, ANOTHER_WAS_FIRST)
+                if not again or attempts == _ATTEMPTS:
+                    raise
+            self._told(ran.moment)
+            self._learn(ran.limits)
+        return ran.results
+
+    def _session(self) -> Connection:
+        if self._writer is not None and hung_up(self._writer):
+            self._writer.close()
+        if self._writer is None or self._writer.closed:
+            self._writer = self._link.connect()
+            # Planning these statements takes longer than running them, so plans are kept; and a plan
+            # that was made while a table was small must not read all of it for ever.
+            settings = {
+                "plan_cache_mode": "force_generic_plan",
+                "enable_seqscan": "off",
+                "enable_hashjoin": "off",
+                "enable_mergejoin": "off",
+            }
+            for setting in settings.items():
+                self._writer.execute("SELECT set_config(%s, %s, false)", setting)
+        return self._writer
+
+    def _roll_back(self) -> None:
+        if self._writer is None or self._writer.closed:
+            return
+        try:
+            self._writer.execute("ROLLBACK")
+        except DriverError:
+            self._writer.close()
+
+
+def _hold_task(hold: Hold) -> WriterTask[Operation, HoldResult]:
+    labels, record = storage_format.check_hold(hold)
+
+    def apply(work: PostgresBooks, moment: datetime) -> HoldResult:
+        result = rules.hold(work, hold, moment)
+        if isinstance(result, Granted):
+            work.papers[hold.id] = labels, record
+        return result
+
+    ids = (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
+    return WriterTask(Operation(apply, ids, hold))

@@ -1,0 +1,465 @@
+"""The ledger in one SQLite file, durable and fast: one writer thread that commits in groups.
+
+Callers put operations on a bounded queue and wait. The writer takes all that wait, runs them in one
+transaction, and answers only after the commit; while the disk is busy the next group gathers by itself.
+Readers use connections of their own and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import apsw
+
+from router.core.errors import MitsumoriError, NotFound, Unavailable
+from router.core.limits import Limit, LimitState
+from router.ledger import rules, storage_format
+from router.ledger.base import (
+    Granted,
+    Hold,
+    HoldResult,
+    HoldState,
+    Settlement,
+    SettleResult,
+    StoredDecision,
+    Tally,
+)
+from router.ledger.rows import Account, Balance, Row
+from router.ledger.sqlite import queries
+from router.ledger.sqlite.file import (
+    FileLock,
+    copy_snapshot,
+    open_reader,
+    open_writer,
+    store_errors,
+)
+from router.ledger.sqlite.write_group import Cache, WriteGroup
+from router.ledger.storage_format import from_micros, to_micros
+from router.ledger.writer_task import WriterTask
+
+__all__ = ["SqliteLedger"]
+
+T = TypeVar("T")
+_Results = list[HoldResult | MitsumoriError]
+
+_MOST_WAITING = 10_000
+_MOST_IN_GROUP = 512
+_ERASED_AT_ONCE = 1_000
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Order(NamedTuple, Generic[T]):
+    """What to run in the next transaction, and the decisions that it reads."""
+
+    run: Callable[[WriteGroup], T]
+    ids: Sequence[str] = ()
+
+
+class SqliteLedger:
+    """Implements :class:`base.Ledger` over one file that only this process writes.
+
+    Args:
+        path: of the file; made where there is none. ``.lock``, ``-wal`` and ``-shm`` lie beside it.
+        clock: what time it is; may go backwards.
+        timeout_s: how long a caller waits for its answer; after that the operation is dropped if the
+            writer has not begun it.
+        busy_timeout_s: how long the writer waits for another program that has locked the file.
+
+    Raises:
+        Unavailable: the file cannot be opened or written, or another process writes it.
+        BadArtifact: the file is no ledger, is damaged, or of a newer version.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], datetime] = _utc_now,
+        *,
+        timeout_s: float = 10.0,
+        busy_timeout_s: float = 2.0,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._lock = FileLock(path)
+        try:
+            self._writer = open_writer(path, busy_timeout_s=busy_timeout_s)
+            with store_errors(path):
+                self._cache: Cache | None = Cache(self._writer)
+                committed = self._writer.execute("SELECT value FROM meta WHERE name = 'time'").get
+        except BaseException:
+            self._lock.release()
+            raise
+        self._limits = self._cache.limits
+        self._last = max(clock(), from_micros(int(committed)))
+        self._time_lock = threading.Lock()
+        self._waiting: queue.SimpleQueue[WriterTask[_Order[Any], Any] | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._closed = False
+        self._readers: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    # ── Ledger ────────────────────────────────────────────────────────────────────────────────────
+
+    def now(self) -> datetime:
+        """See :meth:`Ledger.now`."""
+        with self._time_lock:
+            self._last = max(self._last, self._clock())
+            return self._last
+
+    def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
+        """See :meth:`Ledger.view`."""
+        moment = self._expired()
+        book = self._limits
+        known: dict[Account, tuple[int, int]] = {}
+        states = []
+        with self._reading() as reader:
+            for labels in options:
+                applying = book.applying(labels, moment)
+                for _, account, _ in applying:
+                    if account not in known:
+                        known[account] = _spent_and_held(reader, account)
+                states.append(
+                    tuple(
+                        LimitState(limit, account.key, period, *known[account])
+                        for limit, account, period in applying
+                    )
+                )
+        return states
+
+    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """See :meth:`Ledger.replay`."""
+        with self._reading() as reader:
+            found = queries.reply(reader, decision_id)
+        if found is None:
+            return None
+        before_tenant, before_fingerprint, reply = found
+        rules.check_same(decision_id, (before_tenant, before_fingerprint), (tenant, fingerprint))
+        return reply
+
+    def hold(self, hold: Hold) -> HoldResult:
+        """See :meth:`Ledger.hold`."""
+        task = _hold_task(hold)
+        self._submit(task)
+        return task.wait(self._timeout_s)
+
+    def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
+        """Hold each of many, as :meth:`hold` does, in as few commits as possible.
+
+        Each stands for itself: where :meth:`hold` would raise ``Conflict`` or ``NotFound``, that error
+        is given back in its place.
+
+        Raises:
+            InvalidInput: one of them is wrong in itself; nothing was held.
+            Unavailable: some may be committed; the same call may be repeated.
+        """
+        tasks = [
+            _holds_task(holds[begin : begin + _MOST_IN_GROUP])
+            for begin in range(0, len(holds), _MOST_IN_GROUP)
+        ]
+        for task in tasks:
+            self._submit(task)
+        return [result for task in tasks for result in task.wait(self._timeout_s)]
+
+    def settle(self, settlement: Settlement) -> SettleResult:
+        """See :meth:`Ledger.settle`."""
+        usage = storage_format.check_settlement(settlement)
+
+        def run(work: WriteGroup) -> SettleResult:
+            settled = rules.settle(work, settlement)
+            if not settled.repeated:
+                work.with_usage(settlement.id, usage)
+            return settled
+
+        return self._ask(run, settlement.id)
+
+    def release(self, decision_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.release`."""
+        return self._ask(lambda work: rules.release(work, decision_id, tenant), decision_id)
+
+    def expire(self) -> int:
+        """See :meth:`Ledger.expire`."""
+        return self._ask(lambda work: work.expired)
+
+    def set_limit(self, limit: Limit) -> None:
+        """See :meth:`Ledger.set_limit`."""
+        storage_format.check_limit(limit)
+        self._ask(lambda work: work.set_limit(limit))
+
+    def delete_limit(self, limit_id: str) -> bool:
+        """See :meth:`Ledger.delete_limit`."""
+        return self._ask(lambda work: work.delete_limit(limit_id))
+
+    def limits(self) -> list[Limit]:
+        """See :meth:`Ledger.limits`."""
+        self._check_open()
+        return list(self._limits)
+
+    def decision(self, decision_id: str) -> StoredDecision | None:
+        """See :meth:`Ledger.decision`."""
+        with self._reading() as reader:
+            return queries.decided(reader, decision_id)
+
+    def decisions(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        after: str | None = None,
+        count: int = 100,
+        newest_first: bool = False,
+    ) -> list[StoredDecision]:
+        """See :meth:`Ledger.decisions`."""
+        storage_format.check_count(count)
+        storage_format.check_labels(labels or {})
+        begin, end = _span(since, until)
+        with self._reading() as reader:
+            if after is not None:
+                last = queries.position(reader, after)
+                if last is None:
+                    raise NotFound(f"there is no decision {after} to go on behind")
+                if newest_first:
+                    end = last if end is None else min(end, last)
+                else:
+                    begin = max(begin, last + 1)
+            return queries.log(
+                reader, labels or {}, begin, end, state, count, newest_first=newest_first
+            )
+
+    def tally(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        state: HoldState | None = None,
+        by_time: bool = False,
+    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
+        """See :meth:`Ledger.tally`."""
+        storage_format.check_labels(labels or {})
+        self._expired()
+        begin, end = _span(since, until)
+        with self._reading() as reader:
+            return list(queries.tally(reader, labels or {}, begin, end, state, by_time=by_time))
+
+    def erase(self, labels: Mapping[str, str], before: datetime) -> int:
+        """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
+        storage_format.check_labels(labels)
+        end = to_micros(before)
+        erased = 0
+        since: int | None = 0
+        while since is not None:
+            part = functools.partial(
+                WriteGroup.erase, labels=labels, since=since, before=end, count=_ERASED_AT_ONCE
+            )
+            count, since = self._ask(part)
+            erased += count
+        return erased
+
+    def close(self) -> None:
+        """See :meth:`Ledger.close`."""
+        with self._door:
+            if self._closed:
+                return
+            self._closed = True
+            self._waiting.put(None)
+        self._thread.join()
+        while not self._readers.empty():
+            self._readers.get().close()
+        self._writer.close()
+        self._lock.release()
+
+    # ── beyond the protocol ───────────────────────────────────────────────────────────────────────
+
+    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+        """Copy the store as it is now to another file, while holds go on.
+
+        Args:
+            path: replaced only when the copy is whole.
+            progress: called with pages done and pages in all.
+
+        Raises:
+            Unavailable: the store cannot be read, or the copy cannot be written.
+        """
+        with self._reading() as reader:
+            copy_snapshot(reader, path, progress)
+
+    def rows(self) -> Iterator[Row]:
+        """Every decision with its entries, for the checker."""
+        with self._reading() as reader:
+            yield from queries.rows(reader)
+
+    def balances(self) -> Iterator[Balance]:
+        """Every balance, for the checker."""
+        with self._reading() as reader:
+            yield from queries.balances(reader)
+
+    # ── callers ───────────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, run: Callable[[WriteGroup], T], *ids: str) -> T:
+        task: WriterTask[_Order[T], T] = WriterTask(_Order(run, ids))
+        self._submit(task)
+        return task.wait(self._timeout_s)
+
+    def _expired(self) -> datetime:
+        """The moment, with every hold given back that has run out by then."""
+        moment = self.now()
+        with self._reading() as reader:
+            due = reader.execute(
+                "SELECT 1 FROM decisions INDEXED BY decisions_held"
+                " WHERE state = 1 AND expires <= ? LIMIT 1",
+                (to_micros(moment),),
+            ).fetchone()
+        if due is not None:
+            self.expire()
+        return moment
+
+    def _submit(self, task: WriterTask[_Order[Any], Any]) -> None:
+        if self._waiting.qsize() >= _MOST_WAITING:
+            raise Unavailable(f"{_MOST_WAITING} operations wait for the store; try again later")
+        with self._door:
+            self._check_open()
+            self._waiting.put(task)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the ledger is closed")
+
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        """A connection for one snapshot of the store."""
+        self._check_open()
+        try:
+            reader = self._readers.get_nowait()
+        except queue.Empty:
+            reader = open_reader(self._path)
+        with store_errors(self._path):
+            try:
+                reader.execute("BEGIN")
+                yield reader
+            finally:
+                reader.execute("COMMIT")
+                self._readers.put(reader)
+
+    # ── the writer ────────────────────────────────────────────────────────────────────────────────
+
+    def _write(self) -> None:
+        open_ = True
+        while open_:
+            group = [self._waiting.get()]
+            while len(group) < _MOST_IN_GROUP and not self._waiting.empty():
+                group.append(self._waiting.get())
+            tasks = [task for task in group if task is not None and not task.abandoned]
+            open_ = None not in group
+            self._answer(tasks)
+
+    def _answer(self, tasks: list[WriterTask[_Order[Any], Any]]) -> None:
+        try:
+            with store_errors(self._path):
+                self._commit(tasks)
+        except BaseException as error:  # noqa: BLE001 - callers get it as an answer; the writer lives on
+            self._roll_back()
+            if len(tasks) > 1 and not isinstance(error, Unavailable):
+                # One of them is at fault; the others must not suffer for it.
+                for task in tasks:
+                    self._answer([task])
+                return
+            for task in tasks:
+                task.error = error if isinstance(error, Exception) else _died(error)
+        for task in tasks:
+            task.answer()
+
+    def _commit(self, tasks: list[WriterTask[_Order[Any], Any]]) -> None:
+        self._end_transaction()
+        self._writer.execute("BEGIN IMMEDIATE")
+        if self._cache is None:
+            self._cache = Cache(self._writer)
+        work = WriteGroup(self._writer, self._cache, self.now())
+        work.expire_due()
+        work.load({decision_id for task in tasks for decision_id in task.order.ids})
+        for task in tasks:
+            try:
+                task.error = None
+                task.result = task.order.run(work)
+            except MitsumoriError as error:
+                task.error = error
+        work.write()
+        self._writer.execute("COMMIT")
+        self._limits = self._cache.limits
+        with self._time_lock:
+            self._last = max(self._last, from_micros(self._cache.last_created))
+        self._cache.trim()
+
+    def _roll_back(self) -> None:
+        self._cache = None
+        # If even this fails, the next group tries again before it begins.
+        with contextlib.suppress(apsw.Error):
+            self._end_transaction()
+
+    def _end_transaction(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+
+def _span(since: datetime | None, until: datetime | None) -> tuple[int, int | None]:
+    return 0 if since is None else to_micros(since), None if until is None else to_micros(until)
+
+
+def _died(error: BaseException) -> Unavailable:
+    return Unavailable(f"the store was interrupted ({type(error).__name__}); repeat the call")
+
+
+def _hold_task(hold: Hold) -> WriterTask[_Order[HoldResult], HoldResult]:
+    papers = storage_format.check_hold(hold)
+    return WriterTask(_Order(lambda work: _hold(work, hold, papers), _ids(hold)))
+
+
+def _holds_task(
+    holds: Sequence[Hold],
+) -> WriterTask[_Order[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
+    checked = [(hold, storage_format.check_hold(hold)) for hold in holds]
+
+    def run(work: WriteGroup) -> _Results:
+        results: _Results = []
+        for hold, papers in checked:
+            try:
+                results.append(_hold(work, hold, papers))
+            except MitsumoriError as error:
+                results.append(error)
+        return results
+
+    return WriterTask(_Order(run, [decision_id for hold in holds for decision_id in _ids(hold)]))
+
+
+def _hold(work: WriteGroup, hold: Hold, papers: tuple[str, str]) -> HoldResult:
+    result = rules.hold(work, hold, work.tick())
+    if isinstance(result, Granted):
+        work.with_papers(hold.id, *papers)
+    return result
+
+
+def _ids(hold: Hold) -> Sequence[str]:
+    return (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
+
+
+def _spent_and_held(reader: apsw.Connection, account: Account) -> tuple[int, int]:
+    found = reader.execute(
+        "SELECT spent, held FROM balances"
+        " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
+        account,
+    ).fetchone()
+    return (0, 0) if found is None else (found[0], found[1])

@@ -1,0 +1,373 @@
+"""One group of operations on the SQLite ledger: what it reads, changes in memory, and writes at the end.
+
+Everything a group needs is read in a few statements, the rules work on objects, and the rows that changed
+are written with one statement per table. A :class:`Cache` of what the only writer knows anyway lives from
+group to group; it is dropped whenever a transaction fails, because it may then be ahead of the file.
+"""
+
+# Only names of columns and tables written here are ever put into SQL; values are bound.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import apsw
+
+from router.core.limits import Amounts, Limit, Unit
+from router.ledger import rules, storage_format
+from router.ledger.base import Hold, Settlement
+from router.ledger.limit_book import LimitBook
+from router.ledger.rows import Account, Balance, LedgerEntry, Row
+from router.ledger.sqlite.queries import BALANCE, DECISIONS, NUMBER, ROW, balance_of, find, row_of
+from router.ledger.storage_format import from_micros, to_micros
+
+__all__ = ["Cache", "WriteGroup"]
+
+_FINAL = "(state >= 2 OR state = 0 AND expires <= {now})"
+_MOST_EXPIRED = 1_000
+_MOST_BALANCES = 200_000
+_MOST_LABEL_SETS = 100_000
+
+
+class Cache:
+    """What the writer remembers between groups, all of it committed."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.limits = LimitBook(
+            storage_format.limit_from_json(text)
+            for (text,) in connection.execute("SELECT definition FROM limits")
+        )
+        self.accounts: dict[Account, Balance] = {}
+        self.balances: dict[int, Balance] = {}
+        self.label_sets: dict[str, int] = {}
+        self.next_balance = _next(connection, "balances")
+        self.next_label_set = _next(connection, "label_sets")
+        self.last_created = int(
+            connection.execute("SELECT coalesce(max(created), 0) FROM decisions").get
+        )
+
+    def trim(self) -> None:
+        """Forget what has grown too long; it can be read again."""
+        if len(self.accounts) > _MOST_BALANCES:
+            self.accounts.clear()
+            self.balances.clear()
+        if len(self.label_sets) > _MOST_LABEL_SETS:
+            self.label_sets.clear()
+
+
+class WriteGroup:
+    """:class:`rules.Books` for one group, inside one transaction.
+
+    Args:
+        connection: in a transaction.
+        cache: of the writer.
+        moment: the store's time for the whole group.
+    """
+
+    def __init__(self, connection: apsw.Connection, cache: Cache, moment: datetime) -> None:
+        self._connection = connection
+        self._cache = cache
+        self._moment = moment
+        self._papers: dict[str, tuple[str, str]] = {}
+        self._rows: dict[str, Row] = {}
+        self._new: dict[str, Row] = {}
+        self._changed: dict[str, Row] = {}
+        self._usages: dict[str, str] = {}
+        self._dirty: dict[Account, Balance] = {}
+        self._new_sets: list[tuple[int, str]] = []
+        self.expired = 0
+
+    # ── Books ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def limits(self) -> LimitBook:
+        """The limits, with what this group changed."""
+        return self._cache.limits
+
+    def row(self, decision_id: str) -> Row | None:
+        """A decision that was loaded or made by this group."""
+        return self._rows.get(decision_id)
+
+    def balance(self, account: Account, unit: Unit) -> Balance:
+        """The balance of an account."""
+        found = self._cache.accounts.get(account)
+        if found is None:
+            values = self._connection.execute(
+                f"SELECT {BALANCE} FROM balances"
+                " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
+                account,
+            ).fetchone()
+            found = balance_of(values) if values is not None else Balance(account, unit)
+            self._remember(found)
+        return found
+
+    def add(self, row: Row, new: Hold) -> None:  # noqa: ARG002 - its JSON comes by with_papers
+        """Keep a new decision until the group is written."""
+        row.number = self._cache.last_created = to_micros(row.created)
+        self._rows[row.id] = self._new[row.id] = row
+        self._touch(row)
+
+    def change(self, row: Row, report: Settlement | None = None) -> None:  # noqa: ARG002 - with_usage
+        """Keep a changed decision until the group is written."""
+        self._changed[row.id] = row
+        self._touch(row)
+
+    # ── operations ────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self) -> datetime:
+        """The moment of the next decision: no two share one, so that the log has one order."""
+        return max(self._moment, from_micros(self._cache.last_created + 1))
+
+    def with_papers(self, decision_id: str, labels: str, record: str) -> None:
+        """The labels and the record of a decision that was just made, as JSON."""
+        self._papers[decision_id] = labels, record
+
+    def with_usage(self, decision_id: str, usage: str) -> None:
+        """The record of the usage of a decision that was just settled, as JSON."""
+        self._usages[decision_id] = usage
+
+    def set_limit(self, limit: Limit) -> None:
+        """Make or replace a limit."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO limits VALUES (?, ?)",
+            (limit.id, storage_format.limit_to_json(limit)),
+        )
+        self._cache.limits = self._cache.limits.with_limit(limit)
+
+    def delete_limit(self, limit_id: str) -> bool:
+        """Remove a limit; false where there was none."""
+        there = self._cache.limits.get(limit_id) is not None
+        if there:
+            self._connection.execute("DELETE FROM limits WHERE id = ?", (limit_id,))
+            self._cache.limits = self._cache.limits.without(limit_id)
+        return there
+
+    def load(self, ids: Iterable[str]) -> None:
+        """Read decisions with their entries, where they exist, before operations ask for them."""
+        loaded: dict[int, Row] = {}
+        values: Any
+        for values in self._connection.execute(
+            f"SELECT {ROW} FROM {DECISIONS} WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        ):
+            row = row_of(values)
+            if row.id not in self._rows:
+                self._rows[row.id] = loaded[values[0]] = row
+        if not loaded:
+            return
+        entries: list[Any] = self._connection.execute(
+            "SELECT decision, balance, held, spent, over"
+            " FROM entries WHERE decision IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(loaded)),),
+        ).fetchall()
+        for decision, balance, held, spent, over in entries:
+            loaded[decision].entries.append(
+                LedgerEntry(self._numbered_balance(balance), held, spent, over)
+            )
+
+    def expire_due(self) -> None:
+        """Give back every hold whose time has run out by the moment of the group."""
+        now = to_micros(self._moment)
+        while True:
+            due = [
+                decision_id
+                for (decision_id,) in self._connection.execute(
+                    "SELECT id FROM decisions INDEXED BY decisions_held"
+                    " WHERE state = 1 AND expires <= ? LIMIT ?",
+                    (now, _MOST_EXPIRED),
+                )
+            ]
+            if not due:
+                return
+            self.load(due)
+            self.expired += rules.expire(self, [self._rows[decision_id] for decision_id in due])
+            self.write()
+
+    def erase(
+        self, labels: Mapping[str, str], since: int, before: int, count: int
+    ) -> tuple[int, int | None]:
+        """Delete up to ``count`` final decisions created in a span of microseconds.
+
+        Returns: how many, and where to go on; ``None`` at the end.
+        """
+        self.write()
+        moments = list(
+            find(
+                self._connection,
+                labels,
+                since,
+                before,
+                _FINAL.format(now=to_micros(self._moment)),
+                count,
+            )
+        )
+        if not moments:
+            return 0, None
+        found: list[Any] = self._connection.execute(
+            "SELECT id, label_set FROM decisions WHERE created IN (SELECT value FROM json_each(?))",
+            (json.dumps(moments),),
+        ).fetchall()
+        self.load(decision_id for decision_id, _ in found)
+        for decision_id, _ in found:
+            row = self._rows.pop(decision_id)
+            self._touch(row)
+            rules.erase(row)
+        for table, column in (
+            ("entries", "decision"),
+            ("papers", "created"),
+            ("decisions", "created"),
+        ):
+            self._connection.executemany(
+                f"DELETE FROM {table} WHERE {column} = ?", [(moment,) for moment in moments]
+            )
+        self._forget_label_sets({label_set for _, label_set in found})
+        self.write()
+        return len(found), (moments[-1] + 1 if len(found) == count else None)
+
+    def write(self) -> None:
+        """Write every row that changed since the last time, one statement per table."""
+        if not (self._new or self._changed or self._dirty):
+            return
+        run = self._connection.executemany
+        for balance in self._dirty.values():
+            if balance.number is None:
+                balance.number = self._cache.next_balance
+                self._cache.next_balance += 1
+                self._cache.balances[balance.number] = balance
+        run(
+            f"INSERT INTO balances ({BALANCE}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ON CONFLICT (number) DO UPDATE SET spent = excluded.spent, held = excluded.held,"
+            " over = excluded.over, ceiling = excluded.ceiling, erased = excluded.erased,"
+            " erased_over = excluded.erased_over",
+            [
+                (b.number, *b.account, b.unit.value, b.spent, b.held, b.over, b.ceiling, b.erased,
+                 b.erased_over)
+                for b in self._dirty.values()
+            ],
+        )  # fmt: skip
+        run(
+            "INSERT INTO decisions (created, id, tenant, fingerprint, state, expires, held_money,"
+            " held_tokens, held_requests, held_concurrent, actual_money, actual_tokens,"
+            " actual_requests, actual_concurrent, late, overage, report, quoted, label_set, usage)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            [self._values(row) for row in self._new.values()],
+        )
+        run(
+            "INSERT INTO papers VALUES (?, ?, ?)",
+            [(row.number, row.reply, self._papers[row.id][1]) for row in self._new.values()],
+        )
+        run("INSERT INTO label_sets VALUES (?, ?)", self._new_sets)
+        run(
+            "INSERT INTO label_values VALUES (?, ?, ?)",
+            [
+                (name, value, number)
+                for number, labels in self._new_sets
+                for name, value in json.loads(labels).items()
+            ],
+        )
+        run(
+            "INSERT INTO entries VALUES (?,?,?,?,?)",
+            [
+                (row.number, entry.balance.number, entry.held, entry.spent, entry.over)
+                for row in self._new.values()
+                for entry in row.entries
+            ],
+        )
+        changed = [row for row in self._changed.values() if row.id not in self._new]
+        run(
+            "UPDATE decisions SET state = ?, actual_money = ?, actual_tokens = ?,"
+            " actual_requests = ?, actual_concurrent = ?, late = ?, overage = ?, report = ?,"
+            " usage = coalesce(?, usage) WHERE created = ?",
+            [
+                (NUMBER[row.state], *_amounts(row.actual), row.late, row.overage, row.report,
+                 self._usages.get(row.id), row.number)
+                for row in changed
+            ],
+        )  # fmt: skip
+        run(
+            "UPDATE entries SET held = ?, spent = ?, over = ? WHERE decision = ? AND balance = ?",
+            [
+                (entry.held, entry.spent, entry.over, row.number, entry.balance.number)
+                for row in changed
+                for entry in row.entries
+            ],
+        )
+        self._connection.execute(
+            "UPDATE meta SET value = max(value, ?) WHERE name = 'time'",
+            (max(to_micros(self._moment), self._cache.last_created),),
+        )
+        self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, []
+
+    # ── details ───────────────────────────────────────────────────────────────────────────────────
+
+    def _touch(self, row: Row) -> None:
+        for entry in row.entries:
+            self._dirty[entry.balance.account] = entry.balance
+
+    def _remember(self, balance: Balance) -> None:
+        self._cache.accounts[balance.account] = balance
+        if balance.number is not None:
+            self._cache.balances[balance.number] = balance
+
+    def _numbered_balance(self, number: int) -> Balance:
+        found = self._cache.balances.get(number)
+        if found is None:
+            values = self._connection.execute(
+                f"SELECT {BALANCE} FROM balances WHERE number = ?", (number,)
+            ).fetchone()
+            found = balance_of(values)
+            self._remember(found)
+        return found
+
+    def _values(self, row: Row) -> tuple[Any, ...]:
+        labels, _ = self._papers[row.id]
+        return (
+            row.number, row.id, row.tenant, row.fingerprint, NUMBER[row.state],
+            to_micros(row.expires), *_amounts(row.held),
+            *_amounts(row.actual), row.late, row.overage, row.report, row.quoted,
+            self._label_set(labels), self._usages.get(row.id, "{}"),
+        )  # fmt: skip
+
+    def _label_set(self, labels: str) -> int:
+        number = self._cache.label_sets.get(labels)
+        if number is None:
+            found = self._connection.execute(
+                "SELECT number FROM label_sets WHERE labels = ?", (labels,)
+            ).fetchone()
+            if found is not None:
+                number = int(found[0])
+            else:
+                number = self._cache.next_label_set
+                self._cache.next_label_set += 1
+                self._new_sets.append((number, labels))
+            self._cache.label_sets[labels] = number
+        return number
+
+    def _forget_label_sets(self, numbers: Iterable[int]) -> None:
+        # Labels name people: they go with the last decision that carried them.
+        for number in numbers:
+            gone: list[Any] = self._connection.execute(
+                "DELETE FROM label_sets WHERE number = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM decisions WHERE label_set = ?1) RETURNING labels",
+                (number,),
+            ).fetchall()
+            for (labels,) in gone:
+                self._cache.label_sets.pop(labels, None)
+                self._connection.executemany(
+                    "DELETE FROM label_values WHERE name = ? AND value = ? AND label_set = ?",
+                    [(name, value, number) for name, value in json.loads(labels).items()],
+                )
+
+
+def _amounts(amounts: Amounts | None) -> tuple[int | None, ...]:
+    if amounts is None:
+        return (None, None, None, None)
+    return (amounts.money, amounts.tokens, amounts.requests, amounts.concurrent)
+
+
+def _next(connection: apsw.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT coalesce(max(number), 0) + 1 FROM {table}").get)

@@ -1,0 +1,241 @@
+"""What may be written into a ledger, and how it is written: checks of values, JSON, moments."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from router.core.errors import InvalidInput
+from router.core.limits import Amounts, Limit, SoftAction, Unit, Window
+from router.ledger.base import Hold, Settlement, StoredDecision
+from router.ledger.rows import Row
+
+__all__ = [
+    "MAX_AMOUNT",
+    "MAX_COUNT",
+    "MAX_LIMIT",
+    "SLOT_MICROS",
+    "check_count",
+    "check_hold",
+    "check_labels",
+    "check_limit",
+    "check_settlement",
+    "decided",
+    "from_micros",
+    "limit_from_json",
+    "limit_to_json",
+    "slot_of",
+    "storable",
+    "to_json",
+    "to_micros",
+]
+
+MAX_AMOUNT = 10**16
+"""The most that one hold or settlement may be: ten million dollars in nano-dollars."""
+MAX_LIMIT = 10**18
+"""The most that a limit may be: a billion dollars in nano-dollars."""
+MAX_COUNT = 10_000
+"""The longest page of the decision log."""
+SLOT_MICROS = 900 * 1_000_000
+"""A quarter of an hour, in microseconds: every time zone begins its days at a multiple of one."""
+_MAX_TEXT = 1_000
+_MAX_TTL_S = 10 * 366 * 86_400.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_MOST_KNOWN = 50_000
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def check_hold(new: Hold) -> tuple[str, str]:
+    """Refuse what no store could keep; the labels and the record as JSON.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    _check_text("id", new.id)
+    if new.replaces is not None:
+        _check_text("replaces", new.replaces)
+    if not (math.isfinite(new.ttl_s) and 0 < new.ttl_s <= _MAX_TTL_S):
+        raise InvalidInput("ttl_s must be positive, and ten years at most", field="ttl_s")
+    if new.amounts is not None:
+        _check_amounts(new.amounts)
+    _check_amount("quoted", new.quoted)
+    return _labels_json(tuple(new.labels.items())), to_json(new.record)
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Refuse labels that no store could keep.
+
+    Raises:
+        InvalidInput: names the label.
+    """
+    for name, value in labels.items():
+        _check_text("labels", name)
+        _check_text(f"labels.{name}", value, empty=True)
+
+
+@functools.lru_cache(maxsize=_MOST_KNOWN)
+def _labels_json(items: tuple[tuple[str, str], ...]) -> str:
+    # The same labels come again and again; checking and writing them is most of the work of a hold.
+    labels = dict(items)
+    check_labels(labels)
+    return to_json(labels)
+
+
+def check_settlement(report: Settlement) -> str:
+    """Refuse what no store could keep; the record of the usage as JSON.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    _check_text("id", report.id)
+    _check_amounts(report.usage.amounts)
+    return to_json(report.usage.record)
+
+
+def check_limit(limit: Limit) -> None:
+    """Refuse a limit that means nothing.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    _check_text("id", limit.id)
+    for name, value in limit.scope.items():
+        _check_text("scope", name)
+        _check_text(f"scope.{name}", value, empty=True)
+    for name, bound in (("soft", limit.soft), ("hard", limit.hard)):
+        if bound is not None and not 0 <= bound <= MAX_LIMIT:
+            raise InvalidInput(f"{name} must be 0 to {MAX_LIMIT}", field=name)
+    try:
+        ZoneInfo(limit.time_zone)
+    except (KeyError, ValueError, OSError):
+        raise InvalidInput("time_zone is not an IANA name", field="time_zone") from None
+    if limit.unit is Unit.CONCURRENT and limit.window is not Window.TOTAL:
+        raise InvalidInput("concurrent requests are counted in total only", field="window")
+
+
+def check_count(count: int) -> None:
+    """Refuse pages that are empty or too long.
+
+    Raises:
+        InvalidInput: not 1 to :data:`MAX_COUNT`.
+    """
+    if not 1 <= count <= MAX_COUNT:
+        raise InvalidInput(f"count must be 1 to {MAX_COUNT}", field="count")
+
+
+def _check_amounts(amounts: Amounts) -> None:
+    for name, amount in (
+        ("money", amounts.money),
+        ("tokens", amounts.tokens),
+        ("requests", amounts.requests),
+        ("concurrent", amounts.concurrent),
+    ):
+        _check_amount(f"amounts.{name}", amount)
+
+
+def _check_amount(name: str, amount: int) -> None:
+    if not 0 <= amount <= MAX_AMOUNT:
+        raise InvalidInput(f"{name} must be 0 to {MAX_AMOUNT}", field=name)
+
+
+def storable(text: str) -> bool:
+    """Whether every store can keep it: a lone surrogate has no UTF-8, and PostgreSQL keeps no NUL."""
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_text(name: str, text: str, *, empty: bool = False) -> None:
+    if not (text or empty) or len(text) > _MAX_TEXT or not storable(text):
+        raise InvalidInput(
+            f"{name} must be text of {0 if empty else 1} to {_MAX_TEXT} characters", field=name
+        )
+
+
+# ── to and from storage ───────────────────────────────────────────────────────────────────────────
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Canonical JSON, in ASCII: the same mapping always gives the same text.
+
+    Raises:
+        InvalidInput: it holds something that JSON cannot say, NaN and infinity included.
+    """
+    try:
+        return _encode(value if type(value) is dict else dict(value))
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidInput("the record cannot be written as JSON") from None
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970: how stores keep time."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def slot_of(moment: datetime) -> datetime:
+    """The start of the quarter of an hour that a moment falls into, in UTC."""
+    return from_micros(to_micros(moment) // SLOT_MICROS * SLOT_MICROS)
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment, in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def limit_to_json(limit: Limit) -> str:
+    """A limit as canonical JSON."""
+    return _encode(
+        {
+            "id": limit.id,
+            "scope": dict(limit.scope),
+            "unit": limit.unit.value,
+            "window": limit.window.value,
+            "time_zone": limit.time_zone,
+            "soft": limit.soft,
+            "hard": limit.hard,
+            "on_soft": limit.on_soft.value,
+            "paced": limit.paced,
+        }
+    )
+
+
+def limit_from_json(text: str) -> Limit:
+    """The limit that :func:`limit_to_json` wrote."""
+    values = json.loads(text)
+    return Limit(
+        **{
+            **values,
+            "unit": Unit(values["unit"]),
+            "window": Window(values["window"]),
+            "on_soft": SoftAction(values["on_soft"]),
+        }
+    )
+
+
+def decided(row: Row, labels: str, record: str, usage: str) -> StoredDecision:
+    """A row of the decision log, from a row and its JSON."""
+    return StoredDecision(
+        id=row.id,
+        state=row.state,
+        created=row.created,
+        expires=row.expires,
+        labels=json.loads(labels),
+        held=row.held,
+        actual=row.actual,
+        late=row.late,
+        quoted=row.quoted,
+        record=json.loads(record),
+        usage=json.loads(usage),
+    )

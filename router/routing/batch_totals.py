@@ -1,0 +1,99 @@
+"""Adding up the quotes of a batch: per model and for the recommended routing, with an interval of the sum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from router.core.limits import LimitState, Unit
+from router.core.types import Candidate, PriceRange
+from router.routing.reservations import HeldDecision
+
+__all__ = ["BatchTotals", "ModelTotal"]
+
+_Z90 = 1.2815515655446004
+_SHARED = 0.6
+"""The correlation of the errors within a batch. Measured with the static bundle on batches of one category,
+after corrections from other prompts: 80 % intervals cover 74 % of 42 batches of MMLU-Pro and 84 % of 60 of
+AlpacaEval; taken as independent, they would cover 7 % of the former."""
+
+
+@dataclass
+class ModelTotal:
+    """Prices of many independent answers added up, nano-dollars."""
+
+    answers: int = 0
+    tokens: int = 0
+    expected: int = 0
+    worst: int = 0
+    deviation: float = 0.0
+    variance: float = 0.0
+    limits: dict[tuple[str, str], LimitState] = field(default_factory=dict)
+
+    def add(self, candidate: Candidate) -> None:
+        """Add one quote."""
+        quote = candidate.quote
+        assert quote is not None  # noqa: S101 — a ranked candidate has a quote
+        price = quote.price
+        self.answers += 1
+        self.tokens += quote.input_tokens.tokens + quote.output_tokens_p50
+        self.expected += price.expected
+        self.worst += price.worst
+        # Low and high are the ends of an 80 % interval, 2 · 1.28 standard deviations apart.
+        deviation = (price.high - price.low) / (2 * _Z90)
+        self.deviation += deviation
+        self.variance += deviation**2
+        self.limits.update({(state.limit.id, state.key): state for state in candidate.limits})
+
+    @property
+    def price(self) -> PriceRange:
+        """The sum with an 80 % interval.
+
+        The prompts of a batch resemble each other, and so do the errors of their quotes: the shared
+        part of a deviation (:data:`_SHARED`) adds up, only the rest averages out.
+        """
+        shared = (_SHARED * self.deviation) ** 2
+        spread = math.ceil(_Z90 * math.sqrt(shared + (1 - _SHARED**2) * self.variance))
+        low = max(self.expected - spread, 0)
+        high = min(self.expected + spread, self.worst)
+        return PriceRange(low, self.expected, max(high, low), self.worst)
+
+    @property
+    def tightest(self) -> LimitState | None:
+        """The limit on money with the least left, among those that every answer or some answer counts on."""
+        on_money = [
+            state
+            for state in self.limits.values()
+            if state.limit.unit is Unit.MONEY and state.remaining is not None
+        ]
+        return min(on_money, key=lambda state: (state.remaining or 0, state.limit.id), default=None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the expected price fits what is left of the tightest limit."""
+        tightest = self.tightest
+        return tightest is None or self.expected <= (tightest.remaining or 0)
+
+
+@dataclass
+class BatchTotals:
+    """A whole batch as it comes in; memory grows with the number of models, not of prompts."""
+
+    quoted: int = 0
+    failed: int = 0
+    recommended: ModelTotal = field(default_factory=ModelTotal)
+    per_model: dict[str, ModelTotal] = field(default_factory=dict)
+
+    def add(self, held: HeldDecision) -> None:
+        """Add the decision on one prompt."""
+        self.quoted += 1
+        ranked = held.routed.decision.ranked
+        self.recommended.add(ranked[0])
+        for candidate in ranked:
+            self.per_model.setdefault(candidate.model.id, ModelTotal()).add(candidate)
+
+    @property
+    def models(self) -> list[tuple[str, ModelTotal]]:
+        """Models that can take every prompt, cheapest first."""
+        able = [(m, total) for m, total in self.per_model.items() if total.answers == self.quoted]
+        return sorted(able, key=lambda one: (one[1].expected, one[0]))

@@ -1,0 +1,1 @@
+"""The gRPC server: services, errors as status, messages to values."""

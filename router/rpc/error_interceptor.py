@@ -1,0 +1,165 @@
+"""The one seam between our errors and gRPC: every call passes through it.
+
+A request that is not valid protobuf answers INVALID_ARGUMENT rather than gRPC's INTERNAL; our own
+errors become a status with exactly one ErrorInfo and, for a field at fault, a BadRequest; anything
+unforeseen becomes INTERNAL without a word of what happened inside, which goes to the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from router.core.errors import (
+    BadArtifact,
+    Conflict,
+    Exhausted,
+    InvalidInput,
+    MitsumoriError,
+    NotFound,
+    NotPossible,
+    TooLarge,
+    Unavailable,
+)
+from router.logs import logger
+
+__all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
+
+DOMAIN = "mitsumori"
+
+_CODES: dict[type[MitsumoriError], int] = {
+    InvalidInput: code_pb2.INVALID_ARGUMENT,
+    TooLarge: code_pb2.RESOURCE_EXHAUSTED,
+    NotPossible: code_pb2.FAILED_PRECONDITION,
+    Conflict: code_pb2.ALREADY_EXISTS,
+    NotFound: code_pb2.NOT_FOUND,
+    Exhausted: code_pb2.RESOURCE_EXHAUSTED,
+    Unavailable: code_pb2.UNAVAILABLE,
+    BadArtifact: code_pb2.FAILED_PRECONDITION,
+}
+
+
+def status_of(error: MitsumoriError) -> status_pb2.Status:
+    """The rich status of one of our errors."""
+    code = next(
+        (code for kind, code in _CODES.items() if isinstance(error, kind)), code_pb2.INTERNAL
+    )
+    metadata = dict(error.metadata)
+    if error.field:
+        metadata["field"] = error.field
+    status = status_pb2.Status(code=code, message=error.message)
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+    )
+    if error.field and code == code_pb2.INVALID_ARGUMENT:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message
+        )
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, Exhausted):
+        subject = error.metadata.get("limit", "")
+        quota = error_details_pb2.QuotaFailure.Violation(subject=subject, description=error.message)
+        status.details.add().Pack(error_details_pb2.QuotaFailure(violations=[quota]))
+    if error.reason == "LIMIT_WAIT_FOR_HOLDS" or isinstance(error, Unavailable):
+        # The only refusals that waiting a moment can help; budgets come back with their reset.
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1)))
+    return status
+
+
+class _Malformed:
+    """Stands for a request that could not be parsed."""
+
+
+def _abort(context: grpc.ServicerContext, error: MitsumoriError) -> NoReturn:
+    context.abort_with_status(rpc_status.to_status(status_of(error)))
+    raise AssertionError("abort_with_status raises")
+
+
+class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+    """The interceptor; wraps the calls of our services, leaves health and reflection alone."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Replace the handler of one of our methods by a guarded one."""
+        handler = continuation(details)
+        if handler is None or not details.method.startswith("/router."):
+            return handler
+        parse = _lenient(handler.request_deserializer)
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                _guarded(handler.unary_unary, details.method),
+                request_deserializer=parse,
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.stream_stream_rpc_method_handler(
+            _guarded_stream(handler.stream_stream, details.method),
+            request_deserializer=parse,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _lenient(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | _Malformed]:
+    def deserialize(data: bytes) -> Message | _Malformed:
+        try:
+            return parse(data)
+        except (DecodeError, UnicodeError, RecursionError):
+            return _Malformed()
+
+    return deserialize
+
+
+def _fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoReturn:
+    """Log an error and end the call with its status."""
+    if isinstance(error, MitsumoriError):
+        logger().info("refused", method=method, reason=error.reason, field=error.field)
+        _abort(context, error)
+    # The kind and place of the error, not its text: that could quote the prompt.
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+    logger().error("failed", method=method, error=type(error).__name__, place=place)
+    _abort(
+        context, MitsumoriError("internal error; the server's log has the place", reason="INTERNAL")
+    )
+
+
+def _sound(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE")
+    return request
+
+
+def _guarded(
+    behave: Callable[[Any, grpc.ServicerContext], Message], method: str
+) -> Callable[[Any, grpc.ServicerContext], Message]:
+    def call(request: Any, context: grpc.ServicerContext) -> Message:
+        try:
+            return behave(_sound(request), context)
+        except Exception as error:  # noqa: BLE001 — the last line: nothing inside may leak out
+            _fail(context, method, error)
+
+    return call
+
+
+def _guarded_stream(
+    behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]], method: str
+) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
+    def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        try:
+            yield from behave(map(_sound, requests), context)
+        except Exception as error:  # noqa: BLE001 — the last line: nothing inside may leak out
+            if not context.is_active():  # the caller hung up: nobody is there to tell
+                return
+            _fail(context, method, error)
+
+    return call

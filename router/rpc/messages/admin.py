@@ -1,0 +1,153 @@
+"""Administration on the wire: filters, groups, rows of the decision log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mitsumori.v1 import admin_pb2
+from router.core.corrections import LearnedCorrections
+from router.decision_log.usage import Filter
+from router.ledger.base import HoldState, StoredDecision, Tally
+from router.rpc.messages.values import SCOPE_KEY, fill_money, wrong
+
+__all__ = [
+    "parse_erasure",
+    "parse_filter",
+    "parse_group_by",
+    "parse_page_size",
+    "render_correction",
+    "render_decided",
+    "render_usage",
+]
+
+_MAX_GROUPS = 8
+_MAX_PAGE = 10_000
+_DEFAULT_PAGE = 100
+
+_STATES_IN = {
+    admin_pb2.DECISION_STATE_QUOTED: HoldState.QUOTED,
+    admin_pb2.DECISION_STATE_HELD: HoldState.HELD,
+    admin_pb2.DECISION_STATE_SETTLED: HoldState.SETTLED,
+    admin_pb2.DECISION_STATE_RELEASED: HoldState.RELEASED,
+    admin_pb2.DECISION_STATE_EXPIRED: HoldState.EXPIRED,
+}
+_STATES_OUT = {state: value for value, state in _STATES_IN.items()}
+
+
+def _moment(stamp: Timestamp, field: str) -> datetime:
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise wrong(field, "is not a moment between the years 1 and 9999") from None
+
+
+def _check_labels(labels: Iterable[str], field: str) -> None:
+    for label in labels:
+        if not SCOPE_KEY.fullmatch(label):
+            raise wrong(field, "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+
+
+def parse_erasure(message: admin_pb2.EraseDecisionsRequest) -> tuple[dict[str, str], datetime]:
+    """Labels, and the moment before which to delete.
+
+    Raises:
+        InvalidInput: a label or the moment is missing: nothing is deleted by oversight.
+    """
+    if not message.labels:
+        raise wrong("labels", "must name at least one label")
+    _check_labels(message.labels, "labels")
+    if not message.HasField("before_time"):
+        raise wrong("before_time", "must be set")
+    return dict(message.labels), _moment(message.before_time, "before_time")
+
+
+def parse_filter(message: admin_pb2.DecisionFilter) -> Filter:
+    """A validated filter.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    _check_labels(message.labels, "filter.labels")
+    if message.state not in admin_pb2.DecisionState.values():
+        raise wrong("filter.state", "must be a known state")
+    return Filter(
+        labels=dict(message.labels),
+        since=_moment(message.since_time, "filter.since_time")
+        if message.HasField("since_time")
+        else None,
+        until=_moment(message.until_time, "filter.until_time")
+        if message.HasField("until_time")
+        else None,
+        state=_STATES_IN.get(message.state),
+    )
+
+
+def parse_group_by(names: Sequence[str]) -> list[str]:
+    """Validated names to group by.
+
+    Raises:
+        InvalidInput: too many, or not a label.
+    """
+    if len(names) > _MAX_GROUPS:
+        raise wrong("group_by", f"at most {_MAX_GROUPS} names")
+    for index, name in enumerate(names):
+        if not SCOPE_KEY.fullmatch(name):
+            raise wrong(f"group_by[{index}]", "must be a label, model, provider, tier or day")
+    return list(names)
+
+
+def parse_page_size(size: int) -> int:
+    """A validated page size.
+
+    Raises:
+        InvalidInput: out of range.
+    """
+    if not 0 <= size <= _MAX_PAGE:
+        raise wrong("page_size", f"must be 0 to {_MAX_PAGE}")
+    return size or _DEFAULT_PAGE
+
+
+def render_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
+    """Write what a group of decisions took into a message."""
+    target.decisions = tally.decisions
+    target.settled = tally.settled
+    target.overruns = tally.overruns
+    target.tokens = tally.tokens
+    fill_money(target.spent, tally.spent)
+    fill_money(target.held, tally.held)
+    fill_money(target.quoted, tally.quoted)
+    fill_money(target.reserved, tally.reserved)
+    fill_money(target.unused, tally.unused)
+    fill_money(target.overage, tally.overage)
+
+
+def render_correction(target: admin_pb2.Correction, learned: LearnedCorrections) -> None:
+    """Write what a model or a scope taught into a message."""
+    target.model = learned.model
+    target.scope.update(learned.scope)
+    target.observations = learned.observations
+    correction = learned.correction
+    target.tokens_factor, target.mean_factor = correction.tokens, correction.mean
+    target.p50_factor, target.p90_factor = correction.p50, correction.p90
+    target.within_p50 = learned.within_p50
+    target.within_p90 = learned.within_p90
+
+
+def render_decided(target: admin_pb2.DecisionRow, decided: StoredDecision) -> None:
+    """Write a row of the decision log into a message."""
+    target.decision_id = decided.id
+    target.state = _STATES_OUT[decided.state]
+    target.create_time.FromDatetime(decided.created)
+    target.labels.update(decided.labels)
+    fill_money(target.held, decided.held.money if decided.held is not None else 0)
+    if decided.actual is not None:
+        fill_money(target.spent, decided.actual.money)
+        target.tokens = decided.actual.tokens
+    target.late = decided.late
+    fill_money(target.quoted, decided.quoted)
+    record = {**decided.record, "usage": dict(decided.usage)}
+    target.record_json = json.dumps(record, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,134 @@
+"""Limits on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mitsumori.v1 import limit_pb2
+from router.catalog.catalog import Catalog, closest
+from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
+from router.ledger.storage_format import MAX_LIMIT
+from router.rpc.messages.values import SCOPE_KEY, identifier, time_zone, wrong
+
+__all__ = ["fill_limit_status", "parse_limit", "render_limit"]
+
+_UNITS_IN = {
+    limit_pb2.UNIT_MONEY: Unit.MONEY,
+    limit_pb2.UNIT_TOKENS: Unit.TOKENS,
+    limit_pb2.UNIT_REQUESTS: Unit.REQUESTS,
+    limit_pb2.UNIT_CONCURRENT: Unit.CONCURRENT,
+}
+_WINDOWS_IN = {
+    limit_pb2.WINDOW_MINUTE: Window.MINUTE,
+    limit_pb2.WINDOW_HOUR: Window.HOUR,
+    limit_pb2.WINDOW_DAY: Window.DAY,
+    limit_pb2.WINDOW_WEEK: Window.WEEK,
+    limit_pb2.WINDOW_MONTH: Window.MONTH,
+    limit_pb2.WINDOW_TOTAL: Window.TOTAL,
+}
+_SOFT_IN = {
+    limit_pb2.SOFT_ACTION_UNSPECIFIED: SoftAction.WARN,
+    limit_pb2.SOFT_ACTION_WARN: SoftAction.WARN,
+    limit_pb2.SOFT_ACTION_PREFER_CHEAPER: SoftAction.PREFER_CHEAPER,
+    limit_pb2.SOFT_ACTION_FORBID_TOP_TIER: SoftAction.FORBID_TOP_TIER,
+    limit_pb2.SOFT_ACTION_DEFER_BATCH: SoftAction.DEFER_BATCH,
+}
+_UNITS_OUT = {unit: value for value, unit in _UNITS_IN.items()}
+_WINDOWS_OUT = {window: value for value, window in _WINDOWS_IN.items()}
+_SOFT_OUT = {action: value for value, action in _SOFT_IN.items()}
+
+
+def fill_limit_status(target: limit_pb2.LimitStatus, state: LimitState) -> None:
+    """Write a limit and its balance into a message."""
+    limit = state.limit
+    render_limit(target.limit, limit)
+    target.balance_key = state.key
+    target.spent = state.spent
+    target.held = state.held
+    if state.remaining is not None:
+        target.remaining = state.remaining
+    if limit.window is not Window.TOTAL:
+        target.reset_time.FromDatetime(state.period.end)
+
+
+def render_limit(target: limit_pb2.Limit, limit: Limit) -> None:
+    """Write a limit into a message."""
+    target.limit_id = limit.id
+    target.scope.update(limit.scope)
+    target.unit = _UNITS_OUT[limit.unit]
+    target.window = _WINDOWS_OUT[limit.window]
+    target.time_zone = limit.time_zone
+    if limit.soft is not None:
+        target.soft = limit.soft
+    if limit.hard is not None:
+        target.hard = limit.hard
+    target.on_soft = _SOFT_OUT[limit.on_soft]
+    target.paced = limit.paced
+
+
+def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
+    """A validated limit.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    if not message.limit_id:
+        raise wrong("limit.limit_id", "must not be empty")
+    for key, value in message.scope.items():
+        if not SCOPE_KEY.fullmatch(key):
+            raise wrong("limit.scope", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+        if not 1 <= len(value) <= 200:
+            raise wrong(f"limit.scope.{key}", "must have 1 to 200 characters")
+    _check_scope(message.scope, catalog)
+    unit, window = _UNITS_IN.get(message.unit), _WINDOWS_IN.get(message.window)
+    action = _SOFT_IN.get(message.on_soft)
+    if unit is None:
+        raise wrong("limit.unit", "must be money, tokens, requests or concurrent")
+    if window is None:
+        raise wrong("limit.window", "must be minute, hour, day, week, month or total")
+    if unit is Unit.CONCURRENT and window is not Window.TOTAL:
+        raise wrong("limit.window", "must be total for concurrent: what is held has no reset")
+    if action is None:
+        raise wrong("limit.on_soft", "must be a known action")
+    soft, hard = _values(message)
+    return Limit(
+        id=identifier(message.limit_id, "limit.limit_id"),
+        scope=dict(message.scope),
+        unit=unit,
+        window=window,
+        time_zone=time_zone(message.time_zone, "limit.time_zone"),
+        soft=soft,
+        hard=hard,
+        on_soft=action,
+        paced=message.paced,
+    )
+
+
+def _check_scope(scope: Mapping[str, str], catalog: Catalog) -> None:
+    """Refuse what no decision could ever carry: such a limit would bind nobody, and nobody would know."""
+    known = {
+        "model": catalog.ids,
+        "tier": catalog.tiers,
+        "provider": {entry.spec.provider for entry in catalog.entries},
+    }
+    for label, names in known.items():
+        value = scope.get(label, ANY)
+        if value != ANY and value not in names:
+            raise wrong(
+                f"limit.scope.{label}", f"{value!r} is not in the catalog; {closest(value, names)}"
+            )
+
+
+def _values(message: limit_pb2.Limit) -> tuple[int | None, int | None]:
+    soft = message.soft if message.HasField("soft") else None
+    hard = message.hard if message.HasField("hard") else None
+    if soft is None and hard is None:
+        raise wrong("limit.hard", "or limit.soft must be set")
+    for name, value in (("soft", soft), ("hard", hard)):
+        if value is not None and value < 0:
+            raise wrong(f"limit.{name}", "must not be negative")
+        if value is not None and value > MAX_LIMIT:
+            raise wrong(f"limit.{name}", f"must be at most {MAX_LIMIT:,}")
+    if soft is not None and hard is not None and soft > hard:
+        raise wrong("limit.soft", "must not be more than limit.hard")
+    return soft, hard

@@ -1,0 +1,77 @@
+"""Settlements on the wire."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mitsumori.v1 import router_pb2
+from router.core.money import NANOS_PER_USD
+from router.ledger.storage_format import MAX_AMOUNT
+from router.routing.reservations import UsageReport
+from router.rpc.messages.values import MAX_TOKENS, identifier, nanos, wrong
+
+__all__ = ["parse_settle"]
+
+_MAX_MODEL = 200
+
+
+def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
+    """What a caller reports, validated.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    if not request.decision_id:
+        raise wrong("decision_id", "must not be empty")
+    identifier(request.decision_id, "decision_id")
+    counts = {
+        name: getattr(request, name)
+        for name in ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+    }
+    for name, count in counts.items():
+        if not 0 <= count <= MAX_TOKENS:
+            raise wrong(name, f"must be 0 to {MAX_TOKENS}")
+    for part, whole in (
+        ("cached_input_tokens", "input_tokens"),
+        ("reasoning_tokens", "output_tokens"),
+    ):
+        if counts[part] > counts[whole]:
+            raise wrong(part, f"must not be more than {whole}")
+    if request.outcome not in router_pb2.Outcome.values():
+        raise wrong("outcome", "must be a known outcome")
+    if len(request.model) > _MAX_MODEL:
+        raise wrong("model", f"at most {_MAX_MODEL} characters")
+    details = {**counts, **_details(request)}
+    return UsageReport(
+        model=request.model,
+        input_tokens=counts["input_tokens"],
+        cached_input_tokens=counts["cached_input_tokens"],
+        output_tokens=counts["output_tokens"],
+        cost=_cost(request),
+        details=details,
+    )
+
+
+def _cost(request: router_pb2.SettleRequest) -> int | None:
+    if not request.HasField("cost"):
+        return None
+    cost = nanos(request.cost, "cost")
+    if cost > MAX_AMOUNT:
+        raise wrong("cost", f"must be at most {MAX_AMOUNT // NANOS_PER_USD:,} USD")
+    return cost
+
+
+def _details(request: router_pb2.SettleRequest) -> dict[str, Any]:
+    outcome = router_pb2.Outcome.Name(request.outcome or router_pb2.OUTCOME_SUCCESS)
+    details: dict[str, Any] = {"outcome": outcome.removeprefix("OUTCOME_").lower()}
+    if request.HasField("latency"):
+        seconds = request.latency.seconds + request.latency.nanos / 1e9
+        if seconds < 0:
+            raise wrong("latency", "must not be negative")
+        details["latency_s"] = seconds
+    if request.HasField("quality"):
+        if not (math.isfinite(request.quality) and 0 <= request.quality <= 1):
+            raise wrong("quality", "must be a number from 0 to 1")
+        details["quality"] = request.quality
+    return details

@@ -1,0 +1,160 @@
+"""RouterService: parse, let the desk decide and hold, reply."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import grpc
+
+from mitsumori.v1 import router_pb2, router_pb2_grpc
+from router.core.errors import InvalidInput, MitsumoriError
+from router.files import sha256_of
+from router.logs import logger
+from router.routing.batch_totals import BatchTotals
+from router.routing.reservations import Reservations
+from router.routing.router import RouteQuery
+from router.rpc.messages.quote_batch import render_summary
+from router.rpc.messages.route import parse_route, render_held
+from router.rpc.messages.settle import parse_settle
+from router.rpc.messages.values import fill_money
+
+__all__ = ["RouterServicer"]
+
+
+class RouterServicer(router_pb2_grpc.RouterServiceServicer):
+    """The gRPC face of a :class:`Reservations`."""
+
+    def __init__(
+        self,
+        desk: Reservations,
+        *,
+        max_prompt_bytes: int,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._desk = desk
+        self._max_prompt_bytes = max_prompt_bytes
+        self._new_id = new_id
+
+    def Route(
+        self, request: router_pb2.RouteRequest, context: grpc.ServicerContext
+    ) -> router_pb2.RouteResponse:
+        """Choose a model for one prompt, quote its price and hold the money."""
+        started = time.perf_counter()
+        ask = self._parse(request)
+        reply = self._decide(ask, request.SerializeToString(deterministic=True), None)
+        self._told(ask, reply, started, context)
+        return reply
+
+    def Reroute(
+        self, request: router_pb2.RerouteRequest, context: grpc.ServicerContext
+    ) -> router_pb2.RerouteResponse:
+        """Choose again after a failed call, in one transaction."""
+        started = time.perf_counter()
+        if not request.decision_id:
+            raise InvalidInput("decision_id: must not be empty", field="decision_id")
+        ask = self._parse(request.request)
+        catalog = self._desk.router.catalog
+        catalog.check_known("failed_models", request.failed_models, catalog.ids)
+        if ask.request_id == request.decision_id:
+            raise InvalidInput(
+                "request.request_id: must differ from decision_id: a new decision has an id of its own",
+                field="request.request_id",
+            )
+        ask = replace(ask, excluded_models=frozenset(request.failed_models))
+        body = request.SerializeToString(deterministic=True)
+        reply = self._decide(ask, body, request.decision_id)
+        self._told(ask, reply, started, context)
+        return router_pb2.RerouteResponse(response=reply)
+
+    def Settle(
+        self, request: router_pb2.SettleRequest, context: grpc.ServicerContext
+    ) -> router_pb2.SettleResponse:
+        """Report what a decision really took."""
+        report = parse_settle(request)
+        body = sha256_of(request.SerializeToString(deterministic=True))
+        settled, booked = self._desk.settle(request.decision_id, request.tenant, body, report)
+        reply = router_pb2.SettleResponse(late=settled.late, repeated_report=settled.repeated)
+        fill_money(reply.spent, booked)
+        fill_money(reply.overage, settled.overage)
+        logger().info(
+            "settled",
+            decision_id=request.decision_id,
+            nanos=booked,
+            overage=settled.overage,
+            late=settled.late,
+            repeated=settled.repeated,
+        )
+        return reply
+
+    def Release(
+        self, request: router_pb2.ReleaseRequest, context: grpc.ServicerContext
+    ) -> router_pb2.ReleaseResponse:
+        """Give a hold back without spend."""
+        if not request.decision_id:
+            raise InvalidInput("decision_id: must not be empty", field="decision_id")
+        now = self._desk.ledger.release(request.decision_id, request.tenant)
+        logger().info("released", decision_id=request.decision_id, now=now)
+        return router_pb2.ReleaseResponse(released_now=now)
+
+    def QuoteBatch(
+        self,
+        requests: Iterable[router_pb2.QuoteBatchRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[router_pb2.QuoteBatchResponse]:
+        """Price many prompts before any is sent."""
+        batch = BatchTotals()
+        for index, request in enumerate(requests):
+            answer = router_pb2.QuoteBatchResponse(index=index)
+            try:
+                ask = self._parse(request.request)
+                held = self._desk.quote(ask)
+            except MitsumoriError as error:
+                batch.failed += 1
+                answer.error.reason, answer.error.text = error.reason, error.message
+            else:
+                batch.add(held)
+                decision_id = ask.request_id or self._new_id()
+                answer.response.CopyFrom(render_held(held, decision_id, ask.max_alternatives))
+            yield answer
+        yield router_pb2.QuoteBatchResponse(summary=render_summary(batch))
+
+    def _parse(self, request: router_pb2.RouteRequest) -> RouteQuery:
+        return parse_route(request, self._desk.router.catalog, self._max_prompt_bytes)
+
+    def _decide(
+        self, ask: RouteQuery, body: bytes, replaces: str | None
+    ) -> router_pb2.RouteResponse:
+        decision_id = ask.request_id or self._new_id()
+        reply = self._desk.decide(
+            ask,
+            decision_id,
+            sha256_of(body),
+            lambda held: render_held(held, decision_id, ask.max_alternatives).SerializeToString(),
+            replaces=replaces,
+        )
+        return router_pb2.RouteResponse.FromString(reply)
+
+    def _told(
+        self,
+        ask: RouteQuery,
+        reply: router_pb2.RouteResponse,
+        started: float,
+        context: grpc.ServicerContext,
+    ) -> None:
+        """Note the decision in the log, and the time it took in the reply's metadata."""
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        # The client's own view of the time includes the network; this is ours.
+        context.set_trailing_metadata((("server-timing", f"route;dur={elapsed_ms:.3f}"),))
+        logger().info(
+            "routed",
+            decision_id=reply.decision_id,
+            scope=dict(ask.scope),
+            model=reply.chosen.model,
+            tier=reply.chosen.tier,
+            complexity=round(reply.assessment.complexity, 4),
+            input_tokens=reply.chosen.quote.input_tokens.tokens,
+            ms=round(elapsed_ms, 3),
+        )

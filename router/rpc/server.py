@@ -1,0 +1,314 @@
+"""Wiring: from settings to a serving process. The one place that puts the parts together."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+import socket
+import types
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from mitsumori.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
+from router.catalog.catalog import Catalog, load_catalog
+from router.catalog.tokens import TokenCounter
+from router.classifier.bundle import Bundle
+from router.classifier.hot_swap import ServedBundle, source_of
+from router.core.errors import BadArtifact, InvalidInput
+from router.decision_log.prompt_log import PromptLog
+from router.ledger.address import open_ledger
+from router.ledger.base import Ledger
+from router.logs import logger
+from router.routing.background_jobs import (
+    BackgroundJobs,
+    correction_job,
+    expiry_job,
+    reload_job,
+    retention_job,
+)
+from router.routing.correction_learner import CorrectionLearner
+from router.routing.reservations import Reservations
+from router.routing.router import Router
+from router.rpc.admin_service import AdminServicer
+from router.rpc.error_interceptor import ErrorInterceptor
+from router.rpc.router_service import RouterServicer
+from router.settings import Settings
+
+__all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle", "serve", "start"]
+
+_SERVICE = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+_ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+_MESSAGE_OVERHEAD = 1 << 20
+"""Bytes of a message besides the prompt. Larger messages are cut off by gRPC while they arrive, before
+they are decompressed into memory or parsed."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
+    arms = {arm.tier for arm in bundle.manifest.arms} | {arm.name for arm in bundle.manifest.arms}
+    return {entry.spec.id for entry in catalog.entries if {entry.spec.id, entry.spec.tier} & arms}
+
+
+def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
+    """Load the bundle that the settings name, ready to be swapped for another.
+
+    Another one must have an arm for every model that could be chosen until then: callers that ask for a
+    model or a tier by name would fail otherwise.
+
+    Raises:
+        BadArtifact, Unavailable: there is none that can serve.
+    """
+
+    def fits(new: Bundle, old: Bundle | None) -> None:
+        if old is None:
+            return
+        lost = _models_with_arms(catalog, old) - _models_with_arms(catalog, new)
+        if lost:
+            raise BadArtifact(
+                f"{new.version} has no arm for {', '.join(sorted(lost))}, which could be chosen until "
+                "now; train it with their arms, or restart to serve it all the same",
+                reason="ARMS_MISSING",
+                field="bundle",
+            )
+
+    return ServedBundle(source_of(settings), settings.encoders, fits)
+
+
+def build_router(
+    settings: Settings,
+    now: Callable[[], datetime] = _utc_now,
+    *,
+    catalog: Catalog | None = None,
+    served: ServedBundle | None = None,
+) -> Router:
+    """Load everything that a Route call needs.
+
+    Args:
+        settings: all of them.
+        now: the clock; returns an aware datetime.
+        catalog: loaded already; ``None`` loads that of the settings.
+        served: the bundle, opened already; ``None`` opens that of the settings.
+
+    Raises:
+        BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer files are not sound, or the
+            registry does not answer and the cache has none.
+    """
+    catalog = catalog or load_catalog(settings.catalog)
+    served = served or open_bundle(settings, catalog)
+    return Router(
+        bundles=served.current,
+        catalog=catalog,
+        tokens=TokenCounter(settings.tokenizer_dir),
+        quality_targets=settings.quality_targets,
+        quote_ttl=timedelta(seconds=settings.quote_ttl_s),
+        now=now,
+    )
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that listens. Healthy only once :meth:`warmed` was called."""
+
+    server: grpc.Server
+    health: health.HealthServicer
+    address: str
+    port: int
+    drain_s: float
+
+    def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", _SERVICE, _ADMIN):
+            self.health.set(name, status)
+
+    def warmed(self) -> None:
+        """Say SERVING."""
+        self._announce(health_pb2.HealthCheckResponse.SERVING)
+
+    def drain(self) -> None:
+        """Say NOT_SERVING, take no new calls, let those in flight finish within ``drain_s``."""
+        self.health.enter_graceful_shutdown()
+        self.server.stop(self.drain_s).wait()
+
+
+def _check_port_is_free(settings: Settings) -> None:
+    # gRPC binds with SO_REUSEPORT and would share the port with another process without a word.
+    if settings.port == 0:
+        return
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); stop what uses "
+            "it or choose another with --port",
+            reason="PORT_TAKEN",
+            field="port",
+        ) from None
+
+
+def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Reservations:
+    """Put a router and a ledger together.
+
+    Raises:
+        MitsumoriError: the settings ask for an extra that is not installed.
+    """
+    return Reservations(
+        router,
+        ledger,
+        strict=settings.strict,
+        hold_ttl_s=settings.hold_ttl_s,
+        prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
+    )
+
+
+def start(settings: Settings, desk: Reservations) -> RunningServer:
+    """Start listening, not healthy yet.
+
+    Raises:
+        InvalidInput: the address cannot be bound.
+    """
+    _check_port_is_free(settings)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(settings.workers, thread_name_prefix="route"),
+        interceptors=[ErrorInterceptor()],
+        options=[
+            ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    servicer = RouterServicer(desk, max_prompt_bytes=settings.max_prompt_bytes)
+    add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
+    add_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        AdminServicer(desk), server
+    )
+    health_servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    if settings.reflection:
+        names = (_SERVICE, _ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError:
+        raise InvalidInput(
+            f"cannot listen on {host}:{settings.port}; choose another with --host or --port",
+            reason="PORT_TAKEN",
+            field="port",
+        ) from None
+    running = RunningServer(server, health_servicer, f"{host}:{port}", port, settings.drain_s)
+    running._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+    server.start()
+    return running
+
+
+@contextmanager
+def _reload_signal(served: ServedBundle, reloader: BackgroundJobs) -> Iterator[None]:
+    """While inside, SIGHUP looks for another bundle at once, even for one refused before."""
+
+    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
+        served.look_again()
+        reloader.tell("reload_job")
+
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+class _Stop:
+    """Something to wait for, set in a signal handler.
+
+    A queue, because the put of one may interrupt itself and the set of an event may not; and looked at
+    every second, because a signal that another thread receives does not wake the one that waits.
+    """
+
+    def __init__(self) -> None:
+        self._told: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Stop."""
+        self._told.put(None)
+
+    def wait(self) -> None:
+        """Until it is time to stop."""
+        while True:
+            with contextlib.suppress(Empty):
+                return self._told.get(timeout=1.0)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """What SIGTERM or SIGINT sets; the handlers of before come back at the end."""
+    stop = _Stop()
+
+    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
+        stop.set()
+
+    before = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for another bundle.
+
+    Args:
+        settings: all of them.
+        on_ready: called with the address once the server is warm and healthy.
+
+    Raises:
+        BadArtifact, InvalidInput: it cannot start.
+    """
+    with _stop_signals() as stop:
+        catalog = load_catalog(settings.catalog)
+        served = open_bundle(settings, catalog)
+        router = build_router(settings, catalog=catalog, served=served)
+        ledger = open_ledger(settings.ledger)
+        learner = CorrectionLearner(
+            ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
+        )
+        router = replace(router, corrections=lambda: learner.corrections)
+        running = start(settings, build_reservations(settings, router, ledger))
+        router.warm_up()
+        # What was loaded stays for good: the garbage collector need not walk it during calls.
+        gc.collect()
+        gc.freeze()
+        running.warmed()
+        logger().info("serving", address=running.address, bundle=router.bundle.version)
+        chores = [
+            expiry_job(ledger, settings.expire_every_s),
+            retention_job(ledger, settings.retention),
+            correction_job(learner),
+        ]
+        # In a thread of its own: a slow registry must not keep holds from being given back.
+        reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
+        with BackgroundJobs(chores), reloader, _reload_signal(served, reloader):
+            on_ready(running.address)
+            stop.wait()
+        logger().info("draining", seconds=settings.drain_s)
+        running.drain()
+        ledger.close()
+        logger().info("stopped")

@@ -1,1 +1,0 @@
-"""Generated from proto/router/v1 by `make proto`. Do not edit."""

@@ -1,0 +1,156 @@
+"""The client against a real gRPC server that misbehaves on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from mitsumori.client import RouterClient
+from mitsumori.v1 import router_pb2, router_pb2_grpc
+from router.core.errors import CallFailed
+from router.core.types import Message
+
+Behaviour = Callable[[int, grpc.ServicerContext], None]
+
+
+class Moody(router_pb2_grpc.RouterServiceServicer):
+    """Answers after running a behaviour with the number of the try, from 1."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.requests: list[router_pb2.RouteRequest] = []
+
+    def Route(
+        self, request: router_pb2.RouteRequest, context: grpc.ServicerContext
+    ) -> router_pb2.RouteResponse:
+        self.requests.append(request)
+        self.behaviour(len(self.requests), context)
+        return router_pb2.RouteResponse(decision_id=request.request_id)
+
+
+@contextmanager
+def moody(behaviour: Behaviour) -> Iterator[tuple[str, Moody]]:
+    servicer = Moody(behaviour)
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}", servicer
+    server.stop(None).wait()
+
+
+def failing(code: grpc.StatusCode, tries: int) -> Behaviour:
+    def behave(number: int, context: grpc.ServicerContext) -> None:
+        if number <= tries:
+            context.abort(code, "not now")
+
+    return behave
+
+
+@contextmanager
+def slamming_door() -> Iterator[tuple[str, list[None]]]:
+    """A port that hangs up on whoever connects; the list grows with each."""
+    visits: list[None] = []
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def slam() -> None:
+            with contextlib.suppress(OSError):  # until it is shut down
+                while True:
+                    door.accept()[0].close()
+                    visits.append(None)
+
+        slammer = threading.Thread(target=slam)
+        slammer.start()
+        yield f"127.0.0.1:{door.getsockname()[1]}", visits
+        door.shutdown(socket.SHUT_RDWR)
+        slammer.join()
+
+
+def test_a_server_that_is_away_is_looked_for_more_often_than_grpc_would() -> None:
+    with slamming_door() as (address, ours), slamming_door() as (other, theirs):
+        with RouterClient(address, timeout_s=1) as client, grpc.insecure_channel(other) as channel:
+            plain = router_pb2_grpc.RouterServiceStub(channel)
+            while len(theirs) < 4:
+                with pytest.raises(CallFailed):
+                    client.route("hello")
+                with pytest.raises(grpc.RpcError):
+                    plain.Route(router_pb2.RouteRequest(), timeout=1)
+        assert len(ours) > 1.5 * len(theirs)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_a_server_that_restarts_is_asked_again_with_the_same_id(code: grpc.StatusCode) -> None:
+    with moody(failing(code, 2)) as (address, servicer), RouterClient(address) as client:
+        reply = client.route("hello")
+    assert [request.request_id for request in servicer.requests] == [reply.decision_id] * 3
+
+
+def test_the_number_of_tries_is_bounded() -> None:
+    with (
+        moody(failing(grpc.StatusCode.UNAVAILABLE, 99)) as (address, servicer),
+        RouterClient(address, attempts=3) as client,
+        pytest.raises(CallFailed) as caught,
+    ):
+        client.route("hello")
+    assert caught.value.code == "UNAVAILABLE"
+    assert len(servicer.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+    ],
+)
+def test_a_refusal_is_final(code: grpc.StatusCode) -> None:
+    with (
+        moody(failing(code, 1)) as (address, servicer),
+        RouterClient(address) as client,
+        pytest.raises(CallFailed) as caught,
+    ):
+        client.route("hello")
+    assert caught.value.code == code.name
+    assert len(servicer.requests) == 1
+
+
+def test_a_slow_server_is_given_up_at_the_deadline_and_not_asked_again() -> None:
+    release = threading.Event()
+    with moody(lambda *_: bool(release.wait(10))) as (address, servicer):  # type: ignore[arg-type]
+        with (
+            RouterClient(address, timeout_s=0.3) as client,
+            pytest.raises(CallFailed, match=r"within 0\.3 s") as caught,
+        ):
+            client.route("hello")
+        release.set()
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+    assert len(servicer.requests) == 1
+
+
+def test_a_chat_keeps_its_roles_and_order() -> None:
+    turns = [
+        Message("system", "a"),
+        Message("user", "b"),
+        Message("assistant", "c"),
+        Message("tool", "d"),
+    ]
+    with moody(lambda *_: None) as (address, servicer), RouterClient(address) as client:
+        client.route(turns, scope={"team": "x"})
+    (request,) = servicer.requests
+    sent = request.prompt.chat.messages
+    assert [(message.role, message.text) for message in sent] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "c"),
+        (4, "d"),
+    ]
+    assert dict(request.scope) == {"team": "x"}

@@ -1,0 +1,141 @@
+"""What the decision log keeps of a prompt, kind by kind."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from router.core.types import Constraints, Importance, Message, Prompt
+from router.decision_log.prompt_log import PromptLog, PromptLogKind
+from router.ledger.memory import MemoryLedger
+from router.routing.router import RouteQuery, Router
+from router.rpc.server import build_reservations
+from router.settings import Settings
+
+SECRET = "Mail me at taro@example.jp"
+PROMPT = Prompt((Message("system", "Be brief."), Message("user", SECRET)))
+VECTOR = np.linspace(-1, 1, 8, dtype=np.float32)
+ENCODER = ("static", "ab" * 32)
+
+
+def kept(kind: PromptLogKind, key: bytes = b"") -> dict[str, object]:
+    record = PromptLog(kind, key).kept(PROMPT, VECTOR, ENCODER)
+    assert json.loads(json.dumps(record)) == record
+    return record
+
+
+def test_nothing_is_kept_unless_asked_for() -> None:
+    assert PromptLog().kept(PROMPT, VECTOR, ENCODER) == {}
+    assert Settings().log_prompts == "off"
+
+
+def test_a_hash_tells_repeated_prompts_and_depends_on_the_key() -> None:
+    first = kept("hash", b"k")
+    assert first.keys() == {"prompt_log", "prompt_hash"}
+    assert first == kept("hash", b"k")
+    assert first["prompt_hash"] != kept("hash", b"other")["prompt_hash"]
+
+
+def test_a_vector_says_which_encoder_made_it_and_can_be_read_again() -> None:
+    record = kept("embedding")
+    assert record.keys() == {"prompt_log", "prompt_embedding"}
+    entry = record["prompt_embedding"]
+    assert isinstance(entry, dict)
+    assert (entry["encoder"], entry["encoder_sha256"], entry["dimensions"]) == (*ENCODER, 8)
+    read = np.frombuffer(base64.b64decode(entry["float16"]), dtype="<f2")
+    np.testing.assert_allclose(read, VECTOR, atol=1e-3)
+
+
+def test_redacted_text_has_placeholders() -> None:
+    assert kept("redacted") == {
+        "prompt_log": "redacted",
+        "prompt": "Be brief.\n\nMail me at [email]",
+        "prompt_judged": "Mail me at [email]",
+    }
+
+
+def test_text_is_the_text() -> None:
+    assert kept("text", b"k") == {
+        "prompt_log": "text",
+        "prompt": f"Be brief.\n\n{SECRET}",
+        "prompt_judged": SECRET,
+    }
+
+
+def test_what_the_classifier_read_is_kept_only_where_it_is_another_text() -> None:
+    plain = Prompt((Message("user", SECRET),))
+    assert PromptLog("text").kept(plain, VECTOR, ENCODER) == {
+        "prompt_log": "text",
+        "prompt": SECRET,
+    }
+
+
+@pytest.mark.parametrize("kind", ["embedding", "redacted"])
+def test_with_a_key_the_hash_of_the_whole_text_is_kept_too(kind: PromptLogKind) -> None:
+    assert kept(kind, b"k")["prompt_hash"] == kept("hash", b"k")["prompt_hash"]
+
+
+def test_a_lone_surrogate_is_no_obstacle() -> None:
+    prompt = Prompt((Message("user", "x\ud800"),))
+    for kind in ("hash", "embedding", "redacted", "text"):
+        assert PromptLog(kind, b"k").kept(prompt, VECTOR, ENCODER)["prompt_log"] == kind
+
+
+def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
+    settings: Settings, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[int]] = []
+    embed = type(router.bundle.encoder).embed_ids
+
+    def counted(encoder: object, ids: list[int]) -> object:
+        made.append(ids)
+        return embed(encoder, ids)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(router.bundle.encoder), "embed_ids", counted)
+    chosen = settings.model_copy(update={"log_prompts": "embedding"})
+    ledger = MemoryLedger()
+    desk = build_reservations(chosen, router, ledger)
+    ask = RouteQuery(
+        "", {}, Prompt((Message("user", "Prove it."),)), Constraints(), None, Importance.LOW, "", 0
+    )
+    desk.decide(ask, "d", "body", lambda held: b"reply")
+    assert made == [router.bundle.encoder.token_ids("Prove it.")]
+    decided = ledger.decision("d")
+    assert decided is not None
+    entry = decided.record["prompt_embedding"]
+    encoder = router.bundle.encoder
+    assert (entry["encoder"], entry["encoder_sha256"]) == (
+        encoder.manifest.name,
+        encoder.manifest.sha256,
+    )
+    read = np.frombuffer(base64.b64decode(entry["float16"]), dtype="<f2")
+    np.testing.assert_allclose(read, encoder.embed("Prove it."), atol=1e-3)
+
+
+def test_without_the_extra_serving_redacted_prompts_refuses_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "phonenumbers.py").write_text("raise ImportError('not installed')")
+    started = subprocess.run(
+        [sys.executable, "-m", "router", "serve", "--port", "0", "--ledger", "memory:"],
+        env={"PYTHONPATH": str(tmp_path), "MITSUMORI_LOG_PROMPTS": "redacted", "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (started.returncode, started.stdout) == (2, "")
+    assert "pip install 'mitsumori[redact]'" in started.stderr
+    assert started.stderr.count("\n") == 1
+
+
+def test_serving_does_not_load_the_extra_unless_asked() -> None:
+    code = "import router.rpc.server, router.cli, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"phonenumbers", "stdnum", "router.decision_log.redaction"} & set(loaded) == set()

@@ -1,0 +1,235 @@
+"""Housekeeping: what is done while nobody asks, and how it lives through outages and the stop."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import structlog
+
+from router.core.errors import Unavailable
+from router.ledger.base import HoldState, Ledger
+from router.ledger.memory import MemoryLedger
+from router.ledger.sqlite.ledger import SqliteLedger
+from router.routing.background_jobs import BackgroundJobs, PeriodicJob, expiry_job, retention_job
+from router.settings import RetentionRule
+from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
+
+
+class Seconds:
+    """A clock of seconds that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def ledger(clock: ManualClock) -> MemoryLedger:
+    return MemoryLedger(clock)
+
+
+@pytest.fixture
+def log() -> Iterator[list[structlog.typing.EventDict]]:
+    # Capturing swaps the processors; the level of the tests' logger would hide what is captured.
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+    structlog.configure(**before)
+
+
+def settled(ledger: Ledger, name: str, **labels: str) -> None:
+    ledger.hold(hold(name, 10, **labels))
+    ledger.settle(report(name, 10))
+
+
+# ── chores ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_hold_that_ran_out_is_given_back_though_nobody_asks(
+    ledger: MemoryLedger, clock: ManualClock, log: list[structlog.typing.EventDict]
+) -> None:
+    ledger.set_limit(limit(hard=100))
+    ledger.hold(hold("a", 30, ttl_s=60, team="search"))
+    chore = expiry_job(ledger, 5)
+    chore.do()
+    assert log == []
+    clock.advance(minutes=2)
+    chore.do()
+    assert balance(ledger) == (0, 0)
+    assert [(entry["event"], entry["holds"]) for entry in log] == [("expired", 1)]
+    assert "search" not in str(log)
+
+
+def test_each_rule_erases_what_it_matches_so_the_shortest_wins(
+    ledger: MemoryLedger, clock: ManualClock, log: list[structlog.typing.EventDict]
+) -> None:
+    ledger.set_limit(limit(hard=1000))
+    settled(ledger, "old search", team="search")
+    settled(ledger, "old ads", team="ads")
+    clock.advance(days=25)
+    settled(ledger, "new search", team="search")
+    clock.advance(days=5, seconds=1)
+    rules = [RetentionRule(days=400), RetentionRule(days=30, labels={"team": "search"})]
+    retention_job(ledger, rules).do()
+    assert {made.id for made in ledger.decisions()} == {"old ads", "new search"}
+    assert balance(ledger) == (30, 0)  # balances keep what was spent
+    clock.advance(days=371)
+    retention_job(ledger, rules).do()
+    assert ledger.decisions() == []
+    assert [entry["decisions"] for entry in log] == [1, 1, 1]
+    assert "search" not in str(log)
+
+
+def test_what_is_not_final_stays_however_old(ledger: MemoryLedger, clock: ManualClock) -> None:
+    ledger.hold(hold("open", ttl_s=timedelta(days=9).total_seconds()))
+    clock.advance(days=2)
+    retention_job(ledger, [RetentionRule(days=1)]).do()
+    assert [made.state for made in ledger.decisions()] == [HoldState.HELD]
+
+
+def test_without_rules_nothing_is_erased(ledger: MemoryLedger, clock: ManualClock) -> None:
+    settled(ledger, "a")
+    clock.advance(days=4000)
+    retention_job(ledger, []).do()
+    assert ledger.decision("a") is not None
+
+
+# ── the thread ────────────────────────────────────────────────────────────────────────────────────
+
+
+def counting(name: str, every_s: float, done: list[str]) -> PeriodicJob:
+    return PeriodicJob(name, every_s, lambda: done.append(name))
+
+
+def test_chores_are_done_at_the_start_and_then_in_their_own_time(seconds: Seconds) -> None:
+    done: list[str] = []
+    keeping = BackgroundJobs(
+        [counting("often", 5, done), counting("rarely", 60, done)], clock=seconds
+    )
+    for _ in range(61):
+        keeping.tick()
+        seconds.now += 1
+    assert (done.count("often"), done.count("rarely")) == (13, 2)
+
+
+def test_it_waits_just_until_the_next_chore_is_due(seconds: Seconds) -> None:
+    waits: list[float] = []
+    enough = threading.Event()
+
+    def wait(span: float) -> None:
+        waits.append(span)
+        seconds.now += span
+        if len(waits) == 4:
+            enough.set()
+
+    done: list[str] = []
+    with BackgroundJobs(
+        [counting("a", 5, done), counting("b", 12, done)], clock=seconds, wait=wait
+    ):
+        assert enough.wait(20)
+    assert waits[:4] == [5, 5, 2, 3]
+
+
+def failing(times: int, error: Exception, done: list[str]) -> Callable[[], None]:
+    left = [error] * times
+
+    def do() -> None:
+        if left:
+            raise left.pop()
+        done.append("done")
+
+    return do
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Unavailable("the disk is full"), "STORE_UNAVAILABLE"),
+        (ValueError("prompt text"), "ValueError"),
+    ],
+)
+def test_an_outage_is_said_once_and_outlived(
+    seconds: Seconds, log: list[structlog.typing.EventDict], error: Exception, reason: str
+) -> None:
+    done: list[str] = []
+    keeping = BackgroundJobs(
+        [PeriodicJob("retention_job", 3600, failing(3, error, done))], clock=seconds
+    )
+    for _ in range(200):
+        keeping.tick()
+        seconds.now += 1
+    assert done == ["done"]  # tried again sooner than in an hour
+    assert [(entry["event"], entry.get("reason")) for entry in log] == [
+        ("chore_failed", reason),
+        ("chore_works_again", None),
+    ]
+    assert "prompt text" not in str(log)
+
+
+def test_one_chore_that_fails_does_not_keep_the_others_from_being_done(seconds: Seconds) -> None:
+    done: list[str] = []
+    keeping = BackgroundJobs(
+        [PeriodicJob("bad", 1, failing(9, Unavailable("away"), [])), counting("good", 1, done)],
+        clock=seconds,
+    )
+    keeping.tick()
+    assert done == ["good"]
+
+
+def test_it_stops_at_once_though_the_next_chore_is_far_away() -> None:
+    started = threading.Event()
+    keeping = BackgroundJobs([PeriodicJob("once", 3600, started.set)])
+    with keeping:
+        assert started.wait(20)
+    assert not keeping._thread.is_alive()
+
+
+def test_it_may_be_at_work_when_the_ledger_closes(
+    tmp_path: Path, log: list[structlog.typing.EventDict]
+) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite")
+    at_work = threading.Event()
+
+    def work() -> None:
+        at_work.set()
+        while True:
+            ledger.expire()
+
+    keeping = BackgroundJobs([PeriodicJob("endless", 5, work)])
+    keeping._thread.start()
+    assert at_work.wait(20)
+    keeping._stop.set()
+    ledger.close()
+    keeping._thread.join(20)
+    assert not keeping._thread.is_alive()
+    assert log == []  # the stop is no outage
+
+
+def test_a_chore_is_done_at_once_when_told_even_one_that_never_comes_due() -> None:
+    done = threading.Semaphore(0)
+    with BackgroundJobs(
+        [PeriodicJob("reloading", math.inf, lambda: done.release())]
+    ) as housekeeping:
+        assert done.acquire(timeout=20)  # at the start
+        assert not done.acquire(timeout=0.2)
+        housekeeping.tell("another")
+        housekeeping.tell("reloading")
+        assert done.acquire(timeout=20)

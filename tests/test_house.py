@@ -1,0 +1,117 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import google.type.money_pb2
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import router
+import training
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "sklearn", "scipy", "pandas", "pyarrow", "mlflow", "matplotlib", "onnx"}
+MODULES = [
+    name
+    for package in (router, training)
+    for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if ".v1" not in name and not name.endswith("__main__")
+]
+
+
+def test_serving_imports_nothing_heavy() -> None:
+    code = "import router.rpc.server, router.cli, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert HEAVY & set(loaded) == set()
+
+
+REQUIREMENTS = [Requirement(text) for text in metadata.requires("mitsumori") or []]
+
+
+def test_the_plain_install_asks_for_nothing_heavy() -> None:
+    plain = {wanted.name for wanted in REQUIREMENTS if wanted.marker is None}
+    assert "grpcio" in plain
+    assert plain & {"torch", "scikit-learn", "scipy", "pandas", "mlflow", "onnx"} == set()
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    pinned = {
+        canonicalize_name(line.split("==")[0])
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    wanted = {canonicalize_name(wanted.name) for wanted in REQUIREMENTS} - {"mitsumori"}
+    assert wanted - pinned == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_offers_is_there(name: str) -> None:
+    module = importlib.import_module(name)
+    offered = getattr(module, "__all__", [])
+    assert len(set(offered)) == len(offered)
+    assert [item for item in offered if not hasattr(module, item)] == []
+
+
+@pytest.mark.parametrize("target", ["setup", "demo", "test", "lint", "proto", "encoder", "train",
+                                    "evaluate", "drift", "import", "replay", "mlflow", "serve",
+                                    "bench", "notebooks"])  # fmt: skip
+def test_make_help_lists_the_target(target: str) -> None:
+    listed = subprocess.run(
+        ["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert any(line.split()[0] == target for line in listed.splitlines())
+
+
+def protoc(proto: Path, *flags: str) -> None:
+    includes = Path(google.type.money_pb2.__file__).parents[2]
+    files = sorted(str(path) for path in (proto / "mitsumori/v1").glob("*.proto"))
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "grpc_tools.protoc", f"-I{proto}", f"-I{includes}",
+         *flags, *files],
+        check=True,
+        cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_the_generated_stubs_are_those_of_the_proto_files(tmp_path: Path) -> None:
+    protoc(ROOT / "proto", f"--python_out={tmp_path}", f"--pyi_out={tmp_path}",
+           f"--grpc_python_out={tmp_path}")  # fmt: skip
+    for committed in sorted((ROOT / "mitsumori/v1").glob("*_pb2*")):
+        fresh = tmp_path / "mitsumori/v1" / committed.name
+        assert fresh.read_text() == committed.read_text(), f"run `make proto`: {committed.name}"
+
+
+def buf(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("buf")), *words, "--config", "proto/buf.yaml"]
+    return subprocess.run(
+        [*command, "--path", "router"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_buf_refuses_a_renamed_field_and_a_missing_comment(tmp_path: Path) -> None:
+    changed = tmp_path / "proto" / "router" / "v1"
+    changed.mkdir(parents=True)
+    for path in (ROOT / "proto/mitsumori/v1").glob("*.proto"):
+        text = path.read_text().replace("string decision_id = 1;", "string decision = 1;")
+        (changed / path.name).write_text(text.replace("// Tokens, 1 or more.", ""))
+    image = ["--include_imports", "--include_source_info"]
+    protoc(ROOT / "proto", *image, f"-o{tmp_path}/now.binpb")
+    protoc(tmp_path / "proto", *image, f"-o{tmp_path}/changed.binpb")
+    assert buf("lint", f"{tmp_path}/now.binpb").returncode == 0
+    assert "TokenCount" in buf("lint", f"{tmp_path}/changed.binpb").stdout or "tokens" in (
+        buf("lint", f"{tmp_path}/changed.binpb").stdout
+    )
+    broken = buf("breaking", f"{tmp_path}/changed.binpb", "--against", f"{tmp_path}/now.binpb")
+    assert "decision_id" in broken.stdout
+    same = buf("breaking", f"{tmp_path}/now.binpb", "--against", f"{tmp_path}/now.binpb")
+    assert (same.returncode, same.stdout) == (0, "")
