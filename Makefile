@@ -30,9 +30,12 @@ SECONDS ?= 300
 CLIENTS ?= 64
 STORE   ?= both
 SEED    ?=
+MUTANTS ?=
+ROOM    ?=
+JSON    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
+.PHONY: help setup demo test lint format mutants proto encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
         embed import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
@@ -167,6 +170,10 @@ test-encoder: $(STAMPS)-encoder ## Parity of the exported encoders with sentence
 
 test-histories: $(STAMPS)-dev ## Training and evaluation on the real histories in HISTORIES=folder
 	@HISTORIES=$(HISTORIES) $(BIN)/pytest -m histories
+
+mutants: $(STAMPS)-dev ## Small faults in the rules: does a test notice each? MUTANTS=how many, SEED=, ROOM=core|ledger|gate|…, JSON=file
+	@$(PY) -m tests.mutants $(if $(ROOM),--rooms $(ROOM)) $(if $(MUTANTS),--sample "$(MUTANTS)") \
+	  $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json "$(JSON)")
 
 # --- protocol ------------------------------------------------------------------------------------
 

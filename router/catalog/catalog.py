@@ -229,7 +229,9 @@ def load_catalog(path: Path | None = None) -> Catalog:
     name = str(path or "catalog.yaml (shipped)")
     try:
         text = (
-            path.read_bytes() if path else (resources.files("router") / "catalog.yaml").read_bytes()
+            path.read_bytes()
+            if path
+            else (resources.files("router.catalog") / "catalog.yaml").read_bytes()
         )
     except OSError as error:
         raise BadArtifact(

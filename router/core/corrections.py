@@ -8,10 +8,10 @@ few decisions gets the factor of its model, one with many its own (partial pooli
 
 Three factors are quantiles of ratios, so that one absurd report moves nothing: the median of actual over
 counted tokens, the median of actual over predicted median length, and the 90th percentile of actual over
-predicted 90th percentile with the rank of split conformal prediction (Lei et al. 2018, "Distribution-Free
-Predictive Inference for Regression"), so that nine in ten answers are no longer than quoted. The fourth
-corrects the mean, which the expected price and the sum of a batch rest on: it is the sum of actual lengths
-over the sum of predicted means, each answer cut off at :data:`MOST` times its mean.
+predicted 90th percentile with the rank of split conformal prediction, so that nine in ten answers are no
+longer than quoted. The fourth corrects the mean, which the expected price and the sum of a batch rest on: it
+is the sum of actual lengths over the sum of predicted means, each answer cut off at :data:`MOST` times its
+mean.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from router.core.conformal import conformal_rank
 
 __all__ = [
     "MOST",
@@ -123,8 +125,6 @@ class Corrections:
 
     def of(self, model: str, scope: Mapping[str, str]) -> Correction:
         """The factors for a model asked for by a scope: of the narrowest level that is known."""
-        if not self.learned:
-            return UNCORRECTED
         found = UNCORRECTED
         for place in _places(model, scope, self.levels):
             known = self.learned.get(place)
@@ -193,9 +193,8 @@ def _factor(logs: list[float], share: float, above: float) -> float:
     """A quantile of log ratios, drawn towards the factor of the level above."""
     if not logs:
         return above
-    count = len(logs)
-    rank = min(math.ceil((count + 1) * share), count)
-    return _pooled(math.exp(sorted(logs)[rank - 1]), count, above)
+    rank = conformal_rank(len(logs), share)
+    return _pooled(math.exp(sorted(logs)[rank - 1]), len(logs), above)
 
 
 def _mean_factor(seen: Sequence[Observation], above: float) -> float:
@@ -204,7 +203,7 @@ def _mean_factor(seen: Sequence[Observation], above: float) -> float:
         return above
     actual = math.fsum(min(each.output_tokens, MOST * each.mean) for each in seen)
     own = actual / math.fsum(each.mean for each in seen)
-    return _pooled(max(own, 1 / MOST), len(seen), above)
+    return _pooled(own, len(seen), above)
 
 
 def _pooled(own: float, count: int, above: float) -> float:

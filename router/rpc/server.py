@@ -297,7 +297,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         gc.collect()
         gc.freeze()
         running.warmed()
-        logger().info("serving", address=running.address, bundle=router.classifier.bundle.version)
+        logger().info("serving", address=running.address, bundle=router.bundle.version)
         chores = [
             expiry_job(ledger, settings.expire_every_s),
             retention_job(ledger, settings.retention),

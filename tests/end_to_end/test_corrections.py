@@ -51,7 +51,7 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
-    allowances = router.catalog.catalog.reasoning_allowances
+    allowances = router.catalog.reasoning_allowances
     learner = CorrectionLearner(ledger, ("team",), 1_000, allowances)
     taught = replace(router, corrections=lambda: learner.corrections)
     running = start(settings, build_reservations(settings, taught, ledger))

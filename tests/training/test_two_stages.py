@@ -81,7 +81,7 @@ def test_a_third_is_asked_about_under_any_goal_and_there_the_second_stage_decide
     bundle: Path, settings: Settings, slow_runs: list[str], goal: Goal
 ) -> None:
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
-    loaded = router.classifier.bundle
+    loaded = router.bundle
     assert loaded.second is not None
     slow, times = loaded.second.encoder.manifest.sha256, 0
     for text in TEXTS:
@@ -101,7 +101,7 @@ def test_a_prompt_in_japanese_is_always_read_by_the_stage_that_reads_japanese(
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
     for text in ("東京の明日の天気を教えてください。", "素数が無限に存在することを証明しなさい。"):
         assessed = router.assess(asked(text, WillingnessToPay(10**15)))
-        assert assessed.score == router.classifier.bundle.second_score(text, lexical_features(text))
+        assert assessed.score == router.bundle.second_score(text, lexical_features(text))
         assert {note.code for note in assessed.notes} == {"SECOND_OPINION"}
 
 
@@ -141,14 +141,14 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
         for one in ledger.decisions(count=10_000)
     ]  # fmt: skip
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
-    assert router.classifier.bundle.second is not None
-    slow = router.classifier.bundle.second.encoder.manifest.sha256
+    assert router.bundle.second is not None
+    slow = router.bundle.second.encoder.manifest.sha256
     slow_runs.clear()
     for text in TEXTS:
         router.assess(asked(text, goal))
     live = slow_runs.count(slow)
     slow_runs.clear()
-    report = replay(rows, ReplayPolicy(router.classifier.bundle, {}, goal, load_catalog(), NOON))
+    report = replay(rows, ReplayPolicy(router.bundle, {}, goal, load_catalog(), NOON))
     assert report.replayed == len(TEXTS)
     assert 0 < live == slow_runs.count(slow)
 

@@ -32,7 +32,7 @@ from router.core.types import (
 from router.decision_log.reader import LoggedDecision
 from router.ledger.memory import MemoryLedger
 from router.routing.reservations import HeldDecision, Reservations
-from router.routing.reservations import Report as Usage
+from router.routing.reservations import UsageReport as Usage
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.settings import QualityTargets
 from training.histories.table import Outcomes

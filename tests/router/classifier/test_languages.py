@@ -13,7 +13,7 @@ MULTILINGUAL = load_encoder(find_encoder(ENCODERS, "multilingual")).manifest.lan
 
 def reading(router: Router, languages: Sequence[str]) -> Router:
     """The same router, but that its encoder says that it understands these languages."""
-    bundle = router.classifier.bundle
+    bundle = router.bundle
     manifest = bundle.encoder.manifest.model_copy(update={"languages": list(languages)})
     changed = replace(bundle, encoder=replace(bundle.encoder, manifest=manifest))
     return replace(router, bundles=lambda: changed)

@@ -26,7 +26,7 @@ from router.decision_log.replay import ReplayPolicy, ReplayReport, replay
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
-from router.routing.reservations import ReplayReport as Settling
+from router.routing.reservations import UsageReport as Settling
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations
 from router.settings import Settings
@@ -222,7 +222,7 @@ def test_what_is_no_log_is_one_clear_error(content: bytes, tmp_path: Path) -> No
 
 def test_the_same_bundle_decides_the_same_even_where_nothing_was_kept(router: Router) -> None:
     rows = logged(router, prompts(40))
-    found = replay(rows, policy(router.classifier.bundle))
+    found = replay(rows, policy(router.bundle))
     assert (found.replayed, found.overlap.agreement, found.moves) == (40, 1.0, {})
     for estimates in found.estimates.values():
         assert estimates.dr.value == pytest.approx(estimates.logged.value)
@@ -271,7 +271,7 @@ def test_the_kept_vector_scores_without_words_and_says_so(router: Router, tmp_pa
     found = replay(rows, policy(renamed(tmp_path)))
     assert found.replayed == 24
     assert any("without their words" in line for line in found.cautions) == (
-        router.classifier.bundle.classifier.reads_tokens
+        router.bundle.classifier.reads_tokens
     )
 
 
@@ -304,7 +304,7 @@ def test_what_is_left_out_is_counted_by_reason(router: Router) -> None:
     rows[5] = replace(rows[5], spent=None)
     rows[6] = with_record(rows[6], candidates=[{"model": usage["model"]}])
     rows[6] = with_record(rows[6], usage={**rows[6].record["usage"], "model": usage["model"]})
-    found = replay(rows, policy(router.classifier.bundle))
+    found = replay(rows, policy(router.bundle))
     assert (found.read, found.replayed) == (8, 2)
     assert found.left_out == {
         "not settled": 1,
@@ -326,7 +326,7 @@ def test_a_record_that_does_not_say_tiers_takes_those_of_the_catalog(router: Rou
         ])
         for row in logged(router, prompts(12))
     ]  # fmt: skip
-    assert replay(rows, policy(router.classifier.bundle)).overlap.agreement == 1.0
+    assert replay(rows, policy(router.bundle)).overlap.agreement == 1.0
 
 
 def explored(rows: Sequence[LoggedDecision], seed: int) -> Iterator[LoggedDecision]:
@@ -354,7 +354,7 @@ def test_with_logged_exploration_another_policy_is_told_within_its_intervals(
     goal = QualityTarget(0.75)
     # The classifier's promises are the truth of this world.
     expected = np.mean([_promise(row, goal) for row in rows])
-    asked = policy(router.classifier.bundle, goal=goal)
+    asked = policy(router.bundle, goal=goal)
     reports: list[ReplayReport] = [replay(explored(rows, seed), asked) for seed in range(16)]
     for estimator in ("ips", "snips", "dr"):
         told = [getattr(found.estimates["adequate"], estimator) for found in reports]
@@ -397,7 +397,7 @@ def test_a_catalog_quotes_anew_at_its_prices(router: Router, tmp_path: Path) -> 
     path = tmp_path / "catalog.yaml"
     path.write_text(text)
     catalog = load_catalog(path)
-    found = replay(rows, policy(router.classifier.bundle, catalog=catalog))
+    found = replay(rows, policy(router.bundle, catalog=catalog))
     # 50 tokens in at $1,000 and 100 out at $2,000 per million.
     assert found.estimates["cost_usd"].logged.value == pytest.approx(0.25)
     assert any(catalog.price_table in line for line in found.notes)

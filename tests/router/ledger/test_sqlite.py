@@ -18,6 +18,7 @@ import pytest
 from router.core.errors import Conflict, InvalidInput, MitsumoriError, Unavailable
 from router.ledger.base import Granted, Replayed
 from router.ledger.check import check
+from router.ledger.sqlite import ledger as sqlite
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.ledger.writer_task import WriterTask
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
@@ -139,12 +140,12 @@ def test_one_bad_operation_does_not_fail_its_neighbours(ledger: SqliteLedger) ->
         raise ZeroDivisionError
 
     gate = threading.Event()
-    blocker = WriterTask(ledger._Order(lambda _: gate.wait(5)))
+    blocker = WriterTask(sqlite._Order(lambda _: gate.wait(5)))
     ledger._submit(blocker)
     tasks = [
-        ledger._hold_task(hold("a", 1)),
-        WriterTask(ledger._Order(broken)),
-        ledger._hold_task(hold("b", 1)),
+        sqlite._hold_task(hold("a", 1)),
+        WriterTask(sqlite._Order(broken)),
+        sqlite._hold_task(hold("b", 1)),
     ]
     for task in tasks:
         ledger._submit(task)
@@ -222,7 +223,7 @@ def test_a_read_only_file_is_refused_in_words() -> None:
         (directory / "ledger.db").chmod(0o444)
         directory.chmod(0o555)
         opened = (
-            "from pathlib import Path; from router.ledger.sqlite.ledger import SqliteLedger; import os;"
+            "from pathlib import Path; from router.ledger.sqlite import SqliteLedger; import os;"
             "os.setgid(65534); os.setuid(65534);"
             f"SqliteLedger(Path({str(directory / 'ledger.db')!r}))"
         )
@@ -261,7 +262,7 @@ def test_an_answer_that_takes_too_long_is_unavailable_and_may_be_asked_for_again
     ledger = SqliteLedger(path, ManualClock(), timeout_s=0.05)
     ledger.set_limit(limit(hard=100))
     gate = threading.Event()
-    ledger._submit(WriterTask(ledger._Order(lambda _: gate.wait(5))))
+    ledger._submit(WriterTask(sqlite._Order(lambda _: gate.wait(5))))
     time.sleep(0.02)  # the writer is busy now
     with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s"):
         ledger.hold(hold("a", 10))
@@ -276,9 +277,9 @@ def test_a_queue_that_is_full_is_unavailable_at_once(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    ledger._submit(WriterTask(ledger._Order(lambda _: gate.wait(5))))
+    ledger._submit(WriterTask(sqlite._Order(lambda _: gate.wait(5))))
     time.sleep(0.02)
-    monkeypatch.setattr(ledger, "_MOST_WAITING", 2)
+    monkeypatch.setattr(sqlite, "_MOST_WAITING", 2)
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(ledger.hold, hold(str(number))) for number in range(2)]
         while ledger._waiting.qsize() < 2:

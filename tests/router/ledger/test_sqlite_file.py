@@ -13,6 +13,7 @@ from router.core.errors import BadArtifact, Unavailable
 from router.ledger.base import Granted
 from router.ledger.check import check
 from router.ledger.sqlite import file
+from router.ledger.sqlite import ledger as sqlite
 from router.ledger.sqlite.ledger import SqliteLedger
 from tests.router.ledger.builders import START, ManualClock, balance, hold, report
 
@@ -27,7 +28,7 @@ def test_a_second_writer_is_refused_in_words(ledger: SqliteLedger, path: Path) -
         SqliteLedger(path)
     assert caught.value.reason == "STORE_IN_USE"
     other = subprocess.run(
-        [sys.executable, "-c", f"from pathlib import Path; from router.ledger.sqlite.ledger import *;"
+        [sys.executable, "-c", f"from pathlib import Path; from router.ledger.sqlite import *;"
          f"SqliteLedger(Path({str(path)!r}))"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -180,7 +181,7 @@ def test_erased_labels_leave_the_file_with_their_last_decision(ledger: SqliteLed
 
 
 def test_erasing_goes_on_in_parts(ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "_ERASED_AT_ONCE", 3)
+    monkeypatch.setattr(sqlite, "_ERASED_AT_ONCE", 3)
     for number in range(10):
         ledger.hold(hold(str(number), 1))
         if number != 4:

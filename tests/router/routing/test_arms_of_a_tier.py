@@ -55,7 +55,7 @@ def newcomer(settings: Settings, tmp_path: Path) -> Router:
 
 def with_arm(router: Router, name: str, place: int) -> Router:
     """A bundle with another arm of the tier medium, whose figures nobody else has."""
-    bundle = router.classifier.bundle
+    bundle = router.bundle
     arm = Arm(
         name=name, tier="medium", models=["m"], reference_price=None, attempts=100,
         adequate_share=0.5, has_lengths=True,
@@ -106,13 +106,13 @@ def test_of_arms_that_are_named_otherwise_than_their_tier_the_first_speaks_for_i
 ) -> None:
     """As in a bundle whose arms are all single models."""
     router = with_arm(newcomer, "second", 2)
-    manifest = router.classifier.bundle.manifest
+    manifest = router.bundle.manifest
     renamed = [
         arm.model_copy(update={"name": "first"}) if arm.name == "medium" else arm
         for arm in manifest.arms
     ]
     bundle = dataclasses.replace(
-        router.classifier.bundle, manifest=manifest.model_copy(update={"arms": renamed})
+        router.bundle, manifest=manifest.model_copy(update={"arms": renamed})
     )
     arms = arms_by_model(dataclasses.replace(router, bundles=lambda: bundle))
     assert arms["veteran"][0] == "first"
