@@ -49,11 +49,11 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)-serve: pyproject.toml constraints.txt | $(PY)
-	$(PIP) --editable .
+	$(PIP) --editable '.[serve]'
 	@touch $@
 
 $(STAMPS)-dev: $(STAMPS)-serve
-	$(PIP) --editable '.[dev,train,postgres]'
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 # torch first and alone: its CPU build must not be replaced by what another package asks for.
@@ -190,7 +190,7 @@ proto: $(STAMPS)-dev ## Regenerate mitsumori/v1 from proto/
 proto-check: $(STAMPS)-dev
 	@mkdir -p $(BUILD)/proto
 	@$(PROTOC) --include_imports --include_source_info -o $(BUILD)/proto/now.binpb $(PROTOS)
-	@$(BUF) lint $(BUILD)/proto/now.binpb --config proto/buf.yaml --path router
+	@$(BUF) lint $(BUILD)/proto/now.binpb --config proto/buf.yaml --path mitsumori
 	@tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null); \
 	if [ -z "$$tag" ]; then echo "proto: no release tag yet, so nothing to break"; exit 0; fi; \
 	rm -rf $(BUILD)/proto/then && mkdir -p $(BUILD)/proto/then && \
@@ -198,7 +198,7 @@ proto-check: $(STAMPS)-dev
 	$(PY) -W ignore -m grpc_tools.protoc -I $(BUILD)/proto/then/proto -I "$(GOOGLE)" --include_imports \
 	  -o $(BUILD)/proto/then.binpb $(BUILD)/proto/then/proto/mitsumori/v1/*.proto && \
 	$(BUF) breaking $(BUILD)/proto/now.binpb --against $(BUILD)/proto/then.binpb \
-	  --config proto/buf.yaml --path router && echo "proto: no breaking change since $$tag"
+	  --config proto/buf.yaml --path mitsumori && echo "proto: no breaking change since $$tag"
 
 wheel: $(STAMPS)-dev ## Build the wheel into dist/
 	$(PIP) build && $(PY) -m build --wheel

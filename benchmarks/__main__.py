@@ -1,4 +1,4 @@
-"""``python -m benchmarks [serving|holding|…]``: measure, print and write the report of each part."""
+"""``python -m benchmarks [serving|holding|…]`` measures all parts, or those named, and writes reports."""
 
 from __future__ import annotations
 
@@ -41,12 +41,14 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
 def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in PARTS]
     if unknown:
-        print(f"error: no benchmark {unknown[0]!r}; there: {', '.join(PARTS)}", file=sys.stderr)
+        print(
+            f"error: no benchmark {unknown[0]!r}; choose from {', '.join(PARTS)}", file=sys.stderr
+        )
         return 2
     if not names:
         figures = [figure for measure in PARTS.values() for figure in measure()]
         return 0 if write_report("bench", figures) else 1
-    # One part alone does not stand for the whole: it has a report of its own.
+    # Each named part gets its own report, so that it does not replace the one of all parts.
     good = [write_report(f"bench-{name}", PARTS[name]()) for name in names]
     return 0 if all(good) else 1
 

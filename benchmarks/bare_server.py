@@ -1,6 +1,6 @@
-"""The least that a server can do for a prompt: tokenise it and run the encoder. Nothing else.
+"""A server that only tokenises a prompt and runs the encoder, as a baseline.
 
-``python -m benchmarks.bare_server BUNDLE`` serves it; the reply is the time taken, in milliseconds.
+``python -m benchmarks.bare_server BUNDLE`` starts it. Each reply is the time taken, in milliseconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a clone to the demo's table, as a newcomer would see it."""
+"""The time from a clone to the table of the demo, as a newcomer meets it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.report import Figure
 
 
 def measure() -> Iterator[Figure]:
-    """Clone this checkout's HEAD into an empty directory and run `make demo` there."""
+    """Clone HEAD into an empty directory and run `make demo` there twice."""
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch) / "mitsumori"
         started = time.perf_counter()

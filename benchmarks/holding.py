@@ -1,4 +1,4 @@
-"""What a durable hold adds to Route: the same decisions in one process, with a ledger and without."""
+"""The time that a durable hold adds to Route: the same decisions in one process, with and without ledger."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from router.settings import Settings
 ROUNDS = 1_500
 WARM_UP = 50
 PLENTY = 10**15
-ASK = RouteQuery(
-    "",
-    {"team": "search", "user": "u-17"},
-    Prompt((Message("user", "A shirt costs $24 and is 25% off. What do I pay, and why?"),)),
-    Constraints(),
-    None,
-    Importance.MEDIUM,
-    "",
-    5,
+QUERY = RouteQuery(
+    request_id="",
+    scope={"team": "search", "user": "u-17"},
+    prompt=Prompt((Message("user", "A shirt costs $24 and is 25% off. What do I pay, and why?"),)),
+    constraints=Constraints(),
+    goal=None,
+    importance=Importance.MEDIUM,
+    conversation_id="",
+    max_alternatives=5,
 )
 
 
 def measure() -> Iterator[Figure]:
-    """The median of Route without a ledger, with one in memory, and with SQLite FULL, taking turns."""
+    """Median times of Route without a ledger, with one in memory, and with SQLite FULL."""
     settings = Settings(ledger="memory:")
     router = build_router(settings)
     router.warm_up()
@@ -57,7 +57,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _routed(router: Router) -> bytes:
-    return render_route(router.route(ASK), "decision", 5).SerializeToString()
+    return render_route(router.route(QUERY), "decision", 5).SerializeToString()
 
 
 def _holding(settings: Settings, router: Router, ledger: Ledger) -> Callable[[], bytes]:
@@ -65,20 +65,20 @@ def _holding(settings: Settings, router: Router, ledger: Ledger) -> Callable[[],
         ledger.set_limit(
             Limit(unit.value, {"team": "search"}, unit, Window.MONTH, "Asia/Tokyo", hard=PLENTY)
         )
-    desk = build_reservations(settings, router, ledger)
+    reservations = build_reservations(settings, router, ledger)
     ids = (f"decision-{number}" for number in itertools.count())
 
     def call() -> bytes:
         name = next(ids)
-        return desk.decide(
-            ASK, name, "f" * 64, lambda held: render_held(held, name, 5).SerializeToString()
+        return reservations.decide(
+            QUERY, name, "f" * 64, lambda held: render_held(held, name, 5).SerializeToString()
         )
 
     return call
 
 
 def _medians_ms(calls: list[Callable[[], bytes]]) -> list[float]:
-    """They take turns, so that a busy moment hits all alike."""
+    """The median time of each call. The calls take turns, so that other load affects all alike."""
     for call in calls * WARM_UP:
         call()
     gc.collect()

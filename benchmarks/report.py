@@ -18,7 +18,15 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number. Without a target it is a baseline or a context for the others."""
+    """One measured number.
+
+    Attributes:
+        name: what was measured.
+        value: in ``unit``.
+        unit: such as ms, MiB or ×.
+        target: the bound to keep; ``None`` for a baseline, or for context to other figures.
+        direction: whether the value must be at most or at least the target.
+    """
 
     name: str
     value: float
@@ -28,15 +36,15 @@ class Figure:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the target is met: computed, never typed in. ``None`` without a target."""
+        """Whether the target is met; ``None`` without a target."""
         return None if self.target is None else _COMPARE[self.direction](self.value, self.target)
 
 
 def write_report(name: str, figures: Iterable[Figure]) -> bool:
-    """Print the figures, write ``build/reports/<name>.json``; whether every target holds."""
+    """Print the figures, write ``build/reports/<name>.json``, and return whether every target is met."""
     measured = []
     for figure in figures:
-        # A long run says what it has before it ends.
+        # A long run shows each figure as soon as it is measured.
         Console(stderr=True).print(f"{figure.name}: {figure.value:.4g} {figure.unit}", style="dim")
         measured.append(figure)
     path = Path("build/reports") / f"{name}.json"
@@ -64,7 +72,7 @@ def write_report(name: str, figures: Iterable[Figure]) -> bool:
         ]
         for figure in measured
     )
-    console = Console(width=140)  # figures have long names: better a wide line than a cut one
+    console = Console(width=140)  # long names: a wide line is better than a cut one
     console.print(table(name, ("figure", ">measured", ">target", "holds"), printed))
     console.print(f"written to {path}", style="dim")
     return all(figure.holds is not False for figure in measured)

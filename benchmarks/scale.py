@@ -1,6 +1,6 @@
-"""Histories larger than memory, prompts encoded on Ray, and what training on a real history needs.
+"""Reads histories larger than memory, encodes prompts on Ray, and measures training on a real history.
 
-Peaks are of a process of their own (VmHWM), and hold Python and what it imports.
+Each peak is that of a separate process (VmHWM) and includes Python and its imports.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ MODELS = [f"model-{number}" for number in range(8)]
 ARMS = "dict(low='model-1', medium='model-4', high='model-7')"
 PROMPTS = 10_000
 REPEATS = 10
-"""Attempts of a model at a prompt."""
+"""Attempts of each model at each prompt."""
 MORE = 4
-"""How many times longer the long file is, and how many times more prompts the wide one has."""
+"""Factor on the attempts in the long file, and on the prompts in the wide file."""
 ENCODED = 512
 WORKERS = 2
 HISTORY = Path(os.environ.get("HISTORIES", "../shared/data/history")) / "mmlu_pro.parquet"
@@ -69,7 +69,13 @@ print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1], fi
 
 
 class Run(NamedTuple):
-    """What a process took: wall and processor seconds, MiB at the peak; its imports are in all."""
+    """The cost of a process, its imports included.
+
+    Attributes:
+        seconds: wall time.
+        cpu: processor time, seconds.
+        peak: resident memory at the peak, MiB.
+    """
 
     seconds: float
     cpu: float
@@ -95,8 +101,10 @@ def _run(code: str, *arguments: str) -> Run:
 
 
 def texts(count: int) -> list[str]:
-    """Distinct made-up prompts as long as real ones: of MMLU-Pro and RouteLLM 470 and 271 characters in the
-    median, 641 and 448 on average; of these 400 and 530."""
+    """Distinct random prompts of realistic length: median 400 and mean 530 characters.
+
+    MMLU-Pro has 470 and 641, RouteLLM 271 and 448.
+    """
     rng = np.random.default_rng(SEED)
     letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
     words = ["".join(rng.choice(letters[:20], size)) for size in rng.integers(2, 9, 4_000)]
@@ -112,7 +120,13 @@ def _repeated(values: list[str], codes: npt.NDArray[np.int32]) -> pa.Array:
 
 
 def _history(name: str, prompts: list[str], repeats: int) -> Path:
-    """A Parquet history in which every model tries every prompt ``repeats`` times."""
+    """Write a Parquet history in which every model attempts every prompt.
+
+    Args:
+        name: of the file, without suffix.
+        prompts: distinct texts.
+        repeats: attempts of each model at each prompt.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.parquet"
     rng = np.random.default_rng(SEED)
@@ -157,7 +171,7 @@ def _written(name: str, prompts: list[str], repeats: int) -> Iterator[Path]:
 
 
 def _reading() -> Iterator[Figure]:
-    """Peaks over a file, one of :data:`MORE` times the attempts, one of as many times the prompts."""
+    """Peaks for a short file, a long one with more attempts, and a wide one with more prompts."""
     prompts = texts(MORE * PROMPTS)
     shapes = {
         "short": (prompts[:PROMPTS], REPEATS),
@@ -214,11 +228,11 @@ def _rate(prompts: list[str], directory: Path, encode: Encoding) -> float:
 def _encoding() -> Iterator[Figure]:
     directory = find_encoder(ENCODERS, "minilm")
     prompts = texts(ENCODED)
-    # Ray gives way to other processes; here all ways have to have the same priority.
+    # By default Ray lowers the priority of its workers; here all ways need the same priority.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 -- how Ray spells it
     started = time.perf_counter()
     with on_ray(directory, workers=WORKERS) as on_workers:
-        # The first tasks start the processes and load the encoder in each.
+        # The first tasks start the workers and load the encoder in each.
         _rate(prompts[: 4 * WORKERS * 128], directory, on_workers)
         ready = time.perf_counter() - started
         ways: dict[str, Callable[[], float]] = {
@@ -226,7 +240,7 @@ def _encoding() -> Iterator[Figure]:
             "threads": lambda: _rate(prompts, directory, in_threads(load_encoder(directory))),
             "Ray": lambda: _rate(prompts, directory, on_workers),
         }
-        # In turn, so that another load on the machine meets all ways alike.
+        # In turn, so that other load on the machine affects all ways alike.
         rounds = [{name: rate() for name, rate in ways.items()} for _ in range(3)]
     rates = {name: statistics.median(one[name] for one in rounds) for name in ways}
     ratio = statistics.median(one["Ray"] / one["one thread"] for one in rounds)
@@ -241,7 +255,7 @@ def _encoding() -> Iterator[Figure]:
 
 
 def _training() -> Iterator[Figure]:
-    """Fit (with its evaluation and export), then evaluate, on a real history with its vectors cached."""
+    """Fit (with evaluation and export), then evaluate, on a real history with cached vectors."""
     if not HISTORY.is_file():
         Console(stderr=True).print(f"no {HISTORY}: training is not measured; set HISTORIES=folder")
         return
@@ -260,7 +274,7 @@ def _training() -> Iterator[Figure]:
 
 
 def measure() -> Iterator[Figure]:
-    """Read generated histories, encode generated prompts, train on a real one where it is there."""
+    """Read generated histories, encode generated prompts, and train on a real history if it is present."""
     yield from _reading()
     yield from _encoding()
     yield from _training()

@@ -1,4 +1,4 @@
-"""Route over loopback: the server in a process of its own on one core, the caller on another."""
+"""Latency of Route over loopback; the server runs in its own process on one core, the caller on another."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def _timed(call: Callable[[], object], times: int, label: str) -> list[float]:
 
 
 def _bare_hot(bundle_dir: Path, times: int) -> float:
-    """Median ms of tokenise + onnxruntime alone, again and again in this process."""
+    """Median ms of tokenising and onnxruntime alone, in a loop in this process."""
     encoder = load_bundle(bundle_dir, ENCODERS).encoder
     return _median_ms(_timed(lambda: encoder.embed(SHORT), times, f"bare {bundle_dir.name}"))
 
 
 def _pin(pid: int, core: int) -> None:
-    subprocess.run(  # every thread of the process, those already started too
+    subprocess.run(  # all threads of the process, also those that run already
         ["taskset", "--all-tasks", "--cpu-list", "--pid", str(core), str(pid)],
         check=True,
         stdout=subprocess.DEVNULL,
@@ -57,7 +57,7 @@ def _pin(pid: int, core: int) -> None:
 
 
 def _bare_served(bundle_dir: Path, times: int, core: int) -> float:
-    """Median ms of the same inside a bare server, where caches are as cold as in a real one."""
+    """Median ms of the same work in a bare server, where caches are as cold as in the real one."""
     command = [sys.executable, "-m", "benchmarks.bare_server", str(bundle_dir)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -80,6 +80,7 @@ def _bare_served(bundle_dir: Path, times: int, core: int) -> float:
 
 
 def resident_mib(pid: int, key: str) -> float:
+    """The memory of a process in MiB: ``VmRSS`` for the resident size now, ``VmHWM`` for its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(key):
             return int(line.split()[1]) / 1024

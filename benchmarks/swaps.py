@@ -1,4 +1,4 @@
-"""Bundles swapped under load: no request may fail, and what cannot serve is refused every time."""
+"""Swaps bundles under load: no request may fail, and every bundle that cannot serve must be refused."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from rich.progress import track
 
 from benchmarks.report import Figure
 from benchmarks.serving import resident_mib
-from mitsumori.client import RouterClient
+from mitsumori import CallFailed, Router
 from router.classifier.bundle import read_manifest
 from router.cli.demo import serving
-from router.core.errors import CallFailed
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
 
@@ -42,7 +41,16 @@ PROMPTS = (
 
 
 def bundle_named(name: str, folder: Path, source: Path = DEFAULT_BUNDLE) -> tuple[Path, str]:
-    """A copy of a bundle that differs in its name, and so in its version; directory and version."""
+    """Copy a bundle under another name, and so with another version.
+
+    Args:
+        name: of the copy.
+        folder: where to make it.
+        source: the bundle to copy.
+
+    Returns:
+        The directory of the copy and its version.
+    """
     target = folder / name
     shutil.copytree(source, target)
     _change(target, lambda manifest: manifest.update(name=name))
@@ -73,7 +81,7 @@ def _half_a_manifest(bundle: Path) -> None:
 
 
 class _Payload:
-    """Unpickled, it would make a file beside the pickle."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -110,7 +118,13 @@ BAD: dict[str, Callable[[Path], None]] = {
 
 
 def bad_bundle(kind: str, folder: Path, source: Path = DEFAULT_BUNDLE) -> Path:
-    """A bundle that must be refused."""
+    """Make a bundle that must be refused.
+
+    Args:
+        kind: what is wrong with it, a key of :data:`BAD`.
+        folder: where to make it.
+        source: the bundle to spoil a copy of.
+    """
     target = folder / f"bad-{kind.replace(' ', '-')}"
     shutil.copytree(source, target)
     BAD[kind](target)
@@ -122,7 +136,15 @@ def bad_bundle(kind: str, folder: Path, source: Path = DEFAULT_BUNDLE) -> Path:
 
 @dataclass
 class Callers:
-    """Threads that ask without pause and without retry, from enter to exit."""
+    """Threads that send requests without pause and without retries, from enter to exit.
+
+    Attributes:
+        address: of the server.
+        count: of threads.
+        answered: requests answered so far.
+        failed: errors so far.
+        versions: bundle versions seen in replies.
+    """
 
     address: str
     count: int = CALLERS
@@ -151,51 +173,58 @@ class Callers:
             thread.join(WAIT_S)
 
     def _call(self, place: int) -> None:
-        with RouterClient(self.address, timeout_s=20, attempts=1) as client:
+        with Router(self.address, timeout_s=20, attempts=1) as client:
             while not self._stop.is_set():
                 try:
-                    reply = client.route(PROMPTS[place % len(PROMPTS)])
+                    decision = client.route(PROMPTS[place % len(PROMPTS)])
                 except CallFailed as error:
                     with self._lock:
                         self.failed.append(error)
                     continue
                 with self._lock:
                     self.answered += 1
-                    self.versions.add(reply.bundle_version)
+                    self.versions.add(decision.bundle)
 
 
 # ── swapping ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class Swapper:
-    """Moves a link from bundle to bundle under a running server, and sees what became of it."""
+    """Moves the link that a running server reads its bundle from, and observes what the server does.
+
+    Args:
+        link: the link.
+        log: the server's log.
+        address: of the server.
+        process: the server.
+    """
 
     def __init__(self, link: Path, log: Path, address: str, process: subprocess.Popen[str]) -> None:
         self._link, self._log, self._process = link, log, process
-        self._client = RouterClient(address, timeout_s=20, attempts=1)
+        self._client = Router(address, timeout_s=20, attempts=1)
 
     def point(self, bundle: Path) -> None:
-        """Move the link, atomically, and tell the server."""
+        """Move the link atomically and signal the server."""
         scratch = self._link.with_suffix(".new")
         scratch.symlink_to(bundle, target_is_directory=True)
         scratch.replace(self._link)
         self._process.send_signal(signal.SIGHUP)
 
     def version(self) -> str:
-        """Which bundle answers."""
-        return self._client.route("Which bundle are you?").bundle_version
+        """The version of the bundle that answers now."""
+        return self._client.route("Which bundle are you?").bundle
 
     def refusals(self) -> int:
-        """How many bundles the log says were refused."""
+        """The number of refusals in the log."""
         return self._log.read_text(encoding="utf-8").count('"event": "bundle_refused"')
 
     def swapped(self, bundle: Path, version: str) -> bool:
-        """Swap to a bundle; whether it came to serve."""
+        """Swap to a bundle and return whether it serves now."""
         self.point(bundle)
         return _waited(lambda: self.version() == version)
 
     def refused(self, bundle: Path) -> bool:
-        """Offer a bad bundle; whether it was refused, and the one before serves on."""
+        """Offer a bad bundle and return whether it was refused while the previous one kept serving."""
         before, count = self.version(), self.refusals()
         self.point(bundle)
         return _waited(lambda: self.refusals() > count) and self.version() == before
@@ -215,10 +244,10 @@ def _waited(done: Callable[[], bool]) -> bool:
 
 @contextmanager
 def swapping(folder: Path, first: Path) -> Iterator[tuple[Swapper, str, subprocess.Popen[str]]]:
-    """A server on a link to ``first``, and who moves the link."""
+    """Run a server on a link to ``first``; yields a swapper, the address and the process."""
     link, log = folder / "current", folder / "log"
     link.symlink_to(first, target_is_directory=True)
-    # Not the ledger in memory: what it keeps of every call would look like a leak.
+    # Not the memory ledger: it keeps every call, which would look like a leak.
     ledger = f"sqlite:{folder / 'ledger.sqlite'}"
     flags = ("--bundle", str(link), "--reload-every-s", "0", "--ledger", ledger)
     with log.open("w") as out, serving(*flags, log=out) as (address, process):
@@ -230,7 +259,13 @@ def swapping(folder: Path, first: Path) -> Iterator[tuple[Swapper, str, subproce
 
 
 def _unswapped(folder: Path, bundle: Path, requests: int) -> float:
-    """Resident MiB of a server that has answered as many requests with one bundle."""
+    """Resident MiB of a server after a number of requests without swaps.
+
+    Args:
+        folder: for its files; must not exist.
+        bundle: the one that serves.
+        requests: how many to wait for.
+    """
     folder.mkdir()
     with swapping(folder, bundle) as (_, address, process), Callers(address) as callers:
         _waited(lambda: callers.answered >= requests)
@@ -238,7 +273,7 @@ def _unswapped(folder: Path, bundle: Path, requests: int) -> float:
 
 
 def measure(swaps: int = SWAPS) -> Iterator[Figure]:
-    """Swap to and fro under load, with a bad bundle offered between each two."""
+    """Swap between two bundles under load, and offer a bad bundle before each swap."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         good = [bundle_named(name, folder) for name in ("first", "second")]

@@ -1,1 +1,33 @@
-"""What callers import: the client of the service, and the generated messages."""
+"""What callers import: the client of the service, its values and errors, and the protocol's messages.
+
+with Router("localhost:50051") as router:
+    decision = router.route("Prove that there are infinitely many primes.", scope={"team": "search"})
+    print(decision.model, decision.quote.price.expected)
+"""
+
+from mitsumori.client import OUTCOMES, Admin, Outcome, Router
+from mitsumori.decision import Decision, Option, Quote, Settlement
+from mitsumori.errors import CallFailed, InvalidArgument
+from mitsumori.money import Amount, Usd
+from mitsumori.request import Importance, Message, Prompt, route_request
+from mitsumori.retrying_channel import DEFAULT_ADDRESS
+
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "OUTCOMES",
+    "Admin",
+    "Amount",
+    "CallFailed",
+    "Decision",
+    "Importance",
+    "InvalidArgument",
+    "Message",
+    "Option",
+    "Outcome",
+    "Prompt",
+    "Quote",
+    "Router",
+    "Settlement",
+    "Usd",
+    "route_request",
+]

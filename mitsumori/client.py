@@ -1,34 +1,23 @@
-"""A typed Python client: deadlines, retries with the same request id, and clean errors.
-
-with RouterClient("localhost:50051") as client:
-    reply = client.route("Prove that there are infinitely many primes.", scope={"team": "search"})
-    print(reply.chosen.model, reply.chosen.quote.price.expected)
-"""
+"""The two clients: calls of RouterService and of AdminService, with a deadline, retries and clean errors."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import grpc
 
+from mitsumori.decision import Decision, Settlement
+from mitsumori.errors import InvalidArgument
+from mitsumori.money import Amount, money_of, usd_of
+from mitsumori.request import Importance, Prompt, duration_of, names_of, route_request
 from mitsumori.retrying_channel import DEFAULT_ADDRESS, RetryingChannel
-from mitsumori.v1 import (
-    admin_pb2,
-    admin_pb2_grpc,
-    limit_pb2,
-    prompt_pb2,
-    router_pb2,
-    router_pb2_grpc,
-)
-from router.core.types import Constraints, Goal, Importance, Message, QualityTarget
-from router.rpc.messages.values import money
+from mitsumori.v1 import admin_pb2, admin_pb2_grpc, limit_pb2, router_pb2, router_pb2_grpc
 
-__all__ = ["OUTCOMES", "AdminClient", "Outcome", "RouterClient", "route_request"]
+__all__ = ["OUTCOMES", "Admin", "Outcome", "Router"]
 
-Outcome = Literal["success", "error", "timeout", "truncated"]
+Outcome: TypeAlias = Literal["success", "error", "timeout", "truncated"]
 OUTCOMES: Mapping[str, router_pb2.Outcome] = {
     "success": router_pb2.OUTCOME_SUCCESS,
     "error": router_pb2.OUTCOME_ERROR,
@@ -37,21 +26,15 @@ OUTCOMES: Mapping[str, router_pb2.Outcome] = {
 }
 """How a call may have ended, by name."""
 
-_ROLES = {
-    "system": prompt_pb2.ROLE_SYSTEM,
-    "user": prompt_pb2.ROLE_USER,
-    "assistant": prompt_pb2.ROLE_ASSISTANT,
-    "tool": prompt_pb2.ROLE_TOOL,
-}
-_IMPORTANCES = {
-    Importance.LOW: router_pb2.IMPORTANCE_LOW,
-    Importance.MEDIUM: router_pb2.IMPORTANCE_MEDIUM,
-    Importance.HIGH: router_pb2.IMPORTANCE_HIGH,
-}
 
+class Router(RetryingChannel):
+    """A connection to a server's RouterService. Thread-safe; make one and keep it, or use it in a ``with``.
 
-class RouterClient(RetryingChannel):
-    """A connection to a server's RouterService. See :class:`mitsumori.retrying_channel.RetryingChannel` for the parameters."""
+    Args:
+        address: ``host:port``.
+        timeout_s: the whole time a call may take, retries included, seconds > 0.
+        attempts: the most tries of one call, ≥ 1; all carry the same body, and the server acts once.
+    """
 
     def __init__(
         self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 5.0, attempts: int = 4
@@ -61,52 +44,72 @@ class RouterClient(RetryingChannel):
 
     def route(
         self,
-        prompt: str | Sequence[Message],
+        prompt: Prompt,
         *,
         scope: Mapping[str, str] | None = None,
-        constraints: Constraints | None = None,
-        goal: Goal | None = None,
-        importance: Importance = Importance.MEDIUM,
+        capabilities: Collection[str] = (),
+        models: Collection[str] = (),
+        tiers: Collection[str] = (),
+        max_output_tokens: int | None = None,
+        max_price_usd: Amount | None = None,
+        max_latency_s: float | None = None,
+        quality_target: float | None = None,
+        willingness_to_pay_usd: Amount | None = None,
+        importance: Importance = "medium",
         conversation_id: str = "",
         request_id: str | None = None,
         max_alternatives: int | None = None,
         quote_only: bool = False,
         batch: bool = False,
-    ) -> router_pb2.RouteResponse:
-        """Ask which model should answer, and at what price.
+    ) -> Decision:
+        """Ask which model should answer, and at what price; the quoted money is held.
 
         Args:
-            prompt: a text, or the messages of a chat.
+            prompt: a text, or the messages of a chat: dicts as OpenAI's API takes them, pairs of role and
+                text, or :class:`mitsumori.Message`.
             scope: who asks, such as ``{"team": "search"}``.
-            constraints: what the choice must respect.
-            goal: a quality target or a willingness to pay; ``None`` leaves it to the importance.
-            importance: what a wrong answer would cost.
+            capabilities: what the model must be able to do, such as ``["tools"]``.
+            models: only these models, by catalog id; empty: any.
+            tiers: only models of these tiers; empty: any.
+            max_output_tokens: the most that the call will allow, ≥ 1.
+            max_price_usd: the most that the answer may cost at the 90th percentile of its length.
+            max_latency_s: the most that the answer may take at the 90th percentile, seconds > 0.
+            quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves it to the importance.
+            willingness_to_pay_usd: what an adequate answer is worth, > 0, instead of a quality target.
+            importance: what a wrong answer would cost: ``low``, ``medium`` or ``high``.
             conversation_id: ties the turns of a conversation together.
             request_id: for retries of your own; ``None`` makes a new one.
             max_alternatives: the most alternatives in the reply; ``None``: 5.
-            quote_only: hold nothing.
+            quote_only: hold no money.
             batch: the work can wait.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time; carries code, reason, field and metadata.
         """
-        return self.send(
-            route_request(
-                prompt,
-                scope=scope,
-                constraints=constraints,
-                goal=goal,
-                importance=importance,
-                conversation_id=conversation_id,
-                request_id=request_id,
-                max_alternatives=max_alternatives,
-                quote_only=quote_only,
-                batch=batch,
-            )
+        request = route_request(
+            prompt,
+            scope=scope,
+            capabilities=capabilities,
+            models=models,
+            tiers=tiers,
+            max_output_tokens=max_output_tokens,
+            max_price_usd=max_price_usd,
+            max_latency_s=max_latency_s,
+            quality_target=quality_target,
+            willingness_to_pay_usd=willingness_to_pay_usd,
+            importance=importance,
+            conversation_id=conversation_id,
+            request_id=request_id,
+            max_alternatives=max_alternatives,
+            quote_only=quote_only,
+            batch=batch,
         )
+        return Decision.of(self.send(request))
 
     def send(self, request: router_pb2.RouteRequest) -> router_pb2.RouteResponse:
-        """Send a request built by hand, with the same deadline, retries and errors.
+        """Send a request from :func:`route_request` or built by hand: the protocol's own messages, with the
+        same deadline, retries and errors.
 
         Raises:
             CallFailed: refused, or no answer in time.
@@ -123,12 +126,12 @@ class RouterClient(RetryingChannel):
         cached_input_tokens: int = 0,
         reasoning_tokens: int = 0,
         model: str = "",
-        cost_nanos: int | None = None,
+        cost_usd: Amount | None = None,
         latency_s: float | None = None,
         outcome: Outcome = "success",
         quality: float | None = None,
         tenant: str = "",
-    ) -> router_pb2.SettleResponse:
+    ) -> Settlement:
         """Report what a decision really took; repeating the same report does no harm.
 
         Args:
@@ -138,15 +141,18 @@ class RouterClient(RetryingChannel):
             cached_input_tokens: of the input, read from the provider's cache.
             reasoning_tokens: of the output, hidden reasoning.
             model: the one that was called; empty: the chosen one.
-            cost_nanos: what the provider charged, nano-dollars; ``None``: tokens at the listed prices.
+            cost_usd: what the provider charged; ``None``: tokens at the listed prices.
             latency_s: of the whole answer, seconds.
-            outcome: how the call ended.
+            outcome: how the call ended: ``success``, ``error``, ``timeout`` or ``truncated``.
             quality: of the answer, 0..1.
             tenant: the tenant label of the request.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
+        if outcome not in OUTCOMES:
+            raise InvalidArgument("outcome", f"must be one of {', '.join(OUTCOMES)}")
         request = router_pb2.SettleRequest(
             decision_id=decision_id,
             tenant=tenant,
@@ -158,12 +164,11 @@ class RouterClient(RetryingChannel):
             outcome=OUTCOMES[outcome],
             quality=quality,
         )
-        if cost_nanos is not None:
-            request.cost.CopyFrom(money(cost_nanos))
+        if cost_usd is not None:
+            request.cost.CopyFrom(money_of(usd_of(cost_usd, "cost_usd").nanos))
         if latency_s is not None:
-            request.latency.FromNanoseconds(round(latency_s * 1e9))
-        reply: router_pb2.SettleResponse = self.call(self._stub.Settle, request)
-        return reply
+            request.latency.CopyFrom(duration_of(latency_s, "latency_s"))
+        return Settlement.of(self.call(self._stub.Settle, request))
 
     def release(self, decision_id: str, *, tenant: str = "") -> bool:
         """Give a hold back; false where it had been given back before.
@@ -179,8 +184,8 @@ class RouterClient(RetryingChannel):
         decision_id: str,
         request: router_pb2.RouteRequest,
         *,
-        failed_models: Sequence[str] = (),
-    ) -> router_pb2.RouteResponse:
+        failed_models: Collection[str] = (),
+    ) -> Decision:
         """Choose again after a failed call, in one transaction.
 
         Args:
@@ -192,10 +197,11 @@ class RouterClient(RetryingChannel):
             CallFailed: refused, or no answer in time.
         """
         message = router_pb2.RerouteRequest(
-            decision_id=decision_id, request=request, failed_models=failed_models
+            decision_id=decision_id,
+            request=request,
+            failed_models=names_of(failed_models, "failed_models"),
         )
-        reply: router_pb2.RouteResponse = self.call(self._stub.Reroute, message).response
-        return reply
+        return Decision.of(self.call(self._stub.Reroute, message).response)
 
     def quote_batch(
         self, requests: Iterable[router_pb2.RouteRequest]
@@ -212,8 +218,14 @@ class RouterClient(RetryingChannel):
             raise self.failure(error) from None
 
 
-class AdminClient(RetryingChannel):
-    """A connection to a server's AdminService."""
+class Admin(RetryingChannel):
+    """A connection to a server's AdminService, which speaks in the protocol's messages.
+
+    Args:
+        address: ``host:port``.
+        timeout_s: the whole time a call may take, retries included, seconds > 0.
+        attempts: the most tries of one call, ≥ 1.
+    """
 
     def __init__(
         self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 30.0, attempts: int = 4
@@ -249,7 +261,7 @@ class AdminClient(RetryingChannel):
         self.call(self._stub.DeleteLimit, admin_pb2.DeleteLimitRequest(limit_id=limit_id))
 
     def usage(
-        self, chosen: admin_pb2.DecisionFilter, group_by: Sequence[str], time_zone: str = ""
+        self, chosen: admin_pb2.DecisionFilter, group_by: Collection[str], time_zone: str = ""
     ) -> list[admin_pb2.UsageRow]:
         """What was spent, by group.
 
@@ -298,59 +310,3 @@ class AdminClient(RetryingChannel):
             token = page.next_page_token
             if not token:
                 return
-
-
-def route_request(
-    prompt: str | Sequence[Message],
-    *,
-    scope: Mapping[str, str] | None = None,
-    constraints: Constraints | None = None,
-    goal: Goal | None = None,
-    importance: Importance = Importance.MEDIUM,
-    conversation_id: str = "",
-    request_id: str | None = None,
-    max_alternatives: int | None = None,
-    quote_only: bool = False,
-    batch: bool = False,
-) -> router_pb2.RouteRequest:
-    """A request as :meth:`RouterClient.route` sends it; the parameters are explained there."""
-    request = router_pb2.RouteRequest(
-        request_id=request_id or str(uuid.uuid4()),
-        scope=scope or {},
-        prompt=_prompt(prompt),
-        constraints=_constraints(constraints or Constraints()),
-        importance=_IMPORTANCES[importance],
-        conversation_id=conversation_id,
-        max_alternatives=max_alternatives,
-        quote_only=quote_only,
-        batch=batch,
-    )
-    if isinstance(goal, QualityTarget):
-        request.quality_target = goal.p_adequate
-    elif goal is not None:
-        request.willingness_to_pay.CopyFrom(money(goal.nanos))
-    return request
-
-
-def _prompt(prompt: str | Sequence[Message]) -> prompt_pb2.Prompt:
-    if isinstance(prompt, str):
-        return prompt_pb2.Prompt(text=prompt)
-    messages = [
-        prompt_pb2.Message(role=_ROLES.get(m.role, prompt_pb2.ROLE_UNSPECIFIED), text=m.text)
-        for m in prompt
-    ]
-    return prompt_pb2.Prompt(chat=prompt_pb2.Chat(messages=messages))
-
-
-def _constraints(given: Constraints) -> router_pb2.Constraints:
-    message = router_pb2.Constraints(
-        allowed_models=sorted(given.models),
-        allowed_tiers=sorted(given.tiers),
-        required_capabilities=sorted(given.capabilities),
-        max_output_tokens=given.max_output_tokens,
-    )
-    if given.max_price_nanos is not None:
-        message.max_price.CopyFrom(money(given.max_price_nanos))
-    if given.max_latency_s is not None:
-        message.max_latency.FromNanoseconds(round(given.max_latency_s * 1e9))
-    return message

@@ -2,34 +2,75 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
-import tenacity
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
 
-from router.core.errors import CallFailed
+from mitsumori.errors import CallFailed
 
-__all__ = ["DEFAULT_ADDRESS", "RetryingChannel"]
+__all__ = ["DEFAULT_ADDRESS", "RetryingChannel", "call_repeatedly"]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 _RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """A server that restarts or drains answers these. Nothing else is worth repeating."""
 
-
 _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
 """How soon a server that was away is looked for again. By itself gRPC waits longer and longer, up to two
 minutes, in which every call fails although the server is back."""
 
+_FIRST_PAUSE_S, _MOST_PAUSE_S, _JITTER_S = 0.05, 1.0, 0.05
+_MIN_TIMEOUT_S = 0.001
 
-def _should_repeat(error: BaseException) -> bool:
-    return isinstance(error, grpc.RpcError) and error.code() in _RETRYABLE
+
+def call_repeatedly(
+    call: Callable[[float], Any],
+    *,
+    timeout_s: float,
+    attempts: int,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    chance: Callable[[], float] = random.random,
+) -> Any:
+    """Call until there is an answer, a refusal, or no time or try left.
+
+    Pauses double from 50 ms to one second, each with up to 50 ms more by chance, so that callers who failed
+    together do not come back together. No pause begins that would end at or after the deadline.
+
+    Args:
+        call: makes one try, given the seconds that are left.
+        timeout_s: for all tries together, seconds > 0.
+        attempts: the most tries, ≥ 1.
+        clock: seconds that only grow.
+        sleep: waits so many seconds.
+        chance: a number of [0, 1).
+
+    Returns:
+        What ``call`` returned.
+
+    Raises:
+        grpc.RpcError: of the last try.
+    """
+    deadline = clock() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return call(max(deadline - clock(), _MIN_TIMEOUT_S))
+        except grpc.RpcError as error:
+            attempts -= 1
+            wait_s = min(pause_s + chance() * _JITTER_S, _MOST_PAUSE_S)
+            out_of_time = clock() + wait_s >= deadline
+            if error.code() not in _RETRYABLE or attempts < 1 or out_of_time:
+                raise
+        sleep(wait_s)
+        pause_s *= 2
 
 
 class RetryingChannel:
@@ -69,37 +110,27 @@ class RetryingChannel:
         Raises:
             CallFailed: refused, or no answer in time.
         """
-        deadline = time.monotonic() + self._timeout_s
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_should_repeat),
-            stop=tenacity.stop_after_attempt(self._attempts)
-            | tenacity.stop_before_delay(self._timeout_s),
-            wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.05),
-            reraise=True,
-        )
         try:
-            for attempt in retrying:
-                with attempt:
-                    left = max(deadline - time.monotonic(), 0.001)
-                    return method(request, timeout=left)
+            return call_repeatedly(
+                lambda left_s: method(request, timeout=left_s),
+                timeout_s=self._timeout_s,
+                attempts=self._attempts,
+            )
         except grpc.RpcError as error:
             raise self.failure(error) from None
-        raise AssertionError("tenacity reraises")
 
     def failure(self, error: grpc.RpcError) -> CallFailed:
         """A gRPC error as one of ours."""
         code: grpc.StatusCode = error.code()
-        status = rpc_status.from_call(error)
-        for detail in status.details if status else ():
+        for detail in _details(error):
             info = error_details_pb2.ErrorInfo()
             if detail.Unpack(info):
                 metadata = dict(info.metadata)
-                field = metadata.pop("field", "")
                 return CallFailed(
                     error.details(),
                     code=code.name,
                     reason=info.reason,
-                    field=field,
+                    field=metadata.pop("field", ""),
                     metadata=metadata,
                 )
         messages = {
@@ -110,3 +141,12 @@ class RetryingChannel:
             grpc.StatusCode.CANCELLED: f"the server at {self._address} ended the call; try again",
         }
         return CallFailed(messages.get(code, error.details() or code.name), code=code.name)
+
+
+def _details(error: grpc.RpcError) -> list[Any]:
+    """The google.rpc details of an error, as they travel in its trailing metadata."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            with suppress(DecodeError):  # what stands between may have written it
+                return list(status_pb2.Status.FromString(value).details)
+    return []

@@ -7,15 +7,13 @@ named by ``--config`` or ``MITSUMORI_CONFIG``, the defaults below.
 from __future__ import annotations
 
 import os
-import re
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from platformdirs import user_cache_path, user_data_path
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     SecretStr,
@@ -23,6 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.dataclasses import dataclass
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -33,51 +32,26 @@ from pydantic_settings import (
 
 from router.classifier.mlflow_registry import RegistryAddress, is_registry_address
 from router.core.errors import InvalidInput
-from router.core.types import Importance
+from router.core.types import QualityTargets
 from router.decision_log.prompt_log import PromptLogKind
 from router.paths import DEFAULT_BUNDLE, ENCODERS
+from router.routing.background_jobs import RetentionRule
 
-__all__ = ["QualityTargets", "RetentionRule", "Settings", "load_settings"]
+__all__ = ["Settings", "load_settings"]
 
 _PREFIX = "MITSUMORI_"
-_LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-class QualityTargets(BaseModel):
-    """The P(adequate) to aim for when a request names no goal, by importance."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    low: float = Field(default=0.4, ge=0, le=1)
-    medium: float = Field(default=0.6, ge=0, le=1)
-    high: float = Field(default=0.8, ge=0, le=1)
-
-    def of(self, importance: Importance) -> float:
-        """The target of one importance."""
-        return {
-            Importance.LOW: self.low,
-            Importance.MEDIUM: self.medium,
-            Importance.HIGH: self.high,
-        }[importance]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class RetentionRule(BaseModel):
-    """How long decisions stay in the log: those with all of these labels, or all where none is named."""
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _QualityTargets(QualityTargets):
+    """The targets, checked as settings are."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    days: int = Field(ge=1, le=36_500, description="age at which they are erased, days")
-    labels: dict[str, str] = Field(default={}, description="labels that they carry")
-
-    @field_validator("labels")
-    @classmethod
-    def _labels_have_names(cls, labels: dict[str, str]) -> dict[str, str]:
-        for name, value in labels.items():
-            if not _LABEL.fullmatch(name):
-                raise ValueError(f"{name!r} names no label: a small letter, then a-z, 0-9 and _")
-            if not 1 <= len(value) <= 1000:
-                raise ValueError(f"the value of {name} must be 1 to 1000 characters")
-        return labels
+    low: _Share = QualityTargets.low
+    medium: _Share = QualityTargets.medium
+    high: _Share = QualityTargets.high
 
 
 class Settings(BaseSettings):
@@ -116,7 +90,7 @@ class Settings(BaseSettings):
     max_prompt_bytes: int = Field(
         default=1 << 20, ge=1, le=64 << 20, description="most UTF-8 bytes of one prompt"
     )
-    quality_targets: QualityTargets = QualityTargets()
+    quality_targets: _QualityTargets = _QualityTargets()
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote stands, seconds"
     )

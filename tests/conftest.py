@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mitsumori.client import RouterClient
+import mitsumori
 from router.ledger.memory import MemoryLedger
 from router.logs import configure
 from router.routing.router import Router
@@ -41,12 +41,12 @@ def router(settings: Settings) -> Router:
 def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
     """A listening server with the real ONNX files."""
     running = start(settings, build_reservations(settings, router, MemoryLedger()))
-    running.warmed()
+    running.mark_serving()
     yield running
     running.drain()
 
 
 @pytest.fixture
-def client(server: RunningServer) -> Iterator[RouterClient]:
-    with RouterClient(server.address) as made:
+def client(server: RunningServer) -> Iterator[mitsumori.Router]:
+    with mitsumori.Router(server.address) as made:
         yield made

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
-from importlib import metadata
+import tomllib
 from pathlib import Path
 
 import google.type.money_pb2
@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import mitsumori
 import router
 import training
 
@@ -21,27 +22,32 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "sklearn", "scipy", "pandas", "pyarrow", "mlflow", "matplotlib", "onnx"}
 MODULES = [
     name
-    for package in (router, training)
+    for package in (mitsumori, router, training)
     for _, name, _ in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     if ".v1" not in name and not name.endswith("__main__")
 ]
 
 
 def test_serving_imports_nothing_heavy() -> None:
-    code = "import router.rpc.server, router.cli, sys; print(*sys.modules)"
+    code = "import router.rpc.server, router.cli.main, sys; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert HEAVY & set(loaded) == set()
 
 
-REQUIREMENTS = [Requirement(text) for text in metadata.requires("mitsumori") or []]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = {
+    name: [Requirement(text) for text in texts]
+    for name, texts in PROJECT["optional-dependencies"].items()
+}
+BASE = [Requirement(text) for text in PROJECT["dependencies"]]
 
 
-def test_the_plain_install_asks_for_nothing_heavy() -> None:
-    plain = {wanted.name for wanted in REQUIREMENTS if wanted.marker is None}
-    assert "grpcio" in plain
-    assert plain & {"torch", "scikit-learn", "scipy", "pandas", "mlflow", "onnx"} == set()
+def test_serving_asks_for_nothing_heavy() -> None:
+    wanted = {requirement.name for requirement in BASE + EXTRAS["serve"]}
+    assert {"grpcio", "onnxruntime"} <= wanted
+    assert wanted & {"torch", "scikit-learn", "scipy", "pandas", "mlflow", "onnx"} == set()
 
 
 def test_every_direct_dependency_is_pinned() -> None:
@@ -50,7 +56,8 @@ def test_every_direct_dependency_is_pinned() -> None:
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if "==" in line
     }
-    wanted = {canonicalize_name(wanted.name) for wanted in REQUIREMENTS} - {"mitsumori"}
+    asked = [*BASE, *(requirement for extra in EXTRAS.values() for requirement in extra)]
+    wanted = {canonicalize_name(requirement.name) for requirement in asked} - {"mitsumori"}
     assert wanted - pinned == set()
 
 
@@ -94,12 +101,12 @@ def test_the_generated_stubs_are_those_of_the_proto_files(tmp_path: Path) -> Non
 def buf(*words: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("buf")), *words, "--config", "proto/buf.yaml"]
     return subprocess.run(
-        [*command, "--path", "router"], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, "--path", "mitsumori"], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
 def test_buf_refuses_a_renamed_field_and_a_missing_comment(tmp_path: Path) -> None:
-    changed = tmp_path / "proto" / "router" / "v1"
+    changed = tmp_path / "proto" / "mitsumori" / "v1"
     changed.mkdir(parents=True)
     for path in (ROOT / "proto/mitsumori/v1").glob("*.proto"):
         text = path.read_text().replace("string decision_id = 1;", "string decision = 1;")

@@ -24,11 +24,9 @@ from benchmarks.chaos.journal import (
     digest,
 )
 from benchmarks.chaos.plan import NANO, Plan
-from mitsumori.client import route_request
+from mitsumori import CallFailed, route_request
+from mitsumori.money import money_of, nanos_of
 from mitsumori.v1 import router_pb2
-from router.core.errors import CallFailed
-from router.core.types import Constraints
-from router.rpc.messages.values import money, nanos
 
 __all__ = ["PROMPTS", "Case", "Client"]
 
@@ -133,7 +131,7 @@ class Client:
             self._choices.choice(PROMPTS),
             scope=self._labels,
             request_id=f"{self._name}-{self._asked}",
-            constraints=Constraints(models=frozenset({NANO} if only_nano else ())),
+            models=[NANO] if only_nano else [],
             max_alternatives=1,
         )
 
@@ -186,9 +184,9 @@ class Client:
             output_tokens=self._choices.randint(1, quote.output_tokens.p50),
         )
         if over:
-            held = nanos(case.reply.hold.amount, "hold")
+            held = nanos_of(case.reply.hold.amount)
             report.output_tokens = quote.output_tokens.p90 + self._choices.randint(1, 500)
-            report.cost.CopyFrom(money(held + self._choices.randint(1, held)))
+            report.cost.CopyFrom(money_of(held + self._choices.randint(1, held)))
         return report
 
     def _release(self, case: Case) -> None:
@@ -291,7 +289,7 @@ def _decided(
     return Decided(
         id=reply.decision_id,
         tenant=request.scope["tenant"],
-        held=nanos(reply.hold.amount, "hold"),
+        held=nanos_of(reply.hold.amount),
         tokens=reply.hold.tokens,
         reply=digest(reply),
         replaces=replaces,
@@ -303,8 +301,8 @@ def _settled(report: router_pb2.SettleRequest, answer: Message, *, again: bool) 
     assert isinstance(answer, router_pb2.SettleResponse)
     return Settled(
         id=report.decision_id,
-        spent=nanos(answer.spent, "spent"),
-        overage=nanos(answer.overage, "overage"),
+        spent=nanos_of(answer.spent),
+        overage=nanos_of(answer.overage),
         tokens=report.input_tokens + report.output_tokens,
         late=answer.late,
         repeated=answer.repeated_report,

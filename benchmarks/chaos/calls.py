@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import grpc
 from google.protobuf.message import Message
 
+from mitsumori import CallFailed
 from mitsumori.retrying_channel import RetryingChannel
 from mitsumori.v1 import router_pb2_grpc
-from router.core.errors import CallFailed
 
 __all__ = ["Answer", "Door", "Doors", "Unanswered"]
 

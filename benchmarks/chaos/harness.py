@@ -20,9 +20,8 @@ from benchmarks.chaos.plan import NANO, Plan, limits
 from benchmarks.chaos.proof import Proof, prove
 from benchmarks.chaos.replicas import Replica
 from benchmarks.chaos.stores import Store, opened
-from mitsumori.client import AdminClient, RouterClient, route_request
-from router.core.types import Constraints
-from router.rpc.messages.values import nanos
+from mitsumori import Admin, Router, route_request
+from mitsumori.money import nanos_of
 
 __all__ = ["Outcome", "run"]
 
@@ -108,12 +107,11 @@ def _replicas(plan: Plan, store: Store, folder: Path) -> Iterator[list[Replica]]
 
 def _set_limits(address: str) -> None:
     """Limits in proportion to what a decision holds, whatever prices are today."""
-    with RouterClient(address, timeout_s=30) as client, AdminClient(address) as admin:
-        nano = Constraints(models=frozenset({NANO}))
-        asked = [route_request(prompt, constraints=nano) for prompt in PROMPTS]
+    with Router(address, timeout_s=30) as client, Admin(address) as admin:
+        asked = [route_request(prompt, models=[NANO]) for prompt in PROMPTS]
         *replies, _ = client.quote_batch(asked)
         quotes = [reply.response.chosen.quote for reply in replies]
-        hold = max(nanos(quote.price.high, "high") for quote in quotes)
+        hold = max(nanos_of(quote.price.high) for quote in quotes)
         tokens = max(quote.input_tokens.tokens + quote.output_tokens.p90 for quote in quotes)
         for limit in limits(hold, tokens):
             admin.set_limit(limit)

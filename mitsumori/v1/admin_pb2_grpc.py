@@ -77,7 +77,7 @@ class AdminServiceServicer:
     """
 
     def SetLimit(self, request, context):
-        """Makes a limit, or replaces the one of the same id; its balances stay.
+        """Creates a limit, or replaces the one with the same id; its balances stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,7 +91,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLimit(self, request, context):
-        """Removes a limit. NOT_FOUND: there is none of this id.
+        """Removes a limit. NOT_FOUND: there is no limit with this id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,8 +112,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCorrections(self, request, context):
-        """What settled usage taught about quotes: the factors that correct token counts and output lengths, per
-        model and scope, and how often answers stayed within what was quoted.
+        """The corrections learned from settled usage: factors on token counts and output lengths, per model and
+        scope, and how often answers stayed within the quotes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

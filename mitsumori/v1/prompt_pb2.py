@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mitsumori/v1/prompt.proto\x12\x0cmitsumori.v1\"G\n\x06Prompt\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\"\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x12.mitsumori.v1.ChatH\x00\x42\t\n\x07\x63ontent\"/\n\x04\x43hat\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.mitsumori.v1.Message\"9\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.mitsumori.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mitsumori/v1/prompt.proto\x12\x0cmitsumori.v1\"G\n\x06Prompt\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\"\n\x04\x63hat\x18\x02 \x01(\x0b\x32\x12.mitsumori.v1.ChatH\x00\x42\t\n\x07\x63ontent\"/\n\x04\x43hat\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.mitsumori.v1.Message\"9\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.mitsumori.v1.Role\x12\x0c\n\x04text\x18\x02 \x01(\t*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x42\x37\n\x0cmitsumori.v1B\x0bPromptProtoP\x01Z\x18mitsumori/v1;mitsumoriv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mitsumori.v1.prompt_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014mitsumori.v1B\013PromptProtoP\001Z\030mitsumori/v1;mitsumoriv1'
   _globals['_ROLE']._serialized_start=224
   _globals['_ROLE']._serialized_end=319
   _globals['_PROMPT']._serialized_start=43

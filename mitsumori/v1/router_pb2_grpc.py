@@ -81,19 +81,19 @@ class RouterServiceServicer:
         server's memory of recent requests; the same id with another body gets ALREADY_EXISTS.
 
         INVALID_ARGUMENT: a field is malformed or names something unknown. RESOURCE_EXHAUSTED: the
-        prompt exceeds the size limit, or a hard limit stands in the way; then a QuotaFailure names the
-        limit, and the reason tells LIMIT_WAIT_FOR_HOLDS (holds in flight may be given back: a RetryInfo
-        says when to try again), LIMIT_EXHAUSTED (try again after the reset) and LIMIT_NEVER_FITS (do not
-        try again) apart. FAILED_PRECONDITION: no model can meet the constraints; the metadata counts why
-        each was out. UNAVAILABLE: starting up, draining, or the ledger cannot be used: try again with the
-        same request_id.
+        prompt exceeds the size limit, or a hard limit does not allow the hold; then a QuotaFailure names
+        the limit. The reason is LIMIT_WAIT_FOR_HOLDS (holds in flight may be released: a RetryInfo says
+        when to try again), LIMIT_EXHAUSTED (try again after the reset) or LIMIT_NEVER_FITS (do not try
+        again). FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
+        reason that excluded them. UNAVAILABLE: the server is starting or draining, or the ledger cannot be
+        used: try again with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Settle(self, request, context):
-        """Reports what a decision really took; turns its hold into spend. May be repeated with the same body.
+        """Reports the real usage of a decision and turns its hold into spend. May be repeated with the same body.
 
         NOT_FOUND: no such decision of this tenant. ALREADY_EXISTS: it was settled by another report.
         FAILED_PRECONDITION: its hold was released.
@@ -103,7 +103,7 @@ class RouterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Gives a hold back without spend, for a call that was never made. May be repeated.
+        """Releases a hold without spend, for a call that was never made. May be repeated.
 
         NOT_FOUND: no such decision of this tenant. FAILED_PRECONDITION: it was settled.
         """

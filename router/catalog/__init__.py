@@ -1,1 +1,1 @@
-"""The models that can be chosen: prices with dates, and how their tokens are counted."""
+"""The models that can be chosen, their dated prices, and the counting of their tokens."""

@@ -1,4 +1,4 @@
-"""The catalog: the models that can be chosen, each with dated prices and a way to count tokens."""
+"""The catalog: the models that can be chosen, each with dated prices and a token rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from router.files import sha256_of
 __all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog"]
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
-"""Assumed where neither the catalog nor the price table says: small, so that nothing is overrun."""
+"""Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
 
 
 class _Strict(BaseModel):
@@ -113,10 +113,10 @@ class _File(_Strict):
         for index, model in enumerate(self.models):
             if model.tier not in self.tiers:
                 raise ValueError(
-                    f"models[{index}] ({model.id}): tier {model.tier!r} is none of {self.tiers}"
+                    f"models[{index}] ({model.id}): tier {model.tier!r} is not one of {self.tiers}"
                 )
             if ids.index(model.id) != index:
-                raise ValueError(f"models[{index}]: the id {model.id!r} is there twice")
+                raise ValueError(f"models[{index}]: the id {model.id!r} appears twice")
         missing = [tier for tier in self.tiers if tier not in self.default_lengths]
         if missing:
             raise ValueError(f"default_lengths has no entry for tier {missing[0]!r}")
@@ -124,7 +124,13 @@ class _File(_Strict):
 
 
 class CatalogEntry:
-    """One model of the catalog over time. Thread-safe."""
+    """One model of the catalog with its prices over time. Thread-safe.
+
+    Attributes:
+        spec: the model as in the file.
+        token_rule: how its tokens are counted.
+        exact_tokens: whether the rule is the model's own tokenizer.
+    """
 
     def __init__(self, spec: _Model) -> None:
         self.spec = spec
@@ -137,16 +143,19 @@ class CatalogEntry:
         self._latest: Model | None = None
 
     def rates_at(self, when: datetime) -> Rates | None:
-        """The rates in force at an aware moment: the latest override begun, else the table's."""
+        """The rates in force at an aware moment: the latest override that has begun, else the table's rates.
+
+        ``None`` where no price is known.
+        """
         if self._overrides:
             today = when.astimezone(UTC).date()
-            begun = [rates for start, rates in self._overrides if start <= today]
-            if begun:
-                return begun[-1]
+            in_force = [rates for start, rates in self._overrides if start <= today]
+            if in_force:
+                return in_force[-1]
         return self._record.rates_at(when) if self._record else None
 
     def at(self, when: datetime) -> Model:
-        """The model as it stands at an aware moment."""
+        """The model with its rates at an aware moment."""
         rates = self.rates_at(when)
         latest = self._latest
         if latest is None or latest.rates is not rates:  # prices change a few times a day at most
@@ -170,7 +179,7 @@ class CatalogEntry:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """«did you mean …» for a misspelt name, or a list of what there is."""
+    """``did you mean …`` with the known names that resemble a misspelt one, else all known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
@@ -178,7 +187,14 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All models, in the order of the file."""
+    """All models.
+
+    Attributes:
+        entries: the models, in the order of the file.
+        tiers: names of the tiers, in ascending order of capability.
+        default_lengths: tier → output length where the bundle has not learned one, tokens.
+        price_table: source and version of the prices, as quotes state it.
+    """
 
     entries: tuple[CatalogEntry, ...]
     tiers: tuple[str, ...]
@@ -197,7 +213,7 @@ class Catalog:
 
     @property
     def reasoning_allowances(self) -> dict[str, Lengths]:
-        """Model id → what is added to its output for hidden reasoning, for the models that have it."""
+        """Model id → allowance for hidden reasoning in tokens, for the models that have one."""
         return {
             entry.spec.id: entry.spec.reasoning_tokens.lengths
             for entry in self.entries
@@ -205,16 +221,21 @@ class Catalog:
         }
 
     def check_known(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
-        """Refuse a name that is not known, with the nearest ones.
+        """Refuse an unknown name.
+
+        Args:
+            field: name of the request's field, for the error.
+            names: the names in the field.
+            known: the names that it may have.
 
         Raises:
-            InvalidInput: names ``field`` with the index of the first unknown name.
+            InvalidInput: names ``field`` with the index of the first unknown name, and suggests known ones.
         """
-        there = set(known)
+        allowed = set(known)
         for index, name in enumerate(names):
-            if name not in there:
+            if name not in allowed:
                 raise InvalidInput(
-                    f"{field}[{index}]: {name!r} is not in the catalog; {closest(name, there)}",
+                    f"{field}[{index}]: {name!r} is not in the catalog; {closest(name, allowed)}",
                     reason="UNKNOWN_NAME",
                     field=f"{field}[{index}]",
                 )

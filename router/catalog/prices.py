@@ -1,7 +1,7 @@
 """Dated prices from genai-prices, as exact decimals.
 
-Source: the package ``genai-prices`` (MIT), which ships its table and needs no network. A call costs
-hundreds of microseconds there, so rates are read once per price and remembered.
+Source: the package ``genai-prices`` (MIT), which ships its table and needs no network. A look-up there takes
+hundreds of microseconds, so rates are cached per price.
 """
 
 from __future__ import annotations
@@ -21,34 +21,37 @@ __all__ = ["PRICE_SOURCE", "PriceRecord", "find_record"]
 PRICE_SOURCE = f"genai-prices {_genai_version}"
 
 
-def _at(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
+def _price_for(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
     if isinstance(price, TieredPrices):
         reached = [tier.price for tier in price.tiers if input_tokens > tier.start]
         return Decimal(reached[-1] if reached else price.base)
     return None if price is None else Decimal(price)
 
 
-def _flat(price: ModelPrice, input_tokens: int) -> Rates | None:
-    given, produced = _at(price.input_mtok, input_tokens), _at(price.output_mtok, input_tokens)
-    if given is None or produced is None:
+def _rates_for(price: ModelPrice, input_tokens: int) -> Rates | None:
+    input_, output = (
+        _price_for(price.input_mtok, input_tokens),
+        _price_for(price.output_mtok, input_tokens),
+    )
+    if input_ is None or output is None:
         return None
     return Rates(
-        input=given,
-        output=produced,
-        cache_read=_at(price.cache_read_mtok, input_tokens),
-        cache_write=_at(price.cache_write_mtok, input_tokens),
+        input=input_,
+        output=output,
+        cache_read=_price_for(price.cache_read_mtok, input_tokens),
+        cache_write=_price_for(price.cache_write_mtok, input_tokens),
     )
 
 
 def _rates(price: ModelPrice) -> Rates | None:
-    base = _flat(price, 0)
+    base = _rates_for(price, 0)
     if base is None:
         return None
     parts = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
     starts = {tier.start for part in parts if isinstance(part, TieredPrices) for tier in part.tiers}
     surcharges = []
     for start in sorted(starts):
-        rates = _flat(price, start + 1)
+        rates = _rates_for(price, start + 1)
         if rates is not None:
             surcharges.append(Surcharge(start, rates))
     return Rates(base.input, base.output, base.cache_read, base.cache_write, tuple(surcharges))
@@ -64,9 +67,9 @@ class PriceRecord:
         self._cache: dict[int, Rates | None] = {}
 
     def rates_at(self, when: datetime) -> Rates | None:
-        """The rates in force at an aware moment (prices may change by date and by time of day).
+        """The rates in force at an aware moment; prices may change by date and by time of day.
 
-        ``None`` where the table has no price for input or output tokens: not free, but unknown.
+        ``None`` where the table has no price for input or output tokens: the price is unknown, not zero.
         """
         price = self._info.get_prices(when)
         key = id(price)
@@ -77,10 +80,10 @@ class PriceRecord:
 
 @lru_cache(maxsize=4096)
 def find_record(model: str, provider: str | None = None) -> PriceRecord | None:
-    """The prices of a model by exact id, of one provider or of the first that lists it.
+    """The prices of a model by exact id; ``None`` where the table does not list it.
 
-    The id must be the table's own (or match after the last ``/``): a fuzzy match could quote the price
-    of another model.
+    The whole id must match, or what follows its last ``/``: a fuzzy match could quote the price of another
+    model. Without a provider, the first one that lists the model counts.
     """
     wanted = model.lower()
     for candidate in (wanted, wanted.rsplit("/", 1)[-1]):

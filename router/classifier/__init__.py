@@ -1,1 +1,1 @@
-"""From a text to P(adequate) and output lengths per arm, and to a bundle that can be swapped."""
+"""From a text to P(adequate) and output lengths per arm, by a bundle that can be replaced while serving."""

@@ -1,12 +1,12 @@
 """A bundle: a directory that holds one trained classifier and all that serving needs to run it.
 
-``manifest.json`` names and hashes everything, ``classifier.onnx`` maps an encoder vector, the lexical
-features and the token ids to a label distribution, P(adequate) per arm and output-length quantiles,
-``model_card.md`` is for people. The encoder is shared between bundles and named by its hash. Nothing is a
-pickle, and nothing is parsed before its hash is checked.
+``manifest.json`` describes the bundle and hashes its files. ``classifier.onnx`` maps an encoder vector, the
+lexical features and the token ids to a label distribution, P(adequate) per arm and output-length quantiles.
+``model_card.md`` is for people. Bundles share encoders and name theirs by hash. Nothing is a pickle, and no
+file is parsed before its hash is checked.
 
-The rule for ``FORMAT_VERSION``: raise it by one when an older release would read a new bundle
-wrongly; a test keeps loading every past format.
+Raise ``FORMAT_VERSION`` by one when an older release would misread a new bundle; a test loads every past
+format.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ __all__ = [
     "HistorySource",
     "ReferencePrice",
     "SecondStage",
-    "SecondStageClassifier",
+    "SecondStageManifest",
     "complexity",
     "load_bundle",
     "read_manifest",
-    "score_outputs",
+    "score_from_outputs",
 ]
 
 FORMAT_VERSION = 3
 _FORMATS = (1, 2, 3)
-"""What this release reads. Format 2 adds the input ``token_ids`` to the classifier, format 3 ``second``."""
+"""Formats that this release reads. Format 2 added the input ``token_ids``, format 3 the second stage."""
 _OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
 CLASSIFIER = "classifier.onnx"
 SECOND_CLASSIFIER = "second.onnx"
 REFERENCE_FILE = "reference.json"
-"""What the first classifier says of some held-out prompts: P(adequate) per arm under ``p_adequate``."""
-_TWO_STAGES = (CLASSIFIER, SECOND_CLASSIFIER, REFERENCE_FILE)
+"""Scores of held-out prompts by the first stage; ``p_adequate`` holds a row per prompt, a value per arm."""
+_TWO_STAGE_FILES = (CLASSIFIER, SECOND_CLASSIFIER, REFERENCE_FILE)
 _REMEDY = "train it again with `make train`, or restore it from the release"
 
 
@@ -66,80 +66,80 @@ class _Strict(BaseModel):
 
 
 class ReferencePrice(_Strict):
-    """The prices at which an arm's cost was reckoned in training, USD per million tokens."""
+    """The prices of an arm during training, USD per million tokens."""
 
-    input: Decimal = Field(ge=0)
-    output: Decimal = Field(ge=0)
+    input: Decimal = Field(ge=0, description="of input tokens")
+    output: Decimal = Field(ge=0, description="of output tokens")
 
 
 class Arm(_Strict):
-    """What the classifier predicts for: a tier, or one model with a history of its own."""
+    """What the classifier predicts for: a tier, or one model with enough history of its own."""
 
-    name: str = Field(min_length=1)
-    tier: str = Field(min_length=1)
+    name: str = Field(min_length=1, description="the tier, or the id of the model")
+    tier: str = Field(min_length=1, description="the tier that it belongs to")
     models: list[str] = Field(description="the models whose attempts taught this arm")
-    reference_price: ReferencePrice | None
-    attempts: int = Field(ge=0)
-    adequate_share: float = Field(ge=0, le=1)
+    reference_price: ReferencePrice | None = Field(description="None where no price was known")
+    attempts: int = Field(ge=0, description="attempts in training")
+    adequate_share: float = Field(ge=0, le=1, description="of these attempts")
     has_lengths: bool = Field(description="whether training saw output lengths of this arm")
 
 
 class HistorySource(_Strict):
     """One history that a bundle was trained on."""
 
-    name: str
-    sha256: str
-    prompts: int = Field(ge=0)
-    attempts: int = Field(ge=0)
-    adequacy_threshold: float = Field(ge=0, le=1)
-    licence: str = ""
+    name: str = Field(description="file name without its suffix")
+    sha256: str = Field(description="of the file")
+    prompts: int = Field(ge=0, description="distinct prompts")
+    attempts: int = Field(ge=0, description="attempts at them with a known quality")
+    adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
+    licence: str = Field(default="", description="empty where it was not given")
 
 
 class EncoderReference(_Strict):
-    """The encoder a bundle was trained with, by identity."""
+    """The encoder that a bundle was trained with."""
 
-    name: str
-    sha256: str
-    dimensions: int = Field(gt=0)
+    name: str = Field(description="such as static or multilingual")
+    sha256: str = Field(description="its identity, see EncoderManifest.sha256")
+    dimensions: int = Field(gt=0, description="length of its vectors")
 
 
-class SecondStage(_Strict):
-    """A slower encoder with a classifier of its own, asked where a choice hangs on little."""
+class SecondStageManifest(_Strict):
+    """A slower encoder with its own classifier, used where the first stage leaves the choice close."""
 
-    encoder: EncoderReference
-    share: float = Field(gt=0, le=1, description="of prompts like the reference, asked about")
+    encoder: EncoderReference = Field(description="the slower encoder")
+    share: float = Field(gt=0, le=1, description="share of the reference prompts that it scores")
 
 
 class Split(_Strict):
-    """How prompts were divided: a hash of (seed, prompt) sends this share to the held-out side."""
+    """How prompts were split: a hash of (seed, prompt) decides."""
 
-    seed: int
-    holdout: float = Field(gt=0, lt=1)
+    seed: int = Field(description="first part of the hash")
+    holdout: float = Field(gt=0, lt=1, description="share of prompts held out of training")
 
 
 class BundleManifest(_Strict):
     """``manifest.json``."""
 
     format_version: Literal[1, 2, 3]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    created: datetime
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the bundle")
+    created: datetime = Field(description="when training wrote it")
     demonstration: bool = Field(description="true when the history was generated, not real")
     arms: list[Arm] = Field(min_length=2, description="in ascending order of capability")
-    encoder: EncoderReference
-    second: SecondStage | None = Field(default=None, description="only bundles of two stages")
-    features: list[str]
-    adequacy_threshold: float = Field(ge=0, le=1)
-    histories: list[HistorySource] = Field(min_length=1)
-    training_data_sha256: str
-    split: Split
+    encoder: EncoderReference = Field(description="of the first stage")
+    second: SecondStageManifest | None = Field(default=None, description="None: one stage")
+    features: list[str] = Field(description="names of the lexical features, in order")
+    adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
+    histories: list[HistorySource] = Field(min_length=1, description="what it was trained on")
+    training_data_sha256: str = Field(description="over all histories")
+    split: Split = Field(description="training prompts and held-out ones")
     languages: dict[str, int] = Field(description="training prompts per language")
-    mlflow_run_id: str | None
-    metrics: dict[str, Any]
+    mlflow_run_id: str | None = Field(description="None where the run was not tracked")
+    metrics: dict[str, Any] = Field(description="held-out figures, as in the model card")
     files: dict[str, str] = Field(description="file name to SHA-256")
 
     @property
     def encoders(self) -> list[EncoderReference]:
-        """The encoder of each stage."""
+        """The encoders, one per stage."""
         return [self.encoder] + ([self.second.encoder] if self.second else [])
 
     @model_validator(mode="after")
@@ -151,13 +151,13 @@ class BundleManifest(_Strict):
 
 
 def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequence[str]) -> float:
-    """How much model a prompt needs, 0..1: the mean position of the label's tier on the ladder of tiers.
+    """How much model a prompt needs, 0..1: the expected rank of the label's tier, scaled to 1 at the top.
 
-    A further arm of a tier does not move the others, so that a score keeps its meaning for rules.
+    Adding an arm to a tier leaves the ranks of the others as they are.
 
     Args:
-        label_distribution: ``(arms + 1,)``, ``none`` last; ``none`` counts as the top of the ladder.
-        tiers: of the arms, ``(arms,)``.
+        label_distribution: ``(arms + 1,)``, ``none`` last; ``none`` ranks with the highest tier.
+        tiers: the tier of each arm, ``(arms,)``, ascending.
     """
     ladder = list(dict.fromkeys(tiers))
     top = len(ladder) - 1
@@ -165,19 +165,19 @@ def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequenc
     return float(np.clip(label_distribution @ position, 0.0, 1.0))
 
 
-def score_outputs(
+def score_from_outputs(
     manifest: BundleManifest,
     label_distribution: npt.NDArray[np.float32],
     p_adequate: npt.NDArray[np.float32],
     output_tokens: npt.NDArray[np.float32],
 ) -> Score:
-    """One row of the classifier's outputs as a :class:`Score`.
+    """The classifier's outputs for one prompt as a :class:`Score`.
 
     Args:
         manifest: names the arms.
-        label_distribution: ``(arms + 1,)``.
-        p_adequate: ``(arms,)``.
-        output_tokens: ``(arms, 3)``, the quantiles .5, .9 and .99.
+        label_distribution: ``(arms + 1,)``, each 0..1, ``none`` last.
+        p_adequate: ``(arms,)``, each 0..1.
+        output_tokens: ``(arms, 3)``, the quantiles .5, .9 and .99, in tokens.
     """
     names = [arm.name for arm in manifest.arms]
     return Score(
@@ -196,12 +196,12 @@ def score_outputs(
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A classifier as loaded.
+    """A loaded classifier.
 
     Attributes:
-        session: of ``classifier.onnx``.
-        reads_tokens: whether it reads token ids beside the vector: those from format 2 on do.
-        features: how many lexical features it reads, the first ones of :data:`FEATURES`.
+        session: runs its ONNX graph.
+        reads_tokens: whether it reads token ids besides the vector, as classifiers do from format 2 on.
+        features: how many lexical features it reads: the first ones of :data:`FEATURES`.
     """
 
     session: ort.InferenceSession
@@ -209,11 +209,11 @@ class Classifier:
     features: int
 
     @classmethod
-    def of(cls, session: ort.InferenceSession, features: int) -> Classifier:
-        """Of a session, with what it reads."""
-        return cls(
-            session, any(given.name == "token_ids" for given in session.get_inputs()), features
-        )
+    def load(cls, graph: bytes, features: int) -> Classifier:
+        """Load an ONNX graph that was fitted on the first ``features`` lexical features."""
+        runner = session(graph)
+        reads_tokens = any(given.name == "token_ids" for given in runner.get_inputs())
+        return cls(runner, reads_tokens, features)
 
     def outputs(
         self,
@@ -221,7 +221,13 @@ class Classifier:
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int],
     ) -> list[npt.NDArray[np.float32]]:
-        """As :meth:`Bundle.outputs`."""
+        """The outputs for one prompt; see :meth:`Bundle.outputs`.
+
+        Args:
+            embedding: ``(dimensions,)``.
+            features: lexical, ``(len(FEATURES),)``.
+            token_ids: of :meth:`Encoder.word_ids`; may be empty.
+        """
         given: dict[str, npt.NDArray[Any]] = {
             "embedding": embedding[None, :],
             "features": features[None, : self.features],
@@ -232,14 +238,14 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class SecondStageClassifier:
-    """The second stage as loaded.
+class SecondStage:
+    """A loaded second stage.
 
     Attributes:
-        encoder: its own.
-        classifier: its own.
-        reference: float64 ``(r, k)``, P(adequate) of held-out prompts by the first stage.
-        share: of such prompts that it is asked about under any goal, 0..1.
+        encoder: of this stage.
+        classifier: of this stage.
+        reference: float64 ``(r, k)``, P(adequate) of ``r`` held-out prompts by the first stage.
+        share: share of prompts like these that the second stage scores, 0..1, whatever the goal.
     """
 
     encoder: Encoder
@@ -250,7 +256,7 @@ class SecondStageClassifier:
     def outputs(
         self, text: str, features: npt.NDArray[np.float32]
     ) -> list[npt.NDArray[np.float32]]:
-        """As :meth:`Bundle.outputs`, by the second classifier; ``features`` are those of ``text``."""
+        """The outputs for a text with these lexical features; see :meth:`Bundle.outputs`."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
         return self.classifier.outputs(embedding, features, ids)
@@ -260,15 +266,22 @@ class SecondStageClassifier:
 class Bundle:
     """A loaded bundle with its encoders. Thread-safe.
 
-    What its own methods say is said by the first stage, or the only one; of two, :attr:`second` is asked
-    about the prompts whose choice hangs on little, which depends on the goal of the caller.
+    The methods use the first stage unless their name says otherwise. The caller asks
+    :meth:`needs_second_stage`, which depends on the goal and the prices, whether to use the second.
+
+    Attributes:
+        manifest: describes the bundle.
+        version: ``name@hash``, as in replies and the decision log.
+        encoder: of the first stage.
+        classifier: of the first stage.
+        second: the second stage; ``None`` in a bundle of one stage.
     """
 
     manifest: BundleManifest
     version: str
     encoder: Encoder
     classifier: Classifier
-    second: SecondStageClassifier | None = None
+    second: SecondStage | None = None
 
     def outputs(
         self,
@@ -280,9 +293,9 @@ class Bundle:
 
         Args:
             embedding: of the prompt, ``(dimensions,)``.
-            features: lexical, ``(len(FEATURES),)``; a bundle of before reads the first ones of them.
-            token_ids: of :meth:`Encoder.word_ids`; none where the text is not at hand, which leaves out
-                what the words say.
+            features: lexical, ``(len(FEATURES),)``; an older bundle reads only the first of them.
+            token_ids: of :meth:`Encoder.word_ids`; empty where the text is not available, which drops the
+                evidence of its words.
         """
         return self.classifier.outputs(embedding, features, token_ids)
 
@@ -292,64 +305,73 @@ class Bundle:
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int] = (),
     ) -> Score:
-        """Score one prompt; the arguments are those of :meth:`outputs`."""
-        return score_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
+        """The score of one prompt by the first stage.
+
+        Args:
+            embedding: of the prompt, ``(dimensions,)``.
+            features: lexical, ``(len(FEATURES),)``.
+            token_ids: of :meth:`Encoder.word_ids`; empty where the text is not available.
+        """
+        return score_from_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
 
     def score(self, text: str) -> Score:
-        """Encode and classify one text."""
+        """Encode and score one text by the first stage."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
         return self.classify(embedding, lexical_features(text), ids)
 
-    def second_score(self, text: str, features: npt.NDArray[np.float32]) -> Score:
-        """What the second stage says of a text with these features, ``(len(FEATURES),)``.
+    def score_second_stage(self, text: str, features: npt.NDArray[np.float32]) -> Score:
+        """The score by the second stage of a text with these lexical features, ``(len(FEATURES),)``.
 
         Raises:
             ValueError: the bundle has one stage.
         """
         if self.second is None:
             raise ValueError(f"{self.version} has one stage")
-        return score_outputs(self.manifest, *self.second.outputs(text, features))
+        return score_from_outputs(self.manifest, *self.second.outputs(text, features))
 
-    def every_score(self, text: str) -> list[Score]:
-        """What each stage says of one text: all of the bundle is run."""
+    def score_all_stages(self, text: str) -> list[Score]:
+        """The score of one text by every stage, so that the whole bundle runs."""
         if self.second is None:
             return [self.score(text)]
-        return [self.score(text), self.second_score(text, lexical_features(text))]
+        return [self.score(text), self.score_second_stage(text, lexical_features(text))]
 
-    def asks_second(
+    def needs_second_stage(
         self,
         score: Score,
         features: npt.NDArray[np.float32],
         prices: Mapping[str, int],
         goal: Goal,
     ) -> bool:
-        """Whether the second stage is asked about a prompt; never where there is none.
+        """Whether the second stage should score a prompt as well.
 
-        It is where the choice hangs on little, and always where the first encoder does not read the script.
+        It should where the first stage leaves the choice close, and always where the first encoder does not
+        read the script. Never in a bundle of one stage.
 
         Args:
             score: by the first stage.
             features: lexical, ``(len(FEATURES),)``.
-            prices: arm → nano-dollars of its cheapest model, of the arms that can be chosen.
+            prices: arm → expected nano-dollars of its cheapest model, for the arms that can be chosen.
             goal: what the choice aims for.
         """
         if self.second is None or not prices:
             return False
-        if not self.encoder.reads(features):
+        if not self.encoder.reads_script(features):
             return True
         names = [arm.name for arm in self.manifest.arms]
-        known = np.array(list(prices.values()), dtype=np.float64)
-        here = np.array([[score.p_adequate[arm] for arm in prices]])
-        usual = self.second.reference[:, [names.index(arm) for arm in prices]]
-        asked = needs_second_stage(
-            margins(here, known, goal), margins(usual, known, goal), self.second.share
+        price_list = np.array(list(prices.values()), dtype=np.float64)
+        prompt = np.array([[score.p_adequate[arm] for arm in prices]])
+        reference = self.second.reference[:, [names.index(arm) for arm in prices]]
+        needed = needs_second_stage(
+            margins(prompt, price_list, goal),
+            margins(reference, price_list, goal),
+            self.second.share,
         )
-        return bool(asked[0])
+        return bool(needed[0])
 
 
 def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
-    """The manifest of a bundle, and the version string ``name@hash`` that replies carry.
+    """The manifest of a bundle, and its version ``name@hash``.
 
     Raises:
         BadArtifact: the directory or manifest is missing, damaged, or of a newer format.
@@ -359,7 +381,7 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
         content = path.read_bytes()
     except OSError:
         raise BadArtifact(
-            f"{path} is missing or unreadable: {directory} is no bundle; {_REMEDY}",
+            f"{path} is missing or unreadable: {directory} is not a bundle; {_REMEDY}",
             reason="BUNDLE_MISSING",
             field=str(path),
         ) from None
@@ -389,14 +411,14 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
 
 
 def load_bundle(directory: Path, encoders: Path) -> Bundle:
-    """Load a bundle and the encoder it names; every hash is checked before anything is parsed.
+    """Load a bundle and its encoders. Every hash is checked before the file is parsed.
 
     Args:
         directory: the bundle.
-        encoders: the folder of encoders, as in ``models/encoders``.
+        encoders: the folder of encoders, laid out as ``models/encoders``.
 
     Raises:
-        BadArtifact: something is missing, altered, of another format, or does not fit together.
+        BadArtifact: a file is missing, altered or of another format, or the parts do not match.
     """
     manifest, version = read_manifest(directory)
     count = len(manifest.features)
@@ -408,10 +430,10 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
             field="features",
         )
     contents = read_checked(directory, manifest.files, remedy=_REMEDY)
-    for name in (CLASSIFIER,) if manifest.second is None else _TWO_STAGES:
+    for name in (CLASSIFIER,) if manifest.second is None else _TWO_STAGE_FILES:
         if name not in contents:
             raise BadArtifact(
-                f"{directory}/manifest.json: files does not name {name}; {_REMEDY}",
+                f"{directory}/manifest.json: files does not list {name}; {_REMEDY}",
                 reason="BUNDLE_DAMAGED",
                 field="files",
             )
@@ -419,25 +441,25 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
     second = None
     if manifest.second is not None:
         slower = manifest.second.encoder
-        second = SecondStageClassifier(
+        second = SecondStage(
             load_encoder(find_encoder(encoders, slower.name, slower.sha256)),
-            Classifier.of(session(contents[SECOND_CLASSIFIER]), count),
+            Classifier.load(contents[SECOND_CLASSIFIER], count),
             _reference(directory, contents[REFERENCE_FILE], len(manifest.arms)),
             manifest.second.share,
         )
-    first = Classifier.of(session(contents[CLASSIFIER]), count)
+    first = Classifier.load(contents[CLASSIFIER], count)
     return Bundle(manifest, version, encoder, first, second)
 
 
 def _reference(directory: Path, content: bytes, arms: int) -> npt.NDArray[np.float64]:
-    """P(adequate) ``(r, arms)`` of the reference prompts, r ≥ 1."""
+    """P(adequate) ``(r, arms)`` of the reference prompts by the first stage, r ≥ 1."""
     try:
         found = np.asarray(json.loads(content)["p_adequate"], dtype=np.float64)
     except (ValueError, KeyError, TypeError):
         found = np.zeros(0)
     if found.ndim != 2 or not len(found) or found.shape[1] != arms:
         raise BadArtifact(
-            f"{directory}/{REFERENCE_FILE}: p_adequate is no table of {arms} arms; {_REMEDY}",
+            f"{directory}/{REFERENCE_FILE}: p_adequate is not a table of {arms} arms; {_REMEDY}",
             reason="BUNDLE_DAMAGED",
             field=REFERENCE_FILE,
         )

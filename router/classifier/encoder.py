@@ -2,7 +2,7 @@
 
 An encoder is an immutable directory ``models/encoders/<name>/<sha12>/`` with ``encoder.json``,
 ``model.onnx`` (token ids in, pooled and normalised vector out), ``tokenizer.json`` and the licence
-of its weights. Its identity is the SHA-256 over everything that changes the vector.
+of its weights. Its identity is the SHA-256 over everything that affects the vector.
 """
 
 from __future__ import annotations
@@ -35,35 +35,37 @@ __all__ = [
 
 FORMAT_VERSION = 1
 CHARACTER_WINDOW = 2048
-"""Characters kept from each end before tokenizing: enough for 64 tokens, and a bound on time."""
+"""Characters kept from each end before tokenizing: enough for 64 tokens, and few enough to bound the time."""
 
 _FOREIGN_SHARE = 0.3
-"""From this share of letters outside the Latin script on, an English encoder sees little."""
+"""Above this share of letters outside the Latin script, an English encoder says little about a prompt."""
 _REMEDY = "export it again with `make encoder`, or restore it from the release"
 
 
 class EncoderManifest(BaseModel):
-    """``encoder.json``: what an encoder is and how its inputs are made."""
+    """``encoder.json``: the encoder and how its inputs are built."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: int
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     kind: Literal["transformer", "convolution", "static"]
-    dimensions: int = Field(gt=0)
+    dimensions: int = Field(gt=0, description="length of a vector")
     max_tokens: int = Field(gt=2, description="tokens kept, special tokens included: head and tail")
     text_prefix: str = Field(default="", description="put before every text, as some models need")
     prefix_ids: list[int] = Field(description="special tokens before the text")
     suffix_ids: list[int] = Field(description="special tokens after the text")
-    unknown_id: int | None = Field(default=None, description="token that a static encoder skips")
-    languages: list[str]
-    source: str
-    licence: str
+    unknown_id: int | None = Field(
+        default=None, description="unknown token, which is dropped; None keeps it"
+    )
+    languages: list[str] = Field(description="ISO 639-1 codes")
+    source: str = Field(description="where its weights are from")
+    licence: str = Field(description="of its weights")
     files: dict[str, str] = Field(description="file name to SHA-256")
 
     @property
     def sha256(self) -> str:
-        """Identity: the hash over all that changes the vector, and nothing that does not."""
+        """The identity: a hash over exactly what affects the vector."""
         parts = self.model_dump(
             include={"kind", "max_tokens", "text_prefix", "prefix_ids", "suffix_ids", "unknown_id"}
         )
@@ -72,12 +74,11 @@ class EncoderManifest(BaseModel):
 
 
 def classifier_text(prompt: Prompt) -> str:
-    """The text of a prompt that the classifier judges.
+    """The text of a prompt that the classifier reads.
 
-    System messages are left out (they are the same on every call of an application and would fill
-    the head of the window); the turns are joined in order, so that head-and-tail truncation keeps
-    what the conversation is about and what was asked last. A prompt of system messages only is
-    judged by them.
+    The turns are joined in order, so that truncation to head and tail keeps the topic of the conversation
+    and the last question. System messages are left out: they are the same on every call of an application
+    and would fill the head of the window. They are read only where there is no other message.
     """
     turns = [message.text for message in prompt.messages if message.role != "system"]
     return "\n\n".join(turns or [message.text for message in prompt.messages])
@@ -94,21 +95,27 @@ def session(model: bytes) -> ort.InferenceSession:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A loaded encoder. Thread-safe."""
+    """A loaded encoder. Thread-safe.
+
+    Attributes:
+        manifest: describes it.
+        tokenizer: text → token ids, without truncation or padding.
+        session: token ids → vector.
+    """
 
     manifest: EncoderManifest
     tokenizer: Tokenizer
     session: ort.InferenceSession
 
     def word_ids(self, text: str) -> list[int]:
-        """Ids of a text without special tokens, before they are cut to the window of the encoder.
+        """The token ids of a text, without special tokens and not yet cut to the encoder's window.
 
-        Of a long text, the first and the last :data:`CHARACTER_WINDOW` characters are read.
+        Only the first and the last :data:`CHARACTER_WINDOW` characters of a long text are read.
         """
         manifest = self.manifest
         if len(text) > 2 * CHARACTER_WINDOW:
             text = text[:CHARACTER_WINDOW] + " " + text[-CHARACTER_WINDOW:]
-        # Half of a surrogate pair is no character and the tokenizer refuses it: "?" stands for it.
+        # The tokenizer refuses half of a surrogate pair: "?" replaces it.
         text = text.encode("utf-8", "replace").decode("utf-8")
         ids: list[int] = self.tokenizer.encode(
             manifest.text_prefix + text, add_special_tokens=False
@@ -118,15 +125,15 @@ class Encoder:
         return ids
 
     def token_ids(self, text: str) -> list[int]:
-        """Ids of the head and the tail of a text, special tokens included, at most ``max_tokens``.
+        """The token ids that the encoder reads of a text, special tokens included, at most ``max_tokens``.
 
-        Where the text is longer than the window, half of the tokens come from its beginning and
-        half from its end: what is asked often stands at the end of a long prompt.
+        Half of the tokens of a longer text come from its beginning and half from its end, where long
+        prompts often put the question.
         """
         return self.window(self.word_ids(text))
 
     def window(self, ids: list[int]) -> list[int]:
-        """What the encoder reads of the ids of a text: head, tail and special tokens."""
+        """The ids of a text cut to head and tail, with the special tokens around them."""
         manifest = self.manifest
         room = manifest.max_tokens - len(manifest.prefix_ids) - len(manifest.suffix_ids)
         if len(ids) > room:
@@ -134,14 +141,14 @@ class Encoder:
             ids = ids[: room - tail] + ids[-tail:]
         return [*manifest.prefix_ids, *ids, *manifest.suffix_ids]
 
-    def reads(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        """Whether it is made for the script of prompts, ``(…)`` from features ``(…, len(FEATURES))``."""
-        # The only encoders for one script are those for English; the others say what they are for.
+    def reads_script(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Whether it is made for the script of prompts, bool ``(…)`` from features ``(…, len(FEATURES))``."""
+        # Only encoders for English are limited to one script.
         english = set(self.manifest.languages) <= {"en"}
         return np.asarray((foreign_share(features) <= _FOREIGN_SHARE) | (not english))
 
     def embed_ids(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
-        """The unit vector of one sequence of ids, float32 ``(dimensions,)``; zeros for no ids."""
+        """The unit vector of one sequence of token ids, float32 ``(dimensions,)``; zeros for no ids."""
         if not ids:
             return np.zeros(self.manifest.dimensions, dtype=np.float32)
         tokens = np.asarray([ids], dtype=np.int64)
@@ -153,7 +160,7 @@ class Encoder:
     def embed(self, text: str) -> npt.NDArray[np.float32]:
         """The unit vector of one text, float32 ``(dimensions,)``.
 
-        One text at a time on purpose: int8 ONNX is not batch-invariant, and serving sees one.
+        Takes one text at a time on purpose: int8 ONNX is not batch-invariant, and serving sees one.
         """
         return self.embed_ids(self.token_ids(text))
 
@@ -182,7 +189,7 @@ def _read_manifest(directory: Path) -> EncoderManifest:
 
 
 def load_encoder(directory: Path) -> Encoder:
-    """Load an encoder from its directory, every hash checked first.
+    """Load an encoder from its directory. Every hash is checked before the file is parsed.
 
     Raises:
         BadArtifact: a file is missing, altered, or of another format.
@@ -196,6 +203,7 @@ def load_encoder(directory: Path) -> Encoder:
 
 
 def _selected(encoders: Path) -> Mapping[str, str]:
+    """Encoder name → SHA-256 of the version that new bundles are trained with."""
     path = encoders / "selected.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -209,16 +217,16 @@ def _selected(encoders: Path) -> Mapping[str, str]:
 
 
 def find_encoder(encoders: Path, name: str, sha256: str | None = None) -> Path:
-    """The directory of an encoder by name, and by hash where a bundle pins one.
+    """The directory of an encoder, by name and optionally by hash.
 
     Args:
         encoders: the folder that holds ``<name>/<sha12>/`` and ``selected.json``.
         name: such as ``static`` or ``minilm``.
-        sha256: the identity that a bundle was trained with; ``None`` takes the selected version.
+        sha256: the identity that a bundle pins; ``None`` takes the selected version.
 
     Raises:
-        InvalidInput: no encoder of that name is there.
-        BadArtifact: the pinned version is not there.
+        InvalidInput: there is no encoder of that name.
+        BadArtifact: the pinned version is missing.
     """
     selected = _selected(encoders)
     if sha256 is None:

@@ -1,8 +1,8 @@
-"""The bundle that serves, and how another takes its place while calls go on.
+"""Replaces the serving bundle by a new one without interrupting calls.
 
-A source says cheaply which bundle there is now; one that is new is loaded aside with every hash checked,
-tried on a few prompts, and only then put in place by one assignment. Calls in flight keep the bundle they
-began with. One that cannot serve is refused, and the one before goes on.
+A source reports its current revision cheaply. A new revision is loaded beside the serving bundle with every
+hash checked, tried on a few prompts, and swapped in by one assignment. Calls in flight keep the bundle that
+they started with. A bundle that cannot serve is refused, and the current one continues to serve.
 """
 
 from __future__ import annotations
@@ -21,68 +21,67 @@ from typing import Protocol
 import numpy as np
 
 from router.classifier.bundle import Bundle, load_bundle, read_manifest
-from router.classifier.mlflow_registry import Registry, RegistryAddress, Version
+from router.classifier.mlflow_registry import RegisteredVersion, Registry, RegistryAddress
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
 from router.files import sha256_of
 from router.logs import logger
-from router.settings import Settings
 
 __all__ = [
+    "BundleRevision",
     "BundleSource",
     "FolderSource",
-    "FoundBundle",
     "RegistrySource",
     "ServedBundle",
-    "loaded",
-    "source_of",
+    "load_verified_bundle",
+    "open_bundle_source",
 ]
 
-_KEPT = 5
-"""Versions of a model that stay in the cache, the newest."""
-_TRIED = (
+_CACHED_VERSIONS = 5
+"""How many versions of a registered model stay in the cache."""
+_TRIAL_PROMPTS = (
     "hello world",
     "Prove that 3 ≤ π.\n```python\nprint(3.14)\n```",
     "東京の明日の天気を調べる方法を教えてください。",
     " ",
 )
-"""Prompts that a bundle must answer before it serves; they warm it up as well."""
+"""Prompts that a bundle must score before it serves, which also warms it up."""
 
 
 @dataclass(frozen=True, slots=True)
-class FoundBundle:
-    """What a source has now.
+class BundleRevision:
+    """What a source offers at one moment.
 
     Attributes:
-        key: differs wherever the bundle may differ.
-        place: for people: the directory, or the address with its version.
+        key: differs whenever the bundle may differ.
+        location: for people: the directory, or the registry address with the version.
     """
 
     key: str
-    place: str
+    location: str
 
 
 class BundleSource(Protocol):
     """Where a bundle comes from. Used from one thread at a time.
 
-    Raises, from ``find`` and ``fetch``: ``BadArtifact`` where there is no sound bundle, ``Unavailable``
-    where the source does not answer.
+    ``find`` and ``fetch`` raise ``BadArtifact`` if there is no valid bundle, and ``Unavailable`` if the
+    source does not answer.
     """
 
-    def find(self) -> FoundBundle:
-        """What there is now; cheap enough to be asked every few seconds."""
+    def find(self) -> BundleRevision:
+        """The current revision; cheap enough to call every few seconds."""
         ...
 
     def fetch(self) -> Path:
-        """The directory of what was found; nothing in it has been trusted yet."""
+        """A local directory with the revision that ``find`` returned last; nothing in it is verified yet."""
         ...
 
-    def last(self) -> Path | None:
-        """The directory of what :meth:`keep` was told last, where the source can be away."""
+    def last_served(self) -> Path | None:
+        """The directory last passed to :meth:`remember`; ``None`` if there is none or the source is local."""
         ...
 
-    def keep(self, directory: Path, /) -> None:
-        """Remember that this one serves."""
+    def remember(self, directory: Path, /) -> None:
+        """Remember the directory of the bundle that serves now."""
         ...
 
 
@@ -93,9 +92,9 @@ class FolderSource:
         self._directory = directory
         self._resolved = directory
 
-    def find(self) -> FoundBundle:
-        """The directory by the content of its manifest, and the size and age of its files."""
-        # A link may be moved while we read: all files must come from one and the same place.
+    def find(self) -> BundleRevision:
+        """The revision, from the content of the manifest and the sizes and times of the files."""
+        # The link may move while we read: all files must come from the same directory.
         self._resolved = self._directory.resolve()
         digest = hashlib.sha256(str(self._resolved).encode())
         try:
@@ -104,57 +103,57 @@ class FolderSource:
                 status = path.stat()
                 digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
         except OSError:
-            read_manifest(self._directory)  # says what is missing
+            read_manifest(self._directory)  # raises the precise error where there is one
             raise Unavailable(
-                f"{self._directory} changed while it was read; it is read again",
+                f"{self._directory} changed while it was read; it will be read again",
                 reason="BUNDLE_CHANGING",
                 field="bundle",
             ) from None
-        return FoundBundle(digest.hexdigest(), str(self._directory))
+        return BundleRevision(digest.hexdigest(), str(self._directory))
 
     def fetch(self) -> Path:
         """The directory itself."""
         return self._resolved
 
-    def last(self) -> Path | None:
-        """Nothing: a directory is not away."""
+    def last_served(self) -> Path | None:
+        """``None``: a local directory is never out of reach."""
         return None
 
-    def keep(self, _directory: Path, /) -> None:
-        """Nothing to remember."""
+    def remember(self, _directory: Path, /) -> None:
+        """Does nothing: a directory needs no cache."""
 
 
 class RegistrySource:
-    """A bundle of the registry, kept in a local cache by version and hash of its manifest.
+    """A bundle in MLflow's registry, with a local cache by version and hash of the manifest.
 
     Args:
-        registry: where it is asked for.
-        address: which one.
-        cache: a folder of ours.
+        registry: the registry.
+        address: which bundle of it.
+        cache: folder for downloads; written to, and cleared of old versions.
     """
 
     def __init__(self, registry: Registry, address: RegistryAddress, cache: Path) -> None:
         self._registry = registry
         self._address = address
-        # Two registries may have versions of the same name and number.
+        # Two registries may use the same name and version number.
         self._folder = cache / sha256_of(registry.address.encode())[:12] / address.name
-        self._version: Version | None = None
+        self._version: RegisteredVersion | None = None
 
-    def find(self) -> FoundBundle:
-        """The version that the address means now."""
+    def find(self) -> BundleRevision:
+        """The version that the address names now."""
         version = self._registry.find(self._address)
         self._version = version
         key = f"{version.number} {version.created} {version.manifest_sha256}"
-        return FoundBundle(key, f"{self._address} (version {version.number})")
+        return BundleRevision(key, f"{self._address} (version {version.number})")
 
     def fetch(self) -> Path:
-        """The version in the cache, downloaded where it is not there yet."""
-        assert self._version is not None  # noqa: S101 — it was found
+        """The version in the cache, downloaded if necessary."""
+        assert self._version is not None  # noqa: S101 — ``find`` comes first
         version = self._version
         known = version.manifest_sha256
         if known is not None:
             directory = self._directory(version, known)
-            if _whole(directory, known):
+            if _is_intact(directory, known):
                 return directory
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +163,8 @@ class RegistrySource:
                 self._registry.download(version, fresh)
                 sha256 = sha256_of((fresh / "manifest.json").read_bytes())
                 directory = self._directory(version, sha256)
-                # Another server may be reading it: what is whole stays where it is.
-                if not _whole(directory, sha256):
+                # Another server may be reading the directory: an intact one is not replaced.
+                if not _is_intact(directory, sha256):
                     shutil.rmtree(directory, ignore_errors=True)
                     fresh.replace(directory)
         except OSError as error:
@@ -177,8 +176,8 @@ class RegistrySource:
             ) from None
         return directory
 
-    def last(self) -> Path | None:
-        """The directory that served last under this address."""
+    def last_served(self) -> Path | None:
+        """The directory that served last under this address; ``None`` if there is none."""
         try:
             name = json.loads(self._pointer.read_text(encoding="utf-8"))["directory"]
             directory = self._folder / Path(name).name
@@ -186,8 +185,8 @@ class RegistrySource:
             return None
         return directory if directory.is_dir() else None
 
-    def keep(self, directory: Path, /) -> None:
-        """Remember it for a start without the registry, and let go of old versions."""
+    def remember(self, directory: Path, /) -> None:
+        """Remember it for a start without the registry, and delete old versions."""
         scratch = self._pointer.with_suffix(".part")
         try:
             scratch.write_text(json.dumps({"directory": directory.name}), encoding="utf-8")
@@ -202,17 +201,17 @@ class RegistrySource:
         end = self._address.alias or f"v{self._address.version}"
         return self._folder / f"@{end}.json"
 
-    def _directory(self, version: Version, manifest_sha256: str) -> Path:
+    def _directory(self, version: RegisteredVersion, manifest_sha256: str) -> Path:
         return self._folder / f"{version.number}-{manifest_sha256[:12]}"
 
     def _old(self, current: Path) -> Iterable[Path]:
         named = [path for path in self._folder.glob("[0-9]*-*") if path != current]
         newest = sorted(named, key=lambda path: path.stat().st_mtime, reverse=True)
-        return newest[_KEPT - 1 :]
+        return newest[_CACHED_VERSIONS - 1 :]
 
 
-def _whole(directory: Path, manifest_sha256: str) -> bool:
-    """Whether the cache has a version, undamaged; loading it checks every hash again."""
+def _is_intact(directory: Path, manifest_sha256: str) -> bool:
+    """Whether a version is in the cache and undamaged; loading it checks every hash again."""
     try:
         content = (directory / "manifest.json").read_bytes()
         files = json.loads(content)["files"]
@@ -224,45 +223,50 @@ def _whole(directory: Path, manifest_sha256: str) -> bool:
         return False
 
 
-def source_of(settings: Settings) -> BundleSource:
-    """Where the settings say that the bundle comes from.
+def open_bundle_source(bundle: Path | RegistryAddress, registry: str, cache: Path) -> BundleSource:
+    """The source of a bundle.
+
+    Args:
+        bundle: a directory, or an address in a registry.
+        registry: http(s) address of the MLflow server; ignored for a directory.
+        cache: folder for downloads from a registry; ignored for a directory.
 
     Raises:
-        InvalidInput: the registry's address is no http(s) address.
+        InvalidInput: the registry's address is not an http(s) address.
         MitsumoriError: the extra for registries is not installed.
     """
-    if isinstance(settings.bundle, RegistryAddress):
-        return RegistrySource(Registry(settings.registry), settings.bundle, settings.registry_cache)
-    return FolderSource(settings.bundle)
+    if isinstance(bundle, RegistryAddress):
+        return RegistrySource(Registry(registry), bundle, cache)
+    return FolderSource(bundle)
 
 
 def _check(score: Score) -> None:
-    shares = [*score.p_adequate.values(), *score.label_distribution.values()]
+    probabilities = [*score.p_adequate.values(), *score.label_distribution.values()]
     tokens = [count for one in score.lengths.values() for count in (one.p50, one.p90, one.p99)]
-    if not all(0 <= share <= 1 for share in shares):
+    if not all(0 <= p <= 1 for p in probabilities):
         raise ValueError("a probability outside 0..1")
     if not all(np.isfinite(count) and count >= 0 for count in tokens):
         raise ValueError("an impossible output length")
 
 
-def loaded(directory: Path, encoders: Path) -> Bundle:
-    """A bundle that has answered a few prompts, and is warm by that.
+def load_verified_bundle(directory: Path, encoders: Path) -> Bundle:
+    """Load a bundle and score a few prompts with it, which verifies it and warms it up.
 
     Args:
         directory: the bundle.
         encoders: the folder of encoders.
 
     Raises:
-        BadArtifact: it cannot serve; says why.
+        BadArtifact: the bundle cannot serve; the message says why.
     """
     try:
         bundle = load_bundle(directory, encoders)
-        for text in _TRIED:
-            for score in bundle.every_score(text):
+        for text in _TRIAL_PROMPTS:
+            for score in bundle.score_all_stages(text):
                 _check(score)
     except MitsumoriError:
         raise
-    except Exception as error:  # noqa: BLE001 — onnxruntime raises types of its own for what is no graph
+    except Exception as error:  # noqa: BLE001 — onnxruntime raises its own types for a bad graph
         why = str(error) if isinstance(error, ValueError) else type(error).__name__
         raise BadArtifact(
             f"{directory}: classifier.onnx does not run ({why.splitlines()[0][:120]}); train the "
@@ -273,56 +277,58 @@ def loaded(directory: Path, encoders: Path) -> Bundle:
     return bundle
 
 
-def _give_memory_back() -> None:
-    # glibc keeps what is freed for itself, more with each swap; elsewhere there is nothing to do.
+def _release_freed_memory() -> None:
+    # glibc keeps freed memory, more with each swap; other allocators need no help.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _fits_all(_new: Bundle, _old: Bundle | None) -> None:
+def _accept(_new: Bundle, _current: Bundle | None) -> None:
     return
 
 
 class ServedBundle:
-    """Holds the bundle that serves. :meth:`current` from any thread, the rest from one at a time.
+    """Holds the bundle that serves and replaces it.
+
+    :meth:`current` may be called from any thread, the other methods from one thread at a time.
 
     Args:
         source: where bundles come from.
         encoders: the folder of encoders.
-        fits: raises ``BadArtifact`` where a bundle does not go with the rest, such as the catalog; gets the
-            new one, and the one that serves.
+        check: raises ``BadArtifact`` for a bundle that must not replace the serving one; gets the new bundle
+            and the serving one, which is ``None`` at the start.
 
     Raises:
-        BadArtifact, Unavailable: there is no bundle to begin with, nor a cached one.
+        BadArtifact, Unavailable: the source has no bundle that can serve, and neither has the cache.
     """
 
     def __init__(
         self,
         source: BundleSource,
         encoders: Path,
-        fits: Callable[[Bundle, Bundle | None], None] = _fits_all,
+        check: Callable[[Bundle, Bundle | None], None] = _accept,
     ) -> None:
         self._source = source
         self._encoders = encoders
-        self._fits = fits
+        self._check = check
         self._seen: str | None = None
-        self._again = False
-        self._bundle = self._first()
+        self._retry = False
+        self._bundle = self._load_first()
 
     def current(self) -> Bundle:
-        """The bundle to use now. Take it once per call."""
+        """The bundle that serves now. Read it once per call: the next read may return another."""
         return self._bundle
 
-    def _first(self) -> Bundle:
+    def _load_first(self) -> Bundle:
         try:
             found = self._source.find()
             directory = self._source.fetch()
-            bundle = self._sound(directory, None)
+            bundle = self._load(directory, None)
         except (BadArtifact, Unavailable) as error:
-            cached = self._source.last()
+            cached = self._source.last_served()
             if cached is None:
                 raise
-            bundle = self._sound(cached, None)
+            bundle = self._load(cached, None)
             logger().warning(
                 "cached_bundle_serves",
                 bundle=bundle.version,
@@ -331,38 +337,38 @@ class ServedBundle:
             )
             return bundle
         self._seen = found.key
-        self._source.keep(directory)
+        self._source.remember(directory)
         return bundle
 
-    def _sound(self, directory: Path, old: Bundle | None) -> Bundle:
-        bundle = loaded(directory, self._encoders)
-        self._fits(bundle, old)
+    def _load(self, directory: Path, current: Bundle | None) -> Bundle:
+        bundle = load_verified_bundle(directory, self._encoders)
+        self._check(bundle, current)
         return bundle
 
-    def look_again(self) -> None:
-        """Let the next :meth:`refresh` try a bundle that was refused before. Safe in a signal handler."""
-        self._again = True
+    def retry_refused(self) -> None:
+        """Let the next :meth:`refresh` try a refused revision again. Safe in a signal handler."""
+        self._retry = True
 
     def refresh(self) -> None:
-        """Look for another bundle, and swap to it where it can serve. Each one is tried once.
+        """Swap to the source's current revision if it is new and can serve. Each revision is tried once.
 
         Raises:
-            Unavailable: the source does not answer; the bundle goes on serving, and this may be repeated.
+            Unavailable: the source does not answer. The current bundle continues to serve; call again later.
         """
-        again, self._again = self._again, False
-        old, place, key = self._bundle, "", "missing"
+        retry, self._retry = self._retry, False
+        old, location, key = self._bundle, "", "missing"
         try:
             found = self._source.find()
-            place, key = found.place, found.key
-            if key == self._seen and not again:
+            location, key = found.location, found.key
+            if key == self._seen and not retry:
                 return
             directory = self._source.fetch()
-            bundle = self._sound(directory, old)
+            bundle = self._load(directory, old)
         except BadArtifact as error:
-            if key != self._seen or again:
+            if key != self._seen or retry:
                 logger().warning(
                     "bundle_refused",
-                    source=place,
+                    source=location,
                     reason=error.reason,
                     detail=error.message,
                     serving=old.version,
@@ -371,11 +377,11 @@ class ServedBundle:
             return
         self._seen = key
         if bundle.version == old.version:
-            if again:
+            if retry:
                 logger().info("bundle_unchanged", bundle=old.version)
             return
         self._bundle = bundle
-        self._source.keep(directory)
-        logger().info("bundle_swapped", source=place, bundle=bundle.version, before=old.version)
+        self._source.remember(directory)
+        logger().info("bundle_swapped", source=location, bundle=bundle.version, before=old.version)
         del old
-        _give_memory_back()
+        _release_freed_memory()

@@ -1,9 +1,9 @@
-"""Bundles from MLflow's registry, over its REST API: serving installs no MLflow.
+"""Bundles from MLflow's registry over its REST API, so that serving needs no MLflow.
 
-An address is ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``. Two questions are asked: which version an
-address means, and where its artifacts lie; then ``manifest.json`` is fetched through the server's artifact
-proxy, and the files that it names, each checked against its hash while it arrives. What the server says is
-not trusted: sizes and times are bounded, redirects are not followed, names cannot leave the folder.
+An address is ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``. The client asks which version the address
+names and where its artifacts are, downloads ``manifest.json`` through the server's artifact proxy, and then
+the files that the manifest lists, each checked against its hash. It does not trust the server: sizes and
+times are bounded, redirects are refused, and file names cannot leave the folder.
 
 Source: https://mlflow.org/docs/latest/api_reference/rest-api.html (2.0: registered-models/alias,
 model-versions/get, model-versions/get-download-uri, mlflow-artifacts/artifacts).
@@ -24,11 +24,17 @@ from urllib.parse import quote, urlsplit
 
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 
-__all__ = ["MANIFEST_TAG", "Registry", "RegistryAddress", "Version", "is_registry_address"]
+__all__ = [
+    "MANIFEST_TAG",
+    "RegisteredVersion",
+    "Registry",
+    "RegistryAddress",
+    "is_registry_address",
+]
 
 SCHEME = "models:/"
 MANIFEST_TAG = "manifest_sha256"
-"""Tag of a registered version: the SHA-256 of its ``manifest.json``, where training put one."""
+"""Tag of a registered version that holds the SHA-256 of its ``manifest.json``; training sets it."""
 
 _ADDRESS = re.compile(
     r"models:/(?P<name>[A-Za-z0-9][A-Za-z0-9_. -]{0,199})"
@@ -42,21 +48,27 @@ _PROXIED = "mlflow-artifacts"
 _CONNECT_S = 5.0
 _READ_S = 15.0
 _DOWNLOAD_S = 300.0
-"""Seconds for all files of a bundle together, so that a trickle cannot hold the caller for good."""
-_ANSWER_BYTES = 1 << 20
-_MANIFEST_BYTES = 4 << 20
-_BUNDLE_BYTES = 512 << 20
-_FILES = 64
+"""Seconds for all files of a bundle together, so that a trickling server cannot block the caller forever."""
+_MAX_ANSWER_BYTES = 1 << 20
+_MAX_MANIFEST_BYTES = 4 << 20
+_MAX_BUNDLE_BYTES = 512 << 20
+_MAX_FILES = 64
 
 
 def is_registry_address(text: str) -> bool:
-    """Whether a text names a bundle in the registry, rather than a directory."""
+    """Whether a text names a bundle in the registry and not a directory."""
     return text.startswith(SCHEME)
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryAddress:
-    """Which bundle of the registry: the version that an alias names now, or one version for good."""
+    """A bundle in the registry, by an alias that may move or by a fixed version.
+
+    Attributes:
+        name: of the registered model.
+        alias: such as ``champion``; ``None`` where a version is given.
+        version: from 1; ``None`` where an alias is given.
+    """
 
     name: str
     alias: str | None
@@ -67,7 +79,7 @@ class RegistryAddress:
         """An address from ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
 
         Raises:
-            InvalidInput: the text has another form.
+            InvalidInput: the text has neither form.
         """
         found = _ADDRESS.fullmatch(text)
         if found is None:
@@ -85,14 +97,14 @@ class RegistryAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RegisteredVersion:
     """A registered version.
 
     Attributes:
         name: of the registered model.
         number: from 1.
-        created: milliseconds since 1970; tells a version from one of the same number that was deleted.
-        manifest_sha256: what its manifest must hash to; ``None`` where training did not say.
+        created: milliseconds since 1970; tells it from a deleted version of the same number.
+        manifest_sha256: expected hash of its manifest; ``None`` where the tag is missing.
     """
 
     name: str
@@ -102,16 +114,16 @@ class Version:
 
 
 class Registry:
-    """A tracking server's registry. One connection pool; use from one thread at a time.
+    """The registry of a tracking server. Use from one thread at a time.
 
-    Credentials come from where MLflow's own client takes them: ``MLFLOW_TRACKING_TOKEN``, else
+    Credentials are read from the environment as by MLflow's own client: ``MLFLOW_TRACKING_TOKEN``, else
     ``MLFLOW_TRACKING_USERNAME`` and ``MLFLOW_TRACKING_PASSWORD``.
 
     Args:
         address: ``http://…`` or ``https://…`` of the tracking server.
 
     Raises:
-        InvalidInput: another kind of address.
+        InvalidInput: the address has another form.
         MitsumoriError: the extra is not installed.
     """
 
@@ -141,8 +153,8 @@ class Registry:
             follow_redirects=False,
         )
 
-    def find(self, address: RegistryAddress) -> Version:
-        """The version that an address means now.
+    def find(self, address: RegistryAddress) -> RegisteredVersion:
+        """The version that an address names now.
 
         Raises:
             BadArtifact: there is no such version.
@@ -152,73 +164,74 @@ class Registry:
             path, rest = "registered-models/alias", {"alias": address.alias}
         else:
             path, rest = "model-versions/get", {"version": str(address.version)}
-        answer = self._asked(path, {"name": address.name, **rest}, str(address))
+        answer = self._query(path, {"name": address.name, **rest}, str(address))
         try:
             found = answer["model_version"]
             tags = {tag["key"]: tag.get("value", "") for tag in found.get("tags", ())}
-            return Version(
+            return RegisteredVersion(
                 address.name,
                 int(found["version"]),
                 int(found.get("creation_timestamp", 0)),
                 tags.get(MANIFEST_TAG),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise self._strange() from None
+            raise self._unexpected_answer() from None
 
-    def download(self, version: Version, target: Path) -> None:
-        """Fetch the files of a version into a folder, each checked against the manifest's hash.
+    def download(self, version: RegisteredVersion, target: Path) -> None:
+        """Download the files of a version into a folder, each checked against its hash in the manifest.
 
         Args:
-            version: of :meth:`find`.
+            version: from :meth:`find`.
             target: an empty folder.
 
         Raises:
-            BadArtifact: a file is missing, too large or altered, or the artifacts are not served.
-            Unavailable: the registry does not answer, or stops in the middle.
+            BadArtifact: a file is missing, too large or altered, or the server does not serve
+                artifacts.
+            Unavailable: the registry does not answer, or the download breaks off.
         """
         what = f"{SCHEME}{version.name}/{version.number}"
         folder = self._folder(version, what)
-        until = time.monotonic() + _DOWNLOAD_S
+        deadline = time.monotonic() + _DOWNLOAD_S
         manifest = target / "manifest.json"
-        sha256 = self._fetched(folder, manifest, _MANIFEST_BYTES, until, what)
+        sha256 = self._download_file(folder, manifest, _MAX_MANIFEST_BYTES, deadline, what)
         if version.manifest_sha256 not in (None, sha256):
-            raise _altered("manifest.json", what)
-        left = _BUNDLE_BYTES
-        for name, expected in _files(manifest.read_bytes(), what).items():
-            if self._fetched(folder, target / name, left, until, what) != expected:
-                raise _altered(name, what)
-            left -= (target / name).stat().st_size
+            raise _altered_file("manifest.json", what)
+        bytes_left = _MAX_BUNDLE_BYTES
+        for name, expected in _listed_files(manifest.read_bytes(), what).items():
+            if self._download_file(folder, target / name, bytes_left, deadline, what) != expected:
+                raise _altered_file(name, what)
+            bytes_left -= (target / name).stat().st_size
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
 
-    def _folder(self, version: Version, what: str) -> str:
-        """The path of a version's artifacts behind the server's artifact proxy."""
-        answer = self._asked(
+    def _folder(self, version: RegisteredVersion, what: str) -> str:
+        """The path of a version's artifacts on the server's artifact proxy."""
+        answer = self._query(
             "model-versions/get-download-uri",
             {"name": version.name, "version": str(version.number)},
             what,
         )
         uri = answer.get("artifact_uri")
         if not isinstance(uri, str):
-            raise self._strange()
+            raise self._unexpected_answer()
         parts = urlsplit(uri)
         path = [part for part in parts.path.split("/") if part]
-        # Only the server that was named is asked: whoever registers versions must not choose another.
+        # Only the configured server is contacted: whoever registers a version must not choose another.
         elsewhere = parts.netloc.lower() not in ("", self._origin)
         if parts.scheme != _PROXIED or elsewhere or not path or {"..", "."} & set(path):
             raise BadArtifact(
-                f"{what}: its artifacts do not lie behind {self.address}; start the server with "
+                f"{what}: {self.address} does not serve its artifacts; start the server with "
                 "`mlflow server --serve-artifacts` and register the bundle through it",
                 reason="ARTIFACTS_NOT_SERVED",
                 field="registry",
             )
         return "/".join(quote(part, safe="") for part in path)
 
-    def _asked(self, path: str, query: Mapping[str, str], what: str) -> dict[str, Any]:
-        until = time.monotonic() + _READ_S
-        status, content = self._read(f"{_API}/{path}", query, _ANSWER_BYTES, until)
+    def _query(self, path: str, query: Mapping[str, str], what: str) -> dict[str, Any]:
+        deadline = time.monotonic() + _READ_S
+        status, content = self._read(f"{_API}/{path}", query, _MAX_ANSWER_BYTES, deadline)
         if status in (400, 404):
             raise BadArtifact(
                 f"{self.address} has no {what}; name a registered version or an alias",
@@ -231,11 +244,13 @@ class Registry:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise self._strange()
+            raise self._unexpected_answer()
         return answer
 
-    def _fetched(self, folder: str, target: Path, most: int, until: float, what: str) -> str:
-        """Fetch one file; its SHA-256."""
+    def _download_file(
+        self, folder: str, target: Path, max_bytes: int, deadline: float, what: str
+    ) -> str:
+        """Download one file and return its SHA-256."""
         path = f"{_ARTIFACTS}/{folder}/{quote(target.name, safe='')}"
         digest = hashlib.sha256()
         with target.open("wb") as file:
@@ -244,7 +259,7 @@ class Registry:
                 digest.update(part)
                 file.write(part)
 
-            status = self._streamed(path, {}, most, until, write)
+            status = self._stream(path, {}, max_bytes, deadline, write)
         if status in (400, 404):
             raise BadArtifact(
                 f"{what}: {target.name} is not there; register the bundle again",
@@ -255,57 +270,61 @@ class Registry:
         return digest.hexdigest()
 
     def _read(
-        self, path: str, query: Mapping[str, str], most: int, until: float
+        self, path: str, query: Mapping[str, str], max_bytes: int, deadline: float
     ) -> tuple[int, bytes]:
         content = bytearray()
-        status = self._streamed(path, query, most, until, content.extend)
+        status = self._stream(path, query, max_bytes, deadline, content.extend)
         return status, bytes(content)
 
-    def _streamed(
+    def _stream(
         self,
         path: str,
         query: Mapping[str, str],
-        most: int,
-        until: float,
+        max_bytes: int,
+        deadline: float,
         write: Callable[[bytes], object],
     ) -> int:
-        """Read an answer of at most ``most`` bytes before ``until``; its status."""
-        done = 0
+        """Stream an answer of at most ``max_bytes`` until ``deadline`` and return its HTTP status."""
+        received = 0
         try:
             with self._client.stream("GET", f"{self.address}{path}", params=query) as answer:
                 for part in answer.iter_raw():
-                    done += len(part)
-                    if done > most:
+                    received += len(part)
+                    if received > max_bytes:
                         raise BadArtifact(
-                            f"{self.address} sends more than {most >> 20} MiB for {path}; "
+                            f"{self.address} sends more than {max_bytes >> 20} MiB for {path}; "
                             "a bundle is small: register it again",
                             reason="TOO_LARGE",
                             field="registry",
                         )
-                    if time.monotonic() > until:
-                        raise self._down("takes too long")
+                    if time.monotonic() > deadline:
+                        raise self._unavailable("takes too long")
                     write(part)
                 return answer.status_code
         except self._httpx.HTTPError as error:
-            raise self._down(f"does not answer ({type(error).__name__})") from None
+            raise self._unavailable(f"does not answer ({type(error).__name__})") from None
 
     def _check(self, status: int) -> None:
         if 300 <= status < 400:
-            raise self._down("redirects, which is not followed; set registry to where it leads")
+            raise self._unavailable(
+                "redirects, which is not followed; set registry to the final address"
+            )
         if status in (401, 403):
-            raise self._down("refuses us; set MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD")
+            raise self._unavailable(
+                "denies access; set MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD"
+            )
         if status != 200:
-            raise self._down(f"answers with status {status}")
+            raise self._unavailable(f"answers with status {status}")
 
-    def _down(self, why: str) -> Unavailable:
+    def _unavailable(self, why: str) -> Unavailable:
         return Unavailable(
             f"the registry {self.address} {why}; check registry and the MLflow server",
             reason="REGISTRY_UNAVAILABLE",
             field="registry",
         )
 
-    def _strange(self) -> Unavailable:
-        return self._down("does not answer as MLflow's REST API does")
+    def _unexpected_answer(self) -> Unavailable:
+        return self._unavailable("gives answers that MLflow's REST API does not")
 
 
 def _checked_address(address: str) -> str:
@@ -320,34 +339,34 @@ def _checked_address(address: str) -> str:
     return address.rstrip("/")
 
 
-def _files(manifest: bytes, what: str) -> dict[str, str]:
-    """File names and hashes of a manifest that nobody has checked yet."""
+def _listed_files(manifest: bytes, what: str) -> dict[str, str]:
+    """File name → SHA-256, from a manifest that is not verified yet."""
     try:
         files = json.loads(manifest)["files"]
-        named = {str(name): str(sha256) for name, sha256 in files.items()}
+        hashes = {str(name): str(sha256) for name, sha256 in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadArtifact(
             f"{what}: manifest.json is not a bundle manifest; register the bundle again",
             reason="BUNDLE_DAMAGED",
             field="manifest.json",
         ) from None
-    for name in named:
+    for name in hashes:
         if not _FILE.fullmatch(name) or name == "manifest.json":
             raise BadArtifact(
-                f"{what}: manifest.json names the file {name[:80]!r}, which is none of a bundle",
+                f"{what}: manifest.json names the file {name[:80]!r}, which no bundle has",
                 reason="BUNDLE_DAMAGED",
                 field="files",
             )
-    if len(named) > _FILES:
+    if len(hashes) > _MAX_FILES:
         raise BadArtifact(
-            f"{what}: manifest.json names more than {_FILES} files; register the bundle again",
+            f"{what}: manifest.json names more than {_MAX_FILES} files; register the bundle again",
             reason="TOO_LARGE",
             field="files",
         )
-    return named
+    return hashes
 
 
-def _altered(name: str, what: str) -> BadArtifact:
+def _altered_file(name: str, what: str) -> BadArtifact:
     return BadArtifact(
         f"{what}: {name} was altered or damaged since it was registered; register the bundle again",
         reason="HASH_MISMATCH",

@@ -13,11 +13,10 @@ from typing import IO
 from rich.console import Console
 from rich.progress import track
 
-from mitsumori.client import RouterClient
+from mitsumori import Message, Router
 from mitsumori.v1 import router_pb2
 from router.cli.render import demo_table, errors_in_one_line
 from router.core.errors import MitsumoriError
-from router.core.types import Constraints, Message, QualityTarget, WillingnessToPay
 
 __all__ = ["main", "serving"]
 
@@ -98,16 +97,16 @@ def serving(*flags: str, log: IO[str] | None = None) -> Iterator[tuple[str, subp
             process.stdout.close()
 
 
-def _shop(client: RouterClient) -> Iterator[tuple[str, router_pb2.RouteResponse]]:
+def _shop(client: Router) -> Iterator[tuple[str, router_pb2.RouteResponse]]:
     """The same hard prompt under other wishes, which is where a router earns its keep."""
     proof = dict(PROMPTS)["proof"]
     yield (
         "proof, worth $0.10",
-        client.route(proof, goal=WillingnessToPay(100_000_000), scope={"team": "demo"}),
+        client.route(proof, willingness_to_pay_usd="0.10", scope={"team": "demo"}).message,
     )
     yield (
         "proof, at most $0.002",
-        client.route(proof, constraints=Constraints(max_price_nanos=2_000_000)),
+        client.route(proof, max_price_usd="0.002").message,
     )
     yield (
         "chat follow-up",
@@ -118,8 +117,8 @@ def _shop(client: RouterClient) -> Iterator[tuple[str, router_pb2.RouteResponse]
                 Message("assistant", "By bisection: halve the interval again and again …"),
                 Message("user", "Yes, but why does the diameter go to zero?"),
             ],
-            goal=QualityTarget(0.6),
-        ),
+            quality_target=0.6,
+        ).message,
     )
 
 
@@ -129,9 +128,9 @@ def main() -> None:
     started = time.perf_counter()
     with serving() as (address, _process):
         ready = time.perf_counter() - started
-        with RouterClient(address) as client:
+        with Router(address) as client:
             replies = [
-                (name, client.route(text, scope={"team": "demo"}))
+                (name, client.route(text, scope={"team": "demo"}).message)
                 for name, text in track(
                     PROMPTS, description=f"routing at {address}", console=console, transient=True
                 )

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import read_manifest
-from router.classifier.hot_swap import loaded, source_of
+from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.mlflow_registry import RegistryAddress
 from router.core.errors import BadArtifact, MitsumoriError
 from router.decision_log.prompt_log import PromptLog
@@ -33,14 +33,14 @@ class Check:
 
 def _directory(settings: Settings) -> tuple[Path, str]:
     """The bundle's directory, downloaded where it lies in a registry, and what it is for people."""
-    source = source_of(settings)
+    source = open_bundle_source(settings.bundle, settings.registry, settings.registry_cache)
     found = source.find()
-    return source.fetch(), found.place
+    return source.fetch(), found.location
 
 
 def _bundle(settings: Settings) -> str:
     directory, place = _directory(settings)
-    bundle = loaded(directory, settings.encoders)
+    bundle = load_verified_bundle(directory, settings.encoders)
     manifest = bundle.manifest
     arms = ", ".join(arm.name for arm in manifest.arms)
     kind = "DEMONSTRATION data, " if manifest.demonstration else ""
@@ -49,7 +49,7 @@ def _bundle(settings: Settings) -> str:
 
 
 def _scoring(settings: Settings) -> str:
-    score = loaded(_directory(settings)[0], settings.encoders).score("What is 2 + 2?")
+    score = load_verified_bundle(_directory(settings)[0], settings.encoders).score("What is 2 + 2?")
     return f"scores a prompt: complexity {score.complexity:.2f}"
 
 

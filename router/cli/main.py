@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mitsumori.client import RouterClient
+from mitsumori import Router, Usd
+from mitsumori.request import Importance
 from router import __version__
 from router.catalog.catalog import load_catalog
 from router.cli.commands import accounts_command, limits_command, quote_command, settle_command
@@ -20,7 +21,7 @@ from router.cli.commands.replay_command import replay_command
 from router.cli.doctor import examine
 from router.cli.render import as_dict, errors_in_one_line, print_json, print_reply, table
 from router.core.money import parse_usd
-from router.core.types import Constraints, Importance
+from router.core.types import QualityTarget, WillingnessToPay
 from router.logs import configure
 from router.rpc.server import serve as run_server
 from router.settings import load_settings
@@ -125,7 +126,7 @@ def route(
     ] = None,
     importance: Annotated[
         Importance, typer.Option(help="What a wrong answer would cost.")
-    ] = Importance.MEDIUM,
+    ] = "medium",
     model: Annotated[
         list[str] | None, typer.Option(help="Allow only this model; repeatable.")
     ] = None,
@@ -153,23 +154,24 @@ def route(
 ) -> None:
     """Ask a running server which model should answer a prompt, and at what price."""
     text = sys.stdin.read() if prompt == "-" else prompt
-    constraints = Constraints(
-        models=frozenset(model or ()),
-        tiers=frozenset(tier or ()),
-        capabilities=frozenset(capability or ()),
-        max_price_nanos=None if max_price is None else parse_usd(max_price, field="--max-price"),
-        max_latency_s=max_latency,
-        max_output_tokens=max_output_tokens,
-    )
-    with RouterClient(server, timeout_s=timeout) as client:
+    goal = goal_of(quality_target, willingness_to_pay)
+    with Router(server, timeout_s=timeout) as client:
         reply = client.route(
             text,
             scope=labels_of(scope, "--scope"),
-            constraints=constraints,
-            goal=goal_of(quality_target, willingness_to_pay),
+            models=model or (),
+            tiers=tier or (),
+            capabilities=capability or (),
+            max_price_usd=None
+            if max_price is None
+            else Usd(parse_usd(max_price, field="--max-price")),
+            max_latency_s=max_latency,
+            max_output_tokens=max_output_tokens,
+            quality_target=goal.p_adequate if isinstance(goal, QualityTarget) else None,
+            willingness_to_pay_usd=Usd(goal.nanos) if isinstance(goal, WillingnessToPay) else None,
             importance=importance,
             request_id=request_id,
-        )
+        ).message
     if json_output:
         print_json(as_dict(reply))
     else:

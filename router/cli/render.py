@@ -13,9 +13,11 @@ from google.type.money_pb2 import Money
 from rich.console import Console
 from rich.table import Table
 
+from mitsumori import CallFailed, InvalidArgument
+from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.core.errors import MitsumoriError
-from router.core.money import NANOS_PER_USD, short_usd
+from router.core.money import short_usd
 
 __all__ = [
     "as_dict",
@@ -47,7 +49,7 @@ def print_json(value: Any) -> None:
 
 def price_text(amount: Money) -> str:
     """Money in short form."""
-    return short_usd(amount.units * NANOS_PER_USD + amount.nanos)
+    return short_usd(nanos_of(amount))
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def errors_in_one_line() -> Iterator[None]:
     """Turn an error of ours into one line on standard error and exit code 2, without a traceback."""
     try:
         yield
-    except MitsumoriError as error:
+    except (MitsumoriError, CallFailed, InvalidArgument) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"error: {error.message}", markup=False, highlight=False
         )

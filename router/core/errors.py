@@ -8,9 +8,9 @@
     ├── NotFound                  no such decision or limit of this tenant
     ├── Exhausted                 a limit stands in the way; says which, and whether waiting helps
     ├── Unavailable               the store cannot be used now; the same call may be repeated
-    ├── BadArtifact               a file that we need is missing, altered, or of another format
-    └── CallFailed                (client) the server refused the call or did not answer
+    └── BadArtifact               a file that we need is missing, altered, or of another format
 
+What a caller gets is an error of the client, with the same reason and field (mitsumori/errors.py).
 The gRPC status of each kind is decided in one place (router/rpc/error_interceptor.py), and the command line
 prints the message and leaves with code 2. A message never contains prompt text or a secret.
 """
@@ -21,7 +21,6 @@ from collections.abc import Mapping
 
 __all__ = [
     "BadArtifact",
-    "CallFailed",
     "Conflict",
     "Exhausted",
     "InvalidInput",
@@ -106,24 +105,3 @@ class BadArtifact(MitsumoriError):
     """A bundle, encoder, catalog or tokenizer file is missing, altered or of another format."""
 
     default_reason = "BAD_ARTIFACT"
-
-
-class CallFailed(MitsumoriError):
-    """What a client gets: the server's refusal, or that there was no answer.
-
-    ``code`` is the gRPC status name, such as ``UNAVAILABLE`` or ``INVALID_ARGUMENT``.
-    """
-
-    default_reason = "CALL_FAILED"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str,
-        reason: str | None = None,
-        field: str = "",
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message, reason=reason, field=field, metadata=metadata)
-        self.code = code

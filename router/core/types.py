@@ -28,6 +28,7 @@ __all__ = [
     "PriceRange",
     "Prompt",
     "QualityTarget",
+    "QualityTargets",
     "Quote",
     "Rates",
     "Reason",
@@ -223,6 +224,23 @@ class WillingnessToPay:
 
 
 Goal = QualityTarget | WillingnessToPay
+
+
+@dataclass(frozen=True)
+class QualityTargets:
+    """The P(adequate) to aim for when a request names no goal, by importance; each 0..1."""
+
+    low: float = 0.4
+    medium: float = 0.6
+    high: float = 0.8
+
+    def of(self, importance: Importance) -> float:
+        """The target of one importance."""
+        return {
+            Importance.LOW: self.low,
+            Importance.MEDIUM: self.medium,
+            Importance.HIGH: self.high,
+        }[importance]
 
 
 @dataclass(frozen=True, slots=True)

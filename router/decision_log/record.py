@@ -25,12 +25,17 @@ _ANSWERED = frozenset({"success", "truncated"})
 
 
 def record_of(
-    ask: RouteQuery, assessed: Assessment, routed: RoutedDecision, *, price_table: str, strict: bool
+    query: RouteQuery,
+    assessed: Assessment,
+    routed: RoutedDecision,
+    *,
+    price_table: str,
+    strict: bool,
 ) -> dict[str, Any]:
     """The record of a decision, JSON-ready; without the prompt.
 
     Args:
-        ask: the request.
+        query: the request.
         assessed: what was known before the limits were looked at.
         routed: the decision.
         price_table: which prices, with the version of the catalog.
@@ -41,11 +46,11 @@ def record_of(
         "bundle": routed.bundle_version,
         "price_table": price_table,
         "strict": strict,
-        "importance": ask.importance.value,
+        "importance": query.importance.value,
         "goal": _goal(routed.goal),
-        "constraints": _constraints(ask.constraints),
-        "conversation_id": ask.conversation_id,
-        "batch": ask.batch,
+        "constraints": _constraints(query.constraints),
+        "conversation_id": query.conversation_id,
+        "batch": query.batch,
         "complexity": score.complexity,
         "features": [round(float(value), 5) for value in assessed.features],
         "p_adequate": dict(score.p_adequate),

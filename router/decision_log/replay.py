@@ -334,8 +334,8 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
     text, told = _text(record), record.get("bundle") == policy.bundle.version
     if policy.bundle.second is not None and text is not None and not told:
         features, prices = lexical_features(text), arm_prices(candidates, constraints)
-        if policy.bundle.asks_second(score, features, prices, goal):
-            score = policy.bundle.second_score(text, features)
+        if policy.bundle.needs_second_stage(score, features, prices, goal):
+            score = policy.bundle.score_second_stage(text, features)
             candidates = _candidates(policy, row, score, constraints)
     then = next((one for one in candidates if one.model.id == logged), None)
     if then is None or then.quote is None or then.p_adequate is None:

@@ -1,1 +1,1 @@
-"""One Route call without the transport: gather, decide, reserve; and the work between calls."""
+"""One Route call without the transport: gather, decide, reserve; and the jobs between calls."""

@@ -1,8 +1,9 @@
-"""What has to be done while nobody asks: holds run out, and decisions grow old."""
+"""Periodic jobs beside the calls: expire holds, erase old decisions, learn corrections, reload the bundle."""
 
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,16 +12,18 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
 from router.classifier.hot_swap import ServedBundle
 from router.core.errors import MitsumoriError
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.correction_learner import CorrectionLearner
-from router.settings import RetentionRule
 
 __all__ = [
     "BackgroundJobs",
     "PeriodicJob",
+    "RetentionRule",
     "correction_job",
     "expiry_job",
     "reload_job",
@@ -30,15 +33,44 @@ __all__ = [
 _RETENTION_EVERY_S = 3600.0
 _CORRECTIONS_EVERY_S = 300.0
 _RETRY_S = 30.0
-"""How soon a rare chore is tried again where it failed."""
-_LONGEST_WAIT_S = 3600.0
+"""Seconds until a rare job that failed is tried again."""
+_MAX_WAIT_S = 3600.0
 _STOP_S = 5.0
-"""How long the stop waits for a chore that is under way; the ledger ends it when it closes."""
+"""Seconds that the stop waits for a running job; closing the ledger ends it."""
+
+_LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class RetentionRule(BaseModel):
+    """How long the log keeps decisions with all of these labels; every decision where no label is given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: int = Field(ge=1, le=36_500, description="age at which decisions are erased, days")
+    labels: dict[str, str] = Field(default={}, description="labels that they carry")
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_have_names(cls, labels: dict[str, str]) -> dict[str, str]:
+        for name, value in labels.items():
+            if not _LABEL.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is not a label: a lower-case letter, then a-z, 0-9 and _"
+                )
+            if not 1 <= len(value) <= 1000:
+                raise ValueError(f"the value of {name} must be 1 to 1000 characters")
+        return labels
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodicJob:
-    """Something to do at the start and then every ``every_s`` seconds, > 0; infinite: when told to."""
+    """Work that is done at the start and then periodically.
+
+    Attributes:
+        name: as in the log.
+        every_s: seconds between two runs, > 0; infinite: only at the start and on request.
+        do: does the work; may raise.
+    """
 
     name: str
     every_s: float
@@ -46,10 +78,14 @@ class PeriodicJob:
 
 
 def expiry_job(ledger: Ledger, every_s: float) -> PeriodicJob:
-    """Give back the holds whose time has run out.
+    """Expire the holds whose time has run out.
 
-    Also done before every hold; without traffic nobody else does it, and balances and logs would
-    show money as held that is free.
+    The ledger does this before every hold. Without traffic only this job does it; balances and the log would
+    otherwise show free money as held.
+
+    Args:
+        ledger: whose holds.
+        every_s: seconds between two runs, > 0.
     """
 
     def expire() -> None:
@@ -57,14 +93,14 @@ def expiry_job(ledger: Ledger, every_s: float) -> PeriodicJob:
         if holds:
             logger().info("expired", holds=holds)
 
-    return PeriodicJob("expiry_job", every_s, expire)
+    return PeriodicJob("expiry", every_s, expire)
 
 
 def retention_job(ledger: Ledger, rules: Sequence[RetentionRule]) -> PeriodicJob:
-    """Erase what is older than the rules let it grow, hourly, by the time of the store.
+    """Erase decisions older than the rules allow, hourly, by the clock of the store.
 
-    Each rule erases what it matches: where several match a decision, the shortest wins. Decisions
-    that are not final stay until they are; balances keep what was spent.
+    Where several rules match a decision, the shortest time applies. Decisions that are not final stay until
+    they are. Balances keep what was spent.
     """
 
     def erase() -> None:
@@ -74,46 +110,46 @@ def retention_job(ledger: Ledger, rules: Sequence[RetentionRule]) -> PeriodicJob
             if decisions:
                 logger().info("erased", decisions=decisions, days=rule.days)
 
-    return PeriodicJob("retention_job", _RETENTION_EVERY_S, erase)
+    return PeriodicJob("retention", _RETENTION_EVERY_S, erase)
 
 
 def correction_job(learner: CorrectionLearner) -> PeriodicJob:
-    """Learn from the newest settled decisions how to correct quotes, every few minutes."""
-    return PeriodicJob("correction_job", _CORRECTIONS_EVERY_S, learner.refresh)
+    """Learn the corrections of quotes from the newest settled decisions, every five minutes."""
+    return PeriodicJob("corrections", _CORRECTIONS_EVERY_S, learner.refresh)
 
 
 def reload_job(served: ServedBundle, every_s: float) -> PeriodicJob:
-    """Look for another bundle every ``every_s`` seconds, ≥ 0; 0: only when told to."""
-    return PeriodicJob("reload_job", every_s or math.inf, served.refresh)
+    """Look for a new bundle every ``every_s`` seconds, ≥ 0; 0: only on request."""
+    return PeriodicJob("reload", every_s or math.inf, served.refresh)
 
 
 class BackgroundJobs:
-    """Does chores in a thread of its own, one after the other, from enter to exit.
+    """Runs periodic jobs one after the other in a thread of its own, from enter to exit.
 
-    A chore that fails is said once in the log, and again once it works; it is tried on and on, for
-    a store that is away comes back.
+    A job that fails is logged once, and once more when it works again. It is retried without end, because
+    an unreachable store comes back.
 
     Args:
-        chores: what to do, and how often.
-        clock: seconds that only grow.
-        wait: waits for so many seconds, shorter where it is time to stop.
+        jobs: the jobs.
+        clock: monotonic seconds.
+        wait: waits for a number of seconds, or less where the jobs stop or one is requested.
     """
 
     def __init__(
         self,
-        chores: Sequence[PeriodicJob],
+        jobs: Sequence[PeriodicJob],
         *,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._clock = clock
         self._stop = threading.Event()
-        # Its put may interrupt itself, as a signal handler does; that of an event may not.
-        self._told: SimpleQueue[str] = SimpleQueue()
-        self._wait = wait or self._wait_or_told
-        self._due = [(clock(), chore) for chore in chores]
+        # Not an event: a signal handler may call put while the same thread is inside put.
+        self._requests: SimpleQueue[str] = SimpleQueue()
+        self._wait = wait or self._wait_for_request
+        self._due = [(clock(), job) for job in jobs]
         self._failing: set[str] = set()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="background-jobs", daemon=True)
 
     def __enter__(self) -> BackgroundJobs:
         self._thread.start()
@@ -126,46 +162,44 @@ class BackgroundJobs:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._told.put("")
+        self._requests.put("")
         self._thread.join(_STOP_S)
 
-    def tell(self, name: str) -> None:
-        """Let a chore be done at once. Safe in a signal handler."""
-        self._told.put(name)
+    def request(self, name: str) -> None:
+        """Run a job as soon as possible. Safe in a signal handler."""
+        self._requests.put(name)
 
-    def _wait_or_told(self, seconds: float) -> None:
+    def _wait_for_request(self, seconds: float) -> None:
         try:
-            name = self._told.get(timeout=min(seconds, _LONGEST_WAIT_S))
+            name = self._requests.get(timeout=min(seconds, _MAX_WAIT_S))
         except Empty:
             return
-        self._due = [
-            (self._clock() if chore.name == name else due, chore) for due, chore in self._due
-        ]
+        self._due = [(self._clock() if job.name == name else due, job) for due, job in self._due]
 
     def _run(self) -> None:
         while self._due and not self._stop.is_set():
-            self.tick()
+            self.run_due()
             self._wait(max(0.0, min(due for due, _ in self._due) - self._clock()))
 
-    def tick(self) -> None:
-        """Do the chores that are due."""
-        for place, (due, chore) in enumerate(self._due):
+    def run_due(self) -> None:
+        """Run the jobs that are due."""
+        for index, (due, job) in enumerate(self._due):
             if due <= self._clock() and not self._stop.is_set():
-                done = self._did(chore)
-                pause = chore.every_s if done else min(chore.every_s, _RETRY_S)
-                self._due[place] = (self._clock() + pause, chore)
+                pause = job.every_s if self._run_job(job) else min(job.every_s, _RETRY_S)
+                self._due[index] = (self._clock() + pause, job)
 
-    def _did(self, chore: PeriodicJob) -> bool:
+    def _run_job(self, job: PeriodicJob) -> bool:
+        """Run one job, log the beginning and the end of an outage, and return whether it worked."""
         try:
-            chore.do()
-        except Exception as error:  # noqa: BLE001 — a thread that died would be missed by nobody
-            if chore.name not in self._failing and not self._stop.is_set():
-                # Not the error's text: it could quote what is in the store.
+            job.do()
+        except Exception as error:  # noqa: BLE001 — nobody would notice a dead thread
+            if job.name not in self._failing and not self._stop.is_set():
+                # Not the error's text, which could quote what is in the store.
                 reason = error.reason if isinstance(error, MitsumoriError) else type(error).__name__
-                logger().warning("chore_failed", chore=chore.name, reason=reason)
-                self._failing.add(chore.name)
+                logger().warning("job_failed", job=job.name, reason=reason)
+                self._failing.add(job.name)
             return False
-        if chore.name in self._failing:
-            self._failing.remove(chore.name)
-            logger().info("chore_works_again", chore=chore.name)
+        if job.name in self._failing:
+            self._failing.remove(job.name)
+            logger().info("job_works_again", job=job.name)
         return True

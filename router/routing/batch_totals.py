@@ -1,4 +1,4 @@
-"""Adding up the quotes of a batch: per model and for the recommended routing, with an interval of the sum."""
+"""Sums of the quotes of a batch, per model and for the recommended routing, with an interval of the sum."""
 
 from __future__ import annotations
 
@@ -13,14 +13,25 @@ __all__ = ["BatchTotals", "ModelTotal"]
 
 _Z90 = 1.2815515655446004
 _SHARED = 0.6
-"""The correlation of the errors within a batch. Measured with the static bundle on batches of one category,
-after corrections from other prompts: 80 % intervals cover 74 % of 42 batches of MMLU-Pro and 84 % of 60 of
-AlpacaEval; taken as independent, they would cover 7 % of the former."""
+"""The share of a quote's standard deviation that all quotes of a batch have in common, 0..1: their errors
+correlate by its square. Measured with the static bundle on batches of one category, after corrections from
+other prompts: 80 % intervals cover 74 % of 42 batches of MMLU-Pro and 84 % of 60 of AlpacaEval. With
+independent errors they would cover 7 % of the former."""
 
 
 @dataclass
 class ModelTotal:
-    """Prices of many independent answers added up, nano-dollars."""
+    """The sum of the quotes of many answers by one model, or by the recommended ones.
+
+    Attributes:
+        answers: how many quotes.
+        tokens: input tokens and the median of the output tokens.
+        expected: expected price, nano-dollars.
+        worst: worst price, nano-dollars.
+        deviation: sum of the standard deviations of the prices, nano-dollars.
+        variance: sum of the variances of the prices, nano-dollars squared.
+        limits: (limit id, balance key) → the limit, for every limit that some answer counts on.
+    """
 
     answers: int = 0
     tokens: int = 0
@@ -39,7 +50,7 @@ class ModelTotal:
         self.tokens += quote.input_tokens.tokens + quote.output_tokens_p50
         self.expected += price.expected
         self.worst += price.worst
-        # Low and high are the ends of an 80 % interval, 2 · 1.28 standard deviations apart.
+        # Low and high bound an 80 % interval, which is 2 · 1.28 standard deviations wide.
         deviation = (price.high - price.low) / (2 * _Z90)
         self.deviation += deviation
         self.variance += deviation**2
@@ -47,10 +58,10 @@ class ModelTotal:
 
     @property
     def price(self) -> PriceRange:
-        """The sum with an 80 % interval.
+        """The sum with an 80 % interval, nano-dollars.
 
         The prompts of a batch resemble each other, and so do the errors of their quotes: the shared
-        part of a deviation (:data:`_SHARED`) adds up, only the rest averages out.
+        part of a deviation (:data:`_SHARED`) adds up, and only the rest averages out.
         """
         shared = (_SHARED * self.deviation) ** 2
         spread = math.ceil(_Z90 * math.sqrt(shared + (1 - _SHARED**2) * self.variance))
@@ -60,7 +71,7 @@ class ModelTotal:
 
     @property
     def tightest(self) -> LimitState | None:
-        """The limit on money with the least left, among those that every answer or some answer counts on."""
+        """The limit on money with the least remaining; ``None`` where none applies."""
         on_money = [
             state
             for state in self.limits.values()
@@ -70,14 +81,21 @@ class ModelTotal:
 
     @property
     def fits(self) -> bool:
-        """Whether the expected price fits what is left of the tightest limit."""
+        """Whether the expected price fits what remains of the tightest limit on money."""
         tightest = self.tightest
         return tightest is None or self.expected <= (tightest.remaining or 0)
 
 
 @dataclass
 class BatchTotals:
-    """A whole batch as it comes in; memory grows with the number of models, not of prompts."""
+    """The running totals of a batch. Memory grows with the number of models, not of prompts.
+
+    Attributes:
+        quoted: prompts that were quoted.
+        failed: prompts that could not be quoted.
+        recommended: every prompt by its chosen model.
+        per_model: model id → every prompt that this model can take.
+    """
 
     quoted: int = 0
     failed: int = 0

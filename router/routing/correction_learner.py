@@ -1,4 +1,4 @@
-"""Keeps the corrections of quotes up to date from the decision log."""
+"""Learns the corrections of quotes from the decision log."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["CorrectionLearner"]
 
 @dataclass
 class CorrectionLearner:
-    """Learns anew from the latest settled decisions, whenever it is told to.
+    """Learns corrections from the newest settled decisions.
 
-    Nothing is kept but the latest result: every replica that reads the same log learns the same.
+    Every refresh starts from nothing, so that all replicas that read the same log learn the same.
 
     Attributes:
-        ledger: whose log is read.
-        levels: names of labels from the widest scope to the narrowest.
-        count: how many settled decisions are read, the newest; 0 learns nothing.
-        allowances: for hidden reasoning, by model: a part of what quotes foretell.
-        corrections: what was learned last; replaced as a whole, so that any thread may read it.
+        ledger: holds the decision log.
+        levels: names of labels, from the widest scope to the narrowest.
+        count: how many of the newest settled decisions are read, ≥ 0; 0 learns nothing.
+        allowances: model id → allowance for hidden reasoning, which is part of the quotes.
+        corrections: the result of the last refresh; replaced as a whole, so that any thread may read it.
     """
 
     ledger: Ledger
@@ -34,10 +34,10 @@ class CorrectionLearner:
     corrections: Corrections = field(default_factory=Corrections)
 
     def refresh(self) -> None:
-        """Read the log and learn.
+        """Read the log and replace :attr:`corrections`.
 
         Raises:
-            Unavailable: the store cannot be read; what was learned before stays.
+            Unavailable: the store cannot be read; the corrections stay as they are.
         """
         if self.count:
             seen = observations(self.ledger, self.count, self.allowances)

@@ -1,4 +1,4 @@
-"""The desk: decide and hold in one go, settle, release, choose again. Between routing and the ledger."""
+"""Reservations: decide and hold at once, settle, choose again after a failed call."""
 
 from __future__ import annotations
 
@@ -31,13 +31,20 @@ from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 __all__ = ["HeldDecision", "Reservations", "UsageReport"]
 
 _NO_PROMPTS = PromptLog()
-_TRIES = 3
-"""How often a decision is made anew when a limit filled up between looking and holding."""
+_MAX_TRIES = 3
+"""How often a decision is made where limits keep filling up between the view and the hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldDecision:
-    """A decision with its hold, as the reply shows it."""
+    """A decision with its hold, as the reply shows it.
+
+    Attributes:
+        routed: the decision.
+        amounts: what is held; ``None`` where only a quote was asked for.
+        states: the limits that apply to the chosen model, with their balances before the hold.
+        expires: when the hold runs out, aware.
+    """
 
     routed: RoutedDecision
     amounts: Amounts | None
@@ -47,10 +54,16 @@ class HeldDecision:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """What a caller reports of a call: counts ≥ 0, money in nano-dollars.
+    """What a caller reports about a call.
 
-    ``cost`` is ``None`` where the provider's charge is not known: tokens at the prices of the
-    decision's moment then. ``details`` go into the log as they are.
+    Attributes:
+        model: the model that was called; empty: the chosen one.
+        input_tokens: ≥ 0, the cached ones included.
+        cached_input_tokens: of these, read from the provider's cache.
+        output_tokens: ≥ 0, hidden reasoning included.
+        cost: what the provider charged, nano-dollars; ``None`` where unknown: then the tokens are priced at
+            the rates in force when the decision was made.
+        details: written to the log as they are.
     """
 
     model: str
@@ -63,13 +76,15 @@ class UsageReport:
 
 @dataclass(frozen=True)
 class Reservations:
-    """Decides and holds. Thread-safe.
+    """Decides on requests and holds their money in a ledger. Thread-safe.
 
     Attributes:
-        strict: hold the worst case, so that no settlement can go beyond it; otherwise the 90th
-            percentile of the price.
-        hold_ttl_s: seconds until a hold runs out, > 0.
-        prompt_log: makes what the log keeps of a prompt.
+        router: decides.
+        ledger: keeps limits, holds and the decision log.
+        strict: whether to hold the worst case, which no settlement exceeds; otherwise the 90th percentile of
+            the price is held.
+        hold_ttl_s: seconds until a hold expires, > 0.
+        prompt_log: decides what the log keeps of a prompt.
     """
 
     router: Router
@@ -80,49 +95,49 @@ class Reservations:
 
     def decide(
         self,
-        ask: RouteQuery,
+        query: RouteQuery,
         decision_id: str,
         fingerprint: str,
         render: Callable[[HeldDecision], bytes],
         *,
         replaces: str | None = None,
     ) -> bytes:
-        """Decide and hold atomically; the serialised reply.
+        """Decide, hold atomically, and return the serialised reply.
 
-        The choice is made on a view of the balances; the ledger checks every limit again as it
-        holds. Where one filled up in between, the choice is made anew.
+        The choice rests on a view of the balances. The ledger checks every limit again when it holds; where
+        one has filled up in between, the choice is made again.
 
         Args:
-            ask: the validated request.
-            decision_id: its id.
-            fingerprint: hash of its body.
-            render: makes the reply of a decision.
-            replaces: a decision whose hold is given back in the same transaction.
+            query: the validated request.
+            decision_id: the id of the decision and its hold.
+            fingerprint: hash of the request's body, to tell a repeated request from another one.
+            render: serialises the reply to a decision.
+            replaces: id of a held decision whose hold is released in the same transaction; ``None``: none.
 
         Raises:
             NotPossible, InvalidInput: no model can answer.
-            Exhausted: a limit stands in the way.
+            Exhausted: a hard limit does not allow it.
             Conflict: the id was used for another request.
             NotFound: ``replaces`` is not held by this tenant.
             Unavailable: the ledger cannot be used.
         """
-        # Looked up first: the same request gets the same answer even if limits have filled up since.
-        earlier = self._earlier(ask, decision_id, fingerprint)
+        # First, because a repeated request gets the same reply even if limits have filled up since.
+        earlier = self._earlier(query, decision_id, fingerprint)
         if earlier is not None:
             return earlier
-        assessed = self.router.assess(ask)
+        assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
         prompt_kept = self.prompt_log.kept(
-            ask.prompt, assessed.embedding, (encoder.name, encoder.sha256)
+            query.prompt, assessed.embedding, (encoder.name, encoder.sha256)
         )
-        freed = self._held(replaces, ask.tenant) if replaces is not None else None
+        freed = self._held(replaces, query.tenant) if replaces is not None else None
         refused: Refused | None = None
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             try:
-                held = self._choose(ask, assessed, freed)
+                held = self._choose(query, assessed, freed)
             except Exhausted:
-                # It may be full of this very request, sent before and granted in the meantime.
-                earlier = self._earlier(ask, decision_id, fingerprint)
+                # The limit may be full because this very request was granted in the meantime.
+                earlier = self._earlier(query, decision_id, fingerprint)
                 if earlier is None:
                     raise
                 return earlier
@@ -131,11 +146,11 @@ class Reservations:
                 Hold(
                     id=decision_id,
                     fingerprint=fingerprint,
-                    labels=_labels(ask, held.routed.decision.chosen),
+                    labels=_labels(query, held.routed.decision.chosen),
                     amounts=held.amounts,
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
-                    record=self._record(ask, assessed, held) | prompt_kept,
+                    record=self._record(query, assessed, held) | prompt_kept,
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
                 )
@@ -150,30 +165,30 @@ class Reservations:
         assert refused is not None  # noqa: S101 — the loop ran
         raise limit_refusal(refused.state, refused.obstacle, refused.amount)
 
-    def _earlier(self, ask: RouteQuery, decision_id: str, fingerprint: str) -> bytes | None:
-        """The reply to the same request, if it came before."""
-        if not ask.request_id:
+    def _earlier(self, query: RouteQuery, decision_id: str, fingerprint: str) -> bytes | None:
+        """The reply to the same request if it was decided before, else ``None``."""
+        if not query.request_id:
             return None
-        return self.ledger.replay(decision_id, fingerprint, ask.tenant)
+        return self.ledger.replay(decision_id, fingerprint, query.tenant)
 
-    def quote(self, ask: RouteQuery) -> HeldDecision:
-        """Decide on today's balances without holding or logging anything.
+    def quote(self, query: RouteQuery) -> HeldDecision:
+        """Decide on the current balances without holding or logging anything.
 
         Raises: as :meth:`decide`.
         """
-        return self._choose(replace(ask, quote_only=True), self.router.assess(ask))
+        return self._choose(replace(query, quote_only=True), self.router.assess(query))
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
-        """A decision of this tenant that is held."""
+        """A decision if it is this tenant's and still held, else ``None``."""
         found = self.ledger.decision(decision_id)
         if found is None or found.state is not HoldState.HELD:
             return None
         return found if found.labels.get("tenant", "") == tenant else None
 
     def _choose(
-        self, ask: RouteQuery, assessed: Assessment, freed: StoredDecision | None = None
+        self, query: RouteQuery, assessed: Assessment, freed: StoredDecision | None = None
     ) -> HeldDecision:
-        options = [_labels(ask, candidate) for candidate in assessed.candidates]
+        options = [_labels(query, candidate) for candidate in assessed.candidates]
         views = self.ledger.view(options)
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
@@ -181,11 +196,11 @@ class Reservations:
             candidate._replace(amounts=self._amounts(candidate.quote), limits=states)
             for candidate, states in zip(assessed.candidates, views, strict=True)
         ]
-        routed = self.router.decide(ask, assessed, candidates)
+        routed = self.router.decide(query, assessed, candidates)
         chosen = routed.decision.chosen
         return HeldDecision(
             routed,
-            None if ask.quote_only else chosen.amounts,
+            None if query.quote_only else chosen.amounts,
             chosen.limits,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
         )
@@ -199,9 +214,11 @@ class Reservations:
         tokens = quote.input_tokens.tokens + quote.output_tokens_p90
         return Amounts(money=quote.price.high, tokens=tokens)
 
-    def _record(self, ask: RouteQuery, assessed: Assessment, held: HeldDecision) -> dict[str, Any]:
+    def _record(
+        self, query: RouteQuery, assessed: Assessment, held: HeldDecision
+    ) -> dict[str, Any]:
         return record_of(
-            ask,
+            query,
             assessed,
             held.routed,
             price_table=self.router.catalog.price_table,
@@ -211,13 +228,19 @@ class Reservations:
     def settle(
         self, decision_id: str, tenant: str, fingerprint: str, report: UsageReport
     ) -> tuple[SettleResult, int]:
-        """Book what a call really took; the settlement and the nano-dollars booked.
+        """Book the real usage of a call, and return the settlement with the nano-dollars booked.
+
+        Args:
+            decision_id: the decision to settle.
+            tenant: its tenant label; empty where it has none.
+            fingerprint: hash of the report's body, to tell a repeated report from another one.
+            report: the real usage.
 
         Raises:
-            NotFound: no such decision of this tenant.
+            NotFound: this tenant has no such decision.
             InvalidInput: no cost was given, and the model is not in the catalog or has no price.
-            Conflict: settled by another report.
-            NotPossible: released.
+            Conflict: another report settled it.
+            NotPossible: its hold was released.
             Unavailable: the ledger cannot be used.
         """
         decided = self.ledger.decision(decision_id)
@@ -229,7 +252,7 @@ class Reservations:
         model = report.model or decided.labels["model"]
         money = report.cost
         if money is None:
-            # A model from elsewhere is fine as long as its cost is known: the money is gone.
+            # Only here: a model outside the catalog is accepted where its cost is reported.
             self.router.catalog.check_known("model", [model], self.router.catalog.ids)
             entry = next(e for e in self.router.catalog.entries if e.spec.id == model)
             rates = entry.rates_at(decided.created)
@@ -252,20 +275,20 @@ class Reservations:
 
 
 def _without(state: LimitState, freed: StoredDecision) -> LimitState:
-    """A balance as it will be once a held decision that counts on it is given back."""
-    on_it = (
+    """A balance as it will be once the hold of a decision is released."""
+    counts_on_it = (
         freed.held is not None
         and balance_key(state.limit, freed.labels) == state.key
         and state.period.start <= freed.created < state.period.end
     )
-    if not on_it or freed.held is None:
+    if not counts_on_it or freed.held is None:
         return state
     return replace(state, held=max(state.held - freed.held.of(state.limit.unit), 0))
 
 
-def _labels(ask: RouteQuery, candidate: Candidate) -> dict[str, str]:
+def _labels(query: RouteQuery, candidate: Candidate) -> dict[str, str]:
     model = candidate.model
-    return {**ask.scope, "model": model.id, "provider": model.provider, "tier": model.tier}
+    return {**query.scope, "model": model.id, "provider": model.provider, "tier": model.tier}
 
 
 def _expected(candidate: Candidate) -> int:

@@ -1,4 +1,4 @@
-"""One Route call without the transport: gather what is known, let the core decide."""
+"""One Route call without the transport: gather the facts, then let the core decide."""
 
 from __future__ import annotations
 
@@ -25,27 +25,41 @@ from router.core.types import (
     Importance,
     Prompt,
     QualityTarget,
+    QualityTargets,
     Reason,
     Score,
 )
-from router.settings import QualityTargets
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router", "arm_prices"]
 
 _NO_CORRECTIONS = Corrections()
 _ESTIMATED = Reason(
     "TOKENS_ESTIMATED",
-    "input tokens are an estimate: the model's own tokenizer is not at hand",
+    "input tokens are an estimate: the model's own tokenizer is not available",
 )
 _SECOND_OPINION = Reason(
     "SECOND_OPINION",
-    "the choice hung on little, or the first encoder does not read this script: the second stage was asked",
+    "the choice was close, or the first encoder does not read this script: the second stage was used",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class RouteQuery:
-    """A validated request. ``goal`` is ``None`` where the importance decides."""
+    """A validated request.
+
+    Attributes:
+        request_id: chosen by the caller; empty: the server makes an id.
+        scope: labels of the caller, such as team or user; limits and reports go by them.
+        prompt: what is to be answered.
+        constraints: what the choice must respect.
+        goal: what the choice aims for; ``None``: the quality target of the importance.
+        importance: what a wrong answer would cost the caller.
+        conversation_id: ties the turns of a conversation together; empty: none.
+        max_alternatives: most alternatives in the reply, ≥ 0.
+        quote_only: hold nothing.
+        batch: the work can wait.
+        excluded_models: ids of models that are left out because they failed.
+    """
 
     request_id: str
     scope: Mapping[str, str]
@@ -61,17 +75,23 @@ class RouteQuery:
 
     @property
     def tenant(self) -> str:
-        """The owner of the decision; the empty one where the scope names none."""
+        """The tenant label, which owns the decision; empty where the scope has none."""
         return self.scope.get("tenant", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All that is known of an ask before the limits are looked at.
+    """What is known about a request before limits come in.
 
-    ``embedding`` is the encoder's vector of the prompt, float32 ``(dimensions,)``: the decision log
-    may keep it. ``features`` are the lexical ones, float32 ``(len(FEATURES),)``. ``bundle`` is the one
-    that it was assessed with, and the only one that the rest of the call may speak of.
+    Attributes:
+        bundle: scored the prompt; the rest of the call must use the same one.
+        score: by the stage that decides.
+        features: lexical, float32 ``(len(FEATURES),)``.
+        embedding: by the first encoder, float32 ``(dimensions,)``; the decision log may keep it.
+        candidates: every model of the catalog that is not excluded, in its order, without limits.
+        notes: reasons to add to the decision, such as a second opinion.
+        goal: of the request, or the quality target of its importance.
+        moment: when it was made, aware; the rest of the call uses the same.
     """
 
     bundle: Bundle
@@ -86,7 +106,14 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class RoutedDecision:
-    """What came of it: the decision, with everything it rests on."""
+    """A decision with what it rests on.
+
+    Attributes:
+        score: of the prompt.
+        decision: the ranked candidates with the reasons.
+        goal: what the choice aimed for.
+        bundle_version: ``name@hash`` of the bundle that scored the prompt.
+    """
 
     score: Score
     decision: Decision
@@ -100,12 +127,16 @@ def _nothing_learned() -> Corrections:
 
 @dataclass(frozen=True)
 class Router:
-    """Answers asks from a bundle, a catalog and a token counter. Thread-safe.
+    """Scores, quotes and decides. Thread-safe.
 
     Attributes:
-        bundles: the bundle to use now. Read once per ask, so that a swap meanwhile is not seen.
+        bundles: returns the bundle that serves now. Called once per request, so that no request sees a swap.
+        catalog: the models.
+        tokens: counts input tokens.
+        quality_targets: the goal of requests without one, by importance.
+        quote_ttl: how long a quote is valid, > 0.
         now: the clock; returns an aware datetime.
-        corrections: what settled usage has taught by now.
+        corrections: returns what settled usage has taught so far.
     """
 
     bundles: Callable[[], Bundle]
@@ -118,40 +149,40 @@ class Router:
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle of this moment; another one the next time it is read, where it was swapped."""
+        """The bundle that serves now; the next read may return another."""
         return self.bundles()
 
     def warm_up(self) -> None:
-        """Touch everything that a first call would load: encodings, ONNX arenas, prices."""
+        """Load what the first call would otherwise load: encodings, ONNX arenas, prices."""
         for rule in {entry.token_rule.encoding for entry in self.catalog.entries}:
             self.tokens.text_tokens("hello world", rule)
-        self.bundle.every_score("hello world")
+        self.bundle.score_all_stages("hello world")
         for entry in self.catalog.entries:
             entry.rates_at(self.now())
 
-    def assess(self, ask: RouteQuery) -> Assessment:
-        """Gather: score the prompt, count its tokens, quote every model.
+    def assess(self, query: RouteQuery) -> Assessment:
+        """Score the prompt, count its tokens and quote every model.
 
         Raises:
             InvalidInput: the prompt cannot be counted.
         """
         bundle = self.bundle
-        text = classifier_text(ask.prompt)
+        text = classifier_text(query.prompt)
         features = lexical_features(text)
         ids = bundle.encoder.word_ids(text)
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
         score = bundle.classify(embedding, features, ids)
         moment = self.now()
-        goal = ask.goal or QualityTarget(self.quality_targets.of(ask.importance))
-        candidates = self._candidates(ask, bundle, score, moment)
+        goal = query.goal or QualityTarget(self.quality_targets.of(query.importance))
+        candidates = self._candidates(query, bundle, score, moment)
         encoder, notes = bundle.encoder, []
-        if bundle.second is not None and bundle.asks_second(
-            score, features, arm_prices(candidates, ask.constraints), goal
+        if bundle.second is not None and bundle.needs_second_stage(
+            score, features, arm_prices(candidates, query.constraints), goal
         ):
-            encoder, score = bundle.second.encoder, bundle.second_score(text, features)
-            candidates = self._candidates(ask, bundle, score, moment)
+            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features)
+            candidates = self._candidates(query, bundle, score, moment)
             notes.append(_SECOND_OPINION)
-        if not encoder.reads(features):
+        if not encoder.reads_script(features):
             notes.append(_not_read(features))
         return Assessment(
             bundle,
@@ -165,24 +196,24 @@ class Router:
         )
 
     def decide(
-        self, ask: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+        self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
     ) -> RoutedDecision:
-        """Choose among candidates that know their limits.
+        """Choose among candidates with their limits.
 
         Args:
-            ask: the request.
+            query: the request.
             assessed: from :meth:`assess`.
-            candidates: those of ``assessed``, with limits and amounts where limits apply.
+            candidates: of ``assessed``, with the limits that apply and the amounts to hold.
 
         Raises:
             NotPossible: no model meets the constraints.
-            Exhausted: a limit stands in the way.
+            Exhausted: a hard limit does not allow it.
         """
         decision = decide(
             candidates,
-            ask.constraints,
+            query.constraints,
             assessed.goal,
-            batch=ask.batch,
+            batch=query.batch,
             top_tier=self.catalog.tiers[-1],
             moment=assessed.moment,
         )
@@ -197,24 +228,24 @@ class Router:
             assessed.bundle.version,
         )
 
-    def route(self, ask: RouteQuery) -> RoutedDecision:
-        """Gather and decide, without a ledger: a plain quote.
+    def route(self, query: RouteQuery) -> RoutedDecision:
+        """Assess and decide without a ledger, so that no limit applies.
 
         Raises:
             NotPossible: no model meets the constraints.
             InvalidInput: the prompt cannot be counted.
         """
-        assessed = self.assess(ask)
-        return self.decide(ask, assessed, assessed.candidates)
+        assessed = self.assess(query)
+        return self.decide(query, assessed, assessed.candidates)
 
     def _candidates(
-        self, ask: RouteQuery, bundle: Bundle, score: Score, now: datetime
+        self, query: RouteQuery, bundle: Bundle, score: Score, now: datetime
     ) -> list[Candidate]:
         counts = {
-            encoding: self.tokens.count(ask.prompt, encoding)
+            encoding: self.tokens.count(query.prompt, encoding)
             for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
         }
-        # The first arm of a tier is the tier's: one that was added for a single model does not take it.
+        # The first arm of a tier speaks for the tier; later ones were added for single models.
         arms = {arm.tier: arm.name for arm in reversed(bundle.manifest.arms)}
         arms |= {arm.name: arm.name for arm in bundle.manifest.arms}
 
@@ -234,8 +265,8 @@ class Router:
                         exact=entry.exact_tokens,
                     ),
                     score.lengths.get(arm or "", self.catalog.default_lengths[model.tier]),
-                    correction=corrections.of(model.id, ask.scope),
-                    max_output_tokens=ask.constraints.max_output_tokens,
+                    correction=corrections.of(model.id, query.scope),
+                    max_output_tokens=query.constraints.max_output_tokens,
                     expires=now + self.quote_ttl,
                     price_table=self.catalog.price_table,
                 )
@@ -244,7 +275,7 @@ class Router:
         return [
             candidate(entry)
             for entry in self.catalog.entries
-            if entry.spec.id not in ask.excluded_models
+            if entry.spec.id not in query.excluded_models
         ]
 
 

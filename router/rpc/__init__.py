@@ -1,1 +1,1 @@
-"""The gRPC server: services, errors as status, messages to values."""
+"""The gRPC server: services, error handling, translation between messages and values."""

@@ -10,50 +10,50 @@ from router.decision_log.usage import add_up
 from router.logs import logger
 from router.routing.reservations import Reservations
 from router.rpc.messages.admin import (
+    fill_correction,
+    fill_decision,
+    fill_usage,
     parse_erasure,
     parse_filter,
     parse_group_by,
     parse_page_size,
-    render_correction,
-    render_decided,
-    render_usage,
 )
-from router.rpc.messages.limit import fill_limit_status, parse_limit, render_limit
+from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
 from router.rpc.messages.values import time_zone
 
 __all__ = ["AdminServicer"]
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """The gRPC face of a desk's ledger for operators and accountants."""
+    """Serves the ledger and the learned corrections to operators and accountants."""
 
-    def __init__(self, desk: Reservations) -> None:
-        self._ledger = desk.ledger
-        self._catalog = desk.router.catalog
-        self._corrections = desk.router.corrections
+    def __init__(self, reservations: Reservations) -> None:
+        self._ledger = reservations.ledger
+        self._catalog = reservations.router.catalog
+        self._corrections = reservations.router.corrections
 
     def SetLimit(
         self, request: admin_pb2.SetLimitRequest, context: grpc.ServicerContext
     ) -> admin_pb2.SetLimitResponse:
-        """Make or replace a limit."""
+        """Create or replace a limit."""
         limit = parse_limit(request.limit, self._catalog)
         self._ledger.set_limit(limit)
         logger().info("limit set", limit=limit.id)
         reply = admin_pb2.SetLimitResponse()
-        render_limit(reply.limit, limit)
+        fill_limit(reply.limit, limit)
         return reply
 
     def ListLimits(
         self, request: admin_pb2.ListLimitsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListLimitsResponse:
-        """Every limit, or those that apply to labels with their balances."""
+        """Every limit; with labels, only the limits that apply to them, with their balances."""
         reply = admin_pb2.ListLimitsResponse()
         if request.labels:
             for state in self._ledger.view([dict(request.labels)])[0]:
                 fill_limit_status(reply.limits.add(), state)
         else:
             for limit in self._ledger.limits():
-                render_limit(reply.limits.add().limit, limit)
+                fill_limit(reply.limits.add().limit, limit)
         return reply
 
     def DeleteLimit(
@@ -72,13 +72,13 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     def ListUsage(
         self, request: admin_pb2.ListUsageRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListUsageResponse:
-        """What was spent, by group."""
+        """Spend by group."""
         chosen = parse_filter(request.filter)
         group_by = parse_group_by(request.group_by)
         zone = time_zone(request.time_zone, "time_zone")
         reply = admin_pb2.ListUsageResponse()
         for group, tally in add_up(self._ledger, chosen, group_by, zone):
-            render_usage(reply.rows.add(group=group), tally)
+            fill_usage(reply.rows.add(group=group), tally)
         return reply
 
     def ListDecisions(
@@ -98,7 +98,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         )
         reply = admin_pb2.ListDecisionsResponse()
         for decided in page:
-            render_decided(reply.decisions.add(), decided)
+            fill_decision(reply.decisions.add(), decided)
         if len(page) == size:
             reply.next_page_token = page[-1].id
         return reply
@@ -106,17 +106,17 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     def ListCorrections(
         self, request: admin_pb2.ListCorrectionsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListCorrectionsResponse:
-        """What settled usage taught about quotes."""
+        """The learned corrections of quotes."""
         reply = admin_pb2.ListCorrectionsResponse()
         for (model, _), learned in sorted(self._corrections().learned.items()):
             if request.model in ("", model):
-                render_correction(reply.corrections.add(), learned)
+                fill_correction(reply.corrections.add(), learned)
         return reply
 
     def EraseDecisions(
         self, request: admin_pb2.EraseDecisionsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.EraseDecisionsResponse:
-        """Delete finished decisions of a scope."""
+        """Delete finished decisions with given labels."""
         labels, before = parse_erasure(request)
         erased = self._ledger.erase(labels, before)
         logger().info("erased", decisions=erased)

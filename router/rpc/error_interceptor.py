@@ -1,8 +1,8 @@
-"""The one seam between our errors and gRPC: every call passes through it.
+"""Translates errors into gRPC status. Every call of our services passes through it.
 
-A request that is not valid protobuf answers INVALID_ARGUMENT rather than gRPC's INTERNAL; our own
-errors become a status with exactly one ErrorInfo and, for a field at fault, a BadRequest; anything
-unforeseen becomes INTERNAL without a word of what happened inside, which goes to the log.
+A request that is not valid protobuf gets INVALID_ARGUMENT instead of gRPC's INTERNAL. Our own errors become
+a status with exactly one ErrorInfo and, for a field at fault, a BadRequest. Any other error becomes INTERNAL
+without details, and its kind and place are logged.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from mitsumori.v1 import router_pb2
 from router.core.errors import (
     BadArtifact,
     Conflict,
@@ -32,6 +33,8 @@ from router.logs import logger
 __all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
 
 DOMAIN = "mitsumori"
+_OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
+"""The prefix of every method of our services."""
 
 _CODES: dict[type[MitsumoriError], int] = {
     InvalidInput: code_pb2.INVALID_ARGUMENT,
@@ -67,13 +70,13 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
         quota = error_details_pb2.QuotaFailure.Violation(subject=subject, description=error.message)
         status.details.add().Pack(error_details_pb2.QuotaFailure(violations=[quota]))
     if error.reason == "LIMIT_WAIT_FOR_HOLDS" or isinstance(error, Unavailable):
-        # The only refusals that waiting a moment can help; budgets come back with their reset.
+        # Only here does a short wait help; budgets come back with their reset.
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1)))
     return status
 
 
 class _Malformed:
-    """Stands for a request that could not be parsed."""
+    """Replaces a request that could not be parsed."""
 
 
 def _abort(context: grpc.ServicerContext, error: MitsumoriError) -> NoReturn:
@@ -82,16 +85,16 @@ def _abort(context: grpc.ServicerContext, error: MitsumoriError) -> NoReturn:
 
 
 class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
-    """The interceptor; wraps the calls of our services, leaves health and reflection alone."""
+    """Wraps the handlers of our services; health and reflection stay as they are."""
 
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Replace the handler of one of our methods by a guarded one."""
+        """Wrap the handler of one of our methods; return any other as it is."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith("/router."):
+        if handler is None or not details.method.startswith(_OUR_METHODS):
             return handler
         parse = _lenient(handler.request_deserializer)
         if handler.unary_unary:
@@ -122,18 +125,18 @@ def _fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoRet
     if isinstance(error, MitsumoriError):
         logger().info("refused", method=method, reason=error.reason, field=error.field)
         _abort(context, error)
-    # The kind and place of the error, not its text: that could quote the prompt.
+    # The kind and place of the error, not its text, which could quote the prompt.
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
     logger().error("failed", method=method, error=type(error).__name__, place=place)
     _abort(
-        context, MitsumoriError("internal error; the server's log has the place", reason="INTERNAL")
+        context, MitsumoriError("internal error; the server's log says where", reason="INTERNAL")
     )
 
 
-def _sound(request: Any) -> Any:
+def _well_formed(request: Any) -> Any:
     if isinstance(request, _Malformed):
         raise InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE")
     return request
@@ -144,8 +147,8 @@ def _guarded(
 ) -> Callable[[Any, grpc.ServicerContext], Message]:
     def call(request: Any, context: grpc.ServicerContext) -> Message:
         try:
-            return behave(_sound(request), context)
-        except Exception as error:  # noqa: BLE001 — the last line: nothing inside may leak out
+            return behave(_well_formed(request), context)
+        except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
             _fail(context, method, error)
 
     return call
@@ -156,9 +159,9 @@ def _guarded_stream(
 ) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
     def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
         try:
-            yield from behave(map(_sound, requests), context)
-        except Exception as error:  # noqa: BLE001 — the last line: nothing inside may leak out
-            if not context.is_active():  # the caller hung up: nobody is there to tell
+            yield from behave(map(_well_formed, requests), context)
+        except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
+            if not context.is_active():  # the caller hung up
                 return
             _fail(context, method, error)
 

@@ -1,4 +1,4 @@
-"""RouterService: parse, let the desk decide and hold, reply."""
+"""RouterService: parse the request, decide and hold through :class:`Reservations`, render the reply."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import grpc
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import router_pb2, router_pb2_grpc
 from router.core.errors import InvalidInput, MitsumoriError
 from router.files import sha256_of
@@ -19,22 +20,27 @@ from router.routing.router import RouteQuery
 from router.rpc.messages.quote_batch import render_summary
 from router.rpc.messages.route import parse_route, render_held
 from router.rpc.messages.settle import parse_settle
-from router.rpc.messages.values import fill_money
 
 __all__ = ["RouterServicer"]
 
 
 class RouterServicer(router_pb2_grpc.RouterServiceServicer):
-    """The gRPC face of a :class:`Reservations`."""
+    """Serves a :class:`Reservations` over gRPC.
+
+    Args:
+        reservations: decides, holds and settles.
+        max_prompt_bytes: most bytes of UTF-8 that a prompt may have.
+        new_id: makes the id of a decision whose request has none.
+    """
 
     def __init__(
         self,
-        desk: Reservations,
+        reservations: Reservations,
         *,
         max_prompt_bytes: int,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        self._desk = desk
+        self._reservations = reservations
         self._max_prompt_bytes = max_prompt_bytes
         self._new_id = new_id
 
@@ -43,9 +49,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> router_pb2.RouteResponse:
         """Choose a model for one prompt, quote its price and hold the money."""
         started = time.perf_counter()
-        ask = self._parse(request)
-        reply = self._decide(ask, request.SerializeToString(deterministic=True), None)
-        self._told(ask, reply, started, context)
+        query = self._parse(request)
+        reply = self._decide(query, request.SerializeToString(deterministic=True), None)
+        self._log_routed(query, reply, started, context)
         return reply
 
     def Reroute(
@@ -55,27 +61,29 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         started = time.perf_counter()
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
-        ask = self._parse(request.request)
-        catalog = self._desk.router.catalog
+        query = self._parse(request.request)
+        catalog = self._reservations.router.catalog
         catalog.check_known("failed_models", request.failed_models, catalog.ids)
-        if ask.request_id == request.decision_id:
+        if query.request_id == request.decision_id:
             raise InvalidInput(
                 "request.request_id: must differ from decision_id: a new decision has an id of its own",
                 field="request.request_id",
             )
-        ask = replace(ask, excluded_models=frozenset(request.failed_models))
+        query = replace(query, excluded_models=frozenset(request.failed_models))
         body = request.SerializeToString(deterministic=True)
-        reply = self._decide(ask, body, request.decision_id)
-        self._told(ask, reply, started, context)
+        reply = self._decide(query, body, request.decision_id)
+        self._log_routed(query, reply, started, context)
         return router_pb2.RerouteResponse(response=reply)
 
     def Settle(
         self, request: router_pb2.SettleRequest, context: grpc.ServicerContext
     ) -> router_pb2.SettleResponse:
-        """Report what a decision really took."""
+        """Book the real usage of a decision."""
         report = parse_settle(request)
         body = sha256_of(request.SerializeToString(deterministic=True))
-        settled, booked = self._desk.settle(request.decision_id, request.tenant, body, report)
+        settled, booked = self._reservations.settle(
+            request.decision_id, request.tenant, body, report
+        )
         reply = router_pb2.SettleResponse(late=settled.late, repeated_report=settled.repeated)
         fill_money(reply.spent, booked)
         fill_money(reply.overage, settled.overage)
@@ -92,10 +100,10 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     def Release(
         self, request: router_pb2.ReleaseRequest, context: grpc.ServicerContext
     ) -> router_pb2.ReleaseResponse:
-        """Give a hold back without spend."""
+        """Release a hold without spend."""
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
-        now = self._desk.ledger.release(request.decision_id, request.tenant)
+        now = self._reservations.ledger.release(request.decision_id, request.tenant)
         logger().info("released", decision_id=request.decision_id, now=now)
         return router_pb2.ReleaseResponse(released_now=now)
 
@@ -109,49 +117,49 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         for index, request in enumerate(requests):
             answer = router_pb2.QuoteBatchResponse(index=index)
             try:
-                ask = self._parse(request.request)
-                held = self._desk.quote(ask)
+                query = self._parse(request.request)
+                held = self._reservations.quote(query)
             except MitsumoriError as error:
                 batch.failed += 1
                 answer.error.reason, answer.error.text = error.reason, error.message
             else:
                 batch.add(held)
-                decision_id = ask.request_id or self._new_id()
-                answer.response.CopyFrom(render_held(held, decision_id, ask.max_alternatives))
+                decision_id = query.request_id or self._new_id()
+                answer.response.CopyFrom(render_held(held, decision_id, query.max_alternatives))
             yield answer
         yield router_pb2.QuoteBatchResponse(summary=render_summary(batch))
 
     def _parse(self, request: router_pb2.RouteRequest) -> RouteQuery:
-        return parse_route(request, self._desk.router.catalog, self._max_prompt_bytes)
+        return parse_route(request, self._reservations.router.catalog, self._max_prompt_bytes)
 
     def _decide(
-        self, ask: RouteQuery, body: bytes, replaces: str | None
+        self, query: RouteQuery, body: bytes, replaces: str | None
     ) -> router_pb2.RouteResponse:
-        decision_id = ask.request_id or self._new_id()
-        reply = self._desk.decide(
-            ask,
+        decision_id = query.request_id or self._new_id()
+        reply = self._reservations.decide(
+            query,
             decision_id,
             sha256_of(body),
-            lambda held: render_held(held, decision_id, ask.max_alternatives).SerializeToString(),
+            lambda held: render_held(held, decision_id, query.max_alternatives).SerializeToString(),
             replaces=replaces,
         )
         return router_pb2.RouteResponse.FromString(reply)
 
-    def _told(
+    def _log_routed(
         self,
-        ask: RouteQuery,
+        query: RouteQuery,
         reply: router_pb2.RouteResponse,
         started: float,
         context: grpc.ServicerContext,
     ) -> None:
-        """Note the decision in the log, and the time it took in the reply's metadata."""
+        """Log the decision, and add the server's time to the metadata of the reply."""
         elapsed_ms = (time.perf_counter() - started) * 1000
-        # The client's own view of the time includes the network; this is ours.
+        # The client can only measure the time with the network included.
         context.set_trailing_metadata((("server-timing", f"route;dur={elapsed_ms:.3f}"),))
         logger().info(
             "routed",
             decision_id=reply.decision_id,
-            scope=dict(ask.scope),
+            scope=dict(query.scope),
             model=reply.chosen.model,
             tier=reply.chosen.tier,
             complexity=round(reply.assessment.complexity, 4),

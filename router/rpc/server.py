@@ -1,4 +1,4 @@
-"""Wiring: from settings to a serving process. The one place that puts the parts together."""
+"""Builds the server from the settings and runs it: the one place that wires the parts together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mitsumori.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
 from router.catalog.catalog import Catalog, load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.hot_swap import ServedBundle, source_of
+from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.core.errors import BadArtifact, InvalidInput
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import open_ledger
@@ -48,8 +48,7 @@ __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle",
 _SERVICE = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 _ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _MESSAGE_OVERHEAD = 1 << 20
-"""Bytes of a message besides the prompt. Larger messages are cut off by gRPC while they arrive, before
-they are decompressed into memory or parsed."""
+"""Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
 
 
 def _utc_now() -> datetime:
@@ -62,28 +61,32 @@ def _models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
 
 
 def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
-    """Load the bundle that the settings name, ready to be swapped for another.
+    """Load the bundle that the settings name.
 
-    Another one must have an arm for every model that could be chosen until then: callers that ask for a
-    model or a tier by name would fail otherwise.
+    A later bundle may only replace it if it has an arm for every model that can be chosen now; requests that
+    name such a model or tier would fail otherwise.
 
     Raises:
-        BadArtifact, Unavailable: there is none that can serve.
+        BadArtifact, Unavailable: no bundle can serve.
     """
 
-    def fits(new: Bundle, old: Bundle | None) -> None:
-        if old is None:
+    def check_arms(new: Bundle, current: Bundle | None) -> None:
+        if current is None:
             return
-        lost = _models_with_arms(catalog, old) - _models_with_arms(catalog, new)
+        lost = _models_with_arms(catalog, current) - _models_with_arms(catalog, new)
         if lost:
             raise BadArtifact(
-                f"{new.version} has no arm for {', '.join(sorted(lost))}, which could be chosen until "
-                "now; train it with their arms, or restart to serve it all the same",
+                f"{new.version} has no arm for {', '.join(sorted(lost))}, which can be chosen now; "
+                "train it with their arms, or restart the server to use it anyway",
                 reason="ARMS_MISSING",
                 field="bundle",
             )
 
-    return ServedBundle(source_of(settings), settings.encoders, fits)
+    return ServedBundle(
+        open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
+        settings.encoders,
+        check_arms,
+    )
 
 
 def build_router(
@@ -96,14 +99,14 @@ def build_router(
     """Load everything that a Route call needs.
 
     Args:
-        settings: all of them.
+        settings: of the service.
         now: the clock; returns an aware datetime.
-        catalog: loaded already; ``None`` loads that of the settings.
-        served: the bundle, opened already; ``None`` opens that of the settings.
+        catalog: a loaded catalog; ``None`` loads that of the settings.
+        served: an open bundle; ``None`` opens that of the settings.
 
     Raises:
-        BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer files are not sound, or the
-            registry does not answer and the cache has none.
+        BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer is missing or damaged, or the
+            registry does not answer and the cache is empty.
     """
     catalog = catalog or load_catalog(settings.catalog)
     served = served or open_bundle(settings, catalog)
@@ -119,7 +122,15 @@ def build_router(
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that listens. Healthy only once :meth:`warmed` was called."""
+    """A server that listens. It reports NOT_SERVING until :meth:`mark_serving`.
+
+    Attributes:
+        server: the gRPC server.
+        health: its health service.
+        address: ``host:port``.
+        port: the port that it listens on, also where the settings say 0.
+        drain_s: seconds that calls in flight get to finish.
+    """
 
     server: grpc.Server
     health: health.HealthServicer
@@ -127,22 +138,22 @@ class RunningServer:
     port: int
     drain_s: float
 
-    def _announce(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", _SERVICE, _ADMIN):
             self.health.set(name, status)
 
-    def warmed(self) -> None:
-        """Say SERVING."""
-        self._announce(health_pb2.HealthCheckResponse.SERVING)
+    def mark_serving(self) -> None:
+        """Report SERVING."""
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def drain(self) -> None:
-        """Say NOT_SERVING, take no new calls, let those in flight finish within ``drain_s``."""
+        """Report NOT_SERVING, refuse new calls, and let those in flight finish within ``drain_s``."""
         self.health.enter_graceful_shutdown()
         self.server.stop(self.drain_s).wait()
 
 
 def _check_port_is_free(settings: Settings) -> None:
-    # gRPC binds with SO_REUSEPORT and would share the port with another process without a word.
+    # gRPC binds with SO_REUSEPORT and would silently share the port with another process.
     if settings.port == 0:
         return
     try:
@@ -160,10 +171,15 @@ def _check_port_is_free(settings: Settings) -> None:
 
 
 def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Reservations:
-    """Put a router and a ledger together.
+    """Combine a router and a ledger.
+
+    Args:
+        settings: say how much to hold, for how long, and what to log of prompts.
+        router: decides.
+        ledger: holds.
 
     Raises:
-        MitsumoriError: the settings ask for an extra that is not installed.
+        MitsumoriError: the settings need an extra that is not installed.
     """
     return Reservations(
         router,
@@ -174,8 +190,8 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
     )
 
 
-def start(settings: Settings, desk: Reservations) -> RunningServer:
-    """Start listening, not healthy yet.
+def start(settings: Settings, reservations: Reservations) -> RunningServer:
+    """Start listening, with health NOT_SERVING.
 
     Raises:
         InvalidInput: the address cannot be bound.
@@ -189,11 +205,11 @@ def start(settings: Settings, desk: Reservations) -> RunningServer:
             ("grpc.so_reuseport", 0),
         ],
     )
-    servicer = RouterServicer(desk, max_prompt_bytes=settings.max_prompt_bytes)
+    servicer = RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes)
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(servicer, server)  # type: ignore[no-untyped-call]
     admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(desk), server
+        AdminServicer(reservations), server
     )
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -210,18 +226,18 @@ def start(settings: Settings, desk: Reservations) -> RunningServer:
             field="port",
         ) from None
     running = RunningServer(server, health_servicer, f"{host}:{port}", port, settings.drain_s)
-    running._announce(health_pb2.HealthCheckResponse.NOT_SERVING)
+    running._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
     server.start()
     return running
 
 
 @contextmanager
 def _reload_signal(served: ServedBundle, reloader: BackgroundJobs) -> Iterator[None]:
-    """While inside, SIGHUP looks for another bundle at once, even for one refused before."""
+    """Within the block, SIGHUP looks for a new bundle at once and tries a refused one again."""
 
     def on_signal(_number: int, _frame: types.FrameType | None) -> None:
-        served.look_again()
-        reloader.tell("reload_job")
+        served.retry_refused()
+        reloader.request("reload")
 
     if not hasattr(signal, "SIGHUP"):
         yield
@@ -233,31 +249,31 @@ def _reload_signal(served: ServedBundle, reloader: BackgroundJobs) -> Iterator[N
         signal.signal(signal.SIGHUP, before)
 
 
-class _Stop:
-    """Something to wait for, set in a signal handler.
+class _StopRequest:
+    """Lets a signal handler end the wait of the main thread.
 
-    A queue, because the put of one may interrupt itself and the set of an event may not; and looked at
-    every second, because a signal that another thread receives does not wake the one that waits.
+    It is a queue, because a handler may call ``put`` even when it interrupts ``put``; ``set`` of an event is
+    not as safe. The wait wakes every second, because a signal that another thread receives does not end it.
     """
 
     def __init__(self) -> None:
-        self._told: SimpleQueue[None] = SimpleQueue()
+        self._requests: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
-        """Stop."""
-        self._told.put(None)
+        """End the wait."""
+        self._requests.put(None)
 
     def wait(self) -> None:
-        """Until it is time to stop."""
+        """Return once :meth:`set` was called."""
         while True:
             with contextlib.suppress(Empty):
-                return self._told.get(timeout=1.0)
+                return self._requests.get(timeout=1.0)
 
 
 @contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """What SIGTERM or SIGINT sets; the handlers of before come back at the end."""
-    stop = _Stop()
+def _stop_signals() -> Iterator[_StopRequest]:
+    """Within the block, SIGTERM and SIGINT set the request; the previous handlers return at the end."""
+    stop = _StopRequest()
 
     def on_signal(_number: int, _frame: types.FrameType | None) -> None:
         stop.set()
@@ -273,14 +289,14 @@ def _stop_signals() -> Iterator[_Stop]:
 
 
 def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for another bundle.
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for a new bundle.
 
     Args:
-        settings: all of them.
+        settings: of the service.
         on_ready: called with the address once the server is warm and healthy.
 
     Raises:
-        BadArtifact, InvalidInput: it cannot start.
+        BadArtifact, InvalidInput, Unavailable: the server cannot start.
     """
     with _stop_signals() as stop:
         catalog = load_catalog(settings.catalog)
@@ -293,19 +309,19 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         router = replace(router, corrections=lambda: learner.corrections)
         running = start(settings, build_reservations(settings, router, ledger))
         router.warm_up()
-        # What was loaded stays for good: the garbage collector need not walk it during calls.
+        # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
         gc.freeze()
-        running.warmed()
+        running.mark_serving()
         logger().info("serving", address=running.address, bundle=router.bundle.version)
-        chores = [
+        jobs = [
             expiry_job(ledger, settings.expire_every_s),
             retention_job(ledger, settings.retention),
             correction_job(learner),
         ]
-        # In a thread of its own: a slow registry must not keep holds from being given back.
+        # In a thread of its own: a slow registry must not delay the expiry of holds.
         reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
-        with BackgroundJobs(chores), reloader, _reload_signal(served, reloader):
+        with BackgroundJobs(jobs), reloader, _reload_signal(served, reloader):
             on_ready(running.address)
             stop.wait()
         logger().info("draining", seconds=settings.drain_s)

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mitsumori.client import RouterClient
+import mitsumori
 from mitsumori.v1 import router_pb2
 from router.cli.main import app
 from router.core.corrections import UNCORRECTED
-from router.core.types import Constraints
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.router import Router
@@ -28,13 +27,12 @@ SEARCH = {"team": "search"}
 
 @dataclass(frozen=True)
 class Shop:
-    client: RouterClient
+    client: mitsumori.Router
     learner: CorrectionLearner
     address: str
 
     def quote(self, model: str, **scope: str) -> router_pb2.RouteResponse:
-        constraints = Constraints(models=frozenset({model}))
-        return self.client.route(PROMPT, scope=scope, constraints=constraints)
+        return self.client.route(PROMPT, scope=scope, models=[model]).message
 
     def settle(self, count: int, model: str, *, tokens: float, length: float) -> None:
         """Calls that took so many times the tokens and the median length that were quoted."""
@@ -55,8 +53,8 @@ def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     learner = CorrectionLearner(ledger, ("team",), 1_000, allowances)
     taught = replace(router, corrections=lambda: learner.corrections)
     running = start(settings, build_reservations(settings, taught, ledger))
-    running.warmed()
-    with RouterClient(running.address) as client:
+    running.mark_serving()
+    with mitsumori.Router(running.address) as client:
         yield Shop(client, learner, running.address)
     running.drain()
     ledger.close()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from mitsumori.client import RouterClient
+from mitsumori import Router
 from router.cli.demo import PROMPTS, serving
 from router.cli.main import app as mitsumori
 from router.paths import MODELS
@@ -31,12 +31,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     texts = [f"{text[:500]} ({n})" for n in range(4) for _, text in PROMPTS]
     with (
         serving("--config", str(config), "--ledger", f"sqlite:{ledger}") as (address, _),
-        RouterClient(address) as client,
+        Router(address) as client,
     ):
         for place, text in enumerate([*texts, f"Write to {EMAIL}, please."]):
-            reply = client.route(text, scope={"team": "search", "user": "u1"})
+            decision = client.route(text, scope={"team": "search", "user": "u1"})
             client.settle(
-                reply.decision_id, input_tokens=40, output_tokens=90, quality=float(place % 3 > 0)
+                decision.id, input_tokens=40, output_tokens=90, quality=float(place % 3 > 0)
             )
         client.route("Never answered")
         words = ["decisions", "--server", address, "--out", str(log)]

@@ -8,30 +8,33 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mitsumori.client import AdminClient, RouterClient, route_request
+import mitsumori
+from mitsumori import CallFailed, Usd, route_request
+from mitsumori.money import nanos_of
 from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2
-from router.core.errors import CallFailed
-from router.core.types import Constraints, QualityTarget, WillingnessToPay
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from router.rpc.messages.values import nanos
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 USD = 1_000_000_000
-NANO = Constraints(models=frozenset({"gpt-5-nano"}), max_output_tokens=1000)
+NANO: dict[str, Any] = {"models": ["gpt-5-nano"], "max_output_tokens": 1000}
 
 
 @dataclass
 class Shop:
-    router: RouterClient
-    admin: AdminClient
+    router: mitsumori.Router
+    admin: mitsumori.Admin
+
+    def route(self, prompt: str, **wishes: Any) -> router_pb2.RouteResponse:
+        return self.router.route(prompt, **wishes).message
 
     def limit(self, limit_id: str, hard: int | None, **more: object) -> None:
         fields: dict[str, object] = {
@@ -49,15 +52,18 @@ class Shop:
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
-    with RouterClient(running.address) as client, AdminClient(running.address) as admin:
+    running.mark_serving()
+    with (
+        mitsumori.Router(running.address) as client,
+        mitsumori.Admin(running.address) as admin,
+    ):
         yield Shop(client, admin)
     running.drain()
     ledger.close()
 
 
 def held(reply: router_pb2.RouteResponse) -> int:
-    return nanos(reply.hold.amount, "hold")
+    return nanos_of(reply.hold.amount)
 
 
 def refusal(call: object) -> CallFailed:
@@ -68,8 +74,8 @@ def refusal(call: object) -> CallFailed:
 
 def test_a_hold_is_the_quotes_high_price_and_counts_at_once(shop: Shop) -> None:
     shop.limit("search", USD, scope={"team": "search"})
-    reply = shop.router.route(PROOF, scope={"team": "search"}, constraints=NANO)
-    assert held(reply) == nanos(reply.chosen.quote.price.high, "high")
+    reply = shop.route(PROOF, scope={"team": "search"}, **NANO)
+    assert held(reply) == nanos_of(reply.chosen.quote.price.high)
     (status,) = reply.limits
     assert (status.held, status.spent) == (held(reply), 0)
     assert status.remaining == USD - held(reply)
@@ -79,38 +85,42 @@ def test_a_hold_is_the_quotes_high_price_and_counts_at_once(shop: Shop) -> None:
 
 def test_settling_turns_the_hold_into_spend_and_gives_the_rest_back(shop: Shop) -> None:
     shop.limit("search", USD, scope={"team": "search"})
-    reply = shop.router.route(PROOF, scope={"team": "search"}, constraints=NANO)
+    reply = shop.route(PROOF, scope={"team": "search"}, **NANO)
     settled = shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100)
     spent = 20 * 50 + 100 * 400  # $0.05 and $0.40 per million tokens
-    assert nanos(settled.spent, "spent") == spent
+    assert settled.spent == Usd(spent)
     status = shop.status("search", team="search")
     assert (status.spent, status.held) == (spent, 0)
 
 
 def test_the_same_report_may_come_again_and_another_may_not(shop: Shop) -> None:
-    reply = shop.router.route(PROOF)
+    reply = shop.route(PROOF)
     first = shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100)
     again = shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100)
-    assert (first.repeated_report, again.repeated_report) == (False, True)
+    assert (first.repeated, again.repeated) == (False, True)
     other = refusal(lambda: shop.router.settle(reply.decision_id, input_tokens=1, output_tokens=1))
     assert other.code == "ALREADY_EXISTS"
 
 
 def test_a_call_that_cost_more_than_its_hold_is_booked_whole_and_flagged(shop: Shop) -> None:
     shop.limit("all", USD)
-    reply = shop.router.route(PROOF, constraints=NANO)
+    reply = shop.route(PROOF, **NANO)
     settled = shop.router.settle(
-        reply.decision_id, input_tokens=20, output_tokens=900, cost_nanos=held(reply) + 7
+        reply.decision_id, input_tokens=20, output_tokens=900, cost_usd=Usd(held(reply) + 7)
     )
-    assert nanos(settled.overage, "overage") == 7
+    assert settled.overage == Usd(7)
     assert shop.status("all").spent == held(reply) + 7
 
 
 def test_a_call_of_a_model_from_elsewhere_is_booked_at_its_cost(shop: Shop) -> None:
     shop.limit("search", USD, scope={"team": "search"})
-    reply = shop.router.route(PROOF, scope={"team": "search"}, constraints=NANO)
+    reply = shop.route(PROOF, scope={"team": "search"}, **NANO)
     shop.router.settle(
-        reply.decision_id, input_tokens=20, output_tokens=10, model="in-house-7b", cost_nanos=5_000
+        reply.decision_id,
+        input_tokens=20,
+        output_tokens=10,
+        model="in-house-7b",
+        cost_usd=Usd(5_000),
     )
     assert shop.status("search", team="search").spent == 5_000
 
@@ -120,23 +130,23 @@ def test_a_strict_hold_covers_the_worst_that_an_estimated_tokenizer_can_do(
 ) -> None:
     strict = settings.model_copy(update={"strict": True})
     running = start(strict, build_reservations(strict, router, MemoryLedger()))
-    with RouterClient(running.address) as client:
-        claude = Constraints(models=frozenset({"claude-haiku-5-5"}), max_output_tokens=100)
-        reply = client.route("日本語で答えて", constraints=claude)
+    with mitsumori.Router(running.address) as client:
+        claude = {"models": ["claude-haiku-5-5"], "max_output_tokens": 100}
+        reply = client.route("日本語で答えて", **claude).message
         offer = reply.chosen.quote
         assert offer.input_tokens.worst == 3 * 7 + 3 + 4 > offer.input_tokens.tokens
-        assert held(reply) == nanos(offer.price.worst, "worst")
+        assert held(reply) == nanos_of(offer.price.worst)
         assert reply.hold.tokens == offer.input_tokens.worst + 100
         settled = client.settle(
             reply.decision_id, input_tokens=offer.input_tokens.worst, output_tokens=100
         )
-        assert nanos(settled.overage, "overage") == 0
+        assert settled.overage == Usd(0)
     running.drain()
 
 
 def test_a_released_hold_is_free_again_and_cannot_be_settled(shop: Shop) -> None:
     shop.limit("all", USD)
-    reply = shop.router.route(PROOF)
+    reply = shop.route(PROOF)
     assert shop.router.release(reply.decision_id) is True
     assert shop.router.release(reply.decision_id) is False
     assert shop.status("all").held == 0
@@ -145,7 +155,7 @@ def test_a_released_hold_is_free_again_and_cannot_be_settled(shop: Shop) -> None
 
 
 def test_unknown_and_foreign_decisions_look_alike(shop: Shop) -> None:
-    mine = shop.router.route(PROOF, scope={"tenant": "a"})
+    mine = shop.route(PROOF, scope={"tenant": "a"})
     unknown = refusal(lambda: shop.router.release("nothing"))
     foreign = refusal(lambda: shop.router.release(mine.decision_id, tenant="b"))
     settle = refusal(
@@ -157,19 +167,19 @@ def test_unknown_and_foreign_decisions_look_alike(shop: Shop) -> None:
 
 def test_a_zero_limit_means_zero(shop: Shop) -> None:
     shop.limit("nothing", 0)
-    error = refusal(lambda: shop.router.route(PROOF))
+    error = refusal(lambda: shop.route(PROOF))
     assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "LIMIT_NEVER_FITS")
     assert error.metadata["limit"] == "nothing"
 
 
 def test_waiting_for_holds_and_being_out_of_money_are_told_apart(shop: Shop) -> None:
-    price = held(shop.router.route(PROOF, constraints=NANO))
+    price = held(shop.route(PROOF, **NANO))
     shop.limit("tight", price)
-    first = shop.router.route(PROOF, constraints=NANO)
-    waiting = refusal(lambda: shop.router.route(PROOF, constraints=NANO))
+    first = shop.route(PROOF, **NANO)
+    waiting = refusal(lambda: shop.route(PROOF, **NANO))
     assert (waiting.reason, waiting.metadata["held"]) == ("LIMIT_WAIT_FOR_HOLDS", str(price))
-    shop.router.settle(first.decision_id, input_tokens=20, output_tokens=1, cost_nanos=price)
-    spent = refusal(lambda: shop.router.route(PROOF, constraints=NANO))
+    shop.router.settle(first.decision_id, input_tokens=20, output_tokens=1, cost_usd=Usd(price))
+    spent = refusal(lambda: shop.route(PROOF, **NANO))
     assert (spent.reason, spent.metadata["resets"]) == (
         "LIMIT_EXHAUSTED",
         "2026-12-01T00:00:00+00:00",
@@ -177,12 +187,12 @@ def test_waiting_for_holds_and_being_out_of_money_are_told_apart(shop: Shop) -> 
 
 
 def test_no_number_of_callers_at_once_gets_past_a_hard_limit(shop: Shop) -> None:
-    price = held(shop.router.route(PROOF, constraints=NANO))
+    price = held(shop.route(PROOF, **NANO))
     shop.limit("ten", 10 * price)
 
     def attempt(_: int) -> str:
         try:
-            shop.router.route(PROOF, constraints=NANO)
+            shop.route(PROOF, **NANO)
         except CallFailed as error:
             return error.reason
         return "granted"
@@ -194,43 +204,43 @@ def test_no_number_of_callers_at_once_gets_past_a_hard_limit(shop: Shop) -> None
 
 
 def test_a_repeated_request_gets_its_answer_even_where_the_limit_is_full_by_now(shop: Shop) -> None:
-    price = held(shop.router.route(PROOF, constraints=NANO))
+    price = held(shop.route(PROOF, **NANO))
     shop.limit("one", price)
-    first = shop.router.route(PROOF, constraints=NANO, request_id="repeated")
-    assert shop.router.route(PROOF, constraints=NANO, request_id="repeated") == first
+    first = shop.route(PROOF, **NANO, request_id="repeated")
+    assert shop.route(PROOF, **NANO, request_id="repeated") == first
     assert shop.status("one").held == price
 
 
 def test_quoting_only_holds_nothing(shop: Shop) -> None:
     shop.limit("all", USD)
-    reply = shop.router.route(PROOF, quote_only=True)
+    reply = shop.route(PROOF, quote_only=True)
     assert not reply.HasField("hold")
     assert shop.status("all").held == 0
 
 
 def test_a_soft_limit_warns_first_and_a_hard_limit_downgrades_before_it_refuses(shop: Shop) -> None:
-    free = shop.router.route(PROOF, goal=QualityTarget(0.99))
+    free = shop.route(PROOF, quality_target=0.99)
     shop.limit("soft", None, soft=1)
-    warned = shop.router.route(PROOF, goal=QualityTarget(0.99))
+    warned = shop.route(PROOF, quality_target=0.99)
     assert warned.chosen.model == free.chosen.model
     codes = [reason.code for reason in warned.reasons]
     assert router_pb2.REASON_CODE_SOFT_LIMIT in codes
     shop.limit("soft", shop.status("soft").held + held(free) // 2, soft=1)
-    cheaper = shop.router.route(PROOF, goal=QualityTarget(0.99))
+    cheaper = shop.route(PROOF, quality_target=0.99)
     assert cheaper.chosen.quote.price.high.nanos < free.chosen.quote.price.high.nanos
 
 
 def test_a_soft_limit_can_prefer_the_cheaper_or_forbid_the_top(shop: Shop) -> None:
-    wish = WillingnessToPay(1000 * USD)
-    assert shop.router.route(PROOF, goal=wish).chosen.tier == "high"
+    wish: dict[str, Any] = {"willingness_to_pay_usd": 1000}
+    assert shop.route(PROOF, **wish).chosen.tier == "high"
     shop.limit("s", None, soft=0, on_soft=limit_pb2.SOFT_ACTION_FORBID_TOP_TIER)
-    downgraded = shop.router.route(PROOF, goal=wish)
+    downgraded = shop.route(PROOF, **wish)
     assert downgraded.chosen.tier != "high"
     assert downgraded.reasons[0].code == router_pb2.REASON_CODE_DOWNGRADED
     shop.limit("s", None, soft=0, on_soft=limit_pb2.SOFT_ACTION_PREFER_CHEAPER)
-    cheapest = shop.router.route(PROOF, goal=wish, max_alternatives=100)
+    cheapest = shop.route(PROOF, **wish, max_alternatives=100)
     prices = [
-        nanos(option.quote.price.expected, "price")
+        nanos_of(option.quote.price.expected)
         for option in (cheapest.chosen, *cheapest.alternatives)
     ]
     assert prices[0] == min(prices)
@@ -238,30 +248,30 @@ def test_a_soft_limit_can_prefer_the_cheaper_or_forbid_the_top(shop: Shop) -> No
 
 def test_batch_work_waits_where_a_soft_limit_defers_it(shop: Shop) -> None:
     shop.limit("s", None, soft=0, on_soft=limit_pb2.SOFT_ACTION_DEFER_BATCH)
-    assert refusal(lambda: shop.router.route(PROOF, batch=True)).reason == "LIMIT_DEFERRED"
-    assert shop.router.route(PROOF).chosen.model
+    assert refusal(lambda: shop.route(PROOF, batch=True)).reason == "LIMIT_DEFERRED"
+    assert shop.route(PROOF).chosen.model
 
 
 def test_a_paced_budget_gives_way_in_quality_before_it_is_gone(shop: Shop) -> None:
-    wish = QualityTarget(0.6)
-    free = shop.router.route(PROOF, goal=wish)
+    wish: dict[str, Any] = {"quality_target": 0.6}
+    free = shop.route(PROOF, **wish)
     assert free.chosen.tier == "high"
     # 75 % of November is over at noon on the 23rd; the budget is all but spent.
     shop.limit("paced", held(free) * 10, paced=True)
     for _ in range(8):
-        last = shop.router.route(PROOF, constraints=Constraints(tiers=frozenset({"high"})))
+        last = shop.route(PROOF, tiers=["high"])
     assert last.chosen.tier == "high"
-    paced = shop.router.route(PROOF, goal=wish)
+    paced = shop.route(PROOF, **wish)
     assert router_pb2.REASON_CODE_PACED in {reason.code for reason in paced.reasons}
     assert paced.chosen.tier != "high"
 
 
 def test_rerouting_moves_the_hold_to_another_model_in_one_step(shop: Shop) -> None:
     shop.limit("all", USD)
-    first = shop.router.route(PROOF)
+    first = shop.route(PROOF)
     second = shop.router.reroute(
         first.decision_id, route_request(PROOF), failed_models=[first.chosen.model]
-    )
+    ).message
     assert second.chosen.model != first.chosen.model
     assert shop.status("all").held == held(second)
     error = refusal(lambda: shop.router.reroute(first.decision_id, route_request(PROOF)))
@@ -269,7 +279,7 @@ def test_rerouting_moves_the_hold_to_another_model_in_one_step(shop: Shop) -> No
 
 
 def test_a_reroute_that_is_refused_leaves_the_old_hold(shop: Shop) -> None:
-    first = shop.router.route(PROOF, constraints=NANO)
+    first = shop.route(PROOF, **NANO)
     shop.limit("nothing", 0)
     error = refusal(lambda: shop.router.reroute(first.decision_id, route_request(PROOF)))
     assert error.reason == "LIMIT_NEVER_FITS"
@@ -278,15 +288,15 @@ def test_a_reroute_that_is_refused_leaves_the_old_hold(shop: Shop) -> None:
 
 
 def test_a_reroute_may_use_what_it_gives_back(shop: Shop) -> None:
-    model = shop.router.route(PROOF, quote_only=True, constraints=NANO).chosen.model
-    price = held(shop.router.route(PROOF, constraints=NANO, scope={"team": "other"}))
+    model = shop.route(PROOF, quote_only=True, **NANO).chosen.model
+    price = held(shop.route(PROOF, **NANO, scope={"team": "other"}))
     shop.limit("search", price, scope={"team": "search"})
     shop.limit("places", 1, unit=limit_pb2.UNIT_CONCURRENT, window=limit_pb2.WINDOW_TOTAL,
                scope={"team": "search"})  # fmt: skip
     scope = {"team": "search"}
-    first = shop.router.route(PROOF, scope=scope, constraints=NANO)
-    again = route_request(PROOF, scope=scope, constraints=NANO)
-    second = shop.router.reroute(first.decision_id, again)
+    first = shop.route(PROOF, scope=scope, **NANO)
+    again = route_request(PROOF, scope=scope, **NANO)
+    second = shop.router.reroute(first.decision_id, again).message
     assert second.chosen.model == model
     assert shop.status("search", team="search").held == price
     assert [(status.held, status.remaining) for status in second.limits] == [(1, 0), (price, 0)]
@@ -296,8 +306,8 @@ def test_a_batch_is_priced_with_an_interval_of_the_sum(shop: Shop) -> None:
     shop.limit("search", USD, scope={"team": "search"})
     prompts = [f"What is {n} times {n}?" for n in range(40)] + [""]
     # One tier, so that the prices are alike: else a few dear answers are the whole sum.
-    low = Constraints(tiers=frozenset({"low"}))
-    requests = [route_request(text, scope={"team": "search"}, constraints=low) for text in prompts]
+    low = ["low"]
+    requests = [route_request(text, scope={"team": "search"}, tiers=low) for text in prompts]
     replies = list(shop.router.quote_batch(iter(requests)))
     assert [reply.index for reply in replies[:-1]] == list(range(41))
     assert replies[40].error.reason == "INVALID_INPUT"
@@ -305,13 +315,13 @@ def test_a_batch_is_priced_with_an_interval_of_the_sum(shop: Shop) -> None:
     assert (summary.quoted, summary.failed) == (40, 1)
     singles = [reply.response.chosen.quote.price for reply in replies[:40]]
     total = summary.recommended.price
-    assert nanos(total.expected, "sum") == sum(nanos(price.expected, "one") for price in singles)
-    width = nanos(total.high, "high") - nanos(total.low, "low")
-    widths = [nanos(price.high, "high") - nanos(price.low, "low") for price in singles]
+    assert nanos_of(total.expected) == sum(nanos_of(price.expected) for price in singles)
+    width = nanos_of(total.high) - nanos_of(total.low)
+    widths = [nanos_of(price.high) - nanos_of(price.low) for price in singles]
     # Errors within a batch are partly shared: wider than if they were independent, narrower than if
     # all answers came out long together.
     assert math.hypot(*widths) < width < 0.7 * sum(widths)
-    expected = [nanos(price.price.expected, "model") for price in summary.per_model]
+    expected = [nanos_of(price.price.expected) for price in summary.per_model]
     assert expected == sorted(expected)
     assert summary.recommended.fits
     assert summary.recommended.tightest_limit.limit.limit_id == "search"
@@ -320,21 +330,19 @@ def test_a_batch_is_priced_with_an_interval_of_the_sum(shop: Shop) -> None:
 
 def test_accountants_see_usage_by_group_and_every_decision(shop: Shop) -> None:
     for team in ("search", "search", "ads"):
-        reply = shop.router.route(PROOF, scope={"team": team}, constraints=NANO)
+        reply = shop.route(PROOF, scope={"team": team}, **NANO)
         shop.router.settle(reply.decision_id, input_tokens=20, output_tokens=100, quality=0.5)
-    shop.router.route(PROOF, scope={"team": "ads"}, constraints=NANO)
+    shop.route(PROOF, scope={"team": "ads"}, **NANO)
     rows = shop.admin.usage(admin_pb2.DecisionFilter(), ["team", "day"])
-    table = {
-        tuple(row.group): (row.decisions, nanos(row.spent, "spent"), row.tokens) for row in rows
-    }
+    table = {tuple(row.group): (row.decisions, nanos_of(row.spent), row.tokens) for row in rows}
     assert table == {
         ("ads", "2026-11-23"): (2, 41_000, 120),
         ("search", "2026-11-23"): (2, 82_000, 240),
     }
     (whole,) = shop.admin.usage(admin_pb2.DecisionFilter(labels={"team": "search"}), [])
     assert (whole.settled, whole.overruns) == (2, 0)
-    reserved, unused = nanos(whole.reserved, "reserved"), nanos(whole.unused, "unused")
-    assert reserved - unused == nanos(whole.spent, "spent")
+    reserved, unused = nanos_of(whole.reserved), nanos_of(whole.unused)
+    assert reserved - unused == nanos_of(whole.spent)
     settled = admin_pb2.DecisionFilter(
         labels={"team": "ads"}, state=admin_pb2.DECISION_STATE_SETTLED
     )
@@ -380,11 +388,11 @@ BAD_REPORTS: dict[str, tuple[dict[str, object], str]] = {
     "overflow": ({"output_tokens": 2**40}, "output_tokens"),
     "more cached than sent": ({"cached_input_tokens": 21}, "cached_input_tokens"),
     "more reasoning than output": ({"reasoning_tokens": 11}, "reasoning_tokens"),
-    "cost overflows": ({"cost_nanos": 2**62}, "cost"),
+    "cost overflows": ({"cost_usd": Usd(2**62)}, "cost"),
     "quality NaN": ({"quality": float("nan")}, "quality"),
     "latency negative": ({"latency_s": -1.0}, "latency"),
     "unknown model without its cost": ({"model": "gpt-99"}, "model[0]"),
-    "model without end": ({"model": "m" * 201, "cost_nanos": 1}, "model"),
+    "model without end": ({"model": "m" * 201, "cost_usd": Usd(1)}, "model"),
 }
 
 
@@ -392,7 +400,7 @@ BAD_REPORTS: dict[str, tuple[dict[str, object], str]] = {
 def test_a_wrong_report_names_its_field_and_changes_nothing(
     shop: Shop, change: dict[str, object], field: str
 ) -> None:
-    reply = shop.router.route(PROOF)
+    reply = shop.route(PROOF)
     fields: dict[str, object] = {"input_tokens": 20, "output_tokens": 10, **change}
     error = refusal(lambda: shop.router.settle(reply.decision_id, **fields))  # type: ignore[arg-type]
     assert (error.code, error.field) == ("INVALID_ARGUMENT", field)

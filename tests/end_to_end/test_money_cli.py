@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mitsumori.client import RouterClient
+from mitsumori import CallFailed, Router
 from router.cli.demo import serving
 from router.cli.main import app
 from router.core.errors import MitsumoriError
@@ -154,13 +154,13 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
 
 def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None:
     address = f"sqlite:{tmp_path}/ledger.sqlite"
-    with serving("--ledger", address) as (server, _), RouterClient(server) as client:
-        first = client.route("What is 2 + 2?").decision_id
+    with serving("--ledger", address) as (server, _), Router(server) as client:
+        first = client.route("What is 2 + 2?").id
         result = CliRunner().invoke(
             app, ["backup", str(tmp_path / "copy.sqlite"), "--ledger", address]
         )
         assert result.exit_code == 0, result.output
-        second = client.route("What is 3 + 3?").decision_id
+        second = client.route("What is 3 + 3?").id
     copy = SqliteLedger(tmp_path / "copy.sqlite")
     assert copy.decision(first) is not None
     assert copy.decision(second) is None
@@ -199,7 +199,7 @@ def test_wrong_words_get_one_clear_line(
     server: RunningServer, words: tuple[str, ...], message: str
 ) -> None:
     result = CliRunner().invoke(app, [*words, "--server", server.address])
-    assert isinstance(result.exception, MitsumoriError), result.output
+    assert isinstance(result.exception, MitsumoriError | CallFailed), result.output
     assert message in result.exception.message
     assert "\n" not in result.exception.message
 
@@ -210,3 +210,15 @@ def test_a_line_that_is_no_prompt_is_named(server: RunningServer, tmp_path: Path
     result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address])
     assert isinstance(result.exception, MitsumoriError)
     assert "line 2" in result.exception.message
+
+
+def test_a_message_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    file.write_text('"fine"\n' + json.dumps({"messages": [image]}))
+    result = CliRunner().invoke(app, ["quote", str(file)])
+    assert isinstance(result.exception, MitsumoriError)
+    assert result.exception.message == (
+        f"{file}, line 2: prompt[0].content: must be a text, not parts (image_url): "
+        "only text is supported yet"
+    )

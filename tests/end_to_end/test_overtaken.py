@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
-from mitsumori.client import AdminClient, RouterClient, route_request
+import mitsumori
+from mitsumori import CallFailed, route_request
+from mitsumori.money import nanos_of
 from mitsumori.v1 import limit_pb2
-from router.core.errors import CallFailed
 from router.core.limits import LimitState
-from router.core.types import Constraints
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router
-from router.rpc.messages.values import nanos
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
 
-NANO = Constraints(models=frozenset({"gpt-5-nano"}))
+NANO = "gpt-5-nano"
 
 
 class SlowLedger(MemoryLedger):
@@ -41,21 +40,24 @@ def ledger() -> SlowLedger:
 @pytest.fixture
 def shop(
     ledger: SlowLedger, settings: Settings, router: Router
-) -> Iterator[tuple[RouterClient, AdminClient]]:
+) -> Iterator[tuple[mitsumori.Router, mitsumori.Admin]]:
     running = start(settings, build_reservations(settings, router, ledger))
-    running.warmed()
-    with RouterClient(running.address) as client, AdminClient(running.address) as admin:
+    running.mark_serving()
+    with (
+        mitsumori.Router(running.address) as client,
+        mitsumori.Admin(running.address) as admin,
+    ):
         yield client, admin
     running.drain()
 
 
 def test_a_retry_that_its_own_first_try_overtakes_gets_the_same_answer(
-    shop: tuple[RouterClient, AdminClient], ledger: SlowLedger
+    shop: tuple[mitsumori.Router, mitsumori.Admin], ledger: SlowLedger
 ) -> None:
     client, admin = shop
-    request = route_request("What is 2 + 2?", constraints=NANO)
+    request = route_request("What is 2 + 2?", models=[NANO])
     (quoted, _) = client.quote_batch([request])
-    price = nanos(quoted.response.chosen.quote.price.high, "high")
+    price = nanos_of(quoted.response.chosen.quote.price.high)
     admin.set_limit(
         limit_pb2.Limit(  # room for one
             limit_id="tight", unit=limit_pb2.UNIT_MONEY, window=limit_pb2.WINDOW_MONTH, hard=price
@@ -67,18 +69,18 @@ def test_a_retry_that_its_own_first_try_overtakes_gets_the_same_answer(
 
 
 def test_a_reroute_that_its_own_first_try_overtakes_gets_the_same_answer(
-    shop: tuple[RouterClient, AdminClient], ledger: SlowLedger
+    shop: tuple[mitsumori.Router, mitsumori.Admin], ledger: SlowLedger
 ) -> None:
     client, _ = shop
     failed = client.route("What is 2 + 2?")
     request = route_request("What is 2 + 2?")
     first = []
-    ledger.meanwhile = lambda: first.append(client.reroute(failed.decision_id, request))
-    assert [client.reroute(failed.decision_id, request)] == first
+    ledger.meanwhile = lambda: first.append(client.reroute(failed.id, request))
+    assert [client.reroute(failed.id, request)] == first
 
 
 def test_a_refusal_that_is_nobodys_own_fault_stays_one(
-    shop: tuple[RouterClient, AdminClient],
+    shop: tuple[mitsumori.Router, mitsumori.Admin],
 ) -> None:
     client, admin = shop
     admin.set_limit(

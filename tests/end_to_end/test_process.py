@@ -20,9 +20,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from mitsumori.client import RouterClient
+from mitsumori import CallFailed, Router
 from router.cli.demo import serving
-from router.core.errors import CallFailed
 from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.rpc.server import build_reservations, build_router, start
@@ -51,10 +50,10 @@ def health_of(address: str) -> str:
 
 
 def test_not_serving_until_warm_and_not_serving_while_draining(settings: Settings) -> None:
-    desk = build_reservations(settings, build_router(settings), MemoryLedger())
-    running = start(settings, desk)
+    reservations = build_reservations(settings, build_router(settings), MemoryLedger())
+    running = start(settings, reservations)
     assert health_of(running.address) == "NOT_SERVING"
-    running.warmed()
+    running.mark_serving()
     assert health_of(running.address) == "SERVING"
     running.drain()
 
@@ -90,7 +89,7 @@ def test_logs_are_json_and_never_hold_the_prompt(tmp_path: Path) -> None:
     with (
         log.open("w") as out,
         serving("--log-level", "info", log=out) as (address, _),
-        RouterClient(address) as client,
+        Router(address) as client,
     ):
         client.route(f"Please remember {CANARY}", scope={"team": "search"})
         with pytest.raises(CallFailed):
@@ -104,7 +103,7 @@ def test_a_killed_server_gives_the_client_one_clean_error() -> None:
     answered = threading.Event()
 
     def call_until_it_fails(address: str) -> None:
-        with RouterClient(address, timeout_s=2, attempts=3) as client:
+        with Router(address, timeout_s=2, attempts=3) as client:
             for _ in range(10_000):
                 try:
                     client.route("What is 2 + 2?")
@@ -134,10 +133,10 @@ def test_calls_in_flight_finish_when_the_server_is_told_to_stop(tmp_path: Path) 
     refused: list[str] = []
 
     def keep_calling(address: str) -> None:
-        with RouterClient(address, attempts=1) as client:
+        with Router(address, attempts=1) as client:
             while True:
                 try:
-                    answered.append(client.route("What is 2 + 2?").decision_id)
+                    answered.append(client.route("What is 2 + 2?").id)
                 except CallFailed as error:
                     refused.append(error.code)
                     return
@@ -162,7 +161,7 @@ def test_no_server_and_no_time_are_told_apart() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         silent = f"127.0.0.1:{listener.getsockname()[1]}"
-        with RouterClient(silent, timeout_s=0.3) as client, pytest.raises(CallFailed) as caught:
+        with Router(silent, timeout_s=0.3) as client, pytest.raises(CallFailed) as caught:
             client.route("x")
         assert caught.value.code in {"DEADLINE_EXCEEDED", "UNAVAILABLE"}
     gone = run("route", "hello", "--server", silent, "--timeout", "1")
@@ -183,7 +182,7 @@ def _newer(bundle: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (shutil.rmtree, "is no bundle"),
+    "missing": (shutil.rmtree, "is not a bundle"),
     "tampered": (_tamper, "was altered or damaged"),
     "newer format": (_newer, "bundle format 99"),
     "file missing": (lambda b: (b / "classifier.onnx").unlink(), "cannot be read"),

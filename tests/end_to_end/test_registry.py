@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from benchmarks.swaps import Callers, bad_bundle, bundle_named
-from mitsumori.client import RouterClient
+from mitsumori import Router
 from router.cli.demo import serving
 from tests.end_to_end.mlflow_server import forwarded, mlflow_server
 from training.tracking.runs import MODEL, start_run
@@ -95,18 +95,18 @@ def test_the_alias_moves_and_the_server_follows_but_not_to_a_bundle_that_cannot_
     with (
         log.open("w") as out,
         serving(*flags(world.address), log=out) as (address, process),
-        RouterClient(address) as client,
+        Router(address) as client,
         Callers(address, count=2) as callers,
     ):
-        assert client.route("hello").bundle_version == at_first
+        assert client.route("hello").bundle == at_first
         for count, bad in enumerate((altered, sealed, cut, pickled, unknown), start=1):
             world.crown(bad)
             process.send_signal(signal.SIGHUP)
             wait_for(lambda count=count: log.read_text().count("bundle_refused") == count)  # type: ignore[misc]
-            assert client.route("hello").bundle_version == at_first
+            assert client.route("hello").bundle == at_first
         world.crown(two)
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: client.route("hello").bundle_version == at_last)
+        wait_for(lambda: client.route("hello").bundle == at_last)
     assert callers.failed == []
     assert callers.versions <= {at_first, at_last}
     assert [entry["reason"] for entry in events(log) if entry["event"] == "bundle_refused"] == [
@@ -147,16 +147,16 @@ def test_while_the_registry_is_away_the_cached_bundle_serves_or_one_line_says_wh
             out = stack.enter_context(log.open("w"))
             where, process = stack.enter_context(serving(*flags(registry), log=out))
         # It is gone; what serves goes on, and says so at the next look.
-        client = stack.enter_context(RouterClient(where))
+        client = stack.enter_context(Router(where))
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "chore_failed" in log.read_text())
-        assert client.route("hello").bundle_version == version
+        wait_for(lambda: "job_failed" in log.read_text())
+        assert client.route("hello").bundle == version
     with (
         log.open("w") as out,
         serving(*flags(registry), log=out) as (where, _),
-        RouterClient(where) as client,
+        Router(where) as client,
     ):
-        assert client.route("hello").bundle_version == version
+        assert client.route("hello").bundle == version
     told = next(entry for entry in events(log) if entry["event"] == "cached_bundle_serves")
     assert (told["bundle"], told["reason"]) == (version, "REGISTRY_UNAVAILABLE")
     # A damaged cache is no way round the hashes, and an empty one is none at all.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.swaps import BAD, Callers, bad_bundle, bundle_named, swapping
-from mitsumori.client import RouterClient
+from mitsumori import Router
 from router.cli.demo import serving
 
 SWAPS = 21
@@ -52,18 +52,18 @@ def test_a_directory_is_looked_at_again_and_again_without_a_signal(tmp_path: Pat
         serving(
             "--bundle", str(served), "--reload-every-s", "0.1", "--log-level", "info", log=out
         ) as (address, _),
-        RouterClient(address) as client,
+        Router(address) as client,
     ):
-        first = client.route("hello").bundle_version
+        first = client.route("hello").bundle
         shutil.copy(other / "manifest.json", served / "manifest.json")
         until = time.monotonic() + 30
-        while client.route("hello").bundle_version != version and time.monotonic() < until:
+        while client.route("hello").bundle != version and time.monotonic() < until:
             time.sleep(0.05)
-        assert client.route("hello").bundle_version == version
+        assert client.route("hello").bundle == version
         shutil.rmtree(served)
         while "bundle_refused" not in log.read_text() and time.monotonic() < until:
             time.sleep(0.05)
-        assert client.route("hello").bundle_version == version
+        assert client.route("hello").bundle == version
     swapped = [entry for entry in events(log) if entry["event"] == "bundle_swapped"]
     assert [(entry["before"], entry["bundle"]) for entry in swapped] == [(first, version)]
     gone = [entry for entry in events(log) if entry["event"] == "bundle_refused"]

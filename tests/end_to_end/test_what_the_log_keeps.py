@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mitsumori.client import RouterClient
+from mitsumori import Router
 from router.cli.demo import serving
 from router.cli.main import app
 from router.ledger.sqlite.ledger import SqliteLedger
@@ -56,7 +56,7 @@ def test_canaries_are_nowhere_to_be_found(tmp_path: Path, kind: str) -> None:
             "--config", config, "--log-level", "info", "--ledger", f"sqlite:{store}/ledger", log=out
         ) as (address, _),
     ):
-        with RouterClient(address) as client:
+        with Router(address) as client:
             client.route(PROMPT, scope={"team": "search"})
         shown = printed(address, "decisions", "--json")
         on_disk = files(store)
@@ -90,7 +90,7 @@ def test_a_server_keeps_house_while_nobody_asks(tmp_path: Path) -> None:
             address,
             _,
         ),
-        RouterClient(address) as client,
+        Router(address) as client,
     ):
         client.route("What is 2 + 2?", scope={"team": "search"})
         for _ in range(200):

@@ -22,9 +22,10 @@ PROMPTS = {
 
 def worst_prices(router: Router) -> dict[str, dict[str, dict[str, int]]]:
     def quotes(text: str) -> dict[str, dict[str, int]]:
-        ask = RouteQuery("golden", {}, Prompt((Message("user", text),)), Constraints(max_output_tokens=1000),
-                  None, Importance.LOW, "", 100)  # fmt: skip
-        offers = [ranked.quote for ranked in router.route(ask).decision.ranked if ranked.quote]
+        query = RouteQuery("golden", {}, Prompt((Message("user", text),)),
+                           Constraints(max_output_tokens=1000),
+                           None, Importance.LOW, "", 100)  # fmt: skip
+        offers = [ranked.quote for ranked in router.route(query).decision.ranked if ranked.quote]
         return {
             offer.model: {
                 "tokens": offer.input_tokens.tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,10 +13,8 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from mitsumori.client import RouterClient
+from mitsumori import CallFailed, InvalidArgument, Router
 from mitsumori.v1 import router_pb2, router_pb2_grpc
-from router.core.errors import CallFailed
-from router.core.types import Message
 
 Behaviour = Callable[[int, grpc.ServicerContext], None]
 
@@ -75,7 +74,7 @@ def slamming_door() -> Iterator[tuple[str, list[None]]]:
 
 def test_a_server_that_is_away_is_looked_for_more_often_than_grpc_would() -> None:
     with slamming_door() as (address, ours), slamming_door() as (other, theirs):
-        with RouterClient(address, timeout_s=1) as client, grpc.insecure_channel(other) as channel:
+        with Router(address, timeout_s=1) as client, grpc.insecure_channel(other) as channel:
             plain = router_pb2_grpc.RouterServiceStub(channel)
             while len(theirs) < 4:
                 with pytest.raises(CallFailed):
@@ -87,15 +86,17 @@ def test_a_server_that_is_away_is_looked_for_more_often_than_grpc_would() -> Non
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
 def test_a_server_that_restarts_is_asked_again_with_the_same_id(code: grpc.StatusCode) -> None:
-    with moody(failing(code, 2)) as (address, servicer), RouterClient(address) as client:
-        reply = client.route("hello")
-    assert [request.request_id for request in servicer.requests] == [reply.decision_id] * 3
+    with moody(failing(code, 2)) as (address, servicer), Router(address) as client:
+        decision = client.route("hello")
+    assert [request.request_id for request in servicer.requests] == [decision.id] * 3
+    first, second, third = servicer.requests
+    assert first == second == third
 
 
 def test_the_number_of_tries_is_bounded() -> None:
     with (
         moody(failing(grpc.StatusCode.UNAVAILABLE, 99)) as (address, servicer),
-        RouterClient(address, attempts=3) as client,
+        Router(address, attempts=3) as client,
         pytest.raises(CallFailed) as caught,
     ):
         client.route("hello")
@@ -115,7 +116,7 @@ def test_the_number_of_tries_is_bounded() -> None:
 def test_a_refusal_is_final(code: grpc.StatusCode) -> None:
     with (
         moody(failing(code, 1)) as (address, servicer),
-        RouterClient(address) as client,
+        Router(address) as client,
         pytest.raises(CallFailed) as caught,
     ):
         client.route("hello")
@@ -123,34 +124,40 @@ def test_a_refusal_is_final(code: grpc.StatusCode) -> None:
     assert len(servicer.requests) == 1
 
 
+def test_details_that_cannot_be_read_do_not_hide_the_refusal() -> None:
+    def garbled(_: int, context: grpc.ServicerContext) -> None:
+        context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"),))
+        context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+    with (
+        moody(garbled) as (address, _),
+        Router(address) as client,
+        pytest.raises(CallFailed, match="broken") as caught,
+    ):
+        client.route("hello")
+    assert (caught.value.code, caught.value.reason) == ("INTERNAL", "CALL_FAILED")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CallFailed("scope: wrong", "INVALID_ARGUMENT", "INVALID_INPUT", "scope", {"a": "b"}),
+        InvalidArgument("prompt[0].role", "must be one of user"),
+    ],
+)
+def test_an_error_survives_the_way_to_another_process(error: Exception) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), vars(again), str(again)) == (type(error), vars(error), str(error))
+
+
 def test_a_slow_server_is_given_up_at_the_deadline_and_not_asked_again() -> None:
     release = threading.Event()
     with moody(lambda *_: bool(release.wait(10))) as (address, servicer):  # type: ignore[arg-type]
         with (
-            RouterClient(address, timeout_s=0.3) as client,
+            Router(address, timeout_s=0.3) as client,
             pytest.raises(CallFailed, match=r"within 0\.3 s") as caught,
         ):
             client.route("hello")
         release.set()
     assert caught.value.code == "DEADLINE_EXCEEDED"
     assert len(servicer.requests) == 1
-
-
-def test_a_chat_keeps_its_roles_and_order() -> None:
-    turns = [
-        Message("system", "a"),
-        Message("user", "b"),
-        Message("assistant", "c"),
-        Message("tool", "d"),
-    ]
-    with moody(lambda *_: None) as (address, servicer), RouterClient(address) as client:
-        client.route(turns, scope={"team": "x"})
-    (request,) = servicer.requests
-    sent = request.prompt.chat.messages
-    assert [(message.role, message.text) for message in sent] == [
-        (1, "a"),
-        (2, "b"),
-        (3, "c"),
-        (4, "d"),
-    ]
-    assert dict(request.scope) == {"team": "x"}

@@ -78,7 +78,7 @@ def test_off_in_a_file_is_the_word(tmp_path: Path) -> None:
 def test_a_line_of_a_list_is_set_by_the_list(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"MITSUMORI_RETENTION or") as caught:
         load_settings(retention=[{"days": 1, "labels": {"Team": "x"}}])
-    assert "'Team' names no label" in caught.value.message
+    assert "'Team' is not a label" in caught.value.message
 
 
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mitsumori.client import RouterClient
+from mitsumori import Router
 from router.classifier.bundle import load_bundle
 from router.cli.demo import serving
 from router.core.corrections import Correction, Observation, learn
@@ -93,9 +93,9 @@ def test_a_bundle_trained_on_mmlu_pro_is_served_and_shows_in_mlflow(tmp_path: Pa
     version = client.get_model_version_by_alias("mitsumori", "candidate")
     assert version.run_id == summary["mlflow_run_id"]
     assert client.get_run(version.run_id).data.metrics
-    with serving("--bundle", str(bundle)) as (address, _), RouterClient(address) as router:
-        reply = router.route("Prove that there are infinitely many primes.")
-    assert reply.bundle_version == load_bundle(bundle, ENCODERS).version
+    with serving("--bundle", str(bundle)) as (address, _), Router(address) as router:
+        decision = router.route("Prove that there are infinitely many primes.")
+    assert decision.bundle == load_bundle(bundle, ENCODERS).version
 
 
 @pytest.mark.parametrize("name", ["static", "multilingual"])

@@ -89,7 +89,7 @@ def test_a_third_is_asked_about_under_any_goal_and_there_the_second_stage_decide
         score = router.assess(asked(text, goal)).score
         if slow in slow_runs:
             times += 1
-            assert score == loaded.second_score(text, lexical_features(text))
+            assert score == loaded.score_second_stage(text, lexical_features(text))
         else:
             assert score == loaded.score(text)
     assert 0 < times <= 0.45 * len(TEXTS)
@@ -101,7 +101,7 @@ def test_a_prompt_in_japanese_is_always_read_by_the_stage_that_reads_japanese(
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
     for text in ("東京の明日の天気を教えてください。", "素数が無限に存在することを証明しなさい。"):
         assessed = router.assess(asked(text, WillingnessToPay(10**15)))
-        assert assessed.score == router.bundle.second_score(text, lexical_features(text))
+        assert assessed.score == router.bundle.score_second_stage(text, lexical_features(text))
         assert {note.code for note in assessed.notes} == {"SECOND_OPINION"}
 
 
@@ -122,7 +122,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     goal = QualityTarget(0.6)
     ledger = MemoryLedger()
     kept = settings.model_copy(update={"log_prompts": "text"})
-    desk = build_reservations(kept, build_router(settings, now=lambda: NOON), ledger)
+    reservations = build_reservations(kept, build_router(settings, now=lambda: NOON), ledger)
     models: list[str] = []
 
     def render(held: Any) -> bytes:
@@ -131,8 +131,10 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
 
     details = {"outcome": "success", "quality": 1.0, "input_tokens": 50, "output_tokens": 100}
     for place, text in enumerate(TEXTS):
-        desk.decide(asked(text, goal), f"d{place}", "f" * 64, render)
-        desk.settle(f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details))
+        reservations.decide(asked(text, goal), f"d{place}", "f" * 64, render)
+        reservations.settle(
+            f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details)
+        )
     rows = [
         LoggedDecision(
             one.id, one.state.value, one.created, one.labels, 1000,
@@ -183,7 +185,7 @@ def test_without_a_part_of_its_second_stage_it_does_not_load(
     del raw["files"][name]
     (broken / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")
     assert read_manifest(broken)[0].second is not None
-    with pytest.raises(BadArtifact, match=f"does not name {name}"):
+    with pytest.raises(BadArtifact, match=f"does not list {name}"):
         load_bundle(broken, ENCODERS)
 
 
@@ -195,7 +197,7 @@ def test_a_reference_of_other_arms_is_damage(bundle: Path, tmp_path: Path) -> No
     raw = json.loads((broken / "manifest.json").read_text(encoding="utf-8"))
     raw["files"][REFERENCE_FILE] = sha256_of(content)
     (broken / "manifest.json").write_text(json.dumps(raw), encoding="utf-8")
-    with pytest.raises(BadArtifact, match="is no table of 3 arms"):
+    with pytest.raises(BadArtifact, match="is not a table of 3 arms"):
         load_bundle(broken, ENCODERS)
 
 

@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from router.classifier.bundle import CLASSIFIER, SECOND_CLASSIFIER, EncoderReference, SecondStage
+from router.classifier.bundle import (
+    CLASSIFIER,
+    SECOND_CLASSIFIER,
+    EncoderReference,
+    SecondStageManifest,
+)
 from router.classifier.encoder import Encoder
 from training.bundling.export import check_graph, classifier_graph
 from training.fitting.estimator import PooledLogistic
@@ -107,11 +112,11 @@ class Stages:
         return self.fits[-1]
 
     @property
-    def second(self) -> SecondStage | None:
+    def second(self) -> SecondStageManifest | None:
         """The second stage as a manifest names it."""
         if len(self.fits) == 1:
             return None
-        return SecondStage(encoder=self.closest.reference, share=SHARE)
+        return SecondStageManifest(encoder=self.closest.reference, share=SHARE)
 
     def beliefs(self, reference: npt.NDArray[np.intp]) -> Beliefs:
         """What they believe of the held-out prompts.
@@ -122,7 +127,7 @@ class Stages:
         first = self.first.p_adequate()
         if len(self.fits) == 1:
             return Beliefs(first)
-        unread = ~self.first.encoder.reads(self.first.test.features)
+        unread = ~self.first.encoder.reads_script(self.first.test.features)
         told = self.closest.p_adequate()
         return Beliefs(first, SecondOpinion(told, first[reference], SHARE, unread))
 

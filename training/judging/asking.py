@@ -63,7 +63,7 @@ def predictions(
         told, longer = _gathered(
             lambda row: second.outputs(texts[row], features[row]), len(texts), columns
         )
-        unread = ~bundle.encoder.reads(features)
+        unread = ~bundle.encoder.reads_script(features)
         beliefs = Beliefs(
             adequate, SecondOpinion(told, second.reference[:, columns], second.share, unread)
         )
@@ -88,8 +88,8 @@ def served(bundle: Bundle, text: str) -> Score:
     """The score of one prompt as serving takes it under the standard goal, the second stage where asked."""
     score, features = bundle.score(text), lexical_features(text)
     ladder = {arm.name: place for place, arm in enumerate(bundle.manifest.arms)}
-    if bundle.asks_second(score, features, ladder, QualityTarget(STANDARD_TARGET)):
-        return bundle.second_score(text, features)
+    if bundle.needs_second_stage(score, features, ladder, QualityTarget(STANDARD_TARGET)):
+        return bundle.score_second_stage(text, features)
     return score
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.core.margins import margin_threshold, needs_second_stage, target_margins, value_margins
-from router.settings import QualityTargets
+from router.core.types import QualityTargets
 from training.judging.baselines import pair_differences
 
 __all__ = ["STANDARD_TARGET", "Beliefs", "SecondOpinion"]

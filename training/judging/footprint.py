@@ -35,7 +35,7 @@ _PROBE = """
 import resource, sys
 from pathlib import Path
 from router.classifier.bundle import load_bundle
-load_bundle(Path(sys.argv[1]), Path(sys.argv[2])).every_score("How much memory does this take?")
+load_bundle(Path(sys.argv[1]), Path(sys.argv[2])).score_all_stages("How much memory does this take?")
 try:
     lines = Path("/proc/self/status").read_text().splitlines()
     print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS")))

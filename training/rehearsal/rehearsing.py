@@ -28,13 +28,12 @@ from router.core.types import (
     Importance,
     Message,
     Prompt,
+    QualityTargets,
 )
 from router.decision_log.reader import LoggedDecision
 from router.ledger.memory import MemoryLedger
-from router.routing.reservations import HeldDecision, Reservations
-from router.routing.reservations import UsageReport as Usage
+from router.routing.reservations import HeldDecision, Reservations, UsageReport
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
-from router.settings import QualityTargets
 from training.histories.table import Outcomes
 from training.histories.tabulating import NOMINAL_OUTPUT_TOKENS, Table
 
@@ -93,7 +92,7 @@ def catalog_of(table: Table) -> Catalog:
         return load_catalog(path)
 
 
-def _ask(text: str, goal: Goal | None) -> RouteQuery:
+def _query(text: str, goal: Goal | None) -> RouteQuery:
     prompt = Prompt((Message("user", text),))
     return RouteQuery("", {}, prompt, Constraints(), goal, Importance.MEDIUM, "", 0)
 
@@ -107,7 +106,7 @@ def candidates_of(test: Outcomes, bundle: Bundle, catalog: Catalog) -> list[tupl
         catalog: of :func:`catalog_of`.
     """
     router = _lottery(bundle, catalog, 0.0, seed=0)
-    return [router.assess(_ask(text, None)).candidates for text in test.texts]
+    return [router.assess(_query(text, None)).candidates for text in test.texts]
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,10 @@ class _Lottery(Router):
     drawn: list[float] = field(default_factory=list)
 
     def decide(
-        self, ask: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+        self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
     ) -> RoutedDecision:
         """As serving does, then the lot."""
-        routed = super().decide(ask, assessed, candidates)
+        routed = super().decide(query, assessed, candidates)
         ranked = routed.decision.ranked
         place = int(self.rng.integers(len(ranked))) if self.rng.random() < self.explore else 0
         self.drawn.append(self.explore / len(ranked) + (1 - self.explore) * (place == 0))
@@ -172,10 +171,10 @@ def rehearse(
     """
     router = _lottery(bundle, catalog, explore, seed=seed)
     ledger = MemoryLedger(clock=lambda: _MOMENT)
-    desk = Reservations(router, ledger, strict=False, hold_ttl_s=300.0)
+    reservations = Reservations(router, ledger, strict=False, hold_ttl_s=300.0)
     for _ in range(rounds):
         for row in np.flatnonzero(test.complete):
-            _decide_and_settle(desk, f"d{len(router.drawn):08}", test, int(row), goal)
+            _decide_and_settle(reservations, f"d{len(router.drawn):08}", test, int(row), goal)
     decisions = ledger.decisions(count=len(router.drawn))
     return [
         LoggedDecision(
@@ -191,7 +190,7 @@ def rehearse(
 
 
 def _decide_and_settle(
-    desk: Reservations, identity: str, test: Outcomes, row: int, goal: Goal
+    reservations: Reservations, identity: str, test: Outcomes, row: int, goal: Goal
 ) -> None:
     held: list[HeldDecision] = []
 
@@ -199,11 +198,13 @@ def _decide_and_settle(
         held.append(one)
         return b""
 
-    desk.decide(_ask(test.texts[row], goal), identity, _FINGERPRINT, keep)
-    desk.settle(identity, "", _FINGERPRINT, _usage(test, row, held[0].routed.decision.chosen))
+    reservations.decide(_query(test.texts[row], goal), identity, _FINGERPRINT, keep)
+    reservations.settle(
+        identity, "", _FINGERPRINT, _usage(test, row, held[0].routed.decision.chosen)
+    )
 
 
-def _usage(test: Outcomes, row: int, chosen: Candidate) -> Usage:
+def _usage(test: Outcomes, row: int, chosen: Candidate) -> UsageReport:
     """What the history knows of the chosen arm, as a caller would report it."""
     assert chosen.quote is not None  # noqa: S101 — a chosen candidate has a quote
     arm = test.arms.index(chosen.model.tier)
@@ -215,4 +216,4 @@ def _usage(test: Outcomes, row: int, chosen: Candidate) -> Usage:
         "input_tokens": given,
         "output_tokens": produced,
     }
-    return Usage(chosen.model.id, given, 0, produced, int(test.cost_nanos[row, arm]), details)
+    return UsageReport(chosen.model.id, given, 0, produced, int(test.cost_nanos[row, arm]), details)

@@ -1,1 +1,1 @@
-"""Features of a text that cost microseconds: form, kind of request, form of a question."""
+"""Features of a text, computed in microseconds: its form, the kind of request, how a question is put."""

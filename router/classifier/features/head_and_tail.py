@@ -1,10 +1,10 @@
-"""The two ends of a long text: a bound on the time that reading it takes."""
+"""The head and the tail of a long text, so that the time to read it is bounded."""
 
 from __future__ import annotations
 
-__all__ = ["both_ends"]
+__all__ = ["head_and_tail"]
 
 
-def both_ends(text: str, reach: int) -> str:
-    """A text; of one longer than both ends its first and its last ``reach`` characters, in two lines."""
-    return text if len(text) <= 2 * reach else text[:reach] + "\n" + text[-reach:]
+def head_and_tail(text: str, length: int) -> str:
+    """The text itself up to twice ``length`` characters, else its first and last ``length`` on two lines."""
+    return text if len(text) <= 2 * length else text[:length] + "\n" + text[-length:]

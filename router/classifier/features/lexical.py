@@ -1,7 +1,7 @@
-"""Cheap features of a text that an embedding does not see well: length, digits, code, maths, script, request.
+"""Cheap features of a text that an embedding captures badly: length, digits, code, maths, script, request.
 
-They carry much of the routing signal, above all on topics that training never saw. One shared
-implementation: training and serving both call :func:`lexical_features`, so there is no skew.
+They carry much of the routing signal, above all on topics that training never saw. Training and serving
+both call :func:`lexical_features`, so there is no skew.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from router.classifier.features.head_and_tail import both_ends
-from router.classifier.features.question_form import QUESTION, question
-from router.classifier.features.request_kind import CUES, cues
+from router.classifier.features.head_and_tail import head_and_tail
+from router.classifier.features.question_form import QUESTION_FORM_FEATURES, question_form_features
+from router.classifier.features.request_kind import REQUEST_KIND_FEATURES, request_kind_features
 
 __all__ = [
     "FEATURES",
@@ -43,10 +43,11 @@ FEATURES = (
     "kana_share",
     "han_share",
     "other_letter_share",
-    *CUES,
-    *QUESTION,
+    *REQUEST_KIND_FEATURES,
+    *QUESTION_FORM_FEATURES,
 )
-"""Names in the order of the vector. New ones come last: a bundle reads as many as it was fitted on."""
+"""Names in the order of the vector. New features are appended: a bundle reads the first ones, as many as it
+was fitted on."""
 
 WINDOW = 8192
 """Characters read from each end of a longer text, which bounds the time on any input."""
@@ -75,14 +76,15 @@ _OTHER = re.compile(r"[^\W\d_A-Za-zÀ-ɏ\u3040-\u30ff\uff66-\uff9f\u3400-\u4dbf\
 
 
 SCRIPTS = ("Latin script", "Japanese", "Chinese characters", "another script", "no letters")
-"""What the features tell of a prompt's language, without its text."""
+"""What the features reveal of a prompt's language, without its text."""
+
 SCRIPT_BOUNDS = (
     ("kana_share", 0.05, 1),
     ("han_share", 0.3, 2),
     ("other_letter_share", 0.3, 3),
     ("latin_share", 0.3, 0),
 )
-"""A feature, the value above which it tells a script, its place in :data:`SCRIPTS`; the first holds."""
+"""Feature, threshold above which it indicates a script, index in :data:`SCRIPTS`. The first match wins."""
 
 _FOREIGN = [FEATURES.index(name) for name in ("kana_share", "han_share", "other_letter_share")]
 
@@ -101,31 +103,31 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         float32 of shape ``(len(FEATURES),)``, every value finite and in 0..16. Counts are
         ``log1p``; shares are of the characters that are not white space.
     """
-    window = both_ends(text, WINDOW)
+    window = head_and_tail(text, WINDOW)
     scale = len(text) / max(len(window), 1)
     words = window.split()
-    solid = max(sum(map(len, words)), 1)
+    visible = max(sum(map(len, words)), 1)
     values = (
         np.log1p(len(text)),
         np.log1p(len(words) * scale),
         np.log1p(window.count("\n") * scale),
-        min(solid / max(len(words), 1), 16.0),
-        _count(_DIGIT, window) / solid,
-        _count(_UPPER, window) / solid,
-        _count(_PUNCTUATION, window) / solid,
-        _count(_MATH, window) / solid,
+        min(visible / max(len(words), 1), 16.0),
+        _count(_DIGIT, window) / visible,
+        _count(_UPPER, window) / visible,
+        _count(_PUNCTUATION, window) / visible,
+        _count(_MATH, window) / visible,
         np.log1p(_count(_CODE, window)),
         np.log1p(_count(_NUMBER, window)),
         np.log1p(window.count("?") + window.count("？")),
         np.log1p(_count(_OPTION, window)),
         np.log1p(_count(_FORMULA, window)),
         np.log1p(_count(_PROOF, window)),
-        _count(_LATIN, window) / solid,
-        _count(_KANA, window) / solid,
-        _count(_HAN, window) / solid,
-        _count(_OTHER, window) / solid,
-        *cues(text),
-        *question(text),
+        _count(_LATIN, window) / visible,
+        _count(_KANA, window) / visible,
+        _count(_HAN, window) / visible,
+        _count(_OTHER, window) / visible,
+        *request_kind_features(text),
+        *question_form_features(text),
     )
     return np.minimum(np.asarray(values, dtype=np.float32), np.float32(16.0))
 
@@ -136,7 +138,7 @@ def foreign_share(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def scripts_of(features: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """The script of each prompt from its features ``(n, f)``: places in :data:`SCRIPTS`, ``(n,)``."""
-    found = [features[:, FEATURES.index(name)] > bound for name, bound, _ in SCRIPT_BOUNDS]
-    places = [place for _, _, place in SCRIPT_BOUNDS]
-    return np.select(found, places, len(SCRIPTS) - 1).astype(np.intp)
+    """The script of each prompt, as indices into :data:`SCRIPTS` ``(n,)``, from features ``(n, f)``."""
+    matches = [features[:, FEATURES.index(name)] > bound for name, bound, _ in SCRIPT_BOUNDS]
+    scripts = [script for _, _, script in SCRIPT_BOUNDS]
+    return np.select(matches, scripts, len(SCRIPTS) - 1).astype(np.intp)

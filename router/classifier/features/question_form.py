@@ -1,8 +1,8 @@
-"""How a question is put: options to choose from, the stem before them, what it supposes, its numbers.
+"""Features of how a question is put: its options, the stem before them, its assumptions, its numbers.
 
-Exams and tests are full of such questions, and so are agents that let a model choose. How hard one is shows
-in its form: five options of one line are harder than four words, «which is NOT» harder than «which is», a
-case of ten sentences harder than a definition. The vocabulary is English and Japanese.
+Exams ask such questions, and so do agents that let a model choose. The form shows how hard a question is:
+five options of a line each are harder than four words, "which is NOT" is harder than "which is", a case of
+ten sentences is harder than a definition. The vocabulary is English and Japanese.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import math
 import re
 import statistics
 
-from router.classifier.features.head_and_tail import both_ends
+from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.vocabulary import Vocabulary
 
-__all__ = ["QUESTION", "REACH", "question"]
+__all__ = ["QUESTION_FORM_FEATURES", "WINDOW", "question_form_features"]
 
 _KINDS: dict[str, tuple[str, str]] = {
     "negates": (
@@ -40,27 +40,25 @@ _KINDS: dict[str, tuple[str, str]] = {
     ),
 }
 
-REACH = 2_000
+WINDOW = 2_000
 """Characters read from each end of a longer text, which bounds the time on any input."""
 
-QUESTION = (
+QUESTION_FORM_FEATURES = (
     "option_length", "longest_option", "option_spread", "options_of_numbers", "options_vary",
     "options_begin_alike", "options_in_stem", "stem_length", "stem_sentences", "sentence_length",
     "ends_asking", "ends_stating", "ends_open", "leaves_a_blank", *_KINDS,
     "largest_number", "decimals", "percents_and_prices", "compounds", "years",
 )  # fmt: skip
-"""Names in the order of the values."""
+"""Names in the order of the values of :func:`question_form_features`."""
 
 _VOCABULARY = Vocabulary(_KINDS)
 _OPTION = re.compile(
     r"^[^\S\n]*(?:\(?[A-J][).:](?=\s)|[(（]?[A-Jア-コ][）．：、]|[①-⑩])(.*)$", re.MULTILINE
 )
-_FEWEST = 2
-"""Options; one alone is none."""
-_LONGEST_NUMBER = 24
-"""Characters of an option that is read as a number with its unit."""
-_MOST_LETTERS = 6
-"""Letters of such a unit."""
+_MIN_OPTIONS = 2
+_MAX_NUMBER_CHARACTERS = 24
+"""The longest option that is read as a number with its unit."""
+_MAX_UNIT_LETTERS = 6
 _TERM = re.compile(r"\w+")
 _SENTENCE = re.compile(r"[.!?](?:\s|$)|[。！？]")
 _ASKING = re.compile(r"(?:[?？]|か。?)$")
@@ -72,22 +70,22 @@ _YEAR = re.compile(r"(?<!\d)(?:1\d|20)\d\d(?!\d)")
 
 
 def _is_number(option: str) -> bool:
-    """Whether an option is a number, with a unit or without."""
+    """Whether an option is a number, with or without a unit."""
     return (
-        len(option) <= _LONGEST_NUMBER
+        len(option) <= _MAX_NUMBER_CHARACTERS
         and any(map(str.isdecimal, option))
-        and sum(map(str.isalpha, option)) <= _MOST_LETTERS
+        and sum(map(str.isalpha, option)) <= _MAX_UNIT_LETTERS
     )
 
 
-def _options(options: list[str], stem: str) -> tuple[float, ...]:
-    """What the options are like; zeros where there are none."""
-    if len(options) < _FEWEST:
+def _option_features(options: list[str], stem: str) -> tuple[float, ...]:
+    """The seven features of the options; zeros for fewer than two options."""
+    if len(options) < _MIN_OPTIONS:
         return (0.0,) * 7
     lengths = [len(option) for option in options]
     mean = statistics.fmean(lengths)
     words = [option.lower().split() for option in options]
-    all_words = [word for one in words for word in one]
+    all_words = [word for option_words in words for word in option_words]
     terms = set(_TERM.findall(" ".join(options).lower()))
     return (
         math.log1p(mean),
@@ -95,13 +93,13 @@ def _options(options: list[str], stem: str) -> tuple[float, ...]:
         statistics.pstdev(lengths, mean) / (mean + 1),
         sum(map(_is_number, options)) / len(options),
         len(set(all_words)) / max(len(all_words), 1),
-        1 - len({one[0] if one else "" for one in words}) / len(options),
+        1 - len({option_words[0] if option_words else "" for option_words in words}) / len(options),
         len(terms & set(_TERM.findall(stem.lower()))) / max(len(terms), 1),
     )
 
 
-def _stem(stem: str) -> tuple[float, ...]:
-    """What stands before the options, or the whole text."""
+def _stem_features(stem: str) -> tuple[float, ...]:
+    """The seven features of what precedes the options, or of the whole text if there are none."""
     end = stem.rstrip()
     sentences = len(_SENTENCE.findall(stem))
     asking, stating = bool(_ASKING.search(end[-2:])), end.endswith((".", "。"))
@@ -116,8 +114,8 @@ def _stem(stem: str) -> tuple[float, ...]:
     )
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    """Its numbers."""
+def _number_features(text: str) -> tuple[float, ...]:
+    """The five features of the numbers in a text."""
     numbers = _NUMBER.findall(text)
     return (
         math.log1p(max(map(float, numbers), default=0.0)),
@@ -128,23 +126,24 @@ def _numbers(text: str) -> tuple[float, ...]:
     )
 
 
-def question(text: str) -> tuple[float, ...]:
-    """How a question is put.
+def question_form_features(text: str) -> tuple[float, ...]:
+    """The features of how a question is put.
 
     Args:
-        text: any text, of any length; at most twice :data:`REACH` characters are read.
+        text: any text, of any length; at most twice :data:`WINDOW` characters are read.
 
     Returns:
-        One value per name in :data:`QUESTION`, finite and ≥ 0. Lengths, counts and the largest number are
-        ``log1p``; the spread of the options' lengths is in means; the rest are shares and yes or no.
+        One value per name in :data:`QUESTION_FORM_FEATURES`, finite and ≥ 0. Lengths, counts and the largest
+        number are ``log1p``; the spread of the options' lengths is relative to their mean; the rest are
+        shares in 0..1, or 0 and 1 for no and yes.
     """
-    window = both_ends(text, REACH)
+    window = head_and_tail(text, WINDOW)
     found = list(_OPTION.finditer(window))
-    options = [one[1].strip() for one in found]
-    stem = window[: found[0].start()] if len(found) >= _FEWEST else window
+    options = [match[1].strip() for match in found]
+    stem = window[: found[0].start()] if len(found) >= _MIN_OPTIONS else window
     return (
-        *_options(options, stem),
-        *_stem(stem),
+        *_option_features(options, stem),
+        *_stem_features(stem),
         *map(math.log1p, _VOCABULARY.counts(window.lower())),
-        *_numbers(window),
+        *_number_features(window),
     )

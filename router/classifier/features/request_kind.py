@@ -1,7 +1,7 @@
-"""Cues of what kind of answer a prompt asks for: an essay or a title, a list of ten, two sentences, a name.
+"""Features of the kind of answer a prompt asks for: an essay, a title, a list of ten, two sentences, a name.
 
-How long an answer gets is mostly a matter of what was asked, and a few hundred past answers do not teach it
-from vectors alone. The vocabulary is English and Japanese; other languages have the vectors.
+The length of an answer depends mostly on the kind of request, and a few hundred past answers are too few to
+learn it from vectors alone. The vocabulary is English and Japanese; for other languages the vectors must do.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import re
 
-from router.classifier.features.head_and_tail import both_ends
+from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.vocabulary import Vocabulary
 
-__all__ = ["CUES", "cues"]
+__all__ = ["REQUEST_KIND_FEATURES", "WINDOW", "request_kind_features"]
 
-REACH = 1000
-"""Characters read from each end of a longer text: what is asked stands at the beginning or at the end."""
+WINDOW = 1000
+"""Characters read from each end of a longer text: the request is at the beginning or at the end."""
 
 _KINDS: dict[str, tuple[str, str]] = {
     "asks_long_text": (
@@ -88,12 +88,12 @@ _UNITS: dict[str, float] = {
     "steps": 40, "things": 30, "facts": 30, "names": 5, "titles": 12, "headlines": 15,
     "文字": 1, "字": 1, "文": 30, "行": 20, "段落": 120, "つ": 40, "個": 40, "点": 40, "例": 40, "選": 40,
 }  # fmt: skip
-"""About how many tokens one of them takes."""
+"""Unit of an amount → roughly how many tokens one of it takes."""
 _NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 _HAN_NUMBERS = "一二三四五六七八九十"
 
-CUES = (*_KINDS, "asks_a_fact", "given_text", "asks_amount", "log_amount")
-"""Names in the order of the values."""
+REQUEST_KIND_FEATURES = (*_KINDS, "asks_a_fact", "given_text", "asks_amount", "log_amount")
+"""Names in the order of the values of :func:`request_kind_features`."""
 
 _VOCABULARY = Vocabulary(_KINDS)
 
@@ -122,17 +122,17 @@ def _number(text: str) -> int:
     return (_NUMBERS.index(text) if text in _NUMBERS else _HAN_NUMBERS.index(text)) + 1
 
 
-def cues(text: str) -> tuple[float, ...]:
-    """What a text asks for.
+def request_kind_features(text: str) -> tuple[float, ...]:
+    """The features of what a text asks for.
 
     Args:
-        text: any text, of any length; at most twice :data:`REACH` characters are read.
+        text: any text, of any length; at most twice :data:`WINDOW` characters are read.
 
     Returns:
-        One value per name in :data:`CUES`, finite and ≥ 0: ``log1p`` of how often each kind is named;
-        whether an amount is asked for («in 3 sentences»), and ``log1p`` of about how many tokens that is.
+        One value per name in :data:`REQUEST_KIND_FEATURES`, finite and ≥ 0: ``log1p`` of how often each kind
+        is named; 1 where an amount is asked for ("in 3 sentences") and ``log1p`` of its size in tokens.
     """
-    window = both_ends(text, REACH).lower()
+    window = head_and_tail(text, WINDOW).lower()
     amount = max(
         (
             _number(latin or han) * _UNITS[unit or counter]

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.type.money_pb2 import Money
 from rich.console import Console
 from rich.progress import Progress
 
-from mitsumori.client import AdminClient
-from mitsumori.retrying_channel import DEFAULT_ADDRESS
+from mitsumori import DEFAULT_ADDRESS, Admin
+from mitsumori.money import nanos_of
 from mitsumori.v1 import admin_pb2
 from router.cli.commands.arguments import (
     STATES,
@@ -34,7 +33,6 @@ from router.cli.render import as_dict, price_text, print_json, table
 from router.core.errors import InvalidInput
 from router.decision_log.export import parse_currency, usd
 from router.ledger.sqlite.file import back_up
-from router.rpc.messages.values import nanos
 from router.settings import load_settings
 
 __all__ = ["backup", "corrections", "decisions", "erase", "usage"]
@@ -48,7 +46,7 @@ def corrections(
     json_output: Json = False,
 ) -> None:
     """How good quotes were per model and scope, and the factors that settled usage corrects them by."""
-    with AdminClient(server) as client:
+    with Admin(server) as client:
         found = client.corrections(model)
     if json_output:
         print_json([as_dict(each) for each in found])
@@ -80,7 +78,7 @@ def erase(
     """Delete finished decisions of a scope, for retention or on a user's demand."""
     moment = moment_of(before, "--before")
     assert moment is not None  # noqa: S101 — a text was given
-    with AdminClient(server) as client:
+    with Admin(server) as client:
         erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
     Console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
 
@@ -143,24 +141,21 @@ def usage(
     """
     groups = [name for name in by.split(",") if name]
     display = parse_currency(currency) if currency else None
-    with AdminClient(server) as client:
+    with Admin(server) as client:
         found = client.usage(filter_of(labels, since, until), groups, time_zone)
     if out is None and not json_output:
         columns = [*groups, *_SEEN, *([f">spent, {display}"] if display else [])]
         rows = [
-            _seen(row) + ([display.text(_nanos(row.spent))] if display else []) for row in found
+            _seen(row) + ([display.text(nanos_of(row.spent))] if display else []) for row in found
         ]
         Console().print(table("Usage", columns, rows))
         return
     columns = [*groups, *_USAGE, *([f"spent_{display.column}"] if display else [])]
     values = [
-        _usage_row(row) + ([display.convert(_nanos(row.spent))] if display else []) for row in found
+        _usage_row(row) + ([display.convert(nanos_of(row.spent))] if display else [])
+        for row in found
     ]
     show("Usage", columns, values, out, json_output)
-
-
-def _nanos(amount: Money) -> int:
-    return nanos(amount, "usage")
 
 
 def _rate(part: int, whole: int) -> Decimal | None:
@@ -170,15 +165,15 @@ def _rate(part: int, whole: int) -> Decimal | None:
 
 def _rates(row: admin_pb2.UsageRow) -> list[Decimal | None]:
     return [
-        _rate(_nanos(row.quoted), _nanos(row.spent)),
+        _rate(nanos_of(row.quoted), nanos_of(row.spent)),
         _rate(row.overruns, row.settled),
-        _rate(_nanos(row.unused), _nanos(row.reserved)),
+        _rate(nanos_of(row.unused), nanos_of(row.reserved)),
     ]
 
 
 def _usage_row(row: admin_pb2.UsageRow) -> list[Any]:
     amounts = (row.spent, row.held, row.quoted, row.reserved, row.unused, row.overage)
-    money = [usd(_nanos(amount)) for amount in amounts]
+    money = [usd(nanos_of(amount)) for amount in amounts]
     counts = [row.decisions, row.settled, row.overruns, row.tokens]
     return [*row.group, *counts, *money, *_rates(row)]
 
@@ -213,7 +208,7 @@ def decisions(
 ) -> None:
     """The decision log: oldest first, or the last few, newest first."""
     display = parse_currency(currency) if currency else None
-    with AdminClient(server) as client:
+    with Admin(server) as client:
         chosen = filter_of(labels, since, until, state)
         found = list(islice(client.decisions(chosen, newest_first=last is not None), last))
     if out is None and not json_output:
@@ -222,7 +217,7 @@ def decisions(
             *([f">spent, {display}"] if display else []),
         )  # fmt: skip
         rows = [
-            _seen_decision(row) + ([display.text(_nanos(row.spent))] if display else [])
+            _seen_decision(row) + ([display.text(nanos_of(row.spent))] if display else [])
             for row in found
         ]
         console = Console()
@@ -231,7 +226,7 @@ def decisions(
     names = [*_DECISIONS, *([f"spent_{display.column}"] if display else []), "record"]
     values = []
     for row in found:
-        converted = display.convert(_nanos(row.spent)) if display else None
+        converted = display.convert(nanos_of(row.spent)) if display else None
         shown = [converted if row.HasField("spent") else None] if display else []
         values.append([*_decision_row(row), *shown, row.record_json])
     show("Decisions", names, values, out, json_output)
@@ -258,9 +253,9 @@ def _decision_row(row: admin_pb2.DecisionRow) -> list[Any]:
         row.create_time.ToJsonString(),
         row.labels.get("model", ""),
         row.labels.get("tier", ""),
-        usd(_nanos(row.quoted)),
-        usd(_nanos(row.held)),
-        usd(_nanos(row.spent)) if row.HasField("spent") else None,
+        usd(nanos_of(row.quoted)),
+        usd(nanos_of(row.held)),
+        usd(nanos_of(row.spent)) if row.HasField("spent") else None,
         row.tokens,
         row.late,
         " ".join(f"{name}={value}" for name, value in sorted(row.labels.items())),

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mitsumori.client import AdminClient
-from mitsumori.retrying_channel import DEFAULT_ADDRESS
+from mitsumori import DEFAULT_ADDRESS, Admin
 from mitsumori.v1 import limit_pb2
 from router.cli.commands.arguments import Json, Server, choice, labels_of
 from router.cli.render import as_dict, print_json, table
@@ -78,7 +77,7 @@ def list_limits(
 ) -> None:
     """List every limit; with labels, those that apply and what is left of them."""
     wanted = labels_of(labels, "--label")
-    with AdminClient(server) as client:
+    with Admin(server) as client:
         found = client.limits(wanted)
     if json_output:
         print_json([as_dict(status) for status in found])
@@ -116,7 +115,7 @@ def set_limit(
         on_soft=choice(on_soft, _ACTIONS, "--on-soft"),
         paced=paced,
     )
-    with AdminClient(server) as client:
+    with Admin(server) as client:
         client.set_limit(limit)
     Console().print(f"limit {limit_id} is set", highlight=False)
 
@@ -127,6 +126,6 @@ def delete_limit(
     server: Server = DEFAULT_ADDRESS,
 ) -> None:
     """Remove a limit."""
-    with AdminClient(server) as client:
+    with Admin(server) as client:
         client.delete_limit(limit_id)
     Console().print(f"limit {limit_id} is gone", highlight=False)

@@ -10,16 +10,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from mitsumori.client import RouterClient, route_request
-from mitsumori.retrying_channel import DEFAULT_ADDRESS
+from mitsumori import DEFAULT_ADDRESS, InvalidArgument, Router, route_request
+from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.cli.commands.arguments import Json, Server, labels_of
 from router.cli.render import as_dict, price_text, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import short_usd
-from router.core.types import Constraints, Message
 from router.decision_log.export import usd, write_table
-from router.rpc.messages.values import nanos
 
 __all__ = ["quote"]
 
@@ -42,13 +40,15 @@ def _requests(path: Path, labels: dict[str, str]) -> list[router_pb2.RouteReques
         try:
             row = json.loads(line)
             row = {"prompt": row} if isinstance(row, str) else row
-            prompt: str | list[Message] = (
-                [Message(turn["role"], turn["content"]) for turn in row["messages"]]
-                if "messages" in row
-                else row["prompt"]
+            requests.append(
+                route_request(
+                    row["messages"] if "messages" in row else row["prompt"],
+                    scope=labels,
+                    max_output_tokens=row.get("max_output_tokens"),
+                )
             )
-            constraints = Constraints(max_output_tokens=row.get("max_output_tokens"))
-            requests.append(route_request(prompt, scope=labels, constraints=constraints))
+        except InvalidArgument as error:
+            raise InvalidInput(f"{path}, line {number}: {error.message}", field="file") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InvalidInput(
                 f"{path}, line {number}: write a JSON string, or an object with prompt or messages",
@@ -85,7 +85,7 @@ def quote(
     """Price a whole batch before it is sent: per model and for the recommended routing."""
     requests = _requests(file, labels_of(scope, "--scope"))
     replies = []
-    with RouterClient(server) as client, Progress(console=Console(stderr=True)) as progress:
+    with Router(server) as client, Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("quoting", total=len(requests))
         for reply in client.quote_batch(iter(requests)):
             replies.append(reply)
@@ -116,5 +116,5 @@ def _quote_row(reply: router_pb2.QuoteBatchResponse) -> list[object]:
     if reply.HasField("error"):
         return [reply.index, "", None, None, None, reply.error.reason]
     price = reply.response.chosen.quote.price
-    amounts = [usd(nanos(a, "price")) for a in (price.expected, price.low, price.high)]
+    amounts = [usd(nanos_of(a)) for a in (price.expected, price.low, price.high)]
     return [reply.index, reply.response.chosen.model, *amounts, ""]

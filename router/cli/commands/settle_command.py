@@ -7,12 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mitsumori.client import OUTCOMES, RouterClient
-from mitsumori.retrying_channel import DEFAULT_ADDRESS
+from mitsumori import DEFAULT_ADDRESS, OUTCOMES, Router, Usd
 from router.cli.commands.arguments import Json, Server, Tenant, choice
-from router.cli.render import as_dict, price_text, print_json
-from router.core.money import parse_usd
-from router.rpc.messages.values import nanos
+from router.cli.render import as_dict, print_json
+from router.core.money import parse_usd, short_usd
 
 __all__ = ["release", "settle"]
 
@@ -34,8 +32,8 @@ def settle(
 ) -> None:
     """Report what a decision really took; its hold turns into spend."""
     choice(outcome, OUTCOMES, "--outcome")
-    with RouterClient(server) as client:
-        reply = client.settle(
+    with Router(server) as client:
+        settled = client.settle(
             decision_id,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -44,17 +42,17 @@ def settle(
             latency_s=latency,
             outcome=outcome,  # type: ignore[arg-type]  # checked above
             model=model,
-            cost_nanos=None if cost is None else parse_usd(cost, field="--cost"),
+            cost_usd=None if cost is None else Usd(parse_usd(cost, field="--cost")),
             quality=quality,
             tenant=tenant,
         )
     if json_output:
-        print_json(as_dict(reply))
+        print_json(as_dict(settled.message))
         return
-    notes = [f"overage {price_text(reply.overage)}"] if nanos(reply.overage, "overage") else []
-    notes += ["the hold had run out"] if reply.late else []
-    notes += ["reported before"] if reply.repeated_report else []
-    Console().print(f"booked {price_text(reply.spent)} {', '.join(notes)}", highlight=False)
+    notes = [f"overage {short_usd(settled.overage.nanos)}"] if settled.overage.nanos else []
+    notes += ["the hold had run out"] if settled.late else []
+    notes += ["reported before"] if settled.repeated else []
+    Console().print(f"booked {short_usd(settled.spent.nanos)} {', '.join(notes)}", highlight=False)
 
 
 def release(
@@ -63,6 +61,6 @@ def release(
     server: Server = DEFAULT_ADDRESS,
 ) -> None:
     """Give a hold back, for a call that was never made."""
-    with RouterClient(server) as client:
+    with Router(server) as client:
         now = client.release(decision_id, tenant=tenant)
     Console().print("released" if now else "had been given back before")

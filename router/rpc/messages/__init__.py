@@ -1,1 +1,1 @@
-"""Between the protocol and the core: validate what comes in, render what goes out. Nothing else."""
+"""Translation between the protocol and values: validates requests, fills and renders replies."""

@@ -1,4 +1,4 @@
-"""Administration on the wire: filters, groups, rows of the decision log."""
+"""Messages of the AdminService: filters, groups, rows of the decision log."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
 from router.decision_log.usage import Filter
 from router.ledger.base import HoldState, StoredDecision, Tally
-from router.rpc.messages.values import SCOPE_KEY, fill_money, wrong
+from router.rpc.messages.values import SCOPE_KEY, wrong
 
 __all__ = [
+    "fill_correction",
+    "fill_decision",
+    "fill_usage",
     "parse_erasure",
     "parse_filter",
     "parse_group_by",
     "parse_page_size",
-    "render_correction",
-    "render_decided",
-    "render_usage",
 ]
 
 _MAX_GROUPS = 8
@@ -52,10 +53,10 @@ def _check_labels(labels: Iterable[str], field: str) -> None:
 
 
 def parse_erasure(message: admin_pb2.EraseDecisionsRequest) -> tuple[dict[str, str], datetime]:
-    """Labels, and the moment before which to delete.
+    """The labels to match, and the moment before which to delete.
 
     Raises:
-        InvalidInput: a label or the moment is missing: nothing is deleted by oversight.
+        InvalidInput: labels or moment are missing; they are required so that nothing is deleted by mistake.
     """
     if not message.labels:
         raise wrong("labels", "must name at least one label")
@@ -90,7 +91,7 @@ def parse_group_by(names: Sequence[str]) -> list[str]:
     """Validated names to group by.
 
     Raises:
-        InvalidInput: too many, or not a label.
+        InvalidInput: there are too many, or one is not a label.
     """
     if len(names) > _MAX_GROUPS:
         raise wrong("group_by", f"at most {_MAX_GROUPS} names")
@@ -101,18 +102,18 @@ def parse_group_by(names: Sequence[str]) -> list[str]:
 
 
 def parse_page_size(size: int) -> int:
-    """A validated page size.
+    """A validated page size; 0 becomes the default.
 
     Raises:
-        InvalidInput: out of range.
+        InvalidInput: the size is out of range.
     """
     if not 0 <= size <= _MAX_PAGE:
         raise wrong("page_size", f"must be 0 to {_MAX_PAGE}")
     return size or _DEFAULT_PAGE
 
 
-def render_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
-    """Write what a group of decisions took into a message."""
+def fill_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
+    """Write the totals of a group of decisions into a message."""
     target.decisions = tally.decisions
     target.settled = tally.settled
     target.overruns = tally.overruns
@@ -125,8 +126,8 @@ def render_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
     fill_money(target.overage, tally.overage)
 
 
-def render_correction(target: admin_pb2.Correction, learned: LearnedCorrections) -> None:
-    """Write what a model or a scope taught into a message."""
+def fill_correction(target: admin_pb2.Correction, learned: LearnedCorrections) -> None:
+    """Write the corrections of a model or of a scope into a message."""
     target.model = learned.model
     target.scope.update(learned.scope)
     target.observations = learned.observations
@@ -137,8 +138,8 @@ def render_correction(target: admin_pb2.Correction, learned: LearnedCorrections)
     target.within_p90 = learned.within_p90
 
 
-def render_decided(target: admin_pb2.DecisionRow, decided: StoredDecision) -> None:
-    """Write a row of the decision log into a message."""
+def fill_decision(target: admin_pb2.DecisionRow, decided: StoredDecision) -> None:
+    """Write a decision of the log into a message."""
     target.decision_id = decided.id
     target.state = _STATES_OUT[decided.state]
     target.create_time.FromDatetime(decided.created)

@@ -1,4 +1,4 @@
-"""Limits on the wire."""
+"""Messages of limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
 from router.ledger.storage_format import MAX_LIMIT
 from router.rpc.messages.values import SCOPE_KEY, identifier, time_zone, wrong
 
-__all__ = ["fill_limit_status", "parse_limit", "render_limit"]
+__all__ = ["fill_limit", "fill_limit_status", "parse_limit"]
 
 _UNITS_IN = {
     limit_pb2.UNIT_MONEY: Unit.MONEY,
@@ -41,7 +41,7 @@ _SOFT_OUT = {action: value for value, action in _SOFT_IN.items()}
 def fill_limit_status(target: limit_pb2.LimitStatus, state: LimitState) -> None:
     """Write a limit and its balance into a message."""
     limit = state.limit
-    render_limit(target.limit, limit)
+    fill_limit(target.limit, limit)
     target.balance_key = state.key
     target.spent = state.spent
     target.held = state.held
@@ -51,7 +51,7 @@ def fill_limit_status(target: limit_pb2.LimitStatus, state: LimitState) -> None:
         target.reset_time.FromDatetime(state.period.end)
 
 
-def render_limit(target: limit_pb2.Limit, limit: Limit) -> None:
+def fill_limit(target: limit_pb2.Limit, limit: Limit) -> None:
     """Write a limit into a message."""
     target.limit_id = limit.id
     target.scope.update(limit.scope)
@@ -87,7 +87,7 @@ def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
     if window is None:
         raise wrong("limit.window", "must be minute, hour, day, week, month or total")
     if unit is Unit.CONCURRENT and window is not Window.TOTAL:
-        raise wrong("limit.window", "must be total for concurrent: what is held has no reset")
+        raise wrong("limit.window", "must be total for concurrent, which is never reset")
     if action is None:
         raise wrong("limit.on_soft", "must be a known action")
     soft, hard = _values(message)
@@ -105,7 +105,7 @@ def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
 
 
 def _check_scope(scope: Mapping[str, str], catalog: Catalog) -> None:
-    """Refuse what no decision could ever carry: such a limit would bind nobody, and nobody would know."""
+    """Refuse a label value that no decision can have: such a limit would silently never apply."""
     known = {
         "model": catalog.ids,
         "tier": catalog.tiers,

@@ -1,16 +1,16 @@
-"""The summary of a batch on the wire."""
+"""The summary of a batch as a message."""
 
 from __future__ import annotations
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import router_pb2
 from router.routing.batch_totals import BatchTotals, ModelTotal
 from router.rpc.messages.limit import fill_limit_status
-from router.rpc.messages.values import fill_money
 
 __all__ = ["render_summary"]
 
 
-def _fill(target: router_pb2.BatchPrice, model: str, total: ModelTotal) -> None:
+def _fill_price(target: router_pb2.BatchPrice, model: str, total: ModelTotal) -> None:
     target.model = model
     target.tokens = total.tokens
     price = total.price
@@ -24,9 +24,9 @@ def _fill(target: router_pb2.BatchPrice, model: str, total: ModelTotal) -> None:
 
 
 def render_summary(batch: BatchTotals) -> router_pb2.BatchSummary:
-    """The last message of a batch."""
+    """The summary that ends the stream of a batch."""
     summary = router_pb2.BatchSummary(quoted=batch.quoted, failed=batch.failed)
-    _fill(summary.recommended, "", batch.recommended)
+    _fill_price(summary.recommended, "", batch.recommended)
     for model, total in batch.models:
-        _fill(summary.per_model.add(), model, total)
+        _fill_price(summary.per_model.add(), model, total)
     return summary

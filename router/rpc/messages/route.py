@@ -1,4 +1,4 @@
-"""Route on the wire: validate a request, render a reply."""
+"""Messages of Route: validates a request, renders a reply."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
@@ -30,7 +31,6 @@ from router.rpc.messages.values import (
     MAX_TOKENS,
     SCOPE_KEY,
     fill_duration,
-    fill_money,
     identifier,
     nanos,
     timestamp,
@@ -67,7 +67,7 @@ def _scope(labels: dict[str, str]) -> dict[str, str]:
         if not SCOPE_KEY.fullmatch(key):
             raise wrong("scope", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
         if key in _RESERVED:
-            raise wrong(f"scope.{key}", "is set by the choice; constrain it in constraints")
+            raise wrong(f"scope.{key}", "is set by the service; restrict it in constraints")
         if not 1 <= len(value) <= 128:
             raise wrong(f"scope.{key}", "must have 1 to 128 characters")
     return labels
@@ -115,7 +115,7 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
     for name, values, known in named:
         field = f"constraints.{name}"
         if len(values) > _MAX_NAMES:
-            raise wrong(field, f"names at most {_MAX_NAMES}")
+            raise wrong(field, f"must have at most {_MAX_NAMES} names")
         catalog.check_known(field, values, known)
     max_price = max_latency = max_output = None
     if given.HasField("max_price"):
@@ -155,11 +155,16 @@ def _goal(request: router_pb2.RouteRequest) -> Goal | None:
 
 
 def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: int) -> RouteQuery:
-    """A validated ask, or the first thing that is wrong with the request.
+    """A validated request.
+
+    Args:
+        request: as it arrived.
+        catalog: knows the models, tiers and capabilities that constraints may name.
+        max_bytes: most bytes of UTF-8 that the texts of the prompt may have together.
 
     Raises:
-        InvalidInput: names the field.
-        TooLarge: the prompt exceeds ``max_bytes``; checked before anything costly.
+        InvalidInput: names the first field that is wrong.
+        TooLarge: the prompt exceeds ``max_bytes``; checked before any costly work.
     """
     prompt = _prompt(request.prompt, max_bytes)
     alternatives = _DEFAULT_ALTERNATIVES
@@ -185,8 +190,8 @@ def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: i
 
 
 def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
-    # Filled in place: a reply has more than a hundred small messages, and building each to copy it
-    # into the next took half of the time of rendering.
+    # In place, because building more than a hundred small messages and copying each into its parent took
+    # half of the rendering time.
     target.input_tokens.tokens = quote.input_tokens.tokens
     target.input_tokens.exact = quote.input_tokens.exact
     target.input_tokens.worst = quote.input_tokens.worst
@@ -238,7 +243,13 @@ def _render_reason(reason: Reason) -> router_pb2.Reason:
 def render_held(
     held: HeldDecision, decision_id: str, max_alternatives: int
 ) -> router_pb2.RouteResponse:
-    """The reply of one decision with its hold and limits."""
+    """The reply to a request, with hold and limits.
+
+    Args:
+        held: the decision with its hold.
+        decision_id: its id.
+        max_alternatives: most alternatives to list, ≥ 0.
+    """
     reply = render_route(held.routed, decision_id, max_alternatives)
     amounts = held.amounts
     if amounts is not None:
@@ -255,7 +266,13 @@ def render_held(
 def render_route(
     routed: RoutedDecision, decision_id: str, max_alternatives: int
 ) -> router_pb2.RouteResponse:
-    """The reply of one decision."""
+    """The reply to a request, without hold and limits.
+
+    Args:
+        routed: the decision.
+        decision_id: its id.
+        max_alternatives: most alternatives to list, ≥ 0.
+    """
     reply = router_pb2.RouteResponse(
         decision_id=decision_id,
         assessment=_render_score(routed.score),

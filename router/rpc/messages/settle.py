@@ -1,4 +1,4 @@
-"""Settlements on the wire."""
+"""Messages of settlements."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from router.rpc.messages.values import MAX_TOKENS, identifier, nanos, wrong
 
 __all__ = ["parse_settle"]
 
-_MAX_MODEL = 200
+_MAX_MODEL_CHARACTERS = 200
 
 
 def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
-    """What a caller reports, validated.
+    """A validated report of usage.
 
     Raises:
         InvalidInput: names the field.
@@ -40,8 +40,8 @@ def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
             raise wrong(part, f"must not be more than {whole}")
     if request.outcome not in router_pb2.Outcome.values():
         raise wrong("outcome", "must be a known outcome")
-    if len(request.model) > _MAX_MODEL:
-        raise wrong("model", f"at most {_MAX_MODEL} characters")
+    if len(request.model) > _MAX_MODEL_CHARACTERS:
+        raise wrong("model", f"must have at most {_MAX_MODEL_CHARACTERS} characters")
     details = {**counts, **_details(request)}
     return UsageReport(
         model=request.model,

@@ -1,4 +1,4 @@
-"""Values that stand in many messages: money, ids, times. Validation of one value at a time."""
+"""Values that many messages share: money, ids, times, time zones. Each is validated on its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
+from mitsumori.money import nanos_of
 from router.core.errors import InvalidInput
 from router.core.money import MAX_NANOS, NANOS_PER_USD
 
@@ -18,9 +19,7 @@ __all__ = [
     "MAX_TOKENS",
     "SCOPE_KEY",
     "fill_duration",
-    "fill_money",
     "identifier",
-    "money",
     "nanos",
     "time_zone",
     "timestamp",
@@ -33,14 +32,8 @@ _ID = re.compile(r"[A-Za-z0-9._:\-]{0,128}")
 
 
 def wrong(field: str, problem: str) -> InvalidInput:
-    """The error of a field whose value is wrong."""
+    """The error for a field with a wrong value."""
     return InvalidInput(f"{field}: {problem}", field=field)
-
-
-def money(amount: int) -> Money:
-    """Nano-dollars ≥ 0 as ``google.type.Money`` in USD."""
-    units, rest = divmod(amount, NANOS_PER_USD)
-    return Money(currency_code="USD", units=units, nanos=rest)
 
 
 def nanos(amount: Money, field: str) -> int:
@@ -53,27 +46,21 @@ def nanos(amount: Money, field: str) -> int:
         raise wrong(field, "currency_code must be USD")
     if amount.units < 0 or not 0 <= amount.nanos < NANOS_PER_USD:
         raise wrong(field, "must not be negative, with nanos in 0..999,999,999")
-    total = amount.units * NANOS_PER_USD + amount.nanos
+    total = nanos_of(amount)
     if total > MAX_NANOS:
         raise wrong(field, f"must be at most {MAX_NANOS // NANOS_PER_USD} USD")
-    return int(total)
+    return total
 
 
 def identifier(value: str, field: str) -> str:
-    """An id of at most 128 harmless characters; may be empty.
+    """A validated id: at most 128 letters, digits and ``._:-``; may be empty.
 
     Raises:
-        InvalidInput: it has others, or more.
+        InvalidInput: it is longer or has other characters.
     """
     if not _ID.fullmatch(value):
-        raise wrong(field, "at most 128 characters of letters, digits and . _ : -")
+        raise wrong(field, "must have at most 128 characters of letters, digits and . _ : -")
     return value
-
-
-def fill_money(target: Money, amount: int) -> None:
-    """Write nano-dollars ≥ 0 into a message in place."""
-    target.currency_code = "USD"
-    target.units, target.nanos = divmod(amount, NANOS_PER_USD)
 
 
 def fill_duration(target: Duration, seconds: float) -> None:
@@ -84,14 +71,14 @@ def fill_duration(target: Duration, seconds: float) -> None:
 
 @lru_cache(maxsize=64)  # all quotes of one reply expire at the same moment
 def timestamp(moment: datetime) -> Timestamp:
-    """An aware moment as a message; not to be changed by the caller."""
+    """An aware moment as a message. It is shared: do not change it."""
     message = Timestamp()
     message.FromDatetime(moment)
     return message
 
 
 def time_zone(name: str, field: str) -> str:
-    """An IANA time zone name; the empty one is UTC.
+    """A validated IANA time zone name; an empty one becomes UTC.
 
     Raises:
         InvalidInput: there is no such time zone.

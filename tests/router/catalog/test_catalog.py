@@ -113,7 +113,7 @@ def test_a_wrong_catalog_names_the_place(
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     entry = MINIMAL[MINIMAL.index("  - id") :]
-    with pytest.raises(BadArtifact, match="'mine' is there twice"):
+    with pytest.raises(BadArtifact, match="'mine' appears twice"):
         load_catalog(written(tmp_path, MINIMAL + entry))
 
 

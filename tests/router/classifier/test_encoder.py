@@ -1,4 +1,4 @@
-"""The shipped encoders: what they cut, that they are stable, and what they refuse."""
+"""The shipped encoders: truncation, stability, and what they refuse."""
 
 import json
 import shutil

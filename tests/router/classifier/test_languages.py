@@ -1,4 +1,4 @@
-"""What a reply says of a prompt in a script that the bundle's encoder does not read."""
+"""What a reply says about a prompt in a script that the encoder does not read."""
 
 from collections.abc import Sequence
 from dataclasses import replace

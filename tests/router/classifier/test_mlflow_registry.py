@@ -1,4 +1,4 @@
-"""The registry's client against a server that means harm, and the addresses it takes."""
+"""The registry client against a hostile server, and the addresses that it accepts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from router.classifier import mlflow_registry as module
-from router.classifier.mlflow_registry import Registry, RegistryAddress, Version
+from router.classifier.mlflow_registry import RegisteredVersion, Registry, RegistryAddress
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 from router.files import sha256_of
 from router.settings import load_settings
 
 CHAMPION = RegistryAddress("m", "champion", None)
-FIRST = Version("m", 1, 5, None)
+FIRST = RegisteredVersion("m", 1, 5, None)
 FOLDER = "/api/2.0/mlflow-artifacts/artifacts/1/run/artifacts/bundle"
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -104,7 +104,7 @@ def test_a_name_that_leaves_the_folder_is_refused(
 ) -> None:
     server.holds({}, {name: "0" * 64})
     (tmp_path / "target").mkdir()
-    with pytest.raises(BadArtifact, match="which is none of a bundle"):
+    with pytest.raises(BadArtifact, match="which no bundle has"):
         registry.download(FIRST, tmp_path / "target")
     assert [path.name for path in tmp_path.rglob("*")] == ["target", "manifest.json"]
 
@@ -137,7 +137,7 @@ def test_a_redirect_is_not_followed(server: Harmful, registry: Registry, tmp_pat
 def test_a_flood_is_cut_off(
     server: Harmful, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BUNDLE_BYTES", 1 << 20)
+    monkeypatch.setattr(module, "_MAX_BUNDLE_BYTES", 1 << 20)
     content = b"x" * (3 << 20)
     server.holds({"classifier.onnx": content})
     with pytest.raises(BadArtifact, match="more than 1 MiB"):
@@ -186,7 +186,7 @@ def test_a_manifest_other_than_the_registered_one_is_refused(
 ) -> None:
     server.holds({"classifier.onnx": b"graph"})
     with pytest.raises(BadArtifact, match=r"manifest\.json was altered"):
-        registry.download(Version("m", 1, 5, "0" * 64), tmp_path)
+        registry.download(RegisteredVersion("m", 1, 5, "0" * 64), tmp_path)
     assert not (tmp_path / "classifier.onnx").exists()
 
 
@@ -216,7 +216,7 @@ def test_credentials_are_sent_and_never_stand_in_the_address(
     server.says("/api/2.0/mlflow/registered-models/alias", found)
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret-4711")
     registry = Registry(server.address)
-    assert registry.find(CHAMPION) == Version("m", 3, 5, None)
+    assert registry.find(CHAMPION) == RegisteredVersion("m", 3, 5, None)
     registry.close()
     assert server.headers == ["Bearer secret-4711"]
     for address in ("http://user:secret-4711@host", "ftp://host", "sqlite:///x", "host:5000"):

@@ -1,4 +1,4 @@
-"""A bundle reads the features that it was fitted on: those of before stay the first ones of the list."""
+"""A bundle reads the features that it was fitted on: new features are only ever appended."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""How a question is put, as a person would put it."""
+"""Features of how a question is put, on questions that a person can read."""
 
 import math
 import time
@@ -7,12 +7,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.classifier.features.question_form import QUESTION, REACH, question
+from router.classifier.features.question_form import (
+    QUESTION_FORM_FEATURES,
+    WINDOW,
+    question_form_features,
+)
 
 
 def of(text: str) -> dict[str, float]:
-    """What there is of a question."""
-    return {name: value for name, value in zip(QUESTION, question(text), strict=True) if value}
+    """The features of a question that are not zero."""
+    return {
+        name: value
+        for name, value in zip(QUESTION_FORM_FEATURES, question_form_features(text), strict=True)
+        if value
+    }
 
 
 def count(value: float) -> int:
@@ -107,7 +115,7 @@ def test_nothing_is_nothing() -> None:
 
 
 def test_both_ends_of_a_long_text_are_read() -> None:
-    far = "x " * REACH
+    far = "x " * WINDOW
     assert of(f"Suppose so. {far}")["supposes"] > 0
     assert of(f"{far} Suppose so.")["supposes"] > 0
     assert of(f"{far} suppose {far}") == of(f"{far} {far}")
@@ -118,8 +126,8 @@ def test_both_ends_of_a_long_text_are_read() -> None:
 @example("A. ²\nB. ²")
 @example("１２３.４ ٣\nA. ٣\nB. ١")
 def test_every_value_is_finite_and_bounded(text: str) -> None:
-    found = question(text)
-    assert len(found) == len(QUESTION)
+    found = question_form_features(text)
+    assert len(found) == len(QUESTION_FORM_FEATURES)
     assert all(0 <= value < 30 for value in found)
 
 
@@ -128,5 +136,5 @@ def test_every_value_is_finite_and_bounded(text: str) -> None:
 )  # fmt: skip
 def test_no_text_takes_long(text: str) -> None:
     started = time.process_time()
-    question(text)
+    question_form_features(text)
     assert time.process_time() - started < 0.5

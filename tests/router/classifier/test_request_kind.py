@@ -1,4 +1,4 @@
-"""What a prompt asks for, as a person would say it."""
+"""Features of the kind of request, on prompts that a person can read."""
 
 import math
 import time
@@ -7,12 +7,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.classifier.features.request_kind import CUES, REACH, cues
+from router.classifier.features.request_kind import (
+    REQUEST_KIND_FEATURES,
+    WINDOW,
+    request_kind_features,
+)
 
 
 def of(text: str) -> dict[str, float]:
-    """The cues that a text has."""
-    return {name: value for name, value in zip(CUES, cues(text), strict=True) if value}
+    """The features of a text that are not zero."""
+    return {
+        name: value
+        for name, value in zip(REQUEST_KIND_FEATURES, request_kind_features(text), strict=True)
+        if value
+    }
 
 
 def asked(text: str) -> int:
@@ -94,7 +102,7 @@ def test_capitals_and_the_place_in_the_text_do_not_matter() -> None:
 
 
 def test_the_middle_of_a_long_text_is_not_what_is_asked() -> None:
-    far = "x " * REACH
+    far = "x " * WINDOW
     assert of(f"{far} summarize {far}") == of(f"{far} {far}")
 
 
@@ -103,13 +111,13 @@ def test_the_middle_of_a_long_text_is_not_what_is_asked() -> None:
 @example("²words ²文")
 @example("99999 pages")
 def test_every_value_is_finite_and_bounded(text: str) -> None:
-    found = cues(text)
-    assert len(found) == len(CUES)
+    found = request_kind_features(text)
+    assert len(found) == len(REQUEST_KIND_FEATURES)
     assert all(0 <= value < 20 for value in found)
 
 
 @pytest.mark.parametrize("text", ["\n" * 10**6, "1" * 10**6, "one " * 10**5, '"' * 10**6])
 def test_no_text_takes_long(text: str) -> None:
     started = time.process_time()
-    cues(text)
+    request_kind_features(text)
     assert time.process_time() - started < 0.5

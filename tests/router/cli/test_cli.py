@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from mitsumori import CallFailed, InvalidArgument
 from router.cli.main import app
-from router.core.errors import MitsumoriError
+from router.cli.render import errors_in_one_line
+from router.core.errors import InvalidInput, MitsumoriError
 from router.rpc.server import RunningServer
 
 
@@ -60,8 +62,26 @@ def test_wrong_options_are_named(
     server: RunningServer, words: tuple[str, ...], message: str
 ) -> None:
     result = invoke("route", "hello", "--server", server.address, *words)
-    assert isinstance(result.exception, MitsumoriError)
+    assert isinstance(result.exception, MitsumoriError | CallFailed)
     assert message in result.exception.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidInput("--port: is wrong"),
+        CallFailed("--port: is wrong", code="INVALID_ARGUMENT"),
+        InvalidArgument("--port", "is wrong"),
+    ],
+    ids=["ours", "the server's", "the client's"],
+)
+def test_an_error_is_one_line_and_exit_code_2(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left, errors_in_one_line():
+        raise error
+    assert left.value.code == 2
+    assert capsys.readouterr() == ("", "error: --port: is wrong\n")
 
 
 @pytest.mark.parametrize("command", ["serve", "route", "models", "doctor"])

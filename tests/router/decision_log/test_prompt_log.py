@@ -100,11 +100,11 @@ def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
     monkeypatch.setattr(type(router.bundle.encoder), "embed_ids", counted)
     chosen = settings.model_copy(update={"log_prompts": "embedding"})
     ledger = MemoryLedger()
-    desk = build_reservations(chosen, router, ledger)
-    ask = RouteQuery(
+    reservations = build_reservations(chosen, router, ledger)
+    query = RouteQuery(
         "", {}, Prompt((Message("user", "Prove it."),)), Constraints(), None, Importance.LOW, "", 0
     )
-    desk.decide(ask, "d", "body", lambda held: b"reply")
+    reservations.decide(query, "d", "body", lambda held: b"reply")
     assert made == [router.bundle.encoder.token_ids("Prove it.")]
     decided = ledger.decision("d")
     assert decided is not None
@@ -134,7 +134,7 @@ def test_without_the_extra_serving_redacted_prompts_refuses_in_one_line(tmp_path
 
 
 def test_serving_does_not_load_the_extra_unless_asked() -> None:
-    code = "import router.rpc.server, router.cli, sys; print(*sys.modules)"
+    code = "import router.rpc.server, router.cli.main, sys; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

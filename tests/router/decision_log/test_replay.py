@@ -26,7 +26,7 @@ from router.decision_log.replay import ReplayPolicy, ReplayReport, replay
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
-from router.routing.reservations import UsageReport as Settling
+from router.routing.reservations import UsageReport
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations
 from router.settings import Settings
@@ -46,7 +46,7 @@ def fill(
     ledger: Any, router: Router, texts: Sequence[str], *, seed: int = 7, **kept: Any
 ) -> dict[str, float]:
     """Decide on each text and settle it, good with the promised probability; what was promised."""
-    desk = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
+    reservations = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
     rng = np.random.default_rng(seed)
     promised = {}
     for place, text in enumerate(texts):
@@ -57,8 +57,8 @@ def fill(
             return b""
 
         prompt = Prompt((Message("system", "Be brief."), Message("user", text)))
-        ask = RouteQuery("", {"team": "a"}, prompt, Constraints(), None, Importance.MEDIUM, "", 1)
-        desk.decide(ask, f"d{place:04}", "f" * 64, render)
+        query = RouteQuery("", {"team": "a"}, prompt, Constraints(), None, Importance.MEDIUM, "", 1)
+        reservations.decide(query, f"d{place:04}", "f" * 64, render)
         model, p = chosen[0].model.id, chosen[0].p_adequate
         promised[f"d{place:04}"] = p
         details = {
@@ -66,7 +66,9 @@ def fill(
             "output_tokens": 100,
         }  # fmt: skip
         cost = chosen[0].quote.price.expected
-        desk.settle(f"d{place:04}", "", "s" * 64, Settling(model, 50, 0, 100, cost, details))
+        reservations.settle(
+            f"d{place:04}", "", "s" * 64, UsageReport(model, 50, 0, 100, cost, details)
+        )
     return promised
 
 

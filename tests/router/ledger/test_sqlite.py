@@ -223,7 +223,7 @@ def test_a_read_only_file_is_refused_in_words() -> None:
         (directory / "ledger.db").chmod(0o444)
         directory.chmod(0o555)
         opened = (
-            "from pathlib import Path; from router.ledger.sqlite import SqliteLedger; import os;"
+            "from pathlib import Path; from router.ledger.sqlite.ledger import SqliteLedger; import os;"
             "os.setgid(65534); os.setuid(65534);"
             f"SqliteLedger(Path({str(directory / 'ledger.db')!r}))"
         )

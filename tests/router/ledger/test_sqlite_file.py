@@ -28,7 +28,7 @@ def test_a_second_writer_is_refused_in_words(ledger: SqliteLedger, path: Path) -
         SqliteLedger(path)
     assert caught.value.reason == "STORE_IN_USE"
     other = subprocess.run(
-        [sys.executable, "-c", f"from pathlib import Path; from router.ledger.sqlite import *;"
+        [sys.executable, "-c", f"from pathlib import Path; from router.ledger.sqlite.ledger import *;"
          f"SqliteLedger(Path({str(path)!r}))"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

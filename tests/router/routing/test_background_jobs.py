@@ -1,4 +1,4 @@
-"""Housekeeping: what is done while nobody asks, and how it lives through outages and the stop."""
+"""The background jobs: what they do, how they survive outages, and how they stop."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def settled(ledger: Ledger, name: str, **labels: str) -> None:
     ledger.settle(report(name, 10))
 
 
-# ── chores ────────────────────────────────────────────────────────────────────────────────────────
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_hold_that_ran_out_is_given_back_though_nobody_asks(
@@ -68,11 +68,11 @@ def test_a_hold_that_ran_out_is_given_back_though_nobody_asks(
 ) -> None:
     ledger.set_limit(limit(hard=100))
     ledger.hold(hold("a", 30, ttl_s=60, team="search"))
-    chore = expiry_job(ledger, 5)
-    chore.do()
+    job = expiry_job(ledger, 5)
+    job.do()
     assert log == []
     clock.advance(minutes=2)
-    chore.do()
+    job.do()
     assert balance(ledger) == (0, 0)
     assert [(entry["event"], entry["holds"]) for entry in log] == [("expired", 1)]
     assert "search" not in str(log)
@@ -119,18 +119,16 @@ def counting(name: str, every_s: float, done: list[str]) -> PeriodicJob:
     return PeriodicJob(name, every_s, lambda: done.append(name))
 
 
-def test_chores_are_done_at_the_start_and_then_in_their_own_time(seconds: Seconds) -> None:
+def test_jobs_run_at_the_start_and_then_at_their_own_intervals(seconds: Seconds) -> None:
     done: list[str] = []
-    keeping = BackgroundJobs(
-        [counting("often", 5, done), counting("rarely", 60, done)], clock=seconds
-    )
+    jobs = BackgroundJobs([counting("often", 5, done), counting("rarely", 60, done)], clock=seconds)
     for _ in range(61):
-        keeping.tick()
+        jobs.run_due()
         seconds.now += 1
     assert (done.count("often"), done.count("rarely")) == (13, 2)
 
 
-def test_it_waits_just_until_the_next_chore_is_due(seconds: Seconds) -> None:
+def test_it_waits_exactly_until_the_next_job_is_due(seconds: Seconds) -> None:
     waits: list[float] = []
     enough = threading.Event()
 
@@ -170,36 +168,34 @@ def test_an_outage_is_said_once_and_outlived(
     seconds: Seconds, log: list[structlog.typing.EventDict], error: Exception, reason: str
 ) -> None:
     done: list[str] = []
-    keeping = BackgroundJobs(
-        [PeriodicJob("retention_job", 3600, failing(3, error, done))], clock=seconds
-    )
+    jobs = BackgroundJobs([PeriodicJob("retention", 3600, failing(3, error, done))], clock=seconds)
     for _ in range(200):
-        keeping.tick()
+        jobs.run_due()
         seconds.now += 1
     assert done == ["done"]  # tried again sooner than in an hour
     assert [(entry["event"], entry.get("reason")) for entry in log] == [
-        ("chore_failed", reason),
-        ("chore_works_again", None),
+        ("job_failed", reason),
+        ("job_works_again", None),
     ]
     assert "prompt text" not in str(log)
 
 
-def test_one_chore_that_fails_does_not_keep_the_others_from_being_done(seconds: Seconds) -> None:
+def test_a_failing_job_does_not_stop_the_others(seconds: Seconds) -> None:
     done: list[str] = []
-    keeping = BackgroundJobs(
+    jobs = BackgroundJobs(
         [PeriodicJob("bad", 1, failing(9, Unavailable("away"), [])), counting("good", 1, done)],
         clock=seconds,
     )
-    keeping.tick()
+    jobs.run_due()
     assert done == ["good"]
 
 
-def test_it_stops_at_once_though_the_next_chore_is_far_away() -> None:
+def test_it_stops_at_once_even_if_the_next_job_is_far_away() -> None:
     started = threading.Event()
-    keeping = BackgroundJobs([PeriodicJob("once", 3600, started.set)])
-    with keeping:
+    jobs = BackgroundJobs([PeriodicJob("once", 3600, started.set)])
+    with jobs:
         assert started.wait(20)
-    assert not keeping._thread.is_alive()
+    assert not jobs._thread.is_alive()
 
 
 def test_it_may_be_at_work_when_the_ledger_closes(
@@ -213,23 +209,21 @@ def test_it_may_be_at_work_when_the_ledger_closes(
         while True:
             ledger.expire()
 
-    keeping = BackgroundJobs([PeriodicJob("endless", 5, work)])
-    keeping._thread.start()
+    jobs = BackgroundJobs([PeriodicJob("endless", 5, work)])
+    jobs._thread.start()
     assert at_work.wait(20)
-    keeping._stop.set()
+    jobs._stop.set()
     ledger.close()
-    keeping._thread.join(20)
-    assert not keeping._thread.is_alive()
+    jobs._thread.join(20)
+    assert not jobs._thread.is_alive()
     assert log == []  # the stop is no outage
 
 
-def test_a_chore_is_done_at_once_when_told_even_one_that_never_comes_due() -> None:
+def test_a_requested_job_runs_at_once_even_if_it_is_never_due() -> None:
     done = threading.Semaphore(0)
-    with BackgroundJobs(
-        [PeriodicJob("reloading", math.inf, lambda: done.release())]
-    ) as housekeeping:
+    with BackgroundJobs([PeriodicJob("reloading", math.inf, lambda: done.release())]) as jobs:
         assert done.acquire(timeout=20)  # at the start
         assert not done.acquire(timeout=0.2)
-        housekeeping.tell("another")
-        housekeeping.tell("reloading")
+        jobs.request("another")
+        jobs.request("reloading")
         assert done.acquire(timeout=20)

@@ -64,7 +64,9 @@ def served(
     """A ledger in which every prompt was decided on and settled, adequate with this chance."""
     path = folder / "ledger.sqlite"
     ledger = SqliteLedger(path)
-    desk: Reservations = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
+    reservations: Reservations = build_reservations(
+        Settings(ledger="memory:", **kept), router, ledger
+    )
     rng = np.random.default_rng(7)
     for place, text in enumerate(texts):
         seen: list[tuple[str, float]] = []
@@ -74,16 +76,16 @@ def served(
             seen.append((chosen.model.id, chosen.p_adequate))
             return b""
 
-        ask = RouteQuery(
+        query = RouteQuery(
             "", {}, Prompt((Message("user", text),)), Constraints(), None, Importance.MEDIUM, "", 1
         )
-        desk.decide(ask, f"d{place}", "f" * 64, render)
+        reservations.decide(query, f"d{place}", "f" * 64, render)
         ((model, p),) = seen
         details = {
             "outcome": "success", "quality": float(rng.random() < chance(p)),
             "input_tokens": 10, "output_tokens": 10,
         }  # fmt: skip
-        desk.settle(f"d{place}", "", "s" * 64, UsageReport(model, 10, 0, 10, 1, details))
+        reservations.settle(f"d{place}", "", "s" * 64, UsageReport(model, 10, 0, 10, 1, details))
     return path, ledger
 
 

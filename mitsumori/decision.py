@@ -1,0 +1,238 @@
+"""What the server answered, as values: exact money that reads as text, seconds, aware moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Self
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.money_pb2 import Money
+
+from mitsumori.money import Usd, nanos_of
+from mitsumori.v1 import quote_pb2, router_pb2
+
+__all__ = [
+    "Decision",
+    "Hold",
+    "LatencyRange",
+    "Option",
+    "PriceRange",
+    "Quote",
+    "Reason",
+    "Settlement",
+    "TokenRange",
+]
+
+_WARNINGS = frozenset(
+    {"TARGET_NOT_REACHED", "LANGUAGE_NOT_COVERED", "SOFT_LIMIT", "DOWNGRADED", "PACED"}
+)
+"""The reasons that a caller should look at: it got less than it asked for, or soon will."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """What an answer will cost. ``low`` and ``high`` bound an 80 % interval; no call exceeds ``worst``."""
+
+    low: Usd
+    expected: Usd
+    high: Usd
+    worst: Usd
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRange:
+    """Output tokens: median, 90th percentile, and the most that the call allows; 0 ≤ p50 ≤ p90 ≤ worst."""
+
+    p50: int
+    p90: int
+    worst: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRange:
+    """Seconds until the whole answer has arrived: median and 90th percentile, 0 ≤ p50_s ≤ p90_s."""
+
+    p50_s: float
+    p90_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What one model will take for the prompt.
+
+    ``input_tokens`` is an estimate unless ``input_tokens_exact``. ``reasoning_tokens`` is the part of
+    ``output_tokens`` that is hidden reasoning; ``None`` where the model is expected to answer without.
+    After ``expires`` (UTC), ask again. ``price_table`` names the prices that were used.
+    """
+
+    input_tokens: int
+    input_tokens_exact: bool
+    output_tokens: TokenRange
+    reasoning_tokens: TokenRange | None
+    price: PriceRange
+    latency: LatencyRange
+    expires: datetime
+    price_table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A model that could answer: catalog id, provider, tier, P(adequate) in 0..1, and its quote."""
+
+    model: str
+    provider: str
+    tier: str
+    p_adequate: float
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a stable code such as ``CHEAPEST_ADEQUATE``, a sentence, and the numbers behind it as text."""
+
+    code: str
+    text: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What is set aside until the decision is settled or released, or ``expires`` (UTC)."""
+
+    amount: Usd
+    tokens: int
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which model to call, at what price, and why.
+
+    ``alternatives`` are the other models that meet the constraints, best first. ``complexity`` is 0 (the
+    cheapest arm will do) to 1. ``reasons`` has the deciding one first. ``hold`` is ``None`` where only a
+    quote was asked for. ``bundle`` names the classifier, as name@hash. ``message`` is the whole reply as it
+    came, with what the classifier says of each arm and the balance of each limit.
+    """
+
+    id: str
+    chosen: Option
+    alternatives: tuple[Option, ...]
+    complexity: float
+    reasons: tuple[Reason, ...]
+    hold: Hold | None
+    bundle: str
+    message: router_pb2.RouteResponse = field(repr=False)
+
+    @classmethod
+    def of(cls, message: router_pb2.RouteResponse) -> Self:
+        """The values of a reply."""
+        hold = message.hold
+        return cls(
+            id=message.decision_id,
+            chosen=_option(message.chosen),
+            alternatives=tuple(map(_option, message.alternatives)),
+            complexity=message.assessment.complexity,
+            reasons=tuple(map(_reason, message.reasons)),
+            hold=Hold(_usd(hold.amount), hold.tokens, _moment(hold.expire_time))
+            if message.HasField("hold")
+            else None,
+            bundle=message.bundle_version,
+            message=message,
+        )
+
+    @property
+    def model(self) -> str:
+        """The model to call."""
+        return self.chosen.model
+
+    @property
+    def quote(self) -> Quote:
+        """What that model will take."""
+        return self.chosen.quote
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences to look at: a target that no model reaches, a budget that runs out, and the like."""
+        return tuple(reason.text for reason in self.reasons if reason.code in _WARNINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What was booked for a decision.
+
+    ``overage`` is what went beyond the hold. ``late``: the hold had run out before. ``repeated``: the same
+    report came before, and nothing was booked now. ``message`` is the reply as it came.
+    """
+
+    spent: Usd
+    overage: Usd
+    late: bool
+    repeated: bool
+    message: router_pb2.SettleResponse = field(repr=False)
+
+    @classmethod
+    def of(cls, message: router_pb2.SettleResponse) -> Self:
+        """The values of a reply."""
+        return cls(
+            spent=_usd(message.spent),
+            overage=_usd(message.overage),
+            late=message.late,
+            repeated=message.repeated_report,
+            message=message,
+        )
+
+
+def _usd(message: Money) -> Usd:
+    return Usd(nanos_of(message))
+
+
+def _moment(message: Timestamp) -> datetime:
+    return message.ToDatetime(tzinfo=UTC)
+
+
+def _tokens(message: quote_pb2.TokenRange) -> TokenRange:
+    return TokenRange(message.p50, message.p90, message.worst)
+
+
+def _option(message: router_pb2.Option) -> Option:
+    return Option(
+        model=message.model,
+        provider=message.provider,
+        tier=message.tier,
+        p_adequate=message.p_adequate,
+        quote=_quote(message.quote),
+    )
+
+
+def _quote(message: quote_pb2.Quote) -> Quote:
+    price, latency = message.price, message.latency
+    return Quote(
+        input_tokens=message.input_tokens.tokens,
+        input_tokens_exact=message.input_tokens.exact,
+        output_tokens=_tokens(message.output_tokens),
+        reasoning_tokens=_tokens(message.reasoning_tokens)
+        if message.HasField("reasoning_tokens")
+        else None,
+        price=PriceRange(
+            low=_usd(price.low),
+            expected=_usd(price.expected),
+            high=_usd(price.high),
+            worst=_usd(price.worst),
+        ),
+        latency=LatencyRange(
+            latency.p50.ToNanoseconds() / 1e9,
+            latency.p90.ToNanoseconds() / 1e9,
+        ),
+        expires=_moment(message.expire_time),
+        price_table=message.price_table_version,
+    )
+
+
+def _reason(message: router_pb2.Reason) -> Reason:
+    try:
+        code = router_pb2.ReasonCode.Name(message.code).removeprefix("REASON_CODE_")
+    except ValueError:  # a newer server has codes that this client does not know
+        code = str(int(message.code))
+    return Reason(code, message.text, dict(message.facts))

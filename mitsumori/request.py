@@ -1,0 +1,191 @@
+"""From plain arguments to a request: everything that cannot be sent is refused by name."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from google.protobuf.duration_pb2 import Duration
+
+from mitsumori.errors import InvalidArgument
+from mitsumori.money import Amount, money_of, usd_of
+from mitsumori.v1 import prompt_pb2, router_pb2
+
+__all__ = ["Importance", "Message", "Prompt", "duration_of", "names_of", "route_request"]
+
+Importance: TypeAlias = Literal["low", "medium", "high"]
+
+
+class Message(NamedTuple):
+    """One turn of a chat. ``role`` is ``system``, ``user``, ``assistant`` or ``tool``."""
+
+    role: str
+    text: str
+
+
+Prompt: TypeAlias = str | Sequence[Message | tuple[str, str] | Mapping[str, object]]
+"""A text, or the turns of a chat: as :class:`Message`, as pairs of role and text, or in the shape of
+OpenAI's API, ``{"role": "user", "content": "…"}``."""
+
+_ROLES = {
+    "system": prompt_pb2.ROLE_SYSTEM,
+    "user": prompt_pb2.ROLE_USER,
+    "assistant": prompt_pb2.ROLE_ASSISTANT,
+    "tool": prompt_pb2.ROLE_TOOL,
+}
+_IMPORTANCES = {
+    "low": router_pb2.IMPORTANCE_LOW,
+    "medium": router_pb2.IMPORTANCE_MEDIUM,
+    "high": router_pb2.IMPORTANCE_HIGH,
+}
+_LABELS = frozenset({"role", "content", "name", "tool_call_id"})
+"""What a message may have beside its text: labels, which are not sent. Anything else would be lost."""
+
+
+def route_request(
+    prompt: Prompt,
+    *,
+    scope: Mapping[str, str] | None = None,
+    capabilities: Collection[str] = (),
+    models: Collection[str] = (),
+    tiers: Collection[str] = (),
+    max_output_tokens: int | None = None,
+    max_price_usd: Amount | None = None,
+    max_latency_s: float | None = None,
+    quality_target: float | None = None,
+    willingness_to_pay_usd: Amount | None = None,
+    importance: Importance = "medium",
+    conversation_id: str = "",
+    request_id: str | None = None,
+    max_alternatives: int | None = None,
+    quote_only: bool = False,
+    batch: bool = False,
+) -> router_pb2.RouteRequest:
+    """The message that :meth:`mitsumori.Router.route` sends for these arguments.
+
+    Args:
+        prompt: a text, or the messages of a chat: dicts as OpenAI's API takes them, pairs of role and
+            text, or :class:`Message`.
+        scope: who asks, such as ``{"team": "search"}``.
+        capabilities: what the model must be able to do, such as ``["tools"]``.
+        models: only these models, by catalog id; empty: any.
+        tiers: only models of these tiers; empty: any.
+        max_output_tokens: the most that the call will allow, ≥ 1.
+        max_price_usd: the most that the answer may cost at the 90th percentile of its length.
+        max_latency_s: the most that the answer may take at the 90th percentile, seconds > 0.
+        quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves it to the importance.
+        willingness_to_pay_usd: what an adequate answer is worth, > 0, instead of a quality target.
+        importance: what a wrong answer would cost: ``low``, ``medium`` or ``high``.
+        conversation_id: ties the turns of a conversation together.
+        request_id: for retries of your own; ``None`` makes a new one.
+        max_alternatives: the most alternatives in the reply; ``None``: 5.
+        quote_only: hold no money.
+        batch: the work can wait.
+
+    Raises:
+        InvalidArgument: one of them cannot be sent; names it.
+    """
+    if importance not in _IMPORTANCES:
+        raise InvalidArgument("importance", f"must be one of {', '.join(_IMPORTANCES)}")
+    if quality_target is not None and willingness_to_pay_usd is not None:
+        raise InvalidArgument("quality_target", "give it or willingness_to_pay_usd, not both")
+    constraints = router_pb2.Constraints(
+        allowed_models=names_of(models, "models"),
+        allowed_tiers=names_of(tiers, "tiers"),
+        required_capabilities=names_of(capabilities, "capabilities"),
+        max_output_tokens=max_output_tokens,
+    )
+    if max_price_usd is not None:
+        constraints.max_price.CopyFrom(money_of(usd_of(max_price_usd, "max_price_usd").nanos))
+    if max_latency_s is not None:
+        constraints.max_latency.CopyFrom(duration_of(max_latency_s, "max_latency_s"))
+    request = router_pb2.RouteRequest(
+        request_id=request_id or str(uuid.uuid4()),
+        scope=_scope(scope or {}),
+        prompt=_prompt(prompt),
+        constraints=constraints,
+        quality_target=quality_target,
+        importance=_IMPORTANCES[importance],
+        conversation_id=conversation_id,
+        max_alternatives=max_alternatives,
+        quote_only=quote_only,
+        batch=batch,
+    )
+    if willingness_to_pay_usd is not None:
+        worth = usd_of(willingness_to_pay_usd, "willingness_to_pay_usd")
+        request.willingness_to_pay.CopyFrom(money_of(worth.nanos))
+    return request
+
+
+def duration_of(seconds: float, field: str) -> Duration:
+    """Seconds as a message.
+
+    Raises:
+        InvalidArgument: they are not finite; names ``field``.
+    """
+    if not math.isfinite(seconds):
+        raise InvalidArgument(field, "must be a finite number of seconds")
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message
+
+
+def names_of(values: Collection[str], field: str) -> list[str]:
+    """Names in order.
+
+    Raises:
+        InvalidArgument: they are one text, whose letters would be taken for names.
+    """
+    if isinstance(values, str):
+        raise InvalidArgument(field, "write a list of names, not a text")
+    return sorted(values)
+
+
+def _scope(labels: Mapping[str, str]) -> Mapping[str, str]:
+    for key, value in labels.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise InvalidArgument(f"scope.{key}", f"must be a text, not {type(value).__name__}")
+    return labels
+
+
+def _prompt(prompt: Prompt) -> prompt_pb2.Prompt:
+    if isinstance(prompt, str):
+        return prompt_pb2.Prompt(text=prompt)
+    if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence):
+        raise InvalidArgument("prompt", "write a text or a list of messages")
+    messages = [_message(turn, f"prompt[{index}]") for index, turn in enumerate(prompt)]
+    return prompt_pb2.Prompt(chat=prompt_pb2.Chat(messages=messages))
+
+
+def _message(turn: object, where: str) -> prompt_pb2.Message:
+    role, text = _role_and_text(turn, where)
+    if not isinstance(role, str) or role not in _ROLES:
+        # Not quoted: where role and text are swapped, it is the prompt.
+        raise InvalidArgument(f"{where}.role", f"must be one of {', '.join(_ROLES)}")
+    if not isinstance(text, str):
+        raise InvalidArgument(f"{where}.content", f"must be a text, not {_kind_of(text)}")
+    return prompt_pb2.Message(role=_ROLES[role], text=text)
+
+
+def _role_and_text(turn: object, where: str) -> tuple[object, object]:
+    if isinstance(turn, Mapping):
+        for key, value in turn.items():
+            if key not in _LABELS and value:
+                raise InvalidArgument(
+                    f"{where}.{key}", "is not supported yet: only role and content"
+                )
+        return turn.get("role"), turn.get("content")
+    if isinstance(turn, tuple) and len(turn) == 2:
+        return turn[0], turn[1]
+    raise InvalidArgument(where, 'write {"role": "user", "content": "…"}')
+
+
+def _kind_of(content: object) -> str:
+    """What stands where a text should, for people: the parts of OpenAI's API by their type."""
+    if not isinstance(content, list):
+        return type(content).__name__
+    kinds = [part.get("type") if isinstance(part, Mapping) else None for part in content]
+    named = ", ".join(dict.fromkeys(str(kind)[:40] for kind in kinds if isinstance(kind, str)))
+    return f"parts ({named or 'unnamed'}): only text is supported yet"
