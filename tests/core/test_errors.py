@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from router.core.errors import CallFailed, InvalidInput, MitsumoriError
+from router.core.errors import InvalidInput, MitsumoriError
 
 
 def test_an_error_is_one_line_with_a_reason_for_programs() -> None:
@@ -13,9 +13,3 @@ def test_an_error_is_one_line_with_a_reason_for_programs() -> None:
 
 def test_a_reason_of_its_own_goes_before_that_of_its_kind() -> None:
     assert InvalidInput("too much", reason="OVERFLOW").reason == "OVERFLOW"
-
-
-def test_a_refused_call_keeps_what_the_server_said() -> None:
-    error = CallFailed("no", code="NOT_FOUND", reason="X", field="y", metadata={"z": "1"})
-    assert (str(error), error.code, error.reason) == ("no", "NOT_FOUND", "X")
-    assert (error.field, error.metadata) == ("y", {"z": "1"})
