@@ -104,7 +104,7 @@ def _labels(number: int) -> dict[str, str]:
 
 
 def _hold(number: int) -> Hold:
-    record = {"scores": {"low": 0.25, "medium": 0.5, "high": 0.25}, "rule": "default"}
+    record = '{"scores": {"low": 0.25, "medium": 0.5, "high": 0.25}, "rule": "default"}'
     return Hold(
         f"{number:032x}", "f" * 32, _labels(number), Amounts(1_000, 500), 600, b"r" * 200, record
     )

@@ -102,7 +102,7 @@ def _holds(address: str, max_batch: int) -> float:
             def call() -> None:
                 one = Hold(
                     f"{number}-{next(ids)}", "f" * 64, LABELS, Amounts(1000, 100), 3600.0,
-                    b"r" * 300, {"rule": "cheapest", "scores": [0.25, 0.5, 0.25]},
+                    b"r" * 300, '{"rule": "cheapest", "scores": [0.25, 0.5, 0.25]}',
                 )  # fmt: skip
                 assert isinstance(ledger.hold(one), Granted)
 

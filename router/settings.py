@@ -33,7 +33,7 @@ from pydantic_settings import (
 from router.classifier.mlflow_registry import RegistryAddress, is_registry_address
 from router.core.errors import InvalidInput
 from router.core.types import QualityTargets
-from router.decision_log.prompt_log import PromptLogKind
+from router.decision_log.record import PromptLogKind
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.routing.background_jobs import RetentionRule
 

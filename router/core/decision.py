@@ -32,7 +32,7 @@ from router.core.types import (
     WillingnessToPay,
 )
 
-__all__ = ["TOLERANCE", "binding", "decide", "exclusion", "limit_refusal"]
+__all__ = ["TOLERANCE", "arm_prices", "binding", "decide", "exclusion", "limit_refusal"]
 
 TOLERANCE = 0.01
 """Probabilities closer than this are level: paying more for less than a point of P(adequate) would
@@ -60,6 +60,17 @@ def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
         return "over_max_latency"
     hindrance = binding(candidate)
     return None if hindrance is None else f"limit_{hindrance[1].value}"
+
+
+def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
+    """Arm → expected nano-dollars of its cheapest candidate, of those that meet the constraints."""
+    found: dict[str, int] = {}
+    for one in candidates:
+        if one.arm is None or one.quote is None or exclusion(one, constraints) is not None:
+            continue
+        price = one.quote.price.expected
+        found[one.arm] = min(price, found.get(one.arm, price))
+    return found
 
 
 def binding(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from router.classifier.encoder import classifier_text
 from router.core.types import Prompt
+from router.decision_log.record import KeptPrompt, PromptEmbedding, PromptLogKind
 
-__all__ = ["PromptLog", "PromptLogKind"]
-
-PromptLogKind = Literal["off", "hash", "embedding", "redacted", "text"]
-"""From nothing to everything:
-
-- ``off``: nothing.
-- ``hash``: a keyed hash; tells repeated prompts, and tells nothing to those without the key.
-- ``embedding``: the encoder's vector, which is what the classifier is trained on. **Not anonymous**: what
-  a text is about, and many of its words, can be guessed back from its vector.
-- ``redacted``: the text without personal data and secrets that have a form of their own
-  (:mod:`decision_log.redaction`). Names of people stay.
-- ``text``: the text.
-"""
+__all__ = ["PromptLog"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +50,8 @@ class PromptLog:
 
     def kept(
         self, prompt: Prompt, embedding: npt.NDArray[np.float32], encoder: tuple[str, str]
-    ) -> dict[str, Any]:
-        """What the record keeps, JSON-ready; empty when off.
+    ) -> KeptPrompt:
+        """What the record keeps.
 
         Where the text is kept, and the classifier read another one (without the system messages), that
         one is kept too, as ``prompt_judged``: training must read what serving reads.
@@ -75,29 +62,31 @@ class PromptLog:
             encoder: name and SHA-256 of the encoder that made the vector.
         """
         if self.kind == "off":
-            return {}
-        text = "\n\n".join(message.text for message in prompt.messages)
-        record: dict[str, Any] = {"prompt_log": self.kind}
-        judged = classifier_text(prompt)
+            return KeptPrompt()
+        text, judged = "\n\n".join(one.text for one in prompt.messages), classifier_text(prompt)
         if self.kind == "text":
-            return {**record, "prompt": text} | (
-                {"prompt_judged": judged} if judged != text else {}
-            )
-        if self.key:
-            record["prompt_hash"] = hmac.new(
-                self.key, text.encode("utf-8", "surrogatepass"), hashlib.sha256
-            ).hexdigest()
+            return self._texts(text, judged, str)
+        hashed = self._hash(text) if self.key else None
         if self.kind == "redacted":
-            record["prompt"] = self._redact(text)
-            if judged != text:
-                record["prompt_judged"] = self._redact(judged)
-        elif self.kind == "embedding":
-            name, sha256 = encoder
-            half = embedding.astype("<f2")
-            record["prompt_embedding"] = {
-                "encoder": name,
-                "encoder_sha256": sha256,
-                "dimensions": len(half),
-                "float16": base64.b64encode(half.tobytes()).decode("ascii"),
-            }
-        return record
+            return self._texts(text, judged, self._redact, hashed)
+        kept = PromptEmbedding.of(embedding, *encoder) if self.kind == "embedding" else None
+        return KeptPrompt(prompt_log=self.kind, prompt_hash=hashed, prompt_embedding=kept)
+
+    def _texts(
+        self, text: str, judged: str, shown: Callable[[str], str], hashed: str | None = None
+    ) -> KeptPrompt:
+        return KeptPrompt(
+            prompt_log=self.kind,
+            prompt=_encodable(shown(text)),
+            prompt_judged=None if judged == text else _encodable(shown(judged)),
+            prompt_hash=hashed,
+        )
+
+    def _hash(self, text: str) -> str:
+        content = text.encode("utf-8", "surrogatepass")
+        return hmac.new(self.key, content, hashlib.sha256).hexdigest()
+
+
+def _encodable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which has no UTF-8."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,34 +1,51 @@
 """The decision log as replay and training read it: from a ledger, or from what `decisions --out` wrote.
 
-Rows come one by one, oldest first, so that a log of any length is read in bounded memory.
+Rows come one by one, oldest first, so that a log of any length is read in bounded memory; or only the newest
+ones are read.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from heapq import nlargest
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from router.core.errors import InvalidInput, MitsumoriError
 from router.core.money import usd_to_nanos
+from router.decision_log.record import DamagedRecord, DecisionRecord, RecordError, parse
 from router.ledger.address import open_ledger
-from router.ledger.base import StoredDecision
+from router.ledger.base import HoldState, Ledger, StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors
 from router.ledger.sqlite.queries import log
 from router.ledger.storage_format import to_micros
 
-__all__ = ["Damaged", "LoggedDecision", "read_log"]
+__all__ = [
+    "Damaged",
+    "LogRow",
+    "LoggedDecision",
+    "Unparsed",
+    "decisions_of",
+    "is_decision_log",
+    "logged",
+    "read_log",
+    "read_newest",
+    "undamaged",
+]
 
 _PAGE = 500
-_COLUMNS = ("decision_id", "state", "created", "spent_usd", "labels", "record")
+_COLUMNS = ("decision_id", "state", "created", "spent_usd", "record")
+_LABELS = "labels"
 _SUFFIXES = (".parquet", ".jsonl", ".csv")
 _AGAIN = "write it again with `mitsumori decisions --out`"
+_LEDGERS = ("sqlite", "postgresql", "postgres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +58,7 @@ class LoggedDecision:
         created: when it was made, aware.
         labels: scope, model, provider and tier.
         spent: what was settled, nano-dollars; ``None`` where nothing was.
-        record: of :func:`record.record_of`, with what was settled under ``usage``.
+        record: with what was settled as its usage.
     """
 
     id: str
@@ -49,7 +66,22 @@ class LoggedDecision:
     created: datetime
     labels: Mapping[str, str]
     spent: int | None
-    record: Mapping[str, Any]
+    record: DecisionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed:
+    """A sound row whose record this release cannot read.
+
+    Attributes:
+        created: when the decision was made, aware.
+        reason: what is wrong with the record, the same for all records with this fault. Never its content.
+        remedy: what to do.
+    """
+
+    created: datetime
+    reason: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,51 +92,88 @@ class Damaged:
     reason: str
 
 
-def _of_ledger(decided: StoredDecision) -> LoggedDecision:
+LogRow = LoggedDecision | Unparsed | Damaged
+
+
+# --- Ledgers -----------------------------------------------------------------------------------
+
+
+def logged(decided: StoredDecision) -> LogRow:
+    """A row of a ledger, with its usage in its record."""
+    try:
+        record = parse(decided.record, decided.usage)
+    except DamagedRecord as error:
+        return Damaged("record", error.reason)
+    except RecordError as error:
+        return Unparsed(decided.created, error.reason, error.remedy)
     return LoggedDecision(
         decided.id,
         decided.state.value,
         decided.created,
         decided.labels,
         None if decided.actual is None else decided.actual.money,
-        {**decided.record, "usage": dict(decided.usage)},
+        record,
     )
 
 
-def _sqlite(path: Path) -> Iterator[LoggedDecision]:
+def decisions_of(
+    ledger: Ledger, *, state: HoldState | None = None, newest_first: bool = False
+) -> Iterator[StoredDecision]:
+    """Every decision of a ledger, read page by page.
+
+    Args:
+        ledger: the store.
+        state: only decisions in this state.
+        newest_first: oldest first otherwise.
+
+    Raises:
+        Unavailable: the store cannot be read.
+    """
+    after: str | None = None
+    while True:
+        page = ledger.decisions(state=state, after=after, count=_PAGE, newest_first=newest_first)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id
+
+
+def _sqlite(path: Path, *, newest_first: bool) -> Iterator[StoredDecision]:
     """The rows of a SQLite ledger, which may be in use: it is only read."""
     if not path.is_file():
         raise InvalidInput(
             f"there is no ledger {path}; name one such as sqlite:PATH", field=str(path)
         )
+    since, until = 0, None
     with store_errors(path), closing(open_reader(path)) as connection:
-        since = 0
         while True:
-            page = log(connection, {}, since, None, None, _PAGE, newest_first=False)
-            yield from map(_of_ledger, page)
+            page = log(connection, {}, since, until, None, _PAGE, newest_first=newest_first)
+            yield from page
             if len(page) < _PAGE:
                 return
-            since = to_micros(page[-1].created) + 1
+            last = to_micros(page[-1].created)
+            since, until = (since, last) if newest_first else (last + 1, until)
 
 
-def _postgres(address: str) -> Iterator[LoggedDecision]:
-    ledger = open_ledger(address)
-    try:
-        after: str | None = None
-        while True:
-            page = ledger.decisions(after=after, count=_PAGE)
-            yield from map(_of_ledger, page)
-            if len(page) < _PAGE:
-                return
-            after = page[-1].id
-    finally:
-        ledger.close()
+def _ledger(source: str, *, newest_first: bool = False) -> Iterator[LogRow]:
+    kind, _, rest = source.partition(":")
+    if kind == "sqlite":
+        yield from map(logged, _sqlite(Path(rest).expanduser(), newest_first=newest_first))
+    else:
+        with closing(open_ledger(source)) as ledger:
+            yield from map(logged, decisions_of(ledger, newest_first=newest_first))
+
+
+def _is_ledger(source: str) -> bool:
+    kind, _, rest = source.partition(":")
+    return kind in _LEDGERS and bool(rest)
 
 
 # --- Files -------------------------------------------------------------------------------------
 
 
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
+@contextmanager
+def _parquet_file(path: Path) -> Iterator[Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -114,12 +183,17 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
             field=str(path),
         ) from None
     try:
-        file = pq.ParquetFile(path)
-        present = [name for name in _COLUMNS if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_size=_PAGE, columns=present):
-            yield from batch.to_pylist()
+        with pq.ParquetFile(path) as file:
+            yield file
     except pa.ArrowException:
         raise _unreadable(path, "is no readable Parquet file") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
+    with _parquet_file(path) as file:
+        present = [name for name in (*_COLUMNS, _LABELS) if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=_PAGE, columns=present):
+            yield from batch.to_pylist()
 
 
 def _json_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
@@ -142,8 +216,37 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
 _READERS = {".parquet": _parquet_rows, ".jsonl": _json_rows, ".csv": _csv_rows}
 
 
-def _unreadable(path: Path, why: str) -> InvalidInput:
-    return InvalidInput(f"{path}: {why}; {_AGAIN}", reason="LOG_UNREADABLE", field=str(path))
+def _header(path: Path) -> Sequence[str]:
+    """Names of the columns of a file; none where it has none."""
+    match path.suffix.lower():
+        case ".parquet":
+            with _parquet_file(path) as file:
+                return list(file.schema_arrow.names)
+        case ".csv":
+            with path.open(encoding="utf-8-sig", newline="") as lines:
+                return csv.DictReader(lines).fieldnames or ()
+        case ".jsonl":
+            return list(next(_json_rows(path), None) or ())
+        case _:
+            return ()
+
+
+def _unreadable(path: Path, why: str, remedy: str = _AGAIN) -> InvalidInput:
+    return InvalidInput(f"{path}: {why}; {remedy}", reason="LOG_UNREADABLE", field=str(path))
+
+
+@contextmanager
+def _clear_errors(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise _unreadable(path, "is not UTF-8 text", remedy) from None
+    except csv.Error:
+        raise _unreadable(path, "is no readable CSV", remedy) from None
+    except OSError as error:
+        raise InvalidInput(
+            f"{path}: cannot be read ({error.strerror}); name a decision log", field=str(path)
+        ) from None
 
 
 def _moment(value: object) -> datetime:
@@ -163,15 +266,12 @@ def _labels(value: object) -> dict[str, str]:
     return {name: text for name, equals, text in pairs if equals}
 
 
-def _of_row(row: Mapping[str, Any] | None) -> LoggedDecision | Damaged:
+def _of_row(row: Mapping[str, Any] | None) -> LogRow:
     if row is None:
         return Damaged("row", "is not a JSON object")
-    try:
-        record = json.loads(row["record"])
-    except (TypeError, ValueError, RecursionError):
-        return Damaged("record", "is not JSON")
-    if not isinstance(record, dict) or not isinstance(record.get("usage", {}), dict):
-        return Damaged("record", "is not a record of a decision")
+    missing = next((name for name in _COLUMNS if name not in row), None)
+    if missing is not None:
+        return Damaged(missing, "is missing")
     try:
         created = _moment(row["created"])
     except ValueError:
@@ -180,12 +280,19 @@ def _of_row(row: Mapping[str, Any] | None) -> LoggedDecision | Damaged:
         spent = _spent(row["spent_usd"])
     except (InvalidOperation, MitsumoriError):
         return Damaged("spent_usd", "is no amount in USD")
+    try:
+        record = parse(str(row["record"]))
+    except DamagedRecord as error:
+        return Damaged("record", error.reason)
+    except RecordError as error:
+        return Unparsed(created, error.reason, error.remedy)
+    labels = _labels(row.get(_LABELS))
     return LoggedDecision(
-        str(row["decision_id"]), str(row["state"]), created, _labels(row.get("labels")), spent, record
-    )  # fmt: skip
+        str(row["decision_id"]), str(row["state"]), created, labels, spent, record
+    )
 
 
-def _file(path: Path) -> Iterator[LoggedDecision | Damaged]:
+def _file(path: Path) -> Iterator[LogRow]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InvalidInput(
@@ -194,30 +301,35 @@ def _file(path: Path) -> Iterator[LoggedDecision | Damaged]:
             field=str(path),
         )
     checked = False
-    try:
+    with _clear_errors(path):
         for row in reader(path):
             if not checked and row is not None:
-                lacking = [name for name in _COLUMNS if name != "labels" and name not in row]
+                lacking = [name for name in _COLUMNS if name not in row]
                 if lacking:
                     raise _unreadable(
                         path, f"without the column {lacking[0]!r} this is no decision log"
                     )
                 checked = True
-            try:
-                yield _of_row(row)
-            except KeyError as missing:
-                yield Damaged(str(missing.args[0]), "is missing")
-    except UnicodeDecodeError:
-        raise _unreadable(path, "is not UTF-8 text") from None
-    except csv.Error:
-        raise _unreadable(path, "is no readable CSV") from None
-    except OSError as error:
-        raise InvalidInput(
-            f"{path}: cannot be read ({error.strerror}); name a decision log", field=str(path)
-        ) from None
+            yield _of_row(row)
 
 
-def read_log(source: str) -> Iterator[LoggedDecision | Damaged]:
+# --- Either ------------------------------------------------------------------------------------
+
+
+def is_decision_log(source: str) -> bool:
+    """Whether an address or a file is a decision log, by the columns that :func:`read_log` needs.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    if _is_ledger(source):
+        return True
+    path = Path(source)
+    with _clear_errors(path, "name a history, or a file of `mitsumori decisions --out`"):
+        return set(_COLUMNS) <= set(_header(path))
+
+
+def read_log(source: str) -> Iterator[LogRow]:
     """Every row of a decision log, oldest first; of a file, in its order.
 
     Args:
@@ -231,10 +343,39 @@ def read_log(source: str) -> Iterator[LoggedDecision | Damaged]:
         InvalidInput: it is no decision log, or cannot be read.
         Unavailable: the ledger cannot be read.
     """
-    kind, _, rest = source.partition(":")
-    if kind == "sqlite" and rest:
-        yield from _sqlite(Path(rest).expanduser())
-    elif kind in ("postgresql", "postgres") and rest:
-        yield from _postgres(source)
-    else:
-        yield from _file(Path(source))
+    return _ledger(source) if _is_ledger(source) else _file(Path(source))
+
+
+def read_newest(source: str, count: int) -> list[LoggedDecision | Unparsed]:
+    """The newest rows of a decision log, oldest first. Memory grows with ``count``, not with the log.
+
+    Args:
+        source: as for :func:`read_log`.
+        count: how many, at most.
+
+    Raises:
+        InvalidInput: it is no decision log, cannot be read, or a row of it is damaged.
+        Unavailable: the ledger cannot be read.
+    """
+    if _is_ledger(source):
+        return list(islice(undamaged(_ledger(source, newest_first=True)), count))[::-1]
+    numbered = enumerate(undamaged(_file(Path(source))))
+    newest = nlargest(count, numbered, key=lambda one: (one[1].created, one[0]))
+    return [row for _, row in reversed(newest)]
+
+
+def undamaged(rows: Iterable[LogRow]) -> Iterator[LoggedDecision | Unparsed]:
+    """The rows, as long as none is damaged.
+
+    Raises:
+        InvalidInput: one is; says which.
+    """
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, Damaged):
+            raise InvalidInput(
+                f"row {number} of the log: {row.column}: {row.reason}; write the log again with "
+                "`mitsumori decisions --out`",
+                reason="LOG_DAMAGED",
+                field=row.column,
+            )
+        yield row

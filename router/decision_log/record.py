@@ -1,188 +1,498 @@
-"""What the decision log keeps of a decision, and what learning reads from it again.
+"""The record of a decision: everything that replay, drift and training need, so that they can do without
+the prompt.
 
-The record is JSON: everything that a replay and a retraining need, so that an old decision can be made
-anew without the prompt. Money in nano-dollars, counts in tokens.
+This module alone knows the format on disk, which is JSON: :func:`serialize` writes it, :func:`parse` reads
+it. The models are the format. A field that is renamed, retyped or removed needs a new :data:`VERSION`, an
+upgrade from the version before, and a golden file in ``tests/golden/decision_records``; a field that is
+added with a default does not. Unknown fields are ignored. Money is in nano-dollars, counts are in tokens.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from router.core.corrections import Observation
-from router.core.limits import LimitState
-from router.core.quotes import mean_output, with_reasoning
-from router.core.types import Candidate, Constraints, Goal, Lengths
-from router.ledger.base import HoldState, Ledger, StoredDecision
-from router.routing.router import Assessment, RoutedDecision, RouteQuery
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta, Struct
 
-__all__ = ["observation_of", "observations", "record_of"]
+from router.core.errors import InvalidInput
+from router.core.limits import Unit
+from router.core.types import Importance
 
-_PAGE = 500
-_ANSWERED = frozenset({"success", "truncated"})
-"""Outcomes whose lengths say something of the model; a failed call says nothing."""
+__all__ = [
+    "ANSWERED",
+    "VERSION",
+    "DamagedRecord",
+    "DecisionRecord",
+    "KeptPrompt",
+    "LatencySeconds",
+    "LengthQuantiles",
+    "LimitBalance",
+    "LoggedCandidate",
+    "LoggedConstraints",
+    "LoggedGoal",
+    "LoggedQualityTarget",
+    "LoggedUsage",
+    "LoggedWillingnessToPay",
+    "OutputTokens",
+    "PriceNanos",
+    "PromptEmbedding",
+    "PromptLogKind",
+    "ReasoningTokens",
+    "RecordError",
+    "parse",
+    "serialize",
+    "with_usage",
+]
+
+VERSION: Final = 1
+"""The version that is written."""
+ANSWERED = frozenset({"success", "truncated"})
+"""Outcomes whose quality, lengths and cost describe the model; a failed call describes none of them."""
+
+PromptLogKind = Literal["off", "hash", "embedding", "redacted", "text"]
+"""What the log keeps of a prompt, from nothing to everything:
+
+- ``off``: nothing.
+- ``hash``: a keyed hash; it identifies repeated prompts, and tells nothing to those without the key.
+- ``embedding``: the encoder's vector, which is what the classifier is trained on. **Not anonymous**: the
+  topic of a text, and many of its words, can be reconstructed from its vector.
+- ``redacted``: the text without personal data and secrets that have a form of their own
+  (:mod:`decision_log.redaction`). Names of people stay.
+- ``text``: the text.
+"""
+
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 
-def record_of(
-    query: RouteQuery,
-    assessed: Assessment,
-    routed: RoutedDecision,
-    *,
-    price_table: str,
-    strict: bool,
-) -> dict[str, Any]:
-    """The record of a decision, JSON-ready; without the prompt.
+# --- The models --------------------------------------------------------------------------------
 
-    Args:
-        query: the request.
-        assessed: what was known before the limits were looked at.
-        routed: the decision.
-        price_table: which prices, with the version of the catalog.
-        strict: whether the hold is the worst case.
+
+class LoggedQualityTarget(Struct, frozen=True, tag_field="kind", tag="quality_target"):
+    """The cheapest model whose P(adequate) reaches this probability was asked for."""
+
+    p_adequate: Probability
+
+
+class LoggedWillingnessToPay(Struct, frozen=True, tag_field="kind", tag="willingness_to_pay"):
+    """The best surplus was asked for, at this worth of an adequate answer in nano-dollars."""
+
+    nanos: Count
+
+
+LoggedGoal = LoggedQualityTarget | LoggedWillingnessToPay
+"""What the caller wanted; ``kind`` tells which."""
+
+
+class LoggedConstraints(Struct, frozen=True, omit_defaults=True):
+    """What the caller allowed; only what constrains is written. Names are sorted."""
+
+    models: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    max_price_nanos: int | None = None
+    max_latency_s: float | None = None
+    max_output_tokens: int | None = None
+
+
+class LengthQuantiles(Struct, frozen=True, array_like=True):
+    """Predicted output length of an arm, tokens: written as ``[p50, p90, p99]``."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class OutputTokens(Struct, frozen=True, array_like=True):
+    """Quoted output tokens: written as ``[p50, p90, worst]``."""
+
+    p50: Count
+    p90: Count
+    worst: Count
+
+
+class ReasoningTokens(Struct, frozen=True, array_like=True):
+    """Hidden reasoning among the quoted output tokens: written as ``[p50, p90]``."""
+
+    p50: Count
+    p90: Count
+
+
+class PriceNanos(Struct, frozen=True, array_like=True):
+    """Quoted price, nano-dollars: written as ``[low, expected, high, worst]``."""
+
+    low: Count
+    expected: Count
+    high: Count
+    worst: Count
+
+
+class LatencySeconds(Struct, frozen=True, array_like=True):
+    """Quoted latency until the whole answer, seconds to three decimals: written as ``[p50, p90]``."""
+
+    p50: float
+    p90: float
+
+
+class LoggedCandidate(Struct, frozen=True):
+    """A model that met the constraints, with its quote.
+
+    Attributes:
+        model: id.
+        tier: of the model; empty in records of before, which do not have it.
+        arm: of the bundle, by which P(adequate) is known; ``None`` where there was none.
+        p_adequate: 0..1; ``None`` without an arm.
+        counted_tokens: input tokens before corrections; ``None`` in records of before.
+        exact: whether they were counted by the model's own tokenizer.
+        input_tokens: as quoted.
+        output_tokens: as quoted, hidden reasoning included.
+        reasoning_tokens: of them, hidden reasoning.
+        price_nanos: as quoted.
+        latency_s: as quoted; ``None`` in records of before.
     """
-    decision, score = routed.decision, routed.score
-    return {
-        "bundle": routed.bundle_version,
-        "price_table": price_table,
-        "strict": strict,
-        "importance": query.importance.value,
-        "goal": _goal(routed.goal),
-        "constraints": _constraints(query.constraints),
-        "conversation_id": query.conversation_id,
-        "batch": query.batch,
-        "complexity": score.complexity,
-        "features": [round(float(value), 5) for value in assessed.features],
-        "p_adequate": dict(score.p_adequate),
-        "label_distribution": dict(score.label_distribution),
-        "lengths": {
-            arm: [round(tokens, 1) for tokens in (known.p50, known.p90, known.p99)]
-            for arm, known in score.lengths.items()
-        },
-        # The decision is deterministic: what it chose, it chose with certainty.
-        "propensity": 1.0,
-        "reasons": [reason.code for reason in decision.reasons],
-        "limits": [_limit(state) for state in decision.chosen.limits],
-        "candidates": [_candidate(candidate) for candidate in decision.ranked],
-    }
+
+    model: str
+    tier: str
+    arm: str | None
+    p_adequate: Probability | None
+    counted_tokens: Count | None
+    exact: bool
+    input_tokens: Count
+    output_tokens: OutputTokens
+    reasoning_tokens: ReasoningTokens
+    price_nanos: PriceNanos
+    latency_s: LatencySeconds | None
 
 
-def _goal(goal: Goal) -> dict[str, Any]:
-    return {"kind": type(goal).__name__, **{slot: getattr(goal, slot) for slot in goal.__slots__}}
+class LimitBalance(Struct, frozen=True):
+    """A limit that applied to the choice, with its balance before the hold.
 
-
-def _constraints(given: Constraints) -> dict[str, Any]:
-    """Only what constrains."""
-    values = {name: getattr(given, name) for name in given.__slots__}
-    return {
-        name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in values.items()
-        if value or value == 0
-    }
-
-
-def _limit(state: LimitState) -> dict[str, Any]:
-    """A limit that applied to the choice, with its balance before the hold."""
-    return {
-        "limit": state.limit.id,
-        "balance": state.key,
-        "unit": state.limit.unit.value,
-        "soft": state.limit.soft,
-        "hard": state.limit.hard,
-        "spent": state.spent,
-        "held": state.held,
-    }
-
-
-def _candidate(candidate: Candidate) -> dict[str, Any]:
-    quote = candidate.quote
-    assert quote is not None  # noqa: S101 — a ranked candidate has a quote
-    return {
-        "model": candidate.model.id,
-        "tier": candidate.model.tier,
-        "arm": candidate.arm,
-        "p_adequate": candidate.p_adequate,
-        "counted_tokens": quote.counted_tokens,
-        "exact": quote.input_tokens.exact,
-        "input_tokens": quote.input_tokens.tokens,
-        "output_tokens": [
-            quote.output_tokens_p50,
-            quote.output_tokens_p90,
-            quote.output_tokens_worst,
-        ],
-        "reasoning_tokens": [quote.reasoning_tokens_p50, quote.reasoning_tokens_p90],
-        "price_nanos": list(quote.price),
-        "latency_s": [round(seconds, 3) for seconds in quote.latency],
-    }
-
-
-def observation_of(
-    decided: StoredDecision, allowances: Mapping[str, Lengths]
-) -> Observation | None:
-    """What a settled decision says of its quote; ``None`` where it says nothing.
-
-    That is where the call failed, where the model that was called had not been quoted, or where the
-    record is of a version that did not keep what is needed.
-
-    Args:
-        decided: settled.
-        allowances: for hidden reasoning, by model. Those of now, not those of the decision: a factor that was
-            learned before an allowance changed would be applied on top of the change.
+    Attributes:
+        limit: id.
+        balance: which of the limit's balances.
+        unit: of the amounts: nano-dollars, tokens or requests.
+        soft: amount from which the limit acts; ``None`` without one.
+        hard: amount that is never passed; ``None`` without one.
+        spent: settled before.
+        held: on hold before.
     """
-    usage, record = decided.usage, decided.record
-    if usage.get("outcome") not in _ANSWERED or not usage.get("input_tokens"):
-        return None
-    candidate: Mapping[str, Any] | None = next(
-        (each for each in record.get("candidates", ()) if each["model"] == usage.get("model")), None
-    )
-    if candidate is None or "counted_tokens" not in candidate:
-        return None
-    lengths = record.get("lengths", {}).get(candidate["arm"])
-    if lengths is None:
-        return None
-    visible, allowance = Lengths(*lengths), allowances.get(candidate["model"])
-    foretold = with_reasoning(visible, allowance)
-    told_p50, told_p90, cap = candidate["output_tokens"]
-    return Observation(
-        model=candidate["model"],
-        scope=decided.labels,
-        counted=candidate["counted_tokens"],
-        exact=candidate["exact"],
-        input_tokens=usage["input_tokens"],
-        p50=max(foretold.p50, 1.0),
-        p90=max(foretold.p90, 1.0),
-        mean=max(mean_output(visible, allowance), 1.0),
-        told_p50=told_p50,
-        told_p90=told_p90,
-        cap=cap,
-        output_tokens=usage["output_tokens"],
-    )
+
+    limit: str
+    balance: str
+    unit: Unit
+    soft: int | None
+    hard: int | None
+    spent: int
+    held: int
 
 
-def observations(
-    ledger: Ledger, count: int, allowances: Mapping[str, Lengths]
-) -> Iterator[Observation]:
-    """What the latest settled decisions say of their quotes, newest first.
+class PromptEmbedding(Struct, frozen=True):
+    """The encoder's vector of a prompt.
 
-    Args:
-        ledger: the store.
-        count: how many settled decisions to read, at most.
-        allowances: as for :func:`observation_of`.
+    Attributes:
+        encoder: name.
+        encoder_sha256: of its file.
+        dimensions: > 0.
+        float16: ``dimensions`` little-endian half floats; base64 on disk.
+    """
+
+    encoder: str
+    encoder_sha256: str
+    dimensions: Annotated[int, Meta(gt=0)]
+    float16: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.float16) != 2 * self.dimensions:
+            raise ValueError("a vector has two bytes per dimension")
+
+    @classmethod
+    def of(
+        cls, vector: npt.NDArray[np.float32], encoder: str, encoder_sha256: str
+    ) -> PromptEmbedding:
+        """The vector as it is kept.
+
+        Args:
+            vector: float32 ``(dimensions,)``.
+            encoder: name of the encoder that made it.
+            encoder_sha256: of the encoder's file.
+        """
+        return cls(encoder, encoder_sha256, len(vector), vector.astype("<f2").tobytes())
+
+    @property
+    def vector(self) -> npt.NDArray[np.float32]:
+        """float32 ``(dimensions,)``, rounded to half floats."""
+        return np.frombuffer(self.float16, dtype="<f2").astype(np.float32)
+
+
+class KeptPrompt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of a prompt; nothing of it is written where nothing is kept.
+
+    Attributes:
+        prompt_log: what the operator allows to be kept.
+        prompt: the whole text, redacted or not.
+        prompt_judged: the text that the classifier read, where it is another one.
+        prompt_hash: keyed, hexadecimal.
+        prompt_embedding: the encoder's vector of what the classifier read.
+    """
+
+    prompt_log: PromptLogKind = "off"
+    prompt: str | None = None
+    prompt_judged: str | None = None
+    prompt_hash: str | None = None
+    prompt_embedding: PromptEmbedding | None = None
+
+    @property
+    def classifier_text(self) -> str | None:
+        """What the classifier read of the prompt, where it was kept."""
+        return self.prompt if self.prompt_judged is None else self.prompt_judged
+
+
+class LoggedUsage(Struct, frozen=True, omit_defaults=True):
+    """What the caller reported of the call.
+
+    Attributes:
+        model: that was called; ``None`` means the chosen one.
+        outcome: ``success``, ``truncated``, ``error`` or ``timeout``; ``None`` where it was not reported.
+        input_tokens: ≥ 0; ``None`` where they were not reported.
+        cached_input_tokens: of them, read from a cache.
+        output_tokens: ≥ 0, hidden reasoning included; ``None`` where they were not reported.
+        reasoning_tokens: of them, hidden reasoning.
+        latency_s: until the whole answer, ≥ 0.
+        quality: 0..1.
+    """
+
+    model: str | None = None
+    outcome: str | None = None
+    input_tokens: Count | None = None
+    cached_input_tokens: Count = 0
+    output_tokens: Count | None = None
+    reasoning_tokens: Count = 0
+    latency_s: float | None = None
+    quality: Probability | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the call says something of the model."""
+        return self.outcome in ANSWERED
+
+
+class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
+    """One decision.
+
+    Attributes:
+        version: of the format.
+        bundle: version of the bundle that decided.
+        price_table: name and version of the prices.
+        strict: whether the worst case was held.
+        importance: of the request.
+        goal: what was asked for, by the caller or by the importance.
+        constraints: of the request.
+        conversation_id: of the caller; may be empty.
+        batch: whether the decision was for a batch call.
+        complexity: 0..1.
+        features: lexical, to five decimals, in the order of the bundle's encoder; empty in records of before.
+        p_adequate: arm → 0..1.
+        label_distribution: cheapest adequate arm, or ``none`` → 0..1.
+        lengths: arm → predicted output length; empty in records of before.
+        propensity: probability with which the first candidate was chosen, 0 < p ≤ 1.
+        reasons: codes.
+        limits: that applied to the choice.
+        candidates: the chosen one first, then the others, best first.
+        usage: as settled. It is no part of what a ledger keeps as the record of a decision: the reader
+            joins it. ``None`` where nothing was settled.
+    """
+
+    version: Literal[1]
+    bundle: str
+    price_table: str
+    strict: bool
+    importance: Importance
+    goal: LoggedGoal
+    constraints: LoggedConstraints
+    conversation_id: str
+    batch: bool
+    complexity: float
+    features: tuple[float, ...]
+    p_adequate: dict[str, Probability]
+    label_distribution: dict[str, float]
+    lengths: dict[str, LengthQuantiles]
+    propensity: Annotated[float, Meta(gt=0, le=1)]
+    reasons: tuple[str, ...]
+    limits: tuple[LimitBalance, ...]
+    candidates: Annotated[tuple[LoggedCandidate, ...], Meta(min_length=1)]
+    usage: LoggedUsage | None = None
+
+    @property
+    def chosen(self) -> LoggedCandidate:
+        """The model that the caller was told to call."""
+        return self.candidates[0]
+
+    def candidate(self, model: str | None) -> LoggedCandidate | None:
+        """The candidate of a model; ``None`` where it was none."""
+        return next((one for one in self.candidates if one.model == model), None)
+
+
+# --- Writing and reading -----------------------------------------------------------------------
+
+
+class RecordError(Exception):
+    """A record cannot be read.
+
+    Attributes:
+        reason: what is wrong with it, without its content; the same for every record with this fault.
+        remedy: what to do.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class DamagedRecord(RecordError):
+    """It is no JSON object: something cut or changed the text of the record."""
+
+
+class _Header(Struct, frozen=True):
+    version: int = 0
+
+
+class _Settled(Struct, frozen=True):
+    usage: LoggedUsage
+
+
+_encoder = msgspec.json.Encoder()
+_header = msgspec.json.Decoder(_Header)
+_record = msgspec.json.Decoder(DecisionRecord)
+_NO_USAGE = LoggedUsage()
+_AGAIN = "write the log again with `mitsumori decisions --out`"
+_FOREIGN = "no release of mitsumori wrote it like this"
+_GOALS_0 = {"QualityTarget": "quality_target", "WillingnessToPay": "willingness_to_pay"}
+_CANDIDATE_0 = {
+    "tier": "",
+    "counted_tokens": None,
+    "exact": False,
+    "reasoning_tokens": (0, 0),
+    "latency_s": None,
+}
+_PLACE = re.compile(r" - at `\$\.?(.*)`$")
+_INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+def serialize(record: DecisionRecord) -> str:
+    """The record as it is kept: JSON in one line, in the order of the fields.
 
     Raises:
-        Unavailable: the store cannot be read.
+        InvalidInput: it holds something that JSON cannot say: NaN, infinity, a lone surrogate.
     """
-    settled = itertools.islice(_newest(ledger), count)
-    return (found for each in settled if (found := observation_of(each, allowances)) is not None)
+    numbers = (record.complexity, *record.p_adequate.values(), *record.features)
+    try:
+        if math.isfinite(math.fsum(numbers)):
+            return _encoder.encode(record).decode()
+    except (UnicodeEncodeError, OverflowError, ValueError):
+        pass
+    raise InvalidInput("the record cannot be written as JSON")
 
 
-def _newest(ledger: Ledger) -> Iterator[StoredDecision]:
-    after: str | None = None
-    while True:
-        page = ledger.decisions(
-            state=HoldState.SETTLED, after=after, count=_PAGE, newest_first=True
-        )
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].id
+def parse(
+    content: bytes | str | Mapping[str, Any], usage: Mapping[str, Any] | None = None
+) -> DecisionRecord:
+    """A record of any version, in the current model.
+
+    Args:
+        content: JSON, or the object that it stands for.
+        usage: as a ledger keeps it beside the record; an export has it in the record.
+
+    Raises:
+        DamagedRecord: it is no JSON object.
+        RecordError: it is of an unknown version, or lacks what its version has.
+    """
+    try:
+        if isinstance(content, Mapping):
+            record = _of_object(content)
+        elif _header.decode(content).version == VERSION:
+            record = _record.decode(content)
+        else:
+            record = _of_object(json.loads(content))
+        found = msgspec.convert({"usage": usage}, _Settled).usage if usage else record.usage
+    except msgspec.ValidationError as error:
+        raise _fault(str(error)) from None
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise DamagedRecord("is not JSON", _AGAIN) from None
+    # An export has an empty usage where nothing was settled.
+    found = None if found == _NO_USAGE else found
+    return record if found is record.usage else msgspec.structs.replace(record, usage=found)
+
+
+def with_usage(record: str, usage: Mapping[str, Any]) -> str:
+    """A record as it is exported, with the usage that was settled: JSON in one line.
+
+    Nothing of the record is lost, whichever version it is of.
+
+    Args:
+        record: as the ledger keeps it.
+        usage: as the ledger keeps it; empty where nothing was settled.
+    """
+    joined = {**json.loads(record), "usage": dict(usage)}
+    return json.dumps(joined, ensure_ascii=False, sort_keys=True)
+
+
+def _of_object(content: Mapping[str, Any]) -> DecisionRecord:
+    match msgspec.convert(content, _Header).version:
+        case 0:
+            return msgspec.convert(_of_version_0(content), DecisionRecord)
+        case 1:
+            return msgspec.convert(content, DecisionRecord)
+        case _:
+            raise RecordError(
+                "the record is of an unknown version",
+                "read it with the release that wrote it, or a newer one",
+            )
+
+
+def _fault(message: str) -> RecordError:
+    """What msgspec says of a record, without the values that it may show."""
+    found, missing = _PLACE.search(message), _MISSING.search(message)
+    place = _INDEX.sub("[]", found[1]) if found else ""
+    if missing:
+        return RecordError(f"the record lacks {f'{place}.{missing[1]}'.lstrip('.')}", _FOREIGN)
+    if place:
+        return RecordError(f"the record is malformed at {place}", _FOREIGN)
+    return DamagedRecord("is not a record of a decision", _AGAIN)
+
+
+# --- Records of before -------------------------------------------------------------------------
+
+
+def _of_version_0(old: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without a version, as one of version 1.
+
+    Version 0 grew: the first records had no constraints, features and lengths, of limits only the ids, and
+    of candidates neither latencies nor how their tokens were counted; later ones lack the tier, hidden
+    reasoning, or which kind of prompt log was kept. What is not known is left empty.
+    """
+    upgraded = {
+        "constraints": {},
+        "features": [],
+        "lengths": {},
+        "prompt_log": "text" if "prompt" in old else "hash" if "prompt_hash" in old else "off",
+        **old,
+        "version": 1,
+    }
+    goal, limits, candidates = old.get("goal"), old.get("limits"), old.get("candidates")
+    if isinstance(goal, dict):
+        upgraded["goal"] = {**goal, "kind": _GOALS_0.get(str(goal.get("kind")), "")}
+    if isinstance(limits, list):
+        upgraded["limits"] = [each for each in limits if isinstance(each, dict)]
+    if isinstance(candidates, list):
+        upgraded["candidates"] = [
+            {**_CANDIDATE_0, **each} if isinstance(each, dict) else each for each in candidates
+        ]
+    return upgraded

@@ -11,7 +11,6 @@ logged quality of adequate and inadequate attempts weighted by it, cost is the q
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections import Counter
@@ -26,7 +25,7 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
-from router.core.decision import decide
+from router.core.decision import arm_prices, decide
 from router.core.errors import InvalidInput, NotPossible
 from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estimate, overlap
 from router.core.pricing import call_price
@@ -47,15 +46,21 @@ from router.core.types import (
     TokenCount,
     WillingnessToPay,
 )
-from router.decision_log.reader import Damaged, LoggedDecision
-from router.routing.router import arm_prices
+from router.decision_log.reader import LoggedDecision, LogRow, Unparsed, undamaged
+from router.decision_log.record import (
+    DecisionRecord,
+    LoggedCandidate,
+    LoggedConstraints,
+    LoggedGoal,
+    LoggedQualityTarget,
+    LoggedUsage,
+)
 
 __all__ = ["OUTCOMES", "ReplayPolicy", "ReplayReport", "replay"]
 
 OUTCOMES = ("quality", "adequate", "cost_usd")
 """What is estimated: mean quality and share of adequate answers, 0..1, and mean cost in USD."""
 
-_ANSWERED = frozenset({"success", "truncated"})
 _NANOS = 1e9
 _UNBOUNDED = 2**31
 _SPEED = Speed(0.0, 1.0)
@@ -72,11 +77,13 @@ _REMEDIES = {
     "the quality was not reported": "settle with quality",
     "another model than the chosen one was called": "",
     "its cost is not known": "",
+    "its tokens were not reported": "",
     "nothing of the prompt was kept": "set log_prompts to embedding, redacted or text",
     "only a hash of the prompt was kept": "set log_prompts to embedding, redacted or text",
     "the vector is another encoder's": "replay with a bundle of that encoder, or set log_prompts to "
     "redacted or text",
-    "the record lacks what a replay needs": "it is of another version",
+    "the record has no latencies": "it is one of the first, which replay cannot quote",
+    "the record has other features than the bundle": "set log_prompts to redacted or text",
     "no candidate has an arm and a price now": "replay with a bundle that has arms for their tiers, or "
     "another --catalog",
 }
@@ -144,118 +151,102 @@ class _Row:
 
 @dataclass
 class _Seen:
-    """Counts of a pass over the log."""
+    """Counts of a pass over the log. ``remedies`` are those of records that could not be parsed."""
 
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    remedies: dict[str, str] = field(default_factory=dict)
     said: Counter[str] = field(default_factory=Counter)
 
 
 # --- One decision ------------------------------------------------------------------------------
 
 
-def _vector(kept: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-    content = base64.b64decode(kept["float16"])
-    return np.frombuffer(content, dtype="<f2").astype(np.float32)
-
-
-def _text(record: Mapping[str, Any]) -> str | None:
-    """What the classifier read of the prompt, where it was kept."""
-    text: str | None = record.get("prompt_judged", record.get("prompt"))
-    return text
-
-
-def _score(bundle: Bundle, record: Mapping[str, Any], seen: _Seen) -> Score:
+def _score(bundle: Bundle, record: DecisionRecord, seen: _Seen) -> Score:
     """The new bundle's score of a logged prompt: logged, or from the text, or from the vector.
 
     Of a bundle with two stages, where it is not logged, that of the first.
     """
-    if record.get("bundle") == bundle.version:
+    if record.bundle == bundle.version:
         # The same bundle: what it said then is what it says now, whatever was kept of the prompt.
-        lengths = {arm: Lengths(*known) for arm, known in record.get("lengths", {}).items()}
-        return Score(
-            record["p_adequate"], record["label_distribution"], record["complexity"], lengths
-        )
-    text = _text(record)
+        lengths = {arm: Lengths(one.p50, one.p90, one.p99) for arm, one in record.lengths.items()}
+        return Score(record.p_adequate, record.label_distribution, record.complexity, lengths)
+    text = record.classifier_text
     if text is not None:
-        seen.said["redacted"] += record.get("prompt_log") == "redacted"
+        seen.said["redacted"] += record.prompt_log == "redacted"
         return bundle.score(text)
-    kept = record.get("prompt_embedding")
+    kept = record.prompt_embedding
     if kept is None:
-        hashed = record.get("prompt_log") == "hash"
+        hashed = record.prompt_log == "hash"
         raise _LeftOut(
             "only a hash of the prompt was kept" if hashed else "nothing of the prompt was kept"
         )
-    if kept["encoder_sha256"] != bundle.encoder.manifest.sha256:
-        raise _LeftOut("the vector is another encoder's")
-    features = np.asarray(record["features"], dtype=np.float32)
-    vector = _vector(kept)
     if (
-        features.ndim != 1
-        or len(features) < bundle.classifier.features
-        or len(vector) != bundle.manifest.encoder.dimensions
+        kept.encoder_sha256 != bundle.encoder.manifest.sha256
+        or kept.dimensions != bundle.manifest.encoder.dimensions
     ):
-        raise _LeftOut("the record lacks what a replay needs")
+        raise _LeftOut("the vector is another encoder's")
+    if len(record.features) < bundle.classifier.features:
+        raise _LeftOut("the record has other features than the bundle")
     seen.said["wordless"] += bundle.classifier.reads_tokens
-    return bundle.classify(vector, features)
+    return bundle.classify(kept.vector, np.asarray(record.features, dtype=np.float32))
 
 
-def _group(row: LoggedDecision) -> str:
+def _group(record: DecisionRecord) -> str:
     """What tells repeated prompts: the hash, or the text, or scores and form, which come from it."""
-    record = row.record
-    known = record.get("prompt_hash") or record.get("prompt")
+    known = record.prompt_hash or record.prompt
     if known is None:
-        known = json.dumps([record.get("features"), record.get("p_adequate")])
+        known = json.dumps([record.features, record.p_adequate], sort_keys=True)
     return hashlib.blake2b(known.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _constraints(record: Mapping[str, Any]) -> Constraints:
-    given: dict[str, Any] = {
-        name: frozenset(value) if isinstance(value, list) else value
-        for name, value in record.get("constraints", {}).items()
-    }
-    return Constraints(**given)
+def _constraints(kept: LoggedConstraints) -> Constraints:
+    return Constraints(
+        frozenset(kept.models),
+        frozenset(kept.tiers),
+        frozenset(kept.capabilities),
+        kept.max_price_nanos,
+        kept.max_latency_s,
+        kept.max_output_tokens,
+    )
 
 
-def _goal(record: Mapping[str, Any]) -> Goal:
-    kept = record["goal"]
-    if kept["kind"] == "WillingnessToPay":
-        return WillingnessToPay(int(kept["nanos"]))
-    return QualityTarget(float(kept["p_adequate"]))
+def _goal(kept: LoggedGoal) -> Goal:
+    if isinstance(kept, LoggedQualityTarget):
+        return QualityTarget(kept.p_adequate)
+    return WillingnessToPay(kept.nanos)
 
 
-def _logged_quote(kept: Mapping[str, Any], record: Mapping[str, Any], created: datetime) -> Quote:
-    tokens = int(kept["input_tokens"])
-    p50, p90, worst = map(int, kept["output_tokens"])
-    reasoning = [int(tokens) for tokens in kept.get("reasoning_tokens", (0, 0))]
-    low, expected, high, most = map(int, kept["price_nanos"])
-    quick, slow = map(float, kept["latency_s"])
+def _logged_quote(kept: LoggedCandidate, record: DecisionRecord, created: datetime) -> Quote:
+    if kept.latency_s is None:
+        raise _LeftOut("the record has no latencies")
+    tokens, price = kept.input_tokens, kept.price_nanos
     return Quote(
-        model=kept["model"],
-        input_tokens=TokenCount(tokens, bool(kept["exact"]), tokens),
-        output_tokens_p50=p50,
-        output_tokens_p90=p90,
-        output_tokens_worst=worst,
-        price=PriceRange(low, expected, high, most),
-        latency=LatencyRange(quick, slow),
+        model=kept.model,
+        input_tokens=TokenCount(tokens, kept.exact, tokens),
+        output_tokens_p50=kept.output_tokens.p50,
+        output_tokens_p90=kept.output_tokens.p90,
+        output_tokens_worst=kept.output_tokens.worst,
+        price=PriceRange(price.low, price.expected, price.high, price.worst),
+        latency=LatencyRange(kept.latency_s.p50, kept.latency_s.p90),
         expires=created,
-        price_table=str(record["price_table"]),
-        counted_tokens=int(kept.get("counted_tokens", tokens)),
-        reasoning_tokens_p50=reasoning[0],
-        reasoning_tokens_p90=reasoning[1],
+        price_table=record.price_table,
+        counted_tokens=tokens if kept.counted_tokens is None else kept.counted_tokens,
+        reasoning_tokens_p50=kept.reasoning_tokens.p50,
+        reasoning_tokens_p90=kept.reasoning_tokens.p90,
     )
 
 
 def _candidate(
     policy: ReplayPolicy,
     row: LoggedDecision,
-    kept: Mapping[str, Any],
+    kept: LoggedCandidate,
     score: Score,
     constraints: Constraints,
 ) -> Candidate | None:
     """A logged candidate as it stands now; ``None`` where the catalog has it no longer."""
-    name = kept["model"]
-    tier = kept.get("tier") or policy.tiers.get(name, "")
+    name = kept.model
+    tier = kept.tier or policy.tiers.get(name, "")
     offer = None
     # The log has only candidates that met the constraints: whatever these ask of a model, it has.
     model = Model(
@@ -270,11 +261,11 @@ def _candidate(
     if policy.catalog is None:
         offer = _logged_quote(kept, row.record, row.created)
     elif model.rates is not None:
-        tokens = int(kept["input_tokens"])
+        tokens = kept.input_tokens
         offer = quote(
             model,
             model.rates,
-            TokenCount(tokens, bool(kept["exact"]), tokens),
+            TokenCount(tokens, kept.exact, tokens),
             score.lengths.get(arm or "", policy.catalog.default_lengths[model.tier]),
             max_output_tokens=constraints.max_output_tokens,
             expires=policy.moment,
@@ -287,56 +278,52 @@ def _candidates(
     policy: ReplayPolicy, row: LoggedDecision, score: Score, constraints: Constraints
 ) -> list[Candidate]:
     """The logged candidates that the catalog still has."""
-    kept = row.record["candidates"]
+    kept = row.record.candidates
     found = (_candidate(policy, row, one, score, constraints) for one in kept)
     return [candidate for candidate in found if candidate is not None]
 
 
-def _outcome(row: LoggedDecision) -> tuple[str, float, float]:
-    """The model that was called, its quality and the propensity of the choice."""
-    usage, record = row.record.get("usage", {}), row.record
-    if row.state != "settled" or not usage:
+def _outcome(row: LoggedDecision) -> tuple[LoggedUsage, float, int]:
+    """What was reported of the call: the usage, the quality, and the nano-dollars booked."""
+    usage = row.record.usage
+    if row.state != "settled" or usage is None:
         raise _LeftOut("not settled")
-    if usage.get("outcome") not in _ANSWERED:
+    if not usage.answered:
         raise _LeftOut("the call failed")
-    if not record.get("candidates") or not 0 < float(record.get("propensity", 0)) <= 1:
-        raise _LeftOut("the record lacks what a replay needs")
-    chosen = record["candidates"][0]["model"]
-    if usage.get("model", chosen) != chosen:
+    if usage.model not in (None, row.record.chosen.model):
         raise _LeftOut("another model than the chosen one was called")
     if row.spent is None:
         raise _LeftOut("its cost is not known")
-    if usage.get("quality") is None:
+    if usage.quality is None:
         raise _LeftOut("the quality was not reported")
-    return chosen, float(usage["quality"]), float(record["propensity"])
+    return usage, usage.quality, row.spent
 
 
-def _cost(row: LoggedDecision, rates: Rates | None) -> int:
-    """What the call cost: as booked, or at other rates."""
-    assert row.spent is not None  # noqa: S101 — an outcome has a cost
-    usage = row.record["usage"]
-    if rates is None:
-        return row.spent
+def _repriced(usage: LoggedUsage, rates: Rates) -> int:
+    """What the call costs at other rates, nano-dollars."""
+    if usage.input_tokens is None or usage.output_tokens is None:
+        raise _LeftOut("its tokens were not reported")
     return call_price(
         rates,
-        int(usage["input_tokens"]),
-        int(usage["output_tokens"]),
-        cached_input_tokens=int(usage.get("cached_input_tokens", 0)),
+        usage.input_tokens,
+        usage.output_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
     )
 
 
 def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
-    logged, quality, propensity = _outcome(row)
+    usage, quality, spent = _outcome(row)
     record = row.record
     score = _score(policy.bundle, record, seen)
-    constraints, goal = _constraints(record), policy.goal or _goal(record)
+    constraints, goal = _constraints(record.constraints), policy.goal or _goal(record.goal)
     candidates = _candidates(policy, row, score, constraints)
-    text, told = _text(record), record.get("bundle") == policy.bundle.version
+    text, told = record.classifier_text, record.bundle == policy.bundle.version
     if policy.bundle.second is not None and text is not None and not told:
         features, prices = lexical_features(text), arm_prices(candidates, constraints)
         if policy.bundle.needs_second_stage(score, features, prices, goal):
             score = policy.bundle.score_second_stage(text, features)
             candidates = _candidates(policy, row, score, constraints)
+    logged = record.chosen.model
     then = next((one for one in candidates if one.model.id == logged), None)
     if then is None or then.quote is None or then.p_adequate is None:
         raise _LeftOut("no candidate has an arm and a price now")
@@ -345,14 +332,15 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
     except NotPossible:
         raise _LeftOut("no candidate has an arm and a price now") from None
     assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen
-    seen.said["limited"] += bool(_LIMITED & set(record.get("reasons", ())))
+    rates = None if policy.catalog is None else then.model.rates
+    seen.said["limited"] += bool(_LIMITED & set(record.reasons))
     return _Row(
-        group=_group(row),
+        group=_group(record),
         logged=logged,
         chosen=chosen.model.id,
-        propensity=propensity,
+        propensity=record.propensity,
         quality=quality,
-        cost=_cost(row, None if policy.catalog is None else then.model.rates),
+        cost=spent if rates is None else _repriced(usage, rates),
         p_logged=then.p_adequate,
         p_chosen=chosen.p_adequate,
         price_logged=then.quote.price.expected,
@@ -363,32 +351,25 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
 # --- The whole log -----------------------------------------------------------------------------
 
 
-def _rows(
-    policy: ReplayPolicy, log: Iterable[LoggedDecision | Damaged], seen: _Seen
-) -> Iterator[_Row]:
-    for row in log:
+def _rows(policy: ReplayPolicy, log: Iterable[LogRow], seen: _Seen) -> Iterator[_Row]:
+    for row in undamaged(log):
         seen.read += 1
-        if isinstance(row, Damaged):
-            raise InvalidInput(
-                f"row {seen.read} of the log: {row.column}: {row.reason}; write the log again with "
-                "`mitsumori decisions --out`",
-                reason="LOG_DAMAGED",
-                field=row.column,
-            )
+        if isinstance(row, Unparsed):
+            seen.left_out[row.reason] += 1
+            seen.remedies[row.reason] = row.remedy
+            continue
         try:
             yield _replayed(policy, row, seen)
         except _LeftOut as reason:
             seen.left_out[str(reason)] += 1
-        except (KeyError, TypeError, ValueError, AttributeError):
-            # A record of an older version, or one that somebody wrote by hand.
-            seen.left_out["the record lacks what a replay needs"] += 1
 
 
-def _told(left_out: Mapping[str, int]) -> list[str]:
-    ordered = sorted(left_out.items(), key=lambda one: (-one[1], one[0]))
+def _told(seen: _Seen) -> list[str]:
+    remedies = {**seen.remedies, **_REMEDIES}
+    ordered = sorted(seen.left_out.items(), key=lambda one: (-one[1], one[0]))
     return [
         f"{count:,} decisions left out: {reason}"
-        + (f" ({_REMEDIES[reason]})" if _REMEDIES[reason] else "")
+        + (f" ({remedies[reason]})" if remedies[reason] else "")
         for reason, count in ordered
     ]
 
@@ -403,7 +384,7 @@ def _wordless(count: int) -> list[str]:
 
 
 def _notes(policy: ReplayPolicy, seen: _Seen, count: int) -> list[str]:
-    said, notes = seen.said, _told(seen.left_out)
+    said, notes = seen.said, _told(seen)
     unjudged = seen.left_out["the quality was not reported"]
     if unjudged:
         share = count / (count + unjudged)
@@ -449,9 +430,7 @@ def _table(rows: list[_Row], threshold: float) -> Evidence:
     )
 
 
-def replay(
-    log: Iterable[LoggedDecision | Damaged], policy: ReplayPolicy, *, seed: int = 0
-) -> ReplayReport:
+def replay(log: Iterable[LogRow], policy: ReplayPolicy, *, seed: int = 0) -> ReplayReport:
     """Make logged decisions anew, and estimate what that would have brought.
 
     Memory grows with the decisions that count by some 300 bytes each; texts are not kept.
@@ -467,7 +446,7 @@ def replay(
     seen = _Seen()
     rows = list(_rows(policy, log, seen))
     if not rows:
-        why = "; ".join(_told(seen.left_out)) or "the log is empty"
+        why = "; ".join(_told(seen)) or "the log is empty"
         raise InvalidInput(
             f"none of {seen.read:,} decisions can be replayed: {why}", reason="NOTHING_TO_REPLAY"
         )

@@ -61,7 +61,7 @@ class Hold:
         amounts: what is held; ``None`` records the decision without a hold.
         ttl_s: seconds until the hold expires, > 0.
         reply: the serialised reply, given back on a repeat.
-        record: everything that replay and training need, JSON-ready.
+        record: everything that replay and training need: an object as JSON text.
         replaces: a held decision that is released in the same transaction (re-route), or ``None``.
         quoted: the expected price that the caller was told, nano-dollars ≥ 0.
     """
@@ -72,7 +72,7 @@ class Hold:
     amounts: Amounts | None
     ttl_s: float
     reply: bytes
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: str = "{}"
     replaces: str | None = None
     quoted: int = 0
 
@@ -141,7 +141,7 @@ class SettleResult:
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """One row of the decision log."""
+    """One row of the decision log. ``record`` is the text of the hold."""
 
     id: str
     state: HoldState
@@ -152,7 +152,7 @@ class StoredDecision:
     actual: Amounts | None
     late: bool
     quoted: int
-    record: Mapping[str, Any]
+    record: str
     usage: Mapping[str, Any]
 
 

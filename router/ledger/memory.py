@@ -255,11 +255,7 @@ class _Books:
         return self.balances.setdefault(account, Balance(account, unit))
 
     def add(self, row: Row, new: Hold) -> None:
-        self.papers[row.id] = (
-            storage_format.to_json(new.labels),
-            storage_format.to_json(new.record),
-            "{}",
-        )
+        self.papers[row.id] = storage_format.to_json(new.labels), new.record, "{}"
         self.rows[row.id] = row
         if row.state is HoldState.HELD:
             self.held[row.id] = row

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from router.core.errors import InvalidInput
 from router.core.limits import Amounts, Limit, SoftAction, Unit, Window
 from router.ledger.base import Hold, Settlement, StoredDecision
@@ -48,11 +50,13 @@ _MAX_TTL_S = 10 * 366 * 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _MOST_KNOWN = 50_000
+_any_object = msgspec.json.Decoder(msgspec.defstruct("AnyObject", []))
+"""Reads a text through, and keeps nothing: a few microseconds."""
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def check_hold(new: Hold) -> tuple[str, str]:
-    """Refuse what no store could keep; the labels and the record as JSON.
+    """Refuse what no store could keep; the labels as JSON, and the record.
 
     Raises:
         InvalidInput: names the field.
@@ -65,7 +69,15 @@ def check_hold(new: Hold) -> tuple[str, str]:
     if new.amounts is not None:
         _check_amounts(new.amounts)
     _check_amount("quoted", new.quoted)
-    return _labels_json(tuple(new.labels.items())), to_json(new.record)
+    return _labels_json(tuple(new.labels.items())), _checked_record(new.record)
+
+
+def _checked_record(text: str) -> str:
+    try:
+        _any_object.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        raise InvalidInput("the record is no JSON object") from None
+    return text
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
@@ -236,6 +248,6 @@ def decided(row: Row, labels: str, record: str, usage: str) -> StoredDecision:
         actual=row.actual,
         late=row.late,
         quoted=row.quoted,
-        record=json.loads(record),
+        record=record,
         usage=json.loads(usage),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from router.core.corrections import Corrections, learn
 from router.core.types import Lengths
-from router.decision_log.record import observations
+from router.decision_log.observation import observations
 from router.ledger.base import Ledger
 
 __all__ = ["CorrectionLearner"]

@@ -13,7 +13,7 @@ from router.core.limits import Amounts, LimitState, balance_key
 from router.core.pricing import call_price
 from router.core.types import Candidate, Quote
 from router.decision_log.prompt_log import PromptLog
-from router.decision_log.record import record_of
+from router.decision_log.record import DecisionRecord, KeptPrompt, serialize
 from router.ledger.base import (
     Granted,
     Hold,
@@ -26,6 +26,7 @@ from router.ledger.base import (
     StoredDecision,
     Usage,
 )
+from router.routing.decision_recorder import record_of
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 
 __all__ = ["HeldDecision", "Reservations", "UsageReport"]
@@ -127,7 +128,7 @@ class Reservations:
             return earlier
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
-        prompt_kept = self.prompt_log.kept(
+        kept = self.prompt_log.kept(
             query.prompt, assessed.embedding, (encoder.name, encoder.sha256)
         )
         freed = self._held(replaces, query.tenant) if replaces is not None else None
@@ -150,7 +151,7 @@ class Reservations:
                     amounts=held.amounts,
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
-                    record=self._record(query, assessed, held) | prompt_kept,
+                    record=serialize(self._record(query, assessed, held, kept)),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
                 )
@@ -215,12 +216,13 @@ class Reservations:
         return Amounts(money=quote.price.high, tokens=tokens)
 
     def _record(
-        self, query: RouteQuery, assessed: Assessment, held: HeldDecision
-    ) -> dict[str, Any]:
+        self, query: RouteQuery, assessed: Assessment, held: HeldDecision, kept: KeptPrompt
+    ) -> DecisionRecord:
         return record_of(
             query,
             assessed,
             held.routed,
+            kept=kept,
             price_table=self.router.catalog.price_table,
             strict=self.strict,
         )

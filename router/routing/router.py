@@ -15,7 +15,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.encoder import classifier_text
 from router.classifier.features.lexical import foreign_share, lexical_features
 from router.core.corrections import Corrections
-from router.core.decision import decide, exclusion
+from router.core.decision import arm_prices, decide
 from router.core.quotes import quote
 from router.core.types import (
     Candidate,
@@ -30,7 +30,7 @@ from router.core.types import (
     Score,
 )
 
-__all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router", "arm_prices"]
+__all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
 
 _NO_CORRECTIONS = Corrections()
 _ESTIMATED = Reason(
@@ -277,17 +277,6 @@ class Router:
             for entry in self.catalog.entries
             if entry.spec.id not in query.excluded_models
         ]
-
-
-def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
-    """Arm → expected nano-dollars of its cheapest candidate, of those that meet the constraints."""
-    found: dict[str, int] = {}
-    for one in candidates:
-        if one.arm is None or one.quote is None or exclusion(one, constraints) is not None:
-            continue
-        price = one.quote.price.expected
-        found[one.arm] = min(price, found.get(one.arm, price))
-    return found
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

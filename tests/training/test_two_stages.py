@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -26,7 +27,8 @@ from router.core.types import (
     QualityTarget,
     WillingnessToPay,
 )
-from router.decision_log.reader import LoggedDecision
+from router.decision_log.reader import LoggedDecision, logged
+from router.decision_log.record import parse
 from router.decision_log.replay import ReplayPolicy, replay
 from router.files import sha256_of
 from router.ledger.memory import MemoryLedger
@@ -37,7 +39,7 @@ from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON
 from training.arrivals.add_arm import Arrival, add_arm
-from training.drift.decision_log import Logged, of_decisions
+from training.drift.decision_log import of_decisions
 from training.histories.demonstration import demonstration_history
 from training.histories.splitting import SEED
 from training.judging.asking import predictions, served
@@ -135,13 +137,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
         reservations.settle(
             f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details)
         )
-    rows = [
-        LoggedDecision(
-            one.id, one.state.value, one.created, one.labels, 1000,
-            {**one.record, "usage": dict(one.usage)},
-        )
-        for one in ledger.decisions(count=10_000)
-    ]  # fmt: skip
+    rows = [logged(one) for one in ledger.decisions(count=10_000)]
     router = build_router(settings.model_copy(update={"bundle": bundle}), now=lambda: NOON)
     assert router.bundle.second is not None
     slow = router.bundle.second.encoder.manifest.sha256
@@ -158,12 +154,14 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
 def test_drift_does_not_compare_scores_of_which_stage_nobody_knows(bundle: Path) -> None:
     loaded = load_bundle(bundle, ENCODERS)
     score = loaded.score("hello")
-    record = {
-        "bundle": loaded.version,
-        "features": lexical_features("hello").tolist(),
-        "p_adequate": dict(score.p_adequate),
-    }
-    found = of_decisions(loaded, [Logged(NOON, record)])
+    golden = Path(__file__).parents[1] / "golden" / "decision_records" / "v1_off.json"
+    record = msgspec.structs.replace(
+        parse(golden.read_bytes()),
+        bundle=loaded.version,
+        features=tuple(lexical_features("hello").tolist()),
+        p_adequate=dict(score.p_adequate),
+    )
+    found = of_decisions(loaded, [LoggedDecision("d", "settled", NOON, {}, 1000, record)])
     assert len(found.features) == 1
     assert len(found.p_adequate) == 0
     assert any("which of the two stages spoke" in line for line in found.untold)

@@ -6,153 +6,26 @@ scores. Only vectors need more.
 
 from __future__ import annotations
 
-import base64
-import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
-from pyarrow import ArrowException
 from rich.console import Console
 
 from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import scripts_of
-from router.core.errors import InvalidInput
-from router.ledger.address import open_ledger
-from router.ledger.base import StoredDecision
-from router.ledger.sqlite.file import open_reader, store_errors
-from router.ledger.sqlite.queries import log
-from router.ledger.storage_format import to_micros
-from training.drift.traffic import (
-    Traffic,
-    arm_names,
-    moment_of,
-    of_history,
-    settled_of,
-    week_of,
-)
+from router.decision_log.reader import LoggedDecision, Unparsed, is_decision_log, read_newest
+from training.drift.traffic import Traffic, arm_names, of_history, settled_of, week_of
 from training.histories.history import read_history
 
-__all__ = ["Logged", "is_decision_log", "of_decisions", "read_decisions", "read_recent"]
-
-_PAGE = 500
-_LOG_COLUMNS = ("decision_id", "state", "created", "record")
+__all__ = ["of_decisions", "read_recent"]
 
 
-@dataclass(frozen=True)
-class Logged:
-    """A row of the decision log: its moment, and its record with ``usage``."""
-
-    created: datetime | None
-    record: Mapping[str, Any]
-
-
-def _sqlite(path: Path, most: int) -> Iterator[StoredDecision]:
-    """The newest decisions of a SQLite ledger, which may be in use: it is only read."""
-    if not path.is_file():
-        raise InvalidInput(f"--recent: there is no ledger {path}", field="recent")
-    with store_errors(path), closing(open_reader(path)) as connection:
-        until = None
-        while most > 0:
-            page = log(connection, {}, 0, until, None, min(_PAGE, most), newest_first=True)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            most -= len(page)
-            until = to_micros(page[-1].created)
-
-
-def _postgres(address: str, most: int) -> Iterator[StoredDecision]:
-    ledger = open_ledger(address)
-    try:
-        after: str | None = None
-        while most > 0:
-            page = ledger.decisions(after=after, count=min(_PAGE, most), newest_first=True)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            most -= len(page)
-            after = page[-1].id
-    finally:
-        ledger.close()
-
-
-def _exported(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Rows of a file that ``mitsumori decisions --out`` wrote."""
-    match path.suffix.lower():
-        case ".parquet":
-            yield from pq.read_table(path, columns=list(_LOG_COLUMNS)).to_pylist()
-        case ".csv":
-            with path.open(encoding="utf-8", newline="") as lines:
-                yield from csv.DictReader(lines)
-        case _:
-            with path.open(encoding="utf-8") as lines:
-                yield from (json.loads(line) for line in lines if line.strip())
-
-
-def is_decision_log(recent: str) -> bool:
-    """Whether an address or a file is a decision log; a history otherwise.
-
-    Raises:
-        InvalidInput: the file cannot be read.
-    """
-    if recent.startswith(("sqlite:", "postgresql:", "postgres:")):
-        return True
-    path = Path(recent)
-    try:
-        if path.suffix.lower() == ".parquet":
-            return set(_LOG_COLUMNS) <= set(pq.read_schema(path).names)
-        with path.open(encoding="utf-8-sig") as lines:
-            first = lines.readline()
-        if path.suffix.lower() == ".csv":
-            return set(_LOG_COLUMNS) <= set(next(csv.reader([first]), []))
-        row = json.loads(first or "null")
-        return isinstance(row, dict) and set(_LOG_COLUMNS) <= set(row)
-    except (OSError, UnicodeError, ArrowException) as error:
-        raise InvalidInput(
-            f"--recent: {recent} cannot be read ({type(error).__name__}); name a history, a file of"
-            " `mitsumori decisions --out`, or a ledger such as sqlite:PATH",
-            field="recent",
-        ) from None
-    except ValueError:
-        return False
-
-
-def read_decisions(recent: str, *, most: int) -> list[Logged]:
-    """The newest ``most`` rows of a decision log, an export or a ledger; oldest first.
-
-    Raises:
-        InvalidInput: it is not what it should be.
-        Unavailable, BadArtifact: the ledger cannot be read.
-    """
-    kind, _, rest = recent.partition(":")
-    if kind in ("sqlite", "postgresql", "postgres"):
-        found = (
-            _sqlite(Path(rest).expanduser(), most) if kind == "sqlite" else _postgres(recent, most)
-        )
-        rows = [Logged(one.created, {**one.record, "usage": dict(one.usage)}) for one in found]
-        return rows[::-1]
-    try:
-        rows = [
-            Logged(moment_of(row["created"]), json.loads(row["record"]))
-            for row in _exported(Path(recent))
-        ]
-    except (KeyError, TypeError, ValueError, OSError, ArrowException):
-        raise InvalidInput(
-            f"--recent: {recent} is damaged; write it again with `mitsumori decisions --out`",
-            field="recent",
-        ) from None
-    return sorted(rows, key=lambda row: row.created or datetime.min.replace(tzinfo=UTC))[-most:]
-
-
-def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
+def of_decisions(bundle: Bundle, rows: Sequence[LoggedDecision | Unparsed]) -> Traffic:
     """Recent traffic from a decision log; nothing of the prompts need have been kept.
 
     Features and scores are those of the moment of the decision. Scores and outcomes count only where this
@@ -160,27 +33,29 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
     (``log_prompts: embedding``).
     """
     arms, width = arm_names(bundle), bundle.classifier.features
-    features: dict[str, list[float]] = {}
+    features: dict[str, tuple[float, ...]] = {}
     scores: dict[str, list[float]] = {}
     vectors: dict[str, npt.NDArray[np.float32]] = {}
     outcomes: dict[tuple[str, int], tuple[int, float, bool, str]] = {}
+    unparsed: Counter[tuple[str, str]] = Counter()
     odd = others = 0
     for row in rows:
+        if isinstance(row, Unparsed):
+            unparsed[row.reason, row.remedy] += 1
+            continue
         record = row.record
-        values = record.get("features")
-        if not isinstance(values, list) or len(values) < width:
+        if len(record.features) < width:
             odd += 1
             continue
-        values = values[:width]
-        promised = record.get("p_adequate", {})
+        values, promised = record.features[:width], record.p_adequate
         # A repeated prompt is no second witness. Where no hash was kept, equal scores tell it: they come from
         # the text, and prompts of the same form differ in them.
-        key = record.get("prompt_hash") or json.dumps([values, promised])
+        key = record.prompt_hash or json.dumps([values, promised], sort_keys=True)
         features.setdefault(key, values)
-        kept = record.get("prompt_embedding")
-        if kept and kept.get("encoder_sha256") == bundle.encoder.manifest.sha256:
-            vectors.setdefault(key, _vector(kept["float16"]))
-        if record.get("bundle") != bundle.version or set(promised) != set(arms):
+        kept = record.prompt_embedding
+        if kept is not None and kept.encoder_sha256 == bundle.encoder.manifest.sha256:
+            vectors.setdefault(key, kept.vector)
+        if record.bundle != bundle.version or set(promised) != set(arms):
             others += 1
             continue
         if bundle.second is None:
@@ -189,6 +64,10 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
         if outcome is not None:
             outcomes[key, outcome[0]] = outcome
     notes = [f"{len(rows):,} decisions read, {len(features):,} distinct prompts"]
+    notes += [
+        f"{count:,} decisions were left out: {reason} ({remedy})"
+        for (reason, remedy), count in unparsed.most_common()
+    ]
     if odd:
         notes.append(f"{odd:,} decisions of other features were left out")
     if others:
@@ -220,27 +99,20 @@ def of_decisions(bundle: Bundle, rows: Sequence[Logged]) -> Traffic:
     )
 
 
-def _vector(float16: str) -> npt.NDArray[np.float32]:
-    return np.frombuffer(base64.b64decode(float16), dtype="<f2").astype(np.float32)
-
-
 def _outcome(
-    bundle: Bundle, arms: Sequence[str], row: Logged
+    bundle: Bundle, arms: Sequence[str], row: LoggedDecision
 ) -> tuple[int, float, bool, str] | None:
-    usage = row.record.get("usage", {})
-    quality = usage.get("quality")
-    if quality is None:
+    record, usage = row.record, row.record.usage
+    if usage is None or usage.quality is None:
         return None
-    model = usage.get("model")
-    arm: str | None = next(
-        (one["arm"] for one in row.record.get("candidates", ()) if one["model"] == model), None
-    )
+    candidate = record.candidate(usage.model)
+    arm = None if candidate is None else candidate.arm
     if arm is None or arm not in arms:
         return None
     return (
         list(arms).index(arm),
-        float(row.record["p_adequate"][arm]),
-        quality >= bundle.manifest.adequacy_threshold,
+        record.p_adequate[arm],
+        usage.quality >= bundle.manifest.adequacy_threshold,
         week_of(row.created),
     )
 
@@ -254,7 +126,7 @@ def read_recent(
         InvalidInput: it cannot be read.
     """
     if is_decision_log(recent):
-        return of_decisions(bundle, read_decisions(recent, most=most))
+        return of_decisions(bundle, read_newest(recent, most))
     history = read_history(Path(recent), skip_bad_rows=True)
     found = of_history(bundle, history, most=most, cache=cache, console=console)
     bad = (f"{history.rejected_rows:,} bad rows left out",) if history.rejected_rows else ()

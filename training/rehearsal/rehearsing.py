@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import yaml
 
@@ -30,7 +31,7 @@ from router.core.types import (
     Prompt,
     QualityTargets,
 )
-from router.decision_log.reader import LoggedDecision
+from router.decision_log.reader import LoggedDecision, logged
 from router.ledger.memory import MemoryLedger
 from router.routing.reservations import HeldDecision, Reservations, UsageReport
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
@@ -175,17 +176,11 @@ def rehearse(
     for _ in range(rounds):
         for row in np.flatnonzero(test.complete):
             _decide_and_settle(reservations, f"d{len(router.drawn):08}", test, int(row), goal)
-    decisions = ledger.decisions(count=len(router.drawn))
+    rows = map(logged, ledger.decisions(count=len(router.drawn)))
     return [
-        LoggedDecision(
-            one.id,
-            one.state.value,
-            one.created,
-            one.labels,
-            None if one.actual is None else one.actual.money,
-            {**one.record, "usage": dict(one.usage), "propensity": propensity},
-        )
-        for one, propensity in zip(decisions, router.drawn, strict=True)
+        replace(row, record=msgspec.structs.replace(row.record, propensity=propensity))
+        for row, propensity in zip(rows, router.drawn, strict=True)
+        if isinstance(row, LoggedDecision)
     ]
 
 

@@ -17,14 +17,14 @@ from router.classifier.bundle import load_bundle
 from router.cli.commands.arguments import Json, goal_of
 from router.cli.render import print_json, table
 from router.core.off_policy import RESAMPLES, Interval
-from router.decision_log.reader import Damaged, LoggedDecision, read_log
+from router.decision_log.reader import LogRow, read_log
 from router.decision_log.replay import OUTCOMES, ReplayPolicy, ReplayReport, replay
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 
 __all__ = ["replay_command"]
 
 
-def _watched(log: str) -> Iterator[LoggedDecision | Damaged]:
+def _watched(log: str) -> Iterator[LogRow]:
     columns = (SpinnerColumn(), TextColumn("replaying {task.completed:,.0f}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("replaying", total=None)

