@@ -256,7 +256,7 @@ def pace_relaxation(state: LimitState, moment: datetime) -> float:
     if not limit.paced or not whole or limit.window is Window.TOTAL:
         return 0.0
     length = (state.period.end - state.period.start).total_seconds()
-    elapsed = min(max((moment - state.period.start).total_seconds() / length, 0.0), 1.0)
+    elapsed = min((moment - state.period.start).total_seconds() / length, 1.0)
     # The line starts at a hundredth of the limit, or the very first call would already be ahead of it.
     line = whole * max(elapsed, 0.01)
     ahead = (state.spent + state.held) / line

@@ -229,6 +229,8 @@ def state(spent: int = 0, held: int = 0, **changes: object) -> LimitState:
     [
         (0, 0, 100, 100, None),
         (0, 0, 100, 101, Obstacle.NEVER_FITS),
+        (0, 1, 100, 100, Obstacle.WAIT_FOR_HOLDS),
+        (1, 0, 100, 100, Obstacle.EXHAUSTED),
         (0, 50, 100, 51, Obstacle.WAIT_FOR_HOLDS),
         (50, 0, 100, 51, Obstacle.EXHAUSTED),
         (50, 50, 100, 0, None),

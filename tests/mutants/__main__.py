@@ -117,10 +117,13 @@ def places(rooms: Iterable[str]) -> list[Place]:
     return found
 
 
-def equivalents() -> dict[tuple[str, str], str]:
-    """The reason for each mutant that no test can notice, by file and mutated line."""
+def equivalents() -> set[tuple[str, str, str]]:
+    """The mutants that no test can notice: file, the line as it was, the line as it is with the fault."""
     listed = yaml.safe_load(EQUIVALENT.read_text(encoding="utf-8")) or []
-    return {(each["file"], " ".join(each["line"].split())): each["reason"] for each in listed}
+    for each in listed:
+        if set(each) != {"file", "was", "line", "reason"} or not each["reason"]:
+            raise SystemExit(f"error: {EQUIVALENT.name}: {each} needs file, was, line and reason")
+    return {(each["file"], each["was"], each["line"]) for each in listed}
 
 
 def chosen(recording: Recording, place: Place, mutant: Mutant) -> list[str]:
@@ -201,7 +204,8 @@ def main() -> int:
     asked, console, began = arguments(), Console(), time.monotonic()
     os.chdir(ROOT)
     where = [place for place in places(asked.rooms) if asked.only in place.name]
-    known, met = equivalents(), set()
+    known = equivalents()
+    met: set[tuple[str, str, str]] = set()
     tried = [
         Tried(place, mutant)
         for place in where
@@ -210,7 +214,7 @@ def main() -> int:
         )
     ]
     for one in tried:
-        if (key := (one.place.name, one.mutant.after)) in known:
+        if (key := (one.place.name, one.mutant.before, one.mutant.after)) in known:
             one.state = "equivalent"
             met.add(key)
     if asked.sample is not None and asked.sample < len(tried):
@@ -250,8 +254,8 @@ def main() -> int:
         )
     console.print(table(tried))
     whole = asked.rooms == [*ROOMS] and not asked.only
-    stale = [key for key in known if whole and key not in met]
-    for file, line in stale:
+    stale = sorted(known - met) if whole else []
+    for file, _, line in stale:
         console.print(
             f"error: equivalent.yaml: no mutant of {file} is {line!r}; take it out", markup=False
         )

@@ -62,6 +62,15 @@ def test_from_the_very_end_of_a_period_the_next_one_applies_and_before_its_start
         assert book.applying(BLUE, moment)[0].account.period == found["day"].key
 
 
+def test_no_more_than_fifty_thousand_sets_of_labels_are_remembered() -> None:
+    book = LimitBook()
+    for number in range(50_001):
+        book.applying({"user": str(number)}, START)
+        if number == 49_999:
+            assert len(book._known) == 50_000
+    assert len(book._known) == 1
+
+
 def test_where_no_limit_applies_none_does_at_any_time() -> None:
     book = LimitBook([limit(scope={"team": "red"})])
     for year in (1970, 2026, 9998):
