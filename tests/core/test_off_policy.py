@@ -229,6 +229,14 @@ def test_the_overlap_of_four_decisions_by_hand() -> None:
     assert known.uncovered == pytest.approx(1 / 4)
 
 
+def test_intervals_rest_on_a_thousand_resamples_unless_told_otherwise() -> None:
+    log, _ = World(np.random.default_rng(1)).log(50)
+    smooth = replace(log, expected_new=log.expected_new + np.random.default_rng(2).random((50, 1)))
+    assert estimate(smooth) == estimate(smooth, resamples=1_000, seed=0)
+    assert estimate(smooth) != estimate(smooth, resamples=999)
+    assert estimate(smooth) != estimate(smooth, resamples=1_001)
+
+
 def test_where_nothing_agrees_the_overlap_is_nothing() -> None:
     known = overlap(replace(BY_HAND, chance=np.zeros(4)))
     assert (known.effective, known.largest_share, known.mean_weight) == (0, 0, 0)

@@ -12,6 +12,7 @@ import pytest
 from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible, Unavailable
 from router.core.limits import Amounts, Obstacle, Unit
 from router.ledger.base import Granted, HoldState, Ledger, Refused, Replayed, SettleResult
+from router.ledger.memory import MemoryLedger
 from router.ledger.rows import UNBOUNDED
 from router.ledger.storage_format import MAX_AMOUNT
 from tests.router.ledger.builders import (
@@ -129,6 +130,22 @@ def test_a_quote_is_kept_without_holding_and_is_never_refused(store: Ledger) -> 
     assert (made.state, made.held) == (HoldState.QUOTED, None)
     assert store.hold(hold("a", None)) == Replayed(b"reply to a")
     assert store.release("a", "acme") is False
+
+
+def test_the_ceiling_of_a_balance_is_the_highest_value_that_something_was_granted_under() -> None:
+    store = MemoryLedger(ManualClock())
+    ceilings = []
+    for name, hard, money in (
+        ("quote", 50, None),
+        ("a", 40, 1),
+        ("b", 60, 1),
+        ("c", 30, 1),
+        ("d", None, 1),
+    ):
+        store.set_limit(limit(hard=hard))
+        store.hold(hold(name, money))
+        ceilings += [balance.ceiling for balance in store.balances()]
+    assert ceilings == [0, 40, 60, 60, UNBOUNDED]
 
 
 # ── waiting, exhausted, never ─────────────────────────────────────────────────────────────────────
