@@ -256,12 +256,11 @@ def test_the_smallest_propensity_is_a_billionth_and_certain_is_a_billionth_below
 
 
 def test_an_interval_is_the_middle_95_percent_of_the_resampled_means() -> None:
-    outcomes = np.array([0.0, 1, 2, 4, 8])
-    log = Evidence(
-        table(*outcomes), table(*outcomes), table(*outcomes), np.ones(5), np.ones(5), np.arange(5)
-    )
-    (found,) = estimate(log, resamples=400, seed=3)
-    means = outcomes[np.random.default_rng(3).integers(5, size=(400, 5))].mean(axis=1)
+    outcomes = np.random.default_rng(1).random(40)
+    column = outcomes[:, None]
+    log = Evidence(column, column, column, np.ones(40), np.ones(40), np.arange(40))
+    (found,) = estimate(log, resamples=2_000, seed=3)
+    means = outcomes[np.random.default_rng(3).integers(40, size=(2_000, 40))].mean(axis=1)
     assert (found.logged.low, found.logged.high) == pytest.approx(
         np.quantile(means, (0.025, 0.975))
     )
@@ -336,6 +335,7 @@ def test_the_ends_of_a_probability_are_probabilities(name: str) -> None:
         {"chance": np.full(3, 0.5)},
         {"chance": np.array([0.5, 0.5, 0.5, -0.5])},
         {"propensity": np.full(4, -0.1)},
+        {"propensity": np.array([0.5, 0.5, 0.5, 0.0])},
         {"propensity": np.full(4, 1.01)},
         {"propensity": np.full(3, 0.5)},
         {"expected_new": table(1, 2, 3)},

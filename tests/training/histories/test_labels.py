@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +96,14 @@ def test_labels_are_written_into_folders_that_are_not_there_yet(tmp_path: Path) 
     write_labels(outcomes([[1, 1]]), table)
     assert table.read_text() == "prompt_id,label\np0,arm0\n"
     write_labels(outcomes([[1, 1]]), tmp_path / "labels.parquet")
-    assert list(pd.read_parquet(tmp_path / "labels.parquet").columns) == ["prompt_id", "label"]
+    assert pq.read_schema(tmp_path / "labels.parquet").names == ["prompt_id", "label"]
+
+
+def test_labels_of_any_script_are_written_as_they_are(tmp_path: Path) -> None:
+    named = replace(outcomes([[1, 1]]), prompt_ids=np.array(["質問"], dtype=object))
+    write_labels(named, tmp_path / "labels.jsonl")
+    written = (tmp_path / "labels.jsonl").read_text(encoding="utf-8")
+    assert written == '{"prompt_id": "質問", "label": "arm0"}\n'
 
 
 def test_a_censored_prompt_has_a_label_only_where_it_is_certain() -> None:
