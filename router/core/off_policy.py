@@ -204,11 +204,6 @@ def cautions(known: Overlap) -> list[str]:
     return said
 
 
-def _ratio(above: Values, below: Values) -> Values:
-    """Element by element; 0 where nothing is below."""
-    return np.asarray(np.divide(above, below, out=np.zeros_like(above), where=below > 0))
-
-
 def _interval(value: float, draws: Values) -> Interval:
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(value, float(low), float(high))
@@ -262,7 +257,7 @@ def estimate(
         told = draws[:, 1] > 0
         snips = None
         if whole[1] > 0 and told.any():
-            drawn = _ratio(draws[told, columns[1]], draws[told, 1])
+            drawn = draws[told, columns[1]] / draws[told, 1]
             snips = _interval(float(whole[columns[1]] / whole[1]), drawn)
         return Estimates(
             logged=_interval(value_logged, drawn_logged),
