@@ -70,7 +70,7 @@ def _balances(directory: Path) -> Iterator[Figure]:
         ],
         1_000,
     )
-    adding_up = _alternating([lambda _, store=store: store.tally() for store in stores], 1)  # type: ignore[misc]
+    adding_up = _alternating([lambda _, store=store: store.totals() for store in stores], 1)  # type: ignore[misc]
     for store in stores:
         store.close()
     yield Figure(f"baseline: balances of {FEW:,} decisions, p50", few * 1e6, "µs")
@@ -184,7 +184,7 @@ def _fill(path: Path, count: int) -> None:
             )
             file.execute(
                 "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
-                " INSERT INTO papers SELECT 1000000 + i, x'00', '{}' FROM n",
+                " INSERT INTO payloads SELECT 1000000 + i, x'00', '{}' FROM n",
                 (first, last),
             )
             file.execute(

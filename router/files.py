@@ -1,4 +1,4 @@
-"""Reading and writing artifacts: hashes checked before anything is parsed, writes all or nothing."""
+"""Files of bundles and encoders: hashes are checked before parsing, and writes are atomic."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from pathlib import Path
 
 from router.core.errors import BadArtifact
 
-__all__ = ["check_sha256", "read_checked", "replace_text", "sha256_of", "written_whole"]
+__all__ = ["check_sha256", "read_checked", "replace_directory", "replace_text", "sha256_of"]
 
 
 def sha256_of(data: bytes) -> str:
-    """Lower-case hexadecimal SHA-256."""
+    """The SHA-256 of some bytes, in lower-case hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def check_sha256(path: Path, data: bytes, expected: str, *, remedy: str) -> None:
-    """Refuse ``data`` unless its SHA-256 is the expected one.
+    """Refuse content with an unexpected SHA-256.
+
+    Args:
+        path: the file, for the message.
+        data: its content.
+        expected: its SHA-256, lower-case hexadecimal.
+        remedy: what the message tells the user to do.
 
     Raises:
         BadArtifact: the content differs; the message names the file, both hashes and the remedy.
@@ -37,12 +43,15 @@ def check_sha256(path: Path, data: bytes, expected: str, *, remedy: str) -> None
 
 
 def read_checked(directory: Path, hashes: Mapping[str, str], *, remedy: str) -> dict[str, bytes]:
-    """Read the named files of a directory and check each hash before anyone parses it.
+    """Read files of a directory and check the hash of each.
 
     Args:
-        directory: where the files lie.
-        hashes: file name → SHA-256. A name that leaves the directory is refused.
-        remedy: what the reader of an error should do.
+        directory: that contains the files.
+        hashes: file name → SHA-256, lower-case hexadecimal. A name outside the directory is refused.
+        remedy: what the message tells the user to do.
+
+    Returns:
+        File name → content.
 
     Raises:
         BadArtifact: a file is missing, unreadable or altered.
@@ -51,7 +60,7 @@ def read_checked(directory: Path, hashes: Mapping[str, str], *, remedy: str) -> 
     for name, expected in hashes.items():
         path = directory / name
         if Path(name).name != name:
-            raise BadArtifact(f"{directory}: the file name {name!r} leaves its directory; {remedy}")
+            raise BadArtifact(f"{directory}: the file name {name!r} is outside of it; {remedy}")
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -66,10 +75,11 @@ def read_checked(directory: Path, hashes: Mapping[str, str], *, remedy: str) -> 
 
 
 @contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
-    """A scratch directory that becomes ``target`` when the block ends well, and vanishes when not.
+def replace_directory(target: Path) -> Iterator[Path]:
+    """Write a directory atomically: yields a scratch directory that replaces ``target`` in the end.
 
-    An existing ``target`` is replaced only at that moment, so a reader never sees half a bundle.
+    If the block raises, the scratch directory is deleted and ``target`` stays as it was, so a reader never
+    sees an incomplete bundle.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -86,10 +96,10 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 
 def replace_text(target: Path, text: str) -> None:
-    """Write a text file whole or not at all, in UTF-8 and readable by all; its folder must be there.
+    """Write a text file atomically, in UTF-8 and readable by all users; its directory must exist.
 
     Raises:
-        OSError: it cannot be written; what was there before still is.
+        OSError: the file cannot be written; an existing one stays as it was.
     """
     handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
     scratch = Path(name)

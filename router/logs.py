@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, without prompt text or secrets."""
+"""Structured logs: one JSON object per line on standard error, without prompt text or secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["configure", "logger"]
 
 
 def configure(level: str, form: Literal["json", "console"]) -> None:
-    """Set up logging for the process; called once, by the server's start."""
+    """Set up logging for the process. The server calls this once, when it starts."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
@@ -33,6 +33,6 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:
-    """The logger. Pass facts as keywords; never prompt text, never a header."""
+    """The logger. Pass facts as keyword arguments; never pass prompt text or request headers."""
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return log

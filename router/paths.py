@@ -1,4 +1,4 @@
-"""Where the shipped encoders and bundles lie, in a checkout and in an installed wheel."""
+"""The paths of the shipped encoders and bundles, in a checkout and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _CANDIDATES = (_PACKAGE / "models", _PACKAGE.parent / "models")
 
 MODELS = next((path for path in _CANDIDATES if path.is_dir()), _CANDIDATES[-1])
-"""The folder ``models``: inside the package of a wheel, at the top level of a checkout."""
+"""The directory ``models``: in a wheel inside the package, in a checkout at the top level."""
 
 ENCODERS = MODELS / "encoders"
 DEFAULT_BUNDLE = MODELS / "bundles" / "static"

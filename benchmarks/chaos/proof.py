@@ -14,7 +14,7 @@ from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Told, 
 from benchmarks.chaos.plan import EVERYTHING
 from mitsumori.v1 import router_pb2
 from router.ledger.base import HoldState
-from router.ledger.check import Dump, check
+from router.ledger.check import LedgerContents, check
 from router.ledger.rows import Row
 
 __all__ = ["Proof", "prove", "prove_copy"]
@@ -59,36 +59,36 @@ class _Case:
     replaced_by: str | None = None
 
 
-def prove(dump: Dump, told: Iterable[Told]) -> Proof:
+def prove(ledger: LedgerContents, told: Iterable[Told]) -> Proof:
     """Prove the invariants and every acknowledgement.
 
     Args:
-        dump: the store; nobody writes meanwhile.
+        ledger: the store; nobody writes meanwhile.
         told: the lines of all journals, each caller's in order; every call was answered in the end.
     """
     cases = _cases(told)
     settled = {key for key, case in cases.items() if case.settled}
-    proof = _invariants(dump, _acknowledged(cases), settled)
+    proof = _invariants(ledger, _acknowledged(cases), settled)
     for key, case in cases.items():
         proof.doubled.extend(_told_twice(key, case))
         proof.broken.extend(_told_otherwise(key, case))
     missing = set(settled)
-    for row in dump.rows():
+    for row in ledger.rows():
         case = cases.get(row.id, _Case())
         missing.discard(row.id)
         proof.untold += not (case.decided or case.settled)
         proof.broken.extend(_decision(row, case))
         _money(row, case, proof)
     proof.lost += [f"settlement of {key}: no row" for key in sorted(missing)]
-    _total(dump, cases, proof)
+    _total(ledger, cases, proof)
     return proof
 
 
-def prove_copy(dump: Dump, told: Iterable[Told]) -> list[str]:
+def prove_copy(ledger: LedgerContents, told: Iterable[Told]) -> list[str]:
     """The violations of a copy that was taken after all of this was told, while the store went on."""
     cases = _cases(told)
     settled = {key for key, case in cases.items() if case.settled}
-    return _invariants(dump, _acknowledged(cases), settled).invariants
+    return _invariants(ledger, _acknowledged(cases), settled).invariants
 
 
 def _cases(told: Iterable[Told]) -> dict[str, _Case]:
@@ -113,8 +113,8 @@ def _acknowledged(cases: Mapping[str, _Case]) -> Iterator[str]:
     return (key for key, case in cases.items() if case.decided)
 
 
-def _invariants(dump: Dump, decided: Iterable[str], settled: Iterable[str]) -> Proof:
-    found = check(dump, decided=decided, settled=settled)
+def _invariants(ledger: LedgerContents, decided: Iterable[str], settled: Iterable[str]) -> Proof:
+    found = check(ledger, decisions=decided, settlements=settled)
     return Proof(invariants=found.violations, decisions=found.decisions)
 
 
@@ -180,10 +180,10 @@ def _money(row: Row, case: _Case, proof: Proof) -> None:
         )
 
 
-def _total(dump: Dump, cases: Mapping[str, _Case], proof: Proof) -> None:
+def _total(ledger: LedgerContents, cases: Mapping[str, _Case], proof: Proof) -> None:
     """The money of all acknowledged settlements is the balance of the limit that counts everything."""
     told = sum(case.settled[0].spent for case in cases.values() if case.settled)
-    booked = sum(each.spent for each in dump.balances() if each.account.limit == EVERYTHING)
+    booked = sum(each.spent for each in ledger.balances() if each.account.limit == EVERYTHING)
     if booked != told:
         found = f"in all {booked} booked, {told} acknowledged"
         (proof.lost if booked < told else proof.doubled).append(found)

@@ -1,17 +1,17 @@
-"""What settled usage teaches about quotes: factors per model and scope for tokens and output lengths.
+"""Corrections: factors on token counts and output lengths, learned from settled usage per model and scope.
 
-Token counts of models without a public tokenizer are estimates, and the lengths that a classifier
-predicts are those of an arm, not of every model and caller. Both are off by a factor that settled
-decisions show. A factor is learned for each model, then for each model and scope below it, where every
-step is drawn towards the one above by as many made-up observations as :data:`PRIOR` says: a scope with
-few decisions gets the factor of its model, one with many its own (partial pooling).
+Token counts of models without a public tokenizer are estimates, and the classifier predicts output lengths
+per arm, not per model and caller. Settled decisions show by what factor both are wrong. A factor is learned
+for each model, then for each scope of the model from the widest to the narrowest. The estimate of each level
+is pooled with the level above, which weighs as much as :data:`PRIOR_STRENGTH` observations: a scope with few
+decisions gets the factor of its model, a scope with many its own (partial pooling).
 
-Three factors are quantiles of ratios, so that one absurd report moves nothing: the median of actual over
-counted tokens, the median of actual over predicted median length, and the 90th percentile of actual over
-predicted 90th percentile with the rank of split conformal prediction, so that nine in ten answers are no
-longer than quoted. The fourth corrects the mean, which the expected price and the sum of a batch rest on: it
-is the sum of actual lengths over the sum of predicted means, each answer cut off at :data:`MOST` times its
-mean.
+Three factors are quantiles of ratios, so that a single absurd report changes nothing: the median of actual
+over counted tokens, the median of actual over predicted median length, and the 90th percentile of actual
+length over predicted 90th percentile. The last uses the rank of split conformal prediction
+(:mod:`router.core.conformal`), so that nine in ten answers are no longer than quoted. The fourth factor
+corrects the mean, from which expected prices are computed: the sum of the actual lengths over the sum of the
+predicted means, each answer capped at :data:`MAX_FACTOR` times its mean.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import NamedTuple
 from router.core.conformal import conformal_rank
 
 __all__ = [
-    "MOST",
-    "PRIOR",
+    "MAX_FACTOR",
+    "PRIOR_STRENGTH",
     "UNCORRECTED",
     "Correction",
     "Corrections",
@@ -35,14 +35,21 @@ __all__ = [
     "learn",
 ]
 
-PRIOR = 30
-"""How many observations the factor of the level above is worth."""
-MOST = 10.0
-"""No factor leaves 0.1 to 10: beyond that something else is wrong, such as a unit."""
+PRIOR_STRENGTH = 30
+"""The weight of the factor of the level above, in observations."""
+MAX_FACTOR = 10.0
+"""Factors stay within 0.1 to 10; a larger error has another cause, such as a wrong unit."""
 
 
 class Correction(NamedTuple):
-    """Factors > 0: on estimated input tokens, and on the median, 90th percentile and mean of the length."""
+    """Factors that correct a quote, each > 0.
+
+    Attributes:
+        tokens: on estimated input tokens.
+        p50: on the median of the output length.
+        p90: on its 90th percentile.
+        mean: on its mean.
+    """
 
     tokens: float
     p50: float
@@ -55,21 +62,21 @@ UNCORRECTED = Correction(1.0, 1.0, 1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One settled decision: what was foretold, and what was reported. All counts in tokens.
+    """Prediction and report of one settled decision; all counts in tokens.
 
     Attributes:
-        model: that was called.
+        model: the model that was called.
         scope: labels of the request.
-        counted: input tokens as counted, before any correction; > 0.
-        exact: whether that was the model's own tokenizer, so that there is nothing to correct.
-        input_tokens: reported, ≥ 0.
+        counted: input tokens counted before any correction, > 0.
+        exact: whether the model's own tokenizer counted them, which needs no correction.
+        input_tokens: input tokens reported, ≥ 0.
         p50: predicted median of the output length, hidden reasoning included, before correction and cap, > 0.
         p90: the same for the 90th percentile, ≥ p50.
         mean: the same for the mean, > 0.
-        told_p50: the median that was quoted, ≥ 0.
-        told_p90: the 90th percentile that was quoted, ≥ told_p50.
-        cap: the most output tokens that the call allowed.
-        output_tokens: reported, hidden reasoning included, ≥ 0.
+        quoted_p50: median of the output length in the quote, ≥ 0.
+        quoted_p90: 90th percentile of the output length in the quote, ≥ quoted_p50.
+        cap: the longest output that the call allowed.
+        output_tokens: output tokens reported, hidden reasoning included, ≥ 0.
     """
 
     model: str
@@ -80,23 +87,23 @@ class Observation:
     p50: float
     p90: float
     mean: float
-    told_p50: int
-    told_p90: int
+    quoted_p50: int
+    quoted_p90: int
     cap: int
     output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedCorrections:
-    """What one model, or one model in one scope, taught.
+    """The factors learned for one model, or for one model in one scope.
 
     Attributes:
-        model: the model.
-        scope: labels of the level, from the widest to the narrowest; empty for the model as a whole.
-        observations: settled decisions that it rests on, > 0.
+        model: id of the model.
+        scope: label names and values from the widest to the narrowest level; empty for the whole model.
+        observations: the number of settled decisions, > 0.
         correction: the factors.
-        within_p50: share of answers no longer than the quoted median, 0..1: one half where quotes are good.
-        within_p90: the same for the quoted 90th percentile: nine tenths where quotes are good.
+        within_p50: share of answers no longer than the quoted median, 0..1; .5 for accurate quotes.
+        within_p90: share of answers no longer than the quoted 90th percentile, 0..1; .9 likewise.
     """
 
     model: str
@@ -107,53 +114,55 @@ class LearnedCorrections:
     within_p90: float
 
 
-Place = tuple[str, tuple[tuple[str, str], ...]]
-"""A model, and a scope down to some level."""
+ModelScope = tuple[str, tuple[tuple[str, str], ...]]
+"""A model, and label names and values from the widest level down to some level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """Everything that was learned; immutable.
+    """All learned corrections; immutable.
 
     Attributes:
-        levels: names of labels from the widest scope to the narrowest, such as ("tenant", "team").
-        learned: by model and scope.
+        levels: label names from the widest scope to the narrowest, such as ("tenant", "team").
+        learned: the factors by model and scope.
     """
 
     levels: tuple[str, ...] = ()
-    learned: Mapping[Place, LearnedCorrections] = field(default_factory=dict)
+    learned: Mapping[ModelScope, LearnedCorrections] = field(default_factory=dict)
 
     def of(self, model: str, scope: Mapping[str, str]) -> Correction:
-        """The factors for a model asked for by a scope: of the narrowest level that is known."""
-        found = UNCORRECTED
-        for place in _places(model, scope, self.levels):
-            known = self.learned.get(place)
-            if known is not None:
-                found = known.correction
-        return found
+        """The factors for a model and a request's labels, from the narrowest level that was learned."""
+        correction = UNCORRECTED
+        for level in _model_scopes(model, scope, self.levels):
+            learned = self.learned.get(level)
+            if learned is not None:
+                correction = learned.correction
+        return correction
 
 
 def learn(observations: Iterable[Observation], levels: Sequence[str] = ()) -> Corrections:
-    """Learn the factors of every model and scope that was observed.
+    """Learn the factors of every model and scope among the observations.
 
     Args:
         observations: settled decisions, in any order.
-        levels: names of labels from the widest scope to the narrowest; a request without one of them
-            passes over this level.
+        levels: label names from the widest scope to the narrowest; a request without one of these
+            labels skips that level.
     """
-    seen: defaultdict[Place, list[Observation]] = defaultdict(list)
+    grouped: defaultdict[ModelScope, list[Observation]] = defaultdict(list)
     for each in observations:
-        for place in _places(each.model, each.scope, levels):
-            seen[place].append(each)
-    learned: dict[Place, LearnedCorrections] = {}
-    for place in sorted(seen, key=lambda one: len(one[1])):  # the wider level comes first
-        model, scope = place
+        for level in _model_scopes(each.model, each.scope, levels):
+            grouped[level].append(each)
+    learned: dict[ModelScope, LearnedCorrections] = {}
+    for level in sorted(grouped, key=lambda one: len(one[1])):  # wider levels first
+        model, scope = level
         above = learned[model, scope[:-1]].correction if scope else UNCORRECTED
-        learned[place] = _learned(place, seen[place], above)
+        learned[level] = _learned(level, grouped[level], above)
     return Corrections(tuple(levels), learned)
 
 
-def _places(model: str, scope: Mapping[str, str], levels: Sequence[str]) -> Iterator[Place]:
+def _model_scopes(
+    model: str, scope: Mapping[str, str], levels: Sequence[str]
+) -> Iterator[ModelScope]:
     yield model, ()
     within: tuple[tuple[str, str], ...] = ()
     for name in levels:
@@ -163,49 +172,56 @@ def _places(model: str, scope: Mapping[str, str], levels: Sequence[str]) -> Iter
             yield model, within
 
 
-def _learned(place: Place, seen: Sequence[Observation], above: Correction) -> LearnedCorrections:
-    estimated = [each for each in seen if not each.exact]
-    # A cap below the prediction cuts answers off: their length says little. It was known before the
-    # call, so leaving these out favours neither long answers nor short ones.
-    free = [each for each in seen if each.cap > each.p90]
+def _learned(
+    level: ModelScope, observed: Sequence[Observation], above: Correction
+) -> LearnedCorrections:
+    estimated = [each for each in observed if not each.exact]
+    # A cap below the prediction truncates answers, so their length says little. The cap was known before
+    # the call, so leaving these out does not bias the lengths.
+    untruncated = [each for each in observed if each.cap > each.p90]
     correction = Correction(
-        _factor([_ratio(each.input_tokens, each.counted) for each in estimated], 0.5, above.tokens),
-        _factor([_ratio(each.output_tokens, each.p50) for each in free], 0.5, above.p50),
-        _factor([_ratio(each.output_tokens, each.p90) for each in free], 0.9, above.p90),
-        _mean_factor(free, above.mean),
+        _factor(
+            [_log_ratio(each.input_tokens, each.counted) for each in estimated], 0.5, above.tokens
+        ),
+        _factor([_log_ratio(each.output_tokens, each.p50) for each in untruncated], 0.5, above.p50),
+        _factor([_log_ratio(each.output_tokens, each.p90) for each in untruncated], 0.9, above.p90),
+        _mean_factor(untruncated, above.mean),
     )
-    count = len(seen)
+    count = len(observed)
     return LearnedCorrections(
-        *place,
+        *level,
         count,
         correction,
-        sum(each.output_tokens <= each.told_p50 for each in seen) / count,
-        sum(each.output_tokens <= each.told_p90 for each in seen) / count,
+        sum(each.output_tokens <= each.quoted_p50 for each in observed) / count,
+        sum(each.output_tokens <= each.quoted_p90 for each in observed) / count,
     )
 
 
-def _ratio(actual: int, predicted: float) -> float:
-    # An answer of no tokens is as good as one of one token: the logarithm needs something.
+def _log_ratio(actual: int, predicted: float) -> float:
+    # An empty answer counts as one token, because log(0) does not exist.
     return math.log(max(actual, 1) / predicted)
 
 
-def _factor(logs: list[float], share: float, above: float) -> float:
-    """A quantile of log ratios, drawn towards the factor of the level above."""
-    if not logs:
+def _factor(log_ratios: list[float], share: float, above: float) -> float:
+    """A quantile of log ratios as a factor, pooled with the level above."""
+    if not log_ratios:
         return above
-    rank = conformal_rank(len(logs), share)
-    return _pooled(math.exp(sorted(logs)[rank - 1]), len(logs), above)
+    rank = conformal_rank(len(log_ratios), share)
+    return _pooled(math.exp(sorted(log_ratios)[rank - 1]), len(log_ratios), above)
 
 
-def _mean_factor(seen: Sequence[Observation], above: float) -> float:
-    """The ratio of sums, drawn towards the factor of the level above."""
-    if not seen:
+def _mean_factor(observed: Sequence[Observation], above: float) -> float:
+    """The ratio of summed lengths to summed means, pooled with the level above."""
+    if not observed:
         return above
-    actual = math.fsum(min(each.output_tokens, MOST * each.mean) for each in seen)
-    own = actual / math.fsum(each.mean for each in seen)
-    return _pooled(own, len(seen), above)
+    actual = math.fsum(min(each.output_tokens, MAX_FACTOR * each.mean) for each in observed)
+    own = actual / math.fsum(each.mean for each in observed)
+    return _pooled(own, len(observed), above)
 
 
 def _pooled(own: float, count: int, above: float) -> float:
-    own = min(max(own, 1 / MOST), MOST)
-    return math.exp((count * math.log(own) + PRIOR * math.log(above)) / (count + PRIOR))
+    """The weighted geometric mean of a level's own factor and the one of the level above."""
+    own = min(max(own, 1 / MAX_FACTOR), MAX_FACTOR)
+    return math.exp(
+        (count * math.log(own) + PRIOR_STRENGTH * math.log(above)) / (count + PRIOR_STRENGTH)
+    )

@@ -1,7 +1,6 @@
 """The decision: one pure function from candidates to a choice and its reasons.
 
-No clock, no I/O, no randomness. It is what the tests hammer, and what a replay runs over old
-decisions.
+No clock, no I/O, no randomness: a replay runs the same function over old decisions.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from router.core.limits import (
     Obstacle,
     SoftAction,
     Window,
-    obstacle,
+    find_obstacle,
     pace_relaxation,
 )
 from router.core.money import format_usd, short_usd
@@ -32,15 +31,15 @@ from router.core.types import (
     WillingnessToPay,
 )
 
-__all__ = ["TOLERANCE", "arm_prices", "binding", "decide", "exclusion", "limit_refusal"]
+__all__ = ["TOLERANCE", "arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
 TOLERANCE = 0.01
-"""Probabilities closer than this are level: paying more for less than a point of P(adequate) would
-chase the classifier's noise."""
+"""Probabilities closer than this count as equal: a difference of less than one percentage point of
+P(adequate) is within the classifier's noise and not worth a higher price."""
 
 
 def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
-    """Why a candidate is out, as a stable lower-case name; ``None`` where it is eligible."""
+    """Why a candidate is excluded, as a stable lower-case name; ``None`` if it is eligible."""
     model, quote = candidate.model, candidate.quote
     if constraints.models and model.id not in constraints.models:
         return "not_in_allowed_models"
@@ -58,36 +57,39 @@ def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
         return "over_max_price"
     if constraints.max_latency_s is not None and quote.latency.p90_s > constraints.max_latency_s:
         return "over_max_latency"
-    hindrance = binding(candidate)
-    return None if hindrance is None else f"limit_{hindrance[1].value}"
+    blocked = binding_limit(candidate)
+    return None if blocked is None else f"limit_{blocked[1].value}"
 
 
 def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
-    """Arm → expected nano-dollars of its cheapest candidate, of those that meet the constraints."""
-    found: dict[str, int] = {}
-    for one in candidates:
-        if one.arm is None or one.quote is None or exclusion(one, constraints) is not None:
+    """By arm, the expected price in nano-dollars of its cheapest candidate that meets the constraints."""
+    prices: dict[str, int] = {}
+    for each in candidates:
+        if each.arm is None or each.quote is None or exclusion(each, constraints) is not None:
             continue
-        price = one.quote.price.expected
-        found[one.arm] = min(price, found.get(one.arm, price))
-    return found
+        price = each.quote.price.expected
+        prices[each.arm] = min(price, prices.get(each.arm, price))
+    return prices
 
 
-def binding(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:
-    """The hard limit that stands in a candidate's way, the least hopeful first; ``None`` for none."""
+def binding_limit(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:
+    """The hard limit that blocks a candidate and why; ``None`` if none does.
+
+    Of several, the most severe obstacle counts, in the order of :class:`Obstacle`.
+    """
     if candidate.amounts is None:
         return None
     found = []
     for state in candidate.limits:
-        hindrance = obstacle(state, candidate.amounts.of(state.limit.unit))
-        if hindrance is not None:
-            found.append((state, hindrance))
-    hopeless = list(Obstacle)
-    return max(found, key=lambda one: (hopeless.index(one[1]), one[0].limit.id), default=None)
+        obstacle = find_obstacle(state, candidate.amounts.of(state.limit.unit))
+        if obstacle is not None:
+            found.append((state, obstacle))
+    severity = list(Obstacle)
+    return max(found, key=lambda one: (severity.index(one[1]), one[0].limit.id), default=None)
 
 
-def _softly_passed(candidate: Candidate, *actions: SoftAction) -> list[LimitState]:
-    """The limits of these actions whose soft value the candidate would pass."""
+def _soft_limits_passed(candidate: Candidate, *actions: SoftAction) -> list[LimitState]:
+    """The limits with one of these actions whose soft value the candidate would pass."""
     if candidate.amounts is None:
         return []
     return [
@@ -108,22 +110,22 @@ def _quote(candidate: Candidate) -> Quote:
     return candidate.quote
 
 
-def _thrift(candidate: Candidate) -> tuple[int, int, float, str]:
-    """Cheaper first; then the smaller worst case, the faster, and the name, so that ties are settled."""
+def _cheapest_first(candidate: Candidate) -> tuple[int, int, float, str]:
+    """Sort key: expected price, then worst price, latency and name, so that no two models tie."""
     quote = _quote(candidate)
     return (quote.price.expected, quote.price.worst, quote.latency.p50_s, candidate.model.id)
 
 
 def _rank_by_target(target: float) -> Callable[[Sequence[Candidate]], list[Candidate]]:
     def rank(eligible: Sequence[Candidate]) -> list[Candidate]:
-        reaching = sorted((c for c in eligible if _p(c) >= target), key=_thrift)
-        short = [c for c in eligible if _p(c) < target]
+        reaching = sorted((c for c in eligible if _p(c) >= target), key=_cheapest_first)
+        below = [c for c in eligible if _p(c) < target]
         ranked = reaching
-        while short:  # the best of the rest, and among those level with it the cheapest first
-            best = max(map(_p, short))
-            level = sorted((c for c in short if _p(c) >= best - TOLERANCE), key=_thrift)
-            ranked = ranked + level
-            short = [c for c in short if _p(c) < best - TOLERANCE]
+        while below:  # the best of the rest; among those within the tolerance, the cheapest first
+            best = max(map(_p, below))
+            equal = sorted((c for c in below if _p(c) >= best - TOLERANCE), key=_cheapest_first)
+            ranked = ranked + equal
+            below = [c for c in below if _p(c) < best - TOLERANCE]
         return ranked
 
     return rank
@@ -134,12 +136,12 @@ def _rank_by_value(worth: int) -> Callable[[Sequence[Candidate]], list[Candidate
         return _p(candidate) * worth - _quote(candidate).price.expected
 
     def rank(eligible: Sequence[Candidate]) -> list[Candidate]:
-        return sorted(eligible, key=lambda c: (-surplus(c), _thrift(c)))
+        return sorted(eligible, key=lambda c: (-surplus(c), _cheapest_first(c)))
 
     return rank
 
 
-def _why(chosen: Candidate, goal: Goal) -> Reason:
+def _goal_reason(chosen: Candidate, goal: Goal) -> Reason:
     price, p = _quote(chosen).price.expected, _p(chosen)
     facts = {"p_adequate": f"{p:.4f}", "expected_price_usd": format_usd(price)[1:]}
     if isinstance(goal, WillingnessToPay):
@@ -164,20 +166,25 @@ def _why(chosen: Candidate, goal: Goal) -> Reason:
     )
 
 
-def _excluded(out: Counter[str]) -> Iterable[Reason]:
-    if out:
-        text = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(out.items()))
+def _exclusion_reasons(excluded: Counter[str]) -> Iterable[Reason]:
+    if excluded:
         yield Reason(
             "MODELS_EXCLUDED",
-            f"models left out: {text}",
-            {name: str(count) for name, count in out.items()},
+            f"models left out: {_listed(excluded)}",
+            {name: str(count) for name, count in excluded.items()},
         )
 
 
-def _nothing_left(
-    candidates: Sequence[Candidate], constraints: Constraints, out: Counter[str]
+def _listed(excluded: Counter[str]) -> str:
+    return ", ".join(
+        f"{count} {name.replace('_', ' ')}" for name, count in sorted(excluded.items())
+    )
+
+
+def _no_eligible_model(
+    candidates: Sequence[Candidate], constraints: Constraints, excluded: Counter[str]
 ) -> NotPossible:
-    """The error for impossible constraints: what stood in the way, and what would help."""
+    """The error when no candidate meets the constraints: why each was excluded, and a remedy."""
     remedies = {
         "over_max_price": "raise constraints.max_price",
         "over_max_latency": "raise constraints.max_latency",
@@ -186,29 +193,28 @@ def _nothing_left(
         "unknown_to_the_classifier": "serve a bundle that has arms for these tiers",
         "lacks_capability": "ask for fewer required_capabilities",
     }
-    text = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(out.items()))
-    # What failed last is nearest to being met: the constraints are checked in a fixed order.
+    # The remedy is for the constraint that is checked last: its candidates met all the others.
     order = list(remedies)
     nearest = min(
-        (name for name in out if name in remedies), key=order.index, default="lacks_capability"
+        (name for name in excluded if name in remedies), key=order.index, default="lacks_capability"
     )
-    metadata = {name: str(count) for name, count in out.items()}
+    metadata = {name: str(count) for name, count in excluded.items()}
     if nearest == "over_max_price":
         cheapest = min(
             _quote(c).price.high for c in candidates if exclusion(c, constraints) == nearest
         )
         metadata["cheapest_high_price_usd"] = format_usd(cheapest)[1:]
         remedies[nearest] += f" to at least {format_usd(cheapest)}"
-    remedy = remedies[nearest] if nearest in out else "allow more models or tiers"
+    remedy = remedies[nearest] if nearest in excluded else "allow more models or tiers"
     return NotPossible(
-        f"no model meets the constraints ({text}); {remedy}",
+        f"no model meets the constraints ({_listed(excluded)}); {remedy}",
         reason="NO_ELIGIBLE_MODEL",
         field="constraints",
         metadata=metadata,
     )
 
 
-def _standing(state: LimitState) -> dict[str, str]:
+def _balance_facts(state: LimitState) -> dict[str, str]:
     """A limit and its balance as facts."""
     facts = {
         "limit": state.limit.id,
@@ -227,43 +233,52 @@ def _standing(state: LimitState) -> dict[str, str]:
 _REFUSALS = {
     Obstacle.WAIT_FOR_HOLDS: (
         "LIMIT_WAIT_FOR_HOLDS",
-        "holds in flight take what is left; try again when they settle",
+        "open holds take what is left; try again when they settle",
     ),
     Obstacle.EXHAUSTED: ("LIMIT_EXHAUSTED", "too little is left; try again after the reset"),
-    Obstacle.NEVER_FITS: ("LIMIT_NEVER_FITS", "it is more than the whole limit; do not try again"),
+    Obstacle.NEVER_FITS: (
+        "LIMIT_NEVER_FITS",
+        "the request needs more than the whole limit; do not try again",
+    ),
 }
 
 
-def limit_refusal(state: LimitState, hindrance: Obstacle, amount: int) -> Exhausted:
-    """The error of a hard limit that stands in the way."""
-    reason, remedy = _REFUSALS[hindrance]
+def limit_refusal(state: LimitState, obstacle: Obstacle, amount: int) -> Exhausted:
+    """The error for a hard limit that blocks a request.
+
+    Args:
+        state: the limit and its balance.
+        obstacle: why the amount does not fit.
+        amount: what the request needs, in the unit of the limit, ≥ 0.
+    """
+    reason, remedy = _REFUSALS[obstacle]
     return Exhausted(
         f"limit {state.limit.id}: {remedy}",
         reason=reason,
-        metadata={**_standing(state), "needed": str(amount)},
+        metadata={**_balance_facts(state), "needed": str(amount)},
     )
 
 
 def _refused_by_limits(
-    candidates: Sequence[Candidate], verdicts: Sequence[str | None]
+    candidates: Sequence[Candidate], exclusions: Sequence[str | None]
 ) -> Exhausted:
-    """Nothing but limits stood in the way of these: the error that leaves most hope."""
-    hope = list(Obstacle)
+    """The error when limits alone exclude some candidates: it names the least severe obstacle."""
+    severity = list(Obstacle)
     blocked = [
         (found[0], found[1], candidate.amounts.of(found[0].limit.unit))
-        for candidate, verdict in zip(candidates, verdicts, strict=True)
-        if verdict is not None
-        and verdict.startswith("limit_")
+        for candidate, name in zip(candidates, exclusions, strict=True)
+        if name is not None
+        and name.startswith("limit_")
         and candidate.amounts is not None
-        and (found := binding(candidate)) is not None
+        and (found := binding_limit(candidate)) is not None
     ]
     return limit_refusal(
-        *min(blocked, key=lambda one: (hope.index(one[1]), one[2], one[0].limit.id))
+        *min(blocked, key=lambda one: (severity.index(one[1]), one[2], one[0].limit.id))
     )
 
 
 def _relaxed(goal: Goal, relaxation: float) -> Goal:
-    """The goal with quality giving way by 0 (not at all) to 1 (only price counts)."""
+    """The goal, lowered by 0 (not at all) to 1 (only the price counts)."""
     if isinstance(goal, QualityTarget):
         return QualityTarget(goal.p_adequate * (1 - relaxation))
     return WillingnessToPay(int(goal.nanos * (1 - relaxation)))
@@ -275,17 +290,17 @@ def _ranker(goal: Goal) -> Callable[[Sequence[Candidate]], list[Candidate]]:
     return _rank_by_value(goal.nanos)
 
 
-def _under_soft_limits(
+def _rank_under_soft_limits(
     eligible: list[Candidate], goal: Goal, top_tier: str | None, moment: datetime | None
 ) -> tuple[list[Candidate], list[Reason]]:
-    """Rank under soft limits and pacing: warn, then downgrade."""
+    """Rank under soft limits and pacing, with a reason for each that warns or downgrades."""
     reasons = []
-    freely = _ranker(goal)(eligible)
+    unlimited = _ranker(goal)(eligible)
     allowed = [
         candidate
         for candidate in eligible
         if candidate.model.tier != top_tier
-        or not _softly_passed(candidate, SoftAction.FORBID_TOP_TIER)
+        or not _soft_limits_passed(candidate, SoftAction.FORBID_TOP_TIER)
     ] or eligible
     relaxation = 0.0
     if moment is not None:
@@ -295,44 +310,45 @@ def _under_soft_limits(
             reasons.append(
                 Reason(
                     "PACED",
-                    f"spend on {ahead.limit.id} runs ahead of its calendar: quality gives way by "
+                    f"spend on {ahead.limit.id} is ahead of schedule: the goal is lowered by "
                     f"{relaxation:.0%}",
-                    {**_standing(ahead), "relaxation": f"{relaxation:.4f}"},
+                    {**_balance_facts(ahead), "relaxation": f"{relaxation:.4f}"},
                 )
             )
     ranked = _ranker(_relaxed(goal, relaxation))(allowed)
-    if _softly_passed(ranked[0], SoftAction.PREFER_CHEAPER):
-        ranked = sorted(ranked, key=_thrift)
-    if ranked[0].model.id != freely[0].model.id:
+    if _soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
+        ranked = sorted(ranked, key=_cheapest_first)
+    best = unlimited[0].model.id
+    if ranked[0].model.id != best:
         reasons.insert(
             0,
             Reason(
                 "DOWNGRADED",
-                f"limits forbid {freely[0].model.id}, or made it too dear",
-                {"without_limits": freely[0].model.id},
+                f"limits forbid {best}, or made it too expensive",
+                {"without_limits": best},
             ),
         )
     reasons.extend(
         Reason(
             "SOFT_LIMIT",
-            f"this passes the soft value of limit {state.limit.id}",
-            _standing(state),
+            f"this decision passes the soft value of limit {state.limit.id}",
+            _balance_facts(state),
         )
-        for state in _softly_passed(ranked[0], *SoftAction)
+        for state in _soft_limits_passed(ranked[0], *SoftAction)
     )
     return ranked, reasons
 
 
-def _deferred(eligible: Sequence[Candidate]) -> Exhausted | None:
-    """The error for batch work that every candidate would take past a deferring soft value."""
-    passed = [_softly_passed(candidate, SoftAction.DEFER_BATCH) for candidate in eligible]
+def _deferral(eligible: Sequence[Candidate]) -> Exhausted | None:
+    """The error for batch work if every candidate would pass the soft value of a deferring limit."""
+    passed = [_soft_limits_passed(candidate, SoftAction.DEFER_BATCH) for candidate in eligible]
     if not all(passed):
         return None
     state = passed[0][0]
     return Exhausted(
-        f"limit {state.limit.id}: its soft value is reached, and batch work waits for the reset",
+        f"limit {state.limit.id}: the soft value is reached; send batch work again after the reset",
         reason="LIMIT_DEFERRED",
-        metadata=_standing(state),
+        metadata=_balance_facts(state),
     )
 
 
@@ -347,42 +363,42 @@ def decide(
 ) -> Decision:
     """Choose a model.
 
-    With a quality target: the cheapest eligible candidate whose P(adequate) reaches it; where none
-    does, the best there is, and among those within :data:`TOLERANCE` of it the cheapest. With a
-    willingness to pay: the largest P(adequate) × worth − expected price. Soft limits and pacing warn,
-    downgrade, and put off batch work; hard limits leave candidates out.
+    A quality target chooses the cheapest eligible candidate whose P(adequate) reaches it; if none does,
+    the cheapest of those within :data:`TOLERANCE` of the highest P(adequate). A willingness to pay
+    chooses the largest P(adequate) × worth − expected price. Soft limits and pacing warn, downgrade and
+    defer batch work; hard limits exclude candidates.
 
     Args:
         candidates: every model of the catalog with its probability, quote and limits.
         constraints: what the caller allows.
-        goal: what to aim for.
+        goal: a quality target or a willingness to pay.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
-        moment: now, for pacing; ``None`` does not pace.
+        moment: the current time, for pacing; ``None`` turns pacing off.
 
     Returns:
-        All eligible candidates, best first, and the reasons. Does not depend on the order of
-        ``candidates``.
+        All eligible candidates, best first, and the reasons. The order of ``candidates`` does not
+        matter.
 
     Raises:
-        NotPossible: no candidate meets the constraints; the message says what stood in the way.
-        Exhausted: candidates meet them, but a limit stands in the way of each.
+        NotPossible: no candidate meets the constraints; the message says why.
+        Exhausted: some candidates meet the constraints, but a limit blocks each of them.
     """
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
-    verdicts = [exclusion(candidate, constraints) for candidate in candidates]
-    eligible = [c for c, verdict in zip(candidates, verdicts, strict=True) if verdict is None]
-    out = Counter(verdict for verdict in verdicts if verdict is not None)
+    exclusions = [exclusion(candidate, constraints) for candidate in candidates]
+    eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
+    excluded = Counter(name for name in exclusions if name is not None)
     if not eligible:
-        if any(verdict.startswith("limit_") for verdict in out):
-            raise _refused_by_limits(candidates, verdicts)
-        raise _nothing_left(candidates, constraints, out)
-    deferred = _deferred(eligible) if batch else None
+        if any(name.startswith("limit_") for name in excluded):
+            raise _refused_by_limits(candidates, exclusions)
+        raise _no_eligible_model(candidates, constraints, excluded)
+    deferred = _deferral(eligible) if batch else None
     if deferred is not None:
         raise deferred
-    ranked, notes = _under_soft_limits(eligible, goal, top_tier, moment)
+    ranked, notes = _rank_under_soft_limits(eligible, goal, top_tier, moment)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
-    reasons = notes if downgraded else [_why(ranked[0], goal), *notes]
+    reasons = notes if downgraded else [_goal_reason(ranked[0], goal), *notes]
     if len(eligible) == 1 and len(candidates) > 1:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
-    reasons.extend(_excluded(out))
+    reasons.extend(_exclusion_reasons(excluded))
     return Decision(tuple(ranked), tuple(reasons))

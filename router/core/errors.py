@@ -1,18 +1,18 @@
-"""Everything that can go wrong, as one tree.
+"""Every error that the project raises, as one tree.
 
-    MitsumoriError                what every part raises; one line that names the thing and the remedy
-    ├── InvalidInput              the caller's words are wrong; sending the same again cannot help
-    ├── TooLarge                  the input is over a limit on size
-    ├── NotPossible               well-formed, but cannot be done as things stand
+    MitsumoriError                the base class; its message is one line with the cause and the remedy
+    ├── InvalidInput              the input is wrong; sending it again cannot help
+    ├── TooLarge                  the input exceeds a size limit
+    ├── NotPossible               the request is valid but cannot be served in the current state
     ├── Conflict                  the id was already used for another request or report
-    ├── NotFound                  no such decision or limit of this tenant
-    ├── Exhausted                 a limit stands in the way; says which, and whether waiting helps
-    ├── Unavailable               the store cannot be used now; the same call may be repeated
-    └── BadArtifact               a file that we need is missing, altered, or of another format
+    ├── NotFound                  this tenant has no such decision or limit
+    ├── Exhausted                 a limit blocks the request; names it, and says whether to wait
+    ├── Unavailable               the store cannot be used now; repeat the same call
+    └── BadArtifact               a required file is missing, altered or has another format
 
-What a caller gets is an error of the client, with the same reason and field (mitsumori/errors.py).
-The gRPC status of each kind is decided in one place (router/rpc/error_interceptor.py), and the command line
-prints the message and leaves with code 2. A message never contains prompt text or a secret.
+Clients get errors of their own, with the same reason and field (mitsumori/errors.py). One module maps these
+classes to gRPC status codes (router/rpc/error_interceptor.py). The command line prints the message and exits
+with code 2. A message never contains prompt text or a secret.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class MitsumoriError(Exception):
     """An error with a machine-readable reason.
 
     Args:
-        message: one sentence for a person: what is wrong and what to do.
-        reason: UPPER_SNAKE_CASE, stable, for programs; the ErrorInfo reason on the wire.
+        message: one sentence that says what is wrong and what to do.
+        reason: a stable UPPER_SNAKE_CASE code for programs; on the wire, the reason of ErrorInfo. ``None``
+            takes the default of the class.
         field: the request field, file or option at fault, such as ``constraints.max_price``.
         metadata: further facts as text, such as the limit and the measured value.
     """
@@ -60,37 +61,37 @@ class MitsumoriError(Exception):
 
 
 class InvalidInput(MitsumoriError):
-    """The request, row or option is wrong in itself."""
+    """The request, row or option is not valid."""
 
     default_reason = "INVALID_INPUT"
 
 
 class TooLarge(MitsumoriError):
-    """The input exceeds a limit on size and was refused before any work was done."""
+    """The input exceeds a size limit and was refused before any work was done."""
 
     default_reason = "TOO_LARGE"
 
 
 class NotPossible(MitsumoriError):
-    """The request is well-formed, but cannot be done as things stand."""
+    """The request is valid but cannot be served in the current state."""
 
     default_reason = "NOT_POSSIBLE"
 
 
 class Conflict(MitsumoriError):
-    """The same id arrived before with another request or report."""
+    """The id was already used for another request or report."""
 
     default_reason = "REQUEST_ID_REUSED"
 
 
 class NotFound(MitsumoriError):
-    """There is no such decision or limit, or it belongs to another tenant: the two look alike."""
+    """There is no such decision or limit, or it belongs to another tenant; callers cannot tell which."""
 
     default_reason = "NOT_FOUND"
 
 
 class Exhausted(MitsumoriError):
-    """A hard limit stands in the way. The reason says whether waiting helps."""
+    """A limit blocks the request. The reason code says whether waiting helps."""
 
     default_reason = "LIMIT_EXHAUSTED"
 
@@ -102,6 +103,6 @@ class Unavailable(MitsumoriError):
 
 
 class BadArtifact(MitsumoriError):
-    """A bundle, encoder, catalog or tokenizer file is missing, altered or of another format."""
+    """A bundle, encoder, catalog, tokenizer or ledger file is missing, altered or has another format."""
 
     default_reason = "BAD_ARTIFACT"

@@ -1,8 +1,8 @@
-"""Limits: one primitive for budgets, quotas and rates. Windows from the time zone database.
+"""Limits: one type for budgets, quotas and rates; the calendar windows that they count in.
 
-A limit is (scope, unit, window, soft, hard). A monthly budget of a team, a tokens-per-minute quota of a
-model and a user's request rate are the same thing with other values. Everything here is pure: the
-moment comes in, and a period comes out.
+A limit is (scope, unit, window, soft, hard). A team's monthly budget, a model's tokens-per-minute quota
+and a user's request rate are limits with different values. Everything here is pure: the current time is
+an argument.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = [
     "Unit",
     "Window",
     "balance_key",
-    "obstacle",
+    "find_obstacle",
     "pace_relaxation",
     "period_of",
 ]
 
 ANY = "*"
-"""A scope value that stands for each value of its label: every one has a balance of its own."""
+"""A scope value that matches every value of its label and gives each a balance of its own."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -46,30 +46,34 @@ class Unit(enum.Enum):
     REQUESTS = "requests"
     """Decisions."""
     CONCURRENT = "concurrent"
-    """Decisions that are held now; settling gives them back. Its window is ``total``."""
+    """Decisions with an open hold; settling frees their places. The window must be ``total``."""
 
 
 class Window(enum.Enum):
-    """How long a balance runs before the next one begins at zero."""
+    """The period after which counting starts again at zero."""
 
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
-    """ISO: begins on Monday."""
+    """ISO week: begins on Monday."""
     MONTH = "month"
-    """Of the calendar."""
+    """Calendar month."""
     TOTAL = "total"
     """Never ends."""
 
 
 class SoftAction(enum.Enum):
-    """What happens once a decision would pass the soft value."""
+    """What happens to a decision that would pass the soft value."""
 
     WARN = "warn"
+    """The reply says so."""
     PREFER_CHEAPER = "prefer_cheaper"
+    """The cheapest eligible model is chosen."""
     FORBID_TOP_TIER = "forbid_top_tier"
+    """Models of the top tier are not chosen while others are eligible."""
     DEFER_BATCH = "defer_batch"
+    """Batch work is refused until the reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +81,16 @@ class Limit:
     """A limit.
 
     Attributes:
-        id: its name, unique.
-        scope: labels that a decision must carry for the limit to apply, ``model`` and ``provider``
-            among them; empty applies to everything; :data:`ANY` counts each value for itself.
+        id: unique name.
+        scope: labels that a decision must carry for the limit to apply; ``model`` and ``provider`` are
+            labels too. Empty applies to every decision; :data:`ANY` counts each value separately.
         unit: what is counted.
-        window: when counting starts anew.
-        time_zone: IANA name; says when days, weeks and months begin.
-        soft: from here on ``on_soft`` happens; ``None`` for never.
-        hard: never exceeded; 0 means nothing at all; ``None`` for no hard value.
+        window: when counting starts again.
+        time_zone: IANA name; decides when hours, days, weeks and months begin.
+        soft: beyond this value ``on_soft`` happens, ≥ 0; ``None`` for never.
+        hard: never exceeded, ≥ 0; 0 refuses everything; ``None`` for no hard value.
         on_soft: what passing the soft value does.
-        paced: whether spend should follow the calendar of the window.
+        paced: whether spend should be spread evenly over the window.
     """
 
     id: str
@@ -109,17 +113,17 @@ class Period:
 
     @property
     def key(self) -> int:
-        """Identity within a limit: the start in seconds since 1970."""
+        """Identifies the period within its limit: the start in seconds since 1970."""
         return int((self.start - _EPOCH).total_seconds())
 
 
 def period_of(window: Window, time_zone: str, moment: datetime) -> Period:
-    """The period that a moment falls into.
+    """The period that contains a moment.
 
     Args:
-        window: its kind.
-        time_zone: IANA name; days of 23 and 25 hours, leap days and month ends follow from it.
-        moment: aware.
+        window: the length of the period.
+        time_zone: IANA name; clock changes make days of 23 and 25 hours.
+        moment: time zone aware.
     """
     if window is Window.TOTAL:
         return Period(_EPOCH, _FOREVER)
@@ -143,7 +147,7 @@ def period_of(window: Window, time_zone: str, moment: datetime) -> Period:
 
 
 def _short_period(window: Window, zone: ZoneInfo, moment: datetime) -> Period:
-    # Offsets are whole minutes, and some are no whole hours: cut in local time, step in UTC.
+    # Some UTC offsets are not whole hours, so the start is found in local time; steps are in UTC.
     local = moment.astimezone(zone)
     length = timedelta(minutes=1) if window is Window.MINUTE else timedelta(hours=1)
     into = timedelta(seconds=local.second, microseconds=local.microsecond)
@@ -151,8 +155,8 @@ def _short_period(window: Window, zone: ZoneInfo, moment: datetime) -> Period:
         into += timedelta(minutes=local.minute)
     start = moment.astimezone(UTC) - into
     end = start + length
-    # Where clocks are moved in the middle of a local hour (Lord Howe Island, by 30 minutes), it is cut
-    # there, so that the two passes through a repeated time never share a period.
+    # A clock change in the middle of a local hour (Lord Howe Island: 30 minutes) ends the period, so that
+    # a local time that occurs twice falls into two periods.
     offset = local.utcoffset()
     while start.astimezone(zone).utcoffset() != offset:
         start += timedelta(minutes=1)
@@ -162,9 +166,9 @@ def _short_period(window: Window, zone: ZoneInfo, moment: datetime) -> Period:
 
 
 def balance_key(limit: Limit, labels: Mapping[str, str]) -> str | None:
-    """Which balance of a limit a decision with these labels counts on; ``None`` where it does not apply.
+    """The key of the balance that a decision with these labels uses; ``None`` if the limit does not apply.
 
-    The key holds the label values that :data:`ANY` stood for, so that each has a balance of its own.
+    The key contains the label values that :data:`ANY` matched, so that each value has its own balance.
     """
     values = []
     for label in sorted(limit.scope):
@@ -172,14 +176,21 @@ def balance_key(limit: Limit, labels: Mapping[str, str]) -> str | None:
         if found is None or wanted not in (ANY, found):
             return None
         if wanted == ANY:
-            # Escaped, or a value could pretend to be another label.
+            # Escaped: otherwise a value could look like another label.
             values.append(f"{label}={found.replace('%', '%25').replace('&', '%26')}")
     return "&".join(values)
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """What one decision takes, or took: nano-dollars, tokens, one request, one place."""
+    """What one decision holds or spent, by unit.
+
+    Attributes:
+        money: nano-dollars, ≥ 0.
+        tokens: input and output tokens, ≥ 0.
+        requests: 1 for one decision.
+        concurrent: 1 for one open hold.
+    """
 
     money: int
     tokens: int
@@ -197,7 +208,15 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """A limit with the balance that a decision would count on: spent and held, both ≥ 0."""
+    """A limit with the balance that a decision uses.
+
+    Attributes:
+        limit: the limit.
+        key: which of its balances, see :func:`balance_key`.
+        period: the current window.
+        spent: sum of the settlements in the period, ≥ 0, in the unit of the limit.
+        held: sum of the open holds in the period, ≥ 0.
+    """
 
     limit: Limit
     key: str
@@ -207,7 +226,7 @@ class LimitState:
 
     @property
     def remaining(self) -> int | None:
-        """What is left of the hard value, ≥ 0; ``None`` where there is none."""
+        """What is left of the hard value, ≥ 0; ``None`` for a limit without one."""
         if self.limit.hard is None:
             return None
         return max(self.limit.hard - self.spent - self.held, 0)
@@ -218,18 +237,18 @@ class LimitState:
 
 
 class Obstacle(enum.Enum):
-    """Why an amount does not fit under a hard value."""
+    """Why an amount does not fit under a hard value, from the least to the most severe."""
 
     WAIT_FOR_HOLDS = "wait_for_holds"
-    """It would fit if holds in flight settle for less or are released: try again soon."""
+    """It fits once open holds settle for less or are released: try again soon."""
     EXHAUSTED = "exhausted"
     """It fits an empty window, but too much of this one is spent: try again after the reset."""
     NEVER_FITS = "never_fits"
-    """It is more than the whole limit: do not try again."""
+    """It exceeds the whole limit: do not try again."""
 
 
-def obstacle(state: LimitState, amount: int) -> Obstacle | None:
-    """What stands in the way of taking an amount ≥ 0; ``None`` where it fits."""
+def find_obstacle(state: LimitState, amount: int) -> Obstacle | None:
+    """Why an amount ≥ 0 does not fit under the hard value; ``None`` if it fits."""
     hard = state.limit.hard
     if hard is None or state.spent + state.held + amount <= hard:
         return None
@@ -245,11 +264,12 @@ _PACE_UNTIL = 1.2
 
 
 def pace_relaxation(state: LimitState, moment: datetime) -> float:
-    """How far quality gives way so that a budget lasts its window: 0 (not at all) to 1 (cheapest).
+    """How far the goal is lowered so that a budget lasts its window: 0 (not at all) to 1 (only price counts).
 
-    The line runs from zero at the start of the period to the limit (soft where there is one, else
-    hard) at its end. Up to 80 % of the line nothing happens; at 120 % only price counts; in between it
-    grows evenly. 0 for limits that are not paced, never end, or have no value.
+    The planned balance grows evenly from zero at the start of the period to the soft value, or the hard
+    value if there is no soft one, at its end. Up to 80 % of the plan the goal stays; from there it is
+    lowered linearly until only the price counts at 120 %. 0 for a limit that is not paced, never ends or
+    has neither value.
     """
     limit = state.limit
     whole = limit.soft if limit.soft is not None else limit.hard
@@ -257,7 +277,7 @@ def pace_relaxation(state: LimitState, moment: datetime) -> float:
         return 0.0
     length = (state.period.end - state.period.start).total_seconds()
     elapsed = min((moment - state.period.start).total_seconds() / length, 1.0)
-    # The line starts at a hundredth of the limit, or the very first call would already be ahead of it.
-    line = whole * max(elapsed, 0.01)
-    ahead = (state.spent + state.held) / line
-    return min(max((ahead - _PACE_FROM) / (_PACE_UNTIL - _PACE_FROM), 0.0), 1.0)
+    # The plan starts at 1 % of the limit: otherwise the very first call would be ahead of it.
+    planned = whole * max(elapsed, 0.01)
+    ratio = (state.spent + state.held) / planned
+    return min(max((ratio - _PACE_FROM) / (_PACE_UNTIL - _PACE_FROM), 0.0), 1.0)

@@ -1,7 +1,7 @@
-"""How little a choice hangs on: what tells a bundle of two stages where a second opinion is worth its time.
+"""Decision margins: how far a probability may move before the choice among the arms can change.
 
-The margin of a prompt is how far a probability may move before the choice among its arms may change. Pure
-functions of arrays, so that a decision, its replay and an evaluation on thousands of prompts agree.
+A bundle with two stages asks its second, slower stage only about prompts with a small margin. Pure functions
+of arrays, so that serving, replay and evaluation agree.
 """
 
 from __future__ import annotations
@@ -19,28 +19,35 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 def target_margins(p_adequate: Floats, prices: Floats, target: float) -> Floats:
-    """Margins of the cheapest arm that reaches a quality target, float64 ``(n,)``, in units of P(adequate).
+    """Margins of choosing the cheapest arm that reaches a quality target.
 
     Args:
-        p_adequate: float64 ``(n, m)``, m ≥ 2 arms.
-        prices: float64 ``(m,)``, which only have to be in order.
-        target: 0..1.
+        p_adequate: float64 ``(n, m)``, P(adequate) of n prompts and m ≥ 2 arms.
+        prices: float64 ``(m,)``; only their order matters.
+        target: the P(adequate) to reach, 0..1.
+
+    Returns:
+        float64 ``(n,)``, ≥ 0, in units of P(adequate).
     """
     ordered = p_adequate[:, np.argsort(prices, kind="stable")]
     reaches = ordered >= target
-    # What is dearer than the chosen arm is never looked at, wherever it lies.
+    # Arms dearer than the chosen one never affect the choice.
     nearest = np.minimum.accumulate(np.abs(ordered - target), axis=1)
     margin = nearest[np.arange(len(ordered)), reaches.argmax(axis=1)]
     return np.where(reaches.any(axis=1), margin, _lead(ordered))
 
 
 def value_margins(p_adequate: Floats, prices: Floats, worth: float) -> Floats:
-    """Margins of the largest P(adequate) × worth − price, float64 ``(n,)``, in units of P(adequate).
+    """Margins of choosing the arm with the largest P(adequate) × worth − price.
 
     Args:
-        p_adequate: float64 ``(n, m)``, m ≥ 2 arms.
+        p_adequate: float64 ``(n, m)``, P(adequate) of n prompts and m ≥ 2 arms.
         prices: float64 ``(m,)``, in any unit.
-        worth: ≥ 0, of an adequate answer in the same unit. Where it is 0, only price counts: endless margins.
+        worth: of an adequate answer, ≥ 0, in the unit of the prices.
+
+    Returns:
+        float64 ``(n,)``, ≥ 0, in units of P(adequate); infinite where ``worth`` is 0, because then only the
+        price counts.
     """
     if worth <= 0:
         return np.full(len(p_adequate), np.inf)
@@ -48,18 +55,21 @@ def value_margins(p_adequate: Floats, prices: Floats, worth: float) -> Floats:
 
 
 def _lead(values: Floats) -> Floats:
-    """How far the best of each row is ahead of the next, ``(n,)``."""
+    """The largest value of each row minus the second largest, ``(n,)``."""
     best = np.partition(values, -2, axis=1)
     return np.asarray(best[:, -1] - best[:, -2])
 
 
 def margins(p_adequate: Floats, prices: Floats, goal: Goal) -> Floats:
-    """Margins under a goal, float64 ``(n,)``; endless where there is no choice among arms.
+    """Margins under a goal.
 
     Args:
-        p_adequate: float64 ``(n, m)``.
+        p_adequate: float64 ``(n, m)``, P(adequate) of n prompts and m arms.
         prices: float64 ``(m,)``, nano-dollars.
-        goal: what to aim for.
+        goal: a quality target or a willingness to pay.
+
+    Returns:
+        float64 ``(n,)``, ≥ 0, in units of P(adequate); infinite where there is only one arm.
     """
     if p_adequate.shape[1] < 2:
         return np.full(len(p_adequate), np.inf)
@@ -69,17 +79,20 @@ def margins(p_adequate: Floats, prices: Floats, goal: Goal) -> Floats:
 
 
 def needs_second_stage(margin: Floats, reference: Floats, share: float) -> npt.NDArray[np.bool_]:
-    """Which prompts hang on so little that a second opinion is asked, bool, the shape of ``margin``.
+    """Which prompts go to the second stage: those whose margin is below the threshold.
 
     Args:
-        margin: of prompts.
-        reference: float64 ``(r,)``, r ≥ 1, margins of prompts like those to come, under the same goal.
-        share: of such prompts that are to be asked about, 0..1.
+        margin: float64, the margins of the prompts.
+        reference: float64 ``(r,)``, r ≥ 1, margins of a reference sample of prompts under the same goal.
+        share: the share of the reference prompts that would go to the second stage, 0..1.
+
+    Returns:
+        bool, the shape of ``margin``.
     """
     return np.asarray(margin < margin_threshold(reference, share))
 
 
 def margin_threshold(reference: Floats, share: float) -> Floats:
-    """The margin below which a prompt is asked about, ``(…)`` from those of a reference ``(…, r)``."""
-    # One of the margins, not a value between two: they may be endless.
+    """The ``share`` quantile of the reference margins ``(…, r)``, as float64 ``(…)``."""
+    # Always one of the margins: interpolating between infinite margins would give NaN.
     return np.asarray(np.quantile(reference, share, axis=-1, method="lower"))

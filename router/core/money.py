@@ -14,7 +14,7 @@ MAX_NANOS = 2**63 - 1
 
 
 def usd_to_nanos(usd: Decimal) -> int:
-    """Exact conversion; a fraction of a nano-dollar is rounded up, so that a quote never falls short.
+    """Convert USD exactly; a fraction of a nano-dollar is rounded up, so that a quote is never too low.
 
     Raises:
         InvalidInput: ``usd`` is not finite, or larger in magnitude than :data:`MAX_NANOS`.
@@ -28,10 +28,10 @@ def usd_to_nanos(usd: Decimal) -> int:
 
 
 def parse_usd(text: str, *, field: str) -> int:
-    """Nano-dollars from text such as ``"0.05"``.
+    """Parse text such as ``"0.05"`` (USD) into nano-dollars ≥ 0.
 
     Raises:
-        InvalidInput: the text is not a non-negative decimal number; names ``field``.
+        InvalidInput: the text is not a decimal number ≥ 0; the message names ``field``.
     """
     try:
         amount = Decimal(text)
@@ -45,7 +45,7 @@ def parse_usd(text: str, *, field: str) -> int:
 
 
 def format_usd(nanos: int) -> str:
-    """``$`` and the exact amount, with at least two decimals and no trailing zeros beyond them.
+    """Format as ``$`` and the exact amount, with at least two decimals and no further trailing zeros.
 
     >>> format_usd(1_234_500)
     '$0.0012345'
@@ -59,7 +59,7 @@ def format_usd(nanos: int) -> str:
 
 
 def short_usd(nanos: int) -> str:
-    """Like :func:`format_usd`, rounded to three significant digits below a dollar, for tables.
+    """Format for tables: like :func:`format_usd`, below one dollar rounded to three significant digits.
 
     >>> short_usd(1_234_500)
     '$0.00123'

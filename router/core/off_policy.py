@@ -1,15 +1,15 @@
-"""What another policy would have brought, estimated from what the logged one did. Pure.
+"""Off-policy evaluation: the outcomes of a new policy, estimated from decisions that another one made.
 
-With logged decisions (x, a, r), the probability p with which the logged policy chose a, the probability
-π with which the new policy would have, and a model r̂ of the outcome:
+A logged decision is (x, a, r): context, action, outcome. With the probability p that the logged policy
+chose a, the probability π that the new policy chooses a, and a model r̂ of the outcome:
 
-- **ips** = mean of w·r with w = π/p: inverse propensity scores (Horvitz & Thompson 1952). Unbiased where
-  the logged policy sometimes did whatever the new one does; of large variance where it rarely did.
-- **snips** = Σ w·r / Σ w: self-normalised (Swaminathan & Joachims 2015). Slightly biased, steadier.
-- **dr** = mean of r̂(x, π) + w·(r − r̂(x, a)): doubly robust (Dudík, Langford & Li 2011). Right where
-  either the propensities or the model are.
+- **ips** = mean of w·r with w = π/p: inverse propensity scores (Horvitz & Thompson 1952). Unbiased if the
+  logged policy sometimes does whatever the new one does; the variance is large if it rarely does.
+- **snips** = Σ w·r / Σ w: self-normalised (Swaminathan & Joachims 2015). Slightly biased, less variance.
+- **dr** = mean of r̂(x, π) + w·(r − r̂(x, a)): doubly robust (Dudík, Langford & Li 2011). Consistent if
+  either the propensities or the model are right.
 
-Intervals are percentiles of a bootstrap over groups of decisions (Efron 1979).
+Intervals are percentiles of a bootstrap over groups of decisions (Efron 1979). Everything here is pure.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy.typing as npt
 from router.core.errors import InvalidInput
 
 __all__ = [
-    "LEAST_EFFECTIVE",
-    "LEAST_GROUPS",
+    "MIN_EFFECTIVE",
+    "MIN_GROUPS",
     "RESAMPLES",
     "Estimates",
     "Evidence",
@@ -35,33 +35,34 @@ __all__ = [
 ]
 
 RESAMPLES = 1_000
-LEAST_GROUPS = 30
-"""Distinct prompts below which intervals of a bootstrap are no guide."""
-LEAST_EFFECTIVE = 100.0
-"""Effective decisions below which the overlap is thin: a share is then known to no better than ± .1."""
-_MOST_UNCOVERED = 0.05
-_SURE = 1.0 - 1e-9
-_LEAST_PROPENSITY = 1e-9
-"""Smaller ones are taken for this: a weight must stay a finite number."""
+MIN_GROUPS = 30
+"""With fewer distinct prompts, bootstrap intervals are not reliable."""
+MIN_EFFECTIVE = 100.0
+"""With fewer effective decisions the overlap is too thin: a share is known to ± .1 at best."""
+_MAX_UNCOVERED = 0.05
+_CERTAIN = 1.0 - 1e-9
+_MIN_PROPENSITY = 1e-9
+"""Smaller propensities are raised to this, so that weights stay finite."""
 _CELLS = 4_000_000
-"""Draws of the bootstrap that are held at once, which bounds its memory."""
+"""Bootstrap draws in memory at a time."""
 
 Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Logged decisions made anew by the new policy: ``n`` decisions, ``m`` kinds of outcome.
+    """``n`` logged decisions with ``m`` kinds of outcome, and what the new policy does in each case.
 
     Attributes:
-        outcomes: float64 ``(n, m)``, what happened: quality, cost …
-        expected_logged: float64 ``(n, m)``, r̂ of what was done.
-        expected_new: float64 ``(n, m)``, r̂ of what the new policy does, averaged over its choices; of the
-            same model, so that it is ``expected_logged`` where the new policy does the same.
-        chance: float64 ``(n,)``, probability 0..1 with which the new policy does what was done; of a
-            deterministic one 0 or 1.
-        propensity: float64 ``(n,)``, probability with which the logged policy did, above 0 up to 1.
-        groups: integers ``(n,)``; decisions on the same prompt share one, and are drawn together.
+        outcomes: float64 ``(n, m)``, the observed outcomes: quality, cost …
+        expected_logged: float64 ``(n, m)``, r̂ of the logged action.
+        expected_new: float64 ``(n, m)``, r̂ averaged over the new policy's actions; equal to
+            ``expected_logged`` where both policies choose the same action.
+        chance: float64 ``(n,)``, probability 0..1 that the new policy chooses the logged action; 0 or 1
+            for a deterministic policy.
+        propensity: float64 ``(n,)``, probability with which the logged policy chose it, above 0, at most 1.
+        groups: integers ``(n,)``; decisions on the same prompt share a group, which the bootstrap draws as
+            a whole.
 
     Raises:
         InvalidInput: there are no decisions, or a value is not finite or out of range.
@@ -89,13 +90,13 @@ class Evidence:
 
     @property
     def weights(self) -> Values:
-        """``(n,)``: chance over propensity, ≥ 0 and finite."""
-        return np.asarray(self.chance / np.maximum(self.propensity, _LEAST_PROPENSITY))
+        """Chance over propensity, float64 ``(n,)``, ≥ 0 and finite."""
+        return np.asarray(self.chance / np.maximum(self.propensity, _MIN_PROPENSITY))
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with the bounds of its 95 % interval; always finite."""
+    """An estimate with the bounds ``low`` and ``high`` of its 95 % interval; all finite."""
 
     value: float
     low: float
@@ -104,10 +105,14 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """One kind of outcome: the mean of the logged policy, and the new one's by three estimators.
+    """Estimates for one kind of outcome.
 
-    ``snips`` is ``None`` where no decision agrees. ``difference`` is dr − logged, paired: both are
-    taken of the same resamples.
+    Attributes:
+        logged: mean outcome of the logged policy.
+        ips: mean outcome of the new policy by inverse propensity scores.
+        snips: the same, self-normalised; ``None`` if the policies agree on no decision.
+        dr: the same, doubly robust.
+        difference: dr − logged, both computed from the same resamples.
     """
 
     logged: Interval
@@ -119,19 +124,19 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How much of the log speaks of the new policy.
+    """How much the log says about the new policy.
 
     Attributes:
-        decisions: how many.
-        groups: how many distinct prompts.
-        agreement: share of decisions that stay, 0..1.
-        effective: (Σ w)² / Σ w² (Kish 1965): as many equally weighted decisions know as much; 0 where
-            none agrees.
-        mean_weight: 1 in expectation where the propensities are right and cover the new policy.
-        largest_share: of one decision in the sum of weights, 0..1.
-        deterministic: share of decisions that the logged policy made with certainty.
-        uncovered: share of decisions where it did so, and the new policy does otherwise: of these no
-            outcome can tell, however many are logged.
+        decisions: the number of logged decisions.
+        groups: the number of distinct prompts.
+        agreement: share of decisions on which both policies agree, 0..1.
+        effective: effective sample size (Σ w)² / Σ w² (Kish 1965); 0 if the policies never agree.
+        mean_weight: mean of the weights; 1 in expectation if the propensities are right and cover the new
+            policy.
+        largest_share: share of the largest weight in the sum of weights, 0..1.
+        deterministic: share of decisions that the logged policy made with probability 1.
+        uncovered: share of decisions that it made with probability 1 and the new policy makes differently;
+            no number of logged outcomes can say anything about these.
     """
 
     decisions: int
@@ -145,20 +150,20 @@ class Overlap:
 
     @property
     def thin(self) -> bool:
-        """Whether the log is too thin to tell by outcomes alone."""
+        """Whether the logged outcomes alone are too few for an estimate."""
         return (
-            self.groups < LEAST_GROUPS
-            or self.effective < LEAST_EFFECTIVE
-            or self.uncovered > _MOST_UNCOVERED
+            self.groups < MIN_GROUPS
+            or self.effective < MIN_EFFECTIVE
+            or self.uncovered > _MAX_UNCOVERED
         )
 
 
 def overlap(evidence: Evidence) -> Overlap:
-    """How much of the log speaks of the new policy."""
+    """Measure how much the log says about the new policy."""
     weights = evidence.weights
     total, largest = float(weights.sum()), float(weights.max())
-    relative = weights / largest if largest > 0 else weights  # the squares of tiny ones would be 0
-    sure = evidence.propensity >= _SURE
+    relative = weights / largest if largest > 0 else weights  # squares of tiny weights underflow
+    certain = evidence.propensity >= _CERTAIN
     return Overlap(
         decisions=len(weights),
         groups=len(np.unique(evidence.groups)),
@@ -166,42 +171,43 @@ def overlap(evidence: Evidence) -> Overlap:
         effective=float(relative.sum()) ** 2 / float(relative @ relative) if total > 0 else 0.0,
         mean_weight=float(weights.mean()),
         largest_share=largest / total if total > 0 else 0.0,
-        deterministic=float(sure.mean()),
-        uncovered=float(((1 - evidence.chance) * sure).mean()),
+        deterministic=float(certain.mean()),
+        uncovered=float(((1 - evidence.chance) * certain).mean()),
     )
 
 
 def cautions(known: Overlap) -> list[str]:
-    """What must be said beside the figures, in sentences; empty where the log is enough to tell."""
-    said = []
-    if known.groups < LEAST_GROUPS:
-        said.append(
-            f"too few to tell: {known.groups} distinct prompts; intervals are no guide below "
-            f"{LEAST_GROUPS}, so wait for more settled decisions with quality"
+    """Warnings to print beside the estimates, as sentences; empty if the log is sufficient."""
+    warnings = []
+    if known.groups < MIN_GROUPS:
+        warnings.append(
+            f"too few to tell: {known.groups} distinct prompts; intervals are not reliable below "
+            f"{MIN_GROUPS}, so wait for more settled decisions with quality"
         )
     if known.agreement == 0:
-        said.append(
-            "too thin to tell: no logged decision stays, so ips is 0 and dr is the classifier's word alone"
+        warnings.append(
+            "too thin to tell: no logged decision stays, so ips is 0 and dr is only the classifier's "
+            "estimate"
         )
     if known.uncovered > 0:
-        thin = "too thin to tell: " if known.uncovered > _MOST_UNCOVERED else ""
-        said.append(
+        thin = "too thin to tell: " if known.uncovered > _MAX_UNCOVERED else ""
+        warnings.append(
             f"{thin}the logged policy was certain (propensity 1) on {known.deterministic:.0%} of the "
-            f"decisions, and the new one does otherwise on {known.uncovered:.1%} of all: there only the "
-            "classifier's own P(adequate) and quotes speak (in dr); ips counts them as 0, snips leaves them "
-            "out. To learn of them, leave some choices to chance, and log the probability of each"
+            f"decisions, and the new one decides differently on {known.uncovered:.1%} of all: for these dr "
+            "relies on the classifier's own P(adequate) and quotes, ips counts 0, and snips leaves them "
+            "out. To learn about them, leave some choices to chance, and log the probability of each"
         )
     elif abs(known.mean_weight - 1) > 0.1 and known.agreement > 0:
-        said.append(
+        warnings.append(
             f"weights average {known.mean_weight:.2f} instead of 1: chance in a small log, or the logged "
             "propensities are not those that were used"
         )
-    if 0 < known.effective < LEAST_EFFECTIVE:
-        said.append(
+    if 0 < known.effective < MIN_EFFECTIVE:
+        warnings.append(
             f"too thin to tell: the weights leave {known.effective:.0f} effective decisions of "
-            f"{known.decisions:,}; {LEAST_EFFECTIVE:.0f} are the least"
+            f"{known.decisions:,}; at least {MIN_EFFECTIVE:.0f} are needed"
         )
-    return said
+    return warnings
 
 
 def _interval(value: float, draws: Values) -> Interval:
@@ -229,12 +235,12 @@ def estimate(
     """Estimate every kind of outcome under the new policy.
 
     Args:
-        evidence: the decisions.
-        resamples: of the bootstrap, ≥ 1.
-        seed: of its draws; the same seed gives the same intervals.
+        evidence: the logged decisions.
+        resamples: number of bootstrap samples, ≥ 1.
+        seed: of the bootstrap; the same seed gives the same intervals.
 
     Returns:
-        ``m`` estimates in the order of the columns; every number in them is finite.
+        ``m`` estimates in the order of the columns of ``evidence.outcomes``.
     """
     weights = evidence.weights
     logged = evidence.outcomes
@@ -242,22 +248,22 @@ def estimate(
     robust = evidence.expected_new + weights[:, None] * (logged - evidence.expected_logged)
     ones = np.ones((len(weights), 1))
     table = np.concatenate([ones, weights[:, None], logged, weighted, robust], axis=1)
-    _, place = np.unique(evidence.groups, return_inverse=True)
-    sums = np.zeros((place.max() + 1, table.shape[1]))
-    np.add.at(sums, place, table)
+    _, group = np.unique(evidence.groups, return_inverse=True)
+    sums = np.zeros((group.max() + 1, table.shape[1]))
+    np.add.at(sums, group, table)
     whole = sums.sum(axis=0)
     draws = _resampled(sums, resamples, seed)
     kinds = logged.shape[1]
 
-    def made(kind: int) -> Estimates:
+    def estimates(kind: int) -> Estimates:
         columns = [2 + kind, 2 + kinds + kind, 2 + 2 * kinds + kind]
         value_logged, value_ips, value_dr = (float(whole[c] / whole[0]) for c in columns)
         drawn_logged, drawn_ips, drawn_dr = (draws[:, c] / draws[:, 0] for c in columns)
-        # A resample in which nothing agrees says nothing of the ratio.
-        told = draws[:, 1] > 0
+        # The ratio is undefined in a resample without any agreement.
+        defined = draws[:, 1] > 0
         snips = None
-        if whole[1] > 0 and told.any():
-            drawn = draws[told, columns[1]] / draws[told, 1]
+        if whole[1] > 0 and defined.any():
+            drawn = draws[defined, columns[1]] / draws[defined, 1]
             snips = _interval(float(whole[columns[1]] / whole[1]), drawn)
         return Estimates(
             logged=_interval(value_logged, drawn_logged),
@@ -267,4 +273,4 @@ def estimate(
             difference=_interval(value_dr - value_logged, drawn_dr - drawn_logged),
         )
 
-    return tuple(made(kind) for kind in range(kinds))
+    return tuple(estimates(kind) for kind in range(kinds))

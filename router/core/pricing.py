@@ -1,4 +1,4 @@
-"""What tokens cost, in exact integers of nano-dollars."""
+"""The price of a call from its token counts, in exact integers of nano-dollars."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FEMTOS_PER_NANO = 1_000_000
 
 
 def applicable_rates(rates: Rates, input_tokens: int) -> Rates:
-    """The rates for a call with this much input.
+    """The rates for a call with this many input tokens.
 
-    A surcharge applies to all tokens of the call once its threshold is exceeded, which is how
-    providers bill long contexts.
+    Providers bill long contexts with surcharges: once the input exceeds a threshold, its rates apply to
+    all tokens of the call.
     """
     reached = [s.rates for s in rates.surcharges if input_tokens > s.above_input_tokens]
     return reached[-1] if reached else rates
@@ -30,12 +30,12 @@ def call_price(
 
     Args:
         rates: USD per million tokens.
-        input_tokens: all input tokens, the cached ones included, ≥ 0.
-        output_tokens: output tokens, hidden reasoning included, ≥ 0.
+        input_tokens: all input tokens, including cached ones, ≥ 0.
+        output_tokens: all output tokens, including hidden reasoning, ≥ 0.
         cached_input_tokens: input tokens read from the provider's cache, 0..input_tokens.
 
     Raises:
-        InvalidInput: a count is negative, or more is cached than was put in.
+        InvalidInput: a count is negative, or more input is cached than there is.
     """
     (price,) = call_prices(
         rates, input_tokens, (output_tokens,), cached_input_tokens=cached_input_tokens
@@ -50,14 +50,24 @@ def call_prices(
     *,
     cached_input_tokens: int = 0,
 ) -> list[int]:
-    """The prices of one input with several output lengths; otherwise as :func:`call_price`."""
+    """The prices of one input with several output lengths.
+
+    Args:
+        rates: as for :func:`call_price`.
+        input_tokens: as for :func:`call_price`.
+        output_tokens: at least one length, each ≥ 0.
+        cached_input_tokens: as for :func:`call_price`.
+
+    Raises:
+        InvalidInput: as for :func:`call_price`.
+    """
     if min(input_tokens, cached_input_tokens, *output_tokens) < 0:
         raise InvalidInput("token counts must not be negative")
     if cached_input_tokens > input_tokens:
         raise InvalidInput("cached_input_tokens must not exceed input_tokens")
     per_input, per_output, per_cached = applicable_rates(rates, input_tokens).femtos
     base = per_input * (input_tokens - cached_input_tokens) + per_cached * cached_input_tokens
-    # Integer division rounds down; of the negative it rounds up.
+    # Floor division of the negated value rounds up.
     prices = [-(-(base + per_output * tokens) // _FEMTOS_PER_NANO) for tokens in output_tokens]
     if max(prices) > MAX_NANOS:
         raise InvalidInput("the price is out of range")

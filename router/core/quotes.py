@@ -1,4 +1,4 @@
-"""From tokens, lengths, rates and speed to a quote."""
+"""Quotes: tokens, price and latency of one prompt on one model."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _Z90 = 1.2815515655446004
 """The 90th percentile of the standard normal distribution."""
 
 _LATENCY_SPREAD = 2.7
-"""p90 over p50 of the time that does not come from the output length: queues and networks. Median
-over four models of the ratio among answers of at most 5 tokens (1.3, 1.3, 4.1, 9.7) in the latency
-log of LLMDrift (github.com/lchen001/LLMDrift, Apache-2.0)."""
+"""p90 divided by p50 of the latency that does not depend on the output length (queues, networks): the
+median over four models (1.3, 1.3, 4.1, 9.7) among answers of at most 5 tokens in the latency log of
+LLMDrift (github.com/lchen001/LLMDrift, Apache-2.0)."""
 
 
 def mean_length(lengths: Lengths) -> float:
     """The mean of the log-normal distribution through the median and the 90th percentile, tokens.
 
-    Output lengths are skewed to the right, so a price at the median would promise too little.
+    Output lengths are skewed to the right, so a price at the median length would be too low.
     """
     sigma = math.log(lengths.p90 / lengths.p50) / _Z90
-    # Never beyond the 99th percentile: a very wide pair of quantiles has an absurd mean.
+    # Capped at the 99th percentile: quantiles far apart imply an absurd mean.
     return min(lengths.p50 * math.exp(sigma * sigma / 2), max(lengths.p99, lengths.p50))
 
 
 def with_reasoning(visible: Lengths, allowance: Lengths | None) -> Lengths:
-    """The whole output: what is visible of the answer, and the hidden reasoning that is billed with it.
+    """Quantiles of the whole output: the visible answer plus the hidden reasoning that is billed with it.
 
-    Quantiles are added, as if the longest answers took the longest reasoning: the 90th percentile is then
-    rather too high than too low, and so is what is held. Added, not multiplied: a problem whose answer is one
-    word may take thousands of tokens of reasoning.
+    Quantiles are added, as if the longest answers took the longest reasoning, so the 90th percentile and the
+    amount held err on the high side. They are added, not multiplied, because a problem with a one-word answer
+    can take thousands of tokens of reasoning.
 
     Args:
-        visible: predicted of the answer.
-        allowance: of the model; ``None`` adds nothing.
+        visible: predicted length of the visible answer.
+        allowance: the model's hidden reasoning; ``None`` adds nothing.
     """
     if allowance is None:
         return visible
@@ -50,7 +50,7 @@ def with_reasoning(visible: Lengths, allowance: Lengths | None) -> Lengths:
 
 
 def mean_output(visible: Lengths, allowance: Lengths | None) -> float:
-    """The mean of the whole output, tokens: means add up, whatever the answer and its reasoning share.
+    """The mean length of the whole output in tokens: the means of the answer and of the reasoning added.
 
     Args:
         visible: as for :func:`with_reasoning`.
@@ -62,15 +62,15 @@ def mean_output(visible: Lengths, allowance: Lengths | None) -> float:
 def _reasoning_part(
     allowance: Lengths | None, correction: Correction, p50: int, p90: int
 ) -> tuple[int, int]:
-    """Median and 90th percentile of the reasoning within an output of ``p50`` and ``p90`` tokens."""
+    """Median and 90th percentile of the hidden reasoning, at most ``p50`` and ``p90`` tokens."""
     if allowance is None:
         return 0, 0
     median = min(math.ceil(allowance.p50 * correction.p50), p50)
     return median, min(max(math.ceil(allowance.p90 * correction.p90), median), p90)
 
 
-@lru_cache(maxsize=4096)  # many models share the lengths of their arm
-def _points(
+@lru_cache(maxsize=4096)  # models of the same arm have the same lengths
+def _length_points(
     visible: Lengths, allowance: Lengths | None, correction: Correction
 ) -> tuple[int, int, int, int]:
     """10th percentile, median, mean and 90th percentile in whole tokens, before any cap."""
@@ -90,7 +90,13 @@ def _corrected_count(count: TokenCount, correction: Correction) -> TokenCount:
 
 
 def output_cap(model: Model, input_tokens: int, max_output_tokens: int | None) -> int:
-    """The most output tokens that a call can produce; 0 or less where the input does not fit."""
+    """The largest number of output tokens that a call can produce; 0 or less if the input does not fit.
+
+    Args:
+        model: gives the context window and the model's own cap.
+        input_tokens: of the prompt, ≥ 0.
+        max_output_tokens: the request's own cap; ``None`` for none.
+    """
     caps = [model.max_output_tokens, model.context_window - input_tokens]
     if max_output_tokens is not None:
         caps.append(max_output_tokens)
@@ -112,24 +118,23 @@ def quote(
 
     Args:
         model: gives caps, speed and the allowance for hidden reasoning.
-        rates: in force now.
+        rates: current prices.
         input_tokens: the prompt, counted for this model.
-        lengths: what is predicted of the visible answer before any cap, tokens.
-        correction: what settled usage taught about this model and scope, of the whole output with the
-            reasoning in it. An exact count is left alone.
-        max_output_tokens: the request's own limit, if any.
-        expires: until when the quote stands.
-        price_table: which prices these are.
+        lengths: predicted length of the visible answer before any cap, tokens.
+        correction: factors learned from settled usage for this model and scope. Its length factors apply to
+            the whole output including reasoning; its token factor does not apply to an exact count.
+        max_output_tokens: the request's own cap; ``None`` for none.
+        expires: when the quote ends, time zone aware.
+        price_table: version of the prices.
 
     Returns:
-        The quote; every length is cut at the cap of the call, within which providers count reasoning too.
-        Where the input does not fit the context window the cap is taken as 0, and the decision excludes
-        the model.
+        The quote. Every length is limited to the cap of the call, which includes reasoning. If the input
+        does not fit the context window, the cap is 0, and the decision excludes the model.
     """
     counted = input_tokens.tokens
     input_tokens = _corrected_count(input_tokens, correction)
     cap = max(output_cap(model, input_tokens.tokens, max_output_tokens), 0)
-    points = _points(lengths, model.reasoning, correction)
+    points = _length_points(lengths, model.reasoning, correction)
     p10, p50, mean, p90 = [min(tokens, cap) for tokens in points]
     low, expected, high, worst = call_prices(rates, input_tokens.tokens, (p10, mean, p90, cap))
     if input_tokens.worst > input_tokens.tokens:

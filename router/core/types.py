@@ -1,6 +1,6 @@
-"""The values that pass between the rooms. All frozen; all money in nano-dollars.
+"""The values that pass between the packages. All are immutable; all money is in nano-dollars.
 
-What is made once per model and call is a named tuple, which takes a fifth of the time to make.
+Values made for every model of every call are named tuples, which take a fifth of the time to create.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NONE_LABEL = "none"
 
 
 class Importance(enum.Enum):
-    """What a wrong answer costs the caller; it selects the default quality target."""
+    """How much a wrong answer costs the caller; it selects the default quality target."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -53,7 +53,12 @@ class Importance(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat. ``role`` is ``system``, ``user``, ``assistant`` or ``tool``."""
+    """One turn of a chat.
+
+    Attributes:
+        role: ``system``, ``user``, ``assistant`` or ``tool``.
+        text: what was said.
+    """
 
     role: str
     text: str
@@ -61,19 +66,24 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the caller wants answered: a chat, in order. A plain text is one ``user`` message."""
+    """The chat that the caller wants answered, in order; a plain text is one ``user`` message."""
 
     messages: tuple[Message, ...]
 
     @property
     def characters(self) -> int:
-        """Unicode code points over all messages."""
+        """The number of Unicode code points in all messages."""
         return sum(len(message.text) for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
 class Surcharge:
-    """Rates that apply to *all* tokens of a call whose input exceeds a threshold."""
+    """Rates that apply to *all* tokens of a call whose input exceeds a threshold.
+
+    Attributes:
+        above_input_tokens: the threshold; the surcharge applies to calls with more input.
+        rates: the rates of such a call, instead of the normal ones.
+    """
 
     above_input_tokens: int
     rates: Rates
@@ -83,10 +93,18 @@ class Surcharge:
 class Rates:
     """Exact prices in USD per million tokens, all ≥ 0, with at most nine decimals.
 
-    ``cache_read`` and ``cache_write`` are ``None`` where the provider has no such rate; cached
-    tokens then cost what other input costs. ``surcharges`` are in ascending order of threshold.
-    ``femtos`` are input, output and cached input as integers of 1e-15 USD per token, which is what
-    the arithmetic runs on.
+    Attributes:
+        input: of input tokens.
+        output: of output tokens, hidden reasoning included.
+        cache_read: of input tokens read from the provider's cache; ``None`` if there is no such rate, and
+            then they cost what other input costs.
+        cache_write: of input tokens written to the cache; ``None`` likewise.
+        surcharges: rates for long inputs, in ascending order of threshold.
+        femtos: the rates of input, output and cached input as integers of 1e-15 USD per token, for exact
+            arithmetic; computed.
+
+    Raises:
+        ValueError: a rate is negative, not finite or has more than nine decimals.
     """
 
     input: Decimal
@@ -106,7 +124,12 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast a model answers: seconds to the first token (≥ 0), then output tokens per second (> 0)."""
+    """How fast a model answers.
+
+    Attributes:
+        first_token_s: seconds to the first token, ≥ 0.
+        output_tokens_per_s: output tokens per second from then on, > 0.
+    """
 
     first_token_s: float
     output_tokens_per_s: float
@@ -116,8 +139,17 @@ class Speed:
 class Model:
     """A model of the catalog at one moment.
 
-    ``rates`` is ``None`` where no price is known. ``reasoning`` is the allowance for hidden reasoning that
-    is billed as output; ``None`` where the model does not reason unless it is told to.
+    Attributes:
+        id: unique name in the catalog.
+        provider: who serves it.
+        tier: its level of capability.
+        rates: its prices; ``None`` if unknown, and then the model cannot be chosen.
+        context_window: input and output tokens that one call may have together, > 0.
+        max_output_tokens: output tokens that one call may have, > 0.
+        capabilities: what it can do, such as ``vision``.
+        speed: how fast it answers.
+        reasoning: how many tokens of hidden reasoning it adds to an answer, billed as output; ``None`` for
+            a model that does not reason by default.
     """
 
     id: str
@@ -132,10 +164,13 @@ class Model:
 
 
 class TokenCount(NamedTuple):
-    """Input tokens of one prompt for one model; ``exact`` only with the model's own tokenizer.
+    """Input tokens of one prompt for one model.
 
-    ``worst`` is what no tokenizer exceeds, ≥ tokens: the same where exact; otherwise the bytes of the
-    text in UTF-8 and the overhead of the chat, for a token stands for at least one byte.
+    Attributes:
+        tokens: the count or its estimate, ≥ 0.
+        exact: whether the model's own tokenizer counted them.
+        worst: an upper bound, ≥ tokens: the same if exact; otherwise the UTF-8 bytes of the text plus the
+            overhead of the chat format, because a token has at least one byte.
     """
 
     tokens: int
@@ -145,7 +180,7 @@ class TokenCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Quantiles of a number of output tokens: 0 < p50 ≤ p90 ≤ p99."""
+    """Quantiles of an output length in tokens: 0 < p50 ≤ p90 ≤ p99."""
 
     p50: float
     p90: float
@@ -153,10 +188,13 @@ class Lengths:
 
 
 class PriceRange(NamedTuple):
-    """Nano-dollars, 0 ≤ low ≤ expected and low ≤ high ≤ worst.
+    """The price of one call in nano-dollars: 0 ≤ low ≤ expected and low ≤ high ≤ worst.
 
-    low and high bound an 80 % interval (10th and 90th percentile of the output length), expected
-    is at the mean length, worst at the largest output that the call allows and the most input tokens.
+    Attributes:
+        low: at the 10th percentile of the output length.
+        expected: at the mean output length.
+        high: at the 90th percentile of the output length; low and high bound an 80 % interval.
+        worst: at the longest output that the call allows and the upper bound of the input tokens.
     """
 
     low: int
@@ -173,11 +211,21 @@ class LatencyRange(NamedTuple):
 
 
 class Quote(NamedTuple):
-    """For one prompt and one model: tokens, price, latency, until when, and from which prices.
+    """The quote of one prompt for one model.
 
-    ``counted_tokens`` is the count of input tokens before settled usage corrected it. Of the output
-    tokens, ``reasoning_tokens_p50`` and ``reasoning_tokens_p90`` are hidden reasoning; 0 where the model
-    has no allowance for it.
+    Attributes:
+        model: id of the model.
+        input_tokens: count of the prompt, corrected by settled usage.
+        output_tokens_p50: median output length, hidden reasoning included, ≥ 0.
+        output_tokens_p90: 90th percentile of the output length, ≥ p50.
+        output_tokens_worst: the longest output that the call allows, ≥ p90.
+        price: nano-dollars.
+        latency: seconds.
+        expires: when the quote ends, time zone aware.
+        price_table: version of the prices.
+        counted_tokens: input tokens before the correction, ≥ 0.
+        reasoning_tokens_p50: hidden reasoning within ``output_tokens_p50``; 0 for a model without it.
+        reasoning_tokens_p90: hidden reasoning within ``output_tokens_p90``; 0 likewise.
     """
 
     model: str
@@ -196,11 +244,14 @@ class Quote(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the classifier says of one prompt.
+    """The classifier's output for one prompt.
 
-    ``p_adequate`` holds, per arm, the probability in 0..1 that this arm handles the prompt
-    adequately. ``label_distribution`` runs over the arms in order of capability and then
-    :data:`NONE_LABEL`; it sums to 1. ``lengths`` holds what is known of the output length per arm.
+    Attributes:
+        p_adequate: by arm, the probability in 0..1 that the arm handles the prompt adequately.
+        label_distribution: by arm in order of capability, then :data:`NONE_LABEL`, the probability that
+            this is the label; sums to 1.
+        complexity: how much model the prompt needs, 0..1.
+        lengths: by arm, the predicted length of the visible answer.
     """
 
     p_adequate: Mapping[str, float]
@@ -211,14 +262,18 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class QualityTarget:
-    """Take the cheapest model whose P(adequate) reaches this probability (0..1)."""
+    """Choose the cheapest model whose P(adequate) reaches this probability, 0..1."""
 
     p_adequate: float
 
 
 @dataclass(frozen=True, slots=True)
 class WillingnessToPay:
-    """What one adequate answer is worth, in nano-dollars; take the model with the best surplus."""
+    """Choose the model with the largest surplus, given what an adequate answer is worth.
+
+    Attributes:
+        nanos: the worth in nano-dollars, ≥ 0.
+    """
 
     nanos: int
 
@@ -228,14 +283,14 @@ Goal = QualityTarget | WillingnessToPay
 
 @dataclass(frozen=True)
 class QualityTargets:
-    """The P(adequate) to aim for when a request names no goal, by importance; each 0..1."""
+    """The default quality targets of requests without a goal, by importance; each 0..1."""
 
     low: float = 0.4
     medium: float = 0.6
     high: float = 0.8
 
     def of(self, importance: Importance) -> float:
-        """The target of one importance."""
+        """The target for one importance."""
         return {
             Importance.LOW: self.low,
             Importance.MEDIUM: self.medium,
@@ -245,7 +300,16 @@ class QualityTargets:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What the caller allows. Empty sets and ``None`` constrain nothing."""
+    """What the caller allows. Empty sets and ``None`` do not constrain.
+
+    Attributes:
+        models: ids of the models that may be chosen.
+        tiers: tiers that may be chosen.
+        capabilities: what the model must be able to do.
+        max_price_nanos: upper bound of the 90th percentile of the price, nano-dollars.
+        max_latency_s: upper bound of the 90th percentile of the latency, seconds.
+        max_output_tokens: output tokens that the call will be limited to.
+    """
 
     models: frozenset[str] = frozenset()
     tiers: frozenset[str] = frozenset()
@@ -256,11 +320,15 @@ class Constraints:
 
 
 class Candidate(NamedTuple):
-    """A model that might answer: its P(adequate) from its arm, and its quote.
+    """A model that could answer the prompt.
 
-    ``arm`` and ``p_adequate`` are ``None`` where the bundle knows nothing of the model or its tier;
-    ``quote`` is ``None`` where the model has no price. ``amounts`` is what would be held, and
-    ``limits`` are the balances that it would count on.
+    Attributes:
+        model: the model.
+        arm: the arm of the bundle that predicts for it; ``None`` if there is none for it or its tier.
+        p_adequate: the arm's P(adequate), 0..1; ``None`` without an arm.
+        quote: its quote; ``None`` if the model has no price.
+        amounts: what choosing it would hold; ``None`` if nothing.
+        limits: the balances that this would be held on.
     """
 
     model: Model
@@ -273,7 +341,13 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: a stable code for programs, a sentence for people, and the facts behind it."""
+    """One reason of a decision.
+
+    Attributes:
+        code: stable UPPER_SNAKE_CASE name for programs.
+        text: a sentence for people.
+        facts: the figures behind it, as text.
+    """
 
     code: str
     text: str
@@ -282,7 +356,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer: the chosen candidate first, then every other eligible one, best first."""
+    """The outcome of a decision.
+
+    Attributes:
+        ranked: the chosen candidate, then the other eligible ones, best first.
+        reasons: why, the most important first.
+    """
 
     ranked: tuple[Candidate, ...]
     reasons: tuple[Reason, ...]

@@ -46,8 +46,8 @@ def observation_of(row: LoggedDecision, allowances: Mapping[str, Lengths]) -> Ob
         p50=max(foretold.p50, 1.0),
         p90=max(foretold.p90, 1.0),
         mean=max(mean_output(visible, allowance), 1.0),
-        told_p50=quoted.p50,
-        told_p90=quoted.p90,
+        quoted_p50=quoted.p50,
+        quoted_p90=quoted.p90,
         cap=quoted.worst,
         output_tokens=usage.output_tokens,
     )

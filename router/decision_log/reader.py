@@ -24,7 +24,7 @@ from router.decision_log.record import DamagedRecord, DecisionRecord, RecordErro
 from router.ledger.address import open_ledger
 from router.ledger.base import HoldState, Ledger, StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors
-from router.ledger.sqlite.queries import log
+from router.ledger.sqlite.queries import decisions
 from router.ledger.storage_format import to_micros
 
 __all__ = [
@@ -147,7 +147,7 @@ def _sqlite(path: Path, *, newest_first: bool) -> Iterator[StoredDecision]:
     since, until = 0, None
     with store_errors(path), closing(open_reader(path)) as connection:
         while True:
-            page = log(connection, {}, since, until, None, _PAGE, newest_first=newest_first)
+            page = decisions(connection, {}, since, until, None, _PAGE, newest_first=newest_first)
             yield from page
             if len(page) < _PAGE:
                 return

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from router.ledger.base import HoldState, Ledger, Tally
+from router.ledger.base import HoldState, Ledger, Totals
 
 __all__ = ["Filter", "add_up"]
 
 _DAY = "day"
-_FIELDS = [field.name for field in fields(Tally)]
+_FIELDS = [field.name for field in fields(Totals)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Filter:
 
 def add_up(
     ledger: Ledger, chosen: Filter, group_by: Sequence[str], time_zone: str
-) -> list[tuple[tuple[str, ...], Tally]]:
-    """One tally per group, by group; the store does the adding, so a month takes moments.
+) -> list[tuple[tuple[str, ...], Totals]]:
+    """The totals of each group, by group. The store adds them up, so a month takes little time.
 
     Args:
         ledger: the store.
@@ -40,8 +40,8 @@ def add_up(
         Unavailable: the store cannot be read.
     """
     zone = ZoneInfo(time_zone)
-    groups: dict[tuple[str, ...], Tally] = {}
-    for labels, begin, part in ledger.tally(
+    groups: dict[tuple[str, ...], Totals] = {}
+    for labels, begin, part in ledger.totals(
         labels=chosen.labels,
         since=chosen.since,
         until=chosen.until,
@@ -50,7 +50,7 @@ def add_up(
     ):
         day = "" if begin is None else begin.astimezone(zone).date().isoformat()
         group = tuple(day if name == _DAY else labels.get(name, "") for name in group_by)
-        whole = groups.setdefault(group, Tally())
+        whole = groups.setdefault(group, Totals())
         for name in _FIELDS:
             setattr(whole, name, getattr(whole, name) + getattr(part, name))
     return sorted(groups.items(), key=lambda one: one[0])

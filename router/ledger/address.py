@@ -1,4 +1,4 @@
-"""From an address to a store."""
+"""Opening the store of an address."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ __all__ = ["open_ledger"]
 
 
 def open_ledger(address: str) -> Ledger:
-    """Open the store that an address names.
+    """Open the store of an address.
 
     Args:
-        address: ``memory:`` (forgets on restart), ``sqlite:PATH`` (one server), or
+        address: ``memory:`` (lost on restart), ``sqlite:PATH`` (one server), or
             ``postgresql://…`` (many servers).
 
     Raises:
-        InvalidInput: another kind of address.
-        BadArtifact, Unavailable: the store cannot be opened.
+        InvalidInput: the address has another form.
+        BadArtifact: the store is not a ledger, is damaged or was written by a newer version.
+        Unavailable: the store cannot be opened now.
     """
     kind, _, rest = address.partition(":")
     if kind == "memory" and not rest:

@@ -1,15 +1,16 @@
-"""What every store of the ledger does, and the values that go in and out.
+"""The contract of the ledger: what every store implements, and the values that go in and out.
 
-Invariants (a checker proves them from the rows):
+Invariants (:mod:`ledger.check` verifies them from the rows):
 
-- I1: at each grant, spent + held + new ≤ hard, on every limit that applies, all or none.
-- I2: spent is the sum of settlements. I3: held is the sum of open holds.
-- I4: spent + held ≤ hard + the flagged overage.
-- I5: every hold reaches exactly one of settled, released, expired.
+- I1: at each grant, spent + held + new ≤ hard on every limit that applies; a hold is granted on all of
+  them or on none.
+- I2: spent is the sum of the settlements. I3: held is the sum of the open holds.
+- I4: spent + held ≤ hard + recorded overage.
+- I5: every hold ends in exactly one of settled, released, expired.
 - I6: every acknowledged decision has its row.
 
-Checking and holding is one atomic write. Every result is returned only after its commit. A settle books
-to the period of its hold. Time is the store's, so that replicas agree on it.
+Checking the limits and holding is one atomic write. A result is returned only after its commit. A
+settlement counts in the period of its hold. The store provides the time, so that replicas agree on it.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ __all__ = [
     "HoldState",
     "Ledger",
     "Refused",
-    "Replayed",
+    "Repeated",
     "SettleResult",
     "Settlement",
     "StoredDecision",
-    "Tally",
+    "Totals",
     "Usage",
 ]
 
 
 class HoldState(enum.Enum):
-    """Where a hold is; everything but HELD and QUOTED is final."""
+    """The state of a decision; every state but QUOTED and HELD is final."""
 
     QUOTED = "quoted"
-    """A decision that was asked for without a hold."""
+    """Recorded without a hold."""
     HELD = "held"
     SETTLED = "settled"
     RELEASED = "released"
@@ -51,19 +52,19 @@ class HoldState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What is to be set aside for one decision.
+    """A decision to record, and what to hold for it.
 
     Attributes:
-        id: of the decision; a repeated id with the same fingerprint gets the same answer again.
+        id: of the decision; a repeated id with the same fingerprint gets the same reply again.
         fingerprint: hash of the request's body.
-        labels: scope of the request, with ``model`` and ``provider`` of the choice. ``tenant`` among
-            them separates owners: another tenant's id is as good as unknown.
-        amounts: what is held; ``None`` records the decision without a hold.
+        labels: labels of the request, plus ``model`` and ``provider`` of the choice. The label ``tenant``
+            separates owners: a tenant cannot see the ids of another.
+        amounts: what to hold; ``None`` records the decision without a hold.
         ttl_s: seconds until the hold expires, > 0.
-        reply: the serialised reply, given back on a repeat.
+        reply: the serialised reply, returned again when the request is repeated.
         record: everything that replay and training need: an object as JSON text.
-        replaces: a held decision that is released in the same transaction (re-route), or ``None``.
-        quoted: the expected price that the caller was told, nano-dollars ≥ 0.
+        replaces: id of a held decision to release in the same transaction (re-route), or ``None``.
+        quoted: the expected price in the quote, nano-dollars ≥ 0.
     """
 
     id: str
@@ -79,36 +80,43 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The hold is committed. ``states`` are the balances after it, of every limit that applies."""
+    """The hold is committed. ``states`` are the limits that apply, with their balances after it."""
 
     states: tuple[LimitState, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """The same request came before; this was its reply."""
+class Repeated:
+    """The same request was made before; ``reply`` is its reply."""
 
     reply: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was written: this limit stood in the way. The first such limit by id."""
+    """A limit blocks the hold; nothing was written.
+
+    Attributes:
+        state: the first such limit by id, with its balance.
+        amount: what the hold needs, in the unit of the limit.
+        obstacle: why the amount does not fit.
+    """
 
     state: LimitState
     amount: int
     obstacle: Obstacle
 
 
-HoldResult = Granted | Replayed | Refused
+HoldResult = Granted | Repeated | Refused
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What really happened, reported by the caller.
+    """The actual usage of a decision, as the caller reports it.
 
-    ``amounts`` are what the model that was called really took; ``concurrent`` is ignored. ``record``
-    keeps the details (model, tokens in, out, cached, reasoning, latency, outcome, quality).
+    Attributes:
+        amounts: what the call used; ``concurrent`` is ignored.
+        record: the details: model, tokens, latency, outcome, quality; JSON-ready.
     """
 
     amounts: Amounts
@@ -117,7 +125,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Turns a hold into spend. The same id with the same fingerprint may come again."""
+    """A report that turns a hold into spend; the same report may be sent again.
+
+    Attributes:
+        id: of the decision.
+        fingerprint: hash of the report.
+        tenant: the owner of the decision.
+        usage: what was reported.
+    """
 
     id: str
     fingerprint: str
@@ -129,9 +144,10 @@ class Settlement:
 class SettleResult:
     """The settlement is committed.
 
-    ``overage`` is how much money (nano-dollars, ≥ 0) went beyond the hold; ``late`` says that the hold
-    had already expired: it is booked all the same, for the money is gone. ``repeated``: it was settled
-    before by the same report.
+    Attributes:
+        overage: money spent beyond the hold, nano-dollars ≥ 0.
+        late: whether the hold had expired; the spend counts all the same.
+        repeated: whether the same report had settled the decision before.
     """
 
     overage: int
@@ -141,7 +157,21 @@ class SettleResult:
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """One row of the decision log. ``record`` is the text of the hold."""
+    """One row of the decision log.
+
+    Attributes:
+        id: of the decision.
+        state: its current state.
+        created: when it was made, UTC.
+        expires: when its hold or quote ends, UTC.
+        labels: labels of the request, plus those of the choice.
+        held: amounts of the hold; ``None`` for a quote.
+        actual: reported amounts; ``None`` before it is settled.
+        late: whether it was settled after its hold had expired.
+        quoted: the expected price in the quote, nano-dollars ≥ 0.
+        record: of the :class:`Hold`, as JSON text.
+        usage: record of the :class:`Usage`; empty before it is settled.
+    """
 
     id: str
     state: HoldState
@@ -157,20 +187,20 @@ class StoredDecision:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What decisions came to; money in nano-dollars.
+class Totals:
+    """Sums over decisions; money in nano-dollars.
 
     Attributes:
-        decisions: how many.
-        settled: of them, those whose usage was reported.
-        overruns: of the settled that had a hold, those that cost more than it.
-        tokens: input and output tokens that were reported.
-        spent: what was reported as spent.
-        held: what is held for decisions in flight.
-        quoted: what was expected of the settled ones when they were quoted.
-        reserved: what had been held for the settled ones.
-        unused: the part of ``reserved`` that was not needed.
-        overage: what settled ones cost beyond their holds.
+        decisions: number of decisions.
+        settled: number of settled decisions.
+        overruns: number of settled decisions that cost more than their hold.
+        tokens: reported input and output tokens.
+        spent: reported spend.
+        held: open holds.
+        quoted: expected prices of the settled decisions.
+        reserved: holds of the settled decisions.
+        unused: the part of ``reserved`` that was not spent.
+        overage: the spend of settled decisions beyond their holds.
     """
 
     decisions: int = 0
@@ -188,66 +218,70 @@ class Tally:
 class Ledger(Protocol):
     """A store. Every method may be called from any thread.
 
-    Raises, from every method: ``Unavailable`` where the store cannot be reached or written in time
-    (disk full, read-only, locked, server gone). Then nothing was acknowledged, and the caller may
-    repeat the same call.
+    Every method raises ``Unavailable`` if the store cannot be reached or written in time (disk full,
+    read-only, locked, server down). Nothing was acknowledged then; the caller may repeat the same call.
     """
 
     def now(self) -> datetime:
-        """The store's time, never earlier than what it said before."""
+        """The store's time; it never goes backwards."""
         ...
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
-        """For each set of labels, the limits that apply with their balances of now, by limit id."""
+        """For each set of labels, the limits that apply with their current balances, by limit id."""
         ...
 
-    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
-        """The reply of an earlier request with this id and fingerprint; ``None`` for a new id.
+    def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """The reply of an earlier request with this id; ``None`` for a new id.
+
+        Args:
+            decision_id: of the request.
+            fingerprint: hash of the request's body.
+            tenant: who asks.
 
         Raises:
-            Conflict: the id was used with another fingerprint.
-            NotFound: it is another tenant's.
+            Conflict: the id was used for another request.
+            NotFound: the id belongs to another tenant.
         """
         ...
 
     def hold(self, hold: Hold) -> HoldResult:
-        """Check every limit that applies and hold, all or none.
+        """Check every limit that applies, and hold on all of them or on none.
 
         Raises:
-            Conflict: the id was used with another fingerprint.
-            NotFound: ``replaces`` is unknown, another tenant's, or no longer held.
+            Conflict: the id was used for another request.
+            NotFound: ``replaces`` is unknown, belongs to another tenant or is no longer held.
         """
         ...
 
     def settle(self, settlement: Settlement) -> SettleResult:
-        """Book what really happened in the period of the hold, and give the rest back.
+        """Record the actual usage in the period of the hold, and free the rest of the hold.
 
         Raises:
-            NotFound: no such decision of this tenant.
-            Conflict: it was settled by another report.
+            NotFound: the tenant has no such decision.
+            Conflict: another report has settled it.
             NotPossible: it was released.
         """
         ...
 
     def release(self, decision_id: str, tenant: str) -> bool:
-        """Give a hold back without spend; false where it was given back before (released, expired).
+        """Free a hold without spend; false if it was already released or expired.
 
         Raises:
-            NotFound: no such decision of this tenant.
+            NotFound: the tenant has no such decision.
             NotPossible: it was settled.
         """
         ...
 
     def expire(self) -> int:
-        """Give back every hold whose time has run out; how many. Also done before every hold."""
+        """Free every hold that has expired, and return their number. Every hold does this first."""
         ...
 
     def set_limit(self, limit: Limit) -> None:
-        """Make or replace a limit; its balances stay."""
+        """Create or replace a limit; a replaced one keeps its balances."""
         ...
 
     def delete_limit(self, limit_id: str) -> bool:
-        """Remove a limit; false where there was none. Open holds on it settle without it."""
+        """Delete a limit; false if there is none. Open holds on it can still be settled."""
         ...
 
     def limits(self) -> list[Limit]:
@@ -255,7 +289,7 @@ class Ledger(Protocol):
         ...
 
     def decision(self, decision_id: str) -> StoredDecision | None:
-        """One row of the decision log."""
+        """One row of the decision log; ``None`` if there is none."""
         ...
 
     def decisions(
@@ -269,20 +303,23 @@ class Ledger(Protocol):
         count: int = 100,
         newest_first: bool = False,
     ) -> list[StoredDecision]:
-        """Rows of the decision log, oldest first by (created, id), starting behind ``after``.
+        """A page of the decision log, ordered by (created, id).
 
         Args:
-            labels: each must be carried with this value.
-            since: created at or after this moment.
-            until: created before this moment.
-            state: only holds in this state.
-            after: the id of the last row of the page before.
-            count: 1 to 10,000.
-            newest_first: the other way round; ``after`` then goes on with older ones.
+            labels: only decisions with all of these labels.
+            since: only decisions created at or after this moment.
+            until: only decisions created before this moment.
+            state: only decisions in this state.
+            after: id of the last row of the previous page; ``None`` for the first page.
+            count: length of the page, 1 to 10,000.
+            newest_first: descending order instead of ascending.
+
+        Raises:
+            NotFound: there is no decision ``after``.
         """
         ...
 
-    def tally(
+    def totals(
         self,
         *,
         labels: Mapping[str, str] | None = None,
@@ -290,19 +327,30 @@ class Ledger(Protocol):
         until: datetime | None = None,
         state: HoldState | None = None,
         by_time: bool = False,
-    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
-        """Decisions added up by their labels, and with ``by_time`` by the quarter of an hour they were
-        made in (its start; every time zone begins its days at one). Filters as :meth:`decisions`.
+    ) -> list[tuple[Mapping[str, str], datetime | None, Totals]]:
+        """Sums over decisions, grouped by their labels.
+
+        Args:
+            labels: as for :meth:`decisions`, like the next three.
+            since: see ``labels``.
+            until: see ``labels``.
+            state: see ``labels``.
+            by_time: group by the quarter of an hour of creation too, at whose multiples the days of
+                every time zone begin.
+
+        Returns:
+            For each group its labels, the start of its quarter of an hour (``None`` without ``by_time``)
+            and its totals.
         """
         ...
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
-        """Delete final decisions with these labels created before a moment; how many.
+        """Delete final decisions with these labels that were created before a moment.
 
-        Balances keep what was spent.
+        Balances keep what was spent. Returns the number of decisions deleted.
         """
         ...
 
     def close(self) -> None:
-        """Finish what was accepted, then let go of the store."""
+        """Finish accepted operations, then close the store."""
         ...

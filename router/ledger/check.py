@@ -1,7 +1,7 @@
-"""The offline checker: proves the invariants I1 to I6 of :mod:`ledger.base` from the rows alone.
+"""The offline checker: verifies the invariants I1 to I6 of :mod:`ledger.base` from the rows alone.
 
-It shares no arithmetic with the stores: every balance is derived again from the entries, and every entry
-from what its decision says. Each violation is a sentence that names the row.
+It shares no arithmetic with the stores: it recomputes every balance from its entries, and every entry from
+its decision. Each violation is a sentence that names the row.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from router.ledger.base import HoldState
 from router.ledger.limit_book import series_of
 from router.ledger.rows import UNBOUNDED, Account, Balance, LedgerEntry, Row
 
-__all__ = ["Dump", "Findings", "check"]
+__all__ = ["Findings", "LedgerContents", "check"]
 
 
-class Dump(Protocol):
-    """All rows of a store; every ledger is one."""
+class LedgerContents(Protocol):
+    """All rows of a store; every ledger implements this."""
 
     def limits(self) -> list[Limit]:
         """Every limit."""
@@ -37,12 +37,12 @@ class Dump(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the checker found.
+    """The result of a check.
 
     Attributes:
-        violations: broken invariants; none in a healthy store.
-        notes: what is lawful but worth knowing, such as a limit that was lowered below its balance.
-        decisions: how many were read.
+        violations: broken invariants; empty for a healthy store.
+        notes: allowed but worth knowing, such as a limit that was lowered below its balance.
+        decisions: the number of decisions read.
     """
 
     violations: list[str] = field(default_factory=list)
@@ -57,21 +57,22 @@ class _Sums:
     over: int = 0
 
 
-def check(dump: Dump, *, decided: Iterable[str] = (), settled: Iterable[str] = ()) -> Findings:
-    """Check every row of a store that nobody writes meanwhile.
+def check(
+    ledger: LedgerContents, *, decisions: Iterable[str] = (), settlements: Iterable[str] = ()
+) -> Findings:
+    """Check every row of a store.
 
     Args:
-        dump: the store.
-        decided: ids of decisions that callers have an acknowledgement of (I6); those that were erased
-            since are not to be named.
-        settled: ids of settlements that callers have an acknowledgement of.
+        ledger: the store; nobody may write it during the check.
+        decisions: ids of the decisions acknowledged to callers and not erased since (I6).
+        settlements: ids of the decisions whose settlement was acknowledged to callers.
     """
-    limits = {limit.id: limit for limit in dump.limits()}
+    limits = {limit.id: limit for limit in ledger.limits()}
     sums: dict[Account, _Sums] = defaultdict(_Sums)
     violations: list[str] = []
-    missing, unsettled = set(decided), set(settled)
+    missing, unsettled = set(decisions), set(settlements)
     seen: set[str] = set()
-    for row in dump.rows():
+    for row in ledger.rows():
         if row.id in seen:
             violations.append(f"I5: decision {row.id} has more than one row")
         seen.add(row.id)
@@ -93,7 +94,7 @@ def check(dump: Dump, *, decided: Iterable[str] = (), settled: Iterable[str] = (
         for each in sorted(unsettled)
     ]
     notes: list[str] = []
-    for balance in dump.balances():
+    for balance in ledger.balances():
         derived = sums.pop(balance.account, _Sums())
         violations.extend(_balance(balance, derived))
         notes.extend(_note(balance, limits.get(balance.account.limit)))
@@ -102,7 +103,7 @@ def check(dump: Dump, *, decided: Iterable[str] = (), settled: Iterable[str] = (
 
 
 def _row(row: Row) -> Iterator[str]:
-    """A decision is in exactly one state, and its columns say the same."""
+    """A decision is in exactly one state, and all its columns agree with it."""
     name = f"decision {row.id} ({row.state.value})"
     is_settled = row.state is HoldState.SETTLED
     if (row.actual is not None) != is_settled or (row.report is not None) != is_settled:
@@ -120,12 +121,12 @@ def _row(row: Row) -> Iterator[str]:
 
 
 def _entry(row: Row, entry: LedgerEntry, limit: Limit | None) -> Iterator[str]:
-    """What a decision holds or spent on an account follows from its state and its amounts."""
+    """The state and amounts of a decision determine what it holds and spent on an account."""
     account, unit = entry.balance.account, entry.balance.unit
     name = f"decision {row.id} ({row.state.value}) on {_name(account)}"
     held = row.held.of(unit) if row.state is HoldState.HELD and row.held is not None else 0
     spent = row.actual.of(unit) if row.actual is not None and unit is not Unit.CONCURRENT else 0
-    # What was held when it was settled: nothing any more where the hold had expired.
+    # What was held at the settlement: nothing if the hold had expired.
     covered = row.held.of(unit) if row.held is not None and not row.late else 0
     over = max(spent - covered, 0)
     if entry.held != held:
@@ -141,17 +142,17 @@ def _entry(row: Row, entry: LedgerEntry, limit: Limit | None) -> Iterator[str]:
 
 
 def _balance(balance: Balance, derived: _Sums) -> Iterator[str]:
-    """A balance is the sum of its entries, and never above its ceiling but for what is flagged."""
+    """A balance is the sum of its entries, and exceeds its ceiling only by the recorded overage."""
     name = _name(balance.account)
-    for invariant, what, kept, sums in (
+    for invariant, what, stored, sums in (
         ("I2", "spent", balance.spent, derived.spent + balance.erased),
         ("I3", "held", balance.held, derived.held),
         ("I4", "over", balance.over, derived.over + balance.erased_over),
     ):
-        if kept != sums:
-            yield f"{invariant}: {name} says {kept} {what}, its entries say {sums}"
-        if kept < 0:
-            yield f"{invariant}: {name} says {kept} {what}, below zero"
+        if stored != sums:
+            yield f"{invariant}: {name} says {stored} {what}, its entries say {sums}"
+        if stored < 0:
+            yield f"{invariant}: {name} says {stored} {what}, below zero"
     if (
         balance.ceiling < UNBOUNDED
         and balance.spent + balance.held > balance.ceiling + balance.over

@@ -1,4 +1,4 @@
-"""Which limits apply to a decision, and which balances it counts on."""
+"""The limit book: which limits apply to a decision, and which balances they use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from router.ledger.rows import Account
 __all__ = ["ApplicableLimit", "LimitBook", "series_of"]
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-_MOST_KNOWN = 50_000
+_CACHE_SIZE = 50_000
 
 
 class ApplicableLimit(NamedTuple):
-    """A limit that applies to some labels at some moment, and the account that it counts on."""
+    """A limit that applies to a decision, with the account of its balance and the current period."""
 
     limit: Limit
     account: Account
@@ -26,10 +26,10 @@ class ApplicableLimit(NamedTuple):
 
 
 class LimitBook:
-    """The limits, indexed so that finding those that apply does not depend on how many there are.
+    """The limits, indexed so that finding those that apply takes the same time however many there are.
 
     Immutable and safe to share between threads. Limits are grouped by the shape of their scope: the
-    label names, and which of them count every value for itself. Labels are looked up once per shape.
+    label names, and which of them match any value. Labels are looked up once per shape.
     """
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
@@ -43,39 +43,39 @@ class LimitBook:
             fixed = tuple(limit.scope[name] for name in names if limit.scope[name] != ANY)
             group = self._shapes.setdefault(shape, {})
             group.setdefault(fixed, []).append((limit, series_of(limit)))
-        self._known: dict[tuple[tuple[str, str], ...], _Known] = {}
+        self._cache: dict[tuple[tuple[str, str], ...], _Cached] = {}
 
     def __iter__(self) -> Iterator[Limit]:
         return iter(sorted(self._by_id.values(), key=lambda limit: limit.id))
 
     def get(self, limit_id: str) -> Limit | None:
-        """The limit of this id."""
+        """The limit with this id; ``None`` if there is none."""
         return self._by_id.get(limit_id)
 
     def with_limit(self, limit: Limit) -> LimitBook:
-        """A book with this limit made or replaced."""
+        """A book in which this limit is added or replaced."""
         return LimitBook({**self._by_id, limit.id: limit}.values())
 
     def without(self, limit_id: str) -> LimitBook:
-        """A book without the limit of this id."""
+        """A book without the limit with this id."""
         return LimitBook(limit for limit in self._by_id.values() if limit.id != limit_id)
 
     def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[ApplicableLimit]:
         """The limits that apply to these labels at a moment, by limit id."""
-        # The same labels come again and again, and almost always in the same periods.
+        # Most decisions have labels that were seen before, in the same periods.
         key = tuple(labels.items())
-        known = self._known.get(key)
-        if known is None or not known.start <= moment < known.end:
+        cached = self._cache.get(key)
+        if cached is None or not cached.start <= moment < cached.end:
             found = tuple(self._find(labels, moment))
-            known = _Known(
+            cached = _Cached(
                 found,
                 max((each.period.start for each in found), default=_ALWAYS[0]),
                 min((each.period.end for each in found), default=_ALWAYS[1]),
             )
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[key] = known
-        return known.applying
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            self._cache[key] = cached
+        return cached.applying
 
     def _find(self, labels: Mapping[str, str], moment: datetime) -> list[ApplicableLimit]:
         found = []
@@ -93,8 +93,8 @@ class LimitBook:
         return sorted(found, key=lambda each: each.limit.id)
 
 
-class _Known(NamedTuple):
-    """What applies to some labels from ``start`` until before ``end``."""
+class _Cached(NamedTuple):
+    """The limits that apply to some labels from ``start`` (inclusive) to ``end`` (exclusive)."""
 
     applying: tuple[ApplicableLimit, ...]
     start: datetime
@@ -102,10 +102,10 @@ class _Known(NamedTuple):
 
 
 def series_of(limit: Limit) -> str:
-    """What a limit counts, as 16 hexadecimal digits: its scope, unit, window and time zone.
+    """A hash of what a limit counts (scope, unit, window, time zone), as 16 hexadecimal digits.
 
-    A limit that is changed to count something else starts at zero, and never reads nano-dollars as
-    tokens or a month as a day; a limit that only changes its values keeps its balances.
+    A limit that is changed to count something else gets a new series and starts at zero; a limit with
+    new values only keeps its balances.
     """
     counted = [dict(limit.scope), limit.unit.value, limit.window.value, limit.time_zone]
     return hashlib.blake2b(

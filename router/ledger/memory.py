@@ -1,4 +1,4 @@
-"""The ledger in memory: the reference that tests compare the other stores with. Nothing outlives it."""
+"""The ledger in memory: nothing survives a restart. Tests compare the other stores with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
-    Tally,
+    Totals,
 )
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, Row
@@ -33,17 +33,17 @@ def _utc_now() -> datetime:
 
 
 class MemoryLedger:
-    """One lock and dictionaries. Implements :class:`base.Ledger`.
+    """Implements :class:`base.Ledger` with dictionaries and one lock.
 
     Args:
-        clock: what time it is; may go backwards.
+        clock: gives the current time; may go backwards.
     """
 
     def __init__(self, clock: Callable[[], datetime] = _utc_now) -> None:
         self._clock = clock
         self._last = clock()
         self._lock = threading.RLock()
-        self._books = _Books()
+        self._tables = _Tables()
         self._closed = False
 
     def now(self) -> datetime:
@@ -56,21 +56,21 @@ class MemoryLedger:
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
         with self._lock:
-            moment = self._expired()
+            moment = self._expire_due()
             return [
                 tuple(
                     LimitState(limit, account.key, period, balance.spent, balance.held)
-                    for limit, account, period in self._books.limits.applying(labels, moment)
-                    for balance in [self._books.balance(account, limit.unit)]
+                    for limit, account, period in self._tables.limits.applying(labels, moment)
+                    for balance in [self._tables.balance(account, limit.unit)]
                 )
                 for labels in options
             ]
 
-    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
-        """See :meth:`Ledger.replay`."""
+    def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """See :meth:`Ledger.earlier_reply`."""
         with self._lock:
             self._check_open()
-            row = self._books.row(decision_id)
+            row = self._tables.row(decision_id)
             if row is None:
                 return None
             rules.check_same(decision_id, (row.tenant, row.fingerprint), (tenant, fingerprint))
@@ -80,57 +80,57 @@ class MemoryLedger:
         """See :meth:`Ledger.hold`."""
         storage_format.check_hold(hold)
         with self._lock:
-            # Two decisions never share a moment, so that the log has one order.
-            self._last = self._expired() + _TICK
-            return rules.hold(self._books, hold, self._last)
+            # No two decisions have the same time of creation, so that the order of the log is unique.
+            self._last = self._expire_due() + _TICK
+            return rules.hold(self._tables, hold, self._last)
 
     def settle(self, settlement: Settlement) -> SettleResult:
         """See :meth:`Ledger.settle`."""
         storage_format.check_settlement(settlement)
         with self._lock:
-            self._expired()
-            return rules.settle(self._books, settlement)
+            self._expire_due()
+            return rules.settle(self._tables, settlement)
 
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
         with self._lock:
-            self._expired()
-            return rules.release(self._books, decision_id, tenant)
+            self._expire_due()
+            return rules.release(self._tables, decision_id, tenant)
 
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""
         with self._lock:
             moment = self.now()
-            due = [row for row in self._books.held.values() if row.expires <= moment]
-            return rules.expire(self._books, due)
+            due = [row for row in self._tables.held.values() if row.expires <= moment]
+            return rules.expire(self._tables, due)
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
         storage_format.check_limit(limit)
         with self._lock:
             self._check_open()
-            self._books.limits = self._books.limits.with_limit(limit)
+            self._tables.limits = self._tables.limits.with_limit(limit)
 
     def delete_limit(self, limit_id: str) -> bool:
         """See :meth:`Ledger.delete_limit`."""
         with self._lock:
             self._check_open()
-            there = self._books.limits.get(limit_id) is not None
-            self._books.limits = self._books.limits.without(limit_id)
-            return there
+            exists = self._tables.limits.get(limit_id) is not None
+            self._tables.limits = self._tables.limits.without(limit_id)
+            return exists
 
     def limits(self) -> list[Limit]:
         """See :meth:`Ledger.limits`."""
         with self._lock:
             self._check_open()
-            return list(self._books.limits)
+            return list(self._tables.limits)
 
     def decision(self, decision_id: str) -> StoredDecision | None:
         """See :meth:`Ledger.decision`."""
         with self._lock:
             self._check_open()
-            row = self._books.row(decision_id)
-            return None if row is None else self._books.decided(row)
+            row = self._tables.row(decision_id)
+            return None if row is None else self._tables.stored(row)
 
     def decisions(
         self,
@@ -149,19 +149,19 @@ class MemoryLedger:
         with self._lock:
             self._check_open()
             if after is not None:
-                last = self._books.row(after)
+                last = self._tables.row(after)
                 if last is None:
-                    raise NotFound(f"there is no decision {after} to go on behind")
+                    raise NotFound(f"there is no decision {after} to continue after")
                 if newest_first:
                     until = min(until or last.created, last.created)
                 else:
                     since = max(since or last.created, last.created + _TICK)
-            rows = self._books.find(labels or {}, since, until, state)
+            rows = self._tables.find(labels or {}, since, until, state)
             if newest_first:
                 rows = reversed(list(rows))
-            return [self._books.decided(row) for row in itertools.islice(rows, count)]
+            return [self._tables.stored(row) for row in itertools.islice(rows, count)]
 
-    def tally(
+    def totals(
         self,
         *,
         labels: Mapping[str, str] | None = None,
@@ -169,35 +169,35 @@ class MemoryLedger:
         until: datetime | None = None,
         state: HoldState | None = None,
         by_time: bool = False,
-    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
-        """See :meth:`Ledger.tally`."""
+    ) -> list[tuple[Mapping[str, str], datetime | None, Totals]]:
+        """See :meth:`Ledger.totals`."""
         storage_format.check_labels(labels or {})
         with self._lock:
-            self._expired()
-            tallies: dict[tuple[str, datetime | None], Tally] = {}
-            for row in self._books.find(labels or {}, since, until, state):
-                slot = storage_format.slot_of(row.created) if by_time else None
-                key = (self._books.papers[row.id][0], slot)
-                _count(tallies.setdefault(key, Tally()), row)
-            return [(json.loads(text), slot, tally) for (text, slot), tally in tallies.items()]
+            self._expire_due()
+            totals: dict[tuple[str, datetime | None], Totals] = {}
+            for row in self._tables.find(labels or {}, since, until, state):
+                begin = storage_format.quarter_hour_of(row.created) if by_time else None
+                key = (self._tables.payloads[row.id][0], begin)
+                _add(totals.setdefault(key, Totals()), row)
+            return [(json.loads(labels), begin, each) for (labels, begin), each in totals.items()]
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`."""
         storage_format.check_labels(labels)
         with self._lock:
-            moment = self._expired()
-            gone = [
+            moment = self._expire_due()
+            erased = [
                 row
-                for row in self._books.rows.values()
+                for row in self._tables.rows.values()
                 if row.created < before
                 and (row.state is not HoldState.QUOTED or row.expires <= moment)
                 and row.state is not HoldState.HELD
-                and self._books.carries(row, labels)
+                and self._tables.carries(row, labels)
             ]
-            for row in gone:
+            for row in erased:
                 rules.erase(row)
-                del self._books.rows[row.id], self._books.papers[row.id]
-            return len(gone)
+                del self._tables.rows[row.id], self._tables.payloads[row.id]
+            return len(erased)
 
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
@@ -206,13 +206,14 @@ class MemoryLedger:
 
     def rows(self) -> Iterator[Row]:
         """Every decision with its entries, for the checker."""
-        yield from list(self._books.rows.values())
+        yield from list(self._tables.rows.values())
 
     def balances(self) -> Iterator[Balance]:
         """Every balance, for the checker."""
-        yield from list(self._books.balances.values())
+        yield from list(self._tables.balances.values())
 
-    def _expired(self) -> datetime:
+    def _expire_due(self) -> datetime:
+        """Free expired holds, and return the current time."""
         self.expire()
         return self._last
 
@@ -221,30 +222,38 @@ class MemoryLedger:
             raise Unavailable("the ledger is closed")
 
 
-def _count(tally: Tally, row: Row) -> None:
-    tally.decisions += 1
+def _add(totals: Totals, row: Row) -> None:
+    totals.decisions += 1
     if row.state is HoldState.HELD and row.held is not None:
-        tally.held += row.held.money
+        totals.held += row.held.money
     if row.actual is None:
         return
-    tally.settled += 1
-    tally.tokens += row.actual.tokens
-    tally.spent += row.actual.money
-    tally.quoted += row.quoted
-    tally.overage += row.overage
+    totals.settled += 1
+    totals.tokens += row.actual.tokens
+    totals.spent += row.actual.money
+    totals.quoted += row.quoted
+    totals.overage += row.overage
     if row.held is not None:
-        tally.reserved += row.held.money
-        tally.unused += max(row.held.money - row.actual.money, 0)
-        tally.overruns += row.overage > 0
+        totals.reserved += row.held.money
+        totals.unused += max(row.held.money - row.actual.money, 0)
+        totals.overruns += row.overage > 0
 
 
-class _Books:
-    """:class:`rules.Books` as dictionaries; ``rows`` in the order of their creation."""
+class _Tables:
+    """Implements :class:`rules.UnitOfWork` with dictionaries.
+
+    Attributes:
+        limits: the current limits.
+        rows: decisions by id, in the order of creation.
+        payloads: labels, record and usage of each decision, as JSON.
+        held: the decisions with an open hold, by id.
+        balances: by account.
+    """
 
     def __init__(self) -> None:
         self.limits = LimitBook()
         self.rows: dict[str, Row] = {}
-        self.papers: dict[str, tuple[str, str, str]] = {}
+        self.payloads: dict[str, tuple[str, str, str]] = {}
         self.held: dict[str, Row] = {}
         self.balances: dict[Account, Balance] = {}
 
@@ -255,19 +264,19 @@ class _Books:
         return self.balances.setdefault(account, Balance(account, unit))
 
     def add(self, row: Row, new: Hold) -> None:
-        self.papers[row.id] = storage_format.to_json(new.labels), new.record, "{}"
+        self.payloads[row.id] = storage_format.to_json(new.labels), new.record, "{}"
         self.rows[row.id] = row
         if row.state is HoldState.HELD:
             self.held[row.id] = row
 
     def change(self, row: Row, report: Settlement | None = None) -> None:
         if report is not None:
-            labels, record, _ = self.papers[row.id]
-            self.papers[row.id] = labels, record, storage_format.to_json(report.usage.record)
+            labels, record, _ = self.payloads[row.id]
+            self.payloads[row.id] = labels, record, storage_format.to_json(report.usage.record)
         self.held.pop(row.id, None)
 
-    def decided(self, row: Row) -> StoredDecision:
-        return storage_format.decided(row, *self.papers[row.id])
+    def stored(self, row: Row) -> StoredDecision:
+        return storage_format.stored_decision(row, *self.payloads[row.id])
 
     def find(
         self,
@@ -286,5 +295,5 @@ class _Books:
         )
 
     def carries(self, row: Row, labels: Mapping[str, str]) -> bool:
-        found = self.decided(row).labels
+        found = self.stored(row).labels
         return all(found.get(name) == value for name, value in labels.items())

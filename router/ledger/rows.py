@@ -1,7 +1,7 @@
-"""The rows of the ledger, as every store hands them to the rules.
+"""The rows of the ledger, in the form that every store passes to the rules.
 
-account   which balance: (limit, series, key, period)
-balance   what is spent and held on an account; the sums of its entries
+account   identifies a balance: (limit, series, key, period)
+balance   what is spent and held on an account: the sums of its entries
 entry     what one decision holds or spent on one account
 row       one decision with its entries
 """
@@ -18,11 +18,18 @@ from router.ledger.base import HoldState
 __all__ = ["UNBOUNDED", "Account", "Balance", "LedgerEntry", "Row"]
 
 UNBOUNDED = 2**63 - 1
-"""The ceiling of a balance that was granted under no hard value; also the greatest sum that is kept."""
+"""The ceiling of a balance whose limit has no hard value; sums stay below it."""
 
 
 class Account(NamedTuple):
-    """Which balance: a limit, what it counted then, for whom, and from when (seconds since 1970)."""
+    """Identifies a balance.
+
+    Attributes:
+        limit: id of the limit.
+        series: hash of what the limit counts, see :func:`limit_book.series_of`.
+        key: which of the limit's balances, see :func:`limits.balance_key`.
+        period: start of the period in seconds since 1970.
+    """
 
     limit: str
     series: str
@@ -32,18 +39,18 @@ class Account(NamedTuple):
 
 @dataclass(slots=True)
 class Balance:
-    """What is spent and held on an account, all ≥ 0, in its unit.
+    """What is spent and held on an account; all amounts ≥ 0, in its unit.
 
     Attributes:
-        account: identity.
-        unit: what is counted; kept here because the limit may be gone when a hold settles.
-        spent: sum over settlements.
-        held: sum over open holds.
-        over: sum of the flagged overage: what was settled beyond what was held at that moment.
-        ceiling: the highest hard value under which something was granted; :data:`UNBOUNDED` if none.
+        account: identifies the balance.
+        unit: what is counted; stored here because the limit may be deleted before a hold settles.
+        spent: sum of the settlements.
+        held: sum of the open holds.
+        over: sum of the overage: what settlements spent beyond what was held for them.
+        ceiling: the highest hard value under which a hold was granted; :data:`UNBOUNDED` for no hard value.
         erased: the part of ``spent`` whose decisions were erased.
         erased_over: the part of ``over`` whose decisions were erased.
-        number: the store's own; ``None`` until it has a row.
+        number: key of the row in the store; ``None`` before it is stored.
     """
 
     account: Account
@@ -59,7 +66,14 @@ class Balance:
 
 @dataclass(slots=True)
 class LedgerEntry:
-    """What one decision holds, or spent, on one balance; ``over`` is its part of the overage."""
+    """What one decision holds or spent on one balance; amounts ≥ 0, in the unit of the balance.
+
+    Attributes:
+        balance: the balance.
+        held: the open hold.
+        spent: the settlement.
+        over: the part of ``spent`` beyond what was held.
+    """
 
     balance: Balance
     held: int = 0
@@ -69,11 +83,24 @@ class LedgerEntry:
 
 @dataclass(slots=True)
 class Row:
-    """One decision as the rules see it. Labels, record and usage stay with the store, as JSON.
+    """One decision as the rules see it; the store keeps its labels, record and usage as JSON.
 
-    ``held`` and ``actual`` are the amounts of the hold and of the settlement; ``report`` is the
-    fingerprint of the settlement; ``overage`` and ``quoted`` are in nano-dollars. ``number`` is the
-    store's own.
+    Attributes:
+        id: of the decision.
+        tenant: its owner; empty without one.
+        fingerprint: hash of the request's body.
+        state: see :class:`HoldState`.
+        created: when it was made, UTC.
+        expires: when its hold or quote ends, UTC.
+        held: amounts of the hold; ``None`` for a quote.
+        reply: the serialised reply.
+        actual: reported amounts; ``None`` before it is settled.
+        late: whether it was settled after its hold had expired.
+        overage: money spent beyond the hold, nano-dollars ≥ 0.
+        report: fingerprint of the settlement; ``None`` before it is settled.
+        quoted: the expected price in the quote, nano-dollars ≥ 0.
+        entries: what it holds or spent, by balance.
+        number: key of the row in the store; ``None`` before it is stored.
     """
 
     id: str

@@ -1,7 +1,7 @@
-"""What happens to the rows of the ledger: the transitions that every store shares.
+"""The rules of the ledger: how operations change its rows, the same for every store.
 
-Pure: no clock, no I/O. A store brings :class:`Books` (where rows lie) and the moment; the functions here
-check everything first and change rows only then, so an operation that raises or is refused has changed
+Pure: no clock, no I/O. A store passes a :class:`UnitOfWork` with the rows, and the current time. Each
+function checks everything before it changes a row, so an operation that raises or is refused changes
 nothing.
 """
 
@@ -12,77 +12,83 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible
-from router.core.limits import LimitState, Unit, obstacle
+from router.core.limits import LimitState, Unit, find_obstacle
 from router.ledger.base import (
     Granted,
     Hold,
     HoldResult,
     HoldState,
     Refused,
-    Replayed,
+    Repeated,
     Settlement,
     SettleResult,
 )
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import UNBOUNDED, Account, Balance, LedgerEntry, Row
 
-__all__ = ["Books", "check_same", "erase", "expire", "hold", "release", "settle"]
+__all__ = ["UnitOfWork", "check_same", "erase", "expire", "hold", "release", "settle"]
 
 
-class Books(Protocol):
-    """Where a store keeps rows while operations run; one thread at a time."""
+class UnitOfWork(Protocol):
+    """The rows that operations read and change within one transaction; used by one thread at a time."""
 
     @property
     def limits(self) -> LimitBook:
-        """The limits as they are now."""
+        """The current limits."""
         ...
 
     def row(self, decision_id: str) -> Row | None:
-        """The decision with its entries."""
+        """The decision with its entries; ``None`` if there is none."""
         ...
 
     def balance(self, account: Account, unit: Unit) -> Balance:
-        """The balance of an account, always the same object; at zero where there was none."""
+        """The balance of an account, always the same object; a new one is zero."""
         ...
 
     def add(self, row: Row, new: Hold) -> None:
-        """Keep a new decision, its entries and their balances."""
+        """Store a new decision, its entries and their balances."""
         ...
 
     def change(self, row: Row, report: Settlement | None = None) -> None:
-        """Keep what changed in a decision, its entries and their balances."""
+        """Store the changes of a decision, its entries and their balances."""
         ...
 
 
-def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
-    """Check every limit that applies and hold, all or none. See :meth:`Ledger.hold`."""
-    before = books.row(new.id)
+def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
+    """Check every limit that applies, and hold on all of them or on none. See :meth:`Ledger.hold`.
+
+    Args:
+        work: the rows of ``new.id``, ``new.replaces`` and every balance that applies.
+        new: the decision to record.
+        moment: its time of creation.
+    """
+    before = work.row(new.id)
     if before is not None:
         tenant = new.labels.get("tenant", "")
         check_same(new.id, (before.tenant, before.fingerprint), (tenant, new.fingerprint))
-        return Replayed(before.reply)
-    replaced = _replaced(books, new)
+        return Repeated(before.reply)
+    replaced = _replaced(work, new)
     freed = {entry.balance.account: entry.held for entry in replaced.entries} if replaced else {}
     amounts, taken = new.amounts, []
-    for applying in books.limits.applying(new.labels, moment):
+    for applying in work.limits.applying(new.labels, moment):
         limit, account, period = applying
-        balance = books.balance(account, limit.unit)
+        balance = work.balance(account, limit.unit)
         amount = 0
         if amounts is not None:
             amount = amounts.of(limit.unit)
             held = balance.held - freed.get(account, 0)
-            # Almost everything fits: the reason is only looked for where it does not.
+            # Almost every amount fits, so the obstacle is computed only for one that does not.
             if balance.spent + held + amount > (
                 UNBOUNDED - 1 if limit.hard is None else limit.hard
             ):
                 state = LimitState(limit, account.key, period, balance.spent, held)
-                why = obstacle(state, amount)
-                if why is None:
+                obstacle = find_obstacle(state, amount)
+                if obstacle is None:
                     raise _overflow()
-                return Refused(state, amount, why)
+                return Refused(state, amount, obstacle)
         taken.append((applying, balance, amount))
     if replaced is not None:
-        _give_back(books, replaced, HoldState.RELEASED)
+        _free(work, replaced, HoldState.RELEASED)
     row = Row(
         id=new.id,
         tenant=new.labels.get("tenant", ""),
@@ -103,16 +109,21 @@ def hold(books: Books, new: Hold, moment: datetime) -> HoldResult:
             balance.held += amount
         row.entries.append(LedgerEntry(balance, amount))
         states.append(LimitState(limit, account.key, period, balance.spent, balance.held))
-    books.add(row, new)
+    work.add(row, new)
     return Granted(tuple(states))
 
 
 def check_same(decision_id: str, before: tuple[str, str], now: tuple[str, str]) -> None:
-    """Refuse an id that was used before; ``before`` and ``now`` are (tenant, fingerprint).
+    """Refuse an id that was used for another request.
+
+    Args:
+        decision_id: the id that was used before.
+        before: tenant and fingerprint of the earlier request.
+        now: tenant and fingerprint of this request.
 
     Raises:
-        NotFound: by another tenant.
-        Conflict: for another request.
+        NotFound: another tenant used the id.
+        Conflict: the request was another one.
     """
     if before[0] != now[0]:
         raise _unknown(decision_id)
@@ -120,14 +131,14 @@ def check_same(decision_id: str, before: tuple[str, str], now: tuple[str, str]) 
         raise Conflict(f"decision {decision_id} was made for another request; use a fresh id")
 
 
-def settle(books: Books, report: Settlement) -> SettleResult:
-    """Book what really happened in the period of the hold. See :meth:`Ledger.settle`.
+def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
+    """Record the actual usage in the period of the hold. See :meth:`Ledger.settle`.
 
-    The place of a concurrent limit comes back; requests stay spent; of money and tokens the actual
-    amount is spent, more than was held included. A decision that expired, or was only quoted, is booked
-    too: the money is gone. What nothing was held for any more counts as overage of its balances.
+    The balance of a concurrent limit gets its place back, the request stays spent, and the actual money
+    and tokens are spent even if more than was held. The spend of a decision that expired or was only quoted
+    counts too; because nothing was held for it any more, all of it is overage of its balances.
     """
-    row = _owned(books, report.id, report.tenant)
+    row = _owned(work, report.id, report.tenant)
     if row.state is HoldState.SETTLED:
         if row.report != report.fingerprint:
             raise Conflict(
@@ -136,7 +147,7 @@ def settle(books: Books, report: Settlement) -> SettleResult:
         return SettleResult(row.overage, row.late, repeated=True)
     if row.state is HoldState.RELEASED:
         raise NotPossible(
-            f"decision {row.id} was released; its call was not to be made",
+            f"decision {row.id} was released, so it cannot be settled; ask for a new decision",
             reason="ALREADY_RELEASED",
         )
     actual = report.usage.amounts
@@ -156,60 +167,60 @@ def settle(books: Books, report: Settlement) -> SettleResult:
     row.late = row.state is HoldState.EXPIRED
     row.overage = max(actual.money - (row.held.money if row.held is not None else 0), 0)
     row.state, row.actual, row.report = HoldState.SETTLED, actual, report.fingerprint
-    books.change(row, report)
+    work.change(row, report)
     return SettleResult(row.overage, row.late, repeated=False)
 
 
-def release(books: Books, decision_id: str, tenant: str) -> bool:
-    """Give a hold back without spend. See :meth:`Ledger.release`."""
-    row = _owned(books, decision_id, tenant)
+def release(work: UnitOfWork, decision_id: str, tenant: str) -> bool:
+    """Free a hold without spend. See :meth:`Ledger.release`."""
+    row = _owned(work, decision_id, tenant)
     if row.state is HoldState.SETTLED:
         raise NotPossible(
-            f"decision {row.id} was settled; there is nothing left to give back",
+            f"decision {row.id} was settled, so it cannot be released",
             reason="ALREADY_SETTLED",
         )
     if row.state is not HoldState.HELD:
         return False
-    _give_back(books, row, HoldState.RELEASED)
+    _free(work, row, HoldState.RELEASED)
     return True
 
 
-def expire(books: Books, due: Iterable[Row]) -> int:
-    """Give back holds whose time has run out; how many."""
+def expire(work: UnitOfWork, due: Iterable[Row]) -> int:
+    """Free expired holds, and return their number."""
     count = 0
     for row in due:
-        _give_back(books, row, HoldState.EXPIRED)
+        _free(work, row, HoldState.EXPIRED)
         count += 1
     return count
 
 
 def erase(row: Row) -> None:
-    """Take the entries out of a final decision; the balances keep what was spent."""
+    """Remove the entries of a final decision; the balances keep what was spent."""
     for entry in row.entries:
         entry.balance.erased += entry.spent
         entry.balance.erased_over += entry.over
     row.entries = []
 
 
-def _give_back(books: Books, row: Row, state: HoldState) -> None:
+def _free(work: UnitOfWork, row: Row, state: HoldState) -> None:
     for entry in row.entries:
         entry.balance.held -= entry.held
         entry.held = 0
     row.state = state
-    books.change(row)
+    work.change(row)
 
 
-def _owned(books: Books, decision_id: str, tenant: str) -> Row:
-    row = books.row(decision_id)
+def _owned(work: UnitOfWork, decision_id: str, tenant: str) -> Row:
+    row = work.row(decision_id)
     if row is None or row.tenant != tenant:
         raise _unknown(decision_id)
     return row
 
 
-def _replaced(books: Books, new: Hold) -> Row | None:
+def _replaced(work: UnitOfWork, new: Hold) -> Row | None:
     if new.replaces is None:
         return None
-    row = _owned(books, new.replaces, new.labels.get("tenant", ""))
+    row = _owned(work, new.replaces, new.labels.get("tenant", ""))
     if row.state is not HoldState.HELD:
         raise NotFound(f"decision {new.replaces} is no longer held", reason="NOT_HELD")
     return row
@@ -225,4 +236,4 @@ def _check_sum(value: int) -> None:
 
 
 def _overflow() -> InvalidInput:
-    return InvalidInput("the sum of this balance would overflow", reason="OVERFLOW")
+    return InvalidInput("the balance of a limit would overflow", reason="OVERFLOW")

@@ -1,4 +1,4 @@
-"""What may be written into a ledger, and how it is written: checks of values, JSON, moments."""
+"""The storage format of the ledger: checks of values, JSON, times as microseconds."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ __all__ = [
     "MAX_AMOUNT",
     "MAX_COUNT",
     "MAX_LIMIT",
-    "SLOT_MICROS",
+    "QUARTER_HOUR_MICROS",
     "check_count",
     "check_hold",
     "check_labels",
     "check_limit",
     "check_settlement",
-    "decided",
     "from_micros",
     "limit_from_json",
     "limit_to_json",
-    "slot_of",
+    "quarter_hour_of",
     "storable",
+    "stored_decision",
     "to_json",
     "to_micros",
 ]
 
 MAX_AMOUNT = 10**16
-"""The most that one hold or settlement may be: ten million dollars in nano-dollars."""
+"""The largest hold or settlement: ten million dollars in nano-dollars."""
 MAX_LIMIT = 10**18
-"""The most that a limit may be: a billion dollars in nano-dollars."""
+"""The largest limit: a billion dollars in nano-dollars."""
 MAX_COUNT = 10_000
 """The longest page of the decision log."""
-SLOT_MICROS = 900 * 1_000_000
-"""A quarter of an hour, in microseconds: every time zone begins its days at a multiple of one."""
+QUARTER_HOUR_MICROS = 900 * 1_000_000
+"""A quarter of an hour in microseconds; the days of every time zone begin at a multiple of it."""
 _MAX_TEXT = 1_000
 _MAX_TTL_S = 10 * 366 * 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_MOST_KNOWN = 50_000
+_CACHE_SIZE = 50_000
 _any_object = msgspec.json.Decoder(msgspec.defstruct("AnyObject", []))
-"""Reads a text through, and keeps nothing: a few microseconds."""
+"""Checks that a text is a JSON object without building it; takes a few microseconds."""
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def check_hold(new: Hold) -> tuple[str, str]:
-    """Refuse what no store could keep; the labels as JSON, and the record.
+    """Refuse a hold that a store cannot keep, and return its labels as JSON and its record.
 
     Raises:
-        InvalidInput: names the field.
+        InvalidInput: a value is not valid; the message names the field.
     """
     _check_text("id", new.id)
     if new.replaces is not None:
         _check_text("replaces", new.replaces)
     if not (math.isfinite(new.ttl_s) and 0 < new.ttl_s <= _MAX_TTL_S):
-        raise InvalidInput("ttl_s must be positive, and ten years at most", field="ttl_s")
+        raise InvalidInput("ttl_s must be above 0 and at most ten years", field="ttl_s")
     if new.amounts is not None:
         _check_amounts(new.amounts)
     _check_amount("quoted", new.quoted)
@@ -76,34 +76,34 @@ def _checked_record(text: str) -> str:
     try:
         _any_object.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        raise InvalidInput("the record is no JSON object") from None
+        raise InvalidInput("the record is not a JSON object") from None
     return text
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Refuse labels that no store could keep.
+    """Refuse labels that a store cannot keep.
 
     Raises:
-        InvalidInput: names the label.
+        InvalidInput: a label is not valid; the message names it.
     """
     for name, value in labels.items():
         _check_text("labels", name)
         _check_text(f"labels.{name}", value, empty=True)
 
 
-@functools.lru_cache(maxsize=_MOST_KNOWN)
+@functools.lru_cache(maxsize=_CACHE_SIZE)
 def _labels_json(items: tuple[tuple[str, str], ...]) -> str:
-    # The same labels come again and again; checking and writing them is most of the work of a hold.
+    # Cached: labels repeat, and checking and serialising them is most of the work of a hold.
     labels = dict(items)
     check_labels(labels)
     return to_json(labels)
 
 
 def check_settlement(report: Settlement) -> str:
-    """Refuse what no store could keep; the record of the usage as JSON.
+    """Refuse a settlement that a store cannot keep, and return the record of its usage as JSON.
 
     Raises:
-        InvalidInput: names the field.
+        InvalidInput: a value is not valid; the message names the field.
     """
     _check_text("id", report.id)
     _check_amounts(report.usage.amounts)
@@ -111,10 +111,10 @@ def check_settlement(report: Settlement) -> str:
 
 
 def check_limit(limit: Limit) -> None:
-    """Refuse a limit that means nothing.
+    """Refuse a limit that is not valid.
 
     Raises:
-        InvalidInput: names the field.
+        InvalidInput: a value is not valid; the message names the field.
     """
     _check_text("id", limit.id)
     for name, value in limit.scope.items():
@@ -132,10 +132,10 @@ def check_limit(limit: Limit) -> None:
 
 
 def check_count(count: int) -> None:
-    """Refuse pages that are empty or too long.
+    """Refuse a page length outside 1 to :data:`MAX_COUNT`.
 
     Raises:
-        InvalidInput: not 1 to :data:`MAX_COUNT`.
+        InvalidInput: the length is out of range.
     """
     if not 1 <= count <= MAX_COUNT:
         raise InvalidInput(f"count must be 1 to {MAX_COUNT}", field="count")
@@ -157,7 +157,7 @@ def _check_amount(name: str, amount: int) -> None:
 
 
 def storable(text: str) -> bool:
-    """Whether every store can keep it: a lone surrogate has no UTF-8, and PostgreSQL keeps no NUL."""
+    """Whether every store can keep a text: lone surrogates have no UTF-8, and PostgreSQL refuses NUL."""
     if "\0" in text:
         return False
     if text.isascii():
@@ -180,10 +180,10 @@ def _check_text(name: str, text: str, *, empty: bool = False) -> None:
 
 
 def to_json(value: Mapping[str, Any]) -> str:
-    """Canonical JSON, in ASCII: the same mapping always gives the same text.
+    """Canonical JSON in ASCII: equal mappings give the same text.
 
     Raises:
-        InvalidInput: it holds something that JSON cannot say, NaN and infinity included.
+        InvalidInput: a value has no JSON form, such as NaN or infinity.
     """
     try:
         return _encode(value if type(value) is dict else dict(value))
@@ -192,17 +192,17 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 
 def to_micros(moment: datetime) -> int:
-    """Microseconds since 1970: how stores keep time."""
+    """A time as microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def slot_of(moment: datetime) -> datetime:
-    """The start of the quarter of an hour that a moment falls into, in UTC."""
-    return from_micros(to_micros(moment) // SLOT_MICROS * SLOT_MICROS)
+def quarter_hour_of(moment: datetime) -> datetime:
+    """The start of the quarter of an hour that contains a moment, in UTC."""
+    return from_micros(to_micros(moment) // QUARTER_HOUR_MICROS * QUARTER_HOUR_MICROS)
 
 
 def from_micros(micros: int) -> datetime:
-    """The moment, in UTC."""
+    """The time in UTC of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
@@ -236,8 +236,15 @@ def limit_from_json(text: str) -> Limit:
     )
 
 
-def decided(row: Row, labels: str, record: str, usage: str) -> StoredDecision:
-    """A row of the decision log, from a row and its JSON."""
+def stored_decision(row: Row, labels: str, record: str, usage: str) -> StoredDecision:
+    """The row of the decision log of a ledger row.
+
+    Args:
+        row: of the ledger.
+        labels: as JSON.
+        record: as JSON.
+        usage: as JSON.
+    """
     return StoredDecision(
         id=row.id,
         state=row.state,

@@ -1,4 +1,4 @@
-"""How callers of a store wait for its one writer thread."""
+"""Tasks of the writer thread: how callers of a store wait for their result."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from router.core.errors import Unavailable
 
 __all__ = ["WriterTask"]
 
-Order = TypeVar("Order")
-Answer = TypeVar("Answer")
+Operation = TypeVar("Operation")
+Result = TypeVar("Result")
 
 
-class WriterTask(Generic[Order, Answer]):
-    """One operation on its way to the writer and back.
+class WriterTask(Generic[Operation, Result]):
+    """One operation for the writer thread, and its result.
 
-    The writer sets ``result`` or ``error``, then calls :meth:`answer`. A task whose caller gave up
-    waiting is ``abandoned``: a writer that has not begun it leaves it undone.
+    The writer sets ``result`` or ``error``, then calls :meth:`finish`. A task whose caller stopped waiting
+    is ``abandoned``; a writer that has not started it skips it.
     """
 
-    __slots__ = ("_answered", "abandoned", "error", "order", "result")
+    __slots__ = ("_finished", "abandoned", "error", "operation", "result")
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
-        self.result: Answer
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.result: Result
         self.error: Exception | None = None
         self.abandoned = False
         # A bare lock wakes its waiter several times faster than a Future's condition does.
-        self._answered = threading.Lock()
-        self._answered.acquire()
+        self._finished = threading.Lock()
+        self._finished.acquire()
 
-    def answer(self) -> None:
-        """Wake the caller; by the writer, once."""
-        self._answered.release()
+    def finish(self) -> None:
+        """Wake the caller. The writer calls this once."""
+        self._finished.release()
 
-    def wait(self, timeout_s: float) -> Answer:
-        """The result; by the caller, once.
+    def wait(self, timeout_s: float) -> Result:
+        """Wait for the result. The caller calls this once.
 
         Raises:
-            Unavailable: no answer in time.
-            Exception: what the writer set as the error.
+            Unavailable: the task did not finish in time.
+            Exception: the error that the writer set.
         """
-        if not self._answered.acquire(timeout=timeout_s):
+        if not self._finished.acquire(timeout=timeout_s):
             self.abandoned = True
             raise Unavailable(f"the store did not answer within {timeout_s:g} s")
         if self.error is not None:

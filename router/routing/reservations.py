@@ -20,7 +20,7 @@ from router.ledger.base import (
     HoldState,
     Ledger,
     Refused,
-    Replayed,
+    Repeated,
     Settlement,
     SettleResult,
     StoredDecision,
@@ -159,7 +159,7 @@ class Reservations:
             match result:
                 case Granted():
                     return reply
-                case Replayed(reply=earlier_reply):
+                case Repeated(reply=earlier_reply):
                     return earlier_reply
                 case Refused():
                     refused = result
@@ -170,7 +170,7 @@ class Reservations:
         """The reply to the same request if it was decided before, else ``None``."""
         if not query.request_id:
             return None
-        return self.ledger.replay(decision_id, fingerprint, query.tenant)
+        return self.ledger.earlier_reply(decision_id, fingerprint, query.tenant)
 
     def quote(self, query: RouteQuery) -> HeldDecision:
         """Decide on the current balances without holding or logging anything.

@@ -77,8 +77,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         group_by = parse_group_by(request.group_by)
         zone = time_zone(request.time_zone, "time_zone")
         reply = admin_pb2.ListUsageResponse()
-        for group, tally in add_up(self._ledger, chosen, group_by, zone):
-            fill_usage(reply.rows.add(group=group), tally)
+        for group, totals in add_up(self._ledger, chosen, group_by, zone):
+            fill_usage(reply.rows.add(group=group), totals)
         return reply
 
     def ListDecisions(

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.core.corrections import PRIOR, UNCORRECTED, Correction, Observation, learn
+from router.core.corrections import PRIOR_STRENGTH, UNCORRECTED, Correction, Observation, learn
 from router.core.quotes import mean_output, quote, with_reasoning
 from router.core.types import Lengths, TokenCount
 from tests.builders import EXPIRES, model, rates
 
-MANY = 100 * PRIOR
+MANY = 100 * PRIOR_STRENGTH
 SEARCH = {"tenant": "acme", "team": "search"}
 LEVELS = ("tenant", "team")
 
@@ -81,7 +81,7 @@ def test_the_mean_is_corrected_by_what_answers_took_together() -> None:
 
 
 def test_few_decisions_count_as_much_as_the_prior_lets_them() -> None:
-    learned = learn([seen(output=400)] * PRIOR)
+    learned = learn([seen(output=400)] * PRIOR_STRENGTH)
     assert learned.of("small", {}).p50 == pytest.approx(2)  # half way from 1 to 4, in the logarithm
     assert learn([seen(output=400)]).of("small", {}).p50 < 1.05
 
@@ -129,7 +129,7 @@ def test_a_tokenizer_that_is_off_is_corrected_and_an_exact_one_is_not() -> None:
 
 
 def test_answers_that_their_cap_cut_off_teach_nothing_about_length() -> None:
-    capped = replace(seen(output=20), cap=20, told_p50=20, told_p90=20)
+    capped = replace(seen(output=20), cap=20, quoted_p50=20, quoted_p90=20)
     assert learn([capped] * MANY).of("small", {}) == UNCORRECTED
 
 

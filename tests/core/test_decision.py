@@ -46,7 +46,7 @@ def test_a_target_that_is_reached_exactly_is_reached() -> None:
     assert decide(pair, ANYTHING, QualityTarget(nextafter(0.75, 1))).chosen.model.id == "dear"
 
 
-def test_where_none_reaches_the_target_the_best_is_chosen_and_it_says_so() -> None:
+def test_if_none_reaches_the_target_the_best_is_chosen_and_a_reason_says_so() -> None:
     decision = decide(LADDER, ANYTHING, QualityTarget(0.99))
     assert decision.chosen.model.id == "large"
     assert codes(decision) == ["TARGET_NOT_REACHED"]

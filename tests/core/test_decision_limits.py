@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import binding, decide
+from router.core.decision import binding_limit, decide
 from router.core.errors import Exhausted
 from router.core.limits import (
     Amounts,
@@ -82,7 +82,7 @@ def test_a_hard_limit_downgrades_before_it_refuses() -> None:
         (state(0), "LIMIT_NEVER_FITS"),
     ],
 )
-def test_why_nothing_fits_is_told_apart(balance: LimitState, reason: str) -> None:
+def test_the_error_says_why_nothing_fits(balance: LimitState, reason: str) -> None:
     error = refusal(balance)
     assert error.reason == reason
     assert error.metadata["limit"] == "budget"
@@ -90,7 +90,7 @@ def test_why_nothing_fits_is_told_apart(balance: LimitState, reason: str) -> Non
     assert error.metadata["resets"] == "2026-12-01T00:00:00+00:00"
 
 
-def test_of_two_limits_the_hopeless_one_is_named() -> None:
+def test_of_two_limits_the_more_severe_obstacle_is_named() -> None:
     error = refusal(state(1000, held=995, name="waiting"), state(5, name="never"))
     assert (error.reason, error.metadata["limit"]) == ("LIMIT_NEVER_FITS", "never")
 
@@ -167,7 +167,7 @@ def test_what_would_hold_nothing_passes_no_limit() -> None:
     free = [made._replace(amounts=None) for made in ladder(state(0, soft=0))]
     decision = decide(free, ANYTHING, QualityTarget(0.8), top_tier="high")
     assert [reason.code for reason in decision.reasons] == ["CHEAPEST_ADEQUATE"]
-    assert binding(free[0]) is None
+    assert binding_limit(free[0]) is None
 
 
 def test_warn_only_says_so() -> None:
@@ -263,7 +263,7 @@ def test_the_budget_that_is_furthest_ahead_sets_the_pace_and_is_named() -> None:
         decision = decide(ladder(*states[::order]), ANYTHING, QualityTarget(0.8), moment=MIDDLE)
         paced = next(reason for reason in decision.reasons if reason.code == "PACED")
         assert (paced.facts["limit"], paced.facts["relaxation"]) == ("b", "0.5000")
-        assert paced.text == "spend on b runs ahead of its calendar: quality gives way by 50%"
+        assert paced.text == "spend on b is ahead of schedule: the goal is lowered by 50%"
         assert [reason.code for reason in decision.reasons] == ["DOWNGRADED", "PACED"]
 
 
@@ -316,7 +316,7 @@ def test_whatever_is_chosen_fits_under_every_hard_limit(
 
 
 @given(st.lists(balances, min_size=1, max_size=4))
-def test_the_least_hopeful_obstacle_binds(states: list[LimitState]) -> None:
-    found = binding(ladder(*states)[1])
+def test_the_most_severe_obstacle_binds(states: list[LimitState]) -> None:
+    found = binding_limit(ladder(*states)[1])
     if found is not None and found[1] is not Obstacle.NEVER_FITS:
         assert all(s.limit.hard is None or s.limit.hard >= 100 for s in states)

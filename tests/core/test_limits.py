@@ -17,7 +17,7 @@ from router.core.limits import (
     Unit,
     Window,
     balance_key,
-    obstacle,
+    find_obstacle,
     pace_relaxation,
     period_of,
 )
@@ -244,7 +244,7 @@ def state(spent: int = 0, held: int = 0, **changes: object) -> LimitState:
 def test_what_stands_in_the_way(
     spent: int, held: int, hard: int | None, amount: int, why: Obstacle | None
 ) -> None:
-    assert obstacle(state(spent, held, hard=hard), amount) is why
+    assert find_obstacle(state(spent, held, hard=hard), amount) is why
 
 
 def test_remaining_is_never_negative() -> None:

@@ -1,4 +1,4 @@
-"""How little a choice hangs on: nothing within the margin changes it, and something just beyond it does."""
+"""Decision margins: probabilities that move by less than the margin never change the choice."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_within_the_margin_nothing_changes_the_choice_by_value(
     assert by_value(moved, worth) == by_value(p[0], worth)
 
 
-def test_where_there_is_no_choice_nothing_hangs_on_it() -> None:
+def test_without_a_choice_margins_are_infinite_and_no_prompt_needs_the_second_stage() -> None:
     one = np.array([[0.5], [0.9]])
     assert np.isinf(margins(one, np.array([3.0]), QualityTarget(0.5))).all()
     several = np.array([[0.5, 0.6]])
@@ -111,7 +111,7 @@ def test_where_there_is_no_choice_nothing_hangs_on_it() -> None:
 
 
 @given(share=st.floats(0.05, 0.9), seed=st.integers(0, 99))
-def test_of_prompts_like_the_reference_no_more_than_the_share_is_asked_about(
+def test_of_prompts_like_the_reference_at_most_the_share_goes_to_the_second_stage(
     share: float, seed: int
 ) -> None:
     reference = np.random.default_rng(seed).random(500)

@@ -147,7 +147,7 @@ def test_a_policy_that_changes_nothing_is_the_logged_one() -> None:
     assert cautions(known) == []
 
 
-def test_a_log_made_with_certainty_is_told_in_words() -> None:
+def test_a_log_of_a_deterministic_policy_gets_a_caution() -> None:
     log, _ = World(np.random.default_rng(5)).log(400)
     sure = replace(log, propensity=np.ones(400))
     known = overlap(sure)
@@ -160,7 +160,7 @@ def test_a_log_made_with_certainty_is_told_in_words() -> None:
     assert "leave some choices to chance" in said
 
 
-def test_where_nothing_agrees_the_ratio_is_left_out_and_said() -> None:
+def test_without_any_agreement_snips_is_none_and_a_caution_says_so() -> None:
     log, _ = World(np.random.default_rng(6)).log(50)
     none = replace(log, chance=np.zeros(50))
     (found,) = estimate(none)
@@ -170,7 +170,7 @@ def test_where_nothing_agrees_the_ratio_is_left_out_and_said() -> None:
     assert any("no logged decision stays" in line for line in cautions(overlap(none)))
 
 
-def test_tiny_logs_are_told_in_words() -> None:
+def test_a_tiny_log_gets_a_caution() -> None:
     log, _ = World(np.random.default_rng(7)).log(1)
     assert "too few to tell: 1 distinct prompts" in cautions(overlap(log))[0]
     assert all(map(math.isfinite, values(estimate(log)[0])))

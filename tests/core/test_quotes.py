@@ -171,7 +171,7 @@ def reasoned(lengths: Lengths, allowance: Lengths | None, limit: int | None = No
     )
 
 
-def test_hidden_reasoning_is_added_to_the_output_and_told_apart() -> None:
+def test_hidden_reasoning_is_added_to_the_output_and_shown_separately() -> None:
     offer = reasoned(Lengths(200, 800, 2_000), ALLOWANCE)
     assert (offer.output_tokens_p50, offer.output_tokens_p90) == (300, 1_200)
     assert (offer.reasoning_tokens_p50, offer.reasoning_tokens_p90) == (100, 400)

@@ -95,8 +95,8 @@ def test_corrections_learn_from_them(tmp_path: Path) -> None:
         p50=177.9,
         p90=1350.5,
         mean=pytest.approx(656.2419668),
-        told_p50=178,
-        told_p90=500,
+        quoted_p50=178,
+        quoted_p90=500,
         cap=500,
         output_tokens=120,
     )

@@ -16,7 +16,7 @@ from router.classifier.bundle import CLASSIFIER, BundleManifest
 from router.classifier.encoder import session
 from router.classifier.features.lexical import FEATURES, SCRIPT_BOUNDS
 from router.core.errors import BadArtifact
-from router.files import sha256_of, written_whole
+from router.files import replace_directory, sha256_of
 from training.fitting.estimator import PooledLogistic
 from training.fitting.forests import ensemble
 from training.fitting.lengths import Lengths
@@ -427,7 +427,7 @@ def write_bundle(out: Path, manifest: BundleManifest, files: Mapping[str, bytes]
     hashes = {name: sha256_of(content) for name, content in files.items()}
     complete = manifest.model_copy(update={"files": hashes})
     try:
-        with written_whole(out) as scratch:
+        with replace_directory(out) as scratch:
             for name, content in files.items():
                 (scratch / name).write_bytes(content)
             text = complete.model_dump_json(indent=2) + "\n"

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from router.classifier.encoder import FORMAT_VERSION, Encoder, EncoderManifest, session
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
-from router.files import replace_text, sha256_of, written_whole
+from router.files import replace_directory, replace_text, sha256_of
 
 __all__ = ["assembled", "kept", "selection"]
 
@@ -113,7 +113,7 @@ def _written(made: Sequence[dict[str, bytes]], out: Path) -> list[Path]:
     for files in made:
         manifest = EncoderManifest.model_validate_json(files["encoder.json"])
         target = out / manifest.name / manifest.sha256[:12]
-        with written_whole(target) as scratch:
+        with replace_directory(target) as scratch:
             for file, data in files.items():
                 (scratch / file).write_bytes(data)
         written.append(target)

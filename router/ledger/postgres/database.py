@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL that never wait without bound, what their errors mean, and the schema.
+"""Connections to PostgreSQL with bounded waits, the errors of the driver, the schema and its migrations.
 
-Three clocks bound every wait: the server's own timeouts (statement, lock, idle in a transaction), the
-patience of :class:`PatientConnection` with a server that went silent, and the pool's.
+Three timeouts bound every wait: the server's own (statement, lock, idle in a transaction), that of
+:class:`TimeoutConnection` for a server that does not answer, and the pool's.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ except ImportError as missing:
     ) from missing
 
 __all__ = [
-    "ANOTHER_WAS_FIRST",
+    "RETRYABLE_ERRORS",
     "Connection",
     "Cursor",
     "Database",
     "DriverError",
-    "Overtaken",
-    "PatientConnection",
+    "GrantedElsewhere",
+    "TimeoutConnection",
     "TupleRow",
-    "hung_up",
+    "is_disconnected",
     "migrate",
-    "reported",
+    "store_errors",
 ]
 
 Connection = psycopg.Connection[TupleRow]
@@ -47,24 +47,24 @@ Cursor = psycopg.Cursor[TupleRow]
 DriverError = psycopg.Error
 
 
-class Overtaken(Exception):
-    """Another replica granted, while we waited for it, a request that we were about to refuse."""
+class GrantedElsewhere(Exception):
+    """Another replica has just granted the request that this one was about to refuse."""
 
 
-ANOTHER_WAS_FIRST = (
-    Overtaken,
+RETRYABLE_ERRORS = (
+    GrantedElsewhere,
     psycopg.errors.UniqueViolation,
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
 )
-"""Nothing was written, and a second try sees what the other one did (or broke a deadlock)."""
+"""Errors of conflicts with another replica: nothing was written, and another attempt can succeed."""
 _Value = TypeVar("_Value")
 
 _MIGRATION_S = 60.0
-"""How long a starting replica waits for another one that is migrating."""
+"""Seconds that a starting replica waits while another one migrates the schema."""
 
 _MIGRATIONS = (
-    # Names sort by code point ("C"), as in Python: everybody locks rows in the same order.
+    # Names sort by code point ("C"), as in Python, so that every replica locks rows in the same order.
     """
     CREATE TABLE state (
         one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -77,7 +77,7 @@ _MIGRATIONS = (
         body json NOT NULL
     );
 
-    -- Room on every page keeps updates of a hot row on its page and out of the index (HOT).
+    -- Free space on every page keeps an update on its page and out of the index (heap-only tuples).
     CREATE TABLE balances (
         limit_id text COLLATE "C" NOT NULL,
         series text COLLATE "C" NOT NULL,
@@ -117,12 +117,12 @@ _MIGRATIONS = (
         record json NOT NULL,
         usage json NOT NULL DEFAULT '{}'
     );
-    -- None of these holds the id: of a young table the planner would take any index that has it.
+    -- None of these contains the id: for a small table the planner would use any index that has it.
     CREATE INDEX decisions_created ON decisions (created);
     CREATE INDEX decisions_tenant ON decisions (tenant, created);
     CREATE INDEX decisions_due ON decisions (expires) WHERE state = 'held';
     """,
-    # What was quoted, as a column: adding up a month must not read the records.
+    # The quoted price as a column, so that totals need not read the records.
     """
     ALTER TABLE decisions ADD COLUMN quoted bigint NOT NULL DEFAULT 0;
     UPDATE decisions
@@ -131,17 +131,17 @@ _MIGRATIONS = (
 )
 
 
-class PatientConnection(psycopg.Connection[TupleRow]):
-    """A connection that closes itself once the server has not answered for ``patience_s`` seconds.
+class TimeoutConnection(psycopg.Connection[TupleRow]):
+    """A connection that closes itself when the server does not answer within ``response_timeout_s``.
 
-    The server's own timeouts cannot help where the server is paused or the network swallows packets.
+    The server's own timeouts do not help when the server is paused or the network loses packets.
     """
 
-    patience_s: float = 10.0
+    response_timeout_s: float = 10.0
 
     def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **words: Any) -> _Value:
-        """Run a generator of psycopg on the socket, as the base class does, for a bounded time."""
-        deadline = time.monotonic() + self.patience_s
+        """Wait on the socket as the base class does, but for a bounded time."""
+        deadline = time.monotonic() + self.response_timeout_s
         value: _Value = super().wait(self._until(deadline, gen), *args, **words)
         return value
 
@@ -153,7 +153,7 @@ class PatientConnection(psycopg.Connection[TupleRow]):
             while True:
                 ready = yield wanted
                 if not ready and time.monotonic() > deadline:
-                    # Closing is all that is left: the session is in the middle of something.
+                    # A session in the middle of a statement cannot be used again.
                     self.close()
                     raise psycopg.OperationalError("the server does not answer")
                 wanted = gen.send(ready)
@@ -163,14 +163,14 @@ class PatientConnection(psycopg.Connection[TupleRow]):
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turn every error of the driver into ours: what cannot be stored is input, the rest is the store.
+def store_errors() -> Iterator[None]:
+    """Turn every error of the driver into an error of this project.
 
-    Messages name the kind of error, never values: a DETAIL of the server quotes rows.
+    Messages name the kind of error and no values, because the server's DETAIL quotes rows.
 
     Raises:
-        InvalidInput: a value that PostgreSQL cannot hold (NUL, lone surrogates, beyond 64 bits).
-        Unavailable: everything else.
+        InvalidInput: PostgreSQL cannot store a value (NUL, lone surrogates, more than 64 bits).
+        Unavailable: every other error.
     """
     try:
         yield
@@ -188,18 +188,18 @@ def reported() -> Iterator[None]:
 def _kind(error: psycopg.Error) -> str:
     if error.sqlstate:
         return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
-    # No SQLSTATE means libpq or psycopg itself: a sentence about the connection, without rows.
+    # Without SQLSTATE the error is from libpq or psycopg: a sentence about the connection, without rows.
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where the database is and how long to wait for it.
+    """The address of the database, and how long to wait for it.
 
     Attributes:
         address: ``postgresql://…`` or a libpq connection string.
-        schema: the tables live in this schema of the database; made where it is missing.
-        timeout_s: seconds that a statement may take; locks get half of it.
+        schema: the schema that contains the tables; created if missing.
+        timeout_s: seconds that a statement may take; it may wait half of that for a lock.
     """
 
     address: str
@@ -207,89 +207,90 @@ class Database:
     timeout_s: float
 
     def lock_key(self, purpose: str) -> int:
-        """A key for an advisory lock, the same in every replica."""
+        """The key of an advisory lock, the same in every replica."""
         digest = hashlib.sha256(f"mitsumori/{self.schema}/{purpose}".encode()).digest()
         return int.from_bytes(digest[:8], "big", signed=True)
 
-    def connect(self, patience_s: float | None = None) -> Connection:
-        """A connection in autocommit.
+    def connect(self, response_timeout_s: float | None = None) -> Connection:
+        """Open a connection in autocommit.
 
         Raises:
-            psycopg.OperationalError: there is none to be had in time.
+            psycopg.OperationalError: the connection cannot be opened in time.
         """
-        connection = PatientConnection.connect(self.address, **self._words())
+        connection = TimeoutConnection.connect(self.address, **self._options())
         try:
-            self._configure(connection, patience_s or self.timeout_s)
+            self._configure(connection, response_timeout_s or self.timeout_s)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def pool(self, size: int) -> ConnectionPool[PatientConnection]:
-        """An open pool of at most ``size`` connections."""
-        made = ConnectionPool(
+    def pool(self, size: int) -> ConnectionPool[TimeoutConnection]:
+        """Open a pool of at most ``size`` connections."""
+        pool = ConnectionPool(
             self.address,
-            connection_class=PatientConnection,
-            kwargs=self._words(),
+            connection_class=TimeoutConnection,
+            kwargs=self._options(),
             configure=lambda connection: self._configure(connection, self.timeout_s),
             min_size=1,
             max_size=size,
             timeout=self.timeout_s,
-            # Given up soon, for the next caller starts anew at once; long retries back off by minutes.
+            # Short: the next caller reconnects at once, while the pool's own retries back off by minutes.
             reconnect_timeout=2.0,
             num_workers=1,
             name="mitsumori-ledger",
             open=False,
         )
-        made.open()
-        return made
+        pool.open()
+        return pool
 
-    def _words(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         return {
             "autocommit": True,
             "connect_timeout": max(2, math.ceil(self.timeout_s)),
             "application_name": "mitsumori",
         }
 
-    def _configure(self, connection: PatientConnection, timeout_s: float) -> None:
+    def _configure(self, connection: TimeoutConnection, timeout_s: float) -> None:
         settings = {
             "search_path": str(sql.Identifier(self.schema).as_string(connection)),
             "default_transaction_isolation": "read committed",
             "statement_timeout": f"{timeout_s * 1000:.0f}ms",
             "lock_timeout": f"{timeout_s * 500:.0f}ms",
-            # A replica that stops in the middle must not keep a hot row from the others.
+            # A replica that stops within a transaction must not block the rows for the others.
             "idle_in_transaction_session_timeout": f"{timeout_s * 1000:.0f}ms",
             "timezone": "UTC",
         }
         for name, value in settings.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        # An acknowledgement means that it is on disk, whatever the database's default is.
+        # Acknowledged rows must be on disk, whatever the default of the database is.
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') = 'off'"
         )
-        connection.patience_s = timeout_s + 1.0
+        connection.response_timeout_s = timeout_s + 1.0
 
 
-def hung_up(connection: Connection) -> bool:
-    """Whether an idle connection was closed by the other side: it has something to say, unasked."""
+def is_disconnected(connection: Connection) -> bool:
+    """Whether the server has closed an idle connection."""
     if connection.closed:
         return True
+    # An idle connection has data to read only if the server has closed it or is about to.
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
-def migrate(link: Database) -> None:
-    """Bring the schema to this version; replicas that start at once do it once.
+def migrate(database: Database) -> None:
+    """Migrate the schema to this version; of replicas that start together, one migrates.
 
     Raises:
         MitsumoriError: the schema is newer than this program.
         Unavailable: the database cannot be reached or changed.
     """
-    schema = sql.Identifier(link.schema)
-    with reported(), link.connect(_MIGRATION_S) as connection, connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (link.lock_key("migrate"),))
+    schema = sql.Identifier(database.schema)
+    with store_errors(), database.connect(_MIGRATION_S) as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (database.lock_key("migrate"),))
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions"
@@ -299,8 +300,8 @@ def migrate(link: Database) -> None:
         applied = row[0] if row else 0
         if applied > len(_MIGRATIONS):
             raise MitsumoriError(
-                f"the ledger's schema {link.schema!r} has version {applied}, this program knows "
-                f"{len(_MIGRATIONS)}: use a newer one",
+                f"the ledger's schema {database.schema!r} has version {applied}, this program knows "
+                f"{len(_MIGRATIONS)}; upgrade mitsumori",
                 reason="SCHEMA_TOO_NEW",
             )
         for version in range(applied + 1, len(_MIGRATIONS) + 1):

@@ -1,8 +1,8 @@
 """The ledger on PostgreSQL, for replicas that share one database.
 
-Callers leave operations for the writer thread and wait. It takes all that wait, runs them in one
-transaction (:mod:`postgres.write_group`), and answers only after the commit; meanwhile the next
-group gathers by itself. So a hot balance is locked once per group, not once per call. Needs the extra
+Callers put operations on a queue and wait. The writer thread takes all queued operations, runs them in one
+transaction (:mod:`postgres.write_group`) and answers only after the commit; meanwhile the next group
+collects in the queue. So a busy balance is locked once per group, not once per call. Needs the extra
 ``mitsumori[postgres]``.
 """
 
@@ -27,22 +27,21 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
-    Tally,
+    Totals,
 )
-from router.ledger.postgres import queries, row_mapping
-from router.ledger.postgres import write_group as books
+from router.ledger.postgres import queries, row_mapping, write_group
 from router.ledger.postgres.database import (
-    ANOTHER_WAS_FIRST,
+    RETRYABLE_ERRORS,
     Connection,
     Database,
     DriverError,
     TupleRow,
-    hung_up,
+    is_disconnected,
     migrate,
-    reported,
+    store_errors,
 )
 from router.ledger.postgres.queries import matching
-from router.ledger.postgres.write_group import GroupResult, Limits, Operation, PostgresBooks
+from router.ledger.postgres.write_group import GroupResult, Limits, LockedRows, Operation
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.writer_task import WriterTask
 
@@ -51,7 +50,7 @@ __all__ = ["PostgresLedger"]
 T = TypeVar("T")
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_WAITING = 10_000
+_MAX_WAITING = 10_000
 _ATTEMPTS = 5
 _LINGER_S = 0.001
 
@@ -59,16 +58,16 @@ _LINGER_S = 0.001
 class PostgresLedger:
     """Implements :class:`base.Ledger`; any number of replicas may share a database.
 
-    Time is the database's, so replicas agree on it. An error while committing leaves open whether the
-    commit happened: that too is ``Unavailable``, and repeating the call gives the answer.
+    The database provides the time, so that replicas agree on it. After an error during the commit it is not
+    known whether it happened: that is ``Unavailable`` too, and repeating the call returns the result.
 
     Args:
         address: ``postgresql://…`` or a libpq connection string.
-        schema: where the tables live; made, and brought to this version, at the start.
-        timeout_s: how long a caller waits for an answer, and the bound of every statement.
-        readers: connections for reading, at most; the writer has one of its own.
-        max_batch: operations in one transaction, at most.
-        clock: for tests: what time it is, instead of the database; may go backwards.
+        schema: the schema that contains the tables; created or migrated at the start.
+        timeout_s: seconds that a caller waits for its result, and that a statement may take.
+        readers: the largest number of connections for reading; the writer has one of its own.
+        max_batch: the largest number of operations in one transaction.
+        clock: for tests: gives the time instead of the database; may go backwards.
 
     Raises:
         Unavailable: the database cannot be reached or changed.
@@ -85,21 +84,21 @@ class PostgresLedger:
         max_batch: int = 256,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        self._link = Database(address, schema, timeout_s)
+        self._database = Database(address, schema, timeout_s)
         self._timeout_s = timeout_s
         self._max_batch = max_batch
         self._clock = clock
-        self._limits_lock = self._link.lock_key("limits")
-        migrate(self._link)
+        self._limits_lock = self._database.lock_key("limits")
+        migrate(self._database)
         self._time_lock = threading.Lock()
         self._last = _EARLIEST
         self._limits = Limits()
         self._waiting: deque[WriterTask[Operation, Any]] = deque()
-        self._wanted = 1
-        self._door = threading.Condition()
+        self._target_size = 1
+        self._queue_changed = threading.Condition()
         self._closed = False
         self._writer: Connection | None = None
-        self._pool = self._link.pool(readers)
+        self._pool = self._database.pool(readers)
         self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -111,26 +110,26 @@ class PostgresLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
-        moment = self._expired()
+        moment = self._expire_due()
         book = self._limits.book
         applying = [book.applying(labels, moment) for labels in options]
         accounts = {each.account for option in applying for each in option}
-        known: dict[Account, Balance] = {}
+        balances: dict[Account, Balance] = {}
         if accounts:
             with self._connection() as connection:
-                found = books.read_balances(connection, accounts)
-            known = {balance.account: balance for balance in found}
+                found = write_group.read_balances(connection, accounts)
+            balances = {balance.account: balance for balance in found}
         return [
             tuple(
                 LimitState(limit, account.key, period, balance.spent, balance.held)
                 for limit, account, period in option
-                for balance in [known.get(account) or Balance(account, limit.unit)]
+                for balance in [balances.get(account) or Balance(account, limit.unit)]
             )
             for option in applying
         ]
 
-    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
-        """See :meth:`Ledger.replay`."""
+    def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """See :meth:`Ledger.earlier_reply`."""
         if not storage_format.storable(decision_id):
             return None
         with self._connection() as connection:
@@ -151,11 +150,11 @@ class PostgresLedger:
     def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
         """Hold each of many, as :meth:`hold` does, in as few commits as possible.
 
-        Each stands for itself: where :meth:`hold` would raise ``Conflict`` or ``NotFound``, that error
-        is given back in its place.
+        Each hold is independent: if :meth:`hold` would raise ``Conflict`` or ``NotFound``, the result is
+        that error.
 
         Raises:
-            InvalidInput: one of them is wrong in itself; nothing was held.
+            InvalidInput: one of them is not valid; nothing was held.
             Unavailable: some may be committed; the same call may be repeated.
         """
         tasks = [_hold_task(hold) for hold in holds]
@@ -173,21 +172,21 @@ class PostgresLedger:
         """See :meth:`Ledger.settle`."""
         usage = storage_format.check_settlement(settlement)
 
-        def apply(work: PostgresBooks, _: datetime) -> SettleResult:
+        def apply(work: LockedRows, _: datetime) -> SettleResult:
             settled = rules.settle(work, settlement)
             if not settled.repeated:
                 work.usages[settlement.id] = usage
             return settled
 
-        return self._ask(apply, settlement.id)
+        return self._execute(apply, settlement.id)
 
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
-        return self._ask(lambda work, _: rules.release(work, decision_id, tenant), decision_id)
+        return self._execute(lambda work, _: rules.release(work, decision_id, tenant), decision_id)
 
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""
-        return self._ask(lambda work, _: work.expired)
+        return self._execute(lambda work, _: work.expired)
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
@@ -212,7 +211,7 @@ class PostgresLedger:
     def decision(self, decision_id: str) -> StoredDecision | None:
         """See :meth:`Ledger.decision`."""
         with self._connection() as connection:
-            return queries.decided(connection, decision_id)
+            return queries.decision(connection, decision_id)
 
     def decisions(
         self,
@@ -229,7 +228,7 @@ class PostgresLedger:
         storage_format.check_count(count)
         storage_format.check_labels(labels or {})
         with self._connection() as connection:
-            return queries.log(
+            return queries.decisions(
                 connection,
                 matching(labels, since, until, state),
                 after,
@@ -237,7 +236,7 @@ class PostgresLedger:
                 newest_first=newest_first,
             )
 
-    def tally(
+    def totals(
         self,
         *,
         labels: Mapping[str, str] | None = None,
@@ -245,35 +244,37 @@ class PostgresLedger:
         until: datetime | None = None,
         state: HoldState | None = None,
         by_time: bool = False,
-    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
-        """See :meth:`Ledger.tally`."""
+    ) -> list[tuple[Mapping[str, str], datetime | None, Totals]]:
+        """See :meth:`Ledger.totals`."""
         storage_format.check_labels(labels or {})
-        self._expired()
+        self._expire_due()
         with self._connection() as connection:
-            return queries.tally(connection, matching(labels, since, until, state), by_time=by_time)
+            return queries.totals(
+                connection, matching(labels, since, until, state), by_time=by_time
+            )
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
         storage_format.check_labels(labels)
-        moment = self._expired()
+        moment = self._expire_due()
         chosen = matching(labels, None, before, None).and_(
             "state <> 'held' AND (state <> 'quoted' OR expires <= %s)", moment
         )
         erased = 0
         while True:
             with self._connection() as connection:
-                count = books.erase(connection, chosen.text, chosen.values)
+                count = write_group.erase(connection, chosen.text, chosen.values)
             if not count:
                 return erased
             erased += count
 
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
-        with self._door:
+        with self._queue_changed:
             if self._closed:
                 return
             self._closed = True
-            self._door.notify()
+            self._queue_changed.notify()
         self._thread.join()
         self._pool.close()
 
@@ -281,32 +282,32 @@ class PostgresLedger:
 
     def rows(self) -> Iterator[Row]:
         """Every decision with its entries, for the checker."""
-        known = {balance.account: balance for balance in self.balances()}
-        for row in self._all(f"SELECT {row_mapping.ROW} FROM decisions ORDER BY created, id"):  # noqa: S608
+        balances = {balance.account: balance for balance in self.balances()}
+        for row in self._read_all(f"SELECT {row_mapping.ROW} FROM decisions ORDER BY created, id"):  # noqa: S608
             yield row_mapping.row_of(
-                row, lambda account, unit: known.get(account) or Balance(account, unit)
+                row, lambda account, unit: balances.get(account) or Balance(account, unit)
             )
 
     def balances(self) -> Iterator[Balance]:
         """Every balance, for the checker."""
-        for row in self._all(f"SELECT {row_mapping.BALANCE} FROM balances"):  # noqa: S608
+        for row in self._read_all(f"SELECT {row_mapping.BALANCE} FROM balances"):  # noqa: S608
             yield row_mapping.balance_of(row)
 
     # ── callers ───────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, apply: Callable[[PostgresBooks, datetime], T], *ids: str) -> T:
+    def _execute(self, apply: Callable[[LockedRows, datetime], T], *ids: str) -> T:
         task: WriterTask[Operation, T] = WriterTask(Operation(apply, ids))
         self._submit(task)
         return task.wait(self._timeout_s)
 
     def _submit(self, task: WriterTask[Operation, Any]) -> None:
-        with self._door:
+        with self._queue_changed:
             self._check_open()
-            if len(self._waiting) >= _MOST_WAITING:
-                raise Unavailable(f"{_MOST_WAITING} operations wait for the store; try again later")
+            if len(self._waiting) >= _MAX_WAITING:
+                raise Unavailable(f"{_MAX_WAITING} operations wait for the store; try again later")
             self._waiting.append(task)
-            if len(self._waiting) >= self._wanted:
-                self._door.notify()
+            if len(self._waiting) >= self._target_size:
+                self._queue_changed.notify()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -314,11 +315,11 @@ class PostgresLedger:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        """A connection of the pool, outside a transaction, and not one that died while it was idle."""
+        """A connection of the pool, outside a transaction, that the server has not closed."""
         self._check_open()
-        with reported():
+        with store_errors():
             connection = self._pool.getconn()
-            while hung_up(connection):
+            while is_disconnected(connection):
                 connection.close()
                 self._pool.putconn(connection)
                 connection = self._pool.getconn()
@@ -328,34 +329,34 @@ class PostgresLedger:
                 self._pool.putconn(connection)
 
     def _moment(self) -> tuple[datetime, bool]:
-        """The store's time, and whether holds ran out; learns limits that changed on the way."""
+        """The store's time, and whether holds have expired; reads the limits again if they changed."""
         with self._time_lock:
             last = self._last
         with self._connection() as connection:
-            row = connection.execute(books.MOMENT, (self._fixed(), last)).fetchone()
+            row = connection.execute(write_group.MOMENT, (self._test_time(), last)).fetchone()
             found, version, due = cast("tuple[datetime, int, bool]", row)
             if version != self._limits.version:
-                self._learn(Limits.of(connection.execute(books.LIMITS).fetchall()))
-        return self._told(found.astimezone(UTC)), due
+                self._update_limits(Limits.of(connection.execute(write_group.LIMITS).fetchall()))
+        return self._advance_time(found.astimezone(UTC)), due
 
-    def _expired(self) -> datetime:
-        """The moment, with every hold given back that has run out by then."""
+    def _expire_due(self) -> datetime:
+        """Free expired holds, and return the current time."""
         moment, due = self._moment()
         if due:
             self.expire()
         return moment
 
-    def _told(self, moment: datetime) -> datetime:
+    def _advance_time(self, moment: datetime) -> datetime:
         with self._time_lock:
             self._last = max(self._last, moment)
             return self._last
 
-    def _learn(self, limits: Limits) -> None:
+    def _update_limits(self, limits: Limits) -> None:
         with self._time_lock:
             if limits.version > self._limits.version:
                 self._limits = limits
 
-    def _fixed(self) -> datetime | None:
+    def _test_time(self) -> datetime | None:
         return None if self._clock is None else self._clock()
 
     def _change_limits(self, statement: str, values: Sequence[object]) -> bool:
@@ -365,9 +366,9 @@ class PostgresLedger:
             connection.execute("UPDATE state SET limits_version = limits_version + 1")
         return changed
 
-    def _all(self, statement: str) -> Iterator[TupleRow]:
+    def _read_all(self, statement: str) -> Iterator[TupleRow]:
         with self._connection() as connection, connection.transaction():
-            # Whoever reads everything may take as long as it takes.
+            # Reading all rows has no time limit.
             connection.execute("SET LOCAL statement_timeout = 0")
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             with connection.cursor("everything") as cursor:
@@ -376,77 +377,79 @@ class PostgresLedger:
     # ── the writer ────────────────────────────────────────────────────────────────────────────────
 
     def _write(self) -> None:
-        answered, took_s = 0, 0.0
-        while group := self._next_group(answered, took_s):
+        last_size, last_s = 0, 0.0
+        while group := self._next_group(last_size, last_s):
             started = time.monotonic()
             self._answer([task for task in group if not task.abandoned])
-            answered, took_s = len(group), time.monotonic() - started
+            last_size, last_s = len(group), time.monotonic() - started
         if self._writer is not None:
             self._writer.close()
 
-    def _next_group(self, answered: int, took_s: float) -> list[WriterTask[Operation, Any]]:
-        """What is to be done next; empty once everything is done and the ledger is closed.
+    def _next_group(self, last_size: int, last_s: float) -> list[WriterTask[Operation, Any]]:
+        """The next group of tasks; empty once the ledger is closed and no task is left.
 
-        Callers who were just answered tend to come back at once. Waiting for them, for a fraction of
-        what a transaction takes, keeps all of them in one group; otherwise they settle into two halves
-        that wait for each other. One caller alone never waits for anybody.
+        Callers often return as soon as they have their result. Waiting for them for a fraction of the last
+        transaction (``last_size`` tasks in ``last_s`` seconds) keeps them in one group; otherwise they
+        split into two groups that wait for each other. A single caller never waits.
         """
-        with self._door:
-            self._wanted = min(answered + len(self._waiting), self._max_batch)
-            self._door.wait_for(self._enough, timeout=min(took_s / 4, _LINGER_S))
-            self._wanted = 1
-            self._door.wait_for(self._enough)
+        with self._queue_changed:
+            self._target_size = min(last_size + len(self._waiting), self._max_batch)
+            self._queue_changed.wait_for(self._group_ready, timeout=min(last_s / 4, _LINGER_S))
+            self._target_size = 1
+            self._queue_changed.wait_for(self._group_ready)
             size = min(len(self._waiting), self._max_batch)
             return [self._waiting.popleft() for _ in range(size)]
 
-    def _enough(self) -> bool:
-        return self._closed or len(self._waiting) >= self._wanted
+    def _group_ready(self) -> bool:
+        return self._closed or len(self._waiting) >= self._target_size
 
     def _answer(self, tasks: list[WriterTask[Operation, Any]]) -> None:
         try:
-            with reported():
-                results = self._commit([task.order for task in tasks]) if tasks else []
+            with store_errors():
+                results = self._commit([task.operation for task in tasks]) if tasks else []
         except InvalidInput as error:
             if len(tasks) > 1:
-                # One of them is at fault; the others must not suffer for it.
+                # One operation caused the error: run each alone, so that the others succeed.
                 for task in tasks:
                     self._answer([task])
                 return
             results = [error]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers get it and the writer lives
-            # An error of its own for each: threads that raise the same object tangle its traceback.
+        except Exception as error:  # noqa: BLE001 - callers get the error; the writer continues
+            # One error object per caller: threads that raise the same object share its traceback.
             results = [Unavailable(f"the store cannot be written: {error}") for _ in tasks]
         for task, result in zip(tasks, results, strict=True):
             if isinstance(result, MitsumoriError):
                 task.error = result
             else:
                 task.result = result
-            task.answer()
+            task.finish()
 
     def _commit(self, operations: list[Operation]) -> list[object]:
-        ran = GroupResult(None, 0, self._last, self._limits)
+        done = GroupResult(None, 0, self._last, self._limits)
         attempts = 0
-        while ran.results is None:
+        while done.results is None:
             try:
                 connection = self._session()
-                ran = books.run(connection, operations, ran, self._fixed(), self._limits_lock)
+                done = write_group.run(
+                    connection, operations, done, self._test_time(), self._limits_lock
+                )
             except BaseException as error:
                 self._roll_back()
                 attempts += 1
-                again = isinstance(error, ANOTHER_WAS_FIRST)
+                again = isinstance(error, RETRYABLE_ERRORS)
                 if not again or attempts == _ATTEMPTS:
                     raise
-            self._told(ran.moment)
-            self._learn(ran.limits)
-        return ran.results
+            self._advance_time(done.moment)
+            self._update_limits(done.limits)
+        return done.results
 
     def _session(self) -> Connection:
-        if self._writer is not None and hung_up(self._writer):
+        if self._writer is not None and is_disconnected(self._writer):
             self._writer.close()
         if self._writer is None or self._writer.closed:
-            self._writer = self._link.connect()
-            # Planning these statements takes longer than running them, so plans are kept; and a plan
-            # that was made while a table was small must not read all of it for ever.
+            self._writer = self._database.connect()
+            # Planning these statements takes longer than running them, so plans are cached; a plan made
+            # while a table was small must not go on reading the whole table when it has grown.
             settings = {
                 "plan_cache_mode": "force_generic_plan",
                 "enable_seqscan": "off",
@@ -469,10 +472,10 @@ class PostgresLedger:
 def _hold_task(hold: Hold) -> WriterTask[Operation, HoldResult]:
     labels, record = storage_format.check_hold(hold)
 
-    def apply(work: PostgresBooks, moment: datetime) -> HoldResult:
+    def apply(work: LockedRows, moment: datetime) -> HoldResult:
         result = rules.hold(work, hold, moment)
         if isinstance(result, Granted):
-            work.papers[hold.id] = labels, record
+            work.payloads[hold.id] = labels, record
         return result
 
     ids = (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)

@@ -1,4 +1,4 @@
-"""Reading the decision log on PostgreSQL: by filter, one by one, added up."""
+"""Queries of the decision log on PostgreSQL: by filter, single decisions, totals."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 
 from router.core.errors import NotFound
 from router.ledger import storage_format
-from router.ledger.base import HoldState, StoredDecision, Tally
+from router.ledger.base import HoldState, StoredDecision, Totals
 from router.ledger.postgres.database import Connection
 from router.ledger.postgres.row_mapping import ROW, row_of
 
-__all__ = ["Condition", "decided", "log", "matching", "tally"]
+__all__ = ["Condition", "decision", "decisions", "matching", "totals"]
 
-# ruff: noqa: S608  (the texts are put together from constants, never from values)
+# ruff: noqa: S608  (SQL is built from constants only; values are bound)
 
-# In the order of the fields of Tally. Only what is settled has actual amounts.
-_TALLY = """
+# In the order of the fields of Totals. Only settled decisions have actual amounts.
+_TOTALS = """
     count(*), count(actual_money), count(*) FILTER (WHERE actual_money > held_money),
     coalesce(sum(actual_tokens), 0)::bigint, coalesce(sum(actual_money), 0)::bigint,
     coalesce(sum(held_money) FILTER (WHERE state = 'held'), 0)::bigint,
@@ -27,19 +27,19 @@ _TALLY = """
     coalesce(sum(greatest(held_money - actual_money, 0)), 0)::bigint,
     coalesce(sum(overage), 0)::bigint
 """
-_SECONDS = storage_format.SLOT_MICROS // 1_000_000
-_SLOT = f"floor(extract(epoch FROM created) / {_SECONDS})::bigint * {_SECONDS}"
+_SECONDS = storage_format.QUARTER_HOUR_MICROS // 1_000_000
+_QUARTER_HOUR = f"floor(extract(epoch FROM created) / {_SECONDS})::bigint * {_SECONDS}"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition of SQL on decisions, and the values that it has places for."""
+    """An SQL condition on decisions, and the values of its placeholders."""
 
     text: str
     values: tuple[object, ...]
 
     def and_(self, text: str, *values: object) -> Condition:
-        """This and that."""
+        """Both this condition and another."""
         return Condition(f"{self.text} AND {text}", self.values + values)
 
 
@@ -49,11 +49,18 @@ def matching(
     until: datetime | None,
     state: HoldState | None,
 ) -> Condition:
-    """The condition of a filter of the log; see :meth:`Ledger.decisions`."""
+    """The condition of a filter of the log.
+
+    Args:
+        labels: as for :meth:`Ledger.decisions`, like the other three.
+        since: see ``labels``.
+        until: see ``labels``.
+        state: see ``labels``.
+    """
     found = Condition("true", ())
     if labels:
         found = found.and_("labels @> %s::jsonb", storage_format.to_json(labels))
-    if labels and "tenant" in labels:  # said twice, because this one has an index
+    if labels and "tenant" in labels:  # implied by the labels, but this column has an index
         found = found.and_("tenant = %s", labels["tenant"])
     if since is not None:
         found = found.and_("created >= %s", since)
@@ -64,15 +71,15 @@ def matching(
     return found
 
 
-def decided(connection: Connection, decision_id: str) -> StoredDecision | None:
-    """One row of the decision log."""
+def decision(connection: Connection, decision_id: str) -> StoredDecision | None:
+    """One row of the decision log; ``None`` if there is none."""
     if not storage_format.storable(decision_id):
         return None
     found = _rows(connection, Condition("id = %s", (decision_id,)), "id", 1)
     return found[0] if found else None
 
 
-def log(
+def decisions(
     connection: Connection,
     chosen: Condition,
     after: str | None,
@@ -82,15 +89,22 @@ def log(
 ) -> list[StoredDecision]:
     """A page of the decision log.
 
+    Args:
+        connection: to read with.
+        chosen: the filter.
+        after: id of the last row of the previous page; ``None`` for the first page.
+        count: length of the page.
+        newest_first: descending order instead of ascending.
+
     Raises:
         NotFound: there is no decision ``after``.
     """
     if after is not None:
-        last = decided(connection, after)
+        last = decision(connection, after)
         if last is None:
-            raise NotFound(f"there is no decision {after} to go on behind")
+            raise NotFound(f"there is no decision {after} to continue after")
         beyond = "<" if newest_first else ">"
-        # The first part is for the index, which does not hold the id.
+        # The first part is for the index, which does not contain the id.
         chosen = chosen.and_(
             f"created {beyond}= %s AND (created, id) {beyond} (%s, %s)",
             last.created,
@@ -101,22 +115,28 @@ def log(
     return _rows(connection, chosen, order, count)
 
 
-def tally(
+def totals(
     connection: Connection, chosen: Condition, *, by_time: bool
-) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
-    """Decisions added up by labels, and by the quarter of an hour where wanted."""
+) -> list[tuple[Mapping[str, str], datetime | None, Totals]]:
+    """Sums over decisions, grouped by labels.
+
+    Args:
+        connection: to read with.
+        chosen: the filter.
+        by_time: whether to group by the quarter of an hour of creation too.
+    """
     found = connection.execute(
-        f"SELECT labels::text, {_SLOT if by_time else 'NULL::bigint'} AS slot, {_TALLY}"
-        f" FROM decisions WHERE {chosen.text} GROUP BY labels, slot",
+        f"SELECT labels::text, {_QUARTER_HOUR if by_time else 'NULL::bigint'} AS quarter_hour,"
+        f" {_TOTALS} FROM decisions WHERE {chosen.text} GROUP BY labels, quarter_hour",
         chosen.values,
     ).fetchall()
     return [
         (
             json.loads(labels),
-            None if begin is None else datetime.fromtimestamp(begin, UTC),
-            Tally(*sums),
+            None if seconds is None else datetime.fromtimestamp(seconds, UTC),
+            Totals(*sums),
         )
-        for labels, begin, *sums in found
+        for labels, seconds, *sums in found
     ]
 
 
@@ -128,4 +148,4 @@ def _rows(
         f" WHERE {chosen.text} ORDER BY {order} LIMIT {count:d}"
     )
     found = connection.execute(statement, chosen.values).fetchall()
-    return [storage_format.decided(row_of(row, None), *row[-3:]) for row in found]
+    return [storage_format.stored_decision(row_of(row, None), *row[-3:]) for row in found]

@@ -1,4 +1,4 @@
-"""Rows of the ledger on PostgreSQL: columns to values and back."""
+"""Row mapping for PostgreSQL: from columns to rows of the ledger and back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from router.ledger.rows import Account, Balance, LedgerEntry, Row
 __all__ = [
     "BALANCE",
     "ROW",
+    "account_columns",
+    "balance_columns",
     "balance_of",
     "changed_row",
-    "identity",
     "new_row",
     "row_of",
-    "sums",
-    "to_array",
+    "to_json_array",
 ]
 
 BALANCE = "limit_id, series, key, period, unit, spent, held, over, ceiling, erased, erased_over"
@@ -32,24 +32,27 @@ ROW = (
 
 
 def balance_of(row: TupleRow) -> Balance:
-    """From the columns :data:`BALANCE`."""
+    """A balance from the columns :data:`BALANCE`."""
     limit, series, key, period, unit, *sums = row
     return Balance(Account(limit, series, key, period), Unit(unit), *sums)
 
 
 def row_of(row: TupleRow, balance: Callable[[Account, Unit], Balance] | None) -> Row:
-    """From the columns :data:`ROW`; without its entries where there are no balances to tie them to."""
-    (key, tenant, fingerprint, state, created, expires, reply, late, overage, report, entries) = (
-        row[:11]
-    )
-    tied = []
+    """A decision from the columns :data:`ROW`; ``balance`` finds the balances of its entries.
+
+    Without ``balance`` the decision has no entries.
+    """
+    (decision_id, tenant, fingerprint, state, created, expires, reply, late, overage, report) = row[
+        :10
+    ]
+    entries = []
     if balance is not None:
-        tied = [
+        entries = [
             LedgerEntry(balance(Account(*entry[:4]), Unit(entry[4])), *entry[5:])
-            for entry in entries
+            for entry in row[10]
         ]
     return Row(
-        id=key,
+        id=decision_id,
         tenant=tenant,
         fingerprint=fingerprint,
         state=HoldState(state),
@@ -62,20 +65,28 @@ def row_of(row: TupleRow, balance: Callable[[Account, Unit], Balance] | None) ->
         overage=overage,
         report=report,
         quoted=row[19],
-        entries=tied,
+        entries=entries,
     )
 
 
 def _amounts(values: Sequence[int | None]) -> Amounts | None:
-    known = [value for value in values if value is not None]
-    return Amounts(*known) if known else None
+    present = [value for value in values if value is not None]
+    return Amounts(*present) if present else None
 
 
-# The dictionaries below are made for every decision: plain attributes, for Enum.value is slow.
+# The dictionaries below are made for every decision, so they use Enum._value_: Enum.value is slow.
 
 
 def new_row(n: int, row: Row, labels: str, record: str, usage: str | None) -> dict[str, object]:
-    """A new decision as columns, JSON-ready; ``n`` is its place in the order of insertion."""
+    """A new decision as columns, JSON-ready.
+
+    Args:
+        n: its position in the order of insertion.
+        row: the decision.
+        labels: as JSON.
+        record: as JSON.
+        usage: as JSON; ``None`` before it is settled.
+    """
     held = row.held
     return {
         **changed_row(row, usage),
@@ -90,15 +101,15 @@ def new_row(n: int, row: Row, labels: str, record: str, usage: str | None) -> di
         "held_concurrent": held and held.concurrent,
         "quoted": row.quoted,
         "reply": f"\\x{row.reply.hex()}",
-        # As text within the text: kept as it was sent, \u0000 included, without parsing it twice.
+        # JSON within a string: stored as it is, including \u0000, without parsing it twice.
         "labels": labels,
         "record": record,
     }
 
 
 def changed_row(row: Row, usage: str | None) -> dict[str, object]:
-    """What changes in a decision, JSON-ready."""
-    changed: dict[str, object] = {
+    """The columns of a decision that can change, JSON-ready; ``usage`` as for :func:`new_row`."""
+    columns: dict[str, object] = {
         "id": row.id,
         "state": row.state._value_,
         "late": row.late,
@@ -111,23 +122,23 @@ def changed_row(row: Row, usage: str | None) -> dict[str, object]:
         "usage": usage,
     }
     if row.actual is not None:
-        changed["actual_money"] = row.actual.money
-        changed["actual_tokens"] = row.actual.tokens
-        changed["actual_requests"] = row.actual.requests
-        changed["actual_concurrent"] = row.actual.concurrent
-    return changed
+        columns["actual_money"] = row.actual.money
+        columns["actual_tokens"] = row.actual.tokens
+        columns["actual_requests"] = row.actual.requests
+        columns["actual_concurrent"] = row.actual.concurrent
+    return columns
 
 
-def identity(account: Account) -> dict[str, object]:
-    """Which balance."""
+def account_columns(account: Account) -> dict[str, object]:
+    """The key columns of a balance."""
     limit, series, key, period = account
     return {"limit_id": limit, "series": series, "key": key, "period": period}
 
 
-def sums(balance: Balance) -> dict[str, object]:
-    """A balance with its sums."""
+def balance_columns(balance: Balance) -> dict[str, object]:
+    """A balance as columns: its key and its sums."""
     return {
-        **identity(balance.account),
+        **account_columns(balance.account),
         "spent": balance.spent,
         "held": balance.held,
         "over": balance.over,
@@ -137,6 +148,6 @@ def sums(balance: Balance) -> dict[str, object]:
     }
 
 
-def to_array(values: Iterable[object]) -> str:
+def to_json_array(values: Iterable[object]) -> str:
     """A JSON array, for ``json_to_recordset``."""
     return json.dumps(list(values), separators=(",", ":"))

@@ -1,10 +1,12 @@
-"""One transaction of the ledger on PostgreSQL: read and lock what a group of operations needs, let the
-rules decide in Python, write what changed, commit. Five round trips, however many operations. (psycopg's
-pipeline mode saves two, and costs more than that on a fast network.)
+"""One group of operations on PostgreSQL, run in one transaction.
 
-Locks are taken in one order everywhere, so replicas wait for each other and never deadlock: the
-limits (shared), decisions by id, holds that ran out (skipping those that another replica works on),
-balances by account, new decisions by id.
+It reads and locks the rows that the group needs, applies the rules in Python, writes the rows that changed,
+and commits: five round trips for any number of operations. (psycopg's pipeline mode saves two, and costs more
+than that on a fast network.)
+
+All replicas take locks in the same order, so they wait for each other and never deadlock: the limits
+(shared), decisions by id, expired holds (except those that another replica has locked), balances by account,
+new decisions by id.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ from router.core.limits import Limit, Unit
 from router.ledger import rules, storage_format
 from router.ledger.base import Hold, HoldState, Refused, Settlement
 from router.ledger.limit_book import ApplicableLimit, LimitBook
-from router.ledger.postgres.database import Connection, Cursor, Overtaken, TupleRow
+from router.ledger.postgres.database import Connection, Cursor, GrantedElsewhere, TupleRow
 from router.ledger.postgres.row_mapping import (
     BALANCE,
     ROW,
+    account_columns,
+    balance_columns,
     balance_of,
     changed_row,
-    identity,
     new_row,
     row_of,
-    sums,
-    to_array,
+    to_json_array,
 )
 from router.ledger.rows import Account, Balance, Row
 
@@ -38,22 +40,22 @@ __all__ = [
     "MOMENT",
     "GroupResult",
     "Limits",
+    "LockedRows",
     "Operation",
-    "PostgresBooks",
     "erase",
     "read_balances",
     "run",
 ]
 
-_DUE_AT_ONCE = 500
-"""How many holds that ran out one transaction gives back."""
+_MAX_EXPIRED = 500
+"""The largest number of expired holds or erased decisions in one transaction."""
 _TICK = timedelta(microseconds=1)
 
 
-# ruff: noqa: S608  (the texts are put together from the constants above, never from values)
+# ruff: noqa: S608  (SQL is built from the constants above; values are bound)
 
-# The database's time, or that of a test; never before the newest decision, so that a clock that is set
-# back stands still and replicas agree. Parameters: the test's time or NULL, what was said before.
+# The time of the database, or of a test; never earlier than the newest decision, so that it does not go
+# backwards and replicas agree. Parameters: the time of the test or NULL, the previous time.
 _NOW = (
     "SELECT greatest(coalesce(%s::timestamptz, clock_timestamp()), %s::timestamptz,"
     " (SELECT max(created) FROM decisions)) AS now"
@@ -64,17 +66,18 @@ MOMENT = (
     f" FROM state, ({_NOW}) AS moment"
 )
 LIMITS = "SELECT limits_version, body FROM state LEFT JOIN limits ON true"
-# The moment, beside each decision that is known (NULLs where none is). Parameters: ids, last.
-_MOMENT_AND_KNOWN = (
+# The moment, joined with each decision that exists (NULL columns if none does). Parameters: those of
+# MOMENT, then the ids.
+_MOMENT_AND_DECISIONS = (
     f"SELECT moment.*, known.* FROM ({MOMENT}) AS moment LEFT JOIN"
     f" (SELECT {ROW} FROM decisions WHERE id = ANY(%s) ORDER BY id FOR UPDATE) AS known ON true"
 )
 _DUE = (
     f"SELECT {ROW} FROM decisions WHERE state = 'held' AND expires <= %s"
-    f" ORDER BY expires LIMIT {_DUE_AT_ONCE} FOR UPDATE SKIP LOCKED"
+    f" ORDER BY expires LIMIT {_MAX_EXPIRED} FOR UPDATE SKIP LOCKED"
 )
-# An update that changes nothing locks the row that is there and gives back what was committed while we
-# waited; one pass makes and locks, in the order given.
+# Creates missing rows and locks all, in the order given. The update that changes nothing locks an existing
+# row, and returns what was committed while this transaction waited for the lock.
 _LOCK_BALANCES = f"""
     INSERT INTO balances AS old (limit_id, series, key, period, unit)
     SELECT limit_id, series, key, period, unit
@@ -112,8 +115,8 @@ _CHANGE_DECISIONS = """
                 actual_concurrent bigint, entries json, usage text)
     WHERE old.id = new.id
 """
-# New decisions go in by id: two replicas that make the same ones wait for each other in one order.
-# Together with the balances, because almost every transaction does just these two.
+# New decisions are inserted by id, so that two replicas that insert the same ones wait for each other in the
+# same order. One statement changes balances too, because almost every transaction does exactly these two.
 _CHANGE_BALANCES_AND_ADD = f"""
     WITH changed AS ({_CHANGE_BALANCES})
     INSERT INTO decisions (id, tenant, fingerprint, state, created, expires, held_money,
@@ -136,14 +139,14 @@ _CHANGE_BALANCES_AND_ADD = f"""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits as one replica knows them, and which version of the table that is."""
+    """The limits, and the version of the table from which this replica read them."""
 
     version: int = -1
     book: LimitBook = field(default_factory=LimitBook)
 
     @staticmethod
     def of(rows: Iterable[TupleRow]) -> Limits:
-        """From the rows of :data:`LIMITS`."""
+        """The limits from the rows of :data:`LIMITS`."""
         version, found = -1, list[Limit]()
         for version, body in rows:  # noqa: B007 - every row carries the same version
             if body is not None:
@@ -156,84 +159,86 @@ class Operation:
     """One hold, settlement, release or expiry.
 
     Attributes:
-        apply: what the rules do; gets the books and the moment of this operation.
-        ids: the decisions that it reads.
-        hold: the hold that it wants to make, or ``None``.
+        apply: the rule to run; gets the rows and the time of this operation.
+        ids: ids of the decisions that it reads.
+        hold: the hold that it requests, or ``None``.
     """
 
-    apply: Callable[[PostgresBooks, datetime], object]
+    apply: Callable[[LockedRows, datetime], object]
     ids: tuple[str, ...] = ()
     hold: Hold | None = None
 
 
-class PostgresBooks:
-    """:class:`rules.PostgresBooks` over the rows that one transaction has locked.
+class LockedRows:
+    """Implements :class:`rules.UnitOfWork` with the rows that one transaction has locked.
 
     Attributes:
-        limits: as they are now.
-        expired: how many holds ran out and were given back.
-        papers: labels and record of new decisions, as JSON.
-        usages: of settlements, as JSON.
+        limits: the current limits.
+        expired: the number of expired holds that were freed.
+        payloads: labels and record of new decisions by id, as JSON.
+        usages: usage of settled decisions by id, as JSON.
     """
 
     def __init__(self, limits: LimitBook, balances: Sequence[Balance]) -> None:
         self.limits = limits
         self.expired = 0
-        self.papers: dict[str, tuple[str, str]] = {}
+        self.payloads: dict[str, tuple[str, str]] = {}
         self.usages: dict[str, str] = {}
         self._balances = {balance.account: balance for balance in balances}
         self._rows: dict[str, Row] = {}
         self._added: set[str] = set()
         self._changed: set[str] = set()
-        self._touched: set[Account] = set()
+        self._changed_balances: set[Account] = set()
 
-    def keep(self, row: TupleRow) -> Row:
-        """Take in a decision that was read."""
+    def load(self, row: TupleRow) -> Row:
+        """Add a decision that was read from the database."""
         made = row_of(row, self.balance)
         return self._rows.setdefault(made.id, made)
 
     def row(self, decision_id: str) -> Row | None:
-        """See :class:`rules.PostgresBooks`."""
+        """See :class:`rules.UnitOfWork`."""
         return self._rows.get(decision_id)
 
     def balance(self, account: Account, unit: Unit) -> Balance:  # noqa: ARG002 - the protocol's
-        """See :class:`rules.PostgresBooks`; every account was locked before, or this fails."""
+        """See :class:`rules.UnitOfWork`; a KeyError if the account was not locked."""
         return self._balances[account]
 
     def add(self, row: Row, new: Hold) -> None:  # noqa: ARG002 - the protocol's
-        """See :class:`rules.PostgresBooks`."""
+        """See :class:`rules.UnitOfWork`."""
         self._rows[row.id] = row
         self._added.add(row.id)
-        self.touch(row)
+        self.mark_balances(row)
 
     def change(self, row: Row, report: Settlement | None = None) -> None:  # noqa: ARG002 - the protocol's
-        """See :class:`rules.PostgresBooks`."""
+        """See :class:`rules.UnitOfWork`."""
         self._changed.add(row.id)
-        self.touch(row)
+        self.mark_balances(row)
 
-    def touch(self, row: Row) -> None:
-        """Write the balances of this decision."""
-        self._touched.update(entry.balance.account for entry in row.entries)
+    def mark_balances(self, row: Row) -> None:
+        """Note that the balances of a decision have changed."""
+        self._changed_balances.update(entry.balance.account for entry in row.entries)
 
     def write(self, cursor: Cursor) -> None:
-        """Send what changed."""
-        balances = to_array([sums(self._balances[account]) for account in self._touched])
+        """Write every row that has changed."""
+        balances = to_json_array(
+            [balance_columns(self._balances[account]) for account in self._changed_balances]
+        )
         changed = [self._rows[key] for key in self._changed - self._added]
         if changed:
             changes = (changed_row(row, self.usages.get(row.id)) for row in changed)
-            cursor.execute(_CHANGE_DECISIONS, (to_array(changes),))
+            cursor.execute(_CHANGE_DECISIONS, (to_json_array(changes),))
         if self._added:
             added = enumerate(map(self._rows.__getitem__, sorted(self._added)))
             new = (
-                new_row(n, row, *self.papers[row.id], self.usages.get(row.id)) for n, row in added
+                new_row(n, row, *self.payloads[row.id], self.usages.get(row.id)) for n, row in added
             )
-            cursor.execute(_CHANGE_BALANCES_AND_ADD, (balances, to_array(new)))
-        elif self._touched:
+            cursor.execute(_CHANGE_BALANCES_AND_ADD, (balances, to_json_array(new)))
+        elif self._changed_balances:
             cursor.execute(_CHANGE_BALANCES, (balances,))
 
 
-class _Found(LimitBook):
-    """What applies at the moments of one transaction, so that the rules need not search again."""
+class _ApplicableLimits(LimitBook):
+    """The limits that apply to the holds of one transaction, so that the rules need not search again."""
 
     def __init__(self, book: LimitBook, operations: Iterable[tuple[Operation, datetime]]) -> None:
         super().__init__()
@@ -249,14 +254,14 @@ class _Found(LimitBook):
 
 @dataclass(frozen=True, slots=True)
 class GroupResult:
-    """What came out of a transaction that was committed.
+    """The result of a committed transaction.
 
     Attributes:
-        results: of each operation, or the error that it raised; ``None`` where so many holds ran out
-            that this transaction only gives back some, and the operations are to be run again.
-        expired: how many holds were given back, those of transactions before included.
-        moment: the latest that was given out.
-        limits: as they are now.
+        results: the result of each operation, or the error that it raised; ``None`` if there were too many
+            expired holds for one transaction, so that it freed some of them and ran no operation.
+        expired: the number of holds freed, including those of the previous transactions of the group.
+        moment: the latest time that was used.
+        limits: the current limits.
     """
 
     results: list[object] | None
@@ -268,102 +273,116 @@ class GroupResult:
 def run(
     connection: Connection,
     operations: Sequence[Operation],
-    before: GroupResult,
-    fixed: datetime | None,
-    lock: int,
+    previous: GroupResult,
+    test_time: datetime | None,
+    lock_key: int,
 ) -> GroupResult:
     """Run a group of operations in one transaction.
 
     Args:
         connection: in autocommit, outside a transaction.
-        operations: in order; they see each other's effects.
-        before: the transaction before.
-        fixed: the time of a test; ``None`` for the database's.
-        lock: key of the advisory lock on the limits.
+        operations: run in order; each sees the effects of those before it.
+        previous: the result of the previous transaction.
+        test_time: the time of a test; ``None`` for the time of the database.
+        lock_key: of the advisory lock on the limits.
 
     Raises:
-        DriverError: roll back. Only of a lost connection it is not known whether it committed.
+        DriverError: the caller must roll back. If the connection was lost, the transaction may have
+            been committed.
+        GrantedElsewhere: roll back and run the group again.
     """
     ids = sorted({key for each in operations for key in each.ids if storage_format.storable(key)})
-    # Whoever changes a limit waits for those who decide by it, so an acknowledged change binds. A
-    # statement of its own, or what it waited for would not be seen.
+    # Whoever changes a limit waits for the transactions that use it, so an acknowledged change takes effect
+    # at once. The lock is a separate statement: the next one must see what was committed while it waited.
     cursor = connection.cursor()
-    cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock_shared({lock:d})")
-    read = cursor.execute(_MOMENT_AND_KNOWN, (fixed, before.moment, ids)).fetchall()
-    (now, version, is_due), limits = read[0][:3], before.limits
+    cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock_shared({lock_key:d})")
+    read = cursor.execute(_MOMENT_AND_DECISIONS, (test_time, previous.moment, ids)).fetchall()
+    (now, version, is_due), limits = read[0][:3], previous.limits
     if version != limits.version:
         limits = Limits.of(cursor.execute(LIMITS).fetchall())
     rows = [row[3:] for row in read if row[3] is not None]
     if is_due:
         due = cursor.execute(_DUE, (now,)).fetchall()
         rows += due
-        if len(due) == _DUE_AT_ONCE:
+        if len(due) == _MAX_EXPIRED:
             operations = ()
     now = now.astimezone(UTC)
-    timed = list(zip(operations, _moments(operations, now), strict=True))
-    found = _Found(limits.book, timed)
+    timed = list(zip(operations, _times(operations, now), strict=True))
+    found = _ApplicableLimits(limits.book, timed)
     accounts = {
         applying.account: applying.limit.unit
         for option in found.found.values()
         for applying in option
     }
     accounts |= _accounts(rows)
-    books = PostgresBooks(found, _lock_balances(cursor, accounts))
-    gone = {
+    work = LockedRows(found, _lock_balances(cursor, accounts))
+    expired = {
         row.id: row
-        for row in map(books.keep, rows)
+        for row in map(work.load, rows)
         if row.state is HoldState.HELD and row.expires <= now
     }
-    books.expired = before.expired + rules.expire(books, gone.values())
-    results = [_outcome(each, books, moment) for each, moment in timed]
-    _check_refusals(cursor, books, operations, results)
-    books.write(cursor)
+    work.expired = previous.expired + rules.expire(work, expired.values())
+    results = [_apply(each, work, moment) for each, moment in timed]
+    _check_refusals(cursor, work, operations, results)
+    work.write(cursor)
     cursor.execute("COMMIT")
     last = timed[-1][1] if timed else now
-    return GroupResult(results if operations else None, books.expired, last, limits)
+    return GroupResult(results if operations else None, work.expired, last, limits)
 
 
 def _check_refusals(
-    cursor: Cursor, books: PostgresBooks, operations: Sequence[Operation], results: Sequence[object]
+    cursor: Cursor, work: LockedRows, operations: Sequence[Operation], results: Sequence[object]
 ) -> None:
-    """Let no request be refused that another replica granted while we waited for its locks.
+    """Refuse no request that another replica granted while this transaction waited for locks.
 
-    Decisions were read before that wait, balances and ``replaces`` after it. A grant would collide with
-    the row of the other; a refusal writes nothing, so it looks again: ``Overtaken`` begins anew.
+    Decisions were read before that wait, balances and ``replaces`` after it. A grant would conflict with the
+    row of the other replica; a refusal writes nothing, so it must look again.
+
+    Raises:
+        GrantedElsewhere: another replica granted a request that is refused here.
     """
     refused = [
         each.hold.id
         for each, result in zip(operations, results, strict=True)
         if each.hold is not None
         and isinstance(result, Refused | NotFound)
-        and books.row(each.hold.id) is None
+        and work.row(each.hold.id) is None
     ]
     if refused:
         made = cursor.execute("SELECT 1 FROM decisions WHERE id = ANY(%s) LIMIT 1", (refused,))
         if made.fetchone() is not None:
-            raise Overtaken
+            raise GrantedElsewhere
 
 
 def erase(connection: Connection, condition: str, values: Sequence[object]) -> int:
-    """Delete some of the decisions that a condition of SQL names, in one transaction; how many."""
+    """Delete some of the decisions that match, in one transaction.
+
+    Args:
+        connection: in autocommit, outside a transaction.
+        condition: of SQL, on the columns of decisions.
+        values: of the placeholders of the condition.
+
+    Returns:
+        The number deleted; 0 if no decision matches.
+    """
     with connection.transaction(), connection.cursor() as cursor:
         found = cursor.execute(
             f"SELECT {ROW} FROM decisions WHERE id IN"
-            f" (SELECT id FROM decisions WHERE {condition} LIMIT {_DUE_AT_ONCE})"
+            f" (SELECT id FROM decisions WHERE {condition} LIMIT {_MAX_EXPIRED})"
             f" AND {condition} ORDER BY id FOR UPDATE",
             (*values, *values),
         ).fetchall()
-        books = PostgresBooks(LimitBook(), _lock_balances(cursor, _accounts(found)))
-        for row in map(books.keep, found):
-            books.touch(row)
+        work = LockedRows(LimitBook(), _lock_balances(cursor, _accounts(found)))
+        for row in map(work.load, found):
+            work.mark_balances(row)
             rules.erase(row)
-        books.write(cursor)
+        work.write(cursor)
         cursor.execute("DELETE FROM decisions WHERE id = ANY(%s)", ([row[0] for row in found],))
     return len(found)
 
 
-def _moments(operations: Sequence[Operation], now: datetime) -> list[datetime]:
-    # Two decisions of a replica never share a moment, so that its log has one order.
+def _times(operations: Sequence[Operation], now: datetime) -> list[datetime]:
+    # No two decisions of a replica have the same time, so that the order of its log is unique.
     found = []
     for each in operations:
         now += _TICK if each.hold is not None else timedelta()
@@ -371,9 +390,9 @@ def _moments(operations: Sequence[Operation], now: datetime) -> list[datetime]:
     return found
 
 
-def _outcome(operation: Operation, books: PostgresBooks, moment: datetime) -> object:
+def _apply(operation: Operation, work: LockedRows, moment: datetime) -> object:
     try:
-        return operation.apply(books, moment)
+        return operation.apply(work, moment)
     except MitsumoriError as error:
         return error
 
@@ -383,18 +402,21 @@ def _accounts(rows: Iterable[TupleRow]) -> dict[Account, Unit]:
 
 
 def _lock_balances(cursor: Cursor, accounts: Mapping[Account, Unit]) -> list[Balance]:
-    """Lock the balances of these accounts in their order, and read them; makes those that are new."""
+    """Lock and read the balances of these accounts, in their order; creates missing ones."""
     if not accounts:
         return []
     ordered = enumerate(sorted(accounts))
     wanted = [
-        {"n": n, **identity(account), "unit": accounts[account].value} for n, account in ordered
+        {"n": n, **account_columns(account), "unit": accounts[account].value}
+        for n, account in ordered
     ]
-    found = cursor.execute(_LOCK_BALANCES, (to_array(wanted),)).fetchall()
+    found = cursor.execute(_LOCK_BALANCES, (to_json_array(wanted),)).fetchall()
     return [balance_of(row) for row in found]
 
 
 def read_balances(connection: Connection, accounts: Iterable[Account]) -> list[Balance]:
-    """The balances of these accounts; those that have no row yet are left out."""
-    found = connection.execute(_BALANCES, (to_array(map(identity, accounts)),)).fetchall()
+    """The balances of these accounts, without those that have no row yet."""
+    found = connection.execute(
+        _BALANCES, (to_json_array(map(account_columns, accounts)),)
+    ).fetchall()
     return [balance_of(row) for row in found]

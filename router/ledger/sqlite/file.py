@@ -1,4 +1,4 @@
-"""The SQLite file of the ledger: schema and migrations, the lock of its one writer, its errors."""
+"""The SQLite file of the ledger: schema and migrations, the lock of its only writer, backups, errors."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = [
 
 _BACKUP_PAGES = 1_000
 
-_APPLICATION_ID = 0x4D695473  # "MiTs": a database of somebody else is never migrated.
+_APPLICATION_ID = 0x4D695473  # "MiTs"; a database of another program is never migrated.
 
 _MIGRATIONS: tuple[str, ...] = (
-    # 1. Label sets are shared by many decisions, so that a row stays small and a filter asks few sets.
-    # Moments are microseconds since 1970. `created` is unique: it numbers the decisions and orders the
-    # log, and rows are appended, not scattered.
+    # 1. Decisions share label sets: rows stay small, and a filter looks at few sets. Times are
+    # microseconds since 1970. `created` is unique: it is the key of a decision and orders the log, and new
+    # rows are appended at the end of the table.
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
     INSERT INTO meta VALUES ('time', 0);
@@ -78,7 +78,7 @@ _MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (decision, balance)
     ) WITHOUT ROWID, STRICT;
     """,
-    # 2. The long texts lie apart, so that adding up a month reads short rows, and settling writes them.
+    # 2. Long texts have a table of their own, so that totals read, and settlements write, short rows.
     """
     ALTER TABLE decisions ADD COLUMN quoted INTEGER NOT NULL DEFAULT 0;
     UPDATE decisions SET quoted = coalesce(json_extract(record, '$.candidates[0].price_nanos[1]'), 0);
@@ -87,7 +87,10 @@ _MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE decisions DROP COLUMN reply;
     ALTER TABLE decisions DROP COLUMN record;
     """,
+    # 3. A plain name for the table of long texts.
+    "ALTER TABLE papers RENAME TO payloads;",
 )
+_FIRST_WITH_PAYLOADS = 3
 
 _CACHE_KIB = 65_536
 _LOG_PAGES = 8_000
@@ -95,13 +98,13 @@ _LOG_LIMIT = 64 * 2**20
 
 
 class FileLock:
-    """Says that this process writes the store; the system drops it when the process dies.
+    """The lock of the only writer of a store; the operating system releases it when the process dies.
 
-    It lies beside the store (``.lock``), because closing any handle of the database file itself would
-    drop the locks that SQLite keeps on it.
+    It is a file of its own beside the store (``.lock``), because closing any handle of the database file
+    would release SQLite's locks on it.
 
     Raises:
-        Unavailable: another ledger holds it, in this or another process.
+        Unavailable: another writer has the lock, in this or another process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,8 +119,8 @@ class FileLock:
         except OSError:
             os.close(self._handle)
             raise Unavailable(
-                f"the store {path} is being written by another process; stop that one, or use PostgreSQL"
-                " to share a store",
+                f"the store {path} is being written by another process; stop that process, or use"
+                " PostgreSQL to share a store",
                 reason="STORE_IN_USE",
             ) from None
 
@@ -127,11 +130,11 @@ class FileLock:
 
 
 def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
-    """The connection that writes, with the schema up to date.
+    """Open the connection that writes, and migrate the schema.
 
     Raises:
         Unavailable: the file cannot be opened or written now.
-        BadArtifact: it is no ledger, is damaged, or was written by a newer version.
+        BadArtifact: the file is not a ledger, is damaged or was written by a newer version.
     """
     with store_errors(path):
         try:
@@ -143,9 +146,9 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
             connection.pragma("cache_size", -_CACHE_KIB)
-            # What is erased is overwritten: prompts may be among it, and free pages go into backups.
+            # Overwrite what is erased: it may contain prompts, and backups include free pages.
             connection.pragma("secure_delete", 1)
-            # A page that many groups change is copied back once; the log stays below 32 MiB or so.
+            # A page that many groups change is copied back once; the log stays near 32 MiB.
             connection.pragma("wal_autocheckpoint", _LOG_PAGES)
             connection.pragma("journal_size_limit", _LOG_LIMIT)
         except (apsw.NotADBError, apsw.CorruptError) as error:
@@ -157,7 +160,7 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
 
 
 def open_reader(path: Path, *, busy_timeout_s: float = 5.0) -> apsw.Connection:
-    """A connection that only reads; also for a file that nobody writes.
+    """Open a connection that only reads; the file may be in use, or be of an older schema.
 
     Raises:
         Unavailable: the file cannot be opened now.
@@ -165,18 +168,20 @@ def open_reader(path: Path, *, busy_timeout_s: float = 5.0) -> apsw.Connection:
     with store_errors(path):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(int(busy_timeout_s * 1000))
+        if int(str(connection.pragma("user_version"))) == _FIRST_WITH_PAYLOADS - 1:
+            connection.execute("CREATE TEMP VIEW payloads AS SELECT * FROM papers")
     return connection
 
 
 def copy_snapshot(
     reader: apsw.Connection, path: Path, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Copy a store as a reader sees it to another file, while others write.
+    """Copy the snapshot of a reader to another file, while others write.
 
     Args:
-        reader: in a transaction, whose snapshot is what is copied.
-        path: replaced only when the copy is whole.
-        progress: called with pages done and pages in all.
+        reader: a connection in a transaction; its snapshot is copied.
+        path: the copy; replaced only when the copy is complete.
+        progress: called with the number of pages copied and the total.
 
     Raises:
         Unavailable: the store cannot be read, or the copy cannot be written.
@@ -197,11 +202,16 @@ def copy_snapshot(
 
 
 def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Copy the store in a file to another, while a server uses it.
+    """Copy a store to another file, while a server uses it.
+
+    Args:
+        source: file of the store.
+        target: the copy; replaced only when the copy is complete.
+        progress: called with the number of pages copied and the total.
 
     Raises:
-        NotFound: there is no such store.
-        Unavailable: it cannot be read, or the copy cannot be written.
+        NotFound: there is no store at ``source``.
+        Unavailable: the store cannot be read, or the copy cannot be written.
     """
     if not source.is_file():
         raise NotFound(f"there is no ledger at {source}; name it with --ledger sqlite:PATH")
@@ -224,7 +234,7 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             field=str(path),
         )
     for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-        # Version and schema change together or not at all.
+        # One transaction: the version and the schema change together or not at all.
         connection.execute(
             f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number};"
             f" PRAGMA application_id = {_APPLICATION_ID}; COMMIT"
@@ -233,14 +243,14 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
 
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
-    """Turns whatever SQLite raises into :class:`Unavailable`, in words: the one seam for its errors."""
+    """Turn every error of SQLite into :class:`Unavailable` with a plain message."""
     try:
         yield
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise Unavailable(f"the store {path} is damaged ({error}); restore a backup") from None
     except apsw.Error as error:
         cause = next(
-            (words for kind, words in _CAUSES.items() if isinstance(error, kind)), str(error)
+            (text for kind, text in _CAUSES.items() if isinstance(error, kind)), str(error)
         )
         raise Unavailable(f"the store {path} cannot be used: {cause}") from None
 

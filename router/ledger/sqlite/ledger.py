@@ -1,8 +1,8 @@
-"""The ledger in one SQLite file, durable and fast: one writer thread that commits in groups.
+"""The ledger in one SQLite file, written by one thread that commits operations in groups.
 
-Callers put operations on a bounded queue and wait. The writer takes all that wait, runs them in one
-transaction, and answers only after the commit; while the disk is busy the next group gathers by itself.
-Readers use connections of their own and never wait for the writer.
+Callers put operations on a bounded queue and wait. The writer takes all queued operations, runs them in one
+transaction and answers only after the commit; meanwhile the next group collects in the queue. Readers have
+connections of their own and never wait for the writer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
-    Tally,
+    Totals,
 )
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.sqlite import queries
@@ -50,8 +50,8 @@ __all__ = ["SqliteLedger"]
 T = TypeVar("T")
 _Results = list[HoldResult | MitsumoriError]
 
-_MOST_WAITING = 10_000
-_MOST_IN_GROUP = 512
+_MAX_WAITING = 10_000
+_MAX_GROUP = 512
 _ERASED_AT_ONCE = 1_000
 
 
@@ -59,26 +59,26 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class _Order(NamedTuple, Generic[T]):
-    """What to run in the next transaction, and the decisions that it reads."""
+class _Operation(NamedTuple, Generic[T]):
+    """What to run in the next transaction, and the ids of the decisions that it reads."""
 
     run: Callable[[WriteGroup], T]
     ids: Sequence[str] = ()
 
 
 class SqliteLedger:
-    """Implements :class:`base.Ledger` over one file that only this process writes.
+    """Implements :class:`base.Ledger` with one file that only this process writes.
 
     Args:
-        path: of the file; made where there is none. ``.lock``, ``-wal`` and ``-shm`` lie beside it.
-        clock: what time it is; may go backwards.
-        timeout_s: how long a caller waits for its answer; after that the operation is dropped if the
-            writer has not begun it.
-        busy_timeout_s: how long the writer waits for another program that has locked the file.
+        path: the file, created if missing; ``.lock``, ``-wal`` and ``-shm`` files are beside it.
+        clock: gives the current time; may go backwards.
+        timeout_s: seconds that a caller waits for its result; after that the operation is dropped unless
+            the writer has started it.
+        busy_timeout_s: seconds that the writer waits while another program has locked the file.
 
     Raises:
         Unavailable: the file cannot be opened or written, or another process writes it.
-        BadArtifact: the file is no ledger, is damaged, or of a newer version.
+        BadArtifact: the file is not a ledger, is damaged or was written by a newer version.
     """
 
     def __init__(
@@ -104,8 +104,10 @@ class SqliteLedger:
         self._limits = self._cache.limits
         self._last = max(clock(), from_micros(int(committed)))
         self._time_lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[WriterTask[_Order[Any], Any] | None] = queue.SimpleQueue()
-        self._door = threading.Lock()
+        self._waiting: queue.SimpleQueue[WriterTask[_Operation[Any], Any] | None] = (
+            queue.SimpleQueue()
+        )
+        self._queue_lock = threading.Lock()
         self._closed = False
         self._readers: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
@@ -121,26 +123,26 @@ class SqliteLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
-        moment = self._expired()
+        moment = self._expire_due()
         book = self._limits
-        known: dict[Account, tuple[int, int]] = {}
+        sums: dict[Account, tuple[int, int]] = {}
         states = []
         with self._reading() as reader:
             for labels in options:
                 applying = book.applying(labels, moment)
                 for _, account, _ in applying:
-                    if account not in known:
-                        known[account] = _spent_and_held(reader, account)
+                    if account not in sums:
+                        sums[account] = _spent_and_held(reader, account)
                 states.append(
                     tuple(
-                        LimitState(limit, account.key, period, *known[account])
+                        LimitState(limit, account.key, period, *sums[account])
                         for limit, account, period in applying
                     )
                 )
         return states
 
-    def replay(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
-        """See :meth:`Ledger.replay`."""
+    def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
+        """See :meth:`Ledger.earlier_reply`."""
         with self._reading() as reader:
             found = queries.reply(reader, decision_id)
         if found is None:
@@ -158,16 +160,16 @@ class SqliteLedger:
     def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
         """Hold each of many, as :meth:`hold` does, in as few commits as possible.
 
-        Each stands for itself: where :meth:`hold` would raise ``Conflict`` or ``NotFound``, that error
-        is given back in its place.
+        Each hold is independent: if :meth:`hold` would raise ``Conflict`` or ``NotFound``, the result is
+        that error.
 
         Raises:
-            InvalidInput: one of them is wrong in itself; nothing was held.
+            InvalidInput: one of them is not valid; nothing was held.
             Unavailable: some may be committed; the same call may be repeated.
         """
         tasks = [
-            _holds_task(holds[begin : begin + _MOST_IN_GROUP])
-            for begin in range(0, len(holds), _MOST_IN_GROUP)
+            _holds_task(holds[begin : begin + _MAX_GROUP])
+            for begin in range(0, len(holds), _MAX_GROUP)
         ]
         for task in tasks:
             self._submit(task)
@@ -180,27 +182,27 @@ class SqliteLedger:
         def run(work: WriteGroup) -> SettleResult:
             settled = rules.settle(work, settlement)
             if not settled.repeated:
-                work.with_usage(settlement.id, usage)
+                work.set_usage(settlement.id, usage)
             return settled
 
-        return self._ask(run, settlement.id)
+        return self._execute(run, settlement.id)
 
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
-        return self._ask(lambda work: rules.release(work, decision_id, tenant), decision_id)
+        return self._execute(lambda work: rules.release(work, decision_id, tenant), decision_id)
 
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""
-        return self._ask(lambda work: work.expired)
+        return self._execute(lambda work: work.expired)
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
         storage_format.check_limit(limit)
-        self._ask(lambda work: work.set_limit(limit))
+        self._execute(lambda work: work.set_limit(limit))
 
     def delete_limit(self, limit_id: str) -> bool:
         """See :meth:`Ledger.delete_limit`."""
-        return self._ask(lambda work: work.delete_limit(limit_id))
+        return self._execute(lambda work: work.delete_limit(limit_id))
 
     def limits(self) -> list[Limit]:
         """See :meth:`Ledger.limits`."""
@@ -210,7 +212,7 @@ class SqliteLedger:
     def decision(self, decision_id: str) -> StoredDecision | None:
         """See :meth:`Ledger.decision`."""
         with self._reading() as reader:
-            return queries.decided(reader, decision_id)
+            return queries.decision(reader, decision_id)
 
     def decisions(
         self,
@@ -229,18 +231,18 @@ class SqliteLedger:
         begin, end = _span(since, until)
         with self._reading() as reader:
             if after is not None:
-                last = queries.position(reader, after)
+                last = queries.created_micros(reader, after)
                 if last is None:
-                    raise NotFound(f"there is no decision {after} to go on behind")
+                    raise NotFound(f"there is no decision {after} to continue after")
                 if newest_first:
                     end = last if end is None else min(end, last)
                 else:
                     begin = max(begin, last + 1)
-            return queries.log(
+            return queries.decisions(
                 reader, labels or {}, begin, end, state, count, newest_first=newest_first
             )
 
-    def tally(
+    def totals(
         self,
         *,
         labels: Mapping[str, str] | None = None,
@@ -248,13 +250,13 @@ class SqliteLedger:
         until: datetime | None = None,
         state: HoldState | None = None,
         by_time: bool = False,
-    ) -> list[tuple[Mapping[str, str], datetime | None, Tally]]:
-        """See :meth:`Ledger.tally`."""
+    ) -> list[tuple[Mapping[str, str], datetime | None, Totals]]:
+        """See :meth:`Ledger.totals`."""
         storage_format.check_labels(labels or {})
-        self._expired()
+        self._expire_due()
         begin, end = _span(since, until)
         with self._reading() as reader:
-            return list(queries.tally(reader, labels or {}, begin, end, state, by_time=by_time))
+            return list(queries.totals(reader, labels or {}, begin, end, state, by_time=by_time))
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
@@ -266,13 +268,13 @@ class SqliteLedger:
             part = functools.partial(
                 WriteGroup.erase, labels=labels, since=since, before=end, count=_ERASED_AT_ONCE
             )
-            count, since = self._ask(part)
+            count, since = self._execute(part)
             erased += count
         return erased
 
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
-        with self._door:
+        with self._queue_lock:
             if self._closed:
                 return
             self._closed = True
@@ -286,11 +288,11 @@ class SqliteLedger:
     # ── beyond the protocol ───────────────────────────────────────────────────────────────────────
 
     def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """Copy the store as it is now to another file, while holds go on.
+        """Copy the current state of the store to another file, without stopping writes.
 
         Args:
-            path: replaced only when the copy is whole.
-            progress: called with pages done and pages in all.
+            path: the copy; replaced only when the copy is complete.
+            progress: called with the number of pages copied and the total.
 
         Raises:
             Unavailable: the store cannot be read, or the copy cannot be written.
@@ -310,13 +312,13 @@ class SqliteLedger:
 
     # ── callers ───────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, run: Callable[[WriteGroup], T], *ids: str) -> T:
-        task: WriterTask[_Order[T], T] = WriterTask(_Order(run, ids))
+    def _execute(self, run: Callable[[WriteGroup], T], *ids: str) -> T:
+        task: WriterTask[_Operation[T], T] = WriterTask(_Operation(run, ids))
         self._submit(task)
         return task.wait(self._timeout_s)
 
-    def _expired(self) -> datetime:
-        """The moment, with every hold given back that has run out by then."""
+    def _expire_due(self) -> datetime:
+        """Free expired holds, and return the current time."""
         moment = self.now()
         with self._reading() as reader:
             due = reader.execute(
@@ -328,10 +330,10 @@ class SqliteLedger:
             self.expire()
         return moment
 
-    def _submit(self, task: WriterTask[_Order[Any], Any]) -> None:
-        if self._waiting.qsize() >= _MOST_WAITING:
-            raise Unavailable(f"{_MOST_WAITING} operations wait for the store; try again later")
-        with self._door:
+    def _submit(self, task: WriterTask[_Operation[Any], Any]) -> None:
+        if self._waiting.qsize() >= _MAX_WAITING:
+            raise Unavailable(f"{_MAX_WAITING} operations wait for the store; try again later")
+        with self._queue_lock:
             self._check_open()
             self._waiting.put(task)
 
@@ -361,40 +363,40 @@ class SqliteLedger:
         open_ = True
         while open_:
             group = [self._waiting.get()]
-            while len(group) < _MOST_IN_GROUP and not self._waiting.empty():
+            while len(group) < _MAX_GROUP and not self._waiting.empty():
                 group.append(self._waiting.get())
             tasks = [task for task in group if task is not None and not task.abandoned]
             open_ = None not in group
             self._answer(tasks)
 
-    def _answer(self, tasks: list[WriterTask[_Order[Any], Any]]) -> None:
+    def _answer(self, tasks: list[WriterTask[_Operation[Any], Any]]) -> None:
         try:
             with store_errors(self._path):
                 self._commit(tasks)
-        except BaseException as error:  # noqa: BLE001 - callers get it as an answer; the writer lives on
+        except BaseException as error:  # noqa: BLE001 - callers get the error; the writer continues
             self._roll_back()
             if len(tasks) > 1 and not isinstance(error, Unavailable):
-                # One of them is at fault; the others must not suffer for it.
+                # One operation caused the error: run each alone, so that the others succeed.
                 for task in tasks:
                     self._answer([task])
                 return
             for task in tasks:
-                task.error = error if isinstance(error, Exception) else _died(error)
+                task.error = error if isinstance(error, Exception) else _interrupted(error)
         for task in tasks:
-            task.answer()
+            task.finish()
 
-    def _commit(self, tasks: list[WriterTask[_Order[Any], Any]]) -> None:
+    def _commit(self, tasks: list[WriterTask[_Operation[Any], Any]]) -> None:
         self._end_transaction()
         self._writer.execute("BEGIN IMMEDIATE")
         if self._cache is None:
             self._cache = Cache(self._writer)
         work = WriteGroup(self._writer, self._cache, self.now())
         work.expire_due()
-        work.load({decision_id for task in tasks for decision_id in task.order.ids})
+        work.load({decision_id for task in tasks for decision_id in task.operation.ids})
         for task in tasks:
             try:
                 task.error = None
-                task.result = task.order.run(work)
+                task.result = task.operation.run(work)
             except MitsumoriError as error:
                 task.error = error
         work.write()
@@ -406,7 +408,7 @@ class SqliteLedger:
 
     def _roll_back(self) -> None:
         self._cache = None
-        # If even this fails, the next group tries again before it begins.
+        # If this fails, the next group tries again before it begins.
         with contextlib.suppress(apsw.Error):
             self._end_transaction()
 
@@ -419,36 +421,38 @@ def _span(since: datetime | None, until: datetime | None) -> tuple[int, int | No
     return 0 if since is None else to_micros(since), None if until is None else to_micros(until)
 
 
-def _died(error: BaseException) -> Unavailable:
+def _interrupted(error: BaseException) -> Unavailable:
     return Unavailable(f"the store was interrupted ({type(error).__name__}); repeat the call")
 
 
-def _hold_task(hold: Hold) -> WriterTask[_Order[HoldResult], HoldResult]:
-    papers = storage_format.check_hold(hold)
-    return WriterTask(_Order(lambda work: _hold(work, hold, papers), _ids(hold)))
+def _hold_task(hold: Hold) -> WriterTask[_Operation[HoldResult], HoldResult]:
+    payload = storage_format.check_hold(hold)
+    return WriterTask(_Operation(lambda work: _hold(work, hold, payload), _ids(hold)))
 
 
 def _holds_task(
     holds: Sequence[Hold],
-) -> WriterTask[_Order[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
+) -> WriterTask[_Operation[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
     checked = [(hold, storage_format.check_hold(hold)) for hold in holds]
 
     def run(work: WriteGroup) -> _Results:
         results: _Results = []
-        for hold, papers in checked:
+        for hold, payload in checked:
             try:
-                results.append(_hold(work, hold, papers))
+                results.append(_hold(work, hold, payload))
             except MitsumoriError as error:
                 results.append(error)
         return results
 
-    return WriterTask(_Order(run, [decision_id for hold in holds for decision_id in _ids(hold)]))
+    return WriterTask(
+        _Operation(run, [decision_id for hold in holds for decision_id in _ids(hold)])
+    )
 
 
-def _hold(work: WriteGroup, hold: Hold, papers: tuple[str, str]) -> HoldResult:
-    result = rules.hold(work, hold, work.tick())
+def _hold(work: WriteGroup, hold: Hold, payload: tuple[str, str]) -> HoldResult:
+    result = rules.hold(work, hold, work.next_created())
     if isinstance(result, Granted):
-        work.with_papers(hold.id, *papers)
+        work.set_payload(hold.id, *payload)
     return result
 
 

@@ -1,6 +1,6 @@
-"""Reading the SQLite ledger: the decision log by filter, single decisions, everything for the checker."""
+"""Queries of the SQLite ledger: the decision log by filter, single decisions, all rows for the checker."""
 
-# Only names of columns and tables written here are ever put into SQL; values are bound.
+# SQL is built from constants only; values are bound.
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import apsw
 
 from router.core.limits import Amounts, Unit
 from router.ledger import storage_format
-from router.ledger.base import HoldState, StoredDecision, Tally
+from router.ledger.base import HoldState, StoredDecision, Totals
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
-from router.ledger.storage_format import SLOT_MICROS, from_micros
+from router.ledger.storage_format import QUARTER_HOUR_MICROS, from_micros
 
 __all__ = [
     "BALANCE",
@@ -27,14 +27,14 @@ __all__ = [
     "ROW",
     "balance_of",
     "balances",
-    "decided",
+    "created_micros",
+    "decision",
+    "decisions",
     "find",
-    "log",
-    "position",
     "reply",
     "row_of",
     "rows",
-    "tally",
+    "totals",
 ]
 
 _STATES = (
@@ -52,12 +52,12 @@ ROW = (
     " actual_money, actual_tokens, actual_requests, actual_concurrent, late, overage, report, quoted,"
     " reply"
 )
-DECISIONS = "decisions JOIN papers USING (created)"
+DECISIONS = "decisions JOIN payloads USING (created)"
 BALANCE = (
     "number, limit_id, series, key, period, unit, spent, held, over, ceiling, erased, erased_over"
 )
-# In the order of the fields of Tally. Only what is settled has actual amounts.
-_TALLY = """
+# In the order of the fields of Totals. Only settled decisions have actual amounts.
+_TOTALS = """
     count(*), count(actual_money), count(*) FILTER (WHERE actual_money > held_money),
     coalesce(sum(actual_tokens), 0), coalesce(sum(actual_money), 0),
     coalesce(sum(held_money) FILTER (WHERE state = 1), 0),
@@ -65,11 +65,11 @@ _TALLY = """
     coalesce(sum(held_money) FILTER (WHERE actual_money NOTNULL), 0),
     coalesce(sum(max(held_money - actual_money, 0)), 0), coalesce(sum(overage), 0)
 """
-_MOST_MERGED = 1_000
+_MAX_MERGED = 1_000
 _NEVER = 2**62
 
 
-def log(
+def decisions(
     connection: apsw.Connection,
     labels: Mapping[str, str],
     since: int,
@@ -79,15 +79,25 @@ def log(
     *,
     newest_first: bool,
 ) -> list[StoredDecision]:
-    """A page of the decision log, from ``since`` until before ``until`` in microseconds."""
-    moments = find(
+    """A page of the decision log.
+
+    Args:
+        connection: to read with.
+        labels: only decisions with all of these labels.
+        since: only decisions created at or after this time, microseconds.
+        until: only decisions created before this time, microseconds; ``None`` for no bound.
+        state: only decisions in this state; ``None`` for any.
+        count: length of the page.
+        newest_first: descending order instead of ascending.
+    """
+    created = find(
         connection, labels, since, until, _in_state(state), count, newest_first=newest_first
     )
-    found = _decided(connection, "created", list(moments))
+    found = _stored_decisions(connection, "created", list(created))
     return found[::-1] if newest_first else found
 
 
-def tally(
+def totals(
     connection: apsw.Connection,
     labels: Mapping[str, str],
     since: int,
@@ -95,40 +105,51 @@ def tally(
     state: HoldState | None,
     *,
     by_time: bool,
-) -> Iterator[tuple[Mapping[str, str], datetime | None, Tally]]:
-    """Decisions added up by labels, and by the quarter of an hour where wanted."""
-    slot = f"created / {SLOT_MICROS} * {SLOT_MICROS}" if by_time else "NULL"
+) -> Iterator[tuple[Mapping[str, str], datetime | None, Totals]]:
+    """Sums over decisions, grouped by labels, and with ``by_time`` by the quarter of an hour of creation.
+
+    Args:
+        connection: to read with.
+        labels: as for :func:`decisions`, like the next three.
+        since: see ``labels``.
+        until: see ``labels``.
+        state: see ``labels``.
+        by_time: whether to group by time.
+    """
+    begin = f"created / {QUARTER_HOUR_MICROS} * {QUARTER_HOUR_MICROS}" if by_time else "NULL"
     sets = _label_sets(connection, labels) if labels else None
     among = "" if sets is None else " AND label_set IN (SELECT value FROM json_each(?))"
     bound = () if sets is None else (json.dumps(sets),)
     texts: dict[int, str] = {}
     values: Any
     for values in connection.execute(
-        f"SELECT label_set, {slot} AS slot, {_TALLY} FROM decisions"
-        f" WHERE created >= ? AND created < ? AND {_in_state(state)}{among} GROUP BY label_set, slot",
+        f"SELECT label_set, {begin} AS quarter_hour, {_TOTALS} FROM decisions"
+        f" WHERE created >= ? AND created < ? AND {_in_state(state)}{among}"
+        " GROUP BY label_set, quarter_hour",
         (since, _NEVER if until is None else until, *bound),
     ):
-        number, begin, *sums = values
+        number, micros, *sums = values
         if number not in texts:
             texts[number] = str(
                 connection.execute("SELECT labels FROM label_sets WHERE number = ?", (number,)).get
             )
-        yield json.loads(texts[number]), None if begin is None else from_micros(begin), Tally(*sums)
+        quarter_hour = None if micros is None else from_micros(micros)
+        yield json.loads(texts[number]), quarter_hour, Totals(*sums)
 
 
 def _in_state(state: HoldState | None) -> str:
     return "1" if state is None else f"state = {NUMBER[state]}"
 
 
-def decided(connection: apsw.Connection, decision_id: str) -> StoredDecision | None:
-    """One row of the decision log."""
+def decision(connection: apsw.Connection, decision_id: str) -> StoredDecision | None:
+    """One row of the decision log; ``None`` if there is none."""
     if not storage_format.storable(decision_id):
         return None
-    return next(iter(_decided(connection, "id", [decision_id])), None)
+    return next(iter(_stored_decisions(connection, "id", [decision_id])), None)
 
 
 def reply(connection: apsw.Connection, decision_id: str) -> tuple[str, str, bytes] | None:
-    """Tenant, fingerprint and reply of a decision."""
+    """Tenant, fingerprint and reply of a decision; ``None`` if there is none."""
     if not storage_format.storable(decision_id):
         return None
     found: Any = connection.execute(
@@ -137,8 +158,8 @@ def reply(connection: apsw.Connection, decision_id: str) -> tuple[str, str, byte
     return None if found is None else (found[0], found[1], found[2])
 
 
-def position(connection: apsw.Connection, decision_id: str) -> int | None:
-    """When a decision was created, in microseconds."""
+def created_micros(connection: apsw.Connection, decision_id: str) -> int | None:
+    """When a decision was created, in microseconds; ``None`` if there is none."""
     if not storage_format.storable(decision_id):
         return None
     found = connection.execute(
@@ -153,18 +174,18 @@ def balances(connection: apsw.Connection) -> Iterator[Balance]:
 
 
 def rows(connection: apsw.Connection) -> Iterator[Row]:
-    """Every decision with its entries, in the order of creation; the file is walked once."""
-    known = {balance.number: balance for balance in balances(connection)}
+    """Every decision with its entries, in the order of creation, read in one pass."""
+    by_number = {balance.number: balance for balance in balances(connection)}
     entries = connection.execute(
         "SELECT decision, balance, held, spent, over FROM entries ORDER BY decision"
     )
-    ahead = next(entries, None)
+    entry = next(entries, None)
     for values in connection.execute(f"SELECT {ROW} FROM {DECISIONS} ORDER BY created"):
         row = row_of(values)
-        while ahead is not None and ahead[0] <= values[0]:
-            if ahead[0] == values[0]:
-                row.entries.append(LedgerEntry(known[ahead[1]], *ahead[2:]))
-            ahead = next(entries, None)
+        while entry is not None and entry[0] <= values[0]:
+            if entry[0] == values[0]:
+                row.entries.append(LedgerEntry(by_number[entry[1]], *entry[2:]))
+            entry = next(entries, None)
         yield row
 
 
@@ -178,14 +199,24 @@ def find(
     *,
     newest_first: bool = False,
 ) -> Iterator[int]:
-    """When the first ``count`` decisions were created that carry labels and meet a condition of SQL."""
-    # Few label sets: their decisions are merged by time, each read no further than needed. Many:
-    # they are common enough for a walk along the log.
+    """When the first decisions that match were created, in microseconds.
+
+    Args:
+        connection: to read with.
+        labels: as for :func:`decisions`, like the next two.
+        since: see ``labels``.
+        until: see ``labels``.
+        condition: of SQL, on the columns of decisions.
+        count: the largest number of results.
+        newest_first: descending order instead of ascending.
+    """
+    # Few label sets: merge their decisions by time and read each only as far as needed. Many label sets:
+    # matches are frequent enough to scan the log.
     span = (since, _NEVER if until is None else until)
     order = "ORDER BY created DESC" if newest_first else "ORDER BY created"
     within = f"created >= ? AND created < ? AND {condition}"
     sets = _label_sets(connection, labels) if labels else None
-    if sets is not None and len(sets) <= _MOST_MERGED:
+    if sets is not None and len(sets) <= _MAX_MERGED:
         walks = [
             connection.execute(
                 f"SELECT created FROM decisions INDEXED BY decisions_labels"
@@ -205,18 +236,17 @@ def find(
 
 
 def _label_sets(connection: apsw.Connection, labels: Mapping[str, str]) -> list[int]:
-    one = "SELECT label_set FROM label_values WHERE name = ? AND value = ?"
+    select = "SELECT label_set FROM label_values WHERE name = ? AND value = ?"
     bound = [text for pair in labels.items() for text in pair]
-    return [
-        number for (number,) in connection.execute(" INTERSECT ".join([one] * len(labels)), bound)
-    ]
+    statement = " INTERSECT ".join([select] * len(labels))
+    return [number for (number,) in connection.execute(statement, bound)]
 
 
-def _decided(
+def _stored_decisions(
     connection: apsw.Connection, column: str, keys: Sequence[int | str]
 ) -> list[StoredDecision]:
     return [
-        storage_format.decided(row_of(values), *values[-3:])
+        storage_format.stored_decision(row_of(values), *values[-3:])
         for values in connection.execute(
             f"SELECT {ROW}, labels, record, usage FROM {DECISIONS}"
             " JOIN label_sets ON label_sets.number = label_set"
@@ -227,7 +257,7 @@ def _decided(
 
 
 def row_of(values: Any) -> Row:
-    """From the columns :data:`ROW`; without its entries."""
+    """A decision without its entries, from the columns :data:`ROW`."""
     return Row(
         number=values[0],
         created=from_micros(values[0]),
@@ -247,7 +277,7 @@ def row_of(values: Any) -> Row:
 
 
 def balance_of(values: Any) -> Balance:
-    """From the columns :data:`BALANCE`."""
+    """A balance from the columns :data:`BALANCE`."""
     number, *account, unit, spent, held, over, ceiling, erased, erased_over = values
     return Balance(
         Account(*account), Unit(unit), spent, held, over, ceiling, erased, erased_over, number

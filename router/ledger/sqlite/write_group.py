@@ -1,11 +1,11 @@
-"""One group of operations on the SQLite ledger: what it reads, changes in memory, and writes at the end.
+"""One group of operations on the SQLite ledger, run in one transaction.
 
-Everything a group needs is read in a few statements, the rules work on objects, and the rows that changed
-are written with one statement per table. A :class:`Cache` of what the only writer knows anyway lives from
-group to group; it is dropped whenever a transaction fails, because it may then be ahead of the file.
+A few statements read everything that the group needs, the rules work on objects, and one statement per
+table writes the rows that changed. The writer keeps a :class:`Cache` between groups, and drops it when a
+transaction fails, because the cache may then contain changes that the file does not.
 """
 
-# Only names of columns and tables written here are ever put into SQL; values are bound.
+# SQL is built from constants only; values are bound.
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -28,13 +28,23 @@ from router.ledger.storage_format import from_micros, to_micros
 __all__ = ["Cache", "WriteGroup"]
 
 _FINAL = "(state >= 2 OR state = 0 AND expires <= {now})"
-_MOST_EXPIRED = 1_000
-_MOST_BALANCES = 200_000
-_MOST_LABEL_SETS = 100_000
+_MAX_EXPIRED = 1_000
+_MAX_BALANCES = 200_000
+_MAX_LABEL_SETS = 100_000
 
 
 class Cache:
-    """What the writer remembers between groups, all of it committed."""
+    """Committed rows that the writer keeps in memory between groups.
+
+    Attributes:
+        limits: the current limits.
+        accounts: balances by account.
+        balances: the same balances by number.
+        label_sets: number of each label set, by its JSON.
+        next_balance: number of the next new balance.
+        next_label_set: number of the next new label set.
+        last_created: when the newest decision was created, microseconds; 0 for an empty log.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.limits = LimitBook(
@@ -51,28 +61,31 @@ class Cache:
         )
 
     def trim(self) -> None:
-        """Forget what has grown too long; it can be read again."""
-        if len(self.accounts) > _MOST_BALANCES:
+        """Clear what has grown too large; it can be read again."""
+        if len(self.accounts) > _MAX_BALANCES:
             self.accounts.clear()
             self.balances.clear()
-        if len(self.label_sets) > _MOST_LABEL_SETS:
+        if len(self.label_sets) > _MAX_LABEL_SETS:
             self.label_sets.clear()
 
 
 class WriteGroup:
-    """:class:`rules.Books` for one group, inside one transaction.
+    """Implements :class:`rules.UnitOfWork` for one group.
 
     Args:
-        connection: in a transaction.
-        cache: of the writer.
+        connection: a connection in a transaction.
+        cache: the cache of the writer.
         moment: the store's time for the whole group.
+
+    Attributes:
+        expired: the number of expired holds that were freed.
     """
 
     def __init__(self, connection: apsw.Connection, cache: Cache, moment: datetime) -> None:
         self._connection = connection
         self._cache = cache
         self._moment = moment
-        self._papers: dict[str, tuple[str, str]] = {}
+        self._payloads: dict[str, tuple[str, str]] = {}
         self._rows: dict[str, Row] = {}
         self._new: dict[str, Row] = {}
         self._changed: dict[str, Row] = {}
@@ -81,15 +94,15 @@ class WriteGroup:
         self._new_sets: list[tuple[int, str]] = []
         self.expired = 0
 
-    # ── Books ─────────────────────────────────────────────────────────────────────────────────────
+    # ── UnitOfWork ────────────────────────────────────────────────────────────────────────────────
 
     @property
     def limits(self) -> LimitBook:
-        """The limits, with what this group changed."""
+        """The limits, including the changes of this group."""
         return self._cache.limits
 
     def row(self, decision_id: str) -> Row | None:
-        """A decision that was loaded or made by this group."""
+        """A decision that this group has loaded or added."""
         return self._rows.get(decision_id)
 
     def balance(self, account: Account, unit: Unit) -> Balance:
@@ -102,36 +115,42 @@ class WriteGroup:
                 account,
             ).fetchone()
             found = balance_of(values) if values is not None else Balance(account, unit)
-            self._remember(found)
+            self._cache_balance(found)
         return found
 
-    def add(self, row: Row, new: Hold) -> None:  # noqa: ARG002 - its JSON comes by with_papers
-        """Keep a new decision until the group is written."""
+    def add(self, row: Row, new: Hold) -> None:  # noqa: ARG002 - its JSON comes by set_payload
+        """Add a new decision; :meth:`write` stores it."""
         row.number = self._cache.last_created = to_micros(row.created)
         self._rows[row.id] = self._new[row.id] = row
-        self._touch(row)
+        self._mark_balances(row)
 
-    def change(self, row: Row, report: Settlement | None = None) -> None:  # noqa: ARG002 - with_usage
-        """Keep a changed decision until the group is written."""
+    def change(self, row: Row, report: Settlement | None = None) -> None:  # noqa: ARG002 - set_usage
+        """Note that a decision has changed; :meth:`write` stores it."""
         self._changed[row.id] = row
-        self._touch(row)
+        self._mark_balances(row)
 
     # ── operations ────────────────────────────────────────────────────────────────────────────────
 
-    def tick(self) -> datetime:
-        """The moment of the next decision: no two share one, so that the log has one order."""
+    def next_created(self) -> datetime:
+        """The time of creation of the next decision; no two are equal, so the order of the log is unique."""
         return max(self._moment, from_micros(self._cache.last_created + 1))
 
-    def with_papers(self, decision_id: str, labels: str, record: str) -> None:
-        """The labels and the record of a decision that was just made, as JSON."""
-        self._papers[decision_id] = labels, record
+    def set_payload(self, decision_id: str, labels: str, record: str) -> None:
+        """Set the labels and the record of a new decision.
 
-    def with_usage(self, decision_id: str, usage: str) -> None:
-        """The record of the usage of a decision that was just settled, as JSON."""
+        Args:
+            decision_id: of the decision.
+            labels: as JSON.
+            record: as JSON.
+        """
+        self._payloads[decision_id] = labels, record
+
+    def set_usage(self, decision_id: str, usage: str) -> None:
+        """Set the usage of a decision that was just settled, as JSON."""
         self._usages[decision_id] = usage
 
     def set_limit(self, limit: Limit) -> None:
-        """Make or replace a limit."""
+        """Create or replace a limit."""
         self._connection.execute(
             "INSERT OR REPLACE INTO limits VALUES (?, ?)",
             (limit.id, storage_format.limit_to_json(limit)),
@@ -139,15 +158,15 @@ class WriteGroup:
         self._cache.limits = self._cache.limits.with_limit(limit)
 
     def delete_limit(self, limit_id: str) -> bool:
-        """Remove a limit; false where there was none."""
-        there = self._cache.limits.get(limit_id) is not None
-        if there:
+        """Delete a limit; false if there is none."""
+        exists = self._cache.limits.get(limit_id) is not None
+        if exists:
             self._connection.execute("DELETE FROM limits WHERE id = ?", (limit_id,))
             self._cache.limits = self._cache.limits.without(limit_id)
-        return there
+        return exists
 
     def load(self, ids: Iterable[str]) -> None:
-        """Read decisions with their entries, where they exist, before operations ask for them."""
+        """Read the decisions that operations will need, with their entries; unknown ids are skipped."""
         loaded: dict[int, Row] = {}
         values: Any
         for values in self._connection.execute(
@@ -170,7 +189,7 @@ class WriteGroup:
             )
 
     def expire_due(self) -> None:
-        """Give back every hold whose time has run out by the moment of the group."""
+        """Free every hold that has expired by the time of the group."""
         now = to_micros(self._moment)
         while True:
             due = [
@@ -178,7 +197,7 @@ class WriteGroup:
                 for (decision_id,) in self._connection.execute(
                     "SELECT id FROM decisions INDEXED BY decisions_held"
                     " WHERE state = 1 AND expires <= ? LIMIT ?",
-                    (now, _MOST_EXPIRED),
+                    (now, _MAX_EXPIRED),
                 )
             ]
             if not due:
@@ -190,12 +209,19 @@ class WriteGroup:
     def erase(
         self, labels: Mapping[str, str], since: int, before: int, count: int
     ) -> tuple[int, int | None]:
-        """Delete up to ``count`` final decisions created in a span of microseconds.
+        """Delete final decisions, up to a number.
 
-        Returns: how many, and where to go on; ``None`` at the end.
+        Args:
+            labels: only decisions with all of these labels.
+            since: only decisions created at or after this time, microseconds.
+            before: only decisions created before this time, microseconds.
+            count: the largest number to delete.
+
+        Returns:
+            The number deleted, and the ``since`` of the next call; ``None`` at the end.
         """
         self.write()
-        moments = list(
+        created = list(
             find(
                 self._connection,
                 labels,
@@ -205,31 +231,31 @@ class WriteGroup:
                 count,
             )
         )
-        if not moments:
+        if not created:
             return 0, None
         found: list[Any] = self._connection.execute(
             "SELECT id, label_set FROM decisions WHERE created IN (SELECT value FROM json_each(?))",
-            (json.dumps(moments),),
+            (json.dumps(created),),
         ).fetchall()
         self.load(decision_id for decision_id, _ in found)
         for decision_id, _ in found:
             row = self._rows.pop(decision_id)
-            self._touch(row)
+            self._mark_balances(row)
             rules.erase(row)
         for table, column in (
             ("entries", "decision"),
-            ("papers", "created"),
+            ("payloads", "created"),
             ("decisions", "created"),
         ):
             self._connection.executemany(
-                f"DELETE FROM {table} WHERE {column} = ?", [(moment,) for moment in moments]
+                f"DELETE FROM {table} WHERE {column} = ?", [(each,) for each in created]
             )
-        self._forget_label_sets({label_set for _, label_set in found})
+        self._delete_unused_label_sets({label_set for _, label_set in found})
         self.write()
-        return len(found), (moments[-1] + 1 if len(found) == count else None)
+        return len(found), (created[-1] + 1 if len(found) == count else None)
 
     def write(self) -> None:
-        """Write every row that changed since the last time, one statement per table."""
+        """Write every row that has changed since the last call, with one statement per table."""
         if not (self._new or self._changed or self._dirty):
             return
         run = self._connection.executemany
@@ -257,8 +283,8 @@ class WriteGroup:
             [self._values(row) for row in self._new.values()],
         )
         run(
-            "INSERT INTO papers VALUES (?, ?, ?)",
-            [(row.number, row.reply, self._papers[row.id][1]) for row in self._new.values()],
+            "INSERT INTO payloads VALUES (?, ?, ?)",
+            [(row.number, row.reply, self._payloads[row.id][1]) for row in self._new.values()],
         )
         run("INSERT INTO label_sets VALUES (?, ?)", self._new_sets)
         run(
@@ -304,11 +330,11 @@ class WriteGroup:
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────
 
-    def _touch(self, row: Row) -> None:
+    def _mark_balances(self, row: Row) -> None:
         for entry in row.entries:
             self._dirty[entry.balance.account] = entry.balance
 
-    def _remember(self, balance: Balance) -> None:
+    def _cache_balance(self, balance: Balance) -> None:
         self._cache.accounts[balance.account] = balance
         if balance.number is not None:
             self._cache.balances[balance.number] = balance
@@ -320,11 +346,11 @@ class WriteGroup:
                 f"SELECT {BALANCE} FROM balances WHERE number = ?", (number,)
             ).fetchone()
             found = balance_of(values)
-            self._remember(found)
+            self._cache_balance(found)
         return found
 
     def _values(self, row: Row) -> tuple[Any, ...]:
-        labels, _ = self._papers[row.id]
+        labels, _ = self._payloads[row.id]
         return (
             row.number, row.id, row.tenant, row.fingerprint, NUMBER[row.state],
             to_micros(row.expires), *_amounts(row.held),
@@ -347,15 +373,15 @@ class WriteGroup:
             self._cache.label_sets[labels] = number
         return number
 
-    def _forget_label_sets(self, numbers: Iterable[int]) -> None:
-        # Labels name people: they go with the last decision that carried them.
+    def _delete_unused_label_sets(self, numbers: Iterable[int]) -> None:
+        # Labels can name people, so they are deleted with the last decision that has them.
         for number in numbers:
-            gone: list[Any] = self._connection.execute(
+            deleted: list[Any] = self._connection.execute(
                 "DELETE FROM label_sets WHERE number = ?1"
                 " AND NOT EXISTS (SELECT 1 FROM decisions WHERE label_set = ?1) RETURNING labels",
                 (number,),
             ).fetchall()
-            for (labels,) in gone:
+            for (labels,) in deleted:
                 self._cache.label_sets.pop(labels, None)
                 self._connection.executemany(
                     "DELETE FROM label_values WHERE name = ? AND value = ? AND label_set = ?",

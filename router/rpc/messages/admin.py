@@ -12,7 +12,7 @@ from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
 from router.decision_log.record import with_usage
 from router.decision_log.usage import Filter
-from router.ledger.base import HoldState, StoredDecision, Tally
+from router.ledger.base import HoldState, StoredDecision, Totals
 from router.rpc.messages.values import SCOPE_KEY, wrong
 
 __all__ = [
@@ -112,18 +112,18 @@ def parse_page_size(size: int) -> int:
     return size or _DEFAULT_PAGE
 
 
-def fill_usage(target: admin_pb2.UsageRow, tally: Tally) -> None:
+def fill_usage(target: admin_pb2.UsageRow, totals: Totals) -> None:
     """Write the totals of a group of decisions into a message."""
-    target.decisions = tally.decisions
-    target.settled = tally.settled
-    target.overruns = tally.overruns
-    target.tokens = tally.tokens
-    fill_money(target.spent, tally.spent)
-    fill_money(target.held, tally.held)
-    fill_money(target.quoted, tally.quoted)
-    fill_money(target.reserved, tally.reserved)
-    fill_money(target.unused, tally.unused)
-    fill_money(target.overage, tally.overage)
+    target.decisions = totals.decisions
+    target.settled = totals.settled
+    target.overruns = totals.overruns
+    target.tokens = totals.tokens
+    fill_money(target.spent, totals.spent)
+    fill_money(target.held, totals.held)
+    fill_money(target.quoted, totals.quoted)
+    fill_money(target.reserved, totals.reserved)
+    fill_money(target.unused, totals.unused)
+    fill_money(target.overage, totals.overage)
 
 
 def fill_correction(target: admin_pb2.Correction, learned: LearnedCorrections) -> None:

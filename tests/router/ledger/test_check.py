@@ -61,8 +61,8 @@ def test_a_healthy_store_has_no_violations(store: Ledger, clock: ManualClock) ->
     lived_in(store, clock)
     found = check(
         store,  # type: ignore[arg-type]
-        decided=["held", "quoted"],
-        settled=["late", "over"],
+        decisions=["held", "quoted"],
+        settlements=["late", "over"],
     )
     assert (found.violations, found.notes, found.decisions) == ([], [], 7)
     assert store.erase({}, clock.moment.replace(year=2100)) == 5
@@ -150,5 +150,5 @@ def test_a_planted_violation_is_found(plant: Callable[[Rows], None], expected: s
     lived_in(store, clock)
     rows = Rows(store.limits(), list(store.balances()), {row.id: row for row in store.rows()})
     plant(rows)
-    violations = check(rows, decided=["held"], settled=["late"]).violations
+    violations = check(rows, decisions=["held"], settlements=["late"]).violations
     assert any(expected in each for each in violations), violations

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.core.limits import Unit
-from router.ledger.base import Granted, Ledger, Refused, Replayed
+from router.ledger.base import Granted, Ledger, Refused, Repeated
 from router.ledger.check import check
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
 from tests.router.ledger.conftest import StoreMaker
@@ -66,7 +66,7 @@ def carry_out(store: Ledger, caller: int, todo: list[Plan], start: threading.Bar
             store.hold(hold(f"{name}b", plan.actual, user=plan.user, replaces=name))
         elif plan.then == "repeat":
             again = store.hold(hold(name, plan.money, user=plan.user))
-            wrong += [] if isinstance(again, Replayed) else [f"{name}: held twice"]
+            wrong += [] if isinstance(again, Repeated) else [f"{name}: held twice"]
     return wrong
 
 

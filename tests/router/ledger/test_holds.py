@@ -11,7 +11,7 @@ import pytest
 
 from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible, Unavailable
 from router.core.limits import Amounts, Obstacle, Unit
-from router.ledger.base import Granted, HoldState, Ledger, Refused, Replayed, SettleResult
+from router.ledger.base import Granted, HoldState, Ledger, Refused, Repeated, SettleResult
 from router.ledger.memory import MemoryLedger
 from router.ledger.rows import UNBOUNDED
 from router.ledger.storage_format import MAX_AMOUNT
@@ -128,7 +128,7 @@ def test_a_quote_is_kept_without_holding_and_is_never_refused(store: Ledger) -> 
     made = store.decision("a")
     assert made is not None
     assert (made.state, made.held) == (HoldState.QUOTED, None)
-    assert store.hold(hold("a", None)) == Replayed(b"reply to a")
+    assert store.hold(hold("a", None)) == Repeated(b"reply to a")
     assert store.release("a", "acme") is False
 
 
@@ -151,7 +151,7 @@ def test_the_ceiling_of_a_balance_is_the_highest_value_that_something_was_grante
 # ── waiting, exhausted, never ─────────────────────────────────────────────────────────────────────
 
 
-def test_what_waiting_can_help_is_told_apart_from_what_it_cannot(store: Ledger) -> None:
+def test_a_refusal_says_whether_waiting_helps(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))
     assert refused(store.hold(hold("b", 50))) == ("budget", Obstacle.WAIT_FOR_HOLDS)
@@ -177,28 +177,28 @@ def test_a_refused_id_is_still_free(store: Ledger) -> None:
 def test_the_same_request_gets_the_same_answer_and_is_held_once(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))
-    assert store.hold(replace(hold("a", 60), reply=b"a new one")) == Replayed(b"reply to a")
+    assert store.hold(replace(hold("a", 60), reply=b"a new one")) == Repeated(b"reply to a")
     assert balance(store) == (0, 60)
     store.settle(report("a", 50))
-    assert store.hold(hold("a", 60)) == Replayed(b"reply to a")
+    assert store.hold(hold("a", 60)) == Repeated(b"reply to a")
     assert balance(store) == (50, 0)
 
 
 def test_a_repeated_request_can_be_recognised_before_any_work(store: Ledger) -> None:
-    assert store.replay("a", "body of a", "acme") is None
+    assert store.earlier_reply("a", "body of a", "acme") is None
     store.hold(hold("a", 60))
-    assert store.replay("a", "body of a", "acme") == b"reply to a"
+    assert store.earlier_reply("a", "body of a", "acme") == b"reply to a"
     with pytest.raises(Conflict):
-        store.replay("a", "another", "acme")
+        store.earlier_reply("a", "another", "acme")
     with pytest.raises(NotFound):
-        store.replay("a", "body of a", "other")
+        store.earlier_reply("a", "body of a", "other")
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "a\0", "\ud800", "%", "'; DROP TABLE decisions; --"])
 def test_strange_ids_are_simply_unknown(store: Ledger, name: str) -> None:
     store.hold(hold("a", 60))
     assert store.decision(name) is None
-    assert store.replay(name, "x", "acme") is None
+    assert store.earlier_reply(name, "x", "acme") is None
     assert store.delete_limit(name) is False
     for use in (lambda: store.release(name, "acme"), lambda: store.decisions(after=name)):
         with pytest.raises(NotFound):
@@ -212,7 +212,7 @@ def test_the_same_id_for_another_request_is_a_conflict(store: Ledger) -> None:
     assert caught.value.reason == "REQUEST_ID_REUSED"
 
 
-def test_another_tenants_decision_is_as_good_as_unknown(store: Ledger) -> None:
+def test_another_tenants_decision_is_not_found(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))
     with pytest.raises(NotFound) as unknown:
@@ -404,7 +404,7 @@ def test_a_reroute_releases_and_holds_in_one_step(store: Ledger) -> None:
     made = store.decision("a")
     assert made is not None
     assert made.state is HoldState.RELEASED
-    assert store.hold(hold("b", 90, replaces="a")) == Replayed(b"reply to b")
+    assert store.hold(hold("b", 90, replaces="a")) == Repeated(b"reply to b")
 
 
 def test_a_refused_reroute_leaves_the_old_hold(store: Ledger) -> None:
@@ -449,14 +449,14 @@ def test_only_what_is_held_can_be_replaced(store: Ledger) -> None:
         (replace(hold("a"), record='{"text": "\ud800"}'), ""),
     ],
 )
-def test_a_hold_that_means_nothing_is_refused_by_field(store: Ledger, bad: Any, field: str) -> None:
+def test_an_invalid_hold_is_refused_by_field(store: Ledger, bad: Any, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         store.hold(bad)
     assert caught.value.field == field
     assert store.decisions() == []
 
 
-def test_a_settlement_that_means_nothing_changes_nothing(store: Ledger) -> None:
+def test_an_invalid_settlement_changes_nothing(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))
     with pytest.raises(InvalidInput):

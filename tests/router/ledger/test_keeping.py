@@ -11,7 +11,7 @@ import pytest
 
 from router.core.errors import InvalidInput, NotFound
 from router.core.limits import Amounts, Limit, Obstacle, SoftAction, Unit, Window
-from router.ledger.base import Granted, HoldState, Ledger, SettleResult, Tally
+from router.ledger.base import Granted, HoldState, Ledger, SettleResult, Totals
 from router.ledger.storage_format import MAX_LIMIT
 from tests.router.ledger.builders import (
     START,
@@ -195,12 +195,12 @@ def test_the_log_by_filter(
     assert [made.id for made in store.decisions(**asked)] == [names[number] for number in found]
 
 
-def by_team(store: Ledger, **asked: Any) -> dict[tuple[str, datetime | None], Tally]:
+def by_team(store: Ledger, **asked: Any) -> dict[tuple[str, datetime | None], Totals]:
     """What a store adds up, by team and time."""
-    found: dict[tuple[str, datetime | None], Tally] = {}
-    for labels, begin, tally in store.tally(**asked):
+    found: dict[tuple[str, datetime | None], Totals] = {}
+    for labels, begin, totals in store.totals(**asked):
         assert (labels["team"], begin) not in found
-        found[labels["team"], begin] = tally
+        found[labels["team"], begin] = totals
     return found
 
 
@@ -223,16 +223,16 @@ def test_decisions_add_up_by_labels_and_say_how_good_holds_and_quotes_were(
     store.hold(hold("another team's", 7, team="red"))
     clock.advance(seconds=5)
     assert by_team(store) == {
-        ("blue", None): Tally(
+        ("blue", None): Totals(
             decisions=6, settled=3, overruns=1, tokens=300, spent=33, held=10, quoted=25,
             reserved=20, unused=4, overage=17,
         ),
-        ("red", None): Tally(decisions=1, held=7),
+        ("red", None): Totals(decisions=1, held=7),
     }  # fmt: skip
-    assert by_team(store, labels={"team": "red"}) == {("red", None): Tally(decisions=1, held=7)}
+    assert by_team(store, labels={"team": "red"}) == {("red", None): Totals(decisions=1, held=7)}
     assert by_team(store, state=HoldState.HELD) == {
-        ("blue", None): Tally(decisions=1, held=10),
-        ("red", None): Tally(decisions=1, held=7),
+        ("blue", None): Totals(decisions=1, held=10),
+        ("red", None): Totals(decisions=1, held=7),
     }
     assert by_team(store, labels={"team": "nobody"}) == {}
 
@@ -242,7 +242,7 @@ def test_decisions_add_up_by_the_quarter_of_an_hour(store: Ledger, clock: Manual
         clock.advance(minutes=minutes)
         store.hold(hold(f"after {minutes}", 1, ttl_s=10_000, team="blue"))
     quarter = timedelta(minutes=15)
-    one = Tally(decisions=1, held=1)
+    one = Totals(decisions=1, held=1)
     assert by_team(store, by_time=True) == {
         ("blue", START): one,
         ("blue", START + quarter): one,
@@ -334,7 +334,7 @@ def test_erasing_reaches_what_is_older_than_the_moment_and_no_further(
         ({"unit": Unit.CONCURRENT, "window": Window.DAY}, "window"),
     ],
 )
-def test_a_limit_that_means_nothing_is_refused_by_field(
+def test_an_invalid_limit_is_refused_by_field(
     store: Ledger, changes: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -67,8 +67,8 @@ def test_no_more_than_fifty_thousand_sets_of_labels_are_remembered() -> None:
     for number in range(50_001):
         book.applying({"user": str(number)}, START)
         if number == 49_999:
-            assert len(book._known) == 50_000
-    assert len(book._known) == 1
+            assert len(book._cache) == 50_000
+    assert len(book._cache) == 1
 
 
 def test_where_no_limit_applies_none_does_at_any_time() -> None:

@@ -1,4 +1,4 @@
-"""What only PostgreSQL can get wrong: replicas, a server that stops, dies or falls silent, migrations."""
+"""What is particular to PostgreSQL: replicas, servers that stop or do not answer, migrations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pytest
 from benchmarks.ledger_postgres import server
 from router.core.errors import InvalidInput, MitsumoriError, Unavailable
 from router.core.limits import Amounts, Unit
-from router.ledger.base import Granted, Hold, HoldState, Refused, Replayed
+from router.ledger.base import Granted, Hold, HoldState, Refused, Repeated
 from router.ledger.check import check
 from router.ledger.postgres import database
 from router.ledger.postgres.ledger import PostgresLedger
@@ -76,7 +76,7 @@ def test_replicas_share_decisions_limits_and_settlements(replica: Replica) -> No
     one, other = replica(), replica()
     one.set_limit(limit(hard=10))
     assert isinstance(one.hold(hold("a", 10)), Granted)
-    assert other.hold(hold("a", 10)) == Replayed(b"reply to a")
+    assert other.hold(hold("a", 10)) == Repeated(b"reply to a")
     assert isinstance(other.hold(hold("b", 1)), Refused)
     one.set_limit(limit(hard=12))
     assert isinstance(other.hold(hold("b", 2)), Granted)
@@ -102,11 +102,13 @@ def test_the_same_request_at_two_replicas_at_once_is_held_once(replica: Replica)
     with ThreadPoolExecutor(2) as callers:
         answers = zip(*callers.map(call, range(2)), strict=True)
         for pair in answers:
-            assert sorted(type(answer).__name__ for answer in pair) == ["Granted", "Replayed"]
+            assert sorted(type(answer).__name__ for answer in pair) == ["Granted", "Repeated"]
     assert balance(stores[0]) == (0, 100)
 
 
-def test_a_request_is_not_refused_for_what_its_own_twin_took(replica: Replica) -> None:
+def test_a_request_is_not_refused_because_another_replica_has_just_granted_it(
+    replica: Replica,
+) -> None:
     stores = [replica(), replica()]
     stores[0].set_limit(limit(hard=1))  # room for one, so that its twin finds it full
     start = threading.Barrier(2)
@@ -119,7 +121,7 @@ def test_a_request_is_not_refused_for_what_its_own_twin_took(replica: Replica) -
         for turn in range(50):
             for new in (hold(f"a{turn}", 1), hold(f"b{turn}", 1, replaces=f"a{turn}")):
                 answers = callers.map(call, stores, (new, new))
-                assert sorted(answers) == ["Granted", "Replayed"]
+                assert sorted(answers) == ["Granted", "Repeated"]
             stores[0].release(f"b{turn}", "acme")
 
 
@@ -201,7 +203,7 @@ def test_replicas_that_start_at_once_migrate_once(replica: Replica, postgres_add
         assert all(isinstance(each, Granted) for each in starters.map(begin, range(4)))
     store = replica()
     with psycopg.connect(postgres_address) as connection:
-        schema = store._link.schema
+        schema = store._database.schema
         rows = connection.execute(f"SELECT version FROM {schema}.schema_versions").fetchall()
     assert rows == [(number,) for number in range(1, len(database._MIGRATIONS) + 1)]
     assert len(store.decisions()) == 4
@@ -228,7 +230,7 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
 
 
 def test_a_newer_schema_is_refused(replica: Replica, postgres_address: str) -> None:
-    schema = replica()._link.schema
+    schema = replica()._database.schema
     with psycopg.connect(postgres_address) as connection:
         connection.execute(f"INSERT INTO {schema}.schema_versions VALUES (99)")
     with pytest.raises(MitsumoriError, match="version 99") as refusal:
@@ -280,8 +282,8 @@ def test_a_server_that_dies_loses_nothing_acknowledged_and_comes_back() -> None:
                 job.result()
         # What was not acknowledged may be repeated: the answer is that of the first time, or a new one.
         answers = store.hold_many([hold(name, 1) for name in unavailable])
-        assert all(isinstance(answer, Granted | Replayed) for answer in answers)
-        assert check(store, decided=[*acknowledged, *unavailable]).violations == []
+        assert all(isinstance(answer, Granted | Repeated) for answer in answers)
+        assert check(store, decisions=[*acknowledged, *unavailable]).violations == []
         assert balance(store) == (0, len(acknowledged) + len(unavailable))
         store.close()
 
@@ -310,7 +312,7 @@ def test_a_locked_row_is_unavailable_in_time_and_free_afterwards(
     store.set_limit(limit())
     store.hold(hold("a"))
     with psycopg.connect(postgres_address) as other:
-        other.execute(f"SELECT FROM {store._link.schema}.balances FOR UPDATE")
+        other.execute(f"SELECT FROM {store._database.schema}.balances FOR UPDATE")
         with pytest.raises(Unavailable):
             store.hold(hold("b"))
         other.rollback()
@@ -345,7 +347,7 @@ def test_a_commit_whose_answer_is_lost_can_be_repeated(
     monkeypatch.setattr(psycopg.Cursor, "execute", cut)
     with pytest.raises(Unavailable):
         store.hold(hold("b"))
-    assert store.hold(hold("b")) == Replayed(b"reply to b")
+    assert store.hold(hold("b")) == Repeated(b"reply to b")
     assert balance(store) == (0, 20)
 
 
@@ -434,5 +436,5 @@ def _listening(running: Any) -> bool:
 
 def _held(store: PostgresLedger, name: str) -> bool:
     with contextlib.suppress(Unavailable):
-        return isinstance(store.hold(hold(name)), Granted | Replayed)
+        return isinstance(store.hold(hold(name)), Granted | Repeated)
     return False

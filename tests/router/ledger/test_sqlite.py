@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from router.core.errors import Conflict, InvalidInput, MitsumoriError, Unavailable
-from router.ledger.base import Granted, Replayed
+from router.ledger.base import Granted, Repeated
 from router.ledger.check import check
 from router.ledger.sqlite import ledger as sqlite
 from router.ledger.sqlite.ledger import SqliteLedger
@@ -50,7 +50,9 @@ def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
                 what, name = line.split()
                 acknowledged[what].add(name)
         with_rows = SqliteLedger(path)
-        found = check(with_rows, decided=acknowledged["held"], settled=acknowledged["settled"])
+        found = check(
+            with_rows, decisions=acknowledged["held"], settlements=acknowledged["settled"]
+        )
         with_rows.close()
         assert found.violations == []
         assert found.decisions >= len(acknowledged["held"])
@@ -70,7 +72,7 @@ def test_everything_is_there_after_a_restart(path: Path) -> None:
     assert second.now() >= clock.moment
     assert second.limits() == [limit(hard=100, scope={"user": "*"})]
     assert balance(second, user="ann") == (20, 60)
-    assert second.hold(hold("a", 60, user="ann")) == Replayed(b"reply to a")
+    assert second.hold(hold("a", 60, user="ann")) == Repeated(b"reply to a")
     assert isinstance(second.hold(hold("d", 20, user="ann")), Granted)
     second.settle(report("a", 60))
     assert [made.id for made in second.decisions()] == ["a", "b", "c", "d"]
@@ -126,7 +128,7 @@ def test_many_holds_share_few_commits_and_each_stands_for_itself(ledger: SqliteL
     assert all(isinstance(result, Granted) for result in results[:600])
     assert [type(result).__name__ for result in results[600:]] == [
         "Conflict",
-        "Replayed",
+        "Repeated",
         "Refused",
     ]
     assert balance(ledger) == (0, 601)
@@ -140,11 +142,11 @@ def test_one_bad_operation_does_not_fail_its_neighbours(ledger: SqliteLedger) ->
         raise ZeroDivisionError
 
     gate = threading.Event()
-    blocker = WriterTask(sqlite._Order(lambda _: gate.wait(5)))
+    blocker = WriterTask(sqlite._Operation(lambda _: gate.wait(5)))
     ledger._submit(blocker)
     tasks = [
         sqlite._hold_task(hold("a", 1)),
-        WriterTask(sqlite._Order(broken)),
+        WriterTask(sqlite._Operation(broken)),
         sqlite._hold_task(hold("b", 1)),
     ]
     for task in tasks:
@@ -199,7 +201,7 @@ def test_a_full_disk_is_unavailable_until_there_is_room(ledger: SqliteLedger) ->
     ledger._writer.pragma("max_page_count", 2**30)
     assert isinstance(ledger.hold(hold("b", 20, record={"text": "x" * 5000})), Granted)
     assert balance(ledger) == (0, 30)
-    assert check(ledger, decided=kept).violations == []
+    assert check(ledger, decisions=kept).violations == []
 
 
 def test_a_store_that_becomes_read_only_is_unavailable_until_it_is_not(
@@ -252,7 +254,7 @@ def test_an_interrupted_writer_says_so_and_goes_on(ledger: SqliteLedger) -> None
         raise SystemExit
 
     with pytest.raises(Unavailable, match="interrupted"):
-        ledger._ask(interrupted)
+        ledger._execute(interrupted)
     assert isinstance(ledger.hold(hold("a", 10)), Granted)
 
 
@@ -262,7 +264,7 @@ def test_an_answer_that_takes_too_long_is_unavailable_and_may_be_asked_for_again
     ledger = SqliteLedger(path, ManualClock(), timeout_s=0.05)
     ledger.set_limit(limit(hard=100))
     gate = threading.Event()
-    ledger._submit(WriterTask(sqlite._Order(lambda _: gate.wait(5))))
+    ledger._submit(WriterTask(sqlite._Operation(lambda _: gate.wait(5))))
     time.sleep(0.02)  # the writer is busy now
     with pytest.raises(Unavailable, match=r"did not answer within 0\.05 s"):
         ledger.hold(hold("a", 10))
@@ -277,9 +279,9 @@ def test_a_queue_that_is_full_is_unavailable_at_once(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    ledger._submit(WriterTask(sqlite._Order(lambda _: gate.wait(5))))
+    ledger._submit(WriterTask(sqlite._Operation(lambda _: gate.wait(5))))
     time.sleep(0.02)
-    monkeypatch.setattr(sqlite, "_MOST_WAITING", 2)
+    monkeypatch.setattr(sqlite, "_MAX_WAITING", 2)
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(ledger.hold, hold(str(number))) for number in range(2)]
         while ledger._waiting.qsize() < 2:
@@ -312,11 +314,11 @@ def test_closing_finishes_what_was_accepted(path: Path) -> None:
 # ── what it remembers, what it says ───────────────────────────────────────────────────────────────
 
 
-def test_what_the_writer_remembers_is_bounded(
+def test_the_cache_of_the_writer_is_bounded(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite.write_group._MOST_BALANCES", 5)
-    monkeypatch.setattr("router.ledger.sqlite.write_group._MOST_LABEL_SETS", 5)
+    monkeypatch.setattr("router.ledger.sqlite.write_group._MAX_BALANCES", 5)
+    monkeypatch.setattr("router.ledger.sqlite.write_group._MAX_LABEL_SETS", 5)
     ledger.set_limit(limit("user", 100, scope={"user": "*"}))
     for number in range(40):
         ledger.hold(hold(str(number), 1, user=f"u{number % 10}"))
@@ -340,7 +342,7 @@ def test_holds_that_expire_while_nobody_is_there_expire_all_at_once(path: Path) 
     second.close()
 
 
-def test_errors_are_the_houses_own(ledger: SqliteLedger) -> None:
+def test_every_error_is_one_of_the_project(ledger: SqliteLedger) -> None:
     assert issubclass(Unavailable, MitsumoriError)
     ledger.hold(hold("a", 1))
     with pytest.raises(Conflict):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from router.core.errors import BadArtifact, Unavailable
-from router.ledger.base import Granted
+from router.ledger.base import Granted, HoldState, StoredDecision
 from router.ledger.check import check
-from router.ledger.sqlite import file
+from router.ledger.sqlite import file, queries
 from router.ledger.sqlite import ledger as sqlite
 from router.ledger.sqlite.ledger import SqliteLedger
-from tests.router.ledger.builders import START, ManualClock, balance, hold, report
+from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
 
 ROOT = Path(__file__).parents[3]
 
@@ -97,10 +99,66 @@ def test_a_store_of_the_first_schema_keeps_its_rows_and_learns_what_was_quoted(
     old.close()
     store = SqliteLedger(path, ManualClock())
     assert {made.id: made.quoted for made in store.decisions()} == {"a": 7, "b": 0}
-    assert store.replay("b", "f", "acme") == b"reply to b"
+    assert store.earlier_reply("b", "f", "acme") == b"reply to b"
     assert store.settle(report("a", 12)).overage == 2
     assert check(store).violations == []
     store.close()
+
+
+@pytest.fixture
+def second_schema(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of schema 2, whose table of replies and records is `papers`, with a decision in each state."""
+    now = ManualClock()
+    store = SqliteLedger(path, now)
+    store.set_limit(limit(hard=1000))
+    for name in ("settled", "released", "expired"):
+        store.hold(hold(name, 10, ttl_s=60, record={"of": name}))
+    store.settle(report("settled", 7))
+    store.release("released", "acme")
+    now.advance(seconds=61)
+    store.hold(hold("held", 20, record={"of": "held"}))
+    store.hold(hold("quoted", None))
+    store.close()
+    old = tmp_path / "old.db"
+    with monkeypatch.context() as then:
+        then.setattr(file, "_MIGRATIONS", file._MIGRATIONS[:2])
+        with closing(file.open_writer(old, busy_timeout_s=1)) as connection:
+            connection.execute("DELETE FROM meta; ATTACH ? AS new", (str(path),))
+            tables = connection.execute(
+                "SELECT name FROM main.sqlite_schema WHERE type = 'table'"
+            ).fetchall()
+            for (name,) in tables:
+                source = "payloads" if name == "papers" else name
+                connection.execute(f"INSERT INTO main.{name} SELECT * FROM new.{source}")
+    return old
+
+
+def contents(store: SqliteLedger) -> tuple[list[Any], ...]:
+    return store.decisions(), list(store.rows()), list(store.balances()), store.limits()
+
+
+def test_a_store_of_the_second_schema_keeps_every_row(path: Path, second_schema: Path) -> None:
+    now = ManualClock()
+    with closing(SqliteLedger(path, now)) as new, closing(SqliteLedger(second_schema, now)) as old:
+        assert contents(old) == contents(new)
+        assert {made.state for made in old.decisions()} == set(HoldState)
+        assert old.earlier_reply("settled", "body of settled", "acme") == b"reply to settled"
+        assert old.settle(report("held", 25)).overage == 5
+        assert isinstance(old.hold(hold("after", 1)), Granted)
+        assert check(old).violations == []
+
+
+def test_a_store_of_the_second_schema_can_be_read_before_a_server_has_migrated_it(
+    path: Path, second_schema: Path
+) -> None:
+    def log(path: Path) -> list[StoredDecision]:
+        with closing(file.open_reader(path)) as reader:
+            return queries.decisions(reader, {}, 0, None, None, 10, newest_first=False)
+
+    before = second_schema.read_bytes()
+    assert log(second_schema) == log(path)
+    assert len(log(second_schema)) == 5
+    assert second_schema.read_bytes() == before
 
 
 def test_a_migration_that_fails_changes_nothing(
@@ -194,7 +252,7 @@ def test_erasing_goes_on_in_parts(ledger: SqliteLedger, monkeypatch: pytest.Monk
 def test_a_label_carried_by_very_many_sets_is_found_too(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite.queries._MOST_MERGED", 3)
+    monkeypatch.setattr("router.ledger.sqlite.queries._MAX_MERGED", 3)
     ledger.hold_many(
         [hold(str(number), 1, user=f"user {number % 7}", team="blue") for number in range(20)]
     )

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from router.core.errors import Conflict, NotFound, NotPossible
 from router.core.limits import Amounts, Limit, Obstacle, Unit, Window
-from router.ledger.base import Granted, HoldState, Refused, Replayed
+from router.ledger.base import Granted, HoldState, Refused, Repeated
 from router.ledger.check import check
 from tests.router.ledger.builders import START, ManualClock, hold, limit, report
 from tests.router.ledger.conftest import StoreMaker
@@ -197,7 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         if before is not None:
             assert before.body == body
-            assert result == Replayed(f"reply to {name}".encode())
+            assert result == Repeated(f"reply to {name}".encode())
             return
         assert replaces is None or (old is not None and old.state is HoldState.HELD)
         self.decide(result, wanted.amounts, user, old)
