@@ -229,6 +229,30 @@ def test_the_overlap_of_four_decisions_by_hand() -> None:
     assert known.uncovered == pytest.approx(1 / 4)
 
 
+def test_kinds_of_outcome_are_estimated_each_by_itself() -> None:
+    def halved(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, values / 2 + 0.1, values**2], axis=1)
+
+    tables = ("outcomes", "expected_logged", "expected_new")
+    log = replace(BY_HAND, **{name: halved(getattr(BY_HAND, name)) for name in tables})
+    alone = [
+        estimate(replace(log, **{name: getattr(log, name)[:, [kind]] for name in tables}))[0]
+        for kind in range(3)
+    ]
+    for found, expected in zip(estimate(log), alone, strict=True):
+        assert values(found) == pytest.approx(values(expected))
+
+
+def test_how_large_weights_are_makes_no_difference_to_the_ratio() -> None:
+    (small,) = estimate(replace(BY_HAND, chance=BY_HAND.chance * 0.01))
+    (found,) = estimate(BY_HAND)
+    assert found.snips is not None
+    assert small.snips is not None
+    assert (small.snips.value, small.snips.low, small.snips.high) == pytest.approx(
+        (found.snips.value, found.snips.low, found.snips.high)
+    )
+
+
 def test_intervals_rest_on_a_thousand_resamples_unless_told_otherwise() -> None:
     log, _ = World(np.random.default_rng(1)).log(50)
     smooth = replace(log, expected_new=log.expected_new + np.random.default_rng(2).random((50, 1)))

@@ -242,7 +242,7 @@ def main() -> int:
                     f"  - {one.mutant.before}\n  + {one.mutant.after}",
                     markup=False, highlight=False, soft_wrap=True,
                 )  # fmt: skip
-            if count % 100 == 0:
+            if count % 25 == 0:
                 console.print(f"… {count} of {len(left)}, {time.monotonic() - began:.0f} s")
 
     told = figures(tried)
