@@ -25,6 +25,7 @@ from typing import NamedTuple
 from router.core.conformal import conformal_rank
 
 __all__ = [
+    "LEARN_EVERY_S",
     "MAX_FACTOR",
     "PRIOR_STRENGTH",
     "UNCORRECTED",
@@ -37,6 +38,8 @@ __all__ = [
 
 PRIOR_STRENGTH = 30
 """The weight of the factor of the level above, in observations."""
+LEARN_EVERY_S = 300.0
+"""How often a server learns anew, seconds."""
 MAX_FACTOR = 10.0
 """Factors stay within 0.1 to 10; a larger error has another cause, such as a wrong unit."""
 

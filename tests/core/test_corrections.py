@@ -170,7 +170,7 @@ def test_after_correction_nine_in_ten_answers_are_within_the_quoted_90th_percent
 
 
 @given(st.floats(0.2, 5), st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_allowance_that_is_off_by_a_factor_is_brought_back_by_settled_usage(
     factor: float, seed: int
 ) -> None:

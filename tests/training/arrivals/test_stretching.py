@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from training.arrivals.stretching import MIN_LENGTHS, SAME, Stretch, beforehand, stretch
@@ -129,7 +129,6 @@ def test_an_answer_of_no_tokens_is_as_good_as_one_of_one() -> None:
     np.testing.assert_array_equal(stretch(tier, none).widths, stretch(tier, one).widths)
 
 
-@settings(deadline=None)
 @given(
     tokens=st.lists(st.integers(0, 10**6), min_size=1, max_size=120),
     same=st.booleans(),
