@@ -32,6 +32,9 @@ SECONDS ?= 300
 CLIENTS ?= 64
 STORE   ?= both
 SEED    ?=
+MUTANTS ?=
+ROOM    ?=
+JSON    ?=
 PORT    ?= 5000
 
 # GNU make leaves with 2 where a recipe fails, whatever the code of the recipe. A job that has to tell 3 from an
@@ -40,7 +43,7 @@ EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
   echo "exit code 3: $(1) (make leaves with 2; for the code itself run: $(PY) -m training $(2) --help)" >&2; exit $$code; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline encoder \
+.PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
         train evaluate compare promote add-arm drift mlflow serve bench chaos embed import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
@@ -195,6 +198,10 @@ test-encoder: $(STAMPS)-encoder ## Parity of the exported encoders with sentence
 
 test-histories: $(STAMPS)-dev ## Training and evaluation on the real histories in HISTORIES=folder
 	@$(THREADS) HISTORIES=$(HISTORIES) $(BIN)/pytest -m histories
+
+mutants: $(STAMPS)-dev ## Small faults in the rules: does a test notice each? MUTANTS=how many, SEED=, ROOM=core|ledger|gate|…, JSON=file
+	@$(PY) -m tests.mutants $(if $(ROOM),--rooms $(ROOM)) $(if $(MUTANTS),--sample "$(MUTANTS)") \
+	  $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json "$(JSON)")
 
 # --- protocol ------------------------------------------------------------------------------------
 

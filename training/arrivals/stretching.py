@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm, t
 
+from router.core.conformal import conformal_rank
 from training.arrivals.arriving import blocks
 from training.fitting.lengths import LEVELS
 from training.judging.metrics import coverage, pinball
@@ -113,7 +114,7 @@ def _settled(n: int, level: float) -> bool:
 
 
 def _rank(scores: Floats, level: float) -> float:
-    return float(np.sort(scores)[min(math.ceil((len(scores) + 1) * level), len(scores)) - 1])
+    return float(np.sort(scores)[conformal_rank(len(scores), level) - 1])
 
 
 def beforehand(tier: Floats, tokens: Floats) -> dict[str, float]:
