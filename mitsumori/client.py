@@ -233,14 +233,14 @@ class Admin(RetryingChannel):
         super().__init__(address, timeout_s=timeout_s, attempts=attempts)
         self._stub = admin_pb2_grpc.AdminServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
-    def set_limit(self, limit: limit_pb2.Limit) -> limit_pb2.Limit:
-        """Make or replace a limit.
+    def set_limit(self, limit: limit_pb2.Limit) -> admin_pb2.SetLimitResponse:
+        """Make or replace a limit; the reply notes what may be a mistake in it.
 
         Raises:
             CallFailed: refused, or no answer in time.
         """
         request = admin_pb2.SetLimitRequest(limit=limit)
-        made: limit_pb2.Limit = self.call(self._stub.SetLimit, request).limit
+        made: admin_pb2.SetLimitResponse = self.call(self._stub.SetLimit, request)
         return made
 
     def limits(self, labels: Mapping[str, str] | None = None) -> list[limit_pb2.LimitStatus]:

@@ -7,9 +7,11 @@ named by ``--config`` or ``MITSUMORI_CONFIG``, the defaults below.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 import yaml
 from platformdirs import user_cache_path, user_data_path
@@ -18,8 +20,8 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic.dataclasses import dataclass
 from pydantic_settings import (
@@ -37,7 +39,7 @@ from router.decision_log.record import PromptLogKind
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.routing.background_jobs import RetentionRule
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "flags_of_settings", "load_settings"]
 
 _PREFIX = "MITSUMORI_"
 
@@ -66,6 +68,7 @@ class Settings(BaseSettings):
     )
     registry: str = Field(
         default="",
+        validate_default=True,
         description="http(s) address of the MLflow server whose registry has the bundle; unset:"
         " MLFLOW_TRACKING_URI",
     )
@@ -90,7 +93,10 @@ class Settings(BaseSettings):
     max_prompt_bytes: int = Field(
         default=1 << 20, ge=1, le=64 << 20, description="most UTF-8 bytes of one prompt"
     )
-    quality_targets: _QualityTargets = _QualityTargets()
+    quality_targets: _QualityTargets = Field(
+        default=_QualityTargets(),
+        description="P(adequate) to reach by importance, where a request names no goal",
+    )
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote stands, seconds"
     )
@@ -112,6 +118,7 @@ class Settings(BaseSettings):
     )
     prompt_key: SecretStr = Field(
         default=SecretStr(""),
+        validate_default=True,
         description="keys the hash of prompts; needed for log_prompts: hash, kept beside embedding"
         " and redacted where given",
     )
@@ -138,8 +145,12 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         default=10, ge=0, le=600, description="seconds that calls in flight get at SIGTERM"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="what the log on standard error begins with"
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="a JSON object a line, or lines for people"
+    )
 
     @field_validator("log_prompts", mode="before")
     @classmethod
@@ -159,21 +170,39 @@ class Settings(BaseSettings):
         except InvalidInput as error:
             raise ValueError(error.message) from None
 
-    @model_validator(mode="after")
-    def _registered_bundles_have_a_registry(self) -> Settings:
-        if isinstance(self.bundle, RegistryAddress) and not self.registry:
-            self.registry = os.environ.get("MLFLOW_TRACKING_URI", "")
-            if not self.registry:
-                raise ValueError(
-                    f"bundle {self.bundle} needs registry, the address of an MLflow server"
-                )
-        return self
+    # Each names the setting that is missing, so that the error says where to set that one.
+    @field_validator("registry")
+    @classmethod
+    def _registered_bundles_have_a_registry(cls, value: str, info: ValidationInfo) -> str:
+        bundle = info.data.get("bundle")
+        if value or not isinstance(bundle, RegistryAddress):
+            return value
+        tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if not tracking:
+            raise ValueError(f"bundle {bundle} needs the address of an MLflow server")
+        return tracking
 
-    @model_validator(mode="after")
-    def _hash_has_a_key(self) -> Settings:
-        if self.log_prompts == "hash" and not self.prompt_key.get_secret_value():
-            raise ValueError("log_prompts: hash needs prompt_key, or anyone could test a prompt")
-        return self
+    @field_validator("prompt_key")
+    @classmethod
+    def _hash_has_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("log_prompts") == "hash" and not value.get_secret_value():
+            raise ValueError("log_prompts: hash needs it, or anyone could test a prompt")
+        return value
+
+
+def flags_of_settings() -> list[str]:
+    """Names of the settings that are flags of ``serve``, in their order.
+
+    All but secrets, which every user of the machine could read in the list of processes, and lists and
+    groups, which no one word can hold.
+    """
+    no_flag = (tuple, list)
+    return [
+        name
+        for name, field in Settings.model_fields.items()
+        if get_origin(field.annotation) not in no_flag
+        and field.annotation not in (SecretStr, _QualityTargets)
+    ]
 
 
 def _read_file(path: Path | None) -> dict[str, Any]:
@@ -195,6 +224,26 @@ def _read_file(path: Path | None) -> dict[str, Any]:
             field="config",
         )
     return values
+
+
+def _refusal(first: Any, flags: Mapping[str, Any]) -> InvalidInput:
+    """The error of a setting: what is wrong, and every place where it can be set."""
+    name = ".".join(map(str, first["loc"]))
+    top = str(first["loc"][0])
+    if top not in Settings.model_fields:
+        near = get_close_matches(top, Settings.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`mitsumori serve --help` lists them"
+        return InvalidInput(f"there is no setting {name}; {hint}", field=name)
+    # A line of a list has no variable of its own.
+    named = takewhile(lambda part: isinstance(part, str), first["loc"])
+    places = [f"{_PREFIX}{'__'.join(named).upper()}", "in the settings file"]
+    if top in flags and top in flags_of_settings():
+        places.insert(0, f"--{top.replace('_', '-')}")
+    *some, last = places
+    problem = first["msg"].removeprefix("Value error, ")
+    return InvalidInput(
+        f"setting {name}: {problem}; set it by {', '.join(some)} or {last}", field=name
+    )
 
 
 def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
@@ -223,16 +272,7 @@ def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
     try:
         return Sourced(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = ".".join(map(str, first["loc"])) or "settings"
-        # A line of a list has no flag and no variable of its own.
-        named = takewhile(lambda part: isinstance(part, str), first["loc"])
-        whole = ".".join(map(str, named)) or "settings"
-        raise InvalidInput(
-            f"setting {name}: {first['msg']}; set it by --{whole.replace('_', '-')}, "
-            f"{_PREFIX}{whole.upper().replace('.', '__')} or in the settings file",
-            field=name,
-        ) from None
+        raise _refusal(error.errors(include_input=False)[0], flags) from None
     except SettingsError as error:
         # Its text names the setting and not the value; what is wrong is always the JSON.
         raise InvalidInput(

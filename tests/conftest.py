@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 import mitsumori
 from router.ledger.memory import MemoryLedger
@@ -13,8 +16,19 @@ from router.logs import configure
 from router.routing.router import Router
 from router.rpc.server import RunningServer, build_reservations, build_router, start
 from router.settings import Settings
+from tests.waiting import PATIENCE_S
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+# One profile for all properties. The same examples every time, so that a failure is the change's and
+# not the day's; no time limits, since other programs may use the same cores. New examples:
+# `pytest --hypothesis-profile explore`, which says how to repeat what it finds.
+_UNTIMED = hypothesis_settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+hypothesis_settings.register_profile("explore", _UNTIMED)
+hypothesis_settings.register_profile("repeatable", _UNTIMED, derandomize=True)
+hypothesis_settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,7 +60,19 @@ def server(settings: Settings, router: Router) -> Iterator[RunningServer]:
     running.drain()
 
 
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow that nobody has used, to be copied: making one costs as much as a small fit."""
+    from mlflow import MlflowClient  # it takes seconds, and most tests do without
+
+    path = tmp_path_factory.mktemp("mlflow-database") / "mlflow.db"
+    store = MlflowClient(tracking_uri=f"sqlite:///{path}", registry_uri=f"sqlite:///{path}")
+    store.search_experiments()
+    store.search_registered_models()
+    return path
+
+
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[mitsumori.Router]:
-    with mitsumori.Router(server.address) as made:
+    with mitsumori.Router(server.address, timeout_s=PATIENCE_S) as made:
         yield made

@@ -69,7 +69,7 @@ def test_what_a_module_offers_is_there(name: str) -> None:
     assert [item for item in offered if not hasattr(module, item)] == []
 
 
-@pytest.mark.parametrize("target", ["setup", "demo", "test", "lint", "proto", "encoder", "train",
+@pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "lint", "proto", "encoder", "train",
                                     "evaluate", "drift", "import", "replay", "mlflow", "serve",
                                     "bench", "notebooks"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from router.cli.render import errors_in_one_line
+from router.cli.errors import errors_in_one_line
 from training.commands.add_arm_command import add_arm_command
 from training.commands.compare_command import compare_command
 from training.commands.drift_command import drift_command

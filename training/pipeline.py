@@ -51,9 +51,16 @@ from training.histories.outcomes import Outcomes
 from training.histories.split import SEED, SEEN_FILE, held_out, pack_seen, sample
 from training.pages.plots import render
 from training.pages.report_page import report_page
-from training.tracking.runs import start_run
+from training.tracking.runs import MODEL, start_run
 
-__all__ = ["REFERENCE_PROMPTS", "TrainingPlan", "TrainingResult", "fit"]
+__all__ = [
+    "REFERENCE_PROMPTS",
+    "TrainingPlan",
+    "TrainingResult",
+    "bundle_name",
+    "fit",
+    "model_name",
+]
 
 MIN_PROMPTS = 30
 REFERENCE_PROMPTS = 1000
@@ -69,7 +76,9 @@ class TrainingPlan:
         reading: arms, judge, threshold and prices.
         encoder: its name, or ``cascade``: a fast one, and a second one for close choices.
         out: directory of the bundle.
-        name: of the bundle; ``None`` makes one from the encoder.
+        name: of the bundle; ``None`` makes one from the encoder and the histories.
+        model: name in MLflow's registry; ``None``: the one that promotion and serving go by, and one of
+            its own for the demonstration.
         seed: of the split, the folds and the intervals.
         holdout: share of the prompts that is held out, 0 < holdout < 1.
         encoders: folder of encoders.
@@ -83,6 +92,7 @@ class TrainingPlan:
     encoder: str = "static"
     reading: ReadOptions = field(default_factory=ReadOptions)
     name: str | None = None
+    model: str | None = None
     seed: int = SEED
     holdout: float = 0.2
     encoders: Path = ENCODERS
@@ -102,6 +112,7 @@ class TrainingResult:
         notes: for the user.
         seconds: wall time by stage.
         registered: version in MLflow's registry, ``None`` where nothing was tracked.
+        model: name in MLflow's registry.
     """
 
     out: Path
@@ -110,24 +121,32 @@ class TrainingResult:
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
     registered: int | None
+    model: str
 
 
 class _Timer:
-    """Names the stage that runs on the console, and keeps the time of each."""
+    """Names the stage that runs on the console, and keeps the time of each.
+
+    A terminal shows a spinner; a log gets a line when a stage is done, with the seconds so far.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._begun = perf_counter()
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, name: str, *, spinner: bool = True) -> Iterator[None]:
         start = perf_counter()
-        if spinner:
+        if spinner and self._console.is_terminal:
             with self._console.status(name):
                 yield
         else:
             yield
-        self.seconds[name] = perf_counter() - start
+        now = perf_counter()
+        self.seconds[name] = now - start
+        if not self._console.is_terminal:
+            self._console.print(f"{now - self._begun:7.1f} s  {name}", highlight=False)
 
 
 # --- What cannot be trained on -----------------------------------------------------------------
@@ -182,14 +201,44 @@ def _check_split(train: Outcomes, test: Outcomes) -> None:
         )
 
 
-def _bundle_name(plan: TrainingPlan) -> str:
-    name = plan.name or (f"mitsumori-{plan.encoder}" if plan.histories else demonstration.NAME)
+_DEMONSTRATION = f"{MODEL}-{demonstration.NAME}"
+"""What is made up has no name in common with what serves."""
+_NAMED_HISTORIES = 3
+
+
+def _checked_name(option: str, name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise InvalidInput(
-            f"--name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first",
-            field="name",
+            f"--{option} {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first",
+            field=option,
         )
     return name
+
+
+def bundle_name(plan: TrainingPlan) -> str:
+    """The name of a bundle: as asked, else from the encoder and the histories.
+
+    Raises:
+        InvalidInput: the name cannot be part of a path or an address.
+    """
+    if plan.name is not None:
+        return _checked_name("name", plan.name)
+    if not plan.histories:
+        return _DEMONSTRATION
+    stems = [re.sub(r"[^A-Za-z0-9._]+", "_", path.stem) for path in plan.histories]
+    data = stems if len(stems) <= _NAMED_HISTORIES else [f"{len(stems)}-histories"]
+    return "-".join([MODEL, plan.encoder, *data])
+
+
+def model_name(plan: TrainingPlan) -> str:
+    """Under which name the bundle is registered in MLflow.
+
+    Raises:
+        InvalidInput: the name cannot be part of an address.
+    """
+    if plan.model is not None:
+        return _checked_name("registered-model", plan.model)
+    return MODEL if plan.histories else _DEMONSTRATION
 
 
 # --- Stages ------------------------------------------------------------------------------------
@@ -250,7 +299,7 @@ def _manifest(
     train = cascade.first.train.outcomes
     return BundleManifest(
         format_version=FORMAT_VERSION,
-        name=_bundle_name(plan),
+        name=bundle_name(plan),
         created=datetime.now(UTC).replace(microsecond=0),
         demonstration=not plan.histories,
         arms=_arms(table, train, cascade.first.lengths),
@@ -415,7 +464,8 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     """
     stage = _Timer(console)
     check_target(plan.out)
-    _bundle_name(plan)
+    bundle_name(plan)
+    model = model_name(plan)
     names = STAGES if plan.encoder == CASCADE else (plan.encoder,)
     encoders = [load_encoder(find_encoder(plan.encoders, name)) for name in names]
     with stage("reading"):
@@ -481,7 +531,9 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
             )
             run.log_text(report_page(whole, figures, facts(written, table)), "evaluation.html")
             run.log_bundle(plan.out)
-            registered = run.register(tags={"bundle": manifest.name, "encoder": plan.encoder})
+            registered = run.register(
+                model, tags={"bundle": manifest.name, "encoder": plan.encoder}
+            )
     for name, rejected in table.rejected.items():
         write_rejected(rejected, plan.out.with_name(f"{plan.out.name}-rejected-{name}.jsonl"))
-    return TrainingResult(plan.out, manifest, report, table.notes, stage.seconds, registered)
+    return TrainingResult(plan.out, manifest, report, table.notes, stage.seconds, registered, model)

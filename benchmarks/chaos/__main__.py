@@ -15,7 +15,7 @@ from benchmarks.chaos.figures import figures, wrongs
 from benchmarks.chaos.harness import Outcome, run
 from benchmarks.chaos.plan import Plan, StoreKind
 from benchmarks.report import Figure, write_report
-from router.cli.render import errors_in_one_line
+from router.cli.errors import errors_in_one_line
 from router.core.errors import InvalidInput
 
 _MOST_SHOWN = 20

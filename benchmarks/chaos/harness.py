@@ -32,6 +32,8 @@ _BOTH = 0.2
 
 Tick = Callable[[float, str], None]
 """Called with the seconds that have passed and what is going on."""
+Enough = Callable[["Outcome"], bool]
+"""Whether enough has happened, of an outcome that has what callers were told so far, and no proof."""
 
 
 @dataclass(slots=True)
@@ -62,8 +64,18 @@ class Outcome:
     seconds: float = 0.0
 
 
-def run(plan: Plan, tick: Tick = lambda _seconds, _what: None) -> Outcome:
+def run(
+    plan: Plan,
+    tick: Tick = lambda _seconds, _what: None,
+    enough: Enough = lambda _outcome: True,
+) -> Outcome:
     """Run a plan.
+
+    Args:
+        plan: what to do.
+        tick: told how far it is.
+        enough: callers go on after the plan's time until this holds, so that a slow machine does as
+            much as a fast one; but no longer than ``plan.most_s``.
 
     Raises:
         MitsumoriError: a server or the database did not come back.
@@ -76,7 +88,7 @@ def run(plan: Plan, tick: Tick = lambda _seconds, _what: None) -> Outcome:
             outcome.store_events_name = store.events
             with _replicas(plan, store, Path(folder)) as replicas:
                 _set_limits(replicas[0].address)
-                _call_and_kill(plan, replicas, store, journals, outcome, tick)
+                _call_and_kill(plan, replicas, store, journals, outcome, tick, enough)
                 tick(plan.seconds, "stopping")
                 orderly = [replica.stop() for replica in replicas]
             outcome.failures += [line for each in replicas for line in each.failures()]
@@ -124,6 +136,7 @@ def _call_and_kill(
     journals: Path,
     outcome: Outcome,
     tick: Tick,
+    enough: Enough,
 ) -> None:
     """Callers on threads of their own; the kills come from here."""
     stop = threading.Event()
@@ -137,10 +150,19 @@ def _call_and_kill(
             clients.append(Client(number, plan, seen[-1], told, choices))
         threads = stack.enter_context(ThreadPoolExecutor(plan.clients))
         started = time.monotonic()
+
+        def is_over() -> bool:
+            seconds = time.monotonic() - started
+            tick(seconds, f"{outcome.kills} kills")
+            if seconds < plan.seconds:
+                return False
+            outcome.told = list(journal.read(journals))
+            return enough(outcome) or seconds >= plan.most_s
+
         running = [threads.submit(client.run, stop) for client in clients]
         patience_s = 0.0  # where a server does not come back nobody waits for it
         try:
-            _disturb(plan, replicas, store, outcome, tick, started)
+            _disturb(plan, replicas, store, outcome, is_over)
             patience_s = plan.patience_s
         finally:
             outcome.seconds = time.monotonic() - started
@@ -158,8 +180,7 @@ def _disturb(
     replicas: Sequence[Replica],
     store: Store,
     outcome: Outcome,
-    tick: Tick,
-    started: float,
+    is_over: Callable[[], bool],
 ) -> None:
     """Kill a server, then the next, now and then all, now and then the store; in the end all serve."""
     choices = plan.randomness("kills")
@@ -167,8 +188,7 @@ def _disturb(
     while True:
         wake = time.monotonic() + choices.uniform(*plan.kill_after_s)
         while (now := time.monotonic()) < wake:
-            tick(now - started, f"{outcome.kills} kills")
-            if now - started >= plan.seconds:
+            if is_over():
                 return
             time.sleep(min(wake - now, 0.2))
         event += 1

@@ -26,12 +26,13 @@ class Plan:
 
     Attributes:
         store: what the ledger is kept in.
-        seconds: how long callers call and servers are killed, > 0.
+        seconds: how long callers call and servers are killed at least, > 0.
         clients: callers at once, ≥ 1.
         seed: of every random choice. Threads and processes still interleave as they like.
         hold_ttl_s: seconds until a hold runs out; short, so that many do.
         kill_after_s: between which bounds a server lives on after it came back, seconds.
         patience_s: seconds that a server may take to start, and callers to get their last answer.
+        most_s: how long at most, where more must happen than did in ``seconds``.
         serve: the command that serves; a test puts a server with a planted bug here.
     """
 
@@ -41,7 +42,8 @@ class Plan:
     seed: int
     hold_ttl_s: float = 3.0
     kill_after_s: tuple[float, float] = (2.0, 5.0)
-    patience_s: float = 90.0
+    patience_s: float = 300.0
+    most_s: float = 600.0
     serve: tuple[str, ...] = (sys.executable, "-m", "router", "serve")
 
     def randomness(self, purpose: str) -> random.Random:

@@ -34,10 +34,12 @@ class SetLimitRequest(_message.Message):
     def __init__(self, limit: _Optional[_Union[_limit_pb2.Limit, _Mapping]] = ...) -> None: ...
 
 class SetLimitResponse(_message.Message):
-    __slots__ = ("limit",)
+    __slots__ = ("limit", "notes")
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     limit: _limit_pb2.Limit
-    def __init__(self, limit: _Optional[_Union[_limit_pb2.Limit, _Mapping]] = ...) -> None: ...
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, limit: _Optional[_Union[_limit_pb2.Limit, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListLimitsRequest(_message.Message):
     __slots__ = ("labels",)

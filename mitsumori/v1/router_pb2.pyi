@@ -44,6 +44,7 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_DOWNGRADED: _ClassVar[ReasonCode]
     REASON_CODE_PACED: _ClassVar[ReasonCode]
     REASON_CODE_SECOND_OPINION: _ClassVar[ReasonCode]
+    REASON_CODE_UNKNOWN_LABEL: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -65,6 +66,7 @@ REASON_CODE_SOFT_LIMIT: ReasonCode
 REASON_CODE_DOWNGRADED: ReasonCode
 REASON_CODE_PACED: ReasonCode
 REASON_CODE_SECOND_OPINION: ReasonCode
+REASON_CODE_UNKNOWN_LABEL: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives")

@@ -15,7 +15,8 @@ from rich.progress import track
 
 from mitsumori import Message, Router
 from mitsumori.v1 import router_pb2
-from router.cli.render import demo_table, errors_in_one_line
+from router.cli.errors import errors_in_one_line
+from router.cli.render import demo_table
 from router.core.errors import MitsumoriError
 
 __all__ = ["main", "serving"]

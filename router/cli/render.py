@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.type.money_pb2 import Money
-from rich.console import Console
-from rich.table import Table
 
-from mitsumori import CallFailed, InvalidArgument
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
-from router.core.errors import MitsumoriError
 from router.core.money import short_usd
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 __all__ = [
     "as_dict",
+    "console",
     "demo_table",
-    "errors_in_one_line",
     "price_text",
     "print_json",
     "print_reply",
@@ -31,6 +31,13 @@ __all__ = [
 
 WIDE = 120
 """Columns of a terminal from which tables show everything."""
+
+
+def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+    """A console of rich, which is imported only where something is printed."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=soft_wrap)
 
 
 def as_dict(message: Message) -> dict[str, Any]:
@@ -42,26 +49,14 @@ def as_dict(message: Message) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON on standard output."""
-    Console(soft_wrap=True, highlight=False).print(
-        json.dumps(value, indent=2, ensure_ascii=False), markup=False
+    console(soft_wrap=True).print(
+        json.dumps(value, indent=2, ensure_ascii=False), markup=False, highlight=False
     )
 
 
 def price_text(amount: Money) -> str:
     """Money in short form."""
     return short_usd(nanos_of(amount))
-
-
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """Turn an error of ours into one line on standard error and exit code 2, without a traceback."""
-    try:
-        yield
-    except (MitsumoriError, CallFailed, InvalidArgument) as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"error: {error.message}", markup=False, highlight=False
-        )
-        raise SystemExit(2) from None
 
 
 def table(
@@ -76,6 +71,8 @@ def table(
         rows: a cell per column.
         width: of the terminal, characters.
     """
+    from rich.table import Table
+
     shown = [place for place, name in enumerate(columns) if width >= WIDE or name[0] != "?"]
     made = Table(title=title, title_justify="left", header_style="bold", expand=False)
     for place in shown:
@@ -111,15 +108,15 @@ def _option_row(option: router_pb2.Option) -> list[str]:
     ]
 
 
-def print_reply(reply: router_pb2.RouteResponse) -> None:
-    """A whole reply: the choice, why, and the alternatives."""
-    console = Console()
+def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
+    """A whole reply: the choice, why, the alternatives, and what is held for whom."""
+    shown = console()
     assessment = reply.assessment
     labels = "  ".join(f"{arm.arm} {arm.p_label:.2f}" for arm in assessment.arms)
-    console.print(f"[bold]{reply.chosen.model}[/bold]  ({reply.chosen.provider})", highlight=False)
+    shown.print(f"[bold]{reply.chosen.model}[/bold]  ({reply.chosen.provider})", highlight=False)
     for reason in reply.reasons:
-        console.print(f"  • {reason.text}", highlight=False, markup=False)
-    console.print(
+        shown.print(f"  • {reason.text}", highlight=False, markup=False)
+    shown.print(
         f"complexity {assessment.complexity:.2f}   cheapest adequate: {labels}  "
         f"none {assessment.p_none:.2f}   bundle {reply.bundle_version}",
         highlight=False,
@@ -131,7 +128,7 @@ def print_reply(reply: router_pb2.RouteResponse) -> None:
     )  # fmt: skip
     options = (reply.chosen, *reply.alternatives)
     rows = [_option_row(option) for option in options]
-    console.print(table("Quotes, best first", columns, rows, width=console.width))
+    shown.print(table("Quotes, best first", columns, rows, width=shown.width))
     allowed = [
         f"{option.model} {reasoning.p50:,}–{reasoning.p90:,}"
         for option in options
@@ -139,12 +136,31 @@ def print_reply(reply: router_pb2.RouteResponse) -> None:
     ]
     if allowed:
         text = f"Of the tokens out, hidden reasoning: {', '.join(allowed)}."
-        console.print(text, style="dim", highlight=False)
-    console.print(
+        shown.print(text, style="dim", highlight=False)
+    _print_hold(reply, tenant, shown)
+    shown.print(
         f"~ estimated. Prices: {reply.chosen.quote.price_table_version}. "
         f"Decision {reply.decision_id}",
         style="dim",
         highlight=False,
+    )
+
+
+def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) -> None:
+    """What is held until when, and what ends it."""
+    if not reply.HasField("hold"):
+        shown.print("Nothing is held.", highlight=False)
+        return
+    owner = f" --tenant {shlex.quote(tenant)}" if tenant else ""
+    until = reply.hold.expire_time.ToDatetime()
+    shown.print(
+        f"{price_text(reply.hold.amount)} is held until {until:%Y-%m-%d %H:%M:%S} UTC. After the call:\n"
+        f"  mitsumori settle {reply.decision_id} --input-tokens N --output-tokens N{owner}\n"
+        f"or, where it is not made (`route --quote-only` holds nothing):\n"
+        f"  mitsumori release {reply.decision_id}{owner}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
 
 

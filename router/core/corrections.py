@@ -8,10 +8,10 @@ decisions gets the factor of its model, a scope with many its own (partial pooli
 
 Three factors are quantiles of ratios, so that a single absurd report changes nothing: the median of actual
 over counted tokens, the median of actual over predicted median length, and the 90th percentile of actual
-length over predicted 90th percentile. The last uses the rank of split conformal prediction (Lei et al. 2018,
-"Distribution-Free Predictive Inference for Regression"), so that nine in ten answers are no longer than
-quoted. The fourth factor corrects the mean, from which expected prices are computed: the sum of the actual
-lengths over the sum of the predicted means, each answer capped at :data:`MAX_FACTOR` times its mean.
+length over predicted 90th percentile. The last uses the rank of split conformal prediction
+(:mod:`router.core.conformal`), so that nine in ten answers are no longer than quoted. The fourth factor
+corrects the mean, from which expected prices are computed: the sum of the actual lengths over the sum of the
+predicted means, each answer capped at :data:`MAX_FACTOR` times its mean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from router.core.conformal import conformal_rank
+
 __all__ = [
+    "LEARN_EVERY_S",
     "MAX_FACTOR",
     "PRIOR_STRENGTH",
     "UNCORRECTED",
@@ -35,6 +38,8 @@ __all__ = [
 
 PRIOR_STRENGTH = 30
 """The weight of the factor of the level above, in observations."""
+LEARN_EVERY_S = 300.0
+"""How often a server learns anew, seconds."""
 MAX_FACTOR = 10.0
 """Factors stay within 0.1 to 10; a larger error has another cause, such as a wrong unit."""
 
@@ -130,8 +135,6 @@ class Corrections:
 
     def of(self, model: str, scope: Mapping[str, str]) -> Correction:
         """The factors for a model and a request's labels, from the narrowest level that was learned."""
-        if not self.learned:
-            return UNCORRECTED
         correction = UNCORRECTED
         for level in _model_scopes(model, scope, self.levels):
             learned = self.learned.get(level)
@@ -206,9 +209,8 @@ def _factor(log_ratios: list[float], share: float, above: float) -> float:
     """A quantile of log ratios as a factor, pooled with the level above."""
     if not log_ratios:
         return above
-    count = len(log_ratios)
-    rank = min(math.ceil((count + 1) * share), count)
-    return _pooled(math.exp(sorted(log_ratios)[rank - 1]), count, above)
+    rank = conformal_rank(len(log_ratios), share)
+    return _pooled(math.exp(sorted(log_ratios)[rank - 1]), len(log_ratios), above)
 
 
 def _mean_factor(observed: Sequence[Observation], above: float) -> float:
@@ -217,7 +219,7 @@ def _mean_factor(observed: Sequence[Observation], above: float) -> float:
         return above
     actual = math.fsum(min(each.output_tokens, MAX_FACTOR * each.mean) for each in observed)
     own = actual / math.fsum(each.mean for each in observed)
-    return _pooled(max(own, 1 / MAX_FACTOR), len(observed), above)
+    return _pooled(own, len(observed), above)
 
 
 def _pooled(own: float, count: int, above: float) -> float:

@@ -281,7 +281,7 @@ def _relaxed(goal: Goal, relaxation: float) -> Goal:
     """The goal, lowered by 0 (not at all) to 1 (only the price counts)."""
     if isinstance(goal, QualityTarget):
         return QualityTarget(goal.p_adequate * (1 - relaxation))
-    return WillingnessToPay(max(int(goal.nanos * (1 - relaxation)), 0))
+    return WillingnessToPay(int(goal.nanos * (1 - relaxation)))
 
 
 def _ranker(goal: Goal) -> Callable[[Sequence[Candidate]], list[Candidate]]:

@@ -276,7 +276,7 @@ def pace_relaxation(state: LimitState, moment: datetime) -> float:
     if not limit.paced or not whole or limit.window is Window.TOTAL:
         return 0.0
     length = (state.period.end - state.period.start).total_seconds()
-    elapsed = min(max((moment - state.period.start).total_seconds() / length, 0.0), 1.0)
+    elapsed = min((moment - state.period.start).total_seconds() / length, 1.0)
     # The plan starts at 1 % of the limit: otherwise the very first call would be ahead of it.
     planned = whole * max(elapsed, 0.01)
     ratio = (state.spent + state.held) / planned

@@ -67,7 +67,5 @@ def short_usd(nanos: int) -> str:
     '$12.35'
     """
     usd = Decimal(nanos) / NANOS_PER_USD
-    if abs(usd) >= 1 or nanos == 0:
-        return f"${usd:.2f}"
-    digits = 2 - usd.adjusted()
-    return f"${usd:.{min(max(digits, 2), 9)}f}"
+    digits = min(max(2 - usd.adjusted(), 2), 9)
+    return f"${usd:.{digits}f}"

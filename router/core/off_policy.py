@@ -210,11 +210,6 @@ def cautions(known: Overlap) -> list[str]:
     return warnings
 
 
-def _ratio(above: Values, below: Values) -> Values:
-    """Divide element by element; 0 where the denominator is 0."""
-    return np.asarray(np.divide(above, below, out=np.zeros_like(above), where=below > 0))
-
-
 def _interval(value: float, draws: Values) -> Interval:
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(value, float(low), float(high))
@@ -268,7 +263,7 @@ def estimate(
         defined = draws[:, 1] > 0
         snips = None
         if whole[1] > 0 and defined.any():
-            drawn = _ratio(draws[defined, columns[1]], draws[defined, 1])
+            drawn = draws[defined, columns[1]] / draws[defined, 1]
             snips = _interval(float(whole[columns[1]] / whole[1]), drawn)
         return Estimates(
             logged=_interval(value_logged, drawn_logged),

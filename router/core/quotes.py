@@ -132,8 +132,7 @@ def quote(
         does not fit the context window, the cap is 0, and the decision excludes the model.
     """
     counted = input_tokens.tokens
-    if correction is not UNCORRECTED:
-        input_tokens = _corrected_count(input_tokens, correction)
+    input_tokens = _corrected_count(input_tokens, correction)
     cap = max(output_cap(model, input_tokens.tokens, max_output_tokens), 0)
     points = _length_points(lengths, model.reasoning, correction)
     p10, p50, mean, p90 = [min(tokens, cap) for tokens in points]

@@ -13,8 +13,7 @@ from router.ledger.rows import Account
 
 __all__ = ["ApplicableLimit", "LimitBook", "series_of"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+_ALWAYS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _CACHE_SIZE = 50_000
 
 
@@ -70,8 +69,8 @@ class LimitBook:
             found = tuple(self._find(labels, moment))
             cached = _Cached(
                 found,
-                max((each.period.start for each in found), default=_EPOCH),
-                min((each.period.end for each in found), default=_FOREVER),
+                max((each.period.start for each in found), default=_ALWAYS[0]),
+                min((each.period.end for each in found), default=_ALWAYS[1]),
             )
             if len(self._cache) >= _CACHE_SIZE:
                 self._cache.clear()

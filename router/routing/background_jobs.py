@@ -15,10 +15,12 @@ from types import TracebackType
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from router.classifier.hot_swap import ServedBundle
+from router.core.corrections import LEARN_EVERY_S
 from router.core.errors import MitsumoriError
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.correction_learner import CorrectionLearner
+from router.routing.label_names import LabelNames
 
 __all__ = [
     "BackgroundJobs",
@@ -26,12 +28,13 @@ __all__ = [
     "RetentionRule",
     "correction_job",
     "expiry_job",
+    "label_names_job",
     "reload_job",
     "retention_job",
 ]
 
 _RETENTION_EVERY_S = 3600.0
-_CORRECTIONS_EVERY_S = 300.0
+_LABEL_NAMES_EVERY_S = 60.0
 _RETRY_S = 30.0
 """Seconds until a rare job that failed is tried again."""
 _MAX_WAIT_S = 3600.0
@@ -115,7 +118,12 @@ def retention_job(ledger: Ledger, rules: Sequence[RetentionRule]) -> PeriodicJob
 
 def correction_job(learner: CorrectionLearner) -> PeriodicJob:
     """Learn the corrections of quotes from the newest settled decisions, every five minutes."""
-    return PeriodicJob("corrections", _CORRECTIONS_EVERY_S, learner.refresh)
+    return PeriodicJob("corrections", LEARN_EVERY_S, learner.refresh)
+
+
+def label_names_job(names: LabelNames, ledger: Ledger) -> PeriodicJob:
+    """Read every minute which labels limits and decisions use."""
+    return PeriodicJob("label names", _LABEL_NAMES_EVERY_S, lambda: names.refresh(ledger))
 
 
 def reload_job(served: ServedBundle, every_s: float) -> PeriodicJob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from router.core.decision import limit_refusal
 from router.core.errors import Exhausted, InvalidInput, NotFound
 from router.core.limits import Amounts, LimitState, balance_key
 from router.core.pricing import call_price
-from router.core.types import Candidate, Quote
+from router.core.types import Candidate, Decision, Quote
 from router.decision_log.prompt_log import PromptLog
 from router.decision_log.record import DecisionRecord, KeptPrompt, serialize
 from router.ledger.base import (
@@ -27,6 +27,7 @@ from router.ledger.base import (
     Usage,
 )
 from router.routing.decision_recorder import record_of
+from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 
 __all__ = ["HeldDecision", "Reservations", "UsageReport"]
@@ -86,6 +87,7 @@ class Reservations:
             the price is held.
         hold_ttl_s: seconds until a hold expires, > 0.
         prompt_log: decides what the log keeps of a prompt.
+        label_names: notes labels that look misspelt; the choice does not depend on it.
     """
 
     router: Router
@@ -93,6 +95,7 @@ class Reservations:
     strict: bool
     hold_ttl_s: float
     prompt_log: PromptLog = _NO_PROMPTS
+    label_names: LabelNames = field(default_factory=LabelNames)
 
     def decide(
         self,
@@ -198,7 +201,10 @@ class Reservations:
             for candidate, states in zip(assessed.candidates, views, strict=True)
         ]
         routed = self.router.decide(query, assessed, candidates)
-        chosen = routed.decision.chosen
+        chosen, reasons = routed.decision.chosen, routed.decision.reasons
+        notes = self.label_names.notes(query.scope)
+        if notes:
+            routed = replace(routed, decision=Decision(routed.decision.ranked, reasons + notes))
         return HeldDecision(
             routed,
             None if query.quote_only else chosen.amounts,

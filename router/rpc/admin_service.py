@@ -29,6 +29,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
 
     def __init__(self, reservations: Reservations) -> None:
         self._ledger = reservations.ledger
+        self._label_names = reservations.label_names
         self._catalog = reservations.router.catalog
         self._corrections = reservations.router.corrections
 
@@ -37,9 +38,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.SetLimitResponse:
         """Create or replace a limit."""
         limit = parse_limit(request.limit, self._catalog)
+        notes = self._label_names.notes(limit.scope)
         self._ledger.set_limit(limit)
+        self._label_names.refresh(self._ledger)
         logger().info("limit set", limit=limit.id)
-        reply = admin_pb2.SetLimitResponse()
+        reply = admin_pb2.SetLimitResponse(notes=[note.text for note in notes])
         fill_limit(reply.limit, limit)
         return reply
 
@@ -64,8 +67,10 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             raise InvalidInput("limit_id: must not be empty", field="limit_id")
         if not self._ledger.delete_limit(request.limit_id):
             raise NotFound(
-                "limit_id: there is no such limit; `mitsumori limits` lists them", field="limit_id"
+                "limit_id: there is no such limit; `mitsumori limits list` shows them",
+                field="limit_id",
             )
+        self._label_names.refresh(self._ledger)
         logger().info("limit deleted", limit=request.limit_id)
         return admin_pb2.DeleteLimitResponse()
 

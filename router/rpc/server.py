@@ -32,10 +32,12 @@ from router.routing.background_jobs import (
     BackgroundJobs,
     correction_job,
     expiry_job,
+    label_names_job,
     reload_job,
     retention_job,
 )
 from router.routing.correction_learner import CorrectionLearner
+from router.routing.label_names import LabelNames
 from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.rpc.admin_service import AdminServicer
@@ -170,6 +172,12 @@ def _check_port_is_free(settings: Settings) -> None:
         ) from None
 
 
+def _labels_of_settings(settings: Settings) -> frozenset[str]:
+    """Names of labels that mean something to the service whatever the limits are."""
+    retained = (name for rule in settings.retention for name in rule.labels)
+    return frozenset({"tenant", *settings.correct_by, *retained})
+
+
 def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Reservations:
     """Combine a router and a ledger.
 
@@ -187,6 +195,7 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
         strict=settings.strict,
         hold_ttl_s=settings.hold_ttl_s,
         prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
+        label_names=LabelNames(_labels_of_settings(settings)),
     )
 
 
@@ -307,7 +316,8 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
             ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
         )
         router = replace(router, corrections=lambda: learner.corrections)
-        running = start(settings, build_reservations(settings, router, ledger))
+        reservations = build_reservations(settings, router, ledger)
+        running = start(settings, reservations)
         router.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
@@ -318,6 +328,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
             expiry_job(ledger, settings.expire_every_s),
             retention_job(ledger, settings.retention),
             correction_job(learner),
+            label_names_job(reservations.label_names, ledger),
         ]
         # In a thread of its own: a slow registry must not delay the expiry of holds.
         reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])

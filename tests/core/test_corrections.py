@@ -30,7 +30,42 @@ def seen(
 
 
 def test_without_settled_usage_nothing_is_corrected() -> None:
-    assert learn([]).of("small", SEARCH) == UNCORRECTED
+    assert learn([]).of("small", SEARCH) == UNCORRECTED == (1, 1, 1, 1)
+
+
+def test_nineteen_decisions_by_hand() -> None:
+    """Reported: 10, 20 … 190 input tokens and 20, 40 … 380 output tokens."""
+    learned = learn([seen(20 * place, 10 * place) for place in range(1, 20)]).of("small", {})
+    # The median is the tenth of nineteen, the 90th percentile the eighteenth. With thirty made-up
+    # decisions beside them that were foretold exactly, nineteen of 49 parts of each logarithm are theirs.
+    assert learned == pytest.approx(
+        [
+            (100 / 50) ** (19 / 49),
+            (200 / 100) ** (19 / 49),
+            (360 / 300) ** (19 / 49),
+            (3_800 / (19 * 150)) ** (19 / 49),
+        ]
+    )
+
+
+def test_no_factor_leaves_a_tenth_to_ten() -> None:
+    # Thirty decisions against thirty made-up ones: the square root.
+    high = learn([seen(output=10**6, input_tokens=10**6)] * 30).of("small", {})
+    assert high == pytest.approx([10**0.5] * 4)
+    low = learn([seen(output=0, input_tokens=0)] * 30).of("small", {})
+    assert low == pytest.approx([0.1**0.5] * 4)
+
+
+def test_one_answer_counts_for_no_more_than_ten_times_its_mean() -> None:
+    observed = [seen(output=10**6), *[seen(output=150)] * 29]
+    assert learn(observed).of("small", {}).mean == pytest.approx(((10 + 29) / 30) ** 0.5)
+
+
+def test_an_answer_of_no_tokens_is_as_good_as_one_of_one() -> None:
+    for output in (0, 1):
+        short = replace(seen(output), p50=2.0, p90=4.0)
+        learned = learn([short] * 30).of("small", {})
+        assert (learned.p50, learned.p90) == pytest.approx((0.5**0.5, 0.25**0.5))
 
 
 def test_answers_three_times_longer_than_predicted_make_quotes_three_times_longer() -> None:
@@ -60,6 +95,26 @@ def test_a_team_has_its_own_factor_once_it_has_enough_decisions_of_its_own() -> 
     assert many.of("small", {"tenant": "acme", "team": "ads"}).p50 == pytest.approx(2, rel=0.05)
 
 
+def test_a_team_is_drawn_towards_its_tenant_and_not_towards_all() -> None:
+    observed = [seen(output=200, scope={"tenant": "other"})] * 6_000
+    observed += [seen(output=800, scope={"tenant": "acme"})] * 3_000
+    observed += [seen(output=800, scope=SEARCH)]
+    learned = learn(observed, LEVELS)
+    assert learned.of("small", SEARCH).p50 == pytest.approx(8, rel=0.02)
+
+
+def test_models_are_reported_as_a_whole_before_any_scope_of_theirs() -> None:
+    both = [replace(seen(scope=SEARCH), model=name) for name in ("small", "large")]
+    assert [(model, len(scope)) for model, scope in learn(both, LEVELS).learned] == [
+        ("small", 0), ("large", 0), ("small", 1), ("large", 1), ("small", 2), ("large", 2),
+    ]  # fmt: skip
+
+
+def test_a_request_without_a_label_passes_over_its_level() -> None:
+    learned = learn([seen(scope={"team": "search"})], LEVELS).learned
+    assert list(learned) == [("small", ()), ("small", (("team", "search"),))]
+
+
 def test_a_scope_that_is_not_known_gets_the_factor_of_the_level_above() -> None:
     learned = learn([seen(output=200, scope=SEARCH)] * MANY, LEVELS)
     tenant = learned.of("small", {"tenant": "acme"})
@@ -75,7 +130,12 @@ def test_a_tokenizer_that_is_off_is_corrected_and_an_exact_one_is_not() -> None:
 
 def test_answers_that_their_cap_cut_off_teach_nothing_about_length() -> None:
     capped = replace(seen(output=20), cap=20, quoted_p50=20, quoted_p90=20)
-    assert learn([capped] * MANY).of("small", {}).p50 == 1
+    assert learn([capped] * MANY).of("small", {}) == UNCORRECTED
+
+
+def test_a_cap_at_the_predicted_90th_percentile_cuts_off_and_one_token_more_does_not() -> None:
+    assert learn([replace(seen(output=200), cap=300)]).of("small", {}).p50 == 1
+    assert learn([replace(seen(output=200), cap=301)]).of("small", {}).p50 > 1
 
 
 def test_one_absurd_report_moves_next_to_nothing() -> None:
@@ -110,7 +170,7 @@ def test_after_correction_nine_in_ten_answers_are_within_the_quoted_90th_percent
 
 
 @given(st.floats(0.2, 5), st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_allowance_that_is_off_by_a_factor_is_brought_back_by_settled_usage(
     factor: float, seed: int
 ) -> None:
@@ -152,7 +212,7 @@ def test_an_allowance_that_is_off_by_a_factor_is_brought_back_by_settled_usage(
 
 
 def test_the_report_says_how_often_answers_stayed_within_the_quote() -> None:
-    learned = learn([seen(output=length) for length in (50, 100, 200, 400)])
+    learned = learn([seen(output=length) for length in (50, 100, 300, 400)])
     (whole,) = learned.learned.values()
     assert (whole.observations, whole.within_p50, whole.within_p90) == (4, 0.5, 0.75)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import nextafter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from router.core.types import (
     Decision,
     Goal,
     QualityTarget,
+    Speed,
     WillingnessToPay,
 )
 from tests.builders import candidate
@@ -35,6 +38,14 @@ def test_the_cheapest_model_that_reaches_the_target(target: float, chosen: str) 
     assert codes(decision) == ["CHEAPEST_ADEQUATE"]
 
 
+def test_a_target_that_is_reached_exactly_is_reached() -> None:
+    pair = [candidate("cheap", 0.75), candidate("dear", 0.9, price=("5", "20"))]
+    decision = decide(pair, ANYTHING, QualityTarget(0.75))
+    assert decision.chosen.model.id == "cheap"
+    assert codes(decision) == ["CHEAPEST_ADEQUATE"]
+    assert decide(pair, ANYTHING, QualityTarget(nextafter(0.75, 1))).chosen.model.id == "dear"
+
+
 def test_if_none_reaches_the_target_the_best_is_chosen_and_a_reason_says_so() -> None:
     decision = decide(LADDER, ANYTHING, QualityTarget(0.99))
     assert decision.chosen.model.id == "large"
@@ -44,6 +55,141 @@ def test_if_none_reaches_the_target_the_best_is_chosen_and_a_reason_says_so() ->
 def test_nobody_pays_five_times_the_price_for_less_than_a_point_of_probability() -> None:
     level = (candidate("cheap", 0.600), candidate("dear", 0.605, price=("5", "20")))
     assert decide(level, ANYTHING, QualityTarget(0.9)).chosen.model.id == "cheap"
+
+
+@pytest.mark.parametrize(("p", "ranked"), [(0.74, ["b", "a"]), (nextafter(0.74, 0), ["a", "b"])])
+def test_a_point_of_probability_less_is_level_and_anything_more_is_not(
+    p: float, ranked: list[str]
+) -> None:
+    pair = [candidate("a", 0.75, price=("5", "20")), candidate("b", p)]
+    decision = decide(pair, ANYTHING, QualityTarget(0.9))
+    assert [each.model.id for each in decision.ranked] == ranked
+
+
+def test_the_rest_is_ranked_level_by_level_and_cheapest_first_in_each() -> None:
+    made = [
+        candidate("a", 0.50, price=("5", "20")),
+        candidate("b", 0.495),
+        candidate("c", 0.60, price=("5", "20")),
+        candidate("d", 0.595),
+        candidate("e", 0.95, price=("5", "20")),
+        candidate("f", 0.95),
+    ]
+    decision = decide(made, ANYTHING, QualityTarget(0.9))
+    assert "".join(each.model.id for each in decision.ranked) == "fedcba"
+
+
+def test_of_equal_prices_the_smaller_worst_case_then_the_faster_then_the_name_goes_first() -> None:
+    level = [
+        candidate("a", max_output_tokens=3_000),
+        candidate("b", max_output_tokens=2_000, speed=Speed(0.5, 50)),
+        candidate("d", max_output_tokens=2_000, speed=Speed(0.5, 100)),
+        candidate("c", max_output_tokens=2_000, speed=Speed(0.5, 100)),
+    ]
+    for goal in (QualityTarget(0.5), WillingnessToPay(10**9)):
+        decision = decide(level, ANYTHING, goal)
+        assert "".join(each.model.id for each in decision.ranked) == "cdba"
+
+
+HIGH = 100 * 1_000 + 800 * 4_000
+"""The 90th percentile of the price of a candidate, and of its latency:"""
+SLOW_S = 0.5 * 2.7 + 800 / 100
+
+
+@pytest.mark.parametrize(
+    ("constraints", "made", "why"),
+    [
+        (Constraints(max_price_nanos=HIGH), candidate(), None),
+        (Constraints(max_price_nanos=HIGH - 1), candidate(), "over_max_price"),
+        (Constraints(max_latency_s=SLOW_S), candidate(), None),
+        (Constraints(max_latency_s=nextafter(SLOW_S, 0)), candidate(), "over_max_latency"),
+        (ANYTHING, candidate(input_tokens=99_999), None),
+        (ANYTHING, candidate(input_tokens=100_000), "context_window_too_small"),
+        (Constraints(max_output_tokens=1), candidate(), None),
+        (Constraints(max_output_tokens=0), candidate(), "context_window_too_small"),
+    ],
+)
+def test_what_just_meets_a_constraint_and_what_just_does_not(
+    constraints: Constraints, made: Candidate, why: str | None
+) -> None:
+    assert exclusion(made, constraints) == why
+
+
+@pytest.mark.parametrize(
+    ("goal", "text", "facts"),
+    [
+        (
+            QualityTarget(0.7),
+            "cheapest to reach the target of 70%: 75% adequate",
+            {"p_adequate": "0.7500", "expected_price_usd": "0.00154", "quality_target": "0.7000"},
+        ),
+        (
+            QualityTarget(0.8),
+            "none reaches the target of 80%; cheapest of the best: 75% adequate",
+            {"p_adequate": "0.7500", "expected_price_usd": "0.00154", "quality_target": "0.8000"},
+        ),
+        (
+            WillingnessToPay(50_000_000),
+            "best surplus at $0.05 an answer: 75% adequate for $0.00154",
+            {
+                "p_adequate": "0.7500",
+                "expected_price_usd": "0.00154",
+                "willingness_to_pay_usd": "0.05",
+            },
+        ),
+    ],
+)
+def test_the_reason_of_a_choice_and_its_facts(goal: Goal, text: str, facts: dict[str, str]) -> None:
+    (reason,) = decide([candidate("only", 0.75)], ANYTHING, goal).reasons
+    assert (reason.text, reason.facts) == (text, facts)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "made", "remedy"),
+    [
+        (Constraints(max_latency_s=0.1), candidate(), "raise constraints.max_latency"),
+        (ANYTHING, candidate(input_tokens=100_000), "shorten the prompt"),
+        (ANYTHING, candidate(price=None), "give the models a price in the catalog"),
+        (ANYTHING, candidate(p=None), "serve a bundle that has arms for these tiers"),
+        (
+            Constraints(capabilities=frozenset({"vision"})),
+            candidate(),
+            "ask for fewer required_capabilities",
+        ),
+        (Constraints(tiers=frozenset({"high"})), candidate(), "allow more models or tiers"),
+    ],
+)
+def test_every_way_to_be_left_out_has_a_remedy(
+    constraints: Constraints, made: Candidate, remedy: str
+) -> None:
+    why = exclusion(made, constraints)
+    assert why is not None
+    with pytest.raises(NotPossible) as caught:
+        decide([made], constraints, QualityTarget(0.5))
+    assert caught.value.message == (
+        f"no model meets the constraints (1 {why.replace('_', ' ')}); {remedy}"
+    )
+    assert caught.value.metadata == {why: "1"}
+
+
+def test_what_was_left_out_is_counted_in_the_order_of_the_alphabet() -> None:
+    out = [
+        candidate("a", price=None),
+        candidate("b", price=None),
+        candidate("c", input_tokens=100_000),
+    ]
+    decision = decide([*out, candidate("z")], ANYTHING, QualityTarget(0.5))
+    assert decision.reasons[-1].text == "models left out: 1 context window too small, 2 no price"
+    with pytest.raises(NotPossible) as caught:
+        decide(out[::-1], ANYTHING, QualityTarget(0.5))
+    # The constraint that is checked last is nearest to being met.
+    assert caught.value.message == (
+        "no model meets the constraints (1 context window too small, 2 no price); shorten the prompt"
+    )
+
+
+def test_a_catalog_of_one_model_is_no_only_candidate() -> None:
+    assert codes(decide([candidate()], ANYTHING, QualityTarget(0.5))) == ["CHEAPEST_ADEQUATE"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -98,6 +99,47 @@ def test_where_clocks_move_by_half_an_hour_the_hour_is_cut() -> None:
     assert second == Period(at("2026-04-04 15:00"), at("2026-04-04 15:30"))
 
 
+@pytest.mark.parametrize(
+    ("zone", "moments", "cuts"),
+    [
+        # 2026-04-05: at 03:45 (+13:45) back to 02:45 (+12:45). 03 o'clock is 45 minutes, then a quarter
+        # of an hour until 03:00, then 03 o'clock again, whole.
+        ("Pacific/Chatham", "2026-04-04", ["13:15", "14:00", "14:15", "15:15"]),
+        # 2026-09-27: at 02:45 (+12:45) on to 03:45 (+13:45).
+        ("Pacific/Chatham", "2026-09-26", ["13:15", "14:00", "14:15", "15:15"]),
+        # 2026-04-05: at 02:00 (+11:00) back to 01:30 (+10:30).
+        ("Australia/Lord_Howe", "2026-04-04", ["14:00", "15:00", "15:30", "16:30"]),
+        # 2026-10-04: at 02:00 (+10:30) on to 02:30 (+11:00).
+        ("Australia/Lord_Howe", "2026-10-03", ["14:30", "15:30", "16:00", "17:00"]),
+        # No change of clocks: hours begin on the wall's clock, not on the hour of UTC.
+        ("Pacific/Chatham", "2026-06-01", ["13:15", "14:15", "15:15"]),
+        ("Asia/Kathmandu", "2026-06-01", ["13:15", "14:15", "15:15"]),
+        ("Asia/Kolkata", "2026-06-01", ["13:30", "14:30", "15:30"]),
+    ],
+)  # fmt: skip
+def test_hours_end_on_the_wall_clock_and_where_it_is_moved(
+    zone: str, moments: str, cuts: list[str]
+) -> None:
+    times = [at(f"{moments} {cut}") for cut in cuts]
+    for start, end in pairwise(times):
+        for moment in (start, start + timedelta(minutes=7), end - timedelta(microseconds=1)):
+            assert period_of(Window.HOUR, zone, moment) == Period(start, end)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Chatham", "Australia/Lord_Howe", "UTC"])
+def test_a_minute_is_a_minute_wherever_clocks_are_moved(zone: str) -> None:
+    start = at("2026-04-04 14:00")
+    for moment in (start, start + timedelta(seconds=59, microseconds=999_999)):
+        assert period_of(Window.MINUTE, zone, moment) == Period(start, start + timedelta(minutes=1))
+
+
+def test_a_total_runs_from_1970_to_the_year_9999() -> None:
+    whole = period_of(Window.TOTAL, "UTC", at("2026-01-01 00:00"))
+    assert whole == Period(at("1970-01-01 00:00"), at("9999-01-01 00:00"))
+    assert whole.key == 0
+    assert period_of(Window.MINUTE, "UTC", at("1970-01-01 00:01:30")).key == 60
+
+
 def test_a_total_never_ends() -> None:
     assert (
         period_of(Window.TOTAL, "UTC", at("2026-01-01 00:00")).key
@@ -187,6 +229,8 @@ def state(spent: int = 0, held: int = 0, **changes: object) -> LimitState:
     [
         (0, 0, 100, 100, None),
         (0, 0, 100, 101, Obstacle.NEVER_FITS),
+        (0, 1, 100, 100, Obstacle.WAIT_FOR_HOLDS),
+        (1, 0, 100, 100, Obstacle.EXHAUSTED),
         (0, 50, 100, 51, Obstacle.WAIT_FOR_HOLDS),
         (50, 0, 100, 51, Obstacle.EXHAUSTED),
         (50, 50, 100, 0, None),
@@ -216,7 +260,8 @@ def test_soft_values_are_passed_not_reached() -> None:
 
 
 def test_amounts_by_unit() -> None:
-    assert [Amounts(5, 7).of(unit) for unit in Unit] == [5, 7, 1, 1]
+    assert [Amounts(5, 7, 2, 3).of(unit) for unit in Unit] == [5, 7, 2, 3]
+    assert Amounts(5, 7) == Amounts(5, 7, requests=1, concurrent=1)
 
 
 @pytest.mark.parametrize(
@@ -230,11 +275,17 @@ def test_amounts_by_unit() -> None:
         (80, 30.999, 0.0),
         (100, 31, 0.5),
         (1, 1, 0.5),  # the line starts at a hundredth
+        (100, 34, 0.5),  # beyond its end the line goes no further
+        (1, -3, 0.5),
     ],
 )
 def test_pacing_follows_the_calendar(spent: int, day: float, relaxation: float) -> None:
     moment = at("2026-11-01 00:00") + timedelta(days=day - 1)
-    assert pace_relaxation(state(spent, paced=True), moment) == pytest.approx(relaxation, abs=1e-3)
+    assert pace_relaxation(state(spent, paced=True), moment) == pytest.approx(relaxation, abs=1e-4)
+
+
+def test_a_limit_paces_nothing_unless_it_says_so() -> None:
+    assert pace_relaxation(state(100), at("2026-11-02 00:00")) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.core.margins import margins, needs_second_stage, target_margins, value_margins
+from router.core.margins import (
+    margin_threshold,
+    margins,
+    needs_second_stage,
+    target_margins,
+    value_margins,
+)
 from router.core.types import QualityTarget, WillingnessToPay
 
 PRICES = np.array([1.0, 4.0, 20.0])
@@ -39,10 +45,34 @@ def by_value(p: Any, worth: float) -> int:
         ),  # the cheapest is nearer than the chosen; the dear one never counts
         ([0.20, 0.62, 0.95], 0.6, 0.02),  # the chosen only just reaches it
         ([0.20, 0.30, 0.37], 0.6, 0.07),  # none does: the best is taken, and leads by so much
+        ([0.20, 0.30, 0.60], 0.6, 0.0),  # the dearest reaches it exactly, which is enough
     ],
 )
 def test_margins_under_a_quality_target(p: list[float], target: float, margin: float) -> None:
     assert target_margins(np.array([p]), PRICES, target)[0] == pytest.approx(margin)
+
+
+def test_the_margin_is_the_lead_of_the_best_over_the_next_of_many_arms() -> None:
+    p = np.random.default_rng(3).permuted(np.tile(np.arange(100.0) ** 2, (50, 1)), axis=1)
+    np.testing.assert_array_equal(value_margins(p, np.zeros(100), 1), 99**2 - 98**2)
+
+
+def test_margins_follow_the_goal() -> None:
+    p, prices = np.array([[0.5, 0.75]]), np.array([1.0, 26.0])
+    assert margins(p, prices, QualityTarget(0.7))[0] == pytest.approx(0.05)
+    # At 200 an answer: 99 and 124, which is .125 of a probability.
+    assert margins(p, prices, WillingnessToPay(200))[0] == pytest.approx(0.125)
+
+
+def test_the_margin_to_ask_below_is_one_of_each_row_of_the_reference() -> None:
+    reference = np.array([[1.0, 2, 3, 4, 5], [10, 20, 30, 40, np.inf]])
+    np.testing.assert_array_equal(margin_threshold(reference, 0.5), [3, 30])
+    np.testing.assert_array_equal(
+        margin_threshold(reference, 0.6), [3, 30]
+    )  # never a value in between
+    np.testing.assert_array_equal(
+        needs_second_stage(np.array([2.9, 3]), reference[0], 0.5), [True, False]
+    )
 
 
 def test_margins_under_a_willingness_to_pay() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.errors import InvalidInput
-from router.core.pricing import call_price
+from router.core.pricing import call_price, call_prices
 from router.core.types import Rates, Surcharge
 
 tokens = st.integers(min_value=0, max_value=10_000_000)
@@ -40,6 +40,32 @@ def test_without_a_cache_rate_cached_tokens_cost_what_input_costs() -> None:
 def test_beyond_the_threshold_all_tokens_pay_the_higher_rate() -> None:
     assert call_price(LONG_CONTEXT, 200_000, 0) == 200_000 * 2_000
     assert call_price(LONG_CONTEXT, 200_001, 0) == 200_001 * 4_000
+
+
+def test_of_several_thresholds_the_last_one_exceeded_counts() -> None:
+    steps = tuple(
+        Surcharge(above, Rates(Decimal(usd), Decimal(0))) for above, usd in ((9, 2), (19, 3))
+    )
+    rates = Rates(Decimal(1), Decimal(0), surcharges=steps)
+    assert [call_price(rates, tokens, 0) for tokens in (9, 10, 19, 20)] == [
+        9 * 1_000, 10 * 2_000, 19 * 2_000, 20 * 3_000,
+    ]  # fmt: skip
+
+
+def test_a_fraction_of_a_nano_dollar_is_rounded_up() -> None:
+    tenth = Rates(Decimal("0.0001"), Decimal("0.0001"))  # of a nano-dollar, each token
+    assert [call_price(tenth, tokens, 0) for tokens in (0, 1, 10, 11)] == [0, 1, 1, 2]
+
+
+def test_several_lengths_of_one_input_are_priced_together() -> None:
+    assert call_prices(LONG_CONTEXT, 1_000, (0, 1_000)) == [2_000_000, 12_000_000]
+
+
+def test_the_dearest_call_costs_what_64_bits_hold_and_not_a_nano_dollar_more() -> None:
+    nano = Rates(Decimal(0), Decimal("0.001"))  # one nano-dollar, each output token
+    assert call_price(nano, 0, 2**63 - 1) == 2**63 - 1
+    with pytest.raises(InvalidInput, match="out of range"):
+        call_prices(nano, 0, (1, 2**63))
 
 
 @pytest.mark.parametrize(("given_in", "out", "cached"), [(-1, 0, 0), (0, -1, 0), (5, 0, 6)])

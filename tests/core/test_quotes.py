@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.quotes import mean_length, mean_output, output_cap, quote
+from router.core.corrections import Correction
+from router.core.quotes import mean_length, mean_output, output_cap, quote, with_reasoning
 from router.core.types import Lengths, Quote, TokenCount
 from tests.builders import EXPIRES, model, rates
 
@@ -50,8 +53,88 @@ def test_what_is_left_of_the_context_window_bounds_the_output() -> None:
     assert output_cap(small, 2_000, None) < 1
 
 
+def test_the_last_token_of_the_context_window_may_be_output() -> None:
+    small = replace(model(), context_window=1_500)
+    assert output_cap(small, 1_499, None) == 1
+    assert output_cap(small, 1_500, None) == 0
+
+
+def test_where_the_input_does_not_fit_only_the_input_is_priced() -> None:
+    offer = quoted(Lengths(200, 800, 2000), input_tokens=100_001)
+    assert offer.output_tokens_worst == 0
+    assert set(offer.price) == {100_001 * 1_000}
+
+
 def test_the_mean_of_a_known_length_is_that_length() -> None:
     assert mean_length(Lengths(300, 300, 300)) == 300
+
+
+def test_the_mean_of_the_log_normal_through_two_quantiles() -> None:
+    # With a standard deviation of 1 in the logarithm the mean is √e times the median.
+    ninety = 100 * math.exp(NormalDist().inv_cdf(0.9))
+    assert mean_length(Lengths(100, ninety, 10_000)) == pytest.approx(100 * math.exp(0.5))
+
+
+def test_the_mean_is_capped_at_the_99th_percentile() -> None:
+    assert mean_length(Lengths(10, 1_000, 2_000)) == 2_000  # without the cap: 6,368
+    assert mean_length(Lengths(10, 1_000, 6_000)) == 6_000
+    assert mean_length(Lengths(10, 1_000, 7_000)) == pytest.approx(6_367.53)
+
+
+def test_the_90th_percentile_of_latency_waits_longer_for_the_first_token() -> None:
+    assert quoted(Lengths(200, 800, 2000)).latency.p90_s == pytest.approx(0.5 * 2.7 + 800 / 100)
+
+
+# --- Corrections -------------------------------------------------------------------------------
+
+
+def corrected(correction: Correction, count: TokenCount, allowance: Lengths | None = None) -> Quote:
+    return quote(
+        model(reasoning=allowance),
+        rates("1", "4"),
+        count,
+        Lengths(100, 300, 500),
+        correction=correction,
+        max_output_tokens=None,
+        expires=EXPIRES,
+        price_table="test prices",
+    )
+
+
+def test_corrected_lengths_are_rounded_up_to_whole_tokens() -> None:
+    offer = corrected(Correction(1, 1.005, 1.005, 1.5), TokenCount(1_000, True, 1_000))
+    assert (offer.output_tokens_p50, offer.output_tokens_p90) == (101, 302)  # 100.5 and 301.5
+    assert offer.price.low == 1_000 * 1_000 + 34 * 4_000  # 100.5² / 301.5 = 33.5
+    mean = math.ceil(1.5 * mean_length(Lengths(100, 300, 500)))
+    assert offer.price.expected == 1_000 * 1_000 + mean * 4_000
+
+
+def test_the_corrected_90th_percentile_is_never_below_the_median() -> None:
+    offer = corrected(Correction(1, 4, 1, 1), TokenCount(1_000, True, 1_000))
+    assert (offer.output_tokens_p50, offer.output_tokens_p90) == (400, 400)
+
+
+def test_reasoning_is_corrected_as_the_whole_output_is() -> None:
+    offer = corrected(Correction(1, 0.505, 0.50125, 1), TokenCount(1_000, True, 1_000), ALLOWANCE)
+    assert (offer.reasoning_tokens_p50, offer.reasoning_tokens_p90) == (51, 201)  # 50.5 and 200.5
+
+
+@pytest.mark.parametrize(
+    ("factor", "count", "told"),
+    [
+        (1.011, TokenCount(100, False, 400), TokenCount(102, False, 400)),  # 101.1, rounded up
+        (5.0, TokenCount(100, False, 400), TokenCount(500, False, 500)),
+        (1.5, TokenCount(100, True, 100), TokenCount(100, True, 100)),
+    ],
+)
+def test_an_estimated_count_is_corrected_and_an_exact_one_is_not(
+    factor: float, count: TokenCount, told: TokenCount
+) -> None:
+    offer = corrected(Correction(factor, 1, 1, 1), count)
+    assert offer.input_tokens == told
+    assert offer.counted_tokens == 100
+    assert offer.price.high == told.tokens * 1_000 + 300 * 4_000
+    assert offer.price.worst == told.worst * 1_000 + 4_000 * 4_000
 
 
 quantiles = st.lists(
@@ -94,6 +177,17 @@ def test_hidden_reasoning_is_added_to_the_output_and_shown_separately() -> None:
     assert (offer.reasoning_tokens_p50, offer.reasoning_tokens_p90) == (100, 400)
     assert offer.price.high == 1_000 * 1_000 + 1_200 * 4_000
     assert offer.latency.p50_s == pytest.approx(0.5 + 300 / 100)
+
+
+def test_without_an_allowance_nothing_is_reasoning() -> None:
+    offer = reasoned(Lengths(200, 800, 2_000), None)
+    assert (offer.reasoning_tokens_p50, offer.reasoning_tokens_p90) == (0, 0)
+
+
+def test_every_quantile_of_the_allowance_is_added() -> None:
+    visible = Lengths(200, 800, 2_000)
+    assert with_reasoning(visible, ALLOWANCE) == Lengths(300, 1_200, 3_000)
+    assert with_reasoning(visible, None) == visible
 
 
 def test_the_expected_output_is_the_sum_of_both_means() -> None:

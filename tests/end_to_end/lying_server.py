@@ -8,7 +8,8 @@ from router.cli.main import main
 from router.ledger.base import Settlement, SettleResult
 from router.ledger.sqlite.ledger import SqliteLedger
 
-_LATER_S = 0.5
+_LATER_S = 5.0
+"""Later than its next kill."""
 _settle = SqliteLedger.settle
 
 

@@ -9,14 +9,13 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-START_S = 60
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @contextmanager
@@ -37,23 +36,23 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             command, stdout=log, stderr=log, env=environment, start_new_session=True
         )
         try:
-            _wait_for(address, process)
+            wait_until(lambda: _answers(address, process, folder), what="for mlflow server")
             yield address
         finally:
             # The server starts workers of its own; they are in its group, and nobody else is.
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)
+            process.wait(PATIENCE_S)
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise RuntimeError("mlflow server did not start")
+def _answers(address: str, process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Whether it is healthy by its own word; an error where its process has ended."""
+    if process.poll() is not None:
+        raise RuntimeError(f"mlflow server ended: {(folder / 'mlflow.log').read_text()[-2000:]}")
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=PATIENCE_S):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 @contextmanager

@@ -1,62 +1,72 @@
 """The short version of ``make chaos``: real servers killed under load, and not one acknowledgement lost.
 
-Nothing here is about speed: a slow machine does less of everything, and as much as is asserted.
+Nothing here is about speed: a slow machine takes longer until as much has happened as is asserted.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.chaos.__main__ import main
 from benchmarks.chaos.figures import figures, wrongs
-from benchmarks.chaos.harness import run
-from benchmarks.chaos.journal import Decided, Refused, Released, Settled
+from benchmarks.chaos.harness import Outcome, run
+from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Told
 from benchmarks.chaos.plan import Plan
 from router.core.errors import InvalidInput
 
 LYING = (sys.executable, str(Path(__file__).with_name("lying_server.py")), "serve")
 
 
+def told(outcome: Outcome, *kinds: type[Told]) -> list[Any]:
+    return [each for each in outcome.told if isinstance(each, kinds)]
+
+
+BY_LIMITS = {"LIMIT_WAIT_FOR_HOLDS", "LIMIT_EXHAUSTED", "LIMIT_NEVER_FITS"}
+CHEATS = {"REQUEST_ID_REUSED", "ALREADY_SETTLED", "NOT_FOUND", "INVALID_INPUT"}
+
+WILD: dict[str, Callable[[Outcome], bool]] = {
+    "kills": lambda run: run.kills >= 3,
+    "store events": lambda run: run.store_events >= 1,
+    "decisions": lambda run: len({each.id for each in told(run, Decided)}) > 200,
+    "re-routes": lambda run: any(each.replaces for each in told(run, Decided)),
+    "releases": lambda run: any(each.now for each in told(run, Released)),
+    "overage": lambda run: any(each.overage for each in told(run, Settled)),
+    "late settlements": lambda run: any(each.late for each in told(run, Settled)),
+    "repeats": lambda run: sum(e.again for e in told(run, Decided, Settled, Released)) > 20,
+    "refusals": lambda run: {each.reason for each in told(run, Refused)} >= BY_LIMITS | CHEATS,
+}
+"""What a run must have done to be worth its name. It goes on until it has."""
+
+
+def missing(outcome: Outcome) -> list[str]:
+    return [name for name, happened in WILD.items() if not happened(outcome)]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plan",
-    [Plan("sqlite", 75, clients=64, seed=11), Plan("postgresql", 45, clients=64, seed=12)],
+    [Plan("sqlite", 40, clients=64, seed=11), Plan("postgresql", 30, clients=64, seed=12)],
     ids=lambda plan: plan.store,
 )
 def test_killed_servers_lose_nothing_and_charge_nothing_twice(plan: Plan) -> None:
-    outcome = run(plan)
+    outcome = run(plan, enough=lambda so_far: not missing(so_far))
     assert wrongs(outcome) == []
     assert all(figure.holds is not False for figure in figures(plan, outcome))
-    # It was as wild as it says.
-    told = outcome.told
-    decided = {each.id for each in told if isinstance(each, Decided)}
-    settled = [each for each in told if isinstance(each, Settled)]
-    assert outcome.kills >= 3
-    assert outcome.store_events >= 1
+    assert missing(outcome) == []
     assert outcome.unanswered.total() > 0
-    assert len(decided) > 200
-    assert any(isinstance(each, Decided) and each.replaces for each in told)
-    assert any(isinstance(each, Released) and each.now for each in told)
-    assert any(each.overage for each in settled)
-    assert any(each.late for each in settled)
-    assert sum(each.again for each in (*settled, *_decisions_and_releases(told))) > 20
-    refused = Counter(each.reason for each in told if isinstance(each, Refused))
-    by_limits = {"LIMIT_WAIT_FOR_HOLDS", "LIMIT_EXHAUSTED", "LIMIT_NEVER_FITS"}
-    cheats = {"REQUEST_ID_REUSED", "ALREADY_SETTLED", "NOT_FOUND", "INVALID_INPUT"}
-    assert by_limits | cheats <= set(refused)
 
 
-def _decisions_and_releases(told: list[object]) -> list[Decided | Released]:
-    return [each for each in told if isinstance(each, Decided | Released)]
-
-
+@pytest.mark.slow
 def test_a_server_that_acknowledges_too_early_is_found_out() -> None:
-    outcome = run(
-        Plan("sqlite", 8, clients=16, seed=13, kill_after_s=(0.5, 1.0), hold_ttl_s=2, serve=LYING)
+    plan = Plan(
+        "sqlite", 3, clients=16, seed=13, kill_after_s=(0.5, 1.0), hold_ttl_s=2, serve=LYING
     )
+    outcome = run(plan, enough=lambda so_far: so_far.kills >= 3 and len(told(so_far, Settled)) > 20)
     assert outcome.kills >= 1
     assert outcome.proof.lost
     assert any(each.startswith("I6: the settlement") for each in outcome.proof.invariants)

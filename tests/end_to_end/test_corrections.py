@@ -20,6 +20,7 @@ from router.routing.router import Router
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
+from tests.waiting import PATIENCE_S
 
 PROMPT = "Explain to a new colleague how the quarterly report is put together, step by step."
 SEARCH = {"team": "search"}
@@ -54,7 +55,7 @@ def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     taught = replace(router, corrections=lambda: learner.corrections)
     running = start(settings, build_reservations(settings, taught, ledger))
     running.mark_serving()
-    with mitsumori.Router(running.address) as client:
+    with mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client:
         yield Shop(client, learner, running.address)
     running.drain()
     ledger.close()

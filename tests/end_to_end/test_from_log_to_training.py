@@ -13,6 +13,7 @@ from mitsumori import Router
 from router.cli.demo import PROMPTS, serving
 from router.cli.main import app as mitsumori
 from router.paths import MODELS
+from tests.waiting import PATIENCE_S
 from training.cli import app as training
 from training.histories.history import read_history
 from training.histories.ladders import Ladder
@@ -31,7 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     texts = [f"{text[:500]} ({n})" for n in range(4) for _, text in PROMPTS]
     with (
         serving("--config", str(config), "--ledger", f"sqlite:{ledger}") as (address, _),
-        Router(address) as client,
+        Router(address, timeout_s=PATIENCE_S) as client,
     ):
         for place, text in enumerate([*texts, f"Write to {EMAIL}, please."]):
             decision = client.route(text, scope={"team": "search", "user": "u1"})

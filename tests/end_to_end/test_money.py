@@ -22,6 +22,7 @@ from router.routing.router import Router
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
+from tests.waiting import PATIENCE_S
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 USD = 1_000_000_000
@@ -54,8 +55,8 @@ def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     running = start(settings, build_reservations(settings, router, ledger))
     running.mark_serving()
     with (
-        mitsumori.Router(running.address) as client,
-        mitsumori.Admin(running.address) as admin,
+        mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client,
+        mitsumori.Admin(running.address, timeout_s=PATIENCE_S) as admin,
     ):
         yield Shop(client, admin)
     running.drain()
@@ -130,7 +131,7 @@ def test_a_strict_hold_covers_the_worst_that_an_estimated_tokenizer_can_do(
 ) -> None:
     strict = settings.model_copy(update={"strict": True})
     running = start(strict, build_reservations(strict, router, MemoryLedger()))
-    with mitsumori.Router(running.address) as client:
+    with mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client:
         claude = {"models": ["claude-haiku-5-5"], "max_output_tokens": 100}
         reply = client.route("日本語で答えて", **claude).message
         offer = reply.chosen.quote

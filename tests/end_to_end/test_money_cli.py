@@ -18,6 +18,7 @@ from router.cli.main import app
 from router.core.errors import MitsumoriError
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.rpc.server import RunningServer
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -58,6 +59,44 @@ def test_set_a_limit_spend_on_it_and_look(server: RunningServer, team: str) -> N
     assert team in run(server, "limits", "list")
     run(server, "limits", "delete", team)
     assert team not in run(server, "limits", "list")
+
+
+def test_route_says_what_it_holds_and_how_that_ends(server: RunningServer, team: str) -> None:
+    words = ("route", "What is 2 + 2?", "--model", "gpt-5-nano", "--scope", f"team={team}")
+    shown = run(server, *words)
+    (held,) = json.loads(run(server, "decisions", "--label", f"team={team}", "--json"))
+    assert held["state"] == "held"
+    assert "is held until 2026-11-23 12:10:00 UTC" in shown
+    assert f"mitsumori settle {held['decision_id']} --input-tokens N --output-tokens N\n" in shown
+    assert f"mitsumori release {held['decision_id']}\n" in shown
+    assert "--tenant acme" in run(server, *words, "--scope", "tenant=acme")
+
+
+def test_a_quote_alone_holds_nothing(server: RunningServer, team: str) -> None:
+    shown = run(server, "route", "What is 2 + 2?", "--scope", f"team={team}", "--quote-only")
+    assert "Nothing is held." in shown
+    assert "mitsumori settle" not in shown
+    listed = json.loads(run(server, "decisions", "--label", f"team={team}", "--json"))
+    assert [row["state"] for row in listed] == ["quoted"]
+
+
+def test_a_misspelt_label_is_noted(server: RunningServer, team: str) -> None:
+    shown = run(server, "route", "What is 2 + 2?", "--scope", f"taem={team}", "--quote-only")
+    assert "label taem: did you mean team?" in shown
+    made = run(server, "limits", "set", team, "--hard", "1", "--scope", f"taem={team}")
+    assert "note: no limit or report goes by the label taem: did you mean team?" in made
+    run(server, "limits", "delete", team)
+    made = run(server, "limits", "set", team, "--hard", "1", "--scope", f"team={team}")
+    assert "note" not in made
+    run(server, "limits", "delete", team)
+
+
+def test_corrections_say_when_there_will_be_some(server: RunningServer) -> None:
+    shown = " ".join(run(server, "corrections", "--model", "gpt-5").split())
+    assert "Nothing is learnt yet" in shown
+    assert "every 5 minutes, so next by" in shown
+    assert "One settled decision of a model is enough" in shown
+    assert json.loads(run(server, "corrections", "--json")) == []
 
 
 def test_usage_and_decisions_as_tables_and_files(
@@ -154,7 +193,10 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
 
 def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None:
     address = f"sqlite:{tmp_path}/ledger.sqlite"
-    with serving("--ledger", address) as (server, _), Router(server) as client:
+    with (
+        serving("--ledger", address) as (server, _),
+        Router(server, timeout_s=PATIENCE_S) as client,
+    ):
         first = client.route("What is 2 + 2?").id
         result = CliRunner().invoke(
             app, ["backup", str(tmp_path / "copy.sqlite"), "--ledger", address]

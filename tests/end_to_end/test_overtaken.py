@@ -16,6 +16,7 @@ from router.routing.router import Router
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
+from tests.waiting import PATIENCE_S
 
 NANO = "gpt-5-nano"
 
@@ -44,8 +45,8 @@ def shop(
     running = start(settings, build_reservations(settings, router, ledger))
     running.mark_serving()
     with (
-        mitsumori.Router(running.address) as client,
-        mitsumori.Admin(running.address) as admin,
+        mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client,
+        mitsumori.Admin(running.address, timeout_s=PATIENCE_S) as admin,
     ):
         yield client, admin
     running.drain()

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.rpc.server import build_reservations, build_router, start
 from router.settings import Settings
+from tests.waiting import PATIENCE_S, wait_until
 
 CANARY = "canary-4711-secret"
 
@@ -35,7 +35,7 @@ def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[st
         [sys.executable, "-m", "router", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         input=stdin,
         check=False,
     )
@@ -44,7 +44,7 @@ def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[st
 def health_of(address: str) -> str:
     with grpc.insecure_channel(address) as channel:
         reply = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(service="mitsumori.v1.RouterService"), timeout=5
+            health_pb2.HealthCheckRequest(service="mitsumori.v1.RouterService"), timeout=PATIENCE_S
         )
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
@@ -61,10 +61,20 @@ def test_not_serving_until_warm_and_not_serving_while_draining(settings: Setting
 def test_the_whole_life_of_a_server_process(tmp_path: Path) -> None:
     with serving() as (address, process):
         assert health_of(address) == "SERVING"
-        asked = run("route", CANARY, "--server", address, "--json", "--scope", "team=search")
+        asked = run(
+            "route",
+            CANARY,
+            "--timeout",
+            "60",
+            "--server",
+            address,
+            "--json",
+            "--scope",
+            "team=search",
+        )
         assert asked.returncode == 0, asked.stderr
         assert json.loads(asked.stdout)["chosen"]["model"]
-        shown = run("route", "-", "--server", address, stdin="What is 2 + 2?")
+        shown = run("route", "-", "--timeout", "60", "--server", address, stdin="What is 2 + 2?")
         assert "Quotes, best first" in shown.stdout
         with grpc.insecure_channel(address) as channel:
             names = ProtoReflectionDescriptorDatabase(channel).get_services()
@@ -89,7 +99,7 @@ def test_logs_are_json_and_never_hold_the_prompt(tmp_path: Path) -> None:
     with (
         log.open("w") as out,
         serving("--log-level", "info", log=out) as (address, _),
-        Router(address) as client,
+        Router(address, timeout_s=PATIENCE_S) as client,
     ):
         client.route(f"Please remember {CANARY}", scope={"team": "search"})
         with pytest.raises(CallFailed):
@@ -103,7 +113,7 @@ def test_a_killed_server_gives_the_client_one_clean_error() -> None:
     answered = threading.Event()
 
     def call_until_it_fails(address: str) -> None:
-        with Router(address, timeout_s=2, attempts=3) as client:
+        with Router(address, timeout_s=PATIENCE_S, attempts=3) as client:
             for _ in range(10_000):
                 try:
                     client.route("What is 2 + 2?")
@@ -116,9 +126,9 @@ def test_a_killed_server_gives_the_client_one_clean_error() -> None:
         with serving() as (address, process):
             caller = threading.Thread(target=call_until_it_fails, args=(address,))
             caller.start()
-            assert answered.wait(20)
+            assert answered.wait(PATIENCE_S)
             process.kill()
-            caller.join(timeout=20)
+            caller.join(PATIENCE_S)
             assert not caller.is_alive()
 
     with pytest.raises(Exception, match="stopped with code -9"):
@@ -133,7 +143,7 @@ def test_calls_in_flight_finish_when_the_server_is_told_to_stop(tmp_path: Path) 
     refused: list[str] = []
 
     def keep_calling(address: str) -> None:
-        with Router(address, attempts=1) as client:
+        with Router(address, timeout_s=PATIENCE_S, attempts=1) as client:
             while True:
                 try:
                     answered.append(client.route("What is 2 + 2?").id)
@@ -146,11 +156,11 @@ def test_calls_in_flight_finish_when_the_server_is_told_to_stop(tmp_path: Path) 
         callers = [threading.Thread(target=keep_calling, args=(address,)) for _ in range(4)]
         for caller in callers:
             caller.start()
-        time.sleep(0.5)
+        wait_until(lambda: len(answered) > 2 * len(callers))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(PATIENCE_S) == 0
         for caller in callers:
-            caller.join(timeout=20)
+            caller.join(PATIENCE_S)
     assert answered
     assert events(log).count("routed") == len(answered)  # whatever was begun was also answered
     assert set(refused) <= {"UNAVAILABLE", "CANCELLED"}  # what the shipped client retries

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from benchmarks.swaps import Callers, bad_bundle, bundle_named
 from mitsumori import Router
 from router.cli.demo import serving
 from tests.end_to_end.mlflow_server import forwarded, mlflow_server
+from tests.waiting import PATIENCE_S, wait_until
 from training.tracking.runs import MODEL, start_run
 
 CHAMPION = f"models:/{MODEL}@champion"
@@ -45,8 +46,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("mlflow")
+    shutil.copy(mlflow_database, folder)
     with mlflow_server(folder) as address:
         yield World(folder, address)
 
@@ -59,17 +61,10 @@ def events(log: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
 
 
-def wait_for(done: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def mitsumori(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "router", *words],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
 
@@ -95,18 +90,18 @@ def test_the_alias_moves_and_the_server_follows_but_not_to_a_bundle_that_cannot_
     with (
         log.open("w") as out,
         serving(*flags(world.address), log=out) as (address, process),
-        Router(address) as client,
+        Router(address, timeout_s=PATIENCE_S) as client,
         Callers(address, count=2) as callers,
     ):
         assert client.route("hello").bundle == at_first
         for count, bad in enumerate((altered, sealed, cut, pickled, unknown), start=1):
             world.crown(bad)
             process.send_signal(signal.SIGHUP)
-            wait_for(lambda count=count: log.read_text().count("bundle_refused") == count)  # type: ignore[misc]
+            wait_until(lambda count=count: log.read_text().count("bundle_refused") == count)  # type: ignore[misc]
             assert client.route("hello").bundle == at_first
         world.crown(two)
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: client.route("hello").bundle == at_last)
+        wait_until(lambda: client.route("hello").bundle == at_last)
     assert callers.failed == []
     assert callers.versions <= {at_first, at_last}
     assert [entry["reason"] for entry in events(log) if entry["event"] == "bundle_refused"] == [
@@ -147,14 +142,14 @@ def test_while_the_registry_is_away_the_cached_bundle_serves_or_one_line_says_wh
             out = stack.enter_context(log.open("w"))
             where, process = stack.enter_context(serving(*flags(registry), log=out))
         # It is gone; what serves goes on, and says so at the next look.
-        client = stack.enter_context(Router(where))
+        client = stack.enter_context(Router(where, timeout_s=PATIENCE_S))
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "job_failed" in log.read_text())
+        wait_until(lambda: "job_failed" in log.read_text())
         assert client.route("hello").bundle == version
     with (
         log.open("w") as out,
         serving(*flags(registry), log=out) as (where, _),
-        Router(where) as client,
+        Router(where, timeout_s=PATIENCE_S) as client,
     ):
         assert client.route("hello").bundle == version
     told = next(entry for entry in events(log) if entry["event"] == "cached_bundle_serves")

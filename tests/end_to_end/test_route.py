@@ -19,6 +19,7 @@ from mitsumori.money import nanos_of
 from mitsumori.v1 import prompt_pb2, router_pb2, router_pb2_grpc
 from router.rpc.server import RunningServer
 from tests.conftest import NOON
+from tests.waiting import PATIENCE_S
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 TRIVIA = "What is the capital of France?"
@@ -274,7 +275,7 @@ def send_bytes(server: RunningServer, data: bytes) -> grpc.StatusCode:
     with grpc.insecure_channel(server.address) as channel:
         call = channel.unary_unary("/mitsumori.v1.RouterService/Route")
         try:
-            call(data, timeout=5)
+            call(data, timeout=PATIENCE_S)
         except grpc.RpcError as error:
             code: grpc.StatusCode = error.code()
             return code
@@ -302,7 +303,7 @@ def test_a_message_far_above_the_limit_is_cut_off(server: RunningServer) -> None
     assert send_bytes(server, big.SerializeToString()) is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=300))
 def test_no_bytes_whatever_get_an_unknown_or_internal_error(
     server: RunningServer, data: bytes
@@ -310,10 +311,10 @@ def test_no_bytes_whatever_get_an_unknown_or_internal_error(
     assert send_bytes(server, data) in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(min_size=1, max_size=2000))
 def test_any_text_is_routed_or_refused_as_empty(server: RunningServer, text: str) -> None:
-    with Router(server.address) as client:
+    with Router(server.address, timeout_s=PATIENCE_S) as client:
         if not text.strip():
             with pytest.raises(CallFailed, match="is empty"):
                 reply_to(client, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from mitsumori import Router
 from router.cli.demo import serving
 from router.cli.main import app
 from router.ledger.sqlite.ledger import SqliteLedger
+from tests.waiting import PATIENCE_S, wait_until
 
 EMAIL = "canary.4711@example.co.jp"
 PHONE = "090-1234-5678"
@@ -56,7 +56,7 @@ def test_canaries_are_nowhere_to_be_found(tmp_path: Path, kind: str) -> None:
             "--config", config, "--log-level", "info", "--ledger", f"sqlite:{store}/ledger", log=out
         ) as (address, _),
     ):
-        with Router(address) as client:
+        with Router(address, timeout_s=PATIENCE_S) as client:
             client.route(PROMPT, scope={"team": "search"})
         shown = printed(address, "decisions", "--json")
         on_disk = files(store)
@@ -90,13 +90,10 @@ def test_a_server_keeps_house_while_nobody_asks(tmp_path: Path) -> None:
             address,
             _,
         ),
-        Router(address) as client,
+        Router(address, timeout_s=PATIENCE_S) as client,
     ):
         client.route("What is 2 + 2?", scope={"team": "search"})
-        for _ in range(200):
-            if '"event": "expired"' in log.read_text():
-                break
-            time.sleep(0.05)
+        wait_until(lambda: '"event": "expired"' in log.read_text())
     said = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["holds"] for entry in said if entry["event"] == "expired"] == [1]
     ledger = SqliteLedger(path)

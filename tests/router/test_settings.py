@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from router.core.errors import InvalidInput
-from router.settings import load_settings
+from router.settings import Settings, flags_of_settings, load_settings
 
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MITSUMORI_CONFIG", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def test_flags_win_over_environment_over_file(
@@ -37,7 +38,8 @@ def test_nested_settings_come_from_the_environment_too(monkeypatch: pytest.Monke
         ({"quality_targets": {"low": float("nan")}}, "quality_targets.low"),
         ({"log_level": "loud"}, "log_level"),
         ({"log_prompts": "all"}, "log_prompts"),
-        ({"log_prompts": "hash"}, "settings"),
+        ({"log_prompts": "hash"}, "prompt_key"),
+        ({"bundle": "models:/mitsumori@champion"}, "registry"),
         ({"retention": [{"days": 0}]}, "retention.0.days"),
         ({"retention": [{"days": 1}, {"labels": {"team": "x"}}]}, "retention.1.days"),
         ({"retention": [{"days": 1, "labels": {"Team": "x"}}]}, "retention.0.labels"),
@@ -76,7 +78,7 @@ def test_off_in_a_file_is_the_word(tmp_path: Path) -> None:
 
 
 def test_a_line_of_a_list_is_set_by_the_list(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"MITSUMORI_RETENTION or") as caught:
+    with pytest.raises(InvalidInput, match=r"set it by MITSUMORI_RETENTION or") as caught:
         load_settings(retention=[{"days": 1, "labels": {"Team": "x"}}])
     assert "'Team' is not a label" in caught.value.message
 
@@ -84,8 +86,9 @@ def test_a_line_of_a_list_is_set_by_the_list(tmp_path: Path) -> None:
 def test_an_unknown_setting_in_the_file_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text("prot: 1\n")
-    with pytest.raises(InvalidInput, match="prot"):
+    with pytest.raises(InvalidInput) as caught:
         load_settings(config=config)
+    assert caught.value.message == "there is no setting prot; did you mean port?"
 
 
 @pytest.mark.parametrize("text", ["port: [", "- 1", "just words"])
@@ -99,3 +102,50 @@ def test_a_file_that_is_no_settings_file_is_refused(tmp_path: Path, text: str) -
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"none\.yaml is not there"):
         load_settings(config=tmp_path / "none.yaml")
+
+
+# A value that no setting of the kind takes, to be given as text.
+_WRONG = "\N{SNOWMAN}"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_what_an_error_names_can_set_the_setting(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable of an error is read, and its flag is one of `serve`."""
+    monkeypatch.setenv(f"MITSUMORI_{name.upper()}", _WRONG)
+    flags = dict.fromkeys(flags_of_settings())
+    try:
+        read = getattr(load_settings(**flags), name)
+    except InvalidInput as error:
+        text = error.message
+        if name in flags:
+            assert f"--{name.replace('_', '-')}, MITSUMORI_{name.upper()} or" in text
+        else:
+            assert "--" not in text
+            assert name in text
+    else:
+        shown = read.get_secret_value() if name == "prompt_key" else str(read)
+        assert shown == _WRONG  # a text, which takes any word
+
+
+def test_a_secret_has_no_flag_for_all_users_of_the_machine_could_read_it() -> None:
+    assert set(Settings.model_fields) - set(flags_of_settings()) == {
+        "prompt_key", "quality_targets", "correct_by", "retention",
+    }  # fmt: skip
+
+
+def test_a_command_without_the_flag_does_not_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MITSUMORI_PORT", "many")
+    with pytest.raises(InvalidInput, match=r"set it by MITSUMORI_PORT or in the settings file"):
+        load_settings(ledger="memory:")
+
+
+def test_a_setting_of_a_group_is_named_as_the_environment_spells_it() -> None:
+    with pytest.raises(InvalidInput, match=r"MITSUMORI_QUALITY_TARGETS__LOW or"):
+        load_settings(quality_targets={"low": 2})
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_is(name: str) -> None:
+    assert Settings.model_fields[name].description

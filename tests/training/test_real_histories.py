@@ -24,6 +24,7 @@ from router.core.types import Candidate, Lengths, Quote, TokenCount
 from router.paths import ENCODERS, MODELS
 from router.routing.batch_totals import ModelTotal
 from tests.builders import EXPIRES, model, rates
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.histories
 
@@ -45,7 +46,7 @@ HISTORIES = {
 
 def run(*words: str) -> str:
     command = [sys.executable, "-m", "training", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     return done.stdout
@@ -93,7 +94,10 @@ def test_a_bundle_trained_on_mmlu_pro_is_served_and_shows_in_mlflow(tmp_path: Pa
     version = client.get_model_version_by_alias("mitsumori", "candidate")
     assert version.run_id == summary["mlflow_run_id"]
     assert client.get_run(version.run_id).data.metrics
-    with serving("--bundle", str(bundle)) as (address, _), Router(address) as router:
+    with (
+        serving("--bundle", str(bundle)) as (address, _),
+        Router(address, timeout_s=PATIENCE_S) as router,
+    ):
         decision = router.route("Prove that there are infinitely many primes.")
     assert decision.bundle == load_bundle(bundle, ENCODERS).version
 

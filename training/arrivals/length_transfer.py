@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm, t
 
+from router.core.conformal import conformal_rank
 from training.arrivals.arm_posterior import blocks
 from training.evaluation.metrics import coverage, pinball
 from training.fitting.lengths import LEVELS
@@ -119,7 +120,7 @@ def _settled(n: int, level: float) -> bool:
 
 
 def _rank(scores: Floats, level: float) -> float:
-    return float(np.sort(scores)[min(math.ceil((len(scores) + 1) * level), len(scores)) - 1])
+    return float(np.sort(scores)[conformal_rank(len(scores), level) - 1])
 
 
 def prequential_figures(tier: Floats, tokens: Floats) -> dict[str, float]:

@@ -36,6 +36,7 @@ def _summary(made: TrainingResult, tracking: str | None) -> Mapping[str, object]
         "demonstration": made.manifest.demonstration,
         "mlflow_run_id": made.manifest.mlflow_run_id,
         "mlflow": tracking,
+        "registered_model": made.model if made.registered is not None else None,
         "registered_version": made.registered,
         "notes": made.notes,
         "seconds": made.seconds,
@@ -69,7 +70,19 @@ def fit_command(
     holdout: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the prompts held out.")
     ] = 0.2,
-    name: Annotated[str | None, typer.Option(help="Name of the bundle.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the bundle (default: mitsumori-ENCODER-HISTORY, or mitsumori-demonstration)."
+        ),
+    ] = None,
+    registered_model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name in MLflow's registry (default: mitsumori, which promote and serving go by; "
+            "mitsumori-demonstration where no history is given)."
+        ),
+    ] = None,
     skip_bad_rows: SkipBadRows = False,
     cache: Cache = CACHE,
     no_neighbours: Annotated[
@@ -100,6 +113,7 @@ def fit_command(
         encoder=encoder,
         reading=asked_reading(arms, judge, adequate_at, price, skip_bad_rows),
         name=name,
+        model=registered_model,
         seed=seed,
         holdout=holdout,
         cache=cache,
@@ -119,7 +133,7 @@ def fit_command(
     ]
     if tracking is not None:
         lines.append(
-            f"MLflow: run {made.manifest.mlflow_run_id}, mitsumori version {made.registered}, "
+            f"MLflow: run {made.manifest.mlflow_run_id}, {made.model} version {made.registered}, "
             f"{tracking} (`make mlflow`)"
         )
     for line in lines:

@@ -6,8 +6,9 @@ The keys are a fixed interface that programs read. A figure that the rows do not
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -389,7 +390,24 @@ def _notes(
         )
     if baselines is None:
         notes.append("too few prompts to fit the baselines")
-    return notes
+    return [*notes, *_dominated(test)]
+
+
+def _dominated(test: Outcomes) -> Iterator[str]:
+    """A warning for every arm that costs more than another and is adequate less often."""
+    known = test.judged & (test.cost_nanos > 0)
+    for one, other in itertools.permutations(range(len(test.arms)), 2):
+        rows = known[:, one] & known[:, other]
+        if not rows.any():
+            continue
+        cost, better = test.cost_nanos[rows].mean(axis=0) / 1e6, test.adequate[rows].mean(axis=0)
+        if cost[one] > cost[other] and better[one] < better[other]:
+            yield (
+                f"arm {test.arms[one]} costs more than {test.arms[other]} and is adequate less often: "
+                f"{cost[one]:.3g} against {cost[other]:.3g} USD per 1,000 prompts, {better[one]:.1%} against "
+                f"{better[other]:.1%}, on {rows.sum():,} prompts that both answered; give it another model "
+                "with --arms, or leave it out"
+            )
 
 
 def evaluate(

@@ -25,6 +25,7 @@ from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from router.core.conformal import conformal_rank
 from training.fitting.forests import TargetForest
 from training.fitting.heads import out_of_fold
 from training.fitting.locations import Locations, fit_locations
@@ -129,7 +130,7 @@ _UNKNOWN = _Arm((), (0.0, 1.0), (1.0, 1.0), np.zeros(len(LEVELS)), 0.0)
 def _conformal(noise: Floats) -> Floats:
     """Quantiles at :data:`LEVELS` with the rank of split conformal prediction, ascending."""
     ordered = np.sort(noise)
-    ranks = [min(math.ceil((len(noise) + 1) * level), len(noise)) for level in LEVELS]
+    ranks = [conformal_rank(len(noise), level) for level in LEVELS]
     return np.asarray(ordered[[rank - 1 for rank in ranks]])
 
 

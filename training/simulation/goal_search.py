@@ -20,8 +20,10 @@ from training.histories.outcomes import Outcomes
 from training.histories.split import folds
 
 __all__ = [
+    "FEW_PROMPTS",
     "Tradeoff",
     "choices",
+    "few_prompts",
     "halves",
     "quality_targets",
     "tradeoff",
@@ -31,6 +33,8 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
+FEW_PROMPTS = 200
+"""A goal that was chosen on fewer is said with a caution."""
 _STEPS = 41
 _NO_CONSTRAINTS = Constraints()
 
@@ -171,3 +175,20 @@ def within_budget(found: Tradeoff, usd_per_prompt: float) -> int:
         )
     cost, quality = found.points.cost[0], found.points.quality[0]
     return int(min(able, key=lambda place: (-quality[place], cost[place])))
+
+
+def few_prompts(count: int, quality: Sequence[float]) -> str | None:
+    """A caution where a goal was chosen on fewer than :data:`FEW_PROMPTS` prompts, else ``None``.
+
+    Args:
+        count: prompts that it was chosen on.
+        quality: 95 % interval of its mean quality on the prompts that judge it, low and high.
+    """
+    if count >= FEW_PROMPTS:
+        return None
+    low, high = quality
+    return (
+        f"This goal was chosen on {count} prompts, fewer than {FEW_PROMPTS}, so partly by luck: its mean "
+        f"quality lies between {low:.3f} and {high:.3f} (95 %). Choose again with more prompts before it "
+        "decides over money."
+    )

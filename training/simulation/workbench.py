@@ -106,7 +106,7 @@ class Workbench:
         return load_bundle(self.directory, ENCODERS)
 
     @cached_property
-    def unseen_prompts(self) -> UnseenPrompts:
+    def unseen(self) -> UnseenPrompts:
         """The prompts that the bundle was not trained on.
 
         Raises:

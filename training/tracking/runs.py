@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MODEL = "mitsumori"
-"""Name of the experiment and of the registered model."""
+"""Name of the experiment, and of the registered model that promotion and serving go by."""
 ALIAS = "candidate"
 """Alias of a fresh bundle in the registry; the promotion gate sets «champion»."""
 
@@ -135,12 +135,19 @@ class Run:
         content = (directory / "manifest.json").read_bytes()
         self.client.set_tag(self.id, MANIFEST_TAG, sha256_of(content))
 
-    def register(self, *, alias: str = ALIAS, tags: Mapping[str, str] | None = None) -> int:
+    def register(
+        self, model: str = MODEL, *, alias: str = ALIAS, tags: Mapping[str, str] | None = None
+    ) -> int:
         """Make the logged bundle the next version of the registered model, and name it.
 
         The version is the bundle directory itself, not a copy in an MLflow flavour: serving loads
         bundles, with their hashes. The hash of the manifest is a tag of the version, so that what the
         artifact store gives out later can be told from what was registered.
+
+        Args:
+            model: name of the registered model; made where there is none.
+            alias: of the version, taken from an older one.
+            tags: of the version.
 
         Returns:
             The number of the version.
@@ -148,15 +155,15 @@ class Run:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.get_registered_model(MODEL)
+            self.client.get_registered_model(model)
         except MlflowException:
-            self.client.create_registered_model(MODEL, description="Bundles of Mitsumori")
+            self.client.create_registered_model(model, description="Bundles of Mitsumori")
         logged = self.client.get_run(self.id).data.tags
         sealed = {MANIFEST_TAG: logged[MANIFEST_TAG]} if MANIFEST_TAG in logged else {}
         made = self.client.create_model_version(
-            MODEL, f"{self.artifacts}/bundle", run_id=self.id, tags={**(tags or {}), **sealed}
+            model, f"{self.artifacts}/bundle", run_id=self.id, tags={**(tags or {}), **sealed}
         )
-        self.client.set_registered_model_alias(MODEL, alias, str(made.version))
+        self.client.set_registered_model_alias(model, alias, str(made.version))
         return int(made.version)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from mitsumori import DEFAULT_ADDRESS, Admin
+from mitsumori import Admin
 from mitsumori.money import nanos_of
 from mitsumori.v1 import admin_pb2
 from router.cli.commands.arguments import (
@@ -29,11 +27,10 @@ from router.cli.commands.arguments import (
     moment_of,
     show,
 )
-from router.cli.render import as_dict, price_text, print_json, table
+from router.cli.render import as_dict, console, price_text, print_json, table
+from router.core.corrections import LEARN_EVERY_S, PRIOR_STRENGTH
 from router.core.errors import InvalidInput
 from router.decision_log.export import parse_currency, usd
-from router.ledger.sqlite.file import back_up
-from router.settings import load_settings
 
 __all__ = ["backup", "corrections", "decisions", "erase", "usage"]
 
@@ -42,7 +39,7 @@ _NAMES = {value: name for name, value in STATES.items()}
 
 def corrections(
     model: Annotated[str, typer.Option(help="Only this model.")] = "",
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """How good quotes were per model and scope, and the factors that settled usage corrects them by."""
@@ -67,20 +64,29 @@ def corrections(
         "model", "scope", ">settled", ">tokens", ">length p50", ">mean", ">p90", ">within p50",
         ">within p90",
     )  # fmt: skip
-    Console().print(table("Corrections from settled usage", columns, rows))
+    if not rows:
+        minutes, latest = LEARN_EVERY_S / 60, datetime.now(UTC) + timedelta(seconds=LEARN_EVERY_S)
+        console().print(
+            "Nothing is learnt yet. A server learns from the settled decisions of its log when it starts and "
+            f"every {minutes:g} minutes, so next by {latest:%H:%M:%S} UTC (with correct_from: 0 never). One "
+            f"settled decision of a model is enough; {PRIOR_STRENGTH} weigh as much as what was quoted.",
+            highlight=False,
+        )
+        return
+    console().print(table("Corrections from settled usage", columns, rows))
 
 
 def erase(
     before: Annotated[str, typer.Option(help="Made before this day or moment, ISO 8601.")],
     labels: Labels = None,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
 ) -> None:
     """Delete finished decisions of a scope, for retention or on a user's demand."""
     moment = moment_of(before, "--before")
     assert moment is not None  # noqa: S101 — a text was given
     with Admin(server) as client:
         erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
-    Console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
+    console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
 
 
 def backup(
@@ -91,17 +97,22 @@ def backup(
     ] = None,
 ) -> None:
     """Copy a SQLite ledger to a file while the server goes on."""
+    from rich.progress import Progress
+
+    from router.ledger.sqlite.file import back_up
+    from router.settings import load_settings
+
     kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
     if kind != "sqlite":
         raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("copying", total=None)
         back_up(
             Path(path).expanduser(),
             target,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    Console().print(f"copied to {target}", highlight=False, soft_wrap=True)
+    console().print(f"copied to {target}", highlight=False, soft_wrap=True)
 
 
 _CHOICE = frozenset({"model", "provider", "tier"})
@@ -130,7 +141,7 @@ def usage(
     time_zone: Annotated[str, typer.Option(help="Says when a day begins.")] = "UTC",
     currency: CurrencyText = None,
     out: Out = None,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """What was spent, added up by label, model, tier or day, and how good quotes and holds were.
@@ -148,7 +159,7 @@ def usage(
         rows = [
             _seen(row) + ([display.text(nanos_of(row.spent))] if display else []) for row in found
         ]
-        Console().print(table("Usage", columns, rows))
+        console().print(table("Usage", columns, rows))
         return
     columns = [*groups, *_USAGE, *([f"spent_{display.column}"] if display else [])]
     values = [
@@ -203,7 +214,7 @@ def decisions(
     ] = None,
     currency: CurrencyText = None,
     out: Out = None,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """The decision log: oldest first, or the last few, newest first."""
@@ -213,15 +224,15 @@ def decisions(
         found = list(islice(client.decisions(chosen, newest_first=last is not None), last))
     if out is None and not json_output:
         columns = (
-            "decision", "made (UTC)", "state", "model", ">quoted", ">held", ">spent", ">tokens", "?scope",
+            "decision", "made (UTC)", "state", "model", "?>quoted", ">held", ">spent", "?>tokens", "?scope",
             *([f">spent, {display}"] if display else []),
         )  # fmt: skip
         rows = [
             _seen_decision(row) + ([display.text(nanos_of(row.spent))] if display else [])
             for row in found
         ]
-        console = Console()
-        console.print(table("Decisions", columns, rows, width=console.width))
+        terminal = console()
+        terminal.print(table("Decisions", columns, rows, width=terminal.width))
         return
     names = [*_DECISIONS, *([f"spent_{display.column}"] if display else []), "record"]
     values = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,10 +11,9 @@ from typing import Annotated, Any
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
 
 from mitsumori.v1 import admin_pb2
-from router.cli.render import print_json, table
+from router.cli.render import console, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import parse_usd
 from router.core.types import Goal, QualityTarget, WillingnessToPay
@@ -34,10 +34,45 @@ __all__ = [
     "goal_of",
     "labels_of",
     "moment_of",
+    "server_address",
     "show",
 ]
 
-Server = Annotated[str, typer.Option(envvar="MITSUMORI_SERVER", help="host:port of the server.")]
+
+def server_address(given: str) -> str:
+    """Where the server is: as given, else where ``serve`` listens with the same environment.
+
+    Args:
+        given: the text of ``--server`` or ``MITSUMORI_SERVER``; empty: neither is set.
+
+    Raises:
+        InvalidInput: ``MITSUMORI_PORT`` names no port that can be called.
+    """
+    if given:
+        return given
+    host = os.environ.get("MITSUMORI_HOST") or "127.0.0.1"
+    port = os.environ.get("MITSUMORI_PORT") or "50051"
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise InvalidInput(
+            f"MITSUMORI_PORT={port} names no port to call; name the server with --server HOST:PORT",
+            field="server",
+        )
+    # What a server listens on everywhere is called here.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+Server = Annotated[
+    str,
+    typer.Option(
+        envvar="MITSUMORI_SERVER",
+        metavar="HOST:PORT",
+        help="The server (default: $MITSUMORI_HOST and $MITSUMORI_PORT as for serve, else "
+        "127.0.0.1:50051).",
+        show_default=False,
+        callback=server_address,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", help="Only with this label, team=search; repeatable.")
@@ -146,7 +181,7 @@ def show(
     """Print rows as a table or as JSON, or write them to a file; money stays exact in all of them."""
     if out is not None:
         count = write_table(out, columns, rows)
-        Console().print(f"{count:,} rows written to {out}", highlight=False, soft_wrap=True)
+        console().print(f"{count:,} rows written to {out}", highlight=False, soft_wrap=True)
     elif json_output:
         print_json(
             [
@@ -159,4 +194,4 @@ def show(
         )
     else:
         shown = ([f"{v:f}" if isinstance(v, Decimal) else str(v) for v in row] for row in rows)
-        Console().print(table(title, columns, shown))
+        console().print(table(title, columns, shown))

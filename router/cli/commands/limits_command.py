@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mitsumori import DEFAULT_ADDRESS, Admin
+from mitsumori import Admin
 from mitsumori.v1 import limit_pb2
 from router.cli.commands.arguments import Json, Server, choice, labels_of
-from router.cli.render import as_dict, print_json, table
+from router.cli.render import as_dict, console, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import parse_usd, short_usd
 
-__all__ = ["limits_app"]
+__all__ = ["delete_limit", "list_limits", "set_limit"]
 
 _UNITS = {
     name.removeprefix("UNIT_").lower(): value for name, value in limit_pb2.Unit.items() if value
@@ -27,7 +26,6 @@ _ACTIONS = {
     for name, value in limit_pb2.SoftAction.items()
     if value
 }
-limits_app = typer.Typer(help="Budgets, quotas and rates.", no_args_is_help=True)
 
 
 def _value(text: str | None, unit: str, option: str) -> int | None:
@@ -64,7 +62,6 @@ def _limit_row(status: limit_pb2.LimitStatus, balances: bool) -> list[str]:
     return row
 
 
-@limits_app.command("list")
 def list_limits(
     labels: Annotated[
         list[str] | None,
@@ -72,7 +69,7 @@ def list_limits(
             "--label", help="With the balances of a decision with this label; repeatable."
         ),
     ] = None,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """List every limit; with labels, those that apply and what is left of them."""
@@ -85,10 +82,9 @@ def list_limits(
     columns = ["limit", "scope", "unit", "window", ">soft", ">hard"]
     columns += [">spent", ">held", ">left"] if wanted else []
     rows = [_limit_row(status, bool(wanted)) for status in found]
-    Console().print(table("Limits", columns, rows))
+    console().print(table("Limits", columns, rows))
 
 
-@limits_app.command("set")
 def set_limit(
     limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
     hard: Annotated[str | None, typer.Option(help="Never exceeded; USD for money.")] = None,
@@ -101,7 +97,7 @@ def set_limit(
     time_zone: Annotated[str, typer.Option(help="Says when a day begins.")] = "UTC",
     on_soft: Annotated[str, typer.Option(help=f"One of {', '.join(_ACTIONS)}.")] = "warn",
     paced: Annotated[bool, typer.Option("--paced", help="Let spend follow the calendar.")] = False,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
 ) -> None:
     """Make a limit, or replace the one of the same name."""
     limit = limit_pb2.Limit(
@@ -116,16 +112,17 @@ def set_limit(
         paced=paced,
     )
     with Admin(server) as client:
-        client.set_limit(limit)
-    Console().print(f"limit {limit_id} is set", highlight=False)
+        made = client.set_limit(limit)
+    console().print(f"limit {limit_id} is set", highlight=False)
+    for note in made.notes:
+        console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
-@limits_app.command("delete")
 def delete_limit(
     limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
 ) -> None:
     """Remove a limit."""
     with Admin(server) as client:
         client.delete_limit(limit_id)
-    Console().print(f"limit {limit_id} is gone", highlight=False)
+    console().print(f"limit {limit_id} is gone", highlight=False)

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from mitsumori import DEFAULT_ADDRESS, InvalidArgument, Router, route_request
+from mitsumori import InvalidArgument, Router, route_request
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.cli.commands.arguments import Json, Server, labels_of
-from router.cli.render import as_dict, price_text, print_json, table
+from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import short_usd
 from router.decision_log.export import usd, write_table
@@ -75,7 +73,7 @@ def _batch_row(price: router_pb2.BatchPrice) -> list[str]:
 
 def quote(
     file: Annotated[Path, typer.Argument(help="JSON lines: a prompt each.")],
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     scope: Annotated[
         list[str] | None, typer.Option(help="Who would ask, as team=search; repeatable.")
     ] = None,
@@ -83,28 +81,30 @@ def quote(
     json_output: Json = False,
 ) -> None:
     """Price a whole batch before it is sent: per model and for the recommended routing."""
+    from rich.progress import Progress
+
     requests = _requests(file, labels_of(scope, "--scope"))
     replies = []
-    with Router(server) as client, Progress(console=Console(stderr=True)) as progress:
+    with Router(server) as client, Progress(console=console(stderr=True)) as progress:
         task = progress.add_task("quoting", total=len(requests))
         for reply in client.quote_batch(iter(requests)):
             replies.append(reply)
             progress.advance(task)
     summary = replies.pop().summary
     if out is not None:
-        columns = ("index", "model", "expected_usd", "low_usd", "high_usd", "error")
-        write_table(out, columns, map(_quote_row, replies))
+        names = ("index", "model", "expected_usd", "low_usd", "high_usd", "error")
+        write_table(out, names, map(_quote_row, replies))
     if json_output:
         print_json(as_dict(summary))
         return
-    console = Console()
-    shown = ("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits")
+    shown = console()
+    columns = ("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits")
     rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
     title = f"{summary.quoted:,} prompts, low to high: an 80 % interval of the sum"
-    console.print(table(title, shown, rows))
+    shown.print(table(title, columns, rows))
     if summary.failed:
         first = next(reply for reply in replies if reply.HasField("error"))
-        console.print(
+        shown.print(
             f"{summary.failed} could not be quoted; the first, prompt {first.index}: "
             f"{first.error.text}",
             highlight=False,

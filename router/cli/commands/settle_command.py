@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mitsumori import DEFAULT_ADDRESS, OUTCOMES, Router, Usd
+from mitsumori import OUTCOMES, Router, Usd
 from router.cli.commands.arguments import Json, Server, Tenant, choice
-from router.cli.render import as_dict, print_json
+from router.cli.render import as_dict, console, print_json
 from router.core.money import parse_usd, short_usd
 
 __all__ = ["release", "settle"]
@@ -27,7 +26,7 @@ def settle(
     cost: Annotated[str | None, typer.Option(help="What the provider charged, USD.")] = None,
     quality: Annotated[float | None, typer.Option(help="Of the answer, 0 to 1.")] = None,
     tenant: Tenant = "",
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Report what a decision really took; its hold turns into spend."""
@@ -52,15 +51,16 @@ def settle(
     notes = [f"overage {short_usd(settled.overage.nanos)}"] if settled.overage.nanos else []
     notes += ["the hold had run out"] if settled.late else []
     notes += ["reported before"] if settled.repeated else []
-    Console().print(f"booked {short_usd(settled.spent.nanos)} {', '.join(notes)}", highlight=False)
+    booked = f"booked {short_usd(settled.spent.nanos)}"
+    console().print(", ".join([booked, *notes]), highlight=False)
 
 
 def release(
     decision_id: Annotated[str, typer.Argument(help="Of the decision.")],
     tenant: Tenant = "",
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = "",
 ) -> None:
     """Give a hold back, for a call that was never made."""
     with Router(server) as client:
         now = client.release(decision_id, tenant=tenant)
-    Console().print("released" if now else "had been given back before")
+    console().print("released" if now else "had been given back before")

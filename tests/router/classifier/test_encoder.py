@@ -183,7 +183,7 @@ def test_half_of_a_surrogate_pair_counts_as_a_question_mark() -> None:
 
 
 @given(any_text)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_gives_a_finite_unit_or_zero_vector_from_the_table(text: str) -> None:
     encoder = LOADED["static"]
     ids = encoder.token_ids(text)
@@ -196,7 +196,7 @@ def test_any_text_gives_a_finite_unit_or_zero_vector_from_the_table(text: str) -
 
 @pytest.mark.parametrize("name", ["minilm", "multilingual"])
 @given(text=any_text)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_gives_a_finite_unit_vector_from_the_others(name: str, text: str) -> None:
     encoder = LOADED[name]
     vector = encoder.embed(text)

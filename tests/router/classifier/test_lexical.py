@@ -1,12 +1,11 @@
 """What the lexical features say about prompts that a person can read."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.lexical import FEATURES, WINDOW, lexical_features
 
 
@@ -103,14 +102,15 @@ def test_a_long_text_is_still_seen_to_be_long() -> None:
     "unit",
     ["a", "1", "1,", " ", "\n", "$", "$a", "\\", "{;", "({", "A) ", "漢", "\U0001f600", "\x00"],
 )
-def test_a_megabyte_takes_no_time(unit: str) -> None:
+def test_of_a_megabyte_only_the_ends_are_read(unit: str) -> None:
+    # The work is that of two windows; `python -m benchmarks texts` says how long it takes.
     text = (unit * 1_000_000)[:1_000_000]
-    start = time.perf_counter()
     vector = lexical_features(text)
-    # It takes about 10 ms; a pattern that backtracks would take minutes.
-    assert time.perf_counter() - start < 1.0
     assert np.isfinite(vector).all()
     assert (vector <= 16.0).all()
+    ends = lexical_features(head_and_tail(text, WINDOW))
+    whole = [FEATURES.index(name) for name in ("log_characters", "log_words", "log_lines")]
+    assert np.array_equal(np.delete(vector, whole), np.delete(ends, whole))
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=2000))
@@ -118,7 +118,7 @@ def test_a_megabyte_takes_no_time(unit: str) -> None:
 @example("\x00" * 100)
 @example("9" * 40)
 @example("$" * 200)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_text_gives_finite_bounded_features(text: str) -> None:
     vector = lexical_features(text)
     assert vector.shape == (len(FEATURES),)

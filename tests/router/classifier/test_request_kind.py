@@ -1,12 +1,12 @@
 """Features of the kind of request, on prompts that a person can read."""
 
 import math
-import time
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.request_kind import (
     REQUEST_KIND_FEATURES,
     WINDOW,
@@ -117,7 +117,6 @@ def test_every_value_is_finite_and_bounded(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\n" * 10**6, "1" * 10**6, "one " * 10**5, '"' * 10**6])
-def test_no_text_takes_long(text: str) -> None:
-    started = time.process_time()
-    request_kind_features(text)
-    assert time.process_time() - started < 0.5
+def test_of_a_long_text_only_the_ends_are_read(text: str) -> None:
+    assert request_kind_features(text) == request_kind_features(head_and_tail(text, WINDOW))
+    assert len(head_and_tail(text, WINDOW)) == 2 * WINDOW + 1

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from mitsumori import CallFailed, InvalidArgument
-from router.cli.main import app
-from router.cli.render import errors_in_one_line
+from router.cli.commands.arguments import server_address
+from router.cli.errors import errors_in_one_line
+from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
 from router.rpc.server import RunningServer
+from router.settings import flags_of_settings, load_settings
 
 
 def invoke(*words: str) -> Result:
@@ -84,8 +90,103 @@ def test_an_error_is_one_line_and_exit_code_2(
     assert capsys.readouterr() == ("", "error: --port: is wrong\n")
 
 
-@pytest.mark.parametrize("command", ["serve", "route", "models", "doctor"])
-def test_every_command_has_help(command: str) -> None:
-    result = invoke(command, "--help")
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_has_help(words: str) -> None:
+    result = invoke(*words.split(), "--help")
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_list_of_commands_says_what_each_one_says_of_itself(words: str) -> None:
+    where, line = COMMANDS[words]
+    module, _, name = where.partition(":")
+    command = getattr(importlib.import_module(f"router.cli.commands.{module}"), name)
+    assert (inspect.getdoc(command) or "").splitlines()[0] == line
+
+
+SLOW = {"onnxruntime", "tokenizers", "genai_prices", "numpy", "pydantic_settings", "yaml", "apsw"}
+
+
+def imported_by(*words: str) -> set[str]:
+    """Modules that a command has imported by its end."""
+    code = (
+        "import sys\nfrom router.cli.main import main\n"
+        f"sys.argv = ['mitsumori', *{words!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    print('MODULES', *sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(told.stdout.partition("MODULES ")[2].split())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("limits", "--help")])
+def test_help_imports_nothing_that_takes_time(words: tuple[str, ...]) -> None:
+    loaded = imported_by(*words)
+    assert "router.cli.main" in loaded
+    assert loaded & (SLOW | {"grpc", "google.protobuf", "rich", "router.settings"}) == set()
+
+
+def test_top_level_help_needs_no_pydantic() -> None:
+    assert "pydantic" not in imported_by("--help")
+
+
+@pytest.mark.parametrize(
+    "words", [("limits", "list"), ("release", "d-1"), ("usage",), ("route", "hi")]
+)
+def test_a_client_command_imports_nothing_of_the_service(words: tuple[str, ...]) -> None:
+    loaded = imported_by(*words, "--server", "127.0.0.1:1")
+    assert "grpc" in loaded
+    assert loaded & (SLOW | {"router.settings"}) == set()
+
+
+def test_serve_and_doctor_have_a_flag_for_every_setting_that_one_word_can_hold() -> None:
+    for command in ("serve", "doctor"):
+        text = invoke(command, "--help").output
+        flags = [f"--{name.replace('_', '-')}" for name in flags_of_settings()]
+        assert [flag for flag in flags if f"  {flag} " not in text] == []
+
+
+def test_a_flag_reaches_its_setting() -> None:
+    checks = json.loads(invoke("doctor", "--log-prompts", "text", "--port", "1", "--json").output)
+    assert "the decision log keeps of prompts: text" in [check["detail"] for check in checks]
+
+
+def test_clients_look_for_the_server_where_serve_would_listen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("MITSUMORI_HOST", "MITSUMORI_PORT", "MITSUMORI_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    settings = load_settings()
+    assert server_address("") == f"{settings.host}:{settings.port}"
+    monkeypatch.setenv("MITSUMORI_PORT", "6001")
+    assert server_address("") == f"127.0.0.1:{load_settings().port}"
+    monkeypatch.setenv("MITSUMORI_HOST", "10.0.0.7")
+    assert server_address("") == "10.0.0.7:6001"
+    assert server_address("elsewhere:1") == "elsewhere:1"
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("0.0.0.0", "127.0.0.1:7"), ("::", "[::1]:7"), ("fe80::1", "[fe80::1]:7")]
+)
+def test_a_server_that_listens_everywhere_is_called_here(
+    host: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MITSUMORI_HOST", host)
+    monkeypatch.setenv("MITSUMORI_PORT", "7")
+    assert server_address("") == address
+
+
+@pytest.mark.parametrize("port", ["0", "many", "65536"])
+def test_a_port_that_cannot_be_called_is_named(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MITSUMORI_PORT", port)
+    with pytest.raises(InvalidInput, match=r"MITSUMORI_PORT.*--server"):
+        server_address("")
+
+
+def test_the_environment_reaches_the_command(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MITSUMORI_SERVER", raising=False)
+    monkeypatch.setenv("MITSUMORI_HOST", "127.0.0.1")
+    monkeypatch.setenv("MITSUMORI_PORT", str(server.port))
+    assert json.loads(invoke("route", "What is 2 + 2?", "--quote-only", "--json").output)

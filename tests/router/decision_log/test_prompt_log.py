@@ -18,6 +18,7 @@ from router.ledger.memory import MemoryLedger
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations
 from router.settings import Settings
+from tests.waiting import PATIENCE_S
 
 SECRET = "Mail me at taro@example.jp"
 PROMPT = Prompt((Message("system", "Be brief."), Message("user", SECRET)))
@@ -132,7 +133,7 @@ def test_without_the_extra_serving_redacted_prompts_refuses_in_one_line(tmp_path
         env={"PYTHONPATH": str(tmp_path), "MITSUMORI_LOG_PROMPTS": "redacted", "PATH": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (started.returncode, started.stdout) == (2, "")

@@ -71,7 +71,7 @@ def carry_out(store: Ledger, caller: int, todo: list[Plan], start: threading.Bar
 
 
 def test_no_interleaving_exceeds_a_hard_limit(make_store: StoreMaker) -> None:
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(plans, st.integers(0, 120), st.integers(0, 60), st.integers(1, 4))
     def holds_for(todo: list[list[Plan]], company: int, user: int, places: int) -> None:
         store = make_store(ManualClock())

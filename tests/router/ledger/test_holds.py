@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible, Unavailable
 from router.core.limits import Amounts, Obstacle, Unit
 from router.ledger.base import Granted, HoldState, Ledger, Refused, Repeated, SettleResult
+from router.ledger.memory import MemoryLedger
 from router.ledger.rows import UNBOUNDED
 from router.ledger.storage_format import MAX_AMOUNT
 from tests.router.ledger.builders import (
@@ -128,6 +130,22 @@ def test_a_quote_is_kept_without_holding_and_is_never_refused(store: Ledger) -> 
     assert (made.state, made.held) == (HoldState.QUOTED, None)
     assert store.hold(hold("a", None)) == Repeated(b"reply to a")
     assert store.release("a", "acme") is False
+
+
+def test_the_ceiling_of_a_balance_is_the_highest_value_that_something_was_granted_under() -> None:
+    store = MemoryLedger(ManualClock())
+    ceilings = []
+    for name, hard, money in (
+        ("quote", 50, None),
+        ("a", 40, 1),
+        ("b", 60, 1),
+        ("c", 30, 1),
+        ("d", None, 1),
+    ):
+        store.set_limit(limit(hard=hard))
+        store.hold(hold(name, money))
+        ceilings += [balance.ceiling for balance in store.balances()]
+    assert ceilings == [0, 40, 60, 60, UNBOUNDED]
 
 
 # ── waiting, exhausted, never ─────────────────────────────────────────────────────────────────────
@@ -302,6 +320,58 @@ def test_a_hold_expires_when_its_time_has_run_out(store: Ledger, clock: ManualCl
     assert store.release("a", "acme") is False
 
 
+INSTANT = timedelta(microseconds=1)
+
+
+def expiry(store: Ledger, name: str = "a") -> datetime:
+    made = store.decision(name)
+    assert made is not None
+    return made.expires
+
+
+def test_a_hold_expires_at_its_very_moment_and_not_an_instant_before(
+    store: Ledger, clock: ManualClock
+) -> None:
+    store.set_limit(limit(hard=100))
+    store.hold(hold("a", 60, ttl_s=60))
+    clock.moment = expiry(store) - INSTANT
+    assert store.expire() == 0
+    clock.moment += INSTANT
+    assert store.expire() == 1
+
+
+def test_a_hold_that_expires_at_this_very_moment_is_not_counted_any_more(
+    store: Ledger, clock: ManualClock
+) -> None:
+    store.set_limit(limit(hard=100))
+    store.hold(hold("a", 60, ttl_s=60))
+    clock.moment = expiry(store) - INSTANT
+    assert balance(store) == (0, 60)
+    clock.moment += INSTANT
+    assert balance(store) == (0, 0)
+
+
+def test_a_hold_that_expires_at_this_very_moment_makes_room_for_another(
+    make_store: StoreMaker,
+) -> None:
+    for early, granted in ((2 * INSTANT, False), (timedelta(0), True)):
+        clock = ManualClock()
+        store = make_store(clock)
+        store.set_limit(limit(hard=100))
+        store.hold(hold("a", 60, ttl_s=60))
+        clock.moment = expiry(store) - early  # a new decision is an instant later than the last one
+        assert isinstance(store.hold(hold("b", 60)), Granted) is granted
+
+
+def test_a_settlement_at_the_very_moment_of_expiry_is_late(make_store: StoreMaker) -> None:
+    for early, late in ((INSTANT, False), (timedelta(0), True)):
+        clock = ManualClock()
+        store = make_store(clock)
+        store.hold(hold("a", 60, ttl_s=60))
+        clock.moment = expiry(store) - early
+        assert store.settle(report("a", 50)).late is late
+
+
 def test_what_has_expired_makes_room_without_being_asked(store: Ledger, clock: ManualClock) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 100, ttl_s=60))
@@ -403,6 +473,23 @@ def test_sums_never_overflow(store: Ledger) -> None:
         store.hold(hold("one too many", MAX_AMOUNT))
     assert caught.value.reason == "OVERFLOW"
     assert isinstance(store.hold(hold("small", 1)), Granted)
+
+
+def test_a_balance_reaches_just_below_63_bits_and_no_further(store: Ledger) -> None:
+    store.set_limit(limit(hard=None))
+    fitting, rest = divmod(UNBOUNDED - 1, MAX_AMOUNT)
+    for number in range(fitting):
+        store.hold(hold(str(number), MAX_AMOUNT))
+    assert isinstance(store.hold(hold("the rest", rest)), Granted)
+    with pytest.raises(InvalidInput) as caught:
+        store.hold(hold("one more", 1))
+    assert caught.value.reason == "OVERFLOW"
+    with pytest.raises(InvalidInput) as caught:
+        store.settle(report("0", 1))  # counted on top of its own hold, as long as that is there
+    assert caught.value.reason == "OVERFLOW"
+    store.release("the rest", "acme")
+    store.settle(report("0", rest))
+    assert balance(store) == (rest, (fitting - 1) * MAX_AMOUNT)
 
 
 def test_a_closed_store_is_unavailable_and_says_so(make_store: StoreMaker) -> None:

@@ -297,6 +297,29 @@ def test_a_quote_can_be_erased_once_it_has_run_out(store: Ledger, clock: ManualC
     assert store.erase({}, START + timedelta(days=1)) == 1
 
 
+def test_a_quote_can_be_erased_from_the_very_moment_that_it_runs_out(
+    store: Ledger, clock: ManualClock
+) -> None:
+    store.hold(hold("a", None, ttl_s=60))
+    made = store.decision("a")
+    assert made is not None
+    clock.moment = made.expires - timedelta(microseconds=1)
+    assert store.erase({}, made.expires) == 0
+    clock.moment = made.expires
+    assert store.erase({}, made.expires) == 1
+
+
+def test_erasing_reaches_what_is_older_than_the_moment_and_no_further(
+    store: Ledger, clock: ManualClock
+) -> None:
+    store.hold(hold("a"))
+    store.settle(report("a"))
+    made = store.decision("a")
+    assert made is not None
+    assert store.erase({}, made.created) == 0
+    assert store.erase({}, made.created + timedelta(microseconds=1)) == 1
+
+
 # ── bad input ─────────────────────────────────────────────────────────────────────────────────────
 
 

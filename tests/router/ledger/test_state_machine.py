@@ -361,7 +361,6 @@ def test_random_histories_agree_with_the_model(
         settings=settings(
             max_examples=examples,
             stateful_step_count=30,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

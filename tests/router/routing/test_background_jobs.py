@@ -18,6 +18,7 @@ from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.background_jobs import BackgroundJobs, PeriodicJob, expiry_job, retention_job
 from router.settings import RetentionRule
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
+from tests.waiting import PATIENCE_S
 
 
 class Seconds:
@@ -142,7 +143,7 @@ def test_it_waits_exactly_until_the_next_job_is_due(seconds: Seconds) -> None:
     with BackgroundJobs(
         [counting("a", 5, done), counting("b", 12, done)], clock=seconds, wait=wait
     ):
-        assert enough.wait(20)
+        assert enough.wait(PATIENCE_S)
     assert waits[:4] == [5, 5, 2, 3]
 
 
@@ -194,7 +195,7 @@ def test_it_stops_at_once_even_if_the_next_job_is_far_away() -> None:
     started = threading.Event()
     jobs = BackgroundJobs([PeriodicJob("once", 3600, started.set)])
     with jobs:
-        assert started.wait(20)
+        assert started.wait(PATIENCE_S)
     assert not jobs._thread.is_alive()
 
 
@@ -211,10 +212,10 @@ def test_it_may_be_at_work_when_the_ledger_closes(
 
     jobs = BackgroundJobs([PeriodicJob("endless", 5, work)])
     jobs._thread.start()
-    assert at_work.wait(20)
+    assert at_work.wait(PATIENCE_S)
     jobs._stop.set()
     ledger.close()
-    jobs._thread.join(20)
+    jobs._thread.join(PATIENCE_S)
     assert not jobs._thread.is_alive()
     assert log == []  # the stop is no outage
 
@@ -222,8 +223,8 @@ def test_it_may_be_at_work_when_the_ledger_closes(
 def test_a_requested_job_runs_at_once_even_if_it_is_never_due() -> None:
     done = threading.Semaphore(0)
     with BackgroundJobs([PeriodicJob("reloading", math.inf, lambda: done.release())]) as jobs:
-        assert done.acquire(timeout=20)  # at the start
+        assert done.acquire(timeout=PATIENCE_S)  # at the start
         assert not done.acquire(timeout=0.2)
         jobs.request("another")
         jobs.request("reloading")
-        assert done.acquire(timeout=20)
+        assert done.acquire(timeout=PATIENCE_S)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -101,7 +101,6 @@ def test_weights_count_by_their_relations_and_one_heavy_attempt_is_not_many() ->
     assert spreads(fit_posterior(lopsided, CENTRE))[0] > 2 * spreads(fit_posterior(some, CENTRE))[0]
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 60), good=st.booleans(), z=st.floats(-13.8, 13.8))
 def test_one_class_and_extreme_logits_give_a_probability(n: int, good: bool, z: float) -> None:
     same = Attempts(np.full(n, z), np.full(n, good), np.ones(n, bool), np.ones(n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,9 @@ def test_the_report_has_every_figure_with_the_baselines_beside_it(folder: Path) 
     assert found["by_category"]
 
 
-def test_the_page_and_the_run_hold_the_whole_report(folder: Path) -> None:
+def test_the_page_and_the_run_hold_the_whole_report(folder: Path, mlflow_database: Path) -> None:
     page, uri = folder / "out.html", f"sqlite:///{folder}/mlflow.db"
+    shutil.copy(mlflow_database, folder)
     found = report(folder, 2, "--html", str(page), "--tracking-uri", uri)
     text = page.read_text(encoding="utf-8")
     assert found["bundle"] in text
@@ -124,8 +126,9 @@ def test_size_memory_and_the_time_of_the_router_are_in_the_report(folder: Path) 
     assert any("held-out categories" in note for note in found["notes"])
 
 
-def test_a_fitted_bundle_goes_through_the_gate(folder: Path) -> None:
+def test_a_fitted_bundle_goes_through_the_gate(folder: Path, mlflow_database: Path) -> None:
     uri = f"sqlite:///{folder}/registry.db"
+    shutil.copy(mlflow_database, folder / "registry.db")
     result = CliRunner().invoke(
         cli.app,
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -26,7 +27,7 @@ from training.histories.demonstration import demonstration_history
 from training.histories.ladders import parse_prices
 from training.histories.outcome_table import ReadOptions
 from training.histories.split import SEEN_FILE, group_of, seen_prompts
-from training.pipeline import TrainingPlan, TrainingResult, fit
+from training.pipeline import TrainingPlan, TrainingResult, bundle_name, fit, model_name
 
 QUIET = Console(quiet=True)
 PRICES = ("--price", "low=1,2", "--price", "high=10,20")
@@ -82,7 +83,7 @@ def test_the_bundle_loads_and_scores_a_text(made: TrainingResult) -> None:
 
 def test_a_demonstration_says_so_everywhere(made: TrainingResult) -> None:
     assert made.manifest.demonstration
-    assert made.manifest.name == "demonstration"
+    assert made.manifest.name == made.model == "mitsumori-demonstration"
     assert "DEMONSTRATION" in (made.out / "model_card.md").read_text(encoding="utf-8")
 
 
@@ -129,6 +130,43 @@ def test_a_run_is_tracked_and_registered(tmp_path: Path) -> None:
     assert list((tmp_path / "mlflow").rglob("bundle/classifier.onnx"))
     (page,) = (tmp_path / "mlflow").rglob("evaluation.html")
     assert "Promotion gate" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "model"),
+    [
+        ({}, "mitsumori-static-log", "mitsumori"),
+        ({"encoder": "cascade"}, "mitsumori-cascade-log", "mitsumori"),
+        (
+            {"histories": (Path("a b.csv"), Path("c.parquet"))},
+            "mitsumori-static-a_b-c",
+            "mitsumori",
+        ),
+        ({"histories": (Path("x.csv"),) * 4}, "mitsumori-static-4-histories", "mitsumori"),
+        ({"histories": ()}, "mitsumori-demonstration", "mitsumori-demonstration"),
+        ({"name": "mine", "model": "trial"}, "mine", "trial"),
+        ({"histories": (), "model": "trial"}, "mitsumori-demonstration", "trial"),
+    ],
+)
+def test_names_come_from_encoder_and_history(
+    options: dict[str, Any], name: str, model: str
+) -> None:
+    asked = TrainingPlan(**({"histories": (Path("log.jsonl"),), "out": Path("out")} | options))
+    assert (bundle_name(asked), model_name(asked)) == (name, model)
+
+
+def test_a_registered_name_that_mlflow_could_not_take_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="--registered-model 'a/b'"):
+        model_name(TrainingPlan(histories=(), out=Path("out"), model="a/b"))
+
+
+def test_a_log_has_a_line_per_stage_with_the_seconds_so_far(tmp_path: Path) -> None:
+    log = io.StringIO()
+    made = fit(plan(tmp_path, attempts()), Console(file=log, force_terminal=False))
+    lines = [line.split(" s  ") for line in log.getvalue().splitlines()]
+    assert [name for _, name in lines] == list(made.seconds)
+    seconds = [float(text) for text, _ in lines]
+    assert seconds == sorted(seconds)
 
 
 def test_several_histories_are_pooled_by_arm(tmp_path: Path) -> None:

@@ -45,15 +45,14 @@ PROMPTS = 600
 class World:
     """Bundles ``good`` and ``blind``, a history that is new to both, and a registry of one's own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, unused_database: Path) -> None:
+        self.folder, self.unused_database = folder, unused_database
         self.rows = demonstration_history(7).attempts.to_dict("records")
         for row in self.rows:  # templates repeat: here no two prompts are one
             row["prompt"] += f" ({row['prompt_id']})"
         self.history = self.written("history", self.rows)
         self.chances = self._chances()
         self.good, self.blind = self.bundle("good"), self.bundle("blind")
-        self.fresh("none")
 
     def written(self, name: str, rows: Sequence[dict[str, Any]]) -> Path:
         path = self.folder / f"{name}.jsonl"
@@ -97,6 +96,7 @@ class World:
     def fresh(self, name: str) -> None:
         self.database = self.folder / f"{name}.db"
         self.uri = f"sqlite:///{self.database}"
+        shutil.copy(self.unused_database, self.database)
 
     @property
     def client(self) -> MlflowClient:
@@ -129,8 +129,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("promote"))
+def shared(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> World:
+    return World(tmp_path_factory.mktemp("promote"), mlflow_database)
 
 
 @pytest.fixture
@@ -185,6 +185,7 @@ def test_a_registered_bundle_is_not_registered_again(world: World) -> None:
 
 
 def test_a_dry_run_touches_nothing(world: World) -> None:
+    world.database.unlink()
     result = world.promote(world.good, "--dry-run")
     assert result.exit_code == 0, result.output
     assert "would be promoted" in result.output
@@ -276,6 +277,7 @@ def test_an_alias_that_names_a_deleted_version_says_what_to_do(world: World) -> 
 
 
 def test_a_registry_that_was_asked_for_must_have_a_champion(world: World) -> None:
+    world.database.unlink()
     assert "no mitsumori@champion yet" in error(world.promote(world.good, "--champion", "registry"))
     assert not world.database.exists()
 

@@ -209,3 +209,25 @@ def test_a_report_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(MitsumoriError, match="--json"):
         write_json({}, tmp_path / "file" / "report.json")
+
+
+def test_an_arm_that_costs_more_and_is_adequate_less_often_is_named() -> None:
+    rows, truth = world(300)
+    outcomes = rows.outcomes
+    assert not any("costs more" in note for note in report_on(rows, truth)["notes"])
+    dear = outcomes.cost_nanos.copy()
+    dear[:] = [3_000_000, 2_000_000, 5_000_000]
+    notes = report_on(replace(rows, outcomes=replace(outcomes, cost_nanos=dear)), truth)["notes"]
+    low, medium = outcomes.adequate.mean(axis=0)[:2]
+    assert [note for note in notes if "costs more" in note] == [
+        "arm low costs more than medium and is adequate less often: 3 against 2 USD per 1,000 prompts, "
+        f"{low:.1%} against {medium:.1%}, on 300 prompts that both answered; give it another model with "
+        "--arms, or leave it out"
+    ]
+
+
+def test_arms_that_cost_the_same_are_not_compared() -> None:
+    rows, truth = world(300)
+    same = np.full_like(rows.outcomes.cost_nanos, 2_000_000)
+    report = report_on(replace(rows, outcomes=replace(rows.outcomes, cost_nanos=same)), truth)
+    assert not any("costs more" in note for note in report["notes"])

@@ -99,3 +99,9 @@ def test_a_language_of_few_prompts_has_dashes_for_figures(report: dict[str, Any]
     (line,) = [line for line in card.splitlines() if line.startswith("| ja ")]
     assert "12 (too few)" in line
     assert f"{languages['ja']['mean_quality']['low']:.3f}" not in line
+
+
+def test_what_the_report_warns_of_stands_in_the_limits_of_use(report: dict[str, Any]) -> None:
+    warning = "arm low costs more than medium and is adequate less often"
+    card = model_card(manifest(), {**report, "notes": [warning]})
+    assert f"- {warning[0].upper()}{warning[1:]}." in card.partition("## Limits of use")[2]

@@ -97,6 +97,14 @@ def test_quantiles_ascend_and_stay_within_reason(fitted: Any) -> None:
     assert found.max() <= 2.01 * world(2_000, seed=0)[2].max()
 
 
+def test_of_ninety_nine_lengths_the_fiftieth_ninetieth_and_last_are_the_quantiles() -> None:
+    """Split conformal ranks: one hundredth of (99 + 1) is one place."""
+    tokens = np.random.default_rng(0).permuted(np.tile(np.arange(1.0, 100), (2, 1)), axis=1).T
+    made = fit_lengths(np.zeros((99, 5), dtype=np.float32), answered(tokens), seed=1, dimensions=3)
+    found = made.of(np.zeros((1, 5), dtype=np.float32))
+    np.testing.assert_allclose(found, [[[50, 90, 99]] * 2])
+
+
 def test_few_lengths_give_the_same_quantiles_for_every_prompt() -> None:
     x, _, tokens = world(60, seed=2)
     found = fit_lengths(x, answered(tokens), seed=1, dimensions=3).of(x)

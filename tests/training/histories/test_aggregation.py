@@ -16,7 +16,7 @@ attempts = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=attempts, cut=st.integers(1, 40))
 def test_means_are_those_of_all_values_however_they_are_cut(
     rows: list[tuple[int, int, float]], cut: int

@@ -156,7 +156,8 @@ numbers = st.one_of(st.none(), st.floats(), st.integers(-3, 3), st.booleans())
 
 
 @settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(quality=numbers, cost=numbers, propensity=numbers, prompt=st.sampled_from(["a", "", None]))
 def test_the_check_of_columns_agrees_with_the_contract(

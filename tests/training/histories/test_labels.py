@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,48 @@ def table(folder: Path, rows: list[dict[str, Any]], **reading: Any) -> HistoryTa
 def test_the_label_is_the_first_adequate_arm_or_none() -> None:
     quality = [[1, 1, 1], [0, 1, 0], [0, 0, 0.5], [0, 0, 0.4]]
     assert label_names(outcomes(quality)).tolist() == ["arm0", "arm1", "arm2", "none"]
+
+
+def test_a_quality_at_the_threshold_is_adequate_and_one_just_below_is_not() -> None:
+    just_below = float(np.nextafter(0.5, 0))
+    assert label_positions(outcomes([[0.5, 1.0], [just_below, 0.5]])).tolist() == [0, 1]
+
+
+def test_labels_are_positions_on_the_ladder_with_none_behind_the_last() -> None:
+    nan = float("nan")
+    quality = [[1, 1], [0, 1], [0, 0], [nan, 1], [0, nan]]
+    assert label_positions(outcomes(quality)).tolist() == [0, 1, 2, -1, -1]
+    assert label_counts(outcomes(quality)) == {"arm0": 1, "arm1": 1, "none": 1, "undetermined": 2}
+
+
+def test_a_label_file_of_another_kind_or_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"labels are written as .parquet, .jsonl or .csv"):
+        write_labels(outcomes([[1, 1]]), tmp_path / "labels.txt")
+    (tmp_path / "file").write_text("")
+    for suffix in (".csv", ".jsonl"):
+        with pytest.raises(InvalidInput, match="cannot be written"):
+            write_labels(outcomes([[1, 1]]), tmp_path / "file" / f"labels{suffix}")
+
+
+def test_labels_are_written_into_folders_that_are_not_there_yet(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "LABELS.JSONL"
+    write_labels(outcomes([[1, 1], [0, float("nan")]]), target)
+    write_labels(outcomes([[1, 1], [0, float("nan")]]), target)
+    assert target.read_text(encoding="utf-8") == (
+        '{"prompt_id": "p0", "label": "arm0"}\n{"prompt_id": "p1", "label": null}\n'
+    )
+    table = tmp_path / "labels.csv"
+    write_labels(outcomes([[1, 1]]), table)
+    assert table.read_text() == "prompt_id,label\np0,arm0\n"
+    write_labels(outcomes([[1, 1]]), tmp_path / "labels.parquet")
+    assert pq.read_schema(tmp_path / "labels.parquet").names == ["prompt_id", "label"]
+
+
+def test_labels_of_any_script_are_written_as_they_are(tmp_path: Path) -> None:
+    named = replace(outcomes([[1, 1]]), prompt_ids=np.array(["質問"], dtype=object))
+    write_labels(named, tmp_path / "labels.jsonl")
+    written = (tmp_path / "labels.jsonl").read_text(encoding="utf-8")
+    assert written == '{"prompt_id": "質問", "label": "arm0"}\n'
 
 
 def test_a_censored_prompt_has_a_label_only_where_it_is_certain() -> None:

@@ -12,7 +12,9 @@ from router.core.types import Candidate, QualityTarget, WillingnessToPay
 from tests.builders import candidate
 from tests.training.worlds import world
 from training.simulation.goal_search import (
+    FEW_PROMPTS,
     choices,
+    few_prompts,
     halves,
     quality_targets,
     tradeoff,
@@ -103,3 +105,12 @@ def test_a_budget_below_the_cheapest_goal_says_what_would_be_enough() -> None:
     with pytest.raises(InvalidInput, match="less than the cheapest goal") as caught:
         within_budget(found, 1e-9)
     assert f"{found.cost_interval(0)[1]:.3g} USD or more" in caught.value.message
+
+
+def test_a_goal_chosen_on_few_prompts_comes_with_a_caution() -> None:
+    caution = few_prompts(28, [0.51, 0.88])
+    assert caution is not None
+    assert "chosen on 28 prompts, fewer than 200" in caution
+    assert "between 0.510 and 0.880 (95 %)" in caution
+    assert few_prompts(FEW_PROMPTS - 1, [0.5, 0.6]) is not None
+    assert few_prompts(FEW_PROMPTS, [0.5, 0.6]) is None

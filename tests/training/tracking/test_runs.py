@@ -42,6 +42,7 @@ def run_id(uri: str, tmp_path_factory: pytest.TempPathFactory) -> str:
         run.log_bundle(bundle)
         assert run.register(tags={"demonstration": "true"}) == 1
         assert run.register() == 2
+        assert run.register("mitsumori-demonstration") == 1
     return run.id
 
 

@@ -1,0 +1,75 @@
+"""``mitsumori models``: what can be chosen, at today's prices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from router.catalog.catalog import load_catalog
+from router.cli.commands.arguments import Json
+from router.cli.render import console, print_json, table
+
+__all__ = ["models"]
+
+CatalogFile = Annotated[Path | None, typer.Option(help="Catalog file (default: the shipped one).")]
+
+
+def _range_text(quantiles: dict[str, float] | None) -> str:
+    """Median and 90th percentile of the reasoning that a model's quotes allow for."""
+    return "–" if quantiles is None else f"{quantiles['p50']:,.0f}–{quantiles['p90']:,.0f}"
+
+
+def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
+    """List the models that can be chosen, with today's prices."""
+    loaded = load_catalog(catalog)
+    now = datetime.now(UTC)
+    listed: list[dict[str, Any]] = []
+    for entry in loaded.entries:
+        model, rates = entry.at(now), entry.rates_at(now)
+        listed.append(
+            {
+                "model": model.id,
+                "provider": model.provider,
+                "tier": model.tier,
+                "input_usd_per_mtok": str(rates.input) if rates else None,
+                "output_usd_per_mtok": str(rates.output) if rates else None,
+                "cache_read_usd_per_mtok": str(rates.cache_read)
+                if rates and rates.cache_read is not None
+                else None,
+                "context_window": model.context_window,
+                "max_output_tokens": model.max_output_tokens,
+                "reasoning_tokens": None if model.reasoning is None else asdict(model.reasoning),
+                "exact_tokens": entry.exact_tokens,
+                "capabilities": sorted(model.capabilities),
+            }
+        )
+    if json_output:
+        print_json({"price_table": loaded.price_table, "models": listed})
+        return
+    rows = [
+        [
+            str(item["model"]),
+            str(item["tier"]),
+            *(
+                "unknown"
+                if item[key] is None and key != "cache_read_usd_per_mtok"
+                else item[key] or "–"
+                for key in ("input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok")
+            ),
+            f"{item['context_window']:,}",
+            _range_text(item["reasoning_tokens"]),
+            "exact" if item["exact_tokens"] else "estimate",
+            " ".join(item["capabilities"]),
+        ]
+        for item in listed
+    ]
+    columns = (
+        "model", "tier", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens", "?capabilities",
+    )  # fmt: skip
+    shown = console()
+    shown.print(table("Models, USD per million tokens", columns, rows, width=shown.width))
+    shown.print(f"Prices: {loaded.price_table}", style="dim", highlight=False)

@@ -1,0 +1,20 @@
+"""``mitsumori serve``: the service itself."""
+
+from __future__ import annotations
+
+from router.cli.commands.settings_options import takes_settings
+from router.logs import configure
+from router.rpc.server import serve as run_server
+from router.settings import Settings
+
+__all__ = ["serve"]
+
+
+@takes_settings
+def serve(settings: Settings) -> None:
+    """Serve Route over gRPC until SIGTERM, then finish the calls in flight.
+
+    Every setting can also stand in the file or in the environment, as MITSUMORI_PORT and so on.
+    """
+    configure(settings.log_level, settings.log_format)
+    run_server(settings, on_ready=lambda address: print(f"serving on {address}", flush=True))  # noqa: T201

@@ -1,0 +1,75 @@
+"""A flag for every setting, made from the fields of :class:`Settings`: a setting is described once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from router.settings import Settings, flags_of_settings, load_settings
+
+__all__ = ["takes_settings"]
+
+_CONFIG = inspect.Parameter(
+    "config",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[Path | None, typer.Option(help="YAML file of settings.")],
+)
+
+
+def _metavar(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "|".join(map(str, get_args(field.annotation)))
+    kinds: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH", Path | None: "PATH"}
+    return kinds.get(field.annotation, "TEXT")
+
+
+def _default(value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    return f" (default: {'on' if value is True else 'off' if value is False else value})"
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    """A flag whose text the settings check, so that a wrong value has one error wherever it comes from."""
+    text = field.description or ""
+    text = f"{text[:1].upper()}{text[1:]}{_default(field.default)}."
+    # `None` means not given: only then the environment and the file are asked.
+    kind: Any = (
+        Annotated[bool | None, typer.Option(help=text, show_default=False)]
+        if field.annotation is bool
+        else Annotated[str | None, typer.Option(help=text, metavar=_metavar(field))]
+    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of all settings, and ``--config``, in the place of ``settings``.
+
+    Args:
+        command: takes ``settings`` and options of its own.
+
+    Returns:
+        The command as typer reads it.
+    """
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [
+        *(_parameter(name, Settings.model_fields[name]) for name in flags_of_settings()),
+        _CONFIG,
+        *(one.replace(kind=one.KEYWORD_ONLY) for one in own if one.name != "settings"),
+    ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        flags = {name: given.pop(name) for name in flags_of_settings()}
+        command(settings=load_settings(config=given.pop("config"), **flags), **given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run

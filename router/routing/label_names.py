@@ -1,0 +1,79 @@
+"""Names of labels that look misspelt: a limit on team does not see a request that carries taem."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+
+from router.core.types import Reason
+from router.ledger.base import Ledger
+
+__all__ = ["LabelNames"]
+
+_CHOICE = frozenset({"model", "provider", "tier"})
+"""Labels that the decision sets itself."""
+_LIKENESS = 0.75
+"""From which ratio of difflib on two names are alike: two neighbours swapped in a word of four letters."""
+_SEEN = 200
+"""How many of the newest decisions are looked at."""
+_COMMON_SHARE, _COMMON_LEAST = 0.1, 3
+"""A name that so many of them carry is in use, and no slip."""
+
+
+@dataclass
+class LabelNames:
+    """Knows the names that limits and settings go by, and those that are in use. Thread-safe.
+
+    Attributes:
+        configured: names that settings go by.
+        counted: those, and the names that limits go by.
+        common: names that recent decisions carry.
+    """
+
+    configured: frozenset[str] = frozenset()
+    counted: frozenset[str] = field(init=False)
+    common: frozenset[str] = field(init=False, default=frozenset())
+
+    def __post_init__(self) -> None:
+        self.counted = self.configured
+
+    def refresh(self, ledger: Ledger) -> None:
+        """Look at the limits and the newest decisions.
+
+        Raises:
+            Unavailable: the store cannot be read; what was known before stays.
+        """
+        limits = {name for limit in ledger.limits() for name in limit.scope}
+        newest = ledger.decisions(count=_SEEN, newest_first=True)
+        carried = Counter(name for decision in newest for name in decision.labels)
+        enough = max(_COMMON_SHARE * len(newest), _COMMON_LEAST)
+        self.counted = (self.configured | limits) - _CHOICE
+        self.common = frozenset(n for n, count in carried.items() if count >= enough) - _CHOICE
+
+    def notes(self, labels: Mapping[str, str]) -> tuple[Reason, ...]:
+        """A note for every label that looks like a slip for a known one.
+
+        A name that a limit or a setting goes by is right. One in common use is right too, unless it
+        looks like a name that limits or settings go by. A known label that stands beside it was not
+        misspelt.
+        """
+        counted, common = self.counted, self.common
+        found = []
+        for name in labels:
+            if name in counted or name in _CHOICE:
+                continue
+            known = (counted if name in common else counted | common).difference(labels)
+            near = _nearest(name, known)
+            if near is not None:
+                text = f"no limit or report goes by the label {name}: did you mean {near}?"
+                found.append(Reason("UNKNOWN_LABEL", text, {"label": name, "known_label": near}))
+        return tuple(found)
+
+
+@lru_cache(maxsize=1024)  # callers send the same few names again and again
+def _nearest(name: str, known: frozenset[str]) -> str | None:
+    near = get_close_matches(name, sorted(known), n=1, cutoff=_LIKENESS)
+    return near[0] if near else None

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from router.core.types import (
+    Decision,
+    LatencyRange,
+    Message,
+    PriceRange,
+    Prompt,
+    Quote,
+    Rates,
+    TokenCount,
+)
+from tests.builders import EXPIRES, candidate
+
+
+def test_a_prompt_is_as_long_as_its_messages_together() -> None:
+    prompt = Prompt((Message("system", "Be brief."), Message("user", "見積もり")))
+    assert prompt.characters == 9 + 4
+
+
+def test_a_rate_has_at_most_nine_decimals_and_may_be_nothing() -> None:
+    rates = Rates(Decimal("0.000000001"), Decimal(0))
+    assert rates.femtos == (1, 0, 1)
+    assert "femtos" not in repr(rates)
+
+
+@pytest.mark.parametrize("usd", ["-0.000000001", "-1", "NaN", "Infinity", "0.0000000001"])
+def test_what_is_no_rate_is_refused_wherever_it_stands(usd: str) -> None:
+    for rates in ((usd, "1"), ("1", usd), ("1", "1", usd)):
+        with pytest.raises(ValueError, match="0 or more, with at most nine decimals"):
+            Rates(*map(Decimal, rates))
+
+
+def test_nothing_of_a_quote_is_reasoning_unless_it_says_so() -> None:
+    quote = Quote(
+        "small", TokenCount(1, True, 1), 1, 1, 1, PriceRange(1, 1, 1, 1), LatencyRange(1, 1), EXPIRES,
+        "prices", 1,
+    )  # fmt: skip
+    assert (quote.reasoning_tokens_p50, quote.reasoning_tokens_p90) == (0, 0)
+
+
+def test_the_first_of_the_ranked_is_chosen() -> None:
+    ranked = tuple(candidate(name) for name in "abc")
+    assert Decision(ranked, ()).chosen is ranked[0]

@@ -1,0 +1,95 @@
+"""Which limits apply, and which balance each counts on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from router.core.limits import Unit, Window, period_of
+from router.ledger.limit_book import LimitBook, series_of
+from tests.router.ledger.builders import START, limit
+
+BLUE = {"tenant": "acme", "team": "blue", "user": "ann"}
+
+
+def names(book: LimitBook, labels: dict[str, str], moment: datetime = START) -> list[str]:
+    return [each.limit.id for each in book.applying(labels, moment)]
+
+
+def test_limits_apply_by_their_labels_in_the_order_of_their_ids() -> None:
+    book = LimitBook(
+        [
+            limit("user", scope={"user": "*", "team": "blue"}),
+            limit("all"),
+            limit("blue", scope={"team": "blue"}),
+            limit("also blue", scope={"team": "blue"}),
+            limit("red", scope={"team": "red"}),
+        ]
+    )
+    assert names(book, BLUE) == ["all", "also blue", "blue", "user"]
+    assert names(book, {"team": "blue"}) == ["all", "also blue", "blue"]
+    assert names(book, {"team": "red"}) == ["all", "red"]
+    assert names(book, {}) == ["all"]
+    assert [each.id for each in book] == ["all", "also blue", "blue", "red", "user"]
+
+
+def test_each_value_counts_on_an_account_of_its_own() -> None:
+    (found,) = LimitBook([limit(scope={"user": "*", "team": "blue"})]).applying(BLUE, START)
+    assert (found.account.limit, found.account.key) == ("budget", "user=ann")
+    assert found.account.period == 0
+
+
+def test_a_limit_is_made_replaced_and_taken_out() -> None:
+    book = LimitBook([limit("a")]).with_limit(limit("b")).with_limit(limit("a", 5))
+    assert [(each.id, each.hard) for each in book] == [("a", 5), ("b", 100)]
+    assert book.get("a") == limit("a", 5)
+    assert book.get("c") is None
+    assert names(book.without("a"), {}) == ["b"]
+
+
+def test_from_the_very_end_of_a_period_the_next_one_applies_and_before_its_start_the_one_before() -> (
+    None
+):
+    book = LimitBook([limit("day", window=Window.DAY), limit("hour", window=Window.HOUR)])
+    noon = period_of(Window.HOUR, "UTC", START)
+    for moment in (START, noon.end, noon.end - timedelta(microseconds=1), noon.start, START):
+        found = {each.limit.id: each.period for each in book.applying(BLUE, moment)}
+        assert found == {
+            "day": period_of(Window.DAY, "UTC", moment),
+            "hour": period_of(Window.HOUR, "UTC", moment),
+        }
+        assert book.applying(BLUE, moment)[0].account.period == found["day"].key
+
+
+def test_no_more_than_fifty_thousand_sets_of_labels_are_remembered() -> None:
+    book = LimitBook()
+    for number in range(50_001):
+        book.applying({"user": str(number)}, START)
+        if number == 49_999:
+            assert len(book._cache) == 50_000
+    assert len(book._cache) == 1
+
+
+def test_where_no_limit_applies_none_does_at_any_time() -> None:
+    book = LimitBook([limit(scope={"team": "red"})])
+    for year in (1970, 2026, 9998):
+        assert names(book, BLUE, datetime(year, 1, 1, tzinfo=UTC)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "series"),
+    [
+        ({}, "2c336eb574f0381f"),
+        ({"hard": 5, "soft": 1}, "2c336eb574f0381f"),
+        (
+            {"scope": {"team": "青", "user": "*"}, "unit": Unit.TOKENS, "window": Window.DAY},
+            "1178986a0cd20314",
+        ),
+        ({"time_zone": "Asia/Tokyo"}, "3ceb2206275af5c6"),
+    ],
+)
+def test_what_a_limit_counts_is_named_as_ledgers_on_disk_name_it(
+    changes: dict[str, object], series: str
+) -> None:
+    assert series_of(limit(**changes)) == series
