@@ -69,7 +69,7 @@ def corrections(
         console().print(
             "Nothing is learnt yet. A server learns from the settled decisions of its log when it starts and "
             f"every {minutes:g} minutes, so next by {latest:%H:%M:%S} UTC (with correct_from: 0 never). One "
-            f"settled decision of a model is enough; with {PRIOR_STRENGTH} they weigh as much as what was quoted.",
+            f"settled decision of a model is enough; {PRIOR_STRENGTH} weigh as much as what was quoted.",
             highlight=False,
         )
         return
