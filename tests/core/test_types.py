@@ -6,10 +6,12 @@ import pytest
 
 from router.core.types import (
     Decision,
+    Importance,
     LatencyRange,
     Message,
     PriceRange,
     Prompt,
+    QualityTargets,
     Quote,
     Rates,
     TokenCount,
@@ -46,3 +48,8 @@ def test_nothing_of_a_quote_is_reasoning_unless_it_says_so() -> None:
 def test_the_first_of_the_ranked_is_chosen() -> None:
     ranked = tuple(candidate(name) for name in "abc")
     assert Decision(ranked, ()).chosen is ranked[0]
+
+
+def test_each_importance_has_a_target_of_its_own() -> None:
+    targets = QualityTargets()
+    assert [targets.of(each) for each in Importance] == [0.4, 0.6, 0.8]
