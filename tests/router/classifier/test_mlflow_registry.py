@@ -239,7 +239,7 @@ def test_an_address_needs_a_registry_and_takes_mlflows_own_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(InvalidInput, match="setting registry: .* needs the address"):
+    with pytest.raises(InvalidInput, match=r"setting registry: .* needs the address"):
         load_settings(bundle="models:/m@champion")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     settings = load_settings(bundle="models:/m@champion")
