@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -122,3 +123,38 @@ def test_buf_refuses_a_renamed_field_and_a_missing_comment(tmp_path: Path) -> No
     assert "decision_id" in broken.stdout
     same = buf("breaking", f"{tmp_path}/now.binpb", "--against", f"{tmp_path}/now.binpb")
     assert (same.returncode, same.stdout) == (0, "")
+
+
+def contract(name: str) -> list[list[str]]:
+    """The layers of an import contract, top to bottom; modules of one layer in one list."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    found = next(one for one in tables["contracts"] if one["name"] == name)
+    return [
+        [module.strip() for module in layer.split("|")]
+        for layer in found["layers"]
+        if layer != "__main__"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["The rooms of the service", "The rooms of training"],
+)
+def test_the_architecture_shows_the_rooms_as_the_contracts_list_them(name: str) -> None:
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "ARCHITECTURE.md").read_text(), re.DOTALL)
+    shown = [
+        [[module.strip() for module in line.split("|")] for line in block.strip().splitlines()]
+        for block in blocks
+    ]
+    assert contract(name) in shown
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"])
+def test_every_file_and_room_that_a_page_names_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"`([a-z_]+/[\w./-]*)`", text)) | set(
+        re.findall(r"\]\(([\w./-]+)\)", text)
+    )
+    named = {path for path in named if not path.startswith("build/") and "X.Y.Z" not in path}
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
