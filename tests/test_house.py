@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import google.type.money_pb2
@@ -60,6 +62,32 @@ def test_every_direct_dependency_is_pinned() -> None:
     asked = [*BASE, *(requirement for extra in EXTRAS.values() for requirement in extra)]
     wanted = {canonicalize_name(requirement.name) for requirement in asked} - {"mitsumori"}
     assert wanted - pinned == set()
+
+
+def imported_packages() -> set[str]:
+    """Top-level names that our Python files import, our own and the standard library's left out."""
+    names: set[str] = set()
+    for folder in ("mitsumori", "router", "training", "benchmarks", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    names.add(str(node.module).split(".")[0])
+    ours = {"mitsumori", "router", "training", "benchmarks", "tests", "__future__"}
+    return names - ours - set(sys.stdlib_module_names)
+
+
+def test_every_package_that_we_import_is_a_direct_dependency() -> None:
+    installed = metadata.packages_distributions()
+    asked = [*BASE, *(requirement for extra in EXTRAS.values() for requirement in extra)]
+    declared = {canonicalize_name(requirement.name) for requirement in asked}
+    undeclared = {
+        name
+        for name in imported_packages()
+        if name in installed and not declared & set(map(canonicalize_name, installed[name]))
+    }
+    assert undeclared == set()
 
 
 @pytest.mark.parametrize("name", MODULES)

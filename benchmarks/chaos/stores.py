@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil  # comes with the wheel of PostgreSQL
+import psutil
 
 from benchmarks.chaos import journal
 from benchmarks.chaos.plan import Plan
