@@ -24,7 +24,8 @@ from router.paths import ENCODERS
 from training.arrivals.arm_posterior import PRIOR_SPREAD, Attempts, fit_posterior, logits
 from training.arrivals.length_transfer import fit_length_transfer
 from training.encoders.embedding import encode_prompts
-from training.evaluation.metrics import apgr, coverage, ece, ece_floor, pinball
+from training.evaluation.calibration_metrics import ece, ece_floor
+from training.evaluation.metrics import apgr, coverage, pinball
 from training.fitting.estimator import fit_pooled
 from training.fitting.lengths import fit_lengths
 from training.fitting.ngrams import ngram_counts

@@ -27,16 +27,8 @@ from training.evaluation.baselines import (
     baseline_scores,
     pair_differences,
 )
-from training.evaluation.metrics import (
-    apgr,
-    apgr_statistic,
-    bootstrap,
-    coverage,
-    ece,
-    ece_floor,
-    interval,
-    pinball,
-)
+from training.evaluation.calibration_metrics import ece, ece_floor
+from training.evaluation.metrics import apgr, apgr_statistic, bootstrap, coverage, interval, pinball
 from training.fitting.estimator import fit_pooled
 from training.fitting.held_out_categories import category_folds
 from training.fitting.lengths import fit_lengths

@@ -32,7 +32,7 @@ from training.drift.two_sample_tests import (
     p_value_of,
     population_stability_index,
 )
-from training.evaluation.metrics import ece, ece_draws
+from training.evaluation.calibration_metrics import ece, ece_draws
 
 __all__ = ["ALPHA", "ArmCalibration", "DriftReport", "Finding", "drift"]
 

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.evaluation.baselines import arm_pairs
+from training.evaluation.calibration_metrics import bins_of, ece_floor
+from training.evaluation.cost_quality import Points, aiq_over_singles
 from training.evaluation.evaluation_report import (
     PricedPrompts,
     json_ready,
@@ -24,13 +26,9 @@ from training.evaluation.evaluation_report import (
 from training.evaluation.metrics import (
     MIN_CATEGORY,
     RESAMPLES,
-    Points,
     Statistic,
-    aiq_over_singles,
     apgr_statistic,
-    bins_of,
     bootstrap,
-    ece_floor,
     gains,
     interval,
     unit_counts,

@@ -22,27 +22,26 @@ from training.evaluation.baselines import (
     arm_pairs,
     baseline_scores,
 )
-from training.evaluation.metrics import (
-    MIN_CATEGORY,
+from training.evaluation.calibration_metrics import auc, brier, ece, ece_floor
+from training.evaluation.cost_quality import (
     Points,
-    Statistic,
     Sweep,
     aiq_over_singles,
-    apgr,
-    apgr_statistic,
-    auc,
-    bootstrap,
-    brier,
     cost_at_quality,
-    coverage,
-    cpt,
-    ece,
-    ece_floor,
-    interval,
-    pinball,
     quality_at_cost,
     single_arms,
     sweep,
+)
+from training.evaluation.metrics import (
+    MIN_CATEGORY,
+    Statistic,
+    apgr,
+    apgr_statistic,
+    bootstrap,
+    coverage,
+    cpt,
+    interval,
+    pinball,
     within_category_apgr,
 )
 from training.evaluation.predictions import Predictions

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.evaluation.baselines import BaselineScores
+from training.evaluation.calibration_metrics import ece_draws
 from training.evaluation.comparison import (
     aiq_draws,
     ece_statistic,
@@ -32,15 +33,9 @@ from training.evaluation.comparison import (
     pooled_apgr,
     spread_interval,
 )
+from training.evaluation.cost_quality import aiq_over_singles
 from training.evaluation.evaluation_report import PricedPrompts, priced_prompts
-from training.evaluation.metrics import (
-    Statistic,
-    aiq_over_singles,
-    bootstrap,
-    ece_draws,
-    interval,
-    unit_counts,
-)
+from training.evaluation.metrics import Statistic, bootstrap, interval, unit_counts
 from training.evaluation.predictions import Predictions
 from training.histories.outcomes import Outcomes
 

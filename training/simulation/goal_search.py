@@ -14,8 +14,9 @@ import numpy.typing as npt
 from router.core.decision import decide
 from router.core.errors import InvalidInput
 from router.core.types import Candidate, Constraints, Goal, QualityTarget, WillingnessToPay
+from training.evaluation.cost_quality import Points, Sweep
 from training.evaluation.evaluation_report import priced_prompts
-from training.evaluation.metrics import Points, Sweep, bootstrap, interval
+from training.evaluation.metrics import bootstrap, interval
 from training.histories.outcomes import Outcomes
 from training.histories.split import folds
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.worlds import world
 from training.evaluation.baselines import pair_differences
+from training.evaluation.calibration_metrics import ece
 from training.evaluation.comparison import (
     TimedPredictions,
     compare,
@@ -16,7 +17,7 @@ from training.evaluation.comparison import (
     pooled_apgr,
     spread_interval,
 )
-from training.evaluation.metrics import apgr, ece, unit_counts
+from training.evaluation.metrics import apgr, unit_counts
 from training.evaluation.predictions import Predictions
 
 
