@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -30,8 +29,7 @@ from router.classifier.features.lexical import FEATURES, scripts_of
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import InvalidInput
 from router.core.types import Rates
-from router.paths import ENCODERS
-from training.encoders.embedding import CACHE, encode_prompts, features_of
+from training.encoders.embedding import encode_prompts, features_of
 from training.evaluation.baselines import EncodedOutcomes, baseline_scores
 from training.evaluation.evaluation_report import evaluate, json_ready
 from training.evaluation.predictions import STANDARD_TARGET
@@ -48,57 +46,16 @@ from training.histories import demonstration
 from training.histories.history import write_rejected
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table, tabulate_all
 from training.histories.outcomes import Outcomes
-from training.histories.split import SEED, SEEN_FILE, held_out, pack_seen, sample
+from training.histories.split import SEEN_FILE, held_out, pack_seen, sample
 from training.pages.plots import render
 from training.pages.report_page import report_page
-from training.tracking.runs import MODEL, start_run
+from training.plan import TrainingPlan, bundle_name, check_split, check_table, model_name
+from training.tracking.runs import start_run
 
-__all__ = [
-    "REFERENCE_PROMPTS",
-    "TrainingPlan",
-    "TrainingResult",
-    "bundle_name",
-    "fit",
-    "model_name",
-]
+__all__ = ["REFERENCE_PROMPTS", "TrainingResult", "fit"]
 
-MIN_PROMPTS = 30
 REFERENCE_PROMPTS = 1000
 """Held-out prompts in the reference sample of a bundle."""
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What to train and where to put it.
-
-    Attributes:
-        histories: files; none of them: the demonstration history.
-        reading: arms, judge, threshold and prices.
-        encoder: its name, or ``cascade``: a fast one, and a second one for close choices.
-        out: directory of the bundle.
-        name: of the bundle; ``None`` makes one from the encoder and the histories.
-        model: name in MLflow's registry; ``None``: the one that promotion and serving go by, and one of
-            its own for the demonstration.
-        seed: of the split, the folds and the intervals.
-        holdout: share of the prompts that is held out, 0 < holdout < 1.
-        encoders: folder of encoders.
-        cache: folder of cached embeddings; ``None`` keeps none.
-        tracking: MLflow's address; ``None`` tracks nothing.
-        neighbours: whether the bundle may hold vectors of training prompts, where that pays.
-    """
-
-    histories: Sequence[Path]
-    out: Path
-    encoder: str = "static"
-    reading: ReadOptions = field(default_factory=ReadOptions)
-    name: str | None = None
-    model: str | None = None
-    seed: int = SEED
-    holdout: float = 0.2
-    encoders: Path = ENCODERS
-    cache: Path | None = CACHE
-    tracking: str | None = None
-    neighbours: bool = True
 
 
 @dataclass(frozen=True)
@@ -147,101 +104,6 @@ class _Timer:
         self.seconds[name] = now - start
         if not self._console.is_terminal:
             self._console.print(f"{now - self._begun:7.1f} s  {name}", highlight=False)
-
-
-# --- What cannot be trained on -----------------------------------------------------------------
-
-
-def _refuse(reason: str, message: str, field_name: str = "history") -> InvalidInput:
-    return InvalidInput(message, reason=reason, field=field_name)
-
-
-def _check_table(outcomes: Outcomes) -> None:
-    """Refuse a table from which nothing can be learnt.
-
-    Raises:
-        InvalidInput: no judged attempts, an arm without any, too few prompts, or one class only.
-    """
-    judged = outcomes.judged
-    if not judged.any():
-        raise _refuse(
-            "NO_ATTEMPTS",
-            "no attempt of these arms has a quality, so there is nothing to learn from; add the column "
-            "quality (0..1)",
-        )
-    empty = [arm for arm, column in zip(outcomes.arms, judged.T, strict=True) if not column.any()]
-    if empty:
-        raise _refuse(
-            "ARM_EMPTY",
-            f"the arm {' and '.join(empty)} has no judged attempt; leave it out of --arms, or give "
-            "its attempts a quality (0..1)",
-            "arms",
-        )
-    if len(outcomes) < MIN_PROMPTS:
-        raise _refuse(
-            "TOO_FEW_PROMPTS",
-            f"{len(outcomes)} prompts are too few to train on; at least {MIN_PROMPTS} are needed",
-        )
-    adequate = outcomes.adequate[judged]
-    if adequate.all() or not adequate.any():
-        every = "every attempt is adequate" if adequate.all() else "no attempt is adequate"
-        raise _refuse(
-            "ONE_CLASS",
-            f"{every}, so nothing tells prompts apart; choose other arms, or another threshold with "
-            "--adequate-at",
-        )
-
-
-def _check_split(train: Outcomes, test: Outcomes) -> None:
-    if not len(test) or not train.teaches:
-        raise _refuse(
-            "SPLIT_TOO_SMALL",
-            f"with {len(train)} prompts to train on and {len(test)} held out, one side lacks an arm or "
-            "a class; add prompts, or change --holdout or --seed",
-        )
-
-
-_DEMONSTRATION = f"{MODEL}-{demonstration.NAME}"
-"""What is made up has no name in common with what serves."""
-_NAMED_HISTORIES = 3
-
-
-def _checked_name(option: str, name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise InvalidInput(
-            f"--{option} {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first",
-            field=option,
-        )
-    return name
-
-
-def bundle_name(plan: TrainingPlan) -> str:
-    """The name of a bundle: as asked, else from the encoder and the histories.
-
-    Raises:
-        InvalidInput: the name cannot be part of a path or an address.
-    """
-    if plan.name is not None:
-        return _checked_name("name", plan.name)
-    if not plan.histories:
-        return _DEMONSTRATION
-    stems = [re.sub(r"[^A-Za-z0-9._]+", "_", path.stem) for path in plan.histories]
-    data = stems if len(stems) <= _NAMED_HISTORIES else [f"{len(stems)}-histories"]
-    return "-".join([MODEL, plan.encoder, *data])
-
-
-def model_name(plan: TrainingPlan) -> str:
-    """Under which name the bundle is registered in MLflow.
-
-    Raises:
-        InvalidInput: the name cannot be part of an address.
-    """
-    if plan.model is not None:
-        return _checked_name("registered-model", plan.model)
-    return MODEL if plan.histories else _DEMONSTRATION
-
-
-# --- Stages ------------------------------------------------------------------------------------
 
 
 def _read(plan: TrainingPlan) -> HistoryTable:
@@ -470,9 +332,9 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     encoders = [load_encoder(find_encoder(plan.encoders, name)) for name in names]
     with stage("reading"):
         table = _read(plan)
-    _check_table(table.outcomes)
+    check_table(table.outcomes)
     aside = held_out(table.outcomes.groups, seed=plan.seed, share=plan.holdout)
-    _check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
+    check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
     features = features_of(table.outcomes.texts.tolist())
     fits = [_fitted(plan, one, table.outcomes, features, aside, stage, console) for one in encoders]
     cascade = Stages(tuple(fits))

@@ -45,7 +45,8 @@ from training.encoders.embedding import encode_prompts
 from training.evaluation.bundle_predictions import predict, served_score
 from training.histories.demonstration import demonstration_history
 from training.histories.split import SEED
-from training.pipeline import TrainingPlan, fit
+from training.pipeline import fit
+from training.plan import TrainingPlan
 
 PROMPTS = sorted(set(demonstration_history(SEED).attempts["prompt"]))
 TEXTS = [text for text in PROMPTS if text.isascii()][::2]

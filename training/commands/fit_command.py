@@ -23,7 +23,8 @@ from training.commands.outputs import print_json, print_notes
 from training.commands.report_tables import print_report
 from training.encoders.embedding import CACHE
 from training.histories.split import SEED
-from training.pipeline import TrainingPlan, TrainingResult, fit
+from training.pipeline import TrainingResult, fit
+from training.plan import TrainingPlan
 from training.tracking.runs import tracking_uri
 
 __all__ = ["fit_command"]

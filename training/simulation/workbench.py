@@ -33,7 +33,8 @@ from training.histories.ladders import parse_arms, parse_prices
 from training.histories.outcome_table import HistoryTable, ReadOptions, tabulate_all
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEED
-from training.pipeline import TrainingPlan, fit
+from training.pipeline import fit
+from training.plan import TrainingPlan
 
 __all__ = ["BUILD", "UnseenPrompts", "Workbench", "open_workbench"]
 

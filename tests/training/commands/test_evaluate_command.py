@@ -17,7 +17,8 @@ from training import cli
 from training.commands.promote_command import REFUSED
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
 from training.histories.outcome_table import ReadOptions
-from training.pipeline import TrainingPlan, fit
+from training.pipeline import fit
+from training.plan import TrainingPlan
 from training.tracking.runs import MODEL
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())

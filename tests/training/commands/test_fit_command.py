@@ -27,7 +27,8 @@ from training.histories.demonstration import demonstration_history
 from training.histories.ladders import parse_prices
 from training.histories.outcome_table import ReadOptions
 from training.histories.split import SEEN_FILE, group_of, seen_prompts
-from training.pipeline import TrainingPlan, TrainingResult, bundle_name, fit, model_name
+from training.pipeline import TrainingResult, fit
+from training.plan import TrainingPlan, bundle_name, model_name
 
 QUIET = Console(quiet=True)
 PRICES = ("--price", "low=1,2", "--price", "high=10,20")
