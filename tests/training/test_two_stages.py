@@ -39,7 +39,8 @@ from router.routing.router import RouteQuery
 from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON
-from training.arrivals.add_arm import ArmPlan, add_arm
+from training.arrivals.add_arm import add_arm
+from training.arrivals.arm_plan import ArmPlan
 from training.drift.decision_log import of_decisions
 from training.encoders.embedding import encode_prompts
 from training.evaluation.bundle_predictions import predict, served_score

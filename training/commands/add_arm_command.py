@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from router.paths import ENCODERS
-from training.arrivals.add_arm import ArmPlan, add_arm, parse_arm
+from training.arrivals.add_arm import add_arm
+from training.arrivals.arm_plan import ArmPlan, parse_arm
 from training.commands.options import AdequateAt, Cache, Encoders, Judge, Price, SkipBadRows
 from training.commands.outputs import write_json, write_whole
 from training.encoders.embedding import CACHE
