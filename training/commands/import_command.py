@@ -14,8 +14,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from router.core.errors import InvalidInput
 from training.histories.log_import import decisions, litellm, openai, routerbench
-from training.histories.log_import.history_writer import Found, Imported, write_history
-from training.histories.log_import.row_adapters import Draw, Drawn, Options
+from training.histories.log_import.history_writer import AdaptedRows, Imported, write_history
+from training.histories.log_import.row_adapters import (
+    LogAdapter,
+    LoggedAttempt,
+    Options,
+)
 
 __all__ = ["Kind", "import_command"]
 
@@ -29,34 +33,34 @@ class Kind(enum.Enum):
     ROUTERBENCH = "routerbench"
 
 
-_DRAWS: dict[Kind, Draw] = {
-    Kind.DECISIONS: decisions.draw,
-    Kind.LITELLM: litellm.draw,
-    Kind.OPENAI: openai.draw,
-    Kind.ROUTERBENCH: routerbench.draw,
+_ADAPTERS: dict[Kind, LogAdapter] = {
+    Kind.DECISIONS: decisions.adapted_rows,
+    Kind.LITELLM: litellm.adapted_rows,
+    Kind.OPENAI: openai.adapted_rows,
+    Kind.ROUTERBENCH: routerbench.adapted_rows,
 }
 
 
-def _watched(found: Found, console: Console) -> Iterator[tuple[str, Any]]:
+def _watched(found: AdaptedRows, console: Console) -> Iterator[tuple[str, Any]]:
     columns = (
         SpinnerColumn(),
         BarColumn(),
-        TextColumn("{task.completed:,.0f} rows, {task.fields[drawn]:,} attempts"),
+        TextColumn("{task.completed:,.0f} rows, {task.fields[attempts]:,} attempts"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("importing", total=None, drawn=0)
-        drawn = 0
+        task = progress.add_task("importing", total=None, attempts=0)
+        attempts = 0
         for source, one in found:
             yield source, one
-            drawn += isinstance(one, Drawn)
-            progress.update(task, advance=1, drawn=drawn)
+            attempts += isinstance(one, LoggedAttempt)
+            progress.update(task, advance=1, attempts=attempts)
 
 
-def _left_out(done: Imported) -> list[dict[str, object]]:
+def _excluded(done: Imported) -> list[dict[str, object]]:
     return [
         {"reason": reason, "rows": count, "remedy": remedy}
-        for (reason, remedy), count in done.left_out.most_common()
+        for (reason, remedy), count in done.excluded.most_common()
     ]
 
 
@@ -71,7 +75,7 @@ def _summary(done: Imported, kind: Kind, out: Path, reports: list[Path]) -> dict
         "with_propensity": done.with_propensity,
         "repeats": done.repeats,
         "redacted": done.redacted,
-        "left_out": _left_out(done),
+        "left_out": _excluded(done),
         "rejected_rows": done.rejected_rows,
         "rejected": [str(path) for path in reports],
     }
@@ -88,7 +92,7 @@ def _lines(done: Imported, out: Path, reports: list[Path]) -> Iterator[str]:
         yield f"redacted: something was replaced in {done.redacted:,} attempts; names of people stay"
     if done.repeats:
         yield f"repeats: {done.repeats:,} exact repeats of prompt, model, answer and time were left out"
-    for one in _left_out(done):
+    for one in _excluded(done):
         remedy = f"; {one['remedy']}" if one["remedy"] else ""
         yield f"left out: {one['rows']:,} rows: {one['reason']}{remedy}"
     if done.rejected_rows:
@@ -146,7 +150,7 @@ def import_command(
     """
     _check_paths(log, out)
     progress = Console(stderr=True)
-    found = _watched(_DRAWS[kind](log, Options(model=model)), progress)
+    found = _watched(_ADAPTERS[kind](log, Options(model=model)), progress)
     done, reports = write_history(
         found, out, redact=_redactor() if redact else None, skip_bad_rows=skip_bad_rows
     )

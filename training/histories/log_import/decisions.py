@@ -7,9 +7,15 @@ from typing import Any
 
 from router.decision_log.reader import Damaged, LoggedDecision, Unparsed, read_log
 from router.ledger.base import HoldState
-from training.histories.log_import.row_adapters import Bad, Drawn, LeftOut, Options
+from training.histories.history import BadRow
+from training.histories.log_import.row_adapters import (
+    AdaptedRow,
+    ExcludedRow,
+    LoggedAttempt,
+    Options,
+)
 
-__all__ = ["draw"]
+__all__ = ["adapted_rows"]
 
 _STATES = frozenset(state.value for state in HoldState)
 _FAILED = frozenset({"error", "timeout"})
@@ -24,19 +30,21 @@ _KEPT = {
 }
 
 
-def _attempt(row: int, found: LoggedDecision) -> Drawn | LeftOut | Bad:
+def _attempt(row: int, found: LoggedDecision) -> AdaptedRow:
     record, usage = found.record, found.record.usage
     if found.state not in _STATES:
-        return Bad(row, "state", "is no state of a decision")
+        return BadRow(row, "state", "is no state of a decision")
     if found.state != "settled":
-        return LeftOut(row, f"{found.state}, so no usage was reported", "settle what was answered")
+        return ExcludedRow(
+            row, f"{found.state}, so no usage was reported", "settle what was answered"
+        )
     if usage is None or not usage.answered:
         # A failed call says nothing of how well the model answers.
         outcome = usage.outcome if usage and usage.outcome in _FAILED else "unknown outcome"
-        return LeftOut(row, f"the call failed ({outcome})")
+        return ExcludedRow(row, f"the call failed ({outcome})")
     text = record.classifier_text
     if text is None:
-        return LeftOut(row, *_KEPT.get(record.prompt_log, _KEPT["off"]))
+        return ExcludedRow(row, *_KEPT.get(record.prompt_log, _KEPT["off"]))
     chosen = record.chosen.model
     model = usage.model or chosen
     values: dict[str, Any] = {
@@ -53,10 +61,12 @@ def _attempt(row: int, found: LoggedDecision) -> Drawn | LeftOut | Bad:
         "propensity": record.propensity if model == chosen else None,
         "user": found.labels.get("user"),
     }
-    return Drawn(row, values, found.id, {"prompt": "record.prompt", "quality": "usage.quality"})
+    return LoggedAttempt(
+        row, values, found.id, {"prompt": "record.prompt", "quality": "usage.quality"}
+    )
 
 
-def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn | LeftOut | Bad]]:
+def adapted_rows(sources: Sequence[str], options: Options) -> Iterator[tuple[str, AdaptedRow]]:
     """Attempts from ledgers, or from files of ``mitsumori decisions --out``.
 
     Raises:
@@ -67,8 +77,8 @@ def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn 
         for row, found in enumerate(read_log(source), start=1):
             match found:
                 case Damaged(column, reason):
-                    yield source, Bad(row, column, reason)
+                    yield source, BadRow(row, column, reason)
                 case Unparsed(reason=reason, remedy=remedy):
-                    yield source, LeftOut(row, reason, remedy)
+                    yield source, ExcludedRow(row, reason, remedy)
                 case _:
                     yield source, _attempt(row, found)

@@ -21,10 +21,15 @@ import pyarrow.parquet as pq
 
 from router.core.errors import InvalidInput, MitsumoriError
 from training.histories.history import LISTED, NUMERIC, Attempt, BadRow, check_rows, write_rejected
-from training.histories.log_import.row_adapters import Drawn, LeftOut, file_name
+from training.histories.log_import.row_adapters import (
+    AdaptedRow,
+    ExcludedRow,
+    LoggedAttempt,
+    file_name,
+)
 from training.histories.split import group_of
 
-__all__ = ["GROUP_COLUMN", "Found", "Imported", "write_history"]
+__all__ = ["GROUP_COLUMN", "AdaptedRows", "Imported", "write_history"]
 
 GROUP_COLUMN = "prompt_group"
 """Beside the contract: the key of :func:`split.group_of`; splits keep it together."""
@@ -36,7 +41,8 @@ _SCHEMA = pa.schema(
 )
 _TEXTS = tuple(name for name in Attempt.model_fields if name not in NUMERIC)
 
-Found = Iterable[tuple[str, Drawn | LeftOut | BadRow]]
+AdaptedRows = Iterable[tuple[str, AdaptedRow]]
+"""The rows of an import, each with its source: a file or an address."""
 
 
 @dataclass
@@ -44,14 +50,14 @@ class Imported:
     """Counts of an import.
 
     Attributes:
-        read: attempts, bad rows and left-out rows that were met.
+        read: attempts, bad rows and excluded rows together.
         attempts: written.
         prompts: distinct prompts among them, by group.
         judged: attempts with a quality.
         with_propensity: attempts with the probability of their choice.
         repeats: exact repeats that were collapsed.
         redacted: attempts in whose prompt something was replaced; ``None`` where nothing was looked for.
-        left_out: (reason, remedy) → rows.
+        excluded: (reason, remedy) → rows.
         rejected: source → what was wrong with its bad rows.
         rejected_rows: how many rows were bad.
     """
@@ -63,7 +69,7 @@ class Imported:
     with_propensity: int = 0
     repeats: int = 0
     redacted: int | None = None
-    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    excluded: Counter[tuple[str, str]] = field(default_factory=Counter)
     rejected: dict[str, list[BadRow]] = field(default_factory=dict)
     rejected_rows: int = 0
 
@@ -73,12 +79,12 @@ def _digest(*parts: object) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _repeat_key(drawn: Drawn) -> bytes:
+def _repeat_key(attempt: LoggedAttempt) -> bytes:
     """The same for exact repeats: prompt, model, answer and time; without answer and time, all values."""
-    values = drawn.values
+    values = attempt.values
     named = [values.get(name) for name in ("prompt", "model", "timestamp", "quality", "judge")]
-    if drawn.answer or values.get("timestamp") is not None:
-        return _digest(*named, drawn.answer)
+    if attempt.answer or values.get("timestamp") is not None:
+        return _digest(*named, attempt.answer)
     return _digest(sorted(values.items()))
 
 
@@ -113,11 +119,11 @@ class _Writer:
     def __init__(self, path: Path, done: Imported) -> None:
         self._file = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
         self._done = done
-        self._held: list[tuple[str, Drawn, dict[str, Any]]] = []
+        self._held: list[tuple[str, LoggedAttempt, dict[str, Any]]] = []
         self._groups: set[bytes] = set()
 
-    def add(self, source: str, drawn: Drawn, values: dict[str, Any]) -> None:
-        self._held.append((source, drawn, values))
+    def add(self, source: str, attempt: LoggedAttempt, values: dict[str, Any]) -> None:
+        self._held.append((source, attempt, values))
         if len(self._held) >= _BATCH:
             self.flush()
 
@@ -133,9 +139,9 @@ class _Writer:
         for one in bad:
             wrong.setdefault(one.row - 1, []).append(one)
         for place, found in sorted(wrong.items()):
-            source, drawn, _ = self._held[place]
+            source, attempt, _ = self._held[place]
             named = (
-                BadRow(drawn.row, drawn.names.get(b.column, b.column), b.reason) for b in found
+                BadRow(attempt.row, attempt.names.get(b.column, b.column), b.reason) for b in found
             )
             self.reject(source, *named)
         sound = np.ones(len(attempts), dtype=bool)
@@ -167,14 +173,14 @@ class _Writer:
 
 
 def _take(
-    found: Found, writer: _Writer, done: Imported, redact: Callable[[str], str] | None
+    found: AdaptedRows, writer: _Writer, done: Imported, redact: Callable[[str], str] | None
 ) -> None:
     clean = lru_cache(maxsize=256)(redact) if redact is not None else None
     seen: set[bytes] = set()
     for source, one in found:
         done.read += 1
-        if isinstance(one, LeftOut):
-            done.left_out[one.reason, one.remedy] += 1
+        if isinstance(one, ExcludedRow):
+            done.excluded[one.reason, one.remedy] += 1
             continue
         if isinstance(one, BadRow):
             writer.reject(source, one)
@@ -215,7 +221,7 @@ def _refusal(done: Imported, reports: Iterable[Path]) -> InvalidInput:
 def _nothing(done: Imported) -> InvalidInput:
     reasons = [
         f"{count:,}: {reason}" + (f" ({remedy})" if remedy else "")
-        for (reason, remedy), count in done.left_out.most_common()
+        for (reason, remedy), count in done.excluded.most_common()
     ]
     why = "; ".join(reasons) or "there are no rows"
     return InvalidInput(
@@ -237,7 +243,7 @@ def _report_rejected(done: Imported, out: Path) -> list[Path]:
 
 
 def write_history(
-    found: Found,
+    found: AdaptedRows,
     out: Path,
     *,
     redact: Callable[[str], str] | None,

@@ -14,20 +14,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from training.histories.history import BadRow
 from training.histories.log_import.log_rows import rows_of
 from training.histories.log_import.openai import answer_of
 from training.histories.log_import.row_adapters import (
-    Bad,
-    Drawn,
-    LeftOut,
+    AdaptedRow,
+    ExcludedRow,
+    LoggedAttempt,
     Options,
+    first_given,
     known,
     messages_text,
     moment_text,
-    part,
 )
 
-__all__ = ["draw"]
+__all__ = ["adapted_rows"]
 
 _CUT = "litellm_truncated"
 """LiteLLM puts this into the middle of a long text that it keeps in part."""
@@ -58,7 +59,7 @@ def _latency(row: Mapping[str, Any]) -> float | None:
 
 
 def _quality(row: Mapping[str, Any]) -> Any:
-    metadata = part(row, "metadata")
+    metadata = first_given(row, "metadata")
     if not isinstance(metadata, dict):
         return None
     given = metadata.get("spend_logs_metadata")
@@ -66,34 +67,34 @@ def _quality(row: Mapping[str, Any]) -> Any:
 
 
 def _failed(row: Mapping[str, Any]) -> bool:
-    metadata = part(row, "metadata")
+    metadata = first_given(row, "metadata")
     status = row.get("status") or (metadata.get("status") if isinstance(metadata, dict) else None)
     return status == "failure"
 
 
 def _messages(row: Mapping[str, Any]) -> Any:
-    asked = part(row, "proxy_server_request")
-    inner = part(asked, "messages", "input") if isinstance(asked, dict) else None
-    return part(row, "messages") or inner
+    asked = first_given(row, "proxy_server_request")
+    inner = first_given(asked, "messages", "input") if isinstance(asked, dict) else None
+    return first_given(row, "messages") or inner
 
 
-def _attempt(number: int, row: Mapping[str, Any], options: Options) -> Drawn | LeftOut | Bad:
+def _attempt(number: int, row: Mapping[str, Any], options: Options) -> AdaptedRow:
     kind = str(row.get("call_type") or "completion")
     if not any(chat in kind for chat in _CHATS):
-        return LeftOut(number, f"no chat ({kind})" if _WORD.fullmatch(kind) else "no chat")
+        return ExcludedRow(number, f"no chat ({kind})" if _WORD.fullmatch(kind) else "no chat")
     if _failed(row):
-        return LeftOut(number, "the call failed")
+        return ExcludedRow(number, "the call failed")
     messages = _messages(row)
     if messages is None:
-        return LeftOut(number, "LiteLLM kept no prompt", _STORE)
+        return ExcludedRow(number, "LiteLLM kept no prompt", _STORE)
     text = messages_text(messages)
     if _CUT in text:
-        return LeftOut(
+        return ExcludedRow(
             number,
             "LiteLLM kept only a part of the prompt",
             "raise MAX_STRING_LENGTH_PROMPT_IN_DB in LiteLLM's environment",
         )
-    response = part(row, "response")
+    response = first_given(row, "response")
     # A cached answer is the model's; its price and speed are the cache's.
     cached = str(row.get("cache_hit", "")).lower() == "true"
     values: dict[str, Any] = {
@@ -109,10 +110,10 @@ def _attempt(number: int, row: Mapping[str, Any], options: Options) -> Drawn | L
         "user": known(row.get("end_user")) or known(row.get("user")),
     }
     answer = answer_of(response) if isinstance(response, dict) else json.dumps(response)
-    return Drawn(number, values, answer, _NAMES)
+    return LoggedAttempt(number, values, answer, _NAMES)
 
 
-def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn | LeftOut | Bad]]:
+def adapted_rows(sources: Sequence[str], options: Options) -> Iterator[tuple[str, AdaptedRow]]:
     """Attempts from exports of LiteLLM_SpendLogs.
 
     Raises:
@@ -120,12 +121,12 @@ def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn 
     """
     for source in sources:
         for number, row in rows_of(Path(source)):
-            if isinstance(row, Bad):
+            if isinstance(row, BadRow):
                 yield source, row
             elif "model" not in row and "messages" not in row:
                 yield (
                     source,
-                    Bad(number, "model", "is missing: this is no row of LiteLLM_SpendLogs"),
+                    BadRow(number, "model", "is missing: this is no row of LiteLLM_SpendLogs"),
                 )
             else:
                 yield source, _attempt(number, row, options)

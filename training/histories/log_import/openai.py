@@ -16,11 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.histories.history import BadRow
 from training.histories.log_import.log_rows import rows_of
 from training.histories.log_import.row_adapters import (
-    Bad,
-    Drawn,
-    LeftOut,
+    AdaptedRow,
+    ExcludedRow,
+    LoggedAttempt,
     Options,
     content_text,
     known,
@@ -28,7 +29,7 @@ from training.histories.log_import.row_adapters import (
     moment_text,
 )
 
-__all__ = ["answer_of", "draw"]
+__all__ = ["adapted_rows", "answer_of"]
 
 _LINES = frozenset({".jsonl", ".ndjson"})
 _BESIDE = ("quality", "latency_s", "cost_usd", "category", "judge", "language")
@@ -65,7 +66,7 @@ def _attempt(
     request: Mapping[str, Any],
     response: Mapping[str, Any],
     options: Options,
-) -> Drawn:
+) -> LoggedAttempt:
     usage = _dict(response.get("usage"))
     model = known(request.get("model")) or known(response.get("model")) or options.model
     moment = response.get("created") or response.get("created_at") or row.get("timestamp")
@@ -79,20 +80,20 @@ def _attempt(
         "user": known(request.get("user")),
         **{name: known(row.get(name)) for name in _BESIDE},
     }
-    return Drawn(number, values, answer_of(response), {"prompt": "messages"})
+    return LoggedAttempt(number, values, answer_of(response), {"prompt": "messages"})
 
 
-def _tuned(number: int, row: Mapping[str, Any], options: Options) -> Drawn | Bad:
+def _tuned(number: int, row: Mapping[str, Any], options: Options) -> LoggedAttempt | BadRow:
     """A line of a fine-tuning file: the last turn is the answer, those before it the prompt."""
     messages = row["messages"]
     last = messages[-1] if isinstance(messages, list) and messages else None
     if not isinstance(last, dict) or last.get("role") != "assistant":
-        return Bad(
+        return BadRow(
             number, "messages", "has no answer: neither a response nor an assistant's turn last"
         )
     model = known(row.get("model")) or options.model
     if model is None:
-        return Bad(number, "model", "is missing; say whose answers these are with --model NAME")
+        return BadRow(number, "model", "is missing; say whose answers these are with --model NAME")
     answer = {"choices": [{"message": last}]}
     request = {**row, "messages": messages[:-1], "model": model}
     return _attempt(number, row, request, answer, options)
@@ -132,39 +133,39 @@ def _is_request(row: Mapping[str, Any]) -> bool:
 
 def _of_batch(
     number: int, row: Mapping[str, Any], requests: Mapping[str, Place], options: Options
-) -> Drawn | LeftOut | Bad:
+) -> AdaptedRow:
     response = _dict(row.get("response"))
     if row.get("error") or response.get("status_code", _OK) != _OK:
-        return LeftOut(number, "the call failed")
+        return ExcludedRow(number, "the call failed")
     place = requests.get(str(row["custom_id"]))
     request = _dict(row.get("body")) if place is None else _read(place)
     if not request:
-        return Bad(number, "custom_id", "has no request; name the batch's input file too")
+        return BadRow(number, "custom_id", "has no request; name the batch's input file too")
     return _attempt(number, row, request, _dict(response.get("body")), options)
 
 
 def _one(
     number: int, row: Mapping[str, Any], requests: Mapping[str, Place], options: Options
-) -> Drawn | LeftOut | Bad | None:
+) -> AdaptedRow | None:
     if _is_request(row):
         return None
     if "custom_id" in row:
         return _of_batch(number, row, requests, options)
     if row.get("error"):
-        return LeftOut(number, "the call failed")
+        return ExcludedRow(number, "the call failed")
     response = row.get("response")
     if isinstance(response, dict):
         request = _dict(row.get("request")) or _dict(row.get("body")) or row
         body = _dict(response.get("body")) or response
         if response.get("status_code", _OK) != _OK or body.get("error"):
-            return LeftOut(number, "the call failed")
+            return ExcludedRow(number, "the call failed")
         return _attempt(number, row, request, body, options)
     if "messages" in row:
         return _tuned(number, row, options)
-    return Bad(number, "row", "has neither request and response nor messages")
+    return BadRow(number, "row", "has neither request and response nor messages")
 
 
-def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn | LeftOut | Bad]]:
+def adapted_rows(sources: Sequence[str], options: Options) -> Iterator[tuple[str, AdaptedRow]]:
     """Attempts from files of JSON lines; the lines of a batch's input file are no rows of their own.
 
     Raises:
@@ -173,6 +174,6 @@ def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn 
     requests = _requests(sources)
     for source in sources:
         for number, row in rows_of(Path(source)):
-            found = row if isinstance(row, Bad) else _one(number, row, requests, options)
+            found = row if isinstance(row, BadRow) else _one(number, row, requests, options)
             if found is not None:
                 yield source, found

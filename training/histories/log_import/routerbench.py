@@ -12,10 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.histories.history import BadRow
 from training.histories.log_import.log_rows import rows_of
-from training.histories.log_import.row_adapters import Bad, Drawn, LeftOut, Options, known
+from training.histories.log_import.row_adapters import (
+    AdaptedRow,
+    ExcludedRow,
+    LoggedAttempt,
+    Options,
+    known,
+)
 
-__all__ = ["draw"]
+__all__ = ["adapted_rows"]
 
 _COST, _ANSWER = "|total_cost", "|model_response"
 
@@ -39,12 +46,12 @@ def _text(prompt: object) -> object:
 
 def _attempts(
     number: int, row: Mapping[str, Any], models: Sequence[str]
-) -> Iterator[Drawn | LeftOut]:
+) -> Iterator[LoggedAttempt | ExcludedRow]:
     text = _text(row.get("prompt"))
     for model in models:
         quality, answer = known(row.get(model)), known(row.get(f"{model}{_ANSWER}"))
         if quality is None and answer is None:
-            yield LeftOut(number, f"no answer of {model}")
+            yield ExcludedRow(number, f"no answer of {model}")
             continue
         values: dict[str, Any] = {
             "prompt": text,
@@ -55,10 +62,10 @@ def _attempts(
             "source": "routerbench",
         }
         names = {"quality": model, "cost_usd": f"{model}{_COST}"}
-        yield Drawn(number, values, str(answer or ""), names)
+        yield LoggedAttempt(number, values, str(answer or ""), names)
 
 
-def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn | LeftOut | Bad]]:
+def adapted_rows(sources: Sequence[str], options: Options) -> Iterator[tuple[str, AdaptedRow]]:
     """Attempts from wide tables.
 
     Raises:
@@ -67,10 +74,10 @@ def draw(sources: Sequence[str], options: Options) -> Iterator[tuple[str, Drawn 
     del options  # the columns name the models
     for source in sources:
         for number, row in rows_of(Path(source)):
-            if isinstance(row, Bad):
+            if isinstance(row, BadRow):
                 yield source, row
             elif not (models := _models(row)):
                 reason = f"is in no column: no NAME{_COST} or NAME{_ANSWER} beside a NAME"
-                yield source, Bad(number, "model", reason)
+                yield source, BadRow(number, "model", reason)
             else:
                 yield from ((source, each) for each in _attempts(number, row, models))

@@ -1,4 +1,4 @@
-"""What adapters make of the rows of a log: attempts, bad rows, and rows that are skipped."""
+"""What adapters make of the rows of a log: attempts, excluded rows and bad rows."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from router.core.types import Message, Prompt
 from training.histories.history import BadRow
 
 __all__ = [
-    "Bad",
-    "Draw",
-    "Drawn",
-    "LeftOut",
+    "AdaptedRow",
+    "ExcludedRow",
+    "LogAdapter",
+    "LoggedAttempt",
     "Options",
     "content_text",
     "file_name",
+    "first_given",
     "known",
     "messages_text",
     "moment_text",
-    "part",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class LoggedAttempt:
     """One attempt as the log has it.
 
     Attributes:
         row: number of the row in its file, the first is 1.
         values: by columns of the history contract (:class:`history.Attempt`); not yet
             checked.
-        answer: the answer, or an id of the call: tells repeats, and is never written.
+        answer: the answer, or an id of the call: identifies repeats, and is never written.
         names: column of the contract → what the log calls it, for messages.
     """
 
@@ -48,16 +48,22 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A sound row that is no attempt to train on: why, and what to do so that the next one is."""
+class ExcludedRow:
+    """A sound row that is not an attempt to train on.
+
+    Attributes:
+        row: number of the row in its file, the first is 1.
+        reason: why it is excluded.
+        remedy: what the user can do so that later rows are included; empty where nothing helps.
+    """
 
     row: int
     reason: str
     remedy: str = ""
 
 
-Bad = BadRow
-"""A row that is wrong, with its number, the column and the reason; never with its content."""
+AdaptedRow = LoggedAttempt | ExcludedRow | BadRow
+"""What an adapter makes of a row; a bad one has its number, the column and the reason, never its content."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ class Options:
     model: str | None = None
 
 
-Draw = Callable[[Sequence[str], Options], Iterator[tuple[str, Drawn | LeftOut | Bad]]]
-"""A kind of log: from addresses or files to what is in their rows, each with its file."""
+LogAdapter = Callable[[Sequence[str], Options], Iterator[tuple[str, AdaptedRow]]]
+"""The adapter of a kind of log: from addresses or files to their adapted rows, each with its source."""
 
 
 def known(value: object) -> Any:
@@ -80,7 +86,7 @@ def known(value: object) -> Any:
     return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value
 
 
-def part(row: Mapping[str, Any], *names: str) -> Any:
+def first_given(row: Mapping[str, Any], *names: str) -> Any:
     """What lies under the first of these names that is given; JSON in a text is read.
 
     A column of a database table arrives as an object in JSON, and as text in CSV and Parquet.

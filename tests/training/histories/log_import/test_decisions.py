@@ -14,7 +14,7 @@ from router.routing.router import Router
 from tests.router.decision_log.test_replay import exported, fill, logged, prompts, with_usage_of
 from tests.training.commands.test_import_command import imported, run
 from training.histories.log_import import decisions
-from training.histories.log_import.row_adapters import Drawn, LeftOut, Options
+from training.histories.log_import.row_adapters import ExcludedRow, LoggedAttempt, Options
 
 
 def ledger_of(router: Router, folder: Path, kind: str, count: int = 12) -> SqliteLedger:
@@ -67,15 +67,15 @@ def test_what_cannot_be_trained_on_is_counted_and_the_remedy_named(
     assert "set log_prompts to redacted or text" in caught.value.message
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, *rows: Any) -> list[Any]:
+def adapted(monkeypatch: pytest.MonkeyPatch, *rows: Any) -> list[Any]:
     monkeypatch.setattr(decisions, "read_log", lambda source: iter(rows))
-    return [one for _, one in decisions.draw(["log"], Options())]
+    return [one for _, one in decisions.adapted_rows(["log"], Options())]
 
 
 def test_only_what_happened_is_an_attempt(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = logged(router, prompts(1), log_prompts="text")
     chosen = row.record.chosen.model
-    good, held, failed, elsewhere, unjudged = drawn(
+    good, held, failed, elsewhere, unjudged = adapted(
         monkeypatch,
         row,
         replace(row, state="held"),
@@ -83,11 +83,11 @@ def test_only_what_happened_is_an_attempt(router: Router, monkeypatch: pytest.Mo
         with_usage_of(row, model="another"),
         with_usage_of(row, quality=None),
     )
-    assert isinstance(good, Drawn)
+    assert isinstance(good, LoggedAttempt)
     assert (good.values["model"], good.values["propensity"]) == (chosen, 1.0)
-    assert isinstance(held, LeftOut)
+    assert isinstance(held, ExcludedRow)
     assert held.reason.startswith("held")
-    assert failed == LeftOut(3, "the call failed (error)")
+    assert failed == ExcludedRow(3, "the call failed (error)")
     # The probability is of the router's choice, not of the caller's own.
     assert (elsewhere.values["model"], elsewhere.values["propensity"]) == ("another", None)
     assert unjudged.values["quality"] is None
