@@ -119,7 +119,7 @@ def _read(plan: TrainingPlan) -> HistoryTable:
 
 
 def _data_sha256(table: HistoryTable) -> str:
-    """What was learnt from: prompts, outcomes, lengths, arms and thresholds; not the order of files."""
+    """Hash of the training data: prompts, outcomes, lengths, arms and thresholds, in any order of files."""
     outcomes = table.outcomes
     order = np.lexsort((outcomes.prompt_ids.astype(str), outcomes.groups.astype(str)))
     digest = hashlib.sha256(json.dumps([outcomes.arms, dict(table.models)]).encode())
@@ -221,9 +221,9 @@ def _parameters(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dic
             )
     if cascade.second is not None:
         parameters["second stage"] = (
-            f"{cascade.closest.encoder.manifest.name}, asked about the {cascade.second.share:.0%} of prompts "
-            "whose choice is closest; figures of single arms hold under a quality target of "
-            f"{STANDARD_TARGET:g}; rankings and AIQ consult it anew at every threshold"
+            f"{cascade.closest.encoder.manifest.name}, consulted for the {cascade.second.share:.0%} of "
+            "prompts whose choice is closest; figures of single arms are at a quality target of "
+            f"{STANDARD_TARGET:g}; rankings and AIQ consult it again at every threshold"
         )
     return parameters
 
@@ -293,7 +293,7 @@ def _fitted(
 
 
 def _unfamiliar(plan: TrainingPlan, cascade: Stages, report: dict[str, Any]) -> None:
-    """Put beside each pair its figure on held-out categories, of the stage that all prompts see."""
+    """Add to each pair its figure on held-out categories, of the stage that all prompts pass."""
     first = cascade.first
     found = held_out_categories(
         first.model,
@@ -307,7 +307,7 @@ def _unfamiliar(plan: TrainingPlan, cascade: Stages, report: dict[str, Any]) -> 
 
 
 def _run_name(manifest: BundleManifest) -> str:
-    """What tells runs of one bundle apart in a list of experiments."""
+    """A name by which runs of one bundle can be distinguished in a list of experiments."""
     names = "+".join(one.name for one in manifest.histories)
     return f"fit {manifest.name} on {names}, {manifest.created:%Y-%m-%d %H:%M}"
 

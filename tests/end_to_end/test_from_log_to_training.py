@@ -57,7 +57,7 @@ def test_traffic_becomes_a_history_that_training_accepts(
     count = 4 * len(PROMPTS) + 1
     assert (summary["attempts"], summary["judged"], summary["with_propensity"]) == (count,) * 3
     assert [(one["rows"], one["remedy"]) for one in summary["left_out"]] == [
-        (1, "settle what was answered")
+        (1, "settle the calls that were answered")
     ]
     assert EMAIL.encode() not in out.read_bytes()
     assert EMAIL not in pd.read_parquet(out).to_json()

@@ -174,7 +174,7 @@ def test_drift_does_not_compare_scores_of_which_stage_nobody_knows(bundle: Path)
 
 def test_the_model_card_says_who_is_asked_and_how_often(bundle: Path) -> None:
     card = (bundle / "model_card.md").read_text(encoding="utf-8")
-    assert "Second stage: multilingual, asked about the 32% of prompts" in card
+    assert "Second stage: multilingual, consulted for the 32% of prompts" in card
     assert "Hyperparameters of static" in card
 
 

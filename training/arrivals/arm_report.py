@@ -44,7 +44,7 @@ def report_notes(
     elif seen:
         notes.append(
             f"{seen:,} of {len(evidence.outcomes):,} prompts were training prompts of the bundle, whose "
-            "predictions are too sharp there: these attempts inform the shift alone"
+            "predictions there are too confident: these attempts inform the shift alone"
         )
     if tokens < MIN_LENGTHS:
         notes.append(
@@ -125,7 +125,7 @@ def card_section(arm: str, report: Mapping[str, Any]) -> str:
         f"{report['seen_prompts']:,} at training prompts of the bundle. Added to `{report['parent']}`. "
         f"Mean P(adequate) over reference prompts: {last['mean']:.3f} [{last['low']:.3f}, "
         f"{last['high']:.3f}] (90 %), before any attempt {first['mean']:.3f} [{first['low']:.3f}, "
-        f"{first['high']:.3f}]. Log-loss, each attempt predicted before it was learnt: "
-        f"{loss['arm']:.4f}; the tier's head as it is {loss['tier']:.4f}, the base rate "
+        f"{first['high']:.3f}]. Log-loss, each attempt predicted before the arm learnt from it: "
+        f"{loss['arm']:.4f}; the tier's head unchanged {loss['tier']:.4f}, the base rate "
         f"{loss['base_rate']:.4f}. The figures above were measured without this arm.\n"
     )

@@ -27,7 +27,7 @@ __all__ = ["add_arm_command"]
 
 
 def _sided(found: Mapping[str, float]) -> str:
-    """A mean and half its interval: eighty columns have no room for both ends."""
+    """A mean and half the width of its interval: both ends do not fit into eighty columns."""
     return f"{found['mean']:z.2f} ±{(found['high'] - found['low']) / 2:.2f}"
 
 
@@ -57,8 +57,8 @@ def _length(found: Mapping[str, Any]) -> str:
         return "output length: the tier's"
     wider = ", ".join(f"{width:.2f}" for width in found["widths"][1:])
     return (
-        f"output length: {math.exp(found['shift']):.2f} times the tier's, scatter to p90 and p99 "
-        f"{wider} times; p90 held {found['coverage_p90']:.0%} of the answers to come, the tier's "
+        f"output length: {math.exp(found['shift']):.2f} times the tier's, distances to p90 and p99 "
+        f"{wider} times; the p90 covered {found['coverage_p90']:.0%} of later answers, the tier's "
         f"{found['tier_coverage_p90']:.0%}"
     )
 
@@ -66,8 +66,8 @@ def _length(found: Mapping[str, Any]) -> str:
 def _print(arm: str, report: Mapping[str, Any], out: Path, console: Console) -> None:
     console.print(_steps(arm, report))
     lines = [
-        "P(adequate): its mean over prompts such as those to come; loss: log-loss up to there, in nats, each "
-        "attempt predicted before it was learnt",
+        "P(adequate): mean over typical prompts; loss: mean log-loss of the attempts so far, in nats, each "
+        "predicted before the arm learnt from it",
         _length(report["length"]),
         *(f"note: {note}" for note in report["notes"]),
         f"bundle: {out}",
@@ -87,7 +87,7 @@ def add_arm_command(
         typer.Option(help="NAME=MODEL: its id in the catalog, and its name in the history."),
     ],
     tier: Annotated[
-        str, typer.Option(help="Arm of the bundle that it starts from, such as the tier's: medium.")
+        str, typer.Option(help="Arm of the bundle to start from, such as the arm of its tier.")
     ],
     out: Annotated[Path, typer.Option(help="Directory of the new bundle.")],
     after: Annotated[
@@ -99,23 +99,26 @@ def add_arm_command(
     adequate_at: AdequateAt = None,
     skip_bad_rows: SkipBadRows = False,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, help="Of the order of attempts, and of draws.")
+        int,
+        typer.Option(
+            min=0, max=2**31 - 1, help="Seed of the order of attempts and of the samples."
+        ),
     ] = SEED,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write the report to this file as a page that needs no other file."),
+        typer.Option(help="Write the report to this file as a self-contained HTML page."),
     ] = None,
     encoders: Encoders = ENCODERS,
     cache: Cache = CACHE,
 ) -> None:
-    """Give a new model its own arm from some ten attempts on, by a Bayesian update of its tier's head.
+    """Give a new model its own arm from ten or more attempts, by a Bayesian update of its tier's head.
 
-    Nothing is trained, and what the bundle says of other arms stays as it is. The report shows how the
-    estimate tightens with every attempt. A model without attempts needs none of this: with a tier in the
-    catalog it is routed by that tier's arm.
+    Nothing is trained, and the predictions for other arms do not change. The report shows how the uncertainty
+    falls with the number of attempts. A model without attempts does not need this command: the catalog gives
+    it a tier, and it is routed by that tier's arm.
     """
     name, model = parse_arm(arm)
     arrival = ArmPlan(

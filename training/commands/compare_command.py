@@ -1,4 +1,4 @@
-"""``python -m training compare A B``: two bundles on the same prompts, differences with intervals."""
+"""``python -m training compare A B``: two bundles on the same prompts, with intervals of the differences."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Row:
 
 
 def _groups(report: Report) -> Iterator[tuple[str, list[_Row]]]:
-    """The figures in the order in which people read them, under their headings."""
+    """The figures under their headings, in the order in which they are shown."""
     rows = [_Row("all pairs together", report["pooled_apgr"])] if report["pooled_apgr"] else []
     rows += [_Row(f"{pair} ({one['n']:,})", one["apgr"]) for pair, one in report["pairs"].items()]
     yield "APGR", rows
@@ -107,11 +107,11 @@ def _cells(row: _Row) -> list[str]:
 
 
 _LEGEND = (
-    "Shaded: the 95 % interval of the difference leaves out zero. Both bundles meet the same resamples "
-    "of the prompts, so that luck cancels out.",
-    "APGR and AIQ: more is better; all else: less. Floor: the ECE that perfect calibration would show, "
-    "here of A; excess: over each bundle's own floor. Length: pinball loss over that of each arm's "
-    "global quantile. Encode: encode and classify one prompt, both bundles in turn.",
+    "Shaded: the 95 % interval of the difference excludes zero. Both bundles are measured on the same "
+    "resamples of the prompts, so that chance cancels out.",
+    "Higher is better for APGR and AIQ, lower for all other figures. Floor: the ECE that perfect calibration "
+    "would show, here of A; excess: over each bundle's own floor. Length: pinball loss over that of each "
+    "arm's global quantile. Encode: time to encode and classify one prompt, the bundles in turn.",
 )
 _HEADER = ("figure", "A", "B", "B − A [95 %]", "better")
 
@@ -137,7 +137,7 @@ def _print(report: Report, console: Console) -> None:
     console.print(made)
     console.print(
         f"{report['n_prompts']:,} prompts that neither was trained on; intervals by paired bootstrap; a dash "
-        "where nobody can tell who is better",
+        "where the interval of the difference includes zero",
         highlight=False,
     )
     for note in report["notes"]:
@@ -195,29 +195,31 @@ def _report(
 
 
 def compare_command(
-    a: Annotated[Path, typer.Argument(help="Directory of one bundle, such as that in production.")],
-    b: Annotated[Path, typer.Argument(help="Directory of the other.")],
+    a: Annotated[
+        Path, typer.Argument(help="Directory of one bundle, such as the one in production.")
+    ],
+    b: Annotated[Path, typer.Argument(help="Directory of the other bundle.")],
     history: Annotated[
         list[Path],
-        typer.Option(help="History to judge them on: Parquet, JSONL or CSV; repeatable."),
+        typer.Option(help="History to compare them on: Parquet, JSONL or CSV; repeatable."),
     ],
     arms: Arms = None,
     price: Price = None,
     judge_name: Judge = None,
     adequate_at: AdequateAt = None,
     skip_bad_rows: SkipBadRows = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of resamples.")] = SEED,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the resamples.")] = SEED,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="Write the comparison to this file as JSON.")
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write the comparison to this file as a page that needs no other file."),
+        typer.Option(help="Write the comparison to this file as a self-contained HTML page."),
     ] = None,
     encoders: Encoders = ENCODERS,
     cache: Cache = CACHE,
 ) -> None:
-    """Compare two bundles on prompts that neither was trained on; every difference with its interval."""
+    """Compare two bundles on prompts that neither was trained on, with intervals of all differences."""
     progress = Console(stderr=True)
     sides = load_named("A", a, encoders), load_named("B", b, encoders)
     if sides[0].bundle.version == sides[1].bundle.version:

@@ -1,6 +1,6 @@
-"""``python -m training drift``: recent traffic against training data, promises against outcomes.
+"""``python -m training drift``: compare recent traffic with training data, and predictions with outcomes.
 
-Leaves with code 0 where nothing drifted, with :data:`DRIFTED` where something did, with 2 for an error.
+Exits with code 0 where nothing drifted, with :data:`DRIFTED` where something did, with 2 on an error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SAMPLE = 2000
 
 
 def _promised(bundle: Bundle) -> dict[str, float]:
-    """By arm, how far the ECE was over its floor on held-out prompts, at least 0."""
+    """By arm, the excess of the ECE over its floor on held-out prompts, at least 0."""
     arms = bundle.manifest.metrics.get("arms", {})
     found = {}
     for name, figures in arms.items():
@@ -48,7 +48,7 @@ def _promised(bundle: Bundle) -> dict[str, float]:
     return found
 
 
-# --- What people see ---------------------------------------------------------------------------
+# --- Output -------------------------------------------------------------------------------------
 
 
 def _p(value: float) -> str:
@@ -57,13 +57,13 @@ def _p(value: float) -> str:
 
 def _findings(report: DriftReport) -> Table:
     made = Table(
-        title=f"Drift (chance of an alarm where nothing changed: {report.alpha:.0%})",
+        title=f"Drift (probability of a false alarm: {report.alpha:.0%})",
         title_justify="left",
         header_style="bold",
     )
     for name in ("what", "measure"):
         made.add_column(name, no_wrap=True)
-    for name in ("value", "matters from", "p, corrected"):
+    for name in ("value", "threshold", "corrected p"):
         made.add_column(name, justify="right")
     made.add_column("drifted")
     for one in report.findings:
@@ -80,10 +80,10 @@ def _findings(report: DriftReport) -> Table:
 
 def _calibration(report: DriftReport) -> Table:
     made = Table(
-        title="Promise and outcome", title_justify="left", header_style="bold"
+        title="Predictions and outcomes", title_justify="left", header_style="bold"
     )  # fmt: skip
     made.add_column("arm, week", no_wrap=True)
-    for name in ("outcomes", "promised", "adequate", "ECE", "floor", "excess promised"):
+    for name in ("outcomes", "predicted", "adequate", "ECE", "floor", "excess in training"):
         made.add_column(name, justify="right")
     for arm, whole in report.calibration.items():
         for name, one in ((arm, whole), *((f"  {w}", o) for w, o in report.weeks[arm].items())):
@@ -109,8 +109,8 @@ def _print(report: DriftReport, notes: list[str], console: Console) -> None:
         if one.drifted:
             lines += [f"drifted: {one.what}: {one.words}", f"  do: {one.remedy}"]
     if not lines:
-        lines = ["nothing drifted, as far as can be told"]
-    lines += [f"cannot tell: {line}" for line in report.untold]
+        lines = ["no drift found"]
+    lines += [f"not tested: {line}" for line in report.untold]
     lines += [f"note: {line}" for line in notes]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -145,7 +145,7 @@ def _sizes(axes: Axes, report: DriftReport) -> None:
     axes.axvline(1.0, color=INK, linewidth=1, linestyle=":")
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_title("Size of each difference, 1 = it matters")
+    axes.set_title("Size of each difference, 1 = threshold")
 
 
 def _lengths(axes: Axes, reference: Traffic, recent: Traffic) -> None:
@@ -179,7 +179,7 @@ def _promises(axes: Axes, report: DriftReport) -> None:
         axes.plot(at, [one.observed for one in found.values()], "o-", color=colour, label=arm)
     axes.set_xticks(range(len(weeks)), weeks, rotation=45)
     axes.set_ylim(0, 1)
-    axes.set_title("Adequate by week (dashed: promised)")
+    axes.set_title("Adequate by week (dashed: predicted)")
     if weeks:
         axes.legend()
     else:
@@ -187,7 +187,7 @@ def _promises(axes: Axes, report: DriftReport) -> None:
 
 
 def drift_figure(report: DriftReport, reference: Traffic, recent: Traffic) -> Figure:
-    """Sizes of the differences, lengths, scripts, and promise against outcome by week."""
+    """Sizes of the differences, lengths, scripts, and predictions and outcomes by week."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(11, 7), layout="constrained")
         FigureCanvasAgg(figure)
@@ -233,25 +233,28 @@ def drift_command(
         list[Path] | None,
         typer.Option(
             help="History that the bundle was trained on; repeatable (default: what the bundle itself "
-            "tells of it)."
+            "records of it)."
         ),
     ] = None,
     alpha: Annotated[
-        float, typer.Option(min=0.005, max=0.5, help="Chance of an alarm where nothing changed.")
+        float,
+        typer.Option(
+            min=0.005, max=0.5, help="Probability of a false alarm, over all comparisons together."
+        ),
     ] = ALPHA,
     sample: Annotated[
-        int, typer.Option(min=100, max=100_000, help="Training prompts to draw.")
+        int, typer.Option(min=100, max=100_000, help="Training prompts to sample.")
     ] = SAMPLE,
     last: Annotated[
         int, typer.Option(min=100, max=1_000_000, help="Newest decisions or prompts to read.")
     ] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of draws.")] = SEED,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all samples.")] = SEED,
     plot: Annotated[Path | None, typer.Option(help="Write a picture here, as PNG.")] = None,
     encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
     cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Say whether recent traffic has moved away from the training data, and promises from outcomes.
+    """Test whether recent traffic differs from the training data, and predictions from outcomes.
 
     Exit code 0: nothing drifted. 3: something did; the output says what, and what to do.
     """
@@ -260,7 +263,7 @@ def drift_command(
     now = read_recent(loaded, recent, most=last, cache=cache, console=progress)
     if not len(now.features):
         raise InvalidInput(
-            f"--recent: {recent} has no decisions or prompts; wait for traffic, or name another",
+            f"--recent: {recent} has no decisions or prompts; wait for traffic, or name another source",
             reason="NOTHING_RECENT",
             field="recent",
         )

@@ -35,7 +35,7 @@ def _encoding(
     if ray or address is not None:
         return on_ray(directory, address=address, workers=workers)
     if workers is not None:
-        raise InvalidInput("--workers is for --ray; without it, threads encode", field="workers")
+        raise InvalidInput("--workers is for --ray; without --ray, threads encode", field="workers")
     return nullcontext()
 
 
@@ -50,7 +50,7 @@ def embed_command(
         typer.Option(help="Encode on a running Ray cluster: HOST:PORT, ray://HOST:PORT or auto."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Cores that --ray takes (default: all).")
+        int | None, typer.Option(min=1, help="Cores for --ray (default: all).")
     ] = None,
     cache: Cache = CACHE,
     skip_bad_rows: SkipBadRows = False,
@@ -58,7 +58,7 @@ def embed_command(
 ) -> None:
     """Encode every distinct prompt of histories into the cache that fit and evaluate read.
 
-    Killed at any time, the next run goes on where it stopped.
+    A run that was killed resumes where it stopped.
     """
     directory = find_encoder(ENCODERS, encoder)
     loaded = load_encoder(directory)

@@ -1,4 +1,4 @@
-"""``python -m training encoder``: encoders as ONNX files, from the weights of others."""
+"""``python -m training encoder``: export encoders to ONNX from published weights."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def encoder_command(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="sentence-transformers directory or name; `multilingual`: the Universal Sentence "
-            "Encoder from its package; left out: all that ships"
+            help="Directory or name of a sentence-transformers model; `multilingual`: the Universal "
+            "Sentence Encoder from its package (default: all encoders that ship)."
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="name of the transformer encoder")] = None,
-    static_name: Annotated[str | None, typer.Option(help="name of the static encoder")] = None,
-    out: Annotated[Path, typer.Option(help="folder of encoders")] = ENCODERS,
-    max_tokens: Annotated[int, typer.Option(help="tokens kept of a text, head and tail")] = 128,
-    dimensions: Annotated[int, typer.Option(help="length of the static vectors")] = 256,
-    prefix: Annotated[str, typer.Option(help="text before every text, as E5 needs")] = "",
-    language: Annotated[
-        list[str] | None, typer.Option(help="language code; repeat for several")
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="SPDX licence of the weights")] = None,
-    no_static: Annotated[bool, typer.Option("--no-static", help="transformer only")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the transformer encoder.")] = None,
+    static_name: Annotated[str | None, typer.Option(help="Name of the static encoder.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
+    max_tokens: Annotated[int, typer.Option(help="Tokens kept of a text, head and tail.")] = 128,
+    dimensions: Annotated[int, typer.Option(help="Length of the static vectors.")] = 256,
+    prefix: Annotated[str, typer.Option(help="Text put before every text, as E5 needs.")] = "",
+    language: Annotated[list[str] | None, typer.Option(help="Language code; repeatable.")] = None,
+    licence: Annotated[str | None, typer.Option(help="SPDX licence of the weights.")] = None,
+    no_static: Annotated[
+        bool, typer.Option("--no-static", help="Export the transformer only.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Export encoders to ONNX: a transformer and the static table distilled from it, multilingual."""
     written = []

@@ -1,4 +1,4 @@
-"""``python -m training evaluate``: a bundle judged on a history, every baseline beside it."""
+"""``python -m training evaluate``: evaluate a bundle on a history, beside every baseline."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _arms_of(bundle: Bundle, arms: Mapping[str, str]) -> dict[str, str]:
 def evaluate_command(
     bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
     history: Annotated[
-        list[Path], typer.Option(help="History to judge it on: Parquet, JSONL or CSV; repeatable.")
+        list[Path],
+        typer.Option(help="History to evaluate it on: Parquet, JSONL or CSV; repeatable."),
     ],
     arms: Arms = None,
     price: Price = None,
@@ -71,10 +72,13 @@ def evaluate_command(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write the report to this file as a page that needs no other file."),
+        typer.Option(help="Write the report to this file as a self-contained HTML page."),
     ] = None,
     mlflow: Annotated[
-        bool, typer.Option("--mlflow", help="Log report, page and pictures as a run in MLflow.")
+        bool,
+        typer.Option(
+            "--mlflow", help="Log the report, the page and the pictures as a run in MLflow."
+        ),
     ] = False,
     mlflow_uri: Annotated[
         str | None,
@@ -86,12 +90,12 @@ def evaluate_command(
     ] = None,
     core_hour_usd: Annotated[
         float,
-        typer.Option(min=0, help="USD per hour of one core: what the router's own time costs."),
+        typer.Option(min=0, help="Price of the router's own time, USD per core and hour."),
     ] = CORE_HOUR_USD,
     encoders: Encoders = ENCODERS,
     cache: Cache = CACHE,
 ) -> None:
-    """Judge a bundle on prompts it has not seen: quality, calibration, money, speed, and baselines."""
+    """Evaluate a bundle on prompts it was not trained on: quality, calibration, cost, speed, baselines."""
     progress, console = Console(stderr=True), Console()
     loaded = load_bundle(bundle, encoders)
     prices = parse_prices(price or [])
@@ -108,7 +112,7 @@ def evaluate_command(
     if not len(test):
         raise InvalidInput(
             f"the bundle was trained on every prompt of {', '.join(map(str, history))}; give another "
-            "history, or --include-seen to judge it on what it knows",
+            "history, or --include-seen to evaluate it on its training prompts",
             reason="NOTHING_UNSEEN",
             field="history",
         )
@@ -149,9 +153,9 @@ def evaluate_command(
 
 
 def _add_held_out_categories(report: dict[str, Any], bundle: Bundle) -> list[str]:
-    """Put beside each pair what training measured on held-out categories; a note on it.
+    """Add to each pair the figure that training measured on held-out categories; return a note on it.
 
-    Cross-fitting over categories fits again, which an evaluation does not.
+    To measure it anew the heads would have to be fitted again, which an evaluation does not do.
     """
     known = bundle.manifest.metrics.get("pairs", {})
     found = {name: known.get(name, {}).get("held_out_category_apgr") for name in report["pairs"]}
@@ -170,7 +174,7 @@ def _track(
     page: str,
     figures: Mapping[str, Figure],
 ) -> None:
-    """The report, the page and the pictures as a run of their own."""
+    """Log the report, the page and the pictures as a run of their own."""
     names = "+".join(one.name for one in table.histories)
     tags = {
         "command": "evaluate",
@@ -188,7 +192,9 @@ def _track(
 
 def _seen_notes(seen: int | None, include_seen: bool) -> list[str]:
     if include_seen:
-        return ["prompts that the bundle was trained on were kept: these figures flatter it"]
+        return [
+            "prompts that the bundle was trained on are included, so these figures are too good"
+        ]
     if seen is None:
-        return ["the bundle does not tell what it was trained on: some of these may be among it"]
+        return ["the bundle does not record its training prompts: some of these may be among them"]
     return [f"{seen:,} prompts that the bundle was trained on were left out"] if seen else []

@@ -1,4 +1,4 @@
-"""``python -m training fit``: a bundle from histories, judged on the prompts held out."""
+"""``python -m training fit``: train a bundle on histories, and evaluate it on held-out prompts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def fit_command(
     judge: Judge = None,
     adequate_at: AdequateAt = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, help="Of the split, folds and intervals.")
+        int,
+        typer.Option(min=0, max=2**31 - 1, help="Seed of the split, the folds and the intervals."),
     ] = SEED,
     holdout: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the prompts held out.")
@@ -80,8 +81,8 @@ def fit_command(
     registered_model: Annotated[
         str | None,
         typer.Option(
-            help="Name in MLflow's registry (default: mitsumori, which promote and serving go by; "
-            "mitsumori-demonstration where no history is given)."
+            help="Name in MLflow's registry (default: mitsumori, the name that promote and serving use; "
+            "mitsumori-demonstration without --history)."
         ),
     ] = None,
     skip_bad_rows: SkipBadRows = False,
@@ -90,7 +91,9 @@ def fit_command(
         bool,
         typer.Option("--no-neighbours", help="Keep no vectors of training prompts in the bundle."),
     ] = False,
-    no_mlflow: Annotated[bool, typer.Option("--no-mlflow", help="Track nothing.")] = False,
+    no_mlflow: Annotated[
+        bool, typer.Option("--no-mlflow", help="Do not track the run in MLflow.")
+    ] = False,
     mlflow_uri: Annotated[
         str | None,
         typer.Option(
@@ -128,7 +131,7 @@ def fit_command(
     print_report(made.report, console)
     print_notes(console, made.notes)
     lines = [
-        f"trained on {sum(made.manifest.languages.values()):,} prompts, judged on "
+        f"trained on {sum(made.manifest.languages.values()):,} prompts, evaluated on "
         f"{made.report['n_prompts']:,} held-out ones, in {sum(made.seconds.values()):.1f} s",
         f"bundle: {out}" + (" (DEMONSTRATION)" if made.manifest.demonstration else ""),
     ]

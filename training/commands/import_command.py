@@ -25,7 +25,7 @@ __all__ = ["Kind", "import_command"]
 
 
 class Kind(enum.Enum):
-    """What a log is."""
+    """Kinds of log."""
 
     DECISIONS = "decisions"
     LITELLM = "litellm"
@@ -87,9 +87,9 @@ def _lines(done: Imported, out: Path, reports: list[Path]) -> Iterator[str]:
         f"{done.with_propensity:,} with propensity"
     )
     if done.redacted is None:
-        yield "note: prompts are as logged: personal data and secrets in them stay (--no-redact)"
+        yield "note: prompts are written as logged, with any personal data and secrets in them (--no-redact)"
     else:
-        yield f"redacted: something was replaced in {done.redacted:,} attempts; names of people stay"
+        yield f"redacted: text was replaced in {done.redacted:,} attempts; names of people are not replaced"
     if done.repeats:
         yield f"repeats: {done.repeats:,} exact repeats of prompt, model, answer and time were left out"
     for one in _excluded(done):
@@ -99,13 +99,13 @@ def _lines(done: Imported, out: Path, reports: list[Path]) -> Iterator[str]:
         yield f"rejected: {done.rejected_rows:,} bad rows, listed in {', '.join(map(str, reports))}"
     if done.judged < done.attempts:
         yield (
-            f"note: {done.attempts - done.judged:,} attempts have no quality; they teach lengths and costs, "
-            "not P(adequate)"
+            f"note: {done.attempts - done.judged:,} attempts have no quality: training learns "
+            "lengths and costs from them, not P(adequate)"
         )
 
 
 def _redactor() -> Callable[[str], str]:
-    # Imported only where it is asked for: it needs an extra, and says so where that is missing.
+    # Imported only for --redact: it needs an extra, and reports where that is missing.
     from router.decision_log.redaction import redact
 
     return redact
@@ -125,23 +125,23 @@ def import_command(
             help="The logs: files, and for `decisions` also a ledger (sqlite:PATH, postgresql://…)."
         ),
     ],
-    kind: Annotated[Kind, typer.Option("--from", help="What the logs are.")],
-    out: Annotated[Path, typer.Option(help="Where the history goes: a .parquet file.")],
+    kind: Annotated[Kind, typer.Option("--from", help="Kind of the logs.")],
+    out: Annotated[Path, typer.Option(help="History to write: a .parquet file.")],
     model: Annotated[
-        str | None, typer.Option(help="Whose answers these are, where the log does not say it.")
+        str | None, typer.Option(help="Model that answered, where the log does not name it.")
     ] = None,
     redact: Annotated[
         bool,
         typer.Option(
-            "--redact/--no-redact", help="Take personal data and secrets out of the prompts."
+            "--redact/--no-redact", help="Replace personal data and secrets in the prompts."
         ),
     ] = True,
     skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="Leave bad rows out and report them.")
+        bool, typer.Option("--skip-bad-rows", help="Skip bad rows and report them.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Turn logs into a history: checked, redacted, without repeats; what is left out is counted.
+    """Turn logs into a history: checked, redacted, without repeats; rows that are left out are counted.
 
     decisions: our own decision log, from a ledger or a file of `mitsumori decisions --out`.
     litellm: the table LiteLLM_SpendLogs as JSON, CSV or Parquet.

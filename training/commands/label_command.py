@@ -21,7 +21,7 @@ __all__ = ["label_command"]
 
 def label_command(
     history: Annotated[list[Path], typer.Option(help="Parquet, JSONL or CSV; repeatable.")],
-    out: Annotated[Path, typer.Option(help="Where the labels go: .parquet, .jsonl or .csv.")],
+    out: Annotated[Path, typer.Option(help="File for the labels: .parquet, .jsonl or .csv.")],
     arms: Arms = None,
     judge: Judge = None,
     adequate_at: AdequateAt = None,

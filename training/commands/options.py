@@ -1,4 +1,4 @@
-"""Options that several commands share, so that one word means one thing on every command line."""
+"""Options that several commands share: each has one name and one meaning."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ Arms = Annotated[
     str | None,
     typer.Option(
         help="NAME=MODEL,NAME=MODEL…, in ascending order of capability "
-        "(default: training/histories/ladders.yaml, for the histories it knows)."
+        "(default: as in training/histories/ladders.yaml, for the histories listed there)."
     ),
 ]
 Judge = Annotated[
     str | None,
-    typer.Option("--judge", help="Whose quality counts (default: who judged most attempts)."),
+    typer.Option(
+        "--judge", help="Judge whose quality values count (default: the judge of most attempts)."
+    ),
 ]
 AdequateAt = Annotated[
     float | None, typer.Option(min=0, max=1, help="Quality from which an attempt is adequate.")
@@ -41,7 +43,7 @@ Price = Annotated[
     typer.Option(help="NAME=IN,OUT: USD per million tokens of an arm or model; repeatable."),
 ]
 SkipBadRows = Annotated[
-    bool, typer.Option("--skip-bad-rows", help="Leave bad rows out instead of refusing.")
+    bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of refusing the file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Encoders = Annotated[Path, typer.Option(help="Folder of encoders.")]
@@ -55,14 +57,14 @@ def asked_reading(
     price: list[str] | None,
     skip_bad_rows: bool,
 ) -> ReadOptions:
-    """What these options ask of a history.
+    """How to read a history, from the options of a command.
 
     Args:
         arms: ``--arms``, unparsed; ``None`` takes the known ladder.
-        judge: whose quality counts.
+        judge: name of the judge whose quality values count.
         adequate_at: the adequacy threshold, 0..1.
         price: every ``--price``, unparsed.
-        skip_bad_rows: whether bad rows are left out.
+        skip_bad_rows: whether bad rows are skipped.
 
     Raises:
         InvalidInput: ``--arms`` or ``--price`` cannot be read.

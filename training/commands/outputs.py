@@ -1,4 +1,4 @@
-"""What commands put out: files whole or not at all, JSON, and notes."""
+"""Output of commands: files, written whole or not at all, JSON and notes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def write_whole(text: str, target: Path, option: str) -> None:
     """Write a text file whole or not at all.
 
     Args:
-        text: in UTF-8 then.
-        target: its folder is made if need be.
-        option: of the command line, by which another file can be named.
+        text: written as UTF-8.
+        target: the file; its folder is created where it is missing.
+        option: name of the command-line option that gives the file, for the message.
 
     Raises:
         MitsumoriError: the file cannot be written.
@@ -44,7 +44,7 @@ def write_json(report: Any, target: Path, option: str = "json") -> None:
     Args:
         report: JSON types.
         target: the file.
-        option: of the command line that names the file, for messages.
+        option: name of the command-line option that gives the file, for the message.
 
     Raises:
         MitsumoriError: the file cannot be written.
@@ -54,11 +54,11 @@ def write_json(report: Any, target: Path, option: str = "json") -> None:
 
 
 def print_json(value: object) -> None:
-    """Print JSON; what JSON has no word for, such as a path, as text."""
+    """Print JSON; values that JSON has no type for, such as paths, are printed as text."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:
-    """Print what a reader should know of the result, a line each."""
+    """Print notes on the result, one per line."""
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False)

@@ -1,8 +1,7 @@
 """``python -m training promote``: the gate in front of production.
 
-Leaves with code 0 where the bundle is (or with ``--dry-run`` would be) the champion, with :data:`REFUSED`
-where the gate refuses it, with 2 for an error. Nothing is written to MLflow unless the gate lets the
-bundle pass.
+Exits with code 0 where the bundle is (or with ``--dry-run`` would be) the champion, with :data:`REFUSED`
+where the gate refuses it, with 2 on an error. Nothing is written to MLflow unless the bundle passes.
 """
 
 from __future__ import annotations
@@ -59,10 +58,10 @@ _REGISTRY, _NONE = "registry", "none"
 
 @dataclass(frozen=True)
 class _Champion:
-    """What is in production, as far as the gate knows.
+    """What the bundle is compared with.
 
     Attributes:
-        words: for people.
+        words: description for the output and for MLflow.
         current: the version that the alias names.
         directory: of the bundle to compare with; ``None``: the baselines alone.
     """
@@ -75,7 +74,7 @@ class _Champion:
 def _champion(
     asked: str | None, alias: ChampionAlias, current: ChampionVersion | None, scratch: Path
 ) -> _Champion:
-    """What to compare with, as asked.
+    """What to compare with, by the option ``--champion``.
 
     Raises:
         InvalidInput: the registry was asked for, and names no champion.
@@ -106,10 +105,10 @@ def _current_version(asked: str | None, alias: ChampionAlias) -> ChampionVersion
     except NotPossible:
         if asked in (None, _REGISTRY):
             raise
-        return None  # the alias names a deleted version, and promoting is what heals that
+        return None  # the alias names a deleted version, and promoting repairs that
 
 
-# --- What people see ---------------------------------------------------------------------------
+# --- Output -------------------------------------------------------------------------------------
 
 
 def _figures(verdict: GateVerdict, console: Console) -> None:
@@ -148,7 +147,7 @@ def _summary(
 
 
 def _tags(champion: _Champion, held: EvaluationSet, verdict: GateVerdict) -> dict[str, str]:
-    """What stays with the version: on what it was judged, against whom, and what was found."""
+    """Tags of the version: the data it was judged on, the champion then, and the findings."""
     histories = held.table.histories
     return {
         "gate_champion": champion.words,
@@ -195,20 +194,20 @@ def _judged(
 
 
 def promote_command(
-    bundle: Annotated[Path, typer.Option(help="Directory of the bundle that wants to serve.")],
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle to promote.")],
     history: Annotated[
         list[Path],
-        typer.Option(help="History to judge it on: Parquet, JSONL or CSV; repeatable."),
+        typer.Option(help="History to evaluate it on: Parquet, JSONL or CSV; repeatable."),
     ],
     champion: Annotated[
         str | None,
         typer.Option(
-            help="What is in production: a bundle's directory, `registry` (the alias champion, which must "
-            "be there), or `none` (compare with the baselines alone). Default: the alias, if there is one."
+            help="What to compare with: a bundle's directory, `registry` (the alias champion, which must "
+            "exist), or `none` (the baselines alone). Default: the alias, if it exists."
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Judge and report; register and move nothing.")
+        bool, typer.Option("--dry-run", help="Evaluate and report; register and promote nothing.")
     ] = False,
     arms: Arms = None,
     price: Price = None,
@@ -222,13 +221,13 @@ def promote_command(
             help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of resamples.")] = SEED,
-    report: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = REPORT,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the resamples.")] = SEED,
+    report: Annotated[Path, typer.Option(help="File for the figures, as JSON.")] = REPORT,
     as_json: AsJson = False,
     encoders: Encoders = ENCODERS,
     cache: Cache = CACHE,
 ) -> None:
-    """Promote a bundle to champion, if it beats what is there.
+    """Promote a bundle to champion if it beats the champion and the baselines.
 
     On prompts that neither bundle was trained on it must beat the best single arm at equal cost, prompt
     length and the champion, each with a 95 % interval above zero, and its calibration must not be worse.
@@ -299,6 +298,6 @@ def _print(summary: dict[str, Any], verdict: GateVerdict, report: Path, console:
             f"promoted: {summary['bundle']} is {MODEL}@{CHAMPION} now, version {summary['promoted_version']}"
         )
     elif verdict.passes:
-        lines.append(f"dry run: {summary['bundle']} would be promoted; nothing was moved")
+        lines.append(f"dry run: {summary['bundle']} would be promoted; nothing was changed")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

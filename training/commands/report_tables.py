@@ -78,7 +78,7 @@ def _money_table(report: Mapping[str, Any]) -> Printed | None:
     if report["aiq"] is None:
         return None
     made = _table(
-        f"Money ({report['priced_prompts']:,} prompts; cost as a share of always the strongest arm)",
+        f"Money ({report['priced_prompts']:,} prompts; cost as a share of always using the strongest arm)",
         "figure",
         "value [95 %]",
     )

@@ -253,7 +253,7 @@ def _calibrated(
     finding = Finding(
         f"calibration of {arm}", "excess ECE", found.excess, promised + ECE_BOUND,
         p_value_of(null, found.ece), False,
-        f"{arm} was promised to be adequate in {found.promised:.0%} and was in {found.observed:.0%} of"
+        f"{arm} was predicted to be adequate in {found.promised:.0%} and was in {found.observed:.0%} of"
         f" {found.n:,} settled outcomes (P is {way} on average)",
         f"train again with settled outcomes of {arm} (`python -m training import`); until then set the"
         f" quality target {'higher' if way == 'too high' else 'lower'} by the difference",

@@ -1,9 +1,10 @@
-"""What a bundle reads of many prompts: words, vectors and lexical features; vectors are kept on disk.
+"""The inputs of a bundle for many prompts: words, vectors and lexical features; vectors are cached on disk.
 
 One SQLite file per encoder, named by its SHA-256, so that vectors of different encoders are never mixed.
 Prompts are encoded in shards, and every shard is committed at once, so a killed run resumes where it
 stopped. An :data:`Encoding` encodes the shards: threads here, or a cluster
-(:mod:`training.encoders.ray_encoder`). A text is encoded alone, as in serving, so both make the same bytes.
+(:mod:`training.encoders.ray_encoder`). Each text is encoded alone, as in serving, so both give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def _opened(directory: Path | None, encoder: Encoder) -> Iterator[sqlite3.Connec
 def _cached(
     connection: sqlite3.Connection, what: str, keys: Sequence[bytes], size: int
 ) -> list[tuple[Any, ...]]:
-    """Columns of the vectors of ``size`` bytes among ``keys``; others are as good as absent."""
+    """Columns of the vectors of ``size`` bytes among ``keys``; others count as absent."""
     marks = ",".join("?" * len(keys))
     query = f"SELECT {what} FROM vectors WHERE length(vector) = ? AND key IN ({marks})"  # noqa: S608 -- only marks
     return connection.execute(query, (size, *keys)).fetchall()
@@ -229,7 +230,7 @@ class _Missing:
 
 @dataclass(frozen=True)
 class CacheFill:
-    """What a cache holds now: ``prompts`` distinct texts, of which ``found`` were there before."""
+    """Result of filling a cache: ``prompts`` distinct texts, of which ``found`` were there before."""
 
     prompts: int
     found: int
@@ -268,19 +269,19 @@ def fill_cache(
     encode: Encoding | None = None,
     console: Console | None = None,
 ) -> CacheFill:
-    """Put the vectors of many texts into the cache; those that are there already are not made again.
+    """Put the vectors of many texts into the cache; those that are cached already are not encoded again.
 
     Args:
         encoder: of training and serving.
         texts: any number, repetitions allowed; they are never all in memory.
         cache: directory.
         total: how many distinct texts there are, about; for the progress bar only.
-        encode: who encodes; ``None``: threads of this process.
+        encode: encodes the shards; ``None``: threads of this process.
         console: where a progress bar goes; ``None`` shows none.
 
     Raises:
-        MitsumoriError: the cache cannot be read or written, or a text cannot be encoded. What was made
-            until then stays in the cache.
+        MitsumoriError: the cache cannot be read or written, or a text cannot be encoded. Vectors that were
+            encoded before stay in the cache.
     """
     with _opened(cache, encoder) as connection:
         return _fill(connection, encoder, texts, total, encode or in_threads(encoder), console)
@@ -331,7 +332,7 @@ def features_of(texts: Sequence[str]) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class EncodedPrompts:
-    """What a bundle reads of ``n`` prompts.
+    """The inputs of a bundle for ``n`` prompts.
 
     Attributes:
         texts: the prompts.

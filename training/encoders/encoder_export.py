@@ -1,7 +1,7 @@
 """Export an encoder: weights in, an immutable ``models/encoders/<name>/<sha12>/`` out.
 
 Two kinds come from one sentence-transformers model: the transformer itself with 8-bit weights, and
-a static table distilled from it, some hundred times faster. A third, convolutions over 128,000 word
+a static table distilled from it, about a hundred times faster. A third, convolutions over 128,000 word
 pieces of 15 languages, comes from a package of its own. All are checked against their source before
 anything is written, and written whole or not at all.
 """
@@ -82,7 +82,7 @@ def default_model() -> Path:
 
 
 def _apache_licence() -> str:
-    """The Apache-2.0 text, which is also the licence of this project, so it is always at hand."""
+    """The Apache-2.0 text, which is also the licence of this project, so it is always available."""
     checkout = Path(__file__).resolve().parents[2] / "LICENSE"
     if checkout.is_file():
         return checkout.read_text(encoding="utf-8")
@@ -103,7 +103,7 @@ def _licence_text(model: str | Path, licence: str, source: str) -> str:
 def _refuse(name: str, what: str, found: float, bound: float) -> BadArtifact:
     return BadArtifact(
         f"{name}: {what} is {found:.6f}, the bound is {bound}; nothing was written; "
-        "this model does not survive the export, choose another",
+        "the export of this model is not faithful, choose another",
         reason="EXPORT_UNFAITHFUL",
         field="model",
     )

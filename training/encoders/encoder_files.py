@@ -1,4 +1,4 @@
-"""An encoder as the files that it ships as: put together in memory, written whole, selected."""
+"""The files of an encoder: assembled in memory, written whole, and selected."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def assemble_encoder(
         tokenizer: JSON of the ``tokenizers`` library.
         licence_text: of the weights.
         dimensions: of its vectors.
-        **description: what else its manifest says (:class:`encoder.EncoderManifest`).
+        **description: further fields of its manifest (:class:`encoder.EncoderManifest`).
 
     Raises:
         InvalidInput: the tokenizer cannot be carried over.
@@ -91,7 +91,7 @@ def selected_encoders(out: Path) -> dict[str, str]:
         out: the folder of encoders.
 
     Raises:
-        BadArtifact: the file that says it cannot be read.
+        BadArtifact: the file of selections cannot be read.
     """
     path = out / "selected.json"
     try:
@@ -133,7 +133,7 @@ def write_encoders(made: Sequence[dict[str, bytes]], out: Path) -> list[Path]:
         The directory of each.
 
     Raises:
-        BadArtifact: the file that says which encoders are in use cannot be read.
+        BadArtifact: the file of selections cannot be read.
         MitsumoriError: ``out`` cannot be written.
     """
     try:

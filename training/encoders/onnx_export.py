@@ -77,7 +77,7 @@ CHECK_TEXTS = (
     "board should ask next.",
     "You are given a list of intervals; merge those that overlap and return the result. " * 20,
 )
-"""What an export is checked on: kinds of prompt that routing meets, and texts that break things."""
+"""Texts that an export is checked on: kinds of prompts that routers receive, and difficult texts."""
 
 
 @contextlib.contextmanager
@@ -136,7 +136,7 @@ def load_model(model: str | Path) -> Any:
                 # The fused attention kernels have no fixed ONNX form; the plain one has.
                 model_kwargs={"attn_implementation": "eager"},
             )
-    except Exception as error:  # noqa: BLE001 - whatever the libraries raise, the user needs one line
+    except Exception as error:  # noqa: BLE001 - the libraries raise many types; the user needs one line
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadArtifact(
             f"{model} cannot be loaded as a sentence-transformers model ({first}); "
@@ -183,7 +183,7 @@ def transformer_graph(model: Any) -> bytes:
 
 
 def quantised(graph: bytes) -> bytes:
-    """The same graph with 8-bit weights, one scale per channel; activations follow as it runs.
+    """The same graph with 8-bit weights, one scale per channel; activations are quantised at run time.
 
     Unsigned weights: signed ones saturate on processors without VNNI and cost .08 of cosine.
     """
@@ -260,7 +260,7 @@ def static_graph(table: npt.NDArray[np.float16]) -> bytes:
     one = graph.constant(1.0, name="one")
     tiny = graph.constant(1e-12, name="tiny")
     op("Gather", "table", "input_ids", name="half", axis=0)
-    # Rows are few once gathered: float16 costs nothing but half of the file.
+    # Few rows are gathered per text, so float16 halves the file at almost no cost in time.
     rows = op("Cast", "half", name="rows", to=TensorProto.FLOAT)
     mask = op("Cast", "attention_mask", name="mask", to=TensorProto.FLOAT)
     column = op("Unsqueeze", mask, last, name="column")
@@ -269,7 +269,7 @@ def static_graph(table: npt.NDArray[np.float16]) -> bytes:
     count = op("ReduceSum", column, tokens_axis, name="count", keepdims=0)
     mean = op("Div", total, op("Max", count, one, name="divisor"), name="mean")
     norm = op("ReduceL2", mean, name="norm", axes=[1], keepdims=1)
-    # Nothing but padding gives zeros, never a division by zero.
+    # Padding alone gives zeros, never a division by zero.
     op("Div", mean, op("Max", norm, tiny, name="length"), name="embedding")
     read = [tensor(name, "batch", "tokens", dtype=np.int64) for name in INPUTS]
     made = graph.model("static", read, [tensor("embedding", "batch", int(table.shape[1]))])
@@ -279,7 +279,7 @@ def static_graph(table: npt.NDArray[np.float16]) -> bytes:
 def reference(
     model: Any, texts: tuple[str, ...], max_tokens: int, prefix: str
 ) -> tuple[list[list[int]], npt.NDArray[np.float32]]:
-    """What sentence-transformers makes of texts: token ids, unit vectors ``(n, dimensions)``.
+    """Token ids and unit vectors ``(n, dimensions)`` of texts, by sentence-transformers.
 
     Texts over the window are cut at its end here, as sentence-transformers does.
 

@@ -1,12 +1,11 @@
-"""Prompts encoded on Ray: a cluster of this machine's cores, or one of many machines, with the same code.
+"""Prompts encoded on Ray: on a local cluster of this machine's cores, or on a cluster of many machines.
 
-A shard is a Ray task. Tasks, not actors: there is nothing to size, place or restart, Ray runs as many at
-once as the cluster has cores, also when it grows or loses a node, and a worker process keeps its encoder
-from task to task all the same. Not Ray Data either: its executor owns the whole run, while here the
-driver commits every shard to the cache as it comes, which is what makes a killed run go on where it
-stopped; and a task is a dozen lines.
+Each shard is a Ray task. Tasks are simpler than actors here: nothing has to be sized, placed or restarted,
+Ray runs as many tasks as the cluster has cores, also after it grows or loses a node, and a worker process
+keeps its encoder between tasks. Ray Data is not used because its executor owns the whole run; here the
+driver commits every shard to the cache as it arrives, so that a killed run resumes where it stopped.
 
-The encoder travels with the work as bytes, so that workers need no files of ours, only the package.
+The encoder is sent with the work as bytes, so that workers need only the installed package.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ __all__ = ["on_ray"]
 AHEAD = 2
 """Shards under way per core: one is encoded, one waits, so that no core waits for the driver."""
 RETRIES = 3
-"""How often Ray encodes a shard anew whose worker died."""
+"""How often Ray encodes a shard again after its worker died."""
 OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory of a local cluster: shards and vectors under way need a few MiB."""
 _START_S = 120
@@ -40,7 +39,7 @@ _REACHED_S = 5.0
 
 
 def _ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no reports to its makers
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
     try:
         import ray
     except ImportError:
@@ -107,7 +106,7 @@ def _connect(ray: Any, address: str | None, workers: int | None) -> None:
         )
     _check_reached(address)
     try:
-        with warnings.catch_warnings(action="ignore"):  # what they say, the error says again
+        with warnings.catch_warnings(action="ignore"):  # the error repeats what they say
             ray.init(address, **quiet)
     except failures as error:
         raise _unreachable(

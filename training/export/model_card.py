@@ -1,4 +1,4 @@
-"""``model_card.md``: what a bundle was made from, what it is worth, and where it must not be trusted."""
+"""``model_card.md``: data, training, performance and limits of a bundle."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["model_card"]
 
 _DEMONSTRATION = """> [!CAUTION]
 > **DEMONSTRATION ONLY, NOT A REAL MODEL.** The history behind this bundle was made up by a generator.
-> No model answered anything, and every figure below describes the generator. It shows that the
-> pipeline runs. **Do not route real prompts with it**; train on a real history with
+> No model answered any prompt, and every figure below describes the generator. The bundle shows that
+> the pipeline runs. **Do not route real prompts with it**; train on a real history with
 > `make train HISTORY=… OUT=…`.
 """
 
@@ -57,7 +57,7 @@ def _data(manifest: BundleManifest) -> str:
     return (
         f"## Data\n\n{table}\nTraining prompts by language: {languages}. Training data sha256 "
         f"`{manifest.training_data_sha256}`. The histories are not part of the bundle; "
-        "`seen_prompts.bin` holds keyed hashes of the prompts, from which none can be read.\n"
+        "`seen_prompts.bin` holds keyed hashes of the prompts, from which no prompt can be recovered.\n"
     )
 
 
@@ -96,12 +96,12 @@ def _training(manifest: BundleManifest, settings: Mapping[str, Any]) -> str:
         f"`{manifest.encoder.sha256[:12]}`) and {len(manifest.features)} lexical features.",
         "- Heads pooled over the attempts of all arms: logistic regressions (an intercept per arm, a shared "
         "slope, deviations per arm under heavier regularisation), trees on the lexical features, and the "
-        "nearest training prompts where they pay; stacked and calibrated per arm, and per script where that "
-        "pays, on prompts held out of each fit.",
-        "- Output lengths: a line per arm on all of that, then small forests for the median and the ninth "
-        "decile, adjusted conformally on prompts held out of each fit.",
-        f"- Seed {manifest.split.seed}; a hash of the prompt holds {manifest.split.holdout:.0%} of the "
-        "prompts out, whole groups of equal text together.",
+        "nearest training prompts where they lower the log-loss; stacked and calibrated per arm, and per "
+        "script where that lowers it too, on prompts held out of each fit.",
+        "- Output lengths: a linear model per arm on all inputs, then small forests for the median and the "
+        "ninth decile, adjusted conformally on prompts held out of each fit.",
+        f"- Seed {manifest.split.seed}; {manifest.split.holdout:.0%} of the prompts are held out, by a "
+        "hash of the prompt; prompts of equal text stay together.",
     ]
     lines += [f"- {name[:1].upper()}{name[1:]}: {value}" for name, value in settings.items()]
     if manifest.mlflow_run_id:
@@ -142,7 +142,7 @@ def _pairs(report: Mapping[str, Any]) -> str:
 
 def _money(report: Mapping[str, Any]) -> str:
     if report["aiq"] is None:
-        return "Costs or complete prompts are missing: no figures on money.\n"
+        return "No prompt has every arm's quality and cost, so there are no figures on money.\n"
     rows = [("**this bundle**", _ranged(report["aiq"], report["aiq_interval"]))]
     rows += [
         (LABELS.get(name, name), _number(value)) for name, value in report["aiq_baselines"].items()
@@ -221,13 +221,13 @@ def _limits(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
         and (found["interval"][0] is None or found["interval"][0] <= 0)
     ]
     lines = [
-        "- It judges which arm is likely to be adequate. It does not judge safety, and it must not "
-        "decide alone where a wrong answer does harm.",
-        f"- It knows prompts like those of its histories, in these languages: {languages}. On "
-        "other topics and languages expect less; recognising the topic is a large part of what "
-        "any router of this kind does (compare APGR with its value within categories).",
+        "- The bundle predicts which arms are likely to be adequate. It does not judge safety, and it must "
+        "not decide alone where a wrong answer does harm.",
+        f"- It was trained on prompts like those of its histories, in these languages: {languages}. Expect "
+        "worse predictions on other topics and languages: a large part of what any router of this kind does "
+        "is to recognise the topic (compare APGR with its value within categories).",
         "- An arm stands for the models listed above at the time of their attempts. Other models of "
-        "a tier are taken to behave alike, which nobody has measured here.",
+        "a tier are assumed to behave alike; this was not measured.",
         "- It reads the head and the tail of a long prompt, not its middle.",
     ]
     if any(not arm.has_lengths for arm in manifest.arms):
@@ -253,9 +253,9 @@ def model_card(
 
     Args:
         manifest: of the bundle; ``files`` is not read, for the card is one of them.
-        report: what :func:`evaluation_report.evaluate` said of the held-out prompts.
+        report: of :func:`evaluation_report.evaluate`, on the held-out prompts.
         settings: further facts on the training, such as hyperparameters, name → value.
-        notes: what was noticed while the histories were read.
+        notes: from reading the histories.
     """
     title = f"# {manifest.name}\n"
     if manifest.demonstration:
@@ -263,8 +263,8 @@ def model_card(
     summary = (
         "A Mitsumori bundle: for a prompt it gives the probability that each arm answers "
         f"adequately. Made {manifest.created:%Y-%m-%d}, bundle format {manifest.format_version}. "
-        "Licence of the classifier: Apache-2.0; licences of the data below, of the encoder's weights "
-        "beside the encoder.\n"
+        "The classifier is licensed under Apache-2.0; the licences of the data are listed below, that of the "
+        "encoder's weights is beside the encoder.\n"
     )
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""How the estimate of a new arm tightens, as a picture and as a page."""
+"""The estimate of a new arm by number of attempts, as a picture and as a page."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ __all__ = ["arrival_figure", "arrival_page"]
 Report = Mapping[str, Any]
 
 _LOSSES = (("arm", OURS), ("tier", PALETTE[1]), ("base_rate", PALETTE[7]))
-_LOSS_NAMES = {"arm": "this arm", "tier": "the tier's head as it is", "base_rate": "its base rate"}
+_LOSS_NAMES = {
+    "arm": "this arm",
+    "tier": "the tier's head, unchanged",
+    "base_rate": "its base rate",
+}
 _WORDS = (
-    "Learnt attempt by attempt. Bands: 90 % credible intervals. Log-loss: mean over the attempts up to "
-    "there, each predicted before it was learnt."
+    "The arm learns attempt by attempt. Bands: 90 % credible intervals. Log-loss: mean over the attempts "
+    "so far, each predicted before the arm learnt from it."
 )
 
 
@@ -52,13 +56,13 @@ def arrival_figure(arm: str, report: Report) -> Figure:
 
     Args:
         arm: its name.
-        report: of :func:`add_arm.add_arm`.
+        report: of :func:`arm_report.arm_report`.
     """
     with mpl.rc_context(style()):
         figure = Figure(figsize=(10, 6.4), layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(
-            f"{drawable(arm)}: what is known after so many attempts",
+            f"{drawable(arm)}: the estimate by number of attempts",
             x=0.01, ha="left", fontsize=13, fontweight="bold",
         )  # fmt: skip
         grid = figure.subplots(2, 2)
@@ -86,7 +90,7 @@ def arrival_figure(arm: str, report: Report) -> Figure:
                 markersize=4, linewidth=1.4, label=_LOSS_NAMES[name],
             )  # fmt: skip
         _axis(losses, attempts)
-        losses.set_title("Log-loss, each attempt before it was learnt")
+        losses.set_title("Log-loss, each attempt predicted in advance")
         losses.legend(loc="best")
         # Fonts are looked up when a figure is laid out: do it while the style holds.
         figure.draw_without_rendering()
@@ -137,15 +141,15 @@ def _lengths(found: Report) -> Part:
                 "this arm", "",
                 [number(found[f"pinball_to_tier_{level}"]) for level in ("p50", "p90")],
             ),
-            ("the tier's as they are", "tier_", ["1.000", "1.000"]),
+            ("the tier's, unchanged", "tier_", ["1.000", "1.000"]),
         )
     ]  # fmt: skip
     return Part(
         "Output length",
         (
             f"{found['attempts']:,} attempts with output tokens: {np.exp(found['shift']):.2f} times the "
-            f"tier's median; distances of .9 and .99 to it times {found['widths'][1]:.2f} and "
-            f"{found['widths'][2]:.2f}. Below, each length predicted before it was learnt.",
+            f"tier's median; the distances from it to .9 and .99 are {found['widths'][1]:.2f} and "
+            f"{found['widths'][2]:.2f} times the tier's. In the table each length is predicted in advance.",
         ),
         (
             Grid(
@@ -161,7 +165,7 @@ def arrival_page(arm: str, report: Report) -> str:
 
     Args:
         arm: its name.
-        report: of :func:`add_arm.add_arm`.
+        report: of :func:`arm_report.arm_report`.
     """
     facts = [
         ("Model", report["model"]),
@@ -170,7 +174,7 @@ def arrival_page(arm: str, report: Report) -> str:
         (
             "Attempts",
             f"{report['attempts']:,}, {report['adequate_share']:.1%} adequate; {report['seen_prompts']:,} at "
-            "prompts that had taught the bundle",
+            "training prompts of the bundle",
         ),
     ]
     return rendered(
@@ -180,10 +184,10 @@ def arrival_page(arm: str, report: Report) -> str:
             facts=facts,
             parts=(
                 Part(
-                    "How the estimate tightens",
+                    "The estimate by number of attempts",
                     (
-                        "Before any attempt the arm is its tier's head, with the uncertainty by which "
-                        "models of one tier lie apart.",
+                        "Before any attempt the arm is its tier's head, with an uncertainty as large as the "
+                        "differences between models of one tier.",
                     ),
                     (_table(report),),
                     (picture_of(arrival_figure(arm, report), _WORDS),),

@@ -1,8 +1,8 @@
 """One self-contained HTML page: tables and pictures, nothing fetched, readable on a phone and on paper.
 
-What goes onto a page is said in words, numbers as text and matplotlib figures; ``page.html.j2`` lays it
-out. Names of arms and histories come from strangers: everything is escaped, and the page forbids
-scripts and requests by its own policy.
+A page is given as texts, numbers as text and matplotlib figures; ``page.html.j2`` lays it out. Names of arms
+and histories are untrusted: everything is escaped, and the content security policy of the page forbids
+scripts and requests.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a ``data:`` address, and what it shows for those who cannot see it."""
+    """A picture as a ``data:`` address, and its alternative text."""
 
     source: str
     words: str
@@ -75,7 +75,7 @@ class VerdictBox:
 
 @dataclass(frozen=True)
 class Page:
-    """All of it; ``facts`` are name and value."""
+    """A whole page; ``facts`` are pairs of name and value."""
 
     title: str
     subtitle: str

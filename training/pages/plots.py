@@ -240,7 +240,7 @@ def _cost_quality(
         4.9,
         "What does quality cost?",
         f"{len(found):,} prompts with every arm's quality and cost. Routers at every willingness to pay, as "
-        "non-decreasing convex hulls; length and random choose between the outer two arms.",
+        "non-decreasing convex hulls; length and random choose between the first and the last arm.",
     )
     axes = figure.subplots()
     singles = found.singles().points()
@@ -344,14 +344,14 @@ def render(
     baselines: BaselineScores | None,
     seed: int,
 ) -> dict[str, Figure]:
-    """Every picture that the rows allow.
+    """All pictures for which the rows have the data.
 
     Args:
         test: ``n`` held-out prompts, ``k`` arms.
         predictions: of the router for them.
         label_distribution: float64 ``(n, k + 1)``, ``none`` last.
-        baselines: drawn beside ours; ``None`` leaves them out.
-        seed: of the draws behind the floor of the ECE.
+        baselines: shown beside the bundle; ``None`` leaves them out.
+        seed: of the samples behind the floor of the ECE.
 
     Returns:
         Name → figure: ``reliability``; ``label_distribution`` and ``confusion`` where prompts are
@@ -372,7 +372,7 @@ def render(
 
 
 def save(figures: Mapping[str, Figure], directory: Path) -> Sequence[Path]:
-    """Write each figure as ``NAME.png`` into a directory, made if need be."""
+    """Write each figure as ``NAME.png`` into a directory, which is created where it is missing."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in figures.items():

@@ -66,7 +66,8 @@ def gate_grid(figures: Sequence[Mapping[str, Any]]) -> Grid:
     return Grid(
         ("figure", "value", "unit", "target", "holds"),
         lines,
-        note="Lower bounds of 95 % intervals by paired bootstrap decide. What has no target is context.",
+        note="The gate decides by lower bounds of 95 % intervals by paired bootstrap. Figures without a "
+        "target are context.",
         wordy=(0, 2),
     )
 
@@ -98,11 +99,11 @@ def _routing(report: Report) -> Part:
     return Part(
         "Ranking prompts",
         (
-            "APGR: how much of the quality gap between two arms is recovered on average, whatever share of "
-            "prompts the strong arm gets; random is .5. CPT: share of prompts that the strong arm needs for "
-            "50 or 80 % of the gap. Within category: what is left when recognising the category earns "
-            "nothing. Held-out category: on categories that training did not see, as measured when the "
-            "bundle was trained.",
+            "APGR: share of the quality gap between two arms that is recovered, averaged over all shares of "
+            "prompts sent to the strong arm; random is .5. CPT: share of prompts that the strong arm needs "
+            "for 50 or 80 % of the gap. Within category: APGR inside each category, where recognising the "
+            "category does not help. Held-out category: on categories that training did not see, as "
+            "measured when the bundle was trained.",
         ),
         grids,
     )
@@ -115,9 +116,7 @@ def _lead(ours: Report, baseline: str) -> str:
 
 def _money(report: Report, figures: Mapping[str, Figure]) -> Part:
     if report["aiq"] is None:
-        words = (
-            "Prompts with every arm's quality and cost are missing: nothing can be said on money."
-        )
+        words = "No prompt has every arm's quality and cost, so there are no figures on money."
         return Part("Money", (words,))
     aiq = [Line([BUNDLE, ranged(report["aiq"], report["aiq_interval"])], strong=True)]
     aiq += [
@@ -161,7 +160,7 @@ def _money(report: Report, figures: Mapping[str, Figure]) -> Part:
             Grid(
                 ("router", "AIQ [95 %]"), aiq, title="Quality over the whole range of cost",
                 note="AIQ: mean quality over costs from the cheapest to the most expensive single arm. A "
-                "sweep gains a little by luck; the promotion gate takes that off.",
+                "sweep is a little too good by chance; the promotion gate subtracts that.",
             ),
             Grid(
                 ("of the strongest arm's quality", "cost as a share of always using it [95 %]",
@@ -171,9 +170,9 @@ def _money(report: Report, figures: Mapping[str, Figure]) -> Part:
                 f"{net['core_hour_usd']:g} USD per core and hour.",
             ),
             Grid(
-                ("for no more money than", "gain in quality [95 %]"), gains,
+                ("at no higher cost than", "gain in quality [95 %]"), gains,
                 title="Quality at equal cost",
-                note="At the single points of a sweep, without mixing two of them.",
+                note="At single points of a sweep; two points are never mixed.",
             ),
             Grid(("one arm for all", "quality", "USD per 1,000"), arms, title="Single arms and oracle"),
         ),
@@ -209,7 +208,7 @@ def _calibration(report: Report, figures: Mapping[str, Figure]) -> Part:
         "Calibration",
         (
             "ECE over 15 bins of equal mass, beside its floor: the ECE that perfect calibration would show "
-            "on as many attempts. Only what lies above the floor is an error.",
+            "on as many attempts. Only the excess over the floor is an error.",
         ),
         (
             Grid(header, lines, title="By arm"),
@@ -237,7 +236,7 @@ def _lengths(report: Report) -> Part:
         "Output length",
         (
             "Coverage: share of attempts at or below the predicted quantile. Pinball ratio: loss over that "
-            "of one quantile for all prompts of the arm; below 1 the prompt tells something.",
+            "of one quantile for all prompts of the arm; below 1, predicting from the prompt is better.",
         ),
         (Grid(header, lines),),
     )
@@ -277,7 +276,7 @@ def _slices(report: Report, key: str, title: str, note: str = "") -> Grid:
     lines = [
         Line(
             [name, f"{one['n']:,}", number(one["apgr"])]
-            # Only languages say that they are few, and only they have lengths.
+            # Only languages are marked as too few, and only languages have lengths.
             + [number(None if one.get("few") else one["mean_quality"][arm]) for arm in arms]
             + ([number(one["length"]["coverage_p90"])] if spoken else [])
         )
@@ -293,7 +292,7 @@ def _verdict(report: Report) -> VerdictBox:
     gate = report["gate"]
     if gate["passes"]:
         return VerdictBox(True, "Beats the best single arm at equal cost and prompt length alone.")
-    text = "The promotion gate would refuse it, even where nothing is in production:"
+    text = "The promotion gate would refuse this bundle, even without a champion:"
     return VerdictBox(False, text, gate["reasons"])
 
 
@@ -303,7 +302,7 @@ def report_page(report: Report, figures: Mapping[str, Figure], facts: Mapping[st
     Args:
         report: as ``python -m training evaluate`` writes it.
         figures: of :func:`plots.render`.
-        facts: what was judged and on what, name → value, shown at the top.
+        facts: the bundle and the data, name → value, shown at the top.
     """
     parts = [
         Part("Promotion gate", (), (gate_grid(report["gate"]["figures"]),)),
@@ -327,7 +326,7 @@ def report_page(report: Report, figures: Mapping[str, Figure], facts: Mapping[st
                     report,
                     "by_language",
                     "By language",
-                    "A dash: fewer than 100 prompts, too few to tell.",
+                    "A dash: fewer than 100 prompts, too few for a figure.",
                 ),
                 _slices(report, "by_category", "By category"),
             ),

@@ -202,7 +202,7 @@ def test_the_output_of_a_batch_finds_its_prompts_in_the_input(tmp_path: Path) ->
 def test_fine_tuning_needs_to_be_told_whose_answers_they_are(tmp_path: Path) -> None:
     turns = [*chat("Capital of France?")["messages"], {"role": "assistant", "content": "Paris."}]
     log = jsonl(tmp_path / "tune.jsonl", [{"messages": turns}])
-    assert "row 1: model: is missing; say whose answers these are with --model" in refused(
+    assert "row 1: model: is missing; name the model that answered with --model" in refused(
         "openai", log
     )
     _, attempts = imported("openai", log, words=["--model", "ours"])
@@ -360,7 +360,7 @@ def test_a_json_array_of_any_length_is_read_element_by_element(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", b"", "a log is one of"),
+        ("a.txt", b"", "a log must be one of"),
         ("a.csv", b"\xff\xfe", "is not UTF-8"),
         ("a.parquet", b"PAR1", "not a readable Parquet file"),
         ("a.jsonl", b"", "no attempt to write, of 0 rows: there are no rows"),

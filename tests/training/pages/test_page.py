@@ -103,5 +103,5 @@ def test_a_report_is_a_page_however_little_is_known(censored: bool, costs: bool)
     )
     html = report_page(report, figures, {"Arms": "low"})
     assert "small@0123" in html
-    assert ("nothing can be said on money" in html) == (censored or not costs)
+    assert ("there are no figures on money" in html) == (censored or not costs)
     assert "nan" not in re.sub(r"base64,[^\"]+", "", html)

@@ -19,7 +19,7 @@ __all__ = ["adapted_rows"]
 
 _STATES = frozenset(state.value for state in HoldState)
 _FAILED = frozenset({"error", "timeout"})
-_SET = "set log_prompts to redacted or text, and import what is logged from then on"
+_SET = "set log_prompts to redacted or text, and import later decisions"
 _KEPT = {
     "off": ("nothing of the prompt was kept", _SET),
     "hash": ("only a hash of the prompt was kept", _SET),
@@ -33,10 +33,10 @@ _KEPT = {
 def _attempt(row: int, found: LoggedDecision) -> AdaptedRow:
     record, usage = found.record, found.record.usage
     if found.state not in _STATES:
-        return BadRow(row, "state", "is no state of a decision")
+        return BadRow(row, "state", "is not a state of a decision")
     if found.state != "settled":
         return ExcludedRow(
-            row, f"{found.state}, so no usage was reported", "settle what was answered"
+            row, f"{found.state}, so no usage was reported", "settle the calls that were answered"
         )
     if usage is None or not usage.answered:
         # A failed call says nothing of how well the model answers.
@@ -57,7 +57,7 @@ def _attempt(row: int, found: LoggedDecision) -> AdaptedRow:
         "latency_s": usage.latency_s,
         "source": "decisions",
         "timestamp": found.created.isoformat(),
-        # The probability is of the router's choice; a caller that took another model had its own.
+        # The probability of the router's choice; it does not hold where the caller used another model.
         "propensity": record.propensity if model == chosen else None,
         "user": found.labels.get("user"),
     }
@@ -72,7 +72,7 @@ def adapted_rows(sources: Sequence[str], options: Options) -> Iterator[tuple[str
     Raises:
         InvalidInput, Unavailable: one cannot be read.
     """
-    del options  # the log says everything itself
+    del options  # decisions name their models
     for source in sources:
         for row, found in enumerate(read_log(source), start=1):
             match found:

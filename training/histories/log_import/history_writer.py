@@ -32,7 +32,7 @@ from training.histories.split import group_of
 __all__ = ["GROUP_COLUMN", "AdaptedRows", "Imported", "write_history"]
 
 GROUP_COLUMN = "prompt_group"
-"""Beside the contract: the key of :func:`split.group_of`; splits keep it together."""
+"""A column beyond the contract: the key of :func:`split.group_of`; splits keep a group together."""
 
 _BATCH = 1_000
 _SCHEMA = pa.schema(
@@ -56,7 +56,7 @@ class Imported:
         judged: attempts with a quality.
         with_propensity: attempts with the probability of their choice.
         repeats: exact repeats that were collapsed.
-        redacted: attempts in whose prompt something was replaced; ``None`` where nothing was looked for.
+        redacted: attempts in whose prompt something was replaced; ``None`` without redaction.
         excluded: (reason, remedy) → rows.
         rejected: source → what was wrong with its bad rows.
         rejected_rows: how many rows were bad.
@@ -80,7 +80,7 @@ def _digest(*parts: object) -> bytes:
 
 
 def _repeat_key(attempt: LoggedAttempt) -> bytes:
-    """The same for exact repeats: prompt, model, answer and time; without answer and time, all values."""
+    """A key that exact repeats share: prompt, model, answer and time; without answer and time, all values."""
     values = attempt.values
     named = [values.get(name) for name in ("prompt", "model", "timestamp", "quality", "judge")]
     if attempt.answer or values.get("timestamp") is not None:
@@ -89,9 +89,9 @@ def _repeat_key(attempt: LoggedAttempt) -> bytes:
 
 
 def _identified(values: Mapping[str, Any]) -> dict[str, Any]:
-    """With ``prompt_id``: the group, then a hash of the exact text, for an id stands for one text.
+    """The values with a ``prompt_id``: the group, then a hash of the exact text; it stands for one text.
 
-    Prompts of one group so have ids with one beginning, and sort together.
+    Ids of one group begin alike, so that its prompts sort together.
     """
     text = values.get("prompt")
     if not isinstance(text, str) or not text.strip():
@@ -102,7 +102,7 @@ def _identified(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unwritable(values: Mapping[str, Any]) -> str | None:
-    """The column whose text no file can hold; ``None`` where all can be written."""
+    """The column whose text cannot be encoded as UTF-8; ``None`` where every text can."""
     for name in _TEXTS:
         value = values.get(name)
         if isinstance(value, str):
@@ -212,7 +212,7 @@ def _refusal(done: Imported, reports: Iterable[Path]) -> InvalidInput:
     where = ", ".join(map(str, reports))
     return InvalidInput(
         f"{done.rejected_rows:,} of {done.read:,} rows are bad: {'; '.join(listed[:LISTED])}{more}. All are "
-        f"listed in {where}; correct them, or leave them out with --skip-bad-rows",
+        f"listed in {where}; correct them, or skip them with --skip-bad-rows",
         reason="BAD_ROWS",
         metadata={"bad_rows": str(done.rejected_rows)},
     )
@@ -256,16 +256,16 @@ def write_history(
     :data:`GROUP_COLUMN`.
 
     Args:
-        found: what a log holds.
+        found: the rows of the logs.
         out: the Parquet file.
         redact: takes personal data out of prompts and users; ``None`` leaves them.
-        skip_bad_rows: leave bad rows out instead of refusing; they are reported either way.
+        skip_bad_rows: skip bad rows instead of refusing; they are reported either way.
 
     Returns:
-        What was done, and the reports of rejected rows.
+        The counts, and the files that list the bad rows.
 
     Raises:
-        InvalidInput: rows are bad, or nothing is left to write; nothing is written then but the reports.
+        InvalidInput: rows are bad, or there is no attempt to write; only the reports are written then.
         MitsumoriError: the file cannot be written.
     """
     done = Imported(redacted=None if redact is None else 0)

@@ -1,8 +1,8 @@
 """LiteLLM's spend logs: the table LiteLLM_SpendLogs, exported as JSON, CSV or Parquet.
 
-Read are ``model``, ``messages`` (or those in ``proxy_server_request``), ``response``, ``spend``,
+The columns read are ``model``, ``messages`` (or those in ``proxy_server_request``), ``response``, ``spend``,
 ``prompt_tokens``, ``completion_tokens``, ``startTime``, ``endTime``, ``status``, ``call_type``,
-``cache_hit``, ``end_user`` or ``user``, and a ``quality`` in ``metadata`` where somebody put one.
+``cache_hit``, ``end_user`` or ``user``, and ``quality`` in ``metadata``, if any.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from training.histories.log_import.row_adapters import (
 __all__ = ["adapted_rows"]
 
 _CUT = "litellm_truncated"
-"""LiteLLM puts this into the middle of a long text that it keeps in part."""
+"""LiteLLM writes this into the middle of a text that it truncates."""
 _WORD = re.compile(r"[a-z_]{1,40}")
-"""A call type as LiteLLM writes it; in a shifted column could stand a prompt, and is not repeated."""
+"""A call type as LiteLLM writes it; anything else may be a prompt in a shifted column, and is not shown."""
 _CHATS = ("completion", "responses", "anthropic_messages", "generate_content")
 _STORE = "set general_settings.store_prompts_in_spend_logs: true in LiteLLM's config"
 _NAMES = {
@@ -47,7 +47,7 @@ _NAMES = {
 
 
 def _latency(row: Mapping[str, Any]) -> float | None:
-    """Seconds from start to end; ``None`` where they are not told, or the end is before the start."""
+    """Seconds from start to end; ``None`` where one is missing, or the end is before the start."""
     moments = []
     for name in ("startTime", "endTime"):
         try:
@@ -126,7 +126,7 @@ def adapted_rows(sources: Sequence[str], options: Options) -> Iterator[tuple[str
             elif "model" not in row and "messages" not in row:
                 yield (
                     source,
-                    BadRow(number, "model", "is missing: this is no row of LiteLLM_SpendLogs"),
+                    BadRow(number, "model", "is missing: this is not a row of LiteLLM_SpendLogs"),
                 )
             else:
                 yield source, _attempt(number, row, options)

@@ -19,7 +19,7 @@ __all__ = ["SUFFIXES", "rows_of"]
 _BATCH = 512
 _CHUNK = 1 << 16
 _MOST = 256 * 2**20
-"""Characters of one element of a JSON array; a file that needs more is not what it should be."""
+"""Most characters of one element of a JSON array; a file with longer elements is refused."""
 
 Rows = Iterator[tuple[int, dict[str, Any] | BadRow]]
 
@@ -62,7 +62,7 @@ def _csv(path: Path) -> Rows:
 
 
 def _json(path: Path) -> Rows:
-    """A JSON array, element by element; a file that is none is read as JSON lines."""
+    """A JSON array, element by element; any other file is read as JSON lines."""
     with path.open(encoding="utf-8-sig") as text:
         while (first := text.read(1)).isspace():
             pass
@@ -92,7 +92,7 @@ def _elements(path: Path, text: TextIO) -> Rows:
                 raise _unreadable(path, f"is not JSON after row {number}") from None
             held += more
             continue
-        # A number at the end of what was read may go on; objects say where they end.
+        # A number at the end of the chunk may continue in the next one; an object is complete.
         number += 1
         held = held[end:]
         bad = BadRow(number, "row", "is not a JSON object")
@@ -124,12 +124,12 @@ def rows_of(path: Path) -> Rows:
     if suffix in _PICKLES:
         raise _unreadable(
             path,
-            "a pickle can run any code when it is read, so it is not; where you trust it, write it as "
+            "a pickle can run any code when it is read, so it is not read; if you trust it, convert it to "
             "Parquet first: pandas.read_pickle(FILE).to_parquet(OUT)",
         )
     reader = _READERS.get(suffix)
     if reader is None:
-        raise _unreadable(path, f"a log is one of {', '.join(SUFFIXES)}")
+        raise _unreadable(path, f"a log must be one of {', '.join(SUFFIXES)}")
     try:
         yield from reader(path)
     except pa.ArrowException:

@@ -2,11 +2,11 @@
 
 - a call: ``{"request": {"model", "messages"}, "response": {"choices", "usage"}}``, or the request's fields
   beside ``response``;
-- the batch API: its output (``custom_id``, ``response.body``), with the input file named too, for the
-  prompts are there;
-- fine-tuning: ``{"messages": […]}`` with the assistant's answer last; ``--model`` says whose answers.
+- the batch API: its output (``custom_id``, ``response.body``), with the input file named too, which
+  has the prompts;
+- fine-tuning: ``{"messages": […]}`` with the assistant's answer last; ``--model`` names the model.
 
-A ``quality`` (0..1), ``latency_s``, ``cost_usd``, ``category`` or ``judge`` beside them is taken over.
+A ``quality`` (0..1), ``latency_s``, ``cost_usd``, ``category`` or ``judge`` beside them is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BESIDE = ("quality", "latency_s", "cost_usd", "category", "judge", "language")
 _OK = 200
 
 Place = tuple[Path, int]
-"""Where a request lies: file and byte, so that the prompts of a batch need not be held."""
+"""File and byte offset of a request, so that the prompts of a batch are not kept in memory."""
 
 
 def _dict(value: object) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _dict(value: object) -> dict[str, Any]:
 
 
 def answer_of(response: Mapping[str, Any]) -> str:
-    """The text of an answer: of a chat completion, or of the Responses API; else the response as it is."""
+    """The text of an answer: of a chat completion, or of the Responses API; else the response as JSON."""
     texts = [
         content_text(_dict(_dict(choice).get("message")).get("content"))
         for choice in response.get("choices") or ()
@@ -89,11 +89,13 @@ def _tuned(number: int, row: Mapping[str, Any], options: Options) -> LoggedAttem
     last = messages[-1] if isinstance(messages, list) and messages else None
     if not isinstance(last, dict) or last.get("role") != "assistant":
         return BadRow(
-            number, "messages", "has no answer: neither a response nor an assistant's turn last"
+            number,
+            "messages",
+            "has no answer: it has no response, and its last turn is not the assistant's",
         )
     model = known(row.get("model")) or options.model
     if model is None:
-        return BadRow(number, "model", "is missing; say whose answers these are with --model NAME")
+        return BadRow(number, "model", "is missing; name the model that answered with --model NAME")
     answer = {"choices": [{"message": last}]}
     request = {**row, "messages": messages[:-1], "model": model}
     return _attempt(number, row, request, answer, options)
@@ -107,7 +109,7 @@ def _read(place: Place) -> dict[str, Any]:
 
 
 def _requests(sources: Sequence[str]) -> dict[str, Place]:
-    """Where the requests of batch input files lie, by ``custom_id``."""
+    """Places of the requests of batch input files, by ``custom_id``."""
     found: dict[str, Place] = {}
     for source in sources:
         path = Path(source)
@@ -166,7 +168,7 @@ def _one(
 
 
 def adapted_rows(sources: Sequence[str], options: Options) -> Iterator[tuple[str, AdaptedRow]]:
-    """Attempts from files of JSON lines; the lines of a batch's input file are no rows of their own.
+    """Attempts from files of JSON lines; the lines of a batch's input file are not rows of their own.
 
     Raises:
         InvalidInput: a file cannot be read.

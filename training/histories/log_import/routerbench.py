@@ -33,7 +33,7 @@ def _models(row: Mapping[str, Any]) -> list[str]:
 
 
 def _text(prompt: object) -> object:
-    """RouterBench keeps some prompts as the text of a Python list of texts."""
+    """The prompt; RouterBench writes some prompts as a Python list of texts."""
     if isinstance(prompt, str) and prompt[:1] == "[" and prompt[-1:] == "]":
         try:
             parts = ast.literal_eval(prompt)

@@ -68,10 +68,10 @@ AdaptedRow = LoggedAttempt | ExcludedRow | BadRow
 
 @dataclass(frozen=True)
 class Options:
-    """What an import is told.
+    """Options of an import.
 
     Attributes:
-        model: the model of attempts whose log does not say it; ``None``: such rows are bad.
+        model: the model of attempts whose log names none; ``None``: such rows are bad.
     """
 
     model: str | None = None
@@ -82,12 +82,12 @@ LogAdapter = Callable[[Sequence[str], Options], Iterator[tuple[str, AdaptedRow]]
 
 
 def known(value: object) -> Any:
-    """The value, ``None`` for an empty text, a NaN and what is not given."""
+    """The value; ``None`` for an empty text, a NaN and a missing value."""
     return None if value == "" or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def first_given(row: Mapping[str, Any], *names: str) -> Any:
-    """What lies under the first of these names that is given; JSON in a text is read.
+    """The value of the first of these names that is given; a text that holds JSON is parsed.
 
     A column of a database table arrives as an object in JSON, and as text in CSV and Parquet.
     """
@@ -104,7 +104,7 @@ def first_given(row: Mapping[str, Any], *names: str) -> Any:
 
 
 def content_text(content: object) -> str:
-    """The text of a message's content: a text, or a list of parts, of which those of text count."""
+    """The text of a message's content: a text, or a list of parts, of which only texts are used."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -133,7 +133,7 @@ def messages_text(messages: object) -> str:
 
 
 def moment_text(value: object) -> str | None:
-    """A moment as the contract wants it: ISO 8601 with a zone (UTC where none is said), or as it is."""
+    """A time as the contract requires it: ISO 8601 with a zone (UTC where none is given), or unchanged."""
     if isinstance(value, datetime):
         moment = value
     elif isinstance(value, str) and value:
@@ -147,5 +147,5 @@ def moment_text(value: object) -> str | None:
 
 
 def file_name(source: str) -> str:
-    """How a source is named in messages and reports: an address may hold a password."""
+    """The name of a source in messages and reports, without an address, which may hold a password."""
     return source.partition(":")[0] if "://" in source else Path(source).name
