@@ -1,4 +1,4 @@
-"""What one caller does all day: route, settle, release, re-route; repeat itself, and cheat now and then."""
+"""One caller: it routes, settles, releases and re-routes, repeats calls, and sometimes cheats."""
 
 from __future__ import annotations
 

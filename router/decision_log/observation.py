@@ -22,8 +22,8 @@ def observation_of(row: LoggedDecision, allowances: Mapping[str, Lengths]) -> Ob
 
     Args:
         row: a settled decision.
-        allowances: current allowances for hidden reasoning, tokens by model. Those at the time of the decision
-            would be wrong: a change of an allowance would be corrected a second time.
+        allowances: current allowances for hidden reasoning, tokens by model. Those at the time of the
+            decision would be wrong: a change of an allowance would be corrected a second time.
     """
     record, usage = row.record, row.record.usage
     if usage is None or not usage.answered or not usage.input_tokens or usage.output_tokens is None:

@@ -173,7 +173,7 @@ def test_a_zero_limit_means_zero(shop: Shop) -> None:
     assert error.metadata["limit"] == "nothing"
 
 
-def test_waiting_for_holds_and_being_out_of_money_are_told_apart(shop: Shop) -> None:
+def test_waiting_for_holds_and_being_out_of_money_have_different_reasons(shop: Shop) -> None:
     price = held(shop.route(PROOF, **NANO))
     shop.limit("tight", price)
     first = shop.route(PROOF, **NANO)
