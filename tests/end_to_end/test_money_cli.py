@@ -84,7 +84,7 @@ def test_a_misspelt_label_is_noted(server: RunningServer, team: str) -> None:
     shown = run(server, "route", "What is 2 + 2?", "--scope", f"taem={team}", "--quote-only")
     assert "label taem: did you mean team?" in shown
     made = run(server, "limits", "set", team, "--hard", "1", "--scope", f"taem={team}")
-    assert "note: no limit or report goes by the label taem: did you mean team?" in made
+    assert "note: no limit or setting uses the label taem; did you mean team?" in made
     run(server, "limits", "delete", team)
     made = run(server, "limits", "set", team, "--hard", "1", "--scope", f"team={team}")
     assert "note" not in made
