@@ -82,7 +82,7 @@ def test_a_quote_alone_holds_nothing(server: RunningServer, team: str) -> None:
 
 def test_a_misspelt_label_is_noted(server: RunningServer, team: str) -> None:
     shown = run(server, "route", "What is 2 + 2?", "--scope", f"taem={team}", "--quote-only")
-    assert "label taem: did you mean team?" in shown
+    assert "uses the label taem; did you mean team?" in shown
     made = run(server, "limits", "set", team, "--hard", "1", "--scope", f"taem={team}")
     assert "note: no limit or setting uses the label taem; did you mean team?" in made
     run(server, "limits", "delete", team)
