@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from benchmarks.chaos.calls import Answer, Doors, Unanswered
 from benchmarks.chaos.case import Case
-from benchmarks.chaos.cheating import TRICKS
+from benchmarks.chaos.forbidden_calls import TRICKS
 from benchmarks.chaos.journal import (
     Decided,
     Journal,

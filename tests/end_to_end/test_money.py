@@ -22,7 +22,7 @@ from router.routing.router import Router
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 USD = 1_000_000_000

@@ -18,7 +18,7 @@ from router.cli.main import app
 from router.core.errors import MitsumoriError
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.rpc.server import RunningServer
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 
 @pytest.fixture

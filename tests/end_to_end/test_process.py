@@ -25,7 +25,7 @@ from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.rpc.server import build_reservations, build_router, start
 from router.settings import Settings
-from tests.waiting import PATIENCE_S, wait_until
+from tests.readiness import PATIENCE_S, wait_until
 
 CANARY = "canary-4711-secret"
 
