@@ -1,4 +1,4 @@
-"""``python -m benchmarks [serving|holding|…]`` measures all parts, or those named, and writes reports."""
+"""``python -m benchmarks [serving|holds|…]`` measures all parts, or those named, and writes reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks import (
     arrivals,
     cascade,
     fresh,
-    holding,
+    holds,
     languages,
     ledger,
     ledger_postgres,
@@ -25,7 +25,7 @@ from router.cli.errors import errors_in_one_line
 
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,
-    "holding": holding.measure,
+    "holds": holds.measure,
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,

@@ -1,8 +1,8 @@
-"""What is left of the slower encoder's gain where it is asked about a third of the prompts at most.
+"""The share of the slower encoder's gain that remains if it scores at most a third of the prompts.
 
-Five grouped folds on the real histories, both stages fitted as ``fit`` does it. Ranking a pair, the second
-stage is asked anew at every threshold, as serving asks it at every goal. Beside it the same share of prompts
-asked at random.
+Five grouped folds on the real histories, both stages fitted as ``fit`` does it. For a pair of arms,
+each threshold selects its own prompts for the second stage, as the service does for every goal. The baseline
+selects the same share of prompts at random.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def measure() -> Iterator[Figure]:
                 f"{title}, {STAGES[1]} asked about {SHARE:.0%}", float(found["asked"][0]), ""
             )
             yield Figure("· baseline: asked at random", float(found["random"][0]), "")
-    # Of each pair alone the gain is about as large as its noise: what is kept is told of all together.
+    # The gain of a single pair is about as large as its noise, so the share is reported over all pairs.
     total = {way: np.average(values, axis=0, weights=weights) for way, values in gains.items()}
     kept = total["asked"] / total["second"]
     low, high = interval(kept[1:])

@@ -1,7 +1,7 @@
-"""What each encoder understands and costs: Japanese, English, time; and routing between tiers in Japanese.
+"""Accuracy and time of each encoder in English and Japanese, and routing between tiers in Japanese.
 
 English: RouteLLM's MMLU and MMLU-Pro, five grouped folds, the logistic head on vector and form alone, so
-that it is the vectors that differ. Japanese: the 180 prompts of shaberi that one
+that only the vectors differ. Japanese: the 180 prompts of shaberi that one
 judge judged for every model, vector, form and words, three times five grouped folds, paired bootstrap over
 prompts.
 """
@@ -141,7 +141,7 @@ def milliseconds(encoder: Encoder, tokens: int) -> float:
 
 @dataclass(frozen=True)
 class Ranked:
-    """What the vectors of one encoder make of an English history: APGR, and log-loss per attempt."""
+    """Figures of one encoder on an English history: APGR, log-loss per attempt, and the number of prompts."""
 
     apgr: Statistic
     log_loss: Statistic
@@ -270,8 +270,14 @@ def judged_elsewhere(
 ) -> Floats:
     """P(adequate) of each prompt by fits on other folds, float64 ``(n, k)``.
 
-    The models of a tier count as attempts: a prompt stands once for those that were adequate and once for
-    those that were not, each as heavy as they are many.
+    The models of a tier count as attempts: a prompt has a row for the adequate ones and a row for the others,
+    weighted by their number.
+
+    Args:
+        known: ``n`` prompts, ``k`` tiers.
+        x: float32 ``(n, d)``, what the fit reads of each prompt.
+        seed: of the folds.
+        counts: of words, ``(n, places)``; ``None``: without.
     """
     groups = [group_of(text) for text in known.texts]
     fold = folds(groups, count=FOLDS, seed=seed)
@@ -284,7 +290,7 @@ def judged_elsewhere(
         adequate = np.r_[np.ones_like(good, bool), np.zeros_like(good, bool)]
         words = None
         if counts is not None:
-            # Of the many places, those that one training prompt holds or none have nothing to say.
+            # Words of at most one training prompt carry no information.
             words = counts[:, np.bincount(counts[seen].indices, minlength=counts.shape[1]) > 1]
         model = fit_pooled(
             x[twice],
@@ -311,6 +317,12 @@ def averaged(statistics: Sequence[Statistic]) -> Statistic:
 def halfway(routed: Points, singles: Points, weak: int, strong: int) -> Floats:
     """Quality gained for the mean of two arms' costs, over the weak arm and over both at random.
 
+    Args:
+        routed: cost and quality of the router at each setting.
+        singles: cost and quality of each arm.
+        weak: place of the weak arm.
+        strong: place of the strong arm.
+
     Returns:
         float64 ``(2, b)``; the weak arm is the best single arm for that money.
     """
@@ -325,7 +337,11 @@ def in_japanese(
 ) -> Iterator[Figure]:
     """APGR beside prompt length, and quality beside single arms for the same money, with intervals.
 
-    ``claimed``: whether the figures have targets, or stand there to be compared with.
+    Args:
+        name: begins the name of each figure.
+        encoder: gives vectors and words.
+        tiers: tier → its models, from the weakest tier.
+        claimed: whether the figures have targets; otherwise they are only reported.
     """
     known = tiered(tiers)
     texts, arms = known.texts, list(tiers)

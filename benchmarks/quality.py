@@ -42,7 +42,7 @@ NAMES = os.environ.get("ENCODERS", "static,multilingual,minilm").split(",")
 SEED = 1
 FOLDS = 5
 DRAWS = 3
-"""Of the arm that answered, where one attempt per prompt is kept."""
+"""Number of random draws of the arm that answered, for figures with one attempt per prompt."""
 
 Floats = npt.NDArray[np.float64]
 MIXTRAL, GPT4 = "mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"
@@ -70,7 +70,13 @@ class Data:
 
 
 def read(name: str, arms: Mapping[str, str], encoder_name: str) -> Data:
-    """A history with its vectors, those of the cache where they are there."""
+    """A history with its vectors, from the cache if they are there.
+
+    Args:
+        name: of the history, without ``.parquet``.
+        arms: arm → model.
+        encoder_name: of the encoder.
+    """
     outcomes = read_table(
         [HISTORIES / f"{name}.parquet"], ReadOptions(arms=dict(arms), need_prices=False)
     ).outcomes
@@ -84,7 +90,13 @@ def read(name: str, arms: Mapping[str, str], encoder_name: str) -> Data:
 def judged_elsewhere(
     data: Data, fold: npt.NDArray[np.intp], judged: npt.NDArray[np.bool_] | None = None
 ) -> Floats:
-    """P(adequate) of each prompt by the fit on other folds, from all outcomes or those of ``judged``."""
+    """P(adequate) of each prompt by fits on the other folds, float64 ``(n, k)``.
+
+    Args:
+        data: ``n`` prompts, ``k`` arms.
+        fold: the fold of each prompt, from 0.
+        judged: bool ``(n, k)``, which outcomes the fits use; ``None``: all.
+    """
     known = data.rows.outcomes
     judged = known.judged if judged is None else judged
     found = np.empty(known.quality.shape)
@@ -115,7 +127,13 @@ def baselines_elsewhere(data: Data, fold: npt.NDArray[np.intp]) -> dict[str, Flo
 
 
 def ranking(outcomes: Outcomes, pair: tuple[int, int], score: Floats) -> tuple[float, list[Any]]:
-    """APGR of a score for a pair of arms, and its interval."""
+    """APGR of a score for a pair of arms, and its 95 % interval.
+
+    Args:
+        outcomes: ``n`` prompts.
+        pair: places of the weak and the strong arm.
+        score: float64 ``(n,)``; higher for prompts that need the strong arm.
+    """
     rows = outcomes.judged[:, pair[0]] & outcomes.judged[:, pair[1]]
     given = outcomes.quality[rows, pair[0]], outcomes.quality[rows, pair[1]], score[rows]
     drawn = bootstrap(int(rows.sum()), {"": apgr_statistic(*given)}, seed=SEED)
@@ -129,7 +147,15 @@ def rankings(
     targets: Mapping[tuple[int, int], float],
     mine: Floats,
 ) -> Iterator[Figure]:
-    """APGR of ours and of the baselines for the pairs that have a target."""
+    """APGR of our estimator and of the baselines for the pairs that have a target.
+
+    Args:
+        title: begins the name of each figure.
+        data: ``n`` prompts, ``k`` arms.
+        fold: the fold of each prompt, from 0.
+        targets: pair of arms → least APGR.
+        mine: P(adequate) by our estimator, float64 ``(n, k)``.
+    """
     rivals = baselines_elsewhere(data, fold)
     outcomes = data.rows.outcomes
     for pair, target in targets.items():
@@ -143,7 +169,13 @@ def rankings(
 
 
 def calibration(title: str, outcomes: Outcomes, p_adequate: Floats) -> Figure:
-    """The worst excess of the calibration error over its noise floor among the arms."""
+    """The worst excess of the calibration error over its noise floor among the arms.
+
+    Args:
+        title: begins the name of the figure.
+        outcomes: ``n`` prompts, ``k`` arms.
+        p_adequate: float64 ``(n, k)``, 0..1.
+    """
     excess = []
     for arm, judged in enumerate(outcomes.judged.T):
         p = p_adequate[judged, arm]
@@ -152,7 +184,14 @@ def calibration(title: str, outcomes: Outcomes, p_adequate: Floats) -> Figure:
 
 
 def lengths(title: str, data: Data, fold: npt.NDArray[np.intp], target: float) -> Iterator[Figure]:
-    """Coverage and pinball ratios of the length quantiles, mean over arms."""
+    """Coverage and pinball ratios of the length quantiles, mean over arms.
+
+    Args:
+        title: begins the name of each figure.
+        data: ``n`` prompts.
+        fold: the fold of each prompt, from 0.
+        target: largest pinball ratio.
+    """
     tokens = data.rows.outcomes.output_tokens
     found, plain = np.empty((*tokens.shape, 3)), np.empty((*tokens.shape, 2))
     for number in range(FOLDS):
@@ -191,7 +230,13 @@ def one_attempt(
 ) -> Iterator[Figure]:
     """Share of the gain (APGR − .5) that is left when each prompt was answered by one random arm.
 
-    Which arm answered is drawn several times: one draw alone moves the figure by a tenth.
+    Which arm answered is drawn several times, because the figure varies by a tenth between draws.
+
+    Args:
+        title: begins the name of each figure.
+        data: ``n`` prompts, ``k`` arms.
+        fold: the fold of each prompt, from 0.
+        full: P(adequate) by fits on all attempts, float64 ``(n, k)``.
     """
     outcomes = data.rows.outcomes
     shares = []

@@ -23,7 +23,7 @@ rng = numpy.random.default_rng(0)
 X, y = rng.standard_normal((7670, 274)), rng.integers(0, 4, 7670)
 LogisticRegression(max_iter=200).fit(X, y)
 """
-"""The least that any training does: import scikit-learn and fit one multinomial head of this size."""
+"""The minimum of any training: import scikit-learn and fit one multinomial head of this size."""
 
 
 def _seconds(command: list[str], cwd: Path | None = None) -> float:

@@ -1,4 +1,4 @@
-"""What callers import: the client of the service, its values and errors, and the protocol's messages.
+"""The client of the service, its values and errors.
 
 with Router("localhost:50051") as router:
     decision = router.route("Prove that there are infinitely many primes.", scope={"team": "search"})

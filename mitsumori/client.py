@@ -1,4 +1,4 @@
-"""The two clients: calls of RouterService and of AdminService, with a deadline, retries and clean errors."""
+"""The clients of RouterService and AdminService, with deadlines, retries and clear errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTCOMES: Mapping[str, router_pb2.Outcome] = {
     "timeout": router_pb2.OUTCOME_TIMEOUT,
     "truncated": router_pb2.OUTCOME_TRUNCATED,
 }
-"""How a call may have ended, by name."""
+"""How a call may end, by name."""
 
 
 class Router(RetryingChannel):
@@ -132,20 +132,20 @@ class Router(RetryingChannel):
         quality: float | None = None,
         tenant: str = "",
     ) -> Settlement:
-        """Report what a decision really took; repeating the same report does no harm.
+        """Report the usage of a decision's call. The same report may be sent again.
 
         Args:
             decision_id: of the reply.
-            input_tokens: the cached ones included.
-            output_tokens: hidden reasoning included.
-            cached_input_tokens: of the input, read from the provider's cache.
-            reasoning_tokens: of the output, hidden reasoning.
-            model: the one that was called; empty: the chosen one.
-            cost_usd: what the provider charged; ``None``: tokens at the listed prices.
-            latency_s: of the whole answer, seconds.
+            input_tokens: ≥ 0, cached ones included.
+            output_tokens: ≥ 0, hidden reasoning included.
+            cached_input_tokens: the part of ``input_tokens`` that came from the provider's cache.
+            reasoning_tokens: the part of ``output_tokens`` that was hidden reasoning.
+            model: the model that was called; empty: the chosen one.
+            cost_usd: what the provider charged; ``None``: the tokens at the listed prices.
+            latency_s: seconds until the whole answer had arrived; ``None``: not measured.
             outcome: how the call ended: ``success``, ``error``, ``timeout`` or ``truncated``.
-            quality: of the answer, 0..1.
-            tenant: the tenant label of the request.
+            quality: of the answer, 0..1; ``None``: not judged.
+            tenant: the tenant label of the request; empty if it had none.
 
         Raises:
             InvalidArgument: an argument cannot be sent; names it.
@@ -171,7 +171,7 @@ class Router(RetryingChannel):
         return Settlement.of(self.call(self._stub.Settle, request))
 
     def release(self, decision_id: str, *, tenant: str = "") -> bool:
-        """Give a hold back; false where it had been given back before.
+        """Release a hold; false if it was already released.
 
         Raises:
             CallFailed: refused, or no answer in time.
@@ -190,8 +190,8 @@ class Router(RetryingChannel):
 
         Args:
             decision_id: the decision whose call failed.
-            request: of the new decision, from :func:`route_request`.
-            failed_models: to be left out.
+            request: the request of the new decision, from :func:`route_request`.
+            failed_models: models that must not be chosen, by catalog id.
 
         Raises:
             CallFailed: refused, or no answer in time.
@@ -219,7 +219,7 @@ class Router(RetryingChannel):
 
 
 class Admin(RetryingChannel):
-    """A connection to a server's AdminService, which speaks in the protocol's messages.
+    """A connection to a server's AdminService. Takes and returns messages of the protocol. Thread-safe.
 
     Args:
         address: ``host:port``.
@@ -234,7 +234,7 @@ class Admin(RetryingChannel):
         self._stub = admin_pb2_grpc.AdminServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
     def set_limit(self, limit: limit_pb2.Limit) -> admin_pb2.SetLimitResponse:
-        """Make or replace a limit; the reply notes what may be a mistake in it.
+        """Create or replace a limit; the notes of the reply name possible mistakes in it.
 
         Raises:
             CallFailed: refused, or no answer in time.
@@ -253,10 +253,10 @@ class Admin(RetryingChannel):
         return list(self.call(self._stub.ListLimits, request).limits)
 
     def delete_limit(self, limit_id: str) -> None:
-        """Remove a limit.
+        """Delete a limit.
 
         Raises:
-            CallFailed: there is none, or no answer in time.
+            CallFailed: there is no such limit, or no answer in time.
         """
         self.call(self._stub.DeleteLimit, admin_pb2.DeleteLimitRequest(limit_id=limit_id))
 
@@ -265,6 +265,11 @@ class Admin(RetryingChannel):
     ) -> list[admin_pb2.UsageRow]:
         """What was spent, by group.
 
+        Args:
+            chosen: which decisions.
+            group_by: labels, ``model``, ``provider``, ``tier`` or ``day``; at most 8.
+            time_zone: IANA name, which says when a day begins; empty: UTC.
+
         Raises:
             CallFailed: refused, or no answer in time.
         """
@@ -272,7 +277,7 @@ class Admin(RetryingChannel):
         return list(self.call(self._stub.ListUsage, request).rows)
 
     def corrections(self, model: str = "") -> list[admin_pb2.Correction]:
-        """What settled usage taught about quotes, of one model or of all.
+        """The corrections learned from settled usage, for one model (by catalog id) or, if empty, for all.
 
         Raises:
             CallFailed: refused, or no answer in time.
@@ -281,7 +286,7 @@ class Admin(RetryingChannel):
         return list(self.call(self._stub.ListCorrections, request).corrections)
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
-        """Delete finished decisions with these labels made before a moment; how many.
+        """Delete finished decisions with these labels made before a moment; return how many.
 
         Raises:
             CallFailed: refused, or no answer in time.

@@ -1,4 +1,4 @@
-"""What the server answered, as values: exact money that reads as text, seconds, aware moments."""
+"""Replies of the server as values: exact money, seconds, and aware times in UTC."""
 
 from __future__ import annotations
 
@@ -28,12 +28,19 @@ __all__ = [
 _WARNINGS = frozenset(
     {"TARGET_NOT_REACHED", "LANGUAGE_NOT_COVERED", "SOFT_LIMIT", "DOWNGRADED", "PACED"}
 )
-"""The reasons that a caller should look at: it got less than it asked for, or soon will."""
+"""Codes of the reasons that a caller should look at: it gets less than it asked for, or soon will."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceRange:
-    """What an answer will cost. ``low`` and ``high`` bound an 80 % interval; no call exceeds ``worst``."""
+    """The price of an answer.
+
+    Attributes:
+        low: lower end of an 80 % interval.
+        expected: mean.
+        high: upper end of the interval.
+        worst: no call within its limits costs more.
+    """
 
     low: Usd
     expected: Usd
@@ -60,11 +67,18 @@ class LatencyRange:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What one model will take for the prompt.
+    """Tokens, price and latency of one model for the prompt.
 
-    ``input_tokens`` is an estimate unless ``input_tokens_exact``. ``reasoning_tokens`` is the part of
-    ``output_tokens`` that is hidden reasoning; ``None`` where the model is expected to answer without.
-    After ``expires`` (UTC), ask again. ``price_table`` names the prices that were used.
+    Attributes:
+        input_tokens: ≥ 1.
+        input_tokens_exact: counted by the model's own tokenizer; otherwise an estimate.
+        output_tokens: hidden reasoning included.
+        reasoning_tokens: the part of ``output_tokens`` that is hidden reasoning; ``None`` if the model is
+            expected to answer without.
+        price: USD.
+        latency: until the whole answer has arrived.
+        expires: UTC; ask again after it.
+        price_table: names the prices that were used.
     """
 
     input_tokens: int
@@ -79,7 +93,15 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A model that could answer: catalog id, provider, tier, P(adequate) in 0..1, and its quote."""
+    """A model that could answer.
+
+    Attributes:
+        model: catalog id.
+        provider: such as ``openai``.
+        tier: such as ``low``.
+        p_adequate: probability of an adequate answer, 0..1.
+        quote: of this model.
+    """
 
     model: str
     provider: str
@@ -90,7 +112,13 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: a stable code such as ``CHEAPEST_ADEQUATE``, a sentence, and the numbers behind it as text."""
+    """One reason behind a decision.
+
+    Attributes:
+        code: stable, such as ``CHEAPEST_ADEQUATE``.
+        text: one sentence for people.
+        facts: the numbers behind it, as text.
+    """
 
     code: str
     text: str
@@ -99,7 +127,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What is set aside until the decision is settled or released, or ``expires`` (UTC)."""
+    """What is held until the decision is settled or released.
+
+    Attributes:
+        amount: money.
+        tokens: input and output together, ≥ 0.
+        expires: UTC; the hold ends by itself.
+    """
 
     amount: Usd
     tokens: int
@@ -110,10 +144,15 @@ class Hold:
 class Decision:
     """Which model to call, at what price, and why.
 
-    ``alternatives`` are the other models that meet the constraints, best first. ``complexity`` is 0 (the
-    cheapest arm will do) to 1. ``reasons`` has the deciding one first. ``hold`` is ``None`` where only a
-    quote was asked for. ``bundle`` names the classifier, as name@hash. ``message`` is the whole reply as it
-    came, with what the classifier says of each arm and the balance of each limit.
+    Attributes:
+        id: of the decision; a settlement names it.
+        chosen: the model to call.
+        alternatives: the other models that meet the constraints, best first.
+        complexity: 0 (the cheapest arm suffices) to 1.
+        reasons: the decisive one first.
+        hold: ``None`` if only a quote was asked for.
+        bundle: the classifier, as name@hash.
+        message: the whole reply, with the classifier's scores of each arm and the balance of each limit.
     """
 
     id: str
@@ -149,12 +188,12 @@ class Decision:
 
     @property
     def quote(self) -> Quote:
-        """What that model will take."""
+        """The quote of that model."""
         return self.chosen.quote
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences to look at: a target that no model reaches, a budget that runs out, and the like."""
+        """Texts of reasons to look at, such as a target that no model reaches or a budget that runs out."""
         return tuple(reason.text for reason in self.reasons if reason.code in _WARNINGS)
 
 
@@ -162,8 +201,12 @@ class Decision:
 class Settlement:
     """What was booked for a decision.
 
-    ``overage`` is what went beyond the hold. ``late``: the hold had run out before. ``repeated``: the same
-    report came before, and nothing was booked now. ``message`` is the reply as it came.
+    Attributes:
+        spent: booked.
+        overage: the part of ``spent`` that exceeded the hold.
+        late: the hold had expired before the report.
+        repeated: the same report was booked before, and nothing was booked now.
+        message: the whole reply.
     """
 
     spent: Usd

@@ -1,4 +1,4 @@
-"""What a caller of the client has to handle."""
+"""The errors of the client."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ class CallFailed(Exception):
         field: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(
-            message, code, reason, field, metadata
-        )  # all of it: an error is pickled by these
+        # All arguments, because an exception is pickled by its arguments.
+        super().__init__(message, code, reason, field, metadata)
         self.message = message
         self.code = code
         self.reason = reason
@@ -40,7 +39,7 @@ class CallFailed(Exception):
 
 
 class InvalidArgument(ValueError):
-    """An argument cannot be sent; nothing was. ``field`` names it, such as ``prompt[2].role``."""
+    """An argument cannot be sent, so no call was made. ``field`` names it, such as ``prompt[2].role``."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(field, problem)

@@ -48,18 +48,18 @@ class Usd:
 
 
 Amount: TypeAlias = Usd | Decimal | str | int
-"""What stands for an amount of USD in a call: exact, so never a float."""
+"""An amount of USD as a caller writes it: exact, so never a float."""
 
 
 def usd_of(amount: Amount, field: str) -> Usd:
-    """An amount that a caller gave.
+    """An amount of USD as a value.
 
     Args:
         amount: dollars ≥ 0 with at most nine decimals.
         field: the argument, for the error.
 
     Raises:
-        InvalidArgument: it is a float, or no such number.
+        InvalidArgument: the amount is a float, or outside that range.
     """
     if isinstance(amount, Usd):
         return amount
@@ -73,7 +73,7 @@ def usd_of(amount: Amount, field: str) -> Usd:
     except InvalidOperation:
         dollars = Decimal("NaN")
     if dollars.is_finite() and 0 <= dollars <= _MAX_NANOS // _NANOS_PER_USD:
-        nanos = Fraction(dollars) * _NANOS_PER_USD  # exact, whatever the precision of decimals is
+        nanos = Fraction(dollars) * _NANOS_PER_USD  # exact; a product of decimals would be rounded
         if nanos.denominator == 1:
             return Usd(int(nanos))
     raise InvalidArgument(field, "write USD, 0 or more with at most nine decimals, such as 0.05")

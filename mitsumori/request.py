@@ -1,4 +1,4 @@
-"""From plain arguments to a request: everything that cannot be sent is refused by name."""
+"""Builds a request from plain arguments; refuses an argument that cannot be sent, by name."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _IMPORTANCES = {
     "medium": router_pb2.IMPORTANCE_MEDIUM,
     "high": router_pb2.IMPORTANCE_HIGH,
 }
-_LABELS = frozenset({"role", "content", "name", "tool_call_id"})
-"""What a message may have beside its text: labels, which are not sent. Anything else would be lost."""
+_KEYS = frozenset({"role", "content", "name", "tool_call_id"})
+"""Keys that a message may have; ``name`` and ``tool_call_id`` are not sent. Other keys are refused."""
 
 
 def route_request(
@@ -136,7 +136,7 @@ def names_of(values: Collection[str], field: str) -> list[str]:
     """Names in order.
 
     Raises:
-        InvalidArgument: they are one text, whose letters would be taken for names.
+        InvalidArgument: they are a single text, whose letters would be taken for names.
     """
     if isinstance(values, str):
         raise InvalidArgument(field, "write a list of names, not a text")
@@ -162,7 +162,7 @@ def _prompt(prompt: Prompt) -> prompt_pb2.Prompt:
 def _message(turn: object, where: str) -> prompt_pb2.Message:
     role, text = _role_and_text(turn, where)
     if not isinstance(role, str) or role not in _ROLES:
-        # Not quoted: where role and text are swapped, it is the prompt.
+        # Never quoted: if role and text are swapped, it is prompt text.
         raise InvalidArgument(f"{where}.role", f"must be one of {', '.join(_ROLES)}")
     if not isinstance(text, str):
         raise InvalidArgument(f"{where}.content", f"must be a text, not {_kind_of(text)}")
@@ -172,7 +172,7 @@ def _message(turn: object, where: str) -> prompt_pb2.Message:
 def _role_and_text(turn: object, where: str) -> tuple[object, object]:
     if isinstance(turn, Mapping):
         for key, value in turn.items():
-            if key not in _LABELS and value:
+            if key not in _KEYS and value:
                 raise InvalidArgument(
                     f"{where}.{key}", "is not supported yet: only role and content"
                 )
@@ -183,7 +183,7 @@ def _role_and_text(turn: object, where: str) -> tuple[object, object]:
 
 
 def _kind_of(content: object) -> str:
-    """What stands where a text should, for people: the parts of OpenAI's API by their type."""
+    """The kind of a content that is not a text, for people; parts of OpenAI's API are named by their type."""
     if not isinstance(content, list):
         return type(content).__name__
     kinds = [part.get("type") if isinstance(part, Mapping) else None for part in content]

@@ -1,4 +1,4 @@
-"""Calling a server: one deadline over all tries, retries with the same body, clean errors."""
+"""Calls with one deadline over all tries, retries with the same body, and clear errors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["DEFAULT_ADDRESS", "RetryingChannel", "call_repeatedly"]
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 _RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-"""A server that restarts or drains answers these. Nothing else is worth repeating."""
+"""The codes of a server that restarts or drains. Other calls are not repeated."""
 
 _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
-"""How soon a server that was away is looked for again. By itself gRPC waits longer and longer, up to two
-minutes, in which every call fails although the server is back."""
+"""Milliseconds between attempts to reconnect. gRPC's default grows to two minutes, during which every call
+fails even if the server is back."""
 
 _FIRST_PAUSE_S, _MOST_PAUSE_S, _JITTER_S = 0.05, 1.0, 0.05
 _MIN_TIMEOUT_S = 0.001
@@ -39,18 +39,18 @@ def call_repeatedly(
     sleep: Callable[[float], None] = time.sleep,
     chance: Callable[[], float] = random.random,
 ) -> Any:
-    """Call until there is an answer, a refusal, or no time or try left.
+    """Call until there is an answer or a refusal, or until time or tries run out.
 
-    Pauses double from 50 ms to one second, each with up to 50 ms more by chance, so that callers who failed
-    together do not come back together. No pause begins that would end at or after the deadline.
+    Pauses double from 50 ms to one second, each with up to 50 ms of random jitter, so that callers that
+    failed together do not retry together. No pause begins that would end at or after the deadline.
 
     Args:
-        call: makes one try, given the seconds that are left.
+        call: makes one try; takes the seconds that are left.
         timeout_s: for all tries together, seconds > 0.
         attempts: the most tries, ≥ 1.
-        clock: seconds that only grow.
-        sleep: waits so many seconds.
-        chance: a number of [0, 1).
+        clock: monotonic, seconds.
+        sleep: waits for a number of seconds.
+        chance: returns a random number in [0, 1).
 
     Returns:
         What ``call`` returned.
@@ -79,8 +79,8 @@ class RetryingChannel:
     Args:
         address: ``host:port``.
         timeout_s: the whole time a call may take, retries included, seconds > 0.
-        attempts: the most tries of one call, ≥ 1. Every try carries the same body, and every call of
-            ours may be repeated, so the server acts once.
+        attempts: the most tries of one call, ≥ 1. Every try carries the same body, and every call is
+            idempotent, so the server acts once.
     """
 
     def __init__(self, address: str, *, timeout_s: float, attempts: int) -> None:
@@ -147,6 +147,6 @@ def _details(error: grpc.RpcError) -> list[Any]:
     """The google.rpc details of an error, as they travel in its trailing metadata."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
-            with suppress(DecodeError):  # what stands between may have written it
+            with suppress(DecodeError):  # a proxy may have written it
                 return list(status_pb2.Status.FromString(value).details)
     return []

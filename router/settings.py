@@ -74,31 +74,35 @@ class Settings(BaseSettings):
     )
     registry_cache: Path = Field(
         default=user_cache_path("mitsumori") / "bundles",
-        description="where bundles of a registry are kept, for a start without it",
+        description="directory with copies of the registry's bundles, for a start while the registry is down",
     )
     reload_every_s: float = Field(
         default=30,
         ge=0,
         le=86400,
-        description="how often a changed bundle is looked for, seconds; 0: only at SIGHUP",
+        description="seconds between two checks for a changed bundle; 0: checks only at SIGHUP",
     )
-    encoders: Path = Field(default=ENCODERS, description="folder of the encoders bundles name")
+    encoders: Path = Field(
+        default=ENCODERS, description="directory of the encoders that bundles refer to"
+    )
     catalog: Path | None = Field(default=None, description="catalog file; unset: the shipped one")
     tokenizer_dir: Path | None = Field(
-        default=None, description="where tokenizer files are unpacked; unset: the user's cache"
+        default=None, description="directory for unpacked tokenizer files; unset: the user's cache"
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=50051, ge=0, le=65535, description="port; 0 takes a free one")
+    port: int = Field(
+        default=50051, ge=0, le=65535, description="port to listen on; 0: any free port"
+    )
     workers: int = Field(default=4, ge=1, le=256, description="threads that answer calls")
     max_prompt_bytes: int = Field(
-        default=1 << 20, ge=1, le=64 << 20, description="most UTF-8 bytes of one prompt"
+        default=1 << 20, ge=1, le=64 << 20, description="largest prompt, bytes of UTF-8"
     )
     quality_targets: _QualityTargets = Field(
         default=_QualityTargets(),
-        description="P(adequate) to reach by importance, where a request names no goal",
+        description="target P(adequate) by importance, for requests without a goal",
     )
     quote_ttl_s: float = Field(
-        default=300, gt=0, le=86400, description="how long a quote stands, seconds"
+        default=300, gt=0, le=86400, description="how long a quote is valid, seconds"
     )
     ledger: str = Field(
         default=f"sqlite:{user_data_path('mitsumori') / 'ledger.sqlite'}",
@@ -108,7 +112,10 @@ class Settings(BaseSettings):
         default=False, description="hold the worst case instead of the 90th percentile"
     )
     hold_ttl_s: float = Field(
-        default=600, gt=0, le=7 * 86400, description="how long a hold waits for its report, seconds"
+        default=600,
+        gt=0,
+        le=7 * 86400,
+        description="how long a hold waits for its settlement, seconds",
     )
     log_prompts: PromptLogKind = Field(
         default="off",
@@ -119,37 +126,40 @@ class Settings(BaseSettings):
     prompt_key: SecretStr = Field(
         default=SecretStr(""),
         validate_default=True,
-        description="keys the hash of prompts; needed for log_prompts: hash, kept beside embedding"
-        " and redacted where given",
+        description="key of the prompt hash; required by log_prompts: hash; adds the hash to embedding"
+        " and redacted if set",
     )
     correct_from: int = Field(
         default=5_000,
         ge=0,
         le=100_000,
-        description="how many of the newest settled decisions correct token counts and output lengths;"
-        " 0: quotes are never corrected",
+        description="number of the newest settled decisions from which token counts and output lengths are"
+        " corrected; 0: no corrections",
     )
     correct_by: tuple[str, ...] = Field(
         default=("tenant", "team", "project"),
-        description="labels, from the widest scope to the narrowest, that have corrections of their own",
+        description="labels whose values have corrections of their own, widest scope first",
     )
     retention: list[RetentionRule] = Field(
         default=[],
-        description="when decisions are erased from the log; each rule erases what it matches, so that"
-        " the shortest wins; none: never",
+        description="rules that erase old decisions from the log; where several match, the shortest period"
+        " applies; none: nothing is erased",
     )
     expire_every_s: float = Field(
-        default=5, ge=0.1, le=3600, description="how often run-out holds are given back, seconds"
+        default=5, ge=0.1, le=3600, description="seconds between two releases of expired holds"
     )
     reflection: bool = Field(default=True, description="offer gRPC reflection")
     drain_s: float = Field(
-        default=10, ge=0, le=600, description="seconds that calls in flight get at SIGTERM"
+        default=10,
+        ge=0,
+        le=600,
+        description="how long calls in flight may take to finish after SIGTERM, seconds",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="what the log on standard error begins with"
+        default="info", description="lowest level that is logged to standard error"
     )
     log_format: Literal["json", "console"] = Field(
-        default="json", description="a JSON object a line, or lines for people"
+        default="json", description="log lines as JSON objects, or formatted for people"
     )
 
     @field_validator("log_prompts", mode="before")
@@ -161,7 +171,7 @@ class Settings(BaseSettings):
     @field_validator("bundle", mode="before")
     @classmethod
     def _bundle_may_be_registered(cls, value: Any) -> Any:
-        # A path has lost nothing of an address: its one slash stays.
+        # A Path keeps the text of an address unchanged: models:/ has only one slash.
         text = str(value)
         if not is_registry_address(text):
             return value
@@ -170,7 +180,7 @@ class Settings(BaseSettings):
         except InvalidInput as error:
             raise ValueError(error.message) from None
 
-    # Each names the setting that is missing, so that the error says where to set that one.
+    # Each validator belongs to the setting that is missing, so that the error says where to set it.
     @field_validator("registry")
     @classmethod
     def _registered_bundles_have_a_registry(cls, value: str, info: ValidationInfo) -> str:
@@ -186,15 +196,17 @@ class Settings(BaseSettings):
     @classmethod
     def _hash_has_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         if info.data.get("log_prompts") == "hash" and not value.get_secret_value():
-            raise ValueError("log_prompts: hash needs it, or anyone could test a prompt")
+            raise ValueError(
+                "log_prompts: hash requires a key; without one, anyone could guess a prompt and check it"
+            )
         return value
 
 
 def flags_of_settings() -> list[str]:
     """Names of the settings that are flags of ``serve``, in their order.
 
-    All but secrets, which every user of the machine could read in the list of processes, and lists and
-    groups, which no one word can hold.
+    Secrets have no flag, because every user of the machine can read flags in the list of processes. Lists and
+    groups have none, because one word cannot hold them.
     """
     no_flag = (tuple, list)
     return [
@@ -212,7 +224,7 @@ def _read_file(path: Path | None) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise InvalidInput(
-            f"the settings file {path} is not there or not readable", field="config"
+            f"the settings file {path} is missing or not readable", field="config"
         ) from None
     except (yaml.YAMLError, UnicodeError):
         raise InvalidInput(f"the settings file {path} is not valid YAML", field="config") from None
@@ -247,7 +259,11 @@ def _refusal(first: Any, flags: Mapping[str, Any]) -> InvalidInput:
 
 
 def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
-    """Settings from flags (``None`` means not given), environment and file.
+    """Settings from flags, environment and file.
+
+    Args:
+        config: the YAML file; ``None``: the one that ``MITSUMORI_CONFIG`` names, if any.
+        flags: values by setting; ``None``: not given.
 
     Raises:
         InvalidInput: a value is wrong or the file is missing; names the setting and where it can be
@@ -274,7 +290,7 @@ def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
     except ValidationError as error:
         raise _refusal(error.errors(include_input=False)[0], flags) from None
     except SettingsError as error:
-        # Its text names the setting and not the value; what is wrong is always the JSON.
+        # The text of this error names the setting, not the value; the cause is always invalid JSON.
         raise InvalidInput(
             f"{error}; in the environment, lists and groups are written as JSON", field="settings"
         ) from None

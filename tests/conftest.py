@@ -16,7 +16,7 @@ from router.logs import configure
 from router.routing.router import Router
 from router.rpc.server import RunningServer, build_reservations, build_router, start
 from router.settings import Settings
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

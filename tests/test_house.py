@@ -186,3 +186,11 @@ def test_every_file_and_room_that_a_page_names_is_there(page: str) -> None:
     named = {path for path in named if not path.startswith("build/") and "X.Y.Z" not in path}
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_every_function_that_the_architecture_points_to_is_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)`, function `(\w+)`", text)
+    assert len(named) >= 4
+    for path, function in named:
+        assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), (path, function)

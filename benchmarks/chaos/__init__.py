@@ -3,12 +3,11 @@
 plan        how long, how many callers, which limits, which seed
 replicas    real `mitsumori serve` processes: start, kill -9, start again
 stores      what they keep their ledger in: a SQLite file, or a real PostgreSQL that is killed too
-calls       asking until there is an answer, with the same body each time
+calls       tries until there is an answer, with the same body each time
 callers     what one caller does: route, settle, release, re-route, repeat itself, cheat
-journal     what callers were told, one file each, on disk before they go on
+journal     the replies that callers received, one file each, on disk before they continue
 proof       the rows against the invariants and against the journals
 harness     all of it together, for a bounded time
 
-A kill of a process loses nothing that the operating system has taken: what a power cut does to a disk
-is not shown here.
+A killed process loses nothing that it has handed to the operating system, so this does not test a power cut.
 """

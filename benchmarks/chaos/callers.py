@@ -1,4 +1,4 @@
-"""What one caller does all day: route, settle, release, re-route; repeat itself, and cheat now and then."""
+"""One caller: it routes, settles, releases and re-routes, repeats calls, and sometimes cheats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from benchmarks.chaos.calls import Answer, Doors, Unanswered
 from benchmarks.chaos.case import Case
-from benchmarks.chaos.cheating import TRICKS
+from benchmarks.chaos.forbidden_calls import TRICKS
 from benchmarks.chaos.journal import (
     Decided,
     Journal,

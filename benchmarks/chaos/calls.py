@@ -1,4 +1,4 @@
-"""Asking until there is an answer: the same body again and again, at one replica or the other."""
+"""Calls that are repeated with the same body, at one replica or another, until there is an answer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mitsumori.v1 import router_pb2_grpc
 __all__ = ["Answer", "Door", "Doors", "Unanswered"]
 
 Answer = Message | CallFailed
-"""What a server said: a reply, or a refusal."""
+"""The answer of a server: a reply, or a refusal."""
 
 _TIMEOUT_S = 8.0
 _NO_ANSWER = frozenset({"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"})
-"""Whether the server did it is open: only asking again tells."""
+"""Codes that leave open whether the server acted; only another try can tell."""
 _MOST_PAUSE_S = 0.4
 
 

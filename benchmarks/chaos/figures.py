@@ -14,7 +14,7 @@ __all__ = ["figures", "wrongs"]
 
 
 def figures(plan: Plan, outcome: Outcome) -> Iterator[Figure]:
-    """What a run did, then what it found; only the latter has targets, and they are zero."""
+    """First what a run did, then its violations; only these have targets, which are zero."""
     for name, value, unit in _done(plan, outcome):
         yield Figure(f"{plan.store}: {name}", value, unit)
     proof = outcome.proof
@@ -62,7 +62,7 @@ def _done(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, float, str]]:
     yield "kills of a server", outcome.kills, ""
     yield outcome.store_events_name, outcome.store_events, ""
     yield "tries without an answer", outcome.unanswered.total(), ""
-    yield "holds of which nobody was told", outcome.proof.untold, ""
+    yield "holds without an acknowledgement", outcome.proof.untold, ""
     yield "answers", len(told) / outcome.seconds, "/s"
 
 

@@ -1,4 +1,4 @@
-"""One run: servers, callers, kills, then the proof. It ends by itself, and stops what it started."""
+"""One run: servers, callers, kills, then the proof. Its time is bounded, and it stops what it started."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from mitsumori.money import nanos_of
 __all__ = ["Outcome", "run"]
 
 _STORE_TURN = 4
-"""Of so many events one is the store's: the second, so that short runs have one, too."""
+"""One event in this many disturbs the store; the second is the first such, so that short runs have one."""
 _BOTH = 0.2
-"""How often it strikes the store and a server, or all servers, at once."""
+"""Share of events that hit the store and a server, or all servers, at once."""
 
 Tick = Callable[[float, str], None]
 """Called with the seconds that have passed and what is going on."""
@@ -47,7 +47,7 @@ class Outcome:
         kills: of servers.
         store_events: how often the store was disturbed; ``store_events_name`` says what that was.
         unanswered: tries without an answer, by status.
-        failures: what servers could not foresee, from their logs, and stops in bad order.
+        failures: unexpected errors in the logs of the servers, and servers that did not stop cleanly.
         leaked: what was still held after every hold had run out, in the units of the limits.
         seconds: that callers called.
     """
@@ -73,7 +73,7 @@ def run(
 
     Args:
         plan: what to do.
-        tick: told how far it is.
+        tick: called with the progress.
         enough: callers go on after the plan's time until this holds, so that a slow machine does as
             much as a fast one; but no longer than ``plan.most_s``.
 

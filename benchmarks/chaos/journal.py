@@ -1,7 +1,7 @@
-"""What callers were told. Each line is on disk before its caller goes on, so a line is an acknowledgement.
+"""The replies that callers received. A line is on disk before its caller continues: it is an acknowledgement.
 
-Only what a caller really received is written: a server that committed and died before its answer went
-out has acknowledged nothing.
+Only received replies are written: a server that committed and died before it replied has acknowledged
+nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 class Decided:
     """A decision with its hold: nano-dollars and tokens. ``reply`` is the digest of the whole answer.
 
-    ``replaces`` is the decision that a re-route gave back. ``again``: the caller had sent it before on
+    ``replaces`` is the decision that a re-route released. ``again``: the caller had sent it before on
     purpose.
     """
 
@@ -51,7 +51,7 @@ class Decided:
 class Settled:
     """A settlement: nano-dollars booked, those beyond the hold, and tokens, as the caller reported them.
 
-    ``repeated``: the server said that it had this report before. ``again`` as in :class:`Decided`.
+    ``repeated``: the server answered that it already had this report. ``again`` as in :class:`Decided`.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A hold given back; ``now`` is false where it had been given back before."""
+    """A released hold; ``now`` is false if it was already released."""
 
     id: str
     now: bool

@@ -1,4 +1,4 @@
-"""What one run of chaos does: duration, callers, limits. Every random choice follows from its seed."""
+"""Plan of one run: duration, callers, limits. The seed determines every random choice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Plan:
         kill_after_s: between which bounds a server lives on after it came back, seconds.
         patience_s: seconds that a server may take to start, and callers to get their last answer.
         most_s: how long at most, where more must happen than did in ``seconds``.
-        serve: the command that serves; a test puts a server with a planted bug here.
+        serve: the command of the server; a test replaces it by a server with a planted bug.
     """
 
     store: StoreKind

@@ -1,8 +1,8 @@
-"""The rows against the invariants, and against what callers were told.
+"""Checks the rows of the ledger against the invariants and against the acknowledgements.
 
-Nothing is taken from the server's word: the rows are read when nobody writes any more, the invariants
-are proved by :mod:`ledger.check`, and each acknowledgement must be found in its row as it was
-given, and the money of all of them in the balance of the limit that counts everything.
+The server is not trusted: the rows are read after all writes, :mod:`ledger.check` checks the invariants, each
+acknowledgement must match its row, and the money of all of them must equal the balance of the limit that
+counts everything.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ __all__ = ["Proof", "prove", "prove_copy"]
 
 @dataclass(slots=True)
 class Proof:
-    """What was found; every list is empty in a ledger that keeps its word.
+    """The violations that were found; every list is empty for a correct ledger.
 
     Attributes:
         invariants: violations of I1 to I6.
         lost: acknowledged settlements that are not booked, or booked for less.
         doubled: money booked that nobody reported, or more than once.
-        broken: other words that were not kept: another answer to the same call, a hold that was given
-            back and is not.
+        broken: other violated acknowledgements: different answers to the same call, a hold that was
+            released according to the reply and is still held.
         decisions: rows that were read.
-        untold: rows whose caller was never told, such as one that was refused by the other replica
-            while the first one still wrote. Lawful: they hold until they run out, and charge nothing.
+        untold: rows without an acknowledgement, such as one that the other replica refused while the first
+            still wrote. They are allowed: they hold until they expire, and charge nothing.
     """
 
     invariants: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Proof:
 
 @dataclass(slots=True)
 class _Case:
-    """All that was told about one decision."""
+    """All acknowledgements of one decision."""
 
     decided: list[Decided] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
@@ -85,7 +85,7 @@ def prove(ledger: LedgerContents, told: Iterable[Told]) -> Proof:
 
 
 def prove_copy(ledger: LedgerContents, told: Iterable[Told]) -> list[str]:
-    """The violations of a copy that was taken after all of this was told, while the store went on."""
+    """The violations of a copy of a running store; the copy was begun after these acknowledgements."""
     cases = _cases(told)
     settled = {key for key, case in cases.items() if case.settled}
     return _invariants(ledger, _acknowledged(cases), settled).invariants
@@ -138,7 +138,7 @@ def _told_otherwise(key: str, case: _Case) -> Iterator[str]:
 
 
 def _decision(row: Row, case: _Case) -> Iterator[str]:
-    """A row holds what its caller was told that it holds, and answers the same."""
+    """A row must hold the acknowledged amounts and keep the acknowledged reply."""
     name = f"decision {row.id} ({row.state.value})"
     for told in case.decided[:1]:
         held = (row.held.money, row.held.tokens) if row.held is not None else (0, 0)
@@ -149,7 +149,7 @@ def _decision(row: Row, case: _Case) -> Iterator[str]:
         if digest(router_pb2.RouteResponse.FromString(row.reply)) != told.reply:
             yield f"{name}: keeps another answer than its caller got"
     if row.state in (HoldState.RELEASED, HoldState.SETTLED):
-        return  # a settled one that had been given back is money: see there
+        return  # a settlement after a release is checked in _money
     if any(each.now for each in case.released) or case.replaced_by is not None:
         yield f"{name}: its caller was told that it is given back"
 

@@ -51,7 +51,7 @@ class Replica:
             )
 
     def is_serving(self) -> bool:
-        """Whether it serves; starts it anew where it could not start, as while its store was down."""
+        """Whether it serves; starts it again if it could not start, as while its store was down."""
         if self._process is None or self._process.poll() is not None:
             self.start()
         return b"serving on " in self._said.read_bytes()
@@ -75,7 +75,7 @@ class Replica:
             self._process.wait()
 
     def stop(self) -> bool:
-        """SIGTERM; whether it went in good order. Killed where it does not go."""
+        """Send SIGTERM; return whether it stopped cleanly. Kill it if it does not stop."""
         if self._process is None or self._process.poll() is not None:
             return False
         self._process.send_signal(signal.SIGTERM)
@@ -86,7 +86,7 @@ class Replica:
             return False
 
     def failures(self) -> list[str]:
-        """What it could not foresee: errors inside, by its own log, and threads that died."""
+        """Unexpected errors in its log, and threads that died."""
         if not self._log.exists():
             return []
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()

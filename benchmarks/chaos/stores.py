@@ -1,4 +1,4 @@
-"""Where the servers of a run keep their ledger, and what can happen to it meanwhile."""
+"""The stores of a run, and the ways to disturb them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ from router.ledger.sqlite.ledger import SqliteLedger
 __all__ = ["Store", "opened"]
 
 _AS_USER = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[2:], user=sys.argv[1]))"
-"""Runs a command as another user, as PostgreSQL wants it of root. By a process between: to change the user
-ours would have to fork, and with callers on threads of gRPC the child may crash before it becomes another
-program."""
+"""Runs a command as another user, because PostgreSQL refuses to run as root. A separate process changes the
+user: ours would have to fork, and with threads of gRPC the child may crash before it runs the command."""
 
 
 class Store(Protocol):
@@ -50,7 +49,7 @@ class Store(Protocol):
         ...
 
     def disturb(self) -> list[str]:
-        """What can happen to a store while servers use it; violations that it brought to light."""
+        """Disturb the store while servers use it; return the violations that were found."""
         ...
 
     def open(self) -> SqliteLedger | PostgresLedger:
@@ -162,7 +161,13 @@ class PostgresStore:
 
 @contextmanager
 def opened(plan: Plan, folder: Path, journals: Path) -> Iterator[Store]:
-    """The store of a run, for as long as it is used."""
+    """The store of a run, for as long as it is used.
+
+    Args:
+        plan: of the run; says which store.
+        folder: for the file of SQLite and its copies.
+        journals: folder of the callers' journals.
+    """
     if plan.store == "sqlite":
         yield SqliteStore(folder, journals)
         return

@@ -91,7 +91,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLimit(self, request, context):
-        """Removes a limit. NOT_FOUND: there is no limit with this id.
+        """Deletes a limit. NOT_FOUND: there is no limit with this id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,7 +120,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EraseDecisions(self, request, context):
-        """Deletes finished decisions of a scope made before a moment, for retention and on a user's demand.
+        """Deletes finished decisions with given labels made before a moment, for retention or at a user's request.
         Open holds stay, and balances keep what was spent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

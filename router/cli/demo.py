@@ -70,7 +70,7 @@ def serving(*flags: str, log: IO[str] | None = None) -> Iterator[tuple[str, subp
 
     Args:
         flags: further flags of ``serve``.
-        log: where its log goes; ``None``: to our own standard error.
+        log: receives the server's log; ``None``: our own standard error.
 
     Yields:
         The address, and the process.
@@ -98,8 +98,8 @@ def serving(*flags: str, log: IO[str] | None = None) -> Iterator[tuple[str, subp
             process.stdout.close()
 
 
-def _shop(client: Router) -> Iterator[tuple[str, router_pb2.RouteResponse]]:
-    """The same hard prompt under other wishes, which is where a router earns its keep."""
+def _with_other_goals(client: Router) -> Iterator[tuple[str, router_pb2.RouteResponse]]:
+    """The same hard prompt with different goals and constraints."""
     proof = dict(PROMPTS)["proof"]
     yield (
         "proof, worth $0.10",
@@ -136,7 +136,7 @@ def main() -> None:
                     PROMPTS, description=f"routing at {address}", console=console, transient=True
                 )
             ]
-            replies += _shop(client)
+            replies += _with_other_goals(client)
     console.print(demo_table(replies))
     last = replies[-1][1]
     console.print(

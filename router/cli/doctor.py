@@ -1,4 +1,4 @@
-"""`mitsumori doctor`: check everything that serving rests on, and say what to do."""
+"""`mitsumori doctor`: check everything that the server needs, and say how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ __all__ = ["Check", "examine"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. ``detail`` is what was found, or what to do."""
+    """The result of one check.
+
+    Attributes:
+        name: of the check.
+        ok: whether it passed.
+        detail: what was found; after a failure, how to fix it.
+    """
 
     name: str
     ok: bool
@@ -32,7 +38,7 @@ class Check:
 
 
 def _directory(settings: Settings) -> tuple[Path, str]:
-    """The bundle's directory, downloaded where it lies in a registry, and what it is for people."""
+    """The bundle's directory, downloaded if it is in a registry, and its location as text for people."""
     source = open_bundle_source(settings.bundle, settings.registry, settings.registry_cache)
     found = source.find()
     return source.fetch(), found.location
@@ -65,8 +71,8 @@ def _prices(settings: Settings) -> str:
     unpriced = [entry.spec.id for entry in catalog.entries if entry.rates_at(now) is None]
     if unpriced:
         raise BadArtifact(
-            f"no price for {', '.join(unpriced)}: they are never chosen; give them `prices` in the "
-            "catalog"
+            f"no price for {', '.join(unpriced)}: they are never chosen; add `prices` for "
+            "them to the catalog"
         )
     return f"{len(catalog.entries)} models priced ({catalog.price_table})"
 
@@ -74,15 +80,15 @@ def _prices(settings: Settings) -> str:
 def _tiers(settings: Settings) -> str:
     manifest, _ = read_manifest(_directory(settings)[0])
     catalog = load_catalog(settings.catalog)
-    spoken_for = {arm.tier for arm in manifest.arms} | {arm.name for arm in manifest.arms}
-    silent = [
+    covered = {arm.tier for arm in manifest.arms} | {arm.name for arm in manifest.arms}
+    without_arm = [
         entry.spec.id
         for entry in catalog.entries
-        if entry.spec.tier not in spoken_for and entry.spec.id not in spoken_for
+        if entry.spec.tier not in covered and entry.spec.id not in covered
     ]
-    if silent:
+    if without_arm:
         raise BadArtifact(
-            f"the bundle has no arm for {', '.join(silent)}: they are never chosen; train with "
+            f"the bundle has no arm for {', '.join(without_arm)}: they are never chosen; train with "
             f"arms named after the tiers {', '.join(catalog.tiers)}"
         )
     return "every model of the catalog has an arm"
@@ -90,7 +96,7 @@ def _tiers(settings: Settings) -> str:
 
 def _prompts(settings: Settings) -> str:
     PromptLog(settings.log_prompts)
-    return f"the decision log keeps of prompts: {settings.log_prompts}"
+    return f"what the decision log keeps of prompts: {settings.log_prompts}"
 
 
 def _port(settings: Settings) -> str:
@@ -103,11 +109,11 @@ def _port(settings: Settings) -> str:
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 return f"{address} is free; start with `mitsumori serve`"
             raise BadArtifact(
-                f"{address} is taken by something else; choose another with --port"
+                f"another program listens on {address}; choose another port with --port"
             ) from None
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
     if status != "SERVING":
-        raise BadArtifact(f"a server at {address} says {status}; wait until it is warm")
+        raise BadArtifact(f"the server at {address} reports {status}; wait until it is ready")
     return f"a server at {address} is serving"
 
 

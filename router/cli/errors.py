@@ -1,4 +1,4 @@
-"""How an error of ours ends a command: one line, exit code 2. Imports nothing that takes time."""
+"""Turns an expected error into one line and exit code 2. Imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["errors_in_one_line"]
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn an error of ours into one line on standard error and exit code 2, without a traceback."""
+    """Print an expected error as one line on standard error, without a traceback; exit with code 2."""
     try:
         yield
     except Exception as error:
-        # Imported where something went wrong, for it brings gRPC.
+        # Imported only after an error, because it imports gRPC, which is slow.
         from mitsumori import CallFailed, InvalidArgument
 
         if not isinstance(error, MitsumoriError | CallFailed | InvalidArgument):

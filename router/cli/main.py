@@ -1,4 +1,4 @@
-"""The command ``mitsumori``. Help imports no command, and a command only what it needs itself."""
+"""The command ``mitsumori``. Help imports no command; a command imports only what it needs."""
 
 from __future__ import annotations
 
@@ -27,56 +27,56 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "doctor": (
         "doctor_command:doctor",
-        "Check bundle, hashes, tokenizer files, prices and port, and say what to do.",
+        "Check bundle, hashes, tokenizer files, prices and port, and say how to fix what is wrong.",
     ),
     "quote": (
         "quote_command:quote",
-        "Price a whole batch before it is sent: per model and for the recommended routing.",
+        "Price a batch before it is sent: per model and for the recommended routing.",
     ),
     "settle": (
         "settle_command:settle",
-        "Report what a decision really took; its hold turns into spend.",
+        "Report the usage of a decision's call; its hold turns into spend.",
     ),
     "release": (
         "settle_command:release",
-        "Give a hold back, for a call that was never made.",
+        "Release the hold of a decision whose call was never made.",
     ),
     "limits list": (
         "limits_command:list_limits",
-        "List every limit; with labels, those that apply and what is left of them.",
+        "List every limit; with labels, only those that apply, and their balances.",
     ),
     "limits set": (
         "limits_command:set_limit",
-        "Make a limit, or replace the one of the same name.",
+        "Create a limit, or replace the one with the same id.",
     ),
-    "limits delete": ("limits_command:delete_limit", "Remove a limit."),
+    "limits delete": ("limits_command:delete_limit", "Delete a limit."),
     "usage": (
         "accounts_command:usage",
-        "What was spent, added up by label, model, tier or day, and how good quotes and holds were.",
+        "Show spend by label, model, tier or day, and how accurate quotes and holds were.",
     ),
     "decisions": (
         "accounts_command:decisions",
-        "The decision log: oldest first, or the last few, newest first.",
+        "List decisions, oldest first; with --last, the newest ones, newest first.",
     ),
     "corrections": (
         "accounts_command:corrections",
-        "How good quotes were per model and scope, and the factors that settled usage corrects them by.",
+        "Show how accurate quotes were per model and scope, and the factors that now correct them.",
     ),
     "erase": (
         "accounts_command:erase",
-        "Delete finished decisions of a scope, for retention or on a user's demand.",
+        "Delete finished decisions with given labels, for retention or at a user's request.",
     ),
     "backup": (
         "accounts_command:backup",
-        "Copy a SQLite ledger to a file while the server goes on.",
+        "Copy a SQLite ledger to a file while the server keeps running.",
     ),
     "replay": (
         "replay_command:replay_command",
-        "What another bundle or policy would have made of logged decisions.",
+        "Estimate what another bundle or policy would have achieved on logged decisions.",
     ),
     "version": ("version_command:version", "Print the version."),
 }
-"""Command → where it is in ``router.cli.commands``, and the first line of its docstring."""
+"""Command → its module and function in ``router.cli.commands``, and the first line of its docstring."""
 
 
 def _loaded(words: str) -> Any:
@@ -89,10 +89,10 @@ def _loaded(words: str) -> Any:
 
 
 class _LazyGroup(TyperGroup):
-    """Lists commands by their help lines, and imports the one that is called."""
+    """Lists the commands with their help lines; imports only the command that is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As the base class does, with the real command in the place of its stand-in."""
+        """As in the base class, but with the real command instead of its stand-in."""
         name, command, rest = super().resolve_command(ctx, args)
         words = f"{name}" if ctx.parent is None else f"{self.name} {name}"
         return name, _loaded(words) if words in COMMANDS else command, rest
@@ -127,6 +127,6 @@ app.add_typer(_limits, name="limits")
 
 
 def main() -> None:
-    """Run the command; our own errors are one line on standard error and exit code 2."""
+    """Run the command; expected errors are one line on standard error and exit code 2."""
     with errors_in_one_line():
         app()

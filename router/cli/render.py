@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 WIDE = 120
-"""Columns of a terminal from which tables show everything."""
+"""Width of a terminal, in characters, from which tables show every column."""
 
 
 def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
-    """A console of rich, which is imported only where something is printed."""
+    """A console of rich; rich is imported only when something is printed."""
     from rich.console import Console
 
     return Console(stderr=stderr, soft_wrap=soft_wrap)
@@ -65,8 +65,8 @@ def table(
     """A plain table.
 
     Args:
-        title: stands above it.
-        columns: names; ``>`` before one aligns it to the right, ``?`` drops it where the terminal is
+        title: printed above it.
+        columns: names; a leading ``>`` aligns a column to the right, a leading ``?`` drops it on a terminal
             narrower than :data:`WIDE`.
         rows: a cell per column.
         width: of the terminal, characters.
@@ -109,7 +109,7 @@ def _option_row(option: router_pb2.Option) -> list[str]:
 
 
 def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
-    """A whole reply: the choice, why, the alternatives, and what is held for whom."""
+    """Print a reply: the chosen model, the reasons, all quotes, and the hold."""
     shown = console()
     assessment = reply.assessment
     labels = "  ".join(f"{arm.arm} {arm.p_label:.2f}" for arm in assessment.arms)
@@ -147,7 +147,7 @@ def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
 
 
 def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) -> None:
-    """What is held until when, and what ends it."""
+    """Print the hold, when it expires, and the commands that end it."""
     if not reply.HasField("hold"):
         shown.print("Nothing is held.", highlight=False)
         return
@@ -156,7 +156,7 @@ def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) ->
     shown.print(
         f"{price_text(reply.hold.amount)} is held until {until:%Y-%m-%d %H:%M:%S} UTC. After the call:\n"
         f"  mitsumori settle {reply.decision_id} --input-tokens N --output-tokens N{owner}\n"
-        f"or, where it is not made (`route --quote-only` holds nothing):\n"
+        f"or, if it is not made (`route --quote-only` holds nothing):\n"
         f"  mitsumori release {reply.decision_id}{owner}",
         highlight=False,
         markup=False,
@@ -165,7 +165,7 @@ def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) ->
 
 
 def demo_table(rows: Iterable[tuple[str, router_pb2.RouteResponse]]) -> Table:
-    """One line per prompt: its tier probabilities, the chosen model, the quote and why."""
+    """One row per prompt: its label probabilities, the chosen model, the quote and the first reason."""
 
     def row(name: str, reply: router_pb2.RouteResponse) -> list[str]:
         price = reply.chosen.quote.price

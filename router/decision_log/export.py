@@ -18,7 +18,13 @@ __all__ = ["Currency", "parse_currency", "usd", "write_table"]
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """A display currency: how many of it a dollar bought on a day. Books stay in USD."""
+    """A display currency. The ledger stays in USD.
+
+    Attributes:
+        code: three capital letters.
+        per_usd: units of it per dollar, > 0.
+        day: of the rate.
+    """
 
     code: str
     per_usd: Decimal
@@ -26,7 +32,7 @@ class Currency:
 
     @property
     def column(self) -> str:
-        """The end of a column's name: the currency and the day of its rate."""
+        """Suffix of a column name: the currency and the day of its rate."""
         return f"{self.code.lower()}_at_{self.day}"
 
     def __str__(self) -> str:
@@ -71,7 +77,7 @@ def usd(nanos: int) -> Decimal:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
-    """Write rows to a file by its suffix; how many. Whole or not at all.
+    """Write all rows to a file, in the format of its suffix, or nothing; return how many.
 
     Args:
         path: ``.csv``, ``.jsonl`` or ``.parquet``.
@@ -118,7 +124,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def _harmless(value: object) -> object:
-    """Spreadsheets run text that begins with these as a formula; a label must not."""
+    """A value that spreadsheets do not run as a formula: text that looks like one gets an apostrophe."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{value}"
     return f"{value:f}" if isinstance(value, Decimal) else value

@@ -1,4 +1,4 @@
-"""What settled decisions say of their quotes: what the corrections learn from."""
+"""Settled usage compared with its quotes: what the corrections learn from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["observation_of", "observations"]
 
 
 def observation_of(row: LoggedDecision, allowances: Mapping[str, Lengths]) -> Observation | None:
-    """What a settled decision says of its quote; ``None`` where it says nothing.
+    """The usage of a settled decision beside its quote; ``None`` if they cannot be compared.
 
-    That is where the call failed, where the model that was called had not been quoted, or where the
-    record is of a version that did not keep what is needed.
+    They cannot if the call failed, if the model that was called had not been quoted, or if the version of
+    the record lacks what is needed.
 
     Args:
-        row: settled.
-        allowances: for hidden reasoning, by model. Those of now, not those of the decision: a factor that was
-            learned before an allowance changed would be applied on top of the change.
+        row: a settled decision.
+        allowances: current allowances for hidden reasoning, tokens by model. Those at the time of the
+            decision would be wrong: a change of an allowance would be corrected a second time.
     """
     record, usage = row.record, row.record.usage
     if usage is None or not usage.answered or not usage.input_tokens or usage.output_tokens is None:
@@ -36,15 +36,15 @@ def observation_of(row: LoggedDecision, allowances: Mapping[str, Lengths]) -> Ob
         return None
     visible = Lengths(lengths.p50, lengths.p90, lengths.p99)
     allowance = allowances.get(candidate.model)
-    foretold, quoted = with_reasoning(visible, allowance), candidate.output_tokens
+    predicted, quoted = with_reasoning(visible, allowance), candidate.output_tokens
     return Observation(
         model=candidate.model,
         scope=row.labels,
         counted=candidate.counted_tokens,
         exact=candidate.exact,
         input_tokens=usage.input_tokens,
-        p50=max(foretold.p50, 1.0),
-        p90=max(foretold.p90, 1.0),
+        p50=max(predicted.p50, 1.0),
+        p90=max(predicted.p90, 1.0),
         mean=max(mean_output(visible, allowance), 1.0),
         quoted_p50=quoted.p50,
         quoted_p90=quoted.p90,
@@ -56,7 +56,7 @@ def observation_of(row: LoggedDecision, allowances: Mapping[str, Lengths]) -> Ob
 def observations(
     ledger: Ledger, count: int, allowances: Mapping[str, Lengths]
 ) -> Iterator[Observation]:
-    """What the latest settled decisions say of their quotes, newest first.
+    """The usage of the latest settled decisions beside their quotes, newest first.
 
     Args:
         ledger: the store.

@@ -1,4 +1,4 @@
-"""What the decision log keeps of a prompt; by opt-in, for a prompt is private."""
+"""What the decision log keeps of a prompt. Opt-in, because prompts are private."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["PromptLog"]
 class PromptLog:
     """Makes the part of a record that is about the prompt. Thread-safe.
 
-    The record says its kind as ``prompt_log``, so that a log of mixed kinds can be read.
+    Each record names its kind in ``prompt_log``, so that a log may contain several kinds.
 
     Attributes:
         kind: what is kept.
-        key: keys the hash, which ``embedding`` and ``redacted`` keep too where there is a key: by it
-            training finds repeated prompts.
+        key: of the hash. With a key, ``embedding`` and ``redacted`` keep the hash too, so that training can
+            recognise repeated prompts.
 
     Raises:
-        MitsumoriError: ``EXTRA_MISSING`` where ``redacted`` is asked for without the extra; from
-            the constructor, so that a server does not start rather than fail at a call.
+        MitsumoriError: ``EXTRA_MISSING`` if ``redacted`` is chosen and the extra is not installed. The
+            constructor raises it, so that the error stops the start of a server and not a call.
     """
 
     kind: PromptLogKind = "off"
@@ -43,7 +43,7 @@ class PromptLog:
 
     @cached_property
     def _redact(self) -> Callable[[str], str]:
-        # Imported only where it is asked for: the plain installation has not what it needs.
+        # Imported only if it is chosen: the plain installation lacks its dependencies.
         from router.decision_log.redaction import redact
 
         return redact
@@ -53,12 +53,13 @@ class PromptLog:
     ) -> KeptPrompt:
         """What the record keeps.
 
-        Where the text is kept, and the classifier read another one (without the system messages), that
-        one is kept too, as ``prompt_judged``: training must read what serving reads.
+        The classifier may read a text other than the whole prompt: it skips system messages. If a text is
+        kept, the one that the classifier read is kept too, as ``prompt_judged``, because training must read
+        the same text.
 
         Args:
             prompt: as the caller sent it.
-            embedding: the encoder's vector of it, float32 ``(dimensions,)``.
+            embedding: the encoder's vector of the prompt, float32 ``(dimensions,)``.
             encoder: name and SHA-256 of the encoder that made the vector.
         """
         if self.kind == "off":

@@ -1,7 +1,6 @@
-"""The decision log as replay and training read it: from a ledger, or from what `decisions --out` wrote.
+"""Reads the decision log for replay and training, from a ledger or a file that `decisions --out` wrote.
 
-Rows come one by one, oldest first, so that a log of any length is read in bounded memory; or only the newest
-ones are read.
+Rows are read one by one, oldest first, in bounded memory; or only the newest ones are read.
 """
 
 from __future__ import annotations
@@ -57,8 +56,8 @@ class LoggedDecision:
         state: ``quoted``, ``held``, ``settled``, ``released`` or ``expired``.
         created: when it was made, aware.
         labels: scope, model, provider and tier.
-        spent: what was settled, nano-dollars; ``None`` where nothing was.
-        record: with what was settled as its usage.
+        spent: what was booked, nano-dollars; ``None`` if the decision is not settled.
+        record: of the decision, with the settled usage.
     """
 
     id: str
@@ -71,11 +70,11 @@ class LoggedDecision:
 
 @dataclass(frozen=True, slots=True)
 class Unparsed:
-    """A sound row whose record this release cannot read.
+    """An undamaged row whose record this release cannot read.
 
     Attributes:
         created: when the decision was made, aware.
-        reason: what is wrong with the record, the same for all records with this fault. Never its content.
+        reason: what is wrong with the record, without its content; the same for all records with this fault.
         remedy: what to do.
     """
 
@@ -86,7 +85,7 @@ class Unparsed:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A row that cannot be read: the column, and what is wrong with it. Never its content."""
+    """A row that cannot be read: the column, and what is wrong with it, without its content."""
 
     column: str
     reason: str
@@ -139,7 +138,7 @@ def decisions_of(
 
 
 def _sqlite(path: Path, *, newest_first: bool) -> Iterator[StoredDecision]:
-    """The rows of a SQLite ledger, which may be in use: it is only read."""
+    """The rows of a SQLite ledger, opened read-only because a server may be using it."""
     if not path.is_file():
         raise InvalidInput(
             f"there is no ledger {path}; name one such as sqlite:PATH", field=str(path)
@@ -186,7 +185,7 @@ def _parquet_file(path: Path) -> Iterator[Any]:
         with pq.ParquetFile(path) as file:
             yield file
     except pa.ArrowException:
-        raise _unreadable(path, "is no readable Parquet file") from None
+        raise _unreadable(path, "is not a readable Parquet file") from None
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
@@ -242,7 +241,7 @@ def _clear_errors(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
     except UnicodeDecodeError:
         raise _unreadable(path, "is not UTF-8 text", remedy) from None
     except csv.Error:
-        raise _unreadable(path, "is no readable CSV", remedy) from None
+        raise _unreadable(path, "is not readable CSV", remedy) from None
     except OSError as error:
         raise InvalidInput(
             f"{path}: cannot be read ({error.strerror}); name a decision log", field=str(path)
@@ -261,7 +260,7 @@ def _spent(value: object) -> int | None:
 
 
 def _labels(value: object) -> dict[str, str]:
-    """Labels from the text ``name=value name=value``; a value with a space loses what follows it."""
+    """Labels from the text ``name=value name=value``; a value ends at its first space."""
     pairs = (pair.partition("=") for pair in str(value or "").lstrip("'").split(" "))
     return {name: text for name, equals, text in pairs if equals}
 
@@ -307,7 +306,7 @@ def _file(path: Path) -> Iterator[LogRow]:
                 lacking = [name for name in _COLUMNS if name not in row]
                 if lacking:
                     raise _unreadable(
-                        path, f"without the column {lacking[0]!r} this is no decision log"
+                        path, f"is not a decision log: it has no column {lacking[0]!r}"
                     )
                 checked = True
             yield _of_row(row)
@@ -330,7 +329,7 @@ def is_decision_log(source: str) -> bool:
 
 
 def read_log(source: str) -> Iterator[LogRow]:
-    """Every row of a decision log, oldest first; of a file, in its order.
+    """Every row of a decision log: of a ledger oldest first, of a file in the order of the file.
 
     Args:
         source: ``sqlite:PATH``, ``postgresql://…``, or a ``.parquet``, ``.jsonl`` or ``.csv`` file that
@@ -340,7 +339,7 @@ def read_log(source: str) -> Iterator[LogRow]:
         A decision, or what is wrong with the row. The first row is number 1.
 
     Raises:
-        InvalidInput: it is no decision log, or cannot be read.
+        InvalidInput: the source is not a decision log, or cannot be read.
         Unavailable: the ledger cannot be read.
     """
     return _ledger(source) if _is_ledger(source) else _file(Path(source))
@@ -354,7 +353,7 @@ def read_newest(source: str, count: int) -> list[LoggedDecision | Unparsed]:
         count: how many, at most.
 
     Raises:
-        InvalidInput: it is no decision log, cannot be read, or a row of it is damaged.
+        InvalidInput: the source is not a decision log, cannot be read, or has a damaged row.
         Unavailable: the ledger cannot be read.
     """
     if _is_ledger(source):
@@ -365,10 +364,10 @@ def read_newest(source: str, count: int) -> list[LoggedDecision | Unparsed]:
 
 
 def undamaged(rows: Iterable[LogRow]) -> Iterator[LoggedDecision | Unparsed]:
-    """The rows, as long as none is damaged.
+    """The rows, up to the first damaged one.
 
     Raises:
-        InvalidInput: one is; says which.
+        InvalidInput: a row is damaged; names its number and column.
     """
     for number, row in enumerate(rows, start=1):
         if isinstance(row, Damaged):

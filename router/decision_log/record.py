@@ -1,5 +1,4 @@
-"""The record of a decision: everything that replay, drift and training need, so that they can do without
-the prompt.
+"""The record of a decision: everything that replay, drift and training need, without the prompt.
 
 This module alone knows the format on disk, which is JSON: :func:`serialize` writes it, :func:`parse` reads
 it. The models are the format. A field that is renamed, retyped or removed needs a new :data:`VERSION`, an
@@ -59,7 +58,7 @@ PromptLogKind = Literal["off", "hash", "embedding", "redacted", "text"]
 """What the log keeps of a prompt, from nothing to everything:
 
 - ``off``: nothing.
-- ``hash``: a keyed hash; it identifies repeated prompts, and tells nothing to those without the key.
+- ``hash``: a keyed hash; it identifies repeated prompts, and reveals nothing without the key.
 - ``embedding``: the encoder's vector, which is what the classifier is trained on. **Not anonymous**: the
   topic of a text, and many of its words, can be reconstructed from its vector.
 - ``redacted``: the text without personal data and secrets that have a form of their own
@@ -75,23 +74,23 @@ Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 
 class LoggedQualityTarget(Struct, frozen=True, tag_field="kind", tag="quality_target"):
-    """The cheapest model whose P(adequate) reaches this probability was asked for."""
+    """The goal was the cheapest model whose P(adequate) reaches ``p_adequate``."""
 
     p_adequate: Probability
 
 
 class LoggedWillingnessToPay(Struct, frozen=True, tag_field="kind", tag="willingness_to_pay"):
-    """The best surplus was asked for, at this worth of an adequate answer in nano-dollars."""
+    """The goal was the best surplus, where an adequate answer is worth ``nanos`` nano-dollars."""
 
     nanos: Count
 
 
 LoggedGoal = LoggedQualityTarget | LoggedWillingnessToPay
-"""What the caller wanted; ``kind`` tells which."""
+"""The goal of the decision; ``kind`` names it."""
 
 
 class LoggedConstraints(Struct, frozen=True, omit_defaults=True):
-    """What the caller allowed; only what constrains is written. Names are sorted."""
+    """The constraints of the request; empty ones are not written. Names are sorted."""
 
     models: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
@@ -145,16 +144,16 @@ class LoggedCandidate(Struct, frozen=True):
 
     Attributes:
         model: id.
-        tier: of the model; empty in records of before, which do not have it.
-        arm: of the bundle, by which P(adequate) is known; ``None`` where there was none.
+        tier: of the model; empty in older records, which lack it.
+        arm: of the bundle, which gives P(adequate) for the model; ``None`` if the bundle has none.
         p_adequate: 0..1; ``None`` without an arm.
-        counted_tokens: input tokens before corrections; ``None`` in records of before.
-        exact: whether they were counted by the model's own tokenizer.
+        counted_tokens: input tokens before corrections; ``None`` in older records.
+        exact: whether ``counted_tokens`` comes from the model's own tokenizer.
         input_tokens: as quoted.
         output_tokens: as quoted, hidden reasoning included.
-        reasoning_tokens: of them, hidden reasoning.
+        reasoning_tokens: the part of ``output_tokens`` that is hidden reasoning.
         price_nanos: as quoted.
-        latency_s: as quoted; ``None`` in records of before.
+        latency_s: as quoted; ``None`` in older records.
     """
 
     model: str
@@ -179,8 +178,8 @@ class LimitBalance(Struct, frozen=True):
         unit: of the amounts: nano-dollars, tokens or requests.
         soft: amount from which the limit acts; ``None`` without one.
         hard: amount that is never passed; ``None`` without one.
-        spent: settled before.
-        held: on hold before.
+        spent: settled before the decision.
+        held: on hold before the decision.
     """
 
     limit: str
@@ -231,12 +230,12 @@ class PromptEmbedding(Struct, frozen=True):
 
 
 class KeptPrompt(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is kept of a prompt; nothing of it is written where nothing is kept.
+    """What is kept of a prompt. Fields that are not kept are not written.
 
     Attributes:
         prompt_log: what the operator allows to be kept.
         prompt: the whole text, redacted or not.
-        prompt_judged: the text that the classifier read, where it is another one.
+        prompt_judged: the text that the classifier read, if it differs from ``prompt``.
         prompt_hash: keyed, hexadecimal.
         prompt_embedding: the encoder's vector of what the classifier read.
     """
@@ -249,22 +248,22 @@ class KeptPrompt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def classifier_text(self) -> str | None:
-        """What the classifier read of the prompt, where it was kept."""
+        """The text that the classifier read; ``None`` if it was not kept."""
         return self.prompt if self.prompt_judged is None else self.prompt_judged
 
 
 class LoggedUsage(Struct, frozen=True, omit_defaults=True):
-    """What the caller reported of the call.
+    """What the caller reported about the call.
 
     Attributes:
-        model: that was called; ``None`` means the chosen one.
+        model: the model that was called; ``None``: the chosen one.
         outcome: ``success``, ``truncated``, ``error`` or ``timeout``; ``None`` where it was not reported.
         input_tokens: ≥ 0; ``None`` where they were not reported.
-        cached_input_tokens: of them, read from a cache.
+        cached_input_tokens: the part of ``input_tokens`` that came from a cache.
         output_tokens: ≥ 0, hidden reasoning included; ``None`` where they were not reported.
-        reasoning_tokens: of them, hidden reasoning.
-        latency_s: until the whole answer, ≥ 0.
-        quality: 0..1.
+        reasoning_tokens: the part of ``output_tokens`` that was hidden reasoning.
+        latency_s: seconds until the whole answer, ≥ 0; ``None`` if it was not measured.
+        quality: 0..1; ``None`` if the answer was not judged.
     """
 
     model: str | None = None
@@ -278,7 +277,7 @@ class LoggedUsage(Struct, frozen=True, omit_defaults=True):
 
     @property
     def answered(self) -> bool:
-        """Whether the call says something of the model."""
+        """Whether the model answered, so that quality, lengths and cost describe it."""
         return self.outcome in ANSWERED
 
 
@@ -296,16 +295,16 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         conversation_id: of the caller; may be empty.
         batch: whether the decision was for a batch call.
         complexity: 0..1.
-        features: lexical, to five decimals, in the order of the bundle's encoder; empty in records of before.
+        features: lexical, to five decimals, in the order of the bundle's encoder; empty in older records.
         p_adequate: arm → 0..1.
         label_distribution: cheapest adequate arm, or ``none`` → 0..1.
-        lengths: arm → predicted output length; empty in records of before.
+        lengths: arm → predicted output length; empty in older records.
         propensity: probability with which the first candidate was chosen, 0 < p ≤ 1.
         reasons: codes.
-        limits: that applied to the choice.
+        limits: those that applied to the choice.
         candidates: the chosen one first, then the others, best first.
-        usage: as settled. It is no part of what a ledger keeps as the record of a decision: the reader
-            joins it. ``None`` where nothing was settled.
+        usage: as settled; ``None`` if nothing was settled. A ledger keeps it beside the record; the reader
+            joins them.
     """
 
     version: Literal[1]
@@ -330,11 +329,11 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def chosen(self) -> LoggedCandidate:
-        """The model that the caller was told to call."""
+        """The model that the reply named."""
         return self.candidates[0]
 
     def candidate(self, model: str | None) -> LoggedCandidate | None:
-        """The candidate of a model; ``None`` where it was none."""
+        """The candidate with this model; ``None`` if there is none."""
         return next((one for one in self.candidates if one.model == model), None)
 
 
@@ -356,7 +355,7 @@ class RecordError(Exception):
 
 
 class DamagedRecord(RecordError):
-    """It is no JSON object: something cut or changed the text of the record."""
+    """The record is not a JSON object: its text was cut or changed."""
 
 
 class _Header(Struct, frozen=True):
@@ -387,10 +386,10 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 def serialize(record: DecisionRecord) -> str:
-    """The record as it is kept: JSON in one line, in the order of the fields.
+    """The record as it is stored: JSON in one line, in the order of the fields.
 
     Raises:
-        InvalidInput: it holds something that JSON cannot say: NaN, infinity, a lone surrogate.
+        InvalidInput: it contains what JSON cannot represent: NaN, infinity, a lone surrogate.
     """
     numbers = (record.complexity, *record.p_adequate.values(), *record.features)
     try:
@@ -407,12 +406,12 @@ def parse(
     """A record of any version, in the current model.
 
     Args:
-        content: JSON, or the object that it stands for.
-        usage: as a ledger keeps it beside the record; an export has it in the record.
+        content: JSON, or the parsed object.
+        usage: as a ledger keeps it, beside the record; ``None`` for an export, whose records contain it.
 
     Raises:
-        DamagedRecord: it is no JSON object.
-        RecordError: it is of an unknown version, or lacks what its version has.
+        DamagedRecord: the content is not a JSON object.
+        RecordError: its version is unknown, or it lacks a field that its version requires.
     """
     try:
         if isinstance(content, Mapping):
@@ -432,9 +431,9 @@ def parse(
 
 
 def with_usage(record: str, usage: Mapping[str, Any]) -> str:
-    """A record as it is exported, with the usage that was settled: JSON in one line.
+    """A record as it is exported, with the settled usage: JSON in one line.
 
-    Nothing of the record is lost, whichever version it is of.
+    Records of every version are kept whole.
 
     Args:
         record: as the ledger keeps it.
@@ -458,7 +457,7 @@ def _of_object(content: Mapping[str, Any]) -> DecisionRecord:
 
 
 def _fault(message: str) -> RecordError:
-    """What msgspec says of a record, without the values that it may show."""
+    """An error of msgspec as one of ours, without the values that its message may quote."""
     found, missing = _PLACE.search(message), _MISSING.search(message)
     place = _INDEX.sub("[]", found[1]) if found else ""
     if missing:
@@ -468,15 +467,15 @@ def _fault(message: str) -> RecordError:
     return DamagedRecord("is not a record of a decision", _AGAIN)
 
 
-# --- Records of before -------------------------------------------------------------------------
+# --- Version 0 ---------------------------------------------------------------------------------
 
 
 def _of_version_0(old: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without a version, as one of version 1.
+    """A record of version 0, which has no version field, as one of version 1.
 
-    Version 0 grew: the first records had no constraints, features and lengths, of limits only the ids, and
-    of candidates neither latencies nor how their tokens were counted; later ones lack the tier, hidden
-    reasoning, or which kind of prompt log was kept. What is not known is left empty.
+    Version 0 gained fields over time. The first records lack constraints, features, lengths, the balances of
+    limits, and the latencies and token counts of candidates; later ones lack the tier, hidden reasoning, or
+    the kind of the prompt log. What is unknown is left empty.
     """
     upgraded = {
         "constraints": {},

@@ -1,9 +1,8 @@
-"""Old decisions made anew with another bundle or policy, and what that would have brought.
+"""Counterfactual replay: estimates what another bundle or policy would have achieved on logged decisions.
 
 The log gives candidates, constraints and goal; the new bundle gives P(adequate); ``decide`` chooses. Quotes
-are those of the log, or, with a catalog, of today's prices and the new bundle's lengths. The limits of the
-time are not replayed: the candidates are those that hard limits allowed, and soft ones and pacing are
-left out.
+come from the log, or, with a catalog, from its prices and the new bundle's lengths. Limits are not replayed:
+the candidates are those that hard limits allowed, and soft limits and pacing are ignored.
 
 The model r̂ of the estimators is the new bundle itself: adequacy is its P(adequate), quality is the mean
 logged quality of adequate and inadequate attempts weighted by it, cost is the quote's expected price.
@@ -68,7 +67,7 @@ _LIMITED = frozenset({"DOWNGRADED", "PACED"})
 
 
 class _LeftOut(Exception):
-    """Why a decision cannot be replayed; a key of :data:`_REMEDIES`."""
+    """A decision cannot be replayed; the message is a key of :data:`_REMEDIES`."""
 
 
 _REMEDIES = {
@@ -80,7 +79,7 @@ _REMEDIES = {
     "its tokens were not reported": "",
     "nothing of the prompt was kept": "set log_prompts to embedding, redacted or text",
     "only a hash of the prompt was kept": "set log_prompts to embedding, redacted or text",
-    "the vector is another encoder's": "replay with a bundle of that encoder, or set log_prompts to "
+    "the vector comes from another encoder": "replay with a bundle of that encoder, or set log_prompts to "
     "redacted or text",
     "the record has no latencies": "it is one of the first, which replay cannot quote",
     "the record has other features than the bundle": "set log_prompts to redacted or text",
@@ -91,14 +90,14 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class ReplayPolicy:
-    """What decides anew.
+    """The bundle, goal and prices with which decisions are made again.
 
     Attributes:
         bundle: gives P(adequate).
-        tiers: model → tier, for records that do not say it.
-        goal: for every decision; ``None`` keeps each one's own.
-        catalog: quotes anew at its prices; ``None`` keeps the logged quotes.
-        moment: of the catalog's prices.
+        tiers: model → tier, for records that lack it.
+        goal: of every decision; ``None`` keeps the logged goals.
+        catalog: its prices give new quotes; ``None`` keeps the logged quotes.
+        moment: at which the catalog's prices are taken, aware.
     """
 
     bundle: Bundle
@@ -117,10 +116,10 @@ class ReplayReport:
         replayed: decisions that count.
         left_out: reason → how many.
         estimates: one per entry of :data:`OUTCOMES`.
-        overlap: how much of the log speaks of the new policy.
+        overlap: how much the log can say about the new policy.
         moves: (logged model, new model) → decisions, where they differ.
-        cautions: what must be said beside the figures.
-        notes: what was done, and what else is worth knowing.
+        cautions: reasons not to trust the figures.
+        notes: how the figures were made.
     """
 
     read: int
@@ -135,7 +134,10 @@ class ReplayReport:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One replayed decision: what happened, what was to be expected then and now; money in nano-dollars."""
+    """One replayed decision: its outcome, and the expectations for the logged and the new choice.
+
+    Money is in nano-dollars.
+    """
 
     group: str
     logged: str
@@ -150,30 +152,30 @@ class _Row:
 
 
 @dataclass
-class _Seen:
-    """Counts of a pass over the log. ``remedies`` are those of records that could not be parsed."""
+class _Tally:
+    """Counts of a pass over the log. ``remedies`` belong to records that could not be parsed."""
 
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     remedies: dict[str, str] = field(default_factory=dict)
-    said: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
 
 
 # --- One decision ------------------------------------------------------------------------------
 
 
-def _score(bundle: Bundle, record: DecisionRecord, seen: _Seen) -> Score:
-    """The new bundle's score of a logged prompt: logged, or from the text, or from the vector.
+def _score(bundle: Bundle, record: DecisionRecord, tally: _Tally) -> Score:
+    """The new bundle's score of a logged prompt: as logged, or from the text, or from the vector.
 
-    Of a bundle with two stages, where it is not logged, that of the first.
+    If it is not logged, a bundle with two stages gives the score of its first stage.
     """
     if record.bundle == bundle.version:
-        # The same bundle: what it said then is what it says now, whatever was kept of the prompt.
+        # The same bundle would give the same score, so the logged one is used.
         lengths = {arm: Lengths(one.p50, one.p90, one.p99) for arm, one in record.lengths.items()}
         return Score(record.p_adequate, record.label_distribution, record.complexity, lengths)
     text = record.classifier_text
     if text is not None:
-        seen.said["redacted"] += record.prompt_log == "redacted"
+        tally.noted["redacted"] += record.prompt_log == "redacted"
         return bundle.score(text)
     kept = record.prompt_embedding
     if kept is None:
@@ -185,15 +187,15 @@ def _score(bundle: Bundle, record: DecisionRecord, seen: _Seen) -> Score:
         kept.encoder_sha256 != bundle.encoder.manifest.sha256
         or kept.dimensions != bundle.manifest.encoder.dimensions
     ):
-        raise _LeftOut("the vector is another encoder's")
+        raise _LeftOut("the vector comes from another encoder")
     if len(record.features) < bundle.classifier.features:
         raise _LeftOut("the record has other features than the bundle")
-    seen.said["wordless"] += bundle.classifier.reads_tokens
+    tally.noted["wordless"] += bundle.classifier.reads_tokens
     return bundle.classify(kept.vector, np.asarray(record.features, dtype=np.float32))
 
 
 def _group(record: DecisionRecord) -> str:
-    """What tells repeated prompts: the hash, or the text, or scores and form, which come from it."""
+    """A key that repeated prompts share: from the hash, else the text, else features and scores."""
     known = record.prompt_hash or record.prompt
     if known is None:
         known = json.dumps([record.features, record.p_adequate], sort_keys=True)
@@ -244,11 +246,11 @@ def _candidate(
     score: Score,
     constraints: Constraints,
 ) -> Candidate | None:
-    """A logged candidate as it stands now; ``None`` where the catalog has it no longer."""
+    """A logged candidate under the new policy; ``None`` if the catalog no longer has its model."""
     name = kept.model
     tier = kept.tier or policy.tiers.get(name, "")
     offer = None
-    # The log has only candidates that met the constraints: whatever these ask of a model, it has.
+    # The log has only candidates that met the constraints, so the model has all required capabilities.
     model = Model(
         name, "", tier, None, _UNBOUNDED, _UNBOUNDED, frozenset(constraints.capabilities), _SPEED
     )
@@ -284,7 +286,7 @@ def _candidates(
 
 
 def _outcome(row: LoggedDecision) -> tuple[LoggedUsage, float, int]:
-    """What was reported of the call: the usage, the quality, and the nano-dollars booked."""
+    """What the caller reported: the usage, the quality, and the nano-dollars booked."""
     usage = row.record.usage
     if row.state != "settled" or usage is None:
         raise _LeftOut("not settled")
@@ -300,7 +302,7 @@ def _outcome(row: LoggedDecision) -> tuple[LoggedUsage, float, int]:
 
 
 def _repriced(usage: LoggedUsage, rates: Rates) -> int:
-    """What the call costs at other rates, nano-dollars."""
+    """The cost of the call at other rates, nano-dollars."""
     if usage.input_tokens is None or usage.output_tokens is None:
         raise _LeftOut("its tokens were not reported")
     return call_price(
@@ -311,14 +313,14 @@ def _repriced(usage: LoggedUsage, rates: Rates) -> int:
     )
 
 
-def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
+def _replayed(policy: ReplayPolicy, row: LoggedDecision, tally: _Tally) -> _Row:
     usage, quality, spent = _outcome(row)
     record = row.record
-    score = _score(policy.bundle, record, seen)
+    score = _score(policy.bundle, record, tally)
     constraints, goal = _constraints(record.constraints), policy.goal or _goal(record.goal)
     candidates = _candidates(policy, row, score, constraints)
-    text, told = record.classifier_text, record.bundle == policy.bundle.version
-    if policy.bundle.second is not None and text is not None and not told:
+    text, same_bundle = record.classifier_text, record.bundle == policy.bundle.version
+    if policy.bundle.second is not None and text is not None and not same_bundle:
         features, prices = lexical_features(text), arm_prices(candidates, constraints)
         if policy.bundle.needs_second_stage(score, features, prices, goal):
             score = policy.bundle.score_second_stage(text, features)
@@ -333,7 +335,7 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
         raise _LeftOut("no candidate has an arm and a price now") from None
     assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen
     rates = None if policy.catalog is None else then.model.rates
-    seen.said["limited"] += bool(_LIMITED & set(record.reasons))
+    tally.noted["limited"] += bool(_LIMITED & set(record.reasons))
     return _Row(
         group=_group(record),
         logged=logged,
@@ -351,22 +353,22 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, seen: _Seen) -> _Row:
 # --- The whole log -----------------------------------------------------------------------------
 
 
-def _rows(policy: ReplayPolicy, log: Iterable[LogRow], seen: _Seen) -> Iterator[_Row]:
+def _rows(policy: ReplayPolicy, log: Iterable[LogRow], tally: _Tally) -> Iterator[_Row]:
     for row in undamaged(log):
-        seen.read += 1
+        tally.read += 1
         if isinstance(row, Unparsed):
-            seen.left_out[row.reason] += 1
-            seen.remedies[row.reason] = row.remedy
+            tally.left_out[row.reason] += 1
+            tally.remedies[row.reason] = row.remedy
             continue
         try:
-            yield _replayed(policy, row, seen)
+            yield _replayed(policy, row, tally)
         except _LeftOut as reason:
-            seen.left_out[str(reason)] += 1
+            tally.left_out[str(reason)] += 1
 
 
-def _told(seen: _Seen) -> list[str]:
-    remedies = {**seen.remedies, **_REMEDIES}
-    ordered = sorted(seen.left_out.items(), key=lambda one: (-one[1], one[0]))
+def _left_out_notes(tally: _Tally) -> list[str]:
+    remedies = {**tally.remedies, **_REMEDIES}
+    ordered = sorted(tally.left_out.items(), key=lambda one: (-one[1], one[0]))
     return [
         f"{count:,} decisions left out: {reason}"
         + (f" ({remedies[reason]})" if remedies[reason] else "")
@@ -383,21 +385,25 @@ def _wordless(count: int) -> list[str]:
     ]
 
 
-def _notes(policy: ReplayPolicy, seen: _Seen, count: int) -> list[str]:
-    said, notes = seen.said, _told(seen)
-    unjudged = seen.left_out["the quality was not reported"]
+def _notes(policy: ReplayPolicy, tally: _Tally, count: int) -> list[str]:
+    noted, notes = tally.noted, _left_out_notes(tally)
+    unjudged = tally.left_out["the quality was not reported"]
     if unjudged:
         share = count / (count + unjudged)
-        notes.append(f"quality is known of {share:.0%} of the answers: the figures speak of those")
-    if said["redacted"]:
-        notes.append(f"{said['redacted']:,} prompts were scored from their redacted text")
-    if said["limited"]:
         notes.append(
-            f"{said['limited']:,} logged choices were changed by soft limits or pacing, which a replay "
+            f"quality is known for {share:.0%} of the answers; the figures describe only those"
+        )
+    if noted["redacted"]:
+        notes.append(f"{noted['redacted']:,} prompts were scored from their redacted text")
+    if noted["limited"]:
+        notes.append(
+            f"{noted['limited']:,} logged choices were changed by soft limits or pacing, which a replay "
             "leaves out"
         )
     threshold = policy.bundle.manifest.adequacy_threshold
-    notes.append(f"an answer is adequate from quality {threshold:g} on, as the bundle has it")
+    notes.append(
+        f"an answer is adequate if its quality is at least {threshold:g}, the threshold of the bundle"
+    )
     notes.append(
         "quotes are the logged ones"
         if policy.catalog is None
@@ -411,7 +417,7 @@ def _table(rows: list[_Row], threshold: float) -> Evidence:
         return np.array([getattr(row, name) for row in rows], dtype=np.float64)
 
     quality = column("quality")
-    # A float32 on the way may have made .7 of .69999999, which must still reach .7.
+    # A quality of .7 may have become .69999999 as a float32; it must still reach a threshold of .7.
     adequate = quality.round(6) >= threshold
     good = float(quality[adequate].mean()) if adequate.any() else 1.0
     poor = float(quality[~adequate].mean()) if not adequate.all() else 0.0
@@ -431,34 +437,34 @@ def _table(rows: list[_Row], threshold: float) -> Evidence:
 
 
 def replay(log: Iterable[LogRow], policy: ReplayPolicy, *, seed: int = 0) -> ReplayReport:
-    """Make logged decisions anew, and estimate what that would have brought.
+    """Make logged decisions again under a new policy, and estimate its outcomes.
 
-    Memory grows with the decisions that count by some 300 bytes each; texts are not kept.
+    Memory grows by about 300 bytes per replayed decision; texts are not kept.
 
     Args:
-        log: of :func:`reader.read_log`.
-        policy: what decides anew.
+        log: rows of :func:`reader.read_log`.
+        policy: the new policy.
         seed: of the bootstrap.
 
     Raises:
-        InvalidInput: a row is damaged, or no decision can be replayed; says why, and what to do.
+        InvalidInput: a row is damaged, or no decision can be replayed; names the reason and the remedy.
     """
-    seen = _Seen()
-    rows = list(_rows(policy, log, seen))
+    tally = _Tally()
+    rows = list(_rows(policy, log, tally))
     if not rows:
-        why = "; ".join(_told(seen)) or "the log is empty"
+        why = "; ".join(_left_out_notes(tally)) or "the log is empty"
         raise InvalidInput(
-            f"none of {seen.read:,} decisions can be replayed: {why}", reason="NOTHING_TO_REPLAY"
+            f"none of {tally.read:,} decisions can be replayed: {why}", reason="NOTHING_TO_REPLAY"
         )
     table = _table(rows, policy.bundle.manifest.adequacy_threshold)
     known = overlap(table)
     return ReplayReport(
-        read=seen.read,
+        read=tally.read,
         replayed=len(rows),
-        left_out=dict(seen.left_out),
+        left_out=dict(tally.left_out),
         estimates=dict(zip(OUTCOMES, estimate(table, seed=seed), strict=True)),
         overlap=known,
         moves=Counter((row.logged, row.chosen) for row in rows if row.logged != row.chosen),
-        cautions=(*cautions(known), *_wordless(seen.said["wordless"])),
-        notes=tuple(_notes(policy, seen, len(rows))),
+        cautions=(*cautions(known), *_wordless(tally.noted["wordless"])),
+        notes=tuple(_notes(policy, tally, len(rows))),
     )

@@ -1,4 +1,4 @@
-"""Adding up the decision log: by label, model, tier or day."""
+"""Totals of the decision log by label, model, tier or day."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ _FIELDS = [field.name for field in fields(Totals)]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which decisions: those that carry the labels, made from ``since`` on and before ``until``."""
+    """Selects decisions.
+
+    Attributes:
+        labels: a decision must carry all of them.
+        since: only decisions made at or after it, aware; ``None``: from the first.
+        until: only decisions made before it, aware; ``None``: to the last.
+        state: only decisions in this state; ``None``: every state.
+    """
 
     labels: Mapping[str, str]
     since: datetime | None = None
@@ -28,7 +35,7 @@ class Filter:
 def add_up(
     ledger: Ledger, chosen: Filter, group_by: Sequence[str], time_zone: str
 ) -> list[tuple[tuple[str, ...], Totals]]:
-    """The totals of each group, by group. The store adds them up, so a month takes little time.
+    """The totals of each group, in the order of the groups. The store adds them up, which is fast.
 
     Args:
         ledger: the store.

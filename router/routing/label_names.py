@@ -16,21 +16,21 @@ __all__ = ["LabelNames"]
 _CHOICE = frozenset({"model", "provider", "tier"})
 """Labels that the decision sets itself."""
 _LIKENESS = 0.75
-"""From which ratio of difflib on two names are alike: two neighbours swapped in a word of four letters."""
+"""Two names are alike from this ratio of difflib on: as two letters swapped in a word of four."""
 _SEEN = 200
-"""How many of the newest decisions are looked at."""
+"""The newest decisions that are read."""
 _COMMON_SHARE, _COMMON_LEAST = 0.1, 3
-"""A name that so many of them carry is in use, and no slip."""
+"""A name that this share of them carries, and at least this many, is in common use."""
 
 
 @dataclass
 class LabelNames:
-    """Knows the names that limits and settings go by, and those that are in use. Thread-safe.
+    """The label names that limits and settings use, and those in common use. Thread-safe.
 
     Attributes:
-        configured: names that settings go by.
-        counted: those, and the names that limits go by.
-        common: names that recent decisions carry.
+        configured: names that settings use, such as those of ``correct_by`` and ``retention``.
+        counted: these, and the names in the scopes of limits.
+        common: names that many of the newest decisions carry.
     """
 
     configured: frozenset[str] = frozenset()
@@ -41,10 +41,10 @@ class LabelNames:
         self.counted = self.configured
 
     def refresh(self, ledger: Ledger) -> None:
-        """Look at the limits and the newest decisions.
+        """Read the names of the limits and of the newest decisions.
 
         Raises:
-            Unavailable: the store cannot be read; what was known before stays.
+            Unavailable: the store cannot be read; the names known before stay.
         """
         limits = {name for limit in ledger.limits() for name in limit.scope}
         newest = ledger.decisions(count=_SEEN, newest_first=True)
@@ -54,11 +54,11 @@ class LabelNames:
         self.common = frozenset(n for n, count in carried.items() if count >= enough) - _CHOICE
 
     def notes(self, labels: Mapping[str, str]) -> tuple[Reason, ...]:
-        """A note for every label that looks like a slip for a known one.
+        """A note for every label whose name looks like a misspelt known one.
 
-        A name that a limit or a setting goes by is right. One in common use is right too, unless it
-        looks like a name that limits or settings go by. A known label that stands beside it was not
-        misspelt.
+        A name that a limit or a setting uses is right. A name in common use is right too, unless it is
+        like a name that limits or settings use. A known name that the labels contain as well was not the
+        one that was meant.
         """
         counted, common = self.counted, self.common
         found = []
@@ -68,7 +68,7 @@ class LabelNames:
             known = (counted if name in common else counted | common).difference(labels)
             near = _nearest(name, known)
             if near is not None:
-                text = f"no limit or report goes by the label {name}: did you mean {near}?"
+                text = f"no limit or setting uses the label {name}; did you mean {near}?"
                 found.append(Reason("UNKNOWN_LABEL", text, {"label": name, "known_label": near}))
         return tuple(found)
 

@@ -124,13 +124,13 @@ def test_repeats_with_the_same_answer_are_fine(world: World) -> None:
     assert world.prove().all == []
 
 
-def test_a_row_nobody_was_told_of_is_counted_not_blamed(world: World) -> None:
+def test_a_row_without_an_acknowledgement_is_counted_and_allowed(world: World) -> None:
     world.told = [each for each in world.told if each.id != "forgotten"]
     proof = world.prove()
     assert (proof.all, proof.untold) == ([], 1)
 
 
-def test_a_copy_may_lack_what_was_told_later_but_not_what_was_told_before(world: World) -> None:
+def test_a_copy_may_lack_later_acknowledgements_but_no_earlier_ones(world: World) -> None:
     before = world.told[:2]
     del world.made_rows["released"]
     assert prove_copy(world, before) == []

@@ -20,7 +20,7 @@ from router.routing.router import Router
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 PROMPT = "Explain to a new colleague how the quarterly report is put together, step by step."
 SEARCH = {"team": "search"}

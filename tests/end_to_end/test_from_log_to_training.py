@@ -13,7 +13,7 @@ from mitsumori import Router
 from router.cli.demo import PROMPTS, serving
 from router.cli.main import app as mitsumori
 from router.paths import MODELS
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 from training.cli import app as training
 from training.histories.history import read_history
 from training.histories.ladders import Ladder

@@ -22,7 +22,7 @@ from router.routing.router import Router
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 USD = 1_000_000_000
@@ -173,7 +173,7 @@ def test_a_zero_limit_means_zero(shop: Shop) -> None:
     assert error.metadata["limit"] == "nothing"
 
 
-def test_waiting_for_holds_and_being_out_of_money_are_told_apart(shop: Shop) -> None:
+def test_waiting_for_holds_and_being_out_of_money_have_different_reasons(shop: Shop) -> None:
     price = held(shop.route(PROOF, **NANO))
     shop.limit("tight", price)
     first = shop.route(PROOF, **NANO)

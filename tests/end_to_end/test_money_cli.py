@@ -18,7 +18,7 @@ from router.cli.main import app
 from router.core.errors import MitsumoriError
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.rpc.server import RunningServer
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def test_a_quote_alone_holds_nothing(server: RunningServer, team: str) -> None:
 
 def test_a_misspelt_label_is_noted(server: RunningServer, team: str) -> None:
     shown = run(server, "route", "What is 2 + 2?", "--scope", f"taem={team}", "--quote-only")
-    assert "label taem: did you mean team?" in shown
+    assert "uses the label taem; did you mean team?" in shown
     made = run(server, "limits", "set", team, "--hard", "1", "--scope", f"taem={team}")
-    assert "note: no limit or report goes by the label taem: did you mean team?" in made
+    assert "note: no limit or setting uses the label taem; did you mean team?" in made
     run(server, "limits", "delete", team)
     made = run(server, "limits", "set", team, "--hard", "1", "--scope", f"team={team}")
     assert "note" not in made

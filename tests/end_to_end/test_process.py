@@ -25,7 +25,7 @@ from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.rpc.server import build_reservations, build_router, start
 from router.settings import Settings
-from tests.waiting import PATIENCE_S, wait_until
+from tests.readiness import PATIENCE_S, wait_until
 
 CANARY = "canary-4711-secret"
 
@@ -138,7 +138,7 @@ def test_a_killed_server_gives_the_client_one_clean_error() -> None:
     assert "mitsumori serve" in error.message or "try again" in error.message
 
 
-def test_calls_in_flight_finish_when_the_server_is_told_to_stop(tmp_path: Path) -> None:
+def test_calls_in_flight_finish_when_the_server_gets_sigterm(tmp_path: Path) -> None:
     answered: list[str] = []
     refused: list[str] = []
 
@@ -166,7 +166,7 @@ def test_calls_in_flight_finish_when_the_server_is_told_to_stop(tmp_path: Path) 
     assert set(refused) <= {"UNAVAILABLE", "CANCELLED"}  # what the shipped client retries
 
 
-def test_no_server_and_no_time_are_told_apart() -> None:
+def test_no_server_and_no_time_have_different_errors() -> None:
     with socket.socket() as listener:  # accepts connections and never speaks
         listener.bind(("127.0.0.1", 0))
         listener.listen()

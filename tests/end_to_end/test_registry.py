@@ -18,7 +18,7 @@ from benchmarks.swaps import Callers, bad_bundle, bundle_named
 from mitsumori import Router
 from router.cli.demo import serving
 from tests.end_to_end.mlflow_server import forwarded, mlflow_server
-from tests.waiting import PATIENCE_S, wait_until
+from tests.readiness import PATIENCE_S, wait_until
 from training.tracking.runs import MODEL, start_run
 
 CHAMPION = f"models:/{MODEL}@champion"

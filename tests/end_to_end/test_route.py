@@ -19,7 +19,7 @@ from mitsumori.money import nanos_of
 from mitsumori.v1 import prompt_pb2, router_pb2, router_pb2_grpc
 from router.rpc.server import RunningServer
 from tests.conftest import NOON
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 TRIVIA = "What is the capital of France?"

@@ -15,7 +15,7 @@ import pytest
 
 from mitsumori import CallFailed, InvalidArgument, Router
 from mitsumori.v1 import router_pb2, router_pb2_grpc
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 Behaviour = Callable[[int, grpc.ServicerContext], None]
 

@@ -100,7 +100,7 @@ def test_a_file_that_is_no_settings_file_is_refused(tmp_path: Path, text: str) -
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"none\.yaml is not there"):
+    with pytest.raises(InvalidInput, match=r"none\.yaml is missing"):
         load_settings(config=tmp_path / "none.yaml")
 
 

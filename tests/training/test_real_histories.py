@@ -24,7 +24,7 @@ from router.core.types import Candidate, Lengths, Quote, TokenCount
 from router.paths import ENCODERS, MODELS
 from router.routing.batch_totals import ModelTotal
 from tests.builders import EXPIRES, model, rates
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 pytestmark = pytest.mark.histories
 

@@ -150,8 +150,8 @@ def _result(ray: Any, reference: Any) -> Vectors:
         ) from None
     except ray.exceptions.RayError as error:
         raise MitsumoriError(
-            f"the Ray cluster failed ({type(error).__name__}); what was encoded is in the cache, so start "
-            "again to go on",
+            f"the Ray cluster failed ({type(error).__name__}); encoded prompts are in the cache; "
+            "start again to resume",
             reason="CLUSTER_FAILED",
             field="ray",
         ) from None

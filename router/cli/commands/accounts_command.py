@@ -1,4 +1,4 @@
-"""``mitsumori usage | decisions | erase | backup``: the books, for managers and accountants."""
+"""``mitsumori usage | decisions | corrections | erase | backup``: reports, and care of the decision log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def corrections(
     server: Server = "",
     json_output: Json = False,
 ) -> None:
-    """How good quotes were per model and scope, and the factors that settled usage corrects them by."""
+    """Show how accurate quotes were per model and scope, and the factors that now correct them."""
     with Admin(server) as client:
         found = client.corrections(model)
     if json_output:
@@ -77,11 +77,13 @@ def corrections(
 
 
 def erase(
-    before: Annotated[str, typer.Option(help="Made before this day or moment, ISO 8601.")],
+    before: Annotated[
+        str, typer.Option(help="Delete decisions made before this day or moment, ISO 8601.")
+    ],
     labels: Labels = None,
     server: Server = "",
 ) -> None:
-    """Delete finished decisions of a scope, for retention or on a user's demand."""
+    """Delete finished decisions with given labels, for retention or at a user's request."""
     moment = moment_of(before, "--before")
     assert moment is not None  # noqa: S101 — a text was given
     with Admin(server) as client:
@@ -90,13 +92,15 @@ def erase(
 
 
 def backup(
-    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    target: Annotated[Path, typer.Argument(help="File to write.")],
     ledger: Annotated[
         str | None,
-        typer.Option(envvar="MITSUMORI_LEDGER", help="sqlite:PATH (default: as for serve)."),
+        typer.Option(
+            envvar="MITSUMORI_LEDGER", help="Ledger to copy, sqlite:PATH (default: as for serve)."
+        ),
     ] = None,
 ) -> None:
-    """Copy a SQLite ledger to a file while the server goes on."""
+    """Copy a SQLite ledger to a file while the server keeps running."""
     from rich.progress import Progress
 
     from router.ledger.sqlite.file import back_up
@@ -120,8 +124,8 @@ _DECISIONS = (
     "decision_id", "state", "created", "model", "tier", "quoted_usd", "held_usd", "spent_usd", "tokens",
     "late", "labels",
 )  # fmt: skip
-# What people see; files and --json hold the sums that it comes from, too.
-_SEEN = (
+# Columns of the table; files and --json also have the sums that the ratios come from.
+_TABLE_COLUMNS = (
     ">decisions", ">tokens", ">spent", ">held", ">quoted / spent", ">overruns", ">unused holds", ">overage",
 )  # fmt: skip
 _USAGE = (
@@ -133,21 +137,24 @@ _USAGE = (
 
 def usage(
     by: Annotated[
-        str, typer.Option(help="Comma-separated: labels, model, provider, tier, day.")
+        str,
+        typer.Option(
+            help="What to group by, comma-separated: model, provider, tier, day, or labels such as team."
+        ),
     ] = "model",
     labels: Labels = None,
     since: Since = None,
     until: Until = None,
-    time_zone: Annotated[str, typer.Option(help="Says when a day begins.")] = "UTC",
+    time_zone: Annotated[str, typer.Option(help="IANA time zone of days.")] = "UTC",
     currency: CurrencyText = None,
     out: Out = None,
     server: Server = "",
     json_output: Json = False,
 ) -> None:
-    """What was spent, added up by label, model, tier or day, and how good quotes and holds were.
+    """Show spend by label, model, tier or day, and how accurate quotes and holds were.
 
-    The table shows: quoted / spent, what was expected of settled decisions over what they cost;
-    overruns, the share of them that cost more than their hold; unused holds, the share of the held
+    Three columns describe the settled decisions. quoted / spent: their expected cost divided by their
+    actual cost. overruns: the share that cost more than their hold. unused holds: the share of the held
     money that was not needed.
     """
     groups = [name for name in by.split(",") if name]
@@ -155,7 +162,7 @@ def usage(
     with Admin(server) as client:
         found = client.usage(filter_of(labels, since, until), groups, time_zone)
     if out is None and not json_output:
-        columns = [*groups, *_SEEN, *([f">spent, {display}"] if display else [])]
+        columns = [*groups, *_TABLE_COLUMNS, *([f">spent, {display}"] if display else [])]
         rows = [
             _seen(row) + ([display.text(nanos_of(row.spent))] if display else []) for row in found
         ]
@@ -170,7 +177,7 @@ def usage(
 
 
 def _rate(part: int, whole: int) -> Decimal | None:
-    """A share to four decimals; nothing where there is nothing to share."""
+    """``part / whole`` to four decimals; ``None`` if ``whole`` is 0."""
     return (Decimal(part) / whole).quantize(Decimal("0.0001")) if whole else None
 
 
@@ -210,14 +217,14 @@ def decisions(
     until: Until = None,
     state: Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")] = None,
     last: Annotated[
-        int | None, typer.Option(help="Only this many, the newest first.", min=1)
+        int | None, typer.Option(help="Show only this many decisions, newest first.", min=1)
     ] = None,
     currency: CurrencyText = None,
     out: Out = None,
     server: Server = "",
     json_output: Json = False,
 ) -> None:
-    """The decision log: oldest first, or the last few, newest first."""
+    """List decisions, oldest first; with --last, the newest ones, newest first."""
     display = parse_currency(currency) if currency else None
     with Admin(server) as client:
         chosen = filter_of(labels, since, until, state)

@@ -1,4 +1,4 @@
-"""What the commands share: options, texts to values, tables and files."""
+"""What the commands share: options, parsers of their texts, and output as table, JSON or file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def server_address(given: str) -> str:
-    """Where the server is: as given, else where ``serve`` listens with the same environment.
+    """The address of the server: as given, else where ``serve`` listens in the same environment.
 
     Args:
         given: the text of ``--server`` or ``MITSUMORI_SERVER``; empty: neither is set.
@@ -57,7 +57,7 @@ def server_address(given: str) -> str:
             f"MITSUMORI_PORT={port} names no port to call; name the server with --server HOST:PORT",
             field="server",
         )
-    # What a server listens on everywhere is called here.
+    # A server that listens on every interface is called at the loopback address.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -67,7 +67,7 @@ Server = Annotated[
     typer.Option(
         envvar="MITSUMORI_SERVER",
         metavar="HOST:PORT",
-        help="The server (default: $MITSUMORI_HOST and $MITSUMORI_PORT as for serve, else "
+        help="Address of the server (default: $MITSUMORI_HOST and $MITSUMORI_PORT as for serve, else "
         "127.0.0.1:50051).",
         show_default=False,
         callback=server_address,
@@ -75,20 +75,29 @@ Server = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Labels = Annotated[
-    list[str] | None, typer.Option("--label", help="Only with this label, team=search; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--label", help="Only decisions with this label, such as team=search; repeatable."
+    ),
 ]
-Since = Annotated[str | None, typer.Option(help="From this day or moment on, ISO 8601.")]
-Until = Annotated[str | None, typer.Option(help="Before this day or moment, ISO 8601.")]
-Out = Annotated[Path | None, typer.Option(help="Write .csv, .jsonl or .parquet instead.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only decisions from this day or moment on, ISO 8601.")
+]
+Until = Annotated[
+    str | None, typer.Option(help="Only decisions before this day or moment, ISO 8601.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Write this .csv, .jsonl or .parquet file instead of a table.")
+]
 CurrencyText = Annotated[
     str | None,
     typer.Option(
         "--currency",
         envvar="MITSUMORI_CURRENCY",
-        help="Also in this currency, with a dated rate: JPY=154.30@2026-11-20.",
+        help="Also show amounts in this currency, at a dated rate: JPY=154.30@2026-11-20.",
     ),
 ]
-Tenant = Annotated[str, typer.Option(help="The tenant label of the request, where it had one.")]
+Tenant = Annotated[str, typer.Option(help="Tenant label of the request, if it had one.")]
 
 STATES = {
     name.removeprefix("DECISION_STATE_").lower(): value
@@ -130,6 +139,11 @@ def goal_of(quality_target: float | None, willingness_to_pay: str | None) -> Goa
 def choice(name: str, known: Mapping[str, int], option: str) -> Any:
     """The value of an enum of the protocol from its short name.
 
+    Args:
+        name: as given, such as ``money``.
+        known: value by short name.
+        option: the option that it was given to, for the error.
+
     Raises:
         InvalidInput: there is none of this name.
     """
@@ -160,6 +174,12 @@ def filter_of(
 ) -> admin_pb2.DecisionFilter:
     """A filter of the decision log from the texts of options.
 
+    Args:
+        labels: ``key=value`` texts; a decision must carry all of them.
+        since: ISO 8601; only decisions made at or after it.
+        until: ISO 8601; only decisions made before it.
+        state: a name of :data:`STATES`; ``None``: every state.
+
     Raises:
         InvalidInput: one has another form; names the option.
     """
@@ -178,7 +198,18 @@ def show(
     out: Path | None,
     json_output: bool,
 ) -> None:
-    """Print rows as a table or as JSON, or write them to a file; money stays exact in all of them."""
+    """Print rows as a table or as JSON, or write them to a file; money stays exact in all of them.
+
+    Args:
+        title: of the table.
+        columns: names.
+        rows: a value per column.
+        out: the file to write; ``None``: print.
+        json_output: print JSON instead of a table.
+
+    Raises:
+        MitsumoriError: the file cannot be written.
+    """
     if out is not None:
         count = write_table(out, columns, rows)
         console().print(f"{count:,} rows written to {out}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``mitsumori doctor``: is everything in order, and if not, what to do."""
+"""``mitsumori doctor``: check the installation and the settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["doctor"]
 
 @takes_settings
 def doctor(settings: Settings, json_output: Json = False) -> None:
-    """Check bundle, hashes, tokenizer files, prices and port, and say what to do.
+    """Check bundle, hashes, tokenizer files, prices and port, and say how to fix what is wrong.
 
-    Takes the settings that `serve` would be started with. Leaves with code 1 if any check fails.
+    Takes the same settings as `serve`. Exits with code 1 if any check fails.
     """
     checks = list(examine(settings))
     if json_output:

@@ -66,13 +66,13 @@ def list_limits(
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            "--label", help="With the balances of a decision with this label; repeatable."
+            "--label", help="Show the balances that a decision with this label uses; repeatable."
         ),
     ] = None,
     server: Server = "",
     json_output: Json = False,
 ) -> None:
-    """List every limit; with labels, those that apply and what is left of them."""
+    """List every limit; with labels, only those that apply, and their balances."""
     wanted = labels_of(labels, "--label")
     with Admin(server) as client:
         found = client.limits(wanted)
@@ -87,19 +87,26 @@ def list_limits(
 
 def set_limit(
     limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
-    hard: Annotated[str | None, typer.Option(help="Never exceeded; USD for money.")] = None,
-    soft: Annotated[str | None, typer.Option(help="From here on --on-soft happens.")] = None,
+    hard: Annotated[
+        str | None, typer.Option(help="Value that is never exceeded; USD for money.")
+    ] = None,
+    soft: Annotated[str | None, typer.Option(help="Value from which --on-soft applies.")] = None,
     unit: Annotated[str, typer.Option(help=f"One of {', '.join(_UNITS)}.")] = "money",
     window: Annotated[str, typer.Option(help=f"One of {', '.join(_WINDOWS)}.")] = "month",
     scope: Annotated[
-        list[str] | None, typer.Option(help="Whom it binds, as team=search or user=*; repeatable.")
+        list[str] | None,
+        typer.Option(help="Labels that it applies to, such as team=search or user=*; repeatable."),
     ] = None,
-    time_zone: Annotated[str, typer.Option(help="Says when a day begins.")] = "UTC",
+    time_zone: Annotated[
+        str, typer.Option(help="IANA time zone of days, weeks and months.")
+    ] = "UTC",
     on_soft: Annotated[str, typer.Option(help=f"One of {', '.join(_ACTIONS)}.")] = "warn",
-    paced: Annotated[bool, typer.Option("--paced", help="Let spend follow the calendar.")] = False,
+    paced: Annotated[
+        bool, typer.Option("--paced", help="Spread spend evenly over the window.")
+    ] = False,
     server: Server = "",
 ) -> None:
-    """Make a limit, or replace the one of the same name."""
+    """Create a limit, or replace the one with the same id."""
     limit = limit_pb2.Limit(
         limit_id=limit_id,
         scope=labels_of(scope, "--scope"),
@@ -122,7 +129,7 @@ def delete_limit(
     limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
     server: Server = "",
 ) -> None:
-    """Remove a limit."""
+    """Delete a limit."""
     with Admin(server) as client:
         client.delete_limit(limit_id)
-    console().print(f"limit {limit_id} is gone", highlight=False)
+    console().print(f"limit {limit_id} is deleted", highlight=False)

@@ -1,4 +1,4 @@
-"""``mitsumori models``: what can be chosen, at today's prices."""
+"""``mitsumori models``: the models of the catalog and their prices today."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mitsumori quote``: what a whole batch will cost, before it is sent."""
+"""``mitsumori quote``: the price of a batch before it is sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _requests(path: Path, labels: dict[str, str]) -> list[router_pb2.RouteReques
         InvalidInput: the file cannot be read, or a line has another form; names the line.
     """
     try:
-        # Split at line breaks alone: JSON may hold what Python takes for other ends of a line.
+        # Not splitlines(): it also splits at characters that may occur inside a JSON string.
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeError):
         raise InvalidInput(f"{path} cannot be read as UTF-8 text", field="file") from None
@@ -72,15 +72,15 @@ def _batch_row(price: router_pb2.BatchPrice) -> list[str]:
 
 
 def quote(
-    file: Annotated[Path, typer.Argument(help="JSON lines: a prompt each.")],
+    file: Annotated[Path, typer.Argument(help="JSONL file with one prompt per line.")],
     server: Server = "",
     scope: Annotated[
-        list[str] | None, typer.Option(help="Who would ask, as team=search; repeatable.")
+        list[str] | None, typer.Option(help="Label of the caller, such as team=search; repeatable.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write each quote to this JSONL file.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Price a whole batch before it is sent: per model and for the recommended routing."""
+    """Price a batch before it is sent: per model and for the recommended routing."""
     from rich.progress import Progress
 
     requests = _requests(file, labels_of(scope, "--scope"))

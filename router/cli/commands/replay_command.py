@@ -52,7 +52,7 @@ def _as_dict(report: ReplayReport, version: str, seed: int) -> dict[str, Any]:
 
 def _cell(name: str, found: Interval | None, *, signed: bool = False) -> str:
     if found is None:
-        return "cannot be told"
+        return "unknown"
     sign = "+" if signed else ""
     if name == "cost_usd":
         return f"{found.value:{sign}.3g} ({found.low:.3g} … {found.high:.3g})"
@@ -99,7 +99,9 @@ def replay_command(
     bundle: Annotated[Path, typer.Option(help="Directory of the bundle to try.")] = DEFAULT_BUNDLE,
     catalog: Annotated[
         Path | None,
-        typer.Option(help="Quote anew at this catalog's prices (default: the logged quotes)."),
+        typer.Option(
+            help="Compute new quotes at this catalog's prices (default: the logged quotes)."
+        ),
     ] = None,
     quality_target: Annotated[
         float | None,
@@ -110,15 +112,15 @@ def replay_command(
     willingness_to_pay: Annotated[
         str | None, typer.Option(help="What an adequate answer is worth, USD.")
     ] = None,
-    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the bootstrap.")] = 0,
+    encoders: Annotated[Path, typer.Option(help="Directory of the encoders.")] = ENCODERS,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the bootstrap.")] = 0,
     json_output: Json = False,
 ) -> None:
-    """What another bundle or policy would have made of logged decisions.
+    """Estimate what another bundle or policy would have achieved on logged decisions.
 
-    Every logged decision is made anew. Mean quality, share of adequate answers and mean cost of the
-    new policy are estimated by ips, snips and dr, beside what the logged policy really had; where the
-    log is too thin to tell, it says so.
+    Every logged decision is made again. Mean quality, share of adequate answers and mean cost of the
+    new policy are estimated by ips, snips and dr, and shown beside the actual figures of the logged
+    policy. A warning says when the log has too little data for an estimate.
     """
     goal = goal_of(quality_target, willingness_to_pay)
     loaded = load_bundle(bundle, encoders)

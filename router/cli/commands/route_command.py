@@ -1,4 +1,4 @@
-"""``mitsumori route``: one prompt, one decision."""
+"""``mitsumori route``: ask for a decision about one prompt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["route"]
 
 
 def route(
-    prompt: Annotated[str, typer.Argument(help="The prompt; - reads it from standard input.")],
+    prompt: Annotated[str, typer.Argument(help="Prompt; - reads it from standard input.")],
     server: Server = "",
     quality_target: Annotated[
         float | None, typer.Option(help="P(adequate) to reach, 0 to 1.")
@@ -27,7 +27,7 @@ def route(
         str | None, typer.Option(help="What an adequate answer is worth, USD.")
     ] = None,
     importance: Annotated[
-        Importance, typer.Option(help="What a wrong answer would cost.")
+        Importance, typer.Option(help="How costly a wrong answer would be.")
     ] = "medium",
     model: Annotated[
         list[str] | None, typer.Option(help="Allow only this model; repeatable.")
@@ -38,28 +38,30 @@ def route(
     capability: Annotated[
         list[str] | None, typer.Option(help="Require this capability; repeatable.")
     ] = None,
-    max_price: Annotated[str | None, typer.Option(help="Most USD at the 90th percentile.")] = None,
+    max_price: Annotated[
+        str | None, typer.Option(help="Highest price at the 90th percentile, USD.")
+    ] = None,
     max_latency: Annotated[
-        float | None, typer.Option(help="Most seconds at the 90th percentile.")
+        float | None, typer.Option(help="Longest latency at the 90th percentile, seconds.")
     ] = None,
     max_output_tokens: Annotated[
-        int | None, typer.Option(help="Most output tokens that will be asked for.")
+        int | None, typer.Option(help="Largest number of output tokens the call will allow.")
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="Who asks, as team=search; repeatable.")
+        list[str] | None, typer.Option(help="Label of the caller, such as team=search; repeatable.")
     ] = None,
     request_id: Annotated[
-        str | None, typer.Option(help="Repeat it to get the same answer again.")
+        str | None, typer.Option(help="Id of the request; the same id gets the same answer again.")
     ] = None,
     quote_only: Annotated[
-        bool, typer.Option("--quote-only", help="Hold no money: only ask for the price.")
+        bool, typer.Option("--quote-only", help="Ask for the price only; hold no money.")
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for the whole call.", min=0.001)] = 5.0,
     json_output: Json = False,
 ) -> None:
     """Ask a running server which model should answer a prompt, and at what price.
 
-    The quoted money is held against budgets until `settle` or `release`, or until the hold runs out.
+    The quoted money is held against budgets until `settle`, `release`, or the hold expires.
     """
     text = sys.stdin.read() if prompt == "-" else prompt
     goal = goal_of(quality_target, willingness_to_pay)

@@ -14,7 +14,7 @@ __all__ = ["serve"]
 def serve(settings: Settings) -> None:
     """Serve Route over gRPC until SIGTERM, then finish the calls in flight.
 
-    Every setting can also stand in the file or in the environment, as MITSUMORI_PORT and so on.
+    Every setting can also be set in the settings file, or in the environment as MITSUMORI_PORT and so on.
     """
     configure(settings.log_level, settings.log_format)
     run_server(settings, on_ready=lambda address: print(f"serving on {address}", flush=True))  # noqa: T201

@@ -1,4 +1,4 @@
-"""A flag for every setting, made from the fields of :class:`Settings`: a setting is described once."""
+"""Flags made from the fields of :class:`Settings`, so that a setting is described in one place."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _default(value: Any) -> str:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    """A flag whose text the settings check, so that a wrong value has one error wherever it comes from."""
+    """A flag that takes any text; ``Settings`` checks it as it checks the environment and the file."""
     text = field.description or ""
     text = f"{text[:1].upper()}{text[1:]}{_default(field.default)}."
-    # `None` means not given: only then the environment and the file are asked.
+    # `None` means not given; the value then comes from the environment or the file.
     kind: Any = (
         Annotated[bool | None, typer.Option(help=text, show_default=False)]
         if field.annotation is bool
@@ -50,10 +50,10 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of all settings, and ``--config``, in the place of ``settings``.
+    """Replace the parameter ``settings`` of a command by the flags of all settings and ``--config``.
 
     Args:
-        command: takes ``settings`` and options of its own.
+        command: takes ``settings``, and options of its own.
 
     Returns:
         The command as typer reads it.

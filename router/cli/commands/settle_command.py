@@ -1,4 +1,4 @@
-"""``mitsumori settle | release``: what became of a decision."""
+"""``mitsumori settle | release``: report what a decision's call used, or that it was never made."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ __all__ = ["release", "settle"]
 
 def settle(
     decision_id: Annotated[str, typer.Argument(help="Of the decision.")],
-    input_tokens: Annotated[int, typer.Option(help="Input tokens, cached ones included.")],
-    output_tokens: Annotated[int, typer.Option(help="Output tokens, reasoning included.")],
-    cached_input_tokens: Annotated[int, typer.Option(help="Of the input, from the cache.")] = 0,
-    reasoning_tokens: Annotated[int, typer.Option(help="Of the output, hidden reasoning.")] = 0,
-    latency: Annotated[float | None, typer.Option(help="Of the whole answer, seconds.")] = None,
+    input_tokens: Annotated[int, typer.Option(help="Input tokens, including cached ones.")],
+    output_tokens: Annotated[int, typer.Option(help="Output tokens, including reasoning.")],
+    cached_input_tokens: Annotated[
+        int, typer.Option(help="Input tokens that came from the cache.")
+    ] = 0,
+    reasoning_tokens: Annotated[
+        int, typer.Option(help="Output tokens that were hidden reasoning.")
+    ] = 0,
+    latency: Annotated[
+        float | None, typer.Option(help="Seconds until the whole answer had arrived.")
+    ] = None,
     outcome: Annotated[str, typer.Option(help=f"One of {', '.join(OUTCOMES)}.")] = "success",
-    model: Annotated[str, typer.Option(help="The model called (default: the chosen one).")] = "",
-    cost: Annotated[str | None, typer.Option(help="What the provider charged, USD.")] = None,
-    quality: Annotated[float | None, typer.Option(help="Of the answer, 0 to 1.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Model that was called (default: the chosen one).")
+    ] = "",
+    cost: Annotated[str | None, typer.Option(help="Amount that the provider charged, USD.")] = None,
+    quality: Annotated[float | None, typer.Option(help="Quality of the answer, 0 to 1.")] = None,
     tenant: Tenant = "",
     server: Server = "",
     json_output: Json = False,
 ) -> None:
-    """Report what a decision really took; its hold turns into spend."""
+    """Report the usage of a decision's call; its hold turns into spend."""
     choice(outcome, OUTCOMES, "--outcome")
     with Router(server) as client:
         settled = client.settle(
@@ -49,8 +57,8 @@ def settle(
         print_json(as_dict(settled.message))
         return
     notes = [f"overage {short_usd(settled.overage.nanos)}"] if settled.overage.nanos else []
-    notes += ["the hold had run out"] if settled.late else []
-    notes += ["reported before"] if settled.repeated else []
+    notes += ["the hold had expired"] if settled.late else []
+    notes += ["already booked by an earlier report"] if settled.repeated else []
     booked = f"booked {short_usd(settled.spent.nanos)}"
     console().print(", ".join([booked, *notes]), highlight=False)
 
@@ -60,7 +68,7 @@ def release(
     tenant: Tenant = "",
     server: Server = "",
 ) -> None:
-    """Give a hold back, for a call that was never made."""
+    """Release the hold of a decision whose call was never made."""
     with Router(server) as client:
         now = client.release(decision_id, tenant=tenant)
-    console().print("released" if now else "had been given back before")
+    console().print("released" if now else "was already released")

@@ -1,18 +1,17 @@
-"""Personal data and secrets out of a text, before it is kept.
+"""Replaces personal data and secrets in a text before it is stored.
 
-What is replaced, by which placeholder: e-mail addresses ``[email]``, phone numbers ``[phone]`` (with
-country code from anywhere; without, as said in Japan and North America), payment cards ``[card]``, bank
-accounts ``[iban]``, Japanese My Numbers ``[my_number]``, US social security numbers ``[ssn]``, IP
-addresses ``[ip]``, Japanese postal addresses ``[address]``, and as ``[secret]`` passwords, keys and
-tokens: of well-known shapes, in URLs, in PEM blocks, or behind a word such as «password» or «パスワード».
-Full-width forms are seen as well.
+The placeholders: e-mail addresses ``[email]``, phone numbers ``[phone]`` (with a country code from any
+country, without one in the forms of Japan and North America), payment cards ``[card]``, bank accounts
+``[iban]``, Japanese My Numbers ``[my_number]``, US social security numbers ``[ssn]``, IP
+addresses ``[ip]``, Japanese postal addresses ``[address]``, and passwords, keys and tokens ``[secret]``:
+those of well-known shapes, in URLs, in PEM blocks, or after a word such as «password» or «パスワード».
+Full-width forms are recognised as well.
 
 **What is not caught**: names of people, addresses outside Japan, birthdays, health, customer numbers,
-what a text says about somebody without such a mark, and anything disguised (spelled out, split over
-lines, encoded). A redacted text is less private data, it is not anonymous.
+statements about a person that contain none of the above, and anything disguised (spelled out, split over
+lines, encoded). A redacted text contains less private data, but it is not anonymous.
 
-What has a checksum is also found by chance: one in eleven numbers of twelve digits is taken for a My
-Number.
+Checksums also match by chance: one in eleven numbers of twelve digits is taken for a My Number.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from router.decision_log.redaction.spans import folded, replaced
 __all__ = ["redact"]
 
 _PASSES = 8
-"""A placeholder can lay bare what its neighbour hid; one pass more than any text has needed."""
+"""A replacement can expose another match beside it; this is one pass more than any text has needed."""
 
 
 def redact(text: str) -> str:
     """The text with placeholders for personal data and secrets.
 
-    Pure and deterministic, in time linear in the length; redacting twice changes nothing more. In a
-    text with more candidates than :data:`numbers.JUDGED_CHARACTERS` holds, further
-    numbers of eight digits or more become ``[number]`` without being looked at.
+    Pure, deterministic and idempotent, in time linear in the length. After
+    :data:`numbers.JUDGED_CHARACTERS` characters of candidates, further numbers of eight digits or more become
+    ``[number]`` without a check.
     """
     judge = Judge()
     for _ in range(_PASSES):

@@ -1,4 +1,4 @@
-"""E-mail addresses, IP addresses, and what is secret in a URL."""
+"""E-mail addresses, IP addresses, and secrets in URLs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["PATTERNS", "email_addresses", "ip_addresses", "url_secrets"]
 
 _DOMAIN = re.compile(
     r"@(?:[a-z0-9](?:[a-z0-9-]{0,62})\.)++(?!(?:png|jpe?g|gif|svg|webp)\b)[a-z]{2,24}+(?![(])"
-    # A name outside ASCII must come before a full stop; else what follows an address would belong to it.
+    # A domain outside ASCII must contain a full stop; otherwise the text after an address would match.
     r"|@(?=[a-z0-9.-]{0,128}[^\x00-\x7f][\w-]{0,63}\.)(?:[\w-]{1,63}\.)++[a-z]{2,24}",
     re.IGNORECASE,
 )
-"""Starts at the @ sign: how far the name before it goes is found by walking to the left."""
+"""Matches from the @ sign on; the name before it is found by a walk to the left."""
 _NOBODY = frozenset({"git"})
 """The name before the @ of addresses that belong to a service, as in git@github.com:me/it.git."""
 _ATOM = re.compile(r"[A-Za-z0-9À-ɏ.!#$%&'*+/=?^_`{|}~-]")
@@ -35,7 +35,7 @@ _TOKEN = re.compile(
 )
 
 PATTERNS = (_DOMAIN, _ATOM, _IPV4, _VERSION, _IPV6, _CREDENTIALS, _TOKEN)
-"""Every pattern that reads prompts, for the test that none of them can run wild."""
+"""Every pattern that reads prompts, for the test that none of them can take quadratic time."""
 
 
 def email_addresses(text: str) -> Iterator[Span]:
@@ -54,9 +54,9 @@ def email_addresses(text: str) -> Iterator[Span]:
 
 
 def ip_addresses(text: str) -> Iterator[Span]:
-    """Addresses of machines, in a folded text; not loopback, not «any», no netmask, no version."""
+    """IP addresses of machines, in a folded text; not loopback, multicast, netmasks or versions."""
     for match in _IPV4.finditer(text):
-        if _tells_a_machine(match.group()) and not _VERSION.search(
+        if _identifies_a_machine(match.group()) and not _VERSION.search(
             text[max(0, match.start() - 12) : match.start()]
         ):
             yield Span(match.start(), match.end(), "ip")
@@ -66,11 +66,11 @@ def ip_addresses(text: str) -> Iterator[Span]:
         groups = [group for group in address.split(":") if group]
         if any(len(group) > 2 for group in groups) and any(c.isdigit() for c in address):
             address = address if address.endswith("::") else address.rstrip(":")
-            if _tells_a_machine(address):
+            if _identifies_a_machine(address):
                 yield Span(match.start(), match.start() + len(address), "ip")
 
 
-def _tells_a_machine(text: str) -> bool:
+def _identifies_a_machine(text: str) -> bool:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

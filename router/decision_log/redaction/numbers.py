@@ -1,8 +1,8 @@
-"""Numbers of people: phones, payment cards, bank accounts, My Number, US social security.
+"""Personal numbers: phones, payment cards, bank accounts, My Number, US social security.
 
-Whether digits are such a number is judged by Google's libphonenumber and by the checksums of
-python-stdnum. Both take microseconds for each candidate, so a text may have only so many judged:
-candidates beyond that are taken for what they look like (:data:`JUDGED_CHARACTERS`).
+Google's libphonenumber and the checksums of python-stdnum judge whether digits are such a number. Both take
+microseconds per candidate, so the number of checks per text is bounded (:data:`JUDGED_CHARACTERS`):
+further candidates are replaced without a check.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ except ImportError as missing:
 __all__ = ["JUDGED_CHARACTERS", "PATTERNS", "Judge", "bank_accounts", "personal_numbers"]
 
 JUDGED_CHARACTERS = 32_768
-"""Characters of candidates that the libraries look at in one text: a few tenths of a second."""
+"""Characters of candidates that the libraries check in one text: a few tenths of a second."""
 
 _RUN = re.compile(r"[+(]{0,2}\d(?:[-. ()ー]{0,3}\d)*+", re.ASCII)
 _FEWEST_DIGITS = 8

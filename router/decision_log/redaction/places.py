@@ -28,13 +28,13 @@ _WITH_CODE = re.compile(
 _WITHOUT_CODE = re.compile(rf"{_PREFECTURE} ?{_TOWN}{_BLOCK}(?![年月日]){_HOUSE}")
 
 PATTERNS = (_WITH_CODE, _WITHOUT_CODE)
-"""Every pattern that reads prompts, for the test that none of them can run wild."""
+"""Every pattern that reads prompts, for the test that none of them can take quadratic time."""
 
 
 def postal_addresses(text: str) -> Iterator[Span]:
-    """Postal codes with the address behind them, and addresses down to the block number.
+    """Postal codes with the address that follows, and addresses down to the block number, in a folded text.
 
-    In a folded text. A town alone is no address: many prompts are about towns.
+    A town alone is not an address: many prompts are about towns.
     """
     for pattern in PATTERNS:
         for match in pattern.finditer(text):

@@ -1,8 +1,8 @@
-"""Secrets: tokens of well-known shapes, private keys, and what follows the word «password».
+"""Secrets: tokens of well-known shapes, private keys, and what follows a word such as «password».
 
-The shapes are a table of our own. `detect-secrets` was looked at and left: it works line by line with
-some 25 detectors (0.7 ms a line), imports an HTTP client that can try the secrets it found, and knows
-neither Japanese nor the present shapes of several providers.
+The table of shapes is our own. `detect-secrets` was considered and rejected: it runs some 25 detectors on
+every line (0.7 ms a line), imports an HTTP client that can try the secrets it finds, and knows neither
+Japanese nor the current token shapes of several providers.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ _CODE = re.compile(
     rf"[$%&*]?[{{(<\[].*+|\$\w*+|[^(\[{{]*+[(\[{{].*+|\w++(?:\.[a-z_]\w*+)++|{_GAP_OR_TYPE}(?:[|,;].*+)?",
     re.IGNORECASE,
 )
-"""A type, a variable, a call or a gap to be filled: code and templates, not secrets."""
+"""A type, a variable, a call or a blank to fill in: code and templates, not secrets."""
 _LONGEST_JUDGED = 128
 """A value longer than this is no variable's name."""
 
 PATTERNS = (_SHAPES, _WEBHOOK, _HEADER, _KEY_BEGINS, _KEY_BODY, _ASCII, _SPOKEN, _NO_VALUE, _CODE)
-"""Every pattern that reads prompts, for the test that none of them can run wild."""
+"""Every pattern that reads prompts, for the test that none of them can take quadratic time."""
 
 
 def tokens(text: str) -> Iterator[Span]:
-    """Keys whose shape gives them away, and what authorization headers carry, in a folded text."""
+    """Keys of well-known shapes, and the credentials of authorization headers, in a folded text."""
     for match in _SHAPES.finditer(text):
         yield Span(match.start(), match.end(), "secret")
     for pattern in (_WEBHOOK, _HEADER):
@@ -93,7 +93,7 @@ def tokens(text: str) -> Iterator[Span]:
 
 
 def private_keys(text: str) -> Iterator[Span]:
-    """PEM blocks of private keys, also where their end is cut off."""
+    """PEM blocks of private keys, including blocks whose end is cut off."""
     done = 0
     for match in _KEY_BEGINS.finditer(text):
         if match.start() < done:
@@ -107,7 +107,7 @@ def private_keys(text: str) -> Iterator[Span]:
             done = closing + len("-----") if closing >= 0 else end + len("-----END")
         yield Span(match.start(), done, "secret")
         if end < 0 and done < len(text):
-            # No block ends from here on: the search for an end would read all the rest again.
+            # No further block has an end: another search for one would read the rest of the text again.
             yield from _without_end(text, done)
             return
 
@@ -119,10 +119,10 @@ def _without_end(text: str, start: int) -> Iterator[Span]:
 
 
 def spoken_secrets(text: str) -> Iterator[Span]:
-    """What is said to be a password, key or token, in a folded text.
+    """Values that the text calls a password, key or token, in a folded text.
 
-    After a word such as «password» any value counts that is no code; after «key», «token», «secret»,
-    and where only «is» or «は» stands between, it must also look like a secret.
+    After a word such as «password» every value counts that is not code. After «key», «token» or «secret», or
+    if only «is» or «は» stands between, the value must also look like a secret.
     """
     for match in _SPOKEN.finditer(text):
         start, end = match.span(match.lastgroup or 0)
@@ -134,8 +134,8 @@ def spoken_secrets(text: str) -> Iterator[Span]:
         code = _NO_VALUE if bare is None else _CODE
         if len(value) <= _LONGEST_JUDGED and code.fullmatch(value):
             continue
-        told = bare is None or sign[0] in ":=-"
-        if (password and told and len(value) >= 4) or (
+        explicit = bare is None or sign[0] in ":=-"
+        if (password and explicit and len(value) >= 4) or (
             len(value) >= (4 if password else 8) and _looks_secret(value)
         ):
             yield Span(start, end, "secret")

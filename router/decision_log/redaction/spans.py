@@ -1,4 +1,4 @@
-"""Places in a text that are to be replaced, and text folded so that patterns see one form of it."""
+"""Spans of a text to replace, and folding, which gives patterns one form of each character."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 __all__ = ["PLACEHOLDER", "Span", "folded", "replaced"]
 
 PLACEHOLDER = r"\[(?:address|card|email|iban|ip|my_number|number|phone|secret|ssn)\]"
-"""What stands where something was: a pattern of all placeholders."""
+"""A pattern that matches every placeholder."""
 
 _DASHES = frozenset("‐‑‒–—―−⁃﹘")
 _SAME_BUT_FOR_ITS_WIDTH = ("<wide>", "<narrow>", "<small>", "<font>", "<noBreak>")
@@ -24,7 +24,7 @@ class Span(NamedTuple):
 
 
 class _Folding(dict[int, str]):
-    """One character to one character, filled as characters come by: at most one entry of each."""
+    """Maps a character to one character; entries are added when a character is first seen."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -46,7 +46,7 @@ _FOLDING = _Folding()
 def folded(text: str) -> str:
     """The text with full-width, half-width and styled characters, digits and dashes as plain ones.
 
-    Every character keeps its place: a span of the folded text is a span of the text.
+    Positions do not change: a span of the folded text is a span of the text.
     """
     return text if text.isascii() else text.translate(_FOLDING)
 
@@ -54,8 +54,8 @@ def folded(text: str) -> str:
 def replaced(text: str, spans: Iterable[Span]) -> str:
     """The text with a placeholder for every span.
 
-    Spans that overlap become one, so that nothing of either is left; it takes the kind of the one
-    that begins first, and of the longer one where both begin together.
+    Overlapping spans are merged, so that no part of either remains. The merged span has the kind of the
+    one that begins first, and of the longer one if both begin at the same place.
     """
     parts: list[str] = []
     done = 0

@@ -148,7 +148,7 @@ def test_serve_and_doctor_have_a_flag_for_every_setting_that_one_word_can_hold()
 
 def test_a_flag_reaches_its_setting() -> None:
     checks = json.loads(invoke("doctor", "--log-prompts", "text", "--port", "1", "--json").output)
-    assert "the decision log keeps of prompts: text" in [check["detail"] for check in checks]
+    assert "what the decision log keeps of prompts: text" in [check["detail"] for check in checks]
 
 
 def test_clients_look_for_the_server_where_serve_would_listen(

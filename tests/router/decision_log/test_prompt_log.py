@@ -18,7 +18,7 @@ from router.ledger.memory import MemoryLedger
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations
 from router.settings import Settings
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 SECRET = "Mail me at taro@example.jp"
 PROMPT = Prompt((Message("system", "Be brief."), Message("user", SECRET)))

@@ -81,7 +81,7 @@ def test_a_record_longer_than_128_kib_reads_from_csv(tmp_path: Path) -> None:
     assert found.record.prompt == "x" * 200_000
 
 
-def test_a_record_of_another_release_is_told_from_damage(tmp_path: Path) -> None:
+def test_a_record_of_another_release_is_not_called_damaged(tmp_path: Path) -> None:
     newer = json.dumps(json.loads(golden("v1_text")) | {"version": 2})
     log = written(tmp_path / "log.jsonl", [row(record=newer), row(record="{}"), row(record="{")])
     first, second, third = read_log(log)

@@ -143,7 +143,7 @@ def invoke(*words: str) -> Any:
     return CliRunner().invoke(app, ["replay", *words], catch_exceptions=False)
 
 
-def told(*words: str) -> dict[str, Any]:
+def output_of(*words: str) -> dict[str, Any]:
     result = invoke(*words, "--json")
     assert result.exit_code == 0
     return json.loads(result.stdout)
@@ -261,11 +261,11 @@ def test_the_text_scores_as_it_was_served_without_the_system_messages(
         assert (found.replayed, found.overlap.agreement) == (24, 1.0)
 
 
-def test_another_bundle_moves_decisions_and_certainty_is_told(
+def test_another_bundle_moves_decisions_and_certainty_gets_a_caution(
     ledger: tuple[Path, SqliteLedger], tmp_path: Path
 ) -> None:
     path, open_one = ledger
-    found = told(f"sqlite:{path}", "--bundle", str(OTHER))
+    found = output_of(f"sqlite:{path}", "--bundle", str(OTHER))
     assert (found["read"], found["replayed"]) == (48, 48)
     assert found["bundle"].startswith("mitsumori-multilingual@")
     assert set(found["estimates"]) == {"quality", "adequate", "cost_usd"}
@@ -275,7 +275,7 @@ def test_another_bundle_moves_decisions_and_certainty_is_told(
     assert sum(move["decisions"] for move in found["moves"]) == round(48 * known["uncovered"])
     if found["moves"]:
         assert any("propensity 1" in line for line in found["cautions"])
-    assert found == told(str(exported(open_one, tmp_path / "log.csv")), "--bundle", str(OTHER))
+    assert found == output_of(str(exported(open_one, tmp_path / "log.csv")), "--bundle", str(OTHER))
 
 
 def test_people_read_a_table_with_cautions_and_notes(ledger: tuple[Path, SqliteLedger]) -> None:
@@ -301,7 +301,7 @@ def test_the_kept_vector_scores_without_words_and_says_so(router: Router, tmp_pa
     [
         ("off", "nothing of the prompt was kept"),
         ("hash", "only a hash"),
-        ("embedding", "another encoder's"),
+        ("embedding", "another encoder"),
     ],
 )
 def test_where_the_prompt_cannot_be_scored_the_remedy_is_named(
@@ -343,7 +343,7 @@ def test_what_is_left_out_is_counted_by_reason(router: Router) -> None:
         "the record lacks bundle": 1,
     }
     assert any("too few to tell" in line for line in found.cautions)
-    assert any("quality is known of 67% of the answers" in line for line in found.notes)
+    assert any("quality is known for 67% of the answers" in line for line in found.notes)
     newer = (
         "1 decisions left out: the record is of an unknown version (read it with the release that"
     )
@@ -394,7 +394,7 @@ def explored(rows: Sequence[LoggedDecision], seed: int) -> Iterator[LoggedDecisi
         )
 
 
-def test_with_logged_exploration_another_policy_is_told_within_its_intervals(
+def test_with_logged_exploration_the_intervals_cover_another_policy(
     router: Router,
 ) -> None:
     rows = logged(router, prompts(96)) * 12
@@ -405,10 +405,10 @@ def test_with_logged_exploration_another_policy_is_told_within_its_intervals(
     asked = policy(router.bundle, goal=goal)
     reports: list[ReplayReport] = [replay(explored(rows, seed), asked) for seed in range(16)]
     for estimator in ("ips", "snips", "dr"):
-        told = [getattr(found.estimates["adequate"], estimator) for found in reports]
+        intervals = [getattr(found.estimates["adequate"], estimator) for found in reports]
         # Of one in fifteen decisions something is known: intervals of 95 % hold a little less often.
-        assert sum(each.low <= expected <= each.high for each in told) >= 12
-        assert np.mean([each.value for each in told]) == pytest.approx(expected, abs=0.04)
+        assert sum(each.low <= expected <= each.high for each in intervals) >= 12
+        assert np.mean([each.value for each in intervals]) == pytest.approx(expected, abs=0.04)
     for found in reports:
         adequate = found.estimates["adequate"]
         assert adequate.dr.high - adequate.dr.low < adequate.ips.high - adequate.ips.low
@@ -496,5 +496,5 @@ def test_a_wrong_goal_is_named(ledger: tuple[Path, SqliteLedger]) -> None:
     refused = invoke(log, "--quality-target", "nan")
     assert refused.exit_code == 2
     assert "--quality-target" in refused.output
-    found = told(log, "--willingness-to-pay", "0.5")
+    found = output_of(log, "--willingness-to-pay", "0.5")
     assert found["replayed"] == 48

@@ -26,8 +26,8 @@ from router.ledger.base import Granted, Hold, HoldState, Refused, Repeated
 from router.ledger.check import check
 from router.ledger.postgres import database
 from router.ledger.postgres.ledger import PostgresLedger
+from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
-from tests.waiting import PATIENCE_S, wait_until
 
 Replica = Callable[..., PostgresLedger]
 _SCHEMAS = itertools.count()

@@ -20,8 +20,8 @@ from router.ledger.check import check
 from router.ledger.sqlite import ledger as sqlite
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.ledger.writer_task import WriterTask
+from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
-from tests.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[3]
 

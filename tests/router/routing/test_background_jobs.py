@@ -17,8 +17,8 @@ from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.background_jobs import BackgroundJobs, PeriodicJob, expiry_job, retention_job
 from router.settings import RetentionRule
+from tests.readiness import PATIENCE_S
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
-from tests.waiting import PATIENCE_S
 
 
 class Seconds:

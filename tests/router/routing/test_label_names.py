@@ -67,4 +67,4 @@ def test_two_decisions_make_no_label_common() -> None:
 
 def test_the_text_names_both() -> None:
     (note,) = known(limits=(ON_TEAM,)).notes({"taem": "search"})
-    assert note.text == "no limit or report goes by the label taem: did you mean team?"
+    assert note.text == "no limit or setting uses the label taem; did you mean team?"

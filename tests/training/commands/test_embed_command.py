@@ -19,7 +19,7 @@ import pytest
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.core.errors import MitsumoriError
 from router.paths import ENCODERS
-from tests.waiting import wait_until
+from tests.readiness import wait_until
 from training import cli
 from training.encoders import embedding, ray_encoder
 from training.encoders.embedding import Encoding, embed_all, encode_shard, fill_cache

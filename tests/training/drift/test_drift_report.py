@@ -102,7 +102,7 @@ def test_japanese_prompts_are_found_and_named(few_draws: None) -> None:
     assert "kana_share" in form.words
 
 
-def test_the_sample_of_a_bundle_of_before_is_compared_in_the_features_it_has(
+def test_the_sample_of_an_older_bundle_is_compared_in_the_features_it_has(
     few_draws: None,
 ) -> None:
     reference, recent = traffic(1), traffic(2)

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.swaps import BAD, Callers, bad_bundle, bundle_named, swapping
 from mitsumori import Router
 from router.cli.demo import serving
-from tests.waiting import PATIENCE_S, wait_until
+from tests.readiness import PATIENCE_S, wait_until
 
 SWAPS = 21
 

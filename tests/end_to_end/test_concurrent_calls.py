@@ -16,7 +16,7 @@ from router.routing.router import Router
 from router.rpc.server import build_reservations, start
 from router.settings import Settings
 from tests.conftest import NOON
-from tests.waiting import PATIENCE_S
+from tests.readiness import PATIENCE_S
 
 NANO = "gpt-5-nano"
 

@@ -12,7 +12,7 @@ from mitsumori import Router
 from router.cli.demo import serving
 from router.cli.main import app
 from router.ledger.sqlite.ledger import SqliteLedger
-from tests.waiting import PATIENCE_S, wait_until
+from tests.readiness import PATIENCE_S, wait_until
 
 EMAIL = "canary.4711@example.co.jp"
 PHONE = "090-1234-5678"

@@ -34,7 +34,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:{copy}" if copy.suffix == ".sqlite" else str(copy)
 
 
-def told(app: Any, *words: str) -> Any:
+def output_of(app: Any, *words: str) -> Any:
     result = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
     return json.loads(result.stdout)
 
@@ -52,19 +52,19 @@ def test_every_row_reads_the_same_from_the_ledger_and_its_exports(log: str, tmp_
 
 
 def test_replay_makes_them_anew_with_another_bundle(log: str) -> None:
-    found = told(mitsumori, "replay", log, "--bundle", str(OTHER))
+    found = output_of(mitsumori, "replay", log, "--bundle", str(OTHER))
     assert (found["read"], found["replayed"]) == (7, 2)
     assert found["left_out"] == {
         "nothing of the prompt was kept": 1,
         "only a hash of the prompt was kept": 1,
-        "the vector is another encoder's": 1,
+        "the vector comes from another encoder": 1,
         "not settled": 1,
         "the call failed": 1,
     }
 
 
 def test_drift_counts_them(log: str) -> None:
-    found = told(training, "drift", "--recent", log)
+    found = output_of(training, "drift", "--recent", log)
     assert "7 decisions read, 7 distinct prompts" in found["notes"]
 
 
