@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -189,6 +190,48 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
     quotes = [json.loads(line) for line in out.read_text().splitlines()]
     assert [quote["index"] for quote in quotes] == [0, 1, 2]
     assert all(Decimal(quote["expected_usd"]) > 0 for quote in quotes)
+
+
+AMOUNT = re.compile(r"\$[\d.,]*\d")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("limits", "list", "--label", "team={team}"),
+        ("decisions", "--label", "team={team}"),
+        ("usage", "--by", "team,model", "--label", "team={team}"),
+        ("quote", "{file}", "--scope", "team={team}"),
+        ("route", "Prove it.", "--quote-only", "--scope", "team={team}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_amount_is_whole_on_a_narrow_terminal_and_in_a_pipe(
+    server: RunningServer, team: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('"What is 2 + 2?"')
+    mine = ("--scope", f"team={team}")
+    run(server, "limits", "set", team, "--hard", "1234567.89", "--soft", "1000000.5", *mine)
+    run(server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10")
+    told = [word.format(team=team, file=file) for word in words]
+
+    def amounts_at(columns: int, **terminal: str) -> set[str]:
+        shown = CliRunner().invoke(
+            app,
+            [*told, "--server", server.address],
+            env={"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1", **terminal},
+        )
+        assert shown.exit_code == 0, shown.output or shown.exception
+        assert "…" not in shown.output
+        return set(AMOUNT.findall(shown.output))
+
+    everything = amounts_at(1000, FORCE_COLOR="1")
+    assert everything
+    assert amounts_at(80) == everything
+    # Columns that only a wide terminal has are left out as a whole.
+    assert amounts_at(80, FORCE_COLOR="1") == amounts_at(119, FORCE_COLOR="1") <= everything
+    run(server, "limits", "delete", team)
 
 
 def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None:

@@ -238,8 +238,7 @@ def decisions(
             _seen_decision(row) + ([display.text(nanos_of(row.spent))] if display else [])
             for row in found
         ]
-        terminal = console()
-        terminal.print(table("Decisions", columns, rows, width=terminal.width))
+        console().print(table("Decisions", columns, rows))
         return
     names = [*_DECISIONS, *([f"spent_{display.column}"] if display else []), "record"]
     values = []

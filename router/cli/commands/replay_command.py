@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from router.catalog.catalog import load_catalog
 from router.classifier.bundle import load_bundle
 from router.cli.commands.arguments import Json, goal_of
-from router.cli.render import print_json, table
+from router.cli.render import console, print_json, table
 from router.core.off_policy import RESAMPLES, Interval
 from router.decision_log.reader import LogRow, read_log
 from router.decision_log.replay import OUTCOMES, ReplayPolicy, ReplayReport, replay
@@ -60,7 +60,7 @@ def _cell(name: str, found: Interval | None, *, signed: bool = False) -> str:
 
 
 def _print(report: ReplayReport, version: str, log: str) -> None:
-    console = Console()
+    shown = console()
     names = {"quality": "mean quality", "adequate": "adequate share", "cost_usd": "mean cost, USD"}
     rows = []
     for name in OUTCOMES:
@@ -73,8 +73,8 @@ def _print(report: ReplayReport, version: str, log: str) -> None:
                 _cell(name, found.difference, signed=True),
             ]
         )
-    columns = ("", "logged policy", "new: ips", "new: snips", "new: dr", "dr − logged")
-    console.print(table(f"Replay of {log} with {version} (95 % intervals)", columns, rows))
+    columns = ("", ">logged policy", ">new: ips", ">new: snips", ">new: dr", ">dr − logged")
+    shown.print(table(f"Replay of {log} with {version} (95 % intervals)", columns, rows))
     known = report.overlap
     lines = [
         f"{report.replayed:,} of {report.read:,} decisions replayed, {known.groups:,} distinct prompts",
@@ -86,7 +86,7 @@ def _print(report: ReplayReport, version: str, log: str) -> None:
     lines += [f"caution: {line}" for line in report.cautions]
     lines += [f"note: {line}" for line in report.notes]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        shown.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def replay_command(

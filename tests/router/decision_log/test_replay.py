@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -285,6 +286,17 @@ def test_people_read_a_table_with_cautions_and_notes(ledger: tuple[Path, SqliteL
     assert result.exit_code == 0
     for words in ("mean quality", "new: dr", "agreement", "moved: ", "caution: ", "note: "):
         assert words in result.output
+
+
+def test_no_figure_of_the_table_is_cut_off(ledger: tuple[Path, SqliteLedger]) -> None:
+    def figures(**terminal: str) -> list[str]:
+        words = ["replay", f"sqlite:{ledger[0]}", "--quality-target", "0.3"]
+        shown = CliRunner().invoke(app, words, env={"TERM": "xterm", "NO_COLOR": "1", **terminal})
+        return sorted(re.findall(r"[-+.\de]+ \([-.\de]+ … [-.\de]+\)", shown.output))
+
+    whole = figures(COLUMNS="300", FORCE_COLOR="1")
+    assert len(whole) == 15
+    assert figures(COLUMNS="80") == figures(COLUMNS="80", FORCE_COLOR="1") == whole
 
 
 def test_the_kept_vector_scores_without_words_and_says_so(router: Router, tmp_path: Path) -> None:
