@@ -257,7 +257,7 @@ def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("quote", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("quote", "nowhere.jsonl"), "there is no file nowhere.jsonl"),
         (("usage", "--since", "yesterday"), "--since"),
         (("usage", "--currency", "JPY"), "--currency"),
         (("usage", "--currency", "JPY=0@2026-11-20"), "--currency"),
@@ -273,7 +273,7 @@ def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None
         (("limits", "set", "x", "--unit", "euros", "--hard", "1"), "--unit"),
         (("limits", "set", "x", "--hard", "-1"), "--hard"),
         (("limits", "set", "x", "--unit", "tokens", "--hard", "1.5"), "--hard"),
-        (("limits", "set", "x"), "limit.hard"),
+        (("limits", "set", "x"), "give --hard or --soft, such as --hard 500"),
         (("limits", "delete", "nobody"), "no such limit"),
         (("erase", "--before", "2100-01-01"), "at least one label"),
         (("erase", "--before", "soon", "--label", "team=x"), "--before"),
@@ -287,6 +287,25 @@ def test_wrong_words_get_one_clear_line(
     assert isinstance(result.exception, MitsumoriError | CallFailed), result.output
     assert message in result.exception.message
     assert "\n" not in result.exception.message
+
+
+def test_a_file_of_prompts_in_another_encoding_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_bytes('"東京"'.encode("shift-jis"))
+    result = CliRunner().invoke(app, ["quote", str(file)])
+    assert isinstance(result.exception, MitsumoriError)
+    assert result.exception.message == f"{file} is not UTF-8 text; save it as UTF-8"
+    folder = CliRunner().invoke(app, ["quote", str(tmp_path)])
+    assert f"{tmp_path} cannot be read (Is a directory)" in str(folder.exception)
+
+
+def test_the_line_that_the_help_shows_is_quoted(server: RunningServer, tmp_path: Path) -> None:
+    lines = CliRunner().invoke(app, ["quote", "--help"], env={"COLUMNS": "80"}).output.splitlines()
+    (example,) = (line.strip() for line in lines if line.strip().startswith("{"))
+    assert json.loads(example)["max_output_tokens"] == 500
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(example, encoding="utf-8")
+    assert "recommended routing" in run(server, "quote", str(file))
 
 
 def test_a_line_that_is_no_prompt_is_named(server: RunningServer, tmp_path: Path) -> None:

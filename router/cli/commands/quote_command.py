@@ -29,8 +29,12 @@ def _requests(path: Path, labels: dict[str, str]) -> list[router_pb2.RouteReques
     try:
         # Not splitlines(): it also splits at characters that may occur inside a JSON string.
         lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeError):
-        raise InvalidInput(f"{path} cannot be read as UTF-8 text", field="file") from None
+    except FileNotFoundError:
+        raise InvalidInput(f"there is no file {path}", field="file") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read ({error.strerror})", field="file") from None
+    except UnicodeError:
+        raise InvalidInput(f"{path} is not UTF-8 text; save it as UTF-8", field="file") from None
     requests = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -80,7 +84,12 @@ def quote(
     out: Annotated[Path | None, typer.Option(help="Write each quote to this JSONL file.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Price a batch before it is sent: per model and for the recommended routing."""
+    """Price a batch before it is sent: per model and for the recommended routing.
+
+    A line of the file is a JSON string, or an object with `prompt` or `messages`, such as
+
+    {"prompt": "Prove that √2 is irrational.", "max_output_tokens": 500}
+    """
     from rich.progress import Progress
 
     requests = _requests(file, labels_of(scope, "--scope"))
