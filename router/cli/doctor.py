@@ -17,6 +17,7 @@ from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.mlflow_registry import RegistryAddress
 from router.core.errors import BadArtifact, MitsumoriError
 from router.decision_log.prompt_log import PromptLog
+from router.ledger.address import ledger_place
 from router.settings import Settings
 
 __all__ = ["Check", "examine"]
@@ -99,6 +100,14 @@ def _prompts(settings: Settings) -> str:
     return f"what the decision log keeps of prompts: {settings.log_prompts}"
 
 
+def _ledger(settings: Settings) -> str:
+    place = ledger_place(settings.ledger)
+    kind, _, path = place.partition(":")
+    if kind == "sqlite":
+        return f"{place}{'' if Path(path).is_file() else ', which the first start of the server creates'}"
+    return f"{place}, lost when the server stops" if kind == "memory" else place
+
+
 def _port(settings: Settings) -> str:
     address = f"{settings.host}:{settings.port}"
     with grpc.insecure_channel(address) as channel:
@@ -124,6 +133,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "prices": _prices,
     "tiers": _tiers,
     "prompts": _prompts,
+    "ledger": _ledger,
     "port": _port,
 }
 
