@@ -108,10 +108,12 @@ def _print(report: DriftReport, notes: list[str], console: Console) -> None:
     for one in report.findings:
         if one.drifted:
             lines += [f"drifted: {one.what}: {one.words}", f"  do: {one.remedy}"]
-    if not lines:
+    if not lines and not report.undecided:
         lines = ["nothing drifted, as far as can be told"]
     lines += [f"cannot tell: {line}" for line in report.untold]
     lines += [f"note: {line}" for line in notes]
+    if report.undecided:
+        lines.append("undecided: nothing could be compared, so this tells neither drift nor none")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -253,7 +255,8 @@ def drift_command(
 ) -> None:
     """Say whether recent traffic has moved away from the training data, and promises from outcomes.
 
-    Exit code 0: nothing drifted. 3: something did; the output says what, and what to do.
+    Exit code 0: nothing drifted, or nothing could be compared (`undecided` in --json). 3: something
+    drifted; the output says what, and what to do.
     """
     progress = Console(stderr=True)
     loaded = load_bundle(bundle, encoders)
