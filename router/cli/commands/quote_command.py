@@ -15,6 +15,7 @@ from router.cli.commands.arguments import Json, Server, labels_of
 from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import short_usd
+from router.core.plurals import counted
 from router.decision_log.export import usd, write_table
 
 __all__ = ["quote"]
@@ -109,7 +110,7 @@ def quote(
     shown = console()
     columns = ("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits")
     rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
-    title = f"{summary.quoted:,} prompts, low to high: an 80 % interval of the sum"
+    title = f"{counted(summary.quoted, 'prompt')}, low to high: an 80 % interval of the sum"
     shown.print(table(title, columns, rows))
     if summary.failed:
         first = next(reply for reply in replies if reply.HasField("error"))

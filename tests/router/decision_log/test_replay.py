@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 
 from router.catalog.catalog import Catalog, load_catalog
 from router.classifier.bundle import Bundle, load_bundle
+from router.cli.commands.replay_command import _cell
 from router.cli.demo import PROMPTS
 from router.cli.main import app
 from router.core.errors import InvalidInput
+from router.core.off_policy import Interval
 from router.core.types import Constraints, Importance, Message, Prompt, QualityTarget
 from router.decision_log import reader
 from router.decision_log import replay as replaying
@@ -288,6 +290,20 @@ def test_people_read_a_table_with_cautions_and_notes(ledger: tuple[Path, SqliteL
         assert words in result.output
 
 
+def test_a_thin_log_is_said_before_the_figures(ledger: tuple[Path, SqliteLedger]) -> None:
+    shown = invoke(f"sqlite:{ledger[0]}", "--quality-target", "0.3").output
+    assert 0 <= shown.index("caution: ") < shown.index("mean quality") < shown.index("note: ")
+
+
+def test_a_difference_that_is_only_noise_of_floats_is_zero() -> None:
+    noise = Interval(1.73e-18, -1e-19, 0.25)
+    assert _cell("cost_usd", noise, signed=True) == "0 (0 … 0.25)"
+    assert _cell("quality", noise, signed=True) == "0.000 (0.000 … 0.250)"
+    small = Interval(2e-9, -1e-9, 0.0)
+    assert _cell("cost_usd", small, signed=True) == "+2e-09 (-1e-09 … 0)"
+    assert _cell("cost_usd", replace(small, value=-2e-9), signed=True) == "-2e-09 (-1e-09 … 0)"
+
+
 def test_no_figure_of_the_table_is_cut_off(ledger: tuple[Path, SqliteLedger]) -> None:
     def figures(**terminal: str) -> list[str]:
         words = ["replay", f"sqlite:{ledger[0]}", "--quality-target", "0.3"]
@@ -357,7 +373,7 @@ def test_what_is_left_out_is_counted_by_reason(router: Router) -> None:
     assert any("too few to tell" in line for line in found.cautions)
     assert any("quality is known for 67% of the answers" in line for line in found.notes)
     newer = (
-        "1 decisions left out: the record is of an unknown version (read it with the release that"
+        "1 decision left out: the record is of an unknown version (read it with the release that"
     )
     assert any(line.startswith(newer) for line in found.notes)
 
