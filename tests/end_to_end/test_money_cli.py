@@ -142,6 +142,18 @@ def test_usage_and_decisions_as_tables_and_files(
     assert [row["decision_id"] for row in listed] == [released]
 
 
+def test_a_group_that_is_no_label_is_noted(server: RunningServer, team: str) -> None:
+    decide(server, team)
+    mine = ("--label", f"team={team}")
+    note = "note: no decision counted here has the label teem; did you mean team?"
+    assert note in run(server, "usage", "--by", "model,teem", *mine)
+    other = run(server, "usage", "--by", "zebra", *mine)
+    assert "has the label zebra; group by day, model, provider, team, tier" in other
+    for names in ("team", "model,tier,provider,day", ""):
+        assert "note" not in run(server, "usage", "--by", names, *mine)
+    assert "note" not in run(server, "usage", "--by", "teem", "--label", f"team={team}-nobody")
+
+
 def test_a_report_says_how_the_call_went(server: RunningServer, team: str) -> None:
     run(
         server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10",
@@ -160,7 +172,7 @@ def test_a_users_decisions_are_erased_on_demand(server: RunningServer, team: str
     mine = ("--label", f"team={team}")
     run(server, "settle", decide(server, team), "--input-tokens", "1", "--output-tokens", "1")
     decide(server, team)  # still held: stays
-    assert "1 decisions erased" in run(server, "erase", *mine, "--before", "2100-01-01")
+    assert "1 decision erased" in run(server, "erase", *mine, "--before", "2100-01-01")
     left = json.loads(run(server, "decisions", *mine, "--json"))
     assert [row["state"] for row in left] == ["held"]
 
@@ -185,7 +197,9 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
     )
     out = tmp_path / "quotes.jsonl"
     printed = run(server, "quote", str(file), "--out", str(out))
-    assert "3 prompts" in printed
+    assert "3 prompts, low" in printed
+    file.write_text('"What is 2 + 2?"')
+    assert "1 prompt, low" in run(server, "quote", str(file))
     assert "recommended routing" in printed
     quotes = [json.loads(line) for line in out.read_text().splitlines()]
     assert [quote["index"] for quote in quotes] == [0, 1, 2]
