@@ -35,7 +35,9 @@ SEED    ?=
 MUTANTS ?=
 ROOM    ?=
 JSON    ?=
-PORT    ?= 5000
+PORT    ?=
+LEDGER  ?=
+PRICE   ?=
 
 # GNU make leaves with 2 where a recipe fails, whatever the code of the recipe. A job that has to tell 3 from an
 # error runs the command itself.
@@ -81,8 +83,8 @@ setup: $(STAMPS)-dev ## Create .venv with everything but torch
 demo: $(STAMPS)-serve ## Start a server on the shipped bundle, route varied prompts, print the table
 	@$(PY) -m router.cli.demo
 
-serve: $(STAMPS)-serve ## Serve BUNDLE on port 50051
-	@$(BIN)/mitsumori serve --bundle $(BUNDLE)
+serve: $(STAMPS)-serve ## Serve BUNDLE: PORT= (50051), LEDGER= (sqlite:PATH, postgresql://…)
+	@$(BIN)/mitsumori serve --bundle $(BUNDLE) $(if $(PORT),--port "$(PORT)") $(if $(LEDGER),--ledger "$(LEDGER)")
 
 train: $(STAMPS)-dev ## Train a bundle: HISTORY=file (none: a generated demonstration), OUT=dir, ENCODER=, ARMS=
 	@$(PY) -m training fit $(foreach file,$(HISTORY),--history $(file)) $(if $(ARMS),--arms $(ARMS)) \
@@ -93,21 +95,24 @@ embed: $(STAMPS)-dev ## Encode the prompts of HISTORY ahead of training: ENCODER
 	@$(PY) -m training embed $(foreach file,$(HISTORY),--history $(file)) --encoder $(ENCODER) \
 	  $(if $(RAY),$(if $(filter 1,$(RAY)),--ray,--ray-address $(RAY))) $(if $(WORKERS),--workers $(WORKERS))
 
-evaluate: $(STAMPS)-dev ## Evaluate BUNDLE on HISTORY, leaving out what it was trained on; JSON and a page in build/reports
+# USD per million tokens of arms or models that the catalog does not price.
+PRICES = $(foreach price,$(PRICE),--price "$(price)")
+
+evaluate: $(STAMPS)-dev ## Evaluate BUNDLE on HISTORY, leaving out what it was trained on; ARMS=, PRICE='NAME=IN,OUT …'; JSON and a page in build/reports
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
 	@$(PY) -m training evaluate --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
-	  $(if $(ARMS),--arms $(ARMS)) --json $(BUILD)/reports/evaluate.json --html $(BUILD)/reports/evaluate.html
+	  $(if $(ARMS),--arms $(ARMS)) $(PRICES) --json $(BUILD)/reports/evaluate.json --html $(BUILD)/reports/evaluate.html
 
-compare: $(STAMPS)-dev ## Compare the bundles A=dir and B=dir on HISTORY; JSON and a page in build/reports
+compare: $(STAMPS)-dev ## Compare the bundles A=dir and B=dir on HISTORY; ARMS=, PRICE='NAME=IN,OUT …'; JSON and a page in build/reports
 	@test -n "$(A)" -a -n "$(B)" || { echo "error: name two bundles with A=dir B=dir" >&2; exit 2; }
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
 	@$(PY) -m training compare $(A) $(B) $(foreach file,$(HISTORY),--history $(file)) \
-	  $(if $(ARMS),--arms $(ARMS)) --json $(BUILD)/reports/compare.json --html $(BUILD)/reports/compare.html
+	  $(if $(ARMS),--arms $(ARMS)) $(PRICES) --json $(BUILD)/reports/compare.json --html $(BUILD)/reports/compare.html
 
-promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is there on HISTORY; CHAMPION=dir|registry|none, DRY_RUN=1
+promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is there on HISTORY; ARMS=, PRICE='NAME=IN,OUT …', CHAMPION=dir|registry|none, DRY_RUN=1
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
 	@$(PY) -m training promote --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
-	  $(if $(ARMS),--arms $(ARMS)) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
+	  $(if $(ARMS),--arms $(ARMS)) $(PRICES) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
 	  --report $(BUILD)/reports/promote.json $(call EXIT_CODE,refused,promote)
 
 add-arm: $(STAMPS)-dev ## Give a new model an arm without training: BUNDLE, HISTORY with its attempts, ARM=NAME=MODEL, TIER=, OUT=
@@ -142,7 +147,8 @@ notebooks: $(STAMPS)-dev ## Execute the notebooks on HISTORY (none: a demonstrat
 	  --output-dir $(BUILD)/reports/notebooks notebooks/*.ipynb
 	@ls $(BUILD)/reports/notebooks/*.html
 
-mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout: PORT=
+mlflow: PORT := $(or $(PORT),5000)
+mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout: PORT= (5000)
 	@mkdir -p $(BUILD)/mlflow
 	@$(PY) -c 'import socket; socket.create_server(("127.0.0.1", int("$(PORT)"))).close()' 2>/dev/null || \
 	  { echo "error: cannot listen on port $(PORT); choose another with make mlflow PORT=5001" >&2; exit 2; }

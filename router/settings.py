@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
 import yaml
-from platformdirs import user_cache_path, user_data_path
+from platformdirs import user_cache_path
 from pydantic import (
     ConfigDict,
     Field,
@@ -36,7 +36,7 @@ from router.classifier.mlflow_registry import RegistryAddress, is_registry_addre
 from router.core.errors import InvalidInput
 from router.core.types import QualityTargets
 from router.decision_log.record import PromptLogKind
-from router.paths import DEFAULT_BUNDLE, ENCODERS
+from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
 
 __all__ = ["Settings", "flags_of_settings", "load_settings"]
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         default=300, gt=0, le=86400, description="how long a quote is valid, seconds"
     )
     ledger: str = Field(
-        default=f"sqlite:{user_data_path('mitsumori') / 'ledger.sqlite'}",
+        default=f"sqlite:{DEFAULT_LEDGER}",
         description="where limits and holds are kept: memory:, sqlite:PATH or postgresql://…",
     )
     strict: bool = Field(

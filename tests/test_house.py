@@ -108,6 +108,36 @@ def test_make_help_lists_the_target(target: str) -> None:
     assert any(line.split()[0] == target for line in listed.splitlines())
 
 
+def recipe(*words: str) -> str:
+    """What make would run, without running it."""
+    return subprocess.run(
+        ["make", "--dry-run", "--silent", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (("serve",), "mitsumori serve --bundle models/bundles/static"),
+        (("serve", "PORT=6001"), 'models/bundles/static --port "6001"'),
+        (("serve", "LEDGER=sqlite:x.sqlite"), '--ledger "sqlite:x.sqlite"'),
+        (("mlflow",), "--port 5000"),
+        (("mlflow", "PORT=5001"), "--port 5001"),
+        (("evaluate", "HISTORY=h", "PRICE=a=1,2 b=3,4"), '--price "a=1,2" --price "b=3,4"'),
+        (("compare", "HISTORY=h", "A=a", "B=b", "PRICE=a=1,2"), '--price "a=1,2" --json'),
+        (("promote", "HISTORY=h", "PRICE=a=1,2"), '--price "a=1,2"'),
+    ],
+)
+def test_make_hands_its_variables_on(words: tuple[str, ...], given: str) -> None:
+    run = recipe(*words)
+    assert given in " ".join(run.split())
+    assert ("--port" in run) == ("mlflow" in words or "PORT" in "".join(words))
+
+
 def protoc(proto: Path, *flags: str) -> None:
     includes = Path(google.type.money_pb2.__file__).parents[2]
     files = sorted(str(path) for path in (proto / "mitsumori/v1").glob("*.proto"))

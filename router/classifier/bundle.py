@@ -378,8 +378,14 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
     try:
         content = path.read_bytes()
     except OSError:
+        missing = (
+            f"{path} is missing or unreadable: {directory} is not a bundle; {_REMEDY}"
+            if directory.is_dir()
+            else f"{directory} is not a bundle: there is no such directory; name a bundle with --bundle, or "
+            "train one with `make train`"
+        )
         raise BadArtifact(
-            f"{path} is missing or unreadable: {directory} is not a bundle; {_REMEDY}",
+            missing,
             reason="BUNDLE_MISSING",
             field=str(path),
         ) from None

@@ -16,7 +16,9 @@ from router.classifier.bundle import read_manifest
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.mlflow_registry import RegistryAddress
 from router.core.errors import BadArtifact, MitsumoriError
+from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
+from router.ledger.address import ledger_place
 from router.settings import Settings
 
 __all__ = ["Check", "examine"]
@@ -51,7 +53,8 @@ def _bundle(settings: Settings) -> str:
     arms = ", ".join(arm.name for arm in manifest.arms)
     kind = "DEMONSTRATION data, " if manifest.demonstration else ""
     named = f"{place} is " if isinstance(settings.bundle, RegistryAddress) else ""
-    return f"{named}{bundle.version}: {kind}arms {arms}; {len(manifest.files)} files and encoder intact"
+    files = counted(len(manifest.files), "file")
+    return f"{named}{bundle.version}: {kind}arms {arms}; {files} and encoder intact"
 
 
 def _scoring(settings: Settings) -> str:
@@ -74,7 +77,7 @@ def _prices(settings: Settings) -> str:
             f"no price for {', '.join(unpriced)}: they are never chosen; add `prices` for "
             "them to the catalog"
         )
-    return f"{len(catalog.entries)} models priced ({catalog.price_table})"
+    return f"{counted(len(catalog.entries), 'model')} priced ({catalog.price_table})"
 
 
 def _tiers(settings: Settings) -> str:
@@ -97,6 +100,14 @@ def _tiers(settings: Settings) -> str:
 def _prompts(settings: Settings) -> str:
     PromptLog(settings.log_prompts)
     return f"what the decision log keeps of prompts: {settings.log_prompts}"
+
+
+def _ledger(settings: Settings) -> str:
+    place = ledger_place(settings.ledger)
+    kind, _, path = place.partition(":")
+    if kind == "sqlite":
+        return f"{place}{'' if Path(path).is_file() else ', which the first start of the server creates'}"
+    return f"{place}, lost when the server stops" if kind == "memory" else place
 
 
 def _port(settings: Settings) -> str:
@@ -124,6 +135,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "prices": _prices,
     "tiers": _tiers,
     "prompts": _prompts,
+    "ledger": _ledger,
     "port": _port,
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
@@ -16,10 +18,11 @@ from mitsumori.v1 import router_pb2
 from router.core.money import short_usd
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
 __all__ = [
+    "FittedTable",
     "as_dict",
     "console",
     "demo_table",
@@ -31,13 +34,21 @@ __all__ = [
 
 WIDE = 120
 """Width of a terminal, in characters, from which tables show every column."""
+_UNLIMITED = 100_000
+"""Width where standard output is no terminal: whatever reads a pipe or a file gets whole lines."""
 
 
 def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
-    """A console of rich; rich is imported only when something is printed."""
+    """A console of rich, without a limit of width where it is no terminal.
+
+    Rich is imported only when something is printed.
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=soft_wrap)
+    made = Console(stderr=stderr, soft_wrap=soft_wrap)
+    if not made.is_terminal:
+        made.width = _UNLIMITED
+    return made
 
 
 def as_dict(message: Message) -> dict[str, Any]:
@@ -59,31 +70,83 @@ def price_text(amount: Money) -> str:
     return short_usd(nanos_of(amount))
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, width: int = WIDE
-) -> Table:
-    """A plain table.
+@dataclass(frozen=True, slots=True)
+class FittedTable:
+    """A table that never shortens a cell.
+
+    Numbers and the first column stay on one line; other texts are folded. Where that does not fit, the
+    headings are folded, and where that is not enough, each row is a block with one line per column.
+
+    Attributes:
+        title: printed above it.
+        columns: names; a leading ``>`` marks numbers, which are aligned to the right; a leading ``?`` drops
+            the column on a terminal narrower than :data:`WIDE`.
+        rows: a cell per column, in rich's markup.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The widest form that fits, as rich asks for it."""
+        from rich.measure import Measurement
+
+        width = options.max_width
+        shown = [i for i, name in enumerate(self.columns) if width >= WIDE or name[0:1] != "?"]
+        free = options.update_width(_UNLIMITED)
+        for made in (self._table(shown, folded=False), self._table(shown, folded=True)):
+            if Measurement.get(console, free, made).minimum <= width:
+                yield made
+                return
+        yield from self._blocks(shown)
+
+    def _table(self, shown: Sequence[int], *, folded: bool) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        made = Table(title=self.title, title_justify="left", header_style="bold", expand=False)
+        for place in shown:
+            number, name = ">" in self.columns[place], self.columns[place].lstrip("?>")
+            cells = [Text.from_markup(row[place]).cell_len for row in self.rows]
+            if folded:
+                name = "\n".join(wrap(name, max([1, *cells]), break_long_words=False))
+            whole = number or place == shown[0]
+            made.add_column(
+                name,
+                justify="right" if number else "left",
+                no_wrap=whole,
+                min_width=max([0, *cells, *map(len, name.split("\n"))]) if whole else None,
+                overflow="fold",
+            )
+        for row in self.rows:
+            made.add_row(*(row[place] for place in shown))
+        return made
+
+    def _blocks(self, shown: Sequence[int]) -> RenderResult:
+        from rich.text import Text
+
+        first, *others = shown
+        names = {place: " ".join(self.columns[place].lstrip("?>").split()) for place in others}
+        width = max([0, *map(len, names.values())])
+        yield Text(self.title, style="italic")
+        for row in self.rows:
+            yield Text.assemble((Text.from_markup(row[first]).plain, "bold"), overflow="fold")
+            for place, name in names.items():
+                yield Text.assemble(
+                    f"  {name:<{width}}  ", Text.from_markup(row[place]), overflow="fold"
+                )
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> FittedTable:
+    """A plain table that fits the terminal without shortening a cell: see :class:`FittedTable`.
 
     Args:
         title: printed above it.
-        columns: names; a leading ``>`` aligns a column to the right, a leading ``?`` drops it on a terminal
-            narrower than :data:`WIDE`.
+        columns: names, with marks.
         rows: a cell per column.
-        width: of the terminal, characters.
     """
-    from rich.table import Table
-
-    shown = [place for place, name in enumerate(columns) if width >= WIDE or name[0] != "?"]
-    made = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    for place in shown:
-        made.add_column(
-            columns[place].lstrip("?>"),
-            justify="right" if ">" in columns[place] else "left",
-            no_wrap=place == 0,  # the name stays whole on a narrow terminal
-        )
-    for row in rows:
-        made.add_row(*(row[place] for place in shown))
-    return made
+    return FittedTable(title, tuple(columns), tuple(map(tuple, rows)))
 
 
 def _option_row(option: router_pb2.Option) -> list[str]:
@@ -128,7 +191,7 @@ def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
     )  # fmt: skip
     options = (reply.chosen, *reply.alternatives)
     rows = [_option_row(option) for option in options]
-    shown.print(table("Quotes, best first", columns, rows, width=shown.width))
+    shown.print(table("Quotes, best first", columns, rows))
     allowed = [
         f"{option.model} {reasoning.p50:,}–{reasoning.p90:,}"
         for option in options
@@ -164,7 +227,7 @@ def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) ->
     )
 
 
-def demo_table(rows: Iterable[tuple[str, router_pb2.RouteResponse]]) -> Table:
+def demo_table(rows: Iterable[tuple[str, router_pb2.RouteResponse]]) -> FittedTable:
     """One row per prompt: its label probabilities, the chosen model, the quote and the first reason."""
 
     def row(name: str, reply: router_pb2.RouteResponse) -> list[str]:

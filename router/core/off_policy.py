@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.core.errors import InvalidInput
+from router.core.plurals import counted
 
 __all__ = [
     "MIN_EFFECTIVE",
@@ -181,7 +182,7 @@ def cautions(known: Overlap) -> list[str]:
     warnings = []
     if known.groups < MIN_GROUPS:
         warnings.append(
-            f"too few to tell: {known.groups} distinct prompts; intervals are not reliable below "
+            f"too few to tell: {counted(known.groups, 'distinct prompt')}; intervals are not reliable below "
             f"{MIN_GROUPS}, so wait for more settled decisions with quality"
         )
     if known.agreement == 0:
@@ -204,7 +205,7 @@ def cautions(known: Overlap) -> list[str]:
         )
     if 0 < known.effective < MIN_EFFECTIVE:
         warnings.append(
-            f"too thin to tell: the weights leave {known.effective:.0f} effective decisions of "
+            f"too thin to tell: the weights leave {counted(round(known.effective), 'effective decision')} of "
             f"{known.decisions:,}; at least {MIN_EFFECTIVE:.0f} are needed"
         )
     return warnings

@@ -25,6 +25,7 @@ from router.ledger.base import HoldState, Ledger, StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors
 from router.ledger.sqlite.queries import decisions
 from router.ledger.storage_format import to_micros
+from router.paths import default_ledger_hint
 
 __all__ = [
     "Damaged",
@@ -141,7 +142,8 @@ def _sqlite(path: Path, *, newest_first: bool) -> Iterator[StoredDecision]:
     """The rows of a SQLite ledger, opened read-only because a server may be using it."""
     if not path.is_file():
         raise InvalidInput(
-            f"there is no ledger {path}; name one such as sqlite:PATH", field=str(path)
+            f"there is no ledger {path}; name one such as sqlite:PATH{default_ledger_hint()}",
+            field=str(path),
         )
     since, until = 0, None
     with store_errors(path), closing(open_reader(path)) as connection:

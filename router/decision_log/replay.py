@@ -27,6 +27,7 @@ from router.classifier.features.lexical import lexical_features
 from router.core.decision import arm_prices, decide
 from router.core.errors import InvalidInput, NotPossible
 from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estimate, overlap
+from router.core.plurals import counted
 from router.core.pricing import call_price
 from router.core.quotes import quote
 from router.core.types import (
@@ -370,7 +371,7 @@ def _left_out_notes(tally: _Tally) -> list[str]:
     remedies = {**tally.remedies, **_REMEDIES}
     ordered = sorted(tally.left_out.items(), key=lambda one: (-one[1], one[0]))
     return [
-        f"{count:,} decisions left out: {reason}"
+        f"{counted(count, 'decision')} left out: {reason}"
         + (f" ({remedies[reason]})" if remedies[reason] else "")
         for reason, count in ordered
     ]
@@ -380,8 +381,9 @@ def _wordless(count: int) -> list[str]:
     if not count:
         return []
     return [
-        f"{count:,} prompts were scored from the kept vector without their words, which this bundle also "
-        "reads: its P(adequate) is not what it would serve; log_prompts: text replays it as served"
+        f"{counted(count, 'prompt was', 'prompts were')} scored from the kept vector without their words, "
+        "which this bundle also reads: its P(adequate) is not what it would serve; "
+        "log_prompts: text replays it as served"
     ]
 
 
@@ -394,11 +396,13 @@ def _notes(policy: ReplayPolicy, tally: _Tally, count: int) -> list[str]:
             f"quality is known for {share:.0%} of the answers; the figures describe only those"
         )
     if noted["redacted"]:
-        notes.append(f"{noted['redacted']:,} prompts were scored from their redacted text")
+        notes.append(
+            f"{counted(noted['redacted'], 'prompt was', 'prompts were')} scored from redacted text"
+        )
     if noted["limited"]:
         notes.append(
-            f"{noted['limited']:,} logged choices were changed by soft limits or pacing, which a replay "
-            "leaves out"
+            f"{counted(noted['limited'], 'logged choice was', 'logged choices were')} changed by soft "
+            "limits or pacing, which a replay leaves out"
         )
     threshold = policy.bundle.manifest.adequacy_threshold
     notes.append(
@@ -454,7 +458,8 @@ def replay(log: Iterable[LogRow], policy: ReplayPolicy, *, seed: int = 0) -> Rep
     if not rows:
         why = "; ".join(_left_out_notes(tally)) or "the log is empty"
         raise InvalidInput(
-            f"none of {tally.read:,} decisions can be replayed: {why}", reason="NOTHING_TO_REPLAY"
+            f"none of {counted(tally.read, 'decision')} can be replayed: {why}",
+            reason="NOTHING_TO_REPLAY",
         )
     table = _table(rows, policy.bundle.manifest.adequacy_threshold)
     known = overlap(table)

@@ -8,7 +8,7 @@ from router.core.errors import InvalidInput
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 
-__all__ = ["open_ledger"]
+__all__ = ["ledger_place", "open_ledger"]
 
 
 def open_ledger(address: str) -> Ledger:
@@ -39,3 +39,17 @@ def open_ledger(address: str) -> Ledger:
     raise InvalidInput(
         "ledger: the address must be memory:, sqlite:PATH or postgresql://…", field="ledger"
     )
+
+
+def ledger_place(address: str) -> str:
+    """Where the store of an address lies, for people and logs: never with a user, a password or options."""
+    kind, _, rest = address.partition(":")
+    if kind == "sqlite":
+        return f"sqlite:{Path(rest).expanduser().absolute()}"
+    if kind not in ("postgresql", "postgres"):
+        return address
+    before, _, after = rest.removeprefix("//").rpartition("@")
+    # A password may hold any of these signs; then nothing says where it ends.
+    if any(sign in before for sign in "@?/"):
+        return f"{kind}://…"
+    return f"{kind}://{after.partition('?')[0]}"

@@ -25,7 +25,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.core.errors import BadArtifact, InvalidInput
 from router.decision_log.prompt_log import PromptLog
-from router.ledger.address import open_ledger
+from router.ledger.address import ledger_place, open_ledger
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.background_jobs import (
@@ -323,7 +323,18 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         gc.collect()
         gc.freeze()
         running.mark_serving()
-        logger().info("serving", address=running.address, bundle=router.bundle.version)
+        logger().info(
+            "serving",
+            address=running.address,
+            bundle=router.bundle.version,
+            ledger=ledger_place(settings.ledger),
+        )
+        if router.bundle.manifest.demonstration:
+            logger().warning(
+                "demonstration bundle",
+                bundle=router.bundle.version,
+                remedy="it was trained on generated data; serve another with --bundle",
+            )
         jobs = [
             expiry_job(ledger, settings.expire_every_s),
             retention_job(ledger, settings.retention),

@@ -172,7 +172,7 @@ def test_without_any_agreement_snips_is_none_and_a_caution_says_so() -> None:
 
 def test_a_tiny_log_gets_a_caution() -> None:
     log, _ = World(np.random.default_rng(7)).log(1)
-    assert "too few to tell: 1 distinct prompts" in cautions(overlap(log))[0]
+    assert "too few to tell: 1 distinct prompt;" in cautions(overlap(log))[0]
     assert all(map(math.isfinite, values(estimate(log)[0])))
 
 

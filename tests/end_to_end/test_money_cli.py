@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -141,6 +142,18 @@ def test_usage_and_decisions_as_tables_and_files(
     assert [row["decision_id"] for row in listed] == [released]
 
 
+def test_a_group_that_is_no_label_is_noted(server: RunningServer, team: str) -> None:
+    decide(server, team)
+    mine = ("--label", f"team={team}")
+    note = "note: no decision counted here has the label teem; did you mean team?"
+    assert note in run(server, "usage", "--by", "model,teem", *mine)
+    other = run(server, "usage", "--by", "zebra", *mine)
+    assert "has the label zebra; group by day, model, provider, team, tier" in other
+    for names in ("team", "model,tier,provider,day", ""):
+        assert "note" not in run(server, "usage", "--by", names, *mine)
+    assert "note" not in run(server, "usage", "--by", "teem", "--label", f"team={team}-nobody")
+
+
 def test_a_report_says_how_the_call_went(server: RunningServer, team: str) -> None:
     run(
         server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10",
@@ -159,7 +172,7 @@ def test_a_users_decisions_are_erased_on_demand(server: RunningServer, team: str
     mine = ("--label", f"team={team}")
     run(server, "settle", decide(server, team), "--input-tokens", "1", "--output-tokens", "1")
     decide(server, team)  # still held: stays
-    assert "1 decisions erased" in run(server, "erase", *mine, "--before", "2100-01-01")
+    assert "1 decision erased" in run(server, "erase", *mine, "--before", "2100-01-01")
     left = json.loads(run(server, "decisions", *mine, "--json"))
     assert [row["state"] for row in left] == ["held"]
 
@@ -184,11 +197,55 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
     )
     out = tmp_path / "quotes.jsonl"
     printed = run(server, "quote", str(file), "--out", str(out))
-    assert "3 prompts" in printed
+    assert "3 prompts, low" in printed
+    file.write_text('"What is 2 + 2?"')
+    assert "1 prompt, low" in run(server, "quote", str(file))
     assert "recommended routing" in printed
     quotes = [json.loads(line) for line in out.read_text().splitlines()]
     assert [quote["index"] for quote in quotes] == [0, 1, 2]
     assert all(Decimal(quote["expected_usd"]) > 0 for quote in quotes)
+
+
+AMOUNT = re.compile(r"\$[\d.,]*\d")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("limits", "list", "--label", "team={team}"),
+        ("decisions", "--label", "team={team}"),
+        ("usage", "--by", "team,model", "--label", "team={team}"),
+        ("quote", "{file}", "--scope", "team={team}"),
+        ("route", "Prove it.", "--quote-only", "--scope", "team={team}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_amount_is_whole_on_a_narrow_terminal_and_in_a_pipe(
+    server: RunningServer, team: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('"What is 2 + 2?"')
+    mine = ("--scope", f"team={team}")
+    run(server, "limits", "set", team, "--hard", "1234567.89", "--soft", "1000000.5", *mine)
+    run(server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10")
+    told = [word.format(team=team, file=file) for word in words]
+
+    def amounts_at(columns: int, **terminal: str) -> set[str]:
+        shown = CliRunner().invoke(
+            app,
+            [*told, "--server", server.address],
+            env={"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1", **terminal},
+        )
+        assert shown.exit_code == 0, shown.output or shown.exception
+        assert "…" not in shown.output
+        return set(AMOUNT.findall(shown.output))
+
+    everything = amounts_at(1000, FORCE_COLOR="1")
+    assert everything
+    assert amounts_at(80) == everything
+    # Columns that only a wide terminal has are left out as a whole.
+    assert amounts_at(80, FORCE_COLOR="1") == amounts_at(119, FORCE_COLOR="1") <= everything
+    run(server, "limits", "delete", team)
 
 
 def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None:
@@ -214,7 +271,7 @@ def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("quote", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("quote", "nowhere.jsonl"), "there is no file nowhere.jsonl"),
         (("usage", "--since", "yesterday"), "--since"),
         (("usage", "--currency", "JPY"), "--currency"),
         (("usage", "--currency", "JPY=0@2026-11-20"), "--currency"),
@@ -230,7 +287,7 @@ def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None
         (("limits", "set", "x", "--unit", "euros", "--hard", "1"), "--unit"),
         (("limits", "set", "x", "--hard", "-1"), "--hard"),
         (("limits", "set", "x", "--unit", "tokens", "--hard", "1.5"), "--hard"),
-        (("limits", "set", "x"), "limit.hard"),
+        (("limits", "set", "x"), "give --hard or --soft, such as --hard 500"),
         (("limits", "delete", "nobody"), "no such limit"),
         (("erase", "--before", "2100-01-01"), "at least one label"),
         (("erase", "--before", "soon", "--label", "team=x"), "--before"),
@@ -244,6 +301,25 @@ def test_wrong_words_get_one_clear_line(
     assert isinstance(result.exception, MitsumoriError | CallFailed), result.output
     assert message in result.exception.message
     assert "\n" not in result.exception.message
+
+
+def test_a_file_of_prompts_in_another_encoding_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_bytes('"東京"'.encode("shift-jis"))
+    result = CliRunner().invoke(app, ["quote", str(file)])
+    assert isinstance(result.exception, MitsumoriError)
+    assert result.exception.message == f"{file} is not UTF-8 text; save it as UTF-8"
+    folder = CliRunner().invoke(app, ["quote", str(tmp_path)])
+    assert f"{tmp_path} cannot be read (Is a directory)" in str(folder.exception)
+
+
+def test_the_line_that_the_help_shows_is_quoted(server: RunningServer, tmp_path: Path) -> None:
+    lines = CliRunner().invoke(app, ["quote", "--help"], env={"COLUMNS": "80"}).output.splitlines()
+    (example,) = (line.strip() for line in lines if line.strip().startswith("{"))
+    assert json.loads(example)["max_output_tokens"] == 500
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(example, encoding="utf-8")
+    assert "recommended routing" in run(server, "quote", str(file))
 
 
 def test_a_line_that_is_no_prompt_is_named(server: RunningServer, tmp_path: Path) -> None:

@@ -108,6 +108,31 @@ def test_logs_are_json_and_never_hold_the_prompt(tmp_path: Path) -> None:
     assert CANARY not in log.read_text()
 
 
+def started_with(log: Path, *words: str) -> dict[str, dict[str, str]]:
+    """The log lines of a server that starts and stops, by event."""
+    with log.open("w") as out, serving("--log-level", "info", *words, log=out):
+        pass
+    return {line["event"]: line for line in map(json.loads, log.read_text().splitlines())}
+
+
+def test_the_start_says_where_the_ledger_lies(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    lines = started_with(tmp_path / "log", "--ledger", f"sqlite:{path}")
+    assert lines["serving"]["ledger"] == f"sqlite:{path}"
+    assert "demonstration bundle" not in lines
+
+
+def test_the_start_warns_of_a_demonstration(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "demonstration": True}))
+    words = ("--bundle", str(bundle), "--encoders", str(ENCODERS))
+    warning = started_with(tmp_path / "log", *words)["demonstration bundle"]
+    assert warning["level"] == "warning"
+    assert "--bundle" in warning["remedy"]
+
+
 def test_a_killed_server_gives_the_client_one_clean_error() -> None:
     errors: list[CallFailed] = []
     answered = threading.Event()

@@ -108,10 +108,12 @@ def _print(report: DriftReport, notes: list[str], console: Console) -> None:
     for one in report.findings:
         if one.drifted:
             lines += [f"drifted: {one.what}: {one.words}", f"  do: {one.remedy}"]
-    if not lines:
+    if not lines and not report.undecided:
         lines = ["no drift found"]
     lines += [f"not tested: {line}" for line in report.untold]
     lines += [f"note: {line}" for line in notes]
+    if report.undecided:
+        lines.append("undecided: nothing could be compared, so drift is neither found nor ruled out")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -256,7 +258,8 @@ def drift_command(
 ) -> None:
     """Test whether recent traffic differs from the training data, and predictions from outcomes.
 
-    Exit code 0: nothing drifted. 3: something did; the output says what, and what to do.
+    Exit code 0: nothing drifted, or nothing could be compared (`undecided` in --json). 3: something
+    drifted; the output says what, and what to do.
     """
     progress = Console(stderr=True)
     loaded = load_bundle(bundle, encoders)

@@ -127,9 +127,14 @@ class DriftReport:
         """Whether any comparison found drift."""
         return any(finding.drifted for finding in self.findings)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing could be compared, so that the report says neither drift nor none."""
+        return not self.findings
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON types."""
-        return {"drifted": self.drifted, **asdict(self)}
+        return {"drifted": self.drifted, "undecided": self.undecided, **asdict(self)}
 
 
 def _binned(

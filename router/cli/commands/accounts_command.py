@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +31,7 @@ from router.cli.commands.arguments import (
 from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.corrections import LEARN_EVERY_S, PRIOR_STRENGTH
 from router.core.errors import InvalidInput
+from router.core.plurals import counted
 from router.decision_log.export import parse_currency, usd
 
 __all__ = ["backup", "corrections", "decisions", "erase", "usage"]
@@ -88,7 +90,9 @@ def erase(
     assert moment is not None  # noqa: S101 — a text was given
     with Admin(server) as client:
         erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
-    console().print(f"{erased:,} decisions erased; balances keep what was spent", highlight=False)
+    console().print(
+        f"{counted(erased, 'decision')} erased; balances keep what was spent", highlight=False
+    )
 
 
 def backup(
@@ -120,6 +124,9 @@ def backup(
 
 
 _CHOICE = frozenset({"model", "provider", "tier"})
+_BUILT_IN = frozenset({*_CHOICE, "day"})
+_NEWEST = 200
+"""Decisions whose labels are read to find the one that was meant."""
 _DECISIONS = (
     "decision_id", "state", "created", "model", "tier", "quoted_usd", "held_usd", "spent_usd", "tokens",
     "late", "labels",
@@ -159,8 +166,11 @@ def usage(
     """
     groups = [name for name in by.split(",") if name]
     display = parse_currency(currency) if currency else None
+    chosen = filter_of(labels, since, until)
     with Admin(server) as client:
-        found = client.usage(filter_of(labels, since, until), groups, time_zone)
+        found = client.usage(chosen, groups, time_zone)
+        for note in _notes_on_groups(client, chosen, groups, found):
+            console(stderr=True).print(f"note: {note}", highlight=False, markup=False)
     if out is None and not json_output:
         columns = [*groups, *_TABLE_COLUMNS, *([f">spent, {display}"] if display else [])]
         rows = [
@@ -174,6 +184,33 @@ def usage(
         for row in found
     ]
     show("Usage", columns, values, out, json_output)
+
+
+def _notes_on_groups(
+    client: Admin,
+    chosen: admin_pb2.DecisionFilter,
+    groups: list[str],
+    found: list[admin_pb2.UsageRow],
+) -> list[str]:
+    """A note on every group that is no label of a decision that was counted."""
+    nobodys = [
+        name
+        for place, name in enumerate(groups)
+        if found and name not in _BUILT_IN and not any(row.group[place] for row in found)
+    ]
+    if not nobodys:
+        return []
+    newest = islice(client.decisions(chosen, newest_first=True), _NEWEST)
+    known = sorted(_BUILT_IN.union(*(row.labels for row in newest)))
+    return [
+        f"no decision counted here has the label {name}; "
+        + (
+            f"did you mean {near[0]}?"
+            if (near := get_close_matches(name, known, n=1))
+            else f"group by {', '.join(known)}"
+        )
+        for name in nobodys
+    ]
 
 
 def _rate(part: int, whole: int) -> Decimal | None:
@@ -238,8 +275,7 @@ def decisions(
             _seen_decision(row) + ([display.text(nanos_of(row.spent))] if display else [])
             for row in found
         ]
-        terminal = console()
-        terminal.print(table("Decisions", columns, rows, width=terminal.width))
+        console().print(table("Decisions", columns, rows))
         return
     names = [*_DECISIONS, *([f"spent_{display.column}"] if display else []), "record"]
     values = []

@@ -16,6 +16,7 @@ from mitsumori.v1 import admin_pb2
 from router.cli.render import console, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import parse_usd
+from router.core.plurals import counted
 from router.core.types import Goal, QualityTarget, WillingnessToPay
 from router.decision_log.export import write_table
 
@@ -212,7 +213,9 @@ def show(
     """
     if out is not None:
         count = write_table(out, columns, rows)
-        console().print(f"{count:,} rows written to {out}", highlight=False, soft_wrap=True)
+        console().print(
+            f"{counted(count, 'row')} written to {out}", highlight=False, soft_wrap=True
+        )
     elif json_output:
         print_json(
             [

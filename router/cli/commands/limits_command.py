@@ -107,6 +107,8 @@ def set_limit(
     server: Server = "",
 ) -> None:
     """Create a limit, or replace the one with the same id."""
+    if hard is None and soft is None:
+        raise InvalidInput("give --hard or --soft, such as --hard 500", field="hard")
     limit = limit_pb2.Limit(
         limit_id=limit_id,
         scope=labels_of(scope, "--scope"),

@@ -71,5 +71,5 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
         "model", "tier", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens", "?capabilities",
     )  # fmt: skip
     shown = console()
-    shown.print(table("Models, USD per million tokens", columns, rows, width=shown.width))
+    shown.print(table("Models, USD per million tokens", columns, rows))
     shown.print(f"Prices: {loaded.price_table}", style="dim", highlight=False)

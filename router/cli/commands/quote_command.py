@@ -15,6 +15,7 @@ from router.cli.commands.arguments import Json, Server, labels_of
 from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import short_usd
+from router.core.plurals import counted
 from router.decision_log.export import usd, write_table
 
 __all__ = ["quote"]
@@ -29,8 +30,12 @@ def _requests(path: Path, labels: dict[str, str]) -> list[router_pb2.RouteReques
     try:
         # Not splitlines(): it also splits at characters that may occur inside a JSON string.
         lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeError):
-        raise InvalidInput(f"{path} cannot be read as UTF-8 text", field="file") from None
+    except FileNotFoundError:
+        raise InvalidInput(f"there is no file {path}", field="file") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read ({error.strerror})", field="file") from None
+    except UnicodeError:
+        raise InvalidInput(f"{path} is not UTF-8 text; save it as UTF-8", field="file") from None
     requests = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -80,7 +85,12 @@ def quote(
     out: Annotated[Path | None, typer.Option(help="Write each quote to this JSONL file.")] = None,
     json_output: Json = False,
 ) -> None:
-    """Price a batch before it is sent: per model and for the recommended routing."""
+    """Price a batch before it is sent: per model and for the recommended routing.
+
+    A line of the file is a JSON string, or an object with `prompt` or `messages`, such as
+
+    {"prompt": "Prove that √2 is irrational.", "max_output_tokens": 500}
+    """
     from rich.progress import Progress
 
     requests = _requests(file, labels_of(scope, "--scope"))
@@ -100,7 +110,7 @@ def quote(
     shown = console()
     columns = ("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits")
     rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
-    title = f"{summary.quoted:,} prompts, low to high: an 80 % interval of the sum"
+    title = f"{counted(summary.quoted, 'prompt')}, low to high: an 80 % interval of the sum"
     shown.print(table(title, columns, rows))
     if summary.failed:
         first = next(reply for reply in replies if reply.HasField("error"))

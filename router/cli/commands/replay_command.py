@@ -15,8 +15,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from router.catalog.catalog import load_catalog
 from router.classifier.bundle import load_bundle
 from router.cli.commands.arguments import Json, goal_of
-from router.cli.render import print_json, table
+from router.cli.render import console, print_json, table
 from router.core.off_policy import RESAMPLES, Interval
+from router.core.plurals import counted
 from router.decision_log.reader import LogRow, read_log
 from router.decision_log.replay import OUTCOMES, ReplayPolicy, ReplayReport, replay
 from router.paths import DEFAULT_BUNDLE, ENCODERS
@@ -53,14 +54,14 @@ def _as_dict(report: ReplayReport, version: str, seed: int) -> dict[str, Any]:
 def _cell(name: str, found: Interval | None, *, signed: bool = False) -> str:
     if found is None:
         return "unknown"
-    sign = "+" if signed else ""
-    if name == "cost_usd":
-        return f"{found.value:{sign}.3g} ({found.low:.3g} … {found.high:.3g})"
-    return f"{found.value:{sign}.3f} ({found.low:.3f} … {found.high:.3f})"
+    form = ".3g" if name == "cost_usd" else ".3f"
+    # Below a thousandth of a nano-dollar there is only the noise of floats. `or 0.0`: no minus before a zero.
+    value, low, high = (round(x, 12) or 0.0 for x in (found.value, found.low, found.high))
+    return f"{value:{'+' if signed and value else ''}{form}} ({low:{form}} … {high:{form}})"
 
 
 def _print(report: ReplayReport, version: str, log: str) -> None:
-    console = Console()
+    shown = console()
     names = {"quality": "mean quality", "adequate": "adequate share", "cost_usd": "mean cost, USD"}
     rows = []
     for name in OUTCOMES:
@@ -73,20 +74,25 @@ def _print(report: ReplayReport, version: str, log: str) -> None:
                 _cell(name, found.difference, signed=True),
             ]
         )
-    columns = ("", "logged policy", "new: ips", "new: snips", "new: dr", "dr − logged")
-    console.print(table(f"Replay of {log} with {version} (95 % intervals)", columns, rows))
+
+    def write(lines: list[str]) -> None:
+        for line in lines:
+            shown.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    write([f"caution: {line}" for line in report.cautions])
+    columns = ("", ">logged policy", ">new: ips", ">new: snips", ">new: dr", ">dr − logged")
+    shown.print(table(f"Replay of {log} with {version} (95 % intervals)", columns, rows))
     known = report.overlap
     lines = [
-        f"{report.replayed:,} of {report.read:,} decisions replayed, {known.groups:,} distinct prompts",
+        f"{report.replayed:,} of {counted(report.read, 'decision')} replayed, "
+        f"{counted(known.groups, 'distinct prompt')}",
         f"agreement {known.agreement:.1%}, effective decisions {known.effective:,.0f}, mean weight "
         f"{known.mean_weight:.2f}, largest weight {known.largest_share:.1%} of all",
     ]
     moves = sorted(report.moves.items(), key=lambda one: (-one[1], one[0]))
     lines += [f"moved: {old} → {new}: {count:,}" for (old, new), count in moves[:5]]
-    lines += [f"caution: {line}" for line in report.cautions]
     lines += [f"note: {line}" for line in report.notes]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    write(lines)
 
 
 def replay_command(

@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 
 from router.core.errors import BadArtifact, NotFound, Unavailable
+from router.paths import default_ledger_hint
 
 __all__ = [
     "FileLock",
@@ -214,7 +215,9 @@ def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | N
         Unavailable: the store cannot be read, or the copy cannot be written.
     """
     if not source.is_file():
-        raise NotFound(f"there is no ledger at {source}; name it with --ledger sqlite:PATH")
+        raise NotFound(
+            f"there is no ledger at {source}; name it with --ledger sqlite:PATH{default_ledger_hint()}"
+        )
     with closing(open_reader(source)) as reader:
         reader.execute("BEGIN")
         copy_snapshot(reader, target, progress)

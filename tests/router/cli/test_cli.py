@@ -11,10 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mitsumori import CallFailed, InvalidArgument
+from router import paths
 from router.cli.commands.arguments import server_address
 from router.cli.errors import errors_in_one_line
 from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
+from router.ledger.address import ledger_place
 from router.rpc.server import RunningServer
 from router.settings import flags_of_settings, load_settings
 
@@ -34,7 +36,7 @@ def test_models_lists_every_model_with_its_price() -> None:
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [
-        "bundle", "scoring", "tokenizer", "prices", "tiers", "prompts", "port",
+        "bundle", "scoring", "tokenizer", "prices", "tiers", "prompts", "ledger", "port",
     ]  # fmt: skip
     assert [check for check in checks if not check["ok"]] == []
 
@@ -45,11 +47,63 @@ def test_doctor_knows_a_running_server(server: RunningServer) -> None:
     assert "is serving" in result.output
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("memory:", "memory:, lost when the server stops"),
+        ("sqlite:{folder}/new", "sqlite:{folder}/new, which the first start of the server creates"),
+        ("sqlite:{folder}/old", "sqlite:{folder}/old"),
+        ("postgresql://me:secret@db.example:5432/spend?sslmode=require", "postgresql://db.example:5432/spend"),
+    ],
+)  # fmt: skip
+def test_doctor_says_where_the_ledger_lies(address: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "old").touch()
+    result = invoke("doctor", "--ledger", address.format(folder=tmp_path), "--port", "1", "--json")
+    checks = {check["check"]: check["detail"] for check in json.loads(result.output)}
+    assert checks["ledger"] == told.format(folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("postgresql://me:secret@db/spend", "postgresql://db/spend"),
+        ("postgres://db/spend?user=me&password=secret", "postgres://db/spend"),
+        ("postgresql://db/spend?password=se@cret", "postgresql://…"),
+        ("postgresql://me:se@secret@db/spend", "postgresql://…"),
+        ("postgresql://me:se?secret@db/spend", "postgresql://…"),
+        ("postgresql://me:se/secret@db/spend", "postgresql://…"),
+        ("postgresql:///spend", "postgresql:///spend"),
+    ],
+)
+def test_no_password_of_a_ledger_is_shown(address: str, place: str) -> None:
+    assert ledger_place(address) == place
+
+
+def test_where_there_is_no_ledger_the_default_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = tmp_path / "default.sqlite"
+    monkeypatch.setattr(paths, "DEFAULT_LEDGER", default)
+
+    def told() -> list[str]:
+        commands = (
+            ("replay", f"sqlite:{tmp_path}/none"),
+            ("backup", str(tmp_path / "copy"), "--ledger", f"sqlite:{tmp_path}/none"),
+        )
+        return [str(invoke(*words).exception) for words in commands]
+
+    assert [message.partition("there is no ledger")[1] != "" for message in told()] == [True, True]
+    assert [str(default) in message for message in told()] == [False, False]
+    default.touch()
+    assert [f"the default one is sqlite:{default}" in message for message in told()] == [True, True]
+
+
 def test_doctor_says_what_to_do_about_a_missing_bundle(tmp_path: Path) -> None:
     result = invoke("doctor", "--bundle", str(tmp_path / "none"), "--port", "1")
     assert result.exit_code == 1
     assert "FAIL bundle" in result.output
-    assert "make train" in result.output
+    assert f"{tmp_path / 'none'} is not a bundle: there is no such directory" in result.output
+    assert "name a bundle with --bundle, or train one with `make train`" in result.output
 
 
 @pytest.mark.parametrize(

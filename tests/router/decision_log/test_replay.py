@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,9 +17,11 @@ from typer.testing import CliRunner
 
 from router.catalog.catalog import Catalog, load_catalog
 from router.classifier.bundle import Bundle, load_bundle
+from router.cli.commands.replay_command import _cell
 from router.cli.demo import PROMPTS
 from router.cli.main import app
 from router.core.errors import InvalidInput
+from router.core.off_policy import Interval
 from router.core.types import Constraints, Importance, Message, Prompt, QualityTarget
 from router.decision_log import reader
 from router.decision_log import replay as replaying
@@ -287,6 +290,31 @@ def test_people_read_a_table_with_cautions_and_notes(ledger: tuple[Path, SqliteL
         assert words in result.output
 
 
+def test_a_thin_log_is_said_before_the_figures(ledger: tuple[Path, SqliteLedger]) -> None:
+    shown = invoke(f"sqlite:{ledger[0]}", "--quality-target", "0.3").output
+    assert 0 <= shown.index("caution: ") < shown.index("mean quality") < shown.index("note: ")
+
+
+def test_a_difference_that_is_only_noise_of_floats_is_zero() -> None:
+    noise = Interval(1.73e-18, -1e-19, 0.25)
+    assert _cell("cost_usd", noise, signed=True) == "0 (0 … 0.25)"
+    assert _cell("quality", noise, signed=True) == "0.000 (0.000 … 0.250)"
+    small = Interval(2e-9, -1e-9, 0.0)
+    assert _cell("cost_usd", small, signed=True) == "+2e-09 (-1e-09 … 0)"
+    assert _cell("cost_usd", replace(small, value=-2e-9), signed=True) == "-2e-09 (-1e-09 … 0)"
+
+
+def test_no_figure_of_the_table_is_cut_off(ledger: tuple[Path, SqliteLedger]) -> None:
+    def figures(**terminal: str) -> list[str]:
+        words = ["replay", f"sqlite:{ledger[0]}", "--quality-target", "0.3"]
+        shown = CliRunner().invoke(app, words, env={"TERM": "xterm", "NO_COLOR": "1", **terminal})
+        return sorted(re.findall(r"[-+.\de]+ \([-.\de]+ … [-.\de]+\)", shown.output))
+
+    whole = figures(COLUMNS="300", FORCE_COLOR="1")
+    assert len(whole) == 15
+    assert figures(COLUMNS="80") == figures(COLUMNS="80", FORCE_COLOR="1") == whole
+
+
 def test_the_kept_vector_scores_without_words_and_says_so(router: Router, tmp_path: Path) -> None:
     rows = logged(router, prompts(24), log_prompts="embedding")
     found = replay(rows, policy(renamed(tmp_path)))
@@ -345,7 +373,7 @@ def test_what_is_left_out_is_counted_by_reason(router: Router) -> None:
     assert any("too few to tell" in line for line in found.cautions)
     assert any("quality is known for 67% of the answers" in line for line in found.notes)
     newer = (
-        "1 decisions left out: the record is of an unknown version (read it with the release that"
+        "1 decision left out: the record is of an unknown version (read it with the release that"
     )
     assert any(line.startswith(newer) for line in found.notes)
 

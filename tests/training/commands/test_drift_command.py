@@ -219,6 +219,20 @@ def test_an_older_bundle_alone_tells_languages_and_says_what_it_cannot(
     assert any("keeps no sample" in line for line in report["untold"])
 
 
+def test_where_nothing_can_be_compared_the_last_line_says_so(tmp_path: Path) -> None:
+    recent = tmp_path / "recent.jsonl"
+    recent.write_text('{"prompt": "What is 2 + 2?", "model": "m"}\n', encoding="utf-8")
+    words = ["--recent", str(recent), "--cache", str(tmp_path / "cache")]
+    code, report = told(*words)
+    assert (code, report["drifted"], report["undecided"]) == (0, False, True)
+    shown = drift(*words)
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines()[-1] == (
+        "undecided: nothing could be compared, so this tells neither drift nor none"
+    )
+    assert "nothing drifted" not in shown.stdout
+
+
 def test_a_bundle_with_a_sample_of_its_prompts_tells_form_length_and_score(
     usual: tuple[Path, SqliteLedger], tmp_path: Path
 ) -> None:
@@ -254,7 +268,7 @@ def test_a_history_is_recent_traffic_too(history: Path, tmp_path: Path) -> None:
     recent.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     words = ["--recent", str(recent), "--history", str(history), "--cache", str(tmp_path / "c")]
     code, report = told(*words)
-    assert (code, drifted(report)) == (0, set())
+    assert (code, drifted(report), report["undecided"]) == (0, set(), False)
     assert list(report["weeks"]["low"]) == ["2026-W48"]
 
 
