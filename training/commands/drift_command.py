@@ -113,7 +113,9 @@ def _print(report: DriftReport, notes: list[str], console: Console) -> None:
     lines += [f"not tested: {line}" for line in report.untold]
     lines += [f"note: {line}" for line in notes]
     if report.undecided:
-        lines.append("undecided: nothing could be compared, so drift is neither found nor ruled out")
+        lines.append(
+            "undecided: nothing could be compared, so drift is neither found nor ruled out"
+        )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -129,7 +129,7 @@ class DriftReport:
 
     @property
     def undecided(self) -> bool:
-        """Whether nothing could be compared, so that the report says neither drift nor none."""
+        """Whether nothing could be compared, so that drift is neither found nor ruled out."""
         return not self.findings
 
     def as_dict(self) -> dict[str, Any]:

@@ -228,7 +228,7 @@ def test_where_nothing_can_be_compared_the_last_line_says_so(tmp_path: Path) -> 
     shown = drift(*words)
     assert shown.exit_code == 0
     assert shown.stdout.splitlines()[-1] == (
-        "undecided: nothing could be compared, so this tells neither drift nor none"
+        "undecided: nothing could be compared, so drift is neither found nor ruled out"
     )
     assert "nothing drifted" not in shown.stdout
 
