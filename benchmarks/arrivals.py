@@ -64,8 +64,8 @@ WAYS = {
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What a fit of ``k`` arms says of all prompts: P(adequate) ``(n, k)``, lengths ``(n, k, 3)``."""
+class _FitPredictions:
+    """What a fit of ``k`` arms predicts for all prompts: P(adequate) ``(n, k)``, lengths ``(n, k, 3)``."""
 
     arms: Sequence[str]
     p_adequate: Floats
@@ -73,34 +73,36 @@ class _Said:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Scores:
+    """How well predictions for a model fit its attempts: nats, excess ECE, APGR against the strongest arm."""
+
     log_loss: float
     excess_ece: float
     apgr: float
 
 
-def _taken(table: Outcomes, arms: Sequence[str]) -> Outcomes:
-    """Some of the arms."""
-    at = [table.arms.index(arm) for arm in arms]
+def _with_arms(table: Outcomes, arms: Sequence[str]) -> Outcomes:
+    """The table with some of its arms only."""
+    columns = [table.arms.index(arm) for arm in arms]
     return Outcomes(
         **{
             **vars(table),
             "arms": tuple(arms),
-            "quality": table.quality[:, at],
-            "cost_nanos": table.cost_nanos[:, at],
-            "output_tokens": table.output_tokens[:, at],
+            "quality": table.quality[:, columns],
+            "cost_nanos": table.cost_nanos[:, columns],
+            "output_tokens": table.output_tokens[:, columns],
         }
     )
 
 
 def _fitted(
-    known: Outcomes,
+    table: Outcomes,
     rows: npt.NDArray[np.bool_],
     x: npt.NDArray[np.float32],
     counts: sparse.csr_matrix,
     dimensions: int,
-) -> _Said:
-    train = known.rows(rows)
+) -> _FitPredictions:
+    train = table.rows(rows)
     model = fit_pooled(
         x[rows],
         train.adequate,
@@ -111,23 +113,23 @@ def _fitted(
         dimensions=dimensions,
     )
     lengths = fit_lengths(x[rows], train, seed=SEED, dimensions=dimensions, counts=counts[rows])
-    return _Said(known.arms, model.p_adequate(x, counts), lengths.of(x, counts))
+    return _FitPredictions(table.arms, model.p_adequate(x, counts), lengths.of(x, counts))
 
 
-def _spread(known: Sequence[tuple[Attempts, float]]) -> tuple[float, float]:
+def _spread(newcomers: Sequence[tuple[Attempts, float]]) -> tuple[float, float]:
     """Standard deviations of shift and slope around those of the tier's head, by empirical Bayes (EM)."""
     spread = PRIOR_SPREAD
     for _ in range(50):
-        found = [fit_posterior(attempts, centre, spread) for attempts, centre in known]
-        squares = [one.mean**2 + np.diag(one.covariance) for one in found]
+        posteriors = [fit_posterior(attempts, centre, spread) for attempts, centre in newcomers]
+        squares = [posterior.mean**2 + np.diag(posterior.covariance) for posterior in posteriors]
         shift, slope = np.sqrt(np.mean(squares, axis=0))
         spread = (float(shift), float(slope))
     return spread
 
 
 @dataclass(frozen=True)
-class _Newcomer:
-    """One model, and what the fits say of all prompts.
+class _NewModel:
+    """One new model, and what the fits predict for all prompts.
 
     Attributes:
         z: logits of the tier's head, ``(n,)``.
@@ -156,26 +158,26 @@ class _Newcomer:
     def attempts(self, rows: Places) -> Attempts:
         return Attempts(self.z[rows], self.good[rows] > 0.5, self.new[rows], np.ones(len(rows)))
 
-    def judged(self, p: Floats, p_high: Floats) -> _Judged:
-        good, said = self.good[self.test], np.clip(p[self.test], 1e-6, 1 - 1e-6)
+    def scores(self, p: Floats, p_high: Floats) -> _Scores:
+        good, predicted = self.good[self.test], np.clip(p[self.test], 1e-6, 1 - 1e-6)
         outcome = good > 0.5
-        return _Judged(
-            float(-np.log(np.where(outcome, said, 1 - said)).mean()),
-            ece(outcome, said) - ece_floor(said, seed=SEED),
-            apgr(good, self.high[self.test], p_high[self.test] - said),
+        return _Scores(
+            float(-np.log(np.where(outcome, predicted, 1 - predicted)).mean()),
+            ece(outcome, predicted) - ece_floor(predicted, seed=SEED),
+            apgr(good, self.high[self.test], p_high[self.test] - predicted),
         )
 
-    def drawn(self, side: npt.NDArray[np.bool_], rng: np.random.Generator) -> Places:
+    def draw(self, side: npt.NDArray[np.bool_], rng: np.random.Generator) -> Places:
         return rng.permutation(np.flatnonzero(side & ~np.isnan(self.good) & ~self.test))[:ATTEMPTS]
 
-    def arm(self, rows: Places) -> _Judged:
-        return self.judged(
+    def arm(self, rows: Places) -> _Scores:
+        return self.scores(
             fit_posterior(self.attempts(rows), self.centre).p_adequate(self.z), self.p_high
         )
 
-    def rate(self, rows: Places) -> _Judged:
+    def rate(self, rows: Places) -> _Scores:
         rate = (self.good[rows].sum() + 0.5) / (len(rows) + 1)
-        return self.judged(np.full(len(self.z), rate), self.p_high)
+        return self.scores(np.full(len(self.z), rate), self.p_high)
 
     def lengths(self, rows: Places) -> list[float]:
         """Coverage of the .9 quantile by tier and arm, pinball loss over the tier's at .5 and .9."""
@@ -189,15 +191,15 @@ class _Newcomer:
 
 
 def _newcomers(
-    table: Outcomes, base: _Said, new: npt.NDArray[np.bool_]
-) -> Iterator[tuple[str, _Newcomer]]:
+    table: Outcomes, base: _FitPredictions, new: npt.NDArray[np.bool_]
+) -> Iterator[tuple[str, _NewModel]]:
     judging = new & (folds(table.groups.tolist(), count=2, seed=SEED) == 0)
     at_high = table.arms.index("high")
     for model, tier in NEWCOMERS.items():
         arm, column = base.arms.index(tier), table.arms.index(model)
         yield (
             model,
-            _Newcomer(
+            _NewModel(
                 z=logits(base.p_adequate[:, arm]),
                 good=table.quality[:, column],
                 tokens=table.output_tokens[:, column],
@@ -215,8 +217,8 @@ def measure() -> Iterator[Figure]:
     if not HISTORY.is_file():
         Console(stderr=True).print(f"no {HISTORY}: arrivals are not measured; set HISTORIES=folder")
         return
-    every = LADDER | {model: model for model in NEWCOMERS}
-    table = read_table([HISTORY], ReadOptions(every, need_prices=False)).outcomes
+    models = LADDER | {model: model for model in NEWCOMERS}
+    table = read_table([HISTORY], ReadOptions(models, need_prices=False)).outcomes
     encoder = load_encoder(find_encoder(ENCODERS, "static"))
     texts = table.texts.tolist()
     prompts = encode_prompts(encoder, texts)
@@ -225,41 +227,42 @@ def measure() -> Iterator[Figure]:
     new = held_out(table.groups, seed=SEED, share=0.2)
     size = encoder.manifest.dimensions
     started = time.perf_counter()
-    base = _fitted(_taken(table, list(LADDER)), ~new, x, counts, size)
+    base = _fitted(_with_arms(table, list(LADDER)), ~new, x, counts, size)
     seconds = time.perf_counter() - started
     # In ascending order, as a ladder is: by the adequate share in training.
     order = np.argsort(np.nanmean(table.quality[~new], axis=0), kind="stable")
-    whole = _fitted(_taken(table, [table.arms[at] for at in order]), ~new, x, counts, size)
+    whole = _fitted(_with_arms(table, [table.arms[at] for at in order]), ~new, x, counts, size)
     yield from _figures(table, new, base, whole)
     yield Figure("baseline: a fit of three models", seconds, "s")
 
 
 def _figures(
-    table: Outcomes, new: npt.NDArray[np.bool_], base: _Said, whole: _Said
+    table: Outcomes, new: npt.NDArray[np.bool_], base: _FitPredictions, whole: _FitPredictions
 ) -> Iterator[Figure]:
     rng = np.random.default_rng(SEED)
-    found: dict[str, list[_Judged]] = {way: [] for way in WAYS}
-    lengths, known, taken, gains = [], [], [], []
-    for model, one in _newcomers(table, base, new):
+    scores: dict[str, list[_Scores]] = {way: [] for way in WAYS}
+    lengths, attempts, durations, gains = [], [], [], []
+    for model, newcomer in _newcomers(table, base, new):
         fitted, high = (whole.p_adequate[:, whole.arms.index(arm)] for arm in (model, "high"))
-        found["fit"].append(one.judged(fitted, high))
-        found["tier"].append(one.judged(1 / (1 + np.exp(-one.z)), one.p_high))
+        scores["fit"].append(newcomer.scores(fitted, high))
+        scores["tier"].append(newcomer.scores(1 / (1 + np.exp(-newcomer.z)), newcomer.p_high))
         own = []
         for _ in range(DRAWS):
-            rows = one.drawn(new, rng)
+            rows = newcomer.draw(new, rng)
             started = time.perf_counter()
-            fit_posterior(one.attempts(rows), one.centre)
-            taken.append(time.perf_counter() - started)
-            own.append(one.arm(rows))
-            found["rate"].append(one.rate(rows))
-            found["arm, seen"].append(one.arm(one.drawn(~new, rng)))
-            lengths.append(one.lengths(rows))
-        found["arm"] += own
-        gains.append(found["tier"][-1].log_loss - np.mean([each.log_loss for each in own]))
-        known.append((one.attempts(np.flatnonzero(new & ~np.isnan(one.good))), one.centre))
+            fit_posterior(newcomer.attempts(rows), newcomer.centre)
+            durations.append(time.perf_counter() - started)
+            own.append(newcomer.arm(rows))
+            scores["rate"].append(newcomer.rate(rows))
+            scores["arm, seen"].append(newcomer.arm(newcomer.draw(~new, rng)))
+            lengths.append(newcomer.lengths(rows))
+        scores["arm"] += own
+        gains.append(scores["tier"][-1].log_loss - np.mean([score.log_loss for score in own]))
+        answered = np.flatnonzero(new & ~np.isnan(newcomer.good))
+        attempts.append((newcomer.attempts(answered), newcomer.centre))
 
     def mean(way: str, name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in found[way]]))
+        return float(np.mean([getattr(score, name) for score in scores[way]]))
 
     loss = {way: mean(way, "log_loss") for way in WAYS}
     for way, words in WAYS.items():
@@ -283,6 +286,6 @@ def _figures(
     yield Figure(f"lengths within p90, {WAYS['arm']}", arm, "", 0.88, ">=")
     for level, ratio in zip((".5", ".9"), ratios, strict=True):
         yield Figure(f"pinball loss of lengths at {level} over the tier's", ratio, "", 1.0)
-    for name, value, prior in zip(("shift", "slope"), _spread(known), PRIOR_SPREAD, strict=True):
+    for name, value, prior in zip(("shift", "slope"), _spread(attempts), PRIOR_SPREAD, strict=True):
         yield Figure(f"spread of the {name} between models of a tier (prior {prior})", value, "")
-    yield Figure(f"learning {ATTEMPTS} attempts", 1e3 * float(np.median(taken)), "ms")
+    yield Figure(f"learning {ATTEMPTS} attempts", 1e3 * float(np.median(durations)), "ms")

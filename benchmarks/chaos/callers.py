@@ -10,16 +10,16 @@ from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
-from benchmarks.chaos.calls import Answer, Doors, Unanswered
+from benchmarks.chaos.calls import Answer, FailoverChannel, Unanswered
 from benchmarks.chaos.case import Case
 from benchmarks.chaos.forbidden_calls import TRICKS
 from benchmarks.chaos.journal import (
+    Acknowledgement,
     Decided,
     Journal,
     Refused,
     Released,
     Settled,
-    Told,
     Unexpected,
     digest,
 )
@@ -49,13 +49,18 @@ class Client:
     Args:
         number: which one; says its tenant, team and user.
         plan: of the run.
-        doors: to the replicas.
+        channel: to the replicas.
         journal: of this caller.
         choices: its random choices.
     """
 
     def __init__(
-        self, number: int, plan: Plan, doors: Doors, journal: Journal, choices: random.Random
+        self,
+        number: int,
+        plan: Plan,
+        channel: FailoverChannel,
+        journal: Journal,
+        choices: random.Random,
     ) -> None:
         self._name = f"{plan.seed}-{number}"
         self._labels: Mapping[str, str] = {
@@ -64,7 +69,7 @@ class Client:
             "user": f"u-{number % max(plan.clients // 2, 1)}",
         }
         self._patience_s = plan.hold_ttl_s
-        self._doors = doors
+        self._channel = channel
         self._journal = journal
         self._choices = choices
         self._asked = 0
@@ -192,20 +197,20 @@ class Client:
         kinds = ["decide"] + ["settle"] * (case.report is not None) + ["release"] * case.released
         kind = self._choices.choice(kinds)
         if kind == "decide":
-            answer = self._doors.ask(case.call, case.message)
+            answer = self._channel.ask(case.call, case.message)
             if isinstance(answer, CallFailed):
                 self._unexpected(case.id, f"{case.call} again", answer)
                 return
             replaces = getattr(case.message, "decision_id", None)
             self._write(_decided(_reply(answer), case.request, replaces, again=True))
         elif kind == "settle" and case.report is not None:
-            answer = self._doors.ask("Settle", case.report)
+            answer = self._channel.ask("Settle", case.report)
             if isinstance(answer, CallFailed):
                 self._unexpected(case.id, "Settle again", answer)
             else:
                 self._write(_settled(case.report, answer, again=True))
         else:
-            answer = self._doors.ask("Release", _release_of(case))
+            answer = self._channel.ask("Release", _release_of(case))
             if isinstance(answer, CallFailed):
                 self._unexpected(case.id, "Release again", answer)
             else:
@@ -214,7 +219,7 @@ class Client:
     def _cheat(self, case: Case) -> None:
         """A call that has no right to succeed: it must fail in the way that the protocol says."""
         trick = self._choices.choice([trick for trick in TRICKS if trick.fits(case)])
-        answer = self._doors.ask(trick.call, trick.message(case))
+        answer = self._channel.ask(trick.call, trick.message(case))
         if not isinstance(answer, CallFailed):
             self._write(Unexpected(case.id, trick.call, f"{trick.name}: succeeded"))
         elif (answer.code, answer.reason) != (trick.code, trick.reason):
@@ -227,8 +232,8 @@ class Client:
 
     def _answers(self, call: str, message: Message) -> list[Answer]:
         if self._choices.random() < _TWICE:
-            return self._doors.ask_twice(call, message)
-        return [self._doors.ask(call, message)]
+            return self._channel.ask_twice(call, message)
+        return [self._channel.ask(call, message)]
 
     def _refused(self, request_id: str, call: str, error: CallFailed) -> None:
         by_limit = error.code == "RESOURCE_EXHAUSTED" and error.reason.startswith("LIMIT_")
@@ -241,8 +246,8 @@ class Client:
     def _unexpected(self, decision_id: str, call: str, error: CallFailed) -> None:
         self._write(Unexpected(decision_id, call, f"{error.code} {error.reason}: {error.message}"))
 
-    def _write(self, told: Told) -> None:
-        self._journal.write(told)
+    def _write(self, acknowledgement: Acknowledgement) -> None:
+        self._journal.write(acknowledgement)
 
 
 def _reply(answer: Message) -> router_pb2.RouteResponse:

@@ -14,7 +14,7 @@ from mitsumori import CallFailed
 from mitsumori.retrying_channel import RetryingChannel
 from mitsumori.v1 import router_pb2_grpc
 
-__all__ = ["Answer", "Door", "Doors", "Unanswered"]
+__all__ = ["Answer", "FailoverChannel", "ReplicaChannel", "Unanswered"]
 
 Answer = Message | CallFailed
 """The answer of a server: a reply, or a refusal."""
@@ -29,7 +29,7 @@ class Unanswered(Exception):
     """Nobody answered until it was time to give up."""
 
 
-class Door(RetryingChannel):
+class ReplicaChannel(RetryingChannel):
     """A connection to one replica, shared by all callers; one try a call."""
 
     def __init__(self, address: str) -> None:
@@ -37,18 +37,18 @@ class Door(RetryingChannel):
         self.stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
 
-class Doors:
+class FailoverChannel:
     """The replicas as one caller sees them: it stays at one until that does not answer.
 
     Args:
-        doors: at least one.
+        channels: one per replica, at least one.
         choices: how long to pause, and where to begin.
     """
 
-    def __init__(self, doors: Sequence[Door], choices: random.Random) -> None:
-        self._doors = doors
+    def __init__(self, channels: Sequence[ReplicaChannel], choices: random.Random) -> None:
+        self._channels = channels
         self._choices = choices
-        self._at = choices.randrange(len(doors))
+        self._at = choices.randrange(len(channels))
         self.give_up_at = float("inf")
         self.unanswered: Counter[str] = Counter()
 
@@ -60,9 +60,9 @@ class Doors:
         """
         pause_s = 0.05
         while True:
-            door = self._doors[self._at]
+            channel = self._channels[self._at]
             try:
-                reply: Message = door.call(getattr(door.stub, call), request)
+                reply: Message = channel.call(getattr(channel.stub, call), request)
                 return reply
             except CallFailed as error:
                 if error.code not in _NO_ANSWER:
@@ -70,24 +70,26 @@ class Doors:
                 self.unanswered[error.code] += 1
             if time.monotonic() > self.give_up_at:
                 raise Unanswered
-            self._at = (self._at + 1) % len(self._doors)
+            self._at = (self._at + 1) % len(self._channels)
             time.sleep(pause_s * self._choices.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _MOST_PAUSE_S)
 
     def ask_twice(self, call: str, request: Message) -> list[Answer]:
-        """The same call twice at once, through two doors where there are two; what was answered.
+        """The same call twice at once, at two replicas where there are two; what was answered.
 
         Raises:
             Unanswered: see :meth:`ask`.
         """
-        chosen = [self._doors[(self._at + step) % len(self._doors)] for step in (0, 1)]
-        calls = [getattr(door.stub, call).future(request, timeout=_TIMEOUT_S) for door in chosen]
+        chosen = [self._channels[(self._at + step) % len(self._channels)] for step in (0, 1)]
+        calls = [
+            getattr(channel.stub, call).future(request, timeout=_TIMEOUT_S) for channel in chosen
+        ]
         answers: list[Answer] = []
-        for door, running in zip(chosen, calls, strict=True):
+        for channel, running in zip(chosen, calls, strict=True):
             try:
                 answers.append(running.result())
             except grpc.RpcError as error:
-                failed = door.failure(error)
+                failed = channel.failure(error)
                 if failed.code in _NO_ANSWER:
                     self.unanswered[failed.code] += 1
                 else:

@@ -40,13 +40,15 @@ def wrongs(outcome: Outcome) -> list[str]:
 
 
 def _done(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, float, str]]:
-    told = outcome.told
-    decided = {each.id: each for each in told if isinstance(each, Decided)}
-    settled = {each.id: each for each in told if isinstance(each, Settled)}
-    released = {each.id for each in told if isinstance(each, Released)}
-    again = sum(each.again for each in told if isinstance(each, Decided | Settled | Released))
+    acknowledgements = outcome.acknowledgements
+    decided = {each.id: each for each in acknowledgements if isinstance(each, Decided)}
+    settled = {each.id: each for each in acknowledgements if isinstance(each, Settled)}
+    released = {each.id for each in acknowledgements if isinstance(each, Released)}
+    again = sum(
+        each.again for each in acknowledgements if isinstance(each, Decided | Settled | Released)
+    )
     refused = Counter(
-        each.reason for each in told if isinstance(each, Refused) and not each.provoked
+        each.reason for each in acknowledgements if isinstance(each, Refused) and not each.provoked
     )
     yield "callers at once", plan.clients, ""
     yield "acknowledged decisions", len(decided), ""
@@ -57,22 +59,22 @@ def _done(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, float, str]]:
     yield "acknowledged releases", len(released), ""
     for reason, count in sorted(refused.items()):
         yield f"refusals {reason}", count, ""
-    yield "cheats, refused as defined", sum(_is_cheat(each) for each in told), ""
+    yield "cheats, refused as defined", sum(_is_cheat(each) for each in acknowledgements), ""
     yield "forced repeats", again, ""
     yield "kills of a server", outcome.kills, ""
     yield outcome.store_events_name, outcome.store_events, ""
     yield "tries without an answer", outcome.unanswered.total(), ""
-    yield "holds without an acknowledgement", outcome.proof.untold, ""
-    yield "answers", len(told) / outcome.seconds, "/s"
+    yield "holds without an acknowledgement", outcome.proof.unacknowledged, ""
+    yield "answers", len(acknowledgements) / outcome.seconds, "/s"
 
 
-def _is_cheat(told: object) -> bool:
-    return isinstance(told, Refused) and told.provoked
+def _is_cheat(acknowledgement: object) -> bool:
+    return isinstance(acknowledgement, Refused) and acknowledgement.provoked
 
 
 def _unexpected(outcome: Outcome) -> list[str]:
     return [
         f"{each.call} {each.id}: {each.what}"
-        for each in outcome.told
+        for each in outcome.acknowledgements
         if isinstance(each, Unexpected)
     ]

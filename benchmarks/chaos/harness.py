@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.chaos import journal
 from benchmarks.chaos.callers import PROMPTS, Client
-from benchmarks.chaos.calls import Door, Doors
-from benchmarks.chaos.journal import Journal, Told
+from benchmarks.chaos.calls import FailoverChannel, ReplicaChannel
+from benchmarks.chaos.journal import Acknowledgement, Journal
 from benchmarks.chaos.plan import NANO, Plan, limits
 from benchmarks.chaos.proof import Proof, prove
 from benchmarks.chaos.replicas import Replica
@@ -33,7 +33,7 @@ _BOTH = 0.2
 Tick = Callable[[float, str], None]
 """Called with the seconds that have passed and what is going on."""
 Enough = Callable[["Outcome"], bool]
-"""Whether enough has happened, of an outcome that has what callers were told so far, and no proof."""
+"""Whether enough has happened, of an outcome that has the acknowledgements so far, and no proof."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Outcome:
     """What a run did, and what was found in the end.
 
     Attributes:
-        told: the lines of all journals.
+        acknowledgements: the lines of all journals.
         proof: of the rows when everything had stopped.
         copies: violations in copies that were taken meanwhile.
         kills: of servers.
@@ -52,7 +52,7 @@ class Outcome:
         seconds: that callers called.
     """
 
-    told: list[Told] = field(default_factory=list)
+    acknowledgements: list[Acknowledgement] = field(default_factory=list)
     proof: Proof = field(default_factory=Proof)
     copies: list[str] = field(default_factory=list)
     kills: int = 0
@@ -93,7 +93,7 @@ def run(
                 orderly = [replica.stop() for replica in replicas]
             outcome.failures += [line for each in replicas for line in each.failures()]
             outcome.failures += ["a server did not stop in good order"] * orderly.count(False)
-            outcome.told = list(journal.read(journals))
+            outcome.acknowledgements = list(journal.read(journals))
             tick(plan.seconds, "proving")
             _prove(plan, store, outcome)
     return outcome
@@ -141,13 +141,13 @@ def _call_and_kill(
     """Callers on threads of their own; the kills come from here."""
     stop = threading.Event()
     with ExitStack() as stack:
-        doors = [stack.enter_context(Door(replica.address)) for replica in replicas]
-        clients, seen = [], []
+        channels = [stack.enter_context(ReplicaChannel(replica.address)) for replica in replicas]
+        clients, failovers = [], []
         for number in range(plan.clients):
             choices = plan.randomness(f"client {number}")
-            told = stack.enter_context(Journal(journals / f"client-{number:03}.jsonl"))
-            seen.append(Doors(doors, choices))
-            clients.append(Client(number, plan, seen[-1], told, choices))
+            file = stack.enter_context(Journal(journals / f"client-{number:03}.jsonl"))
+            failovers.append(FailoverChannel(channels, choices))
+            clients.append(Client(number, plan, failovers[-1], file, choices))
         threads = stack.enter_context(ThreadPoolExecutor(plan.clients))
         started = time.monotonic()
 
@@ -156,7 +156,7 @@ def _call_and_kill(
             tick(seconds, f"{outcome.kills} kills")
             if seconds < plan.seconds:
                 return False
-            outcome.told = list(journal.read(journals))
+            outcome.acknowledgements = list(journal.read(journals))
             return enough(outcome) or seconds >= plan.most_s
 
         running = [threads.submit(client.run, stop) for client in clients]
@@ -166,13 +166,13 @@ def _call_and_kill(
             patience_s = plan.patience_s
         finally:
             outcome.seconds = time.monotonic() - started
-            for each in seen:
-                each.give_up_at = time.monotonic() + patience_s
+            for failover in failovers:
+                failover.give_up_at = time.monotonic() + patience_s
             stop.set()
         for one in running:
             one.result()
-        for each in seen:
-            outcome.unanswered += each.unanswered
+        for failover in failovers:
+            outcome.unanswered += failover.unanswered
 
 
 def _disturb(
@@ -213,11 +213,11 @@ def _victims(replicas: Sequence[Replica], event: int, *, all_of_them: bool) -> S
 def _prove(plan: Plan, store: Store, outcome: Outcome) -> None:
     ledger = store.open()
     try:
-        outcome.proof = prove(ledger, outcome.told)
+        outcome.proof = prove(ledger, outcome.acknowledgements)
         # Whatever nobody settled or gave back comes back by itself.
         time.sleep(plan.hold_ttl_s)
         ledger.expire()
-        outcome.proof.invariants += prove(ledger, outcome.told).invariants
+        outcome.proof.invariants += prove(ledger, outcome.acknowledgements).invariants
         outcome.leaked = sum(balance.held for balance in ledger.balances())
     finally:
         ledger.close()

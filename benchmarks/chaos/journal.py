@@ -18,12 +18,12 @@ from typing import Self
 from mitsumori.v1 import router_pb2
 
 __all__ = [
+    "Acknowledgement",
     "Decided",
     "Journal",
     "Refused",
     "Released",
     "Settled",
-    "Told",
     "Unexpected",
     "digest",
     "read",
@@ -91,7 +91,8 @@ class Unexpected:
     what: str
 
 
-Told = Decided | Settled | Released | Refused | Unexpected
+Acknowledgement = Decided | Settled | Released | Refused | Unexpected
+"""A line of a journal: what a caller received for one call."""
 _KINDS = {kind.__name__: kind for kind in (Decided, Settled, Released, Refused, Unexpected)}
 
 
@@ -116,14 +117,15 @@ class Journal:
     ) -> None:
         os.close(self._file)
 
-    def write(self, told: Told) -> None:
+    def write(self, acknowledgement: Acknowledgement) -> None:
         """Write a line, and return once it is on disk."""
-        line = json.dumps({"kind": type(told).__name__, **asdict(told)}, separators=(",", ":"))
+        values = {"kind": type(acknowledgement).__name__, **asdict(acknowledgement)}
+        line = json.dumps(values, separators=(",", ":"))
         os.write(self._file, f"{line}\n".encode())
         os.fsync(self._file)
 
 
-def read(folder: Path) -> Iterator[Told]:
+def read(folder: Path) -> Iterator[Acknowledgement]:
     """All lines of all journals of a folder; a line that is still being written is left out."""
     for path in sorted(folder.glob("*.jsonl")):
         whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")

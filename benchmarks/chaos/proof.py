@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Told, digest
+from benchmarks.chaos.journal import Acknowledgement, Decided, Refused, Released, Settled, digest
 from benchmarks.chaos.plan import EVERYTHING
 from mitsumori.v1 import router_pb2
 from router.ledger.base import HoldState
@@ -31,8 +31,8 @@ class Proof:
         broken: other violated acknowledgements: different answers to the same call, a hold that was
             released according to the reply and is still held.
         decisions: rows that were read.
-        untold: rows without an acknowledgement, such as one that the other replica refused while the first
-            still wrote. They are allowed: they hold until they expire, and charge nothing.
+        unacknowledged: rows without an acknowledgement, such as one that the other replica refused while
+            the first still wrote. They are allowed: they hold until they expire, and charge nothing.
     """
 
     invariants: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Proof:
     doubled: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     decisions: int = 0
-    untold: int = 0
+    unacknowledged: int = 0
 
     @property
     def all(self) -> list[str]:
@@ -59,24 +59,25 @@ class _Case:
     replaced_by: str | None = None
 
 
-def prove(ledger: LedgerContents, told: Iterable[Told]) -> Proof:
+def prove(ledger: LedgerContents, acknowledgements: Iterable[Acknowledgement]) -> Proof:
     """Prove the invariants and every acknowledgement.
 
     Args:
         ledger: the store; nobody writes meanwhile.
-        told: the lines of all journals, each caller's in order; every call was answered in the end.
+        acknowledgements: the lines of all journals, each caller's in order; every call was answered in
+            the end.
     """
-    cases = _cases(told)
+    cases = _cases(acknowledgements)
     settled = {key for key, case in cases.items() if case.settled}
     proof = _invariants(ledger, _acknowledged(cases), settled)
     for key, case in cases.items():
-        proof.doubled.extend(_told_twice(key, case))
-        proof.broken.extend(_told_otherwise(key, case))
+        proof.doubled.extend(_booked_twice(key, case))
+        proof.broken.extend(_different_answers(key, case))
     missing = set(settled)
     for row in ledger.rows():
         case = cases.get(row.id, _Case())
         missing.discard(row.id)
-        proof.untold += not (case.decided or case.settled)
+        proof.unacknowledged += not (case.decided or case.settled)
         proof.broken.extend(_decision(row, case))
         _money(row, case, proof)
     proof.lost += [f"settlement of {key}: no row" for key in sorted(missing)]
@@ -84,16 +85,16 @@ def prove(ledger: LedgerContents, told: Iterable[Told]) -> Proof:
     return proof
 
 
-def prove_copy(ledger: LedgerContents, told: Iterable[Told]) -> list[str]:
+def prove_copy(ledger: LedgerContents, acknowledgements: Iterable[Acknowledgement]) -> list[str]:
     """The violations of a copy of a running store; the copy was begun after these acknowledgements."""
-    cases = _cases(told)
+    cases = _cases(acknowledgements)
     settled = {key for key, case in cases.items() if case.settled}
     return _invariants(ledger, _acknowledged(cases), settled).invariants
 
 
-def _cases(told: Iterable[Told]) -> dict[str, _Case]:
+def _cases(acknowledgements: Iterable[Acknowledgement]) -> dict[str, _Case]:
     cases: dict[str, _Case] = {}
-    for line in told:
+    for line in acknowledgements:
         case = cases.setdefault(line.id, _Case())
         match line:
             case Decided():
@@ -118,14 +119,14 @@ def _invariants(ledger: LedgerContents, decided: Iterable[str], settled: Iterabl
     return Proof(invariants=found.violations, decisions=found.decisions)
 
 
-def _told_twice(key: str, case: _Case) -> Iterator[str]:
+def _booked_twice(key: str, case: _Case) -> Iterator[str]:
     """Of all answers to one report, one at most may say that it booked it just now."""
     fresh = sum(not each.repeated for each in case.settled)
     if fresh > 1:
         yield f"settlement of {key}: {fresh} answers say that they booked it"
 
 
-def _told_otherwise(key: str, case: _Case) -> Iterator[str]:
+def _different_answers(key: str, case: _Case) -> Iterator[str]:
     """The same call has the same answer."""
     if len({each.reply for each in case.decided}) > 1:
         yield f"decision {key}: the same request had different answers"
@@ -140,13 +141,13 @@ def _told_otherwise(key: str, case: _Case) -> Iterator[str]:
 def _decision(row: Row, case: _Case) -> Iterator[str]:
     """A row must hold the acknowledged amounts and keep the acknowledged reply."""
     name = f"decision {row.id} ({row.state.value})"
-    for told in case.decided[:1]:
+    for decided in case.decided[:1]:
         held = (row.held.money, row.held.tokens) if row.held is not None else (0, 0)
-        if held != (told.held, told.tokens):
-            yield f"{name}: holds {held}, its caller was told {(told.held, told.tokens)}"
-        if row.tenant != told.tenant:
-            yield f"{name}: belongs to {row.tenant}, not {told.tenant}"
-        if digest(router_pb2.RouteResponse.FromString(row.reply)) != told.reply:
+        if held != (decided.held, decided.tokens):
+            yield f"{name}: holds {held}, its caller was told {(decided.held, decided.tokens)}"
+        if row.tenant != decided.tenant:
+            yield f"{name}: belongs to {row.tenant}, not {decided.tenant}"
+        if digest(router_pb2.RouteResponse.FromString(row.reply)) != decided.reply:
             yield f"{name}: keeps another answer than its caller got"
     if row.state in (HoldState.RELEASED, HoldState.SETTLED):
         return  # a settlement after a release is checked in _money
@@ -162,28 +163,29 @@ def _money(row: Row, case: _Case, proof: Proof) -> None:
         if row.state is HoldState.SETTLED:
             proof.doubled.append(f"{name}: {booked} booked, and nobody was told")
         return
-    told = case.settled[0]
-    if row.state is not HoldState.SETTLED or booked < told.spent:
+    settled = case.settled[0]
+    if row.state is not HoldState.SETTLED or booked < settled.spent:
         proof.lost.append(
-            f"{name}: {booked} booked of {told.spent} acknowledged ({row.state.value})"
+            f"{name}: {booked} booked of {settled.spent} acknowledged ({row.state.value})"
         )
         return
-    if booked > told.spent:
-        proof.doubled.append(f"{name}: {booked} booked, {told.spent} acknowledged")
+    if booked > settled.spent:
+        proof.doubled.append(f"{name}: {booked} booked, {settled.spent} acknowledged")
     if case.replaced_by is not None or any(each.now for each in case.released):
         proof.doubled.append(f"{name}: {booked} booked after it was given back")
     tokens = row.actual.tokens if row.actual is not None else 0
-    kept, said = (row.overage, row.late, tokens), (told.overage, told.late, told.tokens)
-    if kept != said:
+    kept = (row.overage, row.late, tokens)
+    acknowledged = (settled.overage, settled.late, settled.tokens)
+    if kept != acknowledged:
         proof.broken.append(
-            f"{name}: overage, late and tokens are {kept}, its caller was told {said}"
+            f"{name}: overage, late and tokens are {kept}, its caller was told {acknowledged}"
         )
 
 
 def _total(ledger: LedgerContents, cases: Mapping[str, _Case], proof: Proof) -> None:
     """The money of all acknowledged settlements is the balance of the limit that counts everything."""
-    told = sum(case.settled[0].spent for case in cases.values() if case.settled)
+    acknowledged = sum(case.settled[0].spent for case in cases.values() if case.settled)
     booked = sum(each.spent for each in ledger.balances() if each.account.limit == EVERYTHING)
-    if booked != told:
-        found = f"in all {booked} booked, {told} acknowledged"
-        (proof.lost if booked < told else proof.doubled).append(found)
+    if booked != acknowledged:
+        found = f"in all {booked} booked, {acknowledged} acknowledged"
+        (proof.lost if booked < acknowledged else proof.doubled).append(found)

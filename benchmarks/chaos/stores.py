@@ -62,7 +62,7 @@ class SqliteStore:
 
     Args:
         folder: for the file and its copies.
-        journals: what callers have been told so far.
+        journals: the acknowledgements that callers have received so far.
     """
 
     replicas = 1
@@ -76,12 +76,12 @@ class SqliteStore:
 
     def disturb(self) -> list[str]:
         """Take a copy: it has everything that was acknowledged before it was begun."""
-        told = list(journal.read(self._journals))
+        acknowledgements = list(journal.read(self._journals))
         copy = self._folder / "copy.sqlite"
         back_up(self._file, copy)
         ledger = SqliteLedger(copy)
         try:
-            return [f"copy: {each}" for each in prove_copy(ledger, told)]
+            return [f"copy: {each}" for each in prove_copy(ledger, acknowledgements)]
         finally:
             ledger.close()
             for path in self._folder.glob("copy.sqlite*"):

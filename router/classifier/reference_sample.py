@@ -1,8 +1,8 @@
 """``reference.json`` of a bundle: some held-out prompts, by their features and scores.
 
-Serving places a choice among these scores to tell whether the second stage is needed; drift compares
-recent traffic with them. No text can be read from the file: it holds counts, shares and probabilities.
-This module is the file's only reader and writer.
+Serving compares a prompt's decision margin with the margins of these scores, to tell whether the second
+stage is needed. Drift compares recent traffic with the sample. No text can be read from the file: it holds
+counts, shares and probabilities. This module is the file's only reader and writer.
 """
 
 from __future__ import annotations

@@ -34,8 +34,9 @@ from router.core.types import (
 __all__ = ["TOLERANCE", "arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
 TOLERANCE = 0.01
-"""Probabilities closer than this count as equal: a difference of less than one percentage point of
-P(adequate) is within the classifier's noise and not worth a higher price."""
+"""Among models below the quality target, those this close to the best P(adequate) count as equal, and the
+cheapest comes first: one percentage point is within the classifier's noise. Elsewhere there is no tolerance:
+models that reach the target are ranked by price, and a willingness to pay ranks by surplus."""
 
 
 def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
@@ -121,10 +122,10 @@ def _rank_by_target(target: float) -> Callable[[Sequence[Candidate]], list[Candi
         reaching = sorted((c for c in eligible if _p(c) >= target), key=_cheapest_first)
         below = [c for c in eligible if _p(c) < target]
         ranked = reaching
-        while below:  # the best of the rest; among those within the tolerance, the cheapest first
+        while below:  # groups within the tolerance of the best that is left, each cheapest first
             best = max(map(_p, below))
-            equal = sorted((c for c in below if _p(c) >= best - TOLERANCE), key=_cheapest_first)
-            ranked = ranked + equal
+            group = sorted((c for c in below if _p(c) >= best - TOLERANCE), key=_cheapest_first)
+            ranked = ranked + group
             below = [c for c in below if _p(c) < best - TOLERANCE]
         return ranked
 

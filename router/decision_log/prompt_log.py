@@ -20,18 +20,18 @@ __all__ = ["PromptLog"]
 
 @dataclass(frozen=True)
 class PromptLog:
-    """Makes the part of a record that is about the prompt. Thread-safe.
+    """Makes the prompt's part of a decision record. Thread-safe.
 
-    Each record names its kind in ``prompt_log``, so that a log may contain several kinds.
+    Each record states its kind in the field ``prompt_log``, so a log may contain several kinds.
 
     Attributes:
         kind: what is kept.
-        key: of the hash. With a key, ``embedding`` and ``redacted`` keep the hash too, so that training can
-            recognise repeated prompts.
+        key: of the HMAC of the prompt. With a key, ``embedding`` and ``redacted`` keep the hash too, by
+            which training recognises repeated prompts; empty: no hash is kept.
 
     Raises:
-        MitsumoriError: ``EXTRA_MISSING`` if ``redacted`` is chosen and the extra is not installed. The
-            constructor raises it, so that the error stops the start of a server and not a call.
+        MitsumoriError: ``EXTRA_MISSING`` if ``kind`` is ``redacted`` and the extra is not installed. The
+            constructor raises it, so a server with this error does not start.
     """
 
     kind: PromptLogKind = "off"
@@ -43,7 +43,7 @@ class PromptLog:
 
     @cached_property
     def _redact(self) -> Callable[[str], str]:
-        # Imported only if it is chosen: the plain installation lacks its dependencies.
+        # Imported only when needed: its dependencies are those of an extra.
         from router.decision_log.redaction import redact
 
         return redact
@@ -51,11 +51,11 @@ class PromptLog:
     def kept(
         self, prompt: Prompt, embedding: npt.NDArray[np.float32], encoder: tuple[str, str]
     ) -> KeptPrompt:
-        """What the record keeps.
+        """What the record keeps of a prompt.
 
-        The classifier may read a text other than the whole prompt: it skips system messages. If a text is
-        kept, the one that the classifier read is kept too, as ``prompt_judged``, because training must read
-        the same text.
+        The classifier skips system messages, so the text that it reads may differ from the whole prompt.
+        A record that keeps text keeps both where they differ, the second as ``prompt_judged``: training
+        must read the text that the classifier read.
 
         Args:
             prompt: as the caller sent it.

@@ -69,7 +69,7 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
         return Repeated(before.reply)
     replaced = _replaced(work, new)
     freed = {entry.balance.account: entry.held for entry in replaced.entries} if replaced else {}
-    amounts, taken = new.amounts, []
+    amounts, holds_to_make = new.amounts, []
     for applying in work.limits.applying(new.labels, moment):
         limit, account, period = applying
         balance = work.balance(account, limit.unit)
@@ -86,7 +86,7 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
                 if obstacle is None:
                     raise _overflow()
                 return Refused(state, amount, obstacle)
-        taken.append((applying, balance, amount))
+        holds_to_make.append((applying, balance, amount))
     if replaced is not None:
         _free(work, replaced, HoldState.RELEASED)
     row = Row(
@@ -101,7 +101,7 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
         quoted=new.quoted,
     )
     states = []
-    for (limit, account, period), balance, amount in taken:
+    for (limit, account, period), balance, amount in holds_to_make:
         if amounts is not None:
             ceiling = UNBOUNDED if limit.hard is None else limit.hard
             if ceiling > balance.ceiling:

@@ -13,14 +13,14 @@ from router.ledger.base import Ledger
 
 __all__ = ["LabelNames"]
 
-_CHOICE = frozenset({"model", "provider", "tier"})
+_CHOICE_LABELS = frozenset({"model", "provider", "tier"})
 """Labels that the decision sets itself."""
-_LIKENESS = 0.75
-"""Two names are alike from this ratio of difflib on: as two letters swapped in a word of four."""
-_SEEN = 200
-"""The newest decisions that are read."""
-_COMMON_SHARE, _COMMON_LEAST = 0.1, 3
-"""A name that this share of them carries, and at least this many, is in common use."""
+_MIN_SIMILARITY = 0.75
+"""Least difflib ratio of two similar names: two letters swapped in a word of four give it."""
+_DECISIONS = 200
+"""How many of the newest decisions are read."""
+_COMMON_SHARE, _COMMON_MIN = 0.1, 3
+"""A name is in common use if this share of the newest decisions carry it, and at least this many."""
 
 
 @dataclass
@@ -29,16 +29,16 @@ class LabelNames:
 
     Attributes:
         configured: names that settings use, such as those of ``correct_by`` and ``retention``.
-        counted: these, and the names in the scopes of limits.
+        referenced: ``configured``, and the names in the scopes of limits.
         common: names that many of the newest decisions carry.
     """
 
     configured: frozenset[str] = frozenset()
-    counted: frozenset[str] = field(init=False)
+    referenced: frozenset[str] = field(init=False)
     common: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
-        self.counted = self.configured
+        self.referenced = self.configured
 
     def refresh(self, ledger: Ledger) -> None:
         """Read the names of the limits and of the newest decisions.
@@ -47,33 +47,35 @@ class LabelNames:
             Unavailable: the store cannot be read; the names known before stay.
         """
         limits = {name for limit in ledger.limits() for name in limit.scope}
-        newest = ledger.decisions(count=_SEEN, newest_first=True)
+        newest = ledger.decisions(count=_DECISIONS, newest_first=True)
         carried = Counter(name for decision in newest for name in decision.labels)
-        enough = max(_COMMON_SHARE * len(newest), _COMMON_LEAST)
-        self.counted = (self.configured | limits) - _CHOICE
-        self.common = frozenset(n for n, count in carried.items() if count >= enough) - _CHOICE
+        enough = max(_COMMON_SHARE * len(newest), _COMMON_MIN)
+        self.referenced = (self.configured | limits) - _CHOICE_LABELS
+        self.common = (
+            frozenset(n for n, count in carried.items() if count >= enough) - _CHOICE_LABELS
+        )
 
     def notes(self, labels: Mapping[str, str]) -> tuple[Reason, ...]:
         """A note for every label whose name looks like a misspelt known one.
 
-        A name that a limit or a setting uses is right. A name in common use is right too, unless it is
-        like a name that limits or settings use. A known name that the labels contain as well was not the
-        one that was meant.
+        A name that a limit or a setting uses is correct. A name in common use is correct too, unless it
+        is similar to a name that limits or settings use. A known name that the labels contain as well is
+        never suggested.
         """
-        counted, common = self.counted, self.common
-        found = []
+        referenced, common = self.referenced, self.common
+        notes = []
         for name in labels:
-            if name in counted or name in _CHOICE:
+            if name in referenced or name in _CHOICE_LABELS:
                 continue
-            known = (counted if name in common else counted | common).difference(labels)
+            known = (referenced if name in common else referenced | common).difference(labels)
             near = _nearest(name, known)
             if near is not None:
                 text = f"no limit or setting uses the label {name}; did you mean {near}?"
-                found.append(Reason("UNKNOWN_LABEL", text, {"label": name, "known_label": near}))
-        return tuple(found)
+                notes.append(Reason("UNKNOWN_LABEL", text, {"label": name, "known_label": near}))
+        return tuple(notes)
 
 
 @lru_cache(maxsize=1024)  # callers send the same few names again and again
 def _nearest(name: str, known: frozenset[str]) -> str | None:
-    near = get_close_matches(name, sorted(known), n=1, cutoff=_LIKENESS)
+    near = get_close_matches(name, sorted(known), n=1, cutoff=_MIN_SIMILARITY)
     return near[0] if near else None

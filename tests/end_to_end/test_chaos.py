@@ -15,15 +15,15 @@ import pytest
 from benchmarks.chaos.__main__ import main
 from benchmarks.chaos.figures import figures, wrongs
 from benchmarks.chaos.harness import Outcome, run
-from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Told
+from benchmarks.chaos.journal import Acknowledgement, Decided, Refused, Released, Settled
 from benchmarks.chaos.plan import Plan
 from router.core.errors import InvalidInput
 
 LYING = (sys.executable, str(Path(__file__).with_name("lying_server.py")), "serve")
 
 
-def told(outcome: Outcome, *kinds: type[Told]) -> list[Any]:
-    return [each for each in outcome.told if isinstance(each, kinds)]
+def acknowledged(outcome: Outcome, *kinds: type[Acknowledgement]) -> list[Any]:
+    return [each for each in outcome.acknowledgements if isinstance(each, kinds)]
 
 
 BY_LIMITS = {"LIMIT_WAIT_FOR_HOLDS", "LIMIT_EXHAUSTED", "LIMIT_NEVER_FITS"}
@@ -32,13 +32,15 @@ CHEATS = {"REQUEST_ID_REUSED", "ALREADY_SETTLED", "NOT_FOUND", "INVALID_INPUT"}
 WILD: dict[str, Callable[[Outcome], bool]] = {
     "kills": lambda run: run.kills >= 3,
     "store events": lambda run: run.store_events >= 1,
-    "decisions": lambda run: len({each.id for each in told(run, Decided)}) > 200,
-    "re-routes": lambda run: any(each.replaces for each in told(run, Decided)),
-    "releases": lambda run: any(each.now for each in told(run, Released)),
-    "overage": lambda run: any(each.overage for each in told(run, Settled)),
-    "late settlements": lambda run: any(each.late for each in told(run, Settled)),
-    "repeats": lambda run: sum(e.again for e in told(run, Decided, Settled, Released)) > 20,
-    "refusals": lambda run: {each.reason for each in told(run, Refused)} >= BY_LIMITS | CHEATS,
+    "decisions": lambda run: len({each.id for each in acknowledged(run, Decided)}) > 200,
+    "re-routes": lambda run: any(each.replaces for each in acknowledged(run, Decided)),
+    "releases": lambda run: any(each.now for each in acknowledged(run, Released)),
+    "overage": lambda run: any(each.overage for each in acknowledged(run, Settled)),
+    "late settlements": lambda run: any(each.late for each in acknowledged(run, Settled)),
+    "repeats": lambda run: sum(e.again for e in acknowledged(run, Decided, Settled, Released)) > 20,
+    "refusals": lambda run: (
+        {each.reason for each in acknowledged(run, Refused)} >= BY_LIMITS | CHEATS
+    ),
 }
 """What a run must have done to be worth its name. It goes on until it has."""
 
@@ -66,7 +68,9 @@ def test_a_server_that_acknowledges_too_early_is_found_out() -> None:
     plan = Plan(
         "sqlite", 3, clients=16, seed=13, kill_after_s=(0.5, 1.0), hold_ttl_s=2, serve=LYING
     )
-    outcome = run(plan, enough=lambda so_far: so_far.kills >= 3 and len(told(so_far, Settled)) > 20)
+    outcome = run(
+        plan, enough=lambda so_far: so_far.kills >= 3 and len(acknowledged(so_far, Settled)) > 20
+    )
     assert outcome.kills >= 1
     assert outcome.proof.lost
     assert any(each.startswith("I6: the settlement") for each in outcome.proof.invariants)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos.journal import (
+    Acknowledgement,
     Decided,
     Journal,
     Refused,
     Released,
     Settled,
-    Told,
     digest,
     read,
 )
@@ -35,7 +35,7 @@ class World:
     made_limits: list[Limit]
     made_balances: list[Balance]
     made_rows: dict[str, Row]
-    told: list[Told]
+    acknowledgements: list[Acknowledgement]
 
     def limits(self) -> list[Limit]:
         return self.made_limits
@@ -47,21 +47,21 @@ class World:
         return iter(self.made_rows.values())
 
     def prove(self) -> Proof:
-        return prove(self, self.told)
+        return prove(self, self.acknowledgements)
 
-    def say(self, decision_id: str, kind: type[Told], **changes: object) -> None:
+    def say(self, decision_id: str, kind: type[Acknowledgement], **changes: object) -> None:
         """Change what the caller was told of a decision."""
         (place,) = (
             place
-            for place, each in enumerate(self.told)
+            for place, each in enumerate(self.acknowledgements)
             if each.id == decision_id and isinstance(each, kind)
         )
-        self.told[place] = replace(self.told[place], **changes)  # type: ignore[type-var]
+        self.acknowledgements[place] = replace(self.acknowledgements[place], **changes)  # type: ignore[type-var]
 
-    def again(self, decision_id: str, kind: type[Told], **changes: object) -> None:
+    def again(self, decision_id: str, kind: type[Acknowledgement], **changes: object) -> None:
         """Tell the caller once more, with changes."""
-        (first,) = (e for e in self.told if e.id == decision_id and isinstance(e, kind))
-        self.told.append(replace(first, **changes))  # type: ignore[type-var]
+        (first,) = (e for e in self.acknowledgements if e.id == decision_id and isinstance(e, kind))
+        self.acknowledgements.append(replace(first, **changes))  # type: ignore[type-var]
 
 
 def reply_of(decision_id: str) -> router_pb2.RouteResponse:
@@ -75,7 +75,7 @@ def world() -> World:
     store = MemoryLedger(clock)
     store.set_limit(limit(EVERYTHING, hard=None, soft=10**9))
     store.set_limit(limit("budget", hard=1000))
-    told: list[Told] = []
+    acknowledgements: list[Acknowledgement] = []
 
     def decide(name: str, replaces: str | None = None) -> None:
         store.hold(
@@ -89,12 +89,12 @@ def world() -> World:
                 replaces=replaces,
             )
         )
-        told.append(Decided(name, "acme", 10, 3, digest(reply_of(name)), replaces))
+        acknowledgements.append(Decided(name, "acme", 10, 3, digest(reply_of(name)), replaces))
 
     def settle(name: str, spent: int) -> None:
         settlement = replace(report(name, spent), usage=Usage(Amounts(spent, 2)))
         done = store.settle(settlement)
-        told.append(Settled(name, spent, done.overage, 2, done.late, done.repeated))
+        acknowledgements.append(Settled(name, spent, done.overage, 2, done.late, done.repeated))
 
     decide("late")
     decide("forgotten")
@@ -106,15 +106,17 @@ def world() -> World:
     settle("settled", 8)
     settle("over", 25)
     store.release("released", "acme")
-    told.append(Released("released", now=True))
-    told.append(Refused("nobody", "Route", "LIMIT_EXHAUSTED"))
-    return World(store.limits(), list(store.balances()), {r.id: r for r in store.rows()}, told)
+    acknowledgements.append(Released("released", now=True))
+    acknowledgements.append(Refused("nobody", "Route", "LIMIT_EXHAUSTED"))
+    return World(
+        store.limits(), list(store.balances()), {r.id: r for r in store.rows()}, acknowledgements
+    )
 
 
 def test_kept_words_are_proved(world: World) -> None:
     proof = world.prove()
     assert proof.all == []
-    assert (proof.decisions, proof.untold) == (7, 0)
+    assert (proof.decisions, proof.unacknowledged) == (7, 0)
 
 
 def test_repeats_with_the_same_answer_are_fine(world: World) -> None:
@@ -125,16 +127,18 @@ def test_repeats_with_the_same_answer_are_fine(world: World) -> None:
 
 
 def test_a_row_without_an_acknowledgement_is_counted_and_allowed(world: World) -> None:
-    world.told = [each for each in world.told if each.id != "forgotten"]
+    world.acknowledgements = [each for each in world.acknowledgements if each.id != "forgotten"]
     proof = world.prove()
-    assert (proof.all, proof.untold) == ([], 1)
+    assert (proof.all, proof.unacknowledged) == ([], 1)
 
 
 def test_a_copy_may_lack_later_acknowledgements_but_no_earlier_ones(world: World) -> None:
-    before = world.told[:2]
+    before = world.acknowledgements[:2]
     del world.made_rows["released"]
     assert prove_copy(world, before) == []
-    assert any("released was acknowledged" in each for each in prove_copy(world, world.told))
+    assert any(
+        "released was acknowledged" in each for each in prove_copy(world, world.acknowledgements)
+    )
 
 
 def row(name: str, **changes: object) -> Callable[[World], None]:
@@ -145,11 +149,11 @@ def row(name: str, **changes: object) -> Callable[[World], None]:
     return plant
 
 
-def say(name: str, kind: type[Told], **changes: object) -> Callable[[World], None]:
+def say(name: str, kind: type[Acknowledgement], **changes: object) -> Callable[[World], None]:
     return lambda world: world.say(name, kind, **changes)
 
 
-def again(name: str, kind: type[Told], **changes: object) -> Callable[[World], None]:
+def again(name: str, kind: type[Acknowledgement], **changes: object) -> Callable[[World], None]:
     return lambda world: world.again(name, kind, **changes)
 
 
@@ -157,9 +161,11 @@ def gone(name: str) -> Callable[[World], None]:
     return lambda world: world.made_rows.pop(name)
 
 
-def never_told(name: str, kind: type[Told]) -> Callable[[World], None]:
+def unacknowledged_answer(name: str, kind: type[Acknowledgement]) -> Callable[[World], None]:
     def plant(world: World) -> None:
-        world.told = [e for e in world.told if not (e.id == name and isinstance(e, kind))]
+        world.acknowledgements = [
+            e for e in world.acknowledgements if not (e.id == name and isinstance(e, kind))
+        ]
 
     return plant
 
@@ -184,10 +190,10 @@ LIES: dict[str, tuple[Callable[[World], None], str, str]] = {
     "booked for more": (row("settled", actual=Amounts(9, 2)), "doubled", "9 booked, 8 acknow"),
     "booked twice in the balance": (in_all(8), "doubled", "in all 49 booked, 41 acknowledged"),
     "lost in the balance": (in_all(-1), "lost", "in all 40 booked, 41 acknowledged"),
-    "nobody reported it": (never_told("over", Settled), "doubled", "and nobody was told"),
+    "nobody reported it": (unacknowledged_answer("over", Settled), "doubled", "and nobody was told"),
     "two first reports": (again("settled", Settled), "doubled", "2 answers say"),
     "released, then settled": (
-        lambda world: world.told.append(Released("settled", now=True)),
+        lambda world: world.acknowledgements.append(Released("settled", now=True)),
         "doubled", "8 booked after it was given back",
     ),
     "replaced, then settled": (
@@ -214,7 +220,7 @@ LIES: dict[str, tuple[Callable[[World], None], str, str]] = {
     "late not as told": (say("late", Settled, late=False), "broken", "told (0, False, 2)"),
     "tokens not as told": (say("late", Settled, tokens=3), "broken", "told (0, True, 3)"),
     "refused for its own twin": (
-        lambda world: world.told.append(Refused("better", "Reroute", "NOT_HELD")),
+        lambda world: world.acknowledgements.append(Refused("better", "Reroute", "NOT_HELD")),
         "broken", "granted, and refused",
     ),
 }  # fmt: skip
@@ -231,8 +237,8 @@ def test_a_planted_lie_is_found(
 
 def test_a_journal_is_read_as_it_was_written(tmp_path: Path, world: World) -> None:
     with Journal(tmp_path / "client-1.jsonl") as journal:
-        for told in world.told:
-            journal.write(told)
+        for acknowledgement in world.acknowledgements:
+            journal.write(acknowledgement)
     with (tmp_path / "client-1.jsonl").open("a") as file:
         file.write('{"kind":"Decided","id":"torn')  # being written while it is read
-    assert list(read(tmp_path)) == world.told
+    assert list(read(tmp_path)) == world.acknowledgements

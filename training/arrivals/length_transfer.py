@@ -100,22 +100,22 @@ def fit_length_transfer(tier: Floats, tokens: Floats) -> LengthTransfer:
     shape = PRIOR_SHAPE + n / 2
     scale = PRIOR_SCALE + float(precision @ ratios**2 - total * shift**2) / 2
     # The shift is uncertain too, beside the scatter of a typical prompt.
-    unsure = 1 + float(precision.mean()) / total
-    if _settled(n, LEVELS[0]):
+    shift_variance_factor = 1 + float(precision.mean()) / total
+    if _enough_tail_attempts(n, LEVELS[0]):
         shift = _rank(ratios, LEVELS[0])
     widths = [1.0]
     for place, level in enumerate(LEVELS[1:], start=1):
-        if _settled(n, level):
-            found = _rank((ratios - shift) / distances[:, place], level)
+        if _enough_tail_attempts(n, level):
+            width = _rank((ratios - shift) / distances[:, place], level)
         else:
-            reach = t.ppf(level, 2 * shape) / norm.ppf(level)
-            found = float(reach * math.sqrt(scale / shape * unsure))
+            quantile_ratio = t.ppf(level, 2 * shape) / norm.ppf(level)
+            width = float(quantile_ratio * math.sqrt(scale / shape * shift_variance_factor))
         # Never under the width before it, so that quantiles ascend.
-        widths.append(max(found, widths[-1] if place > 1 else 0.0))
+        widths.append(max(width, widths[-1] if place > 1 else 0.0))
     return LengthTransfer(shift, np.array(widths))
 
 
-def _settled(n: int, level: float) -> bool:
+def _enough_tail_attempts(n: int, level: float) -> bool:
     return (n + 1) * (1 - level) >= MIN_TAIL_ATTEMPTS
 
 
@@ -134,16 +134,16 @@ def prequential_figures(tier: Floats, tokens: Floats) -> dict[str, float]:
         ``coverage_p50``, ``coverage_p90`` and the same with ``tier_`` before it: shares of lengths within
         the quantile; ``pinball_to_tier_p50`` and ``_p90``: the arm's pinball loss over the tier's.
     """
-    found = np.empty_like(tier)
+    predicted = np.empty_like(tier)
     for block in blocks(len(tokens)):
-        known = fit_length_transfer(tier[: block.start], tokens[: block.start])
-        found[block] = known.quantiles(tier[block])
+        learnt = fit_length_transfer(tier[: block.start], tokens[: block.start])
+        predicted[block] = learnt.quantiles(tier[block])
     figures: dict[str, float] = {}
     for place, level in enumerate(LEVELS[:2]):
         name = f"p{100 * level:.0f}"
-        figures[f"coverage_{name}"] = coverage(tokens, found[:, place])
+        figures[f"coverage_{name}"] = coverage(tokens, predicted[:, place])
         figures[f"tier_coverage_{name}"] = coverage(tokens, tier[:, place])
-        figures[f"pinball_to_tier_{name}"] = pinball(tokens, found[:, place], level) / pinball(
+        figures[f"pinball_to_tier_{name}"] = pinball(tokens, predicted[:, place], level) / pinball(
             tokens, tier[:, place], level
         )
     return figures

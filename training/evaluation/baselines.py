@@ -103,13 +103,13 @@ def _log_length(outcomes: Outcomes) -> Floats:
 
 def _length(train: EncodedOutcomes, test: EncodedOutcomes) -> Floats:
     """Log length of the prompt; whether long or short prompts need the strong arm is learnt."""
-    known, asked = _log_length(train.outcomes), _log_length(test.outcomes)
+    train_lengths, test_lengths = _log_length(train.outcomes), _log_length(test.outcomes)
     columns = []
     for weak, strong in arm_pairs(len(train.outcomes.arms)):
         quality = train.outcomes.quality[:, [weak, strong]]
         both = ~np.isnan(quality).any(axis=1)
-        value = apgr(quality[both, 0], quality[both, 1], known[both])
-        columns.append(-asked if value < 0.5 else asked)
+        value = apgr(quality[both, 0], quality[both, 1], train_lengths[both])
+        columns.append(-test_lengths if value < 0.5 else test_lengths)
     return np.stack(columns, axis=1)
 
 
@@ -157,21 +157,23 @@ def _multinomial(train: EncodedOutcomes, test: EncodedOutcomes) -> Floats:
     labels = _labels(train.outcomes)[complete]
     if len(np.unique(labels)) < 2:
         return np.tile(_base_rates(train.outcomes), (len(test), 1))
-    known, asked = _standardised(train.take(complete), test)
-    model = _logistic().fit(known, labels)
+    train_rows, test_rows = _standardised(train.take(complete), test)
+    model = _logistic().fit(train_rows, labels)
     distribution = np.zeros((len(test), arms + 1))
-    distribution[:, model.classes_] = model.predict_proba(asked)
+    distribution[:, model.classes_] = model.predict_proba(test_rows)
     return np.asarray(distribution.cumsum(axis=1)[:, :arms])
 
 
 def _independent(train: EncodedOutcomes, test: EncodedOutcomes) -> Floats:
     """P(adequate) by one logistic regression for each arm alone; the base rate of an arm of one class."""
-    known, asked = _standardised(train, test)
+    train_rows, test_rows = _standardised(train, test)
     result = np.tile(_base_rates(train.outcomes), (len(test), 1))
     for arm, judged in enumerate(train.outcomes.judged.T):
         adequate = train.outcomes.adequate[judged, arm]
         if len(np.unique(adequate)) == 2:
-            result[:, arm] = _logistic().fit(known[judged], adequate).predict_proba(asked)[:, 1]
+            result[:, arm] = (
+                _logistic().fit(train_rows[judged], adequate).predict_proba(test_rows)[:, 1]
+            )
     return result
 
 
@@ -182,8 +184,8 @@ def _logistic() -> LogisticRegression:
 def _standardised(train: EncodedOutcomes, test: EncodedOutcomes) -> tuple[Floats, Floats]:
     """Vectors and lexical features of both sides in units of the training rows."""
     scaler = StandardScaler()
-    known = scaler.fit_transform(np.hstack([train.embeddings, train.features]))
-    return known, scaler.transform(np.hstack([test.embeddings, test.features]))
+    train_rows = scaler.fit_transform(np.hstack([train.embeddings, train.features]))
+    return train_rows, scaler.transform(np.hstack([test.embeddings, test.features]))
 
 
 def _fitted(train: EncodedOutcomes, test: EncodedOutcomes, *, seed: int) -> BaselineScores:

@@ -110,8 +110,8 @@ def pooled_apgr(test: Outcomes, scores: Floats) -> Statistic:
             weight = drawn.sum(axis=0)
             recovered += weight * recover(drawn)
             gap += weight * whole(drawn)
-        known = gap > 1e-9
-        return np.divide(recovered, gap, out=np.full_like(gap, np.nan), where=known)
+        has_gap = gap > 1e-9
+        return np.divide(recovered, gap, out=np.full_like(gap, np.nan), where=has_gap)
 
     return statistic
 
@@ -165,7 +165,7 @@ def _length_statistic(test: Outcomes, lengths: Floats, column: int, level: float
 
 
 def aiq_draws(
-    found: PricedPrompts,
+    priced: PricedPrompts,
     believed: Mapping[str, Predictions],
     *,
     seed: int,
@@ -174,7 +174,7 @@ def aiq_draws(
     """AIQ of several routers and of the single arms (``zero``), on the prompts and on shared resamples.
 
     Args:
-        found: the priced prompts.
+        priced: the prompts with quality and cost of every arm.
         believed: router → its predictions for the whole table.
         seed: of the resamples.
         resamples: how many.
@@ -182,15 +182,15 @@ def aiq_draws(
     Returns:
         Name → AIQ and float64 ``(resamples,)``.
     """
-    sweeps = {"zero": found.singles()}
-    sweeps |= {name: found.routed(values) for name, values in believed.items()}
+    sweeps = {"zero": priced.singles()}
+    sweeps |= {name: priced.routed(values) for name, values in believed.items()}
     drawn = bootstrap(
-        len(found),
-        {name: made.statistic for name, made in sweeps.items()},
+        len(priced),
+        {name: router_sweep.statistic for name, router_sweep in sweeps.items()},
         seed=seed,
         resamples=resamples,
     )
-    points = {name: made.points() for name, made in sweeps.items()}
+    points = {name: router_sweep.points() for name, router_sweep in sweeps.items()}
     singles = Points.of(drawn["zero"])
     return {
         name: (
@@ -214,10 +214,10 @@ def spread_interval(value: float, draws: Floats, sigmas: float = SIGMAS) -> list
         draws: float64 ``(b,)``, on resamples; NaN is left out.
         sigmas: half width of the interval in standard deviations.
     """
-    known = draws[np.isfinite(draws)]
-    if len(known) < 2:
+    finite = draws[np.isfinite(draws)]
+    if len(finite) < 2:
         return [float("nan"), float("nan")]
-    wide = sigmas * float(known.std())
+    wide = sigmas * float(finite.std())
     return [value - wide, value + wide]
 
 
@@ -252,14 +252,14 @@ def _paired(
 
 
 def _arms(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> ComparisonReport:
-    found = {}
+    figures = {}
     standard = [side.predictions.standard for side in sides]
     for arm, name in enumerate(test.arms):
         rows = test.judged[:, arm]
         if rows.sum() < MIN_CATEGORY:
             continue
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
-        predicted = [every[rows, arm] for every in standard]
+        predicted = [p_adequate[rows, arm] for p_adequate in standard]
         errors = _paired(
             count, [ece_statistic(outcome, p) for p in predicted], seed, less=True, spread=True
         )
@@ -272,17 +272,17 @@ def _arms(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> Compa
             less=True,
         )
         squares = [_mean_statistic((p - outcome) ** 2) for p in predicted]
-        found[name] = {
+        figures[name] = {
             "n": count,
             "ece": {**errors, "floor_a": floors[0], "floor_b": floors[1]},
             "excess_ece": excess,
             "brier": _paired(count, squares, seed, less=True),
         }
-    return found
+    return figures
 
 
 def _pairs(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> ComparisonReport:
-    found = {}
+    figures = {}
     pairs = arm_pairs(len(test.arms))
     scores = [side.predictions.pairs() for side in sides]
     for place in judged_pairs(test):
@@ -298,11 +298,11 @@ def _pairs(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> Comp
             for score in scores
         ]
         count = int(rows.sum())
-        found[pair_name(test.arms, pairs[place])] = {
+        figures[pair_name(test.arms, pairs[place])] = {
             "n": count,
             "apgr": _paired(count, statistics, seed),
         }
-    return found
+    return figures
 
 
 def _pooled(
@@ -311,17 +311,17 @@ def _pooled(
     if not judged_pairs(test):
         return None
     scores = [side.predictions.pairs() for side in sides]
-    return _paired(len(test), [pooled_apgr(test, one) for one in scores], seed)
+    return _paired(len(test), [pooled_apgr(test, score) for score in scores], seed)
 
 
 def _aiq(
     test: Outcomes, sides: Sequence[TimedPredictions], seed: int
 ) -> tuple[ComparisonReport | None, float | None]:
-    found = priced_prompts(test)
-    if found is None:
+    priced = priced_prompts(test)
+    if priced is None:
         return None, None
     predicted = dict(zip(SIDES, (side.predictions for side in sides), strict=True))
-    drawn = aiq_draws(found, predicted, seed=seed)
+    drawn = aiq_draws(priced, predicted, seed=seed)
     (a, a_draws), (b, b_draws) = drawn["a"], drawn["b"]
     return _difference(a, b, interval(b_draws - a_draws)), drawn["zero"][0]
 
@@ -333,7 +333,7 @@ def _lengths(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> Co
     return {
         f"pinball_ratio_{key}": _paired(
             len(test),
-            [_length_statistic(test, one, column, level) for one in lengths],
+            [_length_statistic(test, quantiles, column, level) for quantiles in lengths],
             seed,
             less=True,
         )
@@ -346,18 +346,18 @@ def _encode_ms(sides: Sequence[TimedPredictions], seed: int) -> ComparisonReport
     if not len(a):
         return {}
     drawn = np.random.default_rng(seed).integers(len(a), size=(RESAMPLES, len(a)))
-    found = {}
+    figures = {}
     for key, level in (("p50", 50), ("p99", 99)):
         percentile: Callable[..., Any] = partial(np.percentile, q=level)
         draws = percentile(b[drawn], axis=1) - percentile(a[drawn], axis=1)
-        found[key] = _difference(
+        figures[key] = _difference(
             float(percentile(a)), float(percentile(b)), interval(draws), less=True
         )
-    return {**found, "n": len(a)}
+    return {**figures, "n": len(a)}
 
 
 def _by_language(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -> ComparisonReport:
-    found = {}
+    figures = {}
     for language in sorted(set(test.languages)):
         rows = np.flatnonzero(test.languages == language)
         if len(rows) < MIN_SLICE:
@@ -366,11 +366,11 @@ def _by_language(test: Outcomes, sides: Sequence[TimedPredictions], seed: int) -
             TimedPredictions(side.predictions.take(rows), side.lengths[rows], np.zeros(0))
             for side in sides
         ]
-        found[str(language) or "unknown"] = {
+        figures[str(language) or "unknown"] = {
             "n": len(rows),
             "pooled_apgr": _pooled(test.rows(rows), part, seed),
         }
-    return found
+    return figures
 
 
 def compare(

@@ -180,11 +180,13 @@ class PricedPrompts:
 
     def routed(self, predictions: Predictions) -> Sweep:
         """A router with these predictions for the prompts of the table, at every willingness to pay."""
-        mine = predictions.take(self.rows)
+        predicted = predictions.take(self.rows)
         again = (
-            None if mine.second is None else partial(mine.at_worth, prices=self.decision_cost[0])
+            None
+            if predicted.second is None
+            else partial(predicted.at_worth, prices=self.decision_cost[0])
         )
-        return sweep(mine.first, self.decision_cost, self.quality, self.cost_nanos, again)
+        return sweep(predicted.first, self.decision_cost, self.quality, self.cost_nanos, again)
 
     def oracle(self) -> Sweep:
         """A router that knows quality and cost beforehand."""
@@ -201,19 +203,21 @@ def priced_prompts(test: Outcomes) -> PricedPrompts | None:
 
 
 def _money(
-    found: PricedPrompts,
+    priced: PricedPrompts,
     arms: Sequence[str],
     predictions: Predictions,
     baselines: BaselineScores | None,
     seed: int,
 ) -> EvaluationReport:
     rivals = baselines.adequate if baselines else {}
-    sweeps = {"": found.routed(predictions), "zero": found.singles()}
-    sweeps |= {name: found.routed(Predictions(scores)) for name, scores in rivals.items()}
+    sweeps = {"": priced.routed(predictions), "zero": priced.singles()}
+    sweeps |= {name: priced.routed(Predictions(scores)) for name, scores in rivals.items()}
     drawn = bootstrap(
-        len(found), {name: made.statistic for name, made in sweeps.items()}, seed=seed
+        len(priced),
+        {name: router_sweep.statistic for name, router_sweep in sweeps.items()},
+        seed=seed,
     )
-    plain_points = {name: made.points() for name, made in sweeps.items()}
+    plain_points = {name: router_sweep.points() for name, router_sweep in sweeps.items()}
     drawn_points = {name: Points.of(values) for name, values in drawn.items()}
 
     def both(figure: Callable[[Points, Points], Floats], name: str = "") -> tuple[float, Floats]:
@@ -228,7 +232,7 @@ def _money(
     return {
         "aiq": value,
         "aiq_zero": zero,
-        "aiq_oracle": float(aiq_over_singles(found.oracle().points(), plain_points["zero"])[0]),
+        "aiq_oracle": float(aiq_over_singles(priced.oracle().points(), plain_points["zero"])[0]),
         "aiq_interval": interval(values),
         "aiq_over_zero_interval": interval(values - zeros),
         "aiq_baselines": {
@@ -236,11 +240,12 @@ def _money(
             for name in rivals
         },
         "cost_at_quality": {share: cost for share, (cost, _) in costs.items()},
-        "cost_at_quality_interval": {share: interval(many) for share, (_, many) in costs.items()},
+        "cost_at_quality_interval": {share: interval(draws) for share, (_, draws) in costs.items()},
         "quality_gain_at_cost": {
-            name: {"gain": gain, "interval": interval(many)} for name, (gain, many) in gains.items()
+            name: {"gain": gain, "interval": interval(draws)}
+            for name, (gain, draws) in gains.items()
         },
-        "priced_prompts": len(found),
+        "priced_prompts": len(priced),
     }
 
 
@@ -267,11 +272,11 @@ def _oracle(test: Outcomes) -> EvaluationReport:
     choice = np.where(adequate.any(axis=1), adequate.argmax(axis=1), 0)
     index = np.arange(len(choice))
     cost = test.cost_nanos[rows][index, choice]
-    known = len(cost) > 0 and bool((test.cost_nanos[rows] > 0).any(axis=0).all())
+    has_costs = len(cost) > 0 and bool((test.cost_nanos[rows] > 0).any(axis=0).all())
     return {
         "n": len(choice),
         "mean_quality": _mean(test.quality[rows][index, choice]),
-        "mean_cost_usd": _mean(cost) / 1e9 if known else None,
+        "mean_cost_usd": _mean(cost) / 1e9 if has_costs else None,
     }
 
 
@@ -323,12 +328,12 @@ def _slices(
 
     ``more`` adds figures; below ``least`` prompts that both arms answered the APGR is ``None``.
     """
-    found = {}
+    slices = {}
     for key in sorted(set(keys)):
         rows = keys == key
         both = rows & test.judged[:, 0] & test.judged[:, -1]
         enough = both.sum() >= least
-        found[str(key) or "unknown"] = {
+        slices[str(key) or "unknown"] = {
             "n": int(rows.sum()),
             "apgr": apgr(test.quality[both, 0], test.quality[both, -1], widest[both])
             if enough
@@ -339,7 +344,7 @@ def _slices(
             },
             **more(rows),
         }
-    return found
+    return slices
 
 
 def _of_language(
@@ -356,8 +361,8 @@ def _of_language(
             probability = p_adequate[chosen, arm]
             errors[name] = ece(test.adequate[chosen, arm], probability) if enough else None
             floors[name] = ece_floor(probability, seed=seed) if enough else None
-        known = None if few or lengths is None else lengths[rows]
-        length = _length(test.rows(rows), known, None)
+        known_lengths = None if few or lengths is None else lengths[rows]
+        length = _length(test.rows(rows), known_lengths, None)
         return {
             "few": few,
             "ece": errors,
@@ -372,18 +377,18 @@ def _of_language(
 
 
 def _notes(
-    test: Outcomes, found: PricedPrompts | None, baselines: BaselineScores | None
+    test: Outcomes, priced: PricedPrompts | None, baselines: BaselineScores | None
 ) -> list[str]:
     notes = []
     if not test.complete.any():
         notes.append(
             "no prompt was answered by every arm: AIQ, cost at quality and oracle are null"
         )
-    elif found is None:
+    elif priced is None:
         notes.append("no prompt has a known cost for every arm: AIQ and cost at quality are null")
     else:
         notes.append(
-            f"AIQ and cost at quality: {len(found)} of {len(test)} prompts have every arm's quality "
+            f"AIQ and cost at quality: {len(priced)} of {len(test)} prompts have every arm's quality "
             "and cost; cost range from the cheapest to the most expensive single arm; the router "
             "decides by each arm's mean cost"
         )
@@ -394,16 +399,16 @@ def _notes(
 
 def _dominated(test: Outcomes) -> Iterator[str]:
     """A warning for every arm that costs more than another and is adequate less often."""
-    known = test.judged & (test.cost_nanos > 0)
-    for one, other in itertools.permutations(range(len(test.arms)), 2):
-        rows = known[:, one] & known[:, other]
+    with_cost = test.judged & (test.cost_nanos > 0)
+    for arm, other in itertools.permutations(range(len(test.arms)), 2):
+        rows = with_cost[:, arm] & with_cost[:, other]
         if not rows.any():
             continue
         cost, better = test.cost_nanos[rows].mean(axis=0) / 1e6, test.adequate[rows].mean(axis=0)
-        if cost[one] > cost[other] and better[one] < better[other]:
+        if cost[arm] > cost[other] and better[arm] < better[other]:
             yield (
-                f"arm {test.arms[one]} costs more than {test.arms[other]} and is adequate less often: "
-                f"{cost[one]:.3g} against {cost[other]:.3g} USD per 1,000 prompts, {better[one]:.1%} against "
+                f"arm {test.arms[arm]} costs more than {test.arms[other]} and is adequate less often: "
+                f"{cost[arm]:.3g} against {cost[other]:.3g} USD per 1,000 prompts, {better[arm]:.1%} against "
                 f"{better[other]:.1%}, on {rows.sum():,} prompts that both answered; give it another model "
                 "with --arms, or leave it out"
             )
@@ -440,22 +445,24 @@ def evaluate(
         ``cost_at_quality`` as a share of always using the strongest arm.
     """
     if baselines is None:
-        known = None if train is None else EncodedOutcomes(*train)
-        baselines = baseline_scores(known, EncodedOutcomes(test, embeddings, features), seed=seed)
-    p_adequate, mine = predictions.standard, predictions.pairs()
-    scores = {"": mine} | (baselines.pairs if baselines else {})
+        train_prompts = None if train is None else EncodedOutcomes(*train)
+        baselines = baseline_scores(
+            train_prompts, EncodedOutcomes(test, embeddings, features), seed=seed
+        )
+    p_adequate, pair_scores = predictions.standard, predictions.pairs()
+    scores = {"": pair_scores} | (baselines.pairs if baselines else {})
     pairs, rivals = _pairs(test, scores, seed)
-    found = priced_prompts(test)
+    priced = priced_prompts(test)
     arms = {name: _arm(test, p_adequate, arm, seed) for arm, name in enumerate(test.arms)}
-    widest = mine[:, arm_pairs(len(test.arms)).index((0, len(test.arms) - 1))]
-    spoken = _of_language(test, p_adequate, lengths, seed)
+    widest = pair_scores[:, arm_pairs(len(test.arms)).index((0, len(test.arms) - 1))]
+    language_figures = _of_language(test, p_adequate, lengths, seed)
     return json_ready(  # type: ignore[no-any-return]
         {
             "n_prompts": len(test),
             "seed": seed,
             "arms": arms,
             "pairs": pairs,
-            **(_money(found, test.arms, predictions, baselines, seed) if found else _no_money()),
+            **(_money(priced, test.arms, predictions, baselines, seed) if priced else _no_money()),
             "baselines": rivals
             | {
                 "single": {
@@ -466,8 +473,8 @@ def evaluate(
             },
             "baselines_fitted_on": "test rows, cross-fitted" if train is None else "training rows",
             "length": _length(test, lengths, train[0] if train else None),
-            "by_language": _slices(test, test.languages, widest, spoken, least=MIN_SLICE),
+            "by_language": _slices(test, test.languages, widest, language_figures, least=MIN_SLICE),
             "by_category": _slices(test, test.categories, widest, lambda _: {}),
-            "notes": _notes(test, found, baselines),
+            "notes": _notes(test, priced, baselines),
         }
     )

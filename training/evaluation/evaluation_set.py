@@ -78,8 +78,8 @@ class EvaluationSet:
 
 
 def _check_arms(bundles: Sequence[NamedBundle], arms: Sequence[str], models: HistoryTable) -> None:
-    for one in bundles:
-        lacking = [arm for arm in arms if arm not in one.arms]
+    for contender in bundles:
+        lacking = [arm for arm in arms if arm not in contender.arms]
         if not lacking:
             continue
         shared = [arm for arm in arms if all(arm in other.arms for other in bundles)]
@@ -87,10 +87,11 @@ def _check_arms(bundles: Sequence[NamedBundle], arms: Sequence[str], models: His
         if len(shared) < 2:
             remedy = "with fewer than two arms in common nothing can be compared"
         else:
-            asked = ",".join(f"{arm}={models.models[arm][0]}" for arm in shared)
-            remedy = f"judge them on the arms they share: --arms {asked}"
+            options = ",".join(f"{arm}={models.models[arm][0]}" for arm in shared)
+            remedy = f"judge them on the arms they share: --arms {options}"
         raise InvalidInput(
-            f"the arm {' and '.join(lacking)} of the history is unknown to {one.who} ({listed}); {remedy}",
+            f"the arm {' and '.join(lacking)} of the history is unknown to {contender.who} ({listed}); "
+            f"{remedy}",
             reason="ARMS_DIFFER",
             field="arms",
         )
@@ -123,22 +124,22 @@ def read_evaluation_set(
         )
     keep = np.ones(len(test), dtype=bool)
     notes = []
-    for one in bundles:
-        fresh = unseen_prompts(one.bundle, one.directory, test)
+    for contender in bundles:
+        fresh = unseen_prompts(contender.bundle, contender.directory, test)
         if fresh is None:
             notes.append(
-                f"{one.who} ({one.bundle.version}) does not record its training prompts: some of these "
-                "prompts may be among them, which flatters it"
+                f"{contender.who} ({contender.bundle.version}) does not record its training prompts: some of "
+                "these prompts may be among them, which flatters it"
             )
         else:
             keep &= fresh
             notes.append(
-                f"{int((~fresh).sum()):,} of {len(test):,} prompts taught {one.who}: left out"
+                f"{int((~fresh).sum()):,} of {len(test):,} prompts taught {contender.who}: left out"
             )
     if not (test.judged.any(axis=1) & keep).any():
         raise InvalidInput(
-            f"every prompt of {named} taught {' or '.join(one.who for one in bundles)}; give a history "
-            "that is new to all of them",
+            f"every prompt of {named} taught {' or '.join(contender.who for contender in bundles)}; give a "
+            "history that is new to all of them",
             reason="NOTHING_UNSEEN",
             field="history",
         )
@@ -149,16 +150,16 @@ def _times(
     bundles: Sequence[NamedBundle], texts: Sequence[str], console: Console
 ) -> npt.NDArray[np.float64]:
     """Milliseconds, ``(bundles, t)``. The bundles take turns, so that a busy machine slows all alike."""
-    for one in bundles:
+    for contender in bundles:
         for text in texts[:WARM_UP]:
-            served_score(one.bundle, text)
-    taken = np.empty((len(bundles), len(texts)))
+            served_score(contender.bundle, text)
+    milliseconds = np.empty((len(bundles), len(texts)))
     for place, text in enumerate(track(texts, "timing", console=console, transient=True)):
-        for row, one in enumerate(bundles):
+        for row, contender in enumerate(bundles):
             start = time.perf_counter()
-            served_score(one.bundle, text)
-            taken[row, place] = (time.perf_counter() - start) * 1e3
-    return taken
+            served_score(contender.bundle, text)
+            milliseconds[row, place] = (time.perf_counter() - start) * 1e3
+    return milliseconds
 
 
 def predict_all(
@@ -191,15 +192,17 @@ def predict_all(
         if timed
         else np.zeros((len(bundles), 0))
     )
-    found, first = [], None
-    for one, taken in zip(bundles, times, strict=True):
+    timed_predictions, first_vectors = [], None
+    for contender, milliseconds in zip(bundles, times, strict=True):
         prompts = encode_prompts(
-            one.bundle.encoder, texts, cache=cache, console=console, features=features
+            contender.bundle.encoder, texts, cache=cache, console=console, features=features
         )
-        with console.status(f"asking {one.who} about {len(texts):,} prompts"):
-            predicted = predict(one.bundle, prompts, test.arms)
-        found.append(TimedPredictions(predicted.predictions, predicted.lengths, taken))
-        first = prompts.vectors if first is None else first
-    if first is None:
+        with console.status(f"asking {contender.who} about {len(texts):,} prompts"):
+            predicted = predict(contender.bundle, prompts, test.arms)
+        timed_predictions.append(
+            TimedPredictions(predicted.predictions, predicted.lengths, milliseconds)
+        )
+        first_vectors = prompts.vectors if first_vectors is None else first_vectors
+    if first_vectors is None:
         raise ValueError("no bundles")
-    return found, EncodedOutcomes(test, first, features)
+    return timed_predictions, EncodedOutcomes(test, first_vectors, features)

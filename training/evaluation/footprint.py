@@ -68,19 +68,19 @@ def encode_ms(bundle: Bundle, texts: npt.NDArray[np.object_], seed: int) -> dict
     chosen = rng.permutation(len(texts))[:TIMED_PROMPTS]
     for text in texts[chosen[:WARM_UP]]:
         served_score(bundle, text)
-    taken = np.empty(len(chosen))
+    times = np.empty(len(chosen))
     for place, text in enumerate(
         track(texts[chosen], "timing", console=Console(stderr=True), transient=True)
     ):
         start = time.perf_counter()
         served_score(bundle, text)
-        taken[place] = (time.perf_counter() - start) * 1e3
+        times[place] = (time.perf_counter() - start) * 1e3
     characters = np.array([len(text) for text in texts[chosen]])
     buckets = {}
     for low, high in LENGTH_BUCKETS:
         inside = (characters >= low) & (characters < (high or np.inf))
-        buckets[f"{low}-{high - 1}" if high else f"{low}+"] = _milliseconds(taken[inside])
-    return {**_milliseconds(taken), "by_characters": buckets}
+        buckets[f"{low}-{high - 1}" if high else f"{low}+"] = _milliseconds(times[inside])
+    return {**_milliseconds(times), "by_characters": buckets}
 
 
 def _bytes_in(folder: Path) -> int:

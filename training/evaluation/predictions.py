@@ -124,8 +124,10 @@ class Predictions:
         second_gain = pair_differences(self.second.p_adequate)
         usual = pair_differences(self.second.reference)
         columns = zip(gain.T, second_gain.T, usual.T, strict=True)
-        held = np.stack([_clamped_gains(*one, self.second.share) for one in columns], axis=1)
-        return np.where(self.second.always[:, None], second_gain, held)
+        clamped = np.stack(
+            [_clamped_gains(*column, self.second.share) for column in columns], axis=1
+        )
+        return np.where(self.second.always[:, None], second_gain, clamped)
 
 
 def _clamped_gains(gain: Floats, second_gain: Floats, usual: Floats, share: float) -> Floats:

@@ -47,7 +47,8 @@ MIN_PRICED = 30
 """Prompts with every arm's quality and cost from which money is judged; below, rankings are."""
 MIN_ATTEMPTS = 100
 """Attempts of an arm from which its calibration is judged."""
-BLIND_DEALS = 20
+PERMUTATIONS = 20
+"""Permutations of the predictions that estimate the gain by chance."""
 LEVEL = 0.95
 
 _QUALITY = "quality, 0 to 1"
@@ -153,7 +154,8 @@ class GateVerdict:
             "passes": self.passes,
             "reasons": self.reasons,
             "criteria": {
-                one.name: {"holds": one.holds, "found": one.words} for one in self.criteria
+                criterion.name: {"holds": criterion.holds, "found": criterion.words}
+                for criterion in self.criteria
             },
             "figures": self.figures(),
             "notes": list(self.notes),
@@ -171,45 +173,45 @@ def _beats(
 ) -> Criterion:
     figure = GateFigure(f"{what} over {whom}, lower 95 % bound", bounds[0], unit, 0.0)
     if not math.isfinite(gain) or not math.isfinite(bounds[0]):
-        found = f"cannot be compared with {whom}: these prompts do not tell"
+        words = f"cannot be compared with {whom}: these prompts do not tell"
     elif figure.holds:
-        found = f"beats {whom}: {what} {gain:+z.3f} ({_range(bounds)})"
+        words = f"beats {whom}: {what} {gain:+z.3f} ({_range(bounds)})"
     else:
-        found = (
+        words = (
             f"does not beat {whom}: {what} {gain:+z.3f} ({_range(bounds)}, which must lie above 0)"
         )
-    return Criterion(name, figure, found)
+    return Criterion(name, figure, words)
 
 
 # --- Money -------------------------------------------------------------------------------------
 
 
-def _luck(found: PricedPrompts, predictions: Predictions, zero: float, seed: int) -> float:
+def _chance_gain(priced: PricedPrompts, predictions: Predictions, zero: float, seed: int) -> float:
     """Mean AIQ over the single arms of randomly permuted predictions, at least 0."""
     rng = np.random.default_rng(seed)
-    index = np.flatnonzero(found.rows)
-    singles = found.singles().points()
-    gained = []
-    for _ in range(BLIND_DEALS):
+    index = np.flatnonzero(priced.rows)
+    singles = priced.singles().points()
+    gains = []
+    for _ in range(PERMUTATIONS):
         order = np.arange(len(predictions))
         order[index] = rng.permutation(index)
-        dealt = found.routed(predictions.take(order)).points()
-        gained.append(float(aiq_over_singles(dealt, singles)[0]) - zero)
-    return max(float(np.mean(gained)), 0.0)
+        permuted = priced.routed(predictions.take(order)).points()
+        gains.append(float(aiq_over_singles(permuted, singles)[0]) - zero)
+    return max(float(np.mean(gains)), 0.0)
 
 
 def _money(
-    found: PricedPrompts, bundle: Predictions, champion: Predictions | None, seed: int
+    priced: PricedPrompts, bundle: Predictions, champion: Predictions | None, seed: int
 ) -> tuple[list[Criterion], list[GateFigure]]:
     predicted = {"bundle": bundle} | ({} if champion is None else {"champion": champion})
-    drawn = aiq_draws(found, predicted, seed=seed)
+    drawn = aiq_draws(priced, predicted, seed=seed)
     (value, draws), (zero, zeros) = drawn["bundle"], drawn["zero"]
-    luck = _luck(found, bundle, zero, seed)
-    gain = value - zero - luck
+    by_chance = _chance_gain(priced, bundle, zero, seed)
+    gain = value - zero - by_chance
     context = [
         GateFigure("AIQ, bundle", value, _QUALITY),
         GateFigure("AIQ, single arms (baseline)", zero, _QUALITY),
-        GateFigure("AIQ, luck of a sweep (taken off)", luck, _QUALITY),
+        GateFigure("AIQ, gain by chance (subtracted)", by_chance, _QUALITY),
     ]
     criteria = [
         _beats(
@@ -322,10 +324,13 @@ def _calibration(
             f"excess ECE over the champion's, {name}, lower 95 % bound", low, _ECE, 0.0, above=False,
             excused=error <= float(np.quantile(chance, LEVEL)),
         )  # fmt: skip
-        found = f"excess ECE {excess:+z.3f}, champion {before:+z.3f}, {_range((low, high))} of the difference"
+        numbers = (
+            f"excess ECE {excess:+z.3f}, champion {before:+z.3f}, "
+            f"{_range((low, high))} of the difference"
+        )
         verdict = "is no worse" if figure.holds else "got worse"
         criteria.append(
-            Criterion(f"calibration:{name}", figure, f"calibration of {name} {verdict}: {found}")
+            Criterion(f"calibration:{name}", figure, f"calibration of {name} {verdict}: {numbers}")
         )
     return criteria, context, notes
 
@@ -352,25 +357,25 @@ def gate(
         seed: of resamples and draws.
         demonstration: whether the bundle was trained on made-up attempts; such a bundle never passes.
     """
-    found = priced_prompts(test)
-    money = found is not None and len(found) >= MIN_PRICED
+    priced = priced_prompts(test)
+    by_money = priced is not None and len(priced) >= MIN_PRICED
     criteria: list[Criterion] = []
     context: list[GateFigure] = []
     notes: list[str] = []
-    if found is not None and money:
-        some, figures = _money(found, bundle, champion, seed)
-        criteria += some
+    if priced is not None and by_money:
+        judged, figures = _money(priced, bundle, champion, seed)
+        criteria += judged
         context += figures
     else:
         notes.append(
             f"fewer than {MIN_PRICED} prompts have every arm's quality and cost: single arms are judged "
             "by rankings, not by money"
         )
-    some, figures = _rankings(test, bundle, baselines, champion, seed, alone=not money)
-    criteria += some
+    judged, figures = _rankings(test, bundle, baselines, champion, seed, alone=not by_money)
+    criteria += judged
     context += figures
-    some, figures, remarks = _calibration(test, bundle, champion, seed)
-    criteria += some
+    judged, figures, remarks = _calibration(test, bundle, champion, seed)
+    criteria += judged
     if demonstration:
         figure = GateFigure("trained on made-up attempts", 1.0, "0 or 1", 0.0, above=False)
         criteria.append(

@@ -169,8 +169,8 @@ class _TrainingData:
 
     def two_sided(self) -> bool:
         """Whether there are adequate attempts and inadequate ones."""
-        there = self.sign[self.weight > 0]
-        return bool((there > 0).any() and (there < 0).any())
+        signs = self.sign[self.weight > 0]
+        return bool((signs > 0).any() and (signs < 0).any())
 
 
 _Head: TypeAlias = Callable[[_TrainingData], Floats]
@@ -222,33 +222,33 @@ def fit_pooled(
     """
     scripts = np.zeros(len(x), dtype=np.intp) if scripts is None else scripts
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
-    known = _training_data(x, dimensions or x.shape[1], counts, adequate, judged, weights)
-    standard, mean, scale = known.standard()
+    train = _training_data(x, dimensions or x.shape[1], counts, adequate, judged, weights)
+    standard, mean, scale = train.standard()
     candidates = grid or [Hyperparameters(c, ratio) for ratio in RATIOS for c in SHARED]
-    inverse, trees, near = None, None, None
+    inverse, trees, kept_neighbours = None, None, None
     # The products are tall and narrow: a second BLAS thread waits more than it works, and one thread
     # adds up in the same order every time.
     with threadpool_limits(limits=1):
         heads = [fit_head(standard, fold, candidates)]
         if counts is not None:
             inverse = inverse_frequency(counts)
-            heads.append(fit_head(known.bag(inverse), fold, WORD_GRID))
+            heads.append(fit_head(train.bag(inverse), fold, WORD_GRID))
         names = ("vector", "words")[: len(heads)]
         logits = {name: head.out_of_fold for name, head in zip(names, heads, strict=True)}
         if dimensions is not None and len(x) >= MIN_PROMPTS:
-            if all(known.take(fold != number).two_sided() for number in set(fold.tolist())):
-                trees = fit_trees(known.form, known.sign, known.weight, seed)
-                logits["trees"] = _out_of_fold_logits("trees", known, fold, {}, seed)
-            theirs = (
-                _out_of_fold_logits("neighbours", known, fold, {}, seed) if neighbours else None
+            if all(train.take(fold != number).two_sided() for number in set(fold.tolist())):
+                trees = fit_trees(train.form, train.sign, train.weight, seed)
+                logits["trees"] = _out_of_fold_logits("trees", train, fold, {}, seed)
+            neighbour_logits = (
+                _out_of_fold_logits("neighbours", train, fold, {}, seed) if neighbours else None
             )
-            if theirs is not None and _gains_enough(logits, theirs, known):
-                near = fit_neighbours(known.vectors, known.sign, known.weight, seed)
-                logits["neighbours"] = theirs
-    every = _side_by_side(logits)
-    stacked = fit_stack(every, known.sign, known.weight)
-    calibrated = fit_calibration(stacked.of(every), known.sign, known.weight, fold, scripts)
-    shares = dict(zip(logits, stacked.weights.T, strict=True))
+            if neighbour_logits is not None and _gains_enough(logits, neighbour_logits, train):
+                kept_neighbours = fit_neighbours(train.vectors, train.sign, train.weight, seed)
+                logits["neighbours"] = neighbour_logits
+    stack_inputs = _side_by_side(logits)
+    stack = fit_stack(stack_inputs, train.sign, train.weight)
+    calibration = fit_calibration(stack.of(stack_inputs), train.sign, train.weight, fold, scripts)
+    shares = dict(zip(logits, stack.weights.T, strict=True))
     slopes = heads[0].slopes * scale[:, None] * shares["vector"]
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
     words = None
@@ -259,41 +259,41 @@ def fit_pooled(
     return PooledLogistic(
         tuple(logits),
         slopes,
-        np.asarray(bias + stacked.shift - mean @ slopes),
+        np.asarray(bias + stack.shift - mean @ slopes),
         words,
         trees,
-        near,
-        known.dimensions,
+        kept_neighbours,
+        train.dimensions,
         tuple(head.chosen for head in heads),
-        stacked,
-        calibrated,
+        stack,
+        calibration,
         tuple(head.log_loss for head in heads),
-        _p_adequate(logits, stacked, calibrated, scripts),
+        _p_adequate(logits, stack, calibration, scripts),
     )
 
 
 def _fit_named_head(
-    name: str, known: _TrainingData, chosen: Mapping[str, Hyperparameters], seed: int
+    name: str, train: _TrainingData, chosen: Mapping[str, Hyperparameters], seed: int
 ) -> _Head:
     """Fit one head on all rows with given hyperparameters; a function from prompts to logits."""
     if name == "vector":
-        data, mean, scale = known.standard()
+        data, mean, scale = train.standard()
         line = fit_once(data, chosen[name])
         return lambda new: line(((new.x - mean) * scale).astype(np.float32))
     if name == "words":
-        inverse = inverse_frequency(known.counts)
-        bag = fit_once(known.bag(inverse), chosen[name])
-        return lambda new: bag(new.bag(inverse).x)
+        inverse = inverse_frequency(train.counts)
+        words = fit_once(train.bag(inverse), chosen[name])
+        return lambda new: words(new.bag(inverse).x)
     if name == "trees":
-        forest = fit_trees(known.form, known.sign, known.weight, seed)
+        forest = fit_trees(train.form, train.sign, train.weight, seed)
         return lambda new: forest.logits(new.form)
-    near = fit_neighbours(known.vectors, known.sign, known.weight, seed)
-    return lambda new: near.logits(new.vectors)
+    kept_neighbours = fit_neighbours(train.vectors, train.sign, train.weight, seed)
+    return lambda new: kept_neighbours.logits(new.vectors)
 
 
 def _out_of_fold_logits(
     name: str,
-    known: _TrainingData,
+    train: _TrainingData,
     fold: npt.NDArray[np.intp],
     chosen: Mapping[str, Hyperparameters],
     seed: int,
@@ -301,8 +301,8 @@ def _out_of_fold_logits(
     """The logits of one head for each prompt by the fit on other folds, ``(n, k)``."""
     return out_of_fold(
         fold,
-        known.sign.shape[1],
-        lambda rows, out: _fit_named_head(name, known.take(rows), chosen, seed)(known.take(out)),
+        train.sign.shape[1],
+        lambda rows, out: _fit_named_head(name, train.take(rows), chosen, seed)(train.take(out)),
     )
 
 
@@ -332,11 +332,11 @@ def cross_fitted(
         counts: ``(n, BUCKETS)``, where ``model`` reads words.
         weights: float64 ``(n, k)`` ≥ 0.
     """
-    known = _training_data(x, model.dimensions, counts, adequate, judged, weights)
+    train = _training_data(x, model.dimensions, counts, adequate, judged, weights)
     chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
     with threadpool_limits(limits=1):
         logits = {
-            name: _out_of_fold_logits(name, known, fold, chosen, seed) for name in model.heads
+            name: _out_of_fold_logits(name, train, fold, chosen, seed) for name in model.heads
         }
     return _p_adequate(logits, model.stack, model.calibration, model.scripts(x))
 
@@ -348,20 +348,20 @@ def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
 
 def _p_adequate(
     logits: Mapping[str, Floats],
-    stacked: Stack,
-    calibrated: Calibration,
+    stack: Stack,
+    calibration: Calibration,
     scripts: npt.NDArray[np.intp],
 ) -> Floats:
     """P(adequate), ``(n, k)``, from the logits of the heads."""
-    return np.asarray(expit(calibrated.of(stacked.of(_side_by_side(logits)), scripts)))
+    return np.asarray(expit(calibration.of(stack.of(_side_by_side(logits)), scripts)))
 
 
-def _gains_enough(logits: Mapping[str, Floats], more: Floats, known: _TrainingData) -> bool:
+def _gains_enough(logits: Mapping[str, Floats], added: Floats, train: _TrainingData) -> bool:
     """Whether one more head lowers the log-loss per attempt by :data:`MIN_LOG_LOSS_GAIN`."""
 
     def loss(heads: Mapping[str, Floats]) -> float:
-        every = _side_by_side(heads)
-        margin = known.sign * fit_stack(every, known.sign, known.weight).of(every)
-        return float((known.weight * np.logaddexp(0.0, -margin)).sum() / known.weight.sum())
+        stack_inputs = _side_by_side(heads)
+        margin = train.sign * fit_stack(stack_inputs, train.sign, train.weight).of(stack_inputs)
+        return float((train.weight * np.logaddexp(0.0, -margin)).sum() / train.weight.sum())
 
-    return loss(logits) - loss({**logits, "more": more}) >= MIN_LOG_LOSS_GAIN
+    return loss(logits) - loss({**logits, "more": added}) >= MIN_LOG_LOSS_GAIN

@@ -37,8 +37,12 @@ def tree_ensemble_attributes(grown: Sequence[TargetForest], base: Floats) -> Map
         base: float64 ``(targets,)``, what a target is without a forest; to one with, its own is added.
     """
     # scikit-learn publishes no structure of these forests; whoever exports them checks the graph.
-    trees = [steps[0].nodes for one in grown for steps in one.forest._predictors]
-    owner = np.repeat(np.arange(len(grown)), [len(one.forest._predictors) for one in grown])
+    trees = [
+        steps[0].nodes for target_forest in grown for steps in target_forest.forest._predictors
+    ]
+    owner = np.repeat(
+        np.arange(len(grown)), [len(target_forest.forest._predictors) for target_forest in grown]
+    )
     sizes = [len(nodes) for nodes in trees]
     nodes = np.concatenate(trees)
     tree_ids = np.repeat(np.arange(len(trees)), sizes)
@@ -47,11 +51,11 @@ def tree_ensemble_attributes(grown: Sequence[TargetForest], base: Floats) -> Map
     owners = np.repeat(owner, sizes)
     columns = np.zeros(len(nodes), dtype=np.intp)
     bases = base.astype(np.float64)
-    for place, one in enumerate(grown):
-        mine = (owners == place) & ~leaf
-        columns[mine] = one.columns[nodes["feature_idx"][mine]]
-        bases[one.target] += float(one.forest._baseline_prediction.item())
-    targets = np.array([one.target for one in grown])[owners[leaf]]
+    for place, target_forest in enumerate(grown):
+        branches = (owners == place) & ~leaf
+        columns[branches] = target_forest.columns[nodes["feature_idx"][branches]]
+        bases[target_forest.target] += float(target_forest.forest._baseline_prediction.item())
+    targets = np.array([target_forest.target for target_forest in grown])[owners[leaf]]
     return {
         "n_targets": len(base),
         "post_transform": "NONE",

@@ -123,57 +123,59 @@ def _descend(data: Data, chosen: Hyperparameters, start: _Coefficients) -> _Coef
     p, k = data.x.shape[1], data.sign.shape[1]
     root = np.sqrt(chosen.ratio)
     strength = data.weight * chosen.c
-    across = data.x.T.tocsr() if sparse.issparse(data.x) else np.ascontiguousarray(data.x.T)
+    transposed = data.x.T.tocsr() if sparse.issparse(data.x) else np.ascontiguousarray(data.x.T)
 
     def unpack(theta: Floats) -> _Coefficients:
         return _Coefficients(theta[:p], theta[p : p + p * k].reshape(p, k), theta[p + p * k :])
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        now = unpack(theta)
-        margin = data.sign * now.logits(data.x, chosen.ratio)
+        coefficients = unpack(theta)
+        margin = data.sign * coefficients.logits(data.x, chosen.ratio)
         loss = float((strength * np.logaddexp(0.0, -margin)).sum())
         slope = -strength * data.sign * expit(-margin)
-        step = np.asarray(across @ slope.astype(np.float32), dtype=np.float64)
+        step = np.asarray(transposed @ slope.astype(np.float32), dtype=np.float64)
         gradient = np.concatenate(
             [
-                now.shared + step.sum(axis=1),
-                (now.deviations + step / root).ravel(),
+                coefficients.shared + step.sum(axis=1),
+                (coefficients.deviations + step / root).ravel(),
                 slope.sum(axis=0),
             ]
         )
-        penalty = 0.5 * (now.shared @ now.shared + np.sum(now.deviations**2))
+        penalty = 0.5 * (
+            coefficients.shared @ coefficients.shared + np.sum(coefficients.deviations**2)
+        )
         return loss + float(penalty), gradient
 
     first = np.concatenate([start.shared, start.deviations.ravel(), start.bias])
     # float32 products leave noise of about 1e-7 of the loss; a smaller tolerance would not be reached.
-    found = minimize(
+    optimum = minimize(
         objective,
         first,
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": _MAX_STEPS, "ftol": 1e-7, "gtol": 1e-6, "maxcor": _MEMORY},
     )
-    return unpack(np.asarray(found.x))
+    return unpack(np.asarray(optimum.x))
 
 
-def _mean_loss(data: Data, logits: Floats) -> tuple[float, float]:
-    loss = data.weight * np.logaddexp(0.0, -data.sign * logits)
-    return float(loss.sum()), float(data.weight.sum())
+def _total_loss(data: Data, logits: Floats) -> float:
+    return float((data.weight * np.logaddexp(0.0, -data.sign * logits)).sum())
 
 
 def _search(
     data: Data, fold: npt.NDArray[np.intp], grid: Sequence[Hyperparameters]
 ) -> dict[tuple[float, float], float]:
     """Mean held-out log-loss per attempt of every candidate."""
-    totals = {(one.c, one.ratio): 0.0 for one in grid}
+    totals = {(candidate.c, candidate.ratio): 0.0 for candidate in grid}
     mass = 0.0
     for number in range(min(SEARCH_FOLDS, int(fold.max()) + 1)):
         train, test = data.take(fold != number), data.take(fold == number)
         mass += float(test.weight.sum())
-        at = _start(train)
-        for one in grid:
-            at = _descend(train, one, at)
-            totals[one.c, one.ratio] += _mean_loss(test, at.logits(test.x, one.ratio))[0]
+        fitted = _start(train)
+        for candidate in grid:
+            fitted = _descend(train, candidate, fitted)
+            logits = fitted.logits(test.x, candidate.ratio)
+            totals[candidate.c, candidate.ratio] += _total_loss(test, logits)
     return {key: total / max(mass, 1e-12) for key, total in totals.items()}
 
 
@@ -186,33 +188,34 @@ def fit_head(data: Data, fold: npt.NDArray[np.intp], grid: Sequence[Hyperparamet
         grid: hyperparameters to choose from, C ascending within a ratio for warm starts.
     """
     losses = _search(data, fold, grid) if len(grid) > 1 else {}
-    chosen = min(grid, key=lambda one: losses.get((one.c, one.ratio), 0.0))
+    chosen = min(grid, key=lambda candidate: losses.get((candidate.c, candidate.ratio), 0.0))
     whole = _descend(data, chosen, _start(data))
 
-    def elsewhere(rows: Rows, out: Rows) -> Floats:
+    def fit_and_predict(rows: Rows, out: Rows) -> Floats:
         return _descend(data.take(rows), chosen, whole).logits(data.x[out], chosen.ratio)
 
-    logits = out_of_fold(fold, data.sign.shape[1], elsewhere)
+    logits = out_of_fold(fold, data.sign.shape[1], fit_and_predict)
     return Head(whole.slopes(chosen.ratio), whole.bias, chosen, losses, logits)
 
 
 def fit_once(data: Data, chosen: Hyperparameters) -> Callable[[Matrix], Floats]:
     """Fit on all rows with given hyperparameters; a function from inputs ``(m, p)`` to logits ``(m, k)``."""
-    found = _descend(data, chosen, _start(data))
-    return lambda x: found.logits(x, chosen.ratio)
+    fitted = _descend(data, chosen, _start(data))
+    return lambda x: fitted.logits(x, chosen.ratio)
 
 
 def out_of_fold(
-    fold: npt.NDArray[np.intp], arms: int, elsewhere: Callable[[Rows, Rows], Floats]
+    fold: npt.NDArray[np.intp], arms: int, fit_and_predict: Callable[[Rows, Rows], Floats]
 ) -> Floats:
     """Predictions for each row by a fit that did not see it, float64 ``(n, arms)``.
 
     Args:
         fold: intp ``(n,)``, 0 … f − 1.
         arms: columns of the result.
-        elsewhere: fits on the rows of the first mask, bool ``(n,)``, and predicts for those of the second.
+        fit_and_predict: fits on the rows of the first mask, bool ``(n,)``, and predicts for those of the
+            second.
     """
-    found = np.empty((len(fold), arms))
+    predictions = np.empty((len(fold), arms))
     for number in range(int(fold.max()) + 1):
-        found[fold == number] = elsewhere(fold != number, fold == number)
-    return found
+        predictions[fold == number] = fit_and_predict(fold != number, fold == number)
+    return predictions

@@ -37,14 +37,14 @@ def category_folds(categories: npt.NDArray[np.object_], seed: int) -> npt.NDArra
     return fold
 
 
-def _teaches(known: Outcomes, fold: npt.NDArray[np.intp]) -> bool:
+def _teaches(train: Outcomes, fold: npt.NDArray[np.intp]) -> bool:
     """Whether, outside every fold, each arm has attempts, adequate ones and inadequate ones."""
-    return all(known.rows(fold != number).teaches for number in set(fold.tolist()))
+    return all(train.rows(fold != number).teaches for number in set(fold.tolist()))
 
 
 def held_out_categories(
     model: PooledLogistic,
-    known: Outcomes,
+    train: Outcomes,
     x: npt.NDArray[np.float32],
     *,
     seed: int,
@@ -54,7 +54,7 @@ def held_out_categories(
 
     Args:
         model: fitted on these prompts.
-        known: the training table, ``n`` prompts.
+        train: the training table, ``n`` prompts.
         x: float32 ``(n, p)``, the inputs of the fit.
         seed: of the folds and the resamples.
         counts: ``(n, BUCKETS)``, where ``model`` reads words.
@@ -63,29 +63,29 @@ def held_out_categories(
         By pair: ``held_out_category_apgr`` with its ``_interval`` of 95 %. Empty where there are fewer than
         two categories, or too few outcomes beside one of them.
     """
-    fold = category_folds(known.categories, seed)
-    if fold is None or not _teaches(known, fold):
+    fold = category_folds(train.categories, seed)
+    if fold is None or not _teaches(train, fold):
         return {}
     p_adequate = cross_fitted(
         model,
         x,
-        known.adequate,
-        known.judged,
+        train.adequate,
+        train.judged,
         fold,
         seed=seed,
         counts=counts,
-        weights=known.weights,
+        weights=train.weights,
     )
     differences = pair_differences(p_adequate)
-    found = {}
-    for column, (weak, strong) in enumerate(arm_pairs(len(known.arms))):
-        rows = known.judged[:, weak] & known.judged[:, strong]
+    figures = {}
+    for column, (weak, strong) in enumerate(arm_pairs(len(train.arms))):
+        rows = train.judged[:, weak] & train.judged[:, strong]
         if rows.sum() < MIN_PROMPTS:
             continue
-        given = known.quality[rows, weak], known.quality[rows, strong], differences[rows, column]
+        given = train.quality[rows, weak], train.quality[rows, strong], differences[rows, column]
         drawn = bootstrap(int(rows.sum()), {"": apgr_statistic(*given)}, seed=seed)
-        found[pair_name(known.arms, (weak, strong))] = {
+        figures[pair_name(train.arms, (weak, strong))] = {
             "held_out_category_apgr": apgr(*given),
             "held_out_category_apgr_interval": interval(drawn[""]),
         }
-    return found
+    return figures

@@ -104,10 +104,12 @@ class LengthModel:
             locations: float32 ``(n, k)``.
         """
         inputs = np.hstack([features, locations])
-        found = np.tile(self.base, (len(inputs), 1))
-        for one in self.forests:
-            found[:, one.target] += one.forest.predict(inputs[:, one.columns])
-        middle, high = np.split(found, 2, axis=1)
+        levels = np.tile(self.base, (len(inputs), 1))
+        for target_forest in self.forests:
+            levels[:, target_forest.target] += target_forest.forest.predict(
+                inputs[:, target_forest.columns]
+            )
+        middle, high = np.split(levels, 2, axis=1)
         spread = np.clip(high - middle, *self.spread_bounds.T)
         logs = middle[:, :, None] + spread[:, :, None] * self.offsets
         return np.asarray(np.exp(np.clip(logs, 0.0, self.top[:, None])))
@@ -205,23 +207,23 @@ def fit_lengths(
     """
     fold = folds(train.groups.tolist(), count=min(FOLDS, len(set(train.groups))), seed=seed)
     logs = np.log(np.maximum(train.output_tokens, 1.0))
-    there = ~np.isnan(logs)
-    many = np.flatnonzero(there.sum(axis=0) >= MIN_FOREST_ATTEMPTS)
+    measured = ~np.isnan(logs)
+    forest_arms = np.flatnonzero(measured.sum(axis=0) >= MIN_FOREST_ATTEMPTS)
     locations = Locations(np.zeros((x.shape[1], logs.shape[1])), np.zeros(logs.shape[1]))
-    learnt: dict[int, _Arm] = {}
+    forest_fits: dict[int, _Arm] = {}
     with threadpool_limits(limits=1):
-        if len(many):
-            made, found = fit_locations(
-                x, logs[:, many], fold, dimensions=dimensions, counts=counts
+        if len(forest_arms):
+            fitted, out_of_fold_locations = fit_locations(
+                x, logs[:, forest_arms], fold, dimensions=dimensions, counts=counts
             )
-            locations = made.among(logs.shape[1], many)
-            for column, arm in zip(found.T, many.tolist(), strict=True):
-                seen = there[:, arm]
-                inputs = np.hstack([x[seen, dimensions:], column[seen, None]])
-                learnt[arm] = _learnt(inputs, logs[seen, arm], fold[seen], seed)
+            locations = fitted.among(logs.shape[1], forest_arms)
+            for location, arm in zip(out_of_fold_locations.T, forest_arms.tolist(), strict=True):
+                rows = measured[:, arm]
+                inputs = np.hstack([x[rows, dimensions:], location[rows, None]])
+                forest_fits[arm] = _learnt(inputs, logs[rows, arm], fold[rows], seed)
     arms = [
-        learnt.get(arm) or (_constant(y[seen]) if seen.sum() >= MIN_ATTEMPTS else _UNKNOWN)
-        for arm, (y, seen) in enumerate(zip(logs.T, there.T, strict=True))
+        forest_fits.get(arm) or (_constant(y[rows]) if rows.sum() >= MIN_ATTEMPTS else _UNKNOWN)
+        for arm, (y, rows) in enumerate(zip(logs.T, measured.T, strict=True))
     ]
     features, k = x.shape[1] - dimensions, len(arms)
     return LengthModel(
@@ -238,5 +240,5 @@ def fit_lengths(
         spread_bounds=np.array([arm.spread_bounds for arm in arms]),
         offsets=np.stack([arm.offsets for arm in arms]),
         top=np.array([arm.top for arm in arms]),
-        known=there.sum(axis=0) >= MIN_ATTEMPTS,
+        known=measured.sum(axis=0) >= MIN_ATTEMPTS,
     )

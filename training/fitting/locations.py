@@ -56,10 +56,10 @@ class Locations:
             x: float32 ``(n, p)``.
             counts: ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`.
         """
-        found = x.astype(np.float64) @ self.weights + self.bias
+        locations = x.astype(np.float64) @ self.weights + self.bias
         if self.words is not None and self.inverse is not None and counts is not None:
-            found = found + ngram_logits(counts, self.inverse, self.words)
-        return np.asarray(found, dtype=np.float32)
+            locations = locations + ngram_logits(counts, self.inverse, self.words)
+        return np.asarray(locations, dtype=np.float32)
 
     def among(self, arms: int, places: npt.NDArray[np.intp]) -> Locations:
         """These as the ones at some ``places`` of more arms, whose other locations are 0."""
@@ -82,9 +82,9 @@ class _Line:
     words: Floats | None
 
     def of(self, x: Columns, rows: sparse.csr_matrix | None) -> Floats:
-        found = x @ self.slope + self.bias
+        values = x @ self.slope + self.bias
         return np.asarray(
-            found if self.words is None or rows is None else found + rows @ self.words
+            values if self.words is None or rows is None else values + rows @ self.words
         )
 
 
@@ -93,7 +93,7 @@ class _Chosen:
     """A line on one of several blocks of columns, and its predictions out of fold ``(n,)``."""
 
     line: _Line
-    elsewhere: Floats
+    predictions: Floats
     block: int
 
 
@@ -101,13 +101,13 @@ def _line(
     x: Columns, rows: sparse.csr_matrix | None, y: Floats, penalties: tuple[float, float]
 ) -> _Line:
     """Fit with a penalty of the inputs and one of the words; 0 for the latter: they are not read."""
-    made = Ridge(alpha=penalties[0]).fit(x, y)
-    slope, bias = np.asarray(made.coef_, dtype=np.float64), float(made.intercept_)
+    ridge = Ridge(alpha=penalties[0]).fit(x, y)
+    slope, bias = np.asarray(ridge.coef_, dtype=np.float64), float(ridge.intercept_)
     if rows is None or not penalties[1]:
         return _Line(slope, bias, None)
-    rest = Ridge(alpha=penalties[1], fit_intercept=False, solver="sparse_cg", tol=1e-3)
-    rest.fit(rows, y - x @ slope - bias)
-    return _Line(slope, bias, np.asarray(rest.coef_, dtype=np.float64))
+    word_ridge = Ridge(alpha=penalties[1], fit_intercept=False, solver="sparse_cg", tol=1e-3)
+    word_ridge.fit(rows, y - x @ slope - bias)
+    return _Line(slope, bias, np.asarray(word_ridge.coef_, dtype=np.float64))
 
 
 def _best(
@@ -115,28 +115,31 @@ def _best(
 ) -> _Chosen:
     """The line that cross-validation chooses: columns and their penalty first, then that of the words."""
 
-    def elsewhere(block: int, penalty: float, words: float) -> Floats:
+    def cross_predicted(block: int, penalty: float, words: float) -> Floats:
         x = blocks[block]
 
-        def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
+        def fit_and_predict(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
             part = None if rows is None else rows[train]
             line = _line(x[train], part, y[train], (penalty, words))
             return line.of(x[test], None if rows is None else rows[test])[:, None]
 
-        return out_of_fold(fold, 1, fitted)[:, 0]
+        return out_of_fold(fold, 1, fit_and_predict)[:, 0]
 
-    def error(one: tuple[int, float, float]) -> float:
-        return float(np.abs(y - tried[one]).sum())
+    def error(candidate: tuple[int, float, float]) -> float:
+        return float(np.abs(y - predictions[candidate]).sum())
 
-    plain = [(block, penalty, 0.0) for block in range(len(blocks)) for penalty in _PENALTIES]
-    tried = {one: elsewhere(*one) for one in plain}
-    block, penalty, _ = min(tried, key=error)
+    without_words = [
+        (block, penalty, 0.0) for block in range(len(blocks)) for penalty in _PENALTIES
+    ]
+    predictions = {candidate: cross_predicted(*candidate) for candidate in without_words}
+    block, penalty, _ = min(predictions, key=error)
     if rows is not None:
-        tried |= {
-            (block, penalty, words): elsewhere(block, penalty, words) for words in _WORD_PENALTIES
+        predictions |= {
+            (block, penalty, words): cross_predicted(block, penalty, words)
+            for words in _WORD_PENALTIES
         }
-    best = min(tried, key=error)
-    return _Chosen(_line(blocks[block], rows, y, best[1:]), tried[best], block)
+    best = min(predictions, key=error)
+    return _Chosen(_line(blocks[block], rows, y, best[1:]), predictions[best], block)
 
 
 def _shared(
@@ -146,15 +149,15 @@ def _shared(
     fold: npt.NDArray[np.intp],
 ) -> _Chosen:
     """Learn from the mean over the arms of each prompt's distance to the mean of the arm, logs ``(n, k)``."""
-    there = ~np.isnan(logs)
-    seen = there.any(axis=1)
-    distance = np.where(there, logs - np.nanmean(logs, axis=0), 0.0)[seen]
-    y = distance.sum(axis=1) / there[seen].sum(axis=1)
-    some = None if rows is None else rows[seen]
-    made = _best([block[seen] for block in blocks], some, y, fold[seen])
-    found = np.zeros(len(logs))
-    found[seen] = made.elsewhere
-    return replace(made, elsewhere=found)
+    measured = ~np.isnan(logs)
+    answered = measured.any(axis=1)
+    distance = np.where(measured, logs - np.nanmean(logs, axis=0), 0.0)[answered]
+    y = distance.sum(axis=1) / measured[answered].sum(axis=1)
+    answered_rows = None if rows is None else rows[answered]
+    chosen = _best([block[answered] for block in blocks], answered_rows, y, fold[answered])
+    predictions = np.zeros(len(logs))
+    predictions[answered] = chosen.predictions
+    return replace(chosen, predictions=predictions)
 
 
 def fit_locations(
@@ -184,24 +187,29 @@ def fit_locations(
     # One penalty for all columns of a block: a factor of a column makes the penalty on it weaker.
     lexical = np.arange(x.shape[1]) >= dimensions
     factors = [np.where(lexical, math.sqrt(easier), 1.0) for easier in _EASIER]
-    blocks = [(standard * one).astype(np.float32) for one in factors]
+    blocks = [(standard * factor).astype(np.float32) for factor in factors]
     shared = _shared(blocks, rows, logs, fold)
     block, scale = blocks[shared.block], scale * factors[shared.block]
     slopes, biases, words = [], [], []
-    found = np.zeros(logs.shape)
+    predictions = np.zeros(logs.shape)
     for arm, y in enumerate(logs.T):
-        seen = ~np.isnan(y)
-        some = None if rows is None else rows[seen]
-        own = _best([block[seen]], some, y[seen] - shared.elsewhere[seen], fold[seen])
-        found[seen, arm] = shared.elsewhere[seen] + own.elsewhere
+        measured = ~np.isnan(y)
+        measured_rows = None if rows is None else rows[measured]
+        own = _best(
+            [block[measured]],
+            measured_rows,
+            y[measured] - shared.predictions[measured],
+            fold[measured],
+        )
+        predictions[measured, arm] = shared.predictions[measured] + own.predictions
         slopes.append(shared.line.slope + own.line.slope)
         biases.append(shared.line.bias + own.line.bias)
         if inverse is not None:
-            heard = [one.words for one in (shared.line, own.line) if one.words is not None]
-            words.append(np.sum([np.zeros(len(inverse)), *heard], axis=0))
+            word_slopes = [line.words for line in (shared.line, own.line) if line.words is not None]
+            words.append(np.sum([np.zeros(len(inverse)), *word_slopes], axis=0))
     weights = np.stack(slopes, axis=1) * scale[:, None]
     bias = np.array(biases) - mean @ weights
     if inverse is None:
-        return Locations(weights, bias), found.astype(np.float32)
+        return Locations(weights, bias), predictions.astype(np.float32)
     table = half_precision(np.stack(words, axis=1) * inverse[:, None])
-    return Locations(weights, bias, table, inverse), found.astype(np.float32)
+    return Locations(weights, bias, table, inverse), predictions.astype(np.float32)

@@ -54,11 +54,11 @@ class Neighbours:
 
     def logits(self, vectors: npt.NDArray[np.float32]) -> Floats:
         """Vectors of the encoder, float32 ``(n, d)`` → logits float64 ``(n, k)``."""
-        known = self.vectors.astype(np.float32).T
+        kept = self.vectors.astype(np.float32).T
         result = np.empty((len(vectors), self.good.shape[1]))
         for start in range(0, len(vectors), _BLOCK):
-            asked = _quantised(vectors[start : start + _BLOCK], self.step).astype(np.float32)
-            nearest = _nearest(asked @ known, self.count)
+            queries = _quantised(vectors[start : start + _BLOCK], self.step).astype(np.float32)
+            nearest = _nearest(queries @ kept, self.count)
             good, seen = self.good[nearest].sum(axis=1), self.seen[nearest].sum(axis=1)
             share = (good + PRIOR_ATTEMPTS * self.base) / (seen + PRIOR_ATTEMPTS)
             result[start : start + _BLOCK] = logit(share.clip(MIN_SHARE, 1 - MIN_SHARE))
@@ -74,10 +74,10 @@ def _nearest(products: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.in
 
     The products are whole numbers below 2^24, exact in float32: vectors have at most 1,024 dimensions.
     """
-    known = products.shape[1]
-    if count >= known:
-        return np.tile(np.arange(known), (len(products), 1))
-    order = products.astype(np.int64) * -known + np.arange(known)
+    total = products.shape[1]
+    if count >= total:
+        return np.tile(np.arange(total), (len(products), 1))
+    order = products.astype(np.int64) * -total + np.arange(total)
     return np.argpartition(order, count - 1, axis=1)[:, :count]
 
 

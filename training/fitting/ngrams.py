@@ -95,12 +95,12 @@ def half_precision(table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def tf_idf(counts: sparse.csr_matrix, inverse: npt.NDArray[np.float32]) -> sparse.csr_matrix:
     """Rows of unit length: counts times inverse frequency; a row that holds nothing known is all 0."""
-    made = counts.copy()
-    made.data = made.data * inverse[made.indices]
-    norms = np.sqrt(np.asarray(made.multiply(made).sum(axis=1)).ravel())
+    weighted = counts.copy()
+    weighted.data = weighted.data * inverse[weighted.indices]
+    norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    made.data *= np.repeat(scale, np.diff(made.indptr)).astype(np.float32)
-    return made
+    weighted.data *= np.repeat(scale, np.diff(weighted.indptr)).astype(np.float32)
+    return weighted
 
 
 def ngram_logits(

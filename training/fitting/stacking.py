@@ -78,15 +78,17 @@ class Calibration:
     @property
     def bent(self) -> npt.NDArray[np.bool_]:
         """The arms that it changes, ``(k,)``."""
-        every = np.stack([self.positive, self.negative, self.shift], axis=1)
-        return np.asarray((every != _IDENTITY).any(axis=1))
+        parameters = np.stack([self.positive, self.negative, self.shift], axis=1)
+        return np.asarray((parameters != _IDENTITY).any(axis=1))
 
     def of(self, logits: Floats, scripts: Scripts) -> Floats:
         """Calibrated logits ``(n, k)`` from those of the stack and the script of each prompt ``(n,)``."""
         yes, no = np.logaddexp(0.0, -logits), np.logaddexp(0.0, logits)
-        changed = self.negative * no - self.positive * yes + self.shift
-        found = np.where(self.bent, changed, logits)
-        return np.asarray(found if self.by_script is None else found + self.by_script[scripts])
+        beta = self.negative * no - self.positive * yes + self.shift
+        calibrated = np.where(self.bent, beta, logits)
+        if self.by_script is not None:
+            calibrated = calibrated + self.by_script[scripts]
+        return np.asarray(calibrated)
 
 
 def _log_loss(margin: Floats, weight: Floats) -> float:
@@ -121,8 +123,8 @@ def fit_stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
         return loss + 0.5 * PRIOR_STRENGTH * float(penalty), gradient
 
     start = np.concatenate([np.tile(fair, k + 1), np.zeros(k)])
-    found = _minimise(objective, start, at_least_zero=h + k * h)
-    return Stack(found[h : h + k * h].reshape(k, h), found[h + k * h :])
+    theta = _minimise(objective, start, at_least_zero=h + k * h)
+    return Stack(theta[h : h + k * h].reshape(k, h), theta[h + k * h :])
 
 
 def fit_calibration(
@@ -141,17 +143,18 @@ def fit_calibration(
         fold: intp ``(n,)``, 0 … f − 1.
         scripts: intp ``(n,)``, places in :data:`lexical.SCRIPTS`.
     """
-    every = zip(logits.T, sign.T, weight.T, strict=True)
-    made = Calibration(*np.stack([_arm_calibration(*arm, fold) for arm in every], axis=1))
-    bent = made.of(logits, scripts)
-    many = [one for one in range(len(SCRIPTS)) if (scripts == one).sum() >= MIN_SCRIPT_PROMPTS]
-    if len(many) < 2:
-        return made
+    arms = zip(logits.T, sign.T, weight.T, strict=True)
+    calibration = Calibration(*np.stack([_arm_calibration(*arm, fold) for arm in arms], axis=1))
+    calibrated = calibration.of(logits, scripts)
+    counts = np.bincount(scripts, minlength=len(SCRIPTS))
+    frequent_scripts = np.flatnonzero(counts >= MIN_SCRIPT_PROMPTS)
+    if len(frequent_scripts) < 2:
+        return calibration
     by_script = np.zeros((len(SCRIPTS), logits.shape[1]))
-    for one in many:
-        rows = scripts == one
-        by_script[one] = _script_shifts(bent[rows], sign[rows], weight[rows], fold[rows])
-    return replace(made, by_script=by_script) if by_script.any() else made
+    for script in frequent_scripts:
+        rows = scripts == script
+        by_script[script] = _script_shifts(calibrated[rows], sign[rows], weight[rows], fold[rows])
+    return replace(calibration, by_script=by_script) if by_script.any() else calibration
 
 
 def _script_shifts(
@@ -159,11 +162,11 @@ def _script_shifts(
 ) -> Floats:
     """The shift of each arm in one script, ``(k,)``; 0 for all where the log-loss does not fall."""
 
-    def elsewhere(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
+    def fit_and_predict(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
         return logits[out] + _fit_shifts(logits[rows], sign[rows], weight[rows])
 
-    seen = out_of_fold(fold, logits.shape[1], elsewhere)
-    if _log_loss(sign * seen, weight) >= _log_loss(sign * logits, weight):
+    unseen = out_of_fold(fold, logits.shape[1], fit_and_predict)
+    if _log_loss(sign * unseen, weight) >= _log_loss(sign * logits, weight):
         return np.zeros(logits.shape[1])
     return _fit_shifts(logits, sign, weight)
 
@@ -183,16 +186,16 @@ def _fit_shifts(logits: Floats, sign: Floats, weight: Floats) -> Floats:
 def _arm_calibration(
     logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]
 ) -> Floats:
-    """The three numbers of one arm."""
+    """p, n and c of one arm, ``(3,)``; the identity where the log-loss does not fall."""
     design = np.stack(
         [-np.logaddexp(0.0, -logits), np.logaddexp(0.0, logits), np.ones(len(logits))], axis=1
     )
 
-    def elsewhere(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
+    def fit_and_predict(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
         return (design[out] @ _fit_beta(design[rows], sign[rows], weight[rows]))[:, None]
 
-    seen = out_of_fold(fold, 1, elsewhere)[:, 0]
-    if _log_loss(sign * seen, weight) >= _log_loss(sign * logits, weight):
+    unseen = out_of_fold(fold, 1, fit_and_predict)[:, 0]
+    if _log_loss(sign * unseen, weight) >= _log_loss(sign * logits, weight):
         return _IDENTITY
     return _fit_beta(design, sign, weight)
 
@@ -216,5 +219,5 @@ def _minimise(
     """The minimum of a convex function given with its gradient; the first arguments stay ≥ 0."""
     free = len(start) - at_least_zero
     bounds = [(0.0, None)] * at_least_zero + [(None, None)] * free
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return np.asarray(found.x)
+    optimum = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return np.asarray(optimum.x)

@@ -152,10 +152,10 @@ def _check_number(name: str, raw: pd.Series) -> tuple[npt.NDArray[np.float64], l
         values = raw.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
     else:
         values = np.fromiter(map(_number, raw.to_numpy(dtype=object, na_value=None)), np.float64)
-    strange = ~missing & np.isnan(values)
-    bad = _named(strange, name, "is not a number")
+    not_numbers = ~missing & np.isnan(values)
+    bad = _named(not_numbers, name, "is not a number")
     with np.errstate(invalid="ignore"):
-        outside = ~missing & ~strange & ~_NUMBERS[name].holds(values)
+        outside = ~missing & ~not_numbers & ~_NUMBERS[name].holds(values)
     for row in np.flatnonzero(outside):
         bad.append(BadRow(int(row) + 1, name, f"{values[row]:g} {_NUMBERS[name].reason}"))
     values[missing | outside] = np.nan

@@ -160,10 +160,10 @@ def check_prices(prices: Mapping[str, Rates], models: Mapping[str, Sequence[str]
         InvalidInput: ``--price`` names neither an arm nor a model of the histories.
     """
     names = {*models, *(model for several in models.values() for model in several)}
-    strange = sorted(set(prices) - names)
-    if strange:
+    unknown_names = sorted(set(prices) - names)
+    if unknown_names:
         raise InvalidInput(
-            f"--price: {', '.join(strange)} is neither an arm nor a model here; "
+            f"--price: {', '.join(unknown_names)} is neither an arm nor a model here; "
             f"there: {', '.join(sorted(names))}",
             reason="PRICE_UNUSED",
             field="price",

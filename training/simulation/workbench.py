@@ -4,7 +4,7 @@ Without any setting this is the demonstration history. The environment names ano
 
 - ``HISTORY``: a file; relative to the working directory or to the checkout.
 - ``ARMS``: ``low=MODEL,high=MODEL``, for a history that ``ladders.yaml`` does not know.
-- ``PRICES``: ``NAME=IN,OUT`` in USD per million tokens, several apart by spaces.
+- ``PRICES``: ``NAME=IN,OUT`` in USD per million tokens, separated by spaces.
 - ``BUNDLE``: a bundle to use instead of one trained here.
 """
 
@@ -117,10 +117,12 @@ class Workbench:
         fresh = unseen_prompts(self.bundle, self.directory, test)
         test = test if fresh is None else test.rows(fresh)
         contender = NamedBundle("the bundle", self.directory, self.bundle)
-        strange = [arm for arm in test.arms if arm not in contender.arms]
-        if strange or not len(test):
+        missing_arms = [arm for arm in test.arms if arm not in contender.arms]
+        if missing_arms or not len(test):
             why = (
-                f"has no arm {' and '.join(strange)}" if strange else "was trained on every prompt"
+                f"has no arm {' and '.join(missing_arms)}"
+                if missing_arms
+                else "was trained on every prompt"
             )
             raise InvalidInput(
                 f"the bundle {why} of this history; unset BUNDLE, or name another HISTORY",
@@ -134,7 +136,7 @@ class Workbench:
         return UnseenPrompts(test, predicted, rows)
 
 
-def _found(name: str, path: str) -> Path:
+def _existing_path(name: str, path: str) -> Path:
     """A path of the environment: notebooks run in a folder of their own, shells mostly do not.
 
     Raises:
@@ -160,7 +162,7 @@ def open_workbench(environ: Mapping[str, str] = os.environ) -> Workbench:
         InvalidInput: a variable is wrong, or the history cannot be read.
     """
     if environ.get("HISTORY"):
-        source = _found("HISTORY", environ["HISTORY"])
+        source = _existing_path("HISTORY", environ["HISTORY"])
         history = read_history(source)
         reading = ReadOptions(
             arms=parse_arms(environ["ARMS"]) if environ.get("ARMS") else None,
@@ -171,7 +173,7 @@ def open_workbench(environ: Mapping[str, str] = os.environ) -> Workbench:
         reading = ReadOptions(arms=demonstration.ARMS, prices=demonstration.PRICES)
     table = tabulate_all([history], reading)
     directory = (
-        _found("BUNDLE", environ["BUNDLE"])
+        _existing_path("BUNDLE", environ["BUNDLE"])
         if environ.get("BUNDLE")
         else _own_directory(history, table)
     )

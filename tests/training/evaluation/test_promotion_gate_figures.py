@@ -51,8 +51,8 @@ def criterion(found: GateVerdict, name: str) -> Criterion:
 # --- Money -------------------------------------------------------------------------------------
 
 
-def luck(deals: int) -> float:
-    """What the bundle's own predictions gain over the single arms, dealt out blindly."""
+def chance_gain(permutations: int) -> float:
+    """Mean gain over the single arms of the bundle's own predictions, randomly permuted."""
     outcomes, bundle, _, _ = made()
     found = priced_prompts(outcomes)
     assert found is not None
@@ -61,7 +61,7 @@ def luck(deals: int) -> float:
     rng = np.random.default_rng(SEED)
     index = np.flatnonzero(found.rows)
     gained = []
-    for _ in range(deals):
+    for _ in range(permutations):
         order = np.arange(len(outcomes))
         order[index] = rng.permutation(index)
         gained.append(
@@ -70,19 +70,19 @@ def luck(deals: int) -> float:
     return float(np.mean(gained))
 
 
-def test_the_luck_of_a_sweep_is_the_mean_of_twenty_blind_deals() -> None:
-    assert context(verdict(), "AIQ, luck of a sweep (taken off)") == pytest.approx(luck(20))
-    assert luck(20) > 0
-    assert luck(20) != pytest.approx(luck(19), rel=1e-4)
+def test_the_gain_by_chance_is_the_mean_of_twenty_permutations() -> None:
+    assert context(verdict(), "AIQ, gain by chance (subtracted)") == pytest.approx(chance_gain(20))
+    assert chance_gain(20) > 0
+    assert chance_gain(20) != pytest.approx(chance_gain(19), rel=1e-4)
 
 
-def test_luck_is_taken_off_the_gain_over_the_single_arms() -> None:
+def test_the_gain_by_chance_is_subtracted_from_the_gain_over_the_single_arms() -> None:
     outcomes, bundle, _, _ = made()
     found = priced_prompts(outcomes)
     assert found is not None
     drawn = aiq_draws(found, {"bundle": bundle}, seed=SEED)
     (value, draws), (zero, zeros) = drawn["bundle"], drawn["zero"]
-    gain = value - zero - luck(20)
+    gain = value - zero - chance_gain(20)
     assert context(verdict(), "AIQ, bundle") == pytest.approx(value)
     assert context(verdict(), "AIQ, single arms (baseline)") == pytest.approx(zero)
     decides = criterion(verdict(), "single_arm")
@@ -92,12 +92,12 @@ def test_luck_is_taken_off_the_gain_over_the_single_arms() -> None:
     assert f"AIQ {gain:+.3f} (95 % interval {low:+.3f} to {2 * gain - low:+.3f}" in decides.words
 
 
-def test_bad_luck_is_no_allowance() -> None:
-    """Where the dearest arm is the best for everything, to deal blindly is to lose."""
+def test_a_loss_by_chance_is_no_allowance() -> None:
+    """Where the dearest arm is the best for everything, permuted predictions lose."""
     outcomes, bundle, _, _ = made()
     flat = replace(outcomes, quality=np.tile([0.0, 0.0, 1.0], (N, 1)))
     found = gate(flat, bundle, baselines=None, champion=None, seed=SEED)
-    assert context(found, "AIQ, luck of a sweep (taken off)") == 0
+    assert context(found, "AIQ, gain by chance (subtracted)") == 0
 
 
 def test_against_the_champion_the_upper_bound_decides_about_money() -> None:
