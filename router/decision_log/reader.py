@@ -55,7 +55,7 @@ class LoggedDecision:
     Attributes:
         id: of the decision.
         state: ``quoted``, ``held``, ``settled``, ``released`` or ``expired``.
-        created: when it was made, aware.
+        created: when it was made, UTC.
         labels: scope, model, provider and tier.
         spent: what was booked, nano-dollars; ``None`` if the decision is not settled.
         record: of the decision, with the settled usage.
@@ -74,7 +74,7 @@ class Unparsed:
     """An undamaged row whose record this release cannot read.
 
     Attributes:
-        created: when the decision was made, aware.
+        created: when the decision was made, UTC.
         reason: what is wrong with the record, without its content; the same for all records with this fault.
         remedy: what to do.
     """
@@ -252,7 +252,7 @@ def _clear_errors(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
 
 def _moment(value: object) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _spent(value: object) -> int | None:
@@ -275,7 +275,7 @@ def _of_row(row: Mapping[str, Any] | None) -> LogRow:
         return Damaged(missing, "is missing")
     try:
         created = _moment(row["created"])
-    except ValueError:
+    except (ValueError, OverflowError):  # in UTC it may lie outside the years 1 to 9999
         return Damaged("created", "is no moment in ISO 8601")
     try:
         spent = _spent(row["spent_usd"])

@@ -72,6 +72,12 @@ def test_a_file_reads_with_and_without_a_byte_order_mark(
     assert read_newest(log, 5) == [found]
 
 
+def test_a_moment_of_another_time_zone_is_read_in_utc(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.jsonl", [row(created="2026-11-23T21:00:00+09:00")])
+    (found,) = read_newest(log, 1)
+    assert (found.created, found.created.tzinfo) == (START, UTC)
+
+
 def test_a_record_longer_than_128_kib_reads_from_csv(tmp_path: Path) -> None:
     long = json.dumps(json.loads(golden("v1_text")) | {"prompt": "x" * 200_000})
     log = written(tmp_path / "log.csv", [row(record=long)])
@@ -98,7 +104,10 @@ def test_a_record_of_another_release_is_not_called_damaged(tmp_path: Path) -> No
         ({"record": "{"}, "record: is not JSON"),
         ({"record": "[]"}, "record: is not a record of a decision"),
         ({"created": "yesterday"}, "created: is no moment"),
+        ({"created": "0001-01-01T00:00:00+23:00"}, "created: is no moment in ISO 8601"),
+        ({"created": "9999-12-31T23:59:59-23:00"}, "created: is no moment in ISO 8601"),
         ({"spent_usd": "much"}, "spent_usd: is no amount"),
+        ({"spent_usd": "1e999999"}, "spent_usd: is no amount in USD"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
