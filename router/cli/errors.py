@@ -1,4 +1,4 @@
-"""Turns an expected error into one line and exit code 2. Imports nothing that takes time."""
+"""Turns an expected error into one line and exit code 2. Imports nothing that takes time, and no extra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,28 @@ from contextlib import contextmanager
 
 from router.core.errors import MitsumoriError
 
-__all__ = ["errors_in_one_line"]
+__all__ = ["errors_in_one_line", "names_extra"]
+
+_OURS = frozenset({"mitsumori", "router", "training"})
+
+
+@contextmanager
+def names_extra(extra: str) -> Iterator[None]:
+    """Where a package of others is missing, print one line that names the extra that brings it; exit with 2.
+
+    Raises:
+        ModuleNotFoundError: a module of our own is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in _OURS:
+            raise
+        sys.stderr.write(
+            f"error: {error.name} is missing: this command needs more than the client; "
+            f"pip install 'mitsumori[{extra}]'\n"
+        )
+        raise SystemExit(2) from None
 
 
 @contextmanager
