@@ -23,10 +23,11 @@ def names_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] in _OURS:
+        package = str(error.name).partition(".")[0]
+        if package in _OURS:
             raise
         sys.stderr.write(
-            f"error: {error.name} is missing: this command needs more than the client; "
+            f"error: {package} is missing: this command needs more than the client; "
             f"pip install 'mitsumori[{extra}]'\n"
         )
         raise SystemExit(2) from None

@@ -24,7 +24,7 @@ from router.ledger.address import open_ledger
 from router.ledger.base import HoldState, Ledger, StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors
 from router.ledger.sqlite.queries import decisions
-from router.ledger.storage_format import to_micros
+from router.ledger.storage_format import damaged_decision, to_micros
 from router.paths import default_ledger_hint
 
 __all__ = [
@@ -86,10 +86,17 @@ class Unparsed:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A row that cannot be read: the column, and what is wrong with it, without its content."""
+    """A row that cannot be read.
+
+    Attributes:
+        column: that cannot be read.
+        reason: what is wrong with it, without its content.
+        decision_id: of the decision in a ledger, which cannot be written again; empty for a row of a file.
+    """
 
     column: str
     reason: str
+    decision_id: str = ""
 
 
 LogRow = LoggedDecision | Unparsed | Damaged
@@ -103,7 +110,7 @@ def logged(decided: StoredDecision) -> LogRow:
     try:
         record = parse(decided.record, decided.usage)
     except DamagedRecord as error:
-        return Damaged("record", error.reason)
+        return Damaged("record", error.reason, decided.id)
     except RecordError as error:
         return Unparsed(decided.created, error.reason, error.remedy)
     return LoggedDecision(
@@ -356,6 +363,7 @@ def read_newest(source: str, count: int) -> list[LoggedDecision | Unparsed]:
 
     Raises:
         InvalidInput: the source is not a decision log, cannot be read, or has a damaged row.
+        BadArtifact: the ledger has a damaged row.
         Unavailable: the ledger cannot be read.
     """
     if _is_ledger(source):
@@ -369,10 +377,13 @@ def undamaged(rows: Iterable[LogRow]) -> Iterator[LoggedDecision | Unparsed]:
     """The rows, up to the first damaged one.
 
     Raises:
-        InvalidInput: a row is damaged; names its number and column.
+        InvalidInput: a row of a file is damaged; names its number and column.
+        BadArtifact: a row of a ledger is damaged; names the decision and the column.
     """
     for number, row in enumerate(rows, start=1):
         if isinstance(row, Damaged):
+            if row.decision_id:
+                raise damaged_decision(row.decision_id, row.column, row.reason)
             raise InvalidInput(
                 f"row {number} of the log: {row.column}: {row.reason}; write the log again with "
                 "`mitsumori decisions --out`",

@@ -438,8 +438,14 @@ def with_usage(record: str, usage: Mapping[str, Any]) -> str:
     Args:
         record: as the ledger keeps it.
         usage: as the ledger keeps it; empty where nothing was settled.
+
+    Raises:
+        DamagedRecord: the record is not a JSON object.
     """
-    joined = {**json.loads(record), "usage": dict(usage)}
+    try:
+        joined = {**json.loads(record), "usage": dict(usage)}
+    except (ValueError, TypeError, RecursionError):
+        raise DamagedRecord("is not a JSON object", _AGAIN) from None
     return json.dumps(joined, ensure_ascii=False, sort_keys=True)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
+from google.rpc import code_pb2
 
-from router.core.errors import InvalidInput
+from mitsumori.v1 import admin_pb2
+from router.core.errors import BadArtifact, InvalidInput
 from router.core.limits import Amounts
 from router.decision_log import reader
 from router.decision_log.reader import (
@@ -27,6 +31,8 @@ from router.decision_log.reader import (
 from router.ledger.base import Settlement, Usage
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
+from router.rpc.error_interceptor import status_of
+from router.rpc.messages.admin import fill_decision
 from tests.router.decision_log.test_record import GOLDEN, golden
 from tests.router.ledger.builders import ManualClock, hold
 
@@ -163,6 +169,43 @@ def test_a_ledger_joins_what_was_settled(tmp_path: Path) -> None:
     assert settled.spent == 12
     assert settled.record.usage is not None
     assert (settled.record.usage.model, settled.record.usage.quality) == ("a", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "text", "reason"),
+    [
+        ("payloads", "record", "{", "is not JSON"),
+        ("payloads", "record", "[]", "is not a record of a decision"),
+        ("decisions", "usage", "{", "is not a JSON object"),
+        ("label_sets", "labels", "[]", "is not a JSON object"),
+    ],
+)
+def test_damage_in_a_ledger_names_the_decision_and_a_remedy_that_works(
+    table: str, column: str, text: str, reason: str, tmp_path: Path
+) -> None:
+    store = SqliteLedger(tmp_path / "ledger")
+    store.hold(replace(hold("d0"), record=golden("v1_held")))
+    store.close()
+    with closing(apsw.Connection(str(tmp_path / "ledger"))) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (text,))
+    with pytest.raises(BadArtifact) as caught:
+        read_newest(f"sqlite:{tmp_path}/ledger", 5)
+    assert caught.value.message == (
+        f"decision d0 is damaged in the ledger: {column}: {reason}; erase it with `mitsumori erase`, "
+        "or restore a backup"
+    )
+
+
+def test_the_server_names_a_damaged_decision_to_those_who_list_it(tmp_path: Path) -> None:
+    with closing(SqliteLedger(tmp_path / "ledger")) as store:
+        store.hold(replace(hold("d0"), record=golden("v1_held")))
+        with closing(apsw.Connection(str(tmp_path / "ledger"))) as connection:
+            connection.execute("UPDATE payloads SET record = '{'")
+        (damaged,) = store.decisions()
+        with pytest.raises(BadArtifact, match="decision d0 is damaged") as caught:
+            fill_decision(admin_pb2.DecisionRow(), damaged)
+    assert status_of(caught.value).code == code_pb2.FAILED_PRECONDITION
+    assert caught.value.metadata == {"decision_id": "d0"}
 
 
 @pytest.mark.parametrize("name", ["v0_log.csv", "v0_log.jsonl", "v0_log.parquet"])

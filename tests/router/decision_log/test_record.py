@@ -209,6 +209,12 @@ def test_an_export_keeps_the_record_as_it_is_and_adds_the_usage() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "1", "[" * 100_000])
+def test_what_is_no_object_cannot_be_exported(text: str) -> None:
+    with pytest.raises(DamagedRecord, match="is not a JSON object"):
+        with_usage(text, {})
+
+
 # --- What cannot be read -----------------------------------------------------------------------
 
 
