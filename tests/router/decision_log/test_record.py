@@ -336,6 +336,29 @@ def test_the_last_of_version_0_say_all_that_version_1_says() -> None:
     assert (embedding.encoder, embedding.vector.shape) == ("static", (embedding.dimensions,))
 
 
+@pytest.mark.parametrize("name", ["v0_last_text", "v1_example"])
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"complexity": "@"}, "complexity"),
+        ({"features": [0.5, "@"]}, "features[]"),
+        ({"p_adequate": {"low": "@"}}, "p_adequate[]"),
+        ({"label_distribution": {"low": "@"}}, "label_distribution[]"),
+        ({"lengths": {"low": ["@", 1, 1]}}, "lengths[][]"),
+        ({"usage": {"latency_s": "@"}}, "usage.latency_s"),
+    ],
+)
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_infinity_is_malformed_in_every_version(
+    name: str, changes: dict[str, Any], place: str, number: str
+) -> None:
+    text = json.dumps(json.loads(golden(name)) | changes).replace('"@"', number)
+    with pytest.raises(RecordError) as caught:
+        parse(text)
+    assert caught.value.reason == f"the record is malformed at {place}"
+    assert not isinstance(caught.value, DamagedRecord)
+
+
 # --- From a decision to its record -------------------------------------------------------------
 
 
