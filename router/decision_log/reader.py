@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -195,6 +196,11 @@ def _parquet_file(path: Path) -> Iterator[Any]:
             yield file
     except pa.ArrowException:
         raise _unreadable(path, "is not a readable Parquet file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        # Of damage inside the file, Arrow makes an error of the system without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _unreadable(path, "is damaged") from None
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
@@ -252,8 +258,10 @@ def _clear_errors(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
     except csv.Error:
         raise _unreadable(path, "is not readable CSV", remedy) from None
     except OSError as error:
+        # Not its own words: Arrow's repeat the path.
+        why = os.strerror(error.errno) if error.errno else "the disk failed"
         raise InvalidInput(
-            f"{path}: cannot be read ({error.strerror}); name a decision log", field=str(path)
+            f"{path}: cannot be read ({why}); name a decision log", field=str(path)
         ) from None
 
 

@@ -69,7 +69,6 @@ PromptLogKind = Literal["off", "hash", "embedding", "redacted", "text"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Finite: TypeAlias = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
-"""A float that is not infinite: JSON such as ``1e999`` is read as infinity by some readers."""
 Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -377,12 +376,8 @@ _AGAIN = "write the log again with `mitsumori decisions --out`"
 _FOREIGN = "no release of mitsumori wrote it like this"
 _GOALS_0 = {"QualityTarget": "quality_target", "WillingnessToPay": "willingness_to_pay"}
 _CANDIDATE_0 = {
-    "tier": "",
-    "counted_tokens": None,
-    "exact": False,
-    "reasoning_tokens": (0, 0),
-    "latency_s": None,
-}
+    "tier": "", "counted_tokens": None, "exact": False, "reasoning_tokens": (0, 0), "latency_s": None,
+}  # fmt: skip
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 _INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
 _MISSING = re.compile(r"missing required field `(\w+)`")
@@ -434,9 +429,7 @@ def parse(
 
 
 def with_usage(record: str, usage: Mapping[str, Any]) -> str:
-    """A record as it is exported, with the settled usage: JSON in one line.
-
-    Records of every version are kept whole.
+    """A record of any version as it is exported, whole, with the settled usage: JSON in one line.
 
     Args:
         record: as the ledger keeps it.

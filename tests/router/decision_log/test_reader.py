@@ -217,6 +217,24 @@ def test_a_log_is_known_by_its_columns(name: str, tmp_path: Path) -> None:
     assert list(read_log(str(empty))) == []
 
 
+def test_a_parquet_file_that_is_damaged_inside_is_called_damaged(tmp_path: Path) -> None:
+    whole = (GOLDEN / "v0_log.parquet").read_bytes()
+    log = tmp_path / "log.parquet"
+    told = set()
+    for start in range(4, 20_000, 500):
+        log.write_bytes(whole[:start] + b"\xff" * 40 + whole[start + 40 :])
+        try:
+            list(read_log(str(log)))
+        except InvalidInput as error:
+            told.add(error.message)
+    assert told == {f"{log}: is damaged; write it again with `mitsumori decisions --out`"}
+
+
+def test_a_parquet_file_that_is_not_there_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot be read \(No such file"):
+        list(read_log(str(tmp_path / "none.parquet")))
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
