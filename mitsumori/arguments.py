@@ -6,15 +6,16 @@ a choice, yes or no, or a moment. An error names the argument and never quotes i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from numbers import Real
 from operator import index
 from typing import Any, TypeVar
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mitsumori.errors import InvalidArgument
@@ -47,12 +48,18 @@ _FIELDS = {
 }
 """Fields of arguments that have another name."""
 
+_SURROGATE = "holds half of a surrogate pair, which cannot be sent; decode the text correctly"
 _MOST_SECONDS = 315_576_000_000
 """Ten thousand years: the longest ``google.protobuf.Duration``."""
 
 
-def message_of(kind: type[M], /, **arguments: object) -> M:
+def message_of(kind: type[M], /, *, required: Collection[str] = (), **arguments: object) -> M:
     """A message with these arguments in its fields. ``None`` leaves a field absent that may be absent.
+
+    Args:
+        kind: of the message.
+        required: arguments that may not be ``None``, although their fields could be absent.
+        arguments: by name.
 
     Raises:
         InvalidArgument: an argument does not fit its field, or is ``None`` and required; names it.
@@ -61,7 +68,7 @@ def message_of(kind: type[M], /, **arguments: object) -> M:
     values = {}
     for name, value in arguments.items():
         field = fields[_FIELDS.get(name, name)]
-        if value is not None or not field.has_presence:
+        if value is not None or name in required or not field.has_presence:
             values[field.name] = _value_of(field)(value, name)
     return kind(**values)
 
@@ -75,9 +82,7 @@ def text_of(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise InvalidArgument(name, f"must be a text, not {_type_of(value)}")
     if not _is_unicode(value):
-        raise InvalidArgument(
-            name, "holds half of a surrogate pair, which cannot be sent; decode the text correctly"
-        )
+        raise InvalidArgument(name, _SURROGATE)
     return value
 
 
@@ -88,7 +93,7 @@ def names_of(values: object, name: str) -> list[str]:
         InvalidArgument: they are a single text, whose letters would be taken for names, or no texts.
     """
     if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
-        raise InvalidArgument(name, f"write a list of names, not a {_type_of(values)}")
+        raise InvalidArgument(name, f"write a list of names, not {_type_of(values)}")
     return [text_of(value, f"{name}[{place}]") for place, value in enumerate(values)]
 
 
@@ -105,9 +110,12 @@ def whole_of(value: object, name: str, *, least: int = 0, bits: int = 64) -> int
         InvalidArgument: it is of another type, or out of range.
     """
     most = 2 ** (bits - 1) - 1
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None:
         raise InvalidArgument(name, f"must be a whole number, not {_type_of(value)}")
-    number = index(value)
     if not least <= number <= most:
         raise InvalidArgument(name, f"must be a whole number from {least} to {most}")
     return number
@@ -134,8 +142,12 @@ def choice_of(value: object, name: str, choices: Mapping[str, int]) -> int:
     return choices[value]
 
 
-def choices_of(kind: EnumDescriptor) -> dict[str, Any]:
-    """The values of an enum by name as callers write it, such as ``low`` of ``IMPORTANCE_LOW``."""
+def choices_of(kind: Any) -> dict[str, Any]:
+    """The values of an enum by the names that callers write, such as ``low`` for ``IMPORTANCE_LOW``.
+
+    Args:
+        kind: descriptor of the enum.
+    """
     prefix = f"{kind.name.upper()}_"
     return {
         value.name.removeprefix(prefix).lower(): value.number
@@ -156,8 +168,8 @@ def part_of(value: object, name: str, kind: type[M]) -> M:
     return value
 
 
-def _value_of(field: FieldDescriptor) -> Callable[[Any, str], object]:
-    """How an argument becomes the value of a field."""
+def _value_of(field: Any) -> Callable[[Any, str], object]:
+    """How an argument becomes the value of a field, given its descriptor."""
     kind, part = field.type, field.message_type
     if part is not None and part.GetOptions().map_entry:
         return _labels_of
@@ -165,7 +177,7 @@ def _value_of(field: FieldDescriptor) -> Callable[[Any, str], object]:
         return names_of
     if part is not None:
         special = _PARTS.get(part.full_name)
-        return special or (lambda value, name: part_of(value, name, part._concrete_class))
+        return special or (lambda value, name: part_of(value, name, GetMessageClass(part)))
     if kind == FieldDescriptor.TYPE_ENUM:
         return lambda value, name: choice_of(value, name, choices_of(field.enum_type))
     if kind == FieldDescriptor.TYPE_INT32:
@@ -175,19 +187,20 @@ def _value_of(field: FieldDescriptor) -> Callable[[Any, str], object]:
 
 def _labels_of(value: object, name: str) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise InvalidArgument(name, f"write a mapping of label to value, not a {_type_of(value)}")
+        raise InvalidArgument(name, f"write a mapping of label to value, not {_type_of(value)}")
     for label in value:
         if not isinstance(label, str):
             where = f"{name}.{label}" if isinstance(label, int | float) else name
             raise InvalidArgument(where, f"a label must be a text, not {_type_of(label)}")
-        text_of(label, f"{name}: a label")
+        if not _is_unicode(label):
+            raise InvalidArgument(name, f"a label {_SURROGATE}")
     return {label: text_of(text, f"{name}.{label}") for label, text in value.items()}
 
 
 def _number_of(value: object, name: str, most: int, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidArgument(name, f"must be {what}, not {_type_of(value)}")
-    if not 0 <= value <= most:
+    if not 0 <= value <= most:  # type: ignore[operator]
         raise InvalidArgument(name, f"must be {what} from 0 to {most}")
     return float(value)
 

@@ -194,6 +194,7 @@ class Router(RetryingChannel):
         message = message_of(
             router_pb2.RerouteRequest,
             decision_id=decision_id,
+            required=["request"],
             request=request,
             failed_models=failed_models,
         )
@@ -218,7 +219,7 @@ class Router(RetryingChannel):
                 for place, request in enumerate(requests):
                     part_of(request, f"requests[{place}]", router_pb2.RouteRequest)
                     yield router_pb2.QuoteBatchRequest(request=request)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 # gRPC runs this in a thread of its own, which would only log the error.
                 broken.append(error)
 
@@ -255,7 +256,7 @@ class Admin(RetryingChannel):
             InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = message_of(admin_pb2.SetLimitRequest, limit=limit)
+        request = message_of(admin_pb2.SetLimitRequest, required=["limit"], limit=limit)
         made: admin_pb2.SetLimitResponse = self.call(self._stub.SetLimit, request)
         return made
 
@@ -315,7 +316,9 @@ class Admin(RetryingChannel):
             InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = message_of(admin_pb2.EraseDecisionsRequest, labels=labels, before=before)
+        request = message_of(
+            admin_pb2.EraseDecisionsRequest, required=["before"], labels=labels, before=before
+        )
         return int(self.call(self._stub.EraseDecisions, request).erased)
 
     def decisions(

@@ -79,9 +79,10 @@ def usd_of(amount: Amount, field: str) -> Usd:
 
 
 def _nanos_of_digits(dollars: Decimal) -> int | None:
-    """Exact, because a product of decimals would be rounded; ``None`` where there are more than nine decimals.
+    """Exact nano-dollars, or ``None`` where there are more than nine decimals.
 
-    Works on the digits, because a power of ten as large as an exponent may be takes minutes.
+    Works on the digits: a product of decimals would be rounded, and ten to the power of an exponent such as
+    -9,999,999 would take minutes.
     """
     if not dollars:
         return 0
@@ -90,7 +91,7 @@ def _nanos_of_digits(dollars: Decimal) -> int | None:
     whole, rest = (digits[:shift], digits[shift:]) if shift < 0 else (digits, ())
     if any(rest) or not whole:
         return None
-    return int("".join(map(str, whole))) * 10 ** max(shift, 0)
+    return int("".join(map(str, whole)) + "0" * shift)
 
 
 def fill_money(target: Money, nanos: int) -> None:

@@ -131,7 +131,7 @@ def _role_and_text(turn: object, where: str) -> tuple[object, object]:
     if isinstance(turn, Mapping):
         for key, value in turn.items():
             if key not in _KEYS and value:
-                named = isinstance(key, str) and key.isidentifier()  # else it may be prompt text
+                named = _is_word(key)  # else it may be prompt text
                 raise InvalidArgument(
                     f"{where}.{key}" if named else where,
                     f"{'' if named else 'has a key that '}is not supported yet: only role and content",
@@ -142,10 +142,14 @@ def _role_and_text(turn: object, where: str) -> tuple[object, object]:
     raise InvalidArgument(where, 'write {"role": "user", "content": "…"}')
 
 
+def _is_word(key: object) -> bool:
+    return isinstance(key, str) and key.isascii() and key.isidentifier()
+
+
 def _kind_of(content: object) -> str:
     """The kind of a content that is not a text, for people; parts of OpenAI's API are named by their type."""
     if not isinstance(content, list):
         return type(content).__name__
     kinds = [part.get("type") if isinstance(part, Mapping) else None for part in content]
-    named = ", ".join(dict.fromkeys(str(kind)[:40] for kind in kinds if isinstance(kind, str)))
+    named = ", ".join(dict.fromkeys(str(kind)[:40] for kind in kinds if _is_word(kind)))
     return f"parts ({named or 'unnamed'}): only text is supported yet"

@@ -136,13 +136,15 @@ class RetryingChannel:
         """
         try:
             yield
-        except grpc.RpcError as error:
-            raise self.failure(error) from None
-        except ValueError:  # gRPC's, of a channel that is closed
-            if not self._closed:
-                raise
-            message = f"this client of {self._address} is closed; make a new one, or keep it open"
-            raise CallFailed(message, code="CANCELLED", reason="CLIENT_CLOSED") from None
+        except (grpc.RpcError, ValueError) as error:
+            # gRPC cancels the calls of a channel that closes, and answers later ones with a ValueError.
+            refused = isinstance(error, grpc.RpcError)
+            if self._closed and not (refused and error.code() != grpc.StatusCode.CANCELLED):
+                message = f"this client of {self._address} is closed; make a new one"
+                raise CallFailed(message, code="CANCELLED", reason="CLIENT_CLOSED") from None
+            if refused:
+                raise self.failure(error) from None
+            raise
 
     def failure(self, error: grpc.RpcError) -> CallFailed:
         """A gRPC error as one of ours."""
