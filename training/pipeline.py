@@ -186,7 +186,7 @@ def _stack_descriptions(model: PooledLogistic) -> Iterator[str]:
     for arm, weights in enumerate(model.stack.weights):
         heads = " + ".join(f"{w:.3f} {h}" for w, h in zip(weights, model.heads, strict=True))
         text = f"{heads}, shift {model.stack.shift[arm]:.3f}"
-        if bend.bent[arm]:
+        if bend.changed_arms[arm]:
             text += (
                 f", beta {bend.positive[arm]:.3f} / {bend.negative[arm]:.3f}"
                 f", shift {bend.shift[arm]:.3f}"

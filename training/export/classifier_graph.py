@@ -183,7 +183,7 @@ def _added(graph: GraphBuilder, logits: str, more: str, share: npt.NDArray[np.fl
 def _calibrated(graph: GraphBuilder, logits: str, calibration: Calibration) -> str:
     """The calibrated logits, ``(batch, k)``: :meth:`Calibration.of`."""
     op, constant = graph.op, graph.constant
-    if not calibration.bent.any():
+    if not calibration.changed_arms.any():
         return _shifted(graph, logits, calibration)
     # Where an arm is left as it is, p = n = 1 and c = 0: log q − log(1 − q) is its logit again.
     yes = op("Softplus", op("Neg", logits, name="against"), name="less_yes")

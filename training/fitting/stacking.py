@@ -76,7 +76,7 @@ class Calibration:
     by_script: Floats | None = None
 
     @property
-    def bent(self) -> npt.NDArray[np.bool_]:
+    def changed_arms(self) -> npt.NDArray[np.bool_]:
         """The arms that it changes, ``(k,)``."""
         parameters = np.stack([self.positive, self.negative, self.shift], axis=1)
         return np.asarray((parameters != _IDENTITY).any(axis=1))
@@ -85,7 +85,7 @@ class Calibration:
         """Calibrated logits ``(n, k)`` from those of the stack and the script of each prompt ``(n,)``."""
         yes, no = np.logaddexp(0.0, -logits), np.logaddexp(0.0, logits)
         beta = self.negative * no - self.positive * yes + self.shift
-        calibrated = np.where(self.bent, beta, logits)
+        calibrated = np.where(self.changed_arms, beta, logits)
         if self.by_script is not None:
             calibrated = calibrated + self.by_script[scripts]
         return np.asarray(calibrated)

@@ -81,7 +81,7 @@ def test_a_floor_of_lucky_guesses_is_learnt() -> None:
     z = np.random.default_rng(4).normal(scale=1.5, size=(N, 2)) - 1
     p = np.stack([GUESSED + (1 - GUESSED) * expit(z[:, 0]), expit(z[:, 1])], axis=1)
     found = fit_calibration(z, drawn(p), np.ones((N, 2)), folds(N), ONE)
-    assert found.bent.tolist() == [True, False]
+    assert found.changed_arms.tolist() == [True, False]
     low = z[:, 0] < -2
     straight = np.abs(expit(z) - p)[low, 0].mean()
     assert np.abs(expit(found.of(z, ONE)) - p)[low, 0].mean() < 0.35 * straight
@@ -92,7 +92,7 @@ def test_what_is_calibrated_is_mostly_left_alone() -> None:
     """Each arm is bent where chance makes it look useful; that must stay rare, and do little."""
     z = np.random.default_rng(5).normal(size=(N, 12))
     found = fit_calibration(z, drawn(expit(z)), np.ones((N, 12)), folds(N), ONE)
-    assert found.bent.sum() <= 5
+    assert found.changed_arms.sum() <= 5
     assert np.abs(expit(found.of(z, ONE)) - expit(z)).max() < 0.1
 
 
