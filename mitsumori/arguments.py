@@ -35,6 +35,7 @@ __all__ = [
 M = TypeVar("M", bound=Message)
 
 _FIELDS = {
+    "before": "before_time",
     "capabilities": "required_capabilities",
     "chosen": "filter",
     "cost_usd": "cost",
@@ -44,7 +45,6 @@ _FIELDS = {
     "models": "allowed_models",
     "tiers": "allowed_tiers",
     "willingness_to_pay_usd": "willingness_to_pay",
-    "before": "before_time",
 }
 """Fields of arguments that have another name."""
 
