@@ -137,7 +137,8 @@ class RetryingChannel:
         try:
             yield
         except grpc.RpcError as error:
-X
+            # Closing cancels what is in flight.
+            if self._closed and error.code() == grpc.StatusCode.CANCELLED:
                 raise self._closed_failure() from None
             raise self.failure(error) from None
         except ValueError:
