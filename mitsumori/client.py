@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from mitsumori.arguments import choices_of, message_of, part_of
 from mitsumori.decision import Decision, Settlement
-from mitsumori.errors import InvalidArgument
+from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.money import Amount
 from mitsumori.request import Importance, Prompt, route_request
 from mitsumori.retrying_channel import DEFAULT_ADDRESS, RetryingChannel
@@ -193,8 +193,8 @@ class Router(RetryingChannel):
         """
         message = message_of(
             router_pb2.RerouteRequest,
-            decision_id=decision_id,
             required=["request"],
+            decision_id=decision_id,
             request=request,
             failed_models=failed_models,
         )
@@ -207,7 +207,7 @@ class Router(RetryingChannel):
         """Price many prompts before any is sent; the last reply is the summary. Not retried.
 
         Raises:
-            InvalidArgument: a request is none; an error of ``requests`` itself is raised as it is.
+            InvalidArgument: one of them is no such message. An error raised by ``requests`` passes unchanged.
             CallFailed: the stream broke.
         """
         if not isinstance(requests, Iterable):
@@ -219,17 +219,20 @@ class Router(RetryingChannel):
                 for place, request in enumerate(requests):
                     part_of(request, f"requests[{place}]", router_pb2.RouteRequest)
                     yield router_pb2.QuoteBatchRequest(request=request)
-            except Exception as error:  # noqa: BLE001
-                # gRPC runs this in a thread of its own, which would only log the error.
+            except Exception as error:  # noqa: BLE001 — gRPC's thread would only log it; raised below
                 broken.append(error)
 
-        with self.failures():
-            replies = self._stub.QuoteBatch(messages())
-            for reply in replies:
-                if broken:
-                    replies.cancel()
-                    break
-                yield reply
+        try:
+            with self.failures():
+                replies = self._stub.QuoteBatch(messages())
+                for reply in replies:
+                    if broken:
+                        replies.cancel()
+                        break
+                    yield reply
+        except CallFailed:
+            if not broken:
+                raise
         if broken:
             raise broken[0]
 

@@ -136,15 +136,19 @@ class RetryingChannel:
         """
         try:
             yield
-        except (grpc.RpcError, ValueError) as error:
-            # gRPC cancels the calls of a channel that closes, and answers later ones with a ValueError.
-            refused = isinstance(error, grpc.RpcError)
-            if self._closed and not (refused and error.code() != grpc.StatusCode.CANCELLED):
-                message = f"this client of {self._address} is closed; make a new one"
-                raise CallFailed(message, code="CANCELLED", reason="CLIENT_CLOSED") from None
-            if refused:
-                raise self.failure(error) from None
+        except grpc.RpcError as error:
+            # Closing cancels what is in flight.
+            if self._closed and error.code() == grpc.StatusCode.CANCELLED:
+                raise self._closed_failure() from None
+            raise self.failure(error) from None
+        except ValueError:
+            if self._closed:  # gRPC has no better error for later calls
+                raise self._closed_failure() from None
             raise
+
+    def _closed_failure(self) -> CallFailed:
+        message = f"this client of {self._address} is closed; make a new one"
+        return CallFailed(message, code="CANCELLED", reason="CLIENT_CLOSED")
 
     def failure(self, error: grpc.RpcError) -> CallFailed:
         """A gRPC error as one of ours."""

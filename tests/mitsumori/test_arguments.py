@@ -87,7 +87,8 @@ def test_a_prompt_that_cannot_be_sent(prompt: Any, message: str) -> None:
         ({"batch": None}, "batch: must be True or False, not NoneType"),
         ({"max_latency_s": "1"}, "max_latency_s: must be a finite number of seconds, not str"),
         ({"max_latency_s": Decimal(1)}, "max_latency_s: must be a finite number of seconds, not Decimal"),
-        ({"max_latency_s": 1e300}, "max_latency_s: must be a finite number of seconds from 0 to 315576000000"),
+        ({"max_latency_s": 1e300},
+         "max_latency_s: must be a finite number of seconds from 0 to 315576000000"),
         ({"quality_target": "0.7"}, "quality_target: must be a number, not str"),
         ({"quality_target": True}, "quality_target: must be a number, not bool"),
         ({"quality_target": 1.0000001}, "quality_target: must be a number from 0 to 1"),
@@ -126,7 +127,8 @@ def test_the_ends_of_a_range_can_be_sent() -> None:
     [
         ({"input_tokens": None}, "input_tokens: must be a whole number, not NoneType"),
         ({"output_tokens": None}, "output_tokens: must be a whole number, not NoneType"),
-        ({"cached_input_tokens": INT64 + 1}, f"cached_input_tokens: must be a whole number from 0 to {INT64}"),
+        ({"cached_input_tokens": INT64 + 1},
+         f"cached_input_tokens: must be a whole number from 0 to {INT64}"),
         ({"reasoning_tokens": None}, "reasoning_tokens: must be a whole number, not NoneType"),
         ({"decision_id": None}, "decision_id: must be a text, not NoneType"),
         ({"decision_id": HALF}, f"decision_id: {SURROGATE}"),
@@ -136,7 +138,8 @@ def test_the_ends_of_a_range_can_be_sent() -> None:
         ({"latency_s": 1e300}, "latency_s: must be a finite number of seconds from 0 to 315576000000"),
         ({"quality": "good"}, "quality: must be a number, not str"),
         ({"outcome": {"success"}}, "outcome: must be one of success, error, timeout, truncated"),
-        ({"cost_usd": "1e-9999999"}, "cost_usd: write USD, 0 or more with at most nine decimals, such as 0.05"),
+        ({"cost_usd": "1e-9999999"},
+         "cost_usd: write USD, 0 or more with at most nine decimals, such as 0.05"),
     ],
 )  # fmt: skip
 def test_a_report_that_cannot_be_sent(router: Router, report: dict[str, Any], message: str) -> None:
