@@ -30,6 +30,7 @@ __all__ = [
     "Registry",
     "RegistryAddress",
     "is_registry_address",
+    "registry_address",
 ]
 
 SCHEME = "models:/"
@@ -58,6 +59,23 @@ _MAX_FILES = 64
 def is_registry_address(text: str) -> bool:
     """Whether a text names a bundle in the registry and not a directory."""
     return text.startswith(SCHEME)
+
+
+def registry_address(address: str) -> str:
+    """The address of a tracking server, without a slash at its end.
+
+    Raises:
+        InvalidInput: it is no plain http(s) address.
+    """
+    parts = urlsplit(address)
+    plain = not (parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise InvalidInput(
+            "registry: the address of an MLflow server is http://HOST:PORT or https://…, without a "
+            "password; set it by --registry, MITSUMORI_REGISTRY or MLFLOW_TRACKING_URI",
+            field="registry",
+        )
+    return address.rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +155,7 @@ class Registry:
                 field="registry",
             ) from None
         self._httpx = httpx
-        self.address = _checked_address(address)
+        self.address = registry_address(address)
         self._origin = urlsplit(self.address).netloc.lower()
         headers = {"Accept-Encoding": "identity"}
         token = os.environ.get("MLFLOW_TRACKING_TOKEN")
@@ -325,18 +343,6 @@ class Registry:
 
     def _unexpected_answer(self) -> Unavailable:
         return self._unavailable("gives answers that MLflow's REST API does not")
-
-
-def _checked_address(address: str) -> str:
-    parts = urlsplit(address)
-    plain = not (parts.query or parts.fragment or parts.username or parts.password)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise InvalidInput(
-            "registry: the address of an MLflow server is http://HOST:PORT or https://…, without a "
-            "password; set it by --registry, MITSUMORI_REGISTRY or MLFLOW_TRACKING_URI",
-            field="registry",
-        )
-    return address.rstrip("/")
 
 
 def _listed_files(manifest: bytes, what: str) -> dict[str, str]:

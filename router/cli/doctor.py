@@ -14,7 +14,7 @@ from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import read_manifest
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
-from router.classifier.mlflow_registry import RegistryAddress
+from router.classifier.mlflow_registry import RegistryAddress, registry_address
 from router.core.errors import BadArtifact, MitsumoriError
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
@@ -47,6 +47,8 @@ def _directory(settings: Settings) -> tuple[Path, str]:
 
 
 def _bundle(settings: Settings) -> str:
+    if settings.registry:
+        registry_address(settings.registry)  # wrong even where the bundle is a directory
     directory, place = _directory(settings)
     bundle = load_verified_bundle(directory, settings.encoders)
     manifest = bundle.manifest

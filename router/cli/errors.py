@@ -1,4 +1,4 @@
-"""Turns an expected error into one line and exit code 2. Imports nothing that takes time."""
+"""Turns an expected error into one line and exit code 2. Imports nothing that takes time, and no extra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,29 @@ from contextlib import contextmanager
 
 from router.core.errors import MitsumoriError
 
-__all__ = ["errors_in_one_line"]
+__all__ = ["errors_in_one_line", "names_extra"]
+
+_OURS = frozenset({"mitsumori", "router", "training"})
+
+
+@contextmanager
+def names_extra(extra: str) -> Iterator[None]:
+    """Where a package of others is missing, print one line that names the extra that brings it; exit with 2.
+
+    Raises:
+        ModuleNotFoundError: a module of our own is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package in _OURS:
+            raise
+        sys.stderr.write(
+            f"error: {package} is missing: this command needs more than the client; "
+            f"pip install 'mitsumori[{extra}]'\n"
+        )
+        raise SystemExit(2) from None
 
 
 @contextmanager
@@ -16,6 +38,11 @@ def errors_in_one_line() -> Iterator[None]:
     """Print an expected error as one line on standard error, without a traceback; exit with code 2."""
     try:
         yield
+    except UnicodeError:
+        # Python reads other bytes of arguments and of standard input as lone surrogates, which UTF-8 lacks.
+        text = "an argument or the input is not UTF-8 text; write it in UTF-8"
+        print(f"error: {text}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
     except Exception as error:
         # Imported only after an error, because it imports gRPC, which is slow.
         from mitsumori import CallFailed, InvalidArgument

@@ -11,6 +11,7 @@ __all__ = ["MAX_NANOS", "NANOS_PER_USD", "format_usd", "parse_usd", "short_usd",
 NANOS_PER_USD = 1_000_000_000
 MAX_NANOS = 2**63 - 1
 """The largest amount: what a signed 64-bit column holds, about 9.2 billion USD."""
+_MAX_USD = Decimal(MAX_NANOS) / NANOS_PER_USD
 
 
 def usd_to_nanos(usd: Decimal) -> int:
@@ -21,10 +22,10 @@ def usd_to_nanos(usd: Decimal) -> int:
     """
     if not usd.is_finite():
         raise InvalidInput(f"an amount of money must be finite, not {usd}")
-    nanos = int((usd * NANOS_PER_USD).to_integral_value(rounding=ROUND_CEILING))
-    if abs(nanos) > MAX_NANOS:
+    # Compared before it is multiplied, which would overflow with a large exponent.
+    if usd.copy_abs() > _MAX_USD:
         raise InvalidInput(f"an amount of {usd} USD is out of range")
-    return nanos
+    return int((usd * NANOS_PER_USD).to_integral_value(rounding=ROUND_CEILING))
 
 
 def parse_usd(text: str, *, field: str) -> int:

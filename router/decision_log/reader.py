@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from router.ledger.address import open_ledger
 from router.ledger.base import HoldState, Ledger, StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors
 from router.ledger.sqlite.queries import decisions
-from router.ledger.storage_format import to_micros
+from router.ledger.storage_format import damaged_decision, to_micros
 from router.paths import default_ledger_hint
 
 __all__ = [
@@ -55,7 +56,7 @@ class LoggedDecision:
     Attributes:
         id: of the decision.
         state: ``quoted``, ``held``, ``settled``, ``released`` or ``expired``.
-        created: when it was made, aware.
+        created: when it was made, UTC.
         labels: scope, model, provider and tier.
         spent: what was booked, nano-dollars; ``None`` if the decision is not settled.
         record: of the decision, with the settled usage.
@@ -74,7 +75,7 @@ class Unparsed:
     """An undamaged row whose record this release cannot read.
 
     Attributes:
-        created: when the decision was made, aware.
+        created: when the decision was made, UTC.
         reason: what is wrong with the record, without its content; the same for all records with this fault.
         remedy: what to do.
     """
@@ -86,10 +87,17 @@ class Unparsed:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A row that cannot be read: the column, and what is wrong with it, without its content."""
+    """A row that cannot be read.
+
+    Attributes:
+        column: that cannot be read.
+        reason: what is wrong with it, without its content.
+        decision_id: of the decision in a ledger, which cannot be written again; empty for a row of a file.
+    """
 
     column: str
     reason: str
+    decision_id: str = ""
 
 
 LogRow = LoggedDecision | Unparsed | Damaged
@@ -103,7 +111,7 @@ def logged(decided: StoredDecision) -> LogRow:
     try:
         record = parse(decided.record, decided.usage)
     except DamagedRecord as error:
-        return Damaged("record", error.reason)
+        return Damaged("record", error.reason, decided.id)
     except RecordError as error:
         return Unparsed(decided.created, error.reason, error.remedy)
     return LoggedDecision(
@@ -188,6 +196,11 @@ def _parquet_file(path: Path) -> Iterator[Any]:
             yield file
     except pa.ArrowException:
         raise _unreadable(path, "is not a readable Parquet file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        # Of damage inside the file, Arrow makes an error of the system without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _unreadable(path, "is damaged") from None
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | None]:
@@ -245,14 +258,16 @@ def _clear_errors(path: Path, remedy: str = _AGAIN) -> Iterator[None]:
     except csv.Error:
         raise _unreadable(path, "is not readable CSV", remedy) from None
     except OSError as error:
+        # Not its own words: Arrow's repeat the path.
+        why = os.strerror(error.errno) if error.errno else "the disk failed"
         raise InvalidInput(
-            f"{path}: cannot be read ({error.strerror}); name a decision log", field=str(path)
+            f"{path}: cannot be read ({why}); name a decision log", field=str(path)
         ) from None
 
 
 def _moment(value: object) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _spent(value: object) -> int | None:
@@ -275,7 +290,7 @@ def _of_row(row: Mapping[str, Any] | None) -> LogRow:
         return Damaged(missing, "is missing")
     try:
         created = _moment(row["created"])
-    except ValueError:
+    except (ValueError, OverflowError):  # in UTC it may lie outside the years 1 to 9999
         return Damaged("created", "is no moment in ISO 8601")
     try:
         spent = _spent(row["spent_usd"])
@@ -356,6 +371,7 @@ def read_newest(source: str, count: int) -> list[LoggedDecision | Unparsed]:
 
     Raises:
         InvalidInput: the source is not a decision log, cannot be read, or has a damaged row.
+        BadArtifact: the ledger has a damaged row.
         Unavailable: the ledger cannot be read.
     """
     if _is_ledger(source):
@@ -369,10 +385,13 @@ def undamaged(rows: Iterable[LogRow]) -> Iterator[LoggedDecision | Unparsed]:
     """The rows, up to the first damaged one.
 
     Raises:
-        InvalidInput: a row is damaged; names its number and column.
+        InvalidInput: a row of a file is damaged; names its number and column.
+        BadArtifact: a row of a ledger is damaged; names the decision and the column.
     """
     for number, row in enumerate(rows, start=1):
         if isinstance(row, Damaged):
+            if row.decision_id:
+                raise damaged_decision(row.decision_id, row.column, row.reason)
             raise InvalidInput(
                 f"row {number} of the log: {row.column}: {row.reason}; write the log again with "
                 "`mitsumori decisions --out`",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -67,6 +68,7 @@ PromptLogKind = Literal["off", "hash", "embedding", "redacted", "text"]
 """
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Finite: TypeAlias = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -96,16 +98,16 @@ class LoggedConstraints(Struct, frozen=True, omit_defaults=True):
     tiers: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     max_price_nanos: int | None = None
-    max_latency_s: float | None = None
+    max_latency_s: Finite | None = None
     max_output_tokens: int | None = None
 
 
 class LengthQuantiles(Struct, frozen=True, array_like=True):
     """Predicted output length of an arm, tokens: written as ``[p50, p90, p99]``."""
 
-    p50: float
-    p90: float
-    p99: float
+    p50: Finite
+    p90: Finite
+    p99: Finite
 
 
 class OutputTokens(Struct, frozen=True, array_like=True):
@@ -135,8 +137,8 @@ class PriceNanos(Struct, frozen=True, array_like=True):
 class LatencySeconds(Struct, frozen=True, array_like=True):
     """Quoted latency until the whole answer, seconds to three decimals: written as ``[p50, p90]``."""
 
-    p50: float
-    p90: float
+    p50: Finite
+    p90: Finite
 
 
 class LoggedCandidate(Struct, frozen=True):
@@ -272,7 +274,7 @@ class LoggedUsage(Struct, frozen=True, omit_defaults=True):
     cached_input_tokens: Count = 0
     output_tokens: Count | None = None
     reasoning_tokens: Count = 0
-    latency_s: float | None = None
+    latency_s: Finite | None = None
     quality: Probability | None = None
 
     @property
@@ -316,10 +318,10 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     constraints: LoggedConstraints
     conversation_id: str
     batch: bool
-    complexity: float
-    features: tuple[float, ...]
+    complexity: Finite
+    features: tuple[Finite, ...]
     p_adequate: dict[str, Probability]
-    label_distribution: dict[str, float]
+    label_distribution: dict[str, Finite]
     lengths: dict[str, LengthQuantiles]
     propensity: Annotated[float, Meta(gt=0, le=1)]
     reasons: tuple[str, ...]
@@ -374,12 +376,8 @@ _AGAIN = "write the log again with `mitsumori decisions --out`"
 _FOREIGN = "no release of mitsumori wrote it like this"
 _GOALS_0 = {"QualityTarget": "quality_target", "WillingnessToPay": "willingness_to_pay"}
 _CANDIDATE_0 = {
-    "tier": "",
-    "counted_tokens": None,
-    "exact": False,
-    "reasoning_tokens": (0, 0),
-    "latency_s": None,
-}
+    "tier": "", "counted_tokens": None, "exact": False, "reasoning_tokens": (0, 0), "latency_s": None,
+}  # fmt: skip
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 _INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
 _MISSING = re.compile(r"missing required field `(\w+)`")
@@ -431,15 +429,19 @@ def parse(
 
 
 def with_usage(record: str, usage: Mapping[str, Any]) -> str:
-    """A record as it is exported, with the settled usage: JSON in one line.
-
-    Records of every version are kept whole.
+    """A record of any version as it is exported, whole, with the settled usage: JSON in one line.
 
     Args:
         record: as the ledger keeps it.
         usage: as the ledger keeps it; empty where nothing was settled.
+
+    Raises:
+        DamagedRecord: the record is not a JSON object.
     """
-    joined = {**json.loads(record), "usage": dict(usage)}
+    try:
+        joined = {**json.loads(record), "usage": dict(usage)}
+    except (ValueError, TypeError, RecursionError):
+        raise DamagedRecord("is not a JSON object", _AGAIN) from None
     return json.dumps(joined, ensure_ascii=False, sort_keys=True)
 
 

@@ -23,33 +23,42 @@ def open_ledger(address: str) -> Ledger:
         BadArtifact: the store is not a ledger, is damaged or was written by a newer version.
         Unavailable: the store cannot be opened now.
     """
-    kind, _, rest = address.partition(":")
-    if kind == "memory" and not rest:
+    kind, rest = _parsed(address)
+    if kind == "memory":
         return MemoryLedger()
-    if kind == "sqlite" and rest:
+    if kind == "sqlite":
         from router.ledger.sqlite.ledger import SqliteLedger
 
         path = Path(rest).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         return SqliteLedger(path)
-    if kind in ("postgresql", "postgres") and rest:
-        from router.ledger.postgres.ledger import PostgresLedger
+    from router.ledger.postgres.ledger import PostgresLedger
 
-        return PostgresLedger(address)
-    raise InvalidInput(
-        "ledger: the address must be memory:, sqlite:PATH or postgresql://…", field="ledger"
-    )
+    return PostgresLedger(address)
 
 
 def ledger_place(address: str) -> str:
-    """Where the store of an address lies, for people and logs: never with a user, a password or options."""
-    kind, _, rest = address.partition(":")
+    """Where the store of an address lies, for people and logs: never with a user, a password or options.
+
+    Raises:
+        InvalidInput: the address has another form than :func:`open_ledger` takes.
+    """
+    kind, rest = _parsed(address)
     if kind == "sqlite":
         return f"sqlite:{Path(rest).expanduser().absolute()}"
-    if kind not in ("postgresql", "postgres"):
+    if kind == "memory":
         return address
     before, _, after = rest.removeprefix("//").rpartition("@")
     # A password may hold any of these signs; then nothing says where it ends.
     if any(sign in before for sign in "@?/"):
         return f"{kind}://…"
     return f"{kind}://{after.partition('?')[0]}"
+
+
+def _parsed(address: str) -> tuple[str, str]:
+    kind, _, rest = address.partition(":")
+    if bool(rest) != (kind == "memory") and kind in ("memory", "sqlite", "postgresql", "postgres"):
+        return kind, rest
+    raise InvalidInput(
+        "ledger: the address must be memory:, sqlite:PATH or postgresql://…", field="ledger"
+    )

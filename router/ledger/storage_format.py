@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from router.core.errors import InvalidInput
+from router.core.errors import BadArtifact, InvalidInput
 from router.core.limits import Amounts, Limit, SoftAction, Unit, Window
 from router.ledger.base import Hold, Settlement, StoredDecision
 from router.ledger.rows import Row
@@ -27,6 +27,7 @@ __all__ = [
     "check_labels",
     "check_limit",
     "check_settlement",
+    "damaged_decision",
     "from_micros",
     "limit_from_json",
     "limit_to_json",
@@ -244,17 +245,46 @@ def stored_decision(row: Row, labels: str, record: str, usage: str) -> StoredDec
         labels: as JSON.
         record: as JSON.
         usage: as JSON.
+
+    Raises:
+        BadArtifact: labels or usage are not JSON objects; names the decision.
     """
     return StoredDecision(
         id=row.id,
         state=row.state,
         created=row.created,
         expires=row.expires,
-        labels=json.loads(labels),
+        labels=_object(row.id, "labels", labels),
         held=row.held,
         actual=row.actual,
         late=row.late,
         quoted=row.quoted,
         record=record,
-        usage=json.loads(usage),
+        usage=_object(row.id, "usage", usage),
     )
+
+
+def damaged_decision(decision_id: str, column: str, reason: str) -> BadArtifact:
+    """The error of a decision whose row in the ledger cannot be read.
+
+    Args:
+        decision_id: of the row.
+        column: that cannot be read.
+        reason: what is wrong with it, such as ``is not JSON``; without its content.
+    """
+    return BadArtifact(
+        f"decision {decision_id} is damaged in the ledger: {column}: {reason}; erase it with `mitsumori "
+        "erase`, or restore a backup",
+        reason="LOG_DAMAGED",
+        metadata={"decision_id": decision_id},
+    )
+
+
+def _object(decision_id: str, column: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise damaged_decision(decision_id, column, "is not a JSON object")
+    return value

@@ -330,13 +330,40 @@ def test_a_line_that_is_no_prompt_is_named(server: RunningServer, tmp_path: Path
     assert "line 2" in result.exception.message
 
 
-def test_a_message_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
-    file = tmp_path / "prompts.jsonl"
+def test_a_line_that_cannot_be_sent_costs_no_other_line_its_price(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "prompts.jsonl", tmp_path / "quotes.jsonl"
     image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
-    file.write_text('"fine"\n' + json.dumps({"messages": [image]}))
-    result = CliRunner().invoke(app, ["quote", str(file)])
-    assert isinstance(result.exception, MitsumoriError)
-    assert result.exception.message == (
-        f"{file}, line 2: prompt[0].content: must be a text, not parts (image_url): "
+    developer = {"role": "developer", "content": "secret"}
+    lines = ["fine", {"messages": [developer]}, {"messages": []}, {"messages": [image]}, "fine too"]
+    file.write_text("\n\n".join(map(json.dumps, lines)))
+    words = ["quote", str(file), "--server", server.address, "--out", str(out)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0
+    assert "2 prompts, low" in result.stdout
+    assert "3 could not be quoted; the first, prompt 1: prompt[0].role: must be" in result.stdout
+    assert "secret" not in result.output
+    first, second, third = (line for line in result.stderr.splitlines() if ", line " in line)
+    assert first == (
+        f"{file}, line 3: prompt[0].role: must be one of system, user, assistant, tool"
+    )
+    # The server refuses this one.
+    assert second.startswith(f"{file}, line 5: prompt")
+    assert third == (
+        f"{file}, line 7: prompt[0].content: must be a text, not parts (image_url): "
         "only text is supported yet"
     )
+    quotes = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [quote["index"] for quote in quotes] == [0, 1, 2, 3, 4]
+    assert [quote["error"] == "" for quote in quotes] == [True, False, False, False, True]
+    summary = json.loads(CliRunner().invoke(app, [*words[:-2], "--json"]).stdout)
+    assert (summary["quoted"], summary["failed"]) == ("2", "3")
+
+
+def test_a_batch_of_which_nothing_can_be_sent_is_counted(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(json.dumps({"messages": [{"role": "developer", "content": "x"}]}))
+    assert "1 could not be quoted" in run(server, "quote", str(file))

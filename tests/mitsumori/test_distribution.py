@@ -45,24 +45,43 @@ def test_importing_the_client_loads_no_part_of_the_service() -> None:
     assert SERVICE & {name.partition(".")[0] for name in loaded.stdout.split()} == set()
 
 
-def test_the_command_without_the_service_says_what_to_install() -> None:
-    # As on a plain install: nothing of the extra can be found.
-    code = """
+SERVE = ("typer", "rich", "pydantic", "numpy", "yaml", "structlog")
+
+
+@pytest.mark.parametrize(
+    ("package", "missing", "extra"),
+    [
+        ("router", SERVE, "serve"),
+        ("training", SERVE, "train"),
+        ("training", ("pandas", "sklearn", "scipy"), "train"),
+        ("training", ("sklearn",), "train"),
+    ],
+)
+def test_a_command_without_what_it_needs_says_what_to_install(
+    package: str, missing: tuple[str, ...], extra: str
+) -> None:
+    # As on a smaller install: nothing of the extra can be found.
+    code = f"""
 import sys
-for name in ("typer", "rich", "pydantic", "numpy", "yaml", "structlog"):
+for name in {missing!r}:
     sys.modules[name] = None
-sys.argv = ["mitsumori", "models"]
-from router.__main__ import main
+from {package}.__main__ import main
 main()
 """
     result = python(code)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
-    assert "pip install 'mitsumori[serve]'" in result.stderr
+    assert any(result.stderr.startswith(f"error: {name} is missing") for name in missing)
+    assert result.stderr.endswith(f"pip install 'mitsumori[{extra}]'\n")
 
 
-def test_a_missing_module_of_our_own_is_not_hidden() -> None:
-    code = "import sys; sys.modules['router.cli.main'] = None; from router.__main__ import main; main()"
+@pytest.mark.parametrize(
+    ("package", "module"), [("router", "router.cli.main"), ("training", "training.cli")]
+)
+def test_a_missing_module_of_our_own_is_not_hidden(package: str, module: str) -> None:
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; from {package}.__main__ import main; main()"
+    )
     result = python(code)
     assert result.returncode == 1
     assert "ModuleNotFoundError" in result.stderr

@@ -53,9 +53,10 @@ def server_address(given: str) -> str:
         return given
     host = os.environ.get("MITSUMORI_HOST") or "127.0.0.1"
     port = os.environ.get("MITSUMORI_PORT") or "50051"
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    # The length first: Python reads no number of thousands of digits.
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise InvalidInput(
-            f"MITSUMORI_PORT={port} names no port to call; name the server with --server HOST:PORT",
+            f"MITSUMORI_PORT={port[:20]} names no port to call; name the server with --server HOST:PORT",
             field="server",
         )
     # A server that listens on every interface is called at the loopback address.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -21,8 +22,15 @@ from router.decision_log.export import usd, write_table
 __all__ = ["quote"]
 
 
-def _requests(path: Path, labels: dict[str, str]) -> list[router_pb2.RouteRequest]:
-    """One request per line: a text, or an object with ``prompt`` or ``messages``.
+class _Line(NamedTuple):
+    """A line with a prompt: its number, from 1, and its request, or why no request can be made of it."""
+
+    number: int
+    request: router_pb2.RouteRequest | InvalidArgument
+
+
+def _lines(path: Path, labels: dict[str, str]) -> list[_Line]:
+    """The lines of a file that are not empty: each is a text, or an object with ``prompt`` or ``messages``.
 
     Raises:
         InvalidInput: the file cannot be read, or a line has another form; names the line.
@@ -36,30 +44,46 @@ def _requests(path: Path, labels: dict[str, str]) -> list[router_pb2.RouteReques
         raise InvalidInput(f"{path} cannot be read ({error.strerror})", field="file") from None
     except UnicodeError:
         raise InvalidInput(f"{path} is not UTF-8 text; save it as UTF-8", field="file") from None
-    requests = []
+    found = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            row = {"prompt": row} if isinstance(row, str) else row
-            requests.append(
-                route_request(
-                    row["messages"] if "messages" in row else row["prompt"],
-                    scope=labels,
-                    max_output_tokens=row.get("max_output_tokens"),
-                )
-            )
-        except InvalidArgument as error:
-            raise InvalidInput(f"{path}, line {number}: {error.message}", field="file") from None
+            found.append(_Line(number, _request(json.loads(line), labels)))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InvalidInput(
                 f"{path}, line {number}: write a JSON string, or an object with prompt or messages",
                 field="file",
             ) from None
-    if not requests:
+    if not found:
         raise InvalidInput(f"{path} has no prompts", field="file")
-    return requests
+    return found
+
+
+def _request(row: Any, labels: dict[str, str]) -> router_pb2.RouteRequest | InvalidArgument:
+    row = {"prompt": row} if isinstance(row, str) else row
+    try:
+        return route_request(
+            row["messages"] if "messages" in row else row["prompt"],
+            scope=labels,
+            max_output_tokens=row.get("max_output_tokens"),
+        )
+    except InvalidArgument as error:
+        return error
+
+
+def _replies(
+    lines: list[_Line], quoted: Iterator[router_pb2.QuoteBatchResponse]
+) -> Iterator[router_pb2.QuoteBatchResponse]:
+    """A reply per line, numbered like the lines: the server's, or why none was asked for."""
+    for index, line in enumerate(lines):
+        if isinstance(line.request, InvalidArgument):
+            error = router_pb2.QuoteError(reason="INVALID_INPUT", text=line.request.message)
+            yield router_pb2.QuoteBatchResponse(index=index, error=error)
+        else:
+            reply = next(quoted)
+            reply.index = index
+            yield reply
 
 
 def _batch_row(price: router_pb2.BatchPrice) -> list[str]:
@@ -93,14 +117,22 @@ def quote(
     """
     from rich.progress import Progress
 
-    requests = _requests(file, labels_of(scope, "--scope"))
+    lines = _lines(file, labels_of(scope, "--scope"))
+    requests = [one.request for one in lines if not isinstance(one.request, InvalidArgument)]
     replies = []
-    with Router(server) as client, Progress(console=console(stderr=True)) as progress:
-        task = progress.add_task("quoting", total=len(requests))
-        for reply in client.quote_batch(iter(requests)):
+    told = console(stderr=True)
+    with Router(server) as client, Progress(console=told) as progress:
+        task = progress.add_task("quoting", total=len(lines))
+        quoted = client.quote_batch(iter(requests))
+        for reply in _replies(lines, quoted):
             replies.append(reply)
             progress.advance(task)
-    summary = replies.pop().summary
+        summary = next(quoted).summary
+    summary.failed += len(lines) - len(requests)
+    for line, reply in zip(lines, replies, strict=True):
+        if reply.HasField("error"):
+            text = f"{file}, line {line.number}: {reply.error.text}"
+            told.print(text, highlight=False, markup=False, soft_wrap=True)
     if out is not None:
         names = ("index", "model", "expected_usd", "low_usd", "high_usd", "error")
         write_table(out, names, map(_quote_row, replies))

@@ -170,6 +170,7 @@ def open_reader(path: Path, *, busy_timeout_s: float = 5.0) -> apsw.Connection:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(int(busy_timeout_s * 1000))
         if int(str(connection.pragma("user_version"))) == _FIRST_WITH_PAYLOADS - 1:
+            # A server may migrate the file under the reader: store_errors names that.
             connection.execute("CREATE TEMP VIEW payloads AS SELECT * FROM papers")
     return connection
 
@@ -252,6 +253,10 @@ def store_errors(path: Path) -> Iterator[None]:
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise Unavailable(f"the store {path} is damaged ({error}); restore a backup") from None
     except apsw.Error as error:
+        if isinstance(error, apsw.SQLError) and str(error).endswith("papers"):
+            raise Unavailable(
+                f"the ledger {path} was migrated while it was read; read it again"
+            ) from None
         cause = next(
             (text for kind, text in _CAUSES.items() if isinstance(error, kind)), str(error)
         )

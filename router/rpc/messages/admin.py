@@ -10,9 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
-from router.decision_log.record import with_usage
+from router.decision_log.record import DamagedRecord, with_usage
 from router.decision_log.usage import Filter
 from router.ledger.base import HoldState, StoredDecision, Totals
+from router.ledger.storage_format import damaged_decision
 from router.rpc.messages.values import SCOPE_KEY, wrong
 
 __all__ = [
@@ -139,7 +140,11 @@ def fill_correction(target: admin_pb2.Correction, learned: LearnedCorrections) -
 
 
 def fill_decision(target: admin_pb2.DecisionRow, decided: StoredDecision) -> None:
-    """Write a decision of the log into a message."""
+    """Write a decision of the log into a message.
+
+    Raises:
+        BadArtifact: its record is not a JSON object; names the decision.
+    """
     target.decision_id = decided.id
     target.state = _STATES_OUT[decided.state]
     target.create_time.FromDatetime(decided.created)
@@ -150,4 +155,7 @@ def fill_decision(target: admin_pb2.DecisionRow, decided: StoredDecision) -> Non
         target.tokens = decided.actual.tokens
     target.late = decided.late
     fill_money(target.quoted, decided.quoted)
-    target.record_json = with_usage(decided.record, decided.usage)
+    try:
+        target.record_json = with_usage(decided.record, decided.usage)
+    except DamagedRecord as error:
+        raise damaged_decision(decided.id, "record", error.reason) from None

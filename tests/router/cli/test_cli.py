@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from router.cli.commands.arguments import server_address
 from router.cli.errors import errors_in_one_line
 from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
-from router.ledger.address import ledger_place
+from router.ledger.address import ledger_place, open_ledger
 from router.rpc.server import RunningServer
 from router.settings import flags_of_settings, load_settings
 
@@ -61,6 +62,22 @@ def test_doctor_says_where_the_ledger_lies(address: str, told: str, tmp_path: Pa
     result = invoke("doctor", "--ledger", address.format(folder=tmp_path), "--port", "1", "--json")
     checks = {check["check"]: check["detail"] for check in json.loads(result.output)}
     assert checks["ledger"] == told.format(folder=tmp_path)
+
+
+@pytest.mark.parametrize("address", ["nope", "mysql://x", "sqlite:", "memory:x", "postgresql:", ""])
+def test_doctor_refuses_the_ledger_that_serve_would_refuse(address: str) -> None:
+    with pytest.raises(InvalidInput) as serving:
+        open_ledger(address)
+    result = invoke("doctor", "--ledger", address, "--port", "1", "--json")
+    failed = {one["check"]: one["detail"] for one in json.loads(result.output) if not one["ok"]}
+    assert (result.exit_code, failed) == (1, {"ledger": serving.value.message})
+
+
+def test_doctor_refuses_a_registry_that_is_no_server() -> None:
+    result = invoke("doctor", "--registry", "ftp://x", "--port", "1", "--json")
+    failed = {one["check"]: one["detail"] for one in json.loads(result.output) if not one["ok"]}
+    assert (result.exit_code, list(failed)) == (1, ["bundle"])
+    assert "registry: " in failed["bundle"]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +159,30 @@ def test_an_error_is_one_line_and_exit_code_2(
         raise error
     assert left.value.code == 2
     assert capsys.readouterr() == ("", "error: --port: is wrong\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ((b"route", b"-"), b"caf\xe9"),
+        ((b"route", b"caf\xe9"), b""),
+        ((b"route", b"hi", b"--scope", b"team=caf\xe9"), b""),
+        ((b"release", b"caf\xe9"), b""),
+    ],
+)
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_is_no_utf_8_is_one_line_and_exit_code_2(
+    words: tuple[bytes, ...], given: bytes, errors: str
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "router", *words, "--server", "127.0.0.1:1"],
+        input=given, capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": f"utf-8:{errors}"},
+    )  # fmt: skip
+    assert (told.returncode, told.stdout) == (2, b"")
+    assert told.stderr.decode() == (
+        "error: an argument or the input is not UTF-8 text; write it in UTF-8\n"
+    )
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -230,11 +271,12 @@ def test_a_server_that_listens_everywhere_is_called_here(
     assert server_address("") == address
 
 
-@pytest.mark.parametrize("port", ["0", "many", "65536"])
+@pytest.mark.parametrize("port", ["0", "many", "65536", "9" * 5_000])
 def test_a_port_that_cannot_be_called_is_named(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MITSUMORI_PORT", port)
-    with pytest.raises(InvalidInput, match=r"MITSUMORI_PORT.*--server"):
+    with pytest.raises(InvalidInput, match=r"MITSUMORI_PORT.*--server") as caught:
         server_address("")
+    assert len(caught.value.message) < 120
 
 
 def test_the_environment_reaches_the_command(

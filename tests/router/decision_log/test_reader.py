@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
+from google.rpc import code_pb2
 
-from router.core.errors import InvalidInput
+from mitsumori.v1 import admin_pb2
+from router.core.errors import BadArtifact, InvalidInput
 from router.core.limits import Amounts
 from router.decision_log import reader
 from router.decision_log.reader import (
@@ -27,6 +31,8 @@ from router.decision_log.reader import (
 from router.ledger.base import Settlement, Usage
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
+from router.rpc.error_interceptor import status_of
+from router.rpc.messages.admin import fill_decision
 from tests.router.decision_log.test_record import GOLDEN, golden
 from tests.router.ledger.builders import ManualClock, hold
 
@@ -72,6 +78,12 @@ def test_a_file_reads_with_and_without_a_byte_order_mark(
     assert read_newest(log, 5) == [found]
 
 
+def test_a_moment_of_another_time_zone_is_read_in_utc(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.jsonl", [row(created="2026-11-23T21:00:00+09:00")])
+    (found,) = read_newest(log, 1)
+    assert (found.created, found.created.tzinfo) == (START, UTC)
+
+
 def test_a_record_longer_than_128_kib_reads_from_csv(tmp_path: Path) -> None:
     long = json.dumps(json.loads(golden("v1_text")) | {"prompt": "x" * 200_000})
     log = written(tmp_path / "log.csv", [row(record=long)])
@@ -98,7 +110,10 @@ def test_a_record_of_another_release_is_not_called_damaged(tmp_path: Path) -> No
         ({"record": "{"}, "record: is not JSON"),
         ({"record": "[]"}, "record: is not a record of a decision"),
         ({"created": "yesterday"}, "created: is no moment"),
+        ({"created": "0001-01-01T00:00:00+23:00"}, "created: is no moment in ISO 8601"),
+        ({"created": "9999-12-31T23:59:59-23:00"}, "created: is no moment in ISO 8601"),
         ({"spent_usd": "much"}, "spent_usd: is no amount"),
+        ({"spent_usd": "1e999999"}, "spent_usd: is no amount in USD"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
@@ -156,6 +171,43 @@ def test_a_ledger_joins_what_was_settled(tmp_path: Path) -> None:
     assert (settled.record.usage.model, settled.record.usage.quality) == ("a", 0.5)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "text", "reason"),
+    [
+        ("payloads", "record", "{", "is not JSON"),
+        ("payloads", "record", "[]", "is not a record of a decision"),
+        ("decisions", "usage", "{", "is not a JSON object"),
+        ("label_sets", "labels", "[]", "is not a JSON object"),
+    ],
+)
+def test_damage_in_a_ledger_names_the_decision_and_a_remedy_that_works(
+    table: str, column: str, text: str, reason: str, tmp_path: Path
+) -> None:
+    store = SqliteLedger(tmp_path / "ledger")
+    store.hold(replace(hold("d0"), record=golden("v1_held")))
+    store.close()
+    with closing(apsw.Connection(str(tmp_path / "ledger"))) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (text,))
+    with pytest.raises(BadArtifact) as caught:
+        read_newest(f"sqlite:{tmp_path}/ledger", 5)
+    assert caught.value.message == (
+        f"decision d0 is damaged in the ledger: {column}: {reason}; erase it with `mitsumori erase`, "
+        "or restore a backup"
+    )
+
+
+def test_the_server_names_a_damaged_decision_to_those_who_list_it(tmp_path: Path) -> None:
+    with closing(SqliteLedger(tmp_path / "ledger")) as store:
+        store.hold(replace(hold("d0"), record=golden("v1_held")))
+        with closing(apsw.Connection(str(tmp_path / "ledger"))) as connection:
+            connection.execute("UPDATE payloads SET record = '{'")
+        (damaged,) = store.decisions()
+        with pytest.raises(BadArtifact, match="decision d0 is damaged") as caught:
+            fill_decision(admin_pb2.DecisionRow(), damaged)
+    assert status_of(caught.value).code == code_pb2.FAILED_PRECONDITION
+    assert caught.value.metadata == {"decision_id": "d0"}
+
+
 @pytest.mark.parametrize("name", ["v0_log.csv", "v0_log.jsonl", "v0_log.parquet"])
 def test_a_log_is_known_by_its_columns(name: str, tmp_path: Path) -> None:
     assert is_decision_log(str(GOLDEN / name))
@@ -163,6 +215,24 @@ def test_a_log_is_known_by_its_columns(name: str, tmp_path: Path) -> None:
     empty.write_text(",".join(COLUMNS) + "\n")
     assert is_decision_log(str(empty))
     assert list(read_log(str(empty))) == []
+
+
+def test_a_parquet_file_that_is_damaged_inside_is_called_damaged(tmp_path: Path) -> None:
+    whole = (GOLDEN / "v0_log.parquet").read_bytes()
+    log = tmp_path / "log.parquet"
+    told = set()
+    for start in range(4, 20_000, 500):
+        log.write_bytes(whole[:start] + b"\xff" * 40 + whole[start + 40 :])
+        try:
+            list(read_log(str(log)))
+        except InvalidInput as error:
+            told.add(error.message)
+    assert told == {f"{log}: is damaged; write it again with `mitsumori decisions --out`"}
+
+
+def test_a_parquet_file_that_is_not_there_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot be read \(No such file"):
+        list(read_log(str(tmp_path / "none.parquet")))
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,12 @@ def test_an_export_keeps_the_record_as_it_is_and_adds_the_usage() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "1", "[" * 100_000])
+def test_what_is_no_object_cannot_be_exported(text: str) -> None:
+    with pytest.raises(DamagedRecord, match="is not a JSON object"):
+        with_usage(text, {})
+
+
 # --- What cannot be read -----------------------------------------------------------------------
 
 
@@ -328,6 +334,29 @@ def test_the_last_of_version_0_say_all_that_version_1_says() -> None:
     embedding = parse(golden("v0_last_embedding")).prompt_embedding
     assert embedding is not None
     assert (embedding.encoder, embedding.vector.shape) == ("static", (embedding.dimensions,))
+
+
+@pytest.mark.parametrize("name", ["v0_last_text", "v1_example"])
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"complexity": "@"}, "complexity"),
+        ({"features": [0.5, "@"]}, "features[]"),
+        ({"p_adequate": {"low": "@"}}, "p_adequate[]"),
+        ({"label_distribution": {"low": "@"}}, "label_distribution[]"),
+        ({"lengths": {"low": ["@", 1, 1]}}, "lengths[][]"),
+        ({"usage": {"latency_s": "@"}}, "usage.latency_s"),
+    ],
+)
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_infinity_is_malformed_in_every_version(
+    name: str, changes: dict[str, Any], place: str, number: str
+) -> None:
+    text = json.dumps(json.loads(golden(name)) | changes).replace('"@"', number)
+    with pytest.raises(RecordError) as caught:
+        parse(text)
+    assert caught.value.reason == f"the record is malformed at {place}"
+    assert not isinstance(caught.value, DamagedRecord)
 
 
 # --- From a decision to its record -------------------------------------------------------------

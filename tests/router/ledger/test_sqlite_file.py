@@ -161,6 +161,23 @@ def test_a_store_of_the_second_schema_can_be_read_before_a_server_has_migrated_i
     assert second_schema.read_bytes() == before
 
 
+def test_a_reader_is_told_when_a_server_migrates_the_store_under_it(second_schema: Path) -> None:
+    def read(reader: apsw.Connection) -> int:
+        with file.store_errors(second_schema):
+            return len(queries.decisions(reader, {}, 0, None, None, 10, newest_first=False))
+
+    with closing(file.open_reader(second_schema)) as reader:
+        assert read(reader) == 5
+        SqliteLedger(second_schema).close()
+        with pytest.raises(Unavailable) as caught:
+            read(reader)
+    assert caught.value.message == (
+        f"the ledger {second_schema} was migrated while it was read; read it again"
+    )
+    with closing(file.open_reader(second_schema)) as again:
+        assert read(again) == 5
+
+
 def test_a_migration_that_fails_changes_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
