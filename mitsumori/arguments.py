@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from numbers import Real
 from operator import index
 from typing import Any, TypeVar
@@ -168,6 +169,7 @@ def part_of(value: object, name: str, kind: type[M]) -> M:
     return value
 
 
+@cache
 def _value_of(field: Any) -> Callable[[Any, str], object]:
     """How an argument becomes the value of a field, given its descriptor."""
     kind, part = field.type, field.message_type
@@ -179,7 +181,8 @@ def _value_of(field: Any) -> Callable[[Any, str], object]:
         special = _PARTS.get(part.full_name)
         return special or (lambda value, name: part_of(value, name, GetMessageClass(part)))
     if kind == FieldDescriptor.TYPE_ENUM:
-        return lambda value, name: choice_of(value, name, choices_of(field.enum_type))
+        choices = choices_of(field.enum_type)
+        return lambda value, name: choice_of(value, name, choices)
     if kind == FieldDescriptor.TYPE_INT32:
         return lambda value, name: whole_of(value, name, bits=32)
     return _SCALARS[kind]
