@@ -6,24 +6,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-import grpc
-
+from mitsumori.arguments import choices_of, message_of, part_of
 from mitsumori.decision import Decision, Settlement
-from mitsumori.errors import InvalidArgument
-from mitsumori.money import Amount, money_of, usd_of
-from mitsumori.request import Importance, Prompt, duration_of, names_of, route_request
+from mitsumori.errors import CallFailed, InvalidArgument
+from mitsumori.money import Amount
+from mitsumori.request import Importance, Prompt, route_request
 from mitsumori.retrying_channel import DEFAULT_ADDRESS, RetryingChannel
 from mitsumori.v1 import admin_pb2, admin_pb2_grpc, limit_pb2, router_pb2, router_pb2_grpc
 
 __all__ = ["OUTCOMES", "Admin", "Outcome", "Router"]
 
 Outcome: TypeAlias = Literal["success", "error", "timeout", "truncated"]
-OUTCOMES: Mapping[str, router_pb2.Outcome] = {
-    "success": router_pb2.OUTCOME_SUCCESS,
-    "error": router_pb2.OUTCOME_ERROR,
-    "timeout": router_pb2.OUTCOME_TIMEOUT,
-    "truncated": router_pb2.OUTCOME_TRUNCATED,
-}
+OUTCOMES: Mapping[str, router_pb2.Outcome] = choices_of(router_pb2.Outcome.DESCRIPTOR)
 """How a call may end, by name."""
 
 
@@ -112,9 +106,11 @@ class Router(RetryingChannel):
         same deadline, retries and errors.
 
         Raises:
+            InvalidArgument: it is no such message.
             CallFailed: refused, or no answer in time.
         """
-        reply: router_pb2.RouteResponse = self.call(self._stub.Route, request)
+        message = part_of(request, "request", router_pb2.RouteRequest)
+        reply: router_pb2.RouteResponse = self.call(self._stub.Route, message)
         return reply
 
     def settle(
@@ -151,9 +147,8 @@ class Router(RetryingChannel):
             InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        if outcome not in OUTCOMES:
-            raise InvalidArgument("outcome", f"must be one of {', '.join(OUTCOMES)}")
-        request = router_pb2.SettleRequest(
+        request = message_of(
+            router_pb2.SettleRequest,
             decision_id=decision_id,
             tenant=tenant,
             model=model,
@@ -161,22 +156,21 @@ class Router(RetryingChannel):
             cached_input_tokens=cached_input_tokens,
             output_tokens=output_tokens,
             reasoning_tokens=reasoning_tokens,
-            outcome=OUTCOMES[outcome],
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+            outcome=outcome,
             quality=quality,
         )
-        if cost_usd is not None:
-            request.cost.CopyFrom(money_of(usd_of(cost_usd, "cost_usd").nanos))
-        if latency_s is not None:
-            request.latency.CopyFrom(duration_of(latency_s, "latency_s"))
         return Settlement.of(self.call(self._stub.Settle, request))
 
     def release(self, decision_id: str, *, tenant: str = "") -> bool:
         """Release a hold; false if it was already released.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = router_pb2.ReleaseRequest(decision_id=decision_id, tenant=tenant)
+        request = message_of(router_pb2.ReleaseRequest, decision_id=decision_id, tenant=tenant)
         return bool(self.call(self._stub.Release, request).released_now)
 
     def reroute(
@@ -194,13 +188,17 @@ class Router(RetryingChannel):
             failed_models: models that must not be chosen, by catalog id.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        message = router_pb2.RerouteRequest(
+        message = message_of(
+            router_pb2.RerouteRequest,
+            required=["request"],
             decision_id=decision_id,
             request=request,
-            failed_models=names_of(failed_models, "failed_models"),
+            failed_models=failed_models,
         )
+        message.failed_models.sort()
         return Decision.of(self.call(self._stub.Reroute, message).response)
 
     def quote_batch(
@@ -209,13 +207,34 @@ class Router(RetryingChannel):
         """Price many prompts before any is sent; the last reply is the summary. Not retried.
 
         Raises:
+            InvalidArgument: one of them is no such message. An error raised by ``requests`` passes unchanged.
             CallFailed: the stream broke.
         """
-        messages = (router_pb2.QuoteBatchRequest(request=request) for request in requests)
+        if not isinstance(requests, Iterable):
+            raise InvalidArgument("requests", "must be requests from route_request")
+        broken: list[Exception] = []
+
+        def messages() -> Iterator[router_pb2.QuoteBatchRequest]:
+            try:
+                for place, request in enumerate(requests):
+                    part_of(request, f"requests[{place}]", router_pb2.RouteRequest)
+                    yield router_pb2.QuoteBatchRequest(request=request)
+            except Exception as error:  # noqa: BLE001 — gRPC's thread would only log it; raised below
+                broken.append(error)
+
         try:
-            yield from self._stub.QuoteBatch(messages)
-        except grpc.RpcError as error:
-            raise self.failure(error) from None
+            with self.failures():
+                replies = self._stub.QuoteBatch(messages())
+                for reply in replies:
+                    if broken:
+                        replies.cancel()
+                        break
+                    yield reply
+        except CallFailed:
+            if not broken:
+                raise
+        if broken:
+            raise broken[0]
 
 
 class Admin(RetryingChannel):
@@ -237,9 +256,10 @@ class Admin(RetryingChannel):
         """Create or replace a limit; the notes of the reply name possible mistakes in it.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = admin_pb2.SetLimitRequest(limit=limit)
+        request = message_of(admin_pb2.SetLimitRequest, required=["limit"], limit=limit)
         made: admin_pb2.SetLimitResponse = self.call(self._stub.SetLimit, request)
         return made
 
@@ -247,18 +267,21 @@ class Admin(RetryingChannel):
         """Every limit, or those that apply to labels with their balances.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = admin_pb2.ListLimitsRequest(labels=labels or {})
+        request = message_of(admin_pb2.ListLimitsRequest, labels={} if labels is None else labels)
         return list(self.call(self._stub.ListLimits, request).limits)
 
     def delete_limit(self, limit_id: str) -> None:
         """Delete a limit.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: there is no such limit, or no answer in time.
         """
-        self.call(self._stub.DeleteLimit, admin_pb2.DeleteLimitRequest(limit_id=limit_id))
+        request = message_of(admin_pb2.DeleteLimitRequest, limit_id=limit_id)
+        self.call(self._stub.DeleteLimit, request)
 
     def usage(
         self, chosen: admin_pb2.DecisionFilter, group_by: Collection[str], time_zone: str = ""
@@ -271,28 +294,34 @@ class Admin(RetryingChannel):
             time_zone: IANA name, which says when a day begins; empty: UTC.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = admin_pb2.ListUsageRequest(filter=chosen, group_by=group_by, time_zone=time_zone)
+        request = message_of(
+            admin_pb2.ListUsageRequest, chosen=chosen, group_by=group_by, time_zone=time_zone
+        )
         return list(self.call(self._stub.ListUsage, request).rows)
 
     def corrections(self, model: str = "") -> list[admin_pb2.Correction]:
         """The corrections learned from settled usage, for one model (by catalog id) or, if empty, for all.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = admin_pb2.ListCorrectionsRequest(model=model)
+        request = message_of(admin_pb2.ListCorrectionsRequest, model=model)
         return list(self.call(self._stub.ListCorrections, request).corrections)
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; return how many.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
-        request = admin_pb2.EraseDecisionsRequest(labels=labels)
-        request.before_time.FromDatetime(before)
+        request = message_of(
+            admin_pb2.EraseDecisionsRequest, required=["before"], labels=labels, before=before
+        )
         return int(self.call(self._stub.EraseDecisions, request).erased)
 
     def decisions(
@@ -301,14 +330,19 @@ class Admin(RetryingChannel):
         """All decisions of a filter, oldest or newest first, fetched a page at a time.
 
         Raises:
+            InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
         token = ""
         while True:
             page = self.call(
                 self._stub.ListDecisions,
-                admin_pb2.ListDecisionsRequest(
-                    filter=chosen, page_size=1000, page_token=token, newest_first=newest_first
+                message_of(
+                    admin_pb2.ListDecisionsRequest,
+                    chosen=chosen,
+                    page_size=1000,
+                    page_token=token,
+                    newest_first=newest_first,
                 ),
             )
             yield from page.decisions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 from typing import TypeAlias
 
 from google.type.money_pb2 import Money
@@ -28,8 +27,8 @@ class Usd:
     nanos: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.nanos <= _MAX_NANOS:
-            raise InvalidArgument("nanos", f"must be 0 to {_MAX_NANOS}")
+        if type(self.nanos) is not int or not 0 <= self.nanos <= _MAX_NANOS:
+            raise InvalidArgument("nanos", f"must be a whole number, an int of 0 to {_MAX_NANOS}")
 
     @property
     def decimal(self) -> Decimal:
@@ -73,10 +72,26 @@ def usd_of(amount: Amount, field: str) -> Usd:
     except InvalidOperation:
         dollars = Decimal("NaN")
     if dollars.is_finite() and 0 <= dollars <= _MAX_NANOS // _NANOS_PER_USD:
-        nanos = Fraction(dollars) * _NANOS_PER_USD  # exact; a product of decimals would be rounded
-        if nanos.denominator == 1:
-            return Usd(int(nanos))
+        nanos = _nanos_of_digits(dollars)
+        if nanos is not None:
+            return Usd(nanos)
     raise InvalidArgument(field, "write USD, 0 or more with at most nine decimals, such as 0.05")
+
+
+def _nanos_of_digits(dollars: Decimal) -> int | None:
+    """Exact nano-dollars, or ``None`` where there are more than nine decimals.
+
+    Works on the digits: a product of decimals would be rounded, and ten to the power of an exponent such as
+    -9,999,999 would take minutes.
+    """
+    if not dollars:
+        return 0
+    _, digits, exponent = dollars.as_tuple()
+    shift = int(exponent) + 9
+    whole, rest = (digits[:shift], digits[shift:]) if shift < 0 else (digits, ())
+    if any(rest) or not whole:
+        return None
+    return int("".join(map(str, whole)) + "0" * shift)
 
 
 def fill_money(target: Money, nanos: int) -> None:

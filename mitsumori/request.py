@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from google.protobuf.duration_pb2 import Duration
-
+from mitsumori.arguments import choice_of, choices_of, message_of, text_of
 from mitsumori.errors import InvalidArgument
-from mitsumori.money import Amount, money_of, usd_of
+from mitsumori.money import Amount
 from mitsumori.v1 import prompt_pb2, router_pb2
 
-__all__ = ["Importance", "Message", "Prompt", "duration_of", "names_of", "route_request"]
+__all__ = ["Importance", "Message", "Prompt", "route_request"]
 
 Importance: TypeAlias = Literal["low", "medium", "high"]
 
@@ -29,17 +27,7 @@ Prompt: TypeAlias = str | Sequence[Message | tuple[str, str] | Mapping[str, obje
 """A text, or the turns of a chat: as :class:`Message`, as pairs of role and text, or in the shape of
 OpenAI's API, ``{"role": "user", "content": "…"}``."""
 
-_ROLES = {
-    "system": prompt_pb2.ROLE_SYSTEM,
-    "user": prompt_pb2.ROLE_USER,
-    "assistant": prompt_pb2.ROLE_ASSISTANT,
-    "tool": prompt_pb2.ROLE_TOOL,
-}
-_IMPORTANCES = {
-    "low": router_pb2.IMPORTANCE_LOW,
-    "medium": router_pb2.IMPORTANCE_MEDIUM,
-    "high": router_pb2.IMPORTANCE_HIGH,
-}
+_ROLES = choices_of(prompt_pb2.Role.DESCRIPTOR)
 _KEYS = frozenset({"role", "content", "name", "tool_call_id"})
 """Keys that a message may have; ``name`` and ``tool_call_id`` are not sent. Other keys are refused."""
 
@@ -87,73 +75,43 @@ def route_request(
     Raises:
         InvalidArgument: one of them cannot be sent; names it.
     """
-    if importance not in _IMPORTANCES:
-        raise InvalidArgument("importance", f"must be one of {', '.join(_IMPORTANCES)}")
     if quality_target is not None and willingness_to_pay_usd is not None:
         raise InvalidArgument("quality_target", "give it or willingness_to_pay_usd, not both")
-    constraints = router_pb2.Constraints(
-        allowed_models=names_of(models, "models"),
-        allowed_tiers=names_of(tiers, "tiers"),
-        required_capabilities=names_of(capabilities, "capabilities"),
+    constraints = message_of(
+        router_pb2.Constraints,
+        models=models,
+        tiers=tiers,
+        capabilities=capabilities,
         max_output_tokens=max_output_tokens,
+        max_price_usd=max_price_usd,
+        max_latency_s=max_latency_s,
     )
-    if max_price_usd is not None:
-        constraints.max_price.CopyFrom(money_of(usd_of(max_price_usd, "max_price_usd").nanos))
-    if max_latency_s is not None:
-        constraints.max_latency.CopyFrom(duration_of(max_latency_s, "max_latency_s"))
-    request = router_pb2.RouteRequest(
-        request_id=request_id or str(uuid.uuid4()),
-        scope=_scope(scope or {}),
+    for names in (
+        constraints.allowed_models,
+        constraints.allowed_tiers,
+        constraints.required_capabilities,
+    ):
+        names.sort()  # the order of a set is not the same in every process
+    return message_of(
+        router_pb2.RouteRequest,
+        request_id=str(uuid.uuid4()) if request_id is None or request_id == "" else request_id,
+        scope={} if scope is None else scope,
         prompt=_prompt(prompt),
         constraints=constraints,
         quality_target=quality_target,
-        importance=_IMPORTANCES[importance],
+        willingness_to_pay_usd=willingness_to_pay_usd,
+        importance=importance,
         conversation_id=conversation_id,
         max_alternatives=max_alternatives,
         quote_only=quote_only,
         batch=batch,
     )
-    if willingness_to_pay_usd is not None:
-        worth = usd_of(willingness_to_pay_usd, "willingness_to_pay_usd")
-        request.willingness_to_pay.CopyFrom(money_of(worth.nanos))
-    return request
-
-
-def duration_of(seconds: float, field: str) -> Duration:
-    """Seconds as a message.
-
-    Raises:
-        InvalidArgument: they are not finite; names ``field``.
-    """
-    if not math.isfinite(seconds):
-        raise InvalidArgument(field, "must be a finite number of seconds")
-    message = Duration()
-    message.FromNanoseconds(round(seconds * 1e9))
-    return message
-
-
-def names_of(values: Collection[str], field: str) -> list[str]:
-    """Names in order.
-
-    Raises:
-        InvalidArgument: they are a single text, whose letters would be taken for names.
-    """
-    if isinstance(values, str):
-        raise InvalidArgument(field, "write a list of names, not a text")
-    return sorted(values)
-
-
-def _scope(labels: Mapping[str, str]) -> Mapping[str, str]:
-    for key, value in labels.items():
-        if not (isinstance(key, str) and isinstance(value, str)):
-            raise InvalidArgument(f"scope.{key}", f"must be a text, not {type(value).__name__}")
-    return labels
 
 
 def _prompt(prompt: Prompt) -> prompt_pb2.Prompt:
     if isinstance(prompt, str):
-        return prompt_pb2.Prompt(text=prompt)
-    if isinstance(prompt, Mapping) or not isinstance(prompt, Sequence):
+        return prompt_pb2.Prompt(text=text_of(prompt, "prompt"))
+    if isinstance(prompt, Mapping | bytes | bytearray) or not isinstance(prompt, Sequence):
         raise InvalidArgument("prompt", "write a text or a list of messages")
     messages = [_message(turn, f"prompt[{index}]") for index, turn in enumerate(prompt)]
     return prompt_pb2.Prompt(chat=prompt_pb2.Chat(messages=messages))
@@ -161,20 +119,22 @@ def _prompt(prompt: Prompt) -> prompt_pb2.Prompt:
 
 def _message(turn: object, where: str) -> prompt_pb2.Message:
     role, text = _role_and_text(turn, where)
-    if not isinstance(role, str) or role not in _ROLES:
-        # Never quoted: if role and text are swapped, it is prompt text.
-        raise InvalidArgument(f"{where}.role", f"must be one of {', '.join(_ROLES)}")
+    number = choice_of(role, f"{where}.role", _ROLES)
     if not isinstance(text, str):
         raise InvalidArgument(f"{where}.content", f"must be a text, not {_kind_of(text)}")
-    return prompt_pb2.Message(role=_ROLES[role], text=text)
+    message = prompt_pb2.Message(text=text_of(text, f"{where}.content"))
+    message.role = number  # type: ignore[assignment]
+    return message
 
 
 def _role_and_text(turn: object, where: str) -> tuple[object, object]:
     if isinstance(turn, Mapping):
         for key, value in turn.items():
             if key not in _KEYS and value:
+                named = _is_word(key)  # else it may be prompt text
                 raise InvalidArgument(
-                    f"{where}.{key}", "is not supported yet: only role and content"
+                    f"{where}.{key}" if named else where,
+                    f"{'' if named else 'has a key that '}is not supported yet: only role and content",
                 )
         return turn.get("role"), turn.get("content")
     if isinstance(turn, tuple) and len(turn) == 2:
@@ -182,10 +142,14 @@ def _role_and_text(turn: object, where: str) -> tuple[object, object]:
     raise InvalidArgument(where, 'write {"role": "user", "content": "…"}')
 
 
+def _is_word(key: object) -> bool:
+    return isinstance(key, str) and key.isascii() and key.isidentifier()
+
+
 def _kind_of(content: object) -> str:
     """The kind of a content that is not a text, for people; parts of OpenAI's API are named by their type."""
     if not isinstance(content, list):
         return type(content).__name__
     kinds = [part.get("type") if isinstance(part, Mapping) else None for part in content]
-    named = ", ".join(dict.fromkeys(str(kind)[:40] for kind in kinds if isinstance(kind, str)))
+    named = ", ".join(dict.fromkeys(str(kind)[:40] for kind in kinds if _is_word(kind)))
     return f"parts ({named or 'unnamed'}): only text is supported yet"

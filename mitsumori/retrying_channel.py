@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +13,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
-from mitsumori.errors import CallFailed
+from mitsumori.arguments import seconds_of, text_of, whole_of
+from mitsumori.errors import CallFailed, InvalidArgument
 
 __all__ = ["DEFAULT_ADDRESS", "RetryingChannel", "call_repeatedly"]
 
@@ -81,12 +82,20 @@ class RetryingChannel:
         timeout_s: the whole time a call may take, retries included, seconds > 0.
         attempts: the most tries of one call, ≥ 1. Every try carries the same body, and every call is
             idempotent, so the server acts once.
+
+    Raises:
+        InvalidArgument: one of them is of another type, or out of range; names it.
     """
 
     def __init__(self, address: str, *, timeout_s: float, attempts: int) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
-        self._attempts = attempts
+        self._address = text_of(address, "address")
+        self._timeout_s = seconds_of(timeout_s, "timeout_s")
+        self._attempts = whole_of(attempts, "attempts", least=1)
+        if not address.strip():
+            raise InvalidArgument("address", "write host:port, such as 127.0.0.1:50051")
+        if not self._timeout_s:
+            raise InvalidArgument("timeout_s", "must be more than 0 seconds")
+        self._closed = False
         self.channel = grpc.insecure_channel(address, _RECONNECT)
 
     def __enter__(self) -> Self:
@@ -102,6 +111,7 @@ class RetryingChannel:
 
     def close(self) -> None:
         """Close the connection; calls in flight are cancelled."""
+        self._closed = True
         self.channel.close()
 
     def call(self, method: Callable[..., Any], request: Message) -> Any:
@@ -110,14 +120,35 @@ class RetryingChannel:
         Raises:
             CallFailed: refused, or no answer in time.
         """
-        try:
+        with self.failures():
             return call_repeatedly(
                 lambda left_s: method(request, timeout=left_s),
                 timeout_s=self._timeout_s,
                 attempts=self._attempts,
             )
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Raise what gRPC raises as one of our errors.
+
+        Raises:
+            CallFailed: refused, no answer in time, or the client is closed.
+        """
+        try:
+            yield
         except grpc.RpcError as error:
+            # Closing cancels what is in flight.
+            if self._closed and error.code() == grpc.StatusCode.CANCELLED:
+                raise self._closed_failure() from None
             raise self.failure(error) from None
+        except ValueError:
+            if self._closed:  # gRPC has no better error for later calls
+                raise self._closed_failure() from None
+            raise
+
+    def _closed_failure(self) -> CallFailed:
+        message = f"this client of {self._address} is closed; make a new one"
+        return CallFailed(message, code="CANCELLED", reason="CLIENT_CLOSED")
 
     def failure(self, error: grpc.RpcError) -> CallFailed:
         """A gRPC error as one of ours."""
@@ -139,6 +170,9 @@ class RetryingChannel:
             grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer from {self._address} within "
             f"{self._timeout_s:g} s; raise the timeout or look at the server's load",
             grpc.StatusCode.CANCELLED: f"the server at {self._address} ended the call; try again",
+            grpc.StatusCode.UNIMPLEMENTED: f"the server at {self._address} does not speak this "
+            "client's mitsumori.v1: client and server are of different versions, or another service "
+            "listens there",
         }
         return CallFailed(messages.get(code, error.details() or code.name), code=code.name)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 
-from mitsumori import CallFailed, InvalidArgument, Router
+from mitsumori import Admin, CallFailed, InvalidArgument, Router, route_request
 from mitsumori.v1 import router_pb2, router_pb2_grpc
 from tests.readiness import PATIENCE_S
 
@@ -33,6 +33,13 @@ class Moody(router_pb2_grpc.RouterServiceServicer):
         self.requests.append(request)
         self.behaviour(len(self.requests), context)
         return router_pb2.RouteResponse(decision_id=request.request_id)
+
+    def QuoteBatch(
+        self, requests: Iterator[router_pb2.QuoteBatchRequest], _: grpc.ServicerContext
+    ) -> Iterator[router_pb2.QuoteBatchResponse]:
+        for index, _request in enumerate(requests):
+            yield router_pb2.QuoteBatchResponse(index=index, response=router_pb2.RouteResponse())
+        yield router_pb2.QuoteBatchResponse(summary=router_pb2.BatchSummary())
 
 
 @contextmanager
@@ -165,3 +172,59 @@ def test_a_slow_server_is_given_up_at_the_deadline_and_not_asked_again() -> None
         release.set()
     assert caught.value.code == "DEADLINE_EXCEEDED"
     assert len(servicer.requests) == 1
+
+
+def test_an_error_of_the_callers_own_iterator_is_raised_as_it_is() -> None:
+    error = KeyError("row 3")
+
+    def requests() -> Iterator[router_pb2.RouteRequest]:
+        yield route_request("hello")
+        raise error
+
+    with (
+        moody(lambda *_: None) as (address, _),
+        Router(address, timeout_s=PATIENCE_S) as client,
+    ):
+        with pytest.raises(KeyError) as caught:
+            list(client.quote_batch(requests()))
+        assert caught.value is error
+        with pytest.raises(
+            InvalidArgument, match=r"^requests\[1\]: must be a RouteRequest .* not str$"
+        ):
+            list(client.quote_batch([route_request("hello"), "hello"]))  # type: ignore[list-item]
+        with pytest.raises(InvalidArgument, match=r"^requests: must be requests"):
+            list(client.quote_batch(None))  # type: ignore[arg-type]
+        assert len(list(client.quote_batch([route_request("hello")]))) == 2
+
+
+def test_a_closed_client_says_so() -> None:
+    with moody(lambda *_: None) as (address, servicer):
+        with Router(address, timeout_s=PATIENCE_S) as client:
+            client.route("hello")
+            open_batch = client.quote_batch(route_request("hello") for _ in range(10**9))
+            next(open_batch)
+        for call in (
+            lambda: client.route("hello"),
+            lambda: list(client.quote_batch([])),
+            lambda: list(open_batch),
+        ):
+            with pytest.raises(CallFailed) as caught:
+                call()
+            error = caught.value
+            assert error.message == f"this client of {address} is closed; make a new one"
+            assert (error.code, error.reason) == ("CANCELLED", "CLIENT_CLOSED")
+        assert len(servicer.requests) == 1
+
+
+def test_a_server_of_another_version_is_told_from_one_that_refuses() -> None:
+    with (
+        moody(lambda *_: None) as (address, _),
+        Admin(address, timeout_s=PATIENCE_S) as admin,  # only the RouterService is there
+        pytest.raises(CallFailed) as caught,
+    ):
+        admin.limits()
+    assert caught.value.code == "UNIMPLEMENTED"
+    assert caught.value.message == (
+        f"the server at {address} does not speak this client's mitsumori.v1: client and server are of "
+        "different versions, or another service listens there"
+    )

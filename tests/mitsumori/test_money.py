@@ -76,7 +76,8 @@ def test_the_precision_of_the_callers_decimals_does_not_matter() -> None:
 @pytest.mark.parametrize(
     "amount",
     ["-0.01", "0.0000000001", "1.00000000000000000000000000000000001", "nan", "inf", "5 cents", "",
-     "9223372037", Decimal("sNaN"), -1],
+     "9223372037", Decimal("sNaN"), -1, "1e-9999999", "12e-9999999", "1e9999999", "1e-10", "1.5e-9",
+     "\ud800"],
 )  # fmt: skip
 def test_what_is_no_amount_is_refused_by_name(amount: Decimal | str | int) -> None:
     with pytest.raises(InvalidArgument, match=r"^max_price_usd: write USD") as caught:
@@ -88,3 +89,20 @@ def test_what_is_no_amount_is_refused_by_name(amount: Decimal | str | int) -> No
 def test_a_float_is_refused_because_it_is_not_exact(amount: object) -> None:
     with pytest.raises(InvalidArgument, match=r'max_price_usd: write the exact amount, "0\.05"'):
         usd_of(amount, "max_price_usd")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("amount", ["0e9999999", "0e-9999999", "-0"])
+def test_nothing_is_nothing_however_it_is_written(amount: str) -> None:
+    assert usd_of(amount, "price") == Usd(0)
+
+
+@pytest.mark.parametrize(("amount", "nanos"), [("1e-9", 1), ("10e-10", 1), ("9.2e9", 92 * 10**17)])
+def test_an_exponent_is_exact(amount: str, nanos: int) -> None:
+    assert usd_of(amount, "price") == Usd(nanos)
+
+
+@pytest.mark.parametrize("nanos", ["5", 1.5, 1.0, True, None, Decimal(5), 2**63, -1])
+def test_nano_dollars_are_an_int(nanos: object) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        Usd(nanos)  # type: ignore[arg-type]
+    assert caught.value.message == f"nanos: must be a whole number, an int of 0 to {2**63 - 1}"
