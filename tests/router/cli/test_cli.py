@@ -161,28 +161,31 @@ def test_an_error_is_one_line_and_exit_code_2(
     assert capsys.readouterr() == ("", "error: --port: is wrong\n")
 
 
+HALF = "holds half of a surrogate pair, which cannot be sent; decode the text correctly"
+
+
 @pytest.mark.parametrize(
-    ("words", "given"),
+    ("words", "given", "errors", "line"),
     [
-        ((b"route", b"-"), b"caf\xe9"),
-        ((b"route", b"caf\xe9"), b""),
-        ((b"route", b"hi", b"--scope", b"team=caf\xe9"), b""),
-        ((b"release", b"caf\xe9"), b""),
+        (
+            (b"route", b"-"), b"caf\xe9", "strict",
+            "an argument or the input is not UTF-8 text; write it in UTF-8",
+        ),
+        ((b"route", b"-"), b"caf\xe9", "surrogateescape", f"prompt: {HALF}"),
+        ((b"route", b"caf\xe9"), b"", "strict", f"prompt: {HALF}"),
+        ((b"route", b"hi", b"--scope", b"team=caf\xe9"), b"", "strict", f"scope.team: {HALF}"),
+        ((b"release", b"caf\xe9"), b"", "strict", f"decision_id: {HALF}"),
     ],
-)
-@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+)  # fmt: skip
 def test_what_is_no_utf_8_is_one_line_and_exit_code_2(
-    words: tuple[bytes, ...], given: bytes, errors: str
+    words: tuple[bytes, ...], given: bytes, errors: str, line: str
 ) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "router", *words, "--server", "127.0.0.1:1"],
         input=given, capture_output=True, check=False,
         env={**os.environ, "PYTHONIOENCODING": f"utf-8:{errors}"},
     )  # fmt: skip
-    assert (told.returncode, told.stdout) == (2, b"")
-    assert told.stderr.decode() == (
-        "error: an argument or the input is not UTF-8 text; write it in UTF-8\n"
-    )
+    assert (told.returncode, told.stdout, told.stderr.decode()) == (2, b"", f"error: {line}\n")
 
 
 @pytest.mark.parametrize("words", COMMANDS)
