@@ -383,9 +383,17 @@ class WriteGroup:
             ).fetchall()
             for (labels,) in deleted:
                 self._cache.label_sets.pop(labels, None)
+                try:
+                    pairs = json.loads(labels).items()
+                except (ValueError, AttributeError):
+                    # Damaged: without names no index helps, but the rows must go all the same.
+                    self._connection.execute(
+                        "DELETE FROM label_values WHERE label_set = ?", (number,)
+                    )
+                    continue
                 self._connection.executemany(
                     "DELETE FROM label_values WHERE name = ? AND value = ? AND label_set = ?",
-                    [(name, value, number) for name, value in json.loads(labels).items()],
+                    [(name, value, number) for name, value in pairs],
                 )
 
 

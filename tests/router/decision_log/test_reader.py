@@ -185,6 +185,7 @@ def test_damage_in_a_ledger_names_the_decision_and_a_remedy_that_works(
 ) -> None:
     store = SqliteLedger(tmp_path / "ledger")
     store.hold(replace(hold("d0"), record=golden("v1_held")))
+    store.release("d0", "acme")
     store.close()
     with closing(apsw.Connection(str(tmp_path / "ledger"))) as connection:
         connection.execute(f"UPDATE {table} SET {column} = ?", (text,))
@@ -194,6 +195,9 @@ def test_damage_in_a_ledger_names_the_decision_and_a_remedy_that_works(
         f"decision d0 is damaged in the ledger: {column}: {reason}; erase it with `mitsumori erase`, "
         "or restore a backup"
     )
+    with closing(SqliteLedger(tmp_path / "ledger")) as again:
+        assert again.erase({"tenant": "acme"}, datetime.max.replace(tzinfo=UTC)) == 1
+    assert read_newest(f"sqlite:{tmp_path}/ledger", 5) == []
 
 
 def test_the_server_names_a_damaged_decision_to_those_who_list_it(tmp_path: Path) -> None:
