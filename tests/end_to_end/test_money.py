@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 import mitsumori
 from mitsumori import CallFailed, Usd, route_request
-from mitsumori.money import nanos_of
-from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2
+from mitsumori.money import money_of, nanos_of
+from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2, router_pb2_grpc
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
@@ -389,11 +390,11 @@ BAD_REPORTS: dict[str, tuple[dict[str, object], str]] = {
     "overflow": ({"output_tokens": 2**40}, "output_tokens"),
     "more cached than sent": ({"cached_input_tokens": 21}, "cached_input_tokens"),
     "more reasoning than output": ({"reasoning_tokens": 11}, "reasoning_tokens"),
-    "cost overflows": ({"cost_usd": Usd(2**62)}, "cost"),
+    "cost overflows": ({"cost": money_of(2**62)}, "cost"),
     "quality NaN": ({"quality": float("nan")}, "quality"),
-    "latency negative": ({"latency_s": -1.0}, "latency"),
+    "latency negative": ({"latency": Duration(seconds=-1)}, "latency"),
     "unknown model without its cost": ({"model": "gpt-99"}, "model[0]"),
-    "model without end": ({"model": "m" * 201, "cost_usd": Usd(1)}, "model"),
+    "model without end": ({"model": "m" * 201, "cost": money_of(1)}, "model"),
 }
 
 
@@ -402,7 +403,12 @@ def test_a_wrong_report_names_its_field_and_changes_nothing(
     shop: Shop, change: dict[str, object], field: str
 ) -> None:
     reply = shop.route(PROOF)
-    fields: dict[str, object] = {"input_tokens": 20, "output_tokens": 10, **change}
-    error = refusal(lambda: shop.router.settle(reply.decision_id, **fields))  # type: ignore[arg-type]
+    fields: dict[str, Any] = {
+        "decision_id": reply.decision_id, "input_tokens": 20, "output_tokens": 10,
+        "outcome": router_pb2.OUTCOME_SUCCESS, **change,
+    }  # fmt: skip
+    # As a message: our own client would not send most of these.
+    stub = router_pb2_grpc.RouterServiceStub(shop.router.channel)  # type: ignore[no-untyped-call]
+    error = refusal(lambda: shop.router.call(stub.Settle, router_pb2.SettleRequest(**fields)))
     assert (error.code, error.field) == ("INVALID_ARGUMENT", field)
     assert shop.router.release(reply.decision_id) is True
