@@ -134,10 +134,6 @@ def _mean_statistic(values: Floats) -> Statistic:
     return lambda counts: np.asarray(values @ counts / counts.sum(axis=0))
 
 
-def _on(rows: npt.NDArray[np.bool_], statistic: Statistic) -> Statistic:
-    return lambda counts: statistic(counts[rows])
-
-
 def _pinball(actual: Floats, predicted: Floats | float, level: float) -> Floats:
     error = actual - predicted
     return np.maximum(level * error, (level - 1) * error)
