@@ -70,7 +70,8 @@ class Router(RetryingChannel):
             max_latency_s: the most that the answer may take at the 90th percentile, seconds > 0.
             quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves the goal to the importance.
             willingness_to_pay_usd: what an adequate answer is worth, > 0; weighed like the cost of a miss.
-            importance: what a wrong answer would cost: ``low``, ``medium`` or ``high``; selects the default goal.
+            importance: what a wrong answer would cost, ``low``, ``medium`` or ``high``: selects the
+                default goal.
             conversation_id: ties the turns of a conversation together.
             request_id: for retries of your own; ``None`` makes a new one.
             max_alternatives: the most alternatives in the reply; ``None``: 5.

@@ -152,8 +152,8 @@ class Decision:
         reasons: the decisive one first.
         hold: ``None`` if only a quote was asked for.
         bundle: the classifier, as name@hash.
-        miss_cost: what an inadequate answer was taken to cost: models are ordered by their expected price plus
-            (1 − ``p_adequate``) × this; ``None`` under another goal.
+        miss_cost: what an inadequate answer was taken to cost; models are ordered by their expected price
+            plus (1 − ``p_adequate``) × this. ``None`` under another goal.
         message: the whole reply, with the classifier's scores of each arm and the balance of each limit.
     """
 

@@ -110,21 +110,21 @@ class Settings(BaseSettings):
     )
     miss_costs: _MissCosts | None = Field(
         default=None,
-        description="what an inadequate answer costs by importance, USD, for requests without a goal: the model"
-        " with the least expected price + (1 − P(adequate)) × this is chosen; unset: "
+        description="what an inadequate answer costs by importance, USD, for requests without a goal: they"
+        " get the model with the least expected price + (1 − P(adequate)) × this; unset: "
         f"low {MissCosts.low}, medium {MissCosts.medium}, high {MissCosts.high}",
     )
     quality_targets: _QualityTargets | None = Field(
         default=None,
-        description="target P(adequate) by importance, for requests without a goal, instead of miss_costs; unset:"
-        " miss_costs",
+        description="target P(adequate) by importance, for requests without a goal, instead of miss_costs;"
+        " unset: miss_costs",
     )
     target_regret: float = Field(
         default=TARGET_REGRET,
         ge=0,
         le=1,
-        description="where no model reaches a quality target, the cheapest is chosen whose P(adequate) is at most"
-        " this much below the best",
+        description="where no model reaches a quality target, the cheapest is chosen whose P(adequate) is at"
+        " most this much below the best",
     )
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote is valid, seconds"
@@ -224,7 +224,7 @@ class Settings(BaseSettings):
     ) -> _QualityTargets | None:
         if value is not None and info.data.get("miss_costs") is not None:
             raise ValueError(
-                "miss_costs is set too, and requests without a goal can have only one kind; remove one of the two"
+                "miss_costs is set too, and requests without a goal have one kind of goal; keep one of them"
             )
         return value
 

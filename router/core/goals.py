@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from router.core.money import format_usd, short_usd
@@ -47,10 +47,11 @@ def expected_cost(candidate: Candidate, miss_cost: int) -> int:
 def ranked_by(goal: Goal, eligible: Sequence[Candidate]) -> list[Candidate]:
     """Eligible candidates, best first.
 
-    A cost of a miss and a willingness to pay rank by expected price − P(adequate) × the amount: the former's
-    expected cost and the latter's loss differ from it by a constant. A quality target puts the candidates that
-    reach it first, cheapest first; below it the candidates within the regret of the best are a group, those
-    within the regret of the best that is left the next one, each cheapest first. Equals are ordered by price.
+    A cost of a miss and a willingness to pay both rank by expected price − P(adequate) × the amount: the
+    expected cost differs from it by a constant, the surplus by its sign. A quality target puts the candidates
+    that reach it first, cheapest first. Below it, the candidates within the regret of the best are a group,
+    those within the regret of the best that is left are the next, and so on; each is ordered cheapest first.
+    Of equals the cheapest comes first.
     """
     if isinstance(goal, QualityTarget):
         return _ranked_by_target(goal, eligible)

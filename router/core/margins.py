@@ -19,7 +19,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 def target_margins(p_adequate: Floats, prices: Floats, target: float, regret: float) -> Floats:
-    """Margins of choosing the cheapest arm that reaches a quality target, or comes near the best if none does.
+    """Margins of choosing the cheapest arm that reaches a target, or comes near the best if none does.
 
     Args:
         p_adequate: float64 ``(n, m)``, P(adequate) of n prompts and m ≥ 2 arms.
@@ -39,7 +39,7 @@ def target_margins(p_adequate: Floats, prices: Floats, target: float, regret: fl
 
 
 def _regret_margins(ordered: Floats, target: float, regret: float) -> Floats:
-    """Margins ``(n,)`` where no arm reaches the target; ``ordered`` ``(n, m)`` goes from the cheapest arm up."""
+    """Margins ``(n,)`` where no arm reaches the target; ``ordered`` ``(n, m)`` has the cheapest arm first."""
     least = ordered.max(axis=1) - regret
     chosen = (ordered >= least[:, None]).argmax(axis=1)
     places = np.arange(ordered.shape[1])
@@ -47,7 +47,7 @@ def _regret_margins(ordered: Floats, target: float, regret: float) -> Floats:
     others = np.where(places != chosen[:, None], ordered, -np.inf).max(axis=1)
     # Another choice: a cheaper arm comes near enough, another leaves the chosen behind or reaches the target.
     left_behind = ordered[np.arange(len(ordered)), chosen] + regret - others
-    return np.minimum.reduce([least - cheaper, left_behind, target - others])
+    return np.asarray(np.minimum.reduce([least - cheaper, left_behind, target - others]))
 
 
 def value_margins(p_adequate: Floats, prices: Floats, worth: float) -> Floats:

@@ -313,13 +313,13 @@ Goal = MissCost | WillingnessToPay | QualityTarget
 class MissCosts:
     """What a miss costs by importance, in USD: the default goals of requests without one.
 
-    A miss is an inadequate answer. Its cost is what the caller loses by it: the time of whoever notices and asks
-    again, the second call, the damage where nobody notices. A model that costs more per call is chosen if
-    its price rises by less than its risk, (1 − P(adequate)) × the cost of a miss, falls. The defaults:
+    A miss is an inadequate answer. Its cost is what the caller loses by it: the time of whoever notices and
+    asks again, the second call, the damage where nobody notices. A dearer model is chosen where its price is
+    higher by less than its risk, (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for:
 
-    - low, 2 cents: a draft or one item of bulk work, glanced over or thrown away.
-    - medium, 10 cents: a person reads the answer, notices and asks again.
-    - high, 1 dollar: somebody acts on the answer, or several minutes of work are lost.
+    - low: a draft or one item of bulk work, which is glanced over or thrown away.
+    - medium: a person reads the answer, notices and asks again.
+    - high: somebody acts on the answer, or minutes of skilled work are lost.
 
     Attributes:
         low: USD ≥ 0, with at most nine decimals.

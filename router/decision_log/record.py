@@ -3,8 +3,9 @@
 This module alone knows the format on disk, which is JSON: :func:`serialize` writes it, :func:`parse` reads
 it. The models are the format. A field that is renamed, retyped or removed needs a new :data:`VERSION`, an
 upgrade from the version before, and a golden file in ``tests/golden/decision_records``; a field that is
-added with a default does not, nor does another kind of goal, of which a golden file is enough: releases that do
-not know it leave such records out, and name the field. Unknown fields are ignored. Money is in nano-dollars, counts are in tokens.
+added with a default does not. Another kind of goal needs a golden file alone: a release that does not know
+the kind leaves the record out, and names the field. Unknown fields are ignored. Money is in nano-dollars,
+counts are in tokens.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class LoggedQualityTarget(
 
     Attributes:
         p_adequate: the target.
-        regret: what P(adequate) could give up against the best where no model reaches the target; 0.01 in older
-            records, which do not say it.
+        regret: how far below the best P(adequate) the choice could lie where no model reaches the target;
+            0.01 in older records, which do not say it.
     """
 
     p_adequate: Probability
