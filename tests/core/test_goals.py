@@ -216,10 +216,6 @@ def test_below_the_target_what_is_within_the_regret_of_the_best_is_level(
     assert names(QualityTarget(0.9, regret), pair) == ranked.split()
 
 
-def test_without_a_word_the_regret_is_five_points() -> None:
-    assert QualityTarget(0.9) == QualityTarget(0.9, 0.05)
-
-
 def test_the_rest_is_ranked_level_by_level_and_cheapest_first_in_each() -> None:
     made = [
         priced("a", 0.50, 5), priced("b", 0.46, 1), priced("c", 0.60, 5), priced("d", 0.56, 1),

@@ -59,6 +59,10 @@ def test_each_importance_has_a_cost_of_a_miss_of_its_own() -> None:
     assert MissCosts(low=Decimal("0.000000001")).of(Importance.LOW) == MissCost(1)
 
 
+def test_without_a_word_the_regret_of_a_target_is_five_points() -> None:
+    assert QualityTarget(0.9) == QualityTarget(0.9, 0.05)
+
+
 def test_each_importance_has_a_target_of_its_own() -> None:
     targets = [QualityTargets().of(each) for each in Importance]
     assert targets == [QualityTarget(0.4), QualityTarget(0.6), QualityTarget(0.8)]
