@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import decide, exclusion
+from router.core.decision import arm_prices, decide, exclusion
 from router.core.errors import NotPossible
 from router.core.types import (
     Candidate,
@@ -29,6 +29,20 @@ LADDER = (
 
 def codes(decision: Decision) -> list[str]:
     return [reason.code for reason in decision.reasons]
+
+
+def test_an_arm_costs_what_its_cheapest_candidate_costs_that_meets_the_constraints() -> None:
+    made = [
+        candidate("a", price=("5", "20")),
+        candidate("b"),
+        candidate("c", price=("0.1", "0.4"), capabilities=frozenset()),
+        candidate("d", tier="high", price=("5", "20")),
+        candidate("unpriced", price=None),
+        candidate("unknown", p=None, price=("0.1", "0.4")),
+    ]
+    tools = Constraints(capabilities=frozenset({"tools"}))
+    assert arm_prices(made, tools) == {"low": 1_540_000, "high": 7_700_000}
+    assert arm_prices(made, ANYTHING) == {"low": 154_000, "high": 7_700_000}
 
 
 HIGH = 100 * 1_000 + 800 * 4_000
