@@ -1,0 +1,177 @@
+"""Features of how long an answer a text asks for: amounts in figures, bare answers, a given text to work on.
+
+An essay of 2,000 words has its length in the request; a translation is as long as what is translated; "yes or
+no" is one token. A few thousand past answers are too few to learn this from vectors. The vocabulary is English
+and Japanese, with the units and the verbs of a few more languages.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from router.classifier.features.head_and_tail import head_and_tail
+
+__all__ = ["ANSWER_SIZE_FEATURES", "WINDOW", "answer_size_features"]
+
+WINDOW = 600
+"""Characters read from each end of a longer text: the request is at the beginning or at the end."""
+
+ANSWER_SIZE_FEATURES = (
+    "asked_text", "asked_items", "asks_at_most", "asks_bare_answer", "asks_structure", "asks_program",
+    "asks_open_text", "text_tokens", "given_tokens", "changed_tokens", "condensed_tokens",
+)  # fmt: skip
+"""Names in the order of the values of :func:`answer_size_features`."""
+
+_TEXT_UNITS: dict[str, float] = {
+    "word": 1.3, "words": 1.3, "palabras": 1.6, "mots": 1.6, "wörter": 1.8, "wörtern": 1.8, "worten": 1.8,
+    "palavras": 1.6, "parole": 1.6, "단어": 2.5, "字": 0.9, "文字": 0.9, "자": 0.7, "글자": 0.7, "个字": 0.9,
+    "sentence": 25, "sentences": 25, "文": 30, "frases": 25, "phrases": 25, "sätzen": 25, "sätze": 25,
+    "문장": 30, "句": 25, "句话": 25, "paragraph": 110, "paragraphs": 110, "段落": 120, "párrafos": 110,
+    "문단": 120, "page": 600, "pages": 600, "ページ": 700, "chapters": 500, "stanzas": 45, "verses": 45,
+}  # fmt: skip
+"""Unit of a text → roughly how many tokens one of it takes."""
+_ITEM_UNITS: dict[str, float] = {
+    "lines": 14, "行": 25, "줄": 20, "bullets": 35, "points": 35, "items": 30, "examples": 60, "ideas": 45,
+    "tips": 45, "reasons": 50, "ways": 50, "questions": 40, "steps": 50, "things": 40, "facts": 40,
+    "titles": 14, "headlines": 14, "names": 6, "options": 45, "recipes": 300, "exercises": 60, "problems": 60,
+    "test cases": 70, "slides": 80, "つ": 45, "個": 45, "点": 45, "例": 60, "選": 45, "案": 45, "問": 60,
+    "가지": 50, "개": 45, "条": 45, "个": 45,
+}  # fmt: skip
+"""Item of a list → roughly how many tokens one of it takes."""
+_MOST_TEXT, _MOST_ITEMS = 10_000.0, 5_000.0
+"""Most tokens that an amount of text, and one of items, is taken for: larger figures tell of something else."""
+_NUMBERS = {
+    name: number
+    for number, name in enumerate(
+        "one two three four five six seven eight nine ten eleven twelve".split(), 1
+    )
+} | {name: number for number, name in enumerate("一二三四五六七八九十", 1)}
+_FACTORS = {"": 1, "k": 1_000, "百": 100, "千": 1_000, "万": 10_000, "천": 1_000, "만": 10_000}
+
+
+_FIGURE = r"\d{1,3}(?:[,.]\d{3})+|\d{1,5}"
+
+
+def _amounts(units: Mapping[str, float]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Amounts of units that stand after a space, and of those that follow the figure at once."""
+    spaced, joined = (
+        "|".join(
+            sorted(
+                (unit for unit in units if bool(_LATIN.match(unit)) is latin), key=len, reverse=True
+            )
+        )
+        for latin in (True, False)
+    )
+    names = "|".join(name for name in _NUMBERS if name.isascii())
+    return (
+        re.compile(
+            rf"(?<![\d.,])\b({_FIGURE}|{names})(k?)\+?[ -](?:[a-z]{{1,20}}[ -]){{0,2}}?({spaced})\b"
+        ),
+        re.compile(rf"({_FIGURE}|[一二三四五六七八九十])([千万천만百]?) ?({joined})"),
+    )
+
+
+_LATIN = re.compile(r"[a-zà-ÿ]")
+_TEXT_AMOUNTS, _ITEM_AMOUNTS = _amounts(_TEXT_UNITS), _amounts(_ITEM_UNITS)
+_AT_MOST = re.compile(
+    r"\b(?:at most|no more than|not more than|up to|under|within|less than|fewer than|below|max(?:imum)?"
+    r"|or less|or fewer|höchstens|maximal|máximo|au plus|maximum)\b|以内|以下|まで|이내|이하|不超过"
+)
+_BARE = re.compile(
+    r"\b(?:only|just|nothing else|no explanations?|no (?:other )?text|no comments?|without (?:any )?explanation"
+    r"|yes or no|yes/no|y/n|true or false|true/false|one word|single word|a single|one number|reply with|answer with"
+    r"|respond with|output|one line|one-line|one-liner|in short|solo|sólo|nur|seulement|uniquement)\b"
+    r"|のみ|だけ|一言|はい.{0,3}いいえ|説明は不要|不要です|答えて|만 (?:출력|답|말)|只(?:回答|输出|需)"
+)
+_STRUCTURE = re.compile(
+    r"\b(?:json|csv|yaml|xml|schema|keys?|fields?|labels?|format)\b|\{\"|ラベル|形式"
+)
+_PROGRAM = re.compile(
+    r"\b(?:program|app|application|website|web page|game|library|module|package|service|server|script|class"
+    r"|implement(?:ation)?|dockerfile|pipeline|component|bot|cli|tests?|testbench|unit tests)\b"
+    r"|プログラム|アプリ|実装|スクリプト|프로그램|코드|程序|代码"
+)
+_OPEN = re.compile(
+    r"\b(?:write|craft|create|build|make|draft|design|develop|explain|describe|discuss|how (?:do|can|to|would|should)"
+    r"|compare|essay|story|guide|plan|curriculum|strategy|report|proposal|tutorial|detailed|comprehensive"
+    r"|escrib\w+|explica\w*|schreib\w*|erklär\w*|écri\w+|expliqu\w+|help me|tell me about|give me)\b"
+    r"|書い|作成|説明|解説|考え|教えて|詳しく|작성|설명|만들|써 ?줘|알려|방법|写|解释|介绍"
+)
+_CHANGES = re.compile(
+    r"\b(?:translat\w+|rewrit\w+|rewrite|rephras\w+|paraphras\w+|proofread\w*|edit this|correct the|fix (?:the|this|that|my)|convert\w*|reformat\w*"
+    r"|refactor\w*|transcrib\w+|traduc\w+|tradui\w+|übersetz\w*|corrig\w+|korrigier\w*|reescrib\w+)\b"
+    r"|翻訳|訳し|訳して|書き換え|書き直|校正|添削|言い換え|変換|直し|修正|번역|고쳐|바꿔|翻译|改写|润色"
+)
+_CONDENSES = re.compile(
+    r"\b(?:summari[sz]\w+|summary|extract\w*|classif\w+|categori[sz]\w+|tl;dr"
+    r"|resum\w+|résum\w+|zusammenfass\w*|fasse)\b|要約|まとめ|抽出|分類|判定|요약|추출|분류|总结|摘要|提取"
+)
+_WIDE = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff66-\uff9f]")
+_WIDE_TOKENS, _NARROW_TOKENS = 0.75, 0.26
+"""Tokens of a character of Chinese, Japanese and Korean, and of any other."""
+_LONGEST_REQUEST = 400
+"""Characters of a paragraph up to which it is taken for the request, not for a given text."""
+
+
+def _asked(
+    window: str,
+    patterns: tuple[re.Pattern[str], re.Pattern[str]],
+    units: Mapping[str, float],
+    most: float,
+) -> float:
+    """``log1p`` of the tokens of the greatest amount that is named, at most ``most``; 0 where none is."""
+    tokens = 0.0
+    for pattern in patterns:
+        for figure, factor, unit in pattern.findall(window):
+            digits = figure.replace(",", "").replace(".", "")
+            number = int(digits) if digits.isdecimal() else _NUMBERS[figure]
+            tokens = max(tokens, number * _FACTORS[factor] * units[unit])
+    return math.log1p(min(tokens, most))
+
+
+def _request_of(text: str) -> tuple[str, str]:
+    """What stands before and after a given text: the first and the last line, where they are short.
+
+    A single line is split at a colon; without one, all of it is the request.
+    """
+    first, last = text.find("\n"), text.rfind("\n")
+    if first < 0:
+        colon = max(text.find(mark, 0, _LONGEST_REQUEST) for mark in (": ", "：", "「", ' "'))
+        return (text[: colon + 1], "") if colon >= 0 else (text, "")
+    head = text[:first] if first <= _LONGEST_REQUEST else ""
+    tail = text[last:] if first < last and len(text) - last <= _LONGEST_REQUEST else ""
+    return head, tail
+
+
+def answer_size_features(text: str) -> tuple[float, ...]:
+    """The features of how long an answer a text asks for.
+
+    Args:
+        text: any text, of any length; at most twice :data:`WINDOW` characters are searched.
+
+    Returns:
+        One value per name in :data:`ANSWER_SIZE_FEATURES`, finite and ≥ 0: all are ``log1p``, of tokens or of
+        how often a wish is named. ``changed_tokens`` is ``given_tokens`` where a translation, a revision or a
+        conversion is asked for, ``condensed_tokens`` where a summary or an extract is; else they are 0.
+    """
+    window = head_and_tail(text, WINDOW).lower()
+    wide = len(_WIDE.findall(window)) / max(len(window), 1)
+    density = _NARROW_TOKENS + (_WIDE_TOKENS - _NARROW_TOKENS) * wide
+    stripped = text.strip()
+    head, tail = _request_of(stripped)
+    given = math.log1p((len(stripped) - len(head) - len(tail)) * density)
+    request = f"{head}{tail}".lower()
+    condenses = bool(_CONDENSES.search(request))
+    changes = bool(_CHANGES.search(request)) and not condenses
+    wishes = (_AT_MOST, _BARE, _STRUCTURE, _PROGRAM, _OPEN)
+    return (
+        _asked(window, _TEXT_AMOUNTS, _TEXT_UNITS, _MOST_TEXT),
+        _asked(window, _ITEM_AMOUNTS, _ITEM_UNITS, _MOST_ITEMS),
+        *(math.log1p(len(wish.findall(window))) for wish in wishes),
+        math.log1p(len(text) * density),
+        given,
+        given if changes else 0.0,
+        given if condenses else 0.0,
+    )
