@@ -75,8 +75,8 @@ class Head:
 class Data:
     """Inputs float32 ``(n, p)``, dense or sparse; outcomes 0..1 and weights ≥ 0, float64 ``(n, k)``.
 
-    An outcome between 0 and 1 is a probability of being adequate: where an arm did not attempt a prompt itself, what
-    others did tells how likely it is.
+    An outcome between 0 and 1 is a probability of being adequate: where an arm did not attempt a prompt
+    itself, what others did tells how likely it is.
     """
 
     x: Matrix
