@@ -6,6 +6,7 @@ import typer
 
 from router.cli.errors import errors_in_one_line
 from training.commands.add_arm_command import add_arm_command
+from training.commands.collect_command import collect_command
 from training.commands.compare_command import compare_command
 from training.commands.drift_command import drift_command
 from training.commands.embed_command import embed_command
@@ -34,6 +35,7 @@ app.command("embed")(embed_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)
 app.command("import")(import_command)
+app.command("collect")(collect_command)
 app.command("label")(label_command)
 app.command("fit")(fit_command)
 

@@ -1,0 +1,257 @@
+"""Calls that cost money: held against the budget, journaled, retried within limits, never paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from router.core.errors import InvalidInput
+from router.core.types import Message, TokenCount
+from training.calls.budget import Budget
+from training.calls.journal import Answered, Failed, Journal
+from training.calls.reply import Failure, Reach, Reply
+from training.calls.tariff import Tariff, prices_of, worst_price
+from training.calls.usage import CallBounds, usage_of
+
+__all__ = ["BUDGET", "Call", "NotAsked", "PaidCalls", "Patience"]
+
+BUDGET = "the budget ends here"
+"""Why a run stops whose next call might pass its budget."""
+
+_LIMIT_IGNORED = (
+    "it writes more than the call allows: its endpoint ignores the limit, so no budget can be kept"
+)
+
+
+class Endpoint(Protocol):
+    """Sends one request; the real one is :class:`training.calls.endpoint.Endpoint`."""
+
+    async def complete(
+        self, model: str, messages: Sequence[Message], max_output_tokens: int, *, name: str
+    ) -> Reply | Failure:
+        """As there."""
+        ...
+
+
+_NOTHING = TokenCount(0, exact=True, worst=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question to one model.
+
+    Attributes:
+        key: by which a later run knows it again; the same for the same question.
+        model: a model of the run.
+        messages: the chat that is sent.
+        max_output_tokens: limit of the answer with its hidden reasoning, ≥ 1.
+        about: what the journal keeps with the outcome, JSON types.
+    """
+
+    key: str
+    model: str
+    messages: Sequence[Message]
+    max_output_tokens: int
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long failures are borne.
+
+    Attributes:
+        tries: requests per call, ≥ 1.
+        billed_tries: of them, those whose failure the provider may bill, ≥ 1.
+        first_wait_s: before the second try where the endpoint does not say; doubled each time.
+        longest_wait_s: a longer wait than this counts as a failure.
+        failures: calls in a row that a model may fail before the run leaves it out.
+    """
+
+    tries: int = 5
+    billed_tries: int = 2
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 120.0
+    failures: int = 5
+
+
+class NotAsked(Exception):
+    """A call was not sent: the run stops, or leaves out its model. The message says why."""
+
+
+@dataclass
+class PaidCalls:
+    """Asks models within a budget. One event loop uses it.
+
+    Attributes:
+        endpoint: sends the requests.
+        tariffs: by model.
+        budget: of the run; a call that might pass it is not sent.
+        journal: of the run; a call that has its outcome there is answered from it.
+        patience: with failures.
+        now: the time of day, aware.
+        sleep: waits some seconds.
+        stopped: why the run stops; empty while it goes on.
+        left_out: why a model is left out, by model.
+        used: answers taken from the journal.
+    """
+
+    endpoint: Endpoint
+    tariffs: Mapping[str, Tariff]
+    budget: Budget
+    journal: Journal
+    now: Callable[[], datetime]
+    patience: Patience = field(default_factory=Patience)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    stopped: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+    used: int = 0
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _failures: Counter[str] = field(default_factory=Counter)
+
+    def stop(self, why: str) -> None:
+        """Send nothing more. Calls under way are awaited: they are paid for."""
+        self.stopped = self.stopped or why
+        self._stop.set()
+
+    async def ask(self, call: Call) -> Answered | Failed:
+        """The outcome of a call: of the journal, or else by sending it.
+
+        Raises:
+            NotAsked: the run stops, or leaves out the model.
+            MitsumoriError: the journal cannot be written.
+        """
+        known = self.journal.known(call.key)
+        if known is not None:
+            self.used += 1
+            return known
+        tariff = self.tariffs[call.model]
+        bounds = self._bounds(tariff, call)
+        before = self.journal.tries(call.key)
+        billed = 0
+        for number in range(1, self.patience.tries + 1):
+            outcome, wait = await self._once(call, tariff, bounds, before, number, billed)
+            if wait is None:
+                self._count(call.model, outcome)
+                return outcome
+            billed += bool(outcome.booked)
+            await self._wait(wait)
+        raise AssertionError("the last try is final")
+
+    def _bounds(self, tariff: Tariff, call: Call) -> CallBounds:
+        try:
+            bounds = tariff.bounds(call.messages, call.max_output_tokens)
+        except InvalidInput as error:
+            raise NotAsked(error.message) from None
+        if bounds is None:
+            raise NotAsked("the prompt does not fit the context window")
+        return bounds
+
+    def _check_going_on(self, model: str) -> None:
+        why = self.stopped or self.left_out.get(model)
+        if why:
+            raise NotAsked(why)
+
+    async def _once(
+        self, call: Call, tariff: Tariff, bounds: CallBounds, before: int, number: int, billed: int
+    ) -> tuple[Answered | Failed, float | None]:
+        """One request, and the seconds to wait before the next; ``None``: there is none."""
+        self._check_going_on(call.model)
+        moment = self.now()
+        rates = tariff.rates_at(moment)
+        worst = worst_price(rates, bounds)
+        if not await self.budget.hold(worst):
+            self.stop(BUDGET)
+            raise NotAsked(BUDGET)
+        booked = worst
+        try:
+            self._check_going_on(call.model)
+        except NotAsked:
+            self.budget.settle(worst, 0)
+            raise
+        try:
+            self.journal.sent(call.key, worst)
+            found = await self.endpoint.complete(
+                call.model,
+                call.messages,
+                bounds.output_cap,
+                name=f"{self.journal.run}-{call.key}-{before + number}",
+            )
+            text = found.text
+            counted = tariff.count_text(text) if text else _NOTHING
+            usage = usage_of(found.usage, counted, bounds)
+            cost, most = prices_of(rates, usage)
+            stamp, sent = moment.isoformat(), before + number
+            if isinstance(found, Reply):
+                booked = most
+                answer = Answered(
+                    call.key, call.about, text, found.finish, usage.input_tokens, usage.output_tokens,
+                    usage.reasoning_tokens, cost, most, usage.doubts, found.latency_s, stamp, sent,
+                )  # fmt: skip
+                self.journal.conclude(answer)
+                if usage.over_limit:
+                    self._leave_out(call.model, _LIMIT_IGNORED)
+                return answer, None
+            booked = most if found.billed else 0
+            wait = self._wait_after(found, number, billed)
+            failed = Failed(
+                call.key, call.about, found.kind, found.detail,
+                usage.input_tokens if found.billed else 0, usage.output_tokens if found.billed else 0,
+                booked, stamp, sent, final=wait is None,
+            )  # fmt: skip
+            self.journal.conclude(failed)
+            self._heed(call.model, found)
+            return failed, wait
+        finally:
+            self.budget.settle(worst, booked)
+
+    def _wait_after(self, found: Failure, number: int, billed: int) -> float | None:
+        patience = self.patience
+        spent_tries = billed + bool(found.billed)
+        if not found.again or number >= patience.tries or spent_tries >= patience.billed_tries:
+            return None
+        wait = found.wait_s
+        if wait is None:
+            wait = min(patience.first_wait_s * 2 ** (number - 1), patience.longest_wait_s)
+        return wait if wait <= patience.longest_wait_s else None
+
+    def _heed(self, model: str, found: Failure) -> None:
+        if found.reach is Reach.RUN:
+            self.stop(
+                f"the endpoint refuses every call: {found.kind.replace('_', ' ')}, {found.detail}"
+            )
+        elif found.reach is Reach.MODEL:
+            self._leave_out(model, f"the endpoint does not know it: {found.detail}")
+
+    def _count(self, model: str, outcome: Answered | Failed) -> None:
+        """Leave a model out that fails again and again, so that an outage does not use up the prompts."""
+        if isinstance(outcome, Answered):
+            self._failures[model] = 0
+            return
+        self._failures[model] += 1
+        if self._failures[model] >= self.patience.failures:
+            self._leave_out(
+                model, f"{self._failures[model]} calls in a row failed: {outcome.detail}"
+            )
+
+    def _leave_out(self, model: str, why: str) -> None:
+        self.left_out.setdefault(model, why)
+        if len(self.left_out) == len(self.tariffs):
+            self.stop("every model is left out")
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait; no longer than until the run stops."""
+        waits = [
+            asyncio.ensure_future(self.sleep(seconds)),
+            asyncio.ensure_future(self._stop.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+        finally:
+            for one in waits:
+                one.cancel()
