@@ -218,7 +218,10 @@ class FakeProvider:
 
 
 def _reply(
-    handler: BaseHTTPRequestHandler, status: int, body: str, headers: Mapping[str, str] | None = None
+    handler: BaseHTTPRequestHandler,
+    status: int,
+    body: str,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     content = body.encode()
     handler.send_response(status)

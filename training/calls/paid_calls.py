@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -111,6 +111,7 @@ class PaidCalls:
     used: int = 0
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _failures: Counter[str] = field(default_factory=Counter)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     def stop(self, why: str) -> None:
         """Send nothing more. Calls under way are awaited: they are paid for."""
@@ -118,16 +119,20 @@ class PaidCalls:
         self._stop.set()
 
     async def ask(self, call: Call) -> Answered | Failed:
-        """The outcome of a call: of the journal, or else by sending it.
+        """The outcome of a call: of the journal, or else by sending it; of equal ones at a time, one is sent.
 
         Raises:
             NotAsked: the run stops, or leaves out the model.
             MitsumoriError: the journal cannot be written.
         """
-        known = self.journal.known(call.key)
-        if known is not None:
-            self.used += 1
-            return known
+        async with self._locks[call.key]:
+            known = self.journal.known(call.key)
+            if known is not None:
+                self.used += 1
+                return known
+            return await self._send(call)
+
+    async def _send(self, call: Call) -> Answered | Failed:
         tariff = self.tariffs[call.model]
         bounds = self._bounds(tariff, call)
         before = self.journal.tries(call.key)

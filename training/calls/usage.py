@@ -22,6 +22,8 @@ _EXACT_SHARE = (9, 10)
 _INEXACT_SHARE = (2, 3)
 """Least share of our count that a report must reach. Tokenizers of other families make more tokens than
 ``o200k_base`` of most texts and down to four fifths of some, so a third below our count is no accident."""
+_INPUT_SHARE = (1, 8)
+"""The same for input, of which endpoints may leave out the chat format and what they have in their cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,12 @@ def _believed(
     return found, ()
 
 
+def _share(count: TokenCount, share: tuple[int, int]) -> int:
+    return -(-count.tokens * share[0] // share[1])
+
+
 def _least(count: TokenCount) -> int:
-    share, whole = _EXACT_SHARE if count.exact else _INEXACT_SHARE
-    return -(-count.tokens * share // whole)
+    return _share(count, _EXACT_SHARE if count.exact else _INEXACT_SHARE)
 
 
 def _part(value: object, whole: int | None) -> int | None:
@@ -130,7 +135,11 @@ def usage_of(reported: object, visible: TokenCount, bounds: CallBounds) -> Usage
     given: Mapping[str, Any] = reported if isinstance(reported, Mapping) else {}
     counted = bounds.input
     read, doubts = _believed(
-        "input", given.get("prompt_tokens"), _least(counted), counted.worst, "the prompt"
+        "input",
+        given.get("prompt_tokens"),
+        _share(counted, _INPUT_SHARE),
+        counted.worst,
+        "the prompt",
     )
     whole, reasoning = _hidden(given)
     made, more = _believed(

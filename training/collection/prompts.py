@@ -14,7 +14,7 @@ from router.classifier.encoder import classifier_text
 from router.core.errors import InvalidInput
 from router.core.types import Message, Prompt
 from router.decision_log.reader import Damaged, Unparsed, is_decision_log, read_log
-from training.histories.history import LISTED, BadRow
+from training.histories.history import BadRow, bad_rows_refusal
 from training.histories.log_import.log_rows import rows_of
 from training.histories.log_import.row_adapters import content_text, first_given, known
 
@@ -199,14 +199,7 @@ def read_prompts(source: str, *, skip_bad_rows: bool = False) -> PromptFile:
 
 def _check(source: str, found: PromptFile, rows: int, skip_bad_rows: bool) -> None:
     if found.bad and not skip_bad_rows:
-        listed = "; ".join(map(str, found.bad[:LISTED]))
-        more = f"; and {len(found.bad) - LISTED} more" if len(found.bad) > LISTED else ""
-        raise InvalidInput(
-            f"{_name(source)}: {len(found.bad)} of {rows} rows are bad: {listed}{more}. Correct them, or "
-            "leave them out with --skip-bad-rows",
-            reason="BAD_ROWS",
-            field="prompts",
-        )
+        raise bad_rows_refusal(_name(source), found.bad, len(found.bad), rows)
     if not found.prompts:
         why = "; ".join(f"{count:,}: {reason}" for reason, count in found.left_out.items())
         raise InvalidInput(

@@ -158,8 +158,8 @@ def show_quote(quote: RunQuote, budget: int, spent: int, console: Console) -> No
     made = Printed(
         title=f"Quote of {counted(len(quote.calls), 'call')}", title_justify="left", box=SIMPLE_HEAD
     )
-    made.add_column("model")
-    for name in ("calls", "input tokens", "output tokens", "expected", "high", "at most"):
+    made.add_column("model", overflow="fold")
+    for name in ("calls", "tokens in", "out", "expected", "high", "at most"):
         made.add_column(name, justify="right", no_wrap=True)
     for name, one in quote.models.items():
         made.add_row(

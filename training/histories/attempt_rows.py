@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.core.errors import InvalidInput, MitsumoriError
-from training.histories.history import LISTED, NUMERIC, Attempt, BadRow, check_rows
+from training.histories.history import NUMERIC, Attempt, BadRow, bad_rows_refusal, check_rows
 from training.histories.log_import.log_rows import rows_of
 from training.histories.log_import.row_adapters import known
 
@@ -28,11 +28,12 @@ BESIDE: Mapping[str, str] = {
     "reference": "a reference answer",
     "reasoning_tokens": "hidden reasoning within output_tokens, where it was reported",
     "finish_reason": "why the answer ended, as the endpoint said; length: it was cut",
+    "grade": "1 to 10, of which the quality was made",
     "usage": "reported, or counted where the report could not be believed",
 }
 """Columns beyond the contract, and what they hold."""
 
-_NUMBERS = NUMERIC | {"reasoning_tokens"}
+_NUMBERS = NUMERIC | {"reasoning_tokens", "grade"}
 _SUFFIXES = (".parquet", ".jsonl")
 
 
@@ -86,7 +87,7 @@ def read_rows(path: Path, *, skip_bad_rows: bool = False) -> AttemptRows:
     bad += [BadRow(numbered[one.row - 1][0], one.column, one.reason) for one in wrong]
     rejected = {one.row for one in bad}
     if bad and (not skip_bad_rows or len(rejected) == len(read)):
-        raise _refusal(path, sorted(bad), len(rejected), len(read))
+        raise bad_rows_refusal(path, sorted(bad), len(rejected), len(read))
     if not numbered:
         raise InvalidInput(
             f"{path}: holds no attempts; a history has one row per attempt",
@@ -103,17 +104,6 @@ def read_rows(path: Path, *, skip_bad_rows: bool = False) -> AttemptRows:
             )
             found.numbers.append(number)
     return found
-
-
-def _refusal(path: Path, bad: Sequence[BadRow], rows: int, total: int) -> InvalidInput:
-    listed = "; ".join(map(str, bad[:LISTED]))
-    more = f"; and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-    return InvalidInput(
-        f"{path}: {rows} of {total} rows are bad: {listed}{more}. Correct them, or leave them out with "
-        "--skip-bad-rows",
-        reason="BAD_ROWS",
-        field=str(path),
-    )
 
 
 def _column(name: str, values: Sequence[object]) -> pa.Array:
