@@ -67,7 +67,7 @@ Script = Callable[["Request"], Act]
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: its body, its headers, and how often this model was asked this before (0: never)."""
+    """What was asked: its body, its headers (lower case), and how often this was asked before (0: never)."""
 
     body: dict[str, Any]
     headers: Mapping[str, str]
@@ -92,8 +92,8 @@ class Request:
 
 
 def tokens(text: str) -> int:
-    """What the provider counts: a token is four characters, begun ones included."""
-    return -(-len(text) // 4)
+    """What the provider counts: a token is three characters, begun ones included."""
+    return -(-len(text) // 3)
 
 
 class FakeProvider:
@@ -136,16 +136,17 @@ class FakeProvider:
     @property
     def keys(self) -> set[str]:
         """The API keys that were sent."""
-        return {one.headers["Authorization"].removeprefix("Bearer ") for one in self.requests}
+        return {one.headers["authorization"].removeprefix("Bearer ") for one in self.requests}
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        headers = {name.lower(): value for name, value in handler.headers.items()}
         with self.lock:
             same = sum(
                 (one.body["model"], one.body["messages"]) == (body["model"], body["messages"])
                 for one in self.requests
             )
-            request = Request(body, dict(handler.headers), same)
+            request = Request(body, headers, same)
             self.requests.append(request)
             self.under_way += 1
             self.most = max(self.most, self.under_way)

@@ -26,7 +26,8 @@ class Agreement:
         pairs: pairs of judgements of the same attempt.
         exact: share of pairs that are the same, 0..1.
         within: share of pairs that differ by one step at most, 0..1.
-        kappa: Cohen's kappa with quadratic weights, at most 1; ``None`` where all judgements are the same.
+        kappa: Cohen's kappa with quadratic weights, at most 1; ``None`` of a single attempt, and
+            where all judgements are the same.
         low: of its 95 % interval, by resampling attempts; ``None`` likewise.
         high: likewise.
     """
@@ -63,7 +64,7 @@ def agreement_of(judged: Sequence[Sequence[float]], *, step: float, seed: int) -
     owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     pairs = np.asarray([pair for group in groups for pair in group], dtype=np.float64)
     first, second = pairs[:, 0], pairs[:, 1]
-    kappa = _kappa(first, second)
+    kappa = _kappa(first, second) if len(groups) > 1 else float("nan")
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(owner == place) for place in range(len(groups))]
     drawn = []

@@ -1,0 +1,90 @@
+"""What a call used: the endpoint's report, unless it cannot be true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from router.core.types import TokenCount
+from training.calls.usage import CallBounds, Usage, usage_of
+
+BOUNDS = CallBounds(TokenCount(40, exact=False, worst=400), output_cap=500)
+
+
+def used(reported: object, visible: int = 60, *, exact: bool = False) -> Usage:
+    return usage_of(reported, TokenCount(visible, exact, worst=visible), BOUNDS)
+
+
+def report(given: Any, made: Any, **more: Any) -> dict[str, Any]:
+    return {"prompt_tokens": given, "completion_tokens": made, **more}
+
+
+def test_a_report_that_can_be_true_is_taken() -> None:
+    found = used(report(44, 130, completion_tokens_details={"reasoning_tokens": 70},
+                        prompt_tokens_details={"cached_tokens": 20}))  # fmt: skip
+    assert (found.input_tokens, found.output_tokens, found.reasoning_tokens) == (44, 130, 70)
+    assert (found.billed_input, found.billed_output, found.cached_input_tokens) == (44, 130, 20)
+    assert (found.doubts, found.over_limit) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("reported", "doubts"),
+    [
+        (None, ("input tokens not reported", "output tokens not reported")),
+        ({}, ("input tokens not reported", "output tokens not reported")),
+        ("many", ("input tokens not reported", "output tokens not reported")),
+        (report(-1, -130), ("input tokens negative", "output tokens negative")),
+        (report(44, 10**12), ("output tokens above what the call allows",)),
+        (report(10**12, 130), ("input tokens above what the call allows",)),
+        (report(44, 3), ("output tokens below those of the visible answer",)),
+        (report(0, 130), ("input tokens below those of the prompt",)),
+        (report("44", 130), ("input tokens not a whole number",)),
+        (report(44, 1.5), ("output tokens not a whole number",)),
+        (report(44, float("nan")), ("output tokens not a whole number",)),
+        (report(True, 130), ("input tokens not a whole number",)),
+    ],
+)
+def test_a_report_that_cannot_be_true_is_told_and_our_count_is_taken(
+    reported: object, doubts: tuple[str, ...]
+) -> None:
+    found = used(reported)
+    assert found.doubts == doubts
+    of_input = any(doubt.startswith("input") for doubt in doubts)
+    of_output = any(doubt.startswith("output") for doubt in doubts)
+    # The history gets our count; the budget the most that the provider may bill.
+    assert (found.input_tokens, found.billed_input) == ((40, 400) if of_input else (44, 44))
+    assert (found.output_tokens, found.billed_output) == ((60, 500) if of_output else (130, 130))
+
+
+@pytest.mark.parametrize(("made", "exact", "believed"), [(30, False, True), (29, False, False),
+                                                         (40, True, True), (39, True, False)])  # fmt: skip
+def test_tokenizers_differ_but_not_without_bounds(made: int, exact: bool, believed: bool) -> None:
+    assert (not used(report(44, made), 60, exact=exact).doubts) == believed
+
+
+@pytest.mark.parametrize(("made", "believed"), [(500, True), (501, False)])
+def test_no_call_makes_more_than_it_allows(made: int, believed: bool) -> None:
+    assert (not used(report(44, made)).doubts) == believed
+
+
+def test_hidden_reasoning_that_only_the_total_has_is_output_too() -> None:
+    found = used(report(44, 60, total_tokens=44 + 60 + 200))
+    assert (found.output_tokens, found.reasoning_tokens) == (260, 200)
+    # A total that lies does not change what is believed of the rest.
+    assert used(report(44, 60, total_tokens=10**9)).doubts == (
+        "output tokens above what the call allows",
+    )
+
+
+@pytest.mark.parametrize("reasoning", [-1, 131, "70", None])
+def test_reasoning_that_is_no_part_of_the_output_is_not_written(reasoning: object) -> None:
+    found = used(report(44, 130, completion_tokens_details={"reasoning_tokens": reasoning}))
+    assert (found.output_tokens, found.reasoning_tokens, found.doubts) == (130, None, ())
+
+
+def test_a_visible_answer_longer_than_the_call_allows_shows_that_the_limit_was_ignored() -> None:
+    found = used(report(44, 1200), 1200)
+    assert found.over_limit
+    assert found.billed_output == 1200
+    assert not used(report(44, 1200), 900).over_limit  # another tokenizer may make 500 of them
