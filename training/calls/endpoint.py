@@ -27,6 +27,7 @@ __all__ = ["Endpoint"]
 
 _AGAIN = frozenset({408, 409, 425, 429})
 _SERVER = 500
+_NOT_SENT = (httpx2.ConnectError, httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)
 _HARMLESS = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
@@ -131,7 +132,7 @@ class Endpoint:
                 )
             return seen.failure("timeout", f"no whole answer within {self.timeout_s:g} s")
         except openai.APIConnectionError as error:
-            if isinstance(error.__cause__, httpx2.ConnectError):
+            if isinstance(error.__cause__, _NOT_SENT):
                 return Failure("no_connection", "the endpoint cannot be reached", again=True)
             kind = "broken_stream" if self.stream else "broken_reply"
             return seen.failure(kind, "the connection broke before the answer was whole")
@@ -168,7 +169,7 @@ class Endpoint:
                 f"the provider says that the account has no credit{code}",
                 reach=Reach.RUN,
             )
-        if status in (401, 403):
+        if status == 401:
             return Failure("key_refused", f"status {status}{code}", reach=Reach.RUN)
         if status == 404:
             return Failure("model_unknown", f"status 404{code}", reach=Reach.MODEL)
@@ -252,7 +253,9 @@ class _Seen:
 
     @property
     def text(self) -> str:
-        return "".join(self.parts) or "".join(self.refusal)
+        said = "".join(self.parts) or "".join(self.refusal)
+        # JSON may hold half of a surrogate pair, which no file can.
+        return said.encode("utf-8", "replace").decode()
 
     def failure(self, kind: str, detail: str, *, again: bool = True) -> Failure:
         """A failure after which the provider may bill what it has done."""

@@ -79,6 +79,7 @@ class Failed:
         timestamp: of sending, ISO 8601.
         tries: sent requests, this one included.
         final: the call is given up; otherwise it is tried again.
+        passing: what made it fail may be gone when a later run asks again, such as an outage.
     """
 
     key: str
@@ -91,6 +92,7 @@ class Failed:
     timestamp: str
     tries: int
     final: bool
+    passing: bool
 
 
 Outcome = Answered | Failed
@@ -176,14 +178,20 @@ class Journal:
         return self._state.paid.get(key, 0)
 
     def known(self, key: str) -> Outcome | None:
-        """The outcome of a call that must not be sent again: an answer, or a failure that may be billed.
+        """The outcome of a call that is not sent again: an answer, or a failure.
 
-        A call that failed without cost is sent again by the next run.
+        A call is sent again that failed without cost, for a reason that may have passed.
         """
         found = self._state.outcomes.get(key)
-        if isinstance(found, Failed) and not self._state.paid.get(key):
+        if isinstance(found, Failed) and found.passing and not self._state.paid.get(key):
             return None
         return found
+
+    def forget_failures(self) -> None:
+        """Have this run ask again what earlier ones gave up, whatever it may have cost."""
+        given_up = [key for key, one in self._state.outcomes.items() if isinstance(one, Failed)]
+        for key in given_up:
+            del self._state.outcomes[key]
 
     def sent(self, key: str, held: int) -> None:
         """Note that a call is about to be sent, with the hold of its worst case, nano-dollars."""

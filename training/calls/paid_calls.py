@@ -127,10 +127,10 @@ class PaidCalls:
         """
         async with self._locks[call.key]:
             known = self.journal.known(call.key)
-            if known is not None:
-                self.used += 1
-                return known
-            return await self._send(call)
+            if known is None:
+                return await self._send(call)
+            self.used += 1
+            return known
 
     async def _send(self, call: Call) -> Answered | Failed:
         tariff = self.tariffs[call.model]
@@ -206,6 +206,7 @@ class PaidCalls:
                 call.key, call.about, found.kind, found.detail,
                 usage.input_tokens if found.billed else 0, usage.output_tokens if found.billed else 0,
                 booked, stamp, sent, final=wait is None,
+                passing=found.again or found.reach is not Reach.CALL,
             )  # fmt: skip
             self.journal.conclude(failed)
             self._heed(call.model, found)

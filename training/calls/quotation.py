@@ -114,7 +114,7 @@ def _refusal(
     if bounds is None:
         return "the prompt does not fit the context window"
     if worst_price(tariff.rates_at(when), bounds) > price_cap:
-        return "its worst case alone is above the budget"
+        return "the worst case alone is above the budget"
     return ""
 
 

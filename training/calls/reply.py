@@ -64,13 +64,18 @@ class Failure:
 
 
 def checked_url(url: str) -> str:
-    """The address of an endpoint, if it can be one.
+    """The address of an endpoint, if it can be one, without a slash at its end.
 
     Raises:
         InvalidInput: it is not http or https, or holds a password.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    spaced = any(letter.isspace() for letter in url)
+    if spaced or parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(
             "--endpoint: must be the base URL of an OpenAI-compatible API, such as https://api.openai.com/v1",
             field="endpoint",

@@ -41,6 +41,7 @@ from training.commands.spending import (
     DryRun,
     Endpoint,
     Retries,
+    RetryFailed,
     Seconds,
     Stream,
     Yes,
@@ -101,9 +102,18 @@ def _run(asked: _Collection, terms: Terms, journal: Journal, console: Console) -
 
 
 def _outcomes(journal: Journal, calls: Sequence[Call]) -> dict[str, Answered | Failed]:
-    """The outcomes of all runs: those of this one's calls in their order, then those of others."""
+    """The outcomes of all runs: those of this one's calls in their order, then those of others.
+
+    A ``prompt_id`` stands for one text: answers to an earlier wording stay in the journal only.
+    """
     order = [call.key for call in calls if call.key in journal.outcomes]
-    return {key: journal.outcomes[key] for key in [*dict.fromkeys(order), *journal.outcomes]}
+    wordings = {call.about["prompt_id"]: call.about["prompt"] for call in calls}
+    found = {key: journal.outcomes[key] for key in order}
+    for key, one in journal.outcomes.items():
+        prompt = one.about["prompt"]
+        if wordings.setdefault(one.about["prompt_id"], prompt) == prompt:
+            found.setdefault(key, one)
+    return found
 
 
 def _write(outcomes: Mapping[str, Answered | Failed], journal: Journal, out: Path) -> Path | None:
@@ -187,9 +197,10 @@ def collect_command(
     price: Price = None,
     api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     concurrency: Concurrency = 8,
-    timeout: Seconds = 120.0,
+    timeout: Seconds = 300.0,
     stream: Stream = False,
     retries: Retries = 4,
+    retry_failed: RetryFailed = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     skip_bad_rows: SkipBadRows = False,
@@ -224,6 +235,8 @@ def collect_command(
     }
     with open_journal(journal_path(out), purpose) as journal:
         journal.book_lost()
+        if retry_failed:
+            journal.forget_failures()
         wanted = [call for call in calls if journal.known(call.key) is None]
         lengths = length_of(load_bundle(bundle, ENCODERS), lambda call: str(call.about["prompt"]))
         with progress.status("quoting"):

@@ -31,6 +31,7 @@ from training.commands.spending import (
     Concurrency,
     DryRun,
     Retries,
+    RetryFailed,
     Seconds,
     Stream,
     Yes,
@@ -356,9 +357,10 @@ def judge_command(
     price: Price = None,
     api_key_env: ApiKeyEnv = "OPENAI_API_KEY",
     concurrency: Concurrency = 8,
-    timeout: Seconds = 120.0,
+    timeout: Seconds = 300.0,
     stream: Stream = False,
     retries: Retries = 4,
+    retry_failed: RetryFailed = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     skip_bad_rows: SkipBadRows = False,
@@ -406,6 +408,8 @@ def judge_command(
     print_lines(Console(stderr=True), key_notes(terms, api_key_env))
     purpose = {"kind": "judge", "endpoint": terms.endpoint, "max_output_tokens": max_output_tokens}
     with open_journal(journal_path(out), purpose) as journal:
+        if retry_failed:
+            journal.forget_failures()
         found = _judge(job, journal, price, catalog, yes, dry_run)
     if isinstance(found, RunQuote):
         if as_json:

@@ -34,6 +34,7 @@ __all__ = [
     "DryRun",
     "Endpoint",
     "Retries",
+    "RetryFailed",
     "Seconds",
     "Stream",
     "Yes",
@@ -71,6 +72,12 @@ Retries = Annotated[
     typer.Option(min=0, max=20, help="Further requests after failures that may pass; one, where the provider "
                  "may bill the failure."),
 ]  # fmt: skip
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed", help="Ask again what earlier runs gave up, even if it was billed."
+    ),
+]
 Yes = Annotated[
     bool,
     typer.Option("--yes", help="Start although the quote is above the budget; stop where it ends."),
@@ -99,11 +106,16 @@ def terms_of(
         retries: further requests after failures.
 
     Raises:
-        InvalidInput: the address or the budget cannot be read.
+        InvalidInput: the address, the budget or the key cannot be one.
     """
+    key = os.environ.get(api_key_env, "").strip()  # files of secrets end with a line break
+    if not (key.isascii() and all(33 <= ord(letter) < 127 for letter in key)):
+        raise InvalidInput(
+            f"{api_key_env}: holds characters that no key has; set it again", field="api_key_env"
+        )
     return Terms(
         checked_url(endpoint),
-        os.environ.get(api_key_env) or None,
+        key or None,
         parse_usd(budget, field="--budget"),
         concurrency,
         timeout_s,

@@ -245,8 +245,7 @@ def conversation(row: Mapping[str, Any]) -> str:
     chat = row.get("messages")
     try:
         turns = json.loads(chat) if isinstance(chat, str) else chat or ()
-        if not turns:
-            return str(row["prompt"])
-        return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+        said = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
     except (ValueError, TypeError, KeyError):
-        return str(row["prompt"])
+        said = ""
+    return said or str(row["prompt"])

@@ -40,9 +40,14 @@ def _place(seed: int, identity: str) -> bytes:
     return hashlib.blake2b(identity.encode("utf-8", "replace"), digest_size=8, key=key).digest()
 
 
+def _sendable(text: object) -> str:
+    """A text with a question mark for each half of a surrogate pair, which cannot be sent."""
+    return str(text or "").encode("utf-8", "replace").decode()
+
+
 def _answer(row: Mapping[str, Any]) -> str:
     found = row.get("answer")
-    return found if isinstance(found, str) and found.strip() else ""
+    return _sendable(found) if isinstance(found, str) and found.strip() else ""
 
 
 def _answers_of(rows: Sequence[Mapping[str, Any]], model: str) -> dict[str, str]:
@@ -114,9 +119,9 @@ def select_subjects(
             found.subjects.append(
                 Subject(
                     place,
-                    conversation(row),
+                    _sendable(conversation(row)),
                     _answer(row),
-                    str(row.get("reference") or ""),
+                    _sendable(row.get("reference")),
                     others.get(row["prompt_id"], ""),
                 )
             )

@@ -81,7 +81,8 @@ def test_an_answer_arrives_with_its_usage(stream: bool) -> None:
         (Refuses(400, "content_policy_violation"), "refused", False, False, Reach.CALL),
         (Refuses(422), "refused", False, False, Reach.CALL),
         (Refuses(401, "invalid_api_key"), "key_refused", False, False, Reach.RUN),
-        (Refuses(403), "key_refused", False, False, Reach.RUN),
+        # Some providers refuse a single prompt so.
+        (Refuses(403), "refused", False, False, Reach.CALL),
         (Refuses(402), "no_credit", False, False, Reach.RUN),
         (Refuses(429, "insufficient_quota"), "no_credit", False, False, Reach.RUN),
         (Refuses(404, "model_not_found"), "model_unknown", False, False, Reach.MODEL),
@@ -111,6 +112,12 @@ def test_a_body_that_is_no_completion_is_a_failure_that_may_be_billed(body: str)
     assert isinstance(found, Failure)
     assert found.kind in ("malformed", "empty")
     assert (found.again, found.billed) == (True, True)
+
+
+def test_half_of_a_surrogate_pair_in_an_answer_harms_no_file() -> None:
+    _, found = served(Sends('{"choices": [{"message": {"content": "ab \\ud83d"}}]}'))
+    assert isinstance(found, Reply)
+    assert found.text == "ab ?"
 
 
 @pytest.mark.parametrize("cleanly", [True, False])
@@ -188,7 +195,8 @@ def test_an_endpoint_without_usage_in_streams_is_asked_without() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "api.example/v1", "ftp://x/v1", "https://", "https://me:secret@x/v1",
-                                 "https://x/v1?key=secret"])  # fmt: skip
+                                 "https://x/v1?key=secret", "http://x:99999999/v1", "http://a b/v1",
+                                 "http://[::1/v1"])  # fmt: skip
 def test_an_address_that_cannot_be_one_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         checked_url(url)

@@ -19,8 +19,12 @@ def answered(key: str, booked: int = 7) -> Answered:
     )
 
 
-def failed(key: str, booked: int, *, final: bool = True, tries: int = 1) -> Failed:
-    return Failed(key, {"model": "m"}, "timeout", "no answer", 3, 0, booked, "t", tries, final)
+def failed(
+    key: str, booked: int, *, final: bool = True, tries: int = 1, passing: bool = True
+) -> Failed:
+    return Failed(
+        key, {"model": "m"}, "timeout", "no answer", 3, 0, booked, "t", tries, final, passing
+    )
 
 
 @pytest.fixture
@@ -53,6 +57,18 @@ def test_a_call_under_way_when_the_run_was_killed_is_booked_and_asked_again(path
         journal.conclude(answered("a"))
     with open_journal(path, PURPOSE) as journal:
         assert (journal.spent, journal.book_lost()) == (27, 0)
+
+
+def test_a_refusal_is_not_asked_again_unless_somebody_wants_it(path: Path) -> None:
+    with open_journal(path, PURPOSE) as journal:
+        for key, outcome in (("a", failed("a", 0, passing=False)), ("b", answered("b"))):
+            journal.sent(key, 20)
+            journal.conclude(outcome)
+    with open_journal(path, PURPOSE) as journal:
+        assert journal.known("a") == failed("a", 0, passing=False)
+        journal.forget_failures()
+        assert (journal.known("a"), journal.known("b")) == (None, answered("b"))
+        assert (journal.spent, journal.tries("a")) == (7, 1)
 
 
 def test_tries_go_on_where_they_were(path: Path) -> None:

@@ -228,6 +228,14 @@ def test_an_outage_of_one_model_does_not_use_up_its_prompts(tmp_path: Path) -> N
     assert all(isinstance(one, Answered) for one in done.outcomes.values())
 
 
+def test_what_the_endpoint_refused_is_not_asked_by_every_run(tmp_path: Path) -> None:
+    refused = Refuses(400, "context_length_exceeded")
+    with provider(lambda one: refused if "0" in one.prompt else Says()) as made:
+        ran(made, tmp_path, calls_to("a", prompts=3))
+        ran(made, tmp_path, calls_to("a", prompts=3))
+        assert len(made.requests) == 3
+
+
 def test_an_endpoint_that_ignores_the_limit_is_left_out(tmp_path: Path) -> None:
     with provider(Says("word " * 1_000)) as made:
         done = ran(made, tmp_path, calls_to("a", prompts=3))

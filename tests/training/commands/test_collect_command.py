@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -225,7 +226,7 @@ def test_a_call_that_no_budget_allows_is_left_out_before_the_run(tmp_path: Path)
         result = run(tmp_path, made.url, "--budget", "1", "--max-output-tokens", "100")
         assert len(made.requests) == 3
     assert result.exit_code == 0
-    assert "1 call is left out: its worst case alone is above the budget" in result.stderr
+    assert "1 call is left out: the worst case alone is above the budget" in result.stderr
 
 
 def test_a_model_of_the_catalog_needs_no_price(tmp_path: Path) -> None:
@@ -238,6 +239,77 @@ def test_a_model_of_the_catalog_needs_no_price(tmp_path: Path) -> None:
     assert [row["model"] for row in rows] == ["gpt-5-nano", "claude-haiku-5-5"]
     assert 0 < rows[0]["cost_usd"] < rows[1]["cost_usd"]
     assert read_history(tmp_path / "h.jsonl").models == ["claude-haiku-5-5", "gpt-5-nano"]
+
+
+def test_a_run_is_bound_to_its_endpoint(tmp_path: Path) -> None:
+    with provider() as made:
+        collected(tmp_path, made.url, prompts=1)
+        with pytest.raises(InvalidInput, match="is of a run with endpoint"):
+            run(tmp_path, "http://elsewhere.invalid/v1")
+
+
+def test_a_failed_call_is_asked_again_only_on_request(tmp_path: Path) -> None:
+    broken = [True]
+    with provider(lambda one: Refuses(400) if broken and one.model == "large" else Says()) as made:
+        assert collected(tmp_path, made.url, prompts=3)[0]["failed"] == {"refused": 3}
+        broken.clear()
+        assert collected(tmp_path, made.url)[0]["failed"] == {"refused": 3}
+        summary, history = collected(tmp_path, made.url, "--retry-failed")
+    assert (summary["failed"], len(history)) == ({}, 6)
+    assert not (tmp_path / "history-failed.jsonl").exists()
+
+
+def test_a_prompt_that_was_reworded_is_asked_anew_and_the_history_still_reads(
+    tmp_path: Path,
+) -> None:
+    with provider() as made:
+        for text in ("Frist wording?", "First wording?"):
+            jsonl(tmp_path / "prompts.jsonl", [{"prompt_id": "p1", "prompt": text}])
+            collected(tmp_path, made.url)
+        assert len(made.requests) == 4
+    assert set(read_history(tmp_path / "history.parquet").attempts["prompt"]) == {"First wording?"}
+
+
+def test_a_key_from_a_file_may_end_with_a_line_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with provider() as made:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-good\n")
+        collected(tmp_path, made.url)
+        assert made.keys == {"sk-good"}
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-cana ry")
+        with pytest.raises(InvalidInput, match="OPENAI_API_KEY: holds characters") as caught:
+            run(tmp_path, made.url)
+    assert "sk-" not in caught.value.message
+
+
+@pytest.mark.parametrize(("typed", "requests"), [("n", 0), ("y", 1)])
+def test_on_a_terminal_somebody_is_asked(typed: str, requests: int, tmp_path: Path) -> None:
+    with provider(Says("x" * 90)) as made:
+        words = words_of(
+            tmp_path, made.url, "--budget", "0.02", "--max-output-tokens", "40", "--sample", "30",
+            "--models", "large", "--concurrency", "1", prompts=30,
+        )  # fmt: skip
+        words = [one for one in words if one not in PRICES] + ["--price", "large=10,40"]
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "training", *words],
+            stdin=theirs,
+            stderr=theirs,
+            stdout=subprocess.PIPE,
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            while b"Go on until the budget ends?" not in shown:
+                shown += os.read(ours, 4096)
+            os.write(ours, f"{typed}\n".encode())
+            with suppress(OSError):  # the terminal ends with its process
+                while os.read(ours, 4096):
+                    pass
+            process.communicate()
+        os.close(ours)
+        assert min(len(made.requests), 1) == requests
+    assert process.returncode == (3 if requests else 2)
 
 
 # --- A process that is killed ------------------------------------------------------------------
