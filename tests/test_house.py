@@ -99,7 +99,7 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "lint", "proto", "encoder", "train",
-                                    "evaluate", "drift", "import", "replay", "mlflow", "serve",
+                                    "evaluate", "drift", "import", "collect", "judge", "replay", "mlflow", "serve",
                                     "bench", "notebooks"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:
     listed = subprocess.run(
@@ -130,6 +130,31 @@ def recipe(*words: str) -> str:
         (("evaluate", "HISTORY=h", "PRICE=a=1,2 b=3,4"), '--price "a=1,2" --price "b=3,4"'),
         (("compare", "HISTORY=h", "A=a", "B=b", "PRICE=a=1,2"), '--price "a=1,2" --json'),
         (("promote", "HISTORY=h", "PRICE=a=1,2"), '--price "a=1,2"'),
+        (
+            (
+                "collect",
+                "PROMPTS=p",
+                "MODELS=a,b",
+                "ENDPOINT=u",
+                "BUDGET=5",
+                "PRICE=a=1,2",
+                "YES=1",
+            ),
+            '--models "a,b" --endpoint "u" --budget "5" --price "a=1,2" --yes --out build/answers.parquet',
+        ),
+        (
+            (
+                "judge",
+                "HISTORY=h",
+                "JUDGE=m",
+                "ENDPOINT=u",
+                "BUDGET=5",
+                "OUT=o.parquet",
+                "REPEAT=2",
+            ),
+            '--judge "m" --endpoint "u" --budget "5" --repeat "2" --out o.parquet',
+        ),
+        (("judge", "HISTORY=h", "VERDICTS=v.csv"), '--verdicts "v.csv" --out build/judged.parquet'),
     ],
 )
 def test_make_hands_its_variables_on(words: tuple[str, ...], given: str) -> None:
