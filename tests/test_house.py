@@ -99,8 +99,8 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "lint", "proto", "encoder", "train",
-                                    "evaluate", "drift", "import", "collect", "judge", "replay", "mlflow", "serve",
-                                    "bench", "notebooks"])  # fmt: skip
+                                    "evaluate", "drift", "import", "collect", "judge", "replay", "mlflow",
+                                    "serve", "bench", "notebooks"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:
     listed = subprocess.run(
         ["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -140,21 +140,18 @@ def recipe(*words: str) -> str:
                 "PRICE=a=1,2",
                 "YES=1",
             ),
-            '--models "a,b" --endpoint "u" --budget "5" --price "a=1,2" --yes --out build/answers.parquet',
+            '--models "a,b" --endpoint "u" --budget "5" --price "a=1,2" --yes',
         ),
         (
-            (
-                "judge",
-                "HISTORY=h",
-                "JUDGE=m",
-                "ENDPOINT=u",
-                "BUDGET=5",
-                "OUT=o.parquet",
-                "REPEAT=2",
-            ),
-            '--judge "m" --endpoint "u" --budget "5" --repeat "2" --out o.parquet',
+            ("collect", "PROMPTS=p", "MODELS=a", "ENDPOINT=u", "BUDGET=5"),
+            "--out build/answers.parquet",
         ),
-        (("judge", "HISTORY=h", "VERDICTS=v.csv"), '--verdicts "v.csv" --out build/judged.parquet'),
+        (
+            ("judge", "HISTORY=h", "JUDGE=m", "ENDPOINT=u", "BUDGET=5", "SAMPLE=9"),
+            '--judge "m" --endpoint "u" --budget "5" --sample "9"',
+        ),
+        (("judge", "HISTORY=h", "VERDICTS=v.csv"), '--verdicts "v.csv"'),
+        (("judge", "HISTORY=h", "VERDICTS=v.csv", "OUT=o.parquet"), "--out o.parquet"),
     ],
 )
 def test_make_hands_its_variables_on(words: tuple[str, ...], given: str) -> None:
