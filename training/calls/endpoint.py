@@ -229,6 +229,7 @@ class _Seen:
     finish: str = ""
     usage: object = None
     choices: bool = False
+    error: str | None = None
 
     def take_reply(self, reply: object) -> None:
         if not isinstance(reply, Mapping):
@@ -243,6 +244,9 @@ class _Seen:
             self.usage = found["usage"]
         choices = found.get("choices")
         if not isinstance(choices, list) or not choices:
+            if found.get("error"):  # some gateways send errors with status 200
+                code = str(_dict(found["error"]).get("code"))
+                self.error = f" ({code})" if _HARMLESS.fullmatch(code) else ""
             return
         self.choices = True
         first = _dict(choices[0])
@@ -271,4 +275,6 @@ class _Seen:
         if self.finish == "length":
             detail = "all output went into hidden reasoning; raise --max-output-tokens"
             return self.failure("empty", detail, again=False)
+        if self.error is not None and not self.choices:
+            return self.failure("server_error", f"an error instead of an answer{self.error}")
         return self.failure("empty", "the answer is empty" if self.choices else "no choices")

@@ -64,7 +64,7 @@ class Patience:
     """How long failures are borne.
 
     Attributes:
-        tries: requests per call, ≥ 1.
+        tries: requests per call, ≥ 1; nearly twice as many where the endpoint limits the rate.
         billed_tries: of them, those whose failure the provider may bill, ≥ 1.
         first_wait_s: before the second try where the endpoint does not say; doubled each time.
         longest_wait_s: a longer wait than this counts as a failure.
@@ -76,6 +76,11 @@ class Patience:
     first_wait_s: float = 1.0
     longest_wait_s: float = 120.0
     failures: int = 5
+
+    @property
+    def rate_limited_tries(self) -> int:
+        """Requests per call where the endpoint limits the rate; 1 where nothing is tried again."""
+        return 2 * self.tries - 1
 
 
 class NotAsked(Exception):
@@ -137,7 +142,7 @@ class PaidCalls:
         bounds = self._bounds(tariff, call)
         before = self.journal.tries(call.key)
         billed = 0
-        for number in range(1, self.patience.tries + 1):
+        for number in range(1, self.patience.rate_limited_tries + 1):
             outcome, wait = await self._once(call, tariff, bounds, before, number, billed)
             if wait is None:
                 self._count(call.model, outcome)
@@ -182,7 +187,7 @@ class PaidCalls:
             found = await self.endpoint.complete(
                 call.model,
                 call.messages,
-                bounds.output_cap,
+                bounds.limit,
                 name=f"{self.journal.run}-{call.key}-{before + number}",
             )
             text = found.text
@@ -217,7 +222,8 @@ class PaidCalls:
     def _wait_after(self, found: Failure, number: int, billed: int) -> float | None:
         patience = self.patience
         spent_tries = billed + bool(found.billed)
-        if not found.again or number >= patience.tries or spent_tries >= patience.billed_tries:
+        tries = patience.rate_limited_tries if found.kind == "rate_limited" else patience.tries
+        if not found.again or number >= tries or spent_tries >= patience.billed_tries:
             return None
         wait = found.wait_s
         if wait is None:

@@ -99,7 +99,7 @@ class Tariff:
 
 def worst_price(rates: Rates, bounds: CallBounds) -> int:
     """The most that a call can cost, nano-dollars."""
-    return call_price(rates, bounds.input.worst, bounds.output_cap)
+    return call_price(rates, bounds.input.worst, bounds.output_worst)
 
 
 def prices_of(rates: Rates, usage: Usage) -> tuple[int, int]:

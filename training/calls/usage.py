@@ -12,11 +12,14 @@ from typing import Any
 
 from router.core.types import TokenCount
 
-__all__ = ["TEMPLATE_TOKENS", "CallBounds", "Usage", "usage_of"]
+__all__ = ["STOP_TOKENS", "TEMPLATE_TOKENS", "CallBounds", "Usage", "usage_of"]
 
 TEMPLATE_TOKENS = 256
 """Input tokens that a model's chat template may add to what was sent: a date, a role, a default instruction.
 Templates of open models add about 40."""
+
+STOP_TOKENS = 2
+"""Output tokens beyond the limit that an endpoint may count: the one that ends an answer, and its kind."""
 
 _EXACT_SHARE = (2, 3)
 _INEXACT_SHARE = (1, 2)
@@ -33,11 +36,16 @@ class CallBounds:
 
     Attributes:
         input: tokens of what is sent, counted for its model; ``worst`` includes :data:`TEMPLATE_TOKENS`.
-        output_cap: output tokens, hidden reasoning included, that the call allows, ≥ 1.
+        limit: output tokens, hidden reasoning included, that the call is sent with, ≥ 1.
     """
 
     input: TokenCount
-    output_cap: int
+    limit: int
+
+    @property
+    def output_worst(self) -> int:
+        """Output tokens that may be billed at most."""
+        return self.limit + STOP_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +152,17 @@ def usage_of(reported: object, visible: TokenCount, bounds: CallBounds) -> Usage
     )
     whole, reasoning = _hidden(given)
     made, more = _believed(
-        "output", whole, _least(visible), bounds.output_cap, "the visible answer"
+        "output", whole, _least(visible), bounds.output_worst, "the visible answer"
     )
     cached = _part(_details(given, "prompt_tokens_details", "cached_tokens"), read)
-    over = made is None and _least(visible) > bounds.output_cap
+    over = made is None and _least(visible) > bounds.output_worst
     return Usage(
         input_tokens=counted.tokens if read is None else read,
         output_tokens=visible.tokens if made is None else made,
         reasoning_tokens=_part(reasoning, made),
         cached_input_tokens=cached or 0,
         billed_input=counted.worst if read is None else read,
-        billed_output=max(bounds.output_cap, visible.tokens if over else 0)
+        billed_output=max(bounds.output_worst, visible.tokens if over else 0)
         if made is None
         else made,
         doubts=doubts + more,

@@ -180,8 +180,11 @@ def show_quote(quote: RunQuote, budget: int, spent: int, console: Console) -> No
         )  # fmt: skip
     console.print(made)
     before = f", {short_usd(spent)} of it spent by earlier runs" if spent else ""
+    high, left = sum(one.high for one in quote.models.values()), budget - spent
+    early = quote.total <= left < high
     lines = [
         f"expected: {short_usd(quote.total)} of a budget of {short_usd(budget)}{before}",
+        *(["note: if answers are long, the budget ends before the run does"] if early else []),
         *(
             f"note: {counted(n, 'call is', 'calls are')} left out: {why}"
             for why, n in quote.left_out.items()

@@ -120,6 +120,12 @@ def test_half_of_a_surrogate_pair_in_an_answer_harms_no_file() -> None:
     assert found.text == "ab ?"
 
 
+def test_an_error_with_status_200_is_an_error() -> None:
+    _, found = served(Sends(f'{{"error": {{"code": 502, "message": "{CANARY}"}}}}'))
+    assert isinstance(found, Failure)
+    assert (found.kind, found.detail) == ("server_error", "an error instead of an answer (502)")
+
+
 @pytest.mark.parametrize("cleanly", [True, False])
 def test_a_stream_that_ends_early_is_no_answer_and_keeps_what_was_seen(cleanly: bool) -> None:
     _, found = served(Breaks("Half an ans", cleanly), stream=True)

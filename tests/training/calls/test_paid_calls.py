@@ -151,6 +151,13 @@ def test_a_wait_beyond_patience_is_a_failure(tmp_path: Path) -> None:
     assert (outcome.kind, outcome.tries, done.waits, done.spent) == ("rate_limited", 1, [], 0)
 
 
+@pytest.mark.parametrize(("tries", "sent"), [(1, 1), (3, 5)])
+def test_a_rate_limit_is_borne_longer_than_an_error(tries: int, sent: int, tmp_path: Path) -> None:
+    outcome, _ = once(Refuses(429), tmp_path, patience=Patience(tries=tries))
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.tries) == ("rate_limited", sent)
+
+
 def test_retries_end(tmp_path: Path) -> None:
     outcome, done = once(Refuses(500), tmp_path, patience=Patience(tries=3))
     assert isinstance(outcome, Failed)

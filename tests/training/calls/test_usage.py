@@ -9,7 +9,7 @@ import pytest
 from router.core.types import TokenCount
 from training.calls.usage import CallBounds, Usage, usage_of
 
-BOUNDS = CallBounds(TokenCount(40, exact=False, worst=400), output_cap=500)
+BOUNDS = CallBounds(TokenCount(40, exact=False, worst=400), limit=500)
 
 
 def used(reported: object, visible: int = 60, *, exact: bool = False) -> Usage:
@@ -54,7 +54,7 @@ def test_a_report_that_cannot_be_true_is_told_and_our_count_is_taken(
     of_output = any(doubt.startswith("output") for doubt in doubts)
     # The history gets our count; the budget the most that the provider may bill.
     assert (found.input_tokens, found.billed_input) == ((40, 400) if of_input else (44, 44))
-    assert (found.output_tokens, found.billed_output) == ((60, 500) if of_output else (130, 130))
+    assert (found.output_tokens, found.billed_output) == ((60, 502) if of_output else (130, 130))
 
 
 @pytest.mark.parametrize(("made", "exact", "believed"), [(30, False, True), (29, False, False),
@@ -63,7 +63,7 @@ def test_tokenizers_differ_but_not_without_bounds(made: int, exact: bool, believ
     assert (not used(report(44, made), 60, exact=exact).doubts) == believed
 
 
-@pytest.mark.parametrize(("made", "believed"), [(500, True), (501, False)])
+@pytest.mark.parametrize(("made", "believed"), [(500, True), (502, True), (503, False)])
 def test_no_call_makes_more_than_it_allows(made: int, believed: bool) -> None:
     assert (not used(report(44, made)).doubts) == believed
 

@@ -362,9 +362,14 @@ def test_a_killed_run_goes_on_and_pays_for_no_answer_twice(tmp_path: Path) -> No
         with journal.open("ab") as file:
             file.write(b'{"event": "answered", "key": "half a li')
         gate.count, before = 10**6, len(made.requests)
+        names = [one.headers["idempotency-key"] for one in made.requests]
         gate.open.set()
         summary, history = collected(tmp_path, made.url, "--concurrency", "3")
         assert len(made.requests) - before == 40 - 9
+        # A provider that knows idempotency keys bills what was under way once.
+        again = [one.headers["idempotency-key"] for one in made.requests[before:]]
+        assert len(set(names) & set(again)) == 3
+        assert len(set(again)) == len(again)
     assert (summary["complete"], summary["lost"], len(history)) == (True, 3, 40)
     assert not history.duplicated(["prompt_id", "model"]).any()
     # What was under way may have been billed: it is booked at its worst case, beside the answers.
