@@ -29,7 +29,7 @@ LADDER = {
     "gemini-3.8-flash": "demo-middle",
     "gpt-6.1-sol": "demo-large",
 }
-JUDGE = "claude-opus-5-5"
+JUDGE = "claude-sonnet-5-5"
 PROMPTS = 150
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from router.core.errors import InvalidInput
-from router.core.types import Message, TokenCount
+from router.core.types import Message
 from training.calls.budget import Budget
 from training.calls.journal import Answered, Failed, Journal
 from training.calls.reply import Failure, Reach, Reply
@@ -35,9 +35,6 @@ class Endpoint(Protocol):
     ) -> Reply | Failure:
         """As there."""
         ...
-
-
-_NOTHING = TokenCount(0, exact=True, worst=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +139,15 @@ class PaidCalls:
         bounds = self._bounds(tariff, call)
         before = self.journal.tries(call.key)
         billed = 0
-        for number in range(1, self.patience.rate_limited_tries + 1):
+        number = 0
+        while True:
+            number += 1
             outcome, wait = await self._once(call, tariff, bounds, before, number, billed)
             if wait is None:
                 self._count(call.model, outcome)
                 return outcome
             billed += bool(outcome.booked)
             await self._wait(wait)
-        raise AssertionError("the last try is final")
 
     def _bounds(self, tariff: Tariff, call: Call) -> CallBounds:
         try:
@@ -191,8 +189,7 @@ class PaidCalls:
                 name=f"{self.journal.run}-{call.key}-{before + number}",
             )
             text = found.text
-            counted = tariff.count_text(text) if text else _NOTHING
-            usage = usage_of(found.usage, counted, bounds)
+            usage = usage_of(found.usage, tariff.count_text(text), bounds)
             cost, most = prices_of(rates, usage)
             stamp, sent = moment.isoformat(), before + number
             if isinstance(found, Reply):

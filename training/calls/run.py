@@ -15,11 +15,13 @@ __all__ = ["INTERRUPTED", "run_tasks"]
 INTERRUPTED = "it was interrupted"
 """Why a run stops that somebody interrupted."""
 
+_AWAITED = "interrupted: calls under way are awaited, for they are paid for; once more ends at once"
+
 Task = Callable[[], Awaitable[None]]
 
 
 @contextmanager
-def _interruptible(calls: PaidCalls) -> Iterator[None]:
+def _interruptible(calls: PaidCalls, notify: Callable[[str], None]) -> Iterator[None]:
     """The first interrupt stops the run, and what is under way is awaited; the second one ends it at once."""
     loop, current = asyncio.get_running_loop(), asyncio.current_task()
     known = (signal.SIGINT, signal.SIGTERM)
@@ -27,7 +29,9 @@ def _interruptible(calls: PaidCalls) -> Iterator[None]:
     def interrupted() -> None:
         if calls.stopped and current is not None:
             current.cancel()
+            return
         calls.stop(INTERRUPTED)
+        notify(_AWAITED)
 
     try:
         for one in known:
@@ -43,7 +47,12 @@ def _interruptible(calls: PaidCalls) -> Iterator[None]:
 
 
 async def run_tasks(
-    calls: PaidCalls, tasks: Iterable[Task], *, concurrency: int, done: Callable[[], None]
+    calls: PaidCalls,
+    tasks: Iterable[Task],
+    *,
+    concurrency: int,
+    done: Callable[[], None],
+    notify: Callable[[str], None],
 ) -> Counter[str]:
     """Run tasks in their order, some at a time.
 
@@ -52,6 +61,7 @@ async def run_tasks(
         tasks: each asks models, and keeps what it learns.
         concurrency: tasks at a time, ≥ 1.
         done: is called after each task.
+        notify: tells the user something.
 
     Returns:
         Why tasks were not done, with how many each.
@@ -70,7 +80,7 @@ async def run_tasks(
                 left[str(why)] += 1
             done()
 
-    with _interruptible(calls):
+    with _interruptible(calls, notify):
         workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
         try:
             await asyncio.gather(*workers)

@@ -70,6 +70,7 @@ def run_within(
     *,
     now: Callable[[], datetime],
     done: Callable[[Journal], None],
+    notify: Callable[[str], None],
 ) -> RunResult:
     """Run tasks until all are done, the budget ends, or somebody interrupts.
 
@@ -80,6 +81,7 @@ def run_within(
         tasks: makes the tasks, given what they ask with.
         now: the time of day, aware.
         done: is called after each task, such as to show progress.
+        notify: tells the user something while the run goes on.
 
     Raises:
         MitsumoriError: the journal cannot be written.
@@ -94,7 +96,11 @@ def run_within(
         calls = PaidCalls(endpoint, tariffs, budget, journal, now, terms.patience)
         try:
             left = await run_tasks(
-                calls, tasks(calls), concurrency=terms.concurrency, done=lambda: done(journal)
+                calls,
+                tasks(calls),
+                concurrency=terms.concurrency,
+                done=lambda: done(journal),
+                notify=notify,
             )
         finally:
             await endpoint.close()

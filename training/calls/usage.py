@@ -75,9 +75,9 @@ class Usage:
 
 def _whole(value: object) -> int | None:
     """A whole number, of any sign; ``None`` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if value == value and abs(value) < 2**63 and value == int(value) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _believed(
@@ -156,15 +156,14 @@ def usage_of(reported: object, visible: TokenCount, bounds: CallBounds) -> Usage
     )
     cached = _part(_details(given, "prompt_tokens_details", "cached_tokens"), read)
     over = made is None and _least(visible) > bounds.output_worst
+    unbelieved = visible.tokens if over else bounds.output_worst
     return Usage(
         input_tokens=counted.tokens if read is None else read,
         output_tokens=visible.tokens if made is None else made,
         reasoning_tokens=_part(reasoning, made),
         cached_input_tokens=cached or 0,
         billed_input=counted.worst if read is None else read,
-        billed_output=max(bounds.output_worst, visible.tokens if over else 0)
-        if made is None
-        else made,
+        billed_output=unbelieved if made is None else made,
         doubts=doubts + more,
         over_limit=over,
     )

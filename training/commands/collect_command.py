@@ -97,7 +97,13 @@ def _run(asked: _Collection, terms: Terms, journal: Journal, console: Console) -
     calls = asked.quote.calls
     with progress_of("collecting", len(calls), terms.budget, console) as done:
         return run_within(
-            terms, asked.tariffs, journal, lambda paid: _tasks(calls, paid), now=_now, done=done
+            terms,
+            asked.tariffs,
+            journal,
+            lambda paid: _tasks(calls, paid),
+            now=_now,
+            done=done,
+            notify=lambda words: print_lines(console, [words]),
         )
 
 

@@ -238,6 +238,7 @@ def _judge(
             lambda paid: _tasks(job.work, job.grading, found, paid),
             now=_now,
             done=done,
+            notify=lambda words: print_lines(progress, [words]),
         )
     return _written(job, journal, found, quote, result), result
 

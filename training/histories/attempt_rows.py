@@ -155,7 +155,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
         scratch.replace(out)
     except OSError as error:
         raise MitsumoriError(
-            f"{out} cannot be written ({error.strerror}); name another file with --out",
+            f"{out} cannot be written ({error.strerror}); make room, and run the same command again",
             reason="NOT_WRITABLE",
             field="out",
         ) from None

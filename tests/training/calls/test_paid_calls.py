@@ -103,7 +103,8 @@ def ran(
                 paid,
                 map(task, calls),
                 concurrency=concurrency,
-                done=lambda: None,  # type: ignore[arg-type]
+                done=lambda: None,
+                notify=print,
             )
             await endpoint.close()
             assert paid.budget.spent == journal.spent
@@ -176,9 +177,16 @@ def test_a_failure_that_may_be_billed_is_booked_whole_and_tried_once_more(tmp_pa
 def test_an_empty_answer_costs_what_its_usage_says(tmp_path: Path) -> None:
     outcome, done = once(Says("", finish="length", reasoning=90), tmp_path)
     assert isinstance(outcome, Failed)
-    assert (outcome.kind, outcome.output_tokens) == ("empty", 90)
+    assert (outcome.kind, outcome.input_tokens, outcome.output_tokens) == ("empty", 4, 90)
     assert done.spent == 4 * 1_000 + 90 * 4_000
     assert "--max-output-tokens" in outcome.detail
+
+
+def test_a_refusal_has_used_no_tokens(tmp_path: Path) -> None:
+    outcome, done = once(Refuses(400), tmp_path)
+    assert isinstance(outcome, Failed)
+    assert (outcome.input_tokens, outcome.output_tokens, outcome.booked) == (0, 0, 0)
+    assert done.spent == 0
 
 
 def test_a_timeout_is_booked_at_its_worst_case(tmp_path: Path) -> None:
@@ -233,6 +241,63 @@ def test_an_outage_of_one_model_does_not_use_up_its_prompts(tmp_path: Path) -> N
         done = ran(made, tmp_path, calls_to("a", "b", prompts=9))
         assert {one.model for one in made.requests} == {"a"}
     assert all(isinstance(one, Answered) for one in done.outcomes.values())
+
+
+def test_failures_are_counted_in_a_row_and_per_model(tmp_path: Path) -> None:
+    # Two fail, one is answered, three fail; the last is not asked any more.
+    good = {2, 6}
+    with provider(
+        lambda one: Says() if int(one.prompt.split()[1][0]) in good else Refuses(500)
+    ) as made:
+        done = ran(made, tmp_path, calls_to("a", prompts=7), patience=Patience(tries=1, failures=3))
+        assert len(made.requests) == 6
+    assert list(done.paid.left_out) == ["a"]
+    assert Patience().failures == 5
+
+
+def test_a_run_whose_models_are_all_left_out_stops(tmp_path: Path) -> None:
+    with provider(Refuses(404)) as made:
+        done = ran(made, tmp_path, calls_to("a", "b", prompts=9))
+        assert len(made.requests) == 2
+    assert done.paid.stopped == "every model is left out"
+
+
+def test_the_outcome_is_what_was_asked_for(tmp_path: Path) -> None:
+    got: list[Answered | Failed] = []
+
+    async def main(made: FakeProvider) -> None:
+        tariffs = tariffs_of(["m"], CATALOG, {"m": RATES}, COUNTER, NOW)
+        with open_journal(tmp_path / "j", {}) as journal:
+            endpoint = Endpoint(made.url, None, PATIENCE_S, now=lambda: NOW)
+            paid = PaidCalls(endpoint, tariffs, Budget(PLENTY), journal, lambda: NOW)
+            got.extend([await paid.ask(one) for one in calls_to("m") * 2])
+            await endpoint.close()
+
+    with provider(Says("An answer.")) as made:
+        asyncio.run(main(made))
+    assert [one.text for one in got if isinstance(one, Answered)] == ["An answer."] * 2
+
+
+def test_a_call_that_waited_for_money_when_the_run_stopped_gives_it_back(tmp_path: Path) -> None:
+    holder: list[PaidCalls] = []
+
+    def script(_: Request) -> Act:
+        holder[0].stop("somebody said so")
+        return Says()
+
+    worst = (256 + len("Question 0?") + 7) * 1_000 + 102 * 4_000
+    with provider(script) as made:
+        done = ran(
+            made,
+            tmp_path,
+            calls_to("a", prompts=2),
+            budget=2 * worst - 1,
+            concurrency=2,
+            begun=holder.append,
+        )
+        assert len(made.requests) == 1
+    assert done.left == {"somebody said so": 1}
+    assert done.paid.budget.left == 2 * worst - 1 - done.spent
 
 
 def test_what_the_endpoint_refused_is_not_asked_by_every_run(tmp_path: Path) -> None:

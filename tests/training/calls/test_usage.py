@@ -9,7 +9,7 @@ import pytest
 from router.core.types import TokenCount
 from training.calls.usage import CallBounds, Usage, usage_of
 
-BOUNDS = CallBounds(TokenCount(40, exact=False, worst=400), limit=500)
+BOUNDS = CallBounds(TokenCount(72, exact=False, worst=400), limit=500)
 
 
 def used(reported: object, visible: int = 60, *, exact: bool = False) -> Usage:
@@ -53,7 +53,7 @@ def test_a_report_that_cannot_be_true_is_told_and_our_count_is_taken(
     of_input = any(doubt.startswith("input") for doubt in doubts)
     of_output = any(doubt.startswith("output") for doubt in doubts)
     # The history gets our count; the budget the most that the provider may bill.
-    assert (found.input_tokens, found.billed_input) == ((40, 400) if of_input else (44, 44))
+    assert (found.input_tokens, found.billed_input) == ((72, 400) if of_input else (44, 44))
     assert (found.output_tokens, found.billed_output) == ((60, 502) if of_output else (130, 130))
 
 
@@ -66,6 +66,40 @@ def test_tokenizers_differ_but_not_without_bounds(made: int, exact: bool, believ
 @pytest.mark.parametrize(("made", "believed"), [(500, True), (502, True), (503, False)])
 def test_no_call_makes_more_than_it_allows(made: int, believed: bool) -> None:
     assert (not used(report(44, made)).doubts) == believed
+
+
+@pytest.mark.parametrize(("given", "believed"), [(9, True), (8, False), (400, True), (401, False)])
+def test_input_may_lack_the_chat_format_but_not_the_prompt(given: int, believed: bool) -> None:
+    assert (not used(report(given, 130)).doubts) == believed
+
+
+@pytest.mark.parametrize("cached", [None, -1, 45, "x"])
+def test_cached_input_that_is_no_part_of_the_input_is_not_taken(cached: object) -> None:
+    found = used(report(44, 130, prompt_tokens_details={"cached_tokens": cached}))
+    assert (found.cached_input_tokens, found.doubts) == (0, ())
+
+
+def test_parts_may_be_the_whole() -> None:
+    found = used(report(44, 130, completion_tokens_details={"reasoning_tokens": 130},
+                        prompt_tokens_details={"cached_tokens": 44}), 0)  # fmt: skip
+    assert (found.reasoning_tokens, found.cached_input_tokens) == (130, 44)
+
+
+def test_a_total_that_is_the_sum_says_nothing_of_reasoning() -> None:
+    found = used(report(44, 130, total_tokens=174))
+    assert (found.output_tokens, found.reasoning_tokens, found.doubts) == (130, None, ())
+
+
+def test_numbers_beyond_every_range_are_no_crash() -> None:
+    assert used(report(10**400, 1e300)).doubts == (
+        "input tokens above what the call allows",
+        "output tokens above what the call allows",
+    )
+    assert used(report(float("inf"), "1")).doubts == (
+        "input tokens not a whole number",
+        "output tokens not a whole number",
+    )
+    assert used(report(44.0, 130.0)).doubts == ()
 
 
 def test_hidden_reasoning_that_only_the_total_has_is_output_too() -> None:
@@ -87,4 +121,7 @@ def test_a_visible_answer_longer_than_the_call_allows_shows_that_the_limit_was_i
     found = used(report(44, 1200), 1200)
     assert found.over_limit
     assert found.billed_output == 1200
-    assert not used(report(44, 1200), 900).over_limit  # another tokenizer may make 500 of them
+    # Another tokenizer may make 502 tokens of 1,004, and not of 1,005.
+    assert not used(report(44, 1200), 1_004).over_limit
+    assert used(report(44, 1200), 1_005).over_limit
+    assert used(report(44, 1200), 1_004).billed_output == 502

@@ -396,3 +396,26 @@ def test_an_interrupt_awaits_what_is_paid_for_and_writes_the_history(tmp_path: P
         0,
     )
     assert len(pd.read_parquet(tmp_path / "history.parquet")) == 6
+
+
+def test_a_second_interrupt_ends_at_once_and_loses_nothing_that_is_known(tmp_path: Path) -> None:
+    gate = Gate(4)
+    with provider(gate) as made:
+        with started(tmp_path, made, "--concurrency", "2", "--json") as process:
+            held(made, gate, 2)
+
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            told = ""
+            while "once more ends at once" not in told:
+                line = process.stderr.readline()
+                assert line, told
+                told += line
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate()
+        assert process.returncode == 3, told
+        assert json.loads(out)["answered"] == 4
+        gate.open.set()
+        gate.count = 10**6
+        summary, history = collected(tmp_path, made.url)
+    assert (summary["lost"], len(history)) == (2, 40)
