@@ -23,6 +23,7 @@ __all__ = ["PromptFile", "SourcePrompt", "read_prompts", "sampled"]
 _BESIDE = ("language", "category", "source", "user", "reference")
 """Columns of a prompt that its attempts keep."""
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_LEDGERS = ("sqlite", "postgresql", "postgres")
 _NOT_KEPT = "nothing of the prompt was kept; set log_prompts to redacted or text"
 
 
@@ -175,6 +176,8 @@ def read_prompts(source: str, *, skip_bad_rows: bool = False) -> PromptFile:
     Raises:
         InvalidInput: it cannot be read, has bad rows, or no prompt to send.
     """
+    if source.partition(":")[0] not in _LEDGERS and not Path(source).is_file():
+        raise InvalidInput(f"--prompts: there is no file {source}", field="prompts")
     found = PromptFile()
     contents: dict[str, str] = {}
     rows = 0

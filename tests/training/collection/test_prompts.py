@@ -134,7 +134,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InvalidInput):
             read(tmp_path / name)
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match="there is no file"):
         read(tmp_path / "absent.jsonl")
 
 
