@@ -68,9 +68,10 @@ class Router(RetryingChannel):
             max_output_tokens: the most that the call will allow, ≥ 1.
             max_price_usd: the most that the answer may cost at the 90th percentile of its length.
             max_latency_s: the most that the answer may take at the 90th percentile, seconds > 0.
-            quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves it to the importance.
-            willingness_to_pay_usd: what an adequate answer is worth, > 0, instead of a quality target.
-            importance: what a wrong answer would cost: ``low``, ``medium`` or ``high``.
+            quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves the goal to the importance.
+            willingness_to_pay_usd: what an adequate answer is worth, > 0; weighed like the cost of a miss.
+            importance: what a wrong answer would cost, ``low``, ``medium`` or ``high``: selects the
+                default goal.
             conversation_id: ties the turns of a conversation together.
             request_id: for retries of your own; ``None`` makes a new one.
             max_alternatives: the most alternatives in the reply; ``None``: 5.

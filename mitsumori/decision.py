@@ -152,6 +152,8 @@ class Decision:
         reasons: the decisive one first.
         hold: ``None`` if only a quote was asked for.
         bundle: the classifier, as name@hash.
+        miss_cost: what an inadequate answer was taken to cost; models are ordered by their expected price
+            plus (1 − ``p_adequate``) × this. ``None`` under another goal.
         message: the whole reply, with the classifier's scores of each arm and the balance of each limit.
     """
 
@@ -162,6 +164,7 @@ class Decision:
     reasons: tuple[Reason, ...]
     hold: Hold | None
     bundle: str
+    miss_cost: Usd | None
     message: router_pb2.RouteResponse = field(repr=False)
 
     @classmethod
@@ -178,6 +181,7 @@ class Decision:
             if message.HasField("hold")
             else None,
             bundle=message.bundle_version,
+            miss_cost=_usd(message.miss_cost) if message.HasField("miss_cost") else None,
             message=message,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
@@ -34,7 +35,7 @@ from pydantic_settings import (
 
 from router.classifier.mlflow_registry import RegistryAddress, is_registry_address
 from router.core.errors import InvalidInput
-from router.core.types import QualityTargets
+from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
@@ -45,6 +46,16 @@ _PREFIX = "MITSUMORI_"
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
+_Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _MissCosts(MissCosts):
+    """The costs, checked as settings are."""
+
+    low: _Usd = MissCosts.low
+    medium: _Usd = MissCosts.medium
+    high: _Usd = MissCosts.high
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -97,9 +108,23 @@ class Settings(BaseSettings):
     max_prompt_bytes: int = Field(
         default=1 << 20, ge=1, le=64 << 20, description="largest prompt, bytes of UTF-8"
     )
-    quality_targets: _QualityTargets = Field(
-        default=_QualityTargets(),
-        description="target P(adequate) by importance, for requests without a goal",
+    miss_costs: _MissCosts | None = Field(
+        default=None,
+        description="what an inadequate answer costs by importance, USD, for requests without a goal: they"
+        " get the model with the least expected price + (1 − P(adequate)) × this; unset: "
+        f"low {MissCosts.low}, medium {MissCosts.medium}, high {MissCosts.high}",
+    )
+    quality_targets: _QualityTargets | None = Field(
+        default=None,
+        description="target P(adequate) by importance, for requests without a goal, instead of miss_costs;"
+        " unset: miss_costs",
+    )
+    target_regret: float = Field(
+        default=TARGET_REGRET,
+        ge=0,
+        le=1,
+        description="where no model reaches a quality target, the cheapest is chosen whose P(adequate) is at"
+        " most this much below the best",
     )
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote is valid, seconds"
@@ -192,6 +217,17 @@ class Settings(BaseSettings):
             raise ValueError(f"bundle {bundle} needs the address of an MLflow server")
         return tracking
 
+    @field_validator("quality_targets")
+    @classmethod
+    def _one_kind_of_default_goal(
+        cls, value: _QualityTargets | None, info: ValidationInfo
+    ) -> _QualityTargets | None:
+        if value is not None and info.data.get("miss_costs") is not None:
+            raise ValueError(
+                "miss_costs is set too, and requests without a goal have one kind of goal; keep one of them"
+            )
+        return value
+
     @field_validator("prompt_key")
     @classmethod
     def _hash_has_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -201,6 +237,11 @@ class Settings(BaseSettings):
             )
         return value
 
+    @property
+    def default_goals(self) -> DefaultGoals:
+        """The goals of requests without one."""
+        return self.quality_targets or self.miss_costs or MissCosts()
+
 
 def flags_of_settings() -> list[str]:
     """Names of the settings that are flags of ``serve``, in their order.
@@ -208,12 +249,11 @@ def flags_of_settings() -> list[str]:
     Secrets have no flag, because every user of the machine can read flags in the list of processes. Lists and
     groups have none, because one word cannot hold them.
     """
-    no_flag = (tuple, list)
+    no_flag = (SecretStr, _MissCosts | None, _QualityTargets | None)
     return [
         name
         for name, field in Settings.model_fields.items()
-        if get_origin(field.annotation) not in no_flag
-        and field.annotation not in (SecretStr, _QualityTargets)
+        if get_origin(field.annotation) not in (tuple, list) and field.annotation not in no_flag
     ]
 
 

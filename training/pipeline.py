@@ -32,7 +32,7 @@ from router.core.types import Rates
 from training.encoders.embedding import encode_prompts, features_of
 from training.evaluation.baselines import EncodedOutcomes, baseline_scores
 from training.evaluation.evaluation_report import evaluate, json_ready
-from training.evaluation.predictions import STANDARD_TARGET
+from training.evaluation.predictions import STANDARD_GOAL
 from training.evaluation.served_report import facts, served_report
 from training.export.bundle_files import check_target, write_bundle
 from training.export.classifier_graph import label_distribution
@@ -223,7 +223,7 @@ def _parameters(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dic
         parameters["second stage"] = (
             f"{cascade.closest.encoder.manifest.name}, consulted for the {cascade.second.share:.0%} of "
             "prompts whose choice is closest; figures of single arms are at a quality target of "
-            f"{STANDARD_TARGET:g}; rankings and AIQ consult it again at every threshold"
+            f"{STANDARD_GOAL.p_adequate:g}; rankings and AIQ consult it again at every threshold"
         )
     return parameters
 

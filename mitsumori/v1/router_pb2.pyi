@@ -45,6 +45,7 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_PACED: _ClassVar[ReasonCode]
     REASON_CODE_SECOND_OPINION: _ClassVar[ReasonCode]
     REASON_CODE_UNKNOWN_LABEL: _ClassVar[ReasonCode]
+    REASON_CODE_LEAST_EXPECTED_COST: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -67,6 +68,7 @@ REASON_CODE_DOWNGRADED: ReasonCode
 REASON_CODE_PACED: ReasonCode
 REASON_CODE_SECOND_OPINION: ReasonCode
 REASON_CODE_UNKNOWN_LABEL: ReasonCode
+REASON_CODE_LEAST_EXPECTED_COST: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives")
@@ -118,7 +120,7 @@ class Constraints(_message.Message):
     def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
-    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits")
+    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +129,7 @@ class RouteResponse(_message.Message):
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    MISS_COST_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     chosen: Option
     alternatives: _containers.RepeatedCompositeFieldContainer[Option]
@@ -135,7 +138,8 @@ class RouteResponse(_message.Message):
     bundle_version: str
     hold: Hold
     limits: _containers.RepeatedCompositeFieldContainer[_limit_pb2.LimitStatus]
-    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ...) -> None: ...
+    miss_cost: _money_pb2.Money
+    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class Hold(_message.Message):
     __slots__ = ("amount", "tokens", "expire_time")

@@ -102,15 +102,15 @@ def _with_other_goals(client: Router) -> Iterator[tuple[str, router_pb2.RouteRes
     """The same hard prompt with different goals and constraints."""
     proof = dict(PROMPTS)["proof"]
     yield (
-        "proof, worth $0.10",
-        client.route(proof, willingness_to_pay_usd="0.10", scope={"team": "demo"}).message,
+        "proof, importance high",
+        client.route(proof, importance="high", scope={"team": "demo"}).message,
     )
     yield (
         "proof, at most $0.002",
         client.route(proof, max_price_usd="0.002").message,
     )
     yield (
-        "chat follow-up",
+        "chat follow-up, target 60%",
         client.route(
             [
                 Message("system", "You are a careful mathematician."),

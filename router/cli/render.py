@@ -15,7 +15,7 @@ from google.type.money_pb2 import Money
 
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
-from router.core.money import short_usd
+from router.core.money import format_usd, short_usd
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -149,8 +149,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     return FittedTable(title, tuple(columns), tuple(map(tuple, rows)))
 
 
-def _option_row(option: router_pb2.Option) -> list[str]:
+def _option_row(option: router_pb2.Option, miss_cost: int | None) -> list[str]:
     quote = option.quote
+    expected = nanos_of(quote.price.expected)
+    risk = round((1 - option.p_adequate) * (miss_cost or 0))
     tokens = f"{'' if quote.input_tokens.exact else '~'}{quote.input_tokens.tokens:,}"
     return [
         option.model,
@@ -158,15 +160,11 @@ def _option_row(option: router_pb2.Option) -> list[str]:
         f"{option.p_adequate:.2f}",
         tokens,
         f"{quote.output_tokens.p50:,}–{quote.output_tokens.p90:,}",
-        *(
-            price_text(amount)
-            for amount in (
-                quote.price.low,
-                quote.price.expected,
-                quote.price.high,
-                quote.price.worst,
-            )
-        ),
+        price_text(quote.price.low),
+        short_usd(expected),
+        *([] if miss_cost is None else [short_usd(expected + risk)]),
+        price_text(quote.price.high),
+        price_text(quote.price.worst),
         f"{quote.latency.p50.ToTimedelta().total_seconds():.1f} s",
     ]
 
@@ -185,13 +183,17 @@ def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
         highlight=False,
         markup=False,
     )
+    miss_cost = nanos_of(reply.miss_cost) if reply.HasField("miss_cost") else None
     columns = (
         "model", "?tier", ">P(adequate)", ">tokens in", "?>tokens out",
-        "?>low", ">expected", ">high", "?>worst", "?>latency",
+        "?>low", ">expected", *([] if miss_cost is None else [">with risk"]), ">high", "?>worst", "?>latency",
     )  # fmt: skip
     options = (reply.chosen, *reply.alternatives)
-    rows = [_option_row(option) for option in options]
+    rows = [_option_row(option, miss_cost) for option in options]
     shown.print(table("Quotes, best first", columns, rows))
+    if miss_cost is not None:
+        text = f"With risk: expected + (1 − P(adequate)) × {format_usd(miss_cost)}, the cost of a miss."
+        shown.print(text, style="dim", highlight=False)
     allowed = [
         f"{option.model} {reasoning.p50:,}–{reasoning.p90:,}"
         for option in options

@@ -1,15 +1,18 @@
 """The decision: one pure function from candidates to a choice and its reasons.
 
+What each goal ranks by, and how it explains a choice, is in :mod:`router.core.goals`.
+
 No clock, no I/O, no randomness: a replay runs the same function over old decisions.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from router.core.errors import Exhausted, NotPossible
+from router.core.goals import by_price, goal_reason, lowered, quote_of, ranked_by
 from router.core.limits import (
     LimitState,
     Obstacle,
@@ -18,25 +21,11 @@ from router.core.limits import (
     find_obstacle,
     pace_relaxation,
 )
-from router.core.money import format_usd, short_usd
+from router.core.money import format_usd
 from router.core.quotes import output_cap
-from router.core.types import (
-    Candidate,
-    Constraints,
-    Decision,
-    Goal,
-    QualityTarget,
-    Quote,
-    Reason,
-    WillingnessToPay,
-)
+from router.core.types import Candidate, Constraints, Decision, Goal, Reason
 
-__all__ = ["TOLERANCE", "arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
-
-TOLERANCE = 0.01
-"""Among models below the quality target, those this close to the best P(adequate) count as equal, and the
-cheapest comes first: one percentage point is within the classifier's noise. Elsewhere there is no tolerance:
-models that reach the target are ranked by price, and a willingness to pay ranks by surplus."""
+__all__ = ["arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
 
 def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
@@ -101,72 +90,6 @@ def _soft_limits_passed(candidate: Candidate, *actions: SoftAction) -> list[Limi
     ]
 
 
-def _p(candidate: Candidate) -> float:
-    assert candidate.p_adequate is not None  # noqa: S101 — eligible candidates have one
-    return candidate.p_adequate
-
-
-def _quote(candidate: Candidate) -> Quote:
-    assert candidate.quote is not None  # noqa: S101 — eligible candidates have one
-    return candidate.quote
-
-
-def _cheapest_first(candidate: Candidate) -> tuple[int, int, float, str]:
-    """Sort key: expected price, then worst price, latency and name, so that no two models tie."""
-    quote = _quote(candidate)
-    return (quote.price.expected, quote.price.worst, quote.latency.p50_s, candidate.model.id)
-
-
-def _rank_by_target(target: float) -> Callable[[Sequence[Candidate]], list[Candidate]]:
-    def rank(eligible: Sequence[Candidate]) -> list[Candidate]:
-        reaching = sorted((c for c in eligible if _p(c) >= target), key=_cheapest_first)
-        below = [c for c in eligible if _p(c) < target]
-        ranked = reaching
-        while below:  # groups within the tolerance of the best that is left, each cheapest first
-            best = max(map(_p, below))
-            group = sorted((c for c in below if _p(c) >= best - TOLERANCE), key=_cheapest_first)
-            ranked = ranked + group
-            below = [c for c in below if _p(c) < best - TOLERANCE]
-        return ranked
-
-    return rank
-
-
-def _rank_by_value(worth: int) -> Callable[[Sequence[Candidate]], list[Candidate]]:
-    def surplus(candidate: Candidate) -> float:
-        return _p(candidate) * worth - _quote(candidate).price.expected
-
-    def rank(eligible: Sequence[Candidate]) -> list[Candidate]:
-        return sorted(eligible, key=lambda c: (-surplus(c), _cheapest_first(c)))
-
-    return rank
-
-
-def _goal_reason(chosen: Candidate, goal: Goal) -> Reason:
-    price, p = _quote(chosen).price.expected, _p(chosen)
-    facts = {"p_adequate": f"{p:.4f}", "expected_price_usd": format_usd(price)[1:]}
-    if isinstance(goal, WillingnessToPay):
-        facts["willingness_to_pay_usd"] = format_usd(goal.nanos)[1:]
-        return Reason(
-            "BEST_VALUE",
-            f"best surplus at {format_usd(goal.nanos)} an answer: {p:.0%} adequate "
-            f"for {short_usd(price)}",
-            facts,
-        )
-    facts["quality_target"] = f"{goal.p_adequate:.4f}"
-    if p >= goal.p_adequate:
-        return Reason(
-            "CHEAPEST_ADEQUATE",
-            f"cheapest to reach the target of {goal.p_adequate:.0%}: {p:.0%} adequate",
-            facts,
-        )
-    return Reason(
-        "TARGET_NOT_REACHED",
-        f"none reaches the target of {goal.p_adequate:.0%}; cheapest of the best: {p:.0%} adequate",
-        facts,
-    )
-
-
 def _exclusion_reasons(excluded: Counter[str]) -> Iterable[Reason]:
     if excluded:
         yield Reason(
@@ -202,7 +125,7 @@ def _no_eligible_model(
     metadata = {name: str(count) for name, count in excluded.items()}
     if nearest == "over_max_price":
         cheapest = min(
-            _quote(c).price.high for c in candidates if exclusion(c, constraints) == nearest
+            quote_of(c).price.high for c in candidates if exclusion(c, constraints) == nearest
         )
         metadata["cheapest_high_price_usd"] = format_usd(cheapest)[1:]
         remedies[nearest] += f" to at least {format_usd(cheapest)}"
@@ -278,25 +201,12 @@ def _refused_by_limits(
     )
 
 
-def _relaxed(goal: Goal, relaxation: float) -> Goal:
-    """The goal, lowered by 0 (not at all) to 1 (only the price counts)."""
-    if isinstance(goal, QualityTarget):
-        return QualityTarget(goal.p_adequate * (1 - relaxation))
-    return WillingnessToPay(int(goal.nanos * (1 - relaxation)))
-
-
-def _ranker(goal: Goal) -> Callable[[Sequence[Candidate]], list[Candidate]]:
-    if isinstance(goal, QualityTarget):
-        return _rank_by_target(goal.p_adequate)
-    return _rank_by_value(goal.nanos)
-
-
 def _rank_under_soft_limits(
     eligible: list[Candidate], goal: Goal, top_tier: str | None, moment: datetime | None
 ) -> tuple[list[Candidate], list[Reason]]:
     """Rank under soft limits and pacing, with a reason for each that warns or downgrades."""
     reasons = []
-    unlimited = _ranker(goal)(eligible)
+    unlimited = ranked_by(goal, eligible)
     allowed = [
         candidate
         for candidate in eligible
@@ -316,9 +226,9 @@ def _rank_under_soft_limits(
                     {**_balance_facts(ahead), "relaxation": f"{relaxation:.4f}"},
                 )
             )
-    ranked = _ranker(_relaxed(goal, relaxation))(allowed)
+    ranked = ranked_by(lowered(goal, relaxation), allowed)
     if _soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
-        ranked = sorted(ranked, key=_cheapest_first)
+        ranked = sorted(ranked, key=by_price)
     best = unlimited[0].model.id
     if ranked[0].model.id != best:
         reasons.insert(
@@ -364,15 +274,14 @@ def decide(
 ) -> Decision:
     """Choose a model.
 
-    A quality target chooses the cheapest eligible candidate whose P(adequate) reaches it; if none does,
-    the cheapest of those within :data:`TOLERANCE` of the highest P(adequate). A willingness to pay
-    chooses the largest P(adequate) × worth − expected price. Soft limits and pacing warn, downgrade and
-    defer batch work; hard limits exclude candidates.
+    The goal says how: see :class:`~router.core.types.MissCost`, :class:`~router.core.types.WillingnessToPay`
+    and :class:`~router.core.types.QualityTarget`. Soft limits and pacing warn, downgrade and defer batch
+    work; hard limits exclude candidates.
 
     Args:
         candidates: every model of the catalog with its probability, quote and limits.
         constraints: what the caller allows.
-        goal: a quality target or a willingness to pay.
+        goal: what the choice aims for.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.
@@ -398,7 +307,7 @@ def decide(
         raise deferred
     ranked, notes = _rank_under_soft_limits(eligible, goal, top_tier, moment)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
-    reasons = notes if downgraded else [_goal_reason(ranked[0], goal), *notes]
+    reasons = notes if downgraded else [goal_reason(ranked, goal), *notes]
     if len(eligible) == 1 and len(candidates) > 1:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
     reasons.extend(_exclusion_reasons(excluded))

@@ -18,13 +18,14 @@ __all__ = ["margin_threshold", "margins", "needs_second_stage", "target_margins"
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
-def target_margins(p_adequate: Floats, prices: Floats, target: float) -> Floats:
-    """Margins of choosing the cheapest arm that reaches a quality target.
+def target_margins(p_adequate: Floats, prices: Floats, target: float, regret: float) -> Floats:
+    """Margins of choosing the cheapest arm that reaches a target, or comes near the best if none does.
 
     Args:
         p_adequate: float64 ``(n, m)``, P(adequate) of n prompts and m ≥ 2 arms.
         prices: float64 ``(m,)``; only their order matters.
         target: the P(adequate) to reach, 0..1.
+        regret: where no arm reaches it, the cheapest at most this much below the best is chosen, 0..1.
 
     Returns:
         float64 ``(n,)``, ≥ 0, in units of P(adequate).
@@ -34,11 +35,25 @@ def target_margins(p_adequate: Floats, prices: Floats, target: float) -> Floats:
     # Arms dearer than the chosen one never affect the choice.
     nearest = np.minimum.accumulate(np.abs(ordered - target), axis=1)
     margin = nearest[np.arange(len(ordered)), reaches.argmax(axis=1)]
-    return np.where(reaches.any(axis=1), margin, _lead(ordered))
+    return np.where(reaches.any(axis=1), margin, _regret_margins(ordered, target, regret))
+
+
+def _regret_margins(ordered: Floats, target: float, regret: float) -> Floats:
+    """Margins ``(n,)`` where no arm reaches the target; ``ordered`` ``(n, m)`` has the cheapest arm first."""
+    least = ordered.max(axis=1) - regret
+    chosen = (ordered >= least[:, None]).argmax(axis=1)
+    places = np.arange(ordered.shape[1])
+    cheaper = np.where(places < chosen[:, None], ordered, -np.inf).max(axis=1)
+    others = np.where(places != chosen[:, None], ordered, -np.inf).max(axis=1)
+    # Another choice: a cheaper arm comes near enough, another leaves the chosen behind or reaches the target.
+    left_behind = ordered[np.arange(len(ordered)), chosen] + regret - others
+    return np.asarray(np.minimum.reduce([least - cheaper, left_behind, target - others]))
 
 
 def value_margins(p_adequate: Floats, prices: Floats, worth: float) -> Floats:
     """Margins of choosing the arm with the largest P(adequate) × worth − price.
+
+    The cost of a miss is such a worth: it chooses the same arm.
 
     Args:
         p_adequate: float64 ``(n, m)``, P(adequate) of n prompts and m ≥ 2 arms.
@@ -66,7 +81,7 @@ def margins(p_adequate: Floats, prices: Floats, goal: Goal) -> Floats:
     Args:
         p_adequate: float64 ``(n, m)``, P(adequate) of n prompts and m arms.
         prices: float64 ``(m,)``, nano-dollars.
-        goal: a quality target or a willingness to pay.
+        goal: what the choice aims for.
 
     Returns:
         float64 ``(n,)``, ≥ 0, in units of P(adequate); infinite where there is only one arm.
@@ -74,7 +89,7 @@ def margins(p_adequate: Floats, prices: Floats, goal: Goal) -> Floats:
     if p_adequate.shape[1] < 2:
         return np.full(len(p_adequate), np.inf)
     if isinstance(goal, QualityTarget):
-        return target_margins(p_adequate, prices, goal.p_adequate)
+        return target_margins(p_adequate, prices, goal.p_adequate, goal.regret)
     return value_margins(p_adequate, prices, goal.nanos)
 
 

@@ -13,17 +13,22 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from router.core.limits import Amounts, LimitState
+from router.core.money import usd_to_nanos
 
 __all__ = [
     "NONE_LABEL",
+    "TARGET_REGRET",
     "Candidate",
     "Constraints",
     "Decision",
+    "DefaultGoals",
     "Goal",
     "Importance",
     "LatencyRange",
     "Lengths",
     "Message",
+    "MissCost",
+    "MissCosts",
     "Model",
     "PriceRange",
     "Prompt",
@@ -42,9 +47,12 @@ __all__ = [
 NONE_LABEL = "none"
 """The label of a prompt that no arm handled adequately."""
 
+TARGET_REGRET = 0.05
+"""How much P(adequate) a choice may give up against the best where no model reaches the quality target."""
+
 
 class Importance(enum.Enum):
-    """How much a wrong answer costs the caller; it selects the default quality target."""
+    """How much a wrong answer costs the caller; it selects the default goal."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -261,15 +269,21 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class QualityTarget:
-    """Choose the cheapest model whose P(adequate) reaches this probability, 0..1."""
+class MissCost:
+    """Choose the model with the least expected cost: expected price + (1 − P(adequate)) × the cost of a miss.
 
-    p_adequate: float
+    Attributes:
+        nanos: what an inadequate answer costs the caller, nano-dollars ≥ 0; 0: only the price counts.
+    """
+
+    nanos: int
 
 
 @dataclass(frozen=True, slots=True)
 class WillingnessToPay:
     """Choose the model with the largest surplus, given what an adequate answer is worth.
+
+    It ranks as a :class:`MissCost` of the same amount does.
 
     Attributes:
         nanos: the worth in nano-dollars, ≥ 0.
@@ -278,24 +292,67 @@ class WillingnessToPay:
     nanos: int
 
 
-Goal = QualityTarget | WillingnessToPay
+@dataclass(frozen=True, slots=True)
+class QualityTarget:
+    """Choose the cheapest model whose P(adequate) reaches a target.
+
+    Attributes:
+        p_adequate: the target, 0..1.
+        regret: where no model reaches the target, the cheapest is chosen whose P(adequate) is at most this
+            much below the best, 0..1.
+    """
+
+    p_adequate: float
+    regret: float = TARGET_REGRET
+
+
+Goal = MissCost | WillingnessToPay | QualityTarget
+
+
+@dataclass(frozen=True)
+class MissCosts:
+    """What a miss costs by importance, in USD: the default goals of requests without one.
+
+    A miss is an inadequate answer. Its cost is what the caller loses by it: the time of whoever notices and
+    asks again, the second call, the damage where nobody notices. A dearer model is chosen where its price is
+    higher by less than its risk, (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for:
+
+    - low: a draft or one item of bulk work, which is glanced over or thrown away.
+    - medium: a person reads the answer, notices and asks again.
+    - high: somebody acts on the answer, or minutes of skilled work are lost.
+
+    Attributes:
+        low: USD ≥ 0, with at most nine decimals.
+        medium: likewise.
+        high: likewise.
+    """
+
+    low: Decimal = Decimal("0.02")
+    medium: Decimal = Decimal("0.10")
+    high: Decimal = Decimal("1.00")
+
+    def of(self, importance: Importance) -> MissCost:
+        """The goal of one importance."""
+        usd: Decimal = getattr(self, importance.value)
+        return MissCost(usd_to_nanos(usd))
 
 
 @dataclass(frozen=True)
 class QualityTargets:
-    """The default quality targets of requests without a goal, by importance; each 0..1."""
+    """Quality targets by importance, each 0..1: for operators who prefer them as default goals."""
 
     low: float = 0.4
     medium: float = 0.6
     high: float = 0.8
 
-    def of(self, importance: Importance) -> float:
-        """The target for one importance."""
-        return {
-            Importance.LOW: self.low,
-            Importance.MEDIUM: self.medium,
-            Importance.HIGH: self.high,
-        }[importance]
+    def of(self, importance: Importance) -> QualityTarget:
+        """The goal of one importance."""
+        target: float = getattr(self, importance.value)
+        return QualityTarget(target)
+
+
+DefaultGoals = MissCosts | QualityTargets
+"""The goals of requests without one, by importance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 This module alone knows the format on disk, which is JSON: :func:`serialize` writes it, :func:`parse` reads
 it. The models are the format. A field that is renamed, retyped or removed needs a new :data:`VERSION`, an
 upgrade from the version before, and a golden file in ``tests/golden/decision_records``; a field that is
-added with a default does not. Unknown fields are ignored. Money is in nano-dollars, counts are in tokens.
+added with a default does not. Another kind of goal needs a golden file alone: a release that does not know
+the kind leaves the record out, and names the field. Unknown fields are ignored. Money is in nano-dollars,
+counts are in tokens.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ __all__ = [
     "LoggedCandidate",
     "LoggedConstraints",
     "LoggedGoal",
+    "LoggedMissCost",
     "LoggedQualityTarget",
     "LoggedUsage",
     "LoggedWillingnessToPay",
@@ -75,10 +78,25 @@ Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 # --- The models --------------------------------------------------------------------------------
 
 
-class LoggedQualityTarget(Struct, frozen=True, tag_field="kind", tag="quality_target"):
-    """The goal was the cheapest model whose P(adequate) reaches ``p_adequate``."""
+class LoggedMissCost(Struct, frozen=True, tag_field="kind", tag="miss_cost"):
+    """The goal was the least expected cost, where an inadequate answer costs ``nanos`` nano-dollars."""
+
+    nanos: Count
+
+
+class LoggedQualityTarget(
+    Struct, frozen=True, tag_field="kind", tag="quality_target", omit_defaults=True
+):
+    """The goal was the cheapest model whose P(adequate) reaches ``p_adequate``.
+
+    Attributes:
+        p_adequate: the target.
+        regret: how far below the best P(adequate) the choice could lie where no model reaches the target;
+            0.01 in older records, which do not say it.
+    """
 
     p_adequate: Probability
+    regret: Probability = 0.01
 
 
 class LoggedWillingnessToPay(Struct, frozen=True, tag_field="kind", tag="willingness_to_pay"):
@@ -87,7 +105,7 @@ class LoggedWillingnessToPay(Struct, frozen=True, tag_field="kind", tag="willing
     nanos: Count
 
 
-LoggedGoal = LoggedQualityTarget | LoggedWillingnessToPay
+LoggedGoal = LoggedMissCost | LoggedQualityTarget | LoggedWillingnessToPay
 """The goal of the decision; ``kind`` names it."""
 
 

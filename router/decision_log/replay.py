@@ -36,6 +36,7 @@ from router.core.types import (
     Goal,
     LatencyRange,
     Lengths,
+    MissCost,
     Model,
     PriceRange,
     QualityTarget,
@@ -52,6 +53,7 @@ from router.decision_log.record import (
     LoggedCandidate,
     LoggedConstraints,
     LoggedGoal,
+    LoggedMissCost,
     LoggedQualityTarget,
     LoggedUsage,
 )
@@ -215,8 +217,10 @@ def _constraints(kept: LoggedConstraints) -> Constraints:
 
 
 def _goal(kept: LoggedGoal) -> Goal:
+    if isinstance(kept, LoggedMissCost):
+        return MissCost(kept.nanos)
     if isinstance(kept, LoggedQualityTarget):
-        return QualityTarget(kept.p_adequate)
+        return QualityTarget(kept.p_adequate, kept.regret)
     return WillingnessToPay(kept.nanos)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from router.core.limits import LimitState
-from router.core.types import Candidate, Constraints, Goal, QualityTarget
+from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
 from router.decision_log import record
 from router.decision_log.record import VERSION, DecisionRecord, KeptPrompt
 from router.routing.router import Assessment, RoutedDecision, RouteQuery
@@ -63,8 +63,10 @@ def record_of(
 
 
 def _goal(goal: Goal) -> record.LoggedGoal:
+    if isinstance(goal, MissCost):
+        return record.LoggedMissCost(goal.nanos)
     if isinstance(goal, QualityTarget):
-        return record.LoggedQualityTarget(goal.p_adequate)
+        return record.LoggedQualityTarget(goal.p_adequate, goal.regret)
     return record.LoggedWillingnessToPay(goal.nanos)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -18,14 +18,15 @@ from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
 from router.core.quotes import quote
 from router.core.types import (
+    TARGET_REGRET,
     Candidate,
     Constraints,
     Decision,
+    DefaultGoals,
     Goal,
     Importance,
     Prompt,
     QualityTarget,
-    QualityTargets,
     Reason,
     Score,
 )
@@ -52,7 +53,7 @@ class RouteQuery:
         scope: labels of the caller, such as team or user; limits and reports go by them.
         prompt: what is to be answered.
         constraints: what the choice must respect.
-        goal: what the choice aims for; ``None``: the quality target of the importance.
+        goal: what the choice aims for; ``None``: the default goal of the importance.
         importance: what a wrong answer would cost the caller.
         conversation_id: ties the turns of a conversation together; empty: none.
         max_alternatives: most alternatives in the reply, ≥ 0.
@@ -90,7 +91,7 @@ class Assessment:
         embedding: by the first encoder, float32 ``(dimensions,)``; the decision log may keep it.
         candidates: every model of the catalog that is not excluded, in its order, without limits.
         notes: reasons to add to the decision, such as a second opinion.
-        goal: of the request, or the quality target of its importance.
+        goal: of the request, or the default goal of its importance.
         moment: when it was made, aware; the rest of the call uses the same.
     """
 
@@ -133,19 +134,21 @@ class Router:
         bundles: returns the bundle that serves now. Called once per request, so that no request sees a swap.
         catalog: the models.
         tokens: counts input tokens.
-        quality_targets: the goal of requests without one, by importance.
+        default_goals: the goal of requests without one, by importance.
         quote_ttl: how long a quote is valid, > 0.
         now: the clock; returns an aware datetime.
         corrections: returns what settled usage has taught so far.
+        target_regret: of every quality target, 0..1.
     """
 
     bundles: Callable[[], Bundle]
     catalog: Catalog
     tokens: TokenCounter
-    quality_targets: QualityTargets
+    default_goals: DefaultGoals
     quote_ttl: timedelta
     now: Callable[[], datetime]
     corrections: Callable[[], Corrections] = _nothing_learned
+    target_regret: float = TARGET_REGRET
 
     @property
     def bundle(self) -> Bundle:
@@ -173,7 +176,7 @@ class Router:
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
         score = bundle.classify(embedding, features, ids)
         moment = self.now()
-        goal = query.goal or QualityTarget(self.quality_targets.of(query.importance))
+        goal = self._goal(query)
         candidates = self._candidates(query, bundle, score, moment)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.needs_second_stage(
@@ -237,6 +240,10 @@ class Router:
         """
         assessed = self.assess(query)
         return self.decide(query, assessed, assessed.candidates)
+
+    def _goal(self, query: RouteQuery) -> Goal:
+        goal = query.goal or self.default_goals.of(query.importance)
+        return replace(goal, regret=self.target_regret) if isinstance(goal, QualityTarget) else goal
 
     def _candidates(
         self, query: RouteQuery, bundle: Bundle, score: Score, now: datetime

@@ -116,9 +116,10 @@ def build_router(
         bundles=served.current,
         catalog=catalog,
         tokens=TokenCounter(settings.tokenizer_dir),
-        quality_targets=settings.quality_targets,
+        default_goals=settings.default_goals,
         quote_ttl=timedelta(seconds=settings.quote_ttl_s),
         now=now,
+        target_regret=settings.target_regret,
     )
 
 

@@ -20,7 +20,14 @@ from router.core.limits import (
     Unit,
     Window,
 )
-from router.core.types import Candidate, Constraints, QualityTarget, WillingnessToPay
+from router.core.types import (
+    Candidate,
+    Constraints,
+    Goal,
+    MissCost,
+    QualityTarget,
+    WillingnessToPay,
+)
 from tests.builders import candidate
 
 NOVEMBER = Period(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
@@ -240,15 +247,16 @@ def test_the_first_limit_of_the_first_model_by_name_puts_batch_work_off() -> Non
         (600, "small", "1.0000"),  # worth nothing: only price counts
     ],
 )
-def test_pacing_takes_from_what_an_answer_is_worth(
-    spent: int, model: str, told: str | None
+@pytest.mark.parametrize("goal", [WillingnessToPay(10**8), MissCost(10**8)], ids=repr)
+def test_pacing_takes_from_what_an_answer_is_worth_or_a_miss_costs(
+    goal: Goal, spent: int, model: str, told: str | None
 ) -> None:
     made = []
     for each, cents in zip(ladder(state(1000, spent=spent, paced=True)), (1, 3), strict=True):
         assert each.quote is not None
         price = each.quote.price._replace(expected=cents * 10**7)
         made.append(each._replace(quote=each.quote._replace(price=price)))
-    decision = decide(made, ANYTHING, WillingnessToPay(10**8), moment=MIDDLE)
+    decision = decide(made, ANYTHING, goal, moment=MIDDLE)
     assert decision.chosen.model.id == model
     relaxations = [r.facts["relaxation"] for r in decision.reasons if r.code == "PACED"]
     assert relaxations == ([] if told is None else [told])

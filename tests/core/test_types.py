@@ -9,8 +9,11 @@ from router.core.types import (
     Importance,
     LatencyRange,
     Message,
+    MissCost,
+    MissCosts,
     PriceRange,
     Prompt,
+    QualityTarget,
     QualityTargets,
     Quote,
     Rates,
@@ -50,6 +53,16 @@ def test_the_first_of_the_ranked_is_chosen() -> None:
     assert Decision(ranked, ()).chosen is ranked[0]
 
 
+def test_each_importance_has_a_cost_of_a_miss_of_its_own() -> None:
+    costs = [MissCosts().of(each) for each in Importance]
+    assert costs == [MissCost(20_000_000), MissCost(100_000_000), MissCost(1_000_000_000)]
+    assert MissCosts(low=Decimal("0.000000001")).of(Importance.LOW) == MissCost(1)
+
+
+def test_without_a_word_the_regret_of_a_target_is_five_points() -> None:
+    assert QualityTarget(0.9) == QualityTarget(0.9, 0.05)
+
+
 def test_each_importance_has_a_target_of_its_own() -> None:
-    targets = QualityTargets()
-    assert [targets.of(each) for each in Importance] == [0.4, 0.6, 0.8]
+    targets = [QualityTargets().of(each) for each in Importance]
+    assert targets == [QualityTarget(0.4), QualityTarget(0.6), QualityTarget(0.8)]

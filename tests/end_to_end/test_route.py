@@ -96,6 +96,27 @@ def test_a_higher_importance_never_lowers_the_probability(client: Router) -> Non
     assert by_importance == sorted(by_importance)
 
 
+def test_a_request_without_a_goal_gets_the_least_expected_cost(client: Router) -> None:
+    for importance, miss_cost in (("low", 20_000_000), ("medium", 10**8), ("high", 10**9)):
+        reply = reply_to(client, PROOF, importance=importance, max_alternatives=100)
+        assert nanos_of(reply.miss_cost) == miss_cost
+        costs = [
+            nanos_of(option.quote.price.expected) + (1 - option.p_adequate) * miss_cost
+            for option in (reply.chosen, *reply.alternatives)
+        ]
+        assert costs == sorted(costs)
+        reason = reply.reasons[0]
+        assert reason.code == router_pb2.REASON_CODE_LEAST_EXPECTED_COST
+        assert float(reason.facts["expected_cost_usd"]) * 1e9 == pytest.approx(costs[0], abs=1)
+
+
+@pytest.mark.parametrize(
+    "goal", [{"quality_target": 0.5}, {"willingness_to_pay_usd": "0.1"}], ids=str
+)
+def test_under_another_goal_no_cost_of_a_miss_is_told(client: Router, goal: dict[str, Any]) -> None:
+    assert not reply_to(client, PROOF, **goal).HasField("miss_cost")
+
+
 def test_a_quality_target_of_zero_takes_the_cheapest_model(client: Router) -> None:
     reply = reply_to(client, PROOF, quality_target=0.0, max_alternatives=100)
     prices = [nanos_of(o.quote.price.expected) for o in (reply.chosen, *reply.alternatives)]

@@ -90,6 +90,13 @@ def test_warnings_are_the_reasons_to_look_at(client: mitsumori.Router) -> None:
     assert decision.warnings[0] == decision.reasons[0].text
 
 
+def test_the_cost_of_a_miss_that_was_weighed_is_exact_and_absent_under_another_goal(
+    client: mitsumori.Router,
+) -> None:
+    assert str(client.route(PROOF, importance="low").miss_cost) == "$0.02"
+    assert client.route(PROOF, quality_target=0.5).miss_cost is None
+
+
 def test_a_code_of_a_newer_server_is_its_number() -> None:
     message = router_pb2.RouteResponse()
     message.reasons.add(code=99, text="new")  # type: ignore[arg-type]

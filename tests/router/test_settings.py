@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from router.core.errors import InvalidInput
+from router.core.types import Importance, MissCost, MissCosts, QualityTarget
 from router.settings import Settings, flags_of_settings, load_settings
 
 
@@ -26,8 +27,56 @@ def test_flags_win_over_environment_over_file(
 
 
 def test_nested_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MITSUMORI_MISS_COSTS__HIGH", "2.50")
+    goals = load_settings().default_goals
+    assert [goals.of(each) for each in Importance] == [
+        MissCost(20_000_000), MissCost(100_000_000), MissCost(2_500_000_000),
+    ]  # fmt: skip
+
+
+def test_unless_it_is_said_a_request_without_a_goal_weighs_the_cost_of_a_miss() -> None:
+    assert load_settings().default_goals == MissCosts()
+
+
+def test_the_readme_shows_the_costs_that_are_the_default(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    config = tmp_path / "settings.yaml"
+    config.write_text(next(line for line in readme.splitlines() if line.startswith("miss_costs:")))
+    written = load_settings(config=config).default_goals
+    assert [written.of(each) for each in Importance] == [
+        MissCosts().of(each) for each in Importance
+    ]
+
+
+@pytest.mark.parametrize("low", ["0.05", '"0.05"', "0.050000000"])
+def test_the_cost_of_a_miss_is_exact_however_it_is_written(low: str, tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text(f"miss_costs:\n  low: {low}\n")
+    goals = load_settings(config=config).default_goals
+    assert goals.of(Importance.LOW) == MissCost(50_000_000)
+    assert goals.of(Importance.MEDIUM) == MissCost(100_000_000)
+
+
+def test_quality_targets_replace_the_costs_of_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MITSUMORI_QUALITY_TARGETS__HIGH", "0.95")
-    assert load_settings().quality_targets.high == 0.95
+    goals = load_settings().default_goals
+    assert [goals.of(each) for each in Importance] == [
+        QualityTarget(0.4), QualityTarget(0.6), QualityTarget(0.95),
+    ]  # fmt: skip
+
+
+def test_one_kind_of_default_goal_can_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("quality_targets: {low: 0.5}\n")
+    monkeypatch.setenv("MITSUMORI_MISS_COSTS__LOW", "0.05")
+    with pytest.raises(InvalidInput) as caught:
+        load_settings(config=config)
+    assert caught.value.message == (
+        "setting quality_targets: miss_costs is set too, and requests without a goal have one kind of goal; "
+        "keep one of them; set it by MITSUMORI_QUALITY_TARGETS or in the settings file"
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,6 +85,13 @@ def test_nested_settings_come_from_the_environment_too(monkeypatch: pytest.Monke
         ({"port": 70000}, "port"),
         ({"workers": 0}, "workers"),
         ({"quality_targets": {"low": float("nan")}}, "quality_targets.low"),
+        ({"miss_costs": {"low": "NaN"}}, "miss_costs.low"),
+        ({"miss_costs": {"medium": "-0.01"}}, "miss_costs.medium"),
+        ({"miss_costs": {"high": "1000000.01"}}, "miss_costs.high"),
+        ({"miss_costs": {"low": "0.0000000001"}}, "miss_costs.low"),
+        ({"miss_costs": {"urgent": "1"}}, "miss_costs.urgent"),
+        ({"target_regret": -0.01}, "target_regret"),
+        ({"target_regret": 1.01}, "target_regret"),
         ({"log_level": "loud"}, "log_level"),
         ({"log_prompts": "all"}, "log_prompts"),
         ({"log_prompts": "hash"}, "prompt_key"),
@@ -131,7 +187,7 @@ def test_what_an_error_names_can_set_the_setting(
 
 def test_a_secret_has_no_flag_for_all_users_of_the_machine_could_read_it() -> None:
     assert set(Settings.model_fields) - set(flags_of_settings()) == {
-        "prompt_key", "quality_targets", "correct_by", "retention",
+        "prompt_key", "miss_costs", "quality_targets", "correct_by", "retention",
     }  # fmt: skip
 
 

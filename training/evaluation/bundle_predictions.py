@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
-from router.core.types import QualityTarget, Score
+from router.core.types import Score
 from router.files import read_checked
 from training.encoders.embedding import EncodedPrompts
-from training.evaluation.predictions import STANDARD_TARGET, Predictions, SecondStagePredictions
+from training.evaluation.predictions import STANDARD_GOAL, Predictions, SecondStagePredictions
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEEN_FILE, seen_prompts
 
@@ -88,7 +88,7 @@ def served_score(bundle: Bundle, text: str) -> Score:
     """The score of one prompt as in serving, under the standard goal and with both stages."""
     score, features = bundle.score(text), lexical_features(text)
     ladder = {arm.name: place for place, arm in enumerate(bundle.manifest.arms)}
-    if bundle.needs_second_stage(score, features, ladder, QualityTarget(STANDARD_TARGET)):
+    if bundle.needs_second_stage(score, features, ladder, STANDARD_GOAL):
         return bundle.score_second_stage(text, features)
     return score
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from router.core.margins import margin_threshold, needs_second_stage, target_margins, value_margins
-from router.core.types import QualityTargets
+from router.core.margins import margin_threshold, margins, needs_second_stage, value_margins
+from router.core.types import QualityTarget, QualityTargets
 from training.evaluation.baselines import pair_differences
 
-__all__ = ["STANDARD_TARGET", "Predictions", "SecondStagePredictions"]
+__all__ = ["STANDARD_GOAL", "Predictions", "SecondStagePredictions"]
 
 Floats = npt.NDArray[np.float64]
 
-STANDARD_TARGET = QualityTargets().medium
-"""The goal under which single probabilities are reported: the default goal of a request."""
+STANDARD_GOAL = QualityTarget(QualityTargets.medium)
+"""The goal under which single probabilities are reported. It needs no prices, which not every history has."""
 _GRID = 4_001
 """Number of thresholds from −1 to 1 at which the second stage is evaluated for a pair."""
 
@@ -81,16 +81,16 @@ class Predictions:
         )
 
     def standard_asked(self) -> npt.NDArray[np.bool_]:
-        """For which prompts the second stage is consulted under :data:`STANDARD_TARGET`, ``(n,)``."""
+        """For which prompts the second stage is consulted under :data:`STANDARD_GOAL`, ``(n,)``."""
         if self.second is None:
             return np.zeros(len(self), dtype=bool)
         ladder = np.arange(self.first.shape[1], dtype=np.float64)
-        usual = target_margins(self.second.reference, ladder, STANDARD_TARGET)
-        return self.second.asked(target_margins(self.first, ladder, STANDARD_TARGET), usual)
+        usual = margins(self.second.reference, ladder, STANDARD_GOAL)
+        return self.second.asked(margins(self.first, ladder, STANDARD_GOAL), usual)
 
     @property
     def standard(self) -> Floats:
-        """P(adequate) under :data:`STANDARD_TARGET`, ``(n, k)``."""
+        """P(adequate) under :data:`STANDARD_GOAL`, ``(n, k)``."""
         return self._either(self.standard_asked())
 
     def at_worth(self, worth: float, prices: Floats) -> Floats:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from router.core.decision import decide
 from router.core.errors import InvalidInput
-from router.core.types import Candidate, Constraints, Goal, QualityTarget, WillingnessToPay
+from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
 from training.evaluation.cost_quality import Points, Sweep
 from training.evaluation.evaluation_report import priced_prompts
 from training.evaluation.metrics import bootstrap, interval
@@ -26,9 +26,9 @@ __all__ = [
     "choices",
     "few_prompts",
     "halves",
+    "miss_costs",
     "quality_targets",
     "tradeoff",
-    "willingness_grid",
     "within_budget",
 ]
 
@@ -62,18 +62,19 @@ def halves(test: Outcomes, *, seed: int) -> tuple[npt.NDArray[np.bool_], npt.NDA
 
 
 def quality_targets() -> list[QualityTarget]:
-    """Targets from 0 (the cheapest arm) to 1 (the best), evenly spaced."""
+    """Targets from 0 (the cheapest arm) to 1 (near the best), evenly spaced."""
     return [QualityTarget(float(value)) for value in np.linspace(0, 1, _STEPS)]
 
 
-def willingness_grid(test: Outcomes) -> list[WillingnessToPay]:
-    """Willingness to pay for an adequate answer: 0, then in equal ratios up to where only quality counts.
+def miss_costs(test: Outcomes) -> list[MissCost]:
+    """Costs of a miss: 0, then in equal ratios up to where only quality counts, of three digits each.
 
-    The steps follow the mean cost of the dearest arm at these prompts.
+    The steps follow the mean cost of the dearest arm at these prompts. A willingness to pay of the same
+    amount chooses alike.
     """
     dearest = float(test.cost_nanos.mean(axis=0).max())
     values = dearest * np.geomspace(0.1, 100, _STEPS - 1)
-    return [WillingnessToPay(0), *(WillingnessToPay(int(value)) for value in values)]
+    return [MissCost(0), *(MissCost(int(float(f"{value:.3g}"))) for value in values)]
 
 
 def choices(

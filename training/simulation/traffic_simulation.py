@@ -26,8 +26,8 @@ from router.core.types import (
     Goal,
     Importance,
     Message,
+    MissCosts,
     Prompt,
-    QualityTargets,
 )
 from router.decision_log.reader import LoggedDecision, logged
 from router.ledger.memory import MemoryLedger
@@ -134,7 +134,7 @@ def _exploring_router(
         bundles=lambda: bundle,
         catalog=catalog,
         tokens=TokenCounter(),
-        quality_targets=QualityTargets(),
+        default_goals=MissCosts(),
         quote_ttl=timedelta(minutes=5),
         now=lambda: _MOMENT,
         explore=explore,

@@ -17,7 +17,7 @@ from router.cli.render import console, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import parse_usd
 from router.core.plurals import counted
-from router.core.types import Goal, QualityTarget, WillingnessToPay
+from router.core.types import TARGET_REGRET, Goal, MissCost, QualityTarget, WillingnessToPay
 from router.decision_log.export import write_table
 
 __all__ = [
@@ -123,18 +123,38 @@ def labels_of(pairs: Sequence[str] | None, option: str) -> dict[str, str]:
     return labels
 
 
-def goal_of(quality_target: float | None, willingness_to_pay: str | None) -> Goal | None:
-    """A goal from the texts of options; ``None`` where neither is given.
+def goal_of(
+    quality_target: float | None,
+    willingness_to_pay: str | None,
+    miss_cost: str | None = None,
+    *,
+    target_regret: float = TARGET_REGRET,
+) -> Goal | None:
+    """A goal from the values of options; ``None`` where none is given.
+
+    Args:
+        quality_target: P(adequate) to reach, 0..1.
+        willingness_to_pay: what an adequate answer is worth, USD.
+        miss_cost: what an inadequate answer costs, USD.
+        target_regret: of the quality target, 0..1.
 
     Raises:
-        InvalidInput: both are given, or the amount has another form.
+        InvalidInput: more than one is given, or an amount has another form.
     """
-    if quality_target is not None and willingness_to_pay is not None:
-        raise InvalidInput("give --quality-target or --willingness-to-pay, not both")
+    given = {
+        "--quality-target": quality_target,
+        "--willingness-to-pay": willingness_to_pay,
+        "--miss-cost": miss_cost,
+    }
+    named = [option for option, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise InvalidInput(f"give {' or '.join(named)}, not both")
     if quality_target is not None:
-        return QualityTarget(quality_target)
+        return QualityTarget(quality_target, target_regret)
     if willingness_to_pay is not None:
         return WillingnessToPay(parse_usd(willingness_to_pay, field="--willingness-to-pay"))
+    if miss_cost is not None:
+        return MissCost(parse_usd(miss_cost, field="--miss-cost"))
     return None
 
 

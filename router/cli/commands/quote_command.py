@@ -15,7 +15,7 @@ from mitsumori.v1 import router_pb2
 from router.cli.commands.arguments import Json, Server, labels_of
 from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.errors import InvalidInput
-from router.core.money import short_usd
+from router.core.money import format_usd, short_usd
 from router.core.plurals import counted
 from router.decision_log.export import usd, write_table
 
@@ -144,6 +144,16 @@ def quote(
     rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
     title = f"{counted(summary.quoted, 'prompt')}, low to high: an 80 % interval of the sum"
     shown.print(table(title, columns, rows))
+    weighed = next(
+        (one.response.miss_cost for one in replies if one.response.HasField("miss_cost")), None
+    )
+    if weighed is not None:
+        shown.print(
+            "Recommended: per prompt the model with the least expected price + (1 − P(adequate)) × "
+            f"{format_usd(nanos_of(weighed))}, the cost of a miss.",
+            style="dim",
+            highlight=False,
+        )
     if summary.failed:
         first = next(reply for reply in replies if reply.HasField("error"))
         shown.print(

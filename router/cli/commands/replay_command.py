@@ -18,6 +18,7 @@ from router.cli.commands.arguments import Json, goal_of
 from router.cli.render import console, print_json, table
 from router.core.off_policy import RESAMPLES, Interval
 from router.core.plurals import counted
+from router.core.types import TARGET_REGRET
 from router.decision_log.reader import LogRow, read_log
 from router.decision_log.replay import OUTCOMES, ReplayPolicy, ReplayReport, replay
 from router.paths import DEFAULT_BUNDLE, ENCODERS
@@ -109,14 +110,26 @@ def replay_command(
             help="Compute new quotes at this catalog's prices (default: the logged quotes)."
         ),
     ] = None,
-    quality_target: Annotated[
-        float | None,
+    miss_cost: Annotated[
+        str | None,
         typer.Option(
-            min=0, max=1, help="P(adequate) to reach (default: each decision's own goal)."
+            help="Goal: the least expected cost, where an inadequate answer costs this, USD (default: each "
+            "decision's own goal)."
         ),
     ] = None,
+    quality_target: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Goal: P(adequate) to reach.")
+    ] = None,
+    target_regret: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Where no model reaches it: take the cheapest at most this much below the best.",
+        ),
+    ] = TARGET_REGRET,
     willingness_to_pay: Annotated[
-        str | None, typer.Option(help="What an adequate answer is worth, USD.")
+        str | None, typer.Option(help="Goal: what an adequate answer is worth, USD.")
     ] = None,
     encoders: Annotated[Path, typer.Option(help="Directory of the encoders.")] = ENCODERS,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the bootstrap.")] = 0,
@@ -128,7 +141,7 @@ def replay_command(
     new policy are estimated by ips, snips and dr, and shown beside the actual figures of the logged
     policy. A warning says when the log has too little data for an estimate.
     """
-    goal = goal_of(quality_target, willingness_to_pay)
+    goal = goal_of(quality_target, willingness_to_pay, miss_cost, target_regret=target_regret)
     loaded = load_bundle(bundle, encoders)
     known = load_catalog(catalog)
     policy = ReplayPolicy(

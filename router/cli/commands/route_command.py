@@ -27,7 +27,10 @@ def route(
         str | None, typer.Option(help="What an adequate answer is worth, USD.")
     ] = None,
     importance: Annotated[
-        Importance, typer.Option(help="How costly a wrong answer would be.")
+        Importance,
+        typer.Option(
+            help="How costly a wrong answer would be; without a goal, it is weighed against prices."
+        ),
     ] = "medium",
     model: Annotated[
         list[str] | None, typer.Option(help="Allow only this model; repeatable.")

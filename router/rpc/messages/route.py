@@ -17,6 +17,7 @@ from router.core.types import (
     Goal,
     Importance,
     Message,
+    MissCost,
     Prompt,
     QualityTarget,
     Quote,
@@ -279,6 +280,8 @@ def render_route(
         reasons=map(_render_reason, routed.decision.reasons),
         bundle_version=routed.bundle_version,
     )
+    if isinstance(routed.goal, MissCost):
+        fill_money(reply.miss_cost, routed.goal.nanos)
     first, *rest = routed.decision.ranked
     _fill_option(reply.chosen, first)
     for candidate in rest[:max_alternatives]:

@@ -22,6 +22,7 @@ from router.core.types import (
     LatencyRange,
     Lengths,
     Message,
+    MissCost,
     Model,
     PriceRange,
     Prompt,
@@ -42,6 +43,7 @@ from router.decision_log.record import (
     LimitBalance,
     LoggedCandidate,
     LoggedConstraints,
+    LoggedMissCost,
     LoggedQualityTarget,
     LoggedUsage,
     LoggedWillingnessToPay,
@@ -120,8 +122,18 @@ def fault(content: object) -> RecordError:
 # --- Version 1 ---------------------------------------------------------------------------------
 
 
-def test_version_1_is_written_byte_for_byte_as_ever() -> None:
-    assert serialize(EXAMPLE) + "\n" == golden("v1_example")
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [
+        ("v1_example", LoggedWillingnessToPay(20_000_000)),
+        ("v1_miss_cost", LoggedMissCost(100_000_000)),
+        ("v1_regret", LoggedQualityTarget(0.6, 0.05)),
+    ],
+)
+def test_version_1_is_written_byte_for_byte_as_ever(
+    name: str, goal: LoggedMissCost | LoggedQualityTarget | LoggedWillingnessToPay
+) -> None:
+    assert serialize(msgspec.structs.replace(EXAMPLE, goal=goal)) + "\n" == golden(name)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("v1_*.json")), ids=lambda path: path.stem)
@@ -138,16 +150,25 @@ def test_bytes_text_and_object_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("goal", "written"),
     [
+        (LoggedMissCost(20), '"goal":{"kind":"miss_cost","nanos":20}'),
         (LoggedQualityTarget(0.6), '"goal":{"kind":"quality_target","p_adequate":0.6}'),
+        (
+            LoggedQualityTarget(0.6, 0.05),
+            '"goal":{"kind":"quality_target","p_adequate":0.6,"regret":0.05}',
+        ),
         (LoggedWillingnessToPay(20), '"goal":{"kind":"willingness_to_pay","nanos":20}'),
     ],
 )
 def test_the_kind_of_a_goal_is_a_word_of_the_format(
-    goal: LoggedQualityTarget | LoggedWillingnessToPay, written: str
+    goal: LoggedMissCost | LoggedQualityTarget | LoggedWillingnessToPay, written: str
 ) -> None:
     text = serialize(msgspec.structs.replace(EXAMPLE, goal=goal))
     assert written in text
     assert parse(text).goal == goal
+
+
+def test_a_target_of_before_the_setting_gave_up_at_most_a_point() -> None:
+    assert parse(golden("v1_text")).goal == LoggedQualityTarget(0.0, 0.01)
 
 
 def test_what_a_later_release_adds_is_no_obstacle() -> None:
@@ -227,6 +248,8 @@ def test_what_is_no_object_cannot_be_exported(text: str) -> None:
         (example(goal=None), "the record lacks goal"),
         (example(goal={"kind": "secret"}), "the record is malformed at goal.kind"),
         (example(goal={"kind": "QualityTarget"}), "the record is malformed at goal.kind"),
+        (example(goal={"kind": "miss_cost"}), "the record lacks goal.nanos"),
+        (example(goal={"kind": "miss_cost", "nanos": -1}), "the record is malformed at goal.nanos"),
         (example(candidates=[]), "the record is malformed at candidates"),
         (example(candidates=[{"model": "secret"}]), "the record lacks candidates[].tier"),
         (example(usage={"quality": 1.5}), "the record is malformed at usage.quality"),
@@ -396,7 +419,7 @@ def test_a_decision_is_recorded_as_it_was_made(router: Router) -> None:
         price_table="prices 1",
         strict=False,
         importance=Importance.LOW,
-        goal=LoggedQualityTarget(0.6),
+        goal=LoggedQualityTarget(0.6, 0.05),
         constraints=LoggedConstraints(tiers=("low", "medium"), max_price_nanos=0),
         conversation_id="chat 1",
         batch=True,
@@ -415,6 +438,11 @@ def test_a_decision_is_recorded_as_it_was_made(router: Router) -> None:
             ),
         ),
     )  # fmt: skip
+
+
+def test_the_cost_of_a_miss_is_recorded_in_nano_dollars(router: Router) -> None:
+    text = serialize(decided(MissCost(20_000_000), router))
+    assert '"goal":{"kind":"miss_cost","nanos":20000000}' in text
 
 
 def test_a_worth_is_recorded_in_nano_dollars(router: Router) -> None:

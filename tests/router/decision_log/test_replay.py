@@ -28,7 +28,13 @@ from router.decision_log import replay as replaying
 from router.decision_log.export import usd, write_table
 from router.decision_log.reader import Damaged, LoggedDecision, LogRow, read_log
 from router.decision_log.reader import logged as logged_row
-from router.decision_log.record import LoggedUsage, serialize, with_usage
+from router.decision_log.record import (
+    LoggedMissCost,
+    LoggedQualityTarget,
+    LoggedUsage,
+    serialize,
+    with_usage,
+)
 from router.decision_log.replay import ReplayPolicy, ReplayReport, replay
 from router.ledger.base import HoldState, StoredDecision
 from router.ledger.memory import MemoryLedger
@@ -445,7 +451,7 @@ def test_with_logged_exploration_the_intervals_cover_another_policy(
 
 
 def _promise(row: LoggedDecision, goal: QualityTarget) -> float:
-    """P(adequate) of the cheapest candidate that reaches the goal, else of the best."""
+    """P(adequate) of the cheapest candidate that reaches the goal, else of those near the best."""
     promised = [
         (c.p_adequate, c.price_nanos.expected)
         for c in row.record.candidates
@@ -455,7 +461,7 @@ def _promise(row: LoggedDecision, goal: QualityTarget) -> float:
     if able:
         return min(able, key=lambda one: one[1])[0]
     best = max(p for p, _ in promised)
-    level = [one for one in promised if one[0] >= best - 0.01]
+    level = [one for one in promised if one[0] >= best - goal.regret]
     return min(level, key=lambda one: one[1])[0]
 
 
@@ -524,5 +530,44 @@ def test_a_wrong_goal_is_named(ledger: tuple[Path, SqliteLedger]) -> None:
     refused = invoke(log, "--quality-target", "nan")
     assert refused.exit_code == 2
     assert "--quality-target" in refused.output
+    with pytest.raises(InvalidInput, match="give --quality-target or --miss-cost, not both"):
+        invoke(log, "--quality-target", "0.5", "--miss-cost", "1")
+    with pytest.raises(InvalidInput, match="--miss-cost: 'much' is not an amount"):
+        invoke(log, "--miss-cost", "much")
     found = output_of(log, "--willingness-to-pay", "0.5")
     assert found["replayed"] == 48
+
+
+def test_the_goal_of_a_replay_can_be_the_cost_of_a_miss(
+    ledger: tuple[Path, SqliteLedger],
+) -> None:
+    log = f"sqlite:{ledger[0]}"
+    dear, worth = (
+        output_of(log, option, "0.5") for option in ("--miss-cost", "--willingness-to-pay")
+    )
+    assert dear == worth  # they order models alike
+    # The log was made at the default goal, 10 cents a miss.
+    assert output_of(log, "--miss-cost", "0.1")["moves"] == []
+    assert output_of(log, "--miss-cost", "0")["moves"] != []
+
+
+def test_the_regret_of_a_target_that_nobody_reaches_can_be_tried(
+    ledger: tuple[Path, SqliteLedger],
+) -> None:
+    log = f"sqlite:{ledger[0]}"
+    strict = output_of(log, "--quality-target", "1", "--target-regret", "0")
+    easy = output_of(log, "--quality-target", "1", "--target-regret", "1")
+    assert (
+        easy["estimates"]["cost_usd"]["dr"]["value"]
+        < strict["estimates"]["cost_usd"]["dr"]["value"]
+    )
+
+
+def test_a_replay_keeps_the_logged_goals(router: Router) -> None:
+    rows = logged(router, prompts(12))
+    assert {type(row.record.goal) for row in rows} == {LoggedMissCost}
+    assert replay(rows, policy(router.bundle)).moves == {}
+    # What a record of before says of its target holds as it did then, with a regret of a point.
+    old = [with_record(row, goal=LoggedQualityTarget(1.0)) for row in rows]
+    then, now = policy(router.bundle), policy(router.bundle, goal=QualityTarget(1.0, 0.01))
+    assert replay(old, then).moves == replay(rows, now).moves

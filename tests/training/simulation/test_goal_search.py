@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from router.core.errors import InvalidInput
-from router.core.types import Candidate, QualityTarget, WillingnessToPay
+from router.core.types import Candidate, MissCost, QualityTarget
 from tests.builders import candidate
 from tests.training.worlds import world
 from training.simulation.goal_search import (
@@ -16,9 +16,9 @@ from training.simulation.goal_search import (
     choices,
     few_prompts,
     halves,
+    miss_costs,
     quality_targets,
     tradeoff,
-    willingness_grid,
     within_budget,
 )
 
@@ -43,7 +43,7 @@ CANDIDATES = candidates(TRUTH)
 def test_a_target_takes_the_cheapest_arm_that_reaches_it_and_else_the_best() -> None:
     some = candidates(np.array([[0.7, 0.8, 0.9], [0.1, 0.8, 0.9], [0.1, 0.2, 0.3]]))
     assert choices(some, TEST.arms, QualityTarget(0.6)).tolist() == [0, 1, 2]
-    assert choices(some, TEST.arms, WillingnessToPay(0)).tolist() == [0, 0, 0]
+    assert choices(some, TEST.arms, MissCost(0)).tolist() == [0, 0, 0]
 
 
 def test_halves_are_disjoint_keep_groups_together_and_know_all_outcomes() -> None:
@@ -65,7 +65,7 @@ def test_a_censored_history_is_refused_with_the_remedy() -> None:
 
 
 @pytest.mark.parametrize(
-    "goals", [quality_targets(), willingness_grid(TEST)], ids=["targets", "worths"]
+    "goals", [quality_targets(), miss_costs(TEST)], ids=["targets", "costs of a miss"]
 )
 def test_the_ends_of_the_goals_are_the_cheapest_and_the_best(goals: list) -> None:
     found = tradeoff(TEST, CANDIDATES, goals, seed=1)
