@@ -15,7 +15,7 @@ from training.calls.budget import Budget
 from training.calls.journal import Answered, Failed, Journal
 from training.calls.reply import Failure, Reach, Reply
 from training.calls.tariff import Tariff, prices_of, worst_price
-from training.calls.usage import CallBounds, usage_of
+from training.calls.usage import CallBounds, Usage, usage_of
 
 __all__ = ["BUDGET", "Call", "NotAsked", "PaidCalls", "Patience"]
 
@@ -33,7 +33,7 @@ class Endpoint(Protocol):
     async def complete(
         self, model: str, messages: Sequence[Message], max_output_tokens: int, *, name: str
     ) -> Reply | Failure:
-        """As there."""
+        """See :meth:`training.calls.endpoint.Endpoint.complete`."""
         ...
 
 
@@ -78,6 +78,85 @@ class Patience:
     def rate_limited_tries(self) -> int:
         """Requests per call where the endpoint limits the rate; 1 where nothing is tried again."""
         return 2 * self.tries - 1
+
+    def wait_after(self, found: Failure, number: int, billed: int) -> float | None:
+        """Seconds before the next request of a call, ≥ 0; ``None``: it is given up.
+
+        Args:
+            found: how the latest request failed.
+            number: of this request, from 1.
+            billed: earlier requests that failed and may be billed.
+        """
+        tries = self.rate_limited_tries if found.kind == "rate_limited" else self.tries
+        if not found.again or number >= tries or billed + found.billed >= self.billed_tries:
+            return None
+        wait = found.wait_s
+        if wait is None:
+            wait = min(self.first_wait_s * 2 ** (number - 1), self.longest_wait_s)
+        return wait if wait <= self.longest_wait_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request of a call.
+
+    Attributes:
+        call: what is asked.
+        number: of the request in this run, from 1.
+        sent: requests in all runs, this one included.
+        billed: earlier ones in this run that failed and may be billed.
+    """
+
+    call: Call
+    number: int
+    sent: int
+    billed: int
+
+
+def _answered(
+    request: _Request, found: Reply, usage: Usage, prices: tuple[int, int], moment: datetime
+) -> Answered:
+    cost, most = prices
+    return Answered(
+        key=request.call.key,
+        about=request.call.about,
+        text=found.text,
+        finish=found.finish,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cost=cost,
+        booked=most,
+        doubts=usage.doubts,
+        latency_s=found.latency_s,
+        timestamp=moment.isoformat(),
+        tries=request.sent,
+    )
+
+
+def _failed(
+    request: _Request,
+    found: Failure,
+    usage: Usage,
+    prices: tuple[int, int],
+    moment: datetime,
+    *,
+    final: bool,
+) -> Failed:
+    """A failure that is not billed has used nothing."""
+    return Failed(
+        key=request.call.key,
+        about=request.call.about,
+        kind=found.kind,
+        detail=found.detail,
+        input_tokens=usage.input_tokens if found.billed else 0,
+        output_tokens=usage.output_tokens if found.billed else 0,
+        booked=prices[1] if found.billed else 0,
+        timestamp=moment.isoformat(),
+        tries=request.sent,
+        final=final,
+        passing=found.again or found.reach is not Reach.CALL,
+    )
 
 
 class NotAsked(Exception):
@@ -138,11 +217,11 @@ class PaidCalls:
         tariff = self.tariffs[call.model]
         bounds = self._bounds(tariff, call)
         before = self.journal.tries(call.key)
-        billed = 0
-        number = 0
+        billed = number = 0
         while True:
             number += 1
-            outcome, wait = await self._once(call, tariff, bounds, before, number, billed)
+            request = _Request(call, number, before + number, billed)
+            outcome, wait = await self._once(request, tariff, bounds)
             if wait is None:
                 self._count(call.model, outcome)
                 return outcome
@@ -163,71 +242,56 @@ class PaidCalls:
         if why:
             raise NotAsked(why)
 
-    async def _once(
-        self, call: Call, tariff: Tariff, bounds: CallBounds, before: int, number: int, billed: int
-    ) -> tuple[Answered | Failed, float | None]:
-        """One request, and the seconds to wait before the next; ``None``: there is none."""
-        self._check_going_on(call.model)
-        moment = self.now()
-        rates = tariff.rates_at(moment)
-        worst = worst_price(rates, bounds)
+    async def _held(self, model: str, worst: int) -> None:
+        """Hold the worst case of a request.
+
+        Raises:
+            NotAsked: it does not fit, or the run stopped while the money was waited for.
+        """
+        self._check_going_on(model)
         if not await self.budget.hold(worst):
             self.stop(BUDGET)
             raise NotAsked(BUDGET)
-        booked = worst
         try:
-            self._check_going_on(call.model)
+            self._check_going_on(model)
         except NotAsked:
             self.budget.settle(worst, 0)
             raise
+
+    async def _once(
+        self, request: _Request, tariff: Tariff, bounds: CallBounds
+    ) -> tuple[Answered | Failed, float | None]:
+        """One request, and the seconds to wait before the next; ``None``: there is none."""
+        call, moment = request.call, self.now()
+        rates = tariff.rates_at(moment)
+        worst = worst_price(rates, bounds)
+        await self._held(call.model, worst)
+        booked = worst  # whatever breaks from here on
         try:
             self.journal.sent(call.key, worst)
-            found = await self.endpoint.complete(
-                call.model,
-                call.messages,
-                bounds.limit,
-                name=f"{self.journal.run}-{call.key}-{before + number}",
-            )
-            text = found.text
-            usage = usage_of(found.usage, tariff.count_text(text), bounds)
-            cost, most = prices_of(rates, usage)
-            stamp, sent = moment.isoformat(), before + number
+            name = f"{self.journal.run}-{call.key}-{request.sent}"
+            found = await self.endpoint.complete(call.model, call.messages, bounds.limit, name=name)
+            usage = usage_of(found.usage, tariff.count_text(found.text), bounds)
+            prices = prices_of(rates, usage)
+            wait = None
             if isinstance(found, Reply):
-                booked = most
-                answer = Answered(
-                    call.key, call.about, text, found.finish, usage.input_tokens, usage.output_tokens,
-                    usage.reasoning_tokens, cost, most, usage.doubts, found.latency_s, stamp, sent,
-                )  # fmt: skip
-                self.journal.conclude(answer)
-                if usage.over_limit:
-                    self._leave_out(call.model, _LIMIT_IGNORED)
-                return answer, None
-            booked = most if found.billed else 0
-            wait = self._wait_after(found, number, billed)
-            failed = Failed(
-                call.key, call.about, found.kind, found.detail,
-                usage.input_tokens if found.billed else 0, usage.output_tokens if found.billed else 0,
-                booked, stamp, sent, final=wait is None,
-                passing=found.again or found.reach is not Reach.CALL,
-            )  # fmt: skip
-            self.journal.conclude(failed)
-            self._heed(call.model, found)
-            return failed, wait
+                outcome: Answered | Failed = _answered(request, found, usage, prices, moment)
+            else:
+                wait = self.patience.wait_after(found, request.number, request.billed)
+                outcome = _failed(request, found, usage, prices, moment, final=wait is None)
+            self.journal.conclude(outcome)
+            booked = outcome.booked
         finally:
             self.budget.settle(worst, booked)
+        self._heed(call.model, found, usage)
+        return outcome, wait
 
-    def _wait_after(self, found: Failure, number: int, billed: int) -> float | None:
-        patience = self.patience
-        spent_tries = billed + bool(found.billed)
-        tries = patience.rate_limited_tries if found.kind == "rate_limited" else patience.tries
-        if not found.again or number >= tries or spent_tries >= patience.billed_tries:
-            return None
-        wait = found.wait_s
-        if wait is None:
-            wait = min(patience.first_wait_s * 2 ** (number - 1), patience.longest_wait_s)
-        return wait if wait <= patience.longest_wait_s else None
-
-    def _heed(self, model: str, found: Failure) -> None:
+    def _heed(self, model: str, found: Reply | Failure, usage: Usage) -> None:
+        """Draw the consequences for other calls."""
+        if usage.over_limit:
+            self._leave_out(model, _LIMIT_IGNORED)
+        if isinstance(found, Reply):
+            return
         if found.reach is Reach.RUN:
             self.stop(
                 f"the endpoint refuses every call: {found.kind.replace('_', ' ')}, {found.detail}"

@@ -98,7 +98,7 @@ def _believed(
 
 
 def _share(count: TokenCount, share: tuple[int, int]) -> int:
-    return -(-count.tokens * share[0] // share[1])
+    return count.tokens * share[0] // share[1]
 
 
 def _least(count: TokenCount) -> int:
@@ -130,7 +130,7 @@ def _hidden(reported: Mapping[str, Any]) -> tuple[object, int | None]:
     beside = total - given - made
     if beside <= 0:
         return output, reasoning
-    return made + beside, max(beside, reasoning or 0)
+    return made + beside, max(beside, reasoning) if reasoning else beside
 
 
 def usage_of(reported: object, visible: TokenCount, bounds: CallBounds) -> Usage:

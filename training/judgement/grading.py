@@ -85,6 +85,11 @@ class Grading(Protocol):
     async def grade(self, asker: Asker, subject: Subject, repeat: int) -> Graded:
         """Grade a subject.
 
+        Args:
+            asker: asks the judge.
+            subject: the attempt.
+            repeat: 0 for the grade that counts, then 1, 2 …
+
         Raises:
             NotAsked: the run stops.
         """
@@ -166,7 +171,13 @@ class RubricGrading:
 
     @classmethod
     def of(cls, model: str, rubric: Rubric, max_output_tokens: int) -> RubricGrading:
-        """By a model with a rubric, whose replies have a limit in tokens."""
+        """By a model with a rubric.
+
+        Args:
+            model: judges.
+            rubric: that it gets.
+            max_output_tokens: limit of a reply.
+        """
         return cls(_Judge(model, rubric, max_output_tokens))
 
     @property
@@ -179,7 +190,7 @@ class RubricGrading:
         return [self.by.call(_material(subject, {"answer": subject.answer}), repeat)]
 
     async def grade(self, asker: Asker, subject: Subject, repeat: int) -> Graded:
-        """The quality of the grade."""
+        """The quality of the grade. See :meth:`Grading.grade`."""
         (call,) = self.calls(subject, repeat)
         found = await self.by.read(asker, call, grade_of)
         if isinstance(found, OffRubric):
@@ -228,7 +239,10 @@ class PairGrading:
         ]
 
     async def grade(self, asker: Asker, subject: Subject, repeat: int) -> Graded:
-        """1 where both orders prefer the answer, 0 where both prefer the baseline, .5 otherwise."""
+        """1 where both orders prefer the answer, 0 where both prefer the baseline, .5 otherwise.
+
+        See :meth:`Grading.grade`.
+        """
         found: list[float] = []
         for place, call in enumerate(self.calls(subject, repeat)):
             one = await self.by.read(asker, call, preference_of)

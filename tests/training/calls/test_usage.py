@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.core.types import TokenCount
-from training.calls.usage import CallBounds, Usage, usage_of
+from training.calls.usage import STOP_TOKENS, TEMPLATE_TOKENS, CallBounds, Usage, usage_of
 
 BOUNDS = CallBounds(TokenCount(72, exact=False, worst=400), limit=500)
 
@@ -57,10 +57,15 @@ def test_a_report_that_cannot_be_true_is_told_and_our_count_is_taken(
     assert (found.output_tokens, found.billed_output) == ((60, 502) if of_output else (130, 130))
 
 
-@pytest.mark.parametrize(("made", "exact", "believed"), [(30, False, True), (29, False, False),
-                                                         (40, True, True), (39, True, False)])  # fmt: skip
-def test_tokenizers_differ_but_not_without_bounds(made: int, exact: bool, believed: bool) -> None:
-    assert (not used(report(44, made), 60, exact=exact).doubts) == believed
+@pytest.mark.parametrize(
+    ("made", "visible", "exact", "believed"),
+    [(30, 60, False, True), (30, 61, False, True), (29, 60, False, False), (40, 60, True, True),
+     (40, 61, True, True), (39, 60, True, False)],
+)  # fmt: skip
+def test_tokenizers_differ_but_not_without_bounds(
+    made: int, visible: int, exact: bool, believed: bool
+) -> None:
+    assert (not used(report(44, made), visible, exact=exact).doubts) == believed
 
 
 @pytest.mark.parametrize(("made", "believed"), [(500, True), (502, True), (503, False)])
@@ -77,6 +82,27 @@ def test_input_may_lack_the_chat_format_but_not_the_prompt(given: int, believed:
 def test_cached_input_that_is_no_part_of_the_input_is_not_taken(cached: object) -> None:
     found = used(report(44, 130, prompt_tokens_details={"cached_tokens": cached}))
     assert (found.cached_input_tokens, found.doubts) == (0, ())
+
+
+@pytest.mark.parametrize(("given", "output"), [(-50, 60), (-1, 60), (0, 160)])
+def test_a_total_beside_a_negative_part_says_nothing_of_reasoning(given: int, output: int) -> None:
+    assert used(report(given, 60, total_tokens=given + 160)).output_tokens == output
+
+
+def test_a_single_hidden_token_counts() -> None:
+    found = used(
+        report(44, 60, total_tokens=105, completion_tokens_details={"reasoning_tokens": 0})
+    )
+    assert (found.output_tokens, found.reasoning_tokens) == (61, 1)
+
+
+def test_no_reasoning_is_reported_as_none_of_it() -> None:
+    found = used(report(44, 130, completion_tokens_details={"reasoning_tokens": 0}))
+    assert (found.reasoning_tokens, found.doubts) == (0, ())
+
+
+def test_what_is_beyond_our_count_is_bounded() -> None:
+    assert (TEMPLATE_TOKENS, STOP_TOKENS) == (256, 2)
 
 
 def test_parts_may_be_the_whole() -> None:
@@ -121,7 +147,7 @@ def test_a_visible_answer_longer_than_the_call_allows_shows_that_the_limit_was_i
     found = used(report(44, 1200), 1200)
     assert found.over_limit
     assert found.billed_output == 1200
-    # Another tokenizer may make 502 tokens of 1,004, and not of 1,005.
-    assert not used(report(44, 1200), 1_004).over_limit
-    assert used(report(44, 1200), 1_005).over_limit
-    assert used(report(44, 1200), 1_004).billed_output == 502
+    # Another tokenizer may make 502 tokens of 1,005, and not of 1,006.
+    assert not used(report(44, 1200), 1_005).over_limit
+    assert used(report(44, 1200), 1_006).over_limit
+    assert used(report(44, 1200), 1_005).billed_output == 502
