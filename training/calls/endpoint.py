@@ -27,6 +27,8 @@ __all__ = ["Endpoint"]
 
 _AGAIN = frozenset({408, 409, 425, 429})
 _SERVER = 500
+_FINISH = 40
+"""Characters kept of the reason why an answer ended."""
 _NOT_SENT = (httpx2.ConnectError, httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)
 _HARMLESS = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
@@ -220,6 +222,11 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _storable(text: str) -> str:
+    """A text without halves of surrogate pairs, which JSON may hold and no file can; whole pairs are joined."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 @dataclass
 class _Seen:
     """What has arrived of an answer, whatever the endpoint sends."""
@@ -250,16 +257,14 @@ class _Seen:
             return
         self.choices = True
         first = _dict(choices[0])
-        self.finish = _text(first.get("finish_reason")) or self.finish
+        self.finish = _storable(_text(first.get("finish_reason"))[:_FINISH]) or self.finish
         said = _dict(first.get(part))
         self.parts.append(_text(said.get("content")))
         self.refusal.append(_text(said.get("refusal")))
 
     @property
     def text(self) -> str:
-        said = "".join(self.parts) or "".join(self.refusal)
-        # JSON may hold half of a surrogate pair, which no file can.
-        return said.encode("utf-8", "replace").decode()
+        return _storable("".join(self.parts) or "".join(self.refusal))
 
     def failure(self, kind: str, detail: str, *, again: bool = True) -> Failure:
         """A failure after which the provider may bill what it has done."""

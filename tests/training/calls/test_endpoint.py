@@ -117,7 +117,14 @@ def test_a_body_that_is_no_completion_is_a_failure_that_may_be_billed(body: str)
 def test_half_of_a_surrogate_pair_in_an_answer_harms_no_file() -> None:
     _, found = served(Sends('{"choices": [{"message": {"content": "ab \\ud83d"}}]}'))
     assert isinstance(found, Reply)
-    assert found.text == "ab ?"
+    assert found.text == "ab \ufffd"
+
+
+def test_a_letter_that_a_stream_cuts_in_two_is_one_again() -> None:
+    # The provider cuts its answer after every five characters.
+    _, found = served(Says("1234\ud83d\ude00 fine"), stream=True)
+    assert isinstance(found, Reply)
+    assert found.text == "1234😀 fine"
 
 
 def test_an_error_with_status_200_is_an_error() -> None:
