@@ -223,7 +223,7 @@ def _text(value: object) -> str:
 
 
 def _storable(text: str) -> str:
-    """A text without halves of surrogate pairs, which JSON may hold and no file can; whole pairs are joined."""
+    """A text without halves of surrogate pairs, which no file can hold; whole pairs are joined."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
