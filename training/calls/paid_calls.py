@@ -143,14 +143,14 @@ def _failed(
     *,
     final: bool,
 ) -> Failed:
-    """A failure that is not billed has used nothing."""
+    """A failure that is not billed has used nothing; of its answer, nothing was seen."""
     return Failed(
         key=request.call.key,
         about=request.call.about,
         kind=found.kind,
         detail=found.detail,
         input_tokens=usage.input_tokens if found.billed else 0,
-        output_tokens=usage.output_tokens if found.billed else 0,
+        output_tokens=usage.output_tokens,
         booked=prices[1] if found.billed else 0,
         timestamp=moment.isoformat(),
         tries=request.sent,
@@ -322,9 +322,7 @@ class PaidCalls:
             asyncio.ensure_future(self._stop.wait()),
         ]
         try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for one in done:
-                one.result()
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for one in waits:
                 one.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,11 +79,15 @@ def ran(
     timeout_s: float = PATIENCE_S,
     stream: bool = False,
     begun: Callable[[PaidCalls], None] = lambda _: None,
+    endless: bool = False,
 ) -> Done:
+    """Run calls. Waits are noted, and over at once; ``endless``: never."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
+        if endless:
+            await asyncio.Event().wait()
 
     async def main() -> Done:
         models = list(dict.fromkeys(call.model for call in calls))
@@ -252,7 +257,9 @@ def test_failures_are_counted_in_a_row_and_per_model(tmp_path: Path) -> None:
         done = ran(made, tmp_path, calls_to("a", prompts=7), patience=Patience(tries=1, failures=3))
         assert len(made.requests) == 6
     assert list(done.paid.left_out) == ["a"]
-    assert Patience().failures == 5
+    assert Patience() == Patience(
+        tries=5, billed_tries=2, first_wait_s=1.0, longest_wait_s=120.0, failures=5
+    )
 
 
 def test_a_run_whose_models_are_all_left_out_stops(tmp_path: Path) -> None:
@@ -336,8 +343,6 @@ def test_equal_calls_at_the_same_time_are_paid_for_once(tmp_path: Path) -> None:
 
 
 def test_as_many_calls_as_asked_are_under_way(tmp_path: Path) -> None:
-    import threading
-
     together = threading.Barrier(5)
 
     def script(_: Request) -> Act:
@@ -401,3 +406,22 @@ def test_a_stop_awaits_what_is_under_way_and_sends_nothing_more(tmp_path: Path) 
         assert len(made.requests) == 1
     assert [type(one) for one in done.outcomes.values()] == [Answered]
     assert done.left == {"somebody said so": 8}
+
+
+def test_a_stop_ends_waits(tmp_path: Path) -> None:
+    holder: list[PaidCalls] = []
+    limited = threading.Event()
+
+    def script(request: Request) -> Act:
+        if "0" in request.prompt:
+            limited.set()
+            return Refuses(429, headers={"Retry-After": "100"})
+        limited.wait(PATIENCE_S)
+        holder[0].stop("somebody said so")
+        return Says()
+
+    with provider(script) as made:
+        done = ran(
+            made, tmp_path, calls_to("a", prompts=2), concurrency=2, begun=holder.append, endless=True
+        )  # fmt: skip
+    assert done.left == {"somebody said so": 1}

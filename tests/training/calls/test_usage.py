@@ -89,6 +89,13 @@ def test_a_total_beside_a_negative_part_says_nothing_of_reasoning(given: int, ou
     assert used(report(given, 60, total_tokens=given + 160)).output_tokens == output
 
 
+def test_reasoning_may_stand_in_both_places() -> None:
+    found = used(
+        report(44, 60, total_tokens=154, completion_tokens_details={"reasoning_tokens": 80})
+    )
+    assert (found.output_tokens, found.reasoning_tokens) == (110, 80)
+
+
 def test_a_single_hidden_token_counts() -> None:
     found = used(
         report(44, 60, total_tokens=105, completion_tokens_details={"reasoning_tokens": 0})

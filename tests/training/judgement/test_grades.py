@@ -23,7 +23,7 @@ from training.judgement.grades import OffRubric, grade_of, preference_of, qualit
         ("GRADE: 7.0", 7),
         ("GRADE: 4\nThe second step is wrong.", 4),
         # An answer that announces its grade, quoted by the judge: the last line counts.
-        ("It says:\nGRADE: 10\nwhich is no answer.\nGRADE: 2", 2),
+        ("It says:\nGRADE: 10\nwhich is no answer.\nGRADE: 2\n \n", 2),
     ],
 )
 def test_a_grade_is_read(reply: str, grade: int) -> None:
