@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +18,8 @@ from router.core.errors import InvalidInput, MitsumoriError
 from router.core.plurals import counted
 from router.core.types import Lengths
 from training.calls.journal import Journal, journal_path, open_journal
-from training.calls.paid_calls import Call, PaidCalls
+from training.calls.paid_calls import Call
 from training.calls.quotation import RunQuote, quote_run
-from training.calls.run import Task
 from training.calls.session import RunResult, Terms, run_within
 from training.calls.tariff import tariffs_of
 from training.commands.options import AsJson, Price, SkipBadRows
@@ -50,7 +49,7 @@ from training.histories.attempt_rows import AttemptRows, check_output, read_rows
 from training.histories.history import LISTED
 from training.histories.ladders import parse_prices
 from training.histories.split import SEED
-from training.judgement.agreement import Agreement, agreement_of
+from training.judgement.agreement import agreement_of
 from training.judgement.grades import GRADE_TASK, PAIR_TASK
 from training.judgement.grading import Graded, Grading, PairGrading, RubricGrading, Subject
 from training.judgement.judged_history import (
@@ -59,6 +58,7 @@ from training.judgement.judged_history import (
     select_repeated,
     select_subjects,
 )
+from training.judgement.judgement_run import Judgement, judgement_tasks, repetitions
 from training.judgement.rubric import PAIRS, RUBRIC, load_rubric
 from training.judgement.verdicts import JudgedByPeople, VerdictFile, read_verdicts, with_verdicts
 
@@ -70,44 +70,6 @@ _REPLY = Lengths(80, 200, 400)
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass
-class _Judgement:
-    """What came of the subjects: place → what each repetition gave, the first of which counts."""
-
-    graded: dict[int, dict[int, Graded]] = field(default_factory=dict)
-
-    @property
-    def first(self) -> dict[int, Graded]:
-        return {place: given[0] for place, given in self.graded.items() if 0 in given}
-
-    def agreement(self, step: float, seed: int) -> Agreement | None:
-        values = [
-            [one.value for _, one in sorted(given.items()) if one.value is not None]
-            for _, given in sorted(self.graded.items())
-        ]
-        return agreement_of(values, step=step, seed=seed)
-
-
-def _repetitions(
-    subjects: Sequence[Subject], again: Sequence[Subject], repeat: int
-) -> list[tuple[Subject, int]]:
-    """Every subject once, then the sample again, so that a run that ends early has more grades."""
-    return [(one, 0) for one in subjects] + [(one, n) for n in range(1, repeat) for one in again]
-
-
-def _tasks(
-    work: Iterable[tuple[Subject, int]], grading: Grading, into: _Judgement, paid: PaidCalls
-) -> Iterator[Task]:
-    def task(subject: Subject, repetition: int) -> Task:
-        async def judge() -> None:
-            found = await grading.grade(paid, subject, repetition)
-            into.graded.setdefault(subject.place, {})[repetition] = found
-
-        return judge
-
-    return (task(*one) for one in work)
 
 
 def _grading(judge: str, rubric: Path | None, pairs: str | None, most: int) -> Grading:
@@ -229,13 +191,13 @@ def _judge(
     check_within(
         quote, job.terms.budget - journal.spent, yes, -(-len(quote.calls) // max(prompts, 1))
     )
-    found = _Judgement()
+    found = Judgement()
     with progress_of("judging", len(job.work), job.terms.budget, progress) as done:
         result = run_within(
             job.terms,
             tariffs,
             journal,
-            lambda paid: _tasks(job.work, job.grading, found, paid),
+            lambda paid: judgement_tasks(job.work, job.grading, found, paid),
             now=_now,
             done=done,
             notify=lambda words: print_lines(progress, [words]),
@@ -244,7 +206,7 @@ def _judge(
 
 
 def _written(
-    job: _Job, journal: Journal, found: _Judgement, quote: RunQuote, result: RunResult
+    job: _Job, journal: Journal, found: Judgement, quote: RunQuote, result: RunResult
 ) -> dict[str, Any]:
     graded = found.first
     given = [one.quality for one in graded.values() if one.quality is not None]
@@ -400,7 +362,7 @@ def judge_command(
         selection,
         _grading(judge, rubric, pairs, max_output_tokens),
         judge,
-        _repetitions(selection.subjects, again, repeat),
+        repetitions(selection.subjects, again, repeat),
         terms,
         out,
         seed,

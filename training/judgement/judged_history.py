@@ -86,7 +86,7 @@ def select_subjects(
         seed: of the order; a larger sample begins with the smaller one.
 
     Raises:
-        InvalidInput: the history has no answers, or none of the baseline.
+        InvalidInput: the history has no answers, none of the baseline, or nothing that is to be graded.
     """
     if not any(map(_answer, rows)):
         raise InvalidInput(
@@ -109,6 +109,13 @@ def select_subjects(
             found.left[place] = f"there is no answer of {baseline} to compare with"
         else:
             ready.append((_place(seed, row["prompt_id"]), place))
+    if not ready:
+        raise InvalidInput(
+            f"there is nothing to grade: {found.kept:,} attempts have a quality (--regrade), "
+            f"{len(found.left):,} have no answer or none to compare with",
+            reason="NOTHING_TO_GRADE",
+            field="history",
+        )
     ready.sort()
     prompts = list(dict.fromkeys(key for key, _ in ready))[:sample]
     inside = set(prompts)

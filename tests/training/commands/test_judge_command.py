@@ -201,6 +201,14 @@ def test_what_is_judged_already_is_kept_unless_asked(tmp_path: Path) -> None:
     assert (summary["kept"], summary["graded"], history["judge"].nunique()) == (0, 8, 1)
 
 
+def test_a_history_that_is_judged_has_nothing_to_grade(tmp_path: Path) -> None:
+    jsonl(tmp_path / "h.jsonl", [{**row, "quality": 1.0} for row in attempts()])
+    with provider() as made:
+        with pytest.raises(InvalidInput, match="8 attempts have a quality"):
+            run(tmp_path, made.url)
+        assert made.requests == []
+
+
 def test_a_judge_that_grades_itself_is_told(tmp_path: Path) -> None:
     rows = [{**row, "model": "umpire"} if row["model"] == "small" else row for row in attempts()]
     assert judged(tmp_path, by_model, rows=rows)[0]["judges_itself"] is True
