@@ -29,16 +29,16 @@ __all__ = ["Ability", "PublishedScore", "Scale", "fit_scale"]
 
 Floats = npt.NDArray[np.float64]
 
-UNKNOWN_ABILITY = (0.5, 0.4)
+UNKNOWN_ABILITY = (0.5, 1.0)
 """Mean and spread of the prior of a model of which nothing is known, in hundreds of points."""
 TYPICAL_DISCRIMINATION = 3.3
 """Logits per hundred points: the median over the histories in ``scale.yaml``'s provenance."""
-_LOG_DISCRIMINATION_SPREAD = 0.35
+_LOG_DISCRIMINATION_SPREAD = 0.5
 _DIFFICULTY_SPREAD = 2.0
 """Of the prompts of one task, in logits."""
 _TASK_SPREAD = 5.0
 _STRICTNESS_SPREAD = 1.0
-_DEVIATION_SPREAD = 0.25
+_DEVIATION_SPREAD = 0.3
 """Of a model in one history, in hundreds of points."""
 _STEPS = 1_500
 
@@ -152,13 +152,16 @@ def fit_scale(
     table: AttemptTable,
     known: Mapping[str, tuple[float, float]],
     published: Sequence[PublishedScore] = (),
+    origin: tuple[str, str] | None = None,
 ) -> Scale:
     """Fit abilities, difficulties and what the histories add.
 
     Args:
         table: the attempts.
-        known: model → points and their uncertainty, in points, > 0. They fix the scale.
+        known: model → points and their uncertainty, in points, > 0.
         published: scores of models that have attempts here, on histories that are here; others are left out.
+        origin: the models at 0 and at 100 points, both with attempts, the second the abler; ``None``:
+            ``known`` fixes the scale.
     """
     m, h, i = table.model, table.history, table.prompt
     cells, cell = np.unique(m * len(table.histories) + h, return_inverse=True)
@@ -209,7 +212,7 @@ def fit_scale(
     first["log_discrimination"][:] = np.log(TYPICAL_DISCRIMINATION)
     optimum = minimize(
         objective, start, jac=True, method="L-BFGS-B",
-        options={"maxiter": _STEPS, "maxfun": 2 * _STEPS, "maxcor": 20, "ftol": 1e-9},
+        options={"maxiter": _STEPS, "maxfun": 2 * _STEPS, "maxcor": 20, "ftol": 1e-8},
     )  # fmt: skip
     part = layout.of(np.asarray(optimum.x))
     discrimination = np.exp(part["log_discrimination"])
@@ -220,37 +223,45 @@ def fit_scale(
         - (strict * part["strictness"])[h]
     )
     information = expit(z) * expit(-z)
+    told = 1 / spread**2 + np.bincount(m, information * discrimination[h] ** 2, counts[0])
+    histories = np.bincount(cells // len(table.histories), minlength=counts[0])
+    linked = (histories > 1)[cells // len(table.histories)]
+    elsewhere = part["deviation"][linked].var() if linked.any() else _DEVIATION_SPREAD**2
+    uncertainty = np.sqrt(1 / told + elsewhere / np.maximum(histories, 1))
+    zero, unit = _origin(table.models, part["ability"], origin)
     of_prompt = np.bincount(i, information, counts[1]) + 1 / _DIFFICULTY_SPREAD**2
+    # A prompt's difficulty is told at zero points of the histories that have it.
+    zero_logits = np.bincount(i, discrimination[h] * zero, counts[1]) / np.bincount(
+        i, minlength=counts[1]
+    )
+    attempts = np.bincount(m, minlength=counts[0])
     return Scale(
-        _abilities(table, part["ability"], spread, information * discrimination[h] ** 2),
-        dict(zip(table.histories, discrimination.tolist(), strict=True)),
+        {
+            model: Ability(
+                round(100 * float((part["ability"][at] - zero) / unit), 1),
+                round(100 * float(uncertainty[at] / unit), 1),
+                int(attempts[at]),
+                tuple(table.histories[one] for one in np.unique(h[m == at])),
+            )
+            for at, model in enumerate(table.models)
+            if attempts[at]
+        },
+        dict(zip(table.histories, (discrimination * unit).tolist(), strict=True)),
         dict(zip(table.histories, (strict * part["strictness"]).tolist(), strict=True)),
-        difficulty,
+        difficulty - zero_logits,
         1 / np.sqrt(of_prompt),
         float((np.logaddexp(0.0, z) - y * z).mean()),
     )
 
 
-def _abilities(
-    table: AttemptTable, ability: Floats, spread: Floats, information: Floats
-) -> dict[str, Ability]:
-    """The models on the scale. One that few histories saw may be better or worse elsewhere."""
-    told = np.bincount(table.model, information, len(table.models))
-    attempts = np.bincount(table.model, minlength=len(table.models))
-    made = {}
-    for place, model in enumerate(table.models):
-        if not attempts[place]:
-            continue
-        seen = np.unique(table.history[table.model == place])
-        own = 1 / (1 / spread[place] ** 2 + told[place])
-        elsewhere = min(_DEVIATION_SPREAD**2 / len(seen), spread[place] ** 2)
-        made[model] = Ability(
-            round(100 * float(ability[place]), 1),
-            round(100 * float(np.sqrt(max(own, 0.0) + elsewhere)), 1),
-            int(attempts[place]),
-            tuple(table.histories[one] for one in seen),
-        )
-    return made
+def _origin(
+    models: Sequence[str], ability: Floats, origin: tuple[str, str] | None
+) -> tuple[float, float]:
+    """The ability at 0 points and the distance to 100 points, in the units of the fit."""
+    if origin is None:
+        return 0.0, 1.0
+    zero, hundred = (float(ability[list(models).index(name)]) for name in origin)
+    return zero, hundred - zero
 
 
 @dataclass(frozen=True)
