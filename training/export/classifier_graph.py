@@ -302,6 +302,11 @@ def _lengths(graph: GraphBuilder, lengths: LengthModel) -> None:
     op("Sub", upper, middle, name="gap")
     op("Max", "gap", constant(low[None], name="low"), name="at_least")
     op("Min", "at_least", constant(high[None], name="high"), name="spread")
+    for place, (column, shift) in enumerate(lengths.floors):
+        at = constant([column], np.int64, name=f"floor_column_{place}")
+        told = op("Gather", "features", at, name=f"told_length_{place}", axis=1)
+        least = op("Add", told, constant(shift, name=f"floor_shift_{place}"), name=f"floor_{place}")
+        middle = op("Max", middle, least, name=f"middle_above_{place}")
     end = constant([2], np.int64, name="end")
     spreads, offsets = op("Unsqueeze", "spread", end, name="spreads"), lengths.offsets[None]
     op("Mul", spreads, constant(offsets, name="offsets"), name="noise")

@@ -22,11 +22,13 @@ class TargetForest:
         forest: a fitted ``HistGradientBoosting…`` with one output, before any link function.
         target: which output of the ensemble it is, 0 … targets − 1.
         columns: intp ``(f,)``, where its inputs stand among those of the ensemble.
+        scale: factor on what it predicts.
     """
 
     forest: Any
     target: int
     columns: npt.NDArray[np.intp]
+    scale: float = 1.0
 
 
 def tree_ensemble_attributes(grown: Sequence[TargetForest], base: Floats) -> Mapping[str, Any]:
@@ -54,7 +56,9 @@ def tree_ensemble_attributes(grown: Sequence[TargetForest], base: Floats) -> Map
     for place, target_forest in enumerate(grown):
         branches = (owners == place) & ~leaf
         columns[branches] = target_forest.columns[nodes["feature_idx"][branches]]
-        bases[target_forest.target] += float(target_forest.forest._baseline_prediction.item())
+        own = float(target_forest.forest._baseline_prediction.item())
+        bases[target_forest.target] += target_forest.scale * own
+    scales = np.array([target_forest.scale for target_forest in grown])[owners[leaf]]
     targets = np.array([target_forest.target for target_forest in grown])[owners[leaf]]
     return {
         "n_targets": len(base),
@@ -71,7 +75,7 @@ def tree_ensemble_attributes(grown: Sequence[TargetForest], base: Floats) -> Map
         "target_treeids": tree_ids[leaf].tolist(),
         "target_nodeids": node_ids[leaf].tolist(),
         "target_ids": targets.tolist(),
-        "target_weights": nodes["value"][leaf].tolist(),
+        "target_weights": (scales * nodes["value"][leaf]).tolist(),
     }
 
 

@@ -32,7 +32,7 @@ from training.fitting.locations import Locations, fit_locations
 from training.histories.outcomes import Outcomes
 from training.histories.split import folds
 
-__all__ = ["LEVELS", "LengthModel", "fit_lengths"]
+__all__ = ["FOREST_LEVELS", "LEVELS", "LengthModel", "fit_lengths", "grown", "spread_bounds"]
 
 Floats = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.float32]
@@ -74,6 +74,7 @@ class LengthModel:
         offsets: float64 ``(k, 3)``, quantiles of the noise at :data:`LEVELS`, ascending.
         top: float64 ``(k,)``, greatest logarithm of a quantile, ≥ 0.
         known: bool ``(k,)``, which arms have lengths; the others predict 1 token.
+        floors: lexical feature and what is added to it, for a least median, in the logarithm of tokens.
     """
 
     locations: Locations
@@ -84,6 +85,7 @@ class LengthModel:
     offsets: Floats
     top: Floats
     known: npt.NDArray[np.bool_]
+    floors: tuple[tuple[int, float], ...] = ()
 
     def of(self, x: Columns, counts: sparse.csr_matrix | None = None) -> Floats:
         """Quantiles in tokens, ≥ 1 and ascending, ``(n, k, 3)``; NaN where an arm has no lengths.
@@ -106,11 +108,13 @@ class LengthModel:
         inputs = np.hstack([features, locations])
         levels = np.tile(self.base, (len(inputs), 1))
         for target_forest in self.forests:
-            levels[:, target_forest.target] += target_forest.forest.predict(
+            levels[:, target_forest.target] += target_forest.scale * target_forest.forest.predict(
                 inputs[:, target_forest.columns]
             )
         middle, high = np.split(levels, 2, axis=1)
         spread = np.clip(high - middle, *self.spread_bounds.T)
+        for column, shift in self.floors:
+            middle = np.maximum(middle, features[:, column, None] + shift)
         logs = middle[:, :, None] + spread[:, :, None] * self.offsets
         return np.asarray(np.exp(np.clip(logs, 0.0, self.top[:, None])))
 
@@ -145,10 +149,18 @@ def _constant(logs: Floats) -> _Arm:
     return _Arm((), (0.0, 1.0), (1.0, 1.0), _conformal(logs), _top(logs))
 
 
-def _grown(
-    inputs: Columns, logs: Floats, leaves: int, seed: int
+def grown(
+    inputs: Columns, logs: Floats, leaves: int, seed: int, weights: Floats | None = None
 ) -> tuple[HistGradientBoostingRegressor, ...]:
-    """A forest for each level in :data:`FOREST_LEVELS`."""
+    """A forest for each level in :data:`FOREST_LEVELS`.
+
+    Args:
+        inputs: float32 ``(n, q)``.
+        logs: float64 ``(n,)``, logarithms of tokens.
+        leaves: of a tree.
+        seed: of the choice of columns.
+        weights: float64 ``(n,)`` ≥ 0; ``None``: all alike.
+    """
     return tuple(
         HistGradientBoostingRegressor(
             loss="quantile",
@@ -160,9 +172,15 @@ def _grown(
             max_features=COLUMNS,
             early_stopping=False,
             random_state=seed,
-        ).fit(inputs, logs)
+        ).fit(inputs, logs, weights)
         for level in FOREST_LEVELS
     )
+
+
+def spread_bounds(spreads: Floats) -> tuple[float, float]:
+    """Least and greatest spread of a prompt, from those of many ``(n,)``."""
+    typical = max(float(np.median(spreads)), 1e-3)
+    return _SPREADS[0] * typical, _SPREADS[1] * typical
 
 
 def _learnt(inputs: Columns, logs: Floats, fold: npt.NDArray[np.intp], seed: int) -> _Arm:
@@ -177,14 +195,13 @@ def _learnt(inputs: Columns, logs: Floats, fold: npt.NDArray[np.intp], seed: int
     leaves = MORE_LEAVES if len(logs) >= MANY else LEAVES
 
     def fitted(train: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> Floats:
-        grown = _grown(inputs[train], logs[train], leaves, seed)
-        return np.stack([forest.predict(inputs[test]) for forest in grown], axis=1)
+        forests = grown(inputs[train], logs[train], leaves, seed)
+        return np.stack([forest.predict(inputs[test]) for forest in forests], axis=1)
 
     middle, high = out_of_fold(fold, len(FOREST_LEVELS), fitted).T
-    typical = max(float(np.median(high - middle)), 1e-3)
-    bounds = _SPREADS[0] * typical, _SPREADS[1] * typical
+    bounds = spread_bounds(high - middle)
     noise = (logs - middle) / np.clip(high - middle, *bounds)
-    forests = _grown(inputs, logs, leaves, seed)
+    forests = grown(inputs, logs, leaves, seed)
     return _Arm(forests, (0.0, 0.0), bounds, _conformal(noise), _top(logs))
 
 

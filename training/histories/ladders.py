@@ -49,6 +49,7 @@ class _KnownHistory(_Strict):
     adequacy: bool = True
     adequate_at: float = Field(ge=0, le=1)
     relative: bool = False
+    instructed: bool = False
     judge: str | None = None
     left_out: dict[str, str] = Field(default_factory=dict)
     arms: dict[str, str] = Field(default_factory=dict)
@@ -83,12 +84,15 @@ class Standard:
         grades: ``answers``: each answer for itself; ``comparisons`` with the answer of another model, which
             tell how able models are but not how hard a prompt is; ``nothing`` that tells adequate answers.
         left_out: categories whose grader does not see what is right, and why this is known.
+        instructed: whether its models were told or shown the form of the answer, as in exams with worked
+            examples, beside what the prompt says: lengths then tell little of other requests.
     """
 
     adequate_at: float
     judge: str | None = None
     grades: Literal["answers", "comparisons", "nothing"] = "answers"
     left_out: Mapping[str, str] = field(default_factory=dict)
+    instructed: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,7 @@ def standard_of(
         known.judge if judge is None else judge,
         "nothing" if not known.adequacy else "comparisons" if known.relative else "answers",
         known.left_out,
+        known.instructed,
     )
 
 

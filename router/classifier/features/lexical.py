@@ -11,6 +11,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from router.classifier.features.answer_size import ANSWER_SIZE_FEATURES, answer_size_features
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.question_form import QUESTION_FORM_FEATURES, question_form_features
 from router.classifier.features.request_kind import REQUEST_KIND_FEATURES, request_kind_features
@@ -45,6 +46,7 @@ FEATURES = (
     "other_letter_share",
     *REQUEST_KIND_FEATURES,
     *QUESTION_FORM_FEATURES,
+    *ANSWER_SIZE_FEATURES,
 )
 """Names in the order of the vector. New features are appended: a bundle reads the first ones, as many as it
 was fitted on."""
@@ -128,6 +130,7 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         _count(_OTHER, window) / visible,
         *request_kind_features(text),
         *question_form_features(text),
+        *answer_size_features(text),
     )
     return np.minimum(np.asarray(values, dtype=np.float32), np.float32(16.0))
 
