@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,8 @@ from router.classifier.bundle import (
     FORMAT_VERSION,
     Arm,
     BundleManifest,
+    Evidence,
+    ModelAbility,
     ReferencePrice,
     Split,
     load_bundle,
@@ -43,13 +45,16 @@ from training.fitting.held_out_categories import held_out_categories
 from training.fitting.lengths import LengthModel, fit_lengths
 from training.fitting.ngrams import ngram_counts
 from training.histories import demonstration
-from training.histories.history import write_rejected
+from training.histories.history import read_history, write_rejected
+from training.histories.ladders import standard_of
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table, tabulate_all
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEEN_FILE, held_out, pack_seen, sample
 from training.pages.plots import render
 from training.pages.report_page import report_page
 from training.plan import TrainingPlan, bundle_name, check_split, check_table, model_name
+from training.scale.examples import Examples, attempted_examples
+from training.scale.placement import ANNOTATION_WEIGHT, PlacedTiers, place_tiers
 from training.tracking.runs import start_run
 
 __all__ = ["REFERENCE_PROMPTS", "TrainingResult", "fit"]
@@ -106,16 +111,32 @@ class _Timer:
             self._console.print(f"{now - self._begun:7.1f} s  {name}", highlight=False)
 
 
-def _read(plan: TrainingPlan) -> HistoryTable:
+def _read(plan: TrainingPlan) -> tuple[HistoryTable, PlacedTiers | None]:
+    """The outcomes of the arms, and today's tiers on the scale where the user named no arms."""
+    if plan.histories and plan.reading.arms is not None:
+        return read_table(plan.histories, plan.reading), None
     if plan.histories:
-        return read_table(plan.histories, plan.reading)
+        skip = plan.reading.skip_bad_rows
+        histories = [read_history(path, skip_bad_rows=skip) for path in plan.histories]
+        standards = [
+            standard_of(one, adequate_at=plan.reading.adequate_at, judge=plan.reading.judge)
+            for one in histories
+        ]
+        graded = [
+            one
+            for one, standard in zip(histories, standards, strict=True)
+            if standard.grades == "answers"
+        ]
+        table = tabulate_all(graded or histories, plan.reading)
+        placed = place_tiers(histories, standards)
+        return replace(table, notes=(*table.notes, *placed.notes)), placed
     if plan.reading.arms is not None:
         raise InvalidInput(
             "--arms needs a --history; the demonstration history has arms of its own", field="arms"
         )
     made = demonstration.demonstration_history(plan.seed)
     reading = ReadOptions(arms=demonstration.ARMS, prices=demonstration.PRICES)
-    return tabulate_all([made], reading)
+    return tabulate_all([made], reading), None
 
 
 def _data_sha256(table: HistoryTable) -> str:
@@ -133,17 +154,20 @@ def _reference(rates: Rates | None) -> ReferencePrice | None:
     return None if rates is None else ReferencePrice(input=rates.input, output=rates.output)
 
 
-def _arms(table: HistoryTable, train: Outcomes, lengths: LengthModel) -> list[Arm]:
+def _arms(
+    table: HistoryTable, train: Outcomes, lengths: LengthModel, placed: PlacedTiers | None
+) -> list[Arm]:
     judged, adequate = train.judged.sum(axis=0), (train.adequate & train.judged).sum(axis=0)
     return [
         Arm(
             name=name,
             tier=name,
-            models=list(table.models[name]),
+            models=list(table.models[name] if placed is None else placed.anchors[name]),
             reference_price=_reference(table.rates[name]),
             attempts=int(judged[place]),
             adequate_share=float(adequate[place] / judged[place]),
             has_lengths=bool(lengths.known[place]),
+            ability=None if placed is None else round(float(placed.points[place]), 1),
         )
         for place, name in enumerate(table.outcomes.arms)
     ]
@@ -155,7 +179,11 @@ def _languages(train: Outcomes) -> dict[str, int]:
 
 
 def _manifest(
-    plan: TrainingPlan, table: HistoryTable, cascade: Stages, report: Any
+    plan: TrainingPlan,
+    table: HistoryTable,
+    placed: PlacedTiers | None,
+    cascade: Stages,
+    report: Any,
 ) -> BundleManifest:
     thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
     train = cascade.first.train.outcomes
@@ -164,7 +192,7 @@ def _manifest(
         name=bundle_name(plan),
         created=datetime.now(UTC).replace(microsecond=0),
         demonstration=not plan.histories,
-        arms=_arms(table, train, cascade.first.lengths),
+        arms=_arms(table, train, cascade.first.lengths, placed),
         encoder=cascade.first.reference,
         second=cascade.second,
         features=list(FEATURES),
@@ -174,10 +202,25 @@ def _manifest(
         training_data_sha256=_data_sha256(table),
         split=Split(seed=plan.seed, holdout=plan.holdout),
         languages=_languages(train),
+        abilities={} if placed is None else _abilities(placed),
+        evidence=None
+        if placed is None
+        else Evidence(
+            measured=len(placed.measured),
+            annotated=len(placed.annotated),
+            weight=ANNOTATION_WEIGHT,
+        ),
         mlflow_run_id=None,
         metrics=report,
         files={},
     )
+
+
+def _abilities(placed: PlacedTiers) -> dict[str, ModelAbility]:
+    return {
+        name: ModelAbility(points=one.points, uncertainty=one.uncertainty, attempts=one.attempts)
+        for name, one in placed.abilities.items()
+    }
 
 
 def _stack_descriptions(model: PooledLogistic) -> Iterator[str]:
@@ -251,14 +294,26 @@ def _fitted(
     plan: TrainingPlan,
     encoder: Encoder,
     outcomes: Outcomes,
+    examples: Examples,
     features: npt.NDArray[np.float32],
     aside: npt.NDArray[np.bool_],
     stage: _Timer,
     console: Console,
 ) -> Fit:
-    """Encode, split and fit with one encoder; ``aside``, bool ``(n,)``, is held out."""
+    """Encode, split and fit with one encoder.
+
+    Args:
+        plan: of the run.
+        encoder: loaded.
+        outcomes: ``n`` prompts with the attempts of the arms.
+        examples: ``m`` prompts to fit P(adequate) on, none of them held out.
+        features: float32 ``(n + m, f)``, lexical, of both.
+        aside: bool ``(n,)``, which of the prompts are held out.
+        stage: times the stages.
+        console: where progress goes.
+    """
     of = f" ({encoder.manifest.name})" if plan.encoder == CASCADE else ""
-    texts = outcomes.texts.tolist()
+    texts = [*outcomes.texts, *examples.texts]
     with stage(f"encoding{of}", spinner=False):
         prompts = encode_prompts(
             encoder, texts, cache=plan.cache, console=console, features=features
@@ -266,21 +321,23 @@ def _fitted(
     with stage(f"features{of}"):
         ids = np.empty(len(texts), dtype=object)
         ids[:] = prompts.word_ids
-        rows = SplitSide(outcomes, prompts.vectors, features, ids, ngram_counts(prompts.word_ids))
+        counts = ngram_counts(prompts.word_ids)
+        n = len(outcomes)
+        rows = SplitSide(outcomes, prompts.vectors[:n], features[:n], ids[:n], counts[:n])
     train, test = rows.take(~aside), rows.take(aside)
+    known = train.outcomes
     with stage(f"fitting{of}"):
-        known = train.outcomes
         model = fit_pooled(
-            train.x,
-            known.adequate,
-            known.judged,
-            known.groups.tolist(),
+            np.hstack([prompts.vectors[n:], features[n:]]),
+            examples.outcome,
+            examples.weight > 0,
+            examples.groups.tolist(),
             seed=plan.seed,
-            counts=train.counts,
-            weights=known.weights,
+            counts=counts[n:],
+            weights=examples.weight,
             dimensions=encoder.manifest.dimensions,
             neighbours=plan.neighbours,
-            scripts=scripts_of(train.features),
+            scripts=scripts_of(features[n:]),
         )
         lengths = fit_lengths(
             train.x,
@@ -331,18 +388,29 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     names = STAGES if plan.encoder == CASCADE else (plan.encoder,)
     encoders = [load_encoder(find_encoder(plan.encoders, name)) for name in names]
     with stage("reading"):
-        table = _read(plan)
+        table, placed = _read(plan)
     check_table(table.outcomes)
     aside = held_out(table.outcomes.groups, seed=plan.seed, share=plan.holdout)
     check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
-    features = features_of(table.outcomes.texts.tolist())
-    fits = [_fitted(plan, one, table.outcomes, features, aside, stage, console) for one in encoders]
+    if placed is None:
+        examples = attempted_examples(table.outcomes.rows(~aside))
+    else:
+        examples = placed.examples
+        examples = examples.rows(~held_out(examples.groups, seed=plan.seed, share=plan.holdout))
+    features = features_of([*table.outcomes.texts, *examples.texts])
+    fits = [
+        _fitted(plan, one, table.outcomes, examples, features, aside, stage, console)
+        for one in encoders
+    ]
     cascade = Stages(tuple(fits))
     graphs = cascade.files()
     train, test = cascade.closest.train, cascade.closest.test
     # Held-out prompts: their scores are like those of prompts to come.
     kept = sample(len(test.outcomes), REFERENCE_PROMPTS, plan.seed)
-    predictions = cascade.predictions(kept)
+    predictions = served = cascade.predictions(kept)
+    if placed is not None and test.outcomes.models is not None:
+        # What stands for a tier in an old history is not what stands for it today.
+        predictions = served.at_abilities(placed.points, placed.points_of(test.outcomes.models))
     with stage("evaluating"):
         baselines = baseline_scores(
             EncodedOutcomes(train.outcomes, train.embeddings, train.features),
@@ -356,13 +424,14 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip
-    with stage("held-out categories"):
-        _unfamiliar(plan, cascade, report)
+    if placed is None:
+        with stage("held-out categories"):
+            _unfamiliar(plan, cascade, report)
     files = graphs | {
-        SEEN_FILE: pack_seen(train.outcomes.groups.tolist(), seed=plan.seed),
-        REFERENCE_FILE: ReferenceSample(test.features[kept], predictions.first[kept]).to_json(),
+        SEEN_FILE: pack_seen(sorted({*train.outcomes.groups, *examples.groups}), seed=plan.seed),
+        REFERENCE_FILE: ReferenceSample(test.features[kept], served.first[kept]).to_json(),
     }
-    manifest = _manifest(plan, table, cascade, report)
+    manifest = _manifest(plan, table, placed, cascade, report)
     settings = _parameters(plan, table, cascade)
     registered = None
     if plan.tracking is None:
