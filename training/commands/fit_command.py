@@ -25,7 +25,7 @@ from training.encoders.embedding import CACHE
 from training.histories.split import SEED
 from training.pipeline import TrainingResult, fit
 from training.plan import TrainingPlan
-from training.tracking.runs import tracking_uri
+from training.tracking.store import tracking_uri
 
 __all__ = ["fit_command"]
 

@@ -19,7 +19,7 @@ from training.histories.demonstration import ARMS, PRICES, demonstration_history
 from training.histories.outcome_table import ReadOptions
 from training.pipeline import fit
 from training.plan import TrainingPlan
-from training.tracking.runs import MODEL
+from training.tracking.store import MODEL
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())
 PRICE_OPTIONS = [

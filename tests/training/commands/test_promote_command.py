@@ -30,7 +30,8 @@ from training.evaluation.predictions import Predictions
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
 from training.histories.split import SEEN_FILE, group_of, pack_seen
 from training.tracking.promotion import CHAMPION, ChampionAlias
-from training.tracking.runs import MODEL, start_run
+from training.tracking.runs import start_run
+from training.tracking.store import MODEL
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())
 OPTIONS = ["--arms", ARM_OPTION]

@@ -11,7 +11,9 @@ from mlflow import MlflowClient
 
 from router.core.errors import MitsumoriError
 from router.files import sha256_of
-from training.tracking.runs import ALIAS, MODEL, flattened, start_run, tracking_uri
+from training.tracking.headline import flattened
+from training.tracking.runs import ALIAS, start_run
+from training.tracking.store import MODEL, tracking_uri
 
 REPORT = {
     "n_prompts": 3,
