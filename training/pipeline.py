@@ -341,7 +341,7 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
         return _trained(plan, model, console, None)
     names = "+".join(path.stem for path in plan.histories) or demonstration.NAME
     tags = {"encoder": plan.encoder, "bundle": name}
-    title = f"fit {name} on {names}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+    title = f"{plan.encoder} on {names}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
     with start_run(plan.tracking, name=title, tags=tags) as run:
         return _trained(plan, model, console, run)
 
@@ -406,7 +406,7 @@ def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) 
                     "demonstration": str(manifest.demonstration).lower(),
                 }
             )
-            run.log_params(settings)
+            run.log_params(settings, unlisted=_IN_CARD[1:])
             labels = label_distribution(predictions.standard)
             figures = render(
                 test.outcomes, predictions, labels, baselines=baselines, seed=plan.seed

@@ -99,7 +99,7 @@ def _gate_bounds(report: Report) -> list[tuple[str, float | None]]:
     return [
         (one["figure"], one["value"])
         for one in _gate_figures(report)
-        if one["target"] is not None and " over " in one["figure"]
+        if one["target"] is not None and re.match(r"(AIQ|APGR)\b.* over ", one["figure"])
     ]
 
 
@@ -251,7 +251,10 @@ def verdict(report: Report) -> str:
     if gate["passes"]:
         beaten = "the best single arm at equal cost, and prompt length alone"
         return f"Passes the promotion gate: it beats {beaten}."
-    return f"Refused by the promotion gate: {'; '.join(gate['reasons'])}."
+    # Of each reason what precedes its numbers, which are among the figures.
+    reasons = [re.split(r"[:;]", reason)[0] for reason in gate["reasons"]]
+    listed = " and ".join([", ".join(reasons[:-1]), reasons[-1]] if reasons[1:] else reasons)
+    return f"Refused by the promotion gate: it {listed}."
 
 
 def version_tags(report: Report) -> dict[str, str]:
@@ -278,4 +281,6 @@ def summary(report: Report, *, demonstration: bool = False) -> str:
     warned = "**DEMONSTRATION: trained on made-up data.**\n\n" if demonstration else ""
     rows = [(one.name, one.value, one.beside) for one in deciding_figures(report)]
     table = markdown_table(("figure", "this bundle", "beside it"), rows)
-    return f"{warned}**{verdict(report)}**\n\n{table}\n\nBrackets: 95 % intervals.\n"
+    reasons = "\n".join(f"- {one}" for one in _at(report, "gate", "reasons") or [])
+    why = f"Why it was refused:\n\n{reasons}\n" if reasons else ""
+    return f"{warned}**{verdict(report)}**\n\n{table}\n\nBrackets: 95 % intervals.\n\n{why}"

@@ -50,6 +50,8 @@ PAGE = "0-evaluation.html"
 REASON_TAG = "reason"
 """Tag of a run that failed or was killed: why, in one line."""
 
+_VIEW = "workflowType=machine_learning"
+"""MLflow's pages show runs as those of model training, not of GenAI."""
 _BATCH = 100
 """MLflow's limit on parameters at a time, which tags and metrics keep too."""
 _KEY_LIMIT = 250
@@ -94,6 +96,10 @@ class Run:
     @property
     def link(self) -> str:
         """The run's page, as a link that works on every page of MLflow."""
+        return f"{self._path}?{_VIEW}"
+
+    @property
+    def _path(self) -> str:
         return f"#/experiments/{self.experiment}/runs/{self.id}"
 
     def set_tags(self, tags: Mapping[str, str | None]) -> None:
@@ -121,16 +127,23 @@ class Run:
             demonstration: whether made-up data is behind it.
         """
         said = summary(report, demonstration=demonstration)
-        page = f"[The evaluation page]({self.link}/artifacts/{PAGE})"
+        page = f"[The evaluation page]({self._path}/artifacts/{PAGE}?{_VIEW})"
         self.describe(f"{said}\n{page}\n\n{data_table(splits)}\n")
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Settings of the run, shortened; keys of nested ones have dots. ``parameters.json`` is the whole."""
+    def log_params(self, params: Mapping[str, Any], *, unlisted: Sequence[str] = ()) -> None:
+        """Settings of the run, shortened; keys of nested ones have dots. ``parameters.json`` is the whole.
+
+        Args:
+            params: by name.
+            unlisted: how names begin that are in the file only, because nobody compares them.
+        """
         from mlflow.entities import Param
 
         with asking(self.uri, "take the parameters"):
             entries = [
-                Param(key, _shortened(value, _PARAM_LIMIT)) for key, value in _texts(params).items()
+                Param(key, _shortened(value, _PARAM_LIMIT))
+                for key, value in _texts(params).items()
+                if not key.startswith(tuple(unlisted))
             ]
             for start in range(0, len(entries), _BATCH):
                 self.client.log_batch(self.id, params=entries[start : start + _BATCH])
@@ -355,7 +368,9 @@ def start_run(uri: str, *, name: str, tags: Mapping[str, str | None]) -> Iterato
     ours = {
         "command": command,
         "code_version": code_version(),
-        "mlflow.source.name": command,
+        "mlflow.source.name": " ".join(
+            command.split()[:4]
+        ),  # the pages show what follows the last slash
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git_commit(),
         "mlflow.user": getpass.getuser(),
