@@ -85,7 +85,7 @@ demo: $(STAMPS)-serve ## Start a server on the shipped bundle, route varied prom
 	@$(PY) -m router.cli.demo
 
 serve: $(STAMPS)-serve ## Serve BUNDLE=dir|models:/mitsumori@champion: PORT= (50051), LEDGER= (sqlite:PATH, postgresql://…), REGISTRY= (http://…, sqlite:///PATH)
-	@$(BIN)/mitsumori serve --bundle "$(BUNDLE)" $(if $(PORT),--port "$(PORT)") \
+	@$(BIN)/mitsumori serve --bundle $(BUNDLE) $(if $(PORT),--port "$(PORT)") \
 	  $(if $(LEDGER),--ledger "$(LEDGER)") $(if $(REGISTRY),--registry "$(REGISTRY)")
 
 train: $(STAMPS)-dev ## Train a bundle: HISTORY=file (none: a generated demonstration), OUT=dir, ENCODER=, ARMS=

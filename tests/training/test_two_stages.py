@@ -77,7 +77,7 @@ def test_each_encoder_is_a_run_below_that_of_the_whole(bundle: Path) -> None:
         assert part.info.status == "FINISHED"
         assert whole.info.start_time <= part.info.start_time <= part.info.end_time
         # Their figures stand beside those of the whole, under the same names.
-        assert "ranking/APGR low to high" in part.data.metrics.keys() & whole.data.metrics.keys()
+        assert "3 ranking/APGR low to high" in part.data.metrics.keys() & whole.data.metrics.keys()
 
 
 def asked(text: str, goal: Goal) -> RouteQuery:

@@ -104,43 +104,43 @@ def _gate_bounds(report: Report) -> list[tuple[str, float | None]]:
 
 
 def _candidates(report: Report) -> Iterator[tuple[str, Any]]:
-    """Names and values, the most important first."""
+    """Names and values, the most important first; MLflow's pages sort by name, hence the numbers."""
     passes = _at(report, "gate", "passes")
-    yield "gate/passes", None if passes is None else float(passes)
+    yield "1 gate/passes", None if passes is None else float(passes)
     for name, value in _gate_bounds(report):
-        yield f"gate/{name}", value
-    yield "money/AIQ", report.get("aiq")
-    yield "money/AIQ of the best single arms", report.get("aiq_zero")
+        yield f"1 gate/{name}", value
+    yield "2 money/AIQ", report.get("aiq")
+    yield "2 money/AIQ of the best single arms", report.get("aiq_zero")
     costs = report.get("cost_at_quality") or {}
-    yield "money/cost share at equal quality", costs.get("1.00")
-    yield "money/cost share at 95 pct quality", costs.get("0.95")
-    yield "money/saving net of router", _at(report, "net_of_router", "saving", "1.00", "saving")
+    yield "2 money/cost share at equal quality", costs.get("1.00")
+    yield "2 money/cost share at 95 pct quality", costs.get("0.95")
+    yield "2 money/saving net of router", _at(report, "net_of_router", "saving", "1.00", "saving")
     worst = _worst_arm(report)
     if worst is not None:
-        yield "calibration/ECE worst arm", worst[1]
-        yield "calibration/ECE floor of that arm", worst[2]
+        yield "4 calibration/ECE worst arm", worst[1]
+        yield "4 calibration/ECE floor of that arm", worst[2]
     for number, pair in enumerate(_pairs(report)):
         found = report["pairs"][pair]
-        yield f"ranking/APGR {pair}", found.get("apgr")
+        yield f"3 ranking/APGR {pair}", found.get("apgr")
         if number == 0:
-            yield f"ranking/APGR {pair} - lower bound", (found.get("apgr_interval") or [None])[0]
+            yield f"3 ranking/APGR {pair} - lower bound", (found.get("apgr_interval") or [None])[0]
         yield (
-            f"ranking/APGR over prompt length {pair}",
+            f"3 ranking/APGR over prompt length {pair}",
             _at(found, "gain_over", "length", "difference"),
         )
-        yield f"ranking/APGR unfamiliar category {pair}", found.get("held_out_category_apgr")
+        yield f"3 ranking/APGR unfamiliar category {pair}", found.get("held_out_category_apgr")
     for level in ("p50", "p90"):
-        yield f"length/coverage of {level}", _at(report, "length", f"coverage_{level}")
-        yield f"length/pinball ratio {level}", _at(report, "length", f"pinball_ratio_{level}")
+        yield f"5 length/coverage of {level}", _at(report, "length", f"coverage_{level}")
+        yield f"5 length/pinball ratio {level}", _at(report, "length", f"pinball_ratio_{level}")
     for level in ("p50", "p99"):
-        yield f"speed/{level} ms", _at(report, "encode_ms", level)
+        yield f"6 speed/{level} ms", _at(report, "encode_ms", level)
     size = _at(report, "footprint", "bundle")
-    yield "speed/bundle MiB", None if size is None else size / _MEBI
-    yield "data/held-out prompts", report.get("n_prompts")
+    yield "6 speed/bundle MiB", None if size is None else size / _MEBI
+    yield "7 data/held-out prompts", report.get("n_prompts")
     for arm, found in (report.get("arms") or {}).items():
-        yield f"calibration/ECE {arm}", found.get("ece")
-        yield f"calibration/AUC {arm}", found.get("auc")
-        yield f"calibration/Brier {arm}", found.get("brier")
+        yield f"4 calibration/ECE {arm}", found.get("ece")
+        yield f"4 calibration/AUC {arm}", found.get("auc")
+        yield f"4 calibration/Brier {arm}", found.get("brier")
 
 
 def headline_metrics(report: Report) -> dict[str, float]:

@@ -4,8 +4,8 @@
         run.log_datasets(history_splits(table.histories, train, test))
         run.log_params({"encoder": "static", "seed": 1})
         with run.nested("encoder static") as part:             # a part of the work, with its own duration
-            part.log_metrics({"ranking/APGR low to high": 0.6})
-        run.log_nested("without mmlu_pro", {"calibration/ECE low": 0.1})   # a part that is done
+            part.log_metrics({"3 ranking/APGR low to high": 0.6})
+        run.log_nested("without mmlu_pro", {"4 calibration/ECE low": 0.1})   # a part that is done
         manifest = build_manifest(..., mlflow_run_id=run.id)   # the id is known before the bundle is written
         run.log_report(evaluate(...))                          # few metrics, the whole as files
         run.log_page(report_page(...))
@@ -250,7 +250,6 @@ class Run:
                 f"{self.artifacts}/bundle",
                 run_id=self.id,
                 tags={**shortened, **sealed},
-                run_link=self.link,
                 description=f"{_shortened(description, room)}\n\n{linked}".strip(),
             )
             try:

@@ -109,7 +109,7 @@ def test_the_page_and_the_run_hold_the_whole_report(folder: Path, mlflow_databas
     (run,) = client.search_runs([client.get_experiment_by_name(MODEL).experiment_id])
     assert run.data.tags["bundle"] == found["bundle"]
     assert len(run.data.tags["data_sha256"]) == 64
-    assert run.data.metrics["data/held-out prompts"] == found["n_prompts"]
+    assert run.data.metrics["7 data/held-out prompts"] == found["n_prompts"]
     assert len(run.data.metrics) <= 40
     assert run.data.tags["verdict"] in run.data.tags["mlflow.note.content"]
     (dataset,) = run.inputs.dataset_inputs

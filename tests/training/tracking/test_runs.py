@@ -84,7 +84,7 @@ def test_a_run_holds_all_that_was_logged(uri: str, run_id: str) -> None:
         "encoder": "static", "hyperparameters.c": "0.003", "models": "",
     }  # fmt: skip
     assert len(run.data.params["models"]) == 100  # short enough to be compared
-    assert run.data.metrics["ranking/APGR low to high"] == 0.6
+    assert run.data.metrics["3 ranking/APGR low to high"] == 0.6
     assert run.data.tags["encoder"] == "static"
     assert "absent" not in run.data.tags
 
@@ -190,8 +190,8 @@ def test_a_run_lasts_from_the_start_of_the_work_to_its_end(uri: str) -> None:
 def test_parts_of_the_work_are_runs_below_it(uri: str) -> None:
     with start_run(uri, name="whole", tags={}) as run:
         with run.nested("encoder static", {"encoder": "static"}) as part:
-            part.log_metrics({"ranking/APGR low to high": 0.6})
-        run.log_nested("without chat", {"calibration/ECE low": 0.1}, params={"source": "chat"})
+            part.log_metrics({"3 ranking/APGR low to high": 0.6})
+        run.log_nested("without chat", {"4 calibration/ECE low": 0.1}, params={"source": "chat"})
         with pytest.raises(ValueError, match="no"), run.nested("bad"):
             raise ValueError("no")
     experiment = client(uri).get_run(run.id).info.experiment_id
@@ -200,7 +200,7 @@ def test_parts_of_the_work_are_runs_below_it(uri: str) -> None:
         "encoder static": "FINISHED", "without chat": "FINISHED", "bad": "FAILED",
     }  # fmt: skip
     (source,) = [one for one in found if one.info.run_name == "without chat"]
-    assert source.data.metrics == {"calibration/ECE low": 0.1}
+    assert source.data.metrics == {"4 calibration/ECE low": 0.1}
     assert source.data.params == {"source": "chat"}
     assert client(uri).get_run(run.id).info.status == "FINISHED"
 
