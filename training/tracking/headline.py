@@ -278,9 +278,10 @@ def summary(report: Report, *, demonstration: bool = False) -> str:
         report: as ``evaluate`` writes it.
         demonstration: whether made-up data is behind it, which is said first.
     """
-    warned = "**DEMONSTRATION: trained on made-up data.**\n\n" if demonstration else ""
+    warned = "DEMONSTRATION: trained on made-up data.\n\n" if demonstration else ""
     rows = [(one.name, one.value, one.beside) for one in deciding_figures(report)]
     table = markdown_table(("figure", "this bundle", "beside it"), rows)
     reasons = "\n".join(f"- {one}" for one in _at(report, "gate", "reasons") or [])
     why = f"Why it was refused:\n\n{reasons}\n" if reasons else ""
-    return f"{warned}**{verdict(report)}**\n\n{table}\n\nBrackets: 95 % intervals.\n\n{why}"
+    # Plain words first: lists of versions show the source of the first line.
+    return f"{warned}{verdict(report)}\n\n{table}\n\nBrackets: 95 % intervals.\n\n{why}"

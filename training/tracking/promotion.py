@@ -8,7 +8,7 @@ in place after any failure.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from router.classifier.bundle import BundleManifest, read_manifest
 from router.classifier.registry import MANIFEST_TAG
 from router.core.errors import BadArtifact, NotPossible
 from router.files import read_checked, sha256_of
+from training.tracking.datasets import HistorySplit, data_table
 from training.tracking.headline import summary, version_tags
 from training.tracking.runs import start_run
 from training.tracking.store import MODEL, SQLITE, asking, first_words, open_store
@@ -32,7 +33,7 @@ __all__ = ["CHAMPION", "ChampionAlias", "ChampionVersion", "manifest_sha256"]
 CHAMPION = "champion"
 _TAG_LIMIT = 5000
 _DESCRIPTION_LIMIT = 5000
-_PROMOTED = "**Promoted "
+_PROMOTED = "Promoted on "
 _REMEDY = "register the bundle again with `make train`, or name another champion with --champion"
 
 
@@ -168,29 +169,42 @@ class ChampionAlias:
         found = [int(one.version) for one in versions if one.tags.get(MANIFEST_TAG) == sha256]
         return max(found, default=None)
 
-    def register(self, directory: Path, manifest: BundleManifest, gate: Mapping[str, Any]) -> int:
+    def register(
+        self,
+        directory: Path,
+        manifest: BundleManifest,
+        gate: Mapping[str, Any],
+        splits: Sequence[HistorySplit],
+    ) -> int:
         """Log a bundle in a run of its own and register it as the next version.
 
         Args:
             directory: of the bundle.
             manifest: of the bundle, with its figures.
             gate: what the promotion gate found, as :meth:`GateVerdict.as_dict` gives it.
+            splits: what of which histories it was judged on.
 
         Raises:
             MitsumoriError: the registry cannot be used.
         """
-        report = {**manifest.metrics, "gate": gate}
+        # The gate's context belongs to other prompts than the figures of training.
+        bounds = [one for one in gate["figures"] if one["target"] is not None]
+        report = {**manifest.metrics, "gate": {**gate, "figures": bounds}}
         about = {"bundle": manifest.name, "encoder": manifest.encoder.name}
         tags = {
             **about,
             "data_sha256": manifest.training_data_sha256,
             "demonstration": str(manifest.demonstration).lower(),
         }
-        said = summary(report, demonstration=manifest.demonstration)
+        said = (
+            f"{summary(report, demonstration=manifest.demonstration)}\nThe table is from the training of the "
+            f"bundle; the verdict is on these prompts:\n\n{data_table(splits)}\n"
+        )
         with (
             self._asking("register the bundle"),
             start_run(self.uri, name=f"promote {manifest.name}", tags=tags) as run,
         ):
+            run.log_datasets(splits)
             run.log_report(report)
             run.describe(said)
             run.log_bundle(directory)
@@ -234,7 +248,7 @@ class ChampionAlias:
         known = self._client.get_model_version(MODEL, str(version)).description or ""
         if known.startswith(_PROMOTED):
             known = known.partition("\n\n")[2]
-        when = f"{_PROMOTED}{datetime.now(UTC):%Y-%m-%d %H:%M} UTC:** {found}."
+        when = f"{_PROMOTED}{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: it {found}."
         text = f"{when}\n\n{known}"[:_DESCRIPTION_LIMIT]
         self._client.update_model_version(MODEL, str(version), text)
 

@@ -243,7 +243,7 @@ class Run:
             logged = self.client.get_run(self.id).data.tags
             sealed = {MANIFEST_TAG: logged[MANIFEST_TAG]} if MANIFEST_TAG in logged else {}
             shortened = {key: _shortened(value, _TAG_LIMIT) for key, value in (tags or {}).items()}
-            linked = f"[The training run, with its evaluation page]({self.link})"
+            linked = f"[The run that registered it]({self.link})"
             room = _DESCRIPTION_LIMIT - len(linked) - 2
             made = self.client.create_model_version(
                 model,

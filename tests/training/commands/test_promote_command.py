@@ -170,7 +170,9 @@ def test_the_first_good_bundle_becomes_champion_and_a_second_time_nothing_happen
     assert json.loads(version.tags["gate_figures"]) == world.figures()
     assert version.tags["verdict"].startswith("Passes the promotion gate")
     assert version.tags["bundle"] == "good"
-    assert version.description.startswith("**Promoted ")
+    (judged_on,) = world.client.get_run(version.run_id).inputs.dataset_inputs
+    assert judged_on.dataset.name.startswith(f"history (held out: {PROMPTS} prompts")
+    assert version.description.startswith("Promoted on ")
     assert f"/runs/{version.run_id}" in version.description
     assert any(one["holds"] for one in world.figures())
     again = world.promote(world.good)
@@ -198,7 +200,7 @@ def test_a_bundle_that_is_promoted_again_is_described_once(world: World) -> None
     world.crowned(world.blind)
     assert world.promote(world.good).exit_code == 0
     said = world.client.get_model_version(MODEL, "1").description
-    assert said.count("**Promoted ") == 1
+    assert said.count("Promoted on ") == 1
     assert "beats the champion" in said
 
 

@@ -100,7 +100,7 @@ def test_the_verdict_is_one_sentence_and_the_numbers_follow() -> None:
     assert (
         summary(REPORT)
         == """\
-**Refused by the promotion gate: it does not beat prompt length and was trained on made-up data.**
+Refused by the promotion gate: it does not beat prompt length and was trained on made-up data.
 
 | figure | this bundle | beside it |
 | --- | --- | --- |
@@ -121,7 +121,7 @@ Why it was refused:
 
 
 def test_a_demonstration_says_so_first() -> None:
-    assert summary(REPORT, demonstration=True).startswith("**DEMONSTRATION")
+    assert summary(REPORT, demonstration=True).startswith("DEMONSTRATION: ")
 
 
 def test_a_version_has_the_verdict_and_the_figures_as_tags() -> None:

@@ -128,7 +128,7 @@ def test_the_description_gives_verdict_figures_data_and_the_way_to_the_page(
     uri: str, run_id: str
 ) -> None:
     said = client(uri).get_run(run_id).data.tags["mlflow.note.content"]
-    assert said.startswith("**Not judged by the promotion gate.**")
+    assert said.startswith("Not judged by the promotion gate.")
     assert (
         "| Calibration of the worst arm (ECE) | 0.040 (low) | perfect calibration 0.030 |" in said
     )
