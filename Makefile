@@ -39,6 +39,16 @@ PORT    ?=
 LEDGER  ?=
 REGISTRY ?=
 PRICE   ?=
+PROMPTS ?=
+MODELS  ?=
+ENDPOINT ?=
+BUDGET  ?=
+SAMPLE  ?=
+JUDGE   ?=
+PAIRS   ?=
+REPEAT  ?=
+VERDICTS ?=
+YES     ?=
 
 # GNU make leaves with 2 where a recipe fails, whatever the code of the recipe. A job that has to tell 3 from an
 # error runs the command itself.
@@ -47,7 +57,7 @@ EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
-        train evaluate compare promote add-arm drift mlflow serve bench chaos embed import replay notebooks test-encoder test-histories bundles wheel clean
+        train evaluate compare promote add-arm drift mlflow serve bench chaos embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -134,6 +144,24 @@ import: $(STAMPS)-dev ## Turn logs into a history: FROM=decisions|litellm|openai
 	@test -n "$(FROM)" -a -n "$(LOG)" || { echo "error: say what the log is with FROM= and where with LOG=" >&2; exit 2; }
 	@$(PY) -m training import --from $(FROM) $(foreach log,$(LOG),"$(log)") \
 	  --out $(if $(filter $(BUILD)/bundle,$(OUT)),$(BUILD)/history.parquet,$(OUT))
+
+# What collect and judge share. OUT is a history here, not the bundle that it is by default.
+SPENDING = --endpoint "$(ENDPOINT)" --budget "$(BUDGET)" $(PRICES) $(if $(SAMPLE),--sample "$(SAMPLE)") $(if $(YES),--yes)
+
+collect: $(STAMPS)-dev ## Ask MODELS=A,B,C the PROMPTS=file within BUDGET=USD through ENDPOINT=URL: OUT=file.parquet, SAMPLE=prompts, PRICE=, YES=1; goes on after a kill
+	@test -n "$(PROMPTS)" -a -n "$(MODELS)" || { echo "error: say what to ask whom with PROMPTS=file MODELS=A,B,C" >&2; exit 2; }
+	@test -n "$(ENDPOINT)" -a -n "$(BUDGET)" || { echo "error: say where and for how much with ENDPOINT=URL BUDGET=USD" >&2; exit 2; }
+	@$(PY) -m training collect --prompts "$(PROMPTS)" --models "$(MODELS)" $(SPENDING) \
+	  --out $(if $(filter $(BUILD)/bundle,$(OUT)),$(BUILD)/answers.parquet,$(OUT)) $(call EXIT_CODE,stopped early,collect)
+
+judge: $(STAMPS)-dev ## Grade the answers in HISTORY by JUDGE=model within BUDGET=USD through ENDPOINT=URL, or by VERDICTS=file of people: OUT=file.parquet, PAIRS=baseline, REPEAT=n, SAMPLE=, PRICE=
+	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
+	@test -n "$(VERDICTS)" -o \( -n "$(JUDGE)" -a -n "$(ENDPOINT)" -a -n "$(BUDGET)" \) || \
+	  { echo "error: name JUDGE=model ENDPOINT=URL BUDGET=USD, or VERDICTS=file" >&2; exit 2; }
+	@$(PY) -m training judge --history "$(HISTORY)" \
+	  $(if $(VERDICTS),--verdicts "$(VERDICTS)",--judge "$(JUDGE)" $(SPENDING)) \
+	  $(if $(PAIRS),--pairs "$(PAIRS)") $(if $(REPEAT),--repeat "$(REPEAT)") \
+	  --out $(if $(filter $(BUILD)/bundle,$(OUT)),$(BUILD)/judged.parquet,$(OUT)) $(call EXIT_CODE,stopped early,judge)
 
 replay: $(STAMPS)-dev ## What BUNDLE would have made of the decisions in LOG (a file of `mitsumori decisions --out`, a ledger)
 	@test -n "$(LOG)" || { echo "error: name a decision log with LOG=file or LOG=sqlite:PATH" >&2; exit 2; }

@@ -99,8 +99,8 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "lint", "proto", "encoder", "train",
-                                    "evaluate", "drift", "import", "replay", "mlflow", "serve",
-                                    "bench", "notebooks"])  # fmt: skip
+                                    "evaluate", "drift", "import", "collect", "judge", "replay", "mlflow",
+                                    "serve", "bench", "notebooks"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:
     listed = subprocess.run(
         ["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -132,6 +132,28 @@ def recipe(*words: str) -> str:
         (("evaluate", "HISTORY=h", "PRICE=a=1,2 b=3,4"), '--price "a=1,2" --price "b=3,4"'),
         (("compare", "HISTORY=h", "A=a", "B=b", "PRICE=a=1,2"), '--price "a=1,2" --json'),
         (("promote", "HISTORY=h", "PRICE=a=1,2"), '--price "a=1,2"'),
+        (
+            (
+                "collect",
+                "PROMPTS=p",
+                "MODELS=a,b",
+                "ENDPOINT=u",
+                "BUDGET=5",
+                "PRICE=a=1,2",
+                "YES=1",
+            ),
+            '--models "a,b" --endpoint "u" --budget "5" --price "a=1,2" --yes',
+        ),
+        (
+            ("collect", "PROMPTS=p", "MODELS=a", "ENDPOINT=u", "BUDGET=5"),
+            "--out build/answers.parquet",
+        ),
+        (
+            ("judge", "HISTORY=h", "JUDGE=m", "ENDPOINT=u", "BUDGET=5", "SAMPLE=9"),
+            '--judge "m" --endpoint "u" --budget "5" --sample "9"',
+        ),
+        (("judge", "HISTORY=h", "VERDICTS=v.csv"), '--verdicts "v.csv"'),
+        (("judge", "HISTORY=h", "VERDICTS=v.csv", "OUT=o.parquet"), "--out o.parquet"),
     ],
 )
 def test_make_hands_its_variables_on(words: tuple[str, ...], given: str) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from router.cli.errors import errors_in_one_line
 from training.commands.add_arm_command import add_arm_command
+from training.commands.collect_command import collect_command
 from training.commands.compare_command import compare_command
 from training.commands.drift_command import drift_command
 from training.commands.embed_command import embed_command
@@ -13,6 +14,7 @@ from training.commands.encoder_command import encoder_command
 from training.commands.evaluate_command import evaluate_command
 from training.commands.fit_command import fit_command
 from training.commands.import_command import import_command
+from training.commands.judge_command import judge_command
 from training.commands.label_command import label_command
 from training.commands.promote_command import promote_command
 
@@ -34,6 +36,8 @@ app.command("embed")(embed_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)
 app.command("import")(import_command)
+app.command("collect")(collect_command)
+app.command("judge")(judge_command)
 app.command("label")(label_command)
 app.command("fit")(fit_command)
 

@@ -46,6 +46,12 @@ ROOMS: dict[str, list[str]] = {
     "ledger": ["router/ledger/rules.py", "router/ledger/limit_book.py"],
     "gate": ["training/evaluation/promotion_gate.py"],
     "labels": ["training/histories/labels.py"],
+    "calls": [
+        "training/calls/usage.py",
+        "training/calls/budget.py",
+        "training/calls/paid_calls.py",
+    ],
+    "grades": ["training/judgement/grades.py"],
     "conformal": [
         "training/arrivals/length_transfer.py",
         "training/fitting/lengths.py::_conformal",

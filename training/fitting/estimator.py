@@ -134,19 +134,19 @@ class PooledLogistic:
 class _TrainingData:
     """The training data: inputs, ``n`` prompts, and outcomes of ``k`` arms.
 
-    ``sign`` holds outcomes ±1, float64 ``(n, k)``; ``weight`` is 0 where there is no outcome.
+    ``outcome`` is 0..1, float64 ``(n, k)``; ``weight`` is 0 where there is no outcome.
     """
 
     x: npt.NDArray[np.float32]
     dimensions: int
     counts: sparse.csr_matrix | None
-    sign: Floats
+    outcome: Floats
     weight: Floats
 
     def take(self, rows: npt.NDArray[np.bool_]) -> _TrainingData:
         counts = None if self.counts is None else self.counts[rows]
         return _TrainingData(
-            self.x[rows], self.dimensions, counts, self.sign[rows], self.weight[rows]
+            self.x[rows], self.dimensions, counts, self.outcome[rows], self.weight[rows]
         )
 
     @property
@@ -160,17 +160,17 @@ class _TrainingData:
     def standard(self) -> tuple[Data, Floats, Floats]:
         """Standardised inputs, with the mean ``(p,)`` and the scale ``(p,)`` that made them so."""
         inputs, mean, scale = standardised(self.x)
-        return Data(inputs, self.sign, self.weight), mean, scale
+        return Data(inputs, self.outcome, self.weight), mean, scale
 
     def bag(self, inverse: npt.NDArray[np.float32]) -> Data:
         """The n-grams as inputs: the informative columns."""
         rows = tf_idf(self.counts, inverse)[:, inverse > 0]
-        return Data(rows, self.sign, self.weight)
+        return Data(rows, self.outcome, self.weight)
 
     def two_sided(self) -> bool:
         """Whether there are adequate attempts and inadequate ones."""
-        signs = self.sign[self.weight > 0]
-        return bool((signs > 0).any() and (signs < 0).any())
+        outcomes = self.outcome[self.weight > 0]
+        return bool((outcomes > 0).any() and (outcomes < 1).any())
 
 
 _Head: TypeAlias = Callable[[_TrainingData], Floats]
@@ -180,17 +180,17 @@ def _training_data(
     x: npt.NDArray[np.float32],
     dimensions: int,
     counts: sparse.csr_matrix | None,
-    adequate: npt.NDArray[np.bool_],
+    adequate: npt.NDArray[np.bool_] | Floats,
     judged: npt.NDArray[np.bool_],
     weights: Floats | None,
 ) -> _TrainingData:
     weight = judged * (np.ones(judged.shape) if weights is None else weights)
-    return _TrainingData(x, dimensions, counts, np.where(adequate, 1.0, -1.0), weight)
+    return _TrainingData(x, dimensions, counts, np.asarray(adequate, dtype=np.float64), weight)
 
 
 def fit_pooled(
     x: npt.NDArray[np.float32],
-    adequate: npt.NDArray[np.bool_],
+    adequate: npt.NDArray[np.bool_] | Floats,
     judged: npt.NDArray[np.bool_],
     groups: Sequence[str],
     *,
@@ -206,7 +206,7 @@ def fit_pooled(
 
     Args:
         x: float32 ``(n, p)``, the inputs of serving: embedding and lexical features side by side.
-        adequate: bool ``(n, k)``.
+        adequate: ``(n, k)``: whether each attempt was adequate, or its probability 0..1.
         judged: bool ``(n, k)``, which attempts exist; each arm has at least one.
         groups: ``n`` keys; folds keep a group together.
         seed: of the folds.
@@ -237,17 +237,19 @@ def fit_pooled(
         logits = {name: head.out_of_fold for name, head in zip(names, heads, strict=True)}
         if dimensions is not None and len(x) >= MIN_PROMPTS:
             if all(train.take(fold != number).two_sided() for number in set(fold.tolist())):
-                trees = fit_trees(train.form, train.sign, train.weight, seed)
+                trees = fit_trees(train.form, train.outcome, train.weight, seed)
                 logits["trees"] = _out_of_fold_logits("trees", train, fold, {}, seed)
             neighbour_logits = (
                 _out_of_fold_logits("neighbours", train, fold, {}, seed) if neighbours else None
             )
             if neighbour_logits is not None and _gains_enough(logits, neighbour_logits, train):
-                kept_neighbours = fit_neighbours(train.vectors, train.sign, train.weight, seed)
+                kept_neighbours = fit_neighbours(train.vectors, train.outcome, train.weight, seed)
                 logits["neighbours"] = neighbour_logits
     stack_inputs = _side_by_side(logits)
-    stack = fit_stack(stack_inputs, train.sign, train.weight)
-    calibration = fit_calibration(stack.of(stack_inputs), train.sign, train.weight, fold, scripts)
+    stack = fit_stack(stack_inputs, train.outcome, train.weight)
+    calibration = fit_calibration(
+        stack.of(stack_inputs), train.outcome, train.weight, fold, scripts
+    )
     shares = dict(zip(logits, stack.weights.T, strict=True))
     slopes = heads[0].slopes * scale[:, None] * shares["vector"]
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
@@ -285,9 +287,9 @@ def _fit_named_head(
         words = fit_once(train.bag(inverse), chosen[name])
         return lambda new: words(new.bag(inverse).x)
     if name == "trees":
-        forest = fit_trees(train.form, train.sign, train.weight, seed)
+        forest = fit_trees(train.form, train.outcome, train.weight, seed)
         return lambda new: forest.logits(new.form)
-    kept_neighbours = fit_neighbours(train.vectors, train.sign, train.weight, seed)
+    kept_neighbours = fit_neighbours(train.vectors, train.outcome, train.weight, seed)
     return lambda new: kept_neighbours.logits(new.vectors)
 
 
@@ -301,7 +303,7 @@ def _out_of_fold_logits(
     """The logits of one head for each prompt by the fit on other folds, ``(n, k)``."""
     return out_of_fold(
         fold,
-        train.sign.shape[1],
+        train.outcome.shape[1],
         lambda rows, out: _fit_named_head(name, train.take(rows), chosen, seed)(train.take(out)),
     )
 
@@ -309,7 +311,7 @@ def _out_of_fold_logits(
 def cross_fitted(
     model: PooledLogistic,
     x: npt.NDArray[np.float32],
-    adequate: npt.NDArray[np.bool_],
+    adequate: npt.NDArray[np.bool_] | Floats,
     judged: npt.NDArray[np.bool_],
     fold: npt.NDArray[np.intp],
     *,
@@ -361,7 +363,9 @@ def _gains_enough(logits: Mapping[str, Floats], added: Floats, train: _TrainingD
 
     def loss(heads: Mapping[str, Floats]) -> float:
         stack_inputs = _side_by_side(heads)
-        margin = train.sign * fit_stack(stack_inputs, train.sign, train.weight).of(stack_inputs)
+        margin = train.outcome * fit_stack(stack_inputs, train.outcome, train.weight).of(
+            stack_inputs
+        )
         return float((train.weight * np.logaddexp(0.0, -margin)).sum() / train.weight.sum())
 
     return loss(logits) - loss({**logits, "more": added}) >= MIN_LOG_LOSS_GAIN

@@ -26,6 +26,7 @@ __all__ = [
     "Matrix",
     "fit_head",
     "fit_once",
+    "log_loss",
     "out_of_fold",
     "standardised",
 ]
@@ -72,15 +73,19 @@ class Head:
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs float32 ``(n, p)``, dense or sparse, outcomes ±1 and weights ≥ 0 float64 ``(n, k)``."""
+    """Inputs float32 ``(n, p)``, dense or sparse; outcomes 0..1 and weights ≥ 0, float64 ``(n, k)``.
+
+    An outcome between 0 and 1 is a probability of being adequate: where an arm did not attempt a prompt
+    itself, what others did tells how likely it is.
+    """
 
     x: Matrix
-    sign: Floats
+    outcome: Floats
     weight: Floats
 
     def take(self, rows: Rows) -> Data:
         """Some of the rows."""
-        return Data(self.x[rows], self.sign[rows], self.weight[rows])
+        return Data(self.x[rows], self.outcome[rows], self.weight[rows])
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,9 @@ def standardised(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], F
 
 def _start(data: Data) -> _Coefficients:
     """No slope, and the intercept of each arm at its share of adequate attempts."""
-    p, k = data.x.shape[1], data.sign.shape[1]
-    good = (data.weight * (data.sign > 0)).sum(axis=0) + 0.5
-    bad = (data.weight * (data.sign < 0)).sum(axis=0) + 0.5
+    p, k = data.x.shape[1], data.outcome.shape[1]
+    good = (data.weight * data.outcome).sum(axis=0) + 0.5
+    bad = (data.weight * (1 - data.outcome)).sum(axis=0) + 0.5
     return _Coefficients(np.zeros(p), np.zeros((p, k)), np.log(good / bad))
 
 
@@ -120,7 +125,7 @@ def _descend(data: Data, chosen: Hyperparameters, start: _Coefficients) -> _Coef
     The deviations are scaled by sqrt(ratio), which makes the penalty the same in every direction: with
     that the search needs a few dozen steps.
     """
-    p, k = data.x.shape[1], data.sign.shape[1]
+    p, k = data.x.shape[1], data.outcome.shape[1]
     root = np.sqrt(chosen.ratio)
     strength = data.weight * chosen.c
     transposed = data.x.T.tocsr() if sparse.issparse(data.x) else np.ascontiguousarray(data.x.T)
@@ -130,9 +135,9 @@ def _descend(data: Data, chosen: Hyperparameters, start: _Coefficients) -> _Coef
 
     def objective(theta: Floats) -> tuple[float, Floats]:
         coefficients = unpack(theta)
-        margin = data.sign * coefficients.logits(data.x, chosen.ratio)
-        loss = float((strength * np.logaddexp(0.0, -margin)).sum())
-        slope = -strength * data.sign * expit(-margin)
+        logits = coefficients.logits(data.x, chosen.ratio)
+        loss = log_loss(logits, data.outcome, strength)
+        slope = strength * (expit(logits) - data.outcome)
         step = np.asarray(transposed @ slope.astype(np.float32), dtype=np.float64)
         gradient = np.concatenate(
             [
@@ -158,8 +163,9 @@ def _descend(data: Data, chosen: Hyperparameters, start: _Coefficients) -> _Coef
     return unpack(np.asarray(optimum.x))
 
 
-def _total_loss(data: Data, logits: Floats) -> float:
-    return float((data.weight * np.logaddexp(0.0, -data.sign * logits)).sum())
+def log_loss(logits: Floats, outcome: Floats, weight: Floats) -> float:
+    """The sum of the weighted log-losses of logits, all float64 of one shape; outcomes 0..1, weights ≥ 0."""
+    return float((weight * (np.logaddexp(0.0, logits) - outcome * logits)).sum())
 
 
 def _search(
@@ -175,7 +181,7 @@ def _search(
         for candidate in grid:
             fitted = _descend(train, candidate, fitted)
             logits = fitted.logits(test.x, candidate.ratio)
-            totals[candidate.c, candidate.ratio] += _total_loss(test, logits)
+            totals[candidate.c, candidate.ratio] += log_loss(logits, test.outcome, test.weight)
     return {key: total / max(mass, 1e-12) for key, total in totals.items()}
 
 
@@ -194,7 +200,7 @@ def fit_head(data: Data, fold: npt.NDArray[np.intp], grid: Sequence[Hyperparamet
     def fit_and_predict(rows: Rows, out: Rows) -> Floats:
         return _descend(data.take(rows), chosen, whole).logits(data.x[out], chosen.ratio)
 
-    logits = out_of_fold(fold, data.sign.shape[1], fit_and_predict)
+    logits = out_of_fold(fold, data.outcome.shape[1], fit_and_predict)
     return Head(whole.slopes(chosen.ratio), whole.bias, chosen, losses, logits)
 
 

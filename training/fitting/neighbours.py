@@ -82,26 +82,26 @@ def _nearest(products: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.in
 
 
 def fit_neighbours(
-    vectors: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int
+    vectors: npt.NDArray[np.float32], outcome: Floats, weight: Floats, seed: int
 ) -> Neighbours:
     """Keep training prompts, a sample of them where there are more than :data:`MAX_PROMPTS`.
 
     Args:
         vectors: float32 ``(n, d)`` of the encoder, d ≤ 1,024.
-        sign: outcomes ±1, float64 ``(n, k)``.
+        outcome: float64 ``(n, k)``, 0..1.
         weight: float64 ``(n, k)`` ≥ 0; 0 where there is no outcome.
         seed: of the sample.
     """
     total = weight.sum(axis=0)
-    base = ((weight * (sign > 0)).sum(axis=0) + 0.5) / (total + 1.0)
+    base = ((weight * outcome).sum(axis=0) + 0.5) / (total + 1.0)
     if len(vectors) > MAX_PROMPTS:
         kept = np.sort(np.random.default_rng(seed).choice(len(vectors), MAX_PROMPTS, replace=False))
-        vectors, sign, weight = vectors[kept], sign[kept], weight[kept]
+        vectors, outcome, weight = vectors[kept], outcome[kept], weight[kept]
     step = np.float32(max(np.abs(vectors).max() / 127, 1e-9))
     return Neighbours(
         _quantised(vectors, step),
         step,
-        (weight * (sign > 0)).astype(np.float32),
+        (weight * outcome).astype(np.float32),
         weight.astype(np.float32),
         base.astype(np.float32),
     )

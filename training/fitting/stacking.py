@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from router.classifier.features.lexical import SCRIPTS
-from training.fitting.heads import out_of_fold
+from training.fitting.heads import log_loss, out_of_fold
 
 __all__ = ["Calibration", "Stack", "fit_calibration", "fit_stack"]
 
@@ -91,16 +91,12 @@ class Calibration:
         return np.asarray(calibrated)
 
 
-def _log_loss(margin: Floats, weight: Floats) -> float:
-    return float((weight * np.logaddexp(0.0, -margin)).sum())
-
-
-def fit_stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
+def fit_stack(logits: Floats, outcome: Floats, weight: Floats) -> Stack:
     """Fit the weights by L-BFGS on the log-loss; the priors keep them finite on few or separable data.
 
     Args:
         logits: float64 ``(n, k, h)``, of fits that did not see the prompt.
-        sign: float64 ``(n, k)``, outcomes ±1.
+        outcome: float64 ``(n, k)``, 0..1.
         weight: float64 ``(n, k)`` ≥ 0, 0 where there is no outcome.
     """
     k, h = logits.shape[1:]
@@ -108,8 +104,8 @@ def fit_stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
 
     def objective(theta: Floats) -> tuple[float, Floats]:
         shared, own, shift = theta[:h], theta[h : h + k * h].reshape(k, h), theta[h + k * h :]
-        margin = sign * Stack(own, shift).of(logits)
-        slope = -weight * sign * expit(-margin)
+        stacked = Stack(own, shift).of(logits)
+        slope = weight * (expit(stacked) - outcome)
         unlike = ARM_TYING_STRENGTH * (own - shared)
         penalty = np.sum((shared - fair) ** 2) + np.sum((own - shared) * unlike)
         gradient = np.concatenate(
@@ -119,7 +115,9 @@ def fit_stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
                 slope.sum(axis=0) + _SHIFT_PRIOR_STRENGTH * shift,
             ]
         )
-        loss = _log_loss(margin, weight) + 0.5 * _SHIFT_PRIOR_STRENGTH * float(shift @ shift)
+        loss = log_loss(stacked, outcome, weight) + 0.5 * _SHIFT_PRIOR_STRENGTH * float(
+            shift @ shift
+        )
         return loss + 0.5 * PRIOR_STRENGTH * float(penalty), gradient
 
     start = np.concatenate([np.tile(fair, k + 1), np.zeros(k)])
@@ -129,7 +127,7 @@ def fit_stack(logits: Floats, sign: Floats, weight: Floats) -> Stack:
 
 def fit_calibration(
     logits: Floats,
-    sign: Floats,
+    outcome: Floats,
     weight: Floats,
     fold: npt.NDArray[np.intp],
     scripts: Scripts,
@@ -138,12 +136,12 @@ def fit_calibration(
 
     Args:
         logits: float64 ``(n, k)``, of the stack.
-        sign: float64 ``(n, k)``, outcomes ±1.
+        outcome: float64 ``(n, k)``, 0..1.
         weight: float64 ``(n, k)`` ≥ 0.
         fold: intp ``(n,)``, 0 … f − 1.
         scripts: intp ``(n,)``, places in :data:`lexical.SCRIPTS`.
     """
-    arms = zip(logits.T, sign.T, weight.T, strict=True)
+    arms = zip(logits.T, outcome.T, weight.T, strict=True)
     calibration = Calibration(*np.stack([_arm_calibration(*arm, fold) for arm in arms], axis=1))
     calibrated = calibration.of(logits, scripts)
     counts = np.bincount(scripts, minlength=len(SCRIPTS))
@@ -153,38 +151,41 @@ def fit_calibration(
     by_script = np.zeros((len(SCRIPTS), logits.shape[1]))
     for script in frequent_scripts:
         rows = scripts == script
-        by_script[script] = _script_shifts(calibrated[rows], sign[rows], weight[rows], fold[rows])
+        by_script[script] = _script_shifts(
+            calibrated[rows], outcome[rows], weight[rows], fold[rows]
+        )
     return replace(calibration, by_script=by_script) if by_script.any() else calibration
 
 
 def _script_shifts(
-    logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]
+    logits: Floats, outcome: Floats, weight: Floats, fold: npt.NDArray[np.intp]
 ) -> Floats:
     """The shift of each arm in one script, ``(k,)``; 0 for all where the log-loss does not fall."""
 
     def fit_and_predict(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
-        return logits[out] + _fit_shifts(logits[rows], sign[rows], weight[rows])
+        return logits[out] + _fit_shifts(logits[rows], outcome[rows], weight[rows])
 
     unseen = out_of_fold(fold, logits.shape[1], fit_and_predict)
-    if _log_loss(sign * unseen, weight) >= _log_loss(sign * logits, weight):
+    if log_loss(unseen, outcome, weight) >= log_loss(logits, outcome, weight):
         return np.zeros(logits.shape[1])
-    return _fit_shifts(logits, sign, weight)
+    return _fit_shifts(logits, outcome, weight)
 
 
-def _fit_shifts(logits: Floats, sign: Floats, weight: Floats) -> Floats:
+def _fit_shifts(logits: Floats, outcome: Floats, weight: Floats) -> Floats:
     """The shifts ``(k,)`` that minimise the log-loss with a prior at 0."""
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        margin = sign * (logits + theta)
-        slope = -weight * sign * expit(-margin)
-        loss = _log_loss(margin, weight) + 0.5 * PRIOR_STRENGTH * float(theta @ theta)
+        slope = weight * (expit(logits + theta) - outcome)
+        loss = log_loss(logits + theta, outcome, weight) + 0.5 * PRIOR_STRENGTH * float(
+            theta @ theta
+        )
         return loss, slope.sum(axis=0) + PRIOR_STRENGTH * theta
 
     return _minimise(objective, np.zeros(logits.shape[1]), at_least_zero=0)
 
 
 def _arm_calibration(
-    logits: Floats, sign: Floats, weight: Floats, fold: npt.NDArray[np.intp]
+    logits: Floats, outcome: Floats, weight: Floats, fold: npt.NDArray[np.intp]
 ) -> Floats:
     """p, n and c of one arm, ``(3,)``; the identity where the log-loss does not fall."""
     design = np.stack(
@@ -192,22 +193,22 @@ def _arm_calibration(
     )
 
     def fit_and_predict(rows: npt.NDArray[np.bool_], out: npt.NDArray[np.bool_]) -> Floats:
-        return (design[out] @ _fit_beta(design[rows], sign[rows], weight[rows]))[:, None]
+        return (design[out] @ _fit_beta(design[rows], outcome[rows], weight[rows]))[:, None]
 
     unseen = out_of_fold(fold, 1, fit_and_predict)[:, 0]
-    if _log_loss(sign * unseen, weight) >= _log_loss(sign * logits, weight):
+    if log_loss(unseen, outcome, weight) >= log_loss(logits, outcome, weight):
         return _IDENTITY
-    return _fit_beta(design, sign, weight)
+    return _fit_beta(design, outcome, weight)
 
 
-def _fit_beta(design: Floats, sign: Floats, weight: Floats) -> Floats:
+def _fit_beta(design: Floats, outcome: Floats, weight: Floats) -> Floats:
     """p, n and c that minimise the log-loss with a prior at the identity."""
     strength = np.array([PRIOR_STRENGTH, PRIOR_STRENGTH, _SHIFT_PRIOR_STRENGTH])
 
     def objective(theta: Floats) -> tuple[float, Floats]:
-        margin, away = sign * (design @ theta), theta - _IDENTITY
-        slope = -weight * sign * expit(-margin)
-        loss = _log_loss(margin, weight) + 0.5 * float(strength @ away**2)
+        calibrated, away = design @ theta, theta - _IDENTITY
+        slope = weight * (expit(calibrated) - outcome)
+        loss = log_loss(calibrated, outcome, weight) + 0.5 * float(strength @ away**2)
         return loss, slope @ design + strength * away
 
     return _minimise(objective, _IDENTITY, at_least_zero=2)

@@ -64,18 +64,20 @@ def _per_arm(features: npt.NDArray[np.float32], arms: int) -> npt.NDArray[np.flo
     return np.vstack(blocks)
 
 
-def fit_trees(features: npt.NDArray[np.float32], sign: Floats, weight: Floats, seed: int) -> Trees:
+def fit_trees(
+    features: npt.NDArray[np.float32], outcome: Floats, weight: Floats, seed: int
+) -> Trees:
     """Fit the forest on all judged attempts.
 
     Args:
         features: float32 ``(n, f)``, lexical.
-        sign: outcomes ±1, float64 ``(n, k)``; both kinds are there.
+        outcome: float64 ``(n, k)``, 0..1; adequate and inadequate ones are there.
         weight: float64 ``(n, k)`` ≥ 0; 0 where there is no outcome.
         seed: of the forest.
     """
-    weights = weight.T.ravel()
-    judged = weights > 0
-    many = judged.sum() >= MANY_ATTEMPTS
+    outcomes, weights = outcome.T.ravel(), weight.T.ravel()
+    good, bad = weights * outcomes, weights * (1 - outcomes)
+    many = (weights > 0).sum() >= MANY_ATTEMPTS
     forest = HistGradientBoostingClassifier(
         max_iter=MORE_TREES if many else TREES,
         learning_rate=LEARNING_RATE,
@@ -85,6 +87,11 @@ def fit_trees(features: npt.NDArray[np.float32], sign: Floats, weight: Floats, s
         early_stopping=False,
         random_state=seed,
     )
-    rows = _per_arm(features, sign.shape[1])[judged]
-    forest.fit(rows, sign.T.ravel()[judged] > 0, sample_weight=weights[judged])
-    return Trees(forest, sign.shape[1])
+    # An outcome between 0 and 1 is an adequate attempt and an inadequate one that share its weight.
+    rows = _per_arm(features, outcome.shape[1])
+    forest.fit(
+        np.vstack([rows[good > 0], rows[bad > 0]]),
+        np.repeat([True, False], [(good > 0).sum(), (bad > 0).sum()]),
+        sample_weight=np.concatenate([good[good > 0], bad[bad > 0]]),
+    )
+    return Trees(forest, outcome.shape[1])

@@ -26,7 +26,8 @@ Text = Annotated[str, Field(min_length=1)]
 class Attempt(BaseModel):
     """One row of a history: one model's answer to one prompt. The contract, and its only source.
 
-    A null, a NaN and an empty text all mean «not given». Columns that are not named here are ignored.
+    A null, a NaN and an empty text all mean «not given». Columns that are not named here are ignored, such as
+    those that collection and judgement keep beside them (:data:`training.histories.attempt_rows.BESIDE`).
     The bounds below are what :func:`check` checks, a column at a time.
     """
 

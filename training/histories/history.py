@@ -38,6 +38,7 @@ __all__ = [
     "Attempt",
     "BadRow",
     "History",
+    "bad_rows_refusal",
     "check_rows",
     "history_of",
     "read_history",
@@ -105,14 +106,24 @@ class History:
         return pd.concat([*self.batches()], ignore_index=True)
 
 
-def _refusal(path: Path, bad: Sequence[BadRow], rows: int, total: int) -> InvalidInput:
+def bad_rows_refusal(
+    source: Path | str, bad: Sequence[BadRow], rows: int, total: int
+) -> InvalidInput:
+    """The error of a file with bad rows; it names the first of them.
+
+    Args:
+        source: the file, for the message.
+        bad: what is wrong, in order of rows.
+        rows: how many rows are bad.
+        total: how many rows there are.
+    """
     listed = "; ".join(map(str, bad[:LISTED]))
     more = f"; and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
     return InvalidInput(
-        f"{path}: {rows} of {total} rows are bad: {listed}{more}. Correct them, or leave them out "
+        f"{source}: {rows} of {total} rows are bad: {listed}{more}. Correct them, or leave them out "
         "with --skip-bad-rows",
         reason="BAD_ROWS",
-        field=str(path),
+        field=str(source),
         metadata={"bad_rows": str(rows)},
     )
 
@@ -229,7 +240,7 @@ def read_history(path: Path, *, skip_bad_rows: bool = False) -> History:
     bad.sort()
     rejected = np.unique(np.asarray([row.row - 1 for row in bad], dtype=np.int64))
     if (bad and not skip_bad_rows) or len(rejected) == total:
-        raise _refusal(path, bad, len(rejected), total)
+        raise bad_rows_refusal(path, bad, len(rejected), total)
     return History(
         path.stem, sha256, counts.table(), len(identities), tuple(bad), len(rejected),
         _from_file(path, rejected, state),
@@ -256,7 +267,7 @@ def history_of(name: str, rows: Sequence[dict[str, Any]]) -> History:
     """
     attempts, bad = check_rows(rows)
     if bad:
-        raise _refusal(Path(name), bad, len({row.row for row in bad}), len(rows))
+        raise bad_rows_refusal(Path(name), bad, len({row.row for row in bad}), len(rows))
     sha256 = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
     counts = _Counts()
     counts.add(attempts)

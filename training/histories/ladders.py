@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,12 +21,14 @@ from training.histories.history import History
 
 __all__ = [
     "Ladder",
+    "Standard",
     "check_prices",
     "choose_ladder",
     "ordered_arms",
     "parse_arms",
     "parse_prices",
     "reference_rates",
+    "standard_of",
 ]
 
 LADDERS = Path(__file__).with_name("ladders.yaml")
@@ -45,7 +48,9 @@ class _KnownHistory(_Strict):
     licence: str
     adequacy: bool = True
     adequate_at: float = Field(ge=0, le=1)
+    relative: bool = False
     judge: str | None = None
+    left_out: dict[str, str] = Field(default_factory=dict)
     arms: dict[str, str] = Field(default_factory=dict)
     recognised_by: list[str] = Field(default_factory=list)
 
@@ -66,6 +71,24 @@ class _Ladders(_Strict):
     adequate_at: float = Field(ge=0, le=1)
     histories: dict[str, _KnownHistory]
     prices: dict[str, _Price]
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How the answers of a history were graded.
+
+    Attributes:
+        adequate_at: the quality from which an attempt is adequate, 0..1.
+        judge: whose quality counts; ``None``: who judged most models, then most attempts.
+        grades: ``answers``: each answer for itself; ``comparisons`` with the answer of another model, which
+            tell how able models are but not how hard a prompt is; ``nothing`` that tells adequate answers.
+        left_out: categories whose grader does not see what is right, and why this is known.
+    """
+
+    adequate_at: float
+    judge: str | None = None
+    grades: Literal["answers", "comparisons", "nothing"] = "answers"
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -200,6 +223,28 @@ def reference_rates(
 def _recognised(models: frozenset[str]) -> _KnownHistory | None:
     matching = [known for known in _ladders().histories.values() if models.issuperset(known.marks)]
     return max(matching, key=lambda known: len(known.marks), default=None)
+
+
+def standard_of(
+    history: History, *, adequate_at: float | None = None, judge: str | None = None
+) -> Standard:
+    """How a history was graded, as ``ladders.yaml`` knows it.
+
+    Args:
+        history: checked.
+        adequate_at: overrides the threshold.
+        judge: overrides the judge.
+    """
+    known = _recognised(frozenset(history.models))
+    if known is None:
+        at = _ladders().adequate_at if adequate_at is None else adequate_at
+        return Standard(at, judge)
+    return Standard(
+        known.adequate_at if adequate_at is None else adequate_at,
+        known.judge if judge is None else judge,
+        "nothing" if not known.adequacy else "comparisons" if known.relative else "answers",
+        known.left_out,
+    )
 
 
 def _some(models: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ def fitted(vectors: Any, truth: Any, weight: Any = None) -> Neighbours:
 
 
 def outcomes(truth: Any) -> Any:
-    return np.where(np.random.default_rng(5).random(truth.shape) < truth, 1.0, -1.0)
+    return (np.random.default_rng(5).random(truth.shape) < truth).astype(float)
 
 
 def test_prompts_of_a_subject_are_judged_by_that_subject(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,14 +47,14 @@ def test_prompts_of_a_subject_are_judged_by_that_subject(monkeypatch: pytest.Mon
 
 def test_a_prompt_does_not_vouch_for_itself_out_of_fold() -> None:
     vectors, _ = world()
-    sign = np.where(np.random.default_rng(2).random((N, 2)) < 0.5, 1.0, -1.0)
+    outcome = (np.random.default_rng(2).random((N, 2)) < 0.5).astype(float)
 
     def elsewhere(rows: Any, out: Any) -> Any:
-        known = fit_neighbours(vectors[rows], sign[rows], np.ones((rows.sum(), 2)), 1)
+        known = fit_neighbours(vectors[rows], outcome[rows], np.ones((rows.sum(), 2)), 1)
         return known.logits(vectors[out])
 
     said = out_of_fold(np.arange(N) // PLACES % 5, 2, elsewhere)
-    assert abs(((said > 0) == (sign > 0)).mean() - 0.5) < 0.06
+    assert abs(((said > 0) == (outcome > 0.5)).mean() - 0.5) < 0.06
 
 
 def test_an_arm_that_none_of_them_asked_keeps_its_share() -> None:
@@ -69,8 +69,8 @@ def test_an_arm_that_none_of_them_asked_keeps_its_share() -> None:
 
 def test_of_equally_near_prompts_the_first_are_asked() -> None:
     vectors = np.repeat(np.eye(2, 4, dtype=np.float32), 300, axis=0)
-    sign = np.where(np.arange(600)[:, None] % 300 < 100, 1.0, -1.0)
-    made = fit_neighbours(vectors, sign, np.ones((600, 1)), 1)
+    outcome = (np.arange(600)[:, None] % 300 < 100).astype(float)
+    made = fit_neighbours(vectors, outcome, np.ones((600, 1)), 1)
     assert expit(made.logits(vectors[:1]))[0, 0] > 0.95
 
 

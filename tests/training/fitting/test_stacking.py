@@ -18,8 +18,8 @@ ONE = np.zeros(N, dtype=np.intp)
 
 
 def drawn(p: Any, seed: int = 0) -> Any:
-    """Outcomes ±1 of these probabilities."""
-    return np.where(np.random.default_rng(seed).random(p.shape) < p, 1.0, -1.0)
+    """Outcomes, 0 or 1, of these probabilities."""
+    return (np.random.default_rng(seed).random(p.shape) < p).astype(float)
 
 
 def folds(n: int) -> Any:
@@ -48,19 +48,19 @@ def test_an_arm_with_few_attempts_leans_on_the_others() -> None:
     heads = np.stack([truth, rng.normal(size=(N, 3))], axis=2)
     weight = np.ones((N, 3))
     weight[40:, 2] = 0  # forty attempts, by chance all contrary to the head that knows
-    sign = drawn(expit(truth))
-    sign[:40, 2] = -np.sign(truth[:40, 2])
-    found = fit_stack(heads, sign, weight)
+    outcome = drawn(expit(truth))
+    outcome[:40, 2] = truth[:40, 2] < 0
+    found = fit_stack(heads, outcome, weight)
     assert found.weights[2, 0] > 0.8 * found.weights[:2, 0].mean()
 
 
 def test_attempts_that_do_not_exist_say_nothing() -> None:
     rng = np.random.default_rng(3)
-    heads, sign = rng.normal(size=(200, 2, 2)), rng.choice([-1.0, 1.0], (200, 2))
+    heads, outcome = rng.normal(size=(200, 2, 2)), rng.choice([0.0, 1.0], (200, 2))
     weight = (rng.random((200, 2)) < 0.5).astype(float)
     one, two = (
-        fit_stack(heads, sign, weight),
-        fit_stack(heads, np.where(weight > 0, sign, -sign), weight),
+        fit_stack(heads, outcome, weight),
+        fit_stack(heads, np.where(weight > 0, outcome, 1 - outcome), weight),
     )
     np.testing.assert_array_equal(one.weights, two.weights)
 
@@ -104,8 +104,8 @@ def two_scripts(japanese: int, worse: float) -> tuple[Any, Any, Any]:
 
 
 def test_an_arm_that_is_worse_in_a_language_is_said_to_be() -> None:
-    z, sign, scripts = two_scripts(japanese=600, worse=1.0)
-    found = fit_calibration(z, sign, np.ones((N, 2)), folds(N), scripts)
+    z, outcome, scripts = two_scripts(japanese=600, worse=1.0)
+    found = fit_calibration(z, outcome, np.ones((N, 2)), folds(N), scripts)
     truth = z - scripts[:, None] * np.array([1, 0])
     wrong = np.abs(expit(found.of(z, scripts)) - expit(truth))
     assert wrong[:600].max() < 0.07
@@ -116,13 +116,13 @@ def test_an_arm_that_is_worse_in_a_language_is_said_to_be() -> None:
 def test_a_language_of_few_prompts_or_the_only_one_is_not_told_apart(
     japanese: int, worse: float
 ) -> None:
-    z, sign, scripts = two_scripts(japanese, worse)
-    assert fit_calibration(z, sign, np.ones((N, 2)), folds(N), scripts).by_script is None
+    z, outcome, scripts = two_scripts(japanese, worse)
+    assert fit_calibration(z, outcome, np.ones((N, 2)), folds(N), scripts).by_script is None
 
 
 def test_where_languages_do_not_differ_hardly_anything_is_shifted() -> None:
-    z, sign, scripts = two_scripts(japanese=600, worse=0.0)
-    found = fit_calibration(z, sign, np.ones((N, 2)), folds(N), scripts)
+    z, outcome, scripts = two_scripts(japanese=600, worse=0.0)
+    found = fit_calibration(z, outcome, np.ones((N, 2)), folds(N), scripts)
     assert np.abs(found.of(z, scripts) - z).max() < 0.35
 
 

@@ -24,9 +24,9 @@ def world(seed: int = 0) -> tuple[Any, Any]:
 
 def fitted(features: Any, truth: Any, judged: Any = None) -> Trees:
     rng = np.random.default_rng(5)
-    sign = np.where(rng.random(truth.shape) < truth, 1.0, -1.0)
+    outcome = (rng.random(truth.shape) < truth).astype(float)
     weight = np.ones(truth.shape) if judged is None else judged.astype(float)
-    return fit_trees(features, sign, weight, 1)
+    return fit_trees(features, outcome, weight, 1)
 
 
 def test_it_finds_what_depends_on_two_features_together() -> None:

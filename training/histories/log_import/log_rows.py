@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,21 +33,23 @@ def _parquet(path: Path) -> Rows:
             yield number, row
 
 
-def _lines(path: Path) -> Rows:
+def _lines(path: Path, *, texts: bool = False) -> Rows:
     number = 0
     with path.open(encoding="utf-8-sig") as lines:
         for line in lines:
             if not line.strip():
                 continue
             number += 1
-            yield number, _object(number, line)
+            yield number, _object(number, line, texts)
 
 
-def _object(number: int, text: str) -> dict[str, Any] | BadRow:
+def _object(number: int, text: str, texts: bool) -> dict[str, Any] | BadRow:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):
         row = None
+    if texts and isinstance(row, str):
+        return {"prompt": row}
     return row if isinstance(row, dict) else BadRow(number, "row", "is not a JSON object")
 
 
@@ -114,8 +117,12 @@ def _unreadable(path: Path, why: str) -> InvalidInput:
     return InvalidInput(f"{path}: {why}", reason="LOG_UNREADABLE", field=str(path))
 
 
-def rows_of(path: Path) -> Rows:
+def rows_of(path: Path, *, texts: bool = False) -> Rows:
     """Every row with its number, the first is 1; a damaged one as a :class:`BadRow`.
+
+    Args:
+        path: the file.
+        texts: a line of JSON lines may be a JSON string: it is the ``prompt`` of a row.
 
     Raises:
         InvalidInput: the file cannot be read, or is of another kind.
@@ -130,6 +137,8 @@ def rows_of(path: Path) -> Rows:
     reader = _READERS.get(suffix)
     if reader is None:
         raise _unreadable(path, f"a log must be one of {', '.join(SUFFIXES)}")
+    if texts and reader is _lines:
+        reader = partial(_lines, texts=True)
     try:
         yield from reader(path)
     except pa.ArrowException:
