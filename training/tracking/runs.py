@@ -19,6 +19,7 @@ that is FAILED, one that is interrupted a run that is KILLED, either with a tag 
 from __future__ import annotations
 
 import getpass
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from router.core.errors import MitsumoriError
 from router.files import sha256_of
 from training.artifacts.provenance import code_version, command_line, git_commit
 from training.tracking.datasets import HistorySplit, data_table, dataset_input
-from training.tracking.headline import flattened, headline_metrics, summary
+from training.tracking.headline import flattened, headline_metrics, metric_name, summary
 from training.tracking.signature import write_model_description
 from training.tracking.store import MODEL, asking, experiment, open_store
 
@@ -149,13 +150,20 @@ class Run:
                 self.client.log_batch(self.id, params=entries[start : start + _BATCH])
             self.client.log_dict(self.id, dict(params), "parameters.json")
 
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Figures under names that MLflow takes (:func:`headline.metric_name`)."""
+    def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        """Figures under their names as MLflow takes them (:func:`headline.metric_name`).
+
+        What is ``None``, NaN or infinite is left out.
+        """
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         with asking(self.uri, "take the metrics"):
-            entries = [Metric(key, value, now, 0) for key, value in metrics.items()]
+            entries = [
+                Metric(metric_name(key), float(value), now, 0)
+                for key, value in metrics.items()
+                if value is not None and math.isfinite(value)
+            ]
             for start in range(0, len(entries), _BATCH):
                 self.client.log_batch(self.id, metrics=entries[start : start + _BATCH])
 
@@ -203,9 +211,9 @@ class Run:
             tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch,
         ):
             self.client.log_artifacts(self.id, str(directory), "bundle")
-            if (directory / CLASSIFIER).is_file():
-                about = {"manifest_sha256": sha256_of(content), "data": CLASSIFIER}
-                write_model_description(directory, Path(scratch), self.id, about)
+            about = {"manifest_sha256": sha256_of(content), "data": CLASSIFIER}
+            # What is no graph has no signature; serving refuses it by its hashes or by a trial.
+            if write_model_description(directory, Path(scratch), self.id, about):
                 self.client.log_artifacts(self.id, scratch, "bundle")
             self.client.set_tag(self.id, MANIFEST_TAG, sha256_of(content))
 
@@ -283,7 +291,7 @@ class Run:
     def log_nested(
         self,
         name: str,
-        metrics: Mapping[str, float],
+        metrics: Mapping[str, float | None],
         *,
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str | None] | None = None,
@@ -292,7 +300,7 @@ class Run:
 
         Args:
             name: of the part, for people, such as ``without mmlu_pro``.
-            metrics: name → figure; names as :func:`headline.metric_name` gives them.
+            metrics: name → figure, as :meth:`log_metrics` takes them.
             params: settings of the part.
             tags: of the part.
         """

@@ -67,7 +67,7 @@ def example_inputs(directory: Path) -> dict[str, npt.NDArray[Any]]:
 
 def write_model_description(
     directory: Path, target: Path, run_id: str, about: dict[str, Any]
-) -> None:
+) -> bool:
     """Write ``MLmodel`` and ``input_example.json``, by which MLflow's pages show a bundle as a model.
 
     Args:
@@ -75,15 +75,22 @@ def write_model_description(
         target: folder for the two files.
         run_id: of the run that logs the bundle.
         about: what MLflow keeps of the bundle, as its flavour ``mitsumori``.
+
+    Returns:
+        Whether the files were written: not where the directory holds no graph that can be read.
     """
     from mlflow.models import Model
 
-    example = {name: value.tolist() for name, value in example_inputs(directory).items()}
+    try:
+        example = {name: value.tolist() for name, value in example_inputs(directory).items()}
+        signature = signature_of(directory)
+    except Exception:  # noqa: BLE001 -- onnxruntime raises its own types for what is no graph
+        return False
     (target / EXAMPLE).write_text(json.dumps({"inputs": example}) + "\n", encoding="utf-8")
     Model(
         artifact_path="bundle",
         run_id=run_id,
-        signature=signature_of(directory),
+        signature=signature,
         flavors={"mitsumori": about},
         saved_input_example_info={
             "artifact_path": EXAMPLE,
@@ -91,3 +98,4 @@ def write_model_description(
             "format": "tf-serving",
         },
     ).save(str(target / "MLmodel"))
+    return True

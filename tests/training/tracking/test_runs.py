@@ -191,7 +191,11 @@ def test_parts_of_the_work_are_runs_below_it(uri: str) -> None:
     with start_run(uri, name="whole", tags={}) as run:
         with run.nested("encoder static", {"encoder": "static"}) as part:
             part.log_metrics({"3 ranking/APGR low to high": 0.6})
-        run.log_nested("without chat", {"4 calibration/ECE low": 0.1}, params={"source": "chat"})
+        run.log_nested(
+            "without chat",
+            {"4 calibration/ECE low": 0.1, "APGR low>high": 0.6, "lost": None, "odd": float("nan")},
+            params={"source": "chat"},
+        )
         with pytest.raises(ValueError, match="no"), run.nested("bad"):
             raise ValueError("no")
     experiment = client(uri).get_run(run.id).info.experiment_id
@@ -200,7 +204,7 @@ def test_parts_of_the_work_are_runs_below_it(uri: str) -> None:
         "encoder static": "FINISHED", "without chat": "FINISHED", "bad": "FAILED",
     }  # fmt: skip
     (source,) = [one for one in found if one.info.run_name == "without chat"]
-    assert source.data.metrics == {"4 calibration/ECE low": 0.1}
+    assert source.data.metrics == {"4 calibration/ECE low": 0.1, "APGR low to high": 0.6}
     assert source.data.params == {"source": "chat"}
     assert client(uri).get_run(run.id).info.status == "FINISHED"
 
