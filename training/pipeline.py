@@ -36,6 +36,7 @@ from training.evaluation.baselines import EncodedOutcomes, baseline_scores
 from training.evaluation.evaluation_report import evaluate, json_ready
 from training.evaluation.predictions import STANDARD_GOAL
 from training.evaluation.served_report import facts, served_report
+from training.evaluation.stage_figures import stage_figures
 from training.export.bundle_files import check_target, write_bundle
 from training.export.classifier_graph import label_distribution
 from training.export.model_card import model_card
@@ -45,7 +46,7 @@ from training.fitting.held_out_categories import held_out_categories
 from training.fitting.lengths import LengthModel, fit_lengths
 from training.fitting.ngrams import ngram_counts
 from training.histories import demonstration
-from training.histories.history import read_history, write_rejected
+from training.histories.history import check_files, read_history, write_rejected
 from training.histories.ladders import standard_of
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table, tabulate_all
 from training.histories.outcomes import Outcomes
@@ -55,7 +56,9 @@ from training.pages.report_page import report_page
 from training.plan import TrainingPlan, bundle_name, check_split, check_table, model_name
 from training.scale.examples import Examples, attempted_examples
 from training.scale.placement import ANNOTATION_WEIGHT, PlacedTiers, place_tiers
-from training.tracking.runs import start_run
+from training.tracking.datasets import history_splits
+from training.tracking.headline import summary, verdict, version_tags
+from training.tracking.runs import Run, start_run
 
 __all__ = ["REFERENCE_PROMPTS", "TrainingResult", "fit"]
 
@@ -363,14 +366,21 @@ def _unfamiliar(plan: TrainingPlan, cascade: Stages, report: dict[str, Any]) -> 
         report["pairs"][pair] |= json_ready(figures)
 
 
-def _run_name(manifest: BundleManifest) -> str:
-    """A name by which runs of one bundle can be distinguished in a list of experiments."""
-    names = "+".join(one.name for one in manifest.histories)
-    return f"fit {manifest.name} on {names}, {manifest.created:%Y-%m-%d %H:%M}"
+@contextmanager
+def _part(run: Run | None, encoder: Encoder) -> Iterator[Run | None]:
+    """The run of one of several encoders, below that of the whole; ``None`` where there is none."""
+    if run is None:
+        yield None
+        return
+    name = encoder.manifest.name
+    with run.nested(f"encoder {name}", {"encoder": name}) as part:
+        yield part
 
 
 def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     """Train a bundle. Nothing is written to ``plan.out`` unless all went well.
+
+    Where the plan tracks, a run in MLflow is open from the start to the end; it is FAILED where this raises.
 
     Args:
         plan: what to train.
@@ -381,10 +391,21 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
         BadArtifact: the encoder is damaged, the graph differs from the fit, or the directory is taken.
         MitsumoriError: the cache or MLflow cannot be used.
     """
-    stage = _Timer(console)
     check_target(plan.out)
-    bundle_name(plan)
-    model = model_name(plan)
+    check_files(plan.histories)
+    name, model = bundle_name(plan), model_name(plan)
+    if plan.tracking is None:
+        return _trained(plan, model, console, None)
+    names = "+".join(path.stem for path in plan.histories) or demonstration.NAME
+    tags = {"encoder": plan.encoder, "bundle": name}
+    title = f"{plan.encoder} on {names}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+    with start_run(plan.tracking, name=title, tags=tags) as run:
+        return _trained(plan, model, console, run)
+
+
+def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) -> TrainingResult:
+    """Train, evaluate and write the bundle, and log it to the run, where there is one."""
+    stage = _Timer(console)
     names = STAGES if plan.encoder == CASCADE else (plan.encoder,)
     encoders = [load_encoder(find_encoder(plan.encoders, name)) for name in names]
     with stage("reading"):
@@ -392,16 +413,25 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     check_table(table.outcomes)
     aside = held_out(table.outcomes.groups, seed=plan.seed, share=plan.holdout)
     check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
+    splits = history_splits(
+        table.histories, table.outcomes.rows(~aside), table.outcomes.rows(aside)
+    )
+    if run is not None:
+        run.log_datasets(splits)
     if placed is None:
         examples = attempted_examples(table.outcomes.rows(~aside))
     else:
         examples = placed.examples
         examples = examples.rows(~held_out(examples.groups, seed=plan.seed, share=plan.holdout))
     features = features_of([*table.outcomes.texts, *examples.texts])
-    fits = [
-        _fitted(plan, one, table.outcomes, examples, features, aside, stage, console)
-        for one in encoders
-    ]
+    fits = []
+    for one in encoders:
+        with _part(run if len(encoders) > 1 else None, one) as part:
+            fits.append(
+                _fitted(plan, one, table.outcomes, examples, features, aside, stage, console)
+            )
+            if part is not None:
+                part.log_metrics(stage_figures(fits[-1].test.outcomes, fits[-1].p_adequate()))
     cascade = Stages(tuple(fits))
     graphs = cascade.files()
     train, test = cascade.closest.train, cascade.closest.test
@@ -434,36 +464,37 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     manifest = _manifest(plan, table, placed, cascade, report)
     settings = _parameters(plan, table, cascade)
     registered = None
-    if plan.tracking is None:
+    if run is None:
         manifest = _write(plan, manifest, files, settings, table.notes)
     else:
-        tags = {
-            "command": "fit",
-            "data_sha256": manifest.training_data_sha256,
-            "encoder": plan.encoder,
-            "demonstration": str(manifest.demonstration).lower(),
-        }
-        with (
-            stage("tracking"),
-            start_run(plan.tracking, name=_run_name(manifest), tags=tags) as run,
-        ):
-            run.log_params(settings)
-            run.log_report(report)
+        with stage("tracking"):
+            run.set_tags(
+                {
+                    "data_sha256": manifest.training_data_sha256,
+                    "demonstration": str(manifest.demonstration).lower(),
+                }
+            )
+            run.log_params(settings, unlisted=_IN_CARD[1:])
             labels = label_distribution(predictions.standard)
             figures = render(
                 test.outcomes, predictions, labels, baselines=baselines, seed=plan.seed
             )
-            run.log_figures(figures)
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
             manifest = _write(plan, manifest, files, settings, table.notes)
             written = load_bundle(plan.out, plan.encoders)
             whole = served_report(
                 report, written, plan.out, plan.encoders, test.outcomes, predictions, baselines
             )
-            run.log_text(report_page(whole, figures, facts(written, table)), "evaluation.html")
+            run.log_report(whole)
+            run.log_page(report_page(whole, figures, facts(written, table)))
+            run.log_figures(figures)
+            run.describe_report(whole, splits, demonstration=manifest.demonstration)
+            run.set_tags({"verdict": verdict(whole), "bundle": written.version})
             run.log_bundle(plan.out)
             registered = run.register(
-                model, tags={"bundle": manifest.name, "encoder": plan.encoder}
+                model,
+                description=summary(whole, demonstration=manifest.demonstration),
+                tags={"bundle": manifest.name, "encoder": plan.encoder, **version_tags(whole)},
             )
     for name, rejected in table.rejected.items():
         write_rejected(rejected, plan.out.with_name(f"{plan.out.name}-rejected-{name}.jsonl"))

@@ -54,7 +54,7 @@ __all__ = [
 
 FORMAT_VERSION = 4
 _FORMATS = (1, 2, 3, 4)
-"""Formats that this release reads. Format 2 added the input ``token_ids``, 3 the second stage, 4 abilities."""
+"""Formats that this release reads. 2 added the input ``token_ids``, 3 the second stage, 4 abilities."""
 _OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
 CLASSIFIER = "classifier.onnx"
 SECOND_CLASSIFIER = "second.onnx"
