@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,7 +170,7 @@ class BundleManifest(_Strict):
         """The encoders, one per stage."""
         return [self.encoder] + ([self.second.encoder] if self.second else [])
 
-    @property
+    @cached_property
     def placed_arms(self) -> list[Arm]:
         """The arms whose ability is known, ascending; fewer than two of them place no other model."""
         placed = [arm for arm in self.arms if arm.ability is not None]
