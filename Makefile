@@ -37,6 +37,7 @@ ROOM    ?=
 JSON    ?=
 PORT    ?=
 LEDGER  ?=
+REGISTRY ?=
 PRICE   ?=
 PROMPTS ?=
 MODELS  ?=
@@ -93,8 +94,9 @@ setup: $(STAMPS)-dev ## Create .venv with everything but torch
 demo: $(STAMPS)-serve ## Start a server on the shipped bundle, route varied prompts, print the table
 	@$(PY) -m router.cli.demo
 
-serve: $(STAMPS)-serve ## Serve BUNDLE: PORT= (50051), LEDGER= (sqlite:PATH, postgresql://…)
-	@$(BIN)/mitsumori serve --bundle $(BUNDLE) $(if $(PORT),--port "$(PORT)") $(if $(LEDGER),--ledger "$(LEDGER)")
+serve: $(STAMPS)-serve ## Serve BUNDLE=dir|models:/mitsumori@champion: PORT= (50051), LEDGER= (sqlite:PATH, postgresql://…), REGISTRY= (http://…, sqlite:///PATH)
+	@$(BIN)/mitsumori serve --bundle $(BUNDLE) $(if $(PORT),--port "$(PORT)") \
+	  $(if $(LEDGER),--ledger "$(LEDGER)") $(if $(REGISTRY),--registry "$(REGISTRY)")
 
 train: $(STAMPS)-dev ## Train a bundle: HISTORY=file (none: a generated demonstration), OUT=dir, ENCODER=, ARMS=
 	@$(PY) -m training fit $(foreach file,$(HISTORY),--history $(file)) $(if $(ARMS),--arms $(ARMS)) \
@@ -175,11 +177,16 @@ notebooks: $(STAMPS)-dev ## Execute the notebooks on HISTORY (none: a demonstrat
 	  --output-dir $(BUILD)/reports/notebooks notebooks/*.ipynb
 	@ls $(BUILD)/reports/notebooks/*.html
 
+# MLflow opens on a page for GenAI, so the page of our runs is named. Theirs is experiment 1 in a store of our own.
+RUNS = experiments/$$($(PY) -c 'import sqlite3; print(sqlite3.connect("file:$(BUILD)/mlflow/mlflow.db?mode=ro", uri=True).execute( \
+  "SELECT experiment_id FROM experiments WHERE name = ?", ["mitsumori"]).fetchone()[0])' 2>/dev/null || echo 1)/runs
+
 mlflow: PORT := $(or $(PORT),5000)
 mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout: PORT= (5000)
 	@mkdir -p $(BUILD)/mlflow
 	@$(PY) -c 'import socket; socket.create_server(("127.0.0.1", int("$(PORT)"))).close()' 2>/dev/null || \
 	  { echo "error: cannot listen on port $(PORT); choose another with make mlflow PORT=5001" >&2; exit 2; }
+	@echo "open http://127.0.0.1:$(PORT)/#/$(RUNS)?workflowType=machine_learning"
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(BUILD)/mlflow/mlflow.db --port $(PORT)
 
 encoder: $(STAMPS)-encoder ## Export the encoders anew into models/encoders

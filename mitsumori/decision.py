@@ -101,6 +101,7 @@ class Option:
         tier: such as ``low``.
         p_adequate: probability of an adequate answer, 0..1.
         quote: of this model.
+        p_adequate_basis: what the ability of this model rests on, such as its tier, for people.
     """
 
     model: str
@@ -108,6 +109,7 @@ class Option:
     tier: str
     p_adequate: float
     quote: Quote
+    p_adequate_basis: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +154,8 @@ class Decision:
         reasons: the decisive one first.
         hold: ``None`` if only a quote was asked for.
         bundle: the classifier, as name@hash.
-        miss_cost: what an inadequate answer was taken to cost; models are ordered by their expected price
-            plus (1 − ``p_adequate``) × this. ``None`` under another goal.
+        miss_cost: what an inadequate answer was taken to cost, less for simpler prompts; models are ordered
+            by their expected price plus (1 − ``p_adequate``) × this. ``None`` under another goal.
         message: the whole reply, with the classifier's scores of each arm and the balance of each limit.
     """
 
@@ -250,6 +252,7 @@ def _option(message: router_pb2.Option) -> Option:
         tier=message.tier,
         p_adequate=message.p_adequate,
         quote=_quote(message.quote),
+        p_adequate_basis=message.p_adequate_basis,
     )
 
 

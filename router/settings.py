@@ -33,7 +33,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from router.classifier.mlflow_registry import RegistryAddress, is_registry_address
+from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_registry_address
 from router.core.errors import InvalidInput
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
@@ -80,8 +80,9 @@ class Settings(BaseSettings):
     registry: str = Field(
         default="",
         validate_default=True,
-        description="http(s) address of the MLflow server whose registry has the bundle; unset:"
-        " MLFLOW_TRACKING_URI",
+        description="MLflow registry of the bundle: http(s) address of a server, or sqlite:///PATH or"
+        " file:PATH on this machine, which needs no server; unset: MLFLOW_TRACKING_URI, else"
+        f" sqlite:///{DEFAULT_STORE} where training has made it",
     )
     registry_cache: Path = Field(
         default=user_cache_path("mitsumori") / "bundles",
@@ -213,9 +214,14 @@ class Settings(BaseSettings):
         if value or not isinstance(bundle, RegistryAddress):
             return value
         tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if not tracking:
-            raise ValueError(f"bundle {bundle} needs the address of an MLflow server")
-        return tracking
+        if tracking:
+            return tracking
+        if DEFAULT_STORE.is_file():
+            return f"sqlite:///{DEFAULT_STORE}"
+        raise ValueError(
+            f"bundle {bundle} needs the address of an MLflow registry, http://HOST:PORT or sqlite:///PATH, "
+            f"since there is no {DEFAULT_STORE} here"
+        )
 
     @field_validator("quality_targets")
     @classmethod

@@ -125,6 +125,8 @@ def recipe(*words: str) -> str:
         (("serve",), "mitsumori serve --bundle models/bundles/static"),
         (("serve", "PORT=6001"), 'models/bundles/static --port "6001"'),
         (("serve", "LEDGER=sqlite:x.sqlite"), '--ledger "sqlite:x.sqlite"'),
+        (("serve", "BUNDLE=models:/mitsumori@champion"), "--bundle models:/mitsumori@champion"),
+        (("serve", "REGISTRY=sqlite:///m.db"), '--registry "sqlite:///m.db"'),
         (("mlflow",), "--port 5000"),
         (("mlflow", "PORT=5001"), "--port 5001"),
         (("evaluate", "HISTORY=h", "PRICE=a=1,2 b=3,4"), '--price "a=1,2" --price "b=3,4"'),

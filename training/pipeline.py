@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,8 @@ from router.classifier.bundle import (
     FORMAT_VERSION,
     Arm,
     BundleManifest,
+    Evidence,
+    ModelAbility,
     ReferencePrice,
     Split,
     load_bundle,
@@ -34,6 +36,7 @@ from training.evaluation.baselines import EncodedOutcomes, baseline_scores
 from training.evaluation.evaluation_report import evaluate, json_ready
 from training.evaluation.predictions import STANDARD_GOAL
 from training.evaluation.served_report import facts, served_report
+from training.evaluation.stage_figures import stage_figures
 from training.export.bundle_files import check_target, write_bundle
 from training.export.classifier_graph import label_distribution
 from training.export.model_card import model_card
@@ -43,14 +46,19 @@ from training.fitting.held_out_categories import held_out_categories
 from training.fitting.lengths import LengthModel, fit_lengths
 from training.fitting.ngrams import ngram_counts
 from training.histories import demonstration
-from training.histories.history import write_rejected
+from training.histories.history import check_files, read_history, write_rejected
+from training.histories.ladders import standard_of
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table, tabulate_all
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEEN_FILE, held_out, pack_seen, sample
 from training.pages.plots import render
 from training.pages.report_page import report_page
 from training.plan import TrainingPlan, bundle_name, check_split, check_table, model_name
-from training.tracking.runs import start_run
+from training.scale.examples import Examples, attempted_examples
+from training.scale.placement import ANNOTATION_WEIGHT, PlacedTiers, place_tiers
+from training.tracking.datasets import history_splits
+from training.tracking.headline import summary, verdict, version_tags
+from training.tracking.runs import Run, start_run
 
 __all__ = ["REFERENCE_PROMPTS", "TrainingResult", "fit"]
 
@@ -106,16 +114,32 @@ class _Timer:
             self._console.print(f"{now - self._begun:7.1f} s  {name}", highlight=False)
 
 
-def _read(plan: TrainingPlan) -> HistoryTable:
+def _read(plan: TrainingPlan) -> tuple[HistoryTable, PlacedTiers | None]:
+    """The outcomes of the arms, and today's tiers on the scale where the user named no arms."""
+    if plan.histories and plan.reading.arms is not None:
+        return read_table(plan.histories, plan.reading), None
     if plan.histories:
-        return read_table(plan.histories, plan.reading)
+        skip = plan.reading.skip_bad_rows
+        histories = [read_history(path, skip_bad_rows=skip) for path in plan.histories]
+        standards = [
+            standard_of(one, adequate_at=plan.reading.adequate_at, judge=plan.reading.judge)
+            for one in histories
+        ]
+        graded = [
+            one
+            for one, standard in zip(histories, standards, strict=True)
+            if standard.grades == "answers"
+        ]
+        table = tabulate_all(graded or histories, plan.reading)
+        placed = place_tiers(histories, standards)
+        return replace(table, notes=(*table.notes, *placed.notes)), placed
     if plan.reading.arms is not None:
         raise InvalidInput(
             "--arms needs a --history; the demonstration history has arms of its own", field="arms"
         )
     made = demonstration.demonstration_history(plan.seed)
     reading = ReadOptions(arms=demonstration.ARMS, prices=demonstration.PRICES)
-    return tabulate_all([made], reading)
+    return tabulate_all([made], reading), None
 
 
 def _data_sha256(table: HistoryTable) -> str:
@@ -133,17 +157,20 @@ def _reference(rates: Rates | None) -> ReferencePrice | None:
     return None if rates is None else ReferencePrice(input=rates.input, output=rates.output)
 
 
-def _arms(table: HistoryTable, train: Outcomes, lengths: LengthModel) -> list[Arm]:
+def _arms(
+    table: HistoryTable, train: Outcomes, lengths: LengthModel, placed: PlacedTiers | None
+) -> list[Arm]:
     judged, adequate = train.judged.sum(axis=0), (train.adequate & train.judged).sum(axis=0)
     return [
         Arm(
             name=name,
             tier=name,
-            models=list(table.models[name]),
+            models=list(table.models[name] if placed is None else placed.anchors[name]),
             reference_price=_reference(table.rates[name]),
             attempts=int(judged[place]),
             adequate_share=float(adequate[place] / judged[place]),
             has_lengths=bool(lengths.known[place]),
+            ability=None if placed is None else round(float(placed.points[place]), 1),
         )
         for place, name in enumerate(table.outcomes.arms)
     ]
@@ -155,7 +182,11 @@ def _languages(train: Outcomes) -> dict[str, int]:
 
 
 def _manifest(
-    plan: TrainingPlan, table: HistoryTable, cascade: Stages, report: Any
+    plan: TrainingPlan,
+    table: HistoryTable,
+    placed: PlacedTiers | None,
+    cascade: Stages,
+    report: Any,
 ) -> BundleManifest:
     thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
     train = cascade.first.train.outcomes
@@ -164,7 +195,7 @@ def _manifest(
         name=bundle_name(plan),
         created=datetime.now(UTC).replace(microsecond=0),
         demonstration=not plan.histories,
-        arms=_arms(table, train, cascade.first.lengths),
+        arms=_arms(table, train, cascade.first.lengths, placed),
         encoder=cascade.first.reference,
         second=cascade.second,
         features=list(FEATURES),
@@ -174,10 +205,25 @@ def _manifest(
         training_data_sha256=_data_sha256(table),
         split=Split(seed=plan.seed, holdout=plan.holdout),
         languages=_languages(train),
+        abilities={} if placed is None else _abilities(placed),
+        evidence=None
+        if placed is None
+        else Evidence(
+            measured=len(placed.measured),
+            annotated=len(placed.annotated),
+            weight=ANNOTATION_WEIGHT,
+        ),
         mlflow_run_id=None,
         metrics=report,
         files={},
     )
+
+
+def _abilities(placed: PlacedTiers) -> dict[str, ModelAbility]:
+    return {
+        name: ModelAbility(points=one.points, uncertainty=one.uncertainty, attempts=one.attempts)
+        for name, one in placed.abilities.items()
+    }
 
 
 def _stack_descriptions(model: PooledLogistic) -> Iterator[str]:
@@ -251,14 +297,26 @@ def _fitted(
     plan: TrainingPlan,
     encoder: Encoder,
     outcomes: Outcomes,
+    examples: Examples,
     features: npt.NDArray[np.float32],
     aside: npt.NDArray[np.bool_],
     stage: _Timer,
     console: Console,
 ) -> Fit:
-    """Encode, split and fit with one encoder; ``aside``, bool ``(n,)``, is held out."""
+    """Encode, split and fit with one encoder.
+
+    Args:
+        plan: of the run.
+        encoder: loaded.
+        outcomes: ``n`` prompts with the attempts of the arms.
+        examples: ``m`` prompts to fit P(adequate) on, none of them held out.
+        features: float32 ``(n + m, f)``, lexical, of both.
+        aside: bool ``(n,)``, which of the prompts are held out.
+        stage: times the stages.
+        console: where progress goes.
+    """
     of = f" ({encoder.manifest.name})" if plan.encoder == CASCADE else ""
-    texts = outcomes.texts.tolist()
+    texts = [*outcomes.texts, *examples.texts]
     with stage(f"encoding{of}", spinner=False):
         prompts = encode_prompts(
             encoder, texts, cache=plan.cache, console=console, features=features
@@ -266,21 +324,23 @@ def _fitted(
     with stage(f"features{of}"):
         ids = np.empty(len(texts), dtype=object)
         ids[:] = prompts.word_ids
-        rows = SplitSide(outcomes, prompts.vectors, features, ids, ngram_counts(prompts.word_ids))
+        counts = ngram_counts(prompts.word_ids)
+        n = len(outcomes)
+        rows = SplitSide(outcomes, prompts.vectors[:n], features[:n], ids[:n], counts[:n])
     train, test = rows.take(~aside), rows.take(aside)
+    known = train.outcomes
     with stage(f"fitting{of}"):
-        known = train.outcomes
         model = fit_pooled(
-            train.x,
-            known.adequate,
-            known.judged,
-            known.groups.tolist(),
+            np.hstack([prompts.vectors[n:], features[n:]]),
+            examples.outcome,
+            examples.weight > 0,
+            examples.groups.tolist(),
             seed=plan.seed,
-            counts=train.counts,
-            weights=known.weights,
+            counts=counts[n:],
+            weights=examples.weight,
             dimensions=encoder.manifest.dimensions,
             neighbours=plan.neighbours,
-            scripts=scripts_of(train.features),
+            scripts=scripts_of(features[n:]),
         )
         lengths = fit_lengths(
             train.x,
@@ -306,14 +366,21 @@ def _unfamiliar(plan: TrainingPlan, cascade: Stages, report: dict[str, Any]) -> 
         report["pairs"][pair] |= json_ready(figures)
 
 
-def _run_name(manifest: BundleManifest) -> str:
-    """A name by which runs of one bundle can be distinguished in a list of experiments."""
-    names = "+".join(one.name for one in manifest.histories)
-    return f"fit {manifest.name} on {names}, {manifest.created:%Y-%m-%d %H:%M}"
+@contextmanager
+def _part(run: Run | None, encoder: Encoder) -> Iterator[Run | None]:
+    """The run of one of several encoders, below that of the whole; ``None`` where there is none."""
+    if run is None:
+        yield None
+        return
+    name = encoder.manifest.name
+    with run.nested(f"encoder {name}", {"encoder": name}) as part:
+        yield part
 
 
 def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
     """Train a bundle. Nothing is written to ``plan.out`` unless all went well.
+
+    Where the plan tracks, a run in MLflow is open from the start to the end; it is FAILED where this raises.
 
     Args:
         plan: what to train.
@@ -324,25 +391,56 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
         BadArtifact: the encoder is damaged, the graph differs from the fit, or the directory is taken.
         MitsumoriError: the cache or MLflow cannot be used.
     """
-    stage = _Timer(console)
     check_target(plan.out)
-    bundle_name(plan)
-    model = model_name(plan)
+    check_files(plan.histories)
+    name, model = bundle_name(plan), model_name(plan)
+    if plan.tracking is None:
+        return _trained(plan, model, console, None)
+    names = "+".join(path.stem for path in plan.histories) or demonstration.NAME
+    tags = {"encoder": plan.encoder, "bundle": name}
+    title = f"{plan.encoder} on {names}, {datetime.now(UTC):%Y-%m-%d %H:%M}"
+    with start_run(plan.tracking, name=title, tags=tags) as run:
+        return _trained(plan, model, console, run)
+
+
+def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) -> TrainingResult:
+    """Train, evaluate and write the bundle, and log it to the run, where there is one."""
+    stage = _Timer(console)
     names = STAGES if plan.encoder == CASCADE else (plan.encoder,)
     encoders = [load_encoder(find_encoder(plan.encoders, name)) for name in names]
     with stage("reading"):
-        table = _read(plan)
+        table, placed = _read(plan)
     check_table(table.outcomes)
     aside = held_out(table.outcomes.groups, seed=plan.seed, share=plan.holdout)
     check_split(table.outcomes.rows(~aside), table.outcomes.rows(aside))
-    features = features_of(table.outcomes.texts.tolist())
-    fits = [_fitted(plan, one, table.outcomes, features, aside, stage, console) for one in encoders]
+    splits = history_splits(
+        table.histories, table.outcomes.rows(~aside), table.outcomes.rows(aside)
+    )
+    if run is not None:
+        run.log_datasets(splits)
+    if placed is None:
+        examples = attempted_examples(table.outcomes.rows(~aside))
+    else:
+        examples = placed.examples
+        examples = examples.rows(~held_out(examples.groups, seed=plan.seed, share=plan.holdout))
+    features = features_of([*table.outcomes.texts, *examples.texts])
+    fits = []
+    for one in encoders:
+        with _part(run if len(encoders) > 1 else None, one) as part:
+            fits.append(
+                _fitted(plan, one, table.outcomes, examples, features, aside, stage, console)
+            )
+            if part is not None:
+                part.log_metrics(stage_figures(fits[-1].test.outcomes, fits[-1].p_adequate()))
     cascade = Stages(tuple(fits))
     graphs = cascade.files()
     train, test = cascade.closest.train, cascade.closest.test
     # Held-out prompts: their scores are like those of prompts to come.
     kept = sample(len(test.outcomes), REFERENCE_PROMPTS, plan.seed)
-    predictions = cascade.predictions(kept)
+    predictions = served = cascade.predictions(kept)
+    if placed is not None and test.outcomes.models is not None:
+        # What stands for a tier in an old history is not what stands for it today.
+        predictions = served.at_abilities(placed.points, placed.points_of(test.outcomes.models))
     with stage("evaluating"):
         baselines = baseline_scores(
             EncodedOutcomes(train.outcomes, train.embeddings, train.features),
@@ -356,45 +454,47 @@ def fit(plan: TrainingPlan, console: Console) -> TrainingResult:
             seed=plan.seed,
             baselines=baselines,
         )  # fmt: skip
-    with stage("held-out categories"):
-        _unfamiliar(plan, cascade, report)
+    if placed is None:
+        with stage("held-out categories"):
+            _unfamiliar(plan, cascade, report)
     files = graphs | {
-        SEEN_FILE: pack_seen(train.outcomes.groups.tolist(), seed=plan.seed),
-        REFERENCE_FILE: ReferenceSample(test.features[kept], predictions.first[kept]).to_json(),
+        SEEN_FILE: pack_seen(sorted({*train.outcomes.groups, *examples.groups}), seed=plan.seed),
+        REFERENCE_FILE: ReferenceSample(test.features[kept], served.first[kept]).to_json(),
     }
-    manifest = _manifest(plan, table, cascade, report)
+    manifest = _manifest(plan, table, placed, cascade, report)
     settings = _parameters(plan, table, cascade)
     registered = None
-    if plan.tracking is None:
+    if run is None:
         manifest = _write(plan, manifest, files, settings, table.notes)
     else:
-        tags = {
-            "command": "fit",
-            "data_sha256": manifest.training_data_sha256,
-            "encoder": plan.encoder,
-            "demonstration": str(manifest.demonstration).lower(),
-        }
-        with (
-            stage("tracking"),
-            start_run(plan.tracking, name=_run_name(manifest), tags=tags) as run,
-        ):
-            run.log_params(settings)
-            run.log_report(report)
+        with stage("tracking"):
+            run.set_tags(
+                {
+                    "data_sha256": manifest.training_data_sha256,
+                    "demonstration": str(manifest.demonstration).lower(),
+                }
+            )
+            run.log_params(settings, unlisted=_IN_CARD[1:])
             labels = label_distribution(predictions.standard)
             figures = render(
                 test.outcomes, predictions, labels, baselines=baselines, seed=plan.seed
             )
-            run.log_figures(figures)
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
             manifest = _write(plan, manifest, files, settings, table.notes)
             written = load_bundle(plan.out, plan.encoders)
             whole = served_report(
                 report, written, plan.out, plan.encoders, test.outcomes, predictions, baselines
             )
-            run.log_text(report_page(whole, figures, facts(written, table)), "evaluation.html")
+            run.log_report(whole)
+            run.log_page(report_page(whole, figures, facts(written, table)))
+            run.log_figures(figures)
+            run.describe_report(whole, splits, demonstration=manifest.demonstration)
+            run.set_tags({"verdict": verdict(whole), "bundle": written.version})
             run.log_bundle(plan.out)
             registered = run.register(
-                model, tags={"bundle": manifest.name, "encoder": plan.encoder}
+                model,
+                description=summary(whole, demonstration=manifest.demonstration),
+                tags={"bundle": manifest.name, "encoder": plan.encoder, **version_tags(whole)},
             )
     for name, rejected in table.rejected.items():
         write_rejected(rejected, plan.out.with_name(f"{plan.out.name}-rejected-{name}.jsonl"))

@@ -14,7 +14,7 @@ from training.histories import demonstration
 from training.histories.outcome_table import ReadOptions
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEED
-from training.tracking.runs import MODEL
+from training.tracking.store import MODEL
 
 __all__ = ["TrainingPlan", "bundle_name", "check_split", "check_table", "model_name"]
 

@@ -272,20 +272,22 @@ class BatchPrice(_message.Message):
     def __init__(self, model: _Optional[str] = ..., price: _Optional[_Union[_quote_pb2.PriceRange, _Mapping]] = ..., tokens: _Optional[int] = ..., tightest_limit: _Optional[_Union[_limit_pb2.LimitStatus, _Mapping]] = ..., fits: _Optional[bool] = ...) -> None: ...
 
 class Option(_message.Message):
-    __slots__ = ("model", "provider", "tier", "arm", "p_adequate", "quote")
+    __slots__ = ("model", "provider", "tier", "arm", "p_adequate", "quote", "p_adequate_basis")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     ARM_FIELD_NUMBER: _ClassVar[int]
     P_ADEQUATE_FIELD_NUMBER: _ClassVar[int]
     QUOTE_FIELD_NUMBER: _ClassVar[int]
+    P_ADEQUATE_BASIS_FIELD_NUMBER: _ClassVar[int]
     model: str
     provider: str
     tier: str
     arm: str
     p_adequate: float
     quote: _quote_pb2.Quote
-    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., arm: _Optional[str] = ..., p_adequate: _Optional[float] = ..., quote: _Optional[_Union[_quote_pb2.Quote, _Mapping]] = ...) -> None: ...
+    p_adequate_basis: str
+    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., arm: _Optional[str] = ..., p_adequate: _Optional[float] = ..., quote: _Optional[_Union[_quote_pb2.Quote, _Mapping]] = ..., p_adequate_basis: _Optional[str] = ...) -> None: ...
 
 class Assessment(_message.Message):
     __slots__ = ("complexity", "arms", "p_none")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dates
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from router.catalog.prices import PRICE_SOURCE, find_record
 from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
+from router.core.ability import LARGEST, SMALLEST, Ability
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Lengths, Model, Rates, Speed
 from router.files import sha256_of
@@ -47,7 +49,7 @@ class _Speed(_Strict):
 
 
 class _Price(_Strict):
-    from_: date = Field(alias="from")
+    from_: dates.date = Field(alias="from")
     input_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
     output_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
     cache_read_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -88,6 +90,13 @@ class _Lengths(_Strict):
         return Lengths(self.p50, self.p90, self.p99)
 
 
+class _Ability(_Strict):
+    points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False)
+    uncertainty: float = Field(gt=0, le=100, allow_inf_nan=False)
+    source: str = Field(min_length=1)
+    date: dates.date
+
+
 class _Model(_Strict):
     id: str = Field(min_length=1, max_length=200)
     provider: str = Field(min_length=1)
@@ -99,6 +108,7 @@ class _Model(_Strict):
     capabilities: frozenset[str] = frozenset()
     speed: _Speed
     reasoning_tokens: _Lengths | None = None
+    ability: _Ability | None = None
     prices: tuple[_Price, ...] = ()
 
 
@@ -136,6 +146,10 @@ class CatalogEntry:
         self.spec = spec
         self.token_rule = TokenRule(spec.tokenizer.encoding, spec.tokenizer.factor)
         self.exact_tokens = is_exact(spec.id, self.token_rule)
+        told = spec.ability
+        self._ability = (
+            Ability(told.points, told.uncertainty, f"{told.source}, {told.date}") if told else None
+        )
         self._record = find_record(spec.price_id or spec.id, spec.provider)
         self._overrides = sorted(
             ((price.from_, price.rates) for price in spec.prices), key=lambda dated: dated[0]
@@ -175,6 +189,7 @@ class CatalogEntry:
             capabilities=spec.capabilities,
             speed=Speed(spec.speed.first_token_s, spec.speed.output_tokens_per_s),
             reasoning=spec.reasoning_tokens.lengths if spec.reasoning_tokens else None,
+            ability=self._ability,
         )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from router.classifier.encoder import Encoder, find_encoder, load_encoder, session
 from router.classifier.features.lexical import FEATURES, lexical_features
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
+from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact
 from router.core.margins import margins, needs_second_stage
 from router.core.types import NONE_LABEL, Goal, Lengths, Score
@@ -39,7 +41,9 @@ __all__ = [
     "Arm",
     "Bundle",
     "BundleManifest",
+    "Evidence",
     "HistorySource",
+    "ModelAbility",
     "ReferencePrice",
     "SecondStage",
     "SecondStageManifest",
@@ -49,9 +53,9 @@ __all__ = [
     "score_from_outputs",
 ]
 
-FORMAT_VERSION = 3
-_FORMATS = (1, 2, 3)
-"""Formats that this release reads. Format 2 added the input ``token_ids``, format 3 the second stage."""
+FORMAT_VERSION = 4
+_FORMATS = (1, 2, 3, 4)
+"""Formats that this release reads. 2 added the input ``token_ids``, 3 the second stage, 4 abilities."""
 _OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
 CLASSIFIER = "classifier.onnx"
 SECOND_CLASSIFIER = "second.onnx"
@@ -80,6 +84,28 @@ class Arm(_Strict):
     attempts: int = Field(ge=0, description="attempts in training")
     adequate_share: float = Field(ge=0, le=1, description="of these attempts")
     has_lengths: bool = Field(description="whether training saw output lengths of this arm")
+    ability: float | None = Field(
+        default=None,
+        ge=SMALLEST,
+        le=LARGEST,
+        description="points on the scale of ability; None: not placed on it",
+    )
+
+
+class ModelAbility(_Strict):
+    """A model that training placed on the scale of ability."""
+
+    points: float = Field(ge=SMALLEST, le=LARGEST, description="its ability")
+    uncertainty: float = Field(ge=0, description="standard deviation, in points")
+    attempts: int = Field(gt=0, description="judged attempts that it rests on")
+
+
+class Evidence(_Strict):
+    """What P(adequate) rests on."""
+
+    measured: int = Field(ge=0, description="prompts with judged attempts")
+    annotated: int = Field(ge=0, description="requests annotated by level")
+    weight: float = Field(ge=0, description="attempts per arm that an annotation counts as")
 
 
 class HistorySource(_Strict):
@@ -118,7 +144,7 @@ class Split(_Strict):
 class BundleManifest(_Strict):
     """``manifest.json``."""
 
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the bundle")
     created: datetime = Field(description="when training wrote it")
     demonstration: bool = Field(description="true when the history was generated, not real")
@@ -131,6 +157,10 @@ class BundleManifest(_Strict):
     training_data_sha256: str = Field(description="over all histories")
     split: Split = Field(description="training prompts and held-out ones")
     languages: dict[str, int] = Field(description="training prompts per language")
+    abilities: dict[str, ModelAbility] = Field(
+        default={}, description="models by name that training placed on the scale of ability"
+    )
+    evidence: Evidence | None = Field(default=None, description="None before format 4")
     mlflow_run_id: str | None = Field(description="None where the run was not tracked")
     metrics: dict[str, Any] = Field(description="held-out figures, as in the model card")
     files: dict[str, str] = Field(description="file name to SHA-256")
@@ -139,6 +169,12 @@ class BundleManifest(_Strict):
     def encoders(self) -> list[EncoderReference]:
         """The encoders, one per stage."""
         return [self.encoder] + ([self.second.encoder] if self.second else [])
+
+    @cached_property
+    def placed_arms(self) -> list[Arm]:
+        """The arms whose ability is known, ascending; fewer than two of them place no other model."""
+        placed = [arm for arm in self.arms if arm.ability is not None]
+        return sorted(placed, key=lambda arm: arm.ability or 0.0)
 
     @model_validator(mode="after")
     def _arms_are_distinct(self) -> BundleManifest:
@@ -398,7 +434,7 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
         ) from None
     if version not in _FORMATS:
         raise BadArtifact(
-            f"{path} has bundle format {version!r}, this release reads formats 1 to 3; "
+            f"{path} has bundle format {version!r}, this release reads formats 1 to {FORMAT_VERSION}; "
             "upgrade mitsumori or train the bundle again",
             reason="FORMAT_UNKNOWN",
             field=str(path),

@@ -21,7 +21,9 @@ from typing import Protocol
 import numpy as np
 
 from router.classifier.bundle import Bundle, load_bundle, read_manifest
-from router.classifier.mlflow_registry import RegisteredVersion, Registry, RegistryAddress
+from router.classifier.mlflow_server import ServerRegistry
+from router.classifier.mlflow_store import StoreRegistry
+from router.classifier.registry import RegisteredVersion, Registry, RegistryAddress
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
 from router.files import sha256_of
@@ -228,15 +230,17 @@ def open_bundle_source(bundle: Path | RegistryAddress, registry: str, cache: Pat
 
     Args:
         bundle: a directory, or an address in a registry.
-        registry: http(s) address of the MLflow server; ignored for a directory.
+        registry: address of an MLflow server, or of a store on this machine; ignored for a directory.
         cache: folder for downloads from a registry; ignored for a directory.
 
     Raises:
-        InvalidInput: the registry's address is not an http(s) address.
-        MitsumoriError: the extra for registries is not installed.
+        InvalidInput: the registry's address has another form.
+        MitsumoriError: the extra for MLflow servers is not installed.
     """
     if isinstance(bundle, RegistryAddress):
-        return RegistrySource(Registry(registry), bundle, cache)
+        server = registry.startswith("http")
+        opened = ServerRegistry(registry) if server else StoreRegistry(registry)
+        return RegistrySource(opened, bundle, cache)
     return FolderSource(bundle)
 
 

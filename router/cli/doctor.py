@@ -14,7 +14,7 @@ from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import read_manifest
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
-from router.classifier.mlflow_registry import RegistryAddress, registry_address
+from router.classifier.registry import RegistryAddress, registry_address
 from router.core.errors import BadArtifact, MitsumoriError
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog

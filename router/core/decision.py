@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from router.core.errors import Exhausted, NotPossible
-from router.core.goals import by_price, goal_reason, lowered, quote_of, ranked_by
+from router.core.goals import at_stake, by_price, goal_reason, lowered, quote_of, ranked_by
 from router.core.limits import (
     LimitState,
     Obstacle,
@@ -268,6 +268,7 @@ def decide(
     constraints: Constraints,
     goal: Goal,
     *,
+    complexity: float = 1.0,
     batch: bool = False,
     top_tier: str | None = None,
     moment: datetime | None = None,
@@ -282,6 +283,7 @@ def decide(
         candidates: every model of the catalog with its probability, quote and limits.
         constraints: what the caller allows.
         goal: what the choice aims for.
+        complexity: of the prompt, 0..1: the share of the cost of a miss that is at stake.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.
@@ -294,6 +296,7 @@ def decide(
         NotPossible: no candidate meets the constraints; the message says why.
         Exhausted: some candidates meet the constraints, but a limit blocks each of them.
     """
+    goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
     exclusions = [exclusion(candidate, constraints) for candidate in candidates]
     eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
@@ -307,7 +310,7 @@ def decide(
         raise deferred
     ranked, notes = _rank_under_soft_limits(eligible, goal, top_tier, moment)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
-    reasons = notes if downgraded else [goal_reason(ranked, goal), *notes]
+    reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
     if len(eligible) == 1 and len(candidates) > 1:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
     reasons.extend(_exclusion_reasons(excluded))

@@ -16,7 +16,15 @@ from router.core.types import (
     WillingnessToPay,
 )
 
-__all__ = ["by_price", "expected_cost", "goal_reason", "lowered", "quote_of", "ranked_by"]
+__all__ = [
+    "at_stake",
+    "by_price",
+    "expected_cost",
+    "goal_reason",
+    "lowered",
+    "quote_of",
+    "ranked_by",
+]
 
 
 def _p(candidate: Candidate) -> float:
@@ -34,6 +42,13 @@ def by_price(candidate: Candidate) -> tuple[int, int, float, str]:
     """Sort key: expected price, then worst price, latency and name, so that no two models tie."""
     quote = quote_of(candidate)
     return (quote.price.expected, quote.price.worst, quote.latency.p50_s, candidate.model.id)
+
+
+def at_stake(goal: Goal, complexity: float) -> Goal:
+    """The goal for a prompt of this complexity, 0..1: the simpler, the less a miss costs."""
+    if isinstance(goal, MissCost):
+        return replace(goal, nanos=round(goal.nanos * complexity))
+    return goal
 
 
 def expected_cost(candidate: Candidate, miss_cost: int) -> int:
@@ -79,26 +94,36 @@ def lowered(goal: Goal, relaxation: float) -> Goal:
 # --- Reasons -----------------------------------------------------------------------------------
 
 
-def goal_reason(ranked: Sequence[Candidate], goal: Goal) -> Reason:
-    """Why the first of the ranked candidates is chosen under a goal."""
+def goal_reason(ranked: Sequence[Candidate], goal: Goal, complexity: float = 1.0) -> Reason:
+    """Why the first of the ranked candidates is chosen under a goal.
+
+    Args:
+        ranked: eligible candidates, best first.
+        goal: for this prompt, as :func:`at_stake` makes it.
+        complexity: of the prompt, 0..1.
+    """
     chosen = ranked[0]
     facts = {
         "p_adequate": f"{_p(chosen):.4f}",
         "expected_price_usd": _usd(quote_of(chosen).price.expected),
     }
     if isinstance(goal, MissCost):
-        return _cost_reason(ranked, goal.nanos, facts)
+        return _cost_reason(ranked, goal.nanos, complexity, facts)
     if isinstance(goal, WillingnessToPay):
         return _value_reason(chosen, goal.nanos, facts)
     return _target_reason(ranked, goal, facts)
 
 
-def _cost_reason(ranked: Sequence[Candidate], miss_cost: int, facts: dict[str, str]) -> Reason:
+def _cost_reason(
+    ranked: Sequence[Candidate], miss_cost: int, complexity: float, facts: dict[str, str]
+) -> Reason:
     chosen = ranked[0]
     text = (
-        f"lowest expected cost: {_sum(chosen, miss_cost, named='price ', risk=' risk of a miss')}"
+        f"lowest expected cost at complexity {complexity:.2f}: "
+        f"{_sum(chosen, miss_cost, named='price ', risk=' risk of a miss')}"
     )
     facts |= {
+        "complexity": f"{complexity:.4f}",
         "miss_cost_usd": _usd(miss_cost),
         "expected_cost_usd": _usd(expected_cost(chosen, miss_cost)),
     }
@@ -119,7 +144,7 @@ def _sum(candidate: Candidate, miss_cost: int, *, named: str = "", risk: str = "
     """The expected cost of a candidate as a sum for people, such as ``$0.031 + 2% × $0.10 = $0.033``."""
     price = short_usd(quote_of(candidate).price.expected)
     return (
-        f"{named}{price} + {_percent(1 - _p(candidate))}{risk} × {format_usd(miss_cost)} = "
+        f"{named}{price} + {_percent(1 - _p(candidate))}{risk} × {short_usd(miss_cost)} = "
         f"{short_usd(expected_cost(candidate, miss_cost))}"
     )
 

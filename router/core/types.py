@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from router.core.ability import Ability
 from router.core.limits import Amounts, LimitState
 from router.core.money import usd_to_nanos
 
@@ -158,6 +159,7 @@ class Model:
         speed: how fast it answers.
         reasoning: how many tokens of hidden reasoning it adds to an answer, billed as output; ``None`` for
             a model that does not reason by default.
+        ability: where it stands on the scale of ability, as published; ``None``: as its tier does.
     """
 
     id: str
@@ -169,6 +171,7 @@ class Model:
     capabilities: frozenset[str]
     speed: Speed
     reasoning: Lengths | None = None
+    ability: Ability | None = None
 
 
 class TokenCount(NamedTuple):
@@ -272,8 +275,12 @@ class Score:
 class MissCost:
     """Choose the model with the least expected cost: expected price + (1 − P(adequate)) × the cost of a miss.
 
+    The simpler a prompt, the less is at stake: a greeting that goes wrong costs next to nothing, a proof the
+    hours of whoever relies on it. So a miss costs this amount times the complexity of the prompt.
+
     Attributes:
-        nanos: what an inadequate answer costs the caller, nano-dollars ≥ 0; 0: only the price counts.
+        nanos: what an inadequate answer to a prompt of complexity 1 costs the caller, nano-dollars ≥ 0;
+            0: only the price counts.
     """
 
     nanos: int
@@ -283,7 +290,7 @@ class MissCost:
 class WillingnessToPay:
     """Choose the model with the largest surplus, given what an adequate answer is worth.
 
-    It ranks as a :class:`MissCost` of the same amount does.
+    It ranks as a :class:`MissCost` of the same amount does at complexity 1.
 
     Attributes:
         nanos: the worth in nano-dollars, ≥ 0.
@@ -313,9 +320,10 @@ Goal = MissCost | WillingnessToPay | QualityTarget
 class MissCosts:
     """What a miss costs by importance, in USD: the default goals of requests without one.
 
-    A miss is an inadequate answer. Its cost is what the caller loses by it: the time of whoever notices and
-    asks again, the second call, the damage where nobody notices. A dearer model is chosen where its price is
-    higher by less than its risk, (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for:
+    A miss is an inadequate answer to a prompt of complexity 1; simpler prompts cost in proportion. Its
+    cost is what the caller loses by it: the time of whoever notices and asks again, the second call, the
+    damage where nobody notices. A dearer model is chosen where its price is higher by less than its risk,
+    (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for:
 
     - low: a draft or one item of bulk work, which is glanced over or thrown away.
     - medium: a person reads the answer, notices and asks again.
@@ -386,6 +394,7 @@ class Candidate(NamedTuple):
         quote: its quote; ``None`` if the model has no price.
         amounts: what choosing it would hold; ``None`` if nothing.
         limits: the balances that this would be held on.
+        basis: what the ability of the model rests on, as a phrase such as ``tier low`` or ``180 attempts``.
     """
 
     model: Model
@@ -394,6 +403,7 @@ class Candidate(NamedTuple):
     quote: Quote | None
     amounts: Amounts | None = None
     limits: tuple[LimitState, ...] = ()
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,10 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
+from router.classifier.model_ability import p_of_model
 from router.core.decision import arm_prices, decide
 from router.core.errors import InvalidInput, NotPossible
+from router.core.goals import at_stake
 from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estimate, overlap
 from router.core.plurals import counted
 from router.core.pricing import call_price
@@ -278,7 +280,8 @@ def _candidate(
             expires=policy.moment,
             price_table=policy.catalog.price_table,
         )
-    return Candidate(model, arm, None if arm is None else score.p_adequate[arm], offer)
+    p, basis = p_of_model(model, arm, policy.bundle.manifest, score)
+    return Candidate(model, arm, p, offer, basis=basis)
 
 
 def _candidates(
@@ -327,7 +330,9 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, tally: _Tally) -> _Row:
     text, same_bundle = record.classifier_text, record.bundle == policy.bundle.version
     if policy.bundle.second is not None and text is not None and not same_bundle:
         features, prices = lexical_features(text), arm_prices(candidates, constraints)
-        if policy.bundle.needs_second_stage(score, features, prices, goal):
+        if policy.bundle.needs_second_stage(
+            score, features, prices, at_stake(goal, score.complexity)
+        ):
             score = policy.bundle.score_second_stage(text, features)
             candidates = _candidates(policy, row, score, constraints)
     logged = record.chosen.model
@@ -335,7 +340,7 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, tally: _Tally) -> _Row:
     if then is None or then.quote is None or then.p_adequate is None:
         raise _LeftOut("no candidate has an arm and a price now")
     try:
-        chosen = decide(candidates, constraints, goal).chosen
+        chosen = decide(candidates, constraints, goal, complexity=score.complexity).chosen
     except NotPossible:
         raise _LeftOut("no candidate has an arm and a price now") from None
     assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen

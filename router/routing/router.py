@@ -14,8 +14,10 @@ from router.catalog.tokens import TokenCounter, scaled
 from router.classifier.bundle import Bundle
 from router.classifier.encoder import classifier_text
 from router.classifier.features.lexical import foreign_share, lexical_features
+from router.classifier.model_ability import p_of_model
 from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
+from router.core.goals import at_stake
 from router.core.quotes import quote
 from router.core.types import (
     TARGET_REGRET,
@@ -180,7 +182,10 @@ class Router:
         candidates = self._candidates(query, bundle, score, moment)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.needs_second_stage(
-            score, features, arm_prices(candidates, query.constraints), goal
+            score,
+            features,
+            arm_prices(candidates, query.constraints),
+            at_stake(goal, score.complexity),
         ):
             encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features)
             candidates = self._candidates(query, bundle, score, moment)
@@ -216,6 +221,7 @@ class Router:
             candidates,
             query.constraints,
             assessed.goal,
+            complexity=assessed.score.complexity,
             batch=query.batch,
             top_tier=self.catalog.tiers[-1],
             moment=assessed.moment,
@@ -277,7 +283,8 @@ class Router:
                     expires=now + self.quote_ttl,
                     price_table=self.catalog.price_table,
                 )
-            return Candidate(model, arm, score.p_adequate[arm] if arm else None, offer)
+            p, basis = p_of_model(model, arm, bundle.manifest, score)
+            return Candidate(model, arm, p, offer, basis=basis)
 
         return [
             candidate(entry)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.goals import expected_cost, goal_reason, lowered, ranked_by
+from router.core.decision import decide
+from router.core.goals import at_stake, expected_cost, goal_reason, lowered, ranked_by
 from router.core.types import (
     Candidate,
+    Constraints,
     Goal,
     MissCost,
     QualityTarget,
@@ -263,6 +265,33 @@ def test_limits_lower_the_goal_and_leave_its_kind(goal: Goal, share: float, left
     assert lowered(goal, share) == left
 
 
+@pytest.mark.parametrize(
+    ("goal", "complexity", "left"),
+    [
+        (MissCost(1000), 1.0, MissCost(1000)),
+        (MissCost(1000), 0.0155, MissCost(16)),
+        (MissCost(1000), 0.0, MissCost(0)),
+        (WillingnessToPay(1000), 0.5, WillingnessToPay(1000)),
+        (QualityTarget(0.8), 0.5, QualityTarget(0.8)),
+    ],
+)
+def test_the_simpler_a_prompt_the_less_a_miss_costs(
+    goal: Goal, complexity: float, left: Goal
+) -> None:
+    assert at_stake(goal, complexity) == left
+
+
+def test_a_greeting_is_not_worth_a_dearer_model_and_a_proof_is() -> None:
+    ladder = (priced("small", 0.90, 1, "low"), priced("large", 0.95, CENT // 4, "high"))
+    made = {
+        complexity: decide(ladder, Constraints(), MissCost(10 * CENT), complexity=complexity)
+        for complexity in (0.05, 0.7)
+    }
+    assert made[0.05].chosen.model.id == "small"
+    assert made[0.7].chosen.model.id == "large"
+    assert made[0.7].reasons[0].facts["miss_cost_usd"] == "0.07"
+
+
 # --- Reasons -----------------------------------------------------------------------------------
 
 
@@ -277,14 +306,15 @@ def test_the_reason_of_a_least_cost_adds_up_and_names_the_best_of_another_tier()
     reason = explained(MissCost(10 * CENT), *made)
     assert reason == Reason(
         "LEAST_EXPECTED_COST",
-        "lowest expected cost: price $0.000123 + 5% risk of a miss × $0.10 = $0.00512; "
-        "mini: $0.00100 + 20% × $0.10 = $0.0210",
+        "lowest expected cost at complexity 1.00: price $0.000123 + 5% risk of a miss × $0.100 = $0.00512; "
+        "mini: $0.00100 + 20% × $0.100 = $0.0210",
         {
             "p_adequate": "0.9500",
             "expected_price_usd": "0.000123",
+            "complexity": "1.0000",
             "miss_cost_usd": "0.10",
             "expected_cost_usd": "0.005123",
-            "runner_up": "mini: $0.00100 + 20% × $0.10 = $0.0210",
+            "runner_up": "mini: $0.00100 + 20% × $0.100 = $0.0210",
             "runner_up_expected_cost_usd": "0.021",
         },
     )
@@ -301,10 +331,10 @@ def test_the_runner_up_is_the_best_by_the_whole_goal_whatever_the_order_of_the_r
 def test_where_there_is_one_tier_nothing_is_compared() -> None:
     reason = explained(MissCost(10 * CENT), LADDER[0], priced("other", 0.55, CENT, "low"))
     assert reason.text == (
-        "lowest expected cost: price $0.000100 + 45% risk of a miss × $0.10 = $0.0451"
+        "lowest expected cost at complexity 1.00: price $0.000100 + 45% risk of a miss × $0.100 = $0.0451"
     )
     assert set(reason.facts) == {
-        "p_adequate", "expected_price_usd", "miss_cost_usd", "expected_cost_usd"
+        "p_adequate", "expected_price_usd", "complexity", "miss_cost_usd", "expected_cost_usd"
     }  # fmt: skip
 
 

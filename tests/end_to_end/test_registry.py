@@ -19,7 +19,8 @@ from mitsumori import Router
 from router.cli.demo import serving
 from tests.end_to_end.mlflow_server import forwarded, mlflow_server
 from tests.readiness import PATIENCE_S, wait_until
-from training.tracking.runs import MODEL, start_run
+from training.tracking.runs import start_run
+from training.tracking.store import MODEL
 
 CHAMPION = f"models:/{MODEL}@champion"
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -55,12 +56,28 @@ TEXTS = [text for text in PROMPTS if text.isascii()][::2]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
     folder = tmp_path_factory.mktemp("cascade")
     plan = TrainingPlan(
-        histories=(), out=folder / "bundle", encoder="cascade", cache=folder / "cache"
-    )
+        histories=(), out=folder / "bundle", encoder="cascade", cache=folder / "cache",
+        tracking=f"sqlite:///{shutil.copy(mlflow_database, folder)}",
+    )  # fmt: skip
     return fit(plan, Console(quiet=True)).out
+
+
+def test_each_encoder_is_a_run_below_that_of_the_whole(bundle: Path) -> None:
+    uri = f"sqlite:///{bundle.parent}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    whole = client.get_run(read_manifest(bundle)[0].mlflow_run_id)
+    parts = client.search_runs(
+        [whole.info.experiment_id], f"tags.`mlflow.parentRunId` = '{whole.info.run_id}'"
+    )
+    assert {part.data.tags["encoder"] for part in parts} == {"static", "multilingual"}
+    for part in parts:
+        assert part.info.status == "FINISHED"
+        assert whole.info.start_time <= part.info.start_time <= part.info.end_time
+        # Their figures stand beside those of the whole, under the same names.
+        assert "3 ranking/APGR low to high" in part.data.metrics.keys() & whole.data.metrics.keys()
 
 
 def asked(text: str, goal: Goal) -> RouteQuery:

@@ -1,12 +1,19 @@
-"""Provenance of a result: the time and the git commit."""
+"""Provenance of a result: the time, the command, the version of the code and the git commit."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-__all__ = ["git_commit", "time_and_commit"]
+__all__ = ["code_version", "command_line", "git_commit", "time_and_commit"]
+
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 def git_commit() -> str | None:
@@ -21,6 +28,28 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
+
+
+def code_version() -> str:
+    """The version of the package, with the commit where there is one: ``0.1.0 (git 1a2b3c4d5e6f)``."""
+    try:
+        installed = version("mitsumori")
+    except PackageNotFoundError:
+        installed = "not installed"
+    commit = git_commit()
+    return installed if commit is None else f"{installed} (git {commit[:12]})"
+
+
+def command_line() -> str:
+    """The command of this process, to be run again; a password in an address is left out."""
+    program, *words = sys.argv
+    path = Path(program)
+    ours = path.name == "training" or (
+        path.name == "__main__.py" and path.parent.name == "training"
+    )
+    # What runs our code otherwise, such as a notebook, has arguments that mean nothing here.
+    command = shlex.join(["python", "-m", "training", *words]) if ours else path.name
+    return _PASSWORD.sub("", command)
 
 
 def time_and_commit() -> str:

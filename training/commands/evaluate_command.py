@@ -25,9 +25,13 @@ from training.evaluation.served_report import facts, served_report
 from training.export.classifier_graph import label_distribution
 from training.histories.ladders import check_prices, parse_arms, parse_prices
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table
+from training.histories.outcomes import Outcomes
 from training.pages.plots import render
 from training.pages.report_page import report_page
-from training.tracking.runs import start_run, tracking_uri
+from training.tracking.datasets import history_splits
+from training.tracking.headline import verdict
+from training.tracking.runs import start_run
+from training.tracking.store import tracking_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,7 +152,7 @@ def evaluate_command(
         if html is not None:
             write_whole(page, html, "html")
         if mlflow or mlflow_uri is not None:
-            _track(tracking_uri(mlflow_uri), loaded, table, report, page, figures)
+            _track(tracking_uri(mlflow_uri), loaded, table, test, report, page, figures)
     print_report(report, console)
 
 
@@ -170,24 +174,30 @@ def _track(
     uri: str,
     bundle: Bundle,
     table: HistoryTable,
+    test: Outcomes,
     report: Mapping[str, Any],
     page: str,
     figures: Mapping[str, Figure],
 ) -> None:
     """Log the report, the page and the pictures as a run of their own."""
     names = "+".join(one.name for one in table.histories)
+    manifest = bundle.manifest
     tags = {
-        "command": "evaluate",
         "bundle": bundle.version,
+        "encoder": "+".join(one.name for one in manifest.encoders),
         "data_sha256": sha256_of("".join(one.sha256 for one in table.histories).encode()),
-        "training_data_sha256": bundle.manifest.training_data_sha256,
-        "demonstration": str(bundle.manifest.demonstration).lower(),
+        "training_data_sha256": manifest.training_data_sha256,
+        "demonstration": str(manifest.demonstration).lower(),
+        "verdict": verdict(report),
     }
-    with start_run(uri, name=f"evaluate {bundle.manifest.name} on {names}", tags=tags) as run:
+    splits = history_splits(table.histories, None, test)
+    with start_run(uri, name=f"evaluate {manifest.name} on {names}", tags=tags) as run:
+        run.log_datasets(splits)
         run.log_params({"bundle": bundle.version, "histories": names, "seed": report["seed"]})
         run.log_report(report)
+        run.log_page(page)
         run.log_figures(figures)
-        run.log_text(page, "evaluation.html")
+        run.describe_report(report, splits, demonstration=manifest.demonstration)
 
 
 def _seen_notes(seen: int | None, include_seen: bool) -> list[str]:

@@ -25,7 +25,7 @@ from training.encoders.embedding import CACHE
 from training.histories.split import SEED
 from training.pipeline import TrainingResult, fit
 from training.plan import TrainingPlan
-from training.tracking.runs import tracking_uri
+from training.tracking.store import tracking_uri
 
 __all__ = ["fit_command"]
 
@@ -138,7 +138,7 @@ def fit_command(
     if tracking is not None:
         lines.append(
             f"MLflow: run {made.manifest.mlflow_run_id}, {made.model} version {made.registered}, "
-            f"{tracking} (`make mlflow`)"
+            f"{tracking} (see it with `make mlflow`)"
         )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -44,8 +44,9 @@ from training.evaluation.evaluation_set import (
 )
 from training.evaluation.promotion_gate import GateVerdict, gate
 from training.histories.split import SEED
+from training.tracking.datasets import history_splits
 from training.tracking.promotion import CHAMPION, ChampionAlias, ChampionVersion, manifest_sha256
-from training.tracking.runs import MODEL, tracking_uri
+from training.tracking.store import MODEL, tracking_uri
 
 __all__ = ["REFUSED", "REPORT", "promote_command"]
 
@@ -169,7 +170,9 @@ def _promoted(
 ) -> int:
     number = alias.find(manifest_sha256(bundle.directory))
     if number is None:
-        number = alias.register(bundle.directory, bundle.bundle.manifest)
+        gate_found = json_ready(verdict.as_dict())
+        splits = history_splits(held.table.histories, None, held.outcomes)
+        number = alias.register(bundle.directory, bundle.bundle.manifest, gate_found, splits)
     with tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch:
         alias.fetch(number, Path(scratch))  # what serving will load: whole, and as registered
     alias.promote(number, champion.current, _tags(champion, held, verdict))

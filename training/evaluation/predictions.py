@@ -8,11 +8,12 @@ from the predictions of this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from router.core.ability import p_of_models
 from router.core.margins import margin_threshold, margins, needs_second_stage, value_margins
 from router.core.types import QualityTarget, QualityTargets
 from training.evaluation.baselines import pair_differences
@@ -79,6 +80,19 @@ class Predictions:
         return Predictions(
             self.first[rows], None if self.second is None else self.second.take(rows)
         )
+
+    def at_abilities(self, arm_points: Floats, points: Floats) -> Predictions:
+        """The predictions for models of other abilities than those of the arms.
+
+        Args:
+            arm_points: float64 ``(k,)``, abilities of the arms, ascending.
+            points: float64 ``(n, k)``, abilities of the models that stand for the arms at each prompt.
+        """
+        second = self.second
+        if second is not None:
+            moved = p_of_models(second.p_adequate, arm_points, points)
+            second = replace(second, p_adequate=moved)
+        return Predictions(p_of_models(self.first, arm_points, points), second)
 
     def standard_asked(self) -> npt.NDArray[np.bool_]:
         """For which prompts the second stage is consulted under :data:`STANDARD_GOAL`, ``(n,)``."""

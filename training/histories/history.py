@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,17 @@ def _from_file(
                 yield check(raw[kept].reset_index(drop=True))[0]
 
     return sound
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """Refuse what is no file of a known format, before any work is done.
+
+    Raises:
+        InvalidInput: one of them is not there, or has another suffix.
+    """
+    for path in paths:
+        reader_of(path)
+        _state(path)
 
 
 def read_history(path: Path, *, skip_bad_rows: bool = False) -> History:

@@ -263,6 +263,7 @@ def tabulate(
         cost_nanos=cost,
         output_tokens=gathered.output_tokens,
         propensity=gathered.propensity,
+        models=np.tile(np.array([ladder.arms.get(arm, "") for arm in arms], dtype=object), (n, 1)),
     )
     return outcomes, rates, notes
 
@@ -287,6 +288,7 @@ def _pooled(parts: Sequence[Outcomes]) -> Outcomes:
         parts[0],
         prompt_ids=np.asarray(ids, dtype=object),
         propensity=_joined_propensity(parts),
+        models=joined("models"),  # type: ignore[arg-type]
         **{name: joined(name) for name in per_prompt},  # type: ignore[arg-type]
     )
 

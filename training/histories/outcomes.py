@@ -35,6 +35,8 @@ class Outcomes:
         output_tokens: float64 ``(n, k)``; NaN where unknown.
         propensity: float64 ``(n, k)``, the probability with which a router chose this arm, 0..1; NaN where
             it was not logged. ``None`` where it was logged for no attempt.
+        models: ``(n, k)`` names of the models that stand for the arms in the prompt's history, ``""`` where
+            none does. ``None`` where it is not known.
     """
 
     arms: tuple[str, ...]
@@ -49,6 +51,7 @@ class Outcomes:
     cost_nanos: npt.NDArray[np.int64]
     output_tokens: npt.NDArray[np.float64]
     propensity: npt.NDArray[np.float64] | None = None
+    models: npt.NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids)
@@ -96,4 +99,5 @@ class Outcomes:
         )  # fmt: skip
         propensity = None if self.propensity is None else self.propensity[index]
         chosen = {name: getattr(self, name)[index] for name in per_prompt}
-        return replace(self, propensity=propensity, **chosen)
+        models = None if self.models is None else self.models[index]
+        return replace(self, propensity=propensity, models=models, **chosen)

@@ -5,18 +5,20 @@ The choices are those of serving: its quotes, and :func:`decision.decide`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from router.classifier.bundle import complexity
 from router.core.decision import decide
 from router.core.errors import InvalidInput
 from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
 from training.evaluation.cost_quality import Points, Sweep
 from training.evaluation.evaluation_report import priced_prompts
 from training.evaluation.metrics import bootstrap, interval
+from training.export.classifier_graph import label_distribution
 from training.histories.outcomes import Outcomes
 from training.histories.split import folds
 
@@ -88,8 +90,18 @@ def choices(
         goal: what to aim for.
     """
     places = {arm: place for place, arm in enumerate(arms)}
-    chosen = (decide(each, _NO_CONSTRAINTS, goal).chosen.model.tier for each in candidates)
+    chosen = (
+        decide(each, _NO_CONSTRAINTS, goal, complexity=_complexity(each, places)).chosen.model.tier
+        for each in candidates
+    )
     return np.fromiter((places[tier] for tier in chosen), np.intp, len(candidates))
+
+
+def _complexity(candidates: Sequence[Candidate], places: Mapping[str, int]) -> float:
+    """How much model the prompt of these candidates needs, 0..1, as serving computes it."""
+    ordered = sorted(candidates, key=lambda one: places[one.model.tier])
+    p_adequate = np.array([[one.p_adequate or 0.0 for one in ordered]])
+    return complexity(label_distribution(p_adequate)[0], [one.model.tier for one in ordered])
 
 
 @dataclass(frozen=True)

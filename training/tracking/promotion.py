@@ -8,17 +8,21 @@ in place after any failure.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.classifier.bundle import BundleManifest, read_manifest
-from router.classifier.mlflow_registry import MANIFEST_TAG
-from router.core.errors import BadArtifact, MitsumoriError, NotPossible
+from router.classifier.registry import MANIFEST_TAG
+from router.core.errors import BadArtifact, NotPossible
 from router.files import read_checked, sha256_of
-from training.tracking.runs import MODEL, open_store, start_run
+from training.tracking.datasets import HistorySplit, data_table
+from training.tracking.headline import summary, version_tags
+from training.tracking.runs import start_run
+from training.tracking.store import MODEL, SQLITE, asking, first_words, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["CHAMPION", "ChampionAlias", "ChampionVersion", "manifest_sha256"]
 
 CHAMPION = "champion"
-_SQLITE = "sqlite:///"
 _TAG_LIMIT = 5000
-_WORDS_LIMIT = 160
+_DESCRIPTION_LIMIT = 5000
+_PROMOTED = "Promoted on "
 _REMEDY = "register the bundle again with `make train`, or name another champion with --champion"
 
 
@@ -68,9 +72,9 @@ class ChampionAlias:
     @property
     def exists(self) -> bool:
         """Whether there is a registry to ask."""
-        if not self.uri.startswith(_SQLITE):
+        if not self.uri.startswith(SQLITE):
             return True
-        return Path(self.uri.removeprefix(_SQLITE)).is_file()
+        return Path(self.uri.removeprefix(SQLITE)).is_file()
 
     @property
     def _client(self) -> MlflowClient:
@@ -78,20 +82,8 @@ class ChampionAlias:
             self._opened, _ = open_store(self.uri)
         return self._opened
 
-    @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        """Turn any exception of MLflow into one line that names the request."""
-        try:
-            yield
-        except MitsumoriError:
-            raise
-        except Exception as error:  # noqa: BLE001 -- MLflow lets through what its database raises
-            raise MitsumoriError(
-                f"MLflow at {self.uri} cannot {what} ({_first_words(error)}); the alias {CHAMPION} was not "
-                "moved. Check MLFLOW_TRACKING_URI or --tracking-uri",
-                reason="TRACKING_UNUSABLE",
-                field="tracking",
-            ) from None
+    def _asking(self, what: str) -> AbstractContextManager[None]:
+        return asking(self.uri, what, f"the alias {CHAMPION} was not moved")
 
     def champion(self) -> ChampionVersion | None:
         """The version in production; ``None`` where the alias names none.
@@ -150,7 +142,7 @@ class ChampionAlias:
             manifest, _ = read_manifest(directory)
         except Exception as error:  # noqa: BLE001 -- as above
             raise BadArtifact(
-                f"the files of {what} cannot be fetched ({_first_words(error)}); {_REMEDY}",
+                f"the files of {what} cannot be fetched ({first_words(error)}); {_REMEDY}",
                 reason="FILE_MISSING",
                 field="champion",
             ) from None
@@ -177,25 +169,46 @@ class ChampionAlias:
         found = [int(one.version) for one in versions if one.tags.get(MANIFEST_TAG) == sha256]
         return max(found, default=None)
 
-    def register(self, directory: Path, manifest: BundleManifest) -> int:
+    def register(
+        self,
+        directory: Path,
+        manifest: BundleManifest,
+        gate: Mapping[str, Any],
+        splits: Sequence[HistorySplit],
+    ) -> int:
         """Log a bundle in a run of its own and register it as the next version.
+
+        Args:
+            directory: of the bundle.
+            manifest: of the bundle, with its figures.
+            gate: what the promotion gate found, as :meth:`GateVerdict.as_dict` gives it.
+            splits: what of which histories it was judged on.
 
         Raises:
             MitsumoriError: the registry cannot be used.
         """
+        # The gate's context belongs to other prompts than the figures of training.
+        bounds = [one for one in gate["figures"] if one["target"] is not None]
+        report = {**manifest.metrics, "gate": {**gate, "figures": bounds}}
+        about = {"bundle": manifest.name, "encoder": manifest.encoder.name}
         tags = {
-            "command": "promote",
-            "encoder": manifest.encoder.name,
+            **about,
             "data_sha256": manifest.training_data_sha256,
             "demonstration": str(manifest.demonstration).lower(),
         }
+        said = (
+            f"{summary(report, demonstration=manifest.demonstration)}\nThe table is from the training of the "
+            f"bundle; the verdict is on these prompts:\n\n{data_table(splits)}\n"
+        )
         with (
             self._asking("register the bundle"),
-            start_run(self.uri, name=manifest.name, tags=tags) as run,
+            start_run(self.uri, name=f"promote {manifest.name}", tags=tags) as run,
         ):
-            run.log_report(manifest.metrics)
+            run.log_datasets(splits)
+            run.log_report(report)
+            run.describe(said)
             run.log_bundle(directory)
-            return run.register(tags={"bundle": manifest.name, "encoder": manifest.encoder.name})
+            return run.register(description=said, tags={**about, **version_tags(report)})
 
     def promote(
         self, version: int, before: ChampionVersion | None, tags: Mapping[str, Any]
@@ -227,12 +240,17 @@ class ChampionAlias:
                 self._client.set_model_version_tag(
                     MODEL, str(version), key, str(value)[:_TAG_LIMIT]
                 )
+            self._describe(version, str(tags.get("gate_found", "")))
             self._client.set_registered_model_alias(MODEL, CHAMPION, str(version))
 
-
-def _first_words(error: Exception) -> str:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return first if len(first) <= _WORDS_LIMIT else f"{first[:_WORDS_LIMIT]}…"
+    def _describe(self, version: int, found: str) -> None:
+        """Say first in the description of a version that it was promoted, when and why."""
+        known = self._client.get_model_version(MODEL, str(version)).description or ""
+        if known.startswith(_PROMOTED):
+            known = known.partition("\n\n")[2]
+        when = f"{_PROMOTED}{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: it {found}."
+        text = f"{when}\n\n{known}"[:_DESCRIPTION_LIMIT]
+        self._client.update_model_version(MODEL, str(version), text)
 
 
 def _named(version: ChampionVersion | None) -> str:

@@ -10,6 +10,7 @@ from mitsumori.money import fill_money
 from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
+from router.core.goals import at_stake
 from router.core.types import (
     NONE_LABEL,
     Candidate,
@@ -221,6 +222,7 @@ def _fill_option(target: router_pb2.Option, candidate: Candidate) -> None:
     target.tier = candidate.model.tier
     target.arm = candidate.arm or ""
     target.p_adequate = candidate.p_adequate or 0.0
+    target.p_adequate_basis = candidate.basis
     _fill_quote(target.quote, candidate.quote)
 
 
@@ -280,8 +282,9 @@ def render_route(
         reasons=map(_render_reason, routed.decision.reasons),
         bundle_version=routed.bundle_version,
     )
-    if isinstance(routed.goal, MissCost):
-        fill_money(reply.miss_cost, routed.goal.nanos)
+    goal = at_stake(routed.goal, routed.score.complexity)
+    if isinstance(goal, MissCost):
+        fill_money(reply.miss_cost, goal.nanos)
     first, *rest = routed.decision.ranked
     _fill_option(reply.chosen, first)
     for candidate in rest[:max_alternatives]:

@@ -19,7 +19,8 @@ from training.histories.demonstration import ARMS, PRICES, demonstration_history
 from training.histories.outcome_table import ReadOptions
 from training.pipeline import fit
 from training.plan import TrainingPlan
-from training.tracking.runs import MODEL
+from training.tracking.runs import PAGE
+from training.tracking.store import MODEL
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())
 PRICE_OPTIONS = [
@@ -108,9 +109,13 @@ def test_the_page_and_the_run_hold_the_whole_report(folder: Path, mlflow_databas
     (run,) = client.search_runs([client.get_experiment_by_name(MODEL).experiment_id])
     assert run.data.tags["bundle"] == found["bundle"]
     assert len(run.data.tags["data_sha256"]) == 64
-    assert run.data.metrics["n_prompts"] == found["n_prompts"]
+    assert run.data.metrics["7 data/held-out prompts"] == found["n_prompts"]
+    assert len(run.data.metrics) <= 40
+    assert run.data.tags["verdict"] in run.data.tags["mlflow.note.content"]
+    (dataset,) = run.inputs.dataset_inputs
+    assert {tag.key: tag.value for tag in dataset.tags}["prompts"] == str(found["n_prompts"])
     folder_of_run = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert (folder_of_run / "evaluation.html").read_text(encoding="utf-8") == text
+    assert (folder_of_run / PAGE).read_text(encoding="utf-8") == text
     assert json.loads((folder_of_run / "evaluation.json").read_text()) == found
     assert (folder_of_run / "plots" / "reliability.png").exists()
 

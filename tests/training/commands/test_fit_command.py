@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -19,6 +24,7 @@ from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.paths import ENCODERS
+from tests.readiness import PATIENCE_S, wait_until
 from training import cli
 from training.drift.traffic import of_bundle
 from training.encoders.embedding import embed_all, encode_prompts
@@ -29,6 +35,7 @@ from training.histories.outcome_table import ReadOptions
 from training.histories.split import SEEN_FILE, group_of, seen_prompts
 from training.pipeline import TrainingResult, fit
 from training.plan import TrainingPlan, bundle_name, model_name
+from training.tracking.runs import PAGE, REASON_TAG
 
 QUIET = Console(quiet=True)
 PRICES = ("--price", "low=1,2", "--price", "high=10,20")
@@ -129,8 +136,75 @@ def test_a_run_is_tracked_and_registered(tmp_path: Path) -> None:
     assert done.registered == 1
     assert done.manifest.mlflow_run_id
     assert list((tmp_path / "mlflow").rglob("bundle/classifier.onnx"))
-    (page,) = (tmp_path / "mlflow").rglob("evaluation.html")
+    (page,) = (tmp_path / "mlflow").rglob(PAGE)
     assert "Promotion gate" in page.read_text(encoding="utf-8")
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    run = client.get_run(done.manifest.mlflow_run_id)
+    # The run was open during all of the work, not only while it was logged.
+    assert run.info.end_time - run.info.start_time >= 1000 * sum(done.seconds.values()) - 1
+    assert len(run.data.metrics) <= 40
+    assert client.list_artifacts(run.info.run_id)[0].path == PAGE
+    counts = {
+        tags["mlflow.data.context"]: (int(tags["prompts"]), int(tags["attempts"]))
+        for tags in ({t.key: t.value for t in one.tags} for one in run.inputs.dataset_inputs)
+    }
+    assert sum(prompts for prompts, _ in counts.values()) == 60
+    assert sum(attempts for _, attempts in counts.values()) == 120
+    assert counts["held out"][0] == done.report["n_prompts"]
+    assert run.data.tags["bundle"] in page.read_text(encoding="utf-8")
+    assert run.data.tags["data_sha256"] == done.manifest.training_data_sha256
+    said = run.data.tags["mlflow.note.content"] + json.dumps(run.data.params)
+    assert "prompt number" not in said  # no prompt leaves the history
+    made = client.get_model_version("mitsumori", "1")
+    assert made.tags["verdict"] == run.data.tags["verdict"]
+    assert made.tags["encoder"] == "static"
+
+
+def test_a_fit_that_fails_says_why_and_registers_nothing(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    with pytest.raises(InvalidInput, match="every attempt is adequate"):
+        fit(plan(tmp_path, attempts(quality=1.0), tracking=uri), QUIET)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("mitsumori").experiment_id])
+    assert run.info.status == "FAILED"
+    assert run.data.tags[REASON_TAG].startswith("every attempt is adequate")
+    assert client.search_model_versions() == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there_is_no_run(tmp_path: Path) -> None:
+    wanted = TrainingPlan(
+        histories=(tmp_path / "none.parquet",), out=tmp_path / "out",
+        tracking=f"sqlite:///{tmp_path}/mlflow.db",
+    )  # fmt: skip
+    with pytest.raises(InvalidInput, match=r"none\.parquet: cannot be read"):
+        fit(wanted, QUIET)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_ctrl_c_leaves_a_killed_run_and_registers_nothing(
+    tmp_path: Path, mlflow_database: Path
+) -> None:
+    database = Path(shutil.copy(mlflow_database, tmp_path / "mlflow.db"))
+    uri = f"sqlite:///{database}"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def runs() -> list[Any]:
+        experiment = client.get_experiment_by_name("mitsumori")
+        return [] if experiment is None else client.search_runs([experiment.experiment_id])
+
+    command = ["-m", "training", "fit", "--out", str(tmp_path / "out"), "--tracking-uri", uri]
+    with subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_until(lambda: [run for run in runs() if run.inputs.dataset_inputs])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) != 0
+    (run,) = runs()
+    assert (run.info.status, run.data.tags[REASON_TAG]) == ("KILLED", "interrupted")
+    assert run.data.tags["command"].startswith("python -m training fit --out")
+    assert client.search_model_versions() == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
-from router.classifier.bundle import Bundle
+from router.classifier.bundle import Bundle, read_manifest
+from router.classifier.hot_swap import open_bundle_source
+from router.classifier.registry import RegistryAddress
 from router.core.errors import MitsumoriError
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
@@ -30,7 +32,8 @@ from training.evaluation.predictions import Predictions
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
 from training.histories.split import SEEN_FILE, group_of, pack_seen
 from training.tracking.promotion import CHAMPION, ChampionAlias
-from training.tracking.runs import MODEL, start_run
+from training.tracking.runs import start_run
+from training.tracking.store import MODEL
 
 ARM_OPTION = ",".join(f"{name}={model}" for name, model in ARMS.items())
 OPTIONS = ["--arms", ARM_OPTION]
@@ -165,11 +168,40 @@ def test_the_first_good_bundle_becomes_champion_and_a_second_time_nothing_happen
     version = world.client.get_model_version(MODEL, "1")
     assert "beats prompt length" in version.tags["gate_found"]
     assert json.loads(version.tags["gate_figures"]) == world.figures()
+    assert version.tags["verdict"].startswith("Passes the promotion gate")
+    assert version.tags["bundle"] == "good"
+    (judged_on,) = world.client.get_run(version.run_id).inputs.dataset_inputs
+    assert judged_on.dataset.name.startswith(f"history (held out: {PROMPTS} prompts")
+    assert version.description.startswith("Promoted on ")
+    assert f"/runs/{version.run_id}" in version.description
     assert any(one["holds"] for one in world.figures())
     again = world.promote(world.good)
     assert again.exit_code == 0
     assert "champion already" in again.output
     assert len(world.client.search_model_versions(f"name = '{MODEL}'")) == 1
+
+
+def test_a_server_on_this_machine_gets_what_was_promoted_and_not_what_was_refused(
+    world: World, tmp_path: Path
+) -> None:
+    """As `mitsumori serve --bundle models:/mitsumori@champion` does, without an MLflow server."""
+    source = open_bundle_source(
+        RegistryAddress.parse(f"models:/{MODEL}@{CHAMPION}"), world.uri, tmp_path
+    )
+    assert world.promote(world.good).exit_code == 0
+    assert "version 1" in source.find().location
+    assert read_manifest(source.fetch())[1].startswith("good@")
+    refusal(world.promote(world.blind))
+    assert "version 1" in source.find().location
+
+
+def test_a_bundle_that_is_promoted_again_is_described_once(world: World) -> None:
+    assert world.promote(world.good).exit_code == 0
+    world.crowned(world.blind)
+    assert world.promote(world.good).exit_code == 0
+    said = world.client.get_model_version(MODEL, "1").description
+    assert said.count("Promoted on ") == 1
+    assert "beats the champion" in said
 
 
 def test_a_registered_bundle_is_not_registered_again(world: World) -> None:

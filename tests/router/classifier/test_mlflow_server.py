@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from router.classifier import mlflow_registry as module
-from router.classifier.mlflow_registry import RegisteredVersion, Registry, RegistryAddress
+from router.classifier import registry as module
+from router.classifier.mlflow_server import ServerRegistry
+from router.classifier.registry import RegisteredVersion, RegistryAddress
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 from router.files import sha256_of
 from router.settings import load_settings
@@ -80,13 +81,15 @@ def server() -> Iterator[Harmful]:
 
 
 @pytest.fixture
-def registry(server: Harmful) -> Iterator[Registry]:
-    made = Registry(server.address)
+def registry(server: Harmful) -> Iterator[ServerRegistry]:
+    made = ServerRegistry(server.address)
     yield made
     made.close()
 
 
-def test_what_is_named_is_what_lands(server: Harmful, registry: Registry, tmp_path: Path) -> None:
+def test_what_is_named_is_what_lands(
+    server: Harmful, registry: ServerRegistry, tmp_path: Path
+) -> None:
     server.holds({"classifier.onnx": b"graph", "model_card.md": b"# card"})
     registry.download(FIRST, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
@@ -100,7 +103,7 @@ def test_what_is_named_is_what_lands(server: Harmful, registry: Registry, tmp_pa
     "name", ["../evil", "a/b", "/etc/passwd", ".hidden", "manifest.json", "a\0b"]
 )
 def test_a_name_that_leaves_the_folder_is_refused(
-    name: str, server: Harmful, registry: Registry, tmp_path: Path
+    name: str, server: Harmful, registry: ServerRegistry, tmp_path: Path
 ) -> None:
     server.holds({}, {name: "0" * 64})
     (tmp_path / "target").mkdir()
@@ -117,7 +120,7 @@ def test_a_name_that_leaves_the_folder_is_refused(
     ],
 )  # fmt: skip
 def test_artifacts_elsewhere_are_not_fetched(
-    uri: str, server: Harmful, registry: Registry, tmp_path: Path
+    uri: str, server: Harmful, registry: ServerRegistry, tmp_path: Path
 ) -> None:
     server.lies_at(uri)
     with pytest.raises(BadArtifact, match="--serve-artifacts"):
@@ -125,7 +128,9 @@ def test_artifacts_elsewhere_are_not_fetched(
     assert len(server.asked) == 1
 
 
-def test_a_redirect_is_not_followed(server: Harmful, registry: Registry, tmp_path: Path) -> None:
+def test_a_redirect_is_not_followed(
+    server: Harmful, registry: ServerRegistry, tmp_path: Path
+) -> None:
     server.holds({"classifier.onnx": b"graph"})
     server.says(f"{FOLDER}/classifier.onnx", b"", 302, Location="/api/2.0/stolen")
     server.says("/api/2.0/stolen", b"graph")
@@ -135,9 +140,9 @@ def test_a_redirect_is_not_followed(server: Harmful, registry: Registry, tmp_pat
 
 
 def test_a_flood_is_cut_off(
-    server: Harmful, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Harmful, registry: ServerRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MAX_BUNDLE_BYTES", 1 << 20)
+    monkeypatch.setattr(module, "MAX_BUNDLE_BYTES", 1 << 20)
     content = b"x" * (3 << 20)
     server.holds({"classifier.onnx": content})
     with pytest.raises(BadArtifact, match="more than 1 MiB"):
@@ -146,7 +151,7 @@ def test_a_flood_is_cut_off(
 
 
 def test_a_manifest_of_thousands_of_files_is_refused(
-    server: Harmful, registry: Registry, tmp_path: Path
+    server: Harmful, registry: ServerRegistry, tmp_path: Path
 ) -> None:
     server.holds({}, {f"f{number}": "0" * 64 for number in range(2000)})
     with pytest.raises(BadArtifact, match="more than 64 files"):
@@ -154,7 +159,7 @@ def test_a_manifest_of_thousands_of_files_is_refused(
 
 
 def test_an_answer_that_stops_in_the_middle_may_be_asked_for_again(
-    server: Harmful, registry: Registry, tmp_path: Path
+    server: Harmful, registry: ServerRegistry, tmp_path: Path
 ) -> None:
     server.holds({"classifier.onnx": b"graph"})
     server.says(f"{FOLDER}/classifier.onnx", b"gra", Content_Length="5")
@@ -173,7 +178,7 @@ def test_an_answer_that_stops_in_the_middle_may_be_asked_for_again(
     ids=["altered", "missing", "nested", "list"],
 )
 def test_what_is_not_what_was_registered_is_refused(
-    spoil: Callable[[Harmful], None], server: Harmful, registry: Registry, tmp_path: Path
+    spoil: Callable[[Harmful], None], server: Harmful, registry: ServerRegistry, tmp_path: Path
 ) -> None:
     server.holds({"classifier.onnx": b"graph"})
     spoil(server)
@@ -182,7 +187,7 @@ def test_what_is_not_what_was_registered_is_refused(
 
 
 def test_a_manifest_other_than_the_registered_one_is_refused(
-    server: Harmful, registry: Registry, tmp_path: Path
+    server: Harmful, registry: ServerRegistry, tmp_path: Path
 ) -> None:
     server.holds({"classifier.onnx": b"graph"})
     with pytest.raises(BadArtifact, match=r"manifest\.json was altered"):
@@ -200,7 +205,7 @@ def test_a_manifest_other_than_the_registered_one_is_refused(
     ],
 )  # fmt: skip
 def test_every_answer_is_either_a_version_or_one_clear_error(
-    status: int, body: Any, kind: type[MitsumoriError], server: Harmful, registry: Registry
+    status: int, body: Any, kind: type[MitsumoriError], server: Harmful, registry: ServerRegistry
 ) -> None:
     server.says("/api/2.0/mlflow/registered-models/alias", body, status)
     with pytest.raises(kind) as caught:
@@ -215,13 +220,13 @@ def test_credentials_are_sent_and_never_stand_in_the_address(
     found = {"model_version": {"version": "3", "creation_timestamp": 5}}
     server.says("/api/2.0/mlflow/registered-models/alias", found)
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret-4711")
-    registry = Registry(server.address)
+    registry = ServerRegistry(server.address)
     assert registry.find(CHAMPION) == RegisteredVersion("m", 3, 5, None)
     registry.close()
     assert server.headers == ["Bearer secret-4711"]
     for address in ("http://user:secret-4711@host", "ftp://host", "sqlite:///x", "host:5000"):
         with pytest.raises(InvalidInput) as caught:
-            Registry(address)
+            ServerRegistry(address)
         assert "secret-4711" not in caught.value.message
 
 
@@ -236,8 +241,9 @@ def test_an_address_of_another_form_is_refused_by_the_settings(text: str) -> Non
 
 
 def test_an_address_needs_a_registry_and_takes_mlflows_own_variable(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # a checkout that has trained has a store of its own
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(InvalidInput, match=r"setting registry: .* needs the address"):
         load_settings(bundle="models:/m@champion")

@@ -1,9 +1,7 @@
-"""Bundles from MLflow's registry over its REST API, so that serving needs no MLflow.
+"""The registry of an MLflow server over its REST API.
 
-An address is ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``. The client asks which version the address
-names and where its artifacts are, downloads ``manifest.json`` through the server's artifact proxy, and then
-the files that the manifest lists, each checked against its hash. It does not trust the server: sizes and
-times are bounded, redirects are refused, and file names cannot leave the folder.
+The client asks which version an address names and where its artifacts are, and downloads them through the
+server's artifact proxy. It does not trust the server: sizes and times are bounded, and redirects are refused.
 
 Source: https://mlflow.org/docs/latest/api_reference/rest-api.html (2.0: registered-models/alias,
 model-versions/get, model-versions/get-download-uri, mlflow-artifacts/artifacts).
@@ -14,34 +12,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from router.classifier.registry import (
+    MANIFEST_TAG,
+    SCHEME,
+    RegisteredVersion,
+    RegistryAddress,
+    copy_bundle,
+    registry_address,
+)
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 
-__all__ = [
-    "MANIFEST_TAG",
-    "RegisteredVersion",
-    "Registry",
-    "RegistryAddress",
-    "is_registry_address",
-    "registry_address",
-]
+__all__ = ["ServerRegistry"]
 
-SCHEME = "models:/"
-MANIFEST_TAG = "manifest_sha256"
-"""Tag of a registered version that holds the SHA-256 of its ``manifest.json``; training sets it."""
-
-_ADDRESS = re.compile(
-    r"models:/(?P<name>[A-Za-z0-9][A-Za-z0-9_. -]{0,199})"
-    r"(?:@(?P<alias>[A-Za-z0-9_-]{1,100})|/(?P<version>[1-9][0-9]{0,9}))"
-)
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _PROXIED = "mlflow-artifacts"
@@ -51,87 +39,9 @@ _READ_S = 15.0
 _DOWNLOAD_S = 300.0
 """Seconds for all files of a bundle together, so that a trickling server cannot block the caller forever."""
 _MAX_ANSWER_BYTES = 1 << 20
-_MAX_MANIFEST_BYTES = 4 << 20
-_MAX_BUNDLE_BYTES = 512 << 20
-_MAX_FILES = 64
 
 
-def is_registry_address(text: str) -> bool:
-    """Whether a text names a bundle in the registry and not a directory."""
-    return text.startswith(SCHEME)
-
-
-def registry_address(address: str) -> str:
-    """The address of a tracking server, without a slash at its end.
-
-    Raises:
-        InvalidInput: it is no plain http(s) address.
-    """
-    parts = urlsplit(address)
-    plain = not (parts.query or parts.fragment or parts.username or parts.password)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise InvalidInput(
-            "registry: the address of an MLflow server is http://HOST:PORT or https://…, without a "
-            "password; set it by --registry, MITSUMORI_REGISTRY or MLFLOW_TRACKING_URI",
-            field="registry",
-        )
-    return address.rstrip("/")
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryAddress:
-    """A bundle in the registry, by an alias that may move or by a fixed version.
-
-    Attributes:
-        name: of the registered model.
-        alias: such as ``champion``; ``None`` where a version is given.
-        version: from 1; ``None`` where an alias is given.
-    """
-
-    name: str
-    alias: str | None
-    version: int | None
-
-    @classmethod
-    def parse(cls, text: str) -> RegistryAddress:
-        """An address from ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
-
-        Raises:
-            InvalidInput: the text has neither form.
-        """
-        found = _ADDRESS.fullmatch(text)
-        if found is None:
-            raise InvalidInput(
-                "bundle: an address in the registry is models:/NAME@ALIAS or models:/NAME/VERSION, "
-                "such as models:/mitsumori@champion",
-                field="bundle",
-            )
-        version = found["version"]
-        return cls(found["name"], found["alias"], int(version) if version else None)
-
-    def __str__(self) -> str:
-        end = f"/{self.version}" if self.alias is None else f"@{self.alias}"
-        return f"{SCHEME}{self.name}{end}"
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredVersion:
-    """A registered version.
-
-    Attributes:
-        name: of the registered model.
-        number: from 1.
-        created: milliseconds since 1970; tells it from a deleted version of the same number.
-        manifest_sha256: expected hash of its manifest; ``None`` where the tag is missing.
-    """
-
-    name: str
-    number: int
-    created: int
-    manifest_sha256: str | None
-
-
-class Registry:
+class ServerRegistry:
     """The registry of a tracking server. Use from one thread at a time.
 
     Credentials are read from the environment as by MLflow's own client: ``MLFLOW_TRACKING_TOKEN``, else
@@ -150,12 +60,14 @@ class Registry:
             import httpx
         except ImportError:
             raise MitsumoriError(
-                "bundles from a registry need httpx: `pip install 'mitsumori[registry]'`",
+                "bundles from an MLflow server need httpx: `pip install 'mitsumori[registry]'`",
                 reason="EXTRA_MISSING",
                 field="registry",
             ) from None
         self._httpx = httpx
         self.address = registry_address(address)
+        if not self.address.startswith("http"):
+            raise InvalidInput(f"registry: {self.address} is no MLflow server", field="registry")
         self._origin = urlsplit(self.address).netloc.lower()
         headers = {"Accept-Encoding": "identity"}
         token = os.environ.get("MLFLOW_TRACKING_TOKEN")
@@ -210,15 +122,11 @@ class Registry:
         what = f"{SCHEME}{version.name}/{version.number}"
         folder = self._folder(version, what)
         deadline = time.monotonic() + _DOWNLOAD_S
-        manifest = target / "manifest.json"
-        sha256 = self._download_file(folder, manifest, _MAX_MANIFEST_BYTES, deadline, what)
-        if version.manifest_sha256 not in (None, sha256):
-            raise _altered_file("manifest.json", what)
-        bytes_left = _MAX_BUNDLE_BYTES
-        for name, expected in _listed_files(manifest.read_bytes(), what).items():
-            if self._download_file(folder, target / name, bytes_left, deadline, what) != expected:
-                raise _altered_file(name, what)
-            bytes_left -= (target / name).stat().st_size
+
+        def copy(path: Path, max_bytes: int) -> str:
+            return self._download_file(folder, path, max_bytes, deadline, what)
+
+        copy_bundle(copy, version, target)
 
     def close(self) -> None:
         """Close the connections."""
@@ -343,38 +251,3 @@ class Registry:
 
     def _unexpected_answer(self) -> Unavailable:
         return self._unavailable("gives answers that MLflow's REST API does not")
-
-
-def _listed_files(manifest: bytes, what: str) -> dict[str, str]:
-    """File name → SHA-256, from a manifest that is not verified yet."""
-    try:
-        files = json.loads(manifest)["files"]
-        hashes = {str(name): str(sha256) for name, sha256 in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise BadArtifact(
-            f"{what}: manifest.json is not a bundle manifest; register the bundle again",
-            reason="BUNDLE_DAMAGED",
-            field="manifest.json",
-        ) from None
-    for name in hashes:
-        if not _FILE.fullmatch(name) or name == "manifest.json":
-            raise BadArtifact(
-                f"{what}: manifest.json names the file {name[:80]!r}, which no bundle has",
-                reason="BUNDLE_DAMAGED",
-                field="files",
-            )
-    if len(hashes) > _MAX_FILES:
-        raise BadArtifact(
-            f"{what}: manifest.json names more than {_MAX_FILES} files; register the bundle again",
-            reason="TOO_LARGE",
-            field="files",
-        )
-    return hashes
-
-
-def _altered_file(name: str, what: str) -> BadArtifact:
-    return BadArtifact(
-        f"{what}: {name} was altered or damaged since it was registered; register the bundle again",
-        reason="HASH_MISMATCH",
-        field=name,
-    )

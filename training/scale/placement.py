@@ -1,0 +1,170 @@
+"""Tiers and models on the scale, and the examples that follow, from the histories of one training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from router.core.ability import LARGEST, SMALLEST
+from router.core.errors import InvalidInput
+from training.histories.history import History
+from training.histories.ladders import Standard
+from training.requests.request_set import (
+    Request,
+    history_annotations,
+    prompt_key,
+    read_requests,
+)
+from training.scale.ability import Ability, Scale, fit_scale
+from training.scale.attempt_table import AttemptTable, MeasuredPrompts, attempt_table
+from training.scale.examples import Examples, annotated_examples, measured_examples
+from training.scale.known_abilities import known_abilities
+from training.scale.model_names import canonical_name
+from training.scale.reference import Reference, read_reference
+
+__all__ = ["ANNOTATION_WEIGHT", "PlacedTiers", "fit_histories", "place_tiers"]
+
+Floats = npt.NDArray[np.float64]
+
+ANNOTATION_WEIGHT = 3.0
+"""How many attempts of each arm an annotation counts as."""
+
+
+@dataclass(frozen=True)
+class PlacedTiers:
+    """The scale of one training run.
+
+    Attributes:
+        tiers: names, ascending.
+        points: float64 ``(k,)``, abilities of the tiers.
+        abilities: of the models with attempts in the histories.
+        anchors: tier → the models whose mean ability it has.
+        measured: examples that rest on attempts.
+        annotated: examples that rest on annotation.
+        notes: for the user.
+    """
+
+    tiers: tuple[str, ...]
+    points: Floats
+    abilities: Mapping[str, Ability]
+    anchors: Mapping[str, tuple[str, ...]]
+    measured: Examples
+    annotated: Examples
+    notes: tuple[str, ...]
+
+    @property
+    def examples(self) -> Examples:
+        """All examples; a prompt that was measured is not taken from its annotation."""
+        return self.measured.and_those_of([self.annotated])
+
+    def points_of(self, models: npt.NDArray[np.object_]) -> Floats:
+        """Abilities of models that stand for the tiers, ``(n, k)``; the tier's own where not known."""
+        names, places = np.unique(models.astype(str), return_inverse=True)
+        found = [self.abilities.get(canonical_name(name)) for name in names]
+        points = np.array([np.nan if one is None else one.points for one in found])
+        given = points[places.reshape(models.shape)]
+        return np.where(np.isnan(given), self.points, given)
+
+
+def fit_histories(
+    histories: Sequence[History], standards: Sequence[Standard]
+) -> tuple[Scale, AttemptTable, MeasuredPrompts]:
+    """The scale of some histories. Where these lack a reference model, abilities that are known fix it.
+
+    Args:
+        histories: checked.
+        standards: how each was graded.
+
+    Raises:
+        InvalidInput: nothing was judged, or no model of the histories is on the scale.
+    """
+    reference = read_reference()
+    table, prompts = attempt_table(histories, standards)
+    if not len(table.adequate):
+        raise InvalidInput(
+            "no attempt has a quality, so no model can be placed on the scale of ability; add the column "
+            "quality (0..1)",
+            reason="NO_ATTEMPTS",
+            field="history",
+        )
+    if set(reference.models) <= set(table.models):
+        zero, hundred = sorted(reference.models, key=lambda name: reference.models[name])
+        return fit_scale(table, {}, reference.published, (zero, hundred)), table, prompts
+    known = known_abilities()
+    linked = {name: known[name] for name in table.models if name in known}
+    if not linked:
+        raise InvalidInput(
+            f"none of the models of {', '.join(table.histories)} is on the scale of ability, so nothing "
+            "links them to the tiers; say which of them are the arms: --arms low=MODEL,high=MODEL",
+            reason="NOTHING_LINKS",
+            field="arms",
+        )
+    priors = {name: (one.points, one.uncertainty) for name, one in linked.items()}
+    return fit_scale(table, priors, reference.published), table, prompts
+
+
+def _with_annotation(histories: Sequence[History], standards: Sequence[Standard]) -> list[Request]:
+    """Annotated prompts of histories that do not grade each answer for itself."""
+    annotations, found = history_annotations(), {}
+    for history, standard in zip(histories, standards, strict=True):
+        if standard.grades == "answers":
+            continue
+        for attempts in history.batches(columns=("prompt", "model", "language", "category")):
+            for row in attempts.drop_duplicates("prompt").itertuples():
+                key = prompt_key(row.prompt)
+                if key in annotations:
+                    found[key] = Request(
+                        row.prompt, row.language or "", row.category or "", (annotations[key],)
+                    )
+    return list(found.values())
+
+
+def place_tiers(
+    histories: Sequence[History],
+    standards: Sequence[Standard],
+    weight: float = ANNOTATION_WEIGHT,
+) -> PlacedTiers:
+    """Place today's tiers on the scale of some histories, and make the examples of a fit.
+
+    Args:
+        histories: checked.
+        standards: how each was graded.
+        weight: how many attempts of each arm an annotation counts as, ≥ 0.
+
+    Raises:
+        InvalidInput: nothing was judged, or no model of the histories is on the scale.
+    """
+    reference = read_reference()
+    scale, table, prompts = fit_histories(histories, standards)
+    points = _tier_points(scale, reference)
+    requests = [*read_requests(), *_with_annotation(histories, standards)]
+    return PlacedTiers(
+        tiers=tuple(reference.tiers),
+        points=points,
+        abilities={
+            name: one for name, one in scale.abilities.items() if SMALLEST <= one.points <= LARGEST
+        },
+        anchors=reference.tiers,
+        measured=measured_examples(scale, table, prompts, points),
+        annotated=annotated_examples(requests, reference, points, weight),
+        notes=(
+            f"scale of ability: {len(scale.abilities)} models of {len(table.histories)} histories; tiers at "
+            + ", ".join(
+                f"{tier} {at:.0f}" for tier, at in zip(reference.tiers, points, strict=True)
+            )
+            + " points",
+        ),
+    )
+
+
+def _tier_points(scale: Scale, reference: Reference) -> Floats:
+    """The mean ability of the models of each tier: as measured in these histories, else as known."""
+    known = known_abilities()
+    means = []
+    for models in reference.tiers.values():
+        found = [scale.abilities.get(name) or known.get(name) for name in models]
+        means.append(np.mean([one.points for one in found if one is not None]))
+    return np.asarray(means, dtype=np.float64)
