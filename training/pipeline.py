@@ -45,6 +45,7 @@ from training.fitting.estimator import PooledLogistic, fit_pooled
 from training.fitting.held_out_categories import held_out_categories
 from training.fitting.lengths import LengthModel, fit_lengths
 from training.fitting.ngrams import ngram_counts
+from training.fitting.tier_lengths import fit_tier_lengths
 from training.histories import demonstration
 from training.histories.history import check_files, read_history, write_rejected
 from training.histories.ladders import standard_of
@@ -55,6 +56,7 @@ from training.pages.plots import render
 from training.pages.report_page import report_page
 from training.plan import TrainingPlan, bundle_name, check_split, check_table, model_name
 from training.scale.examples import Examples, attempted_examples
+from training.scale.length_examples import LengthExamples
 from training.scale.placement import ANNOTATION_WEIGHT, PlacedTiers, place_tiers
 from training.tracking.datasets import history_splits
 from training.tracking.headline import summary, verdict, version_tags
@@ -298,6 +300,7 @@ def _fitted(
     encoder: Encoder,
     outcomes: Outcomes,
     examples: Examples,
+    spoken: LengthExamples | None,
     features: npt.NDArray[np.float32],
     aside: npt.NDArray[np.bool_],
     stage: _Timer,
@@ -310,13 +313,15 @@ def _fitted(
         encoder: loaded.
         outcomes: ``n`` prompts with the attempts of the arms.
         examples: ``m`` prompts to fit P(adequate) on, none of them held out.
-        features: float32 ``(n + m, f)``, lexical, of both.
+        spoken: ``l`` prompts to fit the lengths of tiers on, none of them held out; ``None``: lengths are
+            fitted on the attempts of the arms.
+        features: float32 ``(n + m + l, f)``, lexical, of all of these.
         aside: bool ``(n,)``, which of the prompts are held out.
         stage: times the stages.
         console: where progress goes.
     """
     of = f" ({encoder.manifest.name})" if plan.encoder == CASCADE else ""
-    texts = [*outcomes.texts, *examples.texts]
+    texts = [*outcomes.texts, *examples.texts, *([] if spoken is None else spoken.texts)]
     with stage(f"encoding{of}", spinner=False):
         prompts = encode_prompts(
             encoder, texts, cache=plan.cache, console=console, features=features
@@ -325,30 +330,39 @@ def _fitted(
         ids = np.empty(len(texts), dtype=object)
         ids[:] = prompts.word_ids
         counts = ngram_counts(prompts.word_ids)
-        n = len(outcomes)
+        n, end = len(outcomes), len(outcomes) + len(examples)
         rows = SplitSide(outcomes, prompts.vectors[:n], features[:n], ids[:n], counts[:n])
     train, test = rows.take(~aside), rows.take(aside)
     known = train.outcomes
     with stage(f"fitting{of}"):
         model = fit_pooled(
-            np.hstack([prompts.vectors[n:], features[n:]]),
+            np.hstack([prompts.vectors[n:end], features[n:end]]),
             examples.outcome,
             examples.weight > 0,
             examples.groups.tolist(),
             seed=plan.seed,
-            counts=counts[n:],
+            counts=counts[n:end],
             weights=examples.weight,
             dimensions=encoder.manifest.dimensions,
             neighbours=plan.neighbours,
-            scripts=scripts_of(features[n:]),
+            scripts=scripts_of(features[n:end]),
         )
-        lengths = fit_lengths(
-            train.x,
-            known,
-            seed=plan.seed,
-            dimensions=encoder.manifest.dimensions,
-            counts=train.counts,
-        )
+        if spoken is None:
+            lengths = fit_lengths(
+                train.x,
+                known,
+                seed=plan.seed,
+                dimensions=encoder.manifest.dimensions,
+                counts=train.counts,
+            )
+        else:
+            lengths = fit_tier_lengths(
+                np.hstack([prompts.vectors[end:], features[end:]]),
+                spoken,
+                outcomes.arms,
+                seed=plan.seed,
+                dimensions=encoder.manifest.dimensions,
+            )
     return Fit(encoder, train, test, model, lengths)
 
 
@@ -423,12 +437,18 @@ def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) 
     else:
         examples = placed.examples
         examples = examples.rows(~held_out(examples.groups, seed=plan.seed, share=plan.holdout))
-    features = features_of([*table.outcomes.texts, *examples.texts])
+    lengths = None if placed is None else placed.lengths
+    if lengths is not None:
+        lengths = lengths.rows(~held_out(lengths.groups, seed=plan.seed, share=plan.holdout))
+    more = () if lengths is None else tuple(lengths.texts)
+    features = features_of([*table.outcomes.texts, *examples.texts, *more])
     fits = []
     for one in encoders:
         with _part(run if len(encoders) > 1 else None, one) as part:
             fits.append(
-                _fitted(plan, one, table.outcomes, examples, features, aside, stage, console)
+                _fitted(
+                    plan, one, table.outcomes, examples, lengths, features, aside, stage, console
+                )
             )
             if part is not None:
                 part.log_metrics(stage_figures(fits[-1].test.outcomes, fits[-1].p_adequate()))

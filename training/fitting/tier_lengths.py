@@ -6,9 +6,9 @@ median and the ninth decile, but everything is cross-fitted by leaving out whole
 whole kinds of work among annotated requests. So the spread is that of requests from elsewhere, not of other
 prompts of the same exam.
 
-A history that asks its models to be brief, or shows them short examples, has shorter answers than its
-requests alone would get. How much shorter is estimated, taken out, and makes the history count less. Histories
-whose answers are longer than others' are believed.
+A history that asks its models to be brief, or shows them short examples, has other answers than its
+requests alone would get (``instructed`` in ``ladders.yaml``). By how much they differ is estimated and taken
+out, and such a history counts less.
 
 Two things no history teaches well: a text of n words has n words, and a translation is as long as what is
 translated. Where the prompt says so, the median is at least that.
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import t
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -31,7 +31,7 @@ from training.fitting.heads import out_of_fold
 from training.fitting.lengths import FOREST_LEVELS, LEVELS, LengthModel, grown, spread_bounds
 from training.fitting.locations import Locations
 from training.scale.length_examples import LengthExamples
-from training.scale.talkativeness import PIVOT
+from training.scale.talkativeness import TODAY
 
 __all__ = ["FLOORS", "fit_tier_lengths"]
 
@@ -42,15 +42,15 @@ Places = npt.NDArray[np.intp]
 FLOORS = (("asked_text", -0.35), ("changed_tokens", -0.1))
 """Features that name a length, and what is added to them for the least median, in the logarithm of tokens."""
 REQUESTS_WEIGHT, INSTRUCTED_WEIGHT = 10.0, 0.1
-"""How much the annotated requests count, and a family whose models were told the form of the answer; any other
-family counts 1. Chosen on families that were left out."""
+"""How much the annotated requests count, and a family whose models were told the form of the answer; any
+other family counts 1. Chosen on families that were left out."""
 PENALTY, EASIER = 1_000.0, 10.0
 """Ridge penalty on a standardised dimension of the vector, and how many times weaker it is on a feature."""
 LEAVES = 8
-SOURCE_SHIFT, SOURCES = 0.6, 3.0
+SOURCE_SHIFT, SOURCES = 0.8, 3.0
 """By how much the answers of an unseen source are longer or shorter than what its prompts say, as a standard
-deviation in the logarithm of tokens, and how many families this counts as. Measured on families that were left
-out."""
+deviation in the logarithm of tokens, and how many families this counts as. Measured on families that were
+left out."""
 MOST_TOKENS = 16_000.0
 _KIND_FOLDS = 6
 
@@ -114,34 +114,42 @@ def _folds(examples: LengthExamples, seed: int) -> Places:
 def _weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
     order = np.argsort(values)
     share = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(np.searchsorted(share, level), len(values) - 1)])
+    return float(values[order][min(int(np.searchsorted(share, level)), len(values) - 1)])
 
 
-def _offsets(
+def _noise(
     rest: Floats, spread: Floats, family: Places, told: npt.NDArray[np.bool_]
-) -> Floats:
-    """Quantiles of the noise at :data:`LEVELS`, in units of the spread, that hold on unseen sources.
+) -> tuple[Floats, float]:
+    """How far the quantiles of unseen sources are from the median: the scatter of prompts, and of sources.
 
-    The scatter within families that were left out, and what a source as a whole adds to it: the two are
-    independent, so that their squares add up.
+    A source as a whole has longer or shorter answers than its prompts say. This shift is independent of the
+    scatter within it, so that their squares add up; as few sources are known, its quantile is one of
+    Student's t.
 
     Args:
         rest: float64 ``(r,)``, lengths less their medians by fits without their family.
         spread: float64 ``(r,)``, from the median to the ninth decile by the same fits.
-        family: intp ``(r,)``.
+        family: intp ``(r,)``; the last is that of the requests.
         told: of each family, whether it is instructed: what such a source adds is taken out as its style.
+
+    Returns:
+        Quantiles of the scatter at :data:`LEVELS` in units of the spread, ascending from 0, and what
+        is added to every spread for the shift of the source.
     """
-    shifts = np.array([np.median(rest[family == one]) if (family == one).any() else 0.0
-                       for one in range(len(told))])
-    free = np.flatnonzero(~told & (np.bincount(family, minlength=len(told)) > 0))
-    source = math.sqrt(
-        (SOURCES * SOURCE_SHIFT**2 + (shifts[free] ** 2).sum()) / (SOURCES + len(free))
+    there = np.bincount(family, minlength=len(told)) > 0
+    shifts = np.array(
+        [np.median(rest[family == one]) if there[one] else 0.0 for one in range(len(told))]
     )
+    free = ~told & there
+    sources = SOURCES + free.sum()
+    shift = math.sqrt((SOURCES * SOURCE_SHIFT**2 + (shifts[free] ** 2).sum()) / sources)
     weights = _weights(np.where(told, INSTRUCTED_WEIGHT, 1.0), family)
     noise = (rest - shifts[family]) / spread
-    added = norm.ppf(LEVELS) * source / np.median(spread)
-    within = np.array([_weighted_quantile(noise, weights, level) for level in LEVELS])
-    return np.maximum.accumulate(np.hypot(np.maximum(within, 0.0), added))
+    # Never narrower than the forests have it, who know how unsure a kind of answer is.
+    within = [max(_weighted_quantile(noise, weights, level), 1.0) for level in LEVELS[1:]]
+    scatter = within[0] * float(np.median(spread[family < len(told) - 1]))
+    added = math.hypot(scatter, float(t.ppf(LEVELS[1], sources)) * shift) - scatter
+    return np.maximum.accumulate([0.0, *within]), added / within[0]
 
 
 def fit_tier_lengths(
@@ -152,7 +160,7 @@ def fit_tier_lengths(
     Args:
         x: float32 ``(n, p)``, the inputs of serving for each prompt: embedding and lexical features.
         examples: ``n`` prompts.
-        arms: tiers, each with a voice.
+        arms: tiers; one without a voice speaks as the mean of today's models.
         seed: of the folds and the forests.
         dimensions: of the embedding.
     """
@@ -181,29 +189,25 @@ def fit_tier_lengths(
         line = _Location(rows, y, weights, dimensions)
     bounds = spread_bounds(high - middle)
     spread = np.clip(high - middle, *bounds)
-    offsets = _offsets(logs - middle, spread, family, np.array([*examples.instructed, False]))
-    voices = [examples.voices[arm] for arm in arms]
+    offsets, added = _noise(logs - middle, spread, family, np.array([*examples.instructed, False]))
+    voices = [examples.voices.get(arm, TODAY) for arm in arms]
     slope = np.array([voice.slope for voice in voices])
     k, features = len(arms), x.shape[1] - dimensions
     columns = np.append(np.arange(features), features)
     base = np.array([voice.of(np.zeros(1))[0] for voice in voices])
     names = FEATURES[:features]
     return LengthModel(
-        locations=Locations(
-            np.repeat(line.slope[:, None], k, axis=1), np.full(k, line.bias)
-        ),
+        locations=Locations(np.repeat(line.slope[:, None], k, axis=1), np.full(k, line.bias)),
         dimensions=dimensions,
         forests=tuple(
             TargetForest(one, level * k + arm, columns, float(slope[arm]))
             for arm in range(k)
             for level, one in enumerate(forests)
         ),
-        base=np.tile(base, 2),
-        spread_bounds=slope[:, None] * np.array(bounds),
+        base=np.concatenate([base, base + added]),
+        spread_bounds=slope[:, None] * np.array(bounds) + added,
         offsets=np.tile(offsets, (k, 1)),
         top=np.full(k, math.log(MOST_TOKENS)),
         known=np.ones(k, dtype=bool),
-        floors=tuple(
-            (names.index(name), shift) for name, shift in FLOORS if name in names
-        ),
+        floors=tuple((names.index(name), shift) for name, shift in FLOORS if name in names),
     )

@@ -9,7 +9,7 @@ for a few lengths drawn from those of its kind.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,25 @@ class LengthExamples:
     prompt: Places
     logs: Floats
     voices: Mapping[str, Voice]
+
+    @property
+    def groups(self) -> npt.NDArray[np.object_]:
+        """``n`` keys of :func:`split.group_of`."""
+        return np.array([group_of(text) for text in self.texts], dtype=object)
+
+    def rows(self, kept: npt.NDArray[np.bool_]) -> LengthExamples:
+        """Some of the prompts, bool ``(n,)``, with their lengths."""
+        lengths = kept[self.prompt]
+        place = np.cumsum(kept) - 1
+        return replace(
+            self,
+            texts=self.texts[kept],
+            family=self.family[kept],
+            kinds=self.kinds[kept],
+            length=self.length[kept],
+            prompt=place[self.prompt[lengths]],
+            logs=self.logs[lengths],
+        )
 
 
 def answer_lengths(
@@ -134,7 +153,7 @@ def length_examples(
     annotations: Mapping[str, Annotation],
     tiers: Mapping[str, Sequence[str]],
     *,
-    seed: int,
+    seed: int = 0,
 ) -> LengthExamples:
     """Examples from the attempts of all models and from annotated requests.
 
@@ -176,8 +195,6 @@ def length_examples(
             [known.length[there], np.array([mean[one].mean() for one in answers])]
         ),
         prompt=np.concatenate([place[table.prompt[chosen]], np.repeat(own, DRAWS)]),
-        logs=np.concatenate(
-            [known.attempt[chosen], (mean[drawn] + spread[drawn] * noise).ravel()]
-        ),
+        logs=np.concatenate([known.attempt[chosen], (mean[drawn] + spread[drawn] * noise).ravel()]),
         voices={tier: fit_voice(table, known, models) for tier, models in tiers.items()},
     )

@@ -22,6 +22,8 @@ from training.scale.ability import Ability, Scale, fit_scale
 from training.scale.attempt_table import AttemptTable, MeasuredPrompts, attempt_table
 from training.scale.examples import Examples, annotated_examples, measured_examples
 from training.scale.known_abilities import known_abilities
+from training.scale.length_examples import LengthExamples, length_examples
+from training.scale.length_table import length_table
 from training.scale.model_names import canonical_name
 from training.scale.reference import Reference, read_reference
 
@@ -44,6 +46,7 @@ class PlacedTiers:
         anchors: tier → the models whose mean ability it has.
         measured: examples that rest on attempts.
         annotated: examples that rest on annotation.
+        lengths: of all models and of annotated requests; ``None`` where the histories have no output tokens.
         notes: for the user.
     """
 
@@ -53,6 +56,7 @@ class PlacedTiers:
     anchors: Mapping[str, tuple[str, ...]]
     measured: Examples
     annotated: Examples
+    lengths: LengthExamples | None
     notes: tuple[str, ...]
 
     @property
@@ -150,6 +154,7 @@ def place_tiers(
         anchors=reference.tiers,
         measured=measured_examples(scale, table, prompts, points),
         annotated=annotated_examples(requests, reference, points, weight),
+        lengths=_lengths(histories, standards, reference),
         notes=(
             f"scale of ability: {len(scale.abilities)} models of {len(table.histories)} histories; tiers at "
             + ", ".join(
@@ -158,6 +163,15 @@ def place_tiers(
             + " points",
         ),
     )
+
+
+def _lengths(
+    histories: Sequence[History], standards: Sequence[Standard], reference: Reference
+) -> LengthExamples | None:
+    table = length_table(histories, standards)
+    if not len(table.logs):
+        return None
+    return length_examples(table, read_requests(), history_annotations(), reference.tiers)
 
 
 def _tier_points(scale: Scale, reference: Reference) -> Floats:

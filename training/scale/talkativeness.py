@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from training.scale.length_table import LengthTable
 
-__all__ = ["PIVOT", "Talkativeness", "Voice", "fit_talkativeness", "fit_voice"]
+__all__ = ["PIVOT", "TODAY", "Talkativeness", "Voice", "fit_talkativeness", "fit_voice"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,8 +31,8 @@ PIVOT = 6.0
 _ROUNDS = 20
 _SPREAD, _NOISE, _SCATTER = 3.0, 0.15, 0.6
 """Standard deviations: of the talkativeness of models before evidence, of a model in one family around its
-talkativeness, of an attempt around what the model and the prompt say. The first is wide, so that models of one
-family say nothing about those of another."""
+talkativeness, of an attempt around what the model and the prompt say. The first is wide, so that models of
+one family say nothing about those of another."""
 _SLOPE_WEIGHT = 0.1
 """How much a slope of 1 counts, for each model in each family, beside the squared lengths of prompts around
 :data:`PIVOT`, which are .3 to .6 in the mean."""
@@ -44,8 +44,8 @@ class Talkativeness:
 
     Attributes:
         models: model → talkativeness, in the logarithm of tokens: 0 is the mean of today's models.
-        length: float64 ``(n,)``, of each prompt of the table, as today's models answer it; NaN where it has no
-            attempts.
+        length: float64 ``(n,)``, of each prompt of the table, as today's models answer it; NaN where it has
+            no attempts.
         attempt: float64 ``(a,)``, of each attempt, the length at which today's models would have answered.
     """
 
@@ -70,6 +70,14 @@ class Voice:
         """Logarithms of tokens at prompts of given length."""
         return np.asarray(PIVOT + self.shift + self.slope * (length - PIVOT))
 
+    def length(self, logs: Floats) -> Floats:
+        """Lengths of the prompts at which these models give so many tokens, in the logarithm."""
+        return np.asarray(PIVOT + (logs - PIVOT - self.shift) / self.slope)
+
+
+TODAY = Voice(0.0, 1.0)
+"""How today's models speak in the mean."""
+
 
 def fit_talkativeness(table: LengthTable, today: Collection[str]) -> Talkativeness:
     """Separate what prompts ask for from how talkative models are.
@@ -79,9 +87,7 @@ def fit_talkativeness(table: LengthTable, today: Collection[str]) -> Talkativene
         today: names of the models whose mean is 0; where none of them is in the table, all are.
     """
     families, models = len(table.families), len(table.models)
-    pairs, pair = np.unique(
-        table.family[table.prompt] * models + table.model, return_inverse=True
-    )
+    pairs, pair = np.unique(table.family[table.prompt] * models + table.model, return_inverse=True)
     family, model = pairs // models, pairs % models
     attempts = np.bincount(pair)
     at_prompt = np.bincount(table.prompt, minlength=len(table.texts))
@@ -115,7 +121,8 @@ def fit_talkativeness(table: LengthTable, today: Collection[str]) -> Talkativene
 
 def _means(place: npt.NDArray[np.intp], values: Floats, counts: npt.NDArray[np.intp]) -> Floats:
     sums = np.bincount(place, values, len(counts))
-    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    means: Floats = np.full(len(counts), np.nan)
+    return np.divide(sums, counts, out=means, where=counts > 0)
 
 
 def fit_voice(table: LengthTable, known: Talkativeness, models: Sequence[str]) -> Voice:
@@ -129,7 +136,7 @@ def fit_voice(table: LengthTable, known: Talkativeness, models: Sequence[str]) -
     places = [at for at, name in enumerate(table.models) if name in set(models)]
     rows = np.isin(table.model, places)
     if not rows.any():
-        return Voice(0.0, 1.0)
+        return TODAY
     length = known.length[table.prompt[rows]]
     pair = table.family[table.prompt[rows]] * len(table.models) + table.model[rows]
     _, at, attempts = np.unique(pair, return_inverse=True, return_counts=True)

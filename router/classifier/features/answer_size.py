@@ -1,8 +1,8 @@
 """Features of how long an answer a text asks for: amounts in figures, bare answers, a given text to work on.
 
-An essay of 2,000 words has its length in the request; a translation is as long as what is translated; "yes or
-no" is one token. A few thousand past answers are too few to learn this from vectors. The vocabulary is English
-and Japanese, with the units and the verbs of a few more languages.
+An essay of 2,000 words has its length in the request; a translation is as long as what is translated; "yes
+or no" is one token. A few thousand past answers are too few to learn this from vectors. The vocabulary is
+English and Japanese, with the units and the verbs of a few more languages.
 """
 
 from __future__ import annotations
@@ -41,11 +41,25 @@ _ITEM_UNITS: dict[str, float] = {
 }  # fmt: skip
 """Item of a list → roughly how many tokens one of it takes."""
 _MOST_TEXT, _MOST_ITEMS = 10_000.0, 5_000.0
-"""Most tokens that an amount of text, and one of items, is taken for: larger figures tell of something else."""
+"""Most tokens that an amount of text, and one of items, is taken for: a larger figure is none."""
 _NUMBERS = {
     name: number
     for number, name in enumerate(
-        "one two three four five six seven eight nine ten eleven twelve".split(), 1
+        [
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        ],
+        1,
     )
 } | {name: number for number, name in enumerate("一二三四五六七八九十", 1)}
 _FACTORS = {"": 1, "k": 1_000, "百": 100, "千": 1_000, "万": 10_000, "천": 1_000, "만": 10_000}
@@ -80,9 +94,10 @@ _AT_MOST = re.compile(
     r"|or less|or fewer|höchstens|maximal|máximo|au plus|maximum)\b|以内|以下|まで|이내|이하|不超过"
 )
 _BARE = re.compile(
-    r"\b(?:only|just|nothing else|no explanations?|no (?:other )?text|no comments?|without (?:any )?explanation"
-    r"|yes or no|yes/no|y/n|true or false|true/false|one word|single word|a single|one number|reply with|answer with"
-    r"|respond with|output|one line|one-line|one-liner|in short|solo|sólo|nur|seulement|uniquement)\b"
+    r"\b(?:only|just|nothing else|no explanations?|no (?:other )?text|no comments?"
+    r"|without (?:any )?explanation|yes or no|yes/no|y/n|true or false|true/false|one word|single word"
+    r"|a single|one number|reply with|answer with|respond with|output|one line|one-line|one-liner|in short"
+    r"|solo|sólo|nur|seulement|uniquement)\b"
     r"|のみ|だけ|一言|はい.{0,3}いいえ|説明は不要|不要です|答えて|만 (?:출력|답|말)|只(?:回答|输出|需)"
 )
 _STRUCTURE = re.compile(
@@ -94,13 +109,15 @@ _PROGRAM = re.compile(
     r"|プログラム|アプリ|実装|スクリプト|프로그램|코드|程序|代码"
 )
 _OPEN = re.compile(
-    r"\b(?:write|craft|create|build|make|draft|design|develop|explain|describe|discuss|how (?:do|can|to|would|should)"
-    r"|compare|essay|story|guide|plan|curriculum|strategy|report|proposal|tutorial|detailed|comprehensive"
+    r"\b(?:write|craft|create|build|make|draft|design|develop|explain|describe|discuss"
+    r"|how (?:do|can|to|would|should)|compare|essay|story|guide|plan|curriculum|strategy"
+    r"|report|proposal|tutorial|detailed|comprehensive"
     r"|escrib\w+|explica\w*|schreib\w*|erklär\w*|écri\w+|expliqu\w+|help me|tell me about|give me)\b"
     r"|書い|作成|説明|解説|考え|教えて|詳しく|작성|설명|만들|써 ?줘|알려|방법|写|解释|介绍"
 )
 _CHANGES = re.compile(
-    r"\b(?:translat\w+|rewrit\w+|rewrite|rephras\w+|paraphras\w+|proofread\w*|edit this|correct the|fix (?:the|this|that|my)|convert\w*|reformat\w*"
+    r"\b(?:translat\w+|rewrit\w+|rewrite|rephras\w+|paraphras\w+|proofread\w*"
+    r"|edit this|correct the|fix (?:the|this|that|my)|convert\w*|reformat\w*"
     r"|refactor\w*|transcrib\w+|traduc\w+|tradui\w+|übersetz\w*|corrig\w+|korrigier\w*|reescrib\w+)\b"
     r"|翻訳|訳し|訳して|書き換え|書き直|校正|添削|言い換え|変換|直し|修正|번역|고쳐|바꿔|翻译|改写|润色"
 )
@@ -134,12 +151,14 @@ def _asked(
 def _request_of(text: str) -> tuple[str, str]:
     """What stands before and after a given text: the first and the last line, where they are short.
 
-    A single line is split at a colon; without one, all of it is the request.
+    A single line is split at a colon; without one it is a request if it is short, else a text.
     """
     first, last = text.find("\n"), text.rfind("\n")
     if first < 0:
         colon = max(text.find(mark, 0, _LONGEST_REQUEST) for mark in (": ", "：", "「", ' "'))
-        return (text[: colon + 1], "") if colon >= 0 else (text, "")
+        if colon < 0:
+            return (text if len(text) <= _LONGEST_REQUEST else "", "")
+        return text[: colon + 1], ""
     head = text[:first] if first <= _LONGEST_REQUEST else ""
     tail = text[last:] if first < last and len(text) - last <= _LONGEST_REQUEST else ""
     return head, tail

@@ -98,6 +98,13 @@ def test_a_long_text_is_still_seen_to_be_long() -> None:
     assert found["log_words"] == pytest.approx(np.log1p(200_000), abs=0.01)
 
 
+LENGTHS = (
+    "log_characters", "log_words", "log_lines", "text_tokens", "given_tokens", "changed_tokens",
+    "condensed_tokens",
+)  # fmt: skip
+"""Features of the whole text, however long it is."""
+
+
 @pytest.mark.parametrize(
     "unit",
     ["a", "1", "1,", " ", "\n", "$", "$a", "\\", "{;", "({", "A) ", "漢", "\U0001f600", "\x00"],
@@ -109,7 +116,7 @@ def test_of_a_megabyte_only_the_ends_are_read(unit: str) -> None:
     assert np.isfinite(vector).all()
     assert (vector <= 16.0).all()
     ends = lexical_features(head_and_tail(text, WINDOW))
-    whole = [FEATURES.index(name) for name in ("log_characters", "log_words", "log_lines")]
+    whole = [FEATURES.index(name) for name in LENGTHS]
     assert np.array_equal(np.delete(vector, whole), np.delete(ends, whole))
 
 

@@ -5,19 +5,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
 from router.classifier.bundle import CLASSIFIER, load_bundle
-from router.classifier.features.lexical import FEATURES
+from router.classifier.features.lexical import FEATURES, lexical_features
 from router.core.errors import BadArtifact
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 
 FEWER = FEATURES.index("largest_number")
-"""What a text without numbers has from here on is 0."""
+"""How many features the older bundle reads."""
+GREETING = "Good morning!"
 
 
 def altered(folder: Path, features: list[str], graph: bytes | None = None) -> Path:
@@ -34,13 +34,14 @@ def altered(folder: Path, features: list[str], graph: bytes | None = None) -> Pa
 
 
 def of_fewer_features() -> bytes:
-    """The graph of the default bundle, which now takes the first features only and knows 0 of the others."""
+    """The graph of the default bundle, which now takes the first features only; the others are a greeting's."""
     graph = onnx.load(DEFAULT_BUNDLE / CLASSIFIER)
     (given,) = [one for one in graph.graph.input if one.name == "features"]
+    count = given.type.tensor_type.shape.dim[1].dim_value
     given.type.tensor_type.shape.dim[1].dim_value = FEWER
     for node in graph.graph.node:
         node.input[:] = ["all_features" if name == "features" else name for name in node.input]
-    rest = np.zeros((1, len(FEATURES) - FEWER), dtype=np.float32)
+    rest = lexical_features(GREETING)[None, FEWER:count]
     graph.graph.initializer.append(onnx.numpy_helper.from_array(rest, "rest"))
     joined: Any = helper.make_node("Concat", ["features", "rest"], ["all_features"], axis=1)
     graph.graph.node.insert(0, joined)
@@ -50,8 +51,7 @@ def of_fewer_features() -> bytes:
 def test_a_bundle_of_fewer_features_scores(tmp_path: Path) -> None:
     bundle = load_bundle(altered(tmp_path, list(FEATURES[:FEWER]), of_fewer_features()), ENCODERS)
     today = load_bundle(DEFAULT_BUNDLE, ENCODERS)
-    # A greeting has no numbers, so that what the bundle does not read is 0 anyway.
-    before, now = bundle.score("Good morning!").p_adequate, today.score("Good morning!").p_adequate
+    before, now = bundle.score(GREETING).p_adequate, today.score(GREETING).p_adequate
     assert before == pytest.approx(now, abs=1e-6)
     counting = "Why did the 300 defeat 20000 in 1884?"
     assert bundle.score(counting).p_adequate != today.score(counting).p_adequate

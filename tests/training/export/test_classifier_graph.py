@@ -235,6 +235,32 @@ def test_the_graph_asks_the_trees_and_the_neighbours_as_the_fit_does() -> None:
     assert check_graph(graph, fit, lengths, strange, features[:2], [[], [4]]) <= 1e-5
 
 
+def test_the_graph_speaks_with_the_voices_of_tiers_and_above_their_floors() -> None:
+    """Forests that several arms share, each with a factor of its own, and features that name a length."""
+    shared = learnt()
+    forests = [one for one in shared.forests if one.target % K == 0]
+    spoken = dataclasses.replace(
+        shared,
+        forests=tuple(
+            dataclasses.replace(one, target=one.target + arm, scale=1.0 + 0.2 * arm)
+            for one in forests
+            for arm in range(K)
+        ),
+        spread_bounds=np.tile(shared.spread_bounds[:1], (K, 1)),
+        offsets=np.tile([0.0, 1, 2], (K, 1)),
+        top=np.full(K, 9.0),
+        floors=((0, 5.5), (1, 5.0)),
+    )
+    embeddings, features = rows()
+    graph = classifier_graph(model(), spoken, D)
+    assert check_graph(graph, model(), spoken, embeddings, features) <= 1e-5
+    least = np.exp(features[:, :2] + [5.5, 5.0]).max(axis=1)
+    x = np.hstack([embeddings, features])
+    found = dataclasses.replace(spoken, known=np.ones(K, dtype=bool)).of(x)[:, :, 0]
+    assert (found >= 0.999 * least[:, None]).all()
+    assert (np.isclose(found, least[:, None])).any()
+
+
 def test_lengths_that_do_not_depend_on_the_prompt_are_the_quantiles_given() -> None:
     embeddings, features = rows(3)
     graph = classifier_graph(model(), CONSTANT, D)
