@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.ability import p_at, p_of_models
+from router.core.ability import p_at
 
 POINTS = (50.0, 70.0, 110.0)
 P = (0.5, 0.7310585786300049, 0.8807970779778823)
@@ -36,8 +35,6 @@ def test_on_the_logit_scale_a_model_stands_on_the_line_through_its_arms(
     points: float, logit: float
 ) -> None:
     assert p_at(P, POINTS, points) == pytest.approx(of(logit), abs=1e-12)
-    many = p_of_models(np.array([P, P]), np.array(POINTS), np.full((2, 1), float(points)))
-    assert many == pytest.approx(np.full((2, 1), of(logit)), abs=1e-12)
 
 
 def test_what_is_not_known_of_a_model_takes_its_probability_towards_a_half() -> None:
@@ -52,7 +49,7 @@ def test_what_is_not_known_of_a_model_takes_its_probability_towards_a_half() -> 
 def test_an_arm_that_is_sure_gives_no_infinite_logit() -> None:
     assert p_at((0.9, 1.0), (0.0, 100.0), 100.0) == pytest.approx(1 - 1e-6)
     assert p_at((0.0, 0.1), (0.0, 100.0), 0.0) == pytest.approx(1e-6)
-    assert np.isfinite(p_of_models(np.array([[0.0, 1.0]]), np.array([0.0, 1.0]), np.array([[9.0]])))
+    assert math.isfinite(p_at((0.0, 1.0), (0.0, 1.0), 9.0))
 
 
 @given(
@@ -64,9 +61,3 @@ def test_an_abler_model_is_never_less_likely_adequate(
     p: list[float], points: float, more: float
 ) -> None:
     assert p_at(p, POINTS, points) <= p_at(p, POINTS, points + more) + 1e-12
-
-
-@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(-100, 250))
-def test_one_prompt_and_many_agree(p: list[float], points: float) -> None:
-    many = p_of_models(np.array([p]), np.array(POINTS), np.array([[points]]))
-    assert many[0, 0] == pytest.approx(p_at(p, POINTS, points), abs=1e-9)

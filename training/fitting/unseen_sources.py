@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from router.core.ability import p_of_models
 from training.evaluation.baselines import pair_differences
 from training.evaluation.calibration_metrics import ece, ece_floor
 from training.evaluation.metrics import apgr, apgr_statistic, bootstrap, interval
+from training.evaluation.predictions import p_of_models
 from training.fitting.estimator import PooledLogistic, refitted
 from training.histories.outcomes import Outcomes
 from training.scale.examples import Examples
