@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from router.core.margins import needs_second_stage, value_margins
 from training.evaluation.baselines import pair_differences
