@@ -25,7 +25,9 @@ def p_of_model(
         return None, ""
     if arm == model.id:
         return score.p_adequate[arm], "an arm of its own"
-    known, ability, placed = manifest.abilities.get(model.id), model.ability, manifest.placed_arms
+    ability, placed = model.ability, manifest.placed_arms
+    # A host's name before the model's is not part of it: self-hosted/llama-3.1-8b-instruct.
+    known = manifest.abilities.get(model.id.rsplit("/", 1)[-1])
     if known is not None:
         basis = counted(known.attempts, "attempt of its own", "attempts of its own")
         ability = Ability(known.points, known.uncertainty, basis)

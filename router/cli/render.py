@@ -15,7 +15,7 @@ from google.type.money_pb2 import Money
 
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
-from router.core.money import format_usd, short_usd
+from router.core.money import short_usd
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -192,7 +192,10 @@ def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
     rows = [_option_row(option, miss_cost) for option in options]
     shown.print(table("Quotes, best first", columns, rows))
     if miss_cost is not None:
-        text = f"With risk: expected + (1 − P(adequate)) × {format_usd(miss_cost)}, the cost of a miss."
+        text = (
+            f"With risk: expected + (1 − P(adequate)) × {short_usd(miss_cost)}, the cost of a miss at this "
+            "complexity."
+        )
         shown.print(text, style="dim", highlight=False)
     allowed = [
         f"{option.model} {reasoning.p50:,}–{reasoning.p90:,}"

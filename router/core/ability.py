@@ -10,16 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-__all__ = ["LARGEST", "SMALLEST", "Ability", "p_at", "p_of_models"]
-
-Floats = npt.NDArray[np.float64]
+__all__ = ["LARGEST", "NEVER_SURE", "SMALLEST", "Ability", "p_at"]
 
 SMALLEST, LARGEST = -100.0, 250.0
 """Bounds of the scale, in points. 0 is Llama-3.1-8B-Instruct, 100 is Gemini 2.5 Pro."""
-_NEVER_SURE = 1e-6
+NEVER_SURE = 1e-6
+"""A probability is taken to be at least this far from 0 and 1, so that its logit is finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class Ability:
 
 
 def _logit(p: float) -> float:
-    p = min(max(p, _NEVER_SURE), 1 - _NEVER_SURE)
+    p = min(max(p, NEVER_SURE), 1 - NEVER_SURE)
     return math.log(p / (1 - p))
 
 
@@ -64,22 +60,3 @@ def p_at(
     # A logistic curve averaged over a normal distribution is nearly a flatter logistic curve.
     z /= math.sqrt(1 + math.pi * (slope * uncertainty) ** 2 / 8)
     return 1 / (1 + math.exp(-z))
-
-
-def p_of_models(p_adequate: Floats, arm_points: Floats, points: Floats) -> Floats:
-    """P(adequate) of many prompts, each at abilities of its own: :func:`p_at` without uncertainty.
-
-    Args:
-        p_adequate: float64 ``(n, k)`` of the arms, 0..1; k ≥ 2.
-        arm_points: float64 ``(k,)``, strictly ascending.
-        points: float64 ``(n, m)``.
-
-    Returns:
-        float64 ``(n, m)``.
-    """
-    p = np.clip(p_adequate, _NEVER_SURE, 1 - _NEVER_SURE)
-    logits = np.log(p / (1 - p))
-    at = np.clip(np.searchsorted(arm_points, points, side="right") - 1, 0, len(arm_points) - 2)
-    low, high = (np.take_along_axis(logits, place, axis=1) for place in (at, at + 1))
-    share = (points - arm_points[at]) / (arm_points[at + 1] - arm_points[at])
-    return np.asarray(1 / (1 + np.exp(-(low + share * (high - low)))))

@@ -199,25 +199,33 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
     out = tmp_path / "quotes.jsonl"
     printed = run(server, "quote", str(file), "--out", str(out))
     assert "3 prompts, low" in printed
-    assert "(1 − P(adequate)) × $0.10, the cost of a miss." in printed
+    assert "(1 − P(adequate)) × the cost of a miss, $0.0" in printed
     file.write_text('"What is 2 + 2?"')
     assert "1 prompt, low" in run(server, "quote", str(file))
     assert "recommended routing" in printed
     quotes = [json.loads(line) for line in out.read_text().splitlines()]
     assert [quote["index"] for quote in quotes] == [0, 1, 2]
-    assert all(Decimal(quote["expected_usd"]) > 0 for quote in quotes)
+    for quote in quotes:
+        assert 0 < Decimal(quote["low_usd"]) <= Decimal(quote["expected_usd"])
+        assert quote["tier"] == quote["arm"]
+        assert 0 < quote["p_adequate"] < 1
+        assert 0 <= quote["complexity"] <= 1
+        assert 0 < quote["output_tokens_p50"] <= quote["output_tokens_p90"]
+        assert quote["error"] == ""
 
 
 def test_a_reply_shows_every_price_with_its_risk(server: RunningServer) -> None:
     words = ("route", "Prove it.", "--importance", "high", "--quote-only")
     shown, bare = run(server, *words), run(server, *words, "--quality-target", "0.5")
-    assert "lowest expected cost: price $" in shown
+    assert "lowest expected cost at complexity 0." in shown
     assert "with risk" in shown
-    assert "With risk: expected + (1 − P(adequate)) × $1.00, the cost of a miss." in shown
     assert "risk" not in bare
     reply = json.loads(run(server, *words, "--json"))
     chosen, price = reply["chosen"], reply["chosen"]["quote"]["price"]["expected"]
-    cost = price["nanos"] + round((1 - chosen["p_adequate"]) * 1_000_000_000)
+    miss_cost = round(1_000_000_000 * reply["assessment"]["complexity"])
+    weighed = f"× {short_usd(miss_cost)}, the cost of a miss at this complexity."
+    assert f"With risk: expected + (1 − P(adequate)) {weighed}" in shown
+    cost = price["nanos"] + round((1 - chosen["p_adequate"]) * miss_cost)
     row = next(line for line in shown.splitlines() if line.startswith(f"│ {chosen['model']} "))
     assert row.split("│")[8].strip() == short_usd(cost)
 

@@ -18,7 +18,7 @@ from training.commands.outputs import write_json, write_whole
 from training.commands.report_tables import print_report
 from training.encoders.embedding import CACHE, encode_prompts
 from training.evaluation.baselines import EncodedOutcomes, baseline_scores
-from training.evaluation.bundle_predictions import predict, unseen_prompts
+from training.evaluation.bundle_predictions import for_models, predict, unseen_prompts
 from training.evaluation.evaluation_report import evaluate
 from training.evaluation.footprint import CORE_HOUR_USD
 from training.evaluation.served_report import facts, served_report
@@ -122,17 +122,18 @@ def evaluate_command(
         )
     prompts = encode_prompts(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
     predicted = predict(loaded, prompts, test.arms)
+    predictions = for_models(loaded, predicted.predictions, test)
     seed = loaded.manifest.split.seed
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
         rivals = baseline_scores(
             None, EncodedOutcomes(test, prompts.vectors, prompts.features), seed=seed
         )
         report = evaluate(
-            test, predicted.predictions, prompts.vectors, prompts.features,
+            test, predictions, prompts.vectors, prompts.features,
             train=None, lengths=predicted.lengths, seed=seed, baselines=rivals,
         )  # fmt: skip
         report = served_report(
-            report, loaded, bundle, encoders, test, predicted.predictions, rivals,
+            report, loaded, bundle, encoders, test, predictions, rivals,
             core_hour_usd=core_hour_usd,
         )  # fmt: skip
     report["models"] = dict(table.models)
@@ -146,8 +147,8 @@ def evaluate_command(
     if json_out is not None:
         write_json(report, json_out)
     if html is not None or mlflow or mlflow_uri is not None:
-        labels = label_distribution(predicted.predictions.standard)
-        figures = render(test, predicted.predictions, labels, baselines=rivals, seed=seed)
+        labels = label_distribution(predictions.standard)
+        figures = render(test, predictions, labels, baselines=rivals, seed=seed)
         page = report_page(report, figures, facts(loaded, table))
         if html is not None:
             write_whole(page, html, "html")

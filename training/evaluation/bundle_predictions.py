@@ -17,8 +17,9 @@ from training.encoders.embedding import EncodedPrompts
 from training.evaluation.predictions import STANDARD_GOAL, Predictions, SecondStagePredictions
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEEN_FILE, seen_prompts
+from training.scale.model_names import canonical_name
 
-__all__ = ["BundlePredictions", "predict", "served_score", "unseen_prompts"]
+__all__ = ["BundlePredictions", "for_models", "predict", "served_score", "unseen_prompts"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,30 @@ def _outputs_of_arms(
         _, p, tokens = ask(row)
         adequate[row], lengths[row] = p[columns], tokens[columns]
     return adequate, lengths
+
+
+def for_models(bundle: Bundle, predictions: Predictions, test: Outcomes) -> Predictions:
+    """The predictions for the models that stand for the arms in a history.
+
+    What stood for a tier in an old history is not what stands for it today. A bundle on the scale of ability
+    is judged by what it says of the models that answered; one that it does not know is taken for its arm.
+
+    Args:
+        bundle: of the predictions.
+        predictions: of ``n`` prompts, the arms of ``test``.
+        test: ``n`` prompts.
+    """
+    ability = {arm.name: arm.ability for arm in bundle.manifest.arms}
+    found = [ability[arm] for arm in test.arms]
+    arm_points = np.array([np.nan if one is None else one for one in found], dtype=np.float64)
+    if test.models is None or not (np.diff(arm_points) > 0).all():
+        return predictions
+    known = bundle.manifest.abilities
+    names, places = np.unique(test.models.astype(str), return_inverse=True)
+    placed = [known.get(canonical_name(name)) for name in names]
+    points = np.array([np.nan if one is None else one.points for one in placed])
+    given = points[places.reshape(test.models.shape)]
+    return predictions.at_abilities(arm_points, np.where(np.isnan(given), arm_points, given))
 
 
 def served_score(bundle: Bundle, text: str) -> Score:

@@ -16,7 +16,12 @@ from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput
 from training.encoders.embedding import encode_prompts, features_of
 from training.evaluation.baselines import EncodedOutcomes
-from training.evaluation.bundle_predictions import predict, served_score, unseen_prompts
+from training.evaluation.bundle_predictions import (
+    for_models,
+    predict,
+    served_score,
+    unseen_prompts,
+)
 from training.evaluation.comparison import TimedPredictions
 from training.histories.ladders import check_prices
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table
@@ -200,7 +205,11 @@ def predict_all(
         with console.status(f"asking {contender.who} about {len(texts):,} prompts"):
             predicted = predict(contender.bundle, prompts, test.arms)
         timed_predictions.append(
-            TimedPredictions(predicted.predictions, predicted.lengths, milliseconds)
+            TimedPredictions(
+                for_models(contender.bundle, predicted.predictions, test),
+                predicted.lengths,
+                milliseconds,
+            )
         )
         first_vectors = prompts.vectors if first_vectors is None else first_vectors
     if first_vectors is None:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from router.core.ability import p_of_models
+from router.core.ability import NEVER_SURE
 from router.core.margins import margin_threshold, margins, needs_second_stage, value_margins
 from router.core.types import QualityTarget, QualityTargets
 from training.evaluation.baselines import pair_differences
 
-__all__ = ["STANDARD_GOAL", "Predictions", "SecondStagePredictions"]
+__all__ = ["STANDARD_GOAL", "Predictions", "SecondStagePredictions", "p_of_models"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,6 +26,25 @@ STANDARD_GOAL = QualityTarget(QualityTargets.medium)
 """The goal under which single probabilities are reported. It needs no prices, which not every history has."""
 _GRID = 4_001
 """Number of thresholds from −1 to 1 at which the second stage is evaluated for a pair."""
+
+
+def p_of_models(p_adequate: Floats, arm_points: Floats, points: Floats) -> Floats:
+    """P(adequate) of many prompts, each at abilities of its own: :func:`router.core.ability.p_at`.
+
+    Args:
+        p_adequate: float64 ``(n, k)`` of the arms, 0..1; k ≥ 2.
+        arm_points: float64 ``(k,)``, strictly ascending.
+        points: float64 ``(n, m)``.
+
+    Returns:
+        float64 ``(n, m)``.
+    """
+    p = np.clip(p_adequate, NEVER_SURE, 1 - NEVER_SURE)
+    logits = np.log(p / (1 - p))
+    at = np.clip(np.searchsorted(arm_points, points, side="right") - 1, 0, len(arm_points) - 2)
+    low, high = (np.take_along_axis(logits, place, axis=1) for place in (at, at + 1))
+    share = (points - arm_points[at]) / (arm_points[at + 1] - arm_points[at])
+    return np.asarray(1 / (1 + np.exp(-(low + share * (high - low)))))
 
 
 @dataclass(frozen=True)

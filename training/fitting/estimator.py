@@ -27,6 +27,7 @@ from training.fitting.heads import (
     Hyperparameters,
     fit_head,
     fit_once,
+    log_loss,
     out_of_fold,
     standardised,
 )
@@ -36,7 +37,7 @@ from training.fitting.stacking import Calibration, Stack, fit_calibration, fit_s
 from training.fitting.trees import Trees, fit_trees
 from training.histories.split import folds
 
-__all__ = ["Hyperparameters", "PooledLogistic", "Words", "cross_fitted", "fit_pooled"]
+__all__ = ["Hyperparameters", "PooledLogistic", "Words", "cross_fitted", "fit_pooled", "refitted"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -343,6 +344,44 @@ def cross_fitted(
     return _p_adequate(logits, model.stack, model.calibration, model.scripts(x))
 
 
+def refitted(
+    model: PooledLogistic,
+    x: npt.NDArray[np.float32],
+    outcome: Floats,
+    weight: Floats,
+    *,
+    seed: int,
+    counts: sparse.csr_matrix | None = None,
+) -> Callable[[npt.NDArray[np.float32], sparse.csr_matrix | None], Floats]:
+    """The estimator fitted on other prompts, such as all but those of a source, as a function.
+
+    The hyperparameters and the stack stay those of ``model``.
+
+    Args:
+        model: of :func:`fit_pooled`.
+        x: float32 ``(n, p)``, the inputs.
+        outcome: float64 ``(n, k)``, 0..1.
+        weight: float64 ``(n, k)`` ≥ 0.
+        seed: of the trees and of the sample of neighbours.
+        counts: ``(n, BUCKETS)``, where ``model`` reads words.
+
+    Returns:
+        From inputs ``(m, p)`` and counts ``(m, BUCKETS)`` to P(adequate), float64 ``(m, k)``.
+    """
+    train = _training_data(x, model.dimensions, counts, outcome, weight > 0, weight)
+    chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
+    with threadpool_limits(limits=1):
+        heads = {name: _fit_named_head(name, train, chosen, seed) for name in model.heads}
+
+    def predict(new_x: npt.NDArray[np.float32], new_counts: sparse.csr_matrix | None) -> Floats:
+        empty = np.zeros((len(new_x), outcome.shape[1]))
+        new = _TrainingData(new_x, model.dimensions, new_counts, empty, empty)
+        logits = {name: head(new) for name, head in heads.items()}
+        return _p_adequate(logits, model.stack, model.calibration, model.scripts(new_x))
+
+    return predict
+
+
 def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
     """The logits of the heads, ``(n, k)`` by name, as ``(n, k, h)``."""
     return np.stack(list(logits.values()), axis=2)
@@ -363,9 +402,7 @@ def _gains_enough(logits: Mapping[str, Floats], added: Floats, train: _TrainingD
 
     def loss(heads: Mapping[str, Floats]) -> float:
         stack_inputs = _side_by_side(heads)
-        margin = train.outcome * fit_stack(stack_inputs, train.outcome, train.weight).of(
-            stack_inputs
-        )
-        return float((train.weight * np.logaddexp(0.0, -margin)).sum() / train.weight.sum())
+        stacked = fit_stack(stack_inputs, train.outcome, train.weight).of(stack_inputs)
+        return log_loss(stacked, train.outcome, train.weight) / float(train.weight.sum())
 
     return loss(logits) - loss({**logits, "more": added}) >= MIN_LOG_LOSS_GAIN

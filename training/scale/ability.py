@@ -37,7 +37,7 @@ _LOG_DISCRIMINATION_SPREAD = 0.5
 _DIFFICULTY_SPREAD = 2.0
 """Of the prompts of one task, in logits."""
 _TASK_SPREAD = 5.0
-_STRICTNESS_SPREAD = 1.0
+_STRICTNESS_SPREAD = 2.0
 _DEVIATION_SPREAD = 0.3
 """Of a model in one history, in hundreds of points."""
 _STEPS = 1_500

@@ -75,7 +75,7 @@ def miss_costs(test: Outcomes) -> list[MissCost]:
     amount chooses alike.
     """
     dearest = float(test.cost_nanos.mean(axis=0).max())
-    values = dearest * np.geomspace(0.1, 100, _STEPS - 1)
+    values = dearest * np.geomspace(0.1, 1000, _STEPS - 1)
     return [MissCost(0), *(MissCost(int(float(f"{value:.3g}"))) for value in values)]
 
 

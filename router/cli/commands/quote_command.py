@@ -15,11 +15,18 @@ from mitsumori.v1 import router_pb2
 from router.cli.commands.arguments import Json, Server, labels_of
 from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.errors import InvalidInput
-from router.core.money import format_usd, short_usd
+from router.core.money import short_usd
 from router.core.plurals import counted
 from router.decision_log.export import usd, write_table
 
 __all__ = ["quote"]
+
+
+_COLUMNS = (
+    "index", "model", "tier", "arm", "complexity", "p_adequate", "output_tokens_p50", "output_tokens_p90",
+    "expected_usd", "low_usd", "high_usd", "error",
+)  # fmt: skip
+"""Of the file that ``--out`` writes, a line per prompt."""
 
 
 class _Line(NamedTuple):
@@ -134,8 +141,7 @@ def quote(
             text = f"{file}, line {line.number}: {reply.error.text}"
             told.print(text, highlight=False, markup=False, soft_wrap=True)
     if out is not None:
-        names = ("index", "model", "expected_usd", "low_usd", "high_usd", "error")
-        write_table(out, names, map(_quote_row, replies))
+        write_table(out, _COLUMNS, map(_quote_row, replies))
     if json_output:
         print_json(as_dict(summary))
         return
@@ -144,13 +150,13 @@ def quote(
     rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
     title = f"{counted(summary.quoted, 'prompt')}, low to high: an 80 % interval of the sum"
     shown.print(table(title, columns, rows))
-    weighed = next(
-        (one.response.miss_cost for one in replies if one.response.HasField("miss_cost")), None
-    )
-    if weighed is not None:
+    weighed = [
+        nanos_of(one.response.miss_cost) for one in replies if one.response.HasField("miss_cost")
+    ]
+    if weighed:
         shown.print(
-            "Recommended: per prompt the model with the least expected price + (1 − P(adequate)) × "
-            f"{format_usd(nanos_of(weighed))}, the cost of a miss.",
+            "Recommended: per prompt the model with the least expected price + (1 − P(adequate)) × the cost "
+            f"of a miss, {short_usd(min(weighed))} to {short_usd(max(weighed))} by complexity.",
             style="dim",
             highlight=False,
         )
@@ -166,7 +172,19 @@ def quote(
 
 def _quote_row(reply: router_pb2.QuoteBatchResponse) -> list[object]:
     if reply.HasField("error"):
-        return [reply.index, "", None, None, None, reply.error.reason]
-    price = reply.response.chosen.quote.price
-    amounts = [usd(nanos_of(a)) for a in (price.expected, price.low, price.high)]
-    return [reply.index, reply.response.chosen.model, *amounts, ""]
+        return [reply.index, *[""] * 3, *[None] * 7, reply.error.reason]
+    chosen = reply.response.chosen
+    made = chosen.quote
+    amounts = [usd(nanos_of(a)) for a in (made.price.expected, made.price.low, made.price.high)]
+    return [
+        reply.index,
+        chosen.model,
+        chosen.tier,
+        chosen.arm,
+        reply.response.assessment.complexity,
+        chosen.p_adequate,
+        made.output_tokens.p50,
+        made.output_tokens.p90,
+        *amounts,
+        "",
+    ]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from router.core.margins import needs_second_stage, value_margins
 from training.evaluation.baselines import pair_differences
 from training.evaluation.metrics import apgr
-from training.evaluation.predictions import Predictions, SecondStagePredictions
+from training.evaluation.predictions import Predictions, SecondStagePredictions, p_of_models
 
 N, SHARE = 4_000, 0.32
 
@@ -96,3 +97,15 @@ def test_some_of_the_prompts_keep_both_opinions() -> None:
     rows = np.arange(N)[::7]
     np.testing.assert_allclose(predictions.take(rows).pairs(), predictions.pairs()[rows])
     np.testing.assert_allclose(predictions.take(rows).standard, predictions.standard[rows])
+
+
+def test_predictions_for_models_of_other_abilities_lie_on_the_line_through_the_arms() -> None:
+    logits = np.array([[0.0, 1.0, 2.0], [-1.0, 0.0, 0.5]])
+    arm_points = np.array([50.0, 70.0, 110.0])
+    points = np.array([[50.0, 60.0, 150.0], [30.0, 70.0, 90.0]])
+    wanted = np.array([[0.0, 0.5, 3.0], [-2.0, 0.0, 0.25]])
+    found = Predictions(expit(logits)).at_abilities(arm_points, points)
+    assert found.first == pytest.approx(expit(wanted))
+    assert p_of_models(expit(logits), arm_points, points) == pytest.approx(expit(wanted))
+    sure = p_of_models(np.array([[0.0, 1.0]]), np.array([0.0, 1.0]), np.array([[9.0]]))
+    assert np.isfinite(sure).all()
