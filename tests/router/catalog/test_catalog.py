@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.catalog.catalog import load_catalog
+from router.core.ability import Ability
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Lengths
 
@@ -99,6 +100,31 @@ def test_counts_are_exact_only_where_the_tokenizer_is_the_models_own() -> None:
             ),
             "must be quoted",
         ),
+        *[
+            (("max_output_tokens: 100", "max_output_tokens: 100\n    ability: " + ability), message)
+            for ability, message in (
+                ("{points: 60, uncertainty: 10, date: 2026-04-09}", "ability.source"),
+                ("{points: 60, uncertainty: 10, source: '', date: 2026-04-09}", "ability.source"),
+                ("{points: 60, uncertainty: 10, source: exam}", "ability.date"),
+                ("{points: 60, source: exam, date: 2026-04-09}", "ability.uncertainty"),
+                (
+                    "{points: 251, uncertainty: 10, source: exam, date: 2026-04-09}",
+                    "ability.points",
+                ),
+                (
+                    "{points: -101, uncertainty: 10, source: exam, date: 2026-04-09}",
+                    "ability.points",
+                ),
+                (
+                    "{points: .nan, uncertainty: 10, source: exam, date: 2026-04-09}",
+                    "ability.points",
+                ),
+                (
+                    "{points: 60, uncertainty: 0, source: exam, date: 2026-04-09}",
+                    "ability.uncertainty",
+                ),
+            )
+        ],
     ],
 )
 def test_a_wrong_catalog_names_the_place(
@@ -125,6 +151,13 @@ def test_an_allowance_for_hidden_reasoning_is_the_models_own(tmp_path: Path) -> 
     plain = load_catalog(written(tmp_path, MINIMAL))
     assert plain.entries[0].at(NOON).reasoning is None
     assert plain.reasoning_allowances == {}
+
+
+def test_a_published_ability_is_the_models_own_with_source_and_date(tmp_path: Path) -> None:
+    told = "    ability: {points: 60, uncertainty: 10, source: exam X, date: 2026-04-09}\n"
+    catalog = load_catalog(written(tmp_path, MINIMAL + told))
+    assert catalog.entries[0].at(NOON).ability == Ability(60, 10, "exam X, 2026-04-09")
+    assert load_catalog(written(tmp_path, MINIMAL)).entries[0].at(NOON).ability is None
 
 
 def test_shipped_allowances_are_those_of_models_that_reason_and_wide() -> None:

@@ -1,0 +1,70 @@
+"""What P(adequate) of a model rests on: attempts of its own, then published scores, then its tier."""
+
+from __future__ import annotations
+
+import pytest
+
+from router.classifier.bundle import BundleManifest, ModelAbility, read_manifest
+from router.classifier.model_ability import p_of_model
+from router.core.ability import Ability
+from router.core.types import Score
+from router.paths import DEFAULT_BUNDLE
+from tests.builders import model
+
+P = {"low": 0.5, "medium": 0.7310585786300049, "high": 0.8807970779778823}
+SCORE = Score(P, {**dict.fromkeys(P, 0.25), "none": 0.25}, 0.4, {})
+
+
+def manifest(*points: float | None, **abilities: ModelAbility) -> BundleManifest:
+    """The shipped manifest with these abilities of its arms and of these models."""
+    shipped = read_manifest(DEFAULT_BUNDLE)[0]
+    arms = [
+        arm.model_copy(update={"ability": at}) for arm, at in zip(shipped.arms, points, strict=True)
+    ]
+    return shipped.model_copy(update={"arms": arms, "abilities": abilities})
+
+
+PLACED = manifest(50.0, 70.0, 110.0)
+
+
+def test_a_model_of_which_nothing_is_known_is_as_its_tier() -> None:
+    assert p_of_model(model("new"), "low", PLACED, SCORE) == (0.5, "its tier, low")
+
+
+def test_a_model_without_an_arm_has_no_probability() -> None:
+    assert p_of_model(model("new"), None, PLACED, SCORE) == (None, "")
+
+
+def test_published_scores_place_a_model_within_and_beyond_its_tier() -> None:
+    published = Ability(70.0, 0.0, "exam X, 2026-04-09")
+    p, basis = p_of_model(model("new", ability=published), "low", PLACED, SCORE)
+    assert p == pytest.approx(P["medium"])
+    assert basis == "exam X, 2026-04-09"
+
+
+@pytest.mark.parametrize("name", ["own", "self-hosted/own"])
+def test_attempts_of_its_own_outweigh_published_scores(name: str) -> None:
+    measured = manifest(
+        50.0, 70.0, 110.0, own=ModelAbility(points=110.0, uncertainty=0.0, attempts=180)
+    )
+    published = Ability(50.0, 0.0, "exam X")
+    p, basis = p_of_model(model(name, ability=published), "low", measured, SCORE)
+    assert p == pytest.approx(P["high"])
+    assert basis == "180 attempts of its own"
+
+
+def test_an_arm_of_its_own_comes_first() -> None:
+    published = Ability(110.0, 0.0, "exam X")
+    assert p_of_model(model("low", ability=published), "low", PLACED, SCORE) == (
+        0.5,
+        "an arm of its own",
+    )
+
+
+@pytest.mark.parametrize("points", [(None, None, None), (None, 70.0, None)])
+def test_a_bundle_that_places_fewer_than_two_arms_places_no_model(
+    points: tuple[float | None, ...],
+) -> None:
+    published = Ability(110.0, 0.0, "exam X")
+    found = p_of_model(model("new", ability=published), "low", manifest(*points), SCORE)
+    assert found == (0.5, "its tier, low")
