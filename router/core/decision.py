@@ -283,7 +283,7 @@ def decide(
         candidates: every model of the catalog with its probability, quote and limits.
         constraints: what the caller allows.
         goal: what the choice aims for.
-        complexity: of the prompt, 0..1: the share of the cost of a miss that is at stake.
+        complexity: of the prompt, 0..1: the simpler, the less a miss costs.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.

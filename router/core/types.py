@@ -276,7 +276,7 @@ class MissCost:
     """Choose the model with the least expected cost: expected price + (1 − P(adequate)) × the cost of a miss.
 
     The simpler a prompt, the less is at stake: a greeting that goes wrong costs next to nothing, a proof the
-    hours of whoever relies on it. So a miss costs this amount times the complexity of the prompt.
+    hours of whoever relies on it. So a miss costs this amount times the square of the prompt's complexity.
 
     Attributes:
         nanos: what an inadequate answer to a prompt of complexity 1 costs the caller, nano-dollars ≥ 0;
@@ -320,14 +320,14 @@ Goal = MissCost | WillingnessToPay | QualityTarget
 class MissCosts:
     """What a miss costs by importance, in USD: the default goals of requests without one.
 
-    A miss is an inadequate answer to a prompt of complexity 1; simpler prompts cost in proportion. Its
-    cost is what the caller loses by it: the time of whoever notices and asks again, the second call, the
-    damage where nobody notices. A dearer model is chosen where its price is higher by less than its risk,
-    (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for:
+    A miss is an inadequate answer. The amounts are those of a prompt of complexity 1; the square of the
+    complexity scales them. They are what the caller loses: the time of whoever notices and asks again, the second
+    call, the damage where nobody notices. A dearer model is chosen where its price is higher by less than its
+    risk, (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for minutes of skilled work:
 
-    - low: a draft or one item of bulk work, which is glanced over or thrown away.
-    - medium: a person reads the answer, notices and asks again.
-    - high: somebody acts on the answer, or minutes of skilled work are lost.
+    - low: seconds. A draft or one item of bulk work, which is glanced over or thrown away.
+    - medium: a minute. A person reads the answer, notices and asks again.
+    - high: ten minutes. Somebody acts on the answer.
 
     Attributes:
         low: USD ≥ 0, with at most nine decimals.
@@ -335,9 +335,9 @@ class MissCosts:
         high: likewise.
     """
 
-    low: Decimal = Decimal("0.02")
-    medium: Decimal = Decimal("0.10")
-    high: Decimal = Decimal("1.00")
+    low: Decimal = Decimal("0.10")
+    medium: Decimal = Decimal("0.60")
+    high: Decimal = Decimal("6.00")
 
     def of(self, importance: Importance) -> MissCost:
         """The goal of one importance."""
