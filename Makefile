@@ -195,7 +195,7 @@ encoder: $(STAMPS)-encoder ## Export the encoders anew into models/encoders
 bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
 	@for encoder in static multilingual; do \
 	  $(PY) -m training fit --encoder $$encoder --out models/bundles/$$encoder --name mitsumori-$$encoder \
-	    $(foreach name,mmlu_pro routellm llmrouter_dc shaberi_ja,--history $(HISTORIES)/$(name).parquet) \
+	    $(foreach name,mmlu_pro routellm llmrouter_dc shaberi_ja shaberi_ja_gpt51 ko_arena_hard arena_hard_en alpaca_eval,--history $(HISTORIES)/$(name).parquet) \
 	    || exit $$?; done
 
 bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into build/reports/bench.json

@@ -58,6 +58,7 @@ from training.plan import TrainingPlan, bundle_name, check_split, check_table, m
 from training.scale.examples import Examples, attempted_examples
 from training.scale.length_examples import LengthExamples
 from training.scale.placement import ANNOTATION_WEIGHT, PlacedTiers, place_tiers
+from training.scale.reference import read_reference
 from training.tracking.datasets import history_splits
 from training.tracking.headline import summary, verdict, version_tags
 from training.tracking.runs import Run, start_run
@@ -117,8 +118,11 @@ class _Timer:
 
 
 def _read(plan: TrainingPlan) -> tuple[HistoryTable, PlacedTiers | None]:
-    """The outcomes of the arms, and today's tiers on the scale where the user named no arms."""
-    if plan.histories and plan.reading.arms is not None:
+    """The outcomes of the arms, and today's tiers on the scale where several histories are pooled by tier.
+
+    The models of one history have attempts of their own at all its prompts, which tell more than a scale.
+    """
+    if plan.histories and (plan.reading.arms is not None or len(plan.histories) == 1):
         return read_table(plan.histories, plan.reading), None
     if plan.histories:
         skip = plan.reading.skip_bad_rows
@@ -133,6 +137,8 @@ def _read(plan: TrainingPlan) -> tuple[HistoryTable, PlacedTiers | None]:
             if standard.grades == "answers"
         ]
         table = tabulate_all(graded or histories, plan.reading)
+        if table.outcomes.arms != tuple(read_reference().tiers):
+            return table, None
         placed = place_tiers(histories, standards)
         return replace(table, notes=(*table.notes, *placed.notes)), placed
     if plan.reading.arms is not None:

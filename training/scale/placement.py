@@ -31,7 +31,7 @@ __all__ = ["ANNOTATION_WEIGHT", "PlacedTiers", "fit_histories", "place_tiers"]
 
 Floats = npt.NDArray[np.float64]
 
-ANNOTATION_WEIGHT = 3.0
+ANNOTATION_WEIGHT = 8.0
 """How many attempts of each arm an annotation counts as."""
 
 

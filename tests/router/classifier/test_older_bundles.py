@@ -34,7 +34,7 @@ def altered(folder: Path, features: list[str], graph: bytes | None = None) -> Pa
 
 
 def of_fewer_features() -> bytes:
-    """The graph of the default bundle, which takes the first features only; the others are of a greeting."""
+    """The graph of the default bundle, which takes the first features only; the others are a greeting's."""
     graph = onnx.load(DEFAULT_BUNDLE / CLASSIFIER)
     (given,) = [one for one in graph.graph.input if one.name == "features"]
     count = given.type.tensor_type.shape.dim[1].dim_value
