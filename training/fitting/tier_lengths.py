@@ -48,7 +48,7 @@ other family counts 1. Chosen on families that were left out."""
 PENALTY, EASIER = 1_000.0, 10.0
 """Ridge penalty on a standardised dimension of the vector, and how many times weaker it is on a feature."""
 LEAVES = 8
-SOURCE_SHIFT, SOURCES = 0.8, 3.0
+SOURCE_SHIFT, SOURCES = 0.85, 3.0
 """By how much the answers of an unseen source are longer or shorter than what its prompts say, as a standard
 deviation in the logarithm of tokens, and how many families this counts as. Measured on families that were
 left out."""
