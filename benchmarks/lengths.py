@@ -2,14 +2,15 @@
 
 What is predicted for a tier is compared with what its models of today answered there, where they did; and,
 for every model of the source, with the tier shifted by what other sources say of its talkativeness. Beside
-it stand the same quantile for every prompt, the length of the prompt alone, and a fit of the attempts of the
-tiers' models as if all prompts were of one source. ``ENCODERS=static`` chooses the encoders.
+it stand the same quantile for every prompt, the length of the prompt alone, and, for today's models, a fit
+of their own attempts as if all prompts were of one source, which is what ``--arms`` does.
+``ENCODERS=static`` chooses the encoders.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from router.classifier.encoder import find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import encode_prompts
 from training.evaluation.metrics import coverage, pinball
+from training.fitting.lengths import LengthModel, fit_lengths
 from training.fitting.tier_lengths import fit_tier_lengths
 from training.histories.history import read_history
 from training.histories.ladders import standard_of
+from training.histories.outcomes import Outcomes
 from training.requests.request_set import (
     ANSWERS,
     history_annotations,
@@ -115,6 +118,36 @@ def plain(known: LengthExamples, texts: npt.NDArray[np.object_]) -> dict[str, Fl
     }
 
 
+def alone(
+    table: LengthTable, inputs: Inputs, arm: npt.NDArray[np.intp], arms: Sequence[str]
+) -> LengthModel:
+    """Lengths fitted on the attempts of the arms, as ``--arms`` fits them.
+
+    Args:
+        table: without the family.
+        inputs: of its prompts.
+        arm: intp, of each model, −1 for none.
+        arms: names.
+    """
+    of_attempt = arm[table.model]
+    rows = of_attempt >= 0
+    prompts, place = np.unique(table.prompt[rows], return_inverse=True)
+    shape = (len(prompts), len(arms))
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, (place, of_attempt[rows]), np.exp(table.logs[rows]))
+    np.add.at(counts, (place, of_attempt[rows]), 1)
+    tokens: Floats = np.full(shape, np.nan)
+    np.divide(sums, counts, out=tokens, where=counts > 0)
+    texts = table.texts[prompts]
+    nothing = np.full(len(prompts), "", dtype=object)
+    outcomes = Outcomes(
+        arms=tuple(arms), prompt_ids=texts, texts=texts, groups=texts, categories=nothing,
+        languages=nothing, sources=nothing, thresholds=np.zeros(len(prompts)), quality=tokens * np.nan,
+        cost_nanos=np.zeros(shape, dtype=np.int64), output_tokens=tokens,
+    )  # fmt: skip
+    return fit_lengths(inputs.of(texts), outcomes, seed=SEED, dimensions=inputs.dimensions)
+
+
 def left_out(table: LengthTable, inputs: Inputs, family: int) -> tuple[Unseen | None, Unseen]:
     """Quantiles of a family by fits without it: for today's models of each tier, and for every model."""
     tiers = read_reference().tiers
@@ -136,21 +169,27 @@ def left_out(table: LengthTable, inputs: Inputs, family: int) -> tuple[Unseen | 
     own = np.array([talk.get(name, usual) for name in table.models])[table.model[rows]]
     tokens = np.exp(table.logs[rows])
 
-    def unseen(chosen: npt.NDArray[np.bool_], mine: Floats, shift: Floats) -> Unseen:
+    def unseen(chosen: npt.NDArray[np.bool_], mine: dict[str, Floats], shift: Floats) -> Unseen:
         at = place[chosen]
-        logs = {"": mine} | {name: line[at] + shift[:, None] for name, line in others.items()}
+        logs = mine | {name: line[at] + shift[:, None] for name, line in others.items()}
         predicted = {name: np.exp(np.maximum(one, 0.0)) for name, one in logs.items()}
         return Unseen(tokens[chosen], predicted, table.prompt[rows][chosen])
 
     today = arm >= 0
-    shifts = np.array([known.voices.get(name, TODAY).shift for name in arms])
-    of_today = unseen(today, quantiles[place[today], arm[today]], shifts[arm[today]])
+    of_today = None
+    if today.sum() >= MIN_LENGTHS:
+        shifts = np.array([known.voices.get(name, TODAY).shift for name in arms])
+        of_model = np.array([tier_of.get(name, -1) for name in table.models])
+        own_attempts = alone(rest, inputs, of_model, arms).of(inputs.of(texts))[:, :, :2]
+        chosen = place[today], arm[today]
+        logs = {"": quantiles[chosen], "the tiers' own attempts": np.log(own_attempts[chosen])}
+        of_today = unseen(today, logs, shifts[arm[today]])
     # The tier of medium ability, at the talkativeness of each model.
     middle = arms[len(arms) // 2]
     voice = known.voices.get(middle, TODAY)
     length = voice.length(quantiles[place, len(arms) // 2])
-    every = unseen(np.ones(len(rows), dtype=bool), length + own[:, None], own)
-    return (of_today if today.sum() >= MIN_LENGTHS else None), every
+    every = unseen(np.ones(len(rows), dtype=bool), {"": length + own[:, None]}, own)
+    return of_today, every
 
 
 def figures(title: str, found: Unseen, target: bool) -> Iterator[Figure]:

@@ -302,16 +302,19 @@ def _lengths(graph: GraphBuilder, lengths: LengthModel) -> None:
     op("Sub", upper, middle, name="gap")
     op("Max", "gap", constant(low[None], name="low"), name="at_least")
     op("Min", "at_least", constant(high[None], name="high"), name="spread")
-    for place, (column, shift) in enumerate(lengths.floors):
-        at = constant([column], np.int64, name=f"floor_column_{place}")
-        told = op("Gather", "features", at, name=f"told_length_{place}", axis=1)
-        least = op("Add", told, constant(shift, name=f"floor_shift_{place}"), name=f"floor_{place}")
-        middle = op("Max", middle, least, name=f"middle_above_{place}")
     end = constant([2], np.int64, name="end")
     spreads, offsets = op("Unsqueeze", "spread", end, name="spreads"), lengths.offsets[None]
     op("Mul", spreads, constant(offsets, name="offsets"), name="noise")
     op("Add", op("Unsqueeze", middle, end, name="middles"), "noise", name="log_tokens")
-    op("Max", "log_tokens", constant(0, name="nothing"), name="positive")
+    logs = "log_tokens"
+    for place, (column, shifts) in enumerate(lengths.floors):
+        at = constant([[column]], np.int64, name=f"floor_column_{place}")
+        named = op("Gather", "features", at, name=f"named_length_{place}", axis=1)
+        above = constant([[shifts]], name=f"floor_shifts_{place}")
+        logs = op(
+            "Max", logs, op("Add", named, above, name=f"floor_{place}"), name=f"above_{place}"
+        )
+    op("Max", logs, constant(0, name="nothing"), name="positive")
     top = constant(lengths.top[None, :, None], name="top")
     op("Exp", op("Min", "positive", top, name="capped"), name="output_tokens")
 

@@ -74,7 +74,8 @@ class LengthModel:
         offsets: float64 ``(k, 3)``, quantiles of the noise at :data:`LEVELS`, ascending.
         top: float64 ``(k,)``, greatest logarithm of a quantile, ≥ 0.
         known: bool ``(k,)``, which arms have lengths; the others predict 1 token.
-        floors: lexical feature and what is added to it, for a least median, in the logarithm of tokens.
+        floors: place of a lexical feature that names a length, and what is added to it for the least quantile
+            at each of :data:`LEVELS`, in the logarithm of tokens.
     """
 
     locations: Locations
@@ -85,7 +86,7 @@ class LengthModel:
     offsets: Floats
     top: Floats
     known: npt.NDArray[np.bool_]
-    floors: tuple[tuple[int, float], ...] = ()
+    floors: tuple[tuple[int, tuple[float, float, float]], ...] = ()
 
     def of(self, x: Columns, counts: sparse.csr_matrix | None = None) -> Floats:
         """Quantiles in tokens, ≥ 1 and ascending, ``(n, k, 3)``; NaN where an arm has no lengths.
@@ -113,9 +114,9 @@ class LengthModel:
             )
         middle, high = np.split(levels, 2, axis=1)
         spread = np.clip(high - middle, *self.spread_bounds.T)
-        for column, shift in self.floors:
-            middle = np.maximum(middle, features[:, column, None] + shift)
         logs = middle[:, :, None] + spread[:, :, None] * self.offsets
+        for column, shifts in self.floors:
+            logs = np.maximum(logs, features[:, column, None, None] + np.array(shifts))
         return np.asarray(np.exp(np.clip(logs, 0.0, self.top[:, None])))
 
 

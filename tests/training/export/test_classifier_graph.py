@@ -249,7 +249,7 @@ def test_the_graph_speaks_with_the_voices_of_tiers_and_above_their_floors() -> N
         spread_bounds=np.tile(shared.spread_bounds[:1], (K, 1)),
         offsets=np.tile([0.0, 1, 2], (K, 1)),
         top=np.full(K, 9.0),
-        floors=((0, 5.5), (1, 5.0)),
+        floors=((0, (5.5, 6.0, 6.5)), (1, (5.0, 6.2, 6.3))),
     )
     embeddings, features = rows()
     graph = classifier_graph(model(), spoken, D)

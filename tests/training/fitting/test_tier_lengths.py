@@ -107,6 +107,7 @@ def test_a_text_of_two_thousand_words_and_a_translation_are_as_long_as_asked(
     assert (np.diff(essay, axis=1) > 0).all()
     translation = ask(made, -2.0, changed_tokens=np.log1p(5_500))
     assert (translation[:, 0] > 4_900).all()
+    assert (translation[:, 1] < 2 * 5_500).all()
 
 
 def test_no_quantile_is_absurd(made: LengthModel) -> None:
