@@ -321,9 +321,9 @@ class MissCosts:
     """What a miss costs by importance, in USD: the default goals of requests without one.
 
     A miss is an inadequate answer. The amounts are those of a prompt of complexity 1; the square of the
-    complexity scales them. They are what the caller loses: the time of whoever notices and asks again, the second
-    call, the damage where nobody notices. A dearer model is chosen where its price is higher by less than its
-    risk, (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for minutes of skilled work:
+    complexity scales them. They are what the caller loses: the time of whoever notices and asks again, the
+    second call, the damage where nobody notices. A dearer model is chosen where its price is higher by less
+    than its risk, (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for skilled work:
 
     - low: seconds. A draft or one item of bulk work, which is glanced over or thrown away.
     - medium: a minute. A person reads the answer, notices and asks again.

@@ -283,7 +283,7 @@ def test_the_simpler_a_prompt_the_less_a_miss_costs(
 
 
 def test_a_greeting_is_not_worth_a_dearer_model_and_a_proof_is() -> None:
-    ladder = (priced("small", 0.90, 1, "low"), priced("large", 0.95, CENT // 4, "high"))
+    ladder = (priced("small", 0.90, 1, "low"), priced("large", 0.95, CENT // 5, "high"))
     made = {
         complexity: decide(ladder, Constraints(), MissCost(10 * CENT), complexity=complexity)
         for complexity in (0.05, 0.7)
