@@ -35,6 +35,7 @@ __all__ = [
     "LatencySeconds",
     "LengthQuantiles",
     "LimitBalance",
+    "LoggedAbility",
     "LoggedCandidate",
     "LoggedConstraints",
     "LoggedGoal",
@@ -159,7 +160,14 @@ class LatencySeconds(Struct, frozen=True, array_like=True):
     p90: Finite
 
 
-class LoggedCandidate(Struct, frozen=True):
+class LoggedAbility(Struct, frozen=True):
+    """Where the catalog placed a model on the scale of ability, in points, and how uncertain that is."""
+
+    points: Finite
+    uncertainty: Finite
+
+
+class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     """A model that met the constraints, with its quote.
 
     Attributes:
@@ -174,6 +182,7 @@ class LoggedCandidate(Struct, frozen=True):
         reasoning_tokens: the part of ``output_tokens`` that is hidden reasoning.
         price_nanos: as quoted.
         latency_s: as quoted; ``None`` in older records.
+        ability: as the catalog had it; ``None``: as the tier.
     """
 
     model: str
@@ -187,6 +196,7 @@ class LoggedCandidate(Struct, frozen=True):
     reasoning_tokens: ReasoningTokens
     price_nanos: PriceNanos
     latency_s: LatencySeconds | None
+    ability: LoggedAbility | None = None
 
 
 class LimitBalance(Struct, frozen=True):

@@ -25,6 +25,7 @@ from router.catalog.catalog import Catalog
 from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
 from router.classifier.model_ability import p_of_model
+from router.core.ability import Ability
 from router.core.decision import arm_prices, decide
 from router.core.errors import InvalidInput, NotPossible
 from router.core.goals import at_stake
@@ -258,9 +259,11 @@ def _candidate(
     tier = kept.tier or policy.tiers.get(name, "")
     offer = None
     # The log has only candidates that met the constraints, so the model has all required capabilities.
+    told = kept.ability
     model = Model(
-        name, "", tier, None, _UNBOUNDED, _UNBOUNDED, frozenset(constraints.capabilities), _SPEED
-    )
+        name, "", tier, None, _UNBOUNDED, _UNBOUNDED, frozenset(constraints.capabilities), _SPEED,
+        ability=None if told is None else Ability(told.points, told.uncertainty, ""),
+    )  # fmt: skip
     if policy.catalog is not None:
         entry = next((e for e in policy.catalog.entries if e.spec.id == name), None)
         if entry is None:

@@ -109,4 +109,7 @@ def _candidate(candidate: Candidate) -> record.LoggedCandidate:
         latency_s=record.LatencySeconds(
             round(quote.latency.p50_s, 3), round(quote.latency.p90_s, 3)
         ),
+        ability=None
+        if model.ability is None
+        else record.LoggedAbility(model.ability.points, model.ability.uncertainty),
     )

@@ -25,6 +25,18 @@ from training.histories.history import read_history
 __all__ = ["of_decisions", "read_recent"]
 
 
+OLD_FEATURES = 60
+"""Lexical features of records that were written before ``answer_size`` had any."""
+
+
+def _width(bundle: Bundle, rows: Sequence[LoggedDecision | Unparsed]) -> int:
+    """How many features can be compared: those of the bundle, fewer where some records are older."""
+    width = bundle.classifier.features
+    records = [row.record for row in rows if not isinstance(row, Unparsed)]
+    old = any(OLD_FEATURES <= len(record.features) < width for record in records)
+    return OLD_FEATURES if old else width
+
+
 def of_decisions(bundle: Bundle, rows: Sequence[LoggedDecision | Unparsed]) -> Traffic:
     """Recent traffic from a decision log; nothing of the prompts need have been kept.
 
@@ -32,7 +44,7 @@ def of_decisions(bundle: Bundle, rows: Sequence[LoggedDecision | Unparsed]) -> T
     bundle made them, and scores not of two stages; vectors only where its encoder did
     (``log_prompts: embedding``).
     """
-    arms, width = arm_names(bundle), bundle.classifier.features
+    arms, width = arm_names(bundle), _width(bundle, rows)
     features: dict[str, tuple[float, ...]] = {}
     scores: dict[str, list[float]] = {}
     vectors: dict[str, npt.NDArray[np.float32]] = {}
