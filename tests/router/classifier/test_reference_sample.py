@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from router.classifier.bundle import load_bundle
-from router.classifier.features.lexical import FEATURES
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import BadArtifact
 from router.paths import DEFAULT_BUNDLE, ENCODERS
@@ -33,9 +32,9 @@ def test_what_was_read_is_written_again_byte_for_byte() -> None:
 
 def test_the_sample_of_the_shipped_bundle_is_written_again_byte_for_byte() -> None:
     content = (DEFAULT_BUNDLE / REFERENCE_FILE).read_bytes()
-    arms = len(load_bundle(DEFAULT_BUNDLE, ENCODERS).manifest.arms)
-    read = ReferenceSample.from_json(content, arms, file=REFERENCE_FILE)
-    assert read.features.shape == (1000, len(FEATURES))
+    bundle = load_bundle(DEFAULT_BUNDLE, ENCODERS)
+    read = ReferenceSample.from_json(content, len(bundle.manifest.arms), file=REFERENCE_FILE)
+    assert read.features.shape == (1000, bundle.classifier.features)
     assert read.to_json() == content
 
 

@@ -237,7 +237,7 @@ def test_too_few_judged_attempts_are_refused_with_what_to_do(tmp_path: Path) -> 
         ({"after": "giant"}, "ARM_UNKNOWN"),
         ({"arm": "high=acme/newcomer-1"}, "ARM_EXISTS"),
         ({"arm": "none=acme/newcomer-1"}, "ARM_EXISTS"),
-        ({"arm": "mine=gemini-2.5-pro"}, "MODEL_EXISTS"),
+        ({"arm": "mine=gemini-1.5-pro-002"}, "MODEL_EXISTS"),
         ({"arm": "mine=acme/newcomer"}, "MODEL_UNKNOWN"),
         ({"price": "newcommer=1,2"}, "PRICE_UNUSED"),
     ],

@@ -35,9 +35,10 @@ def extension(tier: int = 1, place: int = 2) -> ArmExtension:
 
 @pytest.fixture(scope="module")
 def rows() -> tuple[Any, Any, list[list[int]]]:
-    encoder = load_bundle(DEFAULT_BUNDLE, ENCODERS).encoder
+    bundle = load_bundle(DEFAULT_BUNDLE, ENCODERS)
+    encoder, features = bundle.encoder, features_of(TEXTS)[:, : bundle.classifier.features]
     vectors = np.stack([encoder.embed(text) for text in TEXTS])
-    return vectors, features_of(TEXTS), [encoder.word_ids(text) for text in TEXTS]
+    return vectors, features, [encoder.word_ids(text) for text in TEXTS]
 
 
 def outputs(classifier: bytes, rows: Any) -> list[Any]:
