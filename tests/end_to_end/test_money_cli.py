@@ -199,7 +199,7 @@ def test_a_batch_is_quoted_from_a_file(server: RunningServer, tmp_path: Path) ->
     out = tmp_path / "quotes.jsonl"
     printed = run(server, "quote", str(file), "--out", str(out))
     assert "3 prompts, low" in printed
-    assert "(1 − P(adequate)) × the cost of a miss, $0.0" in printed
+    assert "(1 − P(adequate)) × the cost of a miss, $0." in printed
     file.write_text('"What is 2 + 2?"')
     assert "1 prompt, low" in run(server, "quote", str(file))
     assert "recommended routing" in printed

@@ -17,8 +17,7 @@ from mlflow.models import Model
 from mlflow.models.utils import _enforce_schema
 from onnxruntime import InferenceSession
 
-from router.classifier.bundle import CLASSIFIER
-from router.classifier.features.lexical import FEATURES
+from router.classifier.bundle import CLASSIFIER, read_manifest
 from router.core.errors import InvalidInput, MitsumoriError
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
@@ -242,7 +241,8 @@ def test_a_registered_bundle_shows_what_it_takes_and_gives(uri: str) -> None:
     model = Model.load(str(folder / "MLmodel"))
     inputs = {one.name: one for one in model.signature.inputs.inputs}
     assert set(inputs) == {"embedding", "features", "token_ids"}
-    assert inputs["features"].shape == (-1, len(FEATURES))
+    width = len(read_manifest(DEFAULT_BUNDLE)[0].features)
+    assert inputs["features"].shape == (-1, width)
     assert [one.name for one in model.signature.outputs.inputs] == [
         "label_distribution", "p_adequate", "output_tokens",
     ]  # fmt: skip
