@@ -1,9 +1,10 @@
 """The annotated requests that ship with the project, and annotations of prompts that histories hold.
 
-``requests.jsonl`` holds our own requests, each annotated twice on ``rubric.md`` by annotators who did not
-see each other's work. ``history_prompts.csv`` annotates prompts of histories by the hash of their text, so
-that what the rubric calls a level can be compared with what models really did; the texts are not here. An
-annotation is not an outcome: fitting takes it as a prior.
+``requests.jsonl`` holds our own requests, each annotated twice on ``rubric.md``: by whoever wrote it, and
+by another annotator who saw the text alone. Writers and annotators were language models of one family, so
+their agreement says less than that of two people would. ``history_prompts.csv`` annotates prompts of
+histories once, by the hash of their text, so that what the rubric calls a level can be compared with what
+models really did; the texts are not here. An annotation is not an outcome: fitting takes it as a prior.
 """
 
 from __future__ import annotations
