@@ -17,7 +17,7 @@ from training.encoders.embedding import EncodedPrompts
 from training.evaluation.predictions import STANDARD_GOAL, Predictions, SecondStagePredictions
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEEN_FILE, seen_prompts
-from training.scale.model_names import canonical_name
+from training.scale.model_names import points_of_models
 
 __all__ = ["BundlePredictions", "for_models", "predict", "served_score", "unseen_prompts"]
 
@@ -101,12 +101,8 @@ def for_models(bundle: Bundle, predictions: Predictions, test: Outcomes) -> Pred
     arm_points = np.array([np.nan if one is None else one for one in found], dtype=np.float64)
     if test.models is None or not (np.diff(arm_points) > 0).all():
         return predictions
-    known = bundle.manifest.abilities
-    names, places = np.unique(test.models.astype(str), return_inverse=True)
-    placed = [known.get(canonical_name(name)) for name in names]
-    points = np.array([np.nan if one is None else one.points for one in placed])
-    given = points[places.reshape(test.models.shape)]
-    return predictions.at_abilities(arm_points, np.where(np.isnan(given), arm_points, given))
+    points = points_of_models(test.models, bundle.manifest.abilities, arm_points)
+    return predictions.at_abilities(arm_points, points)
 
 
 def served_score(bundle: Bundle, text: str) -> Score:

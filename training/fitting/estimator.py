@@ -37,7 +37,7 @@ from training.fitting.stacking import Calibration, Stack, fit_calibration, fit_s
 from training.fitting.trees import Trees, fit_trees
 from training.histories.split import folds
 
-__all__ = ["Hyperparameters", "PooledLogistic", "Words", "cross_fitted", "fit_pooled", "refitted"]
+__all__ = ["Hyperparameters", "PooledLogistic", "Words", "cross_fitted", "fit_pooled"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -342,44 +342,6 @@ def cross_fitted(
             name: _out_of_fold_logits(name, train, fold, chosen, seed) for name in model.heads
         }
     return _p_adequate(logits, model.stack, model.calibration, model.scripts(x))
-
-
-def refitted(
-    model: PooledLogistic,
-    x: npt.NDArray[np.float32],
-    outcome: Floats,
-    weight: Floats,
-    *,
-    seed: int,
-    counts: sparse.csr_matrix | None = None,
-) -> Callable[[npt.NDArray[np.float32], sparse.csr_matrix | None], Floats]:
-    """The estimator fitted on other prompts, such as all but those of a source, as a function.
-
-    The hyperparameters and the stack stay those of ``model``.
-
-    Args:
-        model: of :func:`fit_pooled`.
-        x: float32 ``(n, p)``, the inputs.
-        outcome: float64 ``(n, k)``, 0..1.
-        weight: float64 ``(n, k)`` ≥ 0.
-        seed: of the trees and of the sample of neighbours.
-        counts: ``(n, BUCKETS)``, where ``model`` reads words.
-
-    Returns:
-        From inputs ``(m, p)`` and counts ``(m, BUCKETS)`` to P(adequate), float64 ``(m, k)``.
-    """
-    train = _training_data(x, model.dimensions, counts, outcome, weight > 0, weight)
-    chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
-    with threadpool_limits(limits=1):
-        heads = {name: _fit_named_head(name, train, chosen, seed) for name in model.heads}
-
-    def predict(new_x: npt.NDArray[np.float32], new_counts: sparse.csr_matrix | None) -> Floats:
-        empty = np.zeros((len(new_x), outcome.shape[1]))
-        new = _TrainingData(new_x, model.dimensions, new_counts, empty, empty)
-        logits = {name: head(new) for name, head in heads.items()}
-        return _p_adequate(logits, model.stack, model.calibration, model.scripts(new_x))
-
-    return predict
 
 
 def _side_by_side(logits: Mapping[str, Floats]) -> Floats:

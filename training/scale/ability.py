@@ -139,8 +139,7 @@ def _with_shared_prompts(table: AttemptTable) -> Floats:
 
 def _priors(table: AttemptTable, known: Mapping[str, tuple[float, float]]) -> tuple[Floats, Floats]:
     """Mean and spread of the prior ability of each model, in hundreds of points."""
-    means, spreads = np.full((2, len(table.models)), UNKNOWN_ABILITY[0]), UNKNOWN_ABILITY[1]
-    mean, spread = means[0], np.full(len(table.models), spreads)
+    mean, spread = (np.full(len(table.models), value) for value in UNKNOWN_ABILITY)
     for place, model in enumerate(table.models):
         if model in known:
             points, uncertainty = known[model]

@@ -37,7 +37,7 @@ class AttemptTable:
         history: intp ``(a,)``.
         prompt: intp ``(a,)``, 0 … prompts − 1. A prompt of two histories is one prompt.
         task: intp ``(prompts,)``, the task of each prompt.
-        adequate: float64 ``(a,)``, 0..1: the share of repeated attempts that were adequate.
+        adequate: float64 ``(a,)``, 1 where a model's mean quality at a prompt is adequate, else 0.
     """
 
     models: tuple[str, ...]

@@ -18,7 +18,7 @@ _COLUMNS = ("model", "points", "uncertainty", "attempts", "histories")
 
 @lru_cache(maxsize=4)
 def known_abilities(path: Path = ABILITIES) -> Mapping[str, Ability]:
-    """Model → its ability, as ``python -m training abilities`` estimated it.
+    """Model → its ability, as :func:`write_abilities` wrote it from a scale of many histories.
 
     Raises:
         BadArtifact: the file or a line of it cannot be read.

@@ -1,10 +1,15 @@
-"""One name for one model: histories spell the same model in different ways."""
+"""One name for one model, by which its ability is found: histories spell the same model in different ways."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Protocol
 
-__all__ = ["canonical_name"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["canonical_name", "points_of_models"]
 
 _MAKERS = re.compile(
     r"^(?:meta|nousresearch|google|nvidia|salesforce|thudm|databricks|ibm-granite|deepseek-ai)-(?=[a-z])"
@@ -33,3 +38,29 @@ def canonical_name(name: str) -> str:
         if form or not _KEEP_DATE.match(known):
             known = pattern.sub(form, known)
     return known
+
+
+class _Placed(Protocol):
+    """A model whose place on the scale of ability is known."""
+
+    @property
+    def points(self) -> float: ...
+
+
+def points_of_models(
+    models: npt.NDArray[np.object_],
+    abilities: Mapping[str, _Placed],
+    otherwise: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Abilities of the models that stand for arms, float64 ``(n, k)``.
+
+    Args:
+        models: ``(n, k)`` names, as histories spell them.
+        abilities: by canonical name.
+        otherwise: float64 ``(k,)``, abilities of the arms, taken where that of the model is not known.
+    """
+    names, places = np.unique(models.astype(str), return_inverse=True)
+    placed = [abilities.get(canonical_name(name)) for name in names]
+    points = np.array([np.nan if one is None else one.points for one in placed])
+    given = points[places.reshape(models.shape)]
+    return np.where(np.isnan(given), otherwise, given)

@@ -24,7 +24,7 @@ from training.scale.examples import Examples, annotated_examples, measured_examp
 from training.scale.known_abilities import known_abilities
 from training.scale.length_examples import LengthExamples, length_examples
 from training.scale.length_table import length_table
-from training.scale.model_names import canonical_name
+from training.scale.model_names import points_of_models
 from training.scale.reference import Reference, read_reference
 
 __all__ = ["ANNOTATION_WEIGHT", "PlacedTiers", "fit_histories", "place_tiers"]
@@ -40,8 +40,7 @@ class PlacedTiers:
     """The scale of one training run.
 
     Attributes:
-        tiers: names, ascending.
-        points: float64 ``(k,)``, abilities of the tiers.
+        points: float64 ``(k,)``, abilities of the tiers, ascending.
         abilities: of the models with attempts in the histories.
         anchors: tier → the models whose mean ability it has.
         measured: examples that rest on attempts.
@@ -50,7 +49,6 @@ class PlacedTiers:
         notes: for the user.
     """
 
-    tiers: tuple[str, ...]
     points: Floats
     abilities: Mapping[str, Ability]
     anchors: Mapping[str, tuple[str, ...]]
@@ -66,11 +64,7 @@ class PlacedTiers:
 
     def points_of(self, models: npt.NDArray[np.object_]) -> Floats:
         """Abilities of models that stand for the tiers, ``(n, k)``; the tier's own where not known."""
-        names, places = np.unique(models.astype(str), return_inverse=True)
-        found = [self.abilities.get(canonical_name(name)) for name in names]
-        points = np.array([np.nan if one is None else one.points for one in found])
-        given = points[places.reshape(models.shape)]
-        return np.where(np.isnan(given), self.points, given)
+        return points_of_models(models, self.abilities, self.points)
 
 
 def fit_histories(
@@ -146,7 +140,6 @@ def place_tiers(
     points = _tier_points(scale, reference)
     requests = [*read_requests(), *_with_annotation(histories, standards)]
     return PlacedTiers(
-        tiers=tuple(reference.tiers),
         points=points,
         abilities={
             name: one for name, one in scale.abilities.items() if SMALLEST <= one.points <= LARGEST

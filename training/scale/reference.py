@@ -14,11 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from router.core.errors import BadArtifact
 from training.scale.ability import PublishedScore
 
-__all__ = ["REFERENCE_UNCERTAINTY", "Reference", "read_reference"]
+__all__ = ["Reference", "read_reference"]
 
 _PATH = Path(__file__).with_name("scale.yaml")
-REFERENCE_UNCERTAINTY = 1.0
-"""Of the ability of a reference model, in points: they define the scale."""
 
 
 class _Strict(BaseModel):

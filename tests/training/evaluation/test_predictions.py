@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from router.core.ability import p_at
 from router.core.margins import needs_second_stage, value_margins
 from training.evaluation.baselines import pair_differences
 from training.evaluation.metrics import apgr
@@ -107,5 +108,10 @@ def test_predictions_for_models_of_other_abilities_lie_on_the_line_through_the_a
     found = Predictions(expit(logits)).at_abilities(arm_points, points)
     assert found.first == pytest.approx(expit(wanted))
     assert p_of_models(expit(logits), arm_points, points) == pytest.approx(expit(wanted))
+    one_by_one = [
+        [p_at(p, arm_points.tolist(), at) for at in row]
+        for p, row in zip(expit(logits).tolist(), points.tolist(), strict=True)
+    ]
+    assert found.first == pytest.approx(np.array(one_by_one))
     sure = p_of_models(np.array([[0.0, 1.0]]), np.array([0.0, 1.0]), np.array([[9.0]]))
     assert np.isfinite(sure).all()
