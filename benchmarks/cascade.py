@@ -33,7 +33,7 @@ from training.evaluation.metrics import apgr_statistic, bootstrap, interval, uni
 from training.evaluation.predictions import Predictions, SecondStagePredictions
 from training.export.stages import SHARE, STAGES
 from training.histories.split import sample
-from training.pipeline import REFERENCE_PROMPTS
+from training.pipeline.training_run import REFERENCE_PROMPTS
 
 Floats = npt.NDArray[np.float64]
 

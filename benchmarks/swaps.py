@@ -21,7 +21,7 @@ from rich.progress import track
 from benchmarks.report import Figure
 from benchmarks.serving import resident_mib
 from mitsumori import CallFailed, Router
-from router.classifier.bundle import read_manifest
+from router.classifier.manifest import read_manifest
 from router.cli.demo import serving
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE

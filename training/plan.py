@@ -44,6 +44,7 @@ class TrainingPlan:
         cache: folder of cached embeddings; ``None`` keeps none.
         tracking: MLflow's address; ``None`` tracks nothing.
         neighbours: whether the bundle may hold vectors of training prompts, where that pays.
+        unseen_sources: whether each source is left out in turn, where several are pooled by tier.
     """
 
     histories: Sequence[Path]
@@ -58,6 +59,7 @@ class TrainingPlan:
     cache: Path | None = CACHE
     tracking: str | None = None
     neighbours: bool = True
+    unseen_sources: bool = True
 
 
 def _checked_name(option: str, name: str) -> str:

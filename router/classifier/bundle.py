@@ -1,187 +1,50 @@
 """A bundle: a directory that holds one trained classifier and all that serving needs to run it.
 
 ``manifest.json`` describes the bundle and hashes its files. ``classifier.onnx`` maps an encoder vector, the
-lexical features and the token ids to a label distribution, P(adequate) per arm and output-length quantiles.
-``model_card.md`` is for people. Bundles share encoders and name theirs by hash. Nothing is a pickle, and no
-file is parsed before its hash is checked.
-
-Raise ``FORMAT_VERSION`` by one when an older release would misread a new bundle; a test loads every past
-format.
+lexical features and the token ids to a label distribution, P(adequate) per arm, output-length quantiles and,
+where models have strengths, the demands of the prompt. ``model_card.md`` is for people. Bundles share
+encoders and name theirs by hash. Nothing is a pickle, and no file is parsed before its hash is checked.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.classifier.encoder import Encoder, find_encoder, load_encoder, session
 from router.classifier.features.lexical import FEATURES, lexical_features
+from router.classifier.manifest import (
+    CLASSIFIER,
+    REMEDY,
+    SECOND_CLASSIFIER,
+    BundleManifest,
+    read_manifest,
+)
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
-from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact
 from router.core.margins import margins, needs_second_stage
 from router.core.types import NONE_LABEL, Goal, Lengths, Score
-from router.files import read_checked, sha256_of
+from router.files import read_checked
 
 __all__ = [
-    "CLASSIFIER",
-    "FORMAT_VERSION",
-    "SECOND_CLASSIFIER",
-    "Arm",
     "Bundle",
-    "BundleManifest",
-    "Evidence",
-    "HistorySource",
-    "ModelAbility",
-    "ReferencePrice",
+    "Classifier",
+    "Outputs",
     "SecondStage",
-    "SecondStageManifest",
     "complexity",
     "load_bundle",
-    "read_manifest",
     "score_from_outputs",
 ]
 
-FORMAT_VERSION = 4
-_FORMATS = (1, 2, 3, 4)
-"""Formats that this release reads. 2 added the input ``token_ids``, 3 the second stage, 4 abilities."""
 _OUTPUTS = ["label_distribution", "p_adequate", "output_tokens"]
-CLASSIFIER = "classifier.onnx"
-SECOND_CLASSIFIER = "second.onnx"
+_DEMANDS = "demands"
 _TWO_STAGE_FILES = (CLASSIFIER, SECOND_CLASSIFIER, REFERENCE_FILE)
-_REMEDY = "train it again with `make train`, or restore it from the release"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ReferencePrice(_Strict):
-    """The prices of an arm during training, USD per million tokens."""
-
-    input: Decimal = Field(ge=0, description="of input tokens")
-    output: Decimal = Field(ge=0, description="of output tokens")
-
-
-class Arm(_Strict):
-    """What the classifier predicts for: a tier, or one model with enough history of its own."""
-
-    name: str = Field(min_length=1, description="the tier, or the id of the model")
-    tier: str = Field(min_length=1, description="the tier that it belongs to")
-    models: list[str] = Field(description="the models whose attempts taught this arm")
-    reference_price: ReferencePrice | None = Field(description="None where no price was known")
-    attempts: int = Field(ge=0, description="attempts in training")
-    adequate_share: float = Field(ge=0, le=1, description="of these attempts")
-    has_lengths: bool = Field(description="whether training saw output lengths of this arm")
-    ability: float | None = Field(
-        default=None,
-        ge=SMALLEST,
-        le=LARGEST,
-        description="points on the scale of ability; None: not placed on it",
-    )
-
-
-class ModelAbility(_Strict):
-    """A model that training placed on the scale of ability."""
-
-    points: float = Field(ge=SMALLEST, le=LARGEST, description="its ability")
-    uncertainty: float = Field(ge=0, description="standard deviation, in points")
-    attempts: int = Field(gt=0, description="judged attempts that it rests on")
-
-
-class Evidence(_Strict):
-    """What P(adequate) rests on."""
-
-    measured: int = Field(ge=0, description="prompts with judged attempts")
-    annotated: int = Field(ge=0, description="requests annotated by level")
-    weight: float = Field(ge=0, description="attempts per arm that an annotation counts as")
-
-
-class HistorySource(_Strict):
-    """One history that a bundle was trained on."""
-
-    name: str = Field(description="file name without its suffix")
-    sha256: str = Field(description="of the file")
-    prompts: int = Field(ge=0, description="distinct prompts")
-    attempts: int = Field(ge=0, description="attempts at them with a known quality")
-    adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
-    licence: str = Field(default="", description="empty where it was not given")
-
-
-class EncoderReference(_Strict):
-    """The encoder that a bundle was trained with."""
-
-    name: str = Field(description="such as static or multilingual")
-    sha256: str = Field(description="its identity, see EncoderManifest.sha256")
-    dimensions: int = Field(gt=0, description="length of its vectors")
-
-
-class SecondStageManifest(_Strict):
-    """A slower encoder with its own classifier, used where the first stage leaves the choice close."""
-
-    encoder: EncoderReference = Field(description="the slower encoder")
-    share: float = Field(gt=0, le=1, description="share of the reference prompts that it scores")
-
-
-class Split(_Strict):
-    """How prompts were split: a hash of (seed, prompt) decides."""
-
-    seed: int = Field(description="first part of the hash")
-    holdout: float = Field(gt=0, lt=1, description="share of prompts held out of training")
-
-
-class BundleManifest(_Strict):
-    """``manifest.json``."""
-
-    format_version: Literal[1, 2, 3, 4]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the bundle")
-    created: datetime = Field(description="when training wrote it")
-    demonstration: bool = Field(description="true when the history was generated, not real")
-    arms: list[Arm] = Field(min_length=2, description="in ascending order of capability")
-    encoder: EncoderReference = Field(description="of the first stage")
-    second: SecondStageManifest | None = Field(default=None, description="None: one stage")
-    features: list[str] = Field(description="names of the lexical features, in order")
-    adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
-    histories: list[HistorySource] = Field(min_length=1, description="what it was trained on")
-    training_data_sha256: str = Field(description="over all histories")
-    split: Split = Field(description="training prompts and held-out ones")
-    languages: dict[str, int] = Field(description="training prompts per language")
-    abilities: dict[str, ModelAbility] = Field(
-        default={}, description="models by name that training placed on the scale of ability"
-    )
-    evidence: Evidence | None = Field(default=None, description="None before format 4")
-    mlflow_run_id: str | None = Field(description="None where the run was not tracked")
-    metrics: dict[str, Any] = Field(description="held-out figures, as in the model card")
-    files: dict[str, str] = Field(description="file name to SHA-256")
-
-    @property
-    def encoders(self) -> list[EncoderReference]:
-        """The encoders, one per stage."""
-        return [self.encoder] + ([self.second.encoder] if self.second else [])
-
-    @cached_property
-    def placed_arms(self) -> list[Arm]:
-        """The arms whose ability is known, ascending; fewer than two of them place no other model."""
-        placed = [arm for arm in self.arms if arm.ability is not None]
-        return sorted(placed, key=lambda arm: arm.ability or 0.0)
-
-    @model_validator(mode="after")
-    def _arms_are_distinct(self) -> BundleManifest:
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) != len(names) or NONE_LABEL in names:
-            raise ValueError("arm names must be distinct, and none of them 'none'")
-        return self
 
 
 def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequence[str]) -> float:
@@ -199,32 +62,41 @@ def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequenc
     return float(np.clip(label_distribution @ position, 0.0, 1.0))
 
 
-def score_from_outputs(
-    manifest: BundleManifest,
-    label_distribution: npt.NDArray[np.float32],
-    p_adequate: npt.NDArray[np.float32],
-    output_tokens: npt.NDArray[np.float32],
-) -> Score:
+class Outputs(NamedTuple):
+    """What a classifier says of one prompt, ``k`` arms.
+
+    Attributes:
+        label_distribution: float32 ``(k + 1,)``, each 0..1, ``none`` last.
+        p_adequate: float32 ``(k,)``, each 0..1.
+        output_tokens: float32 ``(k, 3)``, the quantiles .5, .9 and .99, in tokens.
+        demands: float32 ``(d,)``, see :class:`Score`; d = 0 where the graph has no such output.
+    """
+
+    label_distribution: npt.NDArray[np.float32]
+    p_adequate: npt.NDArray[np.float32]
+    output_tokens: npt.NDArray[np.float32]
+    demands: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+
+
+def score_from_outputs(manifest: BundleManifest, outputs: Outputs) -> Score:
     """The classifier's outputs for one prompt as a :class:`Score`.
 
     Args:
         manifest: names the arms.
-        label_distribution: ``(arms + 1,)``, each 0..1, ``none`` last.
-        p_adequate: ``(arms,)``, each 0..1.
-        output_tokens: ``(arms, 3)``, the quantiles .5, .9 and .99, in tokens.
+        outputs: of its classifier.
     """
     names = [arm.name for arm in manifest.arms]
+    labels = outputs.label_distribution
     return Score(
-        p_adequate=dict(zip(names, map(float, p_adequate), strict=True)),
-        label_distribution=dict(
-            zip([*names, NONE_LABEL], map(float, label_distribution), strict=True)
-        ),
-        complexity=complexity(label_distribution, [arm.tier for arm in manifest.arms]),
+        p_adequate=dict(zip(names, outputs.p_adequate.tolist(), strict=True)),
+        label_distribution=dict(zip([*names, NONE_LABEL], labels.tolist(), strict=True)),
+        complexity=complexity(labels, [arm.tier for arm in manifest.arms]),
         lengths={
-            arm.name: Lengths(*map(float, row))
-            for arm, row in zip(manifest.arms, output_tokens, strict=True)
+            arm.name: Lengths(*row)
+            for arm, row in zip(manifest.arms, outputs.output_tokens.tolist(), strict=True)
             if arm.has_lengths
         },
+        demands=tuple(outputs.demands.tolist()),
     )
 
 
@@ -236,26 +108,29 @@ class Classifier:
         session: runs its ONNX graph.
         reads_tokens: whether it reads token ids besides the vector, as classifiers do from format 2 on.
         features: how many lexical features it reads: the first ones of :data:`FEATURES`.
+        demands: how many demands of a prompt it tells.
     """
 
     session: ort.InferenceSession
     reads_tokens: bool
     features: int
+    demands: int = 0
 
     @classmethod
     def load(cls, graph: bytes, features: int) -> Classifier:
         """Load an ONNX graph that was fitted on the first ``features`` lexical features."""
         runner = session(graph)
         reads_tokens = any(given.name == "token_ids" for given in runner.get_inputs())
-        return cls(runner, reads_tokens, features)
+        told = [made.shape[1] for made in runner.get_outputs() if made.name == _DEMANDS]
+        return cls(runner, reads_tokens, features, sum(told))
 
     def outputs(
         self,
         embedding: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int],
-    ) -> list[npt.NDArray[np.float32]]:
-        """The outputs for one prompt; see :meth:`Bundle.outputs`.
+    ) -> Outputs:
+        """The outputs for one prompt.
 
         Args:
             embedding: ``(dimensions,)``.
@@ -268,7 +143,8 @@ class Classifier:
         }
         if self.reads_tokens:
             given["token_ids"] = np.asarray(token_ids, dtype=np.int64)
-        return [rows[0] for rows in self.session.run(_OUTPUTS, given)]
+        names = [*_OUTPUTS, _DEMANDS] if self.demands else _OUTPUTS
+        return Outputs(*(rows[0] for rows in self.session.run(names, given)))
 
 
 @dataclass(frozen=True)
@@ -287,10 +163,8 @@ class SecondStage:
     reference: npt.NDArray[np.float64]
     share: float
 
-    def outputs(
-        self, text: str, features: npt.NDArray[np.float32]
-    ) -> list[npt.NDArray[np.float32]]:
-        """The outputs for a text with these lexical features; see :meth:`Bundle.outputs`."""
+    def outputs(self, text: str, features: npt.NDArray[np.float32]) -> Outputs:
+        """The outputs for a text with these lexical features."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
         return self.classifier.outputs(embedding, features, ids)
@@ -322,8 +196,8 @@ class Bundle:
         embedding: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int],
-    ) -> list[npt.NDArray[np.float32]]:
-        """Label distribution ``(k + 1,)``, P(adequate) ``(k,)`` and length quantiles ``(k, 3)``.
+    ) -> Outputs:
+        """What the first stage says of one prompt.
 
         Args:
             embedding: of the prompt, ``(dimensions,)``.
@@ -346,7 +220,7 @@ class Bundle:
             features: lexical, ``(len(FEATURES),)``.
             token_ids: of :meth:`Encoder.word_ids`; empty where the text is not available.
         """
-        return score_from_outputs(self.manifest, *self.outputs(embedding, features, token_ids))
+        return score_from_outputs(self.manifest, self.outputs(embedding, features, token_ids))
 
     def score(self, text: str) -> Score:
         """Encode and score one text by the first stage."""
@@ -362,7 +236,7 @@ class Bundle:
         """
         if self.second is None:
             raise ValueError(f"{self.version} has one stage")
-        return score_from_outputs(self.manifest, *self.second.outputs(text, features))
+        return score_from_outputs(self.manifest, self.second.outputs(text, features))
 
     def score_all_stages(self, text: str) -> list[Score]:
         """The score of one text by every stage, so that the whole bundle runs."""
@@ -404,52 +278,6 @@ class Bundle:
         return bool(needed[0])
 
 
-def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
-    """The manifest of a bundle, and its version ``name@hash``.
-
-    Raises:
-        BadArtifact: the directory or manifest is missing, damaged, or of a newer format.
-    """
-    path = directory / "manifest.json"
-    try:
-        content = path.read_bytes()
-    except OSError:
-        missing = (
-            f"{path} is missing or unreadable: {directory} is not a bundle; {_REMEDY}"
-            if directory.is_dir()
-            else f"{directory} is not a bundle: there is no such directory; name a bundle with --bundle, or "
-            "train one with `make train`"
-        )
-        raise BadArtifact(
-            missing,
-            reason="BUNDLE_MISSING",
-            field=str(path),
-        ) from None
-    try:
-        raw = json.loads(content)
-        version = raw["format_version"]
-    except (ValueError, KeyError, TypeError):
-        raise BadArtifact(
-            f"{path} is not a bundle manifest; {_REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
-        ) from None
-    if version not in _FORMATS:
-        raise BadArtifact(
-            f"{path} has bundle format {version!r}, this release reads formats 1 to {FORMAT_VERSION}; "
-            "upgrade mitsumori or train the bundle again",
-            reason="FORMAT_UNKNOWN",
-            field=str(path),
-        )
-    try:
-        manifest = BundleManifest.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "manifest"
-        raise BadArtifact(
-            f"{path}: {place}: {first['msg']}; {_REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
-        ) from None
-    return manifest, f"{manifest.name}@{sha256_of(content)[:12]}"
-
-
 def load_bundle(directory: Path, encoders: Path) -> Bundle:
     """Load a bundle and its encoders. Every hash is checked before the file is parsed.
 
@@ -469,11 +297,11 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
             reason="FEATURES_DIFFER",
             field="features",
         )
-    contents = read_checked(directory, manifest.files, remedy=_REMEDY)
+    contents = read_checked(directory, manifest.files, remedy=REMEDY)
     for name in (CLASSIFIER,) if manifest.second is None else _TWO_STAGE_FILES:
         if name not in contents:
             raise BadArtifact(
-                f"{directory}/manifest.json: files does not list {name}; {_REMEDY}",
+                f"{directory}/manifest.json: files does not list {name}; {REMEDY}",
                 reason="BUNDLE_DAMAGED",
                 field="files",
             )
@@ -492,4 +320,17 @@ def load_bundle(directory: Path, encoders: Path) -> Bundle:
             manifest.second.share,
         )
     first = Classifier.load(contents[CLASSIFIER], count)
+    _check_strengths(manifest, first, directory)
     return Bundle(manifest, version, encoder, first, second)
+
+
+def _check_strengths(manifest: BundleManifest, classifier: Classifier, directory: Path) -> None:
+    """Every model has as many strengths as prompts have demands, or none."""
+    for name, one in manifest.abilities.items():
+        if one.strengths and len(one.strengths) != classifier.demands:
+            raise BadArtifact(
+                f"{directory}/manifest.json: abilities.{name}.strengths has {len(one.strengths)} numbers, "
+                f"but {CLASSIFIER} tells {classifier.demands} demands of a prompt; {REMEDY}",
+                reason="BUNDLE_DAMAGED",
+                field=f"abilities.{name}.strengths",
+            )

@@ -20,7 +20,8 @@ from typing import Protocol
 
 import numpy as np
 
-from router.classifier.bundle import Bundle, load_bundle, read_manifest
+from router.classifier.bundle import Bundle, load_bundle
+from router.classifier.manifest import read_manifest
 from router.classifier.mlflow_server import ServerRegistry
 from router.classifier.mlflow_store import StoreRegistry
 from router.classifier.registry import RegisteredVersion, Registry, RegistryAddress

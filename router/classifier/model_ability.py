@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.classifier.bundle import BundleManifest
+from router.classifier.manifest import BundleManifest
 from router.core.ability import Ability, p_at
 from router.core.plurals import counted
 from router.core.types import Model, Score
@@ -28,9 +28,11 @@ def p_of_model(
     ability, placed = model.ability, manifest.placed_arms
     # A host's name before the model's is not part of it: self-hosted/llama-3.1-8b-instruct.
     known = manifest.abilities.get(model.id.rsplit("/", 1)[-1])
+    shift = 0.0
     if known is not None:
         basis = counted(known.attempts, "attempt of its own", "attempts of its own")
         ability = Ability(known.points, known.uncertainty, basis)
+        shift = sum(a * b for a, b in zip(known.strengths, score.demands, strict=False))
     if ability is None or len(placed) < 2:
         return score.p_adequate[arm], f"its tier, {model.tier}"
     p = p_at(
@@ -38,5 +40,6 @@ def p_of_model(
         [one.ability or 0.0 for one in placed],
         ability.points,
         ability.uncertainty,
+        shift,
     )
     return p, ability.basis

@@ -12,8 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
-from router.classifier.bundle import read_manifest
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
+from router.classifier.manifest import read_manifest
 from router.classifier.registry import RegistryAddress, registry_address
 from router.core.errors import BadArtifact, MitsumoriError
 from router.core.plurals import counted

@@ -1,7 +1,8 @@
 """P(adequate) of a model of any ability, from that of arms whose ability is known.
 
 On the logit scale P(adequate) of a prompt is a line in ability, as item response theory has it; between two
-arms it is the line through them, beyond the first and the last arm the nearest line goes on.
+arms it is the line through them, beyond the first and the last arm the nearest line goes on. What a model
+does better or worse than its ability says shifts the line.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def p_at(
     arm_points: Sequence[float],
     points: float,
     uncertainty: float = 0.0,
+    shift: float = 0.0,
 ) -> float:
     """P(adequate) at one ability.
 
@@ -51,12 +53,13 @@ def p_at(
         arm_points: their abilities, strictly ascending.
         points: the ability.
         uncertainty: of the ability, in points, ≥ 0. The probability is averaged over it.
+        shift: by how many logits the model is better at this prompt than its ability says.
     """
     last = len(arm_points) - 2
     at = min(max(sum(points >= bound for bound in arm_points) - 1, 0), last)
     low, high = _logit(p_adequate[at]), _logit(p_adequate[at + 1])
     slope = (high - low) / (arm_points[at + 1] - arm_points[at])
-    z = low + slope * (points - arm_points[at])
+    z = low + slope * (points - arm_points[at]) + shift
     # A logistic curve averaged over a normal distribution is nearly a flatter logistic curve.
     z /= math.sqrt(1 + math.pi * (slope * uncertainty) ** 2 / 8)
     return 1 / (1 + math.exp(-z))

@@ -263,12 +263,15 @@ class Score:
             this is the label; sums to 1.
         complexity: how much model the prompt needs, 0..1.
         lengths: by arm, the predicted length of the visible answer.
+        demands: what the prompt asks besides ability, along directions in which models differ; with the
+            strengths of a model it shifts that model's P(adequate). Empty where the bundle has none.
     """
 
     p_adequate: Mapping[str, float]
     label_distribution: Mapping[str, float]
     complexity: float
     lengths: Mapping[str, Lengths]
+    demands: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,6 +335,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         candidates: the chosen one first, then the others, best first.
         usage: as settled; ``None`` if nothing was settled. A ledger keeps it beside the record; the reader
             joins them.
+        demands: of the prompt, see :class:`Score`; empty in older records.
     """
 
     version: Literal[1]
@@ -356,6 +357,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     limits: tuple[LimitBalance, ...]
     candidates: Annotated[tuple[LoggedCandidate, ...], Meta(min_length=1)]
     usage: LoggedUsage | None = None
+    demands: tuple[Finite, ...] = ()
 
     @property
     def chosen(self) -> LoggedCandidate:
@@ -417,7 +419,9 @@ def serialize(record: DecisionRecord) -> str:
     Raises:
         InvalidInput: it contains what JSON cannot represent: NaN, infinity, a lone surrogate.
     """
-    numbers = (record.complexity, *record.p_adequate.values(), *record.features)
+    numbers = (
+        record.complexity, *record.p_adequate.values(), *record.features, *record.demands
+    )  # fmt: skip
     try:
         if math.isfinite(math.fsum(numbers)):
             return _encoder.encode(record).decode()

@@ -178,7 +178,9 @@ def _score(bundle: Bundle, record: DecisionRecord, tally: _Tally) -> Score:
     if record.bundle == bundle.version:
         # The same bundle would give the same score, so the logged one is used.
         lengths = {arm: Lengths(one.p50, one.p90, one.p99) for arm, one in record.lengths.items()}
-        return Score(record.p_adequate, record.label_distribution, record.complexity, lengths)
+        return Score(
+            record.p_adequate, record.label_distribution, record.complexity, lengths, record.demands
+        )
     text = record.classifier_text
     if text is not None:
         tally.noted["redacted"] += record.prompt_log == "redacted"

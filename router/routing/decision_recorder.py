@@ -59,6 +59,7 @@ def record_of(
         reasons=tuple([reason.code for reason in decision.reasons]),
         limits=tuple([_limit(state) for state in decision.chosen.limits]),
         candidates=tuple([_candidate(candidate) for candidate in decision.ranked]),
+        demands=tuple([round(value, 4) for value in score.demands]),
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mitsumori import Router
-from router.classifier.bundle import read_manifest
+from router.classifier.manifest import read_manifest
 from router.cli.demo import serving
 from router.cli.main import app as mitsumori
 from tests.readiness import PATIENCE_S

@@ -15,9 +15,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from router.catalog.catalog import load_catalog
-from router.classifier.bundle import SECOND_CLASSIFIER, load_bundle, read_manifest
+from router.classifier.bundle import load_bundle
 from router.classifier.encoder import Encoder
 from router.classifier.features.lexical import lexical_features
+from router.classifier.manifest import SECOND_CLASSIFIER, read_manifest
 from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import (
@@ -47,7 +48,7 @@ from training.encoders.embedding import encode_prompts
 from training.evaluation.bundle_predictions import predict, served_score
 from training.histories.demonstration import demonstration_history
 from training.histories.split import SEED
-from training.pipeline import fit
+from training.pipeline.training_run import fit
 from training.plan import TrainingPlan
 
 PROMPTS = sorted(set(demonstration_history(SEED).attempts["prompt"]))

@@ -13,14 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from router.classifier.bundle import (
-    CLASSIFIER,
-    Arm,
-    Bundle,
-    BundleManifest,
-    ReferencePrice,
-    load_bundle,
-)
+from router.classifier.bundle import Bundle, load_bundle
+from router.classifier.manifest import CLASSIFIER, Arm, BundleManifest, ReferencePrice
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import InvalidInput
 from router.core.types import Rates

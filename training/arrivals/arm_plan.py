@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.classifier.bundle import BundleManifest
+from router.classifier.manifest import BundleManifest
 from router.core.errors import InvalidInput
 from router.core.types import NONE_LABEL
 from router.paths import ENCODERS

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import onnx
 from onnx import checker, compose
 
-from router.classifier.bundle import CLASSIFIER
 from router.classifier.encoder import session
+from router.classifier.manifest import CLASSIFIER
 from router.core.errors import BadArtifact
 from training.arrivals.arm_posterior import LEAST_P, ArmPosterior, logits
 from training.arrivals.length_transfer import LengthTransfer

@@ -22,6 +22,7 @@ from training.evaluation.bundle_predictions import for_models, predict, unseen_p
 from training.evaluation.evaluation_report import evaluate
 from training.evaluation.footprint import CORE_HOUR_USD
 from training.evaluation.served_report import facts, served_report
+from training.evaluation.unseen_figures import unseen_notes
 from training.export.classifier_graph import label_distribution
 from training.histories.ladders import check_prices, parse_arms, parse_prices
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table
@@ -122,7 +123,7 @@ def evaluate_command(
         )
     prompts = encode_prompts(loaded.encoder, test.texts.tolist(), cache=cache, console=progress)
     predicted = predict(loaded, prompts, test.arms)
-    predictions = for_models(loaded, predicted.predictions, test)
+    predictions = for_models(loaded, predicted, test)
     seed = loaded.manifest.split.seed
     with progress.status(f"evaluating on {len(test):,} prompts, baselines and intervals"):
         rivals = baseline_scores(
@@ -143,6 +144,7 @@ def evaluate_command(
         *table.notes,
         *_seen_notes(seen, include_seen),
         *_add_held_out_categories(report, loaded),
+        *_add_unseen_sources(report, loaded),
     ]
     if json_out is not None:
         write_json(report, json_out)
@@ -169,6 +171,18 @@ def _add_held_out_categories(report: dict[str, Any], bundle: Bundle) -> list[str
     if all(value is None for value in found.values()):
         return ["held-out categories: not measured when this bundle was trained"]
     return ["held-out categories: as measured when this bundle was trained, on its own histories"]
+
+
+def _add_unseen_sources(report: dict[str, Any], bundle: Bundle) -> list[str]:
+    """Add what training measured on sources that were left out, where it did; return a note on it."""
+    found = bundle.manifest.metrics.get("unseen_sources")
+    if found is None:
+        return []
+    report["unseen_sources"] = found
+    return [
+        "unseen sources: as measured when this bundle was trained, on its own histories",
+        *unseen_notes(found),
+    ]
 
 
 def _track(

@@ -23,7 +23,7 @@ from training.commands.outputs import print_json, print_notes
 from training.commands.report_tables import print_report
 from training.encoders.embedding import CACHE
 from training.histories.split import SEED
-from training.pipeline import TrainingResult, fit
+from training.pipeline.training_run import TrainingResult, fit
 from training.plan import TrainingPlan
 from training.tracking.store import tracking_uri
 
@@ -91,6 +91,14 @@ def fit_command(
         bool,
         typer.Option("--no-neighbours", help="Keep no vectors of training prompts in the bundle."),
     ] = False,
+    no_unseen_sources: Annotated[
+        bool,
+        typer.Option(
+            "--no-unseen-sources",
+            help="Do not leave each history out in turn, which tells what to expect on other prompts and takes "
+            "as long again as the fit.",
+        ),
+    ] = False,
     no_mlflow: Annotated[
         bool, typer.Option("--no-mlflow", help="Do not track the run in MLflow.")
     ] = False,
@@ -123,6 +131,7 @@ def fit_command(
         cache=cache,
         tracking=tracking,
         neighbours=not no_neighbours,
+        unseen_sources=not no_unseen_sources,
     )
     made = fit(plan, progress)
     if as_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from router.classifier.bundle import Bundle
+from router.classifier.bundle import Bundle, Outputs
 from router.classifier.features.lexical import lexical_features
 from router.core.types import Score
 from router.files import read_checked
@@ -17,9 +17,11 @@ from training.encoders.embedding import EncodedPrompts
 from training.evaluation.predictions import STANDARD_GOAL, Predictions, SecondStagePredictions
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEEN_FILE, seen_prompts
-from training.scale.model_names import points_of_models
+from training.scale.model_names import points_of_models, shifts_of_models
 
 __all__ = ["BundlePredictions", "for_models", "predict", "served_score", "unseen_prompts"]
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class BundlePredictions:
         predictions: of P(adequate), ``k`` arms.
         lengths: float64 ``(n, k, 3)``, output tokens at .5, .9 and .99, by the stage that decides under
             the standard goal; NaN for an arm without lengths.
+        demands: float64 ``(n, d)``, by the first stage; d = 0 where it tells none.
     """
 
     predictions: Predictions
     lengths: npt.NDArray[np.float64]
+    demands: npt.NDArray[np.float64]
 
 
 def predict(
@@ -52,13 +56,13 @@ def predict(
     columns = [names.index(arm) for arm in arms]
     texts, features = prompts.texts, prompts.features
 
-    def first(row: int) -> list[npt.NDArray[np.float32]]:
+    def first(row: int) -> Outputs:
         return bundle.outputs(prompts.vectors[row], features[row], prompts.word_ids[row])
 
-    adequate, lengths = _outputs_of_arms(first, len(texts), columns)
+    adequate, lengths, demands = _outputs_of_arms(first, len(texts), columns)
     predictions, second = Predictions(adequate), bundle.second
     if second is not None:
-        second_p, second_lengths = _outputs_of_arms(
+        second_p, second_lengths, _ = _outputs_of_arms(
             lambda row: second.outputs(texts[row], features[row]), len(texts), columns
         )
         unreadable = ~bundle.encoder.reads_script(features)
@@ -70,22 +74,24 @@ def predict(
         )
         lengths = np.where(predictions.standard_asked()[:, None, None], second_lengths, lengths)
     lengths[:, [not bundle.manifest.arms[column].has_lengths for column in columns]] = np.nan
-    return BundlePredictions(predictions, lengths)
+    return BundlePredictions(predictions, lengths, demands)
 
 
 def _outputs_of_arms(
-    ask: Callable[[int], list[npt.NDArray[np.float32]]], prompts: int, columns: Sequence[int]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """P(adequate) ``(n, k)`` and lengths ``(n, k, 3)`` of the arms in ``columns``, a prompt at a time."""
+    ask: Callable[[int], Outputs], prompts: int, columns: Sequence[int]
+) -> tuple[Floats, Floats, Floats]:
+    """Of the arms in ``columns`` P(adequate) ``(n, k)`` and lengths ``(n, k, 3)``, and demands ``(n, d)``."""
     adequate = np.empty((prompts, len(columns)))
     lengths = np.empty((prompts, len(columns), 3))
+    demands = [np.zeros(0, dtype=np.float32)] * prompts
     for row in range(prompts):
-        _, p, tokens = ask(row)
-        adequate[row], lengths[row] = p[columns], tokens[columns]
-    return adequate, lengths
+        told = ask(row)
+        adequate[row], lengths[row] = told.p_adequate[columns], told.output_tokens[columns]
+        demands[row] = told.demands
+    return adequate, lengths, np.array(demands, dtype=np.float64, ndmin=2)
 
 
-def for_models(bundle: Bundle, predictions: Predictions, test: Outcomes) -> Predictions:
+def for_models(bundle: Bundle, predicted: BundlePredictions, test: Outcomes) -> Predictions:
     """The predictions for the models that stand for the arms in a history.
 
     What stood for a tier in an old history is not what stands for it today. A bundle on the scale of ability
@@ -93,16 +99,19 @@ def for_models(bundle: Bundle, predictions: Predictions, test: Outcomes) -> Pred
 
     Args:
         bundle: of the predictions.
-        predictions: of ``n`` prompts, the arms of ``test``.
+        predicted: of ``n`` prompts, the arms of ``test``.
         test: ``n`` prompts.
     """
     ability = {arm.name: arm.ability for arm in bundle.manifest.arms}
     found = [ability[arm] for arm in test.arms]
     arm_points = np.array([np.nan if one is None else one for one in found], dtype=np.float64)
     if test.models is None or not (np.diff(arm_points) > 0).all():
-        return predictions
-    points = points_of_models(test.models, bundle.manifest.abilities, arm_points)
-    return predictions.at_abilities(arm_points, points)
+        return predicted.predictions
+    abilities = bundle.manifest.abilities
+    points = points_of_models(test.models, abilities, arm_points)
+    strengths = {name: one.strengths for name, one in abilities.items() if one.strengths}
+    shift = shifts_of_models(test.models, strengths, predicted.demands)
+    return predicted.predictions.at_abilities(arm_points, points, shift)
 
 
 def served_score(bundle: Bundle, text: str) -> Score:

@@ -206,7 +206,7 @@ def predict_all(
             predicted = predict(contender.bundle, prompts, test.arms)
         timed_predictions.append(
             TimedPredictions(
-                for_models(contender.bundle, predicted.predictions, test),
+                for_models(contender.bundle, predicted, test),
                 predicted.lengths,
                 milliseconds,
             )

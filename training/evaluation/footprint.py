@@ -14,8 +14,9 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from router.classifier.bundle import Bundle, read_manifest
+from router.classifier.bundle import Bundle
 from router.classifier.encoder import find_encoder
+from router.classifier.manifest import read_manifest
 from training.evaluation.bundle_predictions import served_score
 
 __all__ = ["CORE_HOUR_USD", "encode_ms", "footprint", "net_of_router"]

@@ -28,13 +28,16 @@ _GRID = 4_001
 """Number of thresholds from −1 to 1 at which the second stage is evaluated for a pair."""
 
 
-def p_of_models(p_adequate: Floats, arm_points: Floats, points: Floats) -> Floats:
+def p_of_models(
+    p_adequate: Floats, arm_points: Floats, points: Floats, shift: Floats | float = 0.0
+) -> Floats:
     """P(adequate) of many prompts, each at abilities of its own: :func:`router.core.ability.p_at`.
 
     Args:
         p_adequate: float64 ``(n, k)`` of the arms, 0..1; k ≥ 2.
         arm_points: float64 ``(k,)``, strictly ascending.
         points: float64 ``(n, m)``.
+        shift: logits by which each model is better than its ability says, float64 ``(n, m)``.
 
     Returns:
         float64 ``(n, m)``.
@@ -44,7 +47,7 @@ def p_of_models(p_adequate: Floats, arm_points: Floats, points: Floats) -> Float
     at = np.clip(np.searchsorted(arm_points, points, side="right") - 1, 0, len(arm_points) - 2)
     low, high = (np.take_along_axis(logits, place, axis=1) for place in (at, at + 1))
     share = (points - arm_points[at]) / (arm_points[at + 1] - arm_points[at])
-    return np.asarray(1 / (1 + np.exp(-(low + share * (high - low)))))
+    return np.asarray(1 / (1 + np.exp(-(low + share * (high - low) + shift))))
 
 
 @dataclass(frozen=True)
@@ -100,18 +103,21 @@ class Predictions:
             self.first[rows], None if self.second is None else self.second.take(rows)
         )
 
-    def at_abilities(self, arm_points: Floats, points: Floats) -> Predictions:
+    def at_abilities(
+        self, arm_points: Floats, points: Floats, shift: Floats | float = 0.0
+    ) -> Predictions:
         """The predictions for models of other abilities than those of the arms.
 
         Args:
             arm_points: float64 ``(k,)``, abilities of the arms, ascending.
             points: float64 ``(n, k)``, abilities of the models that stand for the arms at each prompt.
+            shift: logits by which these are better there than their abilities say, float64 ``(n, k)``.
         """
         second = self.second
         if second is not None:
-            moved = p_of_models(second.p_adequate, arm_points, points)
+            moved = p_of_models(second.p_adequate, arm_points, points, shift)
             second = replace(second, p_adequate=moved)
-        return Predictions(p_of_models(self.first, arm_points, points), second)
+        return Predictions(p_of_models(self.first, arm_points, points, shift), second)
 
     def standard_asked(self) -> npt.NDArray[np.bool_]:
         """For which prompts the second stage is consulted under :data:`STANDARD_GOAL`, ``(n,)``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from router.classifier.bundle import BundleManifest
+from router.classifier.manifest import BundleManifest
 from router.core.errors import BadArtifact
 from router.files import replace_directory, sha256_of
 

@@ -9,11 +9,12 @@ import numpy.typing as npt
 from onnx import TensorProto
 from scipy import sparse
 
-from router.classifier.bundle import CLASSIFIER
 from router.classifier.encoder import session
 from router.classifier.features.lexical import FEATURES, SCRIPT_BOUNDS
+from router.classifier.manifest import CLASSIFIER
 from router.core.errors import BadArtifact
 from training.artifacts.onnx_graph import GraphBuilder, tensor
+from training.fitting.demands import Demands
 from training.fitting.estimator import PooledLogistic
 from training.fitting.forests import tree_ensemble_attributes
 from training.fitting.lengths import LengthModel
@@ -34,6 +35,8 @@ TOLERANCE = 1e-5
 """Largest difference of a probability between the graph (float32) and the fit (float64)."""
 LOCATION_TOLERANCE = 1e-4
 """Largest difference of a location of lengths between the two, in the logarithm of tokens."""
+DEMAND_TOLERANCE = 1e-4
+"""Largest difference of a demand between the two, beside 1 in 1,000 of it."""
 
 _OUTPUTS = ("label_distribution", "p_adequate", "output_tokens")
 
@@ -211,18 +214,21 @@ def _shifted(graph: GraphBuilder, logits: str, calibration: Calibration) -> str:
     return op("Add", logits, chosen, name="shifted")
 
 
-def classifier_graph(model: PooledLogistic, lengths: LengthModel, dimensions: int) -> bytes:
+def classifier_graph(
+    model: PooledLogistic, lengths: LengthModel, dimensions: int, demands: Demands | None = None
+) -> bytes:
     """``classifier.onnx``: standard operators only.
 
     Inputs ``embedding`` float32 ``(batch, dimensions)``, ``features`` float32 ``(batch, f)`` and, where the
     fit reads words, ``token_ids`` int64 ``(tokens,)`` of one prompt, so that the batch is one, as it is
-    with trees; outputs ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)`` and
-    ``output_tokens`` ``(batch, k, 3)``, all float32.
+    with trees; outputs ``label_distribution`` ``(batch, k + 1)``, ``p_adequate`` ``(batch, k)``,
+    ``output_tokens`` ``(batch, k, 3)`` and, where there are demands, ``demands`` ``(batch, d)``, all float32.
 
     Args:
         model: the fitted estimator of P(adequate), ``k`` arms.
         lengths: the fitted model of output lengths, the same arms.
         dimensions: of the encoder's vector.
+        demands: of prompts; ``None``: not an output.
     """
     inputs, k = model.weights.shape
     graph = GraphBuilder()
@@ -253,15 +259,19 @@ def classifier_graph(model: PooledLogistic, lengths: LengthModel, dimensions: in
     ]
     if model.words is not None:
         read.append(tensor("token_ids", "tokens", dtype=np.int64))
-    made = graph.model(
-        "mitsumori_classifier",
-        read,
-        [
-            tensor("label_distribution", "batch", k + 1),
-            tensor("p_adequate", "batch", k),
-            tensor("output_tokens", "batch", k, 3),
-        ],
-    )
+    told = [
+        tensor("label_distribution", "batch", k + 1),
+        tensor("p_adequate", "batch", k),
+        tensor("output_tokens", "batch", k, 3),
+    ]
+    if demands is not None:
+        sides = (
+            constant(demands.weights, name="demand_weights"),
+            constant(demands.bias, name="demand_bias"),
+        )
+        op("Gemm", "x", *sides, name="demands")
+        told.append(tensor("demands", "batch", len(demands.bias)))
+    made = graph.model("mitsumori_classifier", read, told)
     return bytes(made.SerializeToString())
 
 
@@ -326,6 +336,7 @@ def check_graph(
     embeddings: npt.NDArray[np.float32],
     features: npt.NDArray[np.float32],
     token_ids: Sequence[Sequence[int]] = (),
+    demands: Demands | None = None,
 ) -> float:
     """Run the graph on real rows, one at a time as serving does, against the fitted model.
 
@@ -336,25 +347,28 @@ def check_graph(
         embeddings: float32 ``(n, d)``, n ≥ 1.
         features: float32 ``(n, f)``.
         token_ids: of each of the ``n`` prompts, where the fit reads words.
+        demands: the fit; ``None``: the graph tells none.
 
     Returns:
         The largest absolute difference of a probability.
 
     Raises:
-        BadArtifact: it exceeds :data:`TOLERANCE`, or a length differs by more than 1 in 1,000 from those
-            at the fitted location or :data:`LOCATION_TOLERANCE` beside it.
+        BadArtifact: it exceeds :data:`TOLERANCE`, a length differs by more than 1 in 1,000 from those
+            at the fitted location or :data:`LOCATION_TOLERANCE` beside it, or a demand by more than
+            :data:`DEMAND_TOLERANCE`.
     """
     runner = session(graph)
     x = np.hstack([embeddings, features])
     counts = ngram_counts(token_ids) if model.words is not None else None
     adequate, tokens = model.p_adequate(x, counts), _possible(lengths, features, x, counts)
     labels = label_distribution(adequate)
+    names = [*_OUTPUTS, *(() if demands is None else ("demands",))]
     worst = 0.0
     for row in range(len(x)):
         given = {"embedding": embeddings[row : row + 1], "features": features[row : row + 1]}
         if counts is not None:
             given["token_ids"] = np.asarray(token_ids[row], dtype=np.int64)
-        found = dict(zip(_OUTPUTS, runner.run(list(_OUTPUTS), given), strict=True))
+        found = dict(zip(names, runner.run(names, given), strict=True))
         worst = max(
             worst,
             float(np.abs(found["p_adequate"][0] - adequate[row]).max()),
@@ -362,6 +376,9 @@ def check_graph(
         )
         least, most = tokens[:, row] * [[[1 - 1e-3]], [[1 + 1e-3]]]
         same = bool(((least <= found["output_tokens"]) & (found["output_tokens"] <= most)).all())
+        if demands is not None:
+            asked = demands.of(x[row : row + 1])
+            same &= np.allclose(found["demands"], asked, rtol=1e-3, atol=DEMAND_TOLERANCE)
         if not same or not worst <= TOLERANCE:
             raise BadArtifact(
                 f"{CLASSIFIER} does not compute what was fitted (largest difference {worst:.2g}, "

@@ -8,18 +8,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from router.classifier.bundle import (
+from router.classifier.encoder import Encoder
+from router.classifier.manifest import (
     CLASSIFIER,
     SECOND_CLASSIFIER,
     EncoderReference,
     SecondStageManifest,
 )
-from router.classifier.encoder import Encoder
 from training.evaluation.predictions import Predictions, SecondStagePredictions
 from training.export.classifier_graph import check_graph, classifier_graph
+from training.fitting.demands import Demands
 from training.fitting.estimator import PooledLogistic
 from training.fitting.lengths import LengthModel
 from training.histories.outcomes import Outcomes
+from training.scale.model_names import shifts_of_models
 
 __all__ = ["CASCADE", "STAGES", "Fit", "SplitSide", "Stages"]
 
@@ -63,13 +65,17 @@ class SplitSide:
 
 @dataclass(frozen=True)
 class Fit:
-    """One encoder with what was fitted on its vectors; both sides of the split in the same order."""
+    """One encoder with what was fitted on its vectors; both sides of the split in the same order.
+
+    ``demands`` is ``None`` where models have no strengths.
+    """
 
     encoder: Encoder
     train: SplitSide
     test: SplitSide
     model: PooledLogistic
     lengths: LengthModel
+    demands: Demands | None = None
 
     @property
     def reference(self) -> EncoderReference:
@@ -81,6 +87,12 @@ class Fit:
         """Of the held-out prompts, ``(n, k)``."""
         return self.model.p_adequate(self.test.x, self.test.counts)
 
+    def shifts(self, models: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+        """By how many logits models ``(n, k)`` are better at held-out prompts than their abilities say."""
+        if self.demands is None:
+            return np.zeros(models.shape)
+        return shifts_of_models(models, self.demands.strengths, self.demands.of(self.test.x))
+
     def tokens(self) -> npt.NDArray[np.float64]:
         """Output lengths of the held-out prompts, ``(n, k, 3)``."""
         return self.lengths.of(self.test.x, self.test.counts)
@@ -88,10 +100,12 @@ class Fit:
     def graph(self) -> bytes:
         """The classifier, checked against the fit on held-out prompts."""
         dimensions = self.encoder.manifest.dimensions
-        made = classifier_graph(self.model, self.lengths, dimensions)
+        made = classifier_graph(self.model, self.lengths, dimensions, self.demands)
         some = self.test.take(np.arange(len(self.test.outcomes)) < CHECKED_ROWS)
         ids = some.token_ids.tolist()
-        check_graph(made, self.model, self.lengths, some.embeddings, some.features, ids)
+        check_graph(
+            made, self.model, self.lengths, some.embeddings, some.features, ids, self.demands
+        )
         return made
 
 

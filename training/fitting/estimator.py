@@ -37,7 +37,15 @@ from training.fitting.stacking import Calibration, Stack, fit_calibration, fit_s
 from training.fitting.trees import Trees, fit_trees
 from training.histories.split import folds
 
-__all__ = ["Hyperparameters", "PooledLogistic", "Words", "cross_fitted", "fit_pooled"]
+__all__ = [
+    "Hyperparameters",
+    "PooledLogistic",
+    "Predictor",
+    "Words",
+    "cross_fitted",
+    "fit_pooled",
+    "refitted",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -175,6 +183,7 @@ class _TrainingData:
 
 
 _Head: TypeAlias = Callable[[_TrainingData], Floats]
+Predictor: TypeAlias = Callable[[npt.NDArray[np.float32], sparse.csr_matrix | None], Floats]
 
 
 def _training_data(
@@ -309,6 +318,46 @@ def _out_of_fold_logits(
     )
 
 
+def refitted(
+    model: PooledLogistic,
+    x: npt.NDArray[np.float32],
+    outcome: npt.NDArray[np.bool_] | Floats,
+    judged: npt.NDArray[np.bool_],
+    *,
+    seed: int,
+    counts: sparse.csr_matrix | None = None,
+    weights: Floats | None = None,
+) -> Predictor:
+    """The heads fitted on other prompts, such as all but those of a source, as a function.
+
+    The hyperparameters, the stack and the calibration stay those of ``model``.
+
+    Args:
+        model: of :func:`fit_pooled`.
+        x: float32 ``(n, p)``, the inputs.
+        outcome: ``(n, k)``: whether each attempt was adequate, or its probability.
+        judged: bool ``(n, k)``, which attempts exist.
+        seed: of the trees and of the sample of neighbours.
+        counts: ``(n, BUCKETS)``, where ``model`` reads words.
+        weights: float64 ``(n, k)`` ≥ 0.
+
+    Returns:
+        From inputs ``(m, p)`` and counts ``(m, BUCKETS)`` to P(adequate), float64 ``(m, k)``.
+    """
+    train = _training_data(x, model.dimensions, counts, outcome, judged, weights)
+    chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
+    with threadpool_limits(limits=1):
+        heads = {name: _fit_named_head(name, train, chosen, seed) for name in model.heads}
+
+    def predict(new_x: npt.NDArray[np.float32], new_counts: sparse.csr_matrix | None) -> Floats:
+        nothing = np.zeros((len(new_x), judged.shape[1]))
+        new = _TrainingData(new_x, model.dimensions, new_counts, nothing, nothing)
+        logits = {name: head(new) for name, head in heads.items()}
+        return _p_adequate(logits, model.stack, model.calibration, model.scripts(new_x))
+
+    return predict
+
+
 def cross_fitted(
     model: PooledLogistic,
     x: npt.NDArray[np.float32],
@@ -322,8 +371,7 @@ def cross_fitted(
 ) -> Floats:
     """P(adequate) of each prompt by heads fitted on other folds, ``(n, k)``: for other folds than the fit's.
 
-    The hyperparameters and the stack stay those of ``model``. Where a fold is a category, this estimates
-    the performance on kinds of prompts that were not seen.
+    Where a fold is a category, this estimates the performance on kinds of prompts that were not seen.
 
     Args:
         model: of :func:`fit_pooled` on the same prompts.
@@ -335,13 +383,20 @@ def cross_fitted(
         counts: ``(n, BUCKETS)``, where ``model`` reads words.
         weights: float64 ``(n, k)`` ≥ 0.
     """
-    train = _training_data(x, model.dimensions, counts, adequate, judged, weights)
-    chosen = dict(zip(("vector", "words"), model.chosen, strict=False))
-    with threadpool_limits(limits=1):
-        logits = {
-            name: _out_of_fold_logits(name, train, fold, chosen, seed) for name in model.heads
-        }
-    return _p_adequate(logits, model.stack, model.calibration, model.scripts(x))
+    found = np.empty(judged.shape)
+    for number in range(int(fold.max()) + 1):
+        rows, out = fold != number, fold == number
+        predict = refitted(
+            model,
+            x[rows],
+            adequate[rows],
+            judged[rows],
+            seed=seed,
+            counts=None if counts is None else counts[rows],
+            weights=None if weights is None else weights[rows],
+        )
+        found[out] = predict(x[out], None if counts is None else counts[out])
+    return found
 
 
 def _side_by_side(logits: Mapping[str, Floats]) -> Floats:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from router.catalog.tokens import TokenCounter
-from router.classifier.bundle import HistorySource
+from router.classifier.manifest import HistorySource
 from router.core.errors import InvalidInput
 from router.core.money import usd_to_nanos
 from router.core.pricing import call_price

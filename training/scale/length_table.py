@@ -12,6 +12,7 @@ from training.histories.aggregation import COLUMNS, aggregate_attempts
 from training.histories.history import History
 from training.histories.ladders import Standard
 from training.histories.split import group_of
+from training.scale.families import first_of_family
 from training.scale.model_names import canonical_name
 
 __all__ = ["LengthTable", "length_table"]
@@ -24,8 +25,7 @@ Places = npt.NDArray[np.intp]
 class LengthTable:
     """Lengths of ``a`` attempts at ``n`` prompts.
 
-    Histories of one *family* have prompts or names in common, as the two judges of one set of answers, or a
-    set of prompts and its translation: what is learnt from one of them is no news of another.
+    Families are those of :func:`families.first_of_family`.
 
     Attributes:
         texts: ``n`` prompts with attempts, distinct by :func:`split.group_of`.
@@ -62,18 +62,6 @@ class LengthTable:
         )
 
 
-def _families(names: Sequence[str], groups: Sequence[set[str]]) -> list[int]:
-    """The first history of the family of each history."""
-    first = list(range(len(names)))
-    for later in range(len(names)):
-        for earlier in range(later):
-            short, long = sorted((names[later], names[earlier]), key=len)
-            if long.startswith(short) or groups[later] & groups[earlier]:
-                one, other = sorted((first[later], first[earlier]))
-                first = [one if at == other else at for at in first]
-    return first
-
-
 def length_table(histories: Sequence[History], standards: Sequence[Standard]) -> LengthTable:
     """The known lengths of every model at every prompt; repeated attempts are averaged.
 
@@ -90,7 +78,7 @@ def length_table(histories: Sequence[History], standards: Sequence[Standard]) ->
             read.append((history, standard, found, row, model))
     groups = [[group_of(text) for text in found.texts] for _, _, found, _, _ in read]
     names = [history.name for history, *_ in read]
-    first = _families(names, [set(one) for one in groups])
+    first = first_of_family(names, groups)
     places = sorted(set(first))
     prompts: dict[str, int] = {}
     models: dict[str, int] = {}

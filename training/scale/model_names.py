@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["canonical_name", "points_of_models"]
+__all__ = ["canonical_name", "points_of_models", "shifts_of_models"]
 
 _MAKERS = re.compile(
     r"^(?:meta|nousresearch|google|nvidia|salesforce|thudm|databricks|ibm-granite|deepseek-ai)-(?=[a-z])"
@@ -64,3 +64,21 @@ def points_of_models(
     points = np.array([np.nan if one is None else one.points for one in placed])
     given = points[places.reshape(models.shape)]
     return np.where(np.isnan(given), otherwise, given)
+
+
+def shifts_of_models(
+    models: npt.NDArray[np.object_],
+    strengths: Mapping[str, Sequence[float] | npt.NDArray[np.float64]],
+    demands: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """By how many logits models are better at prompts than their abilities say, float64 ``(n, k)``.
+
+    Args:
+        models: ``(n, k)`` names, as histories spell them.
+        strengths: by canonical name; a model without any is as its ability.
+        demands: float64 ``(n, d)``, of the prompts.
+    """
+    names, places = np.unique(models.astype(str), return_inverse=True)
+    nothing = np.zeros(demands.shape[1])
+    table = np.array([strengths.get(canonical_name(name), nothing) for name in names])
+    return np.asarray(np.einsum("nd,nkd->nk", demands, table[places.reshape(models.shape)]))

@@ -46,6 +46,8 @@ class PlacedTiers:
         measured: examples that rest on attempts.
         annotated: examples that rest on annotation.
         lengths: of all models and of annotated requests; ``None`` where the histories have no output tokens.
+        attempts: of all models.
+        prompts: of the attempts.
         notes: for the user.
     """
 
@@ -55,6 +57,8 @@ class PlacedTiers:
     measured: Examples
     annotated: Examples
     lengths: LengthExamples | None
+    attempts: AttemptTable
+    prompts: MeasuredPrompts
     notes: tuple[str, ...]
 
     @property
@@ -148,6 +152,8 @@ def place_tiers(
         measured=measured_examples(scale, table, prompts, points),
         annotated=annotated_examples(requests, reference, points, weight),
         lengths=_lengths(histories, standards, reference),
+        attempts=table,
+        prompts=prompts,
         notes=(
             f"scale of ability: {len(scale.abilities)} models of {len(table.histories)} histories; tiers at "
             + ", ".join(

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from router.classifier.bundle import FORMAT_VERSION, Bundle, load_bundle
+from router.classifier.bundle import Bundle, load_bundle
+from router.classifier.manifest import FORMAT_VERSION
 from router.core.errors import InvalidInput
 from router.paths import ENCODERS
 from training.evaluation.baselines import EncodedOutcomes
@@ -33,7 +34,7 @@ from training.histories.ladders import parse_arms, parse_prices
 from training.histories.outcome_table import HistoryTable, ReadOptions, tabulate_all
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEED
-from training.pipeline import fit
+from training.pipeline.training_run import fit
 from training.plan import TrainingPlan
 
 __all__ = ["BUILD", "UnseenPrompts", "Workbench", "open_workbench"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from router.classifier.bundle import HistorySource
+from router.classifier.manifest import HistorySource
 from training.histories.outcomes import Outcomes
 from training.tracking.headline import markdown_table
 

@@ -109,6 +109,7 @@ def _candidates(report: Report) -> Iterator[tuple[str, Any]]:
     yield "1 gate/passes", None if passes is None else float(passes)
     for name, value in _gate_bounds(report):
         yield f"1 gate/{name}", value
+    yield from _unseen(report)
     yield "2 money/AIQ", report.get("aiq")
     yield "2 money/AIQ of the best single arms", report.get("aiq_zero")
     costs = report.get("cost_at_quality") or {}
@@ -141,6 +142,19 @@ def _candidates(report: Report) -> Iterator[tuple[str, Any]]:
         yield f"4 calibration/ECE {arm}", found.get("ece")
         yield f"4 calibration/AUC {arm}", found.get("auc")
         yield f"4 calibration/Brier {arm}", found.get("brier")
+
+
+def _unseen(report: Report) -> Iterator[tuple[str, Any]]:
+    """The worst of the sources that were left out."""
+    sources = list((report.get("unseen_sources") or {}).values())
+    if not sources:
+        return
+    yield "1 unseen/ECE worst source", max(one["worst_ece"] for one in sources)
+    yield "1 unseen/APGR mean", sum(one["apgr"] for one in sources) / len(sources)
+    covered = [one["coverage_p90"] for one in sources if one["coverage_p90"] is not None]
+    yield "1 unseen/coverage of p90 worst source", min(covered, default=None)
+    gains = [one["policy"]["gain"] for one in sources if one["policy"] is not None]
+    yield "1 unseen/policy over constant worst source", min(gains, default=None)
 
 
 def headline_metrics(report: Report) -> dict[str, float]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.classifier.bundle import BundleManifest, read_manifest
+from router.classifier.manifest import BundleManifest, read_manifest
 from router.classifier.registry import MANIFEST_TAG
 from router.core.errors import BadArtifact, NotPossible
 from router.files import read_checked, sha256_of

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.classifier.bundle import CLASSIFIER
+from router.classifier.manifest import CLASSIFIER
 from router.classifier.registry import MANIFEST_TAG
 from router.core.errors import MitsumoriError
 from router.files import sha256_of

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from router.classifier.bundle import CLASSIFIER
 from router.classifier.features.lexical import lexical_features
+from router.classifier.manifest import CLASSIFIER
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

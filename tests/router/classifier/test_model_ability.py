@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
 
-from router.classifier.bundle import BundleManifest, ModelAbility, read_manifest
+from router.classifier.manifest import BundleManifest, ModelAbility, read_manifest
 from router.classifier.model_ability import p_of_model
 from router.core.ability import Ability
 from router.core.types import Score
@@ -68,3 +71,36 @@ def test_a_bundle_that_places_fewer_than_two_arms_places_no_model(
     published = Ability(110.0, 0.0, "exam X")
     found = p_of_model(model("new", ability=published), "low", manifest(*points), SCORE)
     assert found == (0.5, "its tier, low")
+
+
+# --- Strengths ---------------------------------------------------------------------------------
+
+CODE = (1.0, 0.0)
+"""A prompt that demands the first thing and not the second."""
+
+
+def measured(*strengths: float) -> BundleManifest:
+    """A model at the ability of the middle arm, with these strengths."""
+    own = ModelAbility(points=70.0, uncertainty=0.0, attempts=900, strengths=strengths)
+    return manifest(50.0, 70.0, 110.0, own=own)
+
+
+@pytest.mark.parametrize(
+    ("strengths", "logit"), [((0.5, 9.0), 1.5), ((-2.0, 9.0), -1.0), ((), 1.0)]
+)
+def test_strengths_shift_what_ability_says(strengths: tuple[float, ...], logit: float) -> None:
+    """The middle arm has a logit of 1 at this prompt."""
+    score = dataclasses.replace(SCORE, demands=CODE)
+    p, _ = p_of_model(model("own"), "low", measured(*strengths), score)
+    assert p == pytest.approx(1 / (1 + math.exp(-logit)))
+
+
+def test_strengths_leave_other_models_as_they_are() -> None:
+    score = dataclasses.replace(SCORE, demands=CODE)
+    assert p_of_model(model("new"), "low", measured(0.5, 9.0), score) == (0.5, "its tier, low")
+
+
+def test_where_the_demands_of_a_prompt_are_not_known_ability_alone_counts() -> None:
+    """Records of older releases have none."""
+    p, _ = p_of_model(model("own"), "low", measured(0.5, 9.0), SCORE)
+    assert p == pytest.approx(P["medium"])

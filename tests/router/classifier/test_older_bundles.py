@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from router.classifier.bundle import CLASSIFIER, load_bundle
+from router.classifier.bundle import load_bundle
 from router.classifier.features.lexical import FEATURES, lexical_features
+from router.classifier.manifest import CLASSIFIER
 from router.core.errors import BadArtifact
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE, ENCODERS

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from router.catalog.catalog import load_catalog
-from router.classifier.bundle import Arm, complexity
+from router.classifier.bundle import complexity
+from router.classifier.manifest import Arm
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_router

@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from router.classifier.bundle import CLASSIFIER, load_bundle
+from router.classifier.bundle import load_bundle
 from router.classifier.encoder import session
 from router.classifier.features.lexical import FEATURES
+from router.classifier.manifest import CLASSIFIER
 from router.core.errors import BadArtifact
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from training.arrivals.arm_posterior import ArmPosterior

@@ -17,7 +17,7 @@ from training import cli
 from training.commands.promote_command import REFUSED
 from training.histories.demonstration import ARMS, PRICES, demonstration_history
 from training.histories.outcome_table import ReadOptions
-from training.pipeline import fit
+from training.pipeline.training_run import fit
 from training.plan import TrainingPlan
 from training.tracking.runs import PAGE
 from training.tracking.store import MODEL

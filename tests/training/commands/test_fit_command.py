@@ -19,8 +19,9 @@ from mlflow import MlflowClient
 from rich.console import Console
 from typer.testing import CliRunner
 
-from router.classifier.bundle import load_bundle, read_manifest
+from router.classifier.bundle import load_bundle
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
+from router.classifier.manifest import read_manifest
 from router.classifier.reference_sample import REFERENCE_FILE
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.paths import ENCODERS
@@ -33,7 +34,7 @@ from training.histories.demonstration import demonstration_history
 from training.histories.ladders import parse_prices
 from training.histories.outcome_table import ReadOptions
 from training.histories.split import SEEN_FILE, group_of, seen_prompts
-from training.pipeline import TrainingResult, fit
+from training.pipeline.training_run import TrainingResult, fit
 from training.plan import TrainingPlan, bundle_name, model_name
 from training.tracking.runs import PAGE, REASON_TAG
 

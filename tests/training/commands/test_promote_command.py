@@ -18,8 +18,9 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
-from router.classifier.bundle import Bundle, read_manifest
+from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import open_bundle_source
+from router.classifier.manifest import read_manifest
 from router.classifier.registry import RegistryAddress
 from router.core.errors import MitsumoriError
 from router.files import sha256_of

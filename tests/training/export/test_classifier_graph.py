@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from router.classifier.bundle import Arm, BundleManifest, EncoderReference, HistorySource, Split
 from router.classifier.encoder import session
 from router.classifier.features.lexical import SCRIPTS, lexical_features
+from router.classifier.manifest import Arm, BundleManifest, EncoderReference, HistorySource, Split
 from router.core.errors import BadArtifact
 from router.files import sha256_of
 from tests.training.worlds import answered

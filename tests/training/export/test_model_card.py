@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from router.classifier.bundle import (
+from router.classifier.features.lexical import FEATURES
+from router.classifier.manifest import (
     Arm,
     BundleManifest,
     EncoderReference,
@@ -16,7 +17,6 @@ from router.classifier.bundle import (
     ReferencePrice,
     Split,
 )
-from router.classifier.features.lexical import FEATURES
 from tests.training.worlds import report_on, world
 from training.export.model_card import model_card
 

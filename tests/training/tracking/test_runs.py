@@ -17,7 +17,7 @@ from mlflow.models import Model
 from mlflow.models.utils import _enforce_schema
 from onnxruntime import InferenceSession
 
-from router.classifier.bundle import CLASSIFIER, read_manifest
+from router.classifier.manifest import CLASSIFIER, read_manifest
 from router.core.errors import InvalidInput, MitsumoriError
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE

@@ -1,0 +1,217 @@
+"""``manifest.json``: what a bundle is, what it was trained on, and the hashes of its files.
+
+Raise ``FORMAT_VERSION`` by one when an older release would misread a new bundle; a test loads every past
+format.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from router.core.ability import LARGEST, SMALLEST
+from router.core.errors import BadArtifact
+from router.core.types import NONE_LABEL
+from router.files import sha256_of
+
+__all__ = [
+    "CLASSIFIER",
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "REMEDY",
+    "SECOND_CLASSIFIER",
+    "Arm",
+    "BundleManifest",
+    "EncoderReference",
+    "Evidence",
+    "HistorySource",
+    "ModelAbility",
+    "ReferencePrice",
+    "SecondStageManifest",
+    "Split",
+    "read_manifest",
+]
+
+FORMAT_VERSION = 4
+_FORMATS = (1, 2, 3, 4)
+"""Formats that this release reads. 2 added the input ``token_ids``, 3 the second stage, 4 abilities."""
+MANIFEST = "manifest.json"
+CLASSIFIER = "classifier.onnx"
+SECOND_CLASSIFIER = "second.onnx"
+REMEDY = "train it again with `make train`, or restore it from the release"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReferencePrice(_Strict):
+    """The prices of an arm during training, USD per million tokens."""
+
+    input: Decimal = Field(ge=0, description="of input tokens")
+    output: Decimal = Field(ge=0, description="of output tokens")
+
+
+class Arm(_Strict):
+    """What the classifier predicts for: a tier, or one model with enough history of its own."""
+
+    name: str = Field(min_length=1, description="the tier, or the id of the model")
+    tier: str = Field(min_length=1, description="the tier that it belongs to")
+    models: list[str] = Field(description="the models whose attempts taught this arm")
+    reference_price: ReferencePrice | None = Field(description="None where no price was known")
+    attempts: int = Field(ge=0, description="attempts in training")
+    adequate_share: float = Field(ge=0, le=1, description="of these attempts")
+    has_lengths: bool = Field(description="whether training saw output lengths of this arm")
+    ability: float | None = Field(
+        default=None,
+        ge=SMALLEST,
+        le=LARGEST,
+        description="points on the scale of ability; None: not placed on it",
+    )
+
+
+class ModelAbility(_Strict):
+    """A model that training placed on the scale of ability."""
+
+    points: float = Field(ge=SMALLEST, le=LARGEST, description="its ability")
+    uncertainty: float = Field(ge=0, description="standard deviation, in points")
+    attempts: int = Field(gt=0, description="judged attempts that it rests on")
+    strengths: tuple[float, ...] = Field(
+        default=(), description="logits per unit of each demand of a prompt; empty: none are known"
+    )
+
+
+class Evidence(_Strict):
+    """What P(adequate) rests on."""
+
+    measured: int = Field(ge=0, description="prompts with judged attempts")
+    annotated: int = Field(ge=0, description="requests annotated by level")
+    weight: float = Field(ge=0, description="attempts per arm that an annotation counts as")
+
+
+class HistorySource(_Strict):
+    """One history that a bundle was trained on."""
+
+    name: str = Field(description="file name without its suffix")
+    sha256: str = Field(description="of the file")
+    prompts: int = Field(ge=0, description="distinct prompts")
+    attempts: int = Field(ge=0, description="attempts at them with a known quality")
+    adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
+    licence: str = Field(default="", description="empty where it was not given")
+
+
+class EncoderReference(_Strict):
+    """The encoder that a bundle was trained with."""
+
+    name: str = Field(description="such as static or multilingual")
+    sha256: str = Field(description="its identity, see EncoderManifest.sha256")
+    dimensions: int = Field(gt=0, description="length of its vectors")
+
+
+class SecondStageManifest(_Strict):
+    """A slower encoder with its own classifier, used where the first stage leaves the choice close."""
+
+    encoder: EncoderReference = Field(description="the slower encoder")
+    share: float = Field(gt=0, le=1, description="share of the reference prompts that it scores")
+
+
+class Split(_Strict):
+    """How prompts were split: a hash of (seed, prompt) decides."""
+
+    seed: int = Field(description="first part of the hash")
+    holdout: float = Field(gt=0, lt=1, description="share of prompts held out of training")
+
+
+class BundleManifest(_Strict):
+    """``manifest.json``."""
+
+    format_version: Literal[1, 2, 3, 4]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the bundle")
+    created: datetime = Field(description="when training wrote it")
+    demonstration: bool = Field(description="true when the history was generated, not real")
+    arms: list[Arm] = Field(min_length=2, description="in ascending order of capability")
+    encoder: EncoderReference = Field(description="of the first stage")
+    second: SecondStageManifest | None = Field(default=None, description="None: one stage")
+    features: list[str] = Field(description="names of the lexical features, in order")
+    adequacy_threshold: float = Field(ge=0, le=1, description="least quality that is adequate")
+    histories: list[HistorySource] = Field(min_length=1, description="what it was trained on")
+    training_data_sha256: str = Field(description="over all histories")
+    split: Split = Field(description="training prompts and held-out ones")
+    languages: dict[str, int] = Field(description="training prompts per language")
+    abilities: dict[str, ModelAbility] = Field(
+        default={}, description="models by name that training placed on the scale of ability"
+    )
+    evidence: Evidence | None = Field(default=None, description="None before format 4")
+    mlflow_run_id: str | None = Field(description="None where the run was not tracked")
+    metrics: dict[str, Any] = Field(description="held-out figures, as in the model card")
+    files: dict[str, str] = Field(description="file name to SHA-256")
+
+    @property
+    def encoders(self) -> list[EncoderReference]:
+        """The encoders, one per stage."""
+        return [self.encoder] + ([self.second.encoder] if self.second else [])
+
+    @cached_property
+    def placed_arms(self) -> list[Arm]:
+        """The arms whose ability is known, ascending; fewer than two of them place no other model."""
+        placed = [arm for arm in self.arms if arm.ability is not None]
+        return sorted(placed, key=lambda arm: arm.ability or 0.0)
+
+    @model_validator(mode="after")
+    def _arms_are_distinct(self) -> BundleManifest:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names) or NONE_LABEL in names:
+            raise ValueError("arm names must be distinct, and none of them 'none'")
+        return self
+
+
+def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
+    """The manifest of a bundle, and its version ``name@hash``.
+
+    Raises:
+        BadArtifact: the directory or manifest is missing, damaged, or of a newer format.
+    """
+    path = directory / MANIFEST
+    try:
+        content = path.read_bytes()
+    except OSError:
+        missing = (
+            f"{path} is missing or unreadable: {directory} is not a bundle; {REMEDY}"
+            if directory.is_dir()
+            else f"{directory} is not a bundle: there is no such directory; name a bundle with --bundle, or "
+            "train one with `make train`"
+        )
+        raise BadArtifact(
+            missing,
+            reason="BUNDLE_MISSING",
+            field=str(path),
+        ) from None
+    try:
+        raw = json.loads(content)
+        version = raw["format_version"]
+    except (ValueError, KeyError, TypeError):
+        raise BadArtifact(
+            f"{path} is not a bundle manifest; {REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
+        ) from None
+    if version not in _FORMATS:
+        raise BadArtifact(
+            f"{path} has bundle format {version!r}, this release reads formats 1 to {FORMAT_VERSION}; "
+            "upgrade mitsumori or train the bundle again",
+            reason="FORMAT_UNKNOWN",
+            field=str(path),
+        )
+    try:
+        manifest = BundleManifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "manifest"
+        raise BadArtifact(
+            f"{path}: {place}: {first['msg']}; {REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
+        ) from None
+    return manifest, f"{manifest.name}@{sha256_of(content)[:12]}"
