@@ -56,7 +56,7 @@ COST, SAVED, P50_MS = 1.25, 0.40, 0.75
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-# What marks code, reasoning and simple requests, in English and Japanese; chosen before any result was seen.
+# What marks code, reasoning and simple requests, in English and Japanese; not tuned on any result.
 _CODE = re.compile(
     r"```|\b(?:code|function|class|script|sql|query|regex|api|bug|debug|python|javascript|java|rust|docker"
     r"|algorithm|database|test)s?\b|コード|関数|スクリプト|クエリ|正規表現|バグ|実装|アルゴリズム|データベース",
@@ -311,7 +311,7 @@ def order_figures(title: str, told: Answers) -> Iterator[Figure]:
 
 
 def share_figures(title: str, told: Answers, tiers: tuple[str, ...]) -> Iterator[Figure]:
-    others = by_length(told)
+    rival = by_length(told)
     for level, name in enumerate(LEVELS):
         rows = told.levels == level
         for place, tier in enumerate(tiers):
@@ -319,7 +319,7 @@ def share_figures(title: str, told: Answers, tiers: tuple[str, ...]) -> Iterator
             sent = ratio((told.policy[rows] == place).astype(float))
             yield figure(f"{title}: {name} sent to {tier}", sent, rows.sum(), target=target)
             if target is not None:
-                sent = ratio((others[rows] == place).astype(float))
+                sent = ratio((rival[rows] == place).astype(float))
                 yield figure("· baseline length, same shares", sent, rows.sum())
 
 
