@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from benchmarks import (
     arrivals,
     cascade,
+    everyday,
     fresh,
     holds,
     languages,
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "arrivals": arrivals.measure,
     "languages": languages.measure,
     "training": training.measure,
+    "everyday": everyday.measure,
     "scale": scale.measure,
     "fresh": fresh.measure,
 }
