@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from router.catalog.catalog import load_catalog
-from router.classifier.bundle import complexity
+from router.classifier.bundle import Outputs, complexity
 from router.classifier.manifest import Arm
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.routing.router import RouteQuery, Router
@@ -69,13 +69,13 @@ def with_arm(router: Router, name: str, place: int) -> Router:
         reads_tokens = bundle.classifier.reads_tokens
         features = bundle.classifier.features
 
-        def outputs(self, *prompt: Any) -> list[np.ndarray]:
-            labels, adequate, tokens = bundle.classifier.outputs(*prompt)
-            return [
-                np.insert(labels, place, 0),
-                np.insert(adequate, place, 0.123),
-                np.insert(tokens, place, 7, axis=0),
-            ]
+        def outputs(self, *prompt: Any) -> Outputs:
+            told = bundle.classifier.outputs(*prompt)
+            return Outputs(
+                np.insert(told.label_distribution, place, 0),
+                np.insert(told.p_adequate, place, 0.123),
+                np.insert(told.output_tokens, place, 7, axis=0),
+            )
 
     wider = dataclasses.replace(bundle, manifest=manifest, classifier=Wider())  # type: ignore[arg-type]
     return dataclasses.replace(router, bundles=lambda: wider)

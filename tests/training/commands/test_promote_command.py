@@ -95,7 +95,7 @@ class World:
         if bundle.manifest.name.startswith("blind"):
             p = np.random.default_rng(3).permutation(p)
         lengths = np.tile([100.0, 300.0, 900.0], (*p.shape, 1))
-        return BundlePredictions(Predictions(p), lengths)
+        return BundlePredictions(Predictions(p), lengths, np.zeros((len(p), 0)))
 
     def fresh(self, name: str) -> None:
         self.database = self.folder / f"{name}.db"
