@@ -1,4 +1,4 @@
-"""Two small histories with the models of real ones, so that their ladders are recognised and link to the scale."""
+"""Two small histories with the models of real ones, so that they are recognised and link to the scale."""
 
 from __future__ import annotations
 

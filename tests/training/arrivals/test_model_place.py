@@ -102,12 +102,12 @@ def test_a_model_without_attempts_stands_where_its_tier_does() -> None:
 
 
 def test_a_few_right_answers_do_not_outweigh_what_is_known_of_its_tier() -> None:
-    """By themselves three right answers of three speak for the top of the scale, at 250 points."""
-    right = judged(200.0, 3)
+    """By themselves ten right answers of ten speak for the top of the scale, at 250 points."""
+    right = judged(200.0, 10)
     assert right.adequate.all()
     one = fit_place(right.rows(np.array([0])), 75.0, nobody())
-    three = fit_place(right, 75.0, nobody())
-    assert 75 < one.points < three.points < 75 + PRIOR_SPREAD
+    ten = fit_place(right, 75.0, nobody())
+    assert 75 < one.points < 75 + PRIOR_SPREAD < ten.points < 75 + 2 * PRIOR_SPREAD
 
 
 def test_with_many_attempts_it_does_not_matter_what_its_tier_was_thought_to_be() -> None:
