@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from router.catalog.catalog import closest
@@ -156,25 +156,26 @@ def standard_for(plan: ArrivalPlan, history: History) -> Standard:
             field="history",
         )
     rows = history.counts
-    judges = {
-        judge or "an unnamed judge"
-        for judge in rows[(rows["model"] == plan.model) & rows["judged"]]["judge"].fillna("")
-    }
+    judges = sorted(
+        rows[(rows["model"] == plan.model) & rows["judged"]]["judge"].fillna("").unique()
+    )
+    named = ", ".join(judge or "an unnamed judge" for judge in judges)
     if standard.judge is None and len(judges) > 1:
         raise InvalidInput(
-            f"{history.name}: the attempts of {plan.model} are judged by {', '.join(sorted(judges))}, and "
-            "judges are never mixed; choose one with --judge",
+            f"{history.name}: the attempts of {plan.model} are judged by {named}, and judges are never "
+            "mixed: choose one with --judge",
             reason="JUDGES_DIFFER",
             field="judge",
         )
     if standard.judge is not None and judges and standard.judge not in judges:
         raise InvalidInput(
-            f"{history.name}: no attempt of {plan.model} is judged by {standard.judge}, but by "
-            f"{', '.join(sorted(judges))}; choose one with --judge",
+            f"{history.name}: no attempt of {plan.model} is judged by {standard.judge}, but by {named}: "
+            "choose one with --judge",
             reason="JUDGE_UNKNOWN",
             field="judge",
         )
-    return standard
+    # Others of the history may have been judged by somebody else.
+    return replace(standard, judge=standard.judge or next(iter(judges), None))
 
 
 def check_attempts(plan: ArrivalPlan, judged: int) -> None:

@@ -153,7 +153,7 @@ def arrival_report(
                     "name": history.name,
                     "sha256": history.sha256,
                     "adequate_at": standard.adequate_at,
-                    "judge": standard.judge,
+                    "judge": standard.judge or None,
                     "attempts": counts[at],
                     "peers": peers.models[at],
                     "leniency": place.leniency[at] if peers.models[at] else None,

@@ -145,7 +145,7 @@ def test_known_models_at_the_same_prompts_tell_how_strict_the_judge_is(
 ) -> None:
     (history,) = report(folder)["histories"]
     assert history["peers"] == 2
-    assert history["judge"] is None
+    assert history["judge"] == "ours"
     rows = [
         line
         for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
@@ -321,6 +321,10 @@ def test_judges_of_one_history_are_never_mixed(pooled: TrainingResult, tmp_path:
     assert error.reason == "JUDGES_DIFFER"
     assert "one, two" in error.message
     assert add(tmp_path, pooled.out, judge="two").exit_code == 0
+    # A judge who judged others more often is no matter.
+    more = two.replace("more chat", "other chat").replace(NEWCOMER, "somebody")
+    (tmp_path / "history.jsonl").write_text(one + two.replace(NEWCOMER, "somebody") + more)
+    assert add(tmp_path, pooled.out, out=tmp_path / "first").exit_code == 0
     # Each may have judged a history of its own.
     command = words(tmp_path, pooled.out, history=tmp_path / "one.jsonl", out=tmp_path / "both")
     result = CliRunner().invoke(app, [*command, "--history", str(tmp_path / "two.jsonl")])
