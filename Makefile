@@ -127,11 +127,11 @@ promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is
 	  $(if $(ARMS),--arms $(ARMS)) $(PRICES) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
 	  --report $(BUILD)/reports/promote.json $(call EXIT_CODE,refused,promote)
 
-add-arm: $(STAMPS)-dev ## Give a new model an arm without training: BUNDLE, HISTORY with its attempts, ARM=NAME=MODEL, TIER=, OUT=
+add-arm: $(STAMPS)-dev ## Place a new model on BUNDLE's scale without training: HISTORY with its attempts, ARM=NAME=MODEL, TIER=, OUT=, REPLACE=1
 	@test -n "$(ARM)" -a -n "$(TIER)" || { echo "error: say which model with ARM=NAME=MODEL and TIER=" >&2; exit 2; }
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
 	@$(PY) -m training add-arm --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
-	  --arm "$(ARM)" --tier "$(TIER)" --out $(OUT) \
+	  --arm "$(ARM)" --tier "$(TIER)" --out $(OUT) $(if $(REPLACE),--replace) \
 	  --json $(BUILD)/reports/add-arm.json --html $(BUILD)/reports/add-arm.html
 
 drift: $(STAMPS)-dev ## Compare RECENT traffic (a log of `mitsumori decisions --out`, a ledger, a history) with BUNDLE; HISTORY=

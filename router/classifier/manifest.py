@@ -77,7 +77,7 @@ class Arm(_Strict):
 
 
 class ModelAbility(_Strict):
-    """A model that training placed on the scale of ability."""
+    """A model on the scale of ability, placed by training or by ``add-arm``."""
 
     points: float = Field(ge=SMALLEST, le=LARGEST, description="its ability")
     uncertainty: float = Field(ge=0, description="standard deviation, in points")
@@ -145,7 +145,7 @@ class BundleManifest(_Strict):
     split: Split = Field(description="training prompts and held-out ones")
     languages: dict[str, int] = Field(description="training prompts per language")
     abilities: dict[str, ModelAbility] = Field(
-        default={}, description="models by name that training placed on the scale of ability"
+        default={}, description="models on the scale of ability, by their id without its host"
     )
     evidence: Evidence | None = Field(default=None, description="None before format 4")
     mlflow_run_id: str | None = Field(description="None where the run was not tracked")

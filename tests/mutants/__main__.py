@@ -52,10 +52,7 @@ ROOMS: dict[str, list[str]] = {
         "training/calls/paid_calls.py",
     ],
     "grades": ["training/judgement/grades.py"],
-    "conformal": [
-        "training/arrivals/length_transfer.py",
-        "training/fitting/lengths.py::_conformal",
-    ],
+    "conformal": ["training/fitting/lengths.py::_conformal"],
 }
 """Modules, as patterns; of a module with ``::`` the function of that name alone."""
 SLOW = ("postgres",)

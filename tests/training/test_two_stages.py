@@ -41,8 +41,6 @@ from router.routing.router import RouteQuery
 from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON
-from training.arrivals.add_arm import add_arm
-from training.arrivals.arm_plan import ArmPlan
 from training.drift.decision_log import of_decisions
 from training.encoders.embedding import encode_prompts
 from training.evaluation.bundle_predictions import predict, served_score
@@ -230,11 +228,3 @@ def test_an_unknown_encoder_is_named_with_those_that_are_there(tmp_path: Path) -
     )
     assert isinstance(told.exception, InvalidInput)
     assert "casacde" in str(told.exception)
-
-
-def test_an_arm_is_not_added_to_one_stage_only(bundle: Path, tmp_path: Path) -> None:
-    arrival = ArmPlan(
-        bundle=bundle, histories=(), arm="new", model="new", tier="low", out=tmp_path / "more"
-    )
-    with pytest.raises(InvalidInput, match="two stages"):
-        add_arm(arrival, Console(quiet=True))

@@ -1,1 +1,1 @@
-"""A new model gets an arm of a bundle from a few attempts, without training."""
+"""A new model gets a place on a bundle's scale of ability from its attempts, without training."""

@@ -107,9 +107,6 @@ class GraphBuilder:
         name: str,
         inputs: Sequence[onnx.ValueInfoProto],
         outputs: Sequence[onnx.ValueInfoProto],
-        *,
-        opset: int = OPSET,
-        ir_version: int = IR_VERSION,
     ) -> onnx.ModelProto:
         """The whole as a model, checked.
 
@@ -117,10 +114,8 @@ class GraphBuilder:
             name: of the graph.
             inputs: of :func:`tensor`.
             outputs: of :func:`tensor`.
-            opset: version of the standard operators.
-            ir_version: version of the file format.
         """
-        opsets = [helper.make_opsetid("", opset)]
+        opsets = [helper.make_opsetid("", OPSET)]
         if any(node.domain == _TREES_DOMAIN for node in self._nodes):
             opsets.append(helper.make_opsetid(_TREES_DOMAIN, _TREES_OPSET))
         made = helper.make_model(
@@ -133,7 +128,7 @@ class GraphBuilder:
             ),
             producer_name="mitsumori",
             opset_imports=opsets,
-            ir_version=ir_version,
+            ir_version=IR_VERSION,
         )
         checker.check_model(made)
         return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +124,14 @@ def served_score(bundle: Bundle, text: str) -> Score:
     return score
 
 
-def unseen_prompts(bundle: Bundle, directory: Path, test: Outcomes) -> npt.NDArray[np.bool_] | None:
+class _Prompts(Protocol):
+    """Prompts with keys of :func:`split.group_of`."""
+
+    @property
+    def groups(self) -> npt.NDArray[np.object_]: ...
+
+
+def unseen_prompts(bundle: Bundle, directory: Path, test: _Prompts) -> npt.NDArray[np.bool_] | None:
     """Which prompts the bundle was not trained on, bool ``(n,)``.
 
     ``None`` where the bundle does not record its training prompts.

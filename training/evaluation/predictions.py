@@ -29,7 +29,11 @@ _GRID = 4_001
 
 
 def p_of_models(
-    p_adequate: Floats, arm_points: Floats, points: Floats, shift: Floats | float = 0.0
+    p_adequate: Floats,
+    arm_points: Floats,
+    points: Floats,
+    shift: Floats | float = 0.0,
+    uncertainty: float = 0.0,
 ) -> Floats:
     """P(adequate) of many prompts, each at abilities of its own: :func:`router.core.ability.p_at`.
 
@@ -38,6 +42,7 @@ def p_of_models(
         arm_points: float64 ``(k,)``, strictly ascending.
         points: float64 ``(n, m)``.
         shift: logits by which each model is better than its ability says, float64 ``(n, m)``.
+        uncertainty: of the abilities, in points, ≥ 0. The probabilities are averaged over it.
 
     Returns:
         float64 ``(n, m)``.
@@ -46,8 +51,10 @@ def p_of_models(
     logits = np.log(p / (1 - p))
     at = np.clip(np.searchsorted(arm_points, points, side="right") - 1, 0, len(arm_points) - 2)
     low, high = (np.take_along_axis(logits, place, axis=1) for place in (at, at + 1))
-    share = (points - arm_points[at]) / (arm_points[at + 1] - arm_points[at])
-    return np.asarray(1 / (1 + np.exp(-(low + share * (high - low) + shift))))
+    slope = (high - low) / (arm_points[at + 1] - arm_points[at])
+    z = low + slope * (points - arm_points[at]) + shift
+    z /= np.sqrt(1 + np.pi * (slope * uncertainty) ** 2 / 8)
+    return np.asarray(1 / (1 + np.exp(-z)))
 
 
 @dataclass(frozen=True)

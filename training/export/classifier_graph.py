@@ -25,7 +25,6 @@ from training.fitting.trees import Trees
 
 __all__ = [
     "TOLERANCE",
-    "add_label_distribution",
     "check_graph",
     "classifier_graph",
     "label_distribution",
@@ -251,7 +250,7 @@ def classifier_graph(
         near = _neighbours(graph, model.neighbours)
         logits = _added(graph, logits, near, model.share("neighbours"))
     op("Sigmoid", _calibrated(graph, logits, model.calibration), name="p_adequate")
-    add_label_distribution(graph, k)
+    _label_distribution(graph, k)
     _lengths(graph, lengths)
     read = [
         tensor("embedding", "batch", dimensions),
@@ -275,7 +274,7 @@ def classifier_graph(
     return bytes(made.SerializeToString())
 
 
-def add_label_distribution(graph: GraphBuilder, k: int) -> None:
+def _label_distribution(graph: GraphBuilder, k: int) -> None:
     """Add the output ``label_distribution`` ``(batch, k + 1)``, as :func:`label_distribution` computes it.
 
     Args:

@@ -28,7 +28,14 @@ from training.histories.split import folds
 from training.scale.examples import Examples
 from training.scale.placement import PlacedTiers
 
-__all__ = ["Demands", "ModelAttempts", "attempts_at", "fit_demands"]
+__all__ = [
+    "MIN_MODEL_ATTEMPTS",
+    "STRENGTH_PRIOR",
+    "Demands",
+    "ModelAttempts",
+    "attempts_at",
+    "fit_demands",
+]
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -40,8 +47,9 @@ MOST_ATTEMPTS = 8.0
 """What all attempts at one prompt weigh together at most: a prompt that 300 models tried is one prompt."""
 MIN_LOG_LOSS_GAIN = 0.001
 """Least reduction of the log-loss on prompts left out for which demands are kept."""
+STRENGTH_PRIOR = 30.0
+"""Precision of the prior of a strength, whose mean is 0."""
 _WEIGHT_PRIOR = 100.0
-_STRENGTH_PRIOR = 30.0
 _JUDGE_PRIOR = 4.0
 _FOLDS = 5
 _STEPS = 200
@@ -215,7 +223,7 @@ def _fitted(
         loss = float(weight @ (np.logaddexp(0.0, z) - attempts.adequate * z))
         loss += 0.5 * (
             _WEIGHT_PRIOR * float(np.sum(weights**2))
-            + _STRENGTH_PRIOR * float(np.sum(strengths**2))
+            + STRENGTH_PRIOR * float(np.sum(strengths**2))
             + _JUDGE_PRIOR * float(judges @ judges)
             + float(np.sum(untold**2))
         )
@@ -223,7 +231,7 @@ def _fitted(
         of_demands = _sums(prompt, residual[:, None] * v, n)
         gradient = (
             inputs.T @ of_demands + quiet.T @ untold + _WEIGHT_PRIOR * weights,
-            _sums(model, residual[:, None] * u, models) + _STRENGTH_PRIOR * strengths,
+            _sums(model, residual[:, None] * u, models) + STRENGTH_PRIOR * strengths,
             np.bincount(attempts.history, residual, histories) + _JUDGE_PRIOR * judges,
         )
         return loss, np.concatenate([part.ravel() for part in gradient])

@@ -21,7 +21,6 @@ __all__ = [
     "folds",
     "group_of",
     "held_out",
-    "more_seen",
     "pack_seen",
     "sample",
     "seen_prompts",
@@ -111,27 +110,6 @@ def pack_seen(groups: Iterable[str], *, seed: int) -> bytes:
     return np.unique(_fingerprints(groups, seed)).astype(_SEEN).tobytes()
 
 
-def more_seen(content: bytes, groups: Iterable[str], *, seed: int) -> bytes:
-    """The content of :data:`SEEN_FILE` with further prompts added.
-
-    Args:
-        content: of :data:`SEEN_FILE`.
-        groups: keys of the further prompts.
-        seed: of the bundle's split.
-
-    Raises:
-        BadArtifact: the content is no list of fingerprints.
-    """
-    known = np.concatenate([_unpacked(content), _fingerprints(groups, seed)])
-    return np.unique(known).astype(_SEEN).tobytes()
-
-
-def _unpacked(content: bytes) -> npt.NDArray[np.uint32]:
-    if len(content) % _SEEN.itemsize:
-        raise BadArtifact(f"{SEEN_FILE} is damaged; train the bundle again", field=SEEN_FILE)
-    return np.frombuffer(content, dtype=_SEEN).astype(np.uint32)
-
-
 def seen_prompts(groups: Sequence[str], content: bytes, *, seed: int) -> npt.NDArray[np.bool_]:
     """Which prompts a bundle was trained on.
 
@@ -146,4 +124,6 @@ def seen_prompts(groups: Sequence[str], content: bytes, *, seed: int) -> npt.NDA
     Raises:
         BadArtifact: the content is no list of fingerprints.
     """
-    return np.isin(_fingerprints(groups, seed), _unpacked(content))
+    if len(content) % _SEEN.itemsize:
+        raise BadArtifact(f"{SEEN_FILE} is damaged; train the bundle again", field=SEEN_FILE)
+    return np.isin(_fingerprints(groups, seed), np.frombuffer(content, dtype=_SEEN))

@@ -1,198 +1,106 @@
-"""The estimate of a new arm by number of attempts, as a picture and as a page."""
+"""The place of a new model on the scale of ability, as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from router.core.plurals import counted
+from training.pages.page import Grid, Line, Page, Part, number, rendered
 
-from training.pages.page import Grid, Line, Page, Part, number, picture_of, ranged, rendered
-from training.pages.plots import MUTED, OURS, PALETTE, drawable, style
-
-__all__ = ["arrival_figure", "arrival_page"]
+__all__ = ["WAYS", "arrival_page", "place_words"]
 
 Report = Mapping[str, Any]
 
-_LOSSES = (("arm", OURS), ("tier", PALETTE[1]), ("base_rate", PALETTE[7]))
-_LOSS_NAMES = {
-    "arm": "this arm",
-    "tier": "the tier's head, unchanged",
-    "base_rate": "its base rate",
+WAYS = {
+    "tier": "as its tier",
+    "placed": "as placed",
+    "with_strengths": "as placed, with strengths",
 }
-_WORDS = (
-    "The arm learns attempt by attempt. Bands: 90 % credible intervals. Log-loss: mean over the attempts "
-    "so far, each predicted before the arm learnt from it."
-)
+"""The ways of serving the model that the report compares."""
 
 
-def _axis(axes: Axes, attempts: np.ndarray) -> None:
-    axes.set_xscale("symlog", linthresh=10, linscale=0.5)
-    axes.set_xlim(0, attempts[-1])
-    ticks = [tick for tick in (0, 10, 100, 1_000, 10_000, 100_000) if tick <= attempts[-1]]
-    axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.minorticks_off()
-    axes.set_xlabel("attempts")
-
-
-def _band(axes: Axes, report: Report, key: str) -> None:
-    attempts = np.array([step["attempts"] for step in report["steps"]])
-    mean, low, high = (
-        np.array([step[key][part] for step in report["steps"]]) for part in ("mean", "low", "high")
-    )
-    axes.fill_between(attempts, low, high, color=OURS, alpha=0.2, linewidth=0)
-    axes.plot(attempts, mean, "o-", color=OURS, markersize=4, linewidth=1.4)
-    _axis(axes, attempts)
-
-
-def arrival_figure(arm: str, report: Report) -> Figure:
-    """The posterior by number of attempts: P(adequate), shift and slope, log-loss.
+def place_words(report: Report) -> str:
+    """The place in a sentence.
 
     Args:
-        arm: its name.
-        report: of :func:`arm_report.arm_report`.
+        report: of :func:`arrival_report.arrival_report`.
     """
-    with mpl.rc_context(style()):
-        figure = Figure(figsize=(10, 6.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(
-            f"{drawable(arm)}: the estimate by number of attempts",
-            x=0.01, ha="left", fontsize=13, fontweight="bold",
-        )  # fmt: skip
-        grid = figure.subplots(2, 2)
-        top = (
-            ("p_adequate", "Mean P(adequate) over reference prompts", None),
-            ("shift", f"Shift from {drawable(report['tier'])} at a typical prompt, logits", 0.0),
-            ("slope", "Slope: 1 follows the tier's head", 1.0),
-        )
-        for axes, (key, title, neutral) in zip(grid.flat, top, strict=False):
-            _band(axes, report, key)
-            axes.set_title(title)
-            if neutral is not None:
-                axes.axhline(neutral, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        grid[0, 0].axhline(
-            report["adequate_share"], color=MUTED, linewidth=1, linestyle=(0, (1, 1.5)),
-            label="share adequate in its attempts",
-        )  # fmt: skip
-        grid[0, 0].legend(loc="best")
-        losses = grid[1, 1]
-        steps = [step for step in report["steps"] if step["log_loss"]]
-        attempts = np.array([step["attempts"] for step in steps])
-        for name, colour in _LOSSES:
-            losses.plot(
-                attempts, [step["log_loss"][name] for step in steps], "o-", color=colour,
-                markersize=4, linewidth=1.4, label=_LOSS_NAMES[name],
-            )  # fmt: skip
-        _axis(losses, attempts)
-        losses.set_title("Log-loss, each attempt predicted in advance")
-        losses.legend(loc="best")
-        # Fonts are looked up when a figure is laid out: do it while the style holds.
-        figure.draw_without_rendering()
-    return figure
+    ability = report["ability"]
+    below, above = (
+        "" if end is None else f"{end['model']} ({end['points']:.0f})" for end in report["between"]
+    )
+    where = (
+        f"between {below} and {above}"
+        if below and above
+        else f"above {below}"
+        if below
+        else f"below {above}"
+        if above
+        else "alone on the scale"
+    )
+    return (
+        f"{ability['points']:.0f} points [{ability['low']:.0f}, {ability['high']:.0f}] (90 %) by "
+        f"{counted(report['attempts'], 'attempt')}, {where}; "
+        f"its tier {report['tier']} is at {report['prior']['points']:.0f}"
+    )
 
 
-def _table(report: Report) -> Grid:
-    lines = []
-    for step in report["steps"]:
-        loss = step["log_loss"] or dict.fromkeys(_LOSS_NAMES)
-        lines.append(
-            Line(
-                [
-                    f"{step['attempts']:,}",
-                    *(
-                        ranged(step[key]["mean"], (step[key]["low"], step[key]["high"]))
-                        for key in ("p_adequate", "shift", "slope")
-                    ),
-                    *(number(loss[name], 4) for name in _LOSS_NAMES),
-                ],
-                strong=step is report["steps"][-1],
-            )
-        )
-    header = (
-        "attempts", "mean P(adequate) [90 %]", "shift [90 %]", "slope [90 %]",
-        *(f"log-loss, {name}" for name in _LOSS_NAMES.values()),
-    )  # fmt: skip
-    return Grid(header, lines, note=_WORDS)
-
-
-def _lengths(found: Report) -> Part:
-    if "coverage_p90" not in found:
-        words = (
-            f"{found['attempts']} attempts have output tokens: the lengths are those of the tier."
-        )
-        return Part("Output length", (words,))
+def _table(checked: Report) -> Grid:
     lines = [
         Line(
             [
-                name,
-                *(number(found[f"{prefix}coverage_{level}"]) for level in ("p50", "p90")),
-                *pinball,
+                words,
+                number(checked[way]["log_loss"], 4),
+                number(checked[way]["ece"]),
+                number(checked[way]["said"]),
+                number(checked["real"]),
             ],
-            strong=not prefix,
+            strong=way == "placed",
         )
-        for name, prefix, pinball in (
-            (
-                "this arm", "",
-                [number(found[f"pinball_to_tier_{level}"]) for level in ("p50", "p90")],
-            ),
-            ("the tier's, unchanged", "tier_", ["1.000", "1.000"]),
-        )
-    ]  # fmt: skip
-    return Part(
-        "Output length",
-        (
-            f"{found['attempts']:,} attempts with output tokens: {np.exp(found['shift']):.2f} times the "
-            f"tier's median; the distances from it to .9 and .99 are {found['widths'][1]:.2f} and "
-            f"{found['widths'][2]:.2f} times the tier's. In the table each length is predicted in advance.",
-        ),
-        (
-            Grid(
-                ("quantiles", "coverage of p50", "of p90", "pinball ratio to the tier, .5", ".9"),
-                lines,
-            ),
-        ),
+        for way, words in WAYS.items()
+        if checked[way] is not None
+    ]
+    return Grid(
+        ("served", "log-loss", "ECE", "mean P said", "real"),
+        lines,
+        note=f"{checked['folds']}-fold cross-validation: each attempt is predicted by a place that was "
+        "fitted without the prompts of its fold.",
     )
 
 
-def arrival_page(arm: str, report: Report) -> str:
+def arrival_page(name: str, report: Report) -> str:
     """The report as one self-contained HTML page.
 
     Args:
-        arm: its name.
-        report: of :func:`arm_report.arm_report`.
+        name: id of the model in the catalog.
+        report: of :func:`arrival_report.arrival_report`.
     """
+    seen = report["seen_prompts"]
     facts = [
         ("Model", report["model"]),
-        ("Tier", report["tier"]),
-        ("Added to", report["parent"]),
+        ("Ability", place_words(report)),
+        ("Placed in", report["parent"]),
         (
             "Attempts",
-            f"{report['attempts']:,}, {report['adequate_share']:.1%} adequate; {report['seen_prompts']:,} at "
-            "training prompts of the bundle",
+            f"{report['attempts']:,}, {report['adequate_share']:.1%} adequate"
+            + ("" if seen is None else f"; {seen:,} at training prompts of the bundle"),
         ),
     ]
     return rendered(
         Page(
-            title=f"The arm {arm}",
-            subtitle="Added without training, by a Bayesian update of its tier's head.",
+            title=f"The model {name}",
+            subtitle="Placed on the scale of ability, without training.",
             facts=facts,
             parts=(
                 Part(
-                    "The estimate by number of attempts",
+                    "Its attempts, predicted",
                     (
-                        "Before any attempt the arm is its tier's head, with an uncertainty as large as the "
-                        "differences between models of one tier.",
+                        "Before any attempt the model is served as its tier's arm. Its ability moves it "
+                        "along the line through the arms, and strengths move it prompt by prompt.",
                     ),
-                    (_table(report),),
-                    (picture_of(arrival_figure(arm, report), _WORDS),),
+                    (_table(report["cross_validation"]),),
                 ),
-                _lengths(report["length"]),
                 Part("Notes", [f"{note}." for note in report["notes"]]),
             ),
         )

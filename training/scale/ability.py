@@ -25,7 +25,15 @@ from scipy.special import expit
 
 from training.scale.attempt_table import AttemptTable
 
-__all__ = ["Ability", "PublishedScore", "Scale", "fit_scale"]
+__all__ = [
+    "DEVIATION_SPREAD",
+    "MEASURED_DEVIATION",
+    "STRICTNESS_SPREAD",
+    "Ability",
+    "PublishedScore",
+    "Scale",
+    "fit_scale",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,9 +45,12 @@ _LOG_DISCRIMINATION_SPREAD = 0.5
 _DIFFICULTY_SPREAD = 2.0
 """Of the prompts of one task, in logits."""
 _TASK_SPREAD = 5.0
-_STRICTNESS_SPREAD = 2.0
-_DEVIATION_SPREAD = 0.3
+STRICTNESS_SPREAD = 2.0
+"""Of judges, in logits."""
+DEVIATION_SPREAD = 0.3
 """Of a model in one history, in hundreds of points."""
+MEASURED_DEVIATION = 0.08
+"""What :func:`fit_scale` finds of it over the histories of the shipped bundles."""
 _STEPS = 1_500
 
 
@@ -196,9 +207,9 @@ def fit_scale(
             ("ability", mean, spread),
             ("difficulty", 0.0, 1.0),
             ("task", 0.0, _TASK_SPREAD),
-            ("strictness", 0.0, _STRICTNESS_SPREAD),
+            ("strictness", 0.0, STRICTNESS_SPREAD),
             ("log_discrimination", np.log(TYPICAL_DISCRIMINATION), _LOG_DISCRIMINATION_SPREAD),
-            ("deviation", 0.0, _DEVIATION_SPREAD),
+            ("deviation", 0.0, DEVIATION_SPREAD),
         ):
             away = (part[name] - centre) / width
             loss += 0.5 * float(away @ away)
@@ -225,7 +236,7 @@ def fit_scale(
     told = 1 / spread**2 + np.bincount(m, information * discrimination[h] ** 2, counts[0])
     histories = np.bincount(cells // len(table.histories), minlength=counts[0])
     linked = (histories > 1)[cells // len(table.histories)]
-    elsewhere = part["deviation"][linked].var() if linked.any() else _DEVIATION_SPREAD**2
+    elsewhere = part["deviation"][linked].var() if linked.any() else DEVIATION_SPREAD**2
     uncertainty = np.sqrt(1 / told + elsewhere / np.maximum(histories, 1))
     zero, unit = _origin(table.models, part["ability"], origin)
     of_prompt = np.bincount(i, information, counts[1]) + 1 / _DIFFICULTY_SPREAD**2

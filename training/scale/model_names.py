@@ -81,4 +81,5 @@ def shifts_of_models(
     names, places = np.unique(models.astype(str), return_inverse=True)
     nothing = np.zeros(demands.shape[1])
     table = np.array([strengths.get(canonical_name(name), nothing) for name in names])
+    table = table.reshape(len(names), len(nothing))
     return np.asarray(np.einsum("nd,nkd->nk", demands, table[places.reshape(models.shape)]))

@@ -113,5 +113,14 @@ def test_predictions_for_models_of_other_abilities_lie_on_the_line_through_the_a
         for p, row in zip(expit(logits).tolist(), points.tolist(), strict=True)
     ]
     assert found.first == pytest.approx(np.array(one_by_one))
+    averaged = p_of_models(expit(logits), arm_points, points, 0.3, 20.0)
+    assert averaged == pytest.approx(
+        np.array(
+            [
+                [p_at(p, arm_points.tolist(), at, 20.0, 0.3) for at in row]
+                for p, row in zip(expit(logits).tolist(), points.tolist(), strict=True)
+            ]
+        )
+    )
     sure = p_of_models(np.array([[0.0, 1.0]]), np.array([0.0, 1.0]), np.array([[9.0]]))
     assert np.isfinite(sure).all()
