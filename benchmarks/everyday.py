@@ -340,13 +340,13 @@ def adequacy_figures(title: str, told: Answers, tiers: tuple[str, ...]) -> Itera
     """P(adequate) as the bundle says it, and what the policy saves at the same P(adequate).
 
     It is a mean over prompts, all alike or by what is at stake: the policy has a miss cost in proportion to
-    the square of the complexity, for which the annotated level stands here.
+    the complexity, for which the annotated level stands here.
     """
     count = len(told.levels)
     table = {"oracle table by level": TABLE[told.levels]}
     others = {f"baseline {name}": place for name, place in rivals(told, tiers).items()} | table
-    alike, stake = np.ones(count), (told.levels / (len(LEVELS) - 1)) ** 2
-    for kind, weight, target in (("", alike, None), (", by stake", stake, SAVED)):
+    alike, stake = np.ones(count), told.levels / (len(LEVELS) - 1)
+    for kind, weight, target in (("", alike, SAVED), (", by stake", stake, None)):
         mine = ratio(weight * at(told.adequacy, told.policy), weight)
         yield figure(f"{title}: expected adequacy{kind}", mine, count)
         for name, place in others.items():

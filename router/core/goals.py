@@ -45,9 +45,9 @@ def by_price(candidate: Candidate) -> tuple[int, int, float, str]:
 
 
 def at_stake(goal: Goal, complexity: float) -> Goal:
-    """The goal for a prompt of this complexity, 0..1: a miss costs in proportion to its square."""
+    """The goal for a prompt of this complexity, 0..1: a miss costs in proportion to it."""
     if isinstance(goal, MissCost):
-        return replace(goal, nanos=round(goal.nanos * complexity**2))
+        return replace(goal, nanos=round(goal.nanos * complexity))
     return goal
 
 

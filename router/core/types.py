@@ -279,7 +279,7 @@ class MissCost:
     """Choose the model with the least expected cost: expected price + (1 − P(adequate)) × the cost of a miss.
 
     The simpler a prompt, the less is at stake: a greeting that goes wrong costs next to nothing, a proof the
-    hours of whoever relies on it. So a miss costs this amount times the square of the prompt's complexity.
+    hours of whoever relies on it. So a miss costs this amount times the prompt's complexity.
 
     Attributes:
         nanos: what an inadequate answer to a prompt of complexity 1 costs the caller, nano-dollars ≥ 0;
@@ -323,8 +323,8 @@ Goal = MissCost | WillingnessToPay | QualityTarget
 class MissCosts:
     """What a miss costs by importance, in USD: the default goals of requests without one.
 
-    A miss is an inadequate answer. The amounts are those of a prompt of complexity 1; the square of the
-    complexity scales them. They are what the caller loses: the time of whoever notices and asks again, the
+    A miss is an inadequate answer. The amounts are those of a prompt of complexity 1; the complexity scales
+    them. They are what the caller loses: the time of whoever notices and asks again, the
     second call, the damage where nobody notices. A dearer model is chosen where its price is higher by less
     than its risk, (1 − P(adequate)) × the cost of a miss, is lower. The defaults stand for skilled work:
 

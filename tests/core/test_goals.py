@@ -269,8 +269,9 @@ def test_limits_lower_the_goal_and_leave_its_kind(goal: Goal, share: float, left
     ("goal", "complexity", "left"),
     [
         (MissCost(1000), 1.0, MissCost(1000)),
-        (MissCost(1000), 0.5, MissCost(250)),
-        (MissCost(1000), 0.0255, MissCost(1)),
+        (MissCost(1000), 0.5, MissCost(500)),
+        (MissCost(1000), 0.0016, MissCost(2)),
+        (MissCost(1000), 0.0004, MissCost(0)),
         (MissCost(1000), 0.0, MissCost(0)),
         (WillingnessToPay(1000), 0.5, WillingnessToPay(1000)),
         (QualityTarget(0.8), 0.5, QualityTarget(0.8)),
@@ -290,7 +291,7 @@ def test_a_greeting_is_not_worth_a_dearer_model_and_a_proof_is() -> None:
     }
     assert made[0.05].chosen.model.id == "small"
     assert made[0.7].chosen.model.id == "large"
-    assert made[0.7].reasons[0].facts["miss_cost_usd"] == "0.049"
+    assert made[0.7].reasons[0].facts["miss_cost_usd"] == "0.07"
 
 
 # --- Reasons -----------------------------------------------------------------------------------

@@ -95,8 +95,8 @@ def fit_command(
         bool,
         typer.Option(
             "--no-unseen-sources",
-            help="Do not leave each history out in turn, which tells what to expect on other prompts and takes "
-            "as long again as the fit.",
+            help="Do not leave each history out in turn, which tells what to expect on other prompts and "
+            "takes as long again as the fit.",
         ),
     ] = False,
     no_mlflow: Annotated[

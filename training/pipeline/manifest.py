@@ -26,7 +26,7 @@ from training.fitting.lengths import LengthModel
 from training.histories.outcome_table import HistoryTable
 from training.histories.outcomes import Outcomes
 from training.plan import TrainingPlan, bundle_name
-from training.scale.placement import ANNOTATION_WEIGHT, PlacedTiers
+from training.scale.placement import ANNOTATION_SPREAD, PlacedTiers
 
 __all__ = ["bundle_manifest"]
 
@@ -109,7 +109,7 @@ def bundle_manifest(
         else Evidence(
             measured=len(placed.measured),
             annotated=len(placed.annotated),
-            weight=ANNOTATION_WEIGHT,
+            weight=round(4 / ANNOTATION_SPREAD**2, 1),
         ),
         mlflow_run_id=None,
         metrics=report,

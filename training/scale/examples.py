@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 
 ANNOTATED = "annotated requests"
 """The source of examples that rest on annotation."""
+MOST_ATTEMPTS = 60.0
+"""How many attempts of an arm an annotation counts as at most."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +108,28 @@ def measured_examples(
 
 
 def annotated_examples(
-    requests: Sequence[Request], reference: Reference, points: Floats, weight: float
+    requests: Sequence[Request], reference: Reference, points: Floats, spread: float
 ) -> Examples:
     """What arms of given ability would do at annotated requests.
+
+    An annotation tells the difficulty of a trivial request as well as that of a demanding one. ``w`` attempts
+    at probability p tell it with the variance 1 / (w p (1 − p)); so the nearer p is to 0 or 1, the more
+    attempts an annotation counts as, up to :data:`MOST_ATTEMPTS`.
 
     Args:
         requests: ``n`` of them.
         reference: says how hard a level is.
         points: float64 ``(k,)``, abilities of the arms.
-        weight: how many attempts of each arm an annotation counts as, ≥ 0.
+        spread: standard deviation of the difficulty of an annotated request, in logits, > 0.
     """
     levels = np.array([request.level for request in requests], dtype=np.float64)
     texts = np.array([request.prompt for request in requests], dtype=object)
+    outcome = level_outcomes(levels, reference, points)
     return Examples(
         texts,
         np.array([group_of(text) for text in texts], dtype=object),
         np.full(len(texts), ANNOTATED, dtype=object),
         np.array([request.language for request in requests], dtype=object),
-        level_outcomes(levels, reference, points),
-        np.full((len(texts), len(points)), weight),
+        outcome,
+        np.minimum(1 / (spread**2 * outcome * (1 - outcome)), MOST_ATTEMPTS),
     )

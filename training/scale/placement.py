@@ -27,12 +27,12 @@ from training.scale.length_table import length_table
 from training.scale.model_names import points_of_models
 from training.scale.reference import Reference, read_reference
 
-__all__ = ["ANNOTATION_WEIGHT", "PlacedTiers", "fit_histories", "place_tiers"]
+__all__ = ["ANNOTATION_SPREAD", "PlacedTiers", "fit_histories", "place_tiers"]
 
 Floats = npt.NDArray[np.float64]
 
-ANNOTATION_WEIGHT = 8.0
-"""How many attempts of each arm an annotation counts as."""
+ANNOTATION_SPREAD = 0.7
+"""How far a request may be from the difficulty of its level: a standard deviation, in logits."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,14 @@ def _with_annotation(histories: Sequence[History], standards: Sequence[Standard]
 def place_tiers(
     histories: Sequence[History],
     standards: Sequence[Standard],
-    weight: float = ANNOTATION_WEIGHT,
+    spread: float = ANNOTATION_SPREAD,
 ) -> PlacedTiers:
     """Place today's tiers on the scale of some histories, and make the examples of a fit.
 
     Args:
         histories: checked.
         standards: how each was graded.
-        weight: how many attempts of each arm an annotation counts as, ≥ 0.
+        spread: standard deviation of the difficulty of an annotated request, in logits, > 0.
 
     Raises:
         InvalidInput: nothing was judged, or no model of the histories is on the scale.
@@ -150,7 +150,7 @@ def place_tiers(
         },
         anchors=reference.tiers,
         measured=measured_examples(scale, table, prompts, points),
-        annotated=annotated_examples(requests, reference, points, weight),
+        annotated=annotated_examples(requests, reference, points, spread),
         lengths=_lengths(histories, standards, reference),
         attempts=table,
         prompts=prompts,

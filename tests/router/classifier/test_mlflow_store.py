@@ -62,6 +62,8 @@ def store(
     mlflow_database: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Store:
+    # MLflow's client makes its default store where the process runs.
+    monkeypatch.chdir(tmp_path)
     if request.param == "sqlite":
         shutil.copy(mlflow_database, tmp_path / "mlflow.db")
         return Store(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
