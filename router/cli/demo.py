@@ -73,9 +73,10 @@ PROMPTS: tuple[tuple[str, str], ...] = (
     ),
     ("proof", _PROOF),
     (
-        "a distributed lock",
-        "Our lock service gives out leases over Raft. After a long pause of the holder's process two "
-        "workers wrote at the same time. Design fencing that is safe with clock drift and leader changes, and prove it.",
+        "a lock-free queue",
+        "Design a lock-free bounded queue for many producers and consumers in C++20. State for every access "
+        "which memory order suffices, prove that no element is lost or read twice, and give an execution "
+        "that breaks if one of them is weakened.",
     ),
 )
 

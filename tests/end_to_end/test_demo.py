@@ -31,7 +31,7 @@ def test_the_demo_looks_right_to_whoever_reads_it() -> None:
         "日本語: お礼の返事",
     ):
         assert tiers[simple] == "low"
-    assert tiers["a distributed lock"] == tiers["proof, importance high"] == "high"
+    assert tiers["a lock-free queue"] == tiers["proof, importance high"] == "high"
     saved = re.search(r"(\d+)% saved", done.stdout)
     assert saved is not None
     assert int(saved[1]) >= 30
