@@ -35,6 +35,23 @@ def _rows(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
 
 
+def _evidence(manifest: BundleManifest) -> str:
+    """What P(adequate) rests on besides outcomes, where the tiers are on the scale of ability."""
+    known = manifest.evidence
+    if known is None:
+        return ""
+    words = (
+        f"P(adequate) rests on {known.measured:,} prompts that models attempted, and on "
+        f"{known.annotated:,} that nobody did: requests of the project, and prompts of histories that grade "
+        "no answers. Language models annotated them with a level on a rubric, and wrote the requests; nobody "
+        "has compared their annotation with people's. It is a prior, not an outcome: at even odds it counts "
+        f"as {known.weight:g} attempts of each arm, and a prompt that was attempted is not taken from its "
+        "annotation. Judges differ in what they let pass; the levels stand between strict and lenient ones. "
+        "Expect P(adequate) to be off by the strictness of your judge until you train on your own attempts."
+    )
+    return f"\n{words}\n"
+
+
 def _data(manifest: BundleManifest) -> str:
     table = _rows(
         ("history", "prompts", "attempts", "adequate from", "licence", "sha256"),
@@ -58,6 +75,7 @@ def _data(manifest: BundleManifest) -> str:
         f"## Data\n\n{table}\nTraining prompts by language: {languages}. Training data sha256 "
         f"`{manifest.training_data_sha256}`. The histories are not part of the bundle; "
         "`seen_prompts.bin` holds keyed hashes of the prompts, from which no prompt can be recovered.\n"
+        f"{_evidence(manifest)}"
     )
 
 

@@ -1,0 +1,51 @@
+"""`python -m training abilities`: the models of two small histories on one scale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from router.core.errors import InvalidInput
+from training import cli
+from training.scale.known_abilities import known_abilities
+
+
+def run(histories: tuple[Path, ...], *words: str) -> str:
+    files = [word for path in histories for word in ("--history", str(path))]
+    result = CliRunner().invoke(cli.app, ["abilities", *files, *words])
+    if isinstance(result.exception, InvalidInput):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_ablest_model_comes_first_and_its_attempts_are_counted(
+    pooled_histories: tuple[Path, Path],
+) -> None:
+    printed = run(pooled_histories)
+    assert printed.index("gemini-2.5-pro") < printed.index("llama-3.1-8b-instruct")
+    assert "7 models, 2,040 attempts at 600 prompts" in printed
+
+
+def test_the_file_reads_again_and_json_has_the_same(
+    pooled_histories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    target = tmp_path / "abilities.csv"
+    told = json.loads(run(pooled_histories, "--out", str(target), "--json"))["abilities"]
+    written = known_abilities(target)
+    assert set(told) == set(written)
+    llama = written["llama-3.1-8b-instruct"]
+    assert told["llama-3.1-8b-instruct"]["points"] == llama.points == 0.0
+    assert told["llama-3.1-8b-instruct"]["histories"] == ["exams", "chat"]
+    assert llama.attempts == 600
+
+
+def test_models_that_nothing_links_to_the_scale_are_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "ours.jsonl"
+    rows = [{"prompt": f"p{i}", "model": f"m{i % 2}", "quality": i % 3 / 2} for i in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(InvalidInput, match="none of the models of ours is on the scale"):
+        run((path,))
