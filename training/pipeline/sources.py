@@ -12,7 +12,7 @@ from training.histories.ladders import standard_of
 from training.histories.outcome_table import HistoryTable, ReadOptions, read_table, tabulate_all
 from training.histories.outcomes import Outcomes
 from training.plan import TrainingPlan
-from training.scale.placement import PlacedTiers, place_tiers
+from training.scale.placement import PlacedTiers, place_tiers, unlinked_histories
 from training.scale.reference import read_reference
 
 __all__ = ["Sources", "read_sources"]
@@ -28,11 +28,13 @@ class Sources:
             models of the histories.
         compared: outcomes in histories that compare answers with those of a strong model: they tell whether
             P(adequate) holds there, and teach nothing but lengths. ``None``: there are none.
+        unlinked: histories that nothing links to the scale: their attempts count as those of the tiers.
     """
 
     table: HistoryTable
     placed: PlacedTiers | None = None
     compared: Outcomes | None = None
+    unlinked: tuple[str, ...] = ()
 
 
 def read_sources(plan: TrainingPlan) -> Sources:
@@ -74,11 +76,26 @@ def _pooled_by_tier(plan: TrainingPlan) -> Sources:
     table = tabulate_all(graded or histories, plan.reading)
     if table.outcomes.arms != tuple(read_reference().tiers):
         return Sources(table)
-    placed = place_tiers(histories, standards)
+    unlinked = unlinked_histories(histories)
+    notes = tuple(
+        f"{name}: none of its models is known elsewhere, so nothing links it to the scale of ability; "
+        "its models are taken for what their tiers are today"
+        for name in unlinked
+    )
+    table = replace(table, notes=(*table.notes, *notes))
+    if set(unlinked) >= {one.name for one in graded or histories}:
+        return Sources(table)
+    linked = [
+        (one, standard)
+        for one, standard in zip(histories, standards, strict=True)
+        if one.name not in unlinked
+    ]
+    placed = place_tiers([one for one, _ in linked], [standard for _, standard in linked])
     return Sources(
         replace(table, notes=(*table.notes, *placed.notes)),
         placed,
         _compared(compared, plan.reading, table.outcomes.arms) if graded and compared else None,
+        unlinked,
     )
 
 
