@@ -122,8 +122,9 @@ def _unseen(report: Report) -> Part:
                 name, f"{one['prompts']:,}",
                 "  ".join(f"{arm} {one['said'][arm]:.2f} / {real:.2f}" for arm, real in one["real"].items()),
                 f"{number(one['worst_ece'])} / {number(one['worst_ece_floor'])}",
-                ranged(one["apgr"], one["apgr_interval"]), number(one["nearest_apgr"]),
-                number(one["length_apgr"]), number(one["coverage_p90"]),
+                ranged(one["apgr"], one["apgr_interval"]),
+                f"{number(one['nearest_apgr'])} / {number(one['length_apgr'])}",
+                number(one["coverage_p90"], 2),
             ]
         )
         for name, one in sources.items()
@@ -149,13 +150,14 @@ def _unseen(report: Report) -> Part:
         (
             Grid(
                 (
-                    "source", "prompts", "P(adequate) said / real", "worst ECE / floor",
-                    "APGR, weakest to strongest arm [95 %]", "25 nearest prompts", "prompt length",
-                    "coverage of p90 lengths",
+                    "source", "prompts", "P(adequate) said / real", "worst ECE / floor", "APGR [95 %]",
+                    "nearest / length", "p90 covers",
                 ),
                 judged,
-                note="Random order has an APGR of .5. Lengths are quoted for today's models; those of old "
-                "histories answered more briefly.",
+                note="APGR: of the weakest and the strongest arm; random order has .5. Nearest / length: that "
+                "of the 25 nearest prompts of other sources, and of prompt length alone. p90 covers: share "
+                "of answers within the quoted 90th percentile, to be .85 to .95; old models answer more "
+                "briefly than today's, for whom lengths are quoted.",
                 wordy=(0, 2),
             ),
             Grid(
@@ -367,8 +369,8 @@ def report_page(report: Report, figures: Mapping[str, Figure], facts: Mapping[st
         facts: the bundle and the data, name → value, shown at the top.
     """
     parts = [
-        Part("Promotion gate", (), (gate_grid(report["gate"]["figures"]),)),
         _unseen(report),
+        Part("Promotion gate", (), (gate_grid(report["gate"]["figures"]),)),
         _routing(report),
         _money(report, figures),
         _calibration(report, figures),
