@@ -154,9 +154,9 @@ def _unseen(report: Report) -> Part:
                     "nearest / length", "p90 covers",
                 ),
                 judged,
-                note="APGR: of the weakest and the strongest arm; random order has .5. Nearest / length: that "
-                "of the 25 nearest prompts of other sources, and of prompt length alone. p90 covers: share "
-                "of answers within the quoted 90th percentile, to be .85 to .95; old models answer more "
+                note="APGR: of the weakest and the strongest arm; random order has .5. Nearest / length: "
+                "that of the 25 nearest prompts of other sources, and of prompt length alone. p90 covers: "
+                "share of answers within the quoted 90th percentile, to be .85 to .95; old models answer more "
                 "briefly than today's, for whom lengths are quoted.",
                 wordy=(0, 2),
             ),
