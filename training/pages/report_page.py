@@ -155,9 +155,9 @@ def _unseen(report: Report) -> Part:
                 ),
                 judged,
                 note="APGR: of the weakest and the strongest arm; random order has .5. Nearest / length: "
-                "that of the 25 nearest prompts of other sources, and of prompt length alone. p90 covers: "
-                "share of answers within the quoted 90th percentile, to be .85 to .95; old models answer more "
-                "briefly than today's, for whom lengths are quoted.",
+                "that of the 25 nearest prompts of other sources, and of prompt length alone. "
+                "p90 covers: share of answers within the quoted 90th percentile, to be .85 to .95; "
+                "old models answer more briefly than today's, for whom lengths are quoted.",
                 wordy=(0, 2),
             ),
             Grid(
@@ -334,21 +334,36 @@ def _speed(report: Report) -> Part:
     )
 
 
+def _tokens(found: Report | None) -> list[str]:
+    """Real and quoted tokens of a category: medians, 90th percentiles, the share covered."""
+    if found is None:
+        return ["–", "–", "–"]
+    return [
+        f"{found['real_p50']:,.0f} / {found['quoted_p50']:,.0f}",
+        f"{found['real_p90']:,.0f} / {found['quoted_p90']:,.0f}",
+        number(found["coverage_p90"], 2),
+    ]
+
+
 def _slices(report: Report, key: str, title: str, note: str = "") -> Grid:
     arms = list(report["arms"])
     spoken = key == "by_language"
     lines = [
         Line(
             [name, f"{one['n']:,}", number(one["apgr"])]
-            # Only languages are marked as too few, and only languages have lengths.
+            # Only languages are marked as too few.
             + [number(None if one.get("few") else one["mean_quality"][arm]) for arm in arms]
-            + ([number(one["length"]["coverage_p90"])] if spoken else [])
+            + ([number(one["length"]["coverage_p90"])] if spoken else _tokens(one.get("length")))
         )
         for name, one in report[key].items()
     ]
     header = [key.removeprefix("by_"), "prompts", f"APGR {arms[0]}>{arms[-1]}"]
     header += [f"quality, {arm}" for arm in arms]
-    header += ["coverage of the p90 of the length"] if spoken else []
+    header += (
+        ["coverage of the p90 of the length"]
+        if spoken
+        else ["tokens p50, real / quoted", "p90, real / quoted", "p90 covers"]
+    )
     return Grid(header, lines, title=title, note=note)
 
 

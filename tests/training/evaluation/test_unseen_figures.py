@@ -102,7 +102,7 @@ def test_the_policy_takes_the_strong_arm_where_the_risk_is_worth_its_price() -> 
 def test_where_little_is_at_stake_the_policy_takes_the_cheap_arm() -> None:
     """The price is .00099 USD higher, the risk of the hard prompts .8 of what is at stake."""
     medium = MissCosts().of(Importance.MEDIUM).nanos
-    worth = ((DEAR - CHEAP) / 0.8 / medium) ** 0.5
+    worth = (DEAR - CHEAP) / 0.8 / medium
     assert figures(complexity=worth * 0.99)["policy"]["quality"] == 0.5
     assert figures(complexity=worth * 1.01)["policy"]["quality"] == 1.0
 
