@@ -196,8 +196,8 @@ def unseen_verdict(sources: Mapping[str, Mapping[str, Any]]) -> str:
         "sources (the interval of APGR lies above .5). P(adequate) of an arm is "
         f"{np.mean(off):.2f} off in the mean and {max(off):.2f} at worst, mostly by how strict the judge of "
         f"the source is. The p90 of lengths covers .85 to .95 of the answers on {within} of {len(covered)}. "
-        f"The default policy is at most {-WORST_GAIN:g} worse than constant choices at equal cost on {kept} of "
-        f"{len(gains)}."
+        f"The default policy is at most {-WORST_GAIN:g} worse than constant choices at equal cost on "
+        f"{kept} of {len(gains)}."
     )
 
 
