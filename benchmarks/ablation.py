@@ -156,13 +156,15 @@ def unseen_figures(ablation: Ablation) -> Iterator[Figure]:
         kept = ~np.isin(examples.sources.astype(str), [one.name for one in members])
         kept &= np.array([group not in groups for group in examples.groups])
         asked = [inputs_of(one.test.texts, one.x, one.counts) for one in members]
-        asked.append(ablation.known.inputs.take(~kept))
-        (*tiers, others), demands = ablation.tiers(asked, kept)
-        for one, told in zip(members, tiers, strict=True):
+        graded = bool((~kept).any())
+        if graded:
+            asked.append(ablation.known.inputs.take(~kept))
+        tiers, demands = ablation.tiers(asked, kept)
+        for one, told in zip(members, tiers, strict=False):
             said = ablation.at_models(one, told, demands)
             found[one.name] = draws(one, said, ablation.seed)
-        if demands is not None:
-            yield from strength_figures(ablation, ~kept, others[SHIPPED], demands)
+        if graded and demands is not None:
+            yield from strength_figures(ablation, ~kept, tiers[-1][SHIPPED], demands)
     yield from source_figures("unseen sources", found)
 
 
