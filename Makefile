@@ -192,11 +192,13 @@ mlflow: $(STAMPS)-dev ## Open the MLflow UI on the experiments of this checkout:
 encoder: $(STAMPS)-encoder ## Export the encoders anew into models/encoders
 	@$(PY) -m training encoder
 
+SHIPPED = $(foreach name,mmlu_pro routellm llmrouter_dc shaberi_ja shaberi_ja_gpt51 ko_arena_hard arena_hard_en alpaca_eval,--history $(HISTORIES)/$(name).parquet)
+
 bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
+	@$(PY) -m training abilities --out training/scale/abilities.csv $(SHIPPED) >/dev/null
 	@for encoder in static multilingual; do \
 	  $(PY) -m training fit --encoder $$encoder --out models/bundles/$$encoder --name mitsumori-$$encoder \
-	    $(foreach name,mmlu_pro routellm llmrouter_dc shaberi_ja shaberi_ja_gpt51 ko_arena_hard arena_hard_en alpaca_eval,--history $(HISTORIES)/$(name).parquet) \
-	    || exit $$?; done
+	    $(SHIPPED) || exit $$?; done
 
 bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into build/reports/bench.json
 	@$(PY) -m benchmarks $(BENCH)

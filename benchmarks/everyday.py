@@ -36,7 +36,7 @@ from training.evaluation.metrics import Statistic, bootstrap, interval, unit_cou
 from training.requests.request_set import LEVELS, read_requests
 
 EXAMINATIONS = Path(__file__).parent / "examinations"
-LOOKED_AT = ("a", "b", "c")
+LOOKED_AT = ("a", "b", "c", "d")
 """Sets by which variants and defaults were chosen; only others are unseen."""
 BUNDLES = [Path(name) for name in os.environ.get("BUNDLES", "").split(",") if name] or [
     MODELS / "bundles" / name for name in ("static", "multilingual")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from router.cli.errors import errors_in_one_line
+from training.commands.abilities_command import abilities_command
 from training.commands.add_arm_command import add_arm_command
 from training.commands.collect_command import collect_command
 from training.commands.compare_command import compare_command
@@ -32,6 +33,7 @@ app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 app.command("promote")(promote_command)
 app.command("add-arm")(add_arm_command)
+app.command("abilities")(abilities_command)
 app.command("embed")(embed_command)
 app.command("encoder")(encoder_command)
 app.command("drift")(drift_command)

@@ -92,7 +92,9 @@ class Evidence(_Strict):
 
     measured: int = Field(ge=0, description="prompts with judged attempts")
     annotated: int = Field(ge=0, description="requests annotated by level")
-    weight: float = Field(ge=0, description="attempts per arm that an annotation counts as at even odds")
+    weight: float = Field(
+        ge=0, description="attempts per arm that an annotation counts as at even odds"
+    )
 
 
 class HistorySource(_Strict):

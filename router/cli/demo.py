@@ -14,52 +14,69 @@ from rich.console import Console
 from rich.progress import track
 
 from mitsumori import Message, Router
+from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.cli.errors import errors_in_one_line
 from router.cli.render import demo_table
 from router.core.errors import MitsumoriError
+from router.core.money import short_usd
 
 __all__ = ["main", "serving"]
 
-_LONG_DOCUMENT = "Summarise the following minutes in five bullet points.\n\n" + "\n".join(
+_MINUTES = "Summarise the following minutes in five bullet points.\n\n" + "\n".join(
     f"{item}. The committee discussed item {item}: the supplier's delivery was {item % 7} days late, "
     f"the penalty under clause {item % 13}.2 was waived, and the next review is in week {item % 52}."
     for item in range(1, 121)
 )
+_FOLLOW_UP = "proof, follow-up in a chat"
+_PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 
 PROMPTS: tuple[tuple[str, str], ...] = (
     ("greeting", "Hi! How are you today?"),
-    ("trivia", "What is the capital of France?"),
-    ("arithmetic", "A shirt costs $24 and is 25% off. What do I pay?"),
-    ("translation", "Translate into German: The meeting was moved to Thursday."),
+    ("look-up", "What is the capital of France?"),
+    ("percentage", "A shirt costs $24 and is 25% off. What do I pay?"),
+    ("one line translated", "Translate into German: The meeting was moved to Thursday."),
     (
-        "code",
+        "日本語: お礼の返事",
+        "「ありがとうございます」と言われました。丁寧な返事を一言お願いします。",
+    ),
+    (
+        "e-mail",
+        "Write a polite e-mail to a supplier: the delivery of 12 May is a week late, ask for a new date "
+        "and whether part of it can be sent now.",
+    ),
+    (
+        "日本語: 案内メール",
+        "社内懇親会の案内メールを書いてください。日時は6月12日18時、会場は本社食堂、会費は2000円です。",
+    ),
+    ("minutes summarised", _MINUTES),
+    (
+        "a small function",
         "Write a Python function that merges overlapping intervals.\n\n```python\n"
         "def merge(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:\n    ...\n```\n"
         "It must run in O(n log n) and come with tests.",
     ),
     (
-        "debugging",
+        "a slow query",
         "This SQL is slow on 200 million rows; why, and how would you rewrite it?\n"
         "SELECT * FROM events e WHERE (SELECT count(*) FROM events f WHERE f.user_id = e.user_id "
         "AND f.ts < e.ts) = 0;",
     ),
-    ("proof", "Prove that every bounded sequence of real numbers has a convergent subsequence."),
     (
-        "multiple choice",
-        "A 0.20 M solution of a weak acid HA has pH 2.70. What is Ka?\n"
-        "A. 2.0e-5\nB. 4.0e-6\nC. 1.0e-3\nD. 2.5e-4\nAnswer with one letter.",
-    ),
-    (
-        "law",
+        "tenancy law",
         "A landlord accepts late rent for eleven months, then evicts for lateness in the twelfth. "
         "Discuss waiver and estoppel, and which remedy the tenant should seek first.",
     ),
-    ("long document", _LONG_DOCUMENT),
-    ("Japanese, simple", "東京の明日の天気を調べる方法を教えてください。"),
     (
-        "Japanese, hard",
+        "日本語: 債務不履行",
         "民法第415条に基づく債務不履行責任と不法行為責任の関係について、判例を踏まえて論じてください。",
+    ),
+    ("proof", _PROOF),
+    (
+        "a lock-free queue",
+        "Design a lock-free bounded queue for many producers and consumers in C++20. State for every access "
+        "which memory order suffices, prove that no element is lost or read twice, and give an execution "
+        "that breaks if one of them is weakened.",
     ),
 )
 
@@ -98,29 +115,23 @@ def serving(*flags: str, log: IO[str] | None = None) -> Iterator[tuple[str, subp
             process.stdout.close()
 
 
-def _with_other_goals(client: Router) -> Iterator[tuple[str, router_pb2.RouteResponse]]:
-    """The same hard prompt with different goals and constraints."""
-    proof = dict(PROMPTS)["proof"]
-    yield (
-        "proof, importance high",
-        client.route(proof, importance="high", scope={"team": "demo"}).message,
-    )
-    yield (
-        "proof, at most $0.002",
-        client.route(proof, max_price_usd="0.002").message,
-    )
-    yield (
-        "chat follow-up, target 60%",
-        client.route(
-            [
-                Message("system", "You are a careful mathematician."),
-                Message("user", proof),
-                Message("assistant", "By bisection: halve the interval again and again …"),
-                Message("user", "Yes, but why does the diameter go to zero?"),
-            ],
-            quality_target=0.6,
-        ).message,
-    )
+def _otherwise(client: Router) -> Iterator[tuple[str, router_pb2.RouteResponse]]:
+    """The proof again, with other wishes."""
+    yield "proof, importance high", client.route(_PROOF, importance="high").message
+    yield "proof, at most $0.002", client.route(_PROOF, max_price_usd="0.002").message
+    turns = [
+        Message("user", _PROOF),
+        Message("assistant", "By bisection: halve the interval again and again …"),
+        Message("user", "Yes, but why does the diameter go to zero?"),
+    ]
+    yield _FOLLOW_UP, client.route(turns, quality_target=0.6).message
+
+
+def _always_high(client: Router) -> int:
+    """Nano-dollars expected for all prompts with the model that is chosen in the highest tier."""
+    highest = client.route(_PROOF, importance="high", quote_only=True).message.chosen.tier
+    replies = [client.route(text, tiers=[highest], quote_only=True).message for _, text in PROMPTS]
+    return sum(nanos_of(reply.chosen.quote.price.expected) for reply in replies)
 
 
 def main() -> None:
@@ -136,15 +147,20 @@ def main() -> None:
                     PROMPTS, description=f"routing at {address}", console=console, transient=True
                 )
             ]
-            replies += _with_other_goals(client)
+            spent = sum(nanos_of(reply.chosen.quote.price.expected) for _, reply in replies)
+            dearest = _always_high(client)
+            replies += _otherwise(client)
     console.print(demo_table(replies))
-    last = replies[-1][1]
-    console.print(
-        f"{len(replies)} decisions by bundle {last.bundle_version}; server ready after {ready:.1f} s, "
-        f"stopped cleanly. Prices: {last.chosen.quote.price_table_version}.",
-        highlight=False,
-        soft_wrap=True,
+    proof = dict(replies)["proof"]
+    lines = (
+        f"Why, for the proof: {proof.reasons[0].text}.",
+        f"The {len(PROMPTS)} prompts: {short_usd(spent)} expected; {short_usd(dearest)} with the highest "
+        f"tier for all of them: {1 - spent / dearest:.0%} saved.",
+        f"{len(replies)} decisions by bundle {proof.bundle_version}; server ready after {ready:.1f} s, "
+        f"stopped cleanly. Prices: {proof.chosen.quote.price_table_version}.",
     )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

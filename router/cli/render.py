@@ -232,34 +232,26 @@ def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) ->
     )
 
 
-def demo_table(rows: Iterable[tuple[str, router_pb2.RouteResponse]]) -> FittedTable:
-    """One row per prompt: its label probabilities, the chosen model, the quote and the first reason."""
+def demo_table(replies: Iterable[tuple[str, router_pb2.RouteResponse]]) -> FittedTable:
+    """One row per prompt: its complexity, the chosen model, P(adequate) of it, and the quote."""
 
     def row(name: str, reply: router_pb2.RouteResponse) -> list[str]:
-        price = reply.chosen.quote.price
-        labels = [f"{arm.p_label:.2f}" for arm in reply.assessment.arms]
+        chosen, price = reply.chosen, reply.chosen.quote.price
         return [
             name,
-            " ".join([*labels, f"{reply.assessment.p_none:.2f}"]),
-            reply.chosen.model,
+            f"{reply.assessment.complexity:.2f}",
+            chosen.tier,
+            chosen.model,
+            f"{chosen.p_adequate:.0%}",
             price_text(price.low),
             price_text(price.expected),
             price_text(price.high),
-            reply.reasons[0].text,
         ]
 
-    replies = list(rows)
-    arms = " ".join(arm.arm for arm in replies[0][1].assessment.arms) if replies else ""
     return table(
         "Which model, and what will it cost?",
         (
-            "prompt",
-            f"P(cheapest adequate)\n{arms} none",
-            "model",
-            ">low",
-            ">expected",
-            ">high",
-            "why",
+            "prompt", ">complexity", "tier", "model", ">P(adequate)", ">low", ">expected", ">high",
         ),
         [row(name, reply) for name, reply in replies],
-    )
+    )  # fmt: skip

@@ -255,7 +255,7 @@ def test_batch_work_waits_where_a_soft_limit_defers_it(shop: Shop) -> None:
 
 
 def test_a_paced_budget_gives_way_in_quality_before_it_is_gone(shop: Shop) -> None:
-    wish: dict[str, Any] = {"quality_target": 0.6}
+    wish: dict[str, Any] = {"quality_target": 0.75}
     free = shop.route(PROOF, **wish)
     assert free.chosen.tier == "high"
     # 75 % of November is over at noon on the 23rd; the budget is all but spent.

@@ -373,6 +373,32 @@ def _of_language(
     return figures
 
 
+def _of_category(
+    test: Outcomes, lengths: Floats | None
+) -> Callable[[npt.NDArray[np.bool_]], EvaluationReport]:
+    """Further figures of a category: quoted lengths against real ones, over all arms."""
+
+    def figures(rows: npt.NDArray[np.bool_]) -> EvaluationReport:
+        real = test.output_tokens[rows].ravel()
+        quoted = (
+            np.full((len(real), 3), np.nan) if lengths is None else lengths[rows].reshape(-1, 3)
+        )
+        known = ~np.isnan(real) & ~np.isnan(quoted).any(axis=1)
+        if not known.any():
+            return {"length": None}
+        return {
+            "length": {
+                "real_p50": float(np.median(real[known])),
+                "quoted_p50": float(np.median(quoted[known, 0])),
+                "real_p90": float(np.quantile(real[known], 0.9)),
+                "quoted_p90": float(np.median(quoted[known, 1])),
+                "coverage_p90": coverage(real[known], quoted[known, 1]),
+            }
+        }
+
+    return figures
+
+
 # --- The whole ---------------------------------------------------------------------------------
 
 
@@ -474,7 +500,7 @@ def evaluate(
             "baselines_fitted_on": "test rows, cross-fitted" if train is None else "training rows",
             "length": _length(test, lengths, train[0] if train else None),
             "by_language": _slices(test, test.languages, widest, language_figures, least=MIN_SLICE),
-            "by_category": _slices(test, test.categories, widest, lambda _: {}),
+            "by_category": _slices(test, test.categories, widest, _of_category(test, lengths)),
             "notes": _notes(test, priced, baselines),
         }
     )

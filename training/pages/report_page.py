@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from training.evaluation.baselines import LABELS
+from training.evaluation.unseen_figures import unseen_verdict
 from training.pages.page import (
     Grid,
     Line,
@@ -122,8 +123,9 @@ def _unseen(report: Report) -> Part:
                 name, f"{one['prompts']:,}",
                 "  ".join(f"{arm} {one['said'][arm]:.2f} / {real:.2f}" for arm, real in one["real"].items()),
                 f"{number(one['worst_ece'])} / {number(one['worst_ece_floor'])}",
-                ranged(one["apgr"], one["apgr_interval"]), number(one["nearest_apgr"]),
-                number(one["length_apgr"]), number(one["coverage_p90"]),
+                ranged(one["apgr"], one["apgr_interval"]),
+                f"{number(one['nearest_apgr'])} / {number(one['length_apgr'])}",
+                number(one["coverage_p90"], 2),
             ]
         )
         for name, one in sources.items()
@@ -145,17 +147,19 @@ def _unseen(report: Report) -> Part:
             "Each source was left out in turn and judged by a fit on all others, at the abilities of the "
             "models that answered. This is what to expect on work that is in no history; figures on held-out "
             "prompts of known sources, further down, are better.",
+            unseen_verdict(sources),
         ),
         (
             Grid(
                 (
-                    "source", "prompts", "P(adequate) said / real", "worst ECE / floor",
-                    "APGR, weakest to strongest arm [95 %]", "25 nearest prompts", "prompt length",
-                    "coverage of p90 lengths",
+                    "source", "prompts", "P(adequate) said / real", "worst ECE / floor", "APGR [95 %]",
+                    "nearest / length", "p90 covers",
                 ),
                 judged,
-                note="Random order has an APGR of .5. Lengths are quoted for today's models; those of old "
-                "histories answered more briefly.",
+                note="APGR: of the weakest and the strongest arm; random order has .5. Nearest / length: "
+                "that of the 25 nearest prompts of other sources, and of prompt length alone. "
+                "p90 covers: share of answers within the quoted 90th percentile, to be .85 to .95; "
+                "old models answer more briefly than today's, for whom lengths are quoted.",
                 wordy=(0, 2),
             ),
             Grid(
@@ -332,21 +336,36 @@ def _speed(report: Report) -> Part:
     )
 
 
+def _tokens(found: Report | None) -> list[str]:
+    """Real and quoted tokens of a category: medians, 90th percentiles, the share covered."""
+    if found is None:
+        return ["–", "–", "–"]
+    return [
+        f"{found['real_p50']:,.0f} / {found['quoted_p50']:,.0f}",
+        f"{found['real_p90']:,.0f} / {found['quoted_p90']:,.0f}",
+        number(found["coverage_p90"], 2),
+    ]
+
+
 def _slices(report: Report, key: str, title: str, note: str = "") -> Grid:
     arms = list(report["arms"])
     spoken = key == "by_language"
     lines = [
         Line(
             [name, f"{one['n']:,}", number(one["apgr"])]
-            # Only languages are marked as too few, and only languages have lengths.
+            # Only languages are marked as too few.
             + [number(None if one.get("few") else one["mean_quality"][arm]) for arm in arms]
-            + ([number(one["length"]["coverage_p90"])] if spoken else [])
+            + ([number(one["length"]["coverage_p90"])] if spoken else _tokens(one.get("length")))
         )
         for name, one in report[key].items()
     ]
     header = [key.removeprefix("by_"), "prompts", f"APGR {arms[0]}>{arms[-1]}"]
     header += [f"quality, {arm}" for arm in arms]
-    header += ["coverage of the p90 of the length"] if spoken else []
+    header += (
+        ["coverage of the p90 of the length"]
+        if spoken
+        else ["tokens p50, real / quoted", "p90, real / quoted", "p90 covers"]
+    )
     return Grid(header, lines, title=title, note=note)
 
 
@@ -367,8 +386,8 @@ def report_page(report: Report, figures: Mapping[str, Figure], facts: Mapping[st
         facts: the bundle and the data, name → value, shown at the top.
     """
     parts = [
-        Part("Promotion gate", (), (gate_grid(report["gate"]["figures"]),)),
         _unseen(report),
+        Part("Promotion gate", (), (gate_grid(report["gate"]["figures"]),)),
         _routing(report),
         _money(report, figures),
         _calibration(report, figures),

@@ -74,7 +74,9 @@ def training_data(plan: TrainingPlan, sources: Sources) -> TrainingData:
     if placed is None:
         examples = attempted_examples(outcomes.rows(~out))
         return TrainingData(outcomes, out, examples, None, None, None)
-    examples = placed.examples.rows(~aside(placed.examples.groups))
+    own = outcomes.rows(np.isin(outcomes.sources.astype(str), sources.unlinked))
+    examples = placed.measured.and_those_of([attempted_examples(own), placed.annotated])
+    examples = examples.rows(~aside(examples.groups))
     lengths = placed.lengths
     if lengths is not None:
         lengths = lengths.rows(~aside(lengths.groups))

@@ -58,7 +58,6 @@ class MeasuredPrompts:
     Attributes:
         texts: ``n`` prompts.
         groups: ``n`` keys of :func:`split.group_of`, distinct.
-        categories: ``n`` names, ``""`` where unknown.
         languages: ``n`` codes, ``""`` where unknown.
         sources: ``n`` names of the first history that has the prompt.
         graded: bool ``(n,)``, whether a history that grades each answer for itself has it.
@@ -66,7 +65,6 @@ class MeasuredPrompts:
 
     texts: npt.NDArray[np.object_]
     groups: npt.NDArray[np.object_]
-    categories: npt.NDArray[np.object_]
     languages: npt.NDArray[np.object_]
     sources: npt.NDArray[np.object_]
     graded: npt.NDArray[np.bool_]
@@ -113,7 +111,7 @@ def attempt_table(
     columns: dict[str, list[npt.NDArray[np.generic]]] = {
         name: [] for name in ("model", "history", "prompt", "adequate")
     }
-    rows: list[tuple[str, str, str, str, str, str]] = []
+    rows: list[tuple[str, str, str, str, str]] = []
     graded: list[bool] = []
     for history, standard in zip(histories, standards, strict=True):
         if standard.grades == "nothing":
@@ -132,7 +130,6 @@ def attempt_table(
                     (
                         found.texts[at],
                         group,
-                        category,
                         found.languages[at] or "",
                         history.name,
                         task,
@@ -150,8 +147,8 @@ def attempt_table(
         columns["adequate"].append(
             (found.quality[judged] >= standard.adequate_at).astype(np.float64)
         )
-    described = np.array(rows, dtype=object).reshape(len(rows), 6)
-    of_task = tasks.of(_pooled_tasks(described[:, 5], described[:, 4]))
+    described = np.array(rows, dtype=object).reshape(len(rows), 5)
+    of_task = tasks.of(_pooled_tasks(described[:, 4], described[:, 3]))
 
     def column(name: str, kind: type) -> npt.NDArray[np.generic]:
         return np.concatenate([np.zeros(0), *columns[name]]).astype(kind)
@@ -167,9 +164,9 @@ def attempt_table(
         task=of_task,
         adequate=column("adequate", np.float64),  # type: ignore[arg-type]
     )
-    texts, groups_of_rows, categories, languages, sources, _ = described.T
+    texts, groups_of_rows, languages, sources, _ = described.T
     kept = np.array(graded, dtype=bool)
-    return table, MeasuredPrompts(texts, groups_of_rows, categories, languages, sources, kept)
+    return table, MeasuredPrompts(texts, groups_of_rows, languages, sources, kept)
 
 
 def _pooled_tasks(

@@ -24,13 +24,16 @@ from training.scale.examples import Examples, annotated_examples, measured_examp
 from training.scale.known_abilities import known_abilities
 from training.scale.length_examples import LengthExamples, length_examples
 from training.scale.length_table import length_table
-from training.scale.model_names import points_of_models
+from training.scale.model_names import canonical_name, points_of_models
 from training.scale.reference import Reference, read_reference
 
-__all__ = ["ANNOTATION_SPREAD", "PlacedTiers", "fit_histories", "place_tiers"]
+__all__ = ["ANNOTATION_SPREAD", "PlacedTiers", "fit_histories", "place_tiers", "unlinked_histories"]
 
 Floats = npt.NDArray[np.float64]
 
+MOST_ORIGIN_ERROR = 0.35
+"""How uncertain the distance of the reference models may be, as a share of it, for them to fix the scale.
+Where it is not known so well, abilities that ship do."""
 ANNOTATION_SPREAD = 0.7
 """How far a request may be from the difficulty of its level: a standard deviation, in logits."""
 
@@ -61,11 +64,6 @@ class PlacedTiers:
     prompts: MeasuredPrompts
     notes: tuple[str, ...]
 
-    @property
-    def examples(self) -> Examples:
-        """All examples; a prompt that was measured is not taken from its annotation."""
-        return self.measured.and_those_of([self.annotated])
-
     def points_of(self, models: npt.NDArray[np.object_]) -> Floats:
         """Abilities of models that stand for the tiers, ``(n, k)``; the tier's own where not known."""
         return points_of_models(models, self.abilities, self.points)
@@ -94,7 +92,9 @@ def fit_histories(
         )
     if set(reference.models) <= set(table.models):
         zero, hundred = sorted(reference.models, key=lambda name: reference.models[name])
-        return fit_scale(table, {}, reference.published, (zero, hundred)), table, prompts
+        found = fit_scale(table, {}, reference.published, (zero, hundred))
+        if found.origin_error <= MOST_ORIGIN_ERROR:
+            return found, table, prompts
     known = known_abilities()
     linked = {name: known[name] for name in table.models if name in known}
     if not linked:
@@ -106,6 +106,20 @@ def fit_histories(
         )
     priors = {name: (one.points, one.uncertainty) for name, one in linked.items()}
     return fit_scale(table, priors, reference.published), table, prompts
+
+
+def unlinked_histories(histories: Sequence[History]) -> tuple[str, ...]:
+    """Names of histories none of whose models is known elsewhere: nothing links them to the scale.
+
+    A model is known from another history that is linked, or from the abilities that ship.
+    """
+    models = {one.name: {canonical_name(name) for name in one.models} for one in histories}
+    known = set(known_abilities())
+    left = set(models)
+    while linked := {name for name in left if models[name] & known}:
+        known = known.union(*(models[name] for name in linked))
+        left -= linked
+    return tuple(one.name for one in histories if one.name in left)
 
 
 def _with_annotation(histories: Sequence[History], standards: Sequence[Standard]) -> list[Request]:

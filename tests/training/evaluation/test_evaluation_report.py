@@ -231,3 +231,11 @@ def test_arms_that_cost_the_same_are_not_compared() -> None:
     same = np.full_like(rows.outcomes.cost_nanos, 2_000_000)
     report = report_on(replace(rows, outcomes=replace(rows.outcomes, cost_nanos=same)), truth)
     assert not any("costs more" in note for note in report["notes"])
+
+
+def test_quoted_lengths_stand_beside_real_ones_in_every_category(report: dict) -> None:
+    for name, part in report["by_category"].items():
+        found = part["length"]
+        assert 0 < found["real_p50"] <= found["real_p90"], name
+        assert 0 < found["quoted_p50"] <= found["quoted_p90"], name
+        assert 0 <= found["coverage_p90"] <= 1, name

@@ -1,0 +1,37 @@
+"""`make demo`, as whoever tries the project first sees it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from router.cli.demo import PROMPTS
+from tests.readiness import PATIENCE_S
+
+
+def test_the_demo_looks_right_to_whoever_reads_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "router.cli.demo"],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1000:]
+    rows = {
+        cells[0]: cells[1:]
+        for line in done.stdout.splitlines()
+        if len(cells := [cell.strip() for cell in line.strip("│").split("│")]) == 8
+    }
+    assert set(dict(PROMPTS)) < set(rows)
+    tiers = {name: row[1] for name, row in rows.items()}
+    for simple in (
+        "greeting",
+        "look-up",
+        "percentage",
+        "one line translated",
+        "日本語: お礼の返事",
+    ):
+        assert tiers[simple] == "low"
+    assert tiers["a lock-free queue"] == tiers["proof, importance high"] == "high"
+    saved = re.search(r"(\d+)% saved", done.stdout)
+    assert saved is not None
+    assert int(saved[1]) >= 30
