@@ -23,7 +23,7 @@ from rich.console import Console
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from benchmarks.ablation_fit import SHIPPED, Ablation, inputs_of
+from benchmarks.ablation_fit import ENCODER, SHIPPED, Ablation, inputs_of
 from benchmarks.everyday import order_agreement, p50_ms, ratio, read_examinations
 from benchmarks.part_size import PARTS, lines_of, test_lines_of
 from benchmarks.report import Figure
@@ -56,7 +56,6 @@ NAMES = (
     "arena_hard_en", "alpaca_eval",
 )  # fmt: skip
 """Those of ``make bundles``."""
-ENCODER = os.environ.get("ENCODER", "static")
 LOSS, LEVELLED = "log-loss", "log-loss at the right level"
 
 Floats = npt.NDArray[np.float64]

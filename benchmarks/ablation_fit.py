@@ -34,8 +34,9 @@ from training.scale.placement import PlacedTiers
 
 MOST_WEIGHT = float(os.environ.get("MOST_WEIGHT", "inf"))
 """What an example weighs at most: 1 makes an annotation one attempt, as most measured prompts are."""
-VECTOR = Hyperparameters(0.001, 4.0)
-"""What the fit of everything chose."""
+ENCODER = os.environ.get("ENCODER", "static")
+VECTOR = {"multilingual": Hyperparameters(0.0003, 1.0)}.get(ENCODER, Hyperparameters(0.001, 4.0))
+"""What the fits of everything chose."""
 FEWER = BUCKETS // 4
 WORDS_IN_FEWER = f"words in {FEWER:,} places"
 HEADS = ("vector", "words", "trees", "neighbours", WORDS_IN_FEWER)
