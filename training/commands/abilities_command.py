@@ -62,7 +62,11 @@ def abilities_command(
             }
         )
         return
-    table = Table("model", "points", "sd", "attempts", "histories", title="Abilities")
+    table = Table(title="Abilities")
+    table.add_column("model", overflow="fold")
+    for name in ("points", "sd", "attempts"):
+        table.add_column(name, justify="right")
+    table.add_column("histories", overflow="fold")
     for model, one in sorted(scale.abilities.items(), key=lambda item: -item[1].points):
         cells = (f"{one.points:.0f}", f"{one.uncertainty:.0f}", f"{one.attempts:,}")
         table.add_row(model, *cells, ", ".join(one.histories))
