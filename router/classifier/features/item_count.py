@@ -14,7 +14,7 @@ from router.classifier.features.figure import Figure
 __all__ = ["LEAST_ITEMS", "LINE_TOKENS", "PLAIN_ITEM_TOKENS", "listed_tokens"]
 
 LEAST_ITEMS = 10
-"""A shorter list says little of how long the answer is."""
+"""A shorter list says little of how long the answer is: what is said of each item decides."""
 PLAIN_ITEM_TOKENS, LINE_TOKENS = 4.0, 12.0
 """Least tokens of an item of a list, such as a name, and of a row or a line."""
 
@@ -61,14 +61,14 @@ _PROGRAM = re.compile(
 
 def _listed(window: str, figure: Figure) -> str | None:
     """The items that an imperative asks for in this number; none where it does not."""
-    before = window[max(0, figure.start - _BEFORE) : figure.start]
+    start = max(0, figure.start - _BEFORE)
     if noun := _NOUN.match(window, figure.end):
-        return noun[1] if noun[1] not in _NO_ITEMS and _IMPERATIVE.search(before) else None
-    counter = _COUNTER.match(window, figure.end)
-    if counter and (
-        _REQUEST_AFTER.match(window, counter.end()) or _CHINESE_IMPERATIVE.search(before)
-    ):
-        return counter[1]
+        asked = noun[1] not in _NO_ITEMS and _IMPERATIVE.search(window[start : figure.start])
+        return noun[1] if asked else None
+    if counter := _COUNTER.match(window, figure.end):
+        asked = _REQUEST_AFTER.match(window, counter.end())
+        asked = asked or _CHINESE_IMPERATIVE.search(window[start : figure.start])
+        return counter[1] if asked else None
     return None
 
 

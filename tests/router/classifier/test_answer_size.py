@@ -162,7 +162,7 @@ def test_a_long_list_is_at_least_as_long_as_its_items(text: str, tokens: float) 
     assert of(text)["asked_text"] == pytest.approx(math.log1p(tokens))
 
 
-def test_a_list_counts_from_ten_items_on() -> None:
+def test_a_short_list_says_little_of_its_length() -> None:
     assert of("List 9 cities")["asked_text"] == 0
     assert of("List 10 cities")["asked_text"] == pytest.approx(math.log1p(40))
 
@@ -175,8 +175,8 @@ def test_a_list_counts_from_ten_items_on() -> None:
         "Write a story about 100 soldiers",
         "The hall has 1000 rows of seats. Why?",
         "How do I list 1000 files?",
-        "Give me 20 minutes",
-        "Give me a 12-step plan",
+        "Give me 90 minutes",
+        "Give me a 30-day plan",
         "100人の村について説明してください",
     ],
 )
