@@ -74,7 +74,8 @@ def test_a_greater_figure_is_never_a_shorter_text() -> None:
         ("1,500", 1_500), ("1.500", 1_500), ("1 500", 1_500), ("1_500", 1_500), ("1500", 1_500),
         ("1.5k", 1_500), ("10^3", 1_000), ("10**3", 1_000), ("10³", 1_000), ("1e3", 1_000),
         ("3 thousand", 3_000), ("a thousand", 1_000), ("a few hundred", 300), ("twenty", 20),
-        ("twenty-five", 25), ("two hundred", 200), ("two hundred and fifty", 250), ("one thousand five hundred", 1_500),
+        ("twenty-five", 25), ("two hundred", 200), ("two hundred and fifty", 250),
+        ("one thousand five hundred", 1_500),
     ],
 )  # fmt: skip
 def test_a_number_is_read_however_it_is_written(written: str, number: int) -> None:
