@@ -6,6 +6,7 @@ format.
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json
 
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact
@@ -229,8 +229,8 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
             field=str(path),
         ) from None
     try:
-        version = from_json(content)["format_version"]
-    except (ValueError, KeyError, TypeError):
+        version = json.loads(content)["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise BadArtifact(
             f"{path} is not a bundle manifest; {REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
         ) from None
