@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from benchmarks import (
+    ablation,
     arrivals,
     cascade,
     everyday,
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "training": training.measure,
     "everyday": everyday.measure,
     "scale": scale.measure,
+    "ablation": ablation.measure,
     "fresh": fresh.measure,
 }
 

@@ -223,6 +223,18 @@ class Settings(BaseSettings):
             f"since there is no {DEFAULT_STORE} here"
         )
 
+    @field_validator("miss_costs", "quality_targets")
+    @classmethod
+    def _rise_with_importance(
+        cls, value: _MissCosts | _QualityTargets | None
+    ) -> _MissCosts | _QualityTargets | None:
+        if value is not None and not value.low <= value.medium <= value.high:
+            raise ValueError(
+                f"low {value.low}, medium {value.medium}, high {value.high} must not fall as importance "
+                "rises (what is not set is the default)"
+            )
+        return value
+
     @field_validator("quality_targets")
     @classmethod
     def _one_kind_of_default_goal(

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import datetime as dates
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from router.catalog.prices import PRICE_SOURCE, find_record
 from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
@@ -27,9 +35,25 @@ __all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog", "parse_catalog"
 _UNKNOWN_CONTEXT_WINDOW = 8192
 """Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
 
+_EARLIEST_ZONE = timedelta(hours=14)
+"""Where a day begins first, ahead of UTC."""
+_ABILITY_REMEDY = (
+    f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty (points, up to 100), the source of "
+    "the scores and their date; leave it out where they are not known"
+)
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_booleans(cls, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            for key, value in raw.items():
+                if isinstance(value, bool):
+                    raise ValueError(f"{key} must not be true or false; nothing in a catalog is")
+        return raw
 
 
 class _Tokenizer(_Strict):
@@ -91,10 +115,32 @@ class _Lengths(_Strict):
 
 
 class _Ability(_Strict):
-    points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False)
-    uncertainty: float = Field(gt=0, le=100, allow_inf_nan=False)
+    points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False, strict=True)
+    uncertainty: float = Field(gt=0, le=100, allow_inf_nan=False, strict=True)
     source: str = Field(min_length=1)
     date: dates.date
+
+    @field_validator("source")
+    @classmethod
+    def _source_is_told(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be blank")
+        return value
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _date_is_written_as_one(cls, value: Any) -> Any:
+        if isinstance(value, int | float | Decimal):
+            raise ValueError("must be a date, such as 2026-04-09")
+        return value
+
+    @field_validator("date")
+    @classmethod
+    def _date_is_past(cls, value: dates.date, info: ValidationInfo) -> dates.date:
+        now: datetime = (info.context or {})["now"]
+        if value > (now.astimezone(UTC) + _EARLIEST_ZONE).date():
+            raise ValueError(f"{value} lies in the future")
+        return value
 
 
 class _Model(_Strict):
@@ -256,8 +302,16 @@ class Catalog:
                 )
 
 
-def load_catalog(path: Path | None = None) -> Catalog:
-    """Read a catalog file; ``None`` reads the one that ships.
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def load_catalog(path: Path | None = None, now: Callable[[], datetime] = _utc_now) -> Catalog:
+    """Read a catalog file.
+
+    Args:
+        path: of the file; ``None``: the one that ships.
+        now: the clock; returns an aware datetime. Scores cannot have been published later.
 
     Raises:
         BadArtifact: the file is missing or wrong; names the file, the place and the problem.
@@ -272,31 +326,47 @@ def load_catalog(path: Path | None = None) -> Catalog:
             reason="CATALOG_MISSING",
             field=name,
         ) from None
-    return parse_catalog(content, name=name)
+    return parse_catalog(content, name=name, now=now)
 
 
-def parse_catalog(content: bytes, *, name: str) -> Catalog:
+def _problem(error: ValidationError, raw: Any) -> str:
+    """The first error: the place, with the id of the model if it is one of a model's, and what is wrong."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    match first["loc"]:
+        case ("models", int(index), *rest):
+            entry = raw["models"][index]
+            known = entry.get("id") if isinstance(entry, dict) else None
+            of_model = f" ({known})" if isinstance(known, str) else ""
+            if rest[:1] == ["ability"]:
+                message = f"{message}; {_ABILITY_REMEDY}"
+            places = [f"models[{index}]{of_model}", ".".join(map(str, rest))]
+        case loc:
+            places = [".".join(map(str, loc))]
+    return ": ".join([*filter(None, places), message])
+
+
+def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = _utc_now) -> Catalog:
     """Read the content of a catalog file.
 
     Args:
         content: YAML, or JSON, which is a part of it.
         name: what messages call it.
+        now: the clock; returns an aware datetime.
 
     Raises:
         BadArtifact: the content is wrong; names the catalog, the place and the problem.
     """
     try:
-        parsed = _File.model_validate(yaml.safe_load(content))
+        raw = yaml.safe_load(content)
+        parsed = _File.model_validate(raw, context={"now": now()})
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
         raise BadArtifact(f"{name} is not valid YAML{place}", field=name) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
         raise BadArtifact(
-            f"{name}: {place + ': ' if place else ''}{message}", reason="CATALOG_WRONG", field=name
+            f"{name}: {_problem(error, raw)}", reason="CATALOG_WRONG", field=name
         ) from None
     return Catalog(
         entries=tuple(map(CatalogEntry, parsed.models)),

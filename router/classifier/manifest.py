@@ -6,14 +6,15 @@ format.
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact
@@ -44,11 +45,13 @@ _FORMATS = (1, 2, 3, 4)
 MANIFEST = "manifest.json"
 CLASSIFIER = "classifier.onnx"
 SECOND_CLASSIFIER = "second.onnx"
+_LEAST_GAP = 1.0
+"""Points between the abilities of two arms. The slope between arms that are closer would be noise."""
 REMEDY = "train it again with `make train`, or restore it from the release"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ReferencePrice(_Strict):
@@ -80,9 +83,9 @@ class ModelAbility(_Strict):
     """A model on the scale of ability, placed by training or by ``add-arm``."""
 
     points: float = Field(ge=SMALLEST, le=LARGEST, description="its ability")
-    uncertainty: float = Field(ge=0, description="standard deviation, in points")
+    uncertainty: float = Field(ge=0, le=1000, description="standard deviation, in points")
     attempts: int = Field(gt=0, description="judged attempts that it rests on")
-    strengths: tuple[float, ...] = Field(
+    strengths: tuple[Annotated[float, Field(ge=-50, le=50)], ...] = Field(
         default=(), description="logits per unit of each demand of a prompt; empty: none are known"
     )
 
@@ -130,6 +133,10 @@ class Split(_Strict):
     holdout: float = Field(gt=0, lt=1, description="share of prompts held out of training")
 
 
+def _placed(arms: list[Arm]) -> list[Arm]:
+    return [arm for arm in arms if arm.ability is not None]
+
+
 class BundleManifest(_Strict):
     """``manifest.json``."""
 
@@ -162,14 +169,41 @@ class BundleManifest(_Strict):
     @cached_property
     def placed_arms(self) -> list[Arm]:
         """The arms whose ability is known, ascending; fewer than two of them place no other model."""
-        placed = [arm for arm in self.arms if arm.ability is not None]
-        return sorted(placed, key=lambda arm: arm.ability or 0.0)
+        return _placed(self.arms)
 
     @model_validator(mode="after")
     def _arms_are_distinct(self) -> BundleManifest:
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names) or NONE_LABEL in names:
             raise ValueError("arm names must be distinct, and none of them 'none'")
+        return self
+
+    @model_validator(mode="after")
+    def _abilities_ascend(self) -> BundleManifest:
+        # Not the cached property: a changed copy of the manifest would keep its arms.
+        for weaker, abler in pairwise(_placed(self.arms)):
+            least = round((weaker.ability or 0.0) + _LEAST_GAP, 6)
+            if (abler.ability or 0.0) < least:
+                raise ValueError(
+                    f"arms.{self.arms.index(abler)}.ability: {abler.ability:g} of {abler.name} must be at "
+                    f"least {least:g}, a point above that of {weaker.name}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _fields_are_of_the_format(self) -> BundleManifest:
+        since = {
+            "second": (3, self.second),
+            "arms.ability": (4, _placed(self.arms)),
+            "abilities": (4, self.abilities),
+            "evidence": (4, self.evidence),
+        }
+        for name, (version, value) in since.items():
+            if value and self.format_version < version:
+                raise ValueError(
+                    f"{name}: bundles have it from format {version} on, and this is format "
+                    f"{self.format_version}"
+                )
         return self
 
 
@@ -195,13 +229,12 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
             field=str(path),
         ) from None
     try:
-        raw = json.loads(content)
-        version = raw["format_version"]
+        version = from_json(content)["format_version"]
     except (ValueError, KeyError, TypeError):
         raise BadArtifact(
             f"{path} is not a bundle manifest; {REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
         ) from None
-    if version not in _FORMATS:
+    if type(version) is not int or version not in _FORMATS:
         raise BadArtifact(
             f"{path} has bundle format {version!r}, this release reads formats 1 to {FORMAT_VERSION}; "
             "upgrade mitsumori or train the bundle again",
@@ -209,11 +242,15 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
             field=str(path),
         )
     try:
-        manifest = BundleManifest.model_validate(raw)
+        # Strict: neither true nor "4" is a number.
+        manifest = BundleManifest.model_validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "manifest"
+        place = ".".join(map(str, first["loc"]))
+        problem = first["msg"].removeprefix("Value error, ")
         raise BadArtifact(
-            f"{path}: {place}: {first['msg']}; {REMEDY}", reason="BUNDLE_DAMAGED", field=str(path)
+            f"{path}: {place + ': ' if place else ''}{problem}; {REMEDY}",
+            reason="BUNDLE_DAMAGED",
+            field=str(path),
         ) from None
     return manifest, f"{manifest.name}@{sha256_of(content)[:12]}"

@@ -28,7 +28,7 @@ _MINUTES = "Summarise the following minutes in five bullet points.\n\n" + "\n".j
     f"the penalty under clause {item % 13}.2 was waived, and the next review is in week {item % 52}."
     for item in range(1, 121)
 )
-_FOLLOW_UP = "proof, follow-up in a chat"
+_FOLLOW_UP = "a chat's follow-up, quality target 60%"
 _PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 
 PROMPTS: tuple[tuple[str, str], ...] = (

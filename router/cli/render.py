@@ -197,6 +197,7 @@ def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
             "complexity."
         )
         shown.print(text, style="dim", highlight=False)
+    shown.print(_what_p_rests_on(options), style="dim", highlight=False, markup=False)
     allowed = [
         f"{option.model} {reasoning.p50:,}–{reasoning.p90:,}"
         for option in options
@@ -212,6 +213,16 @@ def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
         style="dim",
         highlight=False,
     )
+
+
+def _what_p_rests_on(options: Iterable[router_pb2.Option]) -> str:
+    """Of each model what its P(adequate) rests on; those that rest on their tier together."""
+    known = {option.model: option.p_adequate_basis for option in options}
+    own = [f"{model} {basis}" for model, basis in known.items() if not basis.startswith("its tier")]
+    if not own:
+        return "P(adequate) rests on the tier of each model."
+    others = "; the others on their tier" if len(own) < len(known) else ""
+    return f"P(adequate) rests on: {'; '.join(own)}{others}."
 
 
 def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) -> None:

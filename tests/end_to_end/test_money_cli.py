@@ -385,6 +385,59 @@ def test_a_line_that_cannot_be_sent_costs_no_other_line_its_price(
     assert (summary["quoted"], summary["failed"]) == ("2", "3")
 
 
+def test_a_line_that_is_larger_than_the_server_takes_costs_no_other_line_its_price(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    """The server takes prompts of 100,000 bytes, and messages of one MiB more."""
+    most = (1 << 20) + 100_000
+    file, out = tmp_path / "prompts.jsonl", tmp_path / "quotes.jsonl"
+    sizes = [5, most + 1, most - 1000, 3 * most, 7, most // 2, most + 2]
+    file.write_text("\n".join(json.dumps("x" * size) for size in sizes))
+    words = ["quote", str(file), "--server", server.address, "--out", str(out)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output or result.exception
+    quotes = [json.loads(line) for line in out.read_text().splitlines()]
+    large = "PROMPT_TOO_LARGE"
+    assert [quote["error"] for quote in quotes] == ["", large, large, large, "", large, large]
+    by_line = dict(
+        line.removeprefix(f"{file}, line ").split(": ", 1)
+        for line in result.stderr.splitlines()
+        if ", line " in line
+    )
+    # The server reads the third and the sixth, and names the limit.
+    assert [line for line, text in by_line.items() if "the limit of 100,000" in text] == ["3", "6"]
+    assert re.fullmatch(
+        r"prompt: a request of 3,44\d,\d{3} bytes is more than the server takes; shorten it, or raise the "
+        "server's max_prompt_bytes",
+        by_line["4"],
+    )
+    summary = json.loads(CliRunner().invoke(app, [*words[:-2], "--json"]).stdout)
+    assert (summary["quoted"], summary["failed"]) == ("2", "5")
+
+
+def test_where_no_server_answers_a_large_line_is_not_blamed(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(json.dumps("x" * (1 << 21)))
+    result = CliRunner().invoke(app, ["quote", str(file), "--server", "127.0.0.1:1"])
+    assert isinstance(result.exception, CallFailed)
+    assert "no server answers" in result.exception.message
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"prompt": ' * 100_000])
+def test_a_line_nested_without_end_costs_no_other_line_its_price(
+    server: RunningServer, tmp_path: Path, line: str
+) -> None:
+    file, out = tmp_path / "prompts.jsonl", tmp_path / "quotes.jsonl"
+    file.write_text(f'"fine"\n{line}\n')
+    result = CliRunner().invoke(
+        app, ["quote", str(file), "--server", server.address, "--out", str(out)]
+    )
+    assert result.exit_code == 0, result.exception
+    assert f"{file}, line 2: the line is nested too deeply to be a prompt\n" in result.stderr
+    quotes = [json.loads(row) for row in out.read_text().splitlines()]
+    assert [quote["error"] for quote in quotes] == ["", "INVALID_INPUT"]
+
+
 def test_a_batch_of_which_nothing_can_be_sent_is_counted(
     server: RunningServer, tmp_path: Path
 ) -> None:

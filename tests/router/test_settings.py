@@ -80,6 +80,36 @@ def test_one_kind_of_default_goal_can_be_set(
 
 
 @pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (
+            {"miss_costs": {"low": 1_000_000, "medium": 1, "high": 0}},
+            "setting miss_costs: low 1000000, medium 1, high 0 must not fall",
+        ),
+        ({"miss_costs": {"low": "0.41"}}, "setting miss_costs: low 0.41, medium 0.40, high 4.00 must"),
+        ({"miss_costs": {"high": "0.39"}}, "setting miss_costs: low 0.07, medium 0.40, high 0.39 must"),
+        (
+            {"quality_targets": {"low": 0.7}},
+            "setting quality_targets: low 0.7, medium 0.6, high 0.8 must not fall",
+        ),
+    ],
+)  # fmt: skip
+def test_raising_the_importance_never_lowers_what_is_asked(
+    flags: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InvalidInput, match="MITSUMORI_") as caught:
+        load_settings(**flags)
+    assert caught.value.message.startswith(told)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["miss_costs", "quality_targets"])
+def test_all_importances_may_ask_the_same(name: str) -> None:
+    goals = load_settings(**{name: dict.fromkeys(("low", "medium", "high"), "0.5")}).default_goals
+    assert len({goals.of(each) for each in Importance}) == 1
+
+
+@pytest.mark.parametrize(
     ("flags", "name"),
     [
         ({"port": 70000}, "port"),

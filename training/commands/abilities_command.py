@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from router.core.errors import InvalidInput
 from training.commands.options import AdequateAt, AsJson, Judge, SkipBadRows
-from training.commands.outputs import print_json
-from training.histories.history import check_files, read_history
+from training.commands.outputs import print_json, write_whole
+from training.histories.history import History, check_files, read_history
 from training.histories.ladders import standard_of
-from training.scale.known_abilities import write_abilities
+from training.histories.outcome_table import named_apart
+from training.scale.known_abilities import abilities_csv
 from training.scale.placement import fit_histories
 
 __all__ = ["abilities_command"]
@@ -34,12 +37,13 @@ def abilities_command(
     """Place the models of histories on the scale of ability: 0 is Llama-3.1-8B, 100 Gemini 2.5 Pro."""
     progress = Console(stderr=True)
     check_files(history)
-    histories = [read_history(path, skip_bad_rows=skip_bad_rows) for path in history]
+    histories = named_apart([read_history(path, skip_bad_rows=skip_bad_rows) for path in history])
+    _check_judge(histories, judge)
     standards = [standard_of(one, adequate_at=adequate_at, judge=judge) for one in histories]
     with progress.status("placing models and prompts"):
         scale, found, _ = fit_histories(histories, standards)
     if out is not None:
-        write_abilities(scale, out)
+        write_whole(abilities_csv(scale), out, "out")
     if as_json:
         print_json(
             {
@@ -58,7 +62,11 @@ def abilities_command(
             }
         )
         return
-    table = Table("model", "points", "sd", "attempts", "histories", title="Abilities")
+    table = Table(title="Abilities")
+    table.add_column("model", overflow="fold")
+    for name in ("points", "sd", "attempts"):
+        table.add_column(name, justify="right")
+    table.add_column("histories", overflow="fold")
     for model, one in sorted(scale.abilities.items(), key=lambda item: -item[1].points):
         cells = (f"{one.points:.0f}", f"{one.uncertainty:.0f}", f"{one.attempts:,}")
         table.add_row(model, *cells, ", ".join(one.histories))
@@ -69,3 +77,13 @@ def abilities_command(
         f"log-loss of an attempt {scale.log_loss:.3f}",
         highlight=False,
     )
+
+
+def _check_judge(histories: Sequence[History], judge: str | None) -> None:
+    known = {str(name) for one in histories for name in one.counts["judge"].dropna().unique()}
+    if judge is not None and judge not in known:
+        raise InvalidInput(
+            f"--judge {judge}: no attempt has this judge; there: {', '.join(sorted(known)) or 'none'}",
+            reason="JUDGE_UNKNOWN",
+            field="judge",
+        )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from router.core.ability import NEVER_SURE
+from router.core.ability import LARGEST_LOGIT, NEVER_SURE, NODES
 from router.core.margins import margin_threshold, margins, needs_second_stage, value_margins
 from router.core.types import QualityTarget, QualityTargets
 from training.evaluation.baselines import pair_differences
@@ -42,19 +42,22 @@ def p_of_models(
         arm_points: float64 ``(k,)``, strictly ascending.
         points: float64 ``(n, m)``.
         shift: logits by which each model is better than its ability says, float64 ``(n, m)``.
-        uncertainty: of the abilities, in points, ≥ 0. The probabilities are averaged over it.
+        uncertainty: of the abilities, a standard deviation in points, ≥ 0.
 
     Returns:
         float64 ``(n, m)``.
     """
     p = np.clip(p_adequate, NEVER_SURE, 1 - NEVER_SURE)
     logits = np.log(p / (1 - p))
-    at = np.clip(np.searchsorted(arm_points, points, side="right") - 1, 0, len(arm_points) - 2)
-    low, high = (np.take_along_axis(logits, place, axis=1) for place in (at, at + 1))
-    slope = (high - low) / (arm_points[at + 1] - arm_points[at])
-    z = low + slope * (points - arm_points[at]) + shift
-    z /= np.sqrt(1 + np.pi * (slope * uncertainty) ** 2 / 8)
-    return np.asarray(1 / (1 + np.exp(-z)))
+    total = np.zeros(points.shape)
+    for deviate, weight in NODES if uncertainty else ((0.0, 1.0),):
+        one = points + deviate * uncertainty
+        at = np.searchsorted(arm_points[1:-1], one, side="right")
+        low, high = (np.take_along_axis(logits, place, axis=1) for place in (at, at + 1))
+        slope = (high - low) / (arm_points[at + 1] - arm_points[at])
+        z = low + slope * (one - arm_points[at]) + shift
+        total += weight / (1 + np.exp(-np.clip(z, -LARGEST_LOGIT, LARGEST_LOGIT)))
+    return total
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,13 @@ from training.evaluation.metrics import (
 )
 from training.histories.outcomes import Outcomes
 
-__all__ = ["UnseenPredictions", "unseen_figures", "unseen_notes"]
+__all__ = ["UnseenPredictions", "unseen_figures", "unseen_notes", "unseen_verdict"]
 
 COVERED = (0.85, 0.95)
 """Bounds of the share of answers within the ninth decile for which its lengths count as covered."""
+
+WORST_GAIN = -0.005
+"""Least gain over constant choices at equal cost that the default policy is to have on every source."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,29 @@ def _constant(point: Floats) -> float:
     k = (len(point) - 2) // 2
     costs, qualities = hull(point[2 + k :], point[2 : 2 + k])
     return float(np.interp(point[1], costs, qualities))
+
+
+def unseen_verdict(sources: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the figures say, in a few plain sentences with the goals beside them.
+
+    Args:
+        sources: by source, of :func:`unseen_figures`.
+    """
+    found = list(sources.values())
+    ordered = sum((one["apgr_interval"] or [0])[0] > 0.5 for one in found)
+    off = [abs(one["said"][arm] - real) for one in found for arm, real in one["real"].items()]
+    covered = [one["coverage_p90"] for one in found if one["coverage_p90"] is not None]
+    within = sum(COVERED[0] <= share <= COVERED[1] for share in covered)
+    gains = [one["policy"]["gain"] for one in found if one["policy"] is not None]
+    kept = sum(gain >= WORST_GAIN for gain in gains)
+    return (
+        f"Within a source, prompts stand in a better order than by chance on {ordered} of {len(found)} "
+        "sources (the interval of APGR lies above .5). P(adequate) of an arm is "
+        f"{np.mean(off):.2f} off in the mean and {max(off):.2f} at worst, mostly by how strict the judge of "
+        f"the source is. The p90 of lengths covers .85 to .95 of the answers on {within} of {len(covered)}. "
+        f"The default policy is at most {-WORST_GAIN:g} worse than constant choices at equal cost on "
+        f"{kept} of {len(gains)}."
+    )
 
 
 def unseen_notes(sources: Mapping[str, Mapping[str, Any]]) -> list[str]:

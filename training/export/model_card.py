@@ -7,6 +7,7 @@ from typing import Any
 
 from router.classifier.manifest import BundleManifest
 from training.evaluation.baselines import LABELS
+from training.evaluation.unseen_figures import unseen_verdict
 
 __all__ = ["model_card"]
 
@@ -79,7 +80,36 @@ def _data(manifest: BundleManifest) -> str:
     )
 
 
+def _placed_arms(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
+    """Arms on the scale: what stands for a tier today is not what answered in the histories."""
+    rows = []
+    for arm in manifest.arms:
+        figures = report["arms"].get(arm.name, {})
+        rows.append(
+            (
+                arm.name,
+                ", ".join(f"`{model}`" for model in arm.models),
+                _number(arm.ability, 0),
+                f"{arm.attempts:,}",
+                f"{arm.adequate_share:.1%}",
+                _number(figures.get("mean_quality")),
+            )
+        )
+    header = (
+        "tier", "stands today for", "points", "attempts of those who stood for it in the histories",
+        "adequate", "held-out quality",
+    )  # fmt: skip
+    return (
+        "## Arms\n\nAn arm is the mean ability of the models that stand for its tier today, on a scale where "
+        "Llama-3.1-8B has 0 points and Gemini 2.5 Pro 100. In the histories others stood for it, mostly less "
+        "able ones; attempts and quality are theirs, and figures of performance are at their abilities.\n\n"
+        + _rows(header, rows, words=2)
+    )
+
+
 def _arms(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
+    if all(arm.ability is not None for arm in manifest.arms):
+        return _placed_arms(manifest, report)
     rows = []
     for arm in manifest.arms:
         figures = report["arms"].get(arm.name, {})
@@ -257,7 +287,7 @@ def _unseen(report: Mapping[str, Any]) -> str:
     return (
         "## Unseen sources\n\nEach source was left out in turn and judged by a fit on all others, at the "
         "abilities of the models that answered: what to expect on work that is in no history. Random order "
-        "has an APGR of .5. Lengths are quoted for today's models.\n\n"
+        f"has an APGR of .5. Lengths are quoted for today's models.\n\n{unseen_verdict(sources)}\n\n"
         + _rows(header, rows, words=3)
     )
 
@@ -278,7 +308,10 @@ def _limits(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
         "worse predictions on other topics and languages: a large part of what any router of this kind does "
         "is to recognise the topic (compare APGR with its value within categories).",
         "- An arm stands for the models listed above at the time of their attempts. Other models of "
-        "a tier are assumed to behave alike; this was not measured.",
+        "a tier are assumed to behave alike; this was not measured."
+        if manifest.evidence is None
+        else "- A model of the catalog is judged by its own attempts, else by published scores, else as its "
+        "tier: then all models of the tier are alike, and only their prices differ.",
         "- It reads the head and the tail of a long prompt, not its middle.",
     ]
     if any(not arm.has_lengths for arm in manifest.arms):

@@ -24,6 +24,7 @@ __all__ = [
     "Standard",
     "check_prices",
     "choose_ladder",
+    "has_ladder",
     "ordered_arms",
     "parse_arms",
     "parse_prices",
@@ -227,6 +228,12 @@ def reference_rates(
 def _recognised(models: frozenset[str]) -> _KnownHistory | None:
     matching = [known for known in _ladders().histories.values() if models.issuperset(known.marks)]
     return max(matching, key=lambda known: len(known.marks), default=None)
+
+
+def has_ladder(history: History) -> bool:
+    """Whether ``ladders.yaml`` says which of its models stand for which tier."""
+    known = _recognised(frozenset(history.models))
+    return known is not None and known.adequacy
 
 
 def standard_of(

@@ -25,7 +25,15 @@ from training.histories.ladders import Ladder, choose_ladder, ordered_arms, refe
 from training.histories.outcomes import Outcomes
 from training.histories.split import group_of
 
-__all__ = ["HistoryTable", "ReadOptions", "o200k_tokens", "read_table", "tabulate", "tabulate_all"]
+__all__ = [
+    "HistoryTable",
+    "ReadOptions",
+    "named_apart",
+    "o200k_tokens",
+    "read_table",
+    "tabulate",
+    "tabulate_all",
+]
 
 NOMINAL_OUTPUT_TOKENS = 200
 """Output tokens assumed for a history without any, so that costs compare by price."""
@@ -304,7 +312,8 @@ def _joined_propensity(parts: Sequence[Outcomes]) -> npt.NDArray[np.float64] | N
     )
 
 
-def _named_apart(histories: Sequence[History]) -> list[History]:
+def named_apart(histories: Sequence[History]) -> list[History]:
+    """Histories of one name get numbers."""
     names = [history.name for history in histories]
     return [
         history if names.count(history.name) == 1 else replace(history, name=f"{history.name}-{i}")
@@ -339,7 +348,7 @@ def tabulate_all(
     Raises:
         InvalidInput: as :func:`ladders.choose_ladder` and :func:`tabulate`.
     """
-    histories = _named_apart(histories)
+    histories = named_apart(histories)
     ladders = [
         choose_ladder(
             history,

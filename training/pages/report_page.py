@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from training.evaluation.baselines import LABELS
+from training.evaluation.unseen_figures import unseen_verdict
 from training.pages.page import (
     Grid,
     Line,
@@ -146,6 +147,7 @@ def _unseen(report: Report) -> Part:
             "Each source was left out in turn and judged by a fit on all others, at the abilities of the "
             "models that answered. This is what to expect on work that is in no history; figures on held-out "
             "prompts of known sources, further down, are better.",
+            unseen_verdict(sources),
         ),
         (
             Grid(

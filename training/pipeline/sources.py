@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from router.core.errors import InvalidInput
 from training.histories import demonstration
 from training.histories.history import History, read_history
-from training.histories.ladders import standard_of
-from training.histories.outcome_table import HistoryTable, ReadOptions, read_table, tabulate_all
+from training.histories.ladders import Standard, has_ladder, standard_of
+from training.histories.outcome_table import (
+    HistoryTable,
+    ReadOptions,
+    named_apart,
+    read_table,
+    tabulate_all,
+)
 from training.histories.outcomes import Outcomes
 from training.plan import TrainingPlan
 from training.scale.placement import PlacedTiers, place_tiers, unlinked_histories
@@ -60,43 +66,86 @@ def read_sources(plan: TrainingPlan) -> Sources:
 
 def _pooled_by_tier(plan: TrainingPlan) -> Sources:
     skip = plan.reading.skip_bad_rows
-    histories = [read_history(path, skip_bad_rows=skip) for path in plan.histories]
-    standards = [
-        standard_of(one, adequate_at=plan.reading.adequate_at, judge=plan.reading.judge)
+    histories = named_apart([read_history(path, skip_bad_rows=skip) for path in plan.histories])
+    _check_distinct(histories)
+    standards = {
+        one.name: standard_of(one, adequate_at=plan.reading.adequate_at, judge=plan.reading.judge)
         for one in histories
-    ]
+    }
+    unlinked = unlinked_histories(histories)
+    _check_linked(histories, unlinked)
+    # Without a ladder a history joins the scale by its models, and has no part in the table of outcomes.
+    tabled = [one for one in histories if has_ladder(one) or one.name in unlinked]
     graded, compared = (
-        [
-            one
-            for one, standard in zip(histories, standards, strict=True)
-            if standard.grades == grades
-        ]
+        [one for one in tabled if standards[one.name].grades == grades]
         for grades in ("answers", "comparisons")
     )
-    table = tabulate_all(graded or histories, plan.reading)
-    if table.outcomes.arms != tuple(read_reference().tiers):
+    table = tabulate_all(graded or tabled or histories, plan.reading)
+    roles = tuple(_roles(histories, standards, unlinked, graded or tabled))
+    table = replace(table, notes=(*table.notes, *roles))
+    linked = [one for one in histories if one.name not in unlinked]
+    if table.outcomes.arms != tuple(read_reference().tiers) or not linked:
         return Sources(table)
-    unlinked = unlinked_histories(histories)
-    notes = tuple(
-        f"{name}: none of its models is known elsewhere, so nothing links it to the scale of ability; "
-        "its models are taken for what their tiers are today"
-        for name in unlinked
-    )
-    table = replace(table, notes=(*table.notes, *notes))
-    if set(unlinked) >= {one.name for one in graded or histories}:
-        return Sources(table)
-    linked = [
-        (one, standard)
-        for one, standard in zip(histories, standards, strict=True)
-        if one.name not in unlinked
-    ]
-    placed = place_tiers([one for one, _ in linked], [standard for _, standard in linked])
+    placed = place_tiers(linked, [standards[one.name] for one in linked])
     return Sources(
         replace(table, notes=(*table.notes, *placed.notes)),
         placed,
         _compared(compared, plan.reading, table.outcomes.arms) if graded and compared else None,
         unlinked,
     )
+
+
+def _check_distinct(histories: Sequence[History]) -> None:
+    first: dict[str, str] = {}
+    for one in histories:
+        if one.sha256 in first:
+            raise InvalidInput(
+                f"the histories {first[one.sha256]} and {one.name} are the same file; give it once",
+                reason="HISTORY_TWICE",
+                field="history",
+            )
+        first[one.sha256] = one.name
+
+
+def _check_linked(histories: Sequence[History], unlinked: Collection[str]) -> None:
+    for one in histories:
+        if one.name in unlinked and not has_ladder(one):
+            raise InvalidInput(
+                f"the history {one.name} has no model that is known elsewhere, so nothing links it to the "
+                "scale of ability, and no ladder says which of them stand for which tier; let a known model "
+                "answer some of its prompts, or train on it alone with --arms low=MODEL,high=MODEL",
+                reason="NOTHING_LINKS",
+                field="history",
+            )
+
+
+def _roles(
+    histories: Sequence[History],
+    standards: Mapping[str, Standard],
+    unlinked: Collection[str],
+    tabled: Sequence[History],
+) -> Iterator[str]:
+    """What each history that is not in the table of outcomes is for, and which of the others stand alone."""
+    names = {one.name for one in tabled}
+    for one in histories:
+        grades = standards[one.name].grades
+        if one.name in unlinked:
+            yield (
+                f"{one.name}: none of its models is known elsewhere, so nothing links it to the scale of "
+                "ability; its models are taken for what their tiers are today"
+            )
+        elif grades == "comparisons" and one.name not in names:
+            yield (
+                f"{one.name}: compares answers with another model's; it places models and tells lengths, and "
+                "is a source left out, but no prompt of it teaches P(adequate)"
+            )
+        elif grades == "nothing":
+            yield f"{one.name}: grades no answers; it tells lengths"
+        elif one.name not in names:
+            yield (
+                f"{one.name}: no ladder says which of its models stand for which tier; its models are placed "
+                "and its prompts teach, but it is not among the held-out figures"
+            )
 
 
 def _compared(

@@ -25,7 +25,7 @@ from training.plan import TrainingPlan
 from training.scale.families import first_of_family
 from training.scale.placement import PlacedTiers
 
-__all__ = ["unseen_sources"]
+__all__ = ["Source", "all_sources", "comparable_sources", "unseen_sources"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def unseen_sources(
     Returns:
         By source the figures of :func:`unseen_figures.unseen_figures`.
     """
-    sources = list(_sources(plan, encoded))
+    sources = list(all_sources(encoded, plan.seed))
     first = first_of_family([one.name for one in sources], [one.test.groups for one in sources])
     found = {}
     for family in dict.fromkeys(first):
@@ -65,7 +65,7 @@ def unseen_sources(
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """A source with the inputs of its prompts: x ``(n, p)``, counts ``(n, BUCKETS)``."""
 
     name: str
@@ -74,28 +74,40 @@ class _Source:
     counts: sparse.csr_matrix
 
 
-def _sources(plan: TrainingPlan, encoded: EncodedData) -> Iterator[_Source]:
-    """The sources on which arms can be compared; of a large one a sample of its prompts."""
-    data, rows = encoded.data, encoded.rows
-    parts = [(data.outcomes, rows.x, rows.counts)]
-    if data.compared is not None:
-        parts.append((data.compared, *encoded.compared))
-    for outcomes, x, counts in parts:
-        for name in dict.fromkeys(outcomes.sources.tolist()):
-            mine = outcomes.sources == name
-            arms = outcomes.judged[mine].any(axis=0)
-            usable = np.flatnonzero(mine & outcomes.judged[:, arms].all(axis=1))
-            if arms.sum() < 2 or len(usable) < MIN_PROMPTS:
-                continue
-            chosen = usable[sample(len(usable), MOST_PROMPTS, plan.seed)]
-            yield _Source(name, outcomes.rows(chosen), x[chosen], counts[chosen])
+def comparable_sources(
+    outcomes: Outcomes, x: npt.NDArray[np.float32], counts: sparse.csr_matrix, seed: int
+) -> Iterator[Source]:
+    """The sources on which arms can be compared; of a large one a sample of its prompts.
+
+    Args:
+        outcomes: ``n`` prompts.
+        x: float32 ``(n, p)``, their inputs.
+        counts: ``(n, BUCKETS)``.
+        seed: of the sample.
+    """
+    for name in dict.fromkeys(outcomes.sources.tolist()):
+        mine = outcomes.sources == name
+        arms = outcomes.judged[mine].any(axis=0)
+        usable = np.flatnonzero(mine & outcomes.judged[:, arms].all(axis=1))
+        if arms.sum() < 2 or len(usable) < MIN_PROMPTS:
+            continue
+        chosen = usable[sample(len(usable), MOST_PROMPTS, seed)]
+        yield Source(name, outcomes.rows(chosen), x[chosen], counts[chosen])
+
+
+def all_sources(encoded: EncodedData, seed: int) -> Iterator[Source]:
+    """Those that grade answers, then those that compare them: see :func:`comparable_sources`."""
+    rows, compared = encoded.rows, encoded.data.compared
+    yield from comparable_sources(encoded.data.outcomes, rows.x, rows.counts, seed)
+    if compared is not None:
+        yield from comparable_sources(compared, *encoded.compared, seed)
 
 
 class _Without:
     """The fits without a family of sources."""
 
     def __init__(
-        self, plan: TrainingPlan, encoded: EncodedData, fit: Fit, members: Sequence[_Source]
+        self, plan: TrainingPlan, encoded: EncodedData, fit: Fit, members: Sequence[Source]
     ) -> None:
         data = encoded.data
         if data.placed is None:
@@ -131,7 +143,7 @@ class _Without:
                 dimensions=self._dimensions,
             )
 
-    def predictions(self, source: _Source) -> UnseenPredictions:
+    def predictions(self, source: Source) -> UnseenPredictions:
         """What they say of one of these sources."""
         tiers = self._predict(source.x, source.counts)
         models = source.test.models

@@ -15,6 +15,7 @@ The scale is fixed by the models whose ability is given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -100,6 +101,8 @@ class Scale:
             P(adequate) = sigmoid(discrimination · points / 100 − difficulty).
         uncertainty: float64 ``(prompts,)``, standard deviation of ``difficulty``.
         log_loss: mean over the attempts.
+        origin_error: standard deviation of the distance between the two models that fix the scale, as a
+            share of it; infinite where the second is not the abler. 0 where known abilities fix the scale.
     """
 
     abilities: Mapping[str, Ability]
@@ -108,6 +111,7 @@ class Scale:
     difficulty: Floats
     uncertainty: Floats
     log_loss: float
+    origin_error: float = 0.0
 
     @property
     def information(self) -> Floats:
@@ -238,7 +242,7 @@ def fit_scale(
     linked = (histories > 1)[cells // len(table.histories)]
     elsewhere = part["deviation"][linked].var() if linked.any() else DEVIATION_SPREAD**2
     uncertainty = np.sqrt(1 / told + elsewhere / np.maximum(histories, 1))
-    zero, unit = _origin(table.models, part["ability"], origin)
+    zero, unit, error = _origin(table.models, part["ability"], np.sqrt(1 / told), origin)
     of_prompt = np.bincount(i, information, counts[1]) + 1 / _DIFFICULTY_SPREAD**2
     # A prompt's difficulty is told at zero points of the histories that have it.
     zero_logits = np.bincount(i, discrimination[h] * zero, counts[1]) / np.bincount(
@@ -261,17 +265,22 @@ def fit_scale(
         difficulty - zero_logits,
         1 / np.sqrt(of_prompt),
         float((np.logaddexp(0.0, z) - y * z).mean()),
+        error,
     )
 
 
 def _origin(
-    models: Sequence[str], ability: Floats, origin: tuple[str, str] | None
-) -> tuple[float, float]:
-    """The ability at 0 points and the distance to 100 points, in the units of the fit."""
+    models: Sequence[str], ability: Floats, uncertainty: Floats, origin: tuple[str, str] | None
+) -> tuple[float, float, float]:
+    """The ability at 0 points, the distance to 100 points in the units of the fit, and its relative error."""
     if origin is None:
-        return 0.0, 1.0
-    zero, hundred = (float(ability[list(models).index(name)]) for name in origin)
-    return zero, hundred - zero
+        return 0.0, 1.0, 0.0
+    zero, hundred = (list(models).index(name) for name in origin)
+    distance = float(ability[hundred] - ability[zero])
+    if distance <= 0:
+        return 0.0, 1.0, math.inf
+    error = math.hypot(uncertainty[zero], uncertainty[hundred]) / distance
+    return float(ability[zero]), distance, error
 
 
 @dataclass(frozen=True)

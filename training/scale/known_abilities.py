@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from router.core.errors import BadArtifact
 from training.scale.ability import Ability, Scale
 
-__all__ = ["ABILITIES", "known_abilities", "write_abilities"]
+__all__ = ["ABILITIES", "abilities_csv", "known_abilities"]
 
 ABILITIES = Path(__file__).with_name("abilities.csv")
 _COLUMNS = ("model", "points", "uncertainty", "attempts", "histories")
@@ -18,7 +19,7 @@ _COLUMNS = ("model", "points", "uncertainty", "attempts", "histories")
 
 @lru_cache(maxsize=4)
 def known_abilities(path: Path = ABILITIES) -> Mapping[str, Ability]:
-    """Model → its ability, as :func:`write_abilities` wrote it from a scale of many histories.
+    """Model → its ability, as :func:`abilities_csv` wrote it from a scale of many histories.
 
     Raises:
         BadArtifact: the file or a line of it cannot be read.
@@ -41,12 +42,11 @@ def known_abilities(path: Path = ABILITIES) -> Mapping[str, Ability]:
     return found
 
 
-def write_abilities(scale: Scale, target: Path) -> None:
-    """Write the abilities of a scale as :func:`known_abilities` reads them, the ablest first."""
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for model, one in sorted(scale.abilities.items(), key=lambda item: -item[1].points):
-            writer.writerow(
-                [model, one.points, one.uncertainty, one.attempts, "+".join(one.histories)]
-            )
+def abilities_csv(scale: Scale) -> str:
+    """The abilities of a scale as :func:`known_abilities` reads them, the ablest first."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for model, one in sorted(scale.abilities.items(), key=lambda item: -item[1].points):
+        writer.writerow([model, one.points, one.uncertainty, one.attempts, "+".join(one.histories)])
+    return lines.getvalue()

@@ -31,6 +31,9 @@ __all__ = ["ANNOTATION_SPREAD", "PlacedTiers", "fit_histories", "place_tiers", "
 
 Floats = npt.NDArray[np.float64]
 
+MOST_ORIGIN_ERROR = 0.35
+"""How uncertain the distance of the reference models may be, as a share of it, for them to fix the scale.
+Where it is not known so well, abilities that ship do."""
 ANNOTATION_SPREAD = 0.7
 """How far a request may be from the difficulty of its level: a standard deviation, in logits."""
 
@@ -89,7 +92,9 @@ def fit_histories(
         )
     if set(reference.models) <= set(table.models):
         zero, hundred = sorted(reference.models, key=lambda name: reference.models[name])
-        return fit_scale(table, {}, reference.published, (zero, hundred)), table, prompts
+        found = fit_scale(table, {}, reference.published, (zero, hundred))
+        if found.origin_error <= MOST_ORIGIN_ERROR:
+            return found, table, prompts
     known = known_abilities()
     linked = {name: known[name] for name in table.models if name in known}
     if not linked:

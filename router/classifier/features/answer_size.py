@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from router.classifier.features.amount_context import is_wish
+from router.classifier.features.figure import Figure, latin_figures, wide_figures
 from router.classifier.features.head_and_tail import head_and_tail
+from router.classifier.features.item_count import listed_tokens
 
 __all__ = ["ANSWER_SIZE_FEATURES", "WINDOW", "answer_size_features"]
 
@@ -27,7 +31,8 @@ ANSWER_SIZE_FEATURES = (
 _TEXT_UNITS: dict[str, float] = {
     "word": 1.3, "words": 1.3, "palabras": 1.6, "mots": 1.6, "wörter": 1.8, "wörtern": 1.8, "worten": 1.8,
     "palavras": 1.6, "parole": 1.6, "단어": 2.5, "字": 0.9, "文字": 0.9, "자": 0.7, "글자": 0.7, "个字": 0.9,
-    "sentence": 25, "sentences": 25, "文": 30, "frases": 25, "phrases": 25, "sätzen": 25, "sätze": 25,
+    "語": 1.3, "単語": 1.3, "ワード": 1.3, "sentence": 25, "sentences": 25, "文": 30, "frases": 25,
+    "phrases": 25, "sätzen": 25, "sätze": 25,
     "문장": 30, "句": 25, "句话": 25, "paragraph": 110, "paragraphs": 110, "段落": 120, "párrafos": 110,
     "문단": 120, "page": 600, "pages": 600, "ページ": 700, "chapters": 500, "stanzas": 45, "verses": 45,
 }  # fmt: skip
@@ -41,54 +46,28 @@ _ITEM_UNITS: dict[str, float] = {
 }  # fmt: skip
 """Item of a list → roughly how many tokens one of it takes."""
 _MOST_TEXT, _MOST_ITEMS = 10_000.0, 5_000.0
-"""Most tokens that an amount of text, and one of items, is taken for: a larger figure is none."""
-_NUMBERS = {
-    name: number
-    for number, name in enumerate(
-        [
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-        ],
-        1,
-    )
-} | {name: number for number, name in enumerate("一二三四五六七八九十", 1)}
-_FACTORS = {"": 1, "k": 1_000, "百": 100, "千": 1_000, "万": 10_000, "천": 1_000, "만": 10_000}
-
-
-_FIGURE = r"\d{1,3}(?:[,.]\d{3})+|\d{1,5}"
-
-
-def _amounts(units: Mapping[str, float]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Amounts of units that stand after a space, and of those that follow the figure at once."""
-    spaced, joined = (
-        "|".join(
-            sorted(
-                (unit for unit in units if bool(_LATIN.match(unit)) is latin), key=len, reverse=True
-            )
-        )
-        for latin in (True, False)
-    )
-    names = "|".join(name for name in _NUMBERS if name.isascii())
-    return (
-        re.compile(
-            rf"(?<![\d.,])\b({_FIGURE}|{names})(k?)\+?[ -](?:[a-z]{{1,20}}[ -]){{0,2}}?({spaced})\b"
-        ),
-        re.compile(rf"({_FIGURE}|[一二三四五六七八九十])([千万천만百]?) ?({joined})"),
-    )
-
-
+"""Most tokens that an amount of text, and one of items, is taken for."""
+_MOST_COUNT = 99_999
+"""A greater count of items is a fact about the world, unless a list of them is asked for."""
 _LATIN = re.compile(r"[a-zà-ÿ]")
-_TEXT_AMOUNTS, _ITEM_AMOUNTS = _amounts(_TEXT_UNITS), _amounts(_ITEM_UNITS)
+_FOLLOWED = {
+    "語": "(?<=[0-9十百千万]{2}語)(?=以内|以下|以上|程度|ほど|くらい|ぐらい|前後|まで|で|の)"
+}
+"""What must stand before and after a unit that also ends other words."""
+_SPACED_UNIT = r"\+?[ -](?:[a-z]{{1,20}}[ -]){{0,2}}?({units})\b"
+
+
+def _units(units: Mapping[str, float]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What follows a figure: a unit after a space, and one that is joined to the figure."""
+    longest_first = sorted(units, key=len, reverse=True)
+    spaced = "|".join(unit for unit in longest_first if _LATIN.match(unit))
+    joined = "|".join(
+        unit + _FOLLOWED.get(unit, "") for unit in longest_first if not _LATIN.match(unit)
+    )
+    return re.compile(_SPACED_UNIT.format(units=spaced)), re.compile(f" ?({joined})")
+
+
+_TEXT_UNIT, _ITEM_UNIT = _units(_TEXT_UNITS), _units(_ITEM_UNITS)
 _AT_MOST = re.compile(
     r"\b(?:at most|no more than|not more than|up to|under|within|less than|fewer than|below|max(?:imum)?"
     r"|or less|or fewer|höchstens|maximal|máximo|au plus|maximum)\b|以内|以下|まで|이내|이하|不超过"
@@ -132,20 +111,51 @@ _LONGEST_REQUEST = 400
 """Characters of a paragraph up to which it is taken for the request, not for a given text."""
 
 
-def _asked(
+class _Amount(NamedTuple):
+    """A figure with its unit: where it begins and ends, its number and its tokens."""
+
+    start: int
+    end: int
+    number: float
+    tokens: float
+
+
+def _amounts(
     window: str,
+    figures: Sequence[Sequence[Figure]],
     patterns: tuple[re.Pattern[str], re.Pattern[str]],
     units: Mapping[str, float],
-    most: float,
-) -> float:
-    """``log1p`` of the tokens of the greatest amount that is named, at most ``most``; 0 where none is."""
-    tokens = 0.0
-    for pattern in patterns:
-        for figure, factor, unit in pattern.findall(window):
-            digits = figure.replace(",", "").replace(".", "")
-            number = int(digits) if digits.isdecimal() else _NUMBERS[figure]
-            tokens = max(tokens, number * _FACTORS[factor] * units[unit])
-    return math.log1p(min(tokens, most))
+) -> Iterator[_Amount]:
+    """Every amount in these units, of the Latin figures and of the wide ones; none overlaps another."""
+    for some, pattern in zip(figures, patterns, strict=True):
+        end = 0
+        for figure in some:
+            unit = pattern.match(window, figure.end) if figure.start >= end else None
+            if unit:
+                end = unit.end()
+                yield _Amount(figure.start, end, figure.value, figure.value * units[unit[1]])
+
+
+def _asked(window: str, wide: bool) -> tuple[float, float]:
+    """Tokens of the greatest amount of text, and of items, that is asked for.
+
+    A long list counts as text too, with the least that its items can take.
+    """
+    figures = latin_figures(window), wide_figures(window) if wide else []
+    listed = listed_tokens(window, [*figures[0], *figures[1]])
+    most_items = math.inf if listed else _MOST_COUNT
+    texts = (
+        amount.tokens
+        for amount in _amounts(window, figures, _TEXT_UNIT, _TEXT_UNITS)
+        if is_wish(window, amount.start, amount.end)
+    )
+    items = (
+        amount.tokens
+        for amount in _amounts(window, figures, _ITEM_UNIT, _ITEM_UNITS)
+        if amount.number <= most_items and amount.number % 1 == 0
+    )
+    text = max(listed, max(texts, default=0.0))
+    return min(text, _MOST_TEXT), min(max(items, default=0.0), _MOST_ITEMS)
 
 
 def _request_of(text: str) -> tuple[str, str]:
@@ -186,8 +196,7 @@ def answer_size_features(text: str) -> tuple[float, ...]:
     changes = bool(_CHANGES.search(request)) and not condenses
     wishes = (_AT_MOST, _BARE, _STRUCTURE, _PROGRAM, _OPEN)
     return (
-        _asked(window, _TEXT_AMOUNTS, _TEXT_UNITS, _MOST_TEXT),
-        _asked(window, _ITEM_AMOUNTS, _ITEM_UNITS, _MOST_ITEMS),
+        *map(math.log1p, _asked(window, wide > 0)),
         *(math.log1p(len(wish.findall(window))) for wish in wishes),
         math.log1p(len(text) * density),
         given,

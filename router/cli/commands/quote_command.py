@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from mitsumori import InvalidArgument, Router, route_request
+from mitsumori import CallFailed, InvalidArgument, Router, route_request
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.cli.commands.arguments import Json, Server, labels_of
@@ -29,11 +30,15 @@ _COLUMNS = (
 """Of the file that ``--out`` writes, a line per prompt."""
 
 
+_ALWAYS_TAKEN = 1 << 20
+"""Bytes of a request that every server takes: this much it allows besides its largest prompt."""
+
+
 class _Line(NamedTuple):
-    """A line with a prompt: its number, from 1, and its request, or why no request can be made of it."""
+    """A line with a prompt: its number, from 1, and its request, or why it has none that can be sent."""
 
     number: int
-    request: router_pb2.RouteRequest | InvalidArgument
+    request: router_pb2.RouteRequest | router_pb2.QuoteError
 
 
 def _lines(path: Path, labels: dict[str, str]) -> list[_Line]:
@@ -57,6 +62,8 @@ def _lines(path: Path, labels: dict[str, str]) -> list[_Line]:
             continue
         try:
             found.append(_Line(number, _request(json.loads(line), labels)))
+        except RecursionError:
+            found.append(_Line(number, _refusal("the line is nested too deeply to be a prompt")))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InvalidInput(
                 f"{path}, line {number}: write a JSON string, or an object with prompt or messages",
@@ -67,7 +74,11 @@ def _lines(path: Path, labels: dict[str, str]) -> list[_Line]:
     return found
 
 
-def _request(row: Any, labels: dict[str, str]) -> router_pb2.RouteRequest | InvalidArgument:
+def _refusal(text: str, reason: str = "INVALID_INPUT") -> router_pb2.QuoteError:
+    return router_pb2.QuoteError(reason=reason, text=text)
+
+
+def _request(row: Any, labels: dict[str, str]) -> router_pb2.RouteRequest | router_pb2.QuoteError:
     row = {"prompt": row} if isinstance(row, str) else row
     try:
         return route_request(
@@ -76,7 +87,61 @@ def _request(row: Any, labels: dict[str, str]) -> router_pb2.RouteRequest | Inva
             max_output_tokens=row.get("max_output_tokens"),
         )
     except InvalidArgument as error:
-        return error
+        return _refusal(error.message)
+
+
+def _takes(client: Router, request: router_pb2.RouteRequest) -> bool:
+    """Whether the server takes a message of this size. It ends a whole batch where one is too large.
+
+    Raises:
+        CallFailed: there is no answer.
+    """
+    try:
+        for _ in client.quote_batch([request]):
+            pass
+    except CallFailed as error:
+        # The server's own refusals are part of a reply, or have a reason of their own.
+        if (error.code, error.reason) != ("RESOURCE_EXHAUSTED", "CALL_FAILED"):
+            raise
+        return False
+    return True
+
+
+def _without_too_large(client: Router, lines: list[_Line]) -> list[_Line]:
+    """The lines, with an error for each request that is larger than the server takes.
+
+    Only the server knows its limit, so the largest request is sent alone first. Where it is refused, halving
+    the interval finds the least that is.
+
+    Raises:
+        CallFailed: there is no answer.
+    """
+    large = sorted(
+        (
+            line.request
+            for line in lines
+            if isinstance(line.request, router_pb2.RouteRequest)
+            and line.request.ByteSize() > _ALWAYS_TAKEN
+        ),
+        key=lambda request: request.ByteSize(),
+    )
+    if not large or _takes(client, large[-1]):
+        return lines
+    first = bisect_left(large[:-1], True, key=lambda request: not _takes(client, request))
+    least = large[first].ByteSize()
+    return [
+        line._replace(
+            request=_refusal(
+                f"prompt: a request of {size:,} bytes is more than the server takes; shorten it, or raise "
+                "the server's max_prompt_bytes",
+                "PROMPT_TOO_LARGE",
+            )
+        )
+        if isinstance(line.request, router_pb2.RouteRequest)
+        and (size := line.request.ByteSize()) >= least
+        else line
+        for line in lines
+    ]
 
 
 def _replies(
@@ -84,9 +149,8 @@ def _replies(
 ) -> Iterator[router_pb2.QuoteBatchResponse]:
     """A reply per line, numbered like the lines: the server's, or why none was asked for."""
     for index, line in enumerate(lines):
-        if isinstance(line.request, InvalidArgument):
-            error = router_pb2.QuoteError(reason="INVALID_INPUT", text=line.request.message)
-            yield router_pb2.QuoteBatchResponse(index=index, error=error)
+        if isinstance(line.request, router_pb2.QuoteError):
+            yield router_pb2.QuoteBatchResponse(index=index, error=line.request)
         else:
             reply = next(quoted)
             reply.index = index
@@ -125,11 +189,14 @@ def quote(
     from rich.progress import Progress
 
     lines = _lines(file, labels_of(scope, "--scope"))
-    requests = [one.request for one in lines if not isinstance(one.request, InvalidArgument)]
     replies = []
     told = console(stderr=True)
     with Router(server) as client, Progress(console=told) as progress:
         task = progress.add_task("quoting", total=len(lines))
+        lines = _without_too_large(client, lines)
+        requests = [
+            one.request for one in lines if isinstance(one.request, router_pb2.RouteRequest)
+        ]
         quoted = client.quote_batch(iter(requests))
         for reply in _replies(lines, quoted):
             replies.append(reply)

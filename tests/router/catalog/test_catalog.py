@@ -160,6 +160,64 @@ def test_a_published_ability_is_the_models_own_with_source_and_date(tmp_path: Pa
     assert load_catalog(written(tmp_path, MINIMAL)).entries[0].at(NOON).ability is None
 
 
+def told(ability: str) -> str:
+    return MINIMAL + f"    ability: {{{ability}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("ability", "problem"),
+    [
+        ("points: 60, uncertainty: 10, date: 2026-04-09", "ability.source: Field required"),
+        ("points: 60, uncertainty: 10, source: ' ', date: 2026-04-09", "ability.source: must not be blank"),
+        (
+            "points: 60, uncertainty: 10, source: exam, date: 2026-11-25",
+            "ability.date: 2026-11-25 lies in the future",
+        ),
+        ("points: 60, uncertainty: 10, source: exam, date: 20260409", "ability.date: must be a date"),
+        ("points: true, uncertainty: 10, source: exam, date: 2026-04-09", "ability: points must not be true"),
+        ("points: 60, uncertainty: yes, source: exam, date: 2026-04-09", "ability: uncertainty must not be"),
+        ("points: '50', uncertainty: 10, source: exam, date: 2026-04-09", "ability.points: Input should be"),
+        ("points: 50, uncertainty: '10', source: exam, date: 2026-04-09", "ability.uncertainty: Input"),
+    ],
+)  # fmt: skip
+def test_a_wrong_ability_names_the_model_and_what_to_do(
+    ability: str, problem: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, told(ability))
+    with pytest.raises(BadArtifact) as caught:
+        load_catalog(path, lambda: NOON)
+    assert caught.value.message.startswith(f"{path}: models[0] (mine): {problem}")
+    assert caught.value.message.endswith("leave it out where they are not known")
+    assert "\n" not in caught.value.message
+
+
+def test_scores_may_be_published_today_wherever_a_day_begins_first(tmp_path: Path) -> None:
+    """At noon in London it is the next day in Kiribati."""
+    path = written(tmp_path, told("points: 60, uncertainty: 10, source: exam, date: 2026-11-24"))
+    assert load_catalog(path, lambda: NOON).entries
+    with pytest.raises(BadArtifact, match="2026-11-24 lies in the future"):
+        load_catalog(path, lambda: NOON.replace(hour=9, minute=59))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("max_output_tokens: 100", "max_output_tokens: true"),
+        ("first_token_s: 1", "first_token_s: yes"),
+        ("p50: 10", "p50: true"),
+    ],
+)
+def test_nothing_in_a_catalog_is_true_or_false(tmp_path: Path, change: tuple[str, str]) -> None:
+    with pytest.raises(BadArtifact, match="must not be true or false"):
+        load_catalog(written(tmp_path, MINIMAL.replace(*change)))
+
+
+def test_a_model_without_a_name_is_told_by_its_place(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL.replace("id: mine", "id: 7"))
+    with pytest.raises(BadArtifact, match=r"models\[0\]: id: Input should be"):
+        load_catalog(path)
+
+
 def test_shipped_allowances_are_those_of_models_that_reason_and_wide() -> None:
     for entry in load_catalog().entries:
         allowance = entry.at(NOON).reasoning

@@ -8,7 +8,8 @@ import json
 import pytest
 from rich.console import Console
 
-from router.cli.render import FittedTable, console, print_json, table
+from mitsumori.v1 import router_pb2
+from router.cli.render import FittedTable, console, print_json, print_reply, table
 
 LIMITS = table(
     "Limits",
@@ -70,3 +71,25 @@ def test_a_pipe_has_no_width(
     assert f"{long} end" in capsys.readouterr().out
     print_json({"text": long})
     assert json.loads(capsys.readouterr().out) == {"text": long}
+
+
+def _option(model: str, basis: str) -> router_pb2.Option:
+    return router_pb2.Option(model=model, tier="low", p_adequate=0.9, p_adequate_basis=basis)
+
+
+def _printed(capsys: pytest.CaptureFixture[str], *options: router_pb2.Option) -> str:
+    first, *others = options
+    print_reply(router_pb2.RouteResponse(chosen=first, alternatives=others))
+    return capsys.readouterr().out
+
+
+def test_a_reply_says_what_each_probability_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
+    own, published = _option("a", "180 attempts of its own"), _option("b", "MMLU-Pro, 2026-04-09")
+    tier = _option("c", "its tier, low")
+    printed = _printed(capsys, own, published, tier)
+    assert (
+        "rests on: a 180 attempts of its own; b MMLU-Pro, 2026-04-09; the others on their tier."
+        in printed
+    )
+    assert "the others" not in _printed(capsys, own)
+    assert "P(adequate) rests on the tier of each model." in _printed(capsys, tier)

@@ -49,3 +49,37 @@ def test_models_that_nothing_links_to_the_scale_are_one_clear_error(tmp_path: Pa
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(InvalidInput, match="none of the models of ours is on the scale"):
         run((path,))
+
+
+def test_a_judge_that_nobody_knows_is_refused(pooled_histories: tuple[Path, Path]) -> None:
+    with pytest.raises(
+        InvalidInput, match="--judge nobody: no attempt has this judge; there: exact"
+    ):
+        run(pooled_histories, "--judge", "nobody")
+
+
+def test_files_of_one_name_are_told_apart(
+    pooled_histories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    paths = tmp_path / "a" / "log.jsonl", tmp_path / "b" / "log.jsonl"
+    for source, target in zip(pooled_histories, paths, strict=True):
+        target.parent.mkdir()
+        target.write_bytes(source.read_bytes())
+    told = json.loads(run(paths, "--json"))["abilities"]
+    assert told["llama-3.1-8b-instruct"]["histories"] == ["log-1", "log-2"]
+
+
+def test_a_few_attempts_of_the_reference_models_do_not_move_the_scale(
+    pooled_histories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Gemini 2.5 Pro, at 100 points, is adequate nowhere in these two rows, and Llama everywhere."""
+    path = tmp_path / "few.jsonl"
+    rows = [
+        {"prompt": f"q{i}", "model": model, "quality": quality, "judge": "exact"}
+        for i in range(2)
+        for model, quality in (("Llama-3.1-8B-Instruct", 1.0), ("gemini-2.5-pro", 0.0))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    told = json.loads(run((pooled_histories[0], path), "--json"))["abilities"]
+    assert all(one["uncertainty"] > 0 for one in told.values())
+    assert told["gemini-2.5-pro"]["points"] > told["llama-3.1-8b-instruct"]["points"]

@@ -124,3 +124,21 @@ def test_predictions_for_models_of_other_abilities_lie_on_the_line_through_the_a
     )
     sure = p_of_models(np.array([[0.0, 1.0]]), np.array([0.0, 1.0]), np.array([[9.0]]))
     assert np.isfinite(sure).all()
+
+
+@pytest.mark.parametrize("uncertainty", [0.0, 0.5, 12.5, 30.0, 1000.0])
+@pytest.mark.parametrize("shift", [-50.0, 0.0, 0.3, 1e6])
+def test_training_predicts_exactly_as_serving(uncertainty: float, shift: float) -> None:
+    rng = np.random.default_rng(7)
+    arm_points = np.array([56.4, 74.9, 76.0, 101.5])
+    p = np.vstack([rng.random((40, 4)), [[0.0, 1.0, 0.0, 1.0]], [[0.1, 0.9, 0.9, 0.9]]])
+    points = np.column_stack(
+        [rng.uniform(-100, 250, (len(p), 4)), np.tile(arm_points, (len(p), 1))]
+    )
+    served = [
+        [p_at(row, arm_points.tolist(), at, uncertainty, shift) for at in places]
+        for row, places in zip(p.tolist(), points.tolist(), strict=True)
+    ]
+    with np.errstate(all="raise"):
+        trained = p_of_models(p, arm_points, points, shift, uncertainty)
+    np.testing.assert_allclose(trained, np.array(served), rtol=1e-9, atol=1e-15)

@@ -13,6 +13,7 @@ from training.evaluation.unseen_figures import (
     UnseenPredictions,
     unseen_figures,
     unseen_notes,
+    unseen_verdict,
 )
 from training.histories.outcomes import Outcomes
 
@@ -119,3 +120,19 @@ def test_a_source_whose_lengths_are_not_covered_is_named(share: float | None, na
     notes = unseen_notes({"chat": {"coverage_p90": share}, "exam": {"coverage_p90": 0.99}})
     assert bool(notes) == named
     assert all("chat" in note and "exam" not in note for note in notes)
+
+
+def test_the_figures_are_said_in_plain_sentences_with_their_goals() -> None:
+    good = {
+        "apgr_interval": [0.51, 0.7], "said": {"low": 0.5}, "real": {"low": 0.4}, "coverage_p90": 0.9,
+        "policy": {"gain": -0.005},
+    }  # fmt: skip
+    bad = {
+        "apgr_interval": [0.4, 0.6], "said": {"low": 0.2}, "real": {"low": 0.5}, "coverage_p90": 0.96,
+        "policy": {"gain": -0.0051},
+    }  # fmt: skip
+    said = unseen_verdict({"one": good, "other": bad, "third": {**bad, "policy": None}})
+    assert "better order than by chance on 1 of 3 sources" in said
+    assert "0.23 off in the mean and 0.30 at worst" in said
+    assert "covers .85 to .95 of the answers on 1 of 3" in said
+    assert "at most 0.005 worse than constant choices at equal cost on 1 of 2" in said

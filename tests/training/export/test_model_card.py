@@ -110,7 +110,7 @@ def test_what_the_report_warns_of_stands_in_the_limits_of_use(report: dict[str, 
 
 def test_annotation_is_told_apart_from_outcomes(report: dict[str, Any]) -> None:
     evidence = Evidence(measured=1_500, annotated=700, weight=8.2)
-    card = model_card(manifest(evidence=evidence), report)
+    card = model_card(manifest(format_version=4, evidence=evidence), report)
     assert "1,500 prompts that models attempted, and on 700 that nobody did" in card
     assert "It is a prior, not an outcome: at even odds it counts as 8.2 attempts" in card
     assert "prior" not in model_card(manifest(), report)

@@ -12,11 +12,13 @@ import pytest
 from router.classifier.bundle import load_bundle
 from router.classifier.manifest import read_manifest
 from router.classifier.model_ability import p_of_model
-from router.core.errors import BadArtifact
+from router.core.errors import BadArtifact, InvalidInput
 from router.paths import ENCODERS
 from tests.builders import model
-from tests.training.pooled_world import TOPICS
+from tests.training.pooled_world import TOPICS, attempts
+from training.pipeline.sources import read_sources
 from training.pipeline.training_run import TrainingResult
+from training.plan import TrainingPlan
 
 
 def test_the_arms_are_todays_tiers_on_the_scale(pooled: TrainingResult) -> None:
@@ -94,3 +96,42 @@ def test_strengths_that_the_graph_does_not_know_are_refused(
     ):
         load_bundle(broken, ENCODERS)
     assert read_manifest(pooled.out)[0].format_version == 4
+
+
+# --- Which histories take part, and how --------------------------------------------------------
+
+
+def planned(*histories: Path, out: Path) -> TrainingPlan:
+    return TrainingPlan(histories=histories, out=out / "bundle", cache=None)
+
+
+def test_a_history_without_a_ladder_joins_by_its_models(
+    pooled_histories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "own.jsonl"
+    rows = attempts("own", {"gpt-5-nano": 0.6, "gpt-5-mini": 0.8, "acme-1": 0.7}, 60, seed=5)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    sources = read_sources(planned(*pooled_histories, path, out=tmp_path))
+    assert sources.placed is not None
+    assert sources.placed.abilities["acme-1"].attempts == 60
+    assert set(sources.table.outcomes.sources) == {"exams", "chat"}
+    (note,) = (note for note in sources.table.notes if note.startswith("own: "))
+    assert "its models are placed and its prompts teach" in note
+
+
+def test_a_history_that_nothing_links_and_no_ladder_knows_is_refused_with_the_remedy(
+    pooled_histories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "own.jsonl"
+    rows = attempts("own", {"acme-1": 0.6, "acme-2": 0.8}, 60, seed=5)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(
+        InvalidInput, match=r"own .* nothing links it to the scale.* train on it alone"
+    ):
+        read_sources(planned(*pooled_histories, path, out=tmp_path))
+
+
+def test_a_history_is_given_once(pooled_histories: tuple[Path, Path], tmp_path: Path) -> None:
+    exams, chat = pooled_histories
+    with pytest.raises(InvalidInput, match="exams-1 and exams-3 are the same file; give it once"):
+        read_sources(planned(exams, chat, exams, out=tmp_path))

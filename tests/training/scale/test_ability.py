@@ -131,3 +131,24 @@ def test_few_attempts_leave_a_model_uncertain() -> None:
 def test_the_same_attempts_give_the_same_scale() -> None:
     table, _ = world(100)
     assert points(fit_scale(table, {}, (), ORIGIN)) == points(fit_scale(table, {}, (), ORIGIN))
+
+
+def _of_two(prompts: int, strong: float) -> AttemptTable:
+    """Two models at a few prompts: the first answers all of them well, the second this share."""
+    good = np.concatenate([np.ones(prompts), np.arange(prompts) < strong * prompts])
+    return AttemptTable(
+        ("weak", "strong"), ("one",), ("one",), prompts,
+        np.repeat([0, 1], prompts), np.zeros(2 * prompts, dtype=np.intp),
+        np.tile(np.arange(prompts), 2), np.zeros(prompts, dtype=np.intp), good.astype(np.float64),
+    )  # fmt: skip
+
+
+def test_how_well_the_two_reference_models_fix_the_scale_is_told() -> None:
+    assert fit_scale(world()[0], {}, origin=ORIGIN).origin_error < 0.1
+    assert fit_scale(_of_two(5, 1.0), {}, origin=ORIGIN).origin_error > 1
+
+
+def test_reference_models_in_the_wrong_order_fix_nothing() -> None:
+    found = fit_scale(_of_two(40, 0.2), {}, origin=ORIGIN)
+    assert found.origin_error == np.inf
+    assert all(one.uncertainty > 0 for one in found.abilities.values())
