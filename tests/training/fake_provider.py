@@ -33,12 +33,13 @@ class Says:
 
 @dataclass(frozen=True)
 class Refuses:
-    """A status with an error. Its message repeats the prompt, as some providers do."""
+    """A status with an error, whose message repeats the prompt, as some providers do; or with ``body``."""
 
     status: int
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     words: str = ""
+    body: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,20 @@ class Hangs:
 
 @dataclass(frozen=True)
 class Sends:
-    """A body of any kind with status 200."""
+    """A body of any kind with status 200; ``kind``: its content type."""
 
     body: str
+    kind: str = "application/json"
 
 
-Act = Says | Refuses | Breaks | Hangs | Sends
+@dataclass(frozen=True)
+class Streams:
+    """Events of any kind, whatever was asked for."""
+
+    events: tuple[str, ...]
+
+
+Act = Says | Refuses | Breaks | Hangs | Sends | Streams
 Script = Callable[["Request"], Act]
 
 
@@ -159,16 +168,19 @@ class FakeProvider:
                 case Refuses():
                     message = act.words or f"we will not answer: {request.text}"
                     error = {"message": message, "code": act.code, "type": "error"}
-                    _reply(handler, act.status, json.dumps({"error": error}), act.headers)
+                    content = act.body or json.dumps({"error": error})
+                    _reply(handler, act.status, content, act.headers)
                 case Sends():
-                    _reply(handler, 200, act.body)
+                    _reply(handler, 200, act.body, kind=act.kind)
+                case Streams():
+                    _stream(handler, iter(act.events))
                 case Breaks():
                     self._bill(request, act.text, 0)
                     _break(handler, act, stream=bool(body.get("stream")))
                 case Says():
                     self._bill(request, act.text, act.reasoning)
                     if body.get("stream"):
-                        _stream(handler, self._chunks(request, act))
+                        _stream(handler, map(json.dumps, self._chunks(request, act)))
                     else:
                         _reply(handler, 200, json.dumps(self._completion(request, act)))
                     with self.lock:
@@ -223,10 +235,11 @@ def _reply(
     status: int,
     body: str,
     headers: Mapping[str, str] | None = None,
+    kind: str = "application/json",
 ) -> None:
     content = body.encode()
     handler.send_response(status)
-    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Type", kind)
     handler.send_header("Content-Length", str(len(content)))
     for name, value in (headers or {}).items():
         handler.send_header(name, value)
@@ -246,10 +259,10 @@ def _event(handler: BaseHTTPRequestHandler, data: str) -> None:
     handler.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
 
 
-def _stream(handler: BaseHTTPRequestHandler, chunks: Iterator[dict[str, Any]]) -> None:
+def _stream(handler: BaseHTTPRequestHandler, events: Iterator[str]) -> None:
     _begin_stream(handler)
-    for chunk in chunks:
-        _event(handler, json.dumps(chunk))
+    for data in events:
+        _event(handler, data)
     _event(handler, "[DONE]")
     handler.wfile.write(b"0\r\n\r\n")
 

@@ -2,7 +2,8 @@
 
 JSON lines, each written whole and synced. The first describes the run. A call that was under way when the run
 was killed has a line that it was sent and none of its outcome: it may have been billed, so the next run books
-its worst case. A line that was half written is dropped. The money spent is the sum over the lines.
+its worst case. A line that was half written is dropped. The money spent is the sum over the lines; an outcome
+that is there twice counts once. Whatever no run writes is damage, and named by its line.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from router.core.errors import InvalidInput, MitsumoriError, NotPossible
+from training.calls.journal_lines import VERSION, Damage, OtherVersion, read_line
 
 __all__ = ["Answered", "Failed", "Journal", "journal_path", "open_journal"]
-
-VERSION = 1
 
 
 def journal_path(out: Path) -> Path:
@@ -35,9 +35,9 @@ class Answered:
 
     Attributes:
         key: of the call.
-        about: what the run wants to remember of it, such as the prompt.
+        about: what the run wants to remember of it, such as the prompt: texts by name.
         text: the visible answer, never empty.
-        finish: why it ended, as the endpoint says: ``stop``, ``length`` …; ``""`` where it says nothing.
+        finish: why it ended: ``stop``, ``length`` …, as :class:`training.calls.reply.Reply` has it.
         input_tokens: reported, else counted.
         output_tokens: likewise, hidden reasoning included.
         reasoning_tokens: reported; ``None``: not.
@@ -102,31 +102,48 @@ Outcome = Answered | Failed
 class _State:
     """What the lines say together."""
 
+    about: Sequence[str] = ()
     run: str = ""
     spent: int = 0
     lost: int = 0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    requests: dict[tuple[str, int], Outcome] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
     paid: dict[str, int] = field(default_factory=dict)
     open: dict[str, int] = field(default_factory=dict)
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Take a line in; KeyError and TypeError where it is none of a journal."""
-        values = {name: value for name, value in line.items() if name != "event"}
-        match line["event"]:
+    def add(self, content: bytes) -> None:
+        """Take a line in.
+
+        Raises:
+            Damage: it is none that a run writes here.
+        """
+        event, line = read_line(content, self.about)
+        if (event == "run") == bool(self.run):
+            raise Damage("event")
+        match event:
             case "run":
-                self.run = str(values["id"])
+                self.run = line["id"]
             case "sent":
-                self.open[values["key"]] = int(values["held"])
+                self._open(line["key"], line["held"])
             case "lost":
-                self._close(values["key"], int(values["booked"]))
-                self.lost += 1
+                self._lose(line["key"], line["booked"])
             case "answered":
-                self._conclude(Answered(**{**values, "doubts": tuple(values["doubts"])}))
-            case "failed":
-                self._conclude(Failed(**values))
-            case other:
-                raise KeyError(other)
+                self._conclude(Answered(**{**line, "doubts": tuple(line["doubts"])}))
+            case _:
+                self._conclude(Failed(**line))
+
+    def _open(self, key: str, held: int) -> None:
+        if not isinstance(self.outcomes.get(key), Answered):  # what is answered is not sent again
+            self.open[key] = held
+
+    def _lose(self, key: str, booked: int) -> None:
+        if key not in self.open:  # it is there twice
+            return
+        if self.open[key] != booked:
+            raise Damage("booked is not what was held")
+        self._close(key, booked)
+        self.lost += 1
 
     def _close(self, key: str, booked: int) -> None:
         self.open.pop(key, None)
@@ -134,6 +151,12 @@ class _State:
         self.paid[key] = self.paid.get(key, 0) + booked
 
     def _conclude(self, outcome: Outcome) -> None:
+        known = self.requests.setdefault((outcome.key, outcome.tries), outcome)
+        if known is not outcome:
+            if known != outcome:
+                raise Damage("another outcome of the same request is in an earlier line")
+            self.open.pop(outcome.key, None)
+            return
         self._close(outcome.key, outcome.booked)
         self.tries[outcome.key] = outcome.tries
         if isinstance(outcome, Answered) or outcome.final:
@@ -210,9 +233,9 @@ class Journal:
         return len(lost)
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        content = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-        _write(self.path, self._file, content.encode("utf-8", "replace"))
-        self._state.add(json.loads(content))
+        content = json.dumps(line, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        self._state.add(content)  # first: what could not be read again is not written
+        _write(self.path, self._file, content + b"\n")
 
 
 def _write(path: Path, file: int, content: bytes) -> None:
@@ -229,41 +252,35 @@ def _write(path: Path, file: int, content: bytes) -> None:
         ) from None
 
 
-def _lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            raise _damaged(path, number) from None
-
-
-def _damaged(path: Path, number: int) -> InvalidInput:
+def _damaged(path: Path, number: int, why: Damage) -> InvalidInput:
     return InvalidInput(
-        f"{path}, line {number}: is damaged; restore the file, or name another --out to start anew",
+        f"{path}, line {number}: is damaged ({why}); restore the file, or name another --out to start anew",
         reason="JOURNAL_DAMAGED",
         field=str(path),
     )
 
 
-def _state_of(path: Path, content: bytes, purpose: Mapping[str, Any]) -> _State:
-    state = _State()
-    for number, line in enumerate(_lines(path, content), start=1):
+def _state_of(
+    path: Path, content: bytes, purpose: Mapping[str, Any], about: Sequence[str]
+) -> _State:
+    state = _State(about)
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             if number == 1:
-                _check_purpose(path, line, purpose)
+                _check_purpose(path, read_line(line)[1], purpose)
             state.add(line)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise _damaged(path, number) from None
+        except OtherVersion:
+            raise InvalidInput(
+                f"{path} was written by another release; name another --out to start anew",
+                reason="JOURNAL_VERSION",
+                field=str(path),
+            ) from None
+        except Damage as why:
+            raise _damaged(path, number, why) from None
     return state
 
 
 def _check_purpose(path: Path, first: Mapping[str, Any], purpose: Mapping[str, Any]) -> None:
-    if first["version"] != VERSION:
-        raise InvalidInput(
-            f"{path} was written by another release; name another --out to start anew",
-            reason="JOURNAL_VERSION",
-            field=str(path),
-        )
     kept = first["purpose"]
     differing = [name for name in {**kept, **purpose} if kept.get(name) != purpose.get(name)]
     if differing:
@@ -300,12 +317,15 @@ def _open(path: Path) -> int:
 
 
 @contextmanager
-def open_journal(path: Path, purpose: Mapping[str, Any]) -> Iterator[Journal]:
+def open_journal(
+    path: Path, purpose: Mapping[str, Any], *, about: Sequence[str] = ()
+) -> Iterator[Journal]:
     """Open a journal, or begin one.
 
     Args:
         path: the file.
-        purpose: what must be the same in every run of it, JSON types.
+        purpose: what must be the same in every run of it, texts and whole numbers by name.
+        about: names of texts that every call keeps in its ``about``.
 
     Raises:
         InvalidInput: the file is damaged before its last line, or of another purpose.
@@ -324,6 +344,6 @@ def open_journal(path: Path, purpose: Mapping[str, Any]) -> Iterator[Journal]:
             run = {"event": "run", "version": VERSION, "id": uuid.uuid4().hex, "purpose": purpose}
             whole = (json.dumps(run, ensure_ascii=False) + "\n").encode()
             _write(path, file, whole)
-        yield Journal(path, file, _state_of(path, whole, purpose))
+        yield Journal(path, file, _state_of(path, whole, purpose, about))
     finally:
         os.close(file)

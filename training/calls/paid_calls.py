@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from router.core.errors import InvalidInput
-from router.core.types import Message
+from router.core.errors import InvalidInput, MitsumoriError
+from router.core.types import Message, TokenCount
 from training.calls.budget import Budget
 from training.calls.journal import Answered, Failed, Journal
-from training.calls.reply import Failure, Reach, Reply
+from training.calls.reply import Failure, Reach, Reply, internal_fault
 from training.calls.tariff import Tariff, prices_of, worst_price
 from training.calls.usage import CallBounds, Usage, usage_of
 
@@ -46,7 +46,7 @@ class Call:
         model: a model of the run.
         messages: the chat that is sent.
         max_output_tokens: limit of the answer with its hidden reasoning, ≥ 1.
-        about: what the journal keeps with the outcome, JSON types.
+        about: what the journal keeps with the outcome, texts by name.
     """
 
     key: str
@@ -270,8 +270,7 @@ class PaidCalls:
         try:
             self.journal.sent(call.key, worst)
             name = f"{self.journal.run}-{call.key}-{request.sent}"
-            found = await self.endpoint.complete(call.model, call.messages, bounds.limit, name=name)
-            usage = usage_of(found.usage, tariff.count_text(found.text), bounds)
+            found, usage = await self._completed(call, tariff, bounds, name)
             prices = prices_of(rates, usage)
             wait = None
             if isinstance(found, Reply):
@@ -285,6 +284,20 @@ class PaidCalls:
             self.budget.settle(worst, booked)
         self._heed(call.model, found, usage)
         return outcome, wait
+
+    async def _completed(
+        self, call: Call, tariff: Tariff, bounds: CallBounds, name: str
+    ) -> tuple[Reply | Failure, Usage]:
+        """What came of a request that was sent, and what it used, even after a fault of ours."""
+        try:
+            found = await self.endpoint.complete(call.model, call.messages, bounds.limit, name=name)
+            return found, usage_of(found.usage, tariff.count_text(found.text), bounds)
+        except MitsumoriError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the call is paid for: its outcome is written
+            nothing = TokenCount(0, exact=True, worst=0)
+            fault = Failure("internal", internal_fault(error), billed=True)
+            return fault, usage_of(None, nothing, bounds)
 
     def _heed(self, model: str, found: Reply | Failure, usage: Usage) -> None:
         """Draw the consequences for other calls."""

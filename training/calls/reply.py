@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from router.core.errors import InvalidInput
 
-__all__ = ["Failure", "Reach", "Reply", "checked_url"]
+__all__ = ["Failure", "Reach", "Reply", "checked_url", "internal_fault"]
 
 
 class Reach(Enum):
@@ -25,7 +25,8 @@ class Reply:
 
     Attributes:
         text: visible, not empty.
-        finish: reason as the endpoint gives it.
+        finish: name of the reason as the endpoint gives it; ``other``: what it gives is no name, or may hold
+            the key; ``""``: it gives none.
         usage: as reported, unchecked; ``None``: nothing was.
         latency_s: seconds.
     """
@@ -43,7 +44,7 @@ class Failure:
     Attributes:
         kind: ``rate_limited``, ``server_error``, ``timeout``, ``no_connection``, ``broken_stream``,
             ``broken_reply``, ``empty``, ``malformed``, ``refused``, ``filtered``, ``key_refused``,
-            ``model_unknown`` or ``no_credit``.
+            ``model_unknown``, ``redirected``, ``no_credit`` or ``internal``.
         detail: for people.
         again: whether the same request may succeed later.
         billed: whether the provider may bill it.
@@ -61,6 +62,11 @@ class Failure:
     reach: Reach = Reach.CALL
     text: str = ""
     usage: object = None
+
+
+def internal_fault(error: Exception) -> str:
+    """A fault of ours for people, without the words of the error, which may repeat a prompt."""
+    return f"{type(error).__name__}, a fault of this program; please report it"
 
 
 def checked_url(url: str) -> str:

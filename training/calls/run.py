@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from router.core.errors import MitsumoriError
 from training.calls.paid_calls import NotAsked, PaidCalls
+from training.calls.reply import internal_fault
 
 __all__ = ["INTERRUPTED", "run_tasks"]
 
@@ -78,6 +80,10 @@ async def run_tasks(
                 await task()
             except NotAsked as why:
                 left[str(why)] += 1
+            except MitsumoriError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the other tasks go on, and it is told in the end
+                left[internal_fault(error)] += 1
             done()
 
     with _interruptible(calls, notify):

@@ -11,10 +11,12 @@ from training.calls.journal import Answered, Failed
 from training.calls.paid_calls import Call
 from training.collection.prompts import SourcePrompt
 
-__all__ = ["SOURCE", "attempt_of", "collection_calls", "failure_of", "parse_models"]
+__all__ = ["ABOUT", "SOURCE", "attempt_of", "collection_calls", "failure_of", "parse_models"]
 
 SOURCE = "collect"
 """The ``source`` of attempts whose prompt names none."""
+ABOUT = ("prompt", "prompt_id", "model")
+"""Texts that every call keeps."""
 _NANOS = 1_000_000_000
 
 

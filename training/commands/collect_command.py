@@ -25,6 +25,7 @@ from training.calls.run import Task
 from training.calls.session import RunResult, Terms, run_within
 from training.calls.tariff import Tariff, tariffs_of
 from training.collection.collection_plan import (
+    ABOUT,
     attempt_of,
     collection_calls,
     failure_of,
@@ -239,7 +240,7 @@ def collect_command(
         "endpoint": terms.endpoint,
         "max_output_tokens": max_output_tokens,
     }
-    with open_journal(journal_path(out), purpose) as journal:
+    with open_journal(journal_path(out), purpose, about=ABOUT) as journal:
         journal.book_lost()
         if retry_failed:
             journal.forget_failures()

@@ -370,7 +370,7 @@ def judge_command(
     )
     print_lines(Console(stderr=True), key_notes(terms, api_key_env))
     purpose = {"kind": "judge", "endpoint": terms.endpoint, "max_output_tokens": max_output_tokens}
-    with open_journal(journal_path(out), purpose) as journal:
+    with open_journal(journal_path(out), purpose, about=("model",)) as journal:
         if retry_failed:
             journal.forget_failures()
         found = _judge(job, journal, price, catalog, yes, dry_run)

@@ -17,6 +17,8 @@ __all__ = [
 ]
 
 LEAST, MOST = 1, 10
+_SHOWN = 12
+"""Characters of a number that are repeated."""
 
 GRADE_TASK = (
     "Grade the answer by the rubric. Write at most three sentences of reasons. Then write, as the last line "
@@ -27,7 +29,7 @@ PAIR_TASK = (
     "last line and with nothing after it, one of\nBETTER: FIRST\nBETTER: SECOND\nBETTER: TIE"
 )
 
-_NUMBER = r"(-?\d+(?:[.,]\d+)?)\s*(?:/\s*10(?!\d))?"
+_NUMBER = r"(-?\d+(?:[.,]\d+)?)(?:\s*/\s*10(?!\d))?"
 _GRADE = re.compile(rf"[^\w-]*grade[^\w-]*{_NUMBER}\W*", re.IGNORECASE)
 _BARE = re.compile(rf"[^\w-]*{_NUMBER}\W*")
 _BETTER = re.compile(r"\W*better\W*(first|second|tie)\W*", re.IGNORECASE)
@@ -68,11 +70,11 @@ def grade_of(reply: str) -> int | OffRubric:
     found = _line(reply, _GRADE) or _BARE.fullmatch(unicodedata.normalize("NFKC", reply).strip())
     if found is None:
         return OffRubric("gives no grade")
-    number = float(found[1].replace(",", "."))
-    if number != int(number):
-        return OffRubric(f"gives {found[1]}, which is no whole number")
-    if not LEAST <= number <= MOST:
-        return OffRubric(f"gives {found[1][:12]}, which is not from {LEAST} to {MOST}")
+    number, shown = float(found[1].replace(",", ".")), found[1][:_SHOWN]
+    if not LEAST <= number <= MOST:  # an endless row of digits is infinity
+        return OffRubric(f"gives {shown}, which is not from {LEAST} to {MOST}")
+    if not number.is_integer():
+        return OffRubric(f"gives {shown}, which is no whole number")
     return int(number)
 
 

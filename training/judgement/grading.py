@@ -260,6 +260,6 @@ def conversation(row: Mapping[str, Any]) -> str:
     try:
         turns = json.loads(chat) if isinstance(chat, str) else chat or ()
         said = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         said = ""
     return said or str(row["prompt"])

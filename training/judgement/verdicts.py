@@ -60,6 +60,8 @@ def _quality(row: Mapping[str, Any]) -> float:
         quality = float(given)
     except (TypeError, ValueError):
         raise _Wrong("quality", "is not a number") from None
+    except OverflowError:
+        raise _Wrong("quality", "is not from 0 to 1") from None
     if not 0 <= quality <= 1:
         raise _Wrong("quality", f"{quality:g} is not from 0 to 1")
     return quality

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from tests.training.fake_provider import (
     Says,
     Script,
     Sends,
+    Streams,
     provider,
 )
 from training.calls.endpoint import Endpoint
@@ -31,13 +33,21 @@ CANARY = "canary-prompt-4711"
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
+KEY = "sk-canary-key"
+
+
 def asked(
-    url: str, *, stream: bool = False, timeout_s: float = PATIENCE_S, times: int = 1
+    url: str,
+    *,
+    stream: bool = False,
+    timeout_s: float = PATIENCE_S,
+    times: int = 1,
+    key: str = KEY,
 ) -> Reply | Failure:
     """What becomes of a request, the last of several."""
 
     async def run() -> Reply | Failure:
-        endpoint = Endpoint(url, "sk-canary-key", timeout_s, stream, now=lambda: NOW)
+        endpoint = Endpoint(url, key, timeout_s, stream, now=lambda: NOW)
         try:
             for _ in range(times):
                 found = await endpoint.complete("m", [Message("user", CANARY)], 50, name="n1")
@@ -112,6 +122,120 @@ def test_a_body_that_is_no_completion_is_a_failure_that_may_be_billed(body: str)
     assert isinstance(found, Failure)
     assert found.kind in ("malformed", "empty")
     assert (found.again, found.billed) == (True, True)
+
+
+DEEP = "[" * 200_000
+WHOLE = json.dumps(
+    {
+        "choices": [{"message": {"content": "ab\u2028c"}, "finish_reason": "stop"}],
+        "usage": {"a": 1},
+    },
+    ensure_ascii=False,
+)
+PIECE = json.dumps({"choices": [{"index": 0, "delta": {"content": "Half"}}]})
+
+
+@pytest.mark.parametrize("event", ["null", "5", "[1]", '"text"', "{", DEEP, f'{{"a": {DEEP}'],
+                         ids=["null", "number", "list", "text", "half", "deep", "deep within"])  # fmt: skip
+def test_an_event_that_is_no_object_makes_the_answer_malformed_and_keeps_what_was_seen(
+    event: str,
+) -> None:
+    _, found = served(Streams((PIECE, event)), stream=True)
+    assert isinstance(found, Failure)
+    assert (found.kind, found.text) == ("malformed", "Half")
+    assert (found.again, found.billed) == (True, True)
+
+
+def test_a_body_of_brackets_within_brackets_is_malformed(stream: bool) -> None:
+    _, found = served(Sends(DEEP), stream=stream)
+    assert isinstance(found, Failure)
+    assert (found.kind, found.billed) == ("malformed", True)
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+def test_an_error_of_brackets_within_brackets_is_still_an_error(status: int, stream: bool) -> None:
+    for depth in (400, 900, 200_000):
+        words = "[" * depth + "]" * depth
+        body = f'{{"error": {{"message": "no", "code": {words}}}}}'
+        _, found = served(Refuses(status, body=body), stream=stream)
+        assert isinstance(found, Failure)
+        assert found.kind in (
+            "refused",
+            "model_unknown",
+            "rate_limited",
+            "server_error",
+            "malformed",
+        )
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/event-stream"])
+def test_an_endpoint_that_does_not_stream_is_read_as_the_completion_that_it_sends(
+    kind: str, stream: bool
+) -> None:
+    _, found = served(Sends(WHOLE, kind), stream=stream)
+    assert isinstance(found, Reply)
+    assert (found.text, found.finish, found.usage) == ("ab\u2028c", "stop", {"a": 1})
+
+
+def test_an_endpoint_that_streams_unasked_is_read_as_the_stream_that_it_sends(stream: bool) -> None:
+    end = json.dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    _, found = served(Streams((PIECE, PIECE, end)), stream=stream)
+    assert isinstance(found, Reply)
+    assert (found.text, found.finish) == ("HalfHalf", "stop")
+    _, cut = served(Streams((PIECE,)), stream=stream)
+    assert isinstance(cut, Failure)
+    assert (cut.kind, cut.text) == ("broken_stream", "Half")
+
+
+def test_an_error_within_a_stream_is_an_error_and_what_was_seen_is_kept() -> None:
+    error = json.dumps({"error": {"code": "overloaded", "message": CANARY}})
+    _, found = served(Streams((PIECE, error)), stream=True)
+    assert isinstance(found, Failure)
+    assert (found.kind, found.text) == ("server_error", "Half")
+    assert found.detail == "an error within the answer (overloaded)"
+
+
+LONG_KEY = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFG"
+
+
+@pytest.mark.parametrize("word", [LONG_KEY, LONG_KEY[:30], f"code.{LONG_KEY}"[:60], LONG_KEY[-12:]])
+@pytest.mark.parametrize("status", [200, 400, 401, 402, 404, 429, 500])
+def test_a_code_that_repeats_the_key_is_not_kept(word: str, status: int, stream: bool) -> None:
+    if status == 200:
+        act: Act = Sends(json.dumps({"error": {"code": word}}))
+    else:
+        act = Refuses(status, word)
+    _, found = served(act, stream=stream, key=LONG_KEY)
+    assert isinstance(found, Failure)
+    assert word not in found.detail
+    assert "(" not in found.detail
+
+
+@pytest.mark.parametrize("finish", [LONG_KEY, "x" * 30 + LONG_KEY, "s" * 1_000, f"see {CANARY}"])
+def test_a_reason_to_end_that_is_no_such_word_is_not_kept(finish: str, stream: bool) -> None:
+    _, found = served(Says(f"Your key is {LONG_KEY}.", finish=finish), stream=stream, key=LONG_KEY)
+    assert isinstance(found, Reply)
+    assert (found.text, found.finish) == ("Your key is [API key].", "other")
+
+
+def test_a_placeholder_that_is_no_secret_is_not_taken_out_of_answers(stream: bool) -> None:
+    _, found = served(Says("none of the above"), stream=stream, key="none")
+    assert isinstance(found, Reply)
+    assert found.text == "none of the above"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "http://elsewhere.invalid/v1"])
+def test_a_redirect_is_not_followed_and_stops_the_run(
+    status: int, target: str, stream: bool
+) -> None:
+    made, found = served(Refuses(status, headers={"Location": target}), stream=stream)
+    assert isinstance(found, Failure)
+    assert (found.kind, found.again, found.billed, found.reach) == (
+        "redirected", False, False, Reach.RUN,
+    )  # fmt: skip
+    assert found.detail == f"status {status}; name the address that it leads to with --endpoint"
+    assert len(made.requests) == 1
 
 
 def test_half_of_a_surrogate_pair_in_an_answer_harms_no_file() -> None:

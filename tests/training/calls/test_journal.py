@@ -121,6 +121,125 @@ def test_damage_before_the_last_line_is_named(path: Path, line: int, content: by
         pass
 
 
+HOSTILE = [
+    ("answered", "booked", [-1, 4, 2**63, "7", None, True, 7.5, "<Infinity>", "<NaN>", "<1e400>"]),
+    ("answered", "cost", [-1, "5", None, "<Infinity>", "<-1e400>"]),
+    ("answered", "about", [{}, "", "m", [], None, 5, {"model": None}, {"model": ["m"]}, {"other": "m"}]),
+    ("answered", "text", ["", None, 5, ["a"], "\ud800"]),
+    ("answered", "finish", [None, 5]),
+    ("answered", "input_tokens", [-3, "3", None, 2**63, 0.5]),
+    ("answered", "reasoning_tokens", [-1, "3", 2**70]),
+    ("answered", "doubts", ["doubt", None, [1], {"a": 1}]),
+    ("answered", "latency_s", [-0.5, "0.5", None, True, "<NaN>", "<Infinity>", "<1e400>"]),
+    ("answered", "timestamp", [None, 5]),
+    ("answered", "tries", [0, -1, "1", None, True]),
+    ("answered", "key", [None, 5, "", ["a"]]),
+    ("answered", "event", [None, 5, ["answered"], {}, "run"]),
+    ("failed", "booked", [-1, "7", None, "<Infinity>"]),
+    ("failed", "about", [{}, "m", {"model": 5}]),
+    ("failed", "kind", [None, ["timeout"], {}]),
+    ("failed", "detail", [None, 5]),
+    ("failed", "final", [None, 1, "yes"]),
+    ("failed", "passing", [None, 0, []]),
+    ("sent", "held", [-1, "20", None, 2**63, "<Infinity>"]),
+    ("sent", "key", [None, {}, []]),
+    ("lost", "booked", [-1, 19, 21, "20", None, "<Infinity>"]),
+    ("run", "id", [None, 5, []]),
+    ("run", "purpose", [None, 5, [], "collect", {"kind": None}, {"kind": [["collect"]]}]),
+    ("run", "version", [None, "1", -1]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def of_every_kind(path: Path) -> Path:
+    """A journal whose lines are: run, sent, answered, sent, failed, sent, lost."""
+    with open_journal(path, PURPOSE) as journal:
+        for key, outcome in (("a", answered("a")), ("b", failed("b", 3))):
+            journal.sent(key, 20)
+            journal.conclude(outcome)
+        journal.sent("c", 20)
+        journal.book_lost()
+    return path
+
+
+def rewritten(path: Path, number: int, line: bytes) -> None:
+    lines = path.read_bytes().split(b"\n")
+    lines[number - 1] = line
+    path.write_bytes(b"\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "value"),
+    [(event, name, value) for event, name, values in HOSTILE for value in values],
+)
+def test_a_value_that_no_run_writes_is_named_by_its_line(
+    event: str, name: str, value: object, of_every_kind: Path
+) -> None:
+    lines = [json.loads(line) for line in of_every_kind.read_bytes().splitlines()]
+    number = next(n for n, line in enumerate(lines, start=1) if line["event"] == event)
+    content = json.dumps({**lines[number - 1], name: value})
+    rewritten(of_every_kind, number, content.replace('"<', "").replace('>"', "").encode())
+    with (
+        pytest.raises(InvalidInput) as caught,
+        open_journal(of_every_kind, PURPOSE, about=("model",)),
+    ):
+        pass
+    assert caught.value.message.startswith(f"{of_every_kind}, line {number}: is damaged")
+    assert caught.value.message.endswith("restore the file, or name another --out to start anew")
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("line", range(1, 8))
+@pytest.mark.parametrize("name", ["key", "event", "about", "more"])
+@pytest.mark.parametrize("depth", [3, 900, 200_000])
+def test_brackets_within_brackets_are_damage(
+    line: int, name: str, depth: int, of_every_kind: Path
+) -> None:
+    kept = json.loads(of_every_kind.read_bytes().splitlines()[line - 1])
+    kept[name] = "DEEP"
+    deep = "[" * depth + "]" * depth
+    rewritten(of_every_kind, line, json.dumps(kept).replace('"DEEP"', deep).encode())
+    with (
+        pytest.raises(InvalidInput, match=f"line {line}: is damaged"),
+        open_journal(of_every_kind, PURPOSE, about=("model",)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("lines", [(3,), (5,), (7,), (2, 3), (4, 5), (2,), (2, 3, 4, 5)])
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_lines_that_are_there_twice_count_once(
+    lines: tuple[int, ...], at_the_end: bool, of_every_kind: Path
+) -> None:
+    with open_journal(of_every_kind, PURPOSE) as journal:
+        expected = (journal.spent, journal.lost, dict(journal.outcomes), journal.tries("a"))
+    content = of_every_kind.read_bytes().splitlines(keepends=True)
+    again = [content[number - 1] for number in lines]
+    place = len(content) if at_the_end else lines[-1]
+    of_every_kind.write_bytes(b"".join([*content[:place], *again, *content[place:]]))
+    with open_journal(of_every_kind, PURPOSE) as journal:
+        found = (journal.spent, journal.lost, dict(journal.outcomes), journal.tries("a"))
+        assert (found, journal.book_lost()) == (expected, 0)
+
+
+def test_a_second_outcome_of_one_request_that_differs_is_damage(of_every_kind: Path) -> None:
+    content = of_every_kind.read_bytes().splitlines(keepends=True)
+    other = {**json.loads(content[2]), "cost": 4, "booked": 4}
+    of_every_kind.write_bytes(b"".join([*content, json.dumps(other).encode() + b"\n"]))
+    with pytest.raises(InvalidInput, match="line 8: is damaged"):  # noqa: SIM117
+        with open_journal(of_every_kind, PURPOSE):
+            pass
+
+
+def test_a_journal_of_another_release_is_no_damage(of_every_kind: Path) -> None:
+    rewritten(of_every_kind, 1, b'{"event": "run", "version": 2, "name": "x"}')
+    with (
+        pytest.raises(InvalidInput, match="was written by another release"),
+        open_journal(of_every_kind, PURPOSE),
+    ):
+        pass
+
+
 def test_a_journal_of_another_run_is_refused_by_what_differs(path: Path) -> None:
     with open_journal(path, PURPOSE) as journal:
         journal.sent("a", 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ import pytest
 from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.core.pricing import call_price
-from router.core.types import Message, Rates
+from router.core.types import Message, Rates, TokenCount
 from tests.readiness import PATIENCE_S
 from tests.training.fake_provider import (
     Act,
@@ -34,7 +34,7 @@ from training.calls.endpoint import Endpoint
 from training.calls.journal import Answered, Failed, open_journal
 from training.calls.paid_calls import BUDGET, Call, PaidCalls, Patience
 from training.calls.run import run_tasks
-from training.calls.tariff import tariffs_of
+from training.calls.tariff import Tariff, tariffs_of
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RATES = Rates(Decimal(1), Decimal(4))
@@ -406,6 +406,67 @@ def test_a_stop_awaits_what_is_under_way_and_sends_nothing_more(tmp_path: Path) 
         assert len(made.requests) == 1
     assert [type(one) for one in done.outcomes.values()] == [Answered]
     assert done.left == {"somebody said so": 8}
+
+
+def test_a_fault_in_one_call_is_an_outcome_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Tariff.count_text
+
+    def faulty(self: Tariff, text: str) -> TokenCount:
+        if "oops" in text:
+            raise RuntimeError(text)
+        return counted(self, text)
+
+    monkeypatch.setattr(Tariff, "count_text", faulty)
+    calls = calls_to("a", prompts=6)
+    with provider(lambda one: Says("oops") if "2" in one.prompt else Says()) as made:
+        done = ran(made, tmp_path, calls, concurrency=2)
+        assert ran(made, tmp_path, calls).spent == done.spent
+        # It may have been billed, so it is booked at its worst case, and no run asks it again.
+        assert len(made.requests) == 6
+    failures = [one for one in done.outcomes.values() if isinstance(one, Failed)]
+    assert [(one.kind, one.key, one.final) for one in failures] == [("internal", "2-a", True)]
+    assert failures[0].detail == "RuntimeError, a fault of this program; please report it"
+    assert failures[0].booked > 100 * 4_000
+    assert (len(done.outcomes), done.left) == (6, {})
+
+
+def test_a_fault_in_one_task_lets_the_others_finish(tmp_path: Path) -> None:
+    got: list[int] = []
+
+    async def main(made: FakeProvider) -> dict[str, int]:
+        tariffs = tariffs_of(["m"], CATALOG, {"m": RATES}, COUNTER, NOW)
+        with open_journal(tmp_path / "j", {}) as journal:
+            endpoint = Endpoint(made.url, None, PATIENCE_S, now=lambda: NOW)
+            paid = PaidCalls(endpoint, tariffs, Budget(PLENTY), journal, lambda: NOW)
+
+            def task(number: int) -> Callable[[], Awaitable[None]]:
+                async def work() -> None:
+                    await paid.ask(calls_to("m", prompts=6)[number])
+                    got.append(1 // (number % 3))
+
+                return work
+
+            left = await run_tasks(
+                paid, map(task, range(6)), concurrency=2, done=lambda: None, notify=print
+            )
+            assert len(journal.outcomes) == 6
+            await endpoint.close()
+            return dict(left)
+
+    with provider() as made:
+        left = asyncio.run(main(made))
+    assert left == {"ZeroDivisionError, a fault of this program; please report it": 2}
+    assert len(got) == 4
+
+
+def test_a_redirect_costs_one_request_and_stops_the_run(tmp_path: Path) -> None:
+    with provider(Refuses(307, headers={"Location": "/v1/chat/completions"})) as made:
+        done = ran(made, tmp_path, calls_to("a", "b", prompts=4))
+        assert len(made.requests) == 1
+    assert "redirected, status 307; name the address" in done.paid.stopped
+    assert done.spent == 0
 
 
 def test_a_stop_ends_waits(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from tests.training.fake_provider import (
     Request,
     Says,
     Script,
+    Sends,
+    Streams,
     provider,
 )
 from training.cli import app
@@ -190,6 +192,58 @@ def test_a_refused_key_says_where_it_is_read_from_and_never_what_it_is(
             run(tmp_path, made.url, "--api-key-env", "MY_KEY")
         assert made.keys == {"sk-canary-secret"}
     assert b"sk-canary" not in (tmp_path / "history.parquet.journal").read_bytes()
+
+
+@pytest.mark.parametrize("act", [
+    Streams(("null",)), Streams(("5",)), Streams(("[1]",)), Sends("[" * 200_000),
+], ids=["null", "number", "list", "deep"])  # fmt: skip
+def test_a_reply_of_another_kind_costs_its_call_and_not_the_run(act: Act, tmp_path: Path) -> None:
+    with provider(lambda one: act if "question 3?" in one.prompt else Says()) as made:
+        summary, history = collected(tmp_path, made.url, "--stream", "--retries", "0")
+        assert (summary["complete"], summary["failed"]) == (True, {"malformed": 2})
+        assert len(history) == 10
+        # They may have been billed: the same command does not pay for them again.
+        collected(tmp_path, made.url, "--stream")
+        assert len(made.requests) == 12
+
+
+def test_what_the_endpoint_says_never_takes_the_key_into_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-canary-0123456789-secret"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+
+    def script(request: Request) -> Act:
+        if request.model == "large":
+            return Refuses(400, key)
+        return Says(f"The key is {key}.", finish=key)
+
+    with provider(script) as made:
+        result = run(tmp_path, made.url, "--json", prompts=3)
+    assert result.exit_code == 0
+    rows = pd.read_parquet(tmp_path / "history.parquet")
+    assert set(rows["answer"]) == {"The key is [API key]."}
+    assert set(rows["finish_reason"]) == {"other"}
+    kept = [path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".parquet"]
+    everything = b"".join([result.output.encode(), rows.to_json().encode(), *kept])
+    assert b"0123456789" not in everything
+
+
+@pytest.mark.parametrize("about", [{}, "p", {"model": "small"}, {"prompt": "x", "prompt_id": "p"}])
+def test_a_journal_altered_by_hand_is_one_line(about: object, tmp_path: Path) -> None:
+    with provider() as made:
+        collected(tmp_path, made.url, prompts=1)
+        journal = tmp_path / "history.parquet.journal"
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        number = next(n for n, line in enumerate(lines) if line["event"] == "answered")
+        lines[number]["about"] = about
+        journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with pytest.raises(InvalidInput) as caught:
+            run(tmp_path, made.url)
+    assert caught.value.message == (
+        f"{journal}, line {number + 1}: is damaged (about); restore the file, or name another --out to "
+        "start anew"
+    )
 
 
 @pytest.mark.parametrize(

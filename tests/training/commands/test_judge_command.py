@@ -155,6 +155,23 @@ def test_a_grade_is_never_invented(reply: str, reason: str, tmp_path: Path) -> N
     assert [json.loads(line)["row"] for line in listed] == [5, 6]
 
 
+def test_a_grade_beyond_all_numbers_is_off_the_rubric_in_one_row(tmp_path: Path) -> None:
+    def judge(request: Request) -> Act:
+        off = any("The large answer to 0." in one["content"] for one in request.body["messages"])
+        return Says("GRADE: " + "9" * 400) if off else Says("GRADE: 5")
+
+    summary, history = judged(tmp_path, judge)
+    assert [(one["row"], one["model"]) for one in summary["ungraded"]] == [(2, "large")]
+    assert "which is not from 1 to 10, even when reminded" in summary["ungraded"][0]["reason"]
+    assert history["grade"].notna().sum() == 7
+
+
+def test_a_chat_of_brackets_within_brackets_is_judged_by_its_prompt(tmp_path: Path) -> None:
+    rows = attempts(1)
+    rows[0]["messages"] = "[" * 200_000
+    assert judged(tmp_path, by_model, rows=rows)[0]["graded"] == 2
+
+
 def test_failures_of_the_judge_are_told_by_row(tmp_path: Path) -> None:
     jsonl(tmp_path / "h.jsonl", attempts())
 

@@ -45,10 +45,21 @@ def test_a_grade_is_read(reply: str, grade: int) -> None:
         ("GRADE: -3", "gives -3, which is not from 1 to 10"),
         ("GRADE: 100", "gives 100, which is not from 1 to 10"),
         ("GRADE: 7.5", "gives 7.5, which is no whole number"),
+        ("GRADE: " + "9" * 400, "gives 999999999999, which is not from 1 to 10"),
+        ("GRADE: -" + "9" * 400, "gives -99999999999, which is not from 1 to 10"),
+        ("GRADE: 7." + "5" * 400, "gives 7.5555555555, which is no whole number"),
     ],
 )
 def test_what_is_off_the_rubric_is_no_grade(reply: str, reason: str) -> None:
     assert grade_of(reply) == OffRubric(reason)
+
+
+@pytest.mark.parametrize("before", ["GRADE: 7", "7", "GRADE", "BETTER: TIE", ""])
+def test_a_long_reply_is_read_once_through(before: str) -> None:
+    # Read again from each of its places, a million characters would take hours.
+    reply = f"{before}{' ' * 1_000_000}x"
+    assert isinstance(grade_of(reply), OffRubric)
+    assert isinstance(preference_of(reply), OffRubric)
 
 
 @given(st.text(max_size=200))

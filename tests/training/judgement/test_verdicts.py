@@ -77,6 +77,13 @@ def test_a_bad_row_is_named_by_its_number(line: str, words: str, tmp_path: Path)
     assert (left.qualities, len(left.bad)) == ({("p2", "b"): {"Aiko": [0.0]}}, 1)
 
 
+def test_a_number_beyond_all_numbers_is_a_bad_row(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.jsonl"
+    path.write_text(f'{{"prompt_id": "p1", "model": "a", "quality": {"9" * 400}}}\n')
+    with pytest.raises(InvalidInput, match="quality: is not from 0 to 1"):
+        read_verdicts(path)
+
+
 def test_a_file_without_verdicts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="has no verdicts"):
         read_verdicts(csv(tmp_path))
