@@ -244,7 +244,7 @@ def test_a_registered_bundle_shows_what_it_takes_and_gives(uri: str) -> None:
     width = len(read_manifest(DEFAULT_BUNDLE)[0].features)
     assert inputs["features"].shape == (-1, width)
     assert [one.name for one in model.signature.outputs.inputs] == [
-        "label_distribution", "p_adequate", "output_tokens",
+        "label_distribution", "p_adequate", "output_tokens", "demands",
     ]  # fmt: skip
     # The example goes through the classifier, and through MLflow's check of inputs.
     example = example_inputs(DEFAULT_BUNDLE)
