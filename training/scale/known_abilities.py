@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -28,12 +29,17 @@ def known_abilities(path: Path = ABILITIES) -> Mapping[str, Ability]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                found[row["model"]] = Ability(
+                one = Ability(
                     float(row["points"]),
                     float(row["uncertainty"]),
                     int(row["attempts"]),
                     tuple(row["histories"].split("+")),
                 )
+                if not (
+                    row["model"] and math.isfinite(one.points) and 0 < one.uncertainty < math.inf
+                ):
+                    raise ValueError("neither a name nor an ability")
+                found[row["model"]] = one
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise BadArtifact(
             f"{path}, line {len(found) + 2}, cannot be read as abilities; restore it from the release",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from router.core.errors import BadArtifact
 from training.scale.ability import PublishedScore
@@ -20,7 +21,7 @@ _PATH = Path(__file__).with_name("scale.yaml")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Published(_Strict):
@@ -28,19 +29,33 @@ class _Published(_Strict):
     source: str = Field(min_length=1)
     date: date
     attempts: float = Field(gt=0)
-    scores: dict[str, float]
+    scores: dict[str, Annotated[float, Field(gt=0, lt=1)]]
 
 
 class _Levels(_Strict):
     discrimination: float = Field(gt=0)
     difficulty: list[float] = Field(min_length=4, max_length=4)
 
+    @field_validator("difficulty")
+    @classmethod
+    def _harder(cls, value: list[float]) -> list[float]:
+        if sorted(set(value)) != value:
+            raise ValueError("each level must be harder than the one before")
+        return value
+
 
 class _File(_Strict):
-    reference: dict[str, float]
-    tiers: dict[str, list[str]]
+    reference: dict[str, float] = Field(min_length=2, max_length=2)
+    tiers: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(min_length=2)
     levels: _Levels
     published: list[_Published]
+
+    @field_validator("reference")
+    @classmethod
+    def _apart(cls, value: dict[str, float]) -> dict[str, float]:
+        if len(set(value.values())) < len(value):
+            raise ValueError("the two models must have different points")
+        return value
 
 
 @dataclass(frozen=True)
