@@ -34,7 +34,7 @@ from router.paths import ENCODERS
 from training.encoders.embedding import encode_prompts
 from training.evaluation.calibration_metrics import ece
 from training.evaluation.metrics import apgr_statistic, bootstrap, interval, unit_counts
-from training.export.classifier_graph import classifier_graph, label_distribution
+from training.export.classifier_graph import classifier_graph, complexities
 from training.fitting.demands import Demands, attempts_at, fit_demands
 from training.fitting.estimator import (
     PooledLogistic,
@@ -227,9 +227,7 @@ def known_figures(ablation: Ablation) -> Iterator[Figure]:
         mine = exam.languages == language
         statistics = {}
         for name, tiers in examination.items():
-            ranks = np.append(np.linspace(0, 1, tiers.shape[1]), 1.0)
-            score = label_distribution(tiers[mine]) @ ranks
-            statistics[name] = order_agreement(exam.levels[mine], score)
+            statistics[name] = order_agreement(exam.levels[mine], complexities(tiers[mine]))
         drawn = bootstrap(int(mine.sum()), statistics, seed=ablation.seed)
         plain = {
             name: float(one(unit_counts(int(mine.sum())))[0]) for name, one in statistics.items()

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from onnx import TensorProto
 from scipy import sparse
 
+from router.classifier.bundle import complexity
 from router.classifier.encoder import session
 from router.classifier.features.lexical import FEATURES, SCRIPT_BOUNDS
 from router.classifier.manifest import CLASSIFIER
@@ -27,6 +28,7 @@ __all__ = [
     "TOLERANCE",
     "check_graph",
     "classifier_graph",
+    "complexities",
     "label_distribution",
 ]
 
@@ -50,6 +52,12 @@ def label_distribution(p_adequate: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     reached = np.maximum.accumulate(p_adequate, axis=1)
     ends = np.ones((len(reached), 1))
     return np.diff(np.hstack([0 * ends, reached, ends]), axis=1)
+
+
+def complexities(p_adequate: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The complexity of prompts as serving has it, ``(n,)``, from P(adequate) of a tier each ``(n, k)``."""
+    tiers = [str(place) for place in range(p_adequate.shape[1])]
+    return np.array([complexity(row, tiers) for row in label_distribution(p_adequate)])
 
 
 def _sum(graph: GraphBuilder, terms: Sequence[str], name: str) -> str:

@@ -33,7 +33,8 @@ class Sources:
         placed: today's tiers on the scale, where several histories are pooled by tier; ``None``: the arms are
             models of the histories.
         compared: outcomes in histories that compare answers with those of a strong model: they tell whether
-            P(adequate) holds there, and teach nothing but lengths. ``None``: there are none.
+            P(adequate) holds there, and teach nothing but lengths. ``None``: there are none, or no source is
+            left out.
         unlinked: histories that nothing links to the scale: their attempts count as those of the tiers.
     """
 
@@ -90,7 +91,9 @@ def _pooled_by_tier(plan: TrainingPlan) -> Sources:
     return Sources(
         replace(table, notes=(*table.notes, *placed.notes)),
         placed,
-        _compared(compared, plan.reading, table.outcomes.arms) if graded and compared else None,
+        _compared(compared, plan.reading, table.outcomes.arms)
+        if plan.unseen_sources and graded and compared
+        else None,
         unlinked,
     )
 

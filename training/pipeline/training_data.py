@@ -97,6 +97,7 @@ class EncodedData:
         self._prompts = prompts
         self._ids = np.empty(len(prompts.texts), dtype=object)
         self._ids[:] = prompts.word_ids
+        self._x = np.hstack([prompts.vectors, prompts.features])
         self._counts = ngram_counts(prompts.word_ids)
         ends = np.cumsum([len(part) for part in data.parts])
         self._parts = [slice(int(a), int(b)) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
@@ -134,8 +135,7 @@ class EncodedData:
     def _inputs(self, part: int) -> tuple[npt.NDArray[np.float32], sparse.csr_matrix]:
         """Vectors and features side by side ``(n, p)``, and counts of n-grams ``(n, BUCKETS)``."""
         rows = self._parts[part]
-        x = np.hstack([self._prompts.vectors[rows], self._prompts.features[rows]])
-        return x, self._counts[rows]
+        return self._x[rows], self._counts[rows]
 
     @property
     def rows(self) -> SplitSide:

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from training.evaluation.predictions import p_of_models
 from training.evaluation.unseen_figures import UnseenPredictions, unseen_figures
-from training.export.classifier_graph import label_distribution
+from training.export.classifier_graph import complexities
 from training.export.stages import Fit
 from training.fitting.estimator import refitted
 from training.fitting.lengths import LengthModel
@@ -150,13 +150,10 @@ class _Without:
         p = tiers
         if models is not None:
             p = p_of_models(tiers, self._placed.points, self._placed.points_of(models))
-        ranks = np.append(np.linspace(0, 1, tiers.shape[1]), 1.0)
         lengths = np.full(p.shape, np.nan)
         if self._lengths is not None:
             lengths = self._lengths.of(source.x, source.counts)[:, :, 1]
-        return UnseenPredictions(
-            p, label_distribution(tiers) @ ranks, lengths, self._nearest_gain(source.x)
-        )
+        return UnseenPredictions(p, complexities(tiers), lengths, self._nearest_gain(source.x))
 
     def _nearest_gain(self, x: npt.NDArray[np.float32]) -> Floats:
         """The mean gain at the nearest prompts of other sources, ``(n,)``."""
