@@ -45,6 +45,7 @@ class TrainingPlan:
         tracking: MLflow's address; ``None`` tracks nothing.
         neighbours: whether the bundle may hold vectors of training prompts, where that pays.
         unseen_sources: whether each source is left out in turn, where several are pooled by tier.
+        catalog: the models that are going to be served; ``None``: the catalog that ships.
     """
 
     histories: Sequence[Path]
@@ -60,6 +61,7 @@ class TrainingPlan:
     tracking: str | None = None
     neighbours: bool = True
     unseen_sources: bool = True
+    catalog: Path | None = None
 
 
 def _checked_name(option: str, name: str) -> str:

@@ -24,6 +24,7 @@ from router.files import sha256_of
 __all__ = [
     "CLASSIFIER",
     "FORMAT_VERSION",
+    "LEAST_GAP",
     "MANIFEST",
     "REMEDY",
     "SECOND_CLASSIFIER",
@@ -45,7 +46,7 @@ _FORMATS = (1, 2, 3, 4)
 MANIFEST = "manifest.json"
 CLASSIFIER = "classifier.onnx"
 SECOND_CLASSIFIER = "second.onnx"
-_LEAST_GAP = 1.0
+LEAST_GAP = 1.0
 """Points between the abilities of two arms. The slope between arms that are closer would be noise."""
 REMEDY = "train it again with `make train`, or restore it from the release"
 
@@ -83,10 +84,15 @@ class ModelAbility(_Strict):
     """A model on the scale of ability, placed by training or by ``add-arm``."""
 
     points: float = Field(ge=SMALLEST, le=LARGEST, description="its ability")
-    uncertainty: float = Field(ge=0, le=1000, description="standard deviation, in points")
+    uncertainty: float = Field(
+        ge=0, le=1000, description="standard deviation, in points; 0: it is the model of an arm"
+    )
     attempts: int = Field(gt=0, description="judged attempts that it rests on")
     strengths: tuple[Annotated[float, Field(ge=-50, le=50)], ...] = Field(
         default=(), description="logits per unit of each demand of a prompt; empty: none are known"
+    )
+    elsewhere: tuple[str, ...] = Field(
+        default=(), description="histories of its attempts; empty: those of the bundle"
     )
 
 
@@ -182,7 +188,7 @@ class BundleManifest(_Strict):
     def _abilities_ascend(self) -> BundleManifest:
         # Not the cached property: a changed copy of the manifest would keep its arms.
         for weaker, abler in pairwise(_placed(self.arms)):
-            least = round((weaker.ability or 0.0) + _LEAST_GAP, 6)
+            least = round((weaker.ability or 0.0) + LEAST_GAP, 6)
             if (abler.ability or 0.0) < least:
                 raise ValueError(
                     f"arms.{self.arms.index(abler)}.ability: {abler.ability:g} of {abler.name} must be at "

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from router.classifier.manifest import BundleManifest
+from router.classifier.manifest import BundleManifest, ModelAbility
 from router.core.ability import Ability, p_at
 from router.core.plurals import counted
 from router.core.types import Model, Score
 
-__all__ = ["p_of_model"]
+__all__ = ["known_ability", "p_of_model"]
+
+
+def known_ability(model: str, manifest: BundleManifest) -> ModelAbility | None:
+    """The place of a model in a bundle. The host before its name is no part of it: self-hosted/llama-3.1-8b.
+
+    Args:
+        model: its id in the catalog.
+        manifest: of the bundle.
+    """
+    return manifest.abilities.get(model.rsplit("/", 1)[-1])
 
 
 def p_of_model(
@@ -26,11 +36,12 @@ def p_of_model(
     if arm == model.id:
         return score.p_adequate[arm], "an arm of its own"
     ability, placed = model.ability, manifest.placed_arms
-    # A host's name before the model's is not part of it: self-hosted/llama-3.1-8b-instruct.
-    known = manifest.abilities.get(model.id.rsplit("/", 1)[-1])
+    known = known_ability(model.id, manifest)
     shift = 0.0
     if known is not None:
         basis = counted(known.attempts, "attempt of its own", "attempts of its own")
+        if known.elsewhere:
+            basis += f" in {' and '.join(known.elsewhere)}"
         ability = Ability(known.points, known.uncertainty, basis)
         shift = sum(a * b for a, b in zip(known.strengths, score.demands, strict=False))
     if ability is None or len(placed) < 2:

@@ -103,8 +103,9 @@ def check_names(plan: ArrivalPlan, manifest: BundleManifest) -> None:
     tiers = [arm.name for arm in manifest.placed_arms]
     if len(tiers) < 2:
         raise InvalidInput(
-            f"{plan.bundle} has no scale of ability to place a model on: an older release made it, or one "
-            "history, or --arms; train it again with several histories and without --arms, as "
+            f"{plan.bundle} has no scale of ability to place a model on: an older release made it, or "
+            "nothing linked its arms to the scale; train it again with attempts of a model whose ability is "
+            "known, or with several histories and without --arms, as "
             "make train HISTORY='A.parquet B.parquet' does",
             reason="NOT_ON_SCALE",
             field="bundle",
@@ -124,7 +125,7 @@ def check_names(plan: ArrivalPlan, manifest: BundleManifest) -> None:
             field="arm",
         )
     known = manifest.abilities.get(plan.key)
-    if known is not None and not plan.replace:
+    if known is not None and not known.elsewhere and not plan.replace:
         raise InvalidInput(
             f"--arm: the bundle places {plan.key} already, at {known.points:.0f} ± {known.uncertainty:.0f} "
             f"points by {known.attempts:,} attempts; --replace places it anew, by these attempts alone",

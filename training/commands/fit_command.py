@@ -40,6 +40,7 @@ def _summary(made: TrainingResult, tracking: str | None) -> Mapping[str, object]
         "registered_model": made.model if made.registered is not None else None,
         "registered_version": made.registered,
         "notes": made.notes,
+        "catalog": made.catalog.counts,
         "seconds": made.seconds,
         "report": made.report,
     }
@@ -109,6 +110,12 @@ def fit_command(
             help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
         ),
     ] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(
+            help="Catalog of the models that are going to be served (default: the one that ships)."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a bundle: label, split, encode, fit, calibrate, evaluate, export, track."""
@@ -132,6 +139,7 @@ def fit_command(
         tracking=tracking,
         neighbours=not no_neighbours,
         unseen_sources=not no_unseen_sources,
+        catalog=catalog,
     )
     made = fit(plan, progress)
     if as_json:
@@ -142,6 +150,7 @@ def fit_command(
     lines = [
         f"trained on {sum(made.manifest.languages.values()):,} prompts, evaluated on "
         f"{made.report['n_prompts']:,} held-out ones, in {sum(made.seconds.values()):.1f} s",
+        str(made.catalog),
         f"bundle: {out}" + (" (DEMONSTRATION)" if made.manifest.demonstration else ""),
     ]
     if tracking is not None:

@@ -36,24 +36,34 @@ def _rows(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
 
 
-def _evidence(manifest: BundleManifest) -> str:
-    """What P(adequate) rests on besides outcomes, where the tiers are on the scale of ability."""
+def _evidence(manifest: BundleManifest, tiers: bool) -> str:
+    """What P(adequate) rests on besides outcomes, where the arms are on the scale of ability."""
     known = manifest.evidence
     if known is None:
         return ""
+    untried = (
+        "requests of the project, and prompts of histories that grade no answers"
+        if tiers
+        else "requests of the project"
+    )
+    strictness = (
+        "Expect P(adequate) to be off by the strictness of your judge until you train on your own attempts."
+        if tiers
+        else "All of them together weigh a small share of the attempts, so that these decide on work like "
+        "that of the histories, and annotation on work that they lack."
+    )
     words = (
         f"P(adequate) rests on {known.measured:,} prompts that models attempted, and on "
-        f"{known.annotated:,} that nobody did: requests of the project, and prompts of histories that grade "
-        "no answers. Language models annotated them with a level on a rubric, and wrote the requests; nobody "
-        "has compared their annotation with people's. It is a prior, not an outcome: at even odds it counts "
-        f"as {known.weight:g} attempts of each arm, and a prompt that was attempted is not taken from its "
-        "annotation. Judges differ in what they let pass; the levels stand between strict and lenient ones. "
-        "Expect P(adequate) to be off by the strictness of your judge until you train on your own attempts."
+        f"{known.annotated:,} that nobody did: {untried}. Language models annotated them with a level on a "
+        "rubric, and wrote the requests; nobody has compared their annotation with people's. It is a prior, "
+        f"not an outcome: at even odds it counts as {known.weight:g} attempts of each arm, and a prompt that "
+        "was attempted is not taken from its annotation. Judges differ in what they let pass; the levels "
+        f"stand between strict and lenient ones. {strictness}"
     )
     return f"\n{words}\n"
 
 
-def _data(manifest: BundleManifest) -> str:
+def _data(manifest: BundleManifest, tiers: bool) -> str:
     table = _rows(
         ("history", "prompts", "attempts", "adequate from", "licence", "sha256"),
         [
@@ -76,7 +86,7 @@ def _data(manifest: BundleManifest) -> str:
         f"## Data\n\n{table}\nTraining prompts by language: {languages}. Training data sha256 "
         f"`{manifest.training_data_sha256}`. The histories are not part of the bundle; "
         "`seen_prompts.bin` holds keyed hashes of the prompts, from which no prompt can be recovered.\n"
-        f"{_evidence(manifest)}"
+        f"{_evidence(manifest, tiers)}"
     )
 
 
@@ -107,8 +117,8 @@ def _placed_arms(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
     )
 
 
-def _arms(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
-    if all(arm.ability is not None for arm in manifest.arms):
+def _arms(manifest: BundleManifest, report: Mapping[str, Any], tiers: bool) -> str:
+    if tiers:
         return _placed_arms(manifest, report)
     rows = []
     for arm in manifest.arms:
@@ -119,6 +129,7 @@ def _arms(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
                 arm.name,
                 arm.tier,
                 ", ".join(f"`{model}`" for model in arm.models),
+                _number(arm.ability, 0),
                 "–" if price is None else f"{price.input} / {price.output}",
                 f"{arm.attempts:,}",
                 f"{arm.adequate_share:.1%}",
@@ -132,8 +143,8 @@ def _arms(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
             )
         )
     header = (
-        "arm", "tier", "models", "USD per million tokens, in / out", "training attempts", "adequate",
-        "held-out quality", "held-out USD per 1,000 prompts",
+        "arm", "tier", "models", "points", "USD per million tokens, in / out", "training attempts",
+        "adequate", "held-out quality", "held-out USD per 1,000 prompts",
     )  # fmt: skip
     return "## Arms\n\n" + _rows(header, rows, words=3)
 
@@ -332,6 +343,7 @@ def model_card(
     *,
     settings: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    tiers: bool = False,
 ) -> str:
     """The text of ``model_card.md``.
 
@@ -340,6 +352,7 @@ def model_card(
         report: of :func:`evaluation_report.evaluate`, on the held-out prompts.
         settings: further facts on the training, such as hyperparameters, name → value.
         notes: from reading the histories.
+        tiers: whether the arms are today's tiers, and not models of the histories.
     """
     title = f"# {manifest.name}\n"
     if manifest.demonstration:
@@ -354,9 +367,9 @@ def model_card(
         [
             title,
             summary,
-            _data(manifest)
+            _data(manifest, tiers)
             + ("\n" + "\n".join(f"- {note}" for note in notes) + "\n" if notes else ""),
-            _arms(manifest, report),
+            _arms(manifest, report, tiers),
             _training(manifest, settings or {}),
             *((_unseen(report),) if report.get("unseen_sources") else ()),
             _performance(report),

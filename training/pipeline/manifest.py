@@ -25,7 +25,13 @@ from training.fitting.demands import Demands
 from training.fitting.lengths import LengthModel
 from training.histories.outcome_table import HistoryTable
 from training.histories.outcomes import Outcomes
+from training.pipeline.sources import Sources
+from training.pipeline.training_data import TrainingData
 from training.plan import TrainingPlan, bundle_name
+from training.scale.ability import Ability
+from training.scale.arm_placement import PlacedArms
+from training.scale.examples import ANNOTATED
+from training.scale.model_names import canonical_name
 from training.scale.placement import ANNOTATION_SPREAD, PlacedTiers
 
 __all__ = ["bundle_manifest"]
@@ -46,9 +52,9 @@ def _reference(rates: Rates | None) -> ReferencePrice | None:
     return None if rates is None else ReferencePrice(input=rates.input, output=rates.output)
 
 
-def _arms(
-    table: HistoryTable, train: Outcomes, lengths: LengthModel, placed: PlacedTiers | None
-) -> list[Arm]:
+def _arms(sources: Sources, train: Outcomes, lengths: LengthModel) -> list[Arm]:
+    table, placed = sources.table, sources.placed
+    scale = placed or sources.arms
     judged, adequate = train.judged.sum(axis=0), (train.adequate & train.judged).sum(axis=0)
     return [
         Arm(
@@ -59,7 +65,7 @@ def _arms(
             attempts=int(judged[place]),
             adequate_share=float(adequate[place] / judged[place]),
             has_lengths=bool(lengths.known[place]),
-            ability=None if placed is None else round(float(placed.points[place]), 1),
+            ability=None if scale is None else round(float(scale.points[place]), 1),
         )
         for place, name in enumerate(table.outcomes.arms)
     ]
@@ -72,8 +78,8 @@ def _languages(train: Outcomes) -> dict[str, int]:
 
 def bundle_manifest(
     plan: TrainingPlan,
-    table: HistoryTable,
-    placed: PlacedTiers | None,
+    sources: Sources,
+    data: TrainingData,
     cascade: Stages,
     report: Any,
 ) -> BundleManifest:
@@ -81,11 +87,12 @@ def bundle_manifest(
 
     Args:
         plan: of the run.
-        table: the outcomes of the arms.
-        placed: the tiers on the scale of ability, where they are.
+        sources: that it read.
+        data: that it fitted.
         cascade: the fits.
         report: held-out figures.
     """
+    table = sources.table
     thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
     train = cascade.first.train.outcomes
     return BundleManifest(
@@ -93,7 +100,7 @@ def bundle_manifest(
         name=bundle_name(plan),
         created=datetime.now(UTC).replace(microsecond=0),
         demonstration=not plan.histories,
-        arms=_arms(table, train, cascade.first.lengths, placed),
+        arms=_arms(sources, train, cascade.first.lengths),
         encoder=cascade.first.reference,
         second=cascade.second,
         features=list(FEATURES),
@@ -103,21 +110,38 @@ def bundle_manifest(
         training_data_sha256=_data_sha256(table),
         split=Split(seed=plan.seed, holdout=plan.holdout),
         languages=_languages(train),
-        abilities={} if placed is None else _abilities(placed, cascade.first.demands),
-        evidence=None
-        if placed is None
-        else Evidence(
-            measured=len(placed.measured),
-            annotated=len(placed.annotated),
-            weight=round(4 / ANNOTATION_SPREAD**2, 1),
-        ),
+        abilities=_abilities(sources, cascade.first.demands),
+        evidence=_evidence(sources, data),
         mlflow_run_id=None,
         metrics=report,
         files={},
     )
 
 
-def _abilities(placed: PlacedTiers, demands: Demands | None) -> dict[str, ModelAbility]:
+def _evidence(sources: Sources, data: TrainingData) -> Evidence | None:
+    weight = 4 / ANNOTATION_SPREAD**2
+    if sources.placed is not None:
+        measured, annotated = len(sources.placed.measured), len(sources.placed.annotated)
+        return Evidence(measured=measured, annotated=annotated, weight=round(weight, 1))
+    if sources.arms is None:
+        return None
+    annotated = int((data.examples.sources == ANNOTATED).sum())
+    return Evidence(
+        measured=len(data.examples) - annotated,
+        annotated=annotated,
+        weight=round(weight * data.annotation, 3),
+    )
+
+
+def _abilities(sources: Sources, demands: Demands | None) -> dict[str, ModelAbility]:
+    if sources.placed is not None:
+        return _measured(sources.placed, demands)
+    if sources.arms is not None:
+        return _measured_and_known(sources.arms, sources.table)
+    return {}
+
+
+def _measured(placed: PlacedTiers, demands: Demands | None) -> dict[str, ModelAbility]:
     strengths = {} if demands is None else demands.strengths
     return {
         name: ModelAbility(
@@ -128,3 +152,23 @@ def _abilities(placed: PlacedTiers, demands: Demands | None) -> dict[str, ModelA
         )
         for name, one in placed.abilities.items()
     }
+
+
+def _measured_and_known(placed: PlacedArms, table: HistoryTable) -> dict[str, ModelAbility]:
+    """Models of the histories and others. That of an arm is as the arm, so nothing of it is uncertain."""
+    spelled = {model for models in table.models.values() for model in models}
+    of_arms = {canonical_name(model) for model in spelled}
+
+    def told(one: Ability, exact: bool, elsewhere: tuple[str, ...] = ()) -> ModelAbility:
+        return ModelAbility(
+            points=one.points,
+            uncertainty=0.0 if exact else one.uncertainty,
+            attempts=one.attempts,
+            elsewhere=elsewhere,
+        )
+
+    found = {name: told(one, False, one.histories) for name, one in placed.elsewhere.items()}
+    found |= {name: told(one, name in of_arms) for name, one in placed.abilities.items()}
+    # The catalog may spell a name as the history does.
+    found |= {model.rsplit("/", 1)[-1]: found[canonical_name(model)] for model in spelled}
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from router.catalog.catalog import load_catalog
 from router.core.errors import InvalidInput
 from training.histories import demonstration
 from training.histories.history import History, read_history
@@ -13,15 +14,22 @@ from training.histories.outcome_table import (
     HistoryTable,
     ReadOptions,
     named_apart,
-    read_table,
     tabulate_all,
 )
 from training.histories.outcomes import Outcomes
-from training.plan import TrainingPlan
+from training.plan import TrainingPlan, check_table
+from training.scale.arm_placement import PlacedArms, place_arms
 from training.scale.placement import PlacedTiers, place_tiers, unlinked_histories
 from training.scale.reference import read_reference
 
-__all__ = ["Sources", "read_sources"]
+__all__ = ["NOTHING_LINKS", "Sources", "read_sources"]
+
+NOTHING_LINKS = (
+    "nothing links the arms to the scale of ability, for no model that the histories grade is known "
+    "elsewhere: P(adequate) of a model of the catalog is that of its tier, whatever model stood for it; let "
+    "a known model answer some of the prompts, or give that of an arm an ability in the catalog (--catalog)"
+)
+"""Why the arms are on no scale, what follows, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Sources:
         table: the outcomes of the arms.
         placed: today's tiers on the scale, where several histories are pooled by tier; ``None``: the arms are
             models of the histories.
+        arms: such models on the scale; ``None``: there are none, or nothing links them to it.
         compared: outcomes in histories that compare answers with those of a strong model: they tell whether
             P(adequate) holds there, and teach nothing but lengths. ``None``: there are none, or no source is
             left out.
@@ -40,6 +49,7 @@ class Sources:
 
     table: HistoryTable
     placed: PlacedTiers | None = None
+    arms: PlacedArms | None = None
     compared: Outcomes | None = None
     unlinked: tuple[str, ...] = ()
 
@@ -47,15 +57,18 @@ class Sources:
 def read_sources(plan: TrainingPlan) -> Sources:
     """Read the histories of a plan, or make up the one of the demonstration.
 
-    The models of one history have attempts of their own at all its prompts, which tell more than a scale.
+    The models of one history have attempts of their own at all its prompts, which tell more than a scale;
+    this places other models between them.
 
     Raises:
-        InvalidInput: the histories cannot be read, or the arms are not theirs.
+        InvalidInput: the histories cannot be read, or the arms are not theirs or stand in the wrong order.
     """
-    if plan.histories and (plan.reading.arms is not None or len(plan.histories) == 1):
-        return Sources(read_table(plan.histories, plan.reading))
     if plan.histories:
-        return _pooled_by_tier(plan)
+        skip = plan.reading.skip_bad_rows
+        histories = named_apart([read_history(path, skip_bad_rows=skip) for path in plan.histories])
+        if plan.reading.arms is not None or len(histories) == 1:
+            return _own_models(plan, histories)
+        return _pooled_by_tier(plan, histories)
     if plan.reading.arms is not None:
         raise InvalidInput(
             "--arms needs a --history; the demonstration history has arms of its own", field="arms"
@@ -65,14 +78,30 @@ def read_sources(plan: TrainingPlan) -> Sources:
     return Sources(tabulate_all([made], reading))
 
 
-def _pooled_by_tier(plan: TrainingPlan) -> Sources:
-    skip = plan.reading.skip_bad_rows
-    histories = named_apart([read_history(path, skip_bad_rows=skip) for path in plan.histories])
-    _check_distinct(histories)
-    standards = {
+def _standards(plan: TrainingPlan, histories: Sequence[History]) -> dict[str, Standard]:
+    return {
         one.name: standard_of(one, adequate_at=plan.reading.adequate_at, judge=plan.reading.judge)
         for one in histories
     }
+
+
+def _own_models(plan: TrainingPlan, histories: Sequence[History]) -> Sources:
+    table = tabulate_all(histories, plan.reading)
+    check_table(table.outcomes)
+    published = {
+        one.spec.id: one.spec.ability
+        for one in load_catalog(plan.catalog).entries
+        if one.spec.ability is not None
+    }
+    arms = {arm: table.models[arm][0] for arm in table.outcomes.arms}
+    placed = place_arms(histories, list(_standards(plan, histories).values()), arms, published)
+    notes = (NOTHING_LINKS,) if placed is None else placed.notes
+    return Sources(replace(table, notes=(*table.notes, *notes)), arms=placed)
+
+
+def _pooled_by_tier(plan: TrainingPlan, histories: Sequence[History]) -> Sources:
+    _check_distinct(histories)
+    standards = _standards(plan, histories)
     unlinked = unlinked_histories(histories)
     _check_linked(histories, unlinked)
     # Without a ladder a history joins the scale by its models, and has no part in the table of outcomes.
@@ -91,10 +120,10 @@ def _pooled_by_tier(plan: TrainingPlan) -> Sources:
     return Sources(
         replace(table, notes=(*table.notes, *placed.notes)),
         placed,
-        _compared(compared, plan.reading, table.outcomes.arms)
+        compared=_compared(compared, plan.reading, table.outcomes.arms)
         if plan.unseen_sources and graded and compared
         else None,
-        unlinked,
+        unlinked=unlinked,
     )
 
 

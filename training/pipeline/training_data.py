@@ -17,6 +17,7 @@ from training.histories.outcomes import Outcomes
 from training.histories.split import held_out
 from training.pipeline.sources import Sources
 from training.plan import TrainingPlan, check_split, check_table
+from training.scale.arm_placement import prior_beside
 from training.scale.examples import Examples, attempted_examples
 from training.scale.length_examples import LengthExamples
 from training.scale.placement import PlacedTiers
@@ -36,6 +37,7 @@ class TrainingData:
             on the attempts of the arms.
         compared: prompts of histories that compare answers instead of grading them; ``None``: there are none.
         placed: the tiers on the scale of ability; ``None``: the arms are models of the histories.
+        annotation: the share of its usual weight that annotation has among the examples, 0..1.
     """
 
     outcomes: Outcomes
@@ -44,6 +46,7 @@ class TrainingData:
     lengths: LengthExamples | None
     compared: Outcomes | None
     placed: PlacedTiers | None
+    annotation: float = 1.0
 
     @property
     def parts(self) -> tuple[npt.NDArray[np.object_], ...]:
@@ -72,8 +75,12 @@ def training_data(plan: TrainingPlan, sources: Sources) -> TrainingData:
     out = aside(outcomes.groups)
     check_split(outcomes.rows(~out), outcomes.rows(out))
     if placed is None:
-        examples = attempted_examples(outcomes.rows(~out))
-        return TrainingData(outcomes, out, examples, None, None, None)
+        examples, share = attempted_examples(outcomes.rows(~out)), 0.0
+        if sources.arms is not None:
+            annotated = sources.arms.annotated
+            prior, share = prior_beside(examples, annotated.rows(~aside(annotated.groups)))
+            examples = examples.and_those_of([prior])
+        return TrainingData(outcomes, out, examples, None, None, None, share)
     own = outcomes.rows(np.isin(outcomes.sources.astype(str), sources.unlinked))
     examples = placed.measured.and_those_of([attempted_examples(own), placed.annotated])
     examples = examples.rows(~aside(examples.groups))

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from router.catalog.catalog import load_catalog
 from router.classifier.bundle import load_bundle
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.classifier.manifest import (
@@ -32,6 +33,7 @@ from training.histories.history import check_files, write_rejected
 from training.histories.split import SEEN_FILE, pack_seen, sample
 from training.pages.plots import render
 from training.pages.report_page import report_page
+from training.pipeline.catalog_basis import CatalogBasis, catalog_basis
 from training.pipeline.encoder_fit import fit_encoder
 from training.pipeline.manifest import bundle_manifest
 from training.pipeline.settings import IN_CARD, chosen_settings
@@ -59,6 +61,7 @@ class TrainingResult:
         manifest: as written.
         report: of :func:`evaluation_report.evaluate` on the held-out prompts.
         notes: for the user.
+        catalog: what P(adequate) of the models of the catalog rests on.
         seconds: wall time by stage.
         registered: version in MLflow's registry, ``None`` where nothing was tracked.
         model: name in MLflow's registry.
@@ -68,6 +71,7 @@ class TrainingResult:
     manifest: BundleManifest
     report: dict[str, Any]
     notes: tuple[str, ...]
+    catalog: CatalogBasis
     seconds: Mapping[str, float]
     registered: int | None
     model: str
@@ -79,9 +83,11 @@ def _write(
     files: Mapping[str, bytes],
     settings: Mapping[str, Any],
     notes: Sequence[str],
+    *,
+    tiers: bool,
 ) -> BundleManifest:
     shown = {key: value for key, value in settings.items() if key.startswith(IN_CARD)}
-    card = model_card(manifest, manifest.metrics, settings=shown, notes=notes)
+    card = model_card(manifest, manifest.metrics, settings=shown, notes=notes, tiers=tiers)
     return write_bundle(
         plan.out,
         manifest,
@@ -205,11 +211,13 @@ def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) 
         ),
         REFERENCE_FILE: ReferenceSample(test.features[kept], served.first[kept]).to_json(),
     }
-    manifest = bundle_manifest(plan, table, placed, cascade, report)
+    manifest = bundle_manifest(plan, sources, data, cascade, report)
     settings = chosen_settings(plan, table, cascade)
+    catalog = catalog_basis(manifest, load_catalog(plan.catalog).entries)
+    told, tiers = (*table.notes, str(catalog)), placed is not None
     registered = None
     if run is None:
-        manifest = _write(plan, manifest, files, settings, table.notes)
+        manifest = _write(plan, manifest, files, settings, told, tiers=tiers)
     else:
         with stage("tracking"):
             run.set_tags(
@@ -224,7 +232,7 @@ def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) 
                 test.outcomes, predictions, labels, baselines=baselines, seed=plan.seed
             )
             manifest = manifest.model_copy(update={"mlflow_run_id": run.id})
-            manifest = _write(plan, manifest, files, settings, table.notes)
+            manifest = _write(plan, manifest, files, settings, told, tiers=tiers)
             written = load_bundle(plan.out, plan.encoders)
             whole = served_report(
                 report, written, plan.out, plan.encoders, test.outcomes, predictions, baselines
@@ -244,4 +252,6 @@ def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) 
             )
     for name, rejected in table.rejected.items():
         write_rejected(rejected, plan.out.with_name(f"{plan.out.name}-rejected-{name}.jsonl"))
-    return TrainingResult(plan.out, manifest, report, table.notes, stage.seconds, registered, model)
+    return TrainingResult(
+        plan.out, manifest, report, table.notes, catalog, stage.seconds, registered, model
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from router.classifier.manifest import LEAST_GAP
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import InvalidInput
 from training.histories.history import History
@@ -27,7 +30,15 @@ from training.scale.length_table import length_table
 from training.scale.model_names import canonical_name, points_of_models
 from training.scale.reference import Reference, read_reference
 
-__all__ = ["ANNOTATION_SPREAD", "PlacedTiers", "fit_histories", "place_tiers", "unlinked_histories"]
+__all__ = [
+    "ANNOTATION_SPREAD",
+    "KnownAbility",
+    "PlacedTiers",
+    "check_ascending",
+    "fit_histories",
+    "place_tiers",
+    "unlinked_histories",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,6 +47,18 @@ MOST_ORIGIN_ERROR = 0.35
 Where it is not known so well, abilities that ship do."""
 ANNOTATION_SPREAD = 0.7
 """How far a request may be from the difficulty of its level: a standard deviation, in logits."""
+
+
+class KnownAbility(Protocol):
+    """An ability that is known from elsewhere."""
+
+    @property
+    def points(self) -> float:
+        """On the scale."""
+
+    @property
+    def uncertainty(self) -> float:
+        """The standard deviation of this, in points, > 0."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +93,16 @@ class PlacedTiers:
 
 
 def fit_histories(
-    histories: Sequence[History], standards: Sequence[Standard]
+    histories: Sequence[History],
+    standards: Sequence[Standard],
+    published: Mapping[str, KnownAbility] | None = None,
 ) -> tuple[Scale, AttemptTable, MeasuredPrompts]:
     """The scale of some histories. Where these lack a reference model, abilities that are known fix it.
 
     Args:
         histories: checked.
         standards: how each was graded.
+        published: abilities by canonical name that are known beside those that ship, which come first.
 
     Raises:
         InvalidInput: nothing was judged, or no model of the histories is on the scale.
@@ -95,7 +121,7 @@ def fit_histories(
         found = fit_scale(table, {}, reference.published, (zero, hundred))
         if found.origin_error <= MOST_ORIGIN_ERROR:
             return found, table, prompts
-    known = known_abilities()
+    known: Mapping[str, KnownAbility] = {**(published or {}), **known_abilities()}
     linked = {name: known[name] for name in table.models if name in known}
     if not linked:
         raise InvalidInput(
@@ -108,18 +134,50 @@ def fit_histories(
     return fit_scale(table, priors, reference.published), table, prompts
 
 
-def unlinked_histories(histories: Sequence[History]) -> tuple[str, ...]:
+def unlinked_histories(
+    histories: Sequence[History], abilities: Collection[str] | None = None
+) -> tuple[str, ...]:
     """Names of histories none of whose models is known elsewhere: nothing links them to the scale.
 
-    A model is known from another history that is linked, or from the abilities that ship.
+    Args:
+        histories: A model is known from another of them that is linked.
+        abilities: canonical names of models whose ability is known; ``None``: those that ship.
     """
     models = {one.name: {canonical_name(name) for name in one.models} for one in histories}
-    known = set(known_abilities())
+    known = set(known_abilities() if abilities is None else abilities)
     left = set(models)
     while linked := {name for name in left if models[name] & known}:
         known = known.union(*(models[name] for name in linked))
         left -= linked
     return tuple(one.name for one in histories if one.name in left)
+
+
+def check_ascending(arms: Mapping[str, Sequence[str]], points: Floats, remedy: str) -> None:
+    """Refuse arms that are too close on the scale for a slope between them, or in the wrong order.
+
+    Args:
+        arms: ``k`` names with the models that stand for them.
+        points: float64 ``(k,)``, their abilities.
+        remedy: what to do about it.
+
+    Raises:
+        InvalidInput: an arm is less than a point above the one before it.
+    """
+    described = [
+        (f"{arm} ({', '.join(models)})", round(float(at), 1))
+        for (arm, models), at in zip(arms.items(), points, strict=True)
+    ]
+    for (weaker, low), (abler, high) in pairwise(described):
+        apart = round(high - low, 1)
+        if apart >= LEAST_GAP:
+            continue
+        order = "below" if apart < 0 else "less than a point above"
+        raise InvalidInput(
+            f"on the scale of ability {abler} is at {high:g} points, {order} {weaker} at {low:g}, so their "
+            f"attempts do not tell which of them is the abler; {remedy}",
+            reason="ARMS_TOO_CLOSE",
+            field="arms",
+        )
 
 
 def _with_annotation(histories: Sequence[History], standards: Sequence[Standard]) -> list[Request]:
@@ -156,6 +214,7 @@ def place_tiers(
     reference = read_reference()
     scale, table, prompts = fit_histories(histories, standards)
     points = _tier_points(scale, reference)
+    check_ascending(reference.tiers, points, "add a history that tells them apart, or name --arms")
     requests = [*read_requests(), *_with_annotation(histories, standards)]
     return PlacedTiers(
         points=points,

@@ -56,6 +56,15 @@ def test_attempts_of_its_own_outweigh_published_scores(name: str) -> None:
     assert basis == "180 attempts of its own"
 
 
+def test_attempts_elsewhere_are_told_apart() -> None:
+    known = ModelAbility(
+        points=110.0, uncertainty=0.0, attempts=680, elsewhere=("shaberi_ja", "ko_arena_hard")
+    )
+    p, basis = p_of_model(model("own"), "low", manifest(50.0, 70.0, 110.0, own=known), SCORE)
+    assert p == pytest.approx(P["high"])
+    assert basis == "680 attempts of its own in shaberi_ja and ko_arena_hard"
+
+
 def test_an_arm_of_its_own_comes_first() -> None:
     published = Ability(110.0, 0.0, "exam X")
     assert p_of_model(model("low", ability=published), "low", PLACED, SCORE) == (

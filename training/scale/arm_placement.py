@@ -1,0 +1,143 @@
+"""Models as arms on the scale of ability, and the annotated requests as a prior of what they do.
+
+Arms that are models of a history have attempts of their own, which teach P(adequate). The scale says where
+these arms stand, so that models that the history lacks are judged by what is known of them, and what a level
+of an annotated request means for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from router.core.ability import LARGEST, SMALLEST
+from training.histories.history import History
+from training.histories.ladders import Standard
+from training.requests.request_set import read_requests
+from training.scale.ability import Ability
+from training.scale.examples import Examples, annotated_examples
+from training.scale.known_abilities import known_abilities
+from training.scale.model_names import canonical_name
+from training.scale.placement import (
+    ANNOTATION_SPREAD,
+    KnownAbility,
+    check_ascending,
+    fit_histories,
+    unlinked_histories,
+)
+from training.scale.reference import read_reference
+
+__all__ = ["PRIOR_SHARE", "PlacedArms", "place_arms", "prior_beside"]
+
+Floats = npt.NDArray[np.float64]
+
+PRIOR_SHARE = 0.1
+"""Most that all annotated requests together weigh, as a share of the attempts of the arms."""
+_REMEDY = "leave one of them out of --arms, or name models that differ more, in ascending order of ability"
+
+
+@dataclass(frozen=True)
+class PlacedArms:
+    """The arms of one training run on the scale.
+
+    Attributes:
+        points: float64 ``(k,)``, abilities of the arms, ascending by a point or more.
+        abilities: of the models with attempts in the histories, by canonical name.
+        elsewhere: of other models: those that ship.
+        annotated: what the arms would do at annotated requests.
+        notes: for the user.
+    """
+
+    points: Floats
+    abilities: Mapping[str, Ability]
+    elsewhere: Mapping[str, Ability]
+    annotated: Examples
+    notes: tuple[str, ...]
+
+
+def place_arms(
+    histories: Sequence[History],
+    standards: Sequence[Standard],
+    arms: Mapping[str, str],
+    published: Mapping[str, KnownAbility],
+) -> PlacedArms | None:
+    """Place models on the scale by their attempts and by what is known of any model of the histories.
+
+    Args:
+        histories: checked.
+        standards: how each was graded.
+        arms: arm → its model, as the histories spell it, in ascending order of ability.
+        published: abilities of models by id, such as those of the catalog; those that ship come first.
+
+    Returns:
+        ``None`` where nothing links an arm to the scale.
+
+    Raises:
+        InvalidInput: two arms are less than a point apart, or in the wrong order.
+    """
+    named = {canonical_name(model): one for model, one in published.items()}
+    known = {**named, **known_abilities()}
+    unlinked = unlinked_histories(histories, known)
+    linked = [
+        (one, standard)
+        for one, standard in zip(histories, standards, strict=True)
+        if one.name not in unlinked and standard.grades != "nothing"
+    ]
+    if not linked:
+        return None
+    scale, _, _ = fit_histories([one for one, _ in linked], [each for _, each in linked], named)
+    abilities = {
+        name: one for name, one in scale.abilities.items() if SMALLEST <= one.points <= LARGEST
+    }
+    found = {arm: abilities.get(canonical_name(model)) for arm, model in arms.items()}
+    placed = {arm: one for arm, one in found.items() if one is not None}
+    if len(placed) < len(arms):
+        return None
+    points = np.array([one.points for one in placed.values()])
+    check_ascending({arm: (model,) for arm, model in arms.items()}, points, _REMEDY)
+    links = sorted(known.keys() & scale.abilities.keys())
+    reference = read_reference()
+    return PlacedArms(
+        points,
+        abilities,
+        {
+            name: one
+            for name, one in known_abilities().items()
+            if name not in abilities and SMALLEST <= one.points <= LARGEST
+        },
+        annotated_examples(read_requests(), reference, points, ANNOTATION_SPREAD),
+        (
+            "scale of ability: "
+            + ", ".join(
+                f"{arm} ({model}) at {at:.0f}"
+                for (arm, model), at in zip(arms.items(), points, strict=True)
+            )
+            + f" points, linked by {_some(links)}",
+        ),
+    )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more models" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def prior_beside(own: Examples, annotated: Examples) -> tuple[Examples, float]:
+    """Annotated requests as light as a prior is to be beside measured attempts.
+
+    All together they weigh no more than :data:`PRIOR_SHARE` of the attempts, and none more than it does
+    where histories are pooled.
+
+    Args:
+        own: the attempts of the arms.
+        annotated: of :func:`examples.annotated_examples`.
+
+    Returns:
+        The annotated examples, and the share of their weight that is left, 0..1.
+    """
+    total = float(annotated.weight.sum())
+    share = min(1.0, PRIOR_SHARE * float(own.weight.sum()) / total) if total else 1.0
+    return replace(annotated, weight=annotated.weight * share), share
