@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,8 @@ class Scale:
         log_loss: mean over the attempts.
         origin_error: standard deviation of the distance between the two models that fix the scale, as a
             share of it; infinite where the second is not the abler. 0 where known abilities fix the scale.
+        there: by history, where models stand by their attempts there alone, what they do better or worse
+            there than elsewhere included.
     """
 
     abilities: Mapping[str, Ability]
@@ -112,6 +114,7 @@ class Scale:
     uncertainty: Floats
     log_loss: float
     origin_error: float = 0.0
+    there: Mapping[str, Mapping[str, Ability]] = field(default_factory=dict)
 
     @property
     def information(self) -> Floats:
@@ -249,6 +252,21 @@ def fit_scale(
         i, minlength=counts[1]
     )
     attempts = np.bincount(m, minlength=counts[0])
+    owner, place = cells // len(table.histories), cells % len(table.histories)
+    told_there = 1 / (spread[owner] ** 2 + DEVIATION_SPREAD**2) + np.bincount(
+        cell, information * discrimination[h] ** 2, len(cells)
+    )
+    points_there = 100 * (part["ability"][owner] + part["deviation"] - zero) / unit
+    attempts_there = np.bincount(cell, minlength=len(cells))
+    there: dict[str, dict[str, Ability]] = {name: {} for name in table.histories}
+    for at in range(len(cells)):
+        name = table.histories[place[at]]
+        there[name][table.models[owner[at]]] = Ability(
+            round(float(points_there[at]), 1),
+            round(100 / float(np.sqrt(told_there[at]) * unit), 1),
+            int(attempts_there[at]),
+            (name,),
+        )
     return Scale(
         {
             model: Ability(
@@ -266,6 +284,7 @@ def fit_scale(
         1 / np.sqrt(of_prompt),
         float((np.logaddexp(0.0, z) - y * z).mean()),
         error,
+        there,
     )
 
 

@@ -17,7 +17,7 @@ from router.core.ability import LARGEST, SMALLEST
 from training.histories.history import History
 from training.histories.ladders import Standard
 from training.requests.request_set import read_requests
-from training.scale.ability import Ability
+from training.scale.ability import Ability, Scale
 from training.scale.examples import Examples, annotated_examples
 from training.scale.known_abilities import known_abilities
 from training.scale.model_names import canonical_name
@@ -45,7 +45,7 @@ class PlacedArms:
 
     Attributes:
         points: float64 ``(k,)``, abilities of the arms, ascending by a point or more.
-        abilities: of the models with attempts in the histories, by canonical name.
+        abilities: where the models of the histories stand in these, by canonical name.
         elsewhere: of other models: those that ship.
         annotated: what the arms would do at annotated requests.
         notes: for the user.
@@ -90,7 +90,7 @@ def place_arms(
         return None
     scale, _, _ = fit_histories([one for one, _ in linked], [each for _, each in linked], named)
     abilities = {
-        name: one for name, one in scale.abilities.items() if SMALLEST <= one.points <= LARGEST
+        name: one for name, one in _in_these(scale).items() if SMALLEST <= one.points <= LARGEST
     }
     found = {arm: abilities.get(canonical_name(model)) for arm, model in arms.items()}
     placed = {arm: one for arm, one in found.items() if one is not None}
@@ -118,6 +118,20 @@ def place_arms(
             + f" points, linked by {_some(links)}",
         ),
     )
+
+
+def _in_these(scale: Scale) -> dict[str, Ability]:
+    """Where models stand in the histories: what they do better there than elsewhere counts here, too."""
+    found = {}
+    for name, one in scale.abilities.items():
+        places = [scale.there[history][name] for history in one.histories]
+        share = np.array([each.attempts for each in places]) / one.attempts
+        points = share @ np.array([each.points for each in places])
+        uncertainty = np.linalg.norm(share * np.array([each.uncertainty for each in places]))
+        found[name] = replace(
+            one, points=round(float(points), 1), uncertainty=round(float(uncertainty), 1)
+        )
+    return found
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

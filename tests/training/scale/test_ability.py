@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,17 @@ def test_known_abilities_fix_the_scale_where_its_models_are_absent() -> None:
     table, _ = world(1500)
     found = fit_scale(table, {"middling": (40.0, 2.0), "able": (70.0, 2.0)})
     assert points(found) == pytest.approx([0, 40, 70, 100], abs=16)
+
+
+def test_where_a_model_stands_in_one_history_is_told_apart_from_its_ability() -> None:
+    table, _ = world(models=((0, 1, 2, 3), (0, 1, 2, 3)), shared=False)
+    better = np.where((table.model == 1) & (table.history == 1), 1.0, table.adequate)
+    found = fit_scale(dataclasses.replace(table, adequate=better), {}, (), ORIGIN)
+    first, second = (found.there[name]["middling"] for name in ("first", "second"))
+    assert first.points == pytest.approx(40, abs=20)
+    assert second.points > found.abilities["middling"].points + 15 > first.points
+    assert second.attempts == 400
+    assert second.histories == ("second",)
 
 
 def test_few_attempts_leave_a_model_uncertain() -> None:

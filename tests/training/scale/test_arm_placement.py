@@ -21,12 +21,10 @@ STANDARD = Standard(0.5)
 NANO = known_abilities()["gpt-5-nano"].points
 
 
-def history(folder: Path, prompts: int = 400, **models: float) -> History:
+def history(folder: Path, above_nano: dict[str, float], prompts: int = 400) -> History:
     """Attempts of models of these abilities, in points above gpt-5-nano."""
     path = folder / "own.jsonl"
-    abilities = {
-        name.replace("_", "-"): (NANO + more) / 100 for name, more in (models or {}).items()
-    }
+    abilities = {name: (NANO + more) / 100 for name, more in above_nano.items()}
     rows = attempts("own", abilities, prompts, seed=3)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return read_history(path)
@@ -39,7 +37,7 @@ def placed(
 
 
 def test_one_known_model_places_the_others_by_their_attempts(tmp_path: Path) -> None:
-    one = history(tmp_path, gpt_5_nano=0.0, acme_1=25.0, acme_2=50.0)
+    one = history(tmp_path, {"gpt-5-nano": 0.0, "acme-1": 25.0, "acme-2": 50.0})
     found = placed(one, low="gpt-5-nano", medium="acme-1", high="acme-2")
     assert found is not None
     assert found.points == pytest.approx([NANO, NANO + 25, NANO + 50], abs=14)
@@ -47,8 +45,19 @@ def test_one_known_model_places_the_others_by_their_attempts(tmp_path: Path) -> 
     assert "linked by gpt-5-nano" in found.notes[0]
 
 
+def test_arms_stand_where_their_attempts_put_them_also_against_what_they_did_elsewhere(
+    tmp_path: Path,
+) -> None:
+    ablest = known_abilities()["gemini-2.5-pro"].points
+    one = history(tmp_path, {"gpt-5-nano": ablest - NANO, "gemini-2.5-pro": 0.0})
+    found = placed(one, low="gemini-2.5-pro", high="gpt-5-nano")
+    assert found is not None
+    low, high = found.points
+    assert high > low + 20
+
+
 def test_a_known_model_links_the_arms_although_it_is_none_of_them(tmp_path: Path) -> None:
-    one = history(tmp_path, gpt_5_nano=0.0, acme_1=-30.0, acme_2=30.0)
+    one = history(tmp_path, {"gpt-5-nano": 0.0, "acme-1": -30.0, "acme-2": 30.0})
     found = placed(one, low="acme-1", high="acme-2")
     assert found is not None
     low, high = found.points
@@ -56,7 +65,7 @@ def test_a_known_model_links_the_arms_although_it_is_none_of_them(tmp_path: Path
 
 
 def test_an_ability_of_the_catalog_links_too(tmp_path: Path) -> None:
-    one = history(tmp_path, acme_1=0.0, acme_2=30.0)
+    one = history(tmp_path, {"acme-1": 0.0, "acme-2": 30.0})
     published = {"self-hosted/acme-1": Ability(20.0, 5.0, "exam X, 2026-04-09")}
     assert placed(one, low="acme-1", high="acme-2") is None
     found = placed(one, published, low="acme-1", high="acme-2")
@@ -65,7 +74,7 @@ def test_an_ability_of_the_catalog_links_too(tmp_path: Path) -> None:
 
 
 def test_models_that_the_history_lacks_keep_the_ability_that_ships(tmp_path: Path) -> None:
-    one = history(tmp_path, gpt_5_nano=0.0, acme_1=30.0)
+    one = history(tmp_path, {"gpt-5-nano": 0.0, "acme-1": 30.0})
     found = placed(one, low="gpt-5-nano", high="acme-1")
     assert found is not None
     assert found.elsewhere["gemini-2.5-pro"] == known_abilities()["gemini-2.5-pro"]
@@ -73,7 +82,7 @@ def test_models_that_the_history_lacks_keep_the_ability_that_ships(tmp_path: Pat
 
 
 def test_arms_in_the_wrong_order_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    one = history(tmp_path, gpt_5_nano=0.0, acme_1=40.0)
+    one = history(tmp_path, {"gpt-5-nano": 0.0, "acme-1": 40.0})
     with pytest.raises(
         InvalidInput,
         match=r"high \(gpt-5-nano\) is at .* below low \(acme-1\) at .*leave one of them out of --arms",
