@@ -32,7 +32,7 @@ Arms = Annotated[
 Judge = Annotated[
     str | None,
     typer.Option(
-        "--judge", help="Judge whose quality values count (default: the judge of most attempts)."
+        "--judge", help="Judge whose quality values count (default: the judge of most models)."
     ),
 ]
 AdequateAt = Annotated[
