@@ -83,7 +83,7 @@ PARTS = {
         (STACKING, ESTIMATOR, "training/pipeline/encoder_fit.py"),
     ),
     "strengths and demands": PartSource(
-        {"training/fitting/demands.py": (), "training/scale/model_names.py": ("shifts_of_models",)},
+        {"training/fitting/demands.py": (), "training/scale/model_names.py": ("shifts",)},
         r"demand|Demand|strength|Strength",
         (
             GRAPH, SETTINGS, "training/export/stages.py", "training/pipeline/encoder_fit.py",
