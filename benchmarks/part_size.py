@@ -92,7 +92,7 @@ PARTS = {
             "training/arrivals/arrival_report.py", "training/arrivals/model_place.py",
             "training/pages/arrival_page.py", "router/classifier/bundle.py",
             "router/classifier/manifest.py", "router/classifier/model_ability.py",
-            "router/core/types.py", "router/decision_log/record.py",
+            "router/core/types.py", "router/decision_log/record.py", "router/decision_log/record_json.py",
             "router/decision_log/replay.py", "router/routing/decision_recorder.py",
         ),
         {"tests/training/fitting/test_demands.py": ()},
