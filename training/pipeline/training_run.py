@@ -13,9 +13,7 @@ from rich.console import Console
 
 from router.classifier.bundle import load_bundle
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
-from router.classifier.manifest import (
-    BundleManifest,
-)
+from router.classifier.manifest import BundleManifest
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from training.evaluation.baselines import EncodedOutcomes, baseline_scores
 from training.evaluation.evaluation_report import evaluate, json_ready

@@ -1,4 +1,4 @@
-"""The attempts of all models of several histories as one table, and the prompts that they were made at."""
+"""The attempts of all models of several histories as one table, and their prompts."""
 
 from __future__ import annotations
 
