@@ -9,6 +9,7 @@ from router.catalog.catalog import load_catalog
 from router.core.errors import InvalidInput
 from training.histories import demonstration
 from training.histories.history import History, read_history
+from training.histories.judges import choose_judge
 from training.histories.ladders import Standard, has_ladder, standard_of
 from training.histories.outcome_table import (
     HistoryTable,
@@ -85,6 +86,13 @@ def _standards(plan: TrainingPlan, histories: Sequence[History]) -> dict[str, St
     }
 
 
+def _judged_as(models: Collection[str], history: History, standard: Standard) -> Standard:
+    """The standard with the judge that counts for these models: others may have judged further ones."""
+    counts = history.counts[history.counts["model"].isin(list(models))]
+    judge = choose_judge(counts, standard.judge, history.name)
+    return replace(standard, judge=judge.name) if judge.attempts else standard
+
+
 def _own_models(plan: TrainingPlan, histories: Sequence[History]) -> Sources:
     table = tabulate_all(histories, plan.reading)
     check_table(table.outcomes)
@@ -94,7 +102,9 @@ def _own_models(plan: TrainingPlan, histories: Sequence[History]) -> Sources:
         if one.spec.ability is not None
     }
     arms = {arm: table.models[arm][0] for arm in table.outcomes.arms}
-    placed = place_arms(histories, list(_standards(plan, histories).values()), arms, published)
+    standards = _standards(plan, histories)
+    as_of_arms = [_judged_as(arms.values(), one, standards[one.name]) for one in histories]
+    placed = place_arms(histories, as_of_arms, arms, published)
     notes = (NOTHING_LINKS,) if placed is None else placed.notes
     return Sources(replace(table, notes=(*table.notes, *notes)), arms=placed)
 
