@@ -35,7 +35,13 @@ __all__ = ["PRIOR_SHARE", "PlacedArms", "place_arms", "prior_beside"]
 Floats = npt.NDArray[np.float64]
 
 PRIOR_SHARE = 0.1
-"""Most that all annotated requests together weigh, as a share of the attempts of the arms."""
+"""Most that all annotated requests together weigh, as a share of the attempts of the arms.
+
+Fits on 500 prompts of one history, static encoder: log-loss at 2,500 others −.003 ± .001 on MMLU-Pro and
+−.002 ± .002 on llmrouter_dc without the categories of its strict string matching (with them 0 to +.004); the
+order of everyday prompts rises from .70 to .82 and from .77 to .82 (Japanese: .61 to .85, .73 to .80). With
+three times the share the order rises on, and llmrouter_dc loses .006 to .010.
+"""
 _REMEDY = "leave one of them out of --arms, or name models that differ more, in ascending order of ability"
 
 
