@@ -213,6 +213,7 @@ def fit_lengths(
     seed: int,
     dimensions: int,
     counts: sparse.csr_matrix | None = None,
+    inverse: npt.NDArray[np.float32] | None = None,
 ) -> LengthModel:
     """Fit the output lengths of each arm.
 
@@ -222,6 +223,8 @@ def fit_lengths(
         seed: of the folds and the forests.
         dimensions: of the embedding.
         counts: ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`; ``None``: without words.
+        inverse: float32 ``(BUCKETS,)``, the inverse document frequency of the fit of P(adequate), which the
+            graph shares; ``None``: that of ``counts``.
     """
     fold = folds(train.groups.tolist(), count=min(FOLDS, len(set(train.groups))), seed=seed)
     logs = np.log(np.maximum(train.output_tokens, 1.0))
@@ -232,7 +235,12 @@ def fit_lengths(
     with threadpool_limits(limits=1):
         if len(forest_arms):
             fitted, out_of_fold_locations = fit_locations(
-                x, logs[:, forest_arms], fold, dimensions=dimensions, counts=counts
+                x,
+                logs[:, forest_arms],
+                fold,
+                dimensions=dimensions,
+                counts=counts,
+                inverse=inverse,
             )
             locations = fitted.among(logs.shape[1], forest_arms)
             for location, arm in zip(out_of_fold_locations.T, forest_arms.tolist(), strict=True):

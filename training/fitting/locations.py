@@ -167,6 +167,7 @@ def fit_locations(
     *,
     dimensions: int,
     counts: sparse.csr_matrix | None = None,
+    inverse: npt.NDArray[np.float32] | None = None,
 ) -> tuple[Locations, Columns]:
     """Fit the locations of some arms.
 
@@ -177,12 +178,17 @@ def fit_locations(
         fold: intp ``(n,)``, 0 … f − 1.
         dimensions: of the embedding.
         counts: ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`; ``None``: without words.
+        inverse: float32 ``(BUCKETS,)``, the inverse document frequency of the fit of P(adequate), which the
+            graph shares; ``None``: that of ``counts``.
 
     Returns:
         The locations, and those of each row by a fit that did not see it, float32 ``(n, k)``.
     """
     standard, mean, scale = standardised(x)
-    inverse = None if counts is None else inverse_frequency(counts)
+    if counts is None:
+        inverse = None
+    elif inverse is None:
+        inverse = inverse_frequency(counts)
     rows = None if counts is None or inverse is None else tf_idf(counts, inverse)
     # One penalty for all columns of a block: a factor of a column makes the penalty on it weaker.
     lexical = np.arange(x.shape[1]) >= dimensions

@@ -32,7 +32,7 @@ def fit_encoder(plan: TrainingPlan, encoded: EncodedData, stage: StageTimer) -> 
     with stage(f"fitting demands{of}"):
         demands = None if plan.encoder == CASCADE else _demands(plan, encoded, model)
     with stage(f"fitting lengths{of}"):
-        lengths = _lengths(plan, encoded)
+        lengths = _lengths(plan, encoded, model)
     rows, aside = encoded.rows, encoded.data.aside
     return Fit(encoded.encoder, rows.take(~aside), rows.take(aside), model, lengths, demands)
 
@@ -62,7 +62,7 @@ def _demands(plan: TrainingPlan, encoded: EncodedData, model: PooledLogistic) ->
     return fit_demands(encoded.examples[0], attempts, untried, seed=plan.seed)
 
 
-def _lengths(plan: TrainingPlan, encoded: EncodedData) -> LengthModel:
+def _lengths(plan: TrainingPlan, encoded: EncodedData, model: PooledLogistic) -> LengthModel:
     data = encoded.data
     if data.lengths is not None:
         return fit_tier_lengths(
@@ -79,4 +79,5 @@ def _lengths(plan: TrainingPlan, encoded: EncodedData) -> LengthModel:
         seed=plan.seed,
         dimensions=encoded.dimensions,
         counts=train.counts,
+        inverse=None if model.words is None else model.words.inverse,
     )

@@ -23,12 +23,17 @@ from training.plan import TrainingPlan
 from training.requests.request_set import read_requests
 from training.scale import arm_placement
 
+PROMPTS = 300
 MODELS = {"gpt-5-nano": 0.4, "acme-1": 0.7, "gemini-9-preview": 1.1}
 
 
 def fitted(folder: Path, models: dict[str, float]) -> TrainingResult:
+    """The topic of a prompt decides the length of its answers, so that words tell it."""
     history = folder / "own.jsonl"
-    rows = attempts("own", models, 160, seed=8)
+    rows = [
+        row | {"output_tokens": row["output_tokens"] * 4 ** ("joke" not in row["prompt"])}
+        for row in attempts("own", models, PROMPTS, seed=8)
+    ]
     history.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     arms = dict(zip(("low", "medium", "high"), models, strict=True))
     prices = parse_prices(["low=1,2", "medium=2,4", "high=10,20"])
@@ -72,7 +77,7 @@ def test_the_model_of_an_arm_is_judged_by_its_attempts_whatever_tier_the_catalog
     for name, arm in zip(MODELS, ("low", "medium", "high"), strict=True):
         p, basis = p_of_model(model(name), "low", bundle.manifest, score)
         assert p == pytest.approx(score.p_adequate[arm], abs=1e-6)
-        assert basis == "160 attempts of its own"
+        assert basis == f"{PROMPTS} attempts of its own"
 
 
 def test_another_model_stands_where_it_stood_elsewhere_or_in_the_catalog(
@@ -99,7 +104,7 @@ def test_another_model_stands_where_it_stood_elsewhere_or_in_the_catalog(
 def test_annotated_requests_teach_beside_the_attempts(made: TrainingResult) -> None:
     evidence = made.manifest.evidence
     assert evidence is not None
-    assert 100 < evidence.measured < 160, "some prompts are held out"
+    assert PROMPTS / 2 < evidence.measured < PROMPTS, "some prompts are held out"
     assert evidence.annotated > 100
     assert 0 < evidence.weight < 1
     card = (made.out / "model_card.md").read_text(encoding="utf-8")
