@@ -36,7 +36,7 @@ class PartSource:
 
 PARTS = {
     "the head on words": PartSource(
-        {"training/fitting/ngrams.py": (), ESTIMATOR: ("Words", "bag"), GRAPH: ("_words", "_sum")},
+        {"training/fitting/ngrams.py": (), ESTIMATOR: ("Words", "bag"), GRAPH: ("_words", "_sum", "_heard")},
         r"\bwords\b|\bWords\b|ngram|\bcounts\b|inverse|WORD_GRID|tf_idf|token_ids",
         (
             ESTIMATOR, GRAPH, "training/pipeline/training_data.py", "training/export/stages.py",

@@ -15,7 +15,7 @@ from router.classifier.manifest import CLASSIFIER
 from router.core.errors import BadArtifact
 from training.artifacts.onnx_graph import GraphBuilder, tensor
 from training.fitting.demands import Demands
-from training.fitting.estimator import PooledLogistic
+from training.fitting.estimator import PooledLogistic, Words
 from training.fitting.forests import tree_ensemble_attributes
 from training.fitting.lengths import LengthModel
 from training.fitting.ngrams import BUCKETS, EDGE, FACTORS, MODULUS, ngram_counts
@@ -139,6 +139,21 @@ def _words(
     )
 
 
+def _heard(graph: GraphBuilder, words: Words, locations: npt.NDArray[np.float64] | None) -> str:
+    """What the n-grams add to logits and to locations of lengths, ``(1, 2 k)``.
+
+    Args:
+        graph: gets the nodes.
+        words: the head on n-grams.
+        locations: float64 ``(BUCKETS, k)``, exact in half precision; ``None``: 0, and not in the table.
+    """
+    if locations is not None:
+        return _words(graph, np.hstack([words.table, locations]), words.inverse)
+    said = _words(graph, words.table, words.inverse)
+    ends = graph.constant([0, 0, 0, words.table.shape[1]], np.int64, name="beside_logits")
+    return graph.op("Pad", said, ends, name="said_of_logits")
+
+
 def _trees(graph: GraphBuilder, trees: Trees) -> str:
     """The logits of the forest, ``(batch, k)``: it runs once per arm."""
     op, constant = graph.op, graph.constant
@@ -179,9 +194,7 @@ def classifier_graph(
     op("Gemm", "x", constant(weights, name="weights"), constant(bias, name="bias"), name="seen_x")
     parts = "seen_x"
     if model.words is not None:
-        unheard = np.zeros_like(model.words.table)
-        table = np.hstack([model.words.table, unheard if where.words is None else where.words])
-        parts = op("Add", parts, _words(graph, table, model.words.inverse), name="heard")
+        parts = op("Add", parts, _heard(graph, model.words, where.words), name="heard")
     logits, _ = graph.split(parts, [k, k], ["linear", "location"])
     if model.trees is not None:
         share = constant(model.share("trees")[None], name="share_of_trees")

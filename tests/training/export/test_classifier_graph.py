@@ -161,6 +161,29 @@ def test_words_are_read_where_no_length_depends_on_the_prompt() -> None:
     assert check_graph(graph, fit, CONSTANT, embeddings, features, IDS) <= 1e-5
 
 
+def test_lengths_that_read_no_words_take_no_room_in_the_table() -> None:
+    """Nor does that change a bit of what is computed: the same with columns of zeros for them."""
+    embeddings, features = rows()
+    fit = model(words=True)
+    assert fit.words is not None
+    inverse = fit.words.inverse
+    blank = dataclasses.replace(learnt().locations, words=np.zeros((BUCKETS, K)), inverse=inverse)
+    narrow = classifier_graph(fit, learnt(), D)
+    wide = classifier_graph(fit, dataclasses.replace(learnt(), locations=blank), D)
+    half = np.dtype(np.float16).itemsize
+    assert len(wide) - len(narrow) == pytest.approx(BUCKETS * K * half, abs=200)
+    for row, ids in enumerate(IDS):
+        given = {
+            "embedding": embeddings[row : row + 1],
+            "features": features[row : row + 1],
+            "token_ids": np.asarray(ids, dtype=np.int64),
+        }
+        for one, other in zip(
+            session(narrow).run(None, given), session(wide).run(None, given), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
 def everything() -> tuple[PooledLogistic, Any, Any, Any]:
     """A fit with all heads, and the prompts that it was fitted on."""
     rng = np.random.default_rng(3)
