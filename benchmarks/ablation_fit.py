@@ -68,8 +68,6 @@ def variants(shipped: tuple[str, ...]) -> dict[str, Variant]:
         f"with {WORDS_IN_FEWER}": Variant(fewer),
         "without strengths": replace(whole, strengths=False),
         "vector alone": Variant(("vector",)),
-        "vector and words": Variant(("vector", "words")),
-        "vector and trees": Variant(("vector", "trees")),
         "trees alone": Variant(("trees",)),
         "words alone": Variant(("words",)),
         **{f"baseline {name}": one for name, one in BASELINES.items()},
