@@ -13,6 +13,7 @@ from router.catalog.catalog import Catalog, CatalogEntry
 from router.catalog.tokens import TokenCounter, scaled
 from router.classifier.bundle import Bundle
 from router.classifier.encoder import classifier_text
+from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
 from router.classifier.model_ability import p_of_model
 from router.core.corrections import Corrections
@@ -176,7 +177,8 @@ class Router:
         features = lexical_features(text)
         ids = bundle.encoder.word_ids(text)
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        score = bundle.classify(embedding, features, ids)
+        asked = asked_by(query.prompt)
+        score = bundle.classify(embedding, features, ids, asked)
         moment = self.now()
         goal = self._goal(query)
         candidates = self._candidates(query, bundle, score, moment)
@@ -187,7 +189,7 @@ class Router:
             arm_prices(candidates, query.constraints),
             at_stake(goal, score.complexity),
         ):
-            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features)
+            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features, asked)
             candidates = self._candidates(query, bundle, score, moment)
             notes.append(_SECOND_OPINION)
         if not encoder.reads_script(features):
