@@ -44,7 +44,8 @@ def row(number: int = 0, **changes: Any) -> dict[str, Any]:
     moment = START + timedelta(seconds=number)
     return {
         "decision_id": f"d{number}", "state": "settled", "created": moment.isoformat(),
-        "spent_usd": "0.000001500", "labels": "category=customer support team=search user=u1", "record": golden("v1_text"),
+        "spent_usd": "0.000001500", "labels": "category=customer support team=search user=u1",
+        "record": golden("v1_text"),
         **changes,
     }  # fmt: skip
 
