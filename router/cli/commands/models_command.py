@@ -1,4 +1,4 @@
-"""``mitsumori models``: the models of the catalog and their prices today."""
+"""``mitsumori models``: the models of the catalog, their prices today, and their abilities."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from router.catalog.catalog import load_catalog
+from router.classifier.manifest import read_manifest
+from router.classifier.model_ability import ability_of, arm_names
 from router.cli.commands.arguments import Json
 from router.cli.render import console, print_json, table
+from router.paths import DEFAULT_BUNDLE
 
 __all__ = ["models"]
 
@@ -23,18 +26,47 @@ def _range_text(quantiles: dict[str, float] | None) -> str:
     return "–" if quantiles is None else f"{quantiles['p50']:,.0f}–{quantiles['p90']:,.0f}"
 
 
-def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
-    """List the models that can be chosen, with today's prices."""
+BundleDirectory = Annotated[
+    Path,
+    typer.Option(help="Directory of the bundle that knows abilities (default: the shipped one)."),
+]
+
+
+def _ability_text(ability: dict[str, Any]) -> str:
+    """Points with their standard deviation, as in 75 ± 10."""
+    if ability["points"] is None:
+        return "–"
+    spread = "" if ability["uncertainty"] is None else f" ± {ability['uncertainty']:.0f}"
+    return f"{ability['points']:.0f}{spread}"
+
+
+def models(
+    catalog: CatalogFile = None, bundle: BundleDirectory = DEFAULT_BUNDLE, json_output: Json = False
+) -> None:
+    """List the models that can be chosen, with today's prices and what is known of their ability.
+
+    An ability is in points on the scale of the bundle. It rests on a model's own attempts, on published
+    scores of the catalog, or on its tier.
+    """
     loaded = load_catalog(catalog)
+    manifest, _ = read_manifest(bundle)
+    arms = arm_names(manifest)
     now = datetime.now(UTC)
     listed: list[dict[str, Any]] = []
     for entry in loaded.entries:
         model, rates = entry.at(now), entry.rates_at(now)
+        ability = ability_of(model, arms.get(model.id) or arms.get(model.tier), manifest)
         listed.append(
             {
                 "model": model.id,
                 "provider": model.provider,
                 "tier": model.tier,
+                "ability": {
+                    "points": ability.points,
+                    "uncertainty": ability.uncertainty,
+                    "source": ability.source,
+                    "basis": ability.basis,
+                },
                 "input_usd_per_mtok": str(rates.input) if rates else None,
                 "output_usd_per_mtok": str(rates.output) if rates else None,
                 "cache_read_usd_per_mtok": str(rates.cache_read)
@@ -48,12 +80,14 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
             }
         )
     if json_output:
-        print_json({"price_table": loaded.price_table, "models": listed})
+        print_json({"price_table": loaded.price_table, "bundle": manifest.name, "models": listed})
         return
     rows = [
         [
             str(item["model"]),
             str(item["tier"]),
+            _ability_text(item["ability"]),
+            item["ability"]["source"],
             *(
                 "unknown"
                 if item[key] is None and key != "cache_read_usd_per_mtok"
@@ -68,8 +102,15 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
         for item in listed
     ]
     columns = (
-        "model", "tier", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens", "?capabilities",
+        "model", "tier", ">ability", "from", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens",
+        "?capabilities",
     )  # fmt: skip
     shown = console()
     shown.print(table("Models, USD per million tokens", columns, rows))
+    shown.print(
+        f"Ability: points on the scale of the bundle {manifest.name} ± one standard deviation; from attempts "
+        "of the model's own, published scores, or its tier.",
+        style="dim",
+        highlight=False,
+    )
     shown.print(f"Prices: {loaded.price_table}", style="dim", highlight=False)
