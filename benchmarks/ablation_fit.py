@@ -29,7 +29,7 @@ from training.histories.split import folds
 from training.pipeline.training_data import EncodedData
 from training.pipeline.unseen_sources import Source
 from training.scale.examples import ANNOTATED
-from training.scale.model_names import shifts_of_models
+from training.scale.model_names import NamedModels
 from training.scale.placement import PlacedTiers
 
 MOST_WEIGHT = float(os.environ.get("MOST_WEIGHT", "inf"))
@@ -324,10 +324,11 @@ class Ablation:
         models = source.test.models
         if models is None:
             return dict(tiers)
-        points = self.placed.points_of(models)
+        named = NamedModels.of(models)
+        points = self.placed.points_of(named)
         shift = np.zeros(models.shape)
         if demands is not None:
-            shift = shifts_of_models(models, demands.strengths, demands.of(source.x))
+            shift = named.shifts(demands.strengths, demands.of(source.x))
         return {
             name: p_of_models(
                 p, self.placed.points, points, shift if self.variants[name].strengths else 0.0

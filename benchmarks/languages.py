@@ -26,8 +26,8 @@ from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import embed_all, encode_prompts, features_of
 from training.evaluation.cost_quality import Points
-from training.evaluation.evaluation_report import PricedPrompts
 from training.evaluation.metrics import Statistic, apgr_statistic, bootstrap, interval, unit_counts
+from training.evaluation.money_figures import PricedPrompts
 from training.evaluation.predictions import Predictions
 from training.fitting.estimator import fit_pooled
 from training.fitting.ngrams import ngram_counts

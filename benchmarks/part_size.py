@@ -83,7 +83,7 @@ PARTS = {
         (STACKING, ESTIMATOR, "training/pipeline/encoder_fit.py"),
     ),
     "strengths and demands": PartSource(
-        {"training/fitting/demands.py": (), "training/scale/model_names.py": ("shifts_of_models",)},
+        {"training/fitting/demands.py": (), "training/scale/model_names.py": ("shifts",)},
         r"demand|Demand|strength|Strength",
         (
             GRAPH, SETTINGS, "training/export/stages.py", "training/pipeline/encoder_fit.py",
@@ -92,7 +92,7 @@ PARTS = {
             "training/arrivals/arrival_report.py", "training/arrivals/model_place.py",
             "training/pages/arrival_page.py", "router/classifier/bundle.py",
             "router/classifier/manifest.py", "router/classifier/model_ability.py",
-            "router/core/types.py", "router/decision_log/record.py",
+            "router/core/types.py", "router/decision_log/record.py", "router/decision_log/record_json.py",
             "router/decision_log/replay.py", "router/routing/decision_recorder.py",
         ),
         {"tests/training/fitting/test_demands.py": ()},

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -133,10 +132,6 @@ class Split(_Strict):
     holdout: float = Field(gt=0, lt=1, description="share of prompts held out of training")
 
 
-def _placed(arms: list[Arm]) -> list[Arm]:
-    return [arm for arm in arms if arm.ability is not None]
-
-
 class BundleManifest(_Strict):
     """``manifest.json``."""
 
@@ -166,10 +161,10 @@ class BundleManifest(_Strict):
         """The encoders, one per stage."""
         return [self.encoder] + ([self.second.encoder] if self.second else [])
 
-    @cached_property
+    @property
     def placed_arms(self) -> list[Arm]:
         """The arms whose ability is known, ascending; fewer than two of them place no other model."""
-        return _placed(self.arms)
+        return [arm for arm in self.arms if arm.ability is not None]
 
     @model_validator(mode="after")
     def _arms_are_distinct(self) -> BundleManifest:
@@ -180,8 +175,7 @@ class BundleManifest(_Strict):
 
     @model_validator(mode="after")
     def _abilities_ascend(self) -> BundleManifest:
-        # Not the cached property: a changed copy of the manifest would keep its arms.
-        for weaker, abler in pairwise(_placed(self.arms)):
+        for weaker, abler in pairwise(self.placed_arms):
             least = round((weaker.ability or 0.0) + _LEAST_GAP, 6)
             if (abler.ability or 0.0) < least:
                 raise ValueError(
@@ -194,7 +188,7 @@ class BundleManifest(_Strict):
     def _fields_are_of_the_format(self) -> BundleManifest:
         since = {
             "second": (3, self.second),
-            "arms.ability": (4, _placed(self.arms)),
+            "arms.ability": (4, self.placed_arms),
             "abilities": (4, self.abilities),
             "evidence": (4, self.evidence),
         }

@@ -21,7 +21,8 @@ from typing import Any
 
 from router.core.errors import InvalidInput, MitsumoriError
 from router.core.money import usd_to_nanos
-from router.decision_log.record import DamagedRecord, DecisionRecord, RecordError, parse
+from router.decision_log.record import DecisionRecord
+from router.decision_log.record_json import DamagedRecord, RecordError, parse
 from router.ledger.address import open_ledger
 from router.ledger.base import HoldState, Ledger, StoredDecision
 from router.ledger.sqlite.file import open_reader, store_errors

@@ -13,7 +13,8 @@ from router.core.limits import Amounts, LimitState, balance_key
 from router.core.pricing import call_price
 from router.core.types import Candidate, Decision, Quote
 from router.decision_log.prompt_log import PromptLog
-from router.decision_log.record import DecisionRecord, KeptPrompt, serialize
+from router.decision_log.record import DecisionRecord, KeptPrompt
+from router.decision_log.record_json import serialize
 from router.ledger.base import (
     Granted,
     Hold,

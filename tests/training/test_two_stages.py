@@ -31,7 +31,7 @@ from router.core.types import (
     WillingnessToPay,
 )
 from router.decision_log.reader import LoggedDecision, logged
-from router.decision_log.record import parse
+from router.decision_log.record_json import parse
 from router.decision_log.replay import ReplayPolicy, replay
 from router.files import sha256_of
 from router.ledger.memory import MemoryLedger

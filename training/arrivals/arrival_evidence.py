@@ -20,7 +20,7 @@ from training.evaluation.predictions import p_of_models
 from training.histories.history import History, read_history
 from training.histories.ladders import Standard
 from training.scale.attempt_table import AttemptTable, MeasuredPrompts, attempt_table
-from training.scale.model_names import canonical_name, points_of_models, shifts_of_models
+from training.scale.model_names import NamedModels, canonical_name
 
 __all__ = ["ArrivalEvidence", "PromptScores", "gather_evidence"]
 
@@ -95,13 +95,13 @@ class PromptScores:
         placed = np.array([name in known for name in table.models], dtype=bool)
         kept = placed[table.model] & ~own & np.isin(cell, cell[own])
         prompt, history = table.prompt[kept], table.history[kept]
-        models = np.array(table.models, dtype=object)[table.model[kept]][:, None]
+        models = NamedModels(table.models, table.model[kept][:, None])
         strengths = {name: one.strengths for name, one in known.items() if one.strengths}
         p = p_of_models(
             self.p_adequate[prompt],
             self.arm_points,
-            points_of_models(models, known, np.zeros(1)),
-            shifts_of_models(models, strengths, self.demands[prompt]),
+            models.points(known, np.zeros(1)),
+            models.shifts(strengths, self.demands[prompt]),
         )
         pairs = np.unique(np.column_stack([history, table.model[kept]]), axis=0)
         return Peers(

@@ -13,6 +13,7 @@ from router.core.types import NONE_LABEL
 from router.paths import ENCODERS
 from training.encoders.embedding import CACHE
 from training.histories.history import History
+from training.histories.judges import choose_judge
 from training.histories.ladders import Standard, standard_of
 from training.histories.split import SEED
 
@@ -137,7 +138,8 @@ def standard_for(plan: ArrivalPlan, history: History) -> Standard:
     """How a history graded the answers of the model.
 
     Raises:
-        InvalidInput: it lacks the model, grades no answer for itself, or several judges graded them.
+        InvalidInput: it lacks the model, grades no answer for itself, or several judges graded them; and as
+            :func:`judges.choose_judge`.
     """
     if plan.model not in history.models:
         raise InvalidInput(
@@ -155,27 +157,18 @@ def standard_for(plan: ArrivalPlan, history: History) -> Standard:
             reason="NOT_GRADED",
             field="history",
         )
-    rows = history.counts
-    judges = sorted(
-        rows[(rows["model"] == plan.model) & rows["judged"]]["judge"].fillna("").unique()
-    )
-    named = ", ".join(judge or "an unnamed judge" for judge in judges)
-    if standard.judge is None and len(judges) > 1:
+    own = history.counts[history.counts["model"] == plan.model]
+    judge = choose_judge(own, standard.judge, history.name)
+    if standard.judge is None and judge.others:
+        named = ", ".join(one or "an unnamed judge" for one in sorted((judge.name, *judge.others)))
         raise InvalidInput(
             f"{history.name}: the attempts of {plan.model} are judged by {named}, and judges are never "
             "mixed: choose one with --judge",
             reason="JUDGES_DIFFER",
             field="judge",
         )
-    if standard.judge is not None and judges and standard.judge not in judges:
-        raise InvalidInput(
-            f"{history.name}: no attempt of {plan.model} is judged by {standard.judge}, but by {named}: "
-            "choose one with --judge",
-            reason="JUDGE_UNKNOWN",
-            field="judge",
-        )
     # Others of the history may have been judged by somebody else.
-    return replace(standard, judge=standard.judge or next(iter(judges), None))
+    return replace(standard, judge=judge.name if judge.attempts else None)
 
 
 def check_attempts(plan: ArrivalPlan, judged: int) -> None:

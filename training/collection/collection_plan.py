@@ -41,8 +41,9 @@ def _about(prompt: SourcePrompt, model: str) -> dict[str, Any]:
 def collection_calls(
     prompts: Iterable[SourcePrompt], models: Sequence[str], max_output_tokens: int
 ) -> list[Call]:
-    """The calls of a collection: every model of one prompt before the next prompt, so that a run that ends
-    early has whole rows of the ladder.
+    """The calls of a collection, every model of one prompt before the next prompt.
+
+    So a run that ends early has whole rows of the ladder.
 
     Args:
         prompts: in the order in which they are asked.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from router.core.errors import InvalidInput
 from training.commands.options import AdequateAt, AsJson, Judge, SkipBadRows
 from training.commands.outputs import print_json, write_whole
-from training.histories.history import History, check_files, read_history
+from training.histories.history import check_files, read_history
 from training.histories.ladders import standard_of
 from training.histories.outcome_table import named_apart
 from training.scale.known_abilities import abilities_csv
@@ -38,7 +36,6 @@ def abilities_command(
     progress = Console(stderr=True)
     check_files(history)
     histories = named_apart([read_history(path, skip_bad_rows=skip_bad_rows) for path in history])
-    _check_judge(histories, judge)
     standards = [standard_of(one, adequate_at=adequate_at, judge=judge) for one in histories]
     with progress.status("placing models and prompts"):
         scale, found, _ = fit_histories(histories, standards)
@@ -77,13 +74,3 @@ def abilities_command(
         f"log-loss of an attempt {scale.log_loss:.3f}",
         highlight=False,
     )
-
-
-def _check_judge(histories: Sequence[History], judge: str | None) -> None:
-    known = {str(name) for one in histories for name in one.counts["judge"].dropna().unique()}
-    if judge is not None and judge not in known:
-        raise InvalidInput(
-            f"--judge {judge}: no attempt has this judge; there: {', '.join(sorted(known)) or 'none'}",
-            reason="JUDGE_UNKNOWN",
-            field="judge",
-        )

@@ -14,7 +14,15 @@ from rich.table import Table as Printed
 from router.paths import ENCODERS
 from training.arrivals.arrival import place_model
 from training.arrivals.arrival_plan import ArrivalPlan, parse_arm
-from training.commands.options import AdequateAt, Cache, Encoders, Judge, SkipBadRows
+from training.commands.options import (
+    AdequateAt,
+    Cache,
+    Encoders,
+    HtmlOut,
+    JsonOut,
+    Judge,
+    SkipBadRows,
+)
 from training.commands.outputs import print_notes, write_json, write_whole
 from training.encoders.embedding import CACHE
 from training.histories.split import SEED
@@ -63,13 +71,8 @@ def add_arm_command(
     adequate_at: AdequateAt = None,
     skip_bad_rows: SkipBadRows = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the folds.")] = SEED,
-    json_out: Annotated[
-        Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(help="Write the report to this file as a self-contained HTML page."),
-    ] = None,
+    json_out: JsonOut = None,
+    html: HtmlOut = None,
     encoders: Encoders = ENCODERS,
     cache: Cache = CACHE,
 ) -> None:

@@ -19,6 +19,8 @@ from training.commands.options import (
     Arms,
     Cache,
     Encoders,
+    HtmlOut,
+    JsonOut,
     Judge,
     Price,
     SkipBadRows,
@@ -209,13 +211,8 @@ def compare_command(
     adequate_at: AdequateAt = None,
     skip_bad_rows: SkipBadRows = False,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the resamples.")] = SEED,
-    json_out: Annotated[
-        Path | None, typer.Option("--json", help="Write the comparison to this file as JSON.")
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(help="Write the comparison to this file as a self-contained HTML page."),
-    ] = None,
+    json_out: JsonOut = None,
+    html: HtmlOut = None,
     encoders: Encoders = ENCODERS,
     cache: Cache = CACHE,
 ) -> None:

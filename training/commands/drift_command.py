@@ -22,6 +22,7 @@ from router.classifier.bundle import Bundle, load_bundle
 from router.classifier.features.lexical import FEATURES, SCRIPTS
 from router.core.errors import InvalidInput, MitsumoriError
 from router.paths import DEFAULT_BUNDLE, ENCODERS
+from training.commands.options import AsJson, Cache, Encoders
 from training.drift.decision_log import read_recent
 from training.drift.drift_report import ALPHA, DriftReport, drift
 from training.drift.traffic import Traffic, of_bundle, of_training
@@ -254,9 +255,9 @@ def drift_command(
     ] = 10_000,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of all samples.")] = SEED,
     plot: Annotated[Path | None, typer.Option(help="Write a picture here, as PNG.")] = None,
-    encoders: Annotated[Path, typer.Option(help="Folder of encoders.")] = ENCODERS,
-    cache: Annotated[Path, typer.Option(help="Folder of cached embeddings.")] = CACHE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    encoders: Encoders = ENCODERS,
+    cache: Cache = CACHE,
+    as_json: AsJson = False,
 ) -> None:
     """Test whether recent traffic differs from the training data, and predictions from outcomes.
 

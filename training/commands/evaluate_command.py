@@ -13,7 +13,17 @@ from router.classifier.bundle import Bundle, load_bundle
 from router.core.errors import InvalidInput
 from router.files import sha256_of
 from router.paths import ENCODERS
-from training.commands.options import AdequateAt, Arms, Cache, Encoders, Judge, Price, SkipBadRows
+from training.commands.options import (
+    AdequateAt,
+    Arms,
+    Cache,
+    Encoders,
+    HtmlOut,
+    JsonOut,
+    Judge,
+    Price,
+    SkipBadRows,
+)
 from training.commands.outputs import write_json, write_whole
 from training.commands.report_tables import print_report
 from training.encoders.embedding import CACHE, encode_prompts
@@ -72,13 +82,8 @@ def evaluate_command(
         bool, typer.Option("--include-seen", help="Keep prompts that the bundle was trained on.")
     ] = False,
     skip_bad_rows: SkipBadRows = False,
-    json_out: Annotated[
-        Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(help="Write the report to this file as a self-contained HTML page."),
-    ] = None,
+    json_out: JsonOut = None,
+    html: HtmlOut = None,
     mlflow: Annotated[
         bool,
         typer.Option(

@@ -17,6 +17,7 @@ from training.commands.options import (
     Judge,
     Price,
     SkipBadRows,
+    TrackingUri,
     asked_reading,
 )
 from training.commands.outputs import print_json, print_notes
@@ -102,13 +103,7 @@ def fit_command(
     no_mlflow: Annotated[
         bool, typer.Option("--no-mlflow", help="Do not track the run in MLflow.")
     ] = False,
-    mlflow_uri: Annotated[
-        str | None,
-        typer.Option(
-            "--tracking-uri",
-            help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
-        ),
-    ] = None,
+    mlflow_uri: TrackingUri = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a bundle: label, split, encode, fit, calibrate, evaluate, export, track."""

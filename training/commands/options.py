@@ -16,9 +16,12 @@ __all__ = [
     "AsJson",
     "Cache",
     "Encoders",
+    "HtmlOut",
+    "JsonOut",
     "Judge",
     "Price",
     "SkipBadRows",
+    "TrackingUri",
     "asked_reading",
 ]
 
@@ -32,7 +35,7 @@ Arms = Annotated[
 Judge = Annotated[
     str | None,
     typer.Option(
-        "--judge", help="Judge whose quality values count (default: the judge of most attempts)."
+        "--judge", help="Judge whose quality values count (default: the judge of most models)."
     ),
 ]
 AdequateAt = Annotated[
@@ -46,6 +49,19 @@ SkipBadRows = Annotated[
     bool, typer.Option("--skip-bad-rows", help="Skip bad rows instead of refusing the file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+JsonOut = Annotated[
+    Path | None, typer.Option("--json", help="Write the report to this file as JSON.")
+]
+HtmlOut = Annotated[
+    Path | None, typer.Option(help="Write the report to this file as a self-contained HTML page.")
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
+    ),
+]
 Encoders = Annotated[Path, typer.Option(help="Folder of encoders.")]
 Cache = Annotated[Path, typer.Option(help="Folder of cached embeddings.")]
 

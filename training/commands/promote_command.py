@@ -29,6 +29,7 @@ from training.commands.options import (
     Judge,
     Price,
     SkipBadRows,
+    TrackingUri,
     asked_reading,
 )
 from training.commands.outputs import write_json
@@ -217,13 +218,7 @@ def promote_command(
     judge_name: Judge = None,
     adequate_at: AdequateAt = None,
     skip_bad_rows: SkipBadRows = False,
-    mlflow_uri: Annotated[
-        str | None,
-        typer.Option(
-            "--tracking-uri",
-            help="MLflow's address (default: $MLFLOW_TRACKING_URI, else SQLite under build/).",
-        ),
-    ] = None,
+    mlflow_uri: TrackingUri = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the resamples.")] = SEED,
     report: Annotated[Path, typer.Option(help="File for the figures, as JSON.")] = REPORT,
     as_json: AsJson = False,

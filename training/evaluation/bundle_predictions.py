@@ -18,7 +18,7 @@ from training.encoders.embedding import EncodedPrompts
 from training.evaluation.predictions import STANDARD_GOAL, Predictions, SecondStagePredictions
 from training.histories.outcomes import Outcomes
 from training.histories.split import SEEN_FILE, seen_prompts
-from training.scale.model_names import points_of_models, shifts_of_models
+from training.scale.model_names import NamedModels
 
 __all__ = ["BundlePredictions", "for_models", "predict", "served_score", "unseen_prompts"]
 
@@ -109,10 +109,13 @@ def for_models(bundle: Bundle, predicted: BundlePredictions, test: Outcomes) -> 
     if test.models is None or not (np.diff(arm_points) > 0).all():
         return predicted.predictions
     abilities = bundle.manifest.abilities
-    points = points_of_models(test.models, abilities, arm_points)
     strengths = {name: one.strengths for name, one in abilities.items() if one.strengths}
-    shift = shifts_of_models(test.models, strengths, predicted.demands)
-    return predicted.predictions.at_abilities(arm_points, points, shift)
+    models = NamedModels.of(test.models)
+    return predicted.predictions.at_abilities(
+        arm_points,
+        models.points(abilities, arm_points),
+        models.shifts(strengths, predicted.demands),
+    )
 
 
 def served_score(bundle: Bundle, text: str) -> Score:

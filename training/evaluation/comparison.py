@@ -17,12 +17,7 @@ import numpy.typing as npt
 from training.evaluation.baselines import arm_pairs
 from training.evaluation.calibration_metrics import bins_of, ece_floor
 from training.evaluation.cost_quality import Points, aiq_over_singles
-from training.evaluation.evaluation_report import (
-    PricedPrompts,
-    json_ready,
-    pair_name,
-    priced_prompts,
-)
+from training.evaluation.evaluation_report import json_ready, pair_name
 from training.evaluation.metrics import (
     MIN_CATEGORY,
     RESAMPLES,
@@ -33,6 +28,7 @@ from training.evaluation.metrics import (
     interval,
     unit_counts,
 )
+from training.evaluation.money_figures import PricedPrompts, priced_prompts
 from training.evaluation.predictions import Predictions
 from training.histories.outcomes import Outcomes
 

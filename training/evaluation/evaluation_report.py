@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,39 +21,31 @@ from training.evaluation.baselines import (
     baseline_scores,
 )
 from training.evaluation.calibration_metrics import auc, brier, ece, ece_floor
-from training.evaluation.cost_quality import (
-    Points,
-    Sweep,
-    aiq_over_singles,
-    cost_at_quality,
-    quality_at_cost,
-    single_arms,
-    sweep,
-)
 from training.evaluation.metrics import (
-    MIN_CATEGORY,
+    MIN_PROMPTS,
+    Figures,
     Statistic,
     apgr,
     apgr_statistic,
     bootstrap,
-    coverage,
     cpt,
     interval,
-    pinball,
+    mean,
     within_category_apgr,
 )
+from training.evaluation.money_figures import (
+    PricedPrompts,
+    money_figures,
+    oracle_figures,
+    priced_prompts,
+)
 from training.evaluation.predictions import Predictions
+from training.evaluation.slice_figures import category_figures, language_figures, length_figures
 from training.histories.outcomes import Outcomes
 
-__all__ = ["PricedPrompts", "evaluate", "json_ready", "pair_name", "priced_prompts"]
+__all__ = ["evaluate", "json_ready", "pair_name"]
 
 Floats = npt.NDArray[np.float64]
-EvaluationReport = dict[str, Any]
-
-QUALITY_SHARES = ("1.00", "0.99", "0.95")
-MIN_PROMPTS = 2
-MIN_SLICE = 100
-"""Fewest prompts of a language for which its figures are reported; with fewer they are ``None``."""
 
 
 def json_ready(value: Any) -> Any:
@@ -79,19 +69,15 @@ def pair_name(arms: Sequence[str], pair: tuple[int, int]) -> str:
 # --- Arms --------------------------------------------------------------------------------------
 
 
-def _mean(values: npt.NDArray[Any]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
-
-
-def _arm(test: Outcomes, p_adequate: Floats, arm: int, seed: int) -> EvaluationReport:
+def _arm(test: Outcomes, p_adequate: Floats, arm: int, seed: int) -> Figures:
     rows = test.judged[:, arm]
     cost = test.cost_nanos[:, arm]
     outcome, probability = test.adequate[rows, arm], p_adequate[rows, arm]
     return {
         "n": int(rows.sum()),
-        "mean_quality": _mean(test.quality[rows, arm]),
-        "mean_cost_usd": _mean(cost[cost > 0]) / 1e9,
-        "adequate_share": _mean(outcome.astype(np.float64)),
+        "mean_quality": mean(test.quality[rows, arm]),
+        "mean_cost_usd": mean(cost[cost > 0]) / 1e9,
+        "adequate_share": mean(outcome.astype(np.float64)),
         "auc": auc(outcome, probability),
         "ece": ece(outcome, probability),
         "ece_floor": ece_floor(probability, seed=seed),
@@ -102,7 +88,7 @@ def _arm(test: Outcomes, p_adequate: Floats, arm: int, seed: int) -> EvaluationR
 # --- Pairs -------------------------------------------------------------------------------------
 
 
-def _pair(test: Outcomes, pair: tuple[int, int], score: Floats) -> EvaluationReport:
+def _pair(test: Outcomes, pair: tuple[int, int], score: Floats) -> Figures:
     """The figures of one score; rows are those that both arms answered."""
     rows = test.judged[:, pair[0]] & test.judged[:, pair[1]]
     weak, strong, ranked = test.quality[rows, pair[0]], test.quality[rows, pair[1]], score[rows]
@@ -117,14 +103,14 @@ def _pair(test: Outcomes, pair: tuple[int, int], score: Floats) -> EvaluationRep
 
 def _pairs(
     test: Outcomes, scores: Mapping[str, Floats], seed: int
-) -> tuple[dict[str, EvaluationReport], dict[str, dict[str, EvaluationReport]]]:
+) -> tuple[dict[str, Figures], dict[str, dict[str, Figures]]]:
     """Figures of the router (the name ``""``) and of each baseline on every pair.
 
     A bootstrap over the prompts of a pair draws the same resamples for all of them, so the
     difference to a baseline has an interval of its own.
     """
-    ours: dict[str, EvaluationReport] = {}
-    baselines: dict[str, dict[str, EvaluationReport]] = {name: {} for name in scores if name}
+    ours: dict[str, Figures] = {}
+    baselines: dict[str, dict[str, Figures]] = {name: {} for name in scores if name}
     for column, pair in enumerate(arm_pairs(len(test.arms))):
         name = pair_name(test.arms, pair)
         rows = test.judged[:, pair[0]] & test.judged[:, pair[1]]
@@ -149,254 +135,6 @@ def _pairs(
             for who in baselines
         }
     return ours, baselines
-
-
-# --- Money -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PricedPrompts:
-    """The prompts that every arm answered at a known cost, on which routing by cost is judged.
-
-    Attributes:
-        rows: bool ``(n,)``, which prompts of the table they are.
-        quality: float64 ``(m, k)``.
-        cost_nanos: int64 ``(m, k)``, all > 0.
-        decision_cost: float64 ``(1, k)``, USD, the mean cost of each arm: what a router can know before
-            the call. The real cost would leak the length of the answer.
-    """
-
-    rows: npt.NDArray[np.bool_]
-    quality: Floats
-    cost_nanos: npt.NDArray[np.int64]
-    decision_cost: Floats
-
-    def __len__(self) -> int:
-        return len(self.quality)
-
-    def singles(self) -> Sweep:
-        """Each arm for every prompt."""
-        return single_arms(self.quality, self.cost_nanos)
-
-    def routed(self, predictions: Predictions) -> Sweep:
-        """A router with these predictions for the prompts of the table, at every willingness to pay."""
-        predicted = predictions.take(self.rows)
-        again = (
-            None
-            if predicted.second is None
-            else partial(predicted.at_worth, prices=self.decision_cost[0])
-        )
-        return sweep(predicted.first, self.decision_cost, self.quality, self.cost_nanos, again)
-
-    def oracle(self) -> Sweep:
-        """A router that knows quality and cost beforehand."""
-        return sweep(self.quality, self.cost_nanos / 1e9, self.quality, self.cost_nanos)
-
-
-def priced_prompts(test: Outcomes) -> PricedPrompts | None:
-    """The priced rows of a table, or ``None`` where there are too few to compare arms."""
-    rows = test.complete & (test.cost_nanos > 0).all(axis=1)
-    if rows.sum() < MIN_PROMPTS:
-        return None
-    cost = test.cost_nanos[rows]
-    return PricedPrompts(rows, test.quality[rows], cost, cost.mean(axis=0, keepdims=True) / 1e9)
-
-
-def _money(
-    priced: PricedPrompts,
-    arms: Sequence[str],
-    predictions: Predictions,
-    baselines: BaselineScores | None,
-    seed: int,
-) -> EvaluationReport:
-    rivals = baselines.adequate if baselines else {}
-    sweeps = {"": priced.routed(predictions), "zero": priced.singles()}
-    sweeps |= {name: priced.routed(Predictions(scores)) for name, scores in rivals.items()}
-    drawn = bootstrap(
-        len(priced),
-        {name: router_sweep.statistic for name, router_sweep in sweeps.items()},
-        seed=seed,
-    )
-    plain_points = {name: router_sweep.points() for name, router_sweep in sweeps.items()}
-    drawn_points = {name: Points.of(values) for name, values in drawn.items()}
-
-    def both(figure: Callable[[Points, Points], Floats], name: str = "") -> tuple[float, Floats]:
-        """A figure of one sweep against the single arms: on the prompts, and on the resamples."""
-        value = figure(plain_points[name], plain_points["zero"])
-        return float(value[0]), figure(drawn_points[name], drawn_points["zero"])
-
-    value, values = both(aiq_over_singles)
-    zero, zeros = both(aiq_over_singles, "zero")
-    costs = {share: both(partial(cost_at_quality, share=float(share))) for share in QUALITY_SHARES}
-    gains = {name: both(partial(quality_at_cost, arm=arm)) for arm, name in enumerate(arms)}
-    return {
-        "aiq": value,
-        "aiq_zero": zero,
-        "aiq_oracle": float(aiq_over_singles(priced.oracle().points(), plain_points["zero"])[0]),
-        "aiq_interval": interval(values),
-        "aiq_over_zero_interval": interval(values - zeros),
-        "aiq_baselines": {
-            name: float(aiq_over_singles(plain_points[name], plain_points["zero"])[0])
-            for name in rivals
-        },
-        "cost_at_quality": {share: cost for share, (cost, _) in costs.items()},
-        "cost_at_quality_interval": {share: interval(draws) for share, (_, draws) in costs.items()},
-        "quality_gain_at_cost": {
-            name: {"gain": gain, "interval": interval(draws)}
-            for name, (gain, draws) in gains.items()
-        },
-        "priced_prompts": len(priced),
-    }
-
-
-def _no_money() -> EvaluationReport:
-    nothing: dict[str, None] = dict.fromkeys(QUALITY_SHARES)
-    return {
-        "aiq": None,
-        "aiq_zero": None,
-        "aiq_oracle": None,
-        "aiq_interval": None,
-        "aiq_over_zero_interval": None,
-        "aiq_baselines": {},
-        "cost_at_quality": nothing,
-        "cost_at_quality_interval": dict(nothing),
-        "quality_gain_at_cost": {},
-        "priced_prompts": 0,
-    }
-
-
-def _oracle(test: Outcomes) -> EvaluationReport:
-    """The upper bound for any router: the cheapest adequate arm for each prompt."""
-    rows = test.complete
-    adequate = test.adequate[rows]
-    choice = np.where(adequate.any(axis=1), adequate.argmax(axis=1), 0)
-    index = np.arange(len(choice))
-    cost = test.cost_nanos[rows][index, choice]
-    has_costs = len(cost) > 0 and bool((test.cost_nanos[rows] > 0).any(axis=0).all())
-    return {
-        "n": len(choice),
-        "mean_quality": _mean(test.quality[rows][index, choice]),
-        "mean_cost_usd": _mean(cost) / 1e9 if has_costs else None,
-    }
-
-
-# --- Output length -----------------------------------------------------------------------------
-
-
-def _length(test: Outcomes, lengths: Floats | None, train: Outcomes | None) -> EvaluationReport:
-    """Coverage and pinball ratio of the length quantiles, mean over the arms that have lengths.
-
-    The reference of an arm is its global quantile, of the training rows where they are given.
-    """
-    report: EvaluationReport = {"arms": {}}
-    for arm, name in enumerate(test.arms):
-        if lengths is None:
-            break
-        rows = ~np.isnan(test.output_tokens[:, arm]) & ~np.isnan(lengths[:, arm]).any(axis=1)
-        past = (train or test).output_tokens[:, arm]
-        past = past[~np.isnan(past)]
-        if not rows.any() or not len(past):
-            continue
-        actual = test.output_tokens[rows, arm]
-        figures = {}
-        for position, (key, level) in enumerate((("p50", 0.5), ("p90", 0.9))):
-            predicted = lengths[rows, arm, position]
-            reference = pinball(actual, float(np.quantile(past, level)), level)
-            figures[f"coverage_{key}"] = coverage(actual, predicted)
-            figures[f"pinball_ratio_{key}"] = (
-                pinball(actual, predicted, level) / reference if reference > 0 else float("nan")
-            )
-        report["arms"][name] = figures
-    for key in ("coverage_p50", "coverage_p90", "pinball_ratio_p50", "pinball_ratio_p90"):
-        values = [figures[key] for figures in report["arms"].values()]
-        report[key] = float(np.mean(values)) if values else None
-    return report
-
-
-# --- Slices ------------------------------------------------------------------------------------
-
-
-def _slices(
-    test: Outcomes,
-    keys: npt.NDArray[np.object_],
-    widest: Floats,
-    more: Callable[[npt.NDArray[np.bool_]], EvaluationReport],
-    *,
-    least: int = MIN_CATEGORY,
-) -> dict[str, EvaluationReport]:
-    """Prompts, APGR of the widest pair and mean quality per arm, for each key.
-
-    ``more`` adds figures; below ``least`` prompts that both arms answered the APGR is ``None``.
-    """
-    slices = {}
-    for key in sorted(set(keys)):
-        rows = keys == key
-        both = rows & test.judged[:, 0] & test.judged[:, -1]
-        enough = both.sum() >= least
-        slices[str(key) or "unknown"] = {
-            "n": int(rows.sum()),
-            "apgr": apgr(test.quality[both, 0], test.quality[both, -1], widest[both])
-            if enough
-            else None,
-            "mean_quality": {
-                name: _mean(test.quality[rows & test.judged[:, arm], arm])
-                for arm, name in enumerate(test.arms)
-            },
-            **more(rows),
-        }
-    return slices
-
-
-def _of_language(
-    test: Outcomes, p_adequate: Floats, lengths: Floats | None, seed: int
-) -> Callable[[npt.NDArray[np.bool_]], EvaluationReport]:
-    """Further figures of a language: calibration per arm and coverage of the length quantiles."""
-
-    def figures(rows: npt.NDArray[np.bool_]) -> EvaluationReport:
-        few = bool(rows.sum() < MIN_SLICE)
-        errors, floors = {}, {}
-        for arm, name in enumerate(test.arms):
-            chosen = rows & test.judged[:, arm]
-            enough = chosen.sum() >= MIN_SLICE
-            probability = p_adequate[chosen, arm]
-            errors[name] = ece(test.adequate[chosen, arm], probability) if enough else None
-            floors[name] = ece_floor(probability, seed=seed) if enough else None
-        known_lengths = None if few or lengths is None else lengths[rows]
-        length = _length(test.rows(rows), known_lengths, None)
-        return {
-            "few": few,
-            "ece": errors,
-            "ece_floor": floors,
-            "length": {key: length[key] for key in ("coverage_p50", "coverage_p90")},
-        }
-
-    return figures
-
-
-def _of_category(
-    test: Outcomes, lengths: Floats | None
-) -> Callable[[npt.NDArray[np.bool_]], EvaluationReport]:
-    """Further figures of a category: quoted lengths against real ones, over all arms."""
-
-    def figures(rows: npt.NDArray[np.bool_]) -> EvaluationReport:
-        real = test.output_tokens[rows].ravel()
-        quoted = (
-            np.full((len(real), 3), np.nan) if lengths is None else lengths[rows].reshape(-1, 3)
-        )
-        known = ~np.isnan(real) & ~np.isnan(quoted).any(axis=1)
-        if not known.any():
-            return {"length": None}
-        return {
-            "length": {
-                "real_p50": float(np.median(real[known])),
-                "quoted_p50": float(np.median(quoted[known, 0])),
-                "real_p90": float(np.quantile(real[known], 0.9)),
-                "quoted_p90": float(np.median(quoted[known, 1])),
-                "coverage_p90": coverage(real[known], quoted[known, 1]),
-            }
-        }
-
-    return figures
 
 
 # --- The whole ---------------------------------------------------------------------------------
@@ -450,7 +188,7 @@ def evaluate(
     lengths: Floats | None,
     seed: int,
     baselines: BaselineScores | None = None,
-) -> EvaluationReport:
+) -> Figures:
     """The whole report, as JSON types.
 
     Args:
@@ -481,26 +219,25 @@ def evaluate(
     priced = priced_prompts(test)
     arms = {name: _arm(test, p_adequate, arm, seed) for arm, name in enumerate(test.arms)}
     widest = pair_scores[:, arm_pairs(len(test.arms)).index((0, len(test.arms) - 1))]
-    language_figures = _of_language(test, p_adequate, lengths, seed)
     return json_ready(  # type: ignore[no-any-return]
         {
             "n_prompts": len(test),
             "seed": seed,
             "arms": arms,
             "pairs": pairs,
-            **(_money(priced, test.arms, predictions, baselines, seed) if priced else _no_money()),
+            **money_figures(priced, test.arms, predictions, baselines, seed),
             "baselines": rivals
             | {
                 "single": {
                     name: {key: figures[key] for key in ("mean_quality", "mean_cost_usd")}
                     for name, figures in arms.items()
                 },
-                "oracle": _oracle(test),
+                "oracle": oracle_figures(test),
             },
             "baselines_fitted_on": "test rows, cross-fitted" if train is None else "training rows",
-            "length": _length(test, lengths, train[0] if train else None),
-            "by_language": _slices(test, test.languages, widest, language_figures, least=MIN_SLICE),
-            "by_category": _slices(test, test.categories, widest, _of_category(test, lengths)),
+            "length": length_figures(test, lengths, train[0] if train else None),
+            "by_language": language_figures(test, widest, p_adequate, lengths, seed=seed),
+            "by_category": category_figures(test, widest, lengths),
             "notes": _notes(test, priced, baselines),
         }
     )

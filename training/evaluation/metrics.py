@@ -8,11 +8,14 @@ is NaN.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "MIN_PROMPTS",
+    "Figures",
     "Statistic",
     "apgr",
     "apgr_statistic",
@@ -21,21 +24,31 @@ __all__ = [
     "cpt",
     "gains",
     "interval",
+    "mean",
     "pinball",
     "unit_counts",
     "within_category_apgr",
 ]
 
 Floats = npt.NDArray[np.float64]
+Figures = dict[str, Any]
+"""Names of figures to their values, in groups; part of a report."""
 Statistic = Callable[[Floats], Floats]
 """Counts float64 ``(n, b)``, how often each prompt was drawn, to values per resample, ``(b, …)``."""
 
 RESAMPLES = 1000
+MIN_PROMPTS = 2
+"""Prompts below which arms are not compared."""
 MIN_CATEGORY = 20
 """Prompts below which a category's curve is noise and is left out of the within-category figure."""
 
 _CELLS = 2_000_000
 """Cells of a block of resamples: 16 MB of float64, which stays near the cache."""
+
+
+def mean(values: npt.NDArray[Any]) -> float:
+    """The mean of numbers ``(n,)``; NaN where there are none."""
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def unit_counts(n: int) -> Floats:

@@ -35,8 +35,8 @@ from training.evaluation.comparison import (
     spread_interval,
 )
 from training.evaluation.cost_quality import aiq_over_singles
-from training.evaluation.evaluation_report import PricedPrompts, priced_prompts
 from training.evaluation.metrics import MIN_CATEGORY, Statistic, bootstrap, interval, unit_counts
+from training.evaluation.money_figures import PricedPrompts, priced_prompts
 from training.evaluation.predictions import Predictions
 from training.histories.outcomes import Outcomes
 

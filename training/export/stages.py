@@ -21,7 +21,7 @@ from training.fitting.demands import Demands
 from training.fitting.estimator import PooledLogistic
 from training.fitting.lengths import LengthModel
 from training.histories.outcomes import Outcomes
-from training.scale.model_names import shifts_of_models
+from training.scale.model_names import NamedModels
 
 __all__ = ["CASCADE", "STAGES", "Fit", "SplitSide", "Stages"]
 
@@ -87,11 +87,11 @@ class Fit:
         """Of the held-out prompts, ``(n, k)``."""
         return self.model.p_adequate(self.test.x, self.test.counts)
 
-    def shifts(self, models: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+    def shifts(self, models: NamedModels) -> npt.NDArray[np.float64]:
         """By how many logits models ``(n, k)`` are better at held-out prompts than their abilities say."""
         if self.demands is None:
-            return np.zeros(models.shape)
-        return shifts_of_models(models, self.demands.strengths, self.demands.of(self.test.x))
+            return np.zeros(models.places.shape)
+        return models.shifts(self.demands.strengths, self.demands.of(self.test.x))
 
     def tokens(self) -> npt.NDArray[np.float64]:
         """Output lengths of the held-out prompts, ``(n, k, 3)``."""

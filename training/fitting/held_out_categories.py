@@ -14,8 +14,8 @@ from scipy import sparse
 from sklearn.model_selection import GroupKFold
 
 from training.evaluation.baselines import arm_pairs, pair_differences
-from training.evaluation.evaluation_report import MIN_PROMPTS, pair_name
-from training.evaluation.metrics import apgr, apgr_statistic, bootstrap, interval
+from training.evaluation.evaluation_report import pair_name
+from training.evaluation.metrics import MIN_PROMPTS, apgr, apgr_statistic, bootstrap, interval
 from training.fitting.estimator import PooledLogistic, cross_fitted
 from training.histories.outcomes import Outcomes
 

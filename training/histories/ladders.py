@@ -81,7 +81,7 @@ class Standard:
 
     Attributes:
         adequate_at: the quality from which an attempt is adequate, 0..1.
-        judge: whose quality counts; ``None``: who judged most models, then most attempts.
+        judge: whose quality counts; ``None``: as :func:`judges.choose_judge` chooses.
         grades: ``answers``: each answer for itself; ``comparisons`` with the answer of another model, which
             tell how able models are but not how hard a prompt is; ``nothing`` that tells adequate answers.
         left_out: categories whose grader does not see what is right, and why this is known.
@@ -103,7 +103,7 @@ class Ladder:
     Attributes:
         arms: arm → model, in ascending order of capability.
         adequate_at: the quality from which an attempt is adequate, 0..1.
-        judge: whose quality counts; ``None``: who judged most arms, then most attempts.
+        judge: whose quality counts; ``None``: as :func:`judges.choose_judge` chooses.
         licence: of the history, ``""`` where unknown.
     """
 

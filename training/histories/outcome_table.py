@@ -17,10 +17,12 @@ from router.catalog.tokens import TokenCounter
 from router.classifier.manifest import HistorySource
 from router.core.errors import InvalidInput
 from router.core.money import usd_to_nanos
+from router.core.plurals import counted
 from router.core.pricing import call_price
 from router.core.types import Rates
 from training.histories.aggregation import COLUMNS, PromptAggregates, aggregate_attempts
 from training.histories.history import BadRow, History, read_history
+from training.histories.judges import Judge, choose_judge
 from training.histories.ladders import Ladder, choose_ladder, ordered_arms, reference_rates
 from training.histories.outcomes import Outcomes
 from training.histories.split import group_of
@@ -47,7 +49,7 @@ class ReadOptions:
 
     Attributes:
         arms: arm → model in ascending order; ``None`` takes ``ladders.yaml``.
-        judge: whose quality counts; ``None`` takes the ladder's, else the most frequent.
+        judge: whose quality counts; ``None`` takes the ladder's, else the one of most arms.
         adequate_at: the adequacy threshold, 0..1.
         prices: arm or model → rates, before all other prices.
         skip_bad_rows: leave bad rows out instead of refusing.
@@ -98,54 +100,35 @@ def o200k_tokens(text: str) -> int:
 # --- One history -------------------------------------------------------------------------------
 
 
-def _one_judge(counts: pd.DataFrame, judge: str | None, name: str) -> tuple[str | None, str]:
-    """Whose attempts count, ``None`` where all do, and a note where others are left out.
+def _judge_of_every_arm(
+    counts: pd.DataFrame, asked: str | None, name: str
+) -> tuple[Judge, list[str]]:
+    """The judge of a history, who must have judged every arm, and a note where others are left out.
 
     Args:
         counts: of :class:`history.History`, of the models that are used.
-        judge: who was asked for; ``""`` stands for one without a name.
+        asked: the judge that is asked for.
         name: of the history.
 
     Raises:
-        InvalidInput: the judge is unknown, or no one judge judged every model.
+        InvalidInput: as :func:`judges.choose_judge`, or no one judge judged every arm.
     """
-    judged = counts[counts["judged"]].fillna({"judge": ""})
-    judges = judged.groupby("judge", sort=False)["attempts"].sum()
-    if judge is not None and judge not in judges.index:
-        most_first = judges.sort_values(ascending=False, kind="stable").index
-        there = ", ".join(filter(None, most_first)) or "no judges are named"
-        raise InvalidInput(
-            f"the history {name} has no attempts judged by {judge!r} (there: {there})",
-            field="judge",
-        )
-    if len(judges) <= 1:
-        return None, ""
-    # The one who judged most arms, then most attempts; equal counts by name, so that the order of
-    # rows changes nothing.
-    arms = judged.groupby("judge")["model"].nunique()
-    order = sorted(judges.index, key=lambda who: (-arms[who], -judges[who], who))
-    chosen = judge if judge is not None else order[0]
-    note = (
-        f"{name}: judged by {chosen or 'an unnamed judge'} ({judges[chosen]} attempts); "
-        f"{int(judges.sum() - judges[chosen])} attempts of {len(judges) - 1} other judges are not used"
-    )
-    lacking = sorted(set(counts["model"]) - set(judged.loc[judged["judge"] == chosen, "model"]))
+    judge = choose_judge(counts, asked, name)
+    if not judge.others:
+        return judge, []
+    lacking = sorted(set(counts["model"]) - judge.judged)
     if lacking:
         raise InvalidInput(
-            f"{name}: {chosen or 'an unnamed judge'} did not judge {', '.join(lacking)}, and judges are "
+            f"{name}: {judge.title} did not judge {', '.join(lacking)}, and judges are "
             "never mixed; choose other models with --arms, or another --judge of "
-            f"{', '.join(filter(None, order))}",
+            f"{', '.join(filter(None, judge.others))}",
             reason="JUDGES_DIFFER",
             field="judge",
         )
-    return chosen, note
-
-
-def _theirs(rows: pd.DataFrame, judge: str | None, judged: pd.Series) -> pd.DataFrame:
-    """Of attempts, or of their counts: those of ``judge``, and those that nobody judged."""
-    if judge is None:
-        return rows
-    return rows[(rows["judge"].fillna("") == judge) | (~judged & rows["judge"].isna())]
+    return judge, [
+        f"{name}: judged by {judge.title} ({judge.attempts} attempts); {judge.unused} attempts of "
+        f"{counted(len(judge.others), 'other judge', 'other judges')} are not used"
+    ]
 
 
 def _typical(
@@ -236,16 +219,15 @@ def tabulate(
         The table, the reference price per arm of the ladder, and notes for the user.
 
     Raises:
-        InvalidInput: nobody of the judge's name judged, or an arm has no price.
+        InvalidInput: as :func:`judges.choose_judge`; no one judge judged every arm, or one has no price.
     """
     place = {model: arms.index(arm) for arm, model in ladder.arms.items()}
     counts = history.counts[history.counts["model"].isin(list(place))]
-    judge, note = _one_judge(counts, ladder.judge, history.name)
-    notes = [note] if note else []
-    rates = _needed_rates(history, _theirs(counts, judge, counts["judged"]), ladder, reading)
+    judge, notes = _judge_of_every_arm(counts, ladder.judge, history.name)
+    rates = _needed_rates(history, judge.theirs(counts, counts["judged"]), ladder, reading)
     gathered = aggregate_attempts(
         (
-            _theirs(attempts, judge, attempts["quality"].notna())
+            judge.theirs(attempts, attempts["quality"].notna())
             for attempts in history.batches(columns=COLUMNS, models=place)
         ),
         place,

@@ -26,7 +26,7 @@ from router.core.types import NONE_LABEL
 from training.evaluation.baselines import BaselineScores, arm_pairs
 from training.evaluation.calibration_metrics import calibration_bins, ece, ece_floor
 from training.evaluation.cost_quality import Sweep, hull
-from training.evaluation.evaluation_report import PricedPrompts, priced_prompts
+from training.evaluation.money_figures import PricedPrompts, priced_prompts
 from training.evaluation.predictions import Predictions
 from training.histories.outcomes import Outcomes
 

@@ -13,9 +13,7 @@ from rich.console import Console
 
 from router.classifier.bundle import load_bundle
 from router.classifier.encoder import Encoder, find_encoder, load_encoder
-from router.classifier.manifest import (
-    BundleManifest,
-)
+from router.classifier.manifest import BundleManifest
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from training.evaluation.baselines import EncodedOutcomes, baseline_scores
 from training.evaluation.evaluation_report import evaluate, json_ready
@@ -40,6 +38,7 @@ from training.pipeline.stage_timer import StageTimer
 from training.pipeline.training_data import EncodedData, features_of_data, training_data
 from training.pipeline.unseen_sources import unseen_sources
 from training.plan import TrainingPlan, bundle_name, model_name
+from training.scale.model_names import NamedModels
 from training.tracking.datasets import history_splits
 from training.tracking.headline import flattened, summary, verdict, version_tags
 from training.tracking.runs import Run, start_run
@@ -174,10 +173,9 @@ def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) 
     predictions = served = cascade.predictions(kept)
     if placed is not None and test.outcomes.models is not None:
         # What stands for a tier in an old history is not what stands for it today.
+        models = NamedModels.of(test.outcomes.models)
         predictions = served.at_abilities(
-            placed.points,
-            placed.points_of(test.outcomes.models),
-            cascade.first.shifts(test.outcomes.models),
+            placed.points, placed.points_of(models), cascade.first.shifts(models)
         )
     with stage("evaluating"):
         baselines = baseline_scores(

@@ -23,6 +23,7 @@ from training.pipeline.stage_timer import StageTimer
 from training.pipeline.training_data import EncodedData
 from training.plan import TrainingPlan
 from training.scale.families import first_of_family
+from training.scale.model_names import NamedModels
 from training.scale.placement import PlacedTiers
 
 __all__ = ["Source", "all_sources", "comparable_sources", "unseen_sources"]
@@ -149,7 +150,9 @@ class _Without:
         models = source.test.models
         p = tiers
         if models is not None:
-            p = p_of_models(tiers, self._placed.points, self._placed.points_of(models))
+            p = p_of_models(
+                tiers, self._placed.points, self._placed.points_of(NamedModels.of(models))
+            )
         lengths = np.full(p.shape, np.nan)
         if self._lengths is not None:
             lengths = self._lengths.of(source.x, source.counts)[:, :, 1]

@@ -41,7 +41,7 @@ Floats = npt.NDArray[np.float64]
 UNKNOWN_ABILITY = (0.5, 1.0)
 """Mean and spread of the prior of a model of which nothing is known, in hundreds of points."""
 TYPICAL_DISCRIMINATION = 3.3
-"""Logits per hundred points: the median over the histories in ``scale.yaml``'s provenance."""
+"""Logits per hundred points: the median over the histories of the shipped bundles."""
 _LOG_DISCRIMINATION_SPREAD = 0.5
 _DIFFICULTY_SPREAD = 2.0
 """Of the prompts of one task, in logits."""

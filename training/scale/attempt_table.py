@@ -1,4 +1,4 @@
-"""The attempts of all models of several histories as one table, and the prompts that they were made at."""
+"""The attempts of all models of several histories as one table, and their prompts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from training.histories.aggregation import COLUMNS, aggregate_attempts
 from training.histories.history import History
+from training.histories.judges import choose_judge
 from training.histories.ladders import Standard
 from training.histories.split import group_of
 from training.scale.model_names import canonical_name
@@ -82,17 +83,14 @@ class _Numbers:
 
 
 def _judged(history: History, standard: Standard) -> Iterator[pd.DataFrame]:
-    """The judged attempts by one judge: the standard's, else whoever judged most attempts."""
-    counts = history.counts[history.counts["judged"]]
-    judges = counts.fillna({"judge": ""}).groupby("judge")["attempts"].sum()
-    chosen = standard.judge if standard.judge in judges.index else None
-    if chosen is None and len(judges):
-        chosen = str(judges.sort_index().idxmax())
+    """The judged attempts by the judge that counts."""
+    judge = choose_judge(history.counts, standard.judge, history.name)
     for attempts in history.batches(columns=COLUMNS):
-        kept = attempts["quality"].notna() & (attempts["judge"].fillna("") == chosen)
-        kept &= ~attempts["category"].isin(list(standard.left_out))
-        if kept.any():
-            yield attempts[kept]
+        judged = attempts["quality"].notna()
+        kept = judged & ~attempts["category"].isin(list(standard.left_out))
+        theirs = judge.theirs(attempts[kept], judged[kept])
+        if len(theirs):
+            yield theirs
 
 
 def attempt_table(
@@ -106,6 +104,9 @@ def attempt_table(
 
     Returns:
         The table, and its prompts. Both are empty where nothing was judged.
+
+    Raises:
+        InvalidInput: as :func:`judges.choose_judge`.
     """
     models, prompts, tasks, names = _Numbers(), _Numbers(), _Numbers(), _Numbers()
     columns: dict[str, list[npt.NDArray[np.generic]]] = {

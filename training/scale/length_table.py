@@ -65,6 +65,8 @@ class LengthTable:
 def length_table(histories: Sequence[History], standards: Sequence[Standard]) -> LengthTable:
     """The known lengths of every model at every prompt; repeated attempts are averaged.
 
+    All attempts count, whoever judged them: an answer is as long for one judge as for another.
+
     Args:
         histories: checked; those without output tokens give no attempts.
         standards: of each of them.

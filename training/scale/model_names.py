@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["canonical_name", "points_of_models", "shifts_of_models"]
+__all__ = ["NamedModels", "canonical_name"]
 
 _MAKERS = re.compile(
     r"^(?:meta|nousresearch|google|nvidia|salesforce|thudm|databricks|ibm-granite|deepseek-ai)-(?=[a-z])"
@@ -47,39 +48,50 @@ class _Placed(Protocol):
     def points(self) -> float: ...
 
 
-def points_of_models(
-    models: npt.NDArray[np.object_],
-    abilities: Mapping[str, _Placed],
-    otherwise: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """Abilities of the models that stand for arms, float64 ``(n, k)``.
+@dataclass(frozen=True)
+class NamedModels:
+    """The models that stand for ``k`` arms at ``n`` prompts.
 
-    Args:
-        models: ``(n, k)`` names, as histories spell them.
-        abilities: by canonical name.
-        otherwise: float64 ``(k,)``, abilities of the arms, taken where that of the model is not known.
+    Attributes:
+        names: canonical names, one for each spelling.
+        places: intp ``(n, k)``, place in ``names``.
     """
-    names, places = np.unique(models.astype(str), return_inverse=True)
-    placed = [abilities.get(canonical_name(name)) for name in names]
-    points = np.array([np.nan if one is None else one.points for one in placed])
-    given = points[places.reshape(models.shape)]
-    return np.where(np.isnan(given), otherwise, given)
 
+    names: tuple[str, ...]
+    places: npt.NDArray[np.intp]
 
-def shifts_of_models(
-    models: npt.NDArray[np.object_],
-    strengths: Mapping[str, Sequence[float] | npt.NDArray[np.float64]],
-    demands: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """By how many logits models are better at prompts than their abilities say, float64 ``(n, k)``.
+    @classmethod
+    def of(cls, models: npt.NDArray[np.object_]) -> NamedModels:
+        """The models with these names, ``(n, k)``, as histories spell them."""
+        spelt, places = np.unique(models.astype(str), return_inverse=True)
+        return cls(tuple(map(canonical_name, spelt)), places.reshape(models.shape))
 
-    Args:
-        models: ``(n, k)`` names, as histories spell them.
-        strengths: by canonical name; a model without any is as its ability.
-        demands: float64 ``(n, d)``, of the prompts.
-    """
-    names, places = np.unique(models.astype(str), return_inverse=True)
-    nothing = np.zeros(demands.shape[1])
-    table = np.array([strengths.get(canonical_name(name), nothing) for name in names])
-    table = table.reshape(len(names), len(nothing))
-    return np.asarray(np.einsum("nd,nkd->nk", demands, table[places.reshape(models.shape)]))
+    def points(
+        self, abilities: Mapping[str, _Placed], otherwise: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Their abilities, float64 ``(n, k)``.
+
+        Args:
+            abilities: by canonical name.
+            otherwise: float64 ``(k,)``, abilities of the arms, taken where that of the model is not known.
+        """
+        placed = [abilities.get(name) for name in self.names]
+        points = np.array([np.nan if one is None else one.points for one in placed])
+        given = points[self.places]
+        return np.where(np.isnan(given), otherwise, given)
+
+    def shifts(
+        self,
+        strengths: Mapping[str, Sequence[float] | npt.NDArray[np.float64]],
+        demands: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.float64]:
+        """By how many logits they are better at the prompts than their abilities say, float64 ``(n, k)``.
+
+        Args:
+            strengths: by canonical name; a model without any is as its ability.
+            demands: float64 ``(n, d)``, of the prompts.
+        """
+        nothing = np.zeros(demands.shape[1])
+        table = np.array([strengths.get(name, nothing) for name in self.names])
+        table = table.reshape(len(self.names), len(nothing))
+        return np.asarray(np.einsum("nd,nkd->nk", demands, table[self.places]))

@@ -24,7 +24,7 @@ from training.scale.examples import Examples, annotated_examples, measured_examp
 from training.scale.known_abilities import known_abilities
 from training.scale.length_examples import LengthExamples, length_examples
 from training.scale.length_table import length_table
-from training.scale.model_names import canonical_name, points_of_models
+from training.scale.model_names import NamedModels, canonical_name
 from training.scale.reference import Reference, read_reference
 
 __all__ = ["ANNOTATION_SPREAD", "PlacedTiers", "fit_histories", "place_tiers", "unlinked_histories"]
@@ -64,9 +64,9 @@ class PlacedTiers:
     prompts: MeasuredPrompts
     notes: tuple[str, ...]
 
-    def points_of(self, models: npt.NDArray[np.object_]) -> Floats:
+    def points_of(self, models: NamedModels) -> Floats:
         """Abilities of models that stand for the tiers, ``(n, k)``; the tier's own where not known."""
-        return points_of_models(models, self.abilities, self.points)
+        return models.points(self.abilities, self.points)
 
 
 def fit_histories(

@@ -16,8 +16,8 @@ from router.core.decision import decide
 from router.core.errors import InvalidInput
 from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
 from training.evaluation.cost_quality import Points, Sweep
-from training.evaluation.evaluation_report import priced_prompts
 from training.evaluation.metrics import bootstrap, interval
+from training.evaluation.money_figures import priced_prompts
 from training.export.classifier_graph import label_distribution
 from training.histories.outcomes import Outcomes
 from training.histories.split import folds

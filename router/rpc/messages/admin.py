@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
-from router.decision_log.record import DamagedRecord, with_usage
+from router.decision_log.record_json import DamagedRecord, with_usage
 from router.decision_log.usage import Filter
 from router.ledger.base import HoldState, StoredDecision, Totals
 from router.ledger.storage_format import damaged_decision

@@ -73,6 +73,20 @@ def test_a_bundle_that_places_fewer_than_two_arms_places_no_model(
     assert found == (0.5, "its tier, low")
 
 
+def test_a_changed_copy_of_a_manifest_places_models_by_its_own_arms() -> None:
+    published = Ability(70.0, 0.0, "exam X")
+    asked = model("new", ability=published)
+    assert p_of_model(asked, "low", PLACED, SCORE)[0] == pytest.approx(P["medium"])
+    moved = [
+        arm.model_copy(update={"ability": at})
+        for arm, at in zip(PLACED.arms, (10.0, 40.0, 70.0), strict=True)
+    ]
+    copy = PLACED.model_copy(update={"arms": moved})
+    assert [arm.ability for arm in copy.placed_arms] == [10.0, 40.0, 70.0]
+    assert p_of_model(asked, "low", copy, SCORE)[0] == pytest.approx(P["high"])
+    assert PLACED.model_copy(update={"arms": PLACED.arms[:1]}).placed_arms == PLACED.arms[:1]
+
+
 # --- Strengths ---------------------------------------------------------------------------------
 
 CODE = (1.0, 0.0)

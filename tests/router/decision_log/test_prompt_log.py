@@ -13,7 +13,8 @@ import pytest
 
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.decision_log.prompt_log import PromptLog
-from router.decision_log.record import PromptLogKind, parse
+from router.decision_log.record import PromptLogKind
+from router.decision_log.record_json import parse
 from router.ledger.memory import MemoryLedger
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import build_reservations

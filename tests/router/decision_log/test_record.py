@@ -35,7 +35,6 @@ from router.core.types import (
     WillingnessToPay,
 )
 from router.decision_log.record import (
-    DamagedRecord,
     DecisionRecord,
     KeptPrompt,
     LatencySeconds,
@@ -51,11 +50,8 @@ from router.decision_log.record import (
     PriceNanos,
     PromptEmbedding,
     ReasoningTokens,
-    RecordError,
-    parse,
-    serialize,
-    with_usage,
 )
+from router.decision_log.record_json import DamagedRecord, RecordError, parse, serialize, with_usage
 from router.routing.decision_recorder import record_of
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from tests.conftest import NOON

@@ -1,126 +1,48 @@
-"""Logged decisions made anew: from ledgers and files, with other bundles and policies."""
+"""Logged decisions made anew, with other bundles and policies."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from router.catalog.catalog import Catalog, load_catalog
 from router.classifier.bundle import Bundle, load_bundle
-from router.cli.commands.replay_command import _cell
-from router.cli.demo import PROMPTS
-from router.cli.main import app
 from router.core.errors import InvalidInput
-from router.core.off_policy import Interval
-from router.core.types import Constraints, Importance, Message, Prompt, QualityTarget
-from router.decision_log import reader
+from router.core.types import QualityTarget
 from router.decision_log import replay as replaying
-from router.decision_log.export import usd, write_table
-from router.decision_log.reader import Damaged, LoggedDecision, LogRow, read_log
+from router.decision_log.reader import LoggedDecision, LogRow
 from router.decision_log.reader import logged as logged_row
-from router.decision_log.record import (
-    LoggedMissCost,
-    LoggedQualityTarget,
-    LoggedUsage,
-    serialize,
-    with_usage,
-)
+from router.decision_log.record import LoggedMissCost, LoggedQualityTarget
+from router.decision_log.record_json import serialize
 from router.decision_log.replay import ReplayPolicy, ReplayReport, replay
 from router.ledger.base import HoldState, StoredDecision
-from router.ledger.memory import MemoryLedger
-from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
-from router.routing.reservations import UsageReport
-from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_reservations
-from router.settings import Settings
+from router.routing.router import Router
 from tests.conftest import NOON
+from tests.router.decision_log.builders import (
+    logged,
+    prompts,
+    usage_of,
+    with_candidates,
+    with_record,
+    with_usage_of,
+)
 
 OTHER = MODELS / "bundles" / "multilingual"
+
 CATALOG = load_catalog()
-GOLDEN = Path(__file__).parents[2] / "golden" / "decision_records"
-
-
-def prompts(count: int) -> list[str]:
-    """Varied prompts, each with words of its own."""
-    texts = [text[:400] for _, text in PROMPTS]
-    return [f"{texts[place % len(texts)]} (case {place})" for place in range(count)]
-
-
-def fill(
-    ledger: Any, router: Router, texts: Sequence[str], *, seed: int = 7, **kept: Any
-) -> dict[str, float]:
-    """Decide on each text and settle it, good with the promised probability; what was promised."""
-    reservations = build_reservations(Settings(ledger="memory:", **kept), router, ledger)
-    rng = np.random.default_rng(seed)
-    promised = {}
-    for place, text in enumerate(texts):
-        chosen: list[Any] = []
-
-        def render(held: Any, chosen: list[Any] = chosen) -> bytes:
-            chosen.append(held.routed.decision.chosen)
-            return b""
-
-        prompt = Prompt((Message("system", "Be brief."), Message("user", text)))
-        query = RouteQuery("", {"team": "a"}, prompt, Constraints(), None, Importance.MEDIUM, "", 1)
-        reservations.decide(query, f"d{place:04}", "f" * 64, render)
-        model, p = chosen[0].model.id, chosen[0].p_adequate
-        promised[f"d{place:04}"] = p
-        details = {
-            "outcome": "success", "quality": float(rng.random() < p), "input_tokens": 50,
-            "output_tokens": 100,
-        }  # fmt: skip
-        cost = chosen[0].quote.price.expected
-        reservations.settle(
-            f"d{place:04}", "", "s" * 64, UsageReport(model, 50, 0, 100, cost, details)
-        )
-    return promised
-
-
-def rows_of(ledger: Any) -> list[LoggedDecision]:
-    rows = [logged_row(one) for one in ledger.decisions(count=10_000)]
-    assert all(isinstance(row, LoggedDecision) for row in rows)
-    return rows
-
-
-def logged(router: Router, texts: Sequence[str], **kept: Any) -> list[LoggedDecision]:
-    ledger = MemoryLedger()
-    fill(ledger, router, texts, **kept)
-    return rows_of(ledger)
 
 
 def policy(bundle: Bundle, **changes: Any) -> ReplayPolicy:
     tiers = {entry.spec.id: entry.spec.tier for entry in CATALOG.entries}
     return replace(ReplayPolicy(bundle, tiers, None, None, NOON), **changes)
-
-
-def with_record(row: LoggedDecision, **changes: Any) -> LoggedDecision:
-    return replace(row, record=msgspec.structs.replace(row.record, **changes))
-
-
-def usage_of(row: LoggedDecision) -> LoggedUsage:
-    assert row.record.usage is not None
-    return row.record.usage
-
-
-def with_usage_of(row: LoggedDecision, **changes: Any) -> LoggedDecision:
-    return with_record(row, usage=msgspec.structs.replace(usage_of(row), **changes))
-
-
-def with_candidates(row: LoggedDecision, **changes: Any) -> LoggedDecision:
-    """Every candidate with these fields."""
-    changed = [msgspec.structs.replace(one, **changes) for one in row.record.candidates]
-    return with_record(row, candidates=tuple(changed))
 
 
 def renamed(folder: Path, source: Path = DEFAULT_BUNDLE) -> Bundle:
@@ -135,119 +57,6 @@ def renamed(folder: Path, source: Path = DEFAULT_BUNDLE) -> Bundle:
 @pytest.fixture(scope="module")
 def other() -> Bundle:
     return load_bundle(OTHER, ENCODERS)
-
-
-@pytest.fixture(scope="module")
-def ledger(
-    router: Router, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, SqliteLedger]]:
-    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
-    made = SqliteLedger(path)
-    fill(made, router, prompts(48), log_prompts="text")
-    yield path, made
-    made.close()
-
-
-def invoke(*words: str) -> Any:
-    return CliRunner().invoke(app, ["replay", *words], catch_exceptions=False)
-
-
-def output_of(*words: str) -> dict[str, Any]:
-    result = invoke(*words, "--json")
-    assert result.exit_code == 0
-    return json.loads(result.stdout)
-
-
-# --- Reading the log ---------------------------------------------------------------------------
-
-
-def exported(ledger: SqliteLedger, target: Path) -> Path:
-    """As ``mitsumori decisions --out`` writes it, without the columns that are for accountants."""
-    rows = [
-        [row.id, row.state.value, row.created.isoformat(),
-         None if row.actual is None else usd(row.actual.money),
-         " ".join(f"{k}={v}" for k, v in sorted(row.labels.items())),
-         with_usage(row.record, row.usage)]
-        for row in ledger.decisions(count=10_000)
-    ]  # fmt: skip
-    columns = ("decision_id", "state", "created", "spent_usd", "labels", "record")
-    write_table(target, columns, rows)
-    return target
-
-
-def test_a_ledger_in_use_and_every_export_of_it_read_the_same(
-    ledger: tuple[Path, SqliteLedger], tmp_path: Path
-) -> None:
-    path, open_one = ledger
-    wanted = rows_of(open_one)
-    assert list(read_log(f"sqlite:{path}")) == wanted
-    for suffix in (".csv", ".jsonl", ".parquet"):
-        assert list(read_log(str(exported(open_one, tmp_path / f"log{suffix}")))) == wanted
-
-
-def test_a_log_longer_than_a_page_is_read_to_its_end(router: Router, tmp_path: Path) -> None:
-    made = SqliteLedger(tmp_path / "ledger.sqlite")
-    fill(made, router, ["What is 2 + 2?"] * 1_003)
-    made.close()
-    found = list(read_log(f"sqlite:{tmp_path}/ledger.sqlite"))
-    assert len({row.id for row in found if isinstance(row, LoggedDecision)}) == 1_003
-
-
-def test_a_shared_ledger_is_read_page_by_page_and_closed(
-    router: Router, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = MemoryLedger()
-    fill(made, router, prompts(7))
-    wanted, closed = rows_of(made), []
-    monkeypatch.setattr(made, "close", lambda: closed.append(True), raising=False)
-    monkeypatch.setattr(reader, "open_ledger", lambda address: made)
-    monkeypatch.setattr(reader, "_PAGE", 3)
-    assert list(read_log("postgresql://who:secret@somewhere/ledger")) == wanted
-    assert closed == [True]
-
-
-@pytest.mark.parametrize(
-    ("change", "column"),
-    [
-        ({"record": "{"}, "record"),
-        ({"record": "[]"}, "record"),
-        ({"created": "yesterday"}, "created"),
-        ({"spent_usd": "much"}, "spent_usd"),
-    ],
-)
-def test_a_damaged_row_is_named_and_never_shown(
-    change: dict[str, Any], column: str, tmp_path: Path
-) -> None:
-    sound = {
-        "decision_id": "secret", "state": "settled", "created": "2026-11-23T10:00:00Z",
-        "spent_usd": "0.1", "labels": "", "record": GOLDEN.joinpath("v1_text.json").read_text(),
-    }  # fmt: skip
-    path = tmp_path / "log.jsonl"
-    path.write_text(json.dumps(sound) + "\n" + json.dumps({**sound, **change}) + "\n")
-    first, second = read_log(str(path))
-    assert isinstance(first, LoggedDecision)
-    assert isinstance(second, Damaged)
-    assert second.column == column
-    with pytest.raises(InvalidInput, match=f"row 2 of the log: {column}: ") as caught:
-        invoke(str(path))
-    assert "secret" not in caught.value.message
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'{"decision_id": 1}\n', b"PAR1"])
-def test_what_is_no_log_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
-    for suffix in (".jsonl", ".parquet", ".csv", ".txt"):
-        path = tmp_path / f"log{suffix}"
-        path.write_bytes(content)
-        with pytest.raises(InvalidInput) as caught:
-            invoke(str(path))
-        assert "\n" not in caught.value.message
-    with pytest.raises(InvalidInput, match="no ledger"):
-        invoke(f"sqlite:{tmp_path}/none.sqlite")
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        invoke(str(tmp_path / "none.csv"))
-
-
-# --- Replaying ---------------------------------------------------------------------------------
 
 
 def test_the_same_bundle_decides_the_same_even_where_nothing_was_kept(router: Router) -> None:
@@ -268,57 +77,6 @@ def test_the_text_scores_as_it_was_served_without_the_system_messages(
         rows = logged(router, prompts(24), log_prompts=kind)
         found = replay(rows, policy(renamed(tmp_path / kind)))
         assert (found.replayed, found.overlap.agreement) == (24, 1.0)
-
-
-def test_another_bundle_moves_decisions_and_certainty_gets_a_caution(
-    ledger: tuple[Path, SqliteLedger], tmp_path: Path
-) -> None:
-    path, open_one = ledger
-    found = output_of(f"sqlite:{path}", "--bundle", str(OTHER))
-    assert (found["read"], found["replayed"]) == (48, 48)
-    assert found["bundle"].startswith("mitsumori-multilingual@")
-    assert set(found["estimates"]) == {"quality", "adequate", "cost_usd"}
-    known = found["overlap"]
-    assert known["deterministic"] == 1.0
-    assert known["uncovered"] == pytest.approx(1 - known["agreement"])
-    assert sum(move["decisions"] for move in found["moves"]) == round(48 * known["uncovered"])
-    if found["moves"]:
-        assert any("propensity 1" in line for line in found["cautions"])
-    assert found == output_of(str(exported(open_one, tmp_path / "log.csv")), "--bundle", str(OTHER))
-
-
-def test_people_read_a_table_with_cautions_and_notes(ledger: tuple[Path, SqliteLedger]) -> None:
-    result = CliRunner().invoke(
-        app, ["replay", f"sqlite:{ledger[0]}", "--quality-target", "0.3"], env={"COLUMNS": "200"}
-    )
-    assert result.exit_code == 0
-    for words in ("mean quality", "new: dr", "agreement", "moved: ", "caution: ", "note: "):
-        assert words in result.output
-
-
-def test_a_thin_log_is_said_before_the_figures(ledger: tuple[Path, SqliteLedger]) -> None:
-    shown = invoke(f"sqlite:{ledger[0]}", "--quality-target", "0.3").output
-    assert 0 <= shown.index("caution: ") < shown.index("mean quality") < shown.index("note: ")
-
-
-def test_a_difference_that_is_only_noise_of_floats_is_zero() -> None:
-    noise = Interval(1.73e-18, -1e-19, 0.25)
-    assert _cell("cost_usd", noise, signed=True) == "0 (0 … 0.25)"
-    assert _cell("quality", noise, signed=True) == "0.000 (0.000 … 0.250)"
-    small = Interval(2e-9, -1e-9, 0.0)
-    assert _cell("cost_usd", small, signed=True) == "+2e-09 (-1e-09 … 0)"
-    assert _cell("cost_usd", replace(small, value=-2e-9), signed=True) == "-2e-09 (-1e-09 … 0)"
-
-
-def test_no_figure_of_the_table_is_cut_off(ledger: tuple[Path, SqliteLedger]) -> None:
-    def figures(**terminal: str) -> list[str]:
-        words = ["replay", f"sqlite:{ledger[0]}", "--quality-target", "0.3"]
-        shown = CliRunner().invoke(app, words, env={"TERM": "xterm", "NO_COLOR": "1", **terminal})
-        return sorted(re.findall(r"[-+.\de]+ \([-.\de]+ … [-.\de]+\)", shown.output))
-
-    whole = figures(COLUMNS="300", FORCE_COLOR="1")
-    assert len(whole) == 15
-    assert figures(COLUMNS="80") == figures(COLUMNS="80", FORCE_COLOR="1") == whole
 
 
 def test_the_kept_vector_scores_without_words_and_says_so(router: Router, tmp_path: Path) -> None:
@@ -521,43 +279,6 @@ def test_money_counts_in_whole_nano_dollars_as_booked_or_rounded_up_at_new_price
     catalog = priced(tmp_path, {usage_of(row).model}, "0.0005", "1")
     anew = replay([row], policy(router.bundle, catalog=catalog))
     assert anew.estimates["cost_usd"].logged.value == 2 / 1e9
-
-
-def test_a_wrong_goal_is_named(ledger: tuple[Path, SqliteLedger]) -> None:
-    log = f"sqlite:{ledger[0]}"
-    with pytest.raises(InvalidInput, match="not both"):
-        invoke(log, "--quality-target", "0.5", "--willingness-to-pay", "1")
-    refused = invoke(log, "--quality-target", "nan")
-    assert refused.exit_code == 2
-    assert "--quality-target" in refused.output
-    with pytest.raises(InvalidInput, match="give --quality-target or --miss-cost, not both"):
-        invoke(log, "--quality-target", "0.5", "--miss-cost", "1")
-    with pytest.raises(InvalidInput, match="--miss-cost: 'much' is not an amount"):
-        invoke(log, "--miss-cost", "much")
-    found = output_of(log, "--willingness-to-pay", "0.5")
-    assert found["replayed"] == 48
-
-
-def test_the_goal_of_a_replay_can_be_the_cost_of_a_miss(
-    ledger: tuple[Path, SqliteLedger],
-) -> None:
-    log = f"sqlite:{ledger[0]}"
-    # The log was made at the default goal, 40 cents a miss.
-    assert output_of(log, "--miss-cost", "0.4")["moves"] == []
-    assert output_of(log, "--willingness-to-pay", "0.4")["moves"] != []
-    assert output_of(log, "--miss-cost", "0")["moves"] != []
-
-
-def test_the_regret_of_a_target_that_nobody_reaches_can_be_tried(
-    ledger: tuple[Path, SqliteLedger],
-) -> None:
-    log = f"sqlite:{ledger[0]}"
-    strict = output_of(log, "--quality-target", "1", "--target-regret", "0")
-    easy = output_of(log, "--quality-target", "1", "--target-regret", "1")
-    assert (
-        easy["estimates"]["cost_usd"]["dr"]["value"]
-        < strict["estimates"]["cost_usd"]["dr"]["value"]
-    )
 
 
 def test_a_replay_keeps_the_logged_goals(router: Router) -> None:

@@ -11,7 +11,7 @@ import pytest
 from router.core.errors import InvalidInput
 from router.core.types import Message
 from router.routing.router import Router
-from tests.router.decision_log.test_replay import exported
+from tests.router.decision_log.builders import exported
 from tests.training.commands.test_import_command import jsonl, table
 from tests.training.histories.log_import.test_decisions import ledger_of
 from training.collection.prompts import SourcePrompt, read_prompts, sampled

@@ -51,11 +51,14 @@ def test_models_that_nothing_links_to_the_scale_are_one_clear_error(tmp_path: Pa
         run((path,))
 
 
-def test_a_judge_that_nobody_knows_is_refused(pooled_histories: tuple[Path, Path]) -> None:
+def test_a_judge_that_a_history_lacks_is_refused(pooled_histories: tuple[Path, Path]) -> None:
     with pytest.raises(
-        InvalidInput, match="--judge nobody: no attempt has this judge; there: exact"
+        InvalidInput, match=r"exams: .* judged by nobody, but by exact; choose with"
     ):
         run(pooled_histories, "--judge", "nobody")
+    # Also where another history has it: nobody else's verdicts are taken in its place.
+    with pytest.raises(InvalidInput, match=r"chat: .* judged by exact, but by gpt-4.1-2025-04-14;"):
+        run(pooled_histories, "--judge", "exact")
 
 
 def test_files_of_one_name_are_told_apart(

@@ -17,7 +17,7 @@ from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
 from router.core.errors import InvalidInput
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.decision_log.export import usd, write_table
-from router.decision_log.record import with_usage
+from router.decision_log.record_json import with_usage
 from router.files import sha256_of
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS

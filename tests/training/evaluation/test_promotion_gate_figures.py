@@ -17,8 +17,8 @@ from training.evaluation.baselines import BaselineScores, baseline_scores
 from training.evaluation.calibration_metrics import ece_draws
 from training.evaluation.comparison import aiq_draws, ece_statistic, pooled_apgr
 from training.evaluation.cost_quality import aiq_over_singles
-from training.evaluation.evaluation_report import priced_prompts
 from training.evaluation.metrics import bootstrap, unit_counts
+from training.evaluation.money_figures import priced_prompts
 from training.evaluation.predictions import Predictions
 from training.evaluation.promotion_gate import Criterion, GateFigure, GateVerdict, gate
 from training.histories.outcomes import Outcomes

@@ -190,10 +190,12 @@ def test_judges_are_never_mixed(tmp_path: Path) -> None:
     ]
     made = table(tmp_path, rows)
     assert made.outcomes.quality[0].tolist() == [0.0, 0.2]
-    assert "judged by strict (3 attempts); 2 attempts of 1 other judges" in made.notes[0]
+    assert (
+        "judged by strict (3 attempts); 2 attempts of 1 other judge are not used" in made.notes[0]
+    )
     assert table(tmp_path, rows, judge="kind").outcomes.quality[0, 0] == 1.0
     with pytest.raises(
-        InvalidInput, match=r"no attempts judged by 'nobody' \(there: strict, kind\)"
+        InvalidInput, match="judged by nobody, but by strict, kind; choose with --judge"
     ):
         table(tmp_path, rows, judge="nobody")
 

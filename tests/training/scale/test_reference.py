@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,16 @@ def test_an_ability_that_is_none_is_refused_by_its_line(line: str, tmp_path: Pat
     path.write_text(f"model,points,uncertainty,attempts,histories\n{line}\n", encoding="utf-8")
     with pytest.raises(BadArtifact, match="line 2, cannot be read as abilities"):
         known_abilities(path)
+
+
+def test_the_example_of_the_readme_follows_from_the_files_that_ship() -> None:
+    shipped = reference.read_reference()
+
+    def percent(model: str, level: int) -> int:
+        points = known_abilities()[model].points
+        z = shipped.discrimination * points / 100 - shipped.difficulty[level]
+        return round(100 / (1 + math.exp(-z)))
+
+    assert (shipped.discrimination, known_abilities()["gpt-5-nano"].points) == (3.3, 63.7)
+    assert [percent("gpt-5-nano", level) for level in (0, 2, 3)] == [99, 73, 27]
+    assert [percent("gemini-2.5-pro", level) for level in (0, 2, 3)] == [100, 90, 55]

@@ -11,7 +11,7 @@ import pytest
 from router.core.errors import InvalidInput
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from tests.router.decision_log.test_replay import exported, fill, logged, prompts, with_usage_of
+from tests.router.decision_log.builders import exported, fill, logged, prompts, with_usage_of
 from tests.training.commands.test_import_command import imported, run
 from training.histories.log_import import decisions
 from training.histories.log_import.row_adapters import ExcludedRow, LoggedAttempt, Options
