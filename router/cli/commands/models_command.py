@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mitsumori import Admin
+from mitsumori.v1 import admin_pb2
 from router.catalog.catalog import load_catalog
 from router.classifier.manifest import read_manifest
-from router.classifier.model_ability import ability_of, arm_names
 from router.cli.commands.arguments import Json
 from router.cli.render import console, print_json, table
+from router.core.errors import InvalidInput
 from router.paths import DEFAULT_BUNDLE
+from router.rpc.messages.models import models_response
 
 __all__ = ["models"]
 
@@ -27,8 +29,12 @@ def _range_text(quantiles: dict[str, float] | None) -> str:
 
 
 BundleDirectory = Annotated[
-    Path,
+    Path | None,
     typer.Option(help="Directory of the bundle that knows abilities (default: the shipped one)."),
+]
+RunningServer = Annotated[
+    str | None,
+    typer.Option("--server", metavar="HOST:PORT", help="Ask this running server instead."),
 ]
 
 
@@ -40,47 +46,61 @@ def _ability_text(ability: dict[str, Any]) -> str:
     return f"{ability['points']:.0f}{spread}"
 
 
+def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
+    reasoning, ability = model.reasoning_tokens, model.ability
+    return {
+        "model": model.model,
+        "provider": model.provider,
+        "tier": model.tier,
+        "ability": {
+            "points": ability.points if ability.HasField("points") else None,
+            "uncertainty": ability.uncertainty if ability.HasField("uncertainty") else None,
+            "source": ability.source,
+            "basis": ability.basis,
+        },
+        "input_usd_per_mtok": model.input_usd_per_mtok or None,
+        "output_usd_per_mtok": model.output_usd_per_mtok or None,
+        "cache_read_usd_per_mtok": model.cache_read_usd_per_mtok or None,
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "reasoning_tokens": {"p50": reasoning.p50, "p90": reasoning.p90, "p99": reasoning.p99}
+        if model.HasField("reasoning_tokens")
+        else None,
+        "exact_tokens": model.exact_tokens,
+        "capabilities": list(model.capabilities),
+    }
+
+
 def models(
-    catalog: CatalogFile = None, bundle: BundleDirectory = DEFAULT_BUNDLE, json_output: Json = False
+    catalog: CatalogFile = None,
+    bundle: BundleDirectory = None,
+    server: RunningServer = None,
+    json_output: Json = False,
 ) -> None:
     """List the models that can be chosen, with today's prices and what is known of their ability.
 
     An ability is in points on the scale of the bundle. It rests on a model's own attempts, on published
     scores of the catalog, or on its tier.
     """
-    loaded = load_catalog(catalog)
-    manifest, _ = read_manifest(bundle)
-    arms = arm_names(manifest)
-    now = datetime.now(UTC)
-    listed: list[dict[str, Any]] = []
-    for entry in loaded.entries:
-        model, rates = entry.at(now), entry.rates_at(now)
-        ability = ability_of(model, arms.get(model.id) or arms.get(model.tier), manifest)
-        listed.append(
+    if server is not None:
+        if catalog is not None or bundle is not None:
+            raise InvalidInput(
+                "--server has a catalog and a bundle of its own; leave the others out"
+            )
+        with Admin(server) as client:
+            reply = client.models()
+    else:
+        manifest, version = read_manifest(bundle or DEFAULT_BUNDLE)
+        reply = models_response(load_catalog(catalog), manifest, version, datetime.now(UTC))
+    listed = [_row(model) for model in reply.models]
+    if json_output:
+        print_json(
             {
-                "model": model.id,
-                "provider": model.provider,
-                "tier": model.tier,
-                "ability": {
-                    "points": ability.points,
-                    "uncertainty": ability.uncertainty,
-                    "source": ability.source,
-                    "basis": ability.basis,
-                },
-                "input_usd_per_mtok": str(rates.input) if rates else None,
-                "output_usd_per_mtok": str(rates.output) if rates else None,
-                "cache_read_usd_per_mtok": str(rates.cache_read)
-                if rates and rates.cache_read is not None
-                else None,
-                "context_window": model.context_window,
-                "max_output_tokens": model.max_output_tokens,
-                "reasoning_tokens": None if model.reasoning is None else asdict(model.reasoning),
-                "exact_tokens": entry.exact_tokens,
-                "capabilities": sorted(model.capabilities),
+                "price_table": reply.price_table_version,
+                "bundle": reply.bundle_version,
+                "models": listed,
             }
         )
-    if json_output:
-        print_json({"price_table": loaded.price_table, "bundle": manifest.name, "models": listed})
         return
     rows = [
         [
@@ -108,9 +128,9 @@ def models(
     shown = console()
     shown.print(table("Models, USD per million tokens", columns, rows))
     shown.print(
-        f"Ability: points on the scale of the bundle {manifest.name} ± one standard deviation; from attempts "
-        "of the model's own, published scores, or its tier.",
+        f"Ability: points on the scale of the bundle {reply.bundle_version} ± one standard deviation; from "
+        "attempts of the model's own, published scores, or its tier.",
         style="dim",
         highlight=False,
     )
-    shown.print(f"Prices: {loaded.price_table}", style="dim", highlight=False)
+    shown.print(f"Prices: {reply.price_table_version}", style="dim", highlight=False)

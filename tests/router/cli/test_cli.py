@@ -58,6 +58,15 @@ def test_models_says_how_able_each_is_and_what_that_rests_on() -> None:
     assert "nowhere is not a bundle" in str(result.exception)
 
 
+def test_models_of_a_running_server_are_those_that_it_routes_to(server: RunningServer) -> None:
+    here = json.loads(invoke("models", "--json").output)
+    there = json.loads(invoke("models", "--server", server.address, "--json").output)
+    assert there == here
+    assert there["bundle"].startswith("mitsumori-static@")
+    refused = invoke("models", "--server", server.address, "--bundle", "x")
+    assert "--server has a catalog and a bundle of its own" in str(refused.exception)
+
+
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [
