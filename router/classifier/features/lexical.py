@@ -19,7 +19,6 @@ from router.classifier.features.request_kind import REQUEST_KIND_FEATURES, reque
 __all__ = [
     "FEATURES",
     "SCRIPTS",
-    "SCRIPT_BOUNDS",
     "foreign_share",
     "lexical_features",
     "scripts_of",
@@ -80,7 +79,7 @@ _OTHER = re.compile(r"[^\W\d_A-Za-zÀ-ɏ\u3040-\u30ff\uff66-\uff9f\u3400-\u4dbf\
 SCRIPTS = ("Latin script", "Japanese", "Chinese characters", "another script", "no letters")
 """What the features reveal of a prompt's language, without its text."""
 
-SCRIPT_BOUNDS = (
+_SCRIPT_BOUNDS = (
     ("kana_share", 0.05, 1),
     ("han_share", 0.3, 2),
     ("other_letter_share", 0.3, 3),
@@ -142,6 +141,6 @@ def foreign_share(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def scripts_of(features: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
     """The script of each prompt, as indices into :data:`SCRIPTS` ``(n,)``, from features ``(n, f)``."""
-    matches = [features[:, FEATURES.index(name)] > bound for name, bound, _ in SCRIPT_BOUNDS]
-    scripts = [script for _, _, script in SCRIPT_BOUNDS]
+    matches = [features[:, FEATURES.index(name)] > bound for name, bound, _ in _SCRIPT_BOUNDS]
+    scripts = [script for _, _, script in _SCRIPT_BOUNDS]
     return np.select(matches, scripts, len(SCRIPTS) - 1).astype(np.intp)
