@@ -15,7 +15,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.encoder import classifier_text
 from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
-from router.classifier.model_ability import p_of_model
+from router.classifier.model_ability import arm_names, p_of_model
 from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
 from router.core.goals import at_stake
@@ -260,10 +260,7 @@ class Router:
             encoding: self.tokens.count(query.prompt, encoding)
             for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
         }
-        # The first arm of a tier speaks for the tier; later ones were added for single models.
-        arms = {arm.tier: arm.name for arm in reversed(bundle.manifest.arms)}
-        arms |= {arm.name: arm.name for arm in bundle.manifest.arms}
-
+        arms = arm_names(bundle.manifest)
         corrections = self.corrections()
 
         def candidate(entry: CatalogEntry) -> Candidate:
