@@ -49,6 +49,16 @@ PAIRS   ?=
 REPEAT  ?=
 VERDICTS ?=
 YES     ?=
+BENCH   ?=
+
+# A variable that no target reads is a misspelt one: without this, `make train HISTROY=file` would train on made-up
+# data. Commands learn the names of the inputs, so that their errors can name what was typed.
+space   := $(subst x,,x x)
+DEFINED := $(shell sed -nE 's/^([A-Z_]+) *[:?]?=.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+UNKNOWN := $(filter-out $(DEFINED),$(shell printf '%s\n' $(foreach word,$(subst \$(space),_,$(MAKEOVERRIDES)),'$(firstword \
+           $(subst =, ,$(subst ',,$(word))))') | grep -E '^[A-Z_]+$$'))
+$(if $(UNKNOWN),$(error there is no input $(firstword $(UNKNOWN))=; `make help` names those of each target))
+export MAKE_INPUTS := $(shell sed -nE 's/^([A-Z_]+) *\?=.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 # GNU make leaves with 2 where a recipe fails, whatever the code of the recipe. A job that has to tell 3 from an
 # error runs the command itself.

@@ -1,11 +1,11 @@
 """What each part of the classifier gains on sources that its fit did not see, and what it costs.
 
-Parts are the heads, beta calibration, the shifts by script and the strengths of models. Each family of
-histories is left out in turn, as in training; heads are fitted anew without it, with the hyperparameters of
-the fit of everything. A variant's stack and calibration are fitted on the out-of-fold logits of that fit at
-prompts outside the family: heads that gave those logits did see the family. Strengths are fitted once
-without the family, on what the shipped variant leaves unexplained. Differences are paired: the same
-resamples of prompts for all variants. ``ablation.md`` is the page that follows from it.
+Parts are the heads and the strengths of models. Each family of histories is left out in turn, as in
+training; heads are fitted anew without it, with the hyperparameters of the fit of everything. A variant's
+stack is fitted on the out-of-fold logits of that fit at prompts outside the family: heads that gave those
+logits did see the family. Strengths are fitted once without the family, on what the shipped variant leaves
+unexplained. Differences are paired: the same resamples of prompts for all variants. ``ablation.md`` is the
+page that follows from it.
 ``ENCODER=multilingual`` chooses another encoder.
 """
 
@@ -36,12 +36,8 @@ from training.evaluation.calibration_metrics import ece
 from training.evaluation.metrics import apgr_statistic, bootstrap, interval, unit_counts
 from training.export.classifier_graph import classifier_graph, complexities
 from training.fitting.demands import Demands, attempts_at, fit_demands
-from training.fitting.estimator import (
-    PooledLogistic,
-)
-from training.fitting.neighbours import fit_neighbours
+from training.fitting.estimator import PooledLogistic
 from training.fitting.ngrams import ngram_counts
-from training.fitting.stacking import Calibration, Stack
 from training.fitting.tier_lengths import fit_tier_lengths
 from training.pipeline.sources import read_sources
 from training.pipeline.training_data import EncodedData, features_of_data, training_data
@@ -256,31 +252,12 @@ def cost_figures(ablation: Ablation) -> Iterator[Figure]:
     attempts = attempts_at(ablation.placed, data.examples, p)
     untried = np.asarray(data.examples.sources == ANNOTATED)
     demands = fit_demands(known.inputs.x, attempts, untried, seed=ablation.seed)
-    near = fit_neighbours(
-        known.inputs.x[:, :dimensions], known.outcome, known.weight, ablation.seed
-    )
-    k = len(fit.bias)
-    heads = ("vector", "words", "trees", "neighbours")
-    four = replace(fit, heads=heads, neighbours=near, stack=Stack(np.ones((k, 4)), np.zeros(k)))
-    plain = Calibration(np.ones(k), np.ones(k), np.zeros(k))
-    three = replace(four, neighbours=None)
-    bent = Calibration(np.full(k, 1.1), np.ones(k), np.zeros(k), np.zeros((5, k)))
-    all_on = replace(three, calibration=bent)
     models = {
-        "vector, words, trees, beta calibration, script shifts, strengths": (all_on, demands),
-        "with neighbours": (replace(all_on, neighbours=near), demands),
-        "without words": (replace(all_on, words=None), demands),
-        "without trees": (replace(all_on, trees=None), demands),
-        "without words and trees": (replace(all_on, words=None, trees=None), demands),
-        "without beta calibration": (
-            replace(all_on, calibration=replace(plain, by_script=bent.by_script)),
-            demands,
-        ),
-        "without script shifts": (
-            replace(all_on, calibration=replace(bent, by_script=None)),
-            demands,
-        ),
-        "without strengths": (all_on, None),
+        SHIPPED: (fit, demands),
+        "without words": (replace(fit, words=None), demands),
+        "without trees": (replace(fit, trees=None), demands),
+        "without words and trees": (replace(fit, words=None, trees=None), demands),
+        "without strengths": (fit, None),
     }
     texts = read_examinations().texts.tolist()
     encoder = encoded.encoder
@@ -323,10 +300,5 @@ def measure() -> Iterator[Figure]:
 
 
 def describe(fit: PooledLogistic) -> str:
-    """Heads, hyperparameters, stack and calibration of a fit."""
-    bend = fit.calibration
-    return (
-        f"{fit.heads}, {fit.chosen}, stack {fit.stack.weights.round(3).tolist()}, "
-        f"beta {np.stack([bend.positive, bend.negative, bend.shift]).round(3).tolist()}, "
-        f"by script {None if bend.by_script is None else bend.by_script.round(3).tolist()}"
-    )
+    """Heads, hyperparameters and stack of a fit."""
+    return f"{fit.heads}, {fit.chosen}, stack {fit.stack.weights.round(3).tolist()}"

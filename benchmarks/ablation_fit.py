@@ -11,7 +11,6 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.special import expit, logit
 
-from router.classifier.features.lexical import scripts_of
 from training.evaluation.predictions import p_of_models
 from training.fitting.demands import Demands, attempts_at, fit_demands
 from training.fitting.estimator import (
@@ -24,7 +23,7 @@ from training.fitting.estimator import (
 )
 from training.fitting.heads import Data, fit_once
 from training.fitting.ngrams import BUCKETS
-from training.fitting.stacking import Calibration, Stack, fit_calibration, fit_stack
+from training.fitting.stacking import Stack, fit_stack
 from training.histories.split import folds
 from training.pipeline.training_data import EncodedData
 from training.pipeline.unseen_sources import Source
@@ -39,7 +38,7 @@ VECTOR = {"multilingual": Hyperparameters(0.0003, 1.0)}.get(ENCODER, Hyperparame
 """What the fits of everything chose."""
 FEWER = BUCKETS // 4
 WORDS_IN_FEWER = f"words in {FEWER:,} places"
-HEADS = ("vector", "words", "trees", "neighbours", WORDS_IN_FEWER)
+HEADS = ("vector", "words", "trees", WORDS_IN_FEWER)
 BASE, LENGTH = "share of each tier alone", "prompt length alone"
 SHIPPED = "as shipped"
 
@@ -52,39 +51,25 @@ class Variant:
     """A classifier with some of the parts."""
 
     heads: tuple[str, ...]
-    beta: bool = True
-    scripts: bool = True
     strengths: bool = True
 
 
-BASELINES = {
-    name: Variant((name,), beta=False, scripts=False, strengths=False) for name in (BASE, LENGTH)
-}
+BASELINES = {name: Variant((name,), strengths=False) for name in (BASE, LENGTH)}
 
 
 def variants(shipped: tuple[str, ...]) -> dict[str, Variant]:
     """By name. ``shipped`` are the heads of the fit of everything."""
     whole = Variant(shipped)
     found = {SHIPPED: whole}
-    for head in ("vector", "words", "trees", "neighbours"):
-        if head in shipped:
-            found[f"without {head}"] = Variant(tuple(one for one in shipped if one != head))
-        else:
-            found[f"with {head}"] = Variant((*shipped, head))
+    for head in shipped:
+        found[f"without {head}"] = Variant(tuple(one for one in shipped if one != head))
     fewer = tuple(WORDS_IN_FEWER if one == "words" else one for one in shipped)
     return found | {
         f"with {WORDS_IN_FEWER}": Variant(fewer),
-        "without beta calibration": replace(whole, beta=False),
-        "without script shifts": replace(whole, scripts=False),
-        "without both of these": replace(whole, beta=False, scripts=False),
         "without strengths": replace(whole, strengths=False),
         "vector alone": Variant(("vector",)),
-        "vector and words": Variant(("vector", "words")),
-        "vector and trees": Variant(("vector", "trees")),
-        "vector and neighbours": Variant(("vector", "neighbours")),
         "trees alone": Variant(("trees",)),
         "words alone": Variant(("words",)),
-        "baseline neighbours alone": Variant(("neighbours",)),
         **{f"baseline {name}": one for name, one in BASELINES.items()},
     }
 
@@ -126,16 +111,9 @@ class Known:
     outcome: Floats
     weight: Floats
     fold: npt.NDArray[np.intp]
-    scripts: npt.NDArray[np.intp]
 
     def take(self, rows: npt.NDArray[np.bool_]) -> Known:
-        return Known(
-            self.inputs.take(rows),
-            self.outcome[rows],
-            self.weight[rows],
-            self.fold[rows],
-            self.scripts[rows],
-        )
+        return Known(self.inputs.take(rows), self.outcome[rows], self.weight[rows], self.fold[rows])
 
 
 # --- Fitting -----------------------------------------------------------------------------------
@@ -145,8 +123,7 @@ def alone(fit: PooledLogistic, head: str) -> PooledLogistic:
     """One head as a model of its own, as :func:`refitted` and :func:`cross_fitted` read it."""
     k = len(fit.bias)
     kind = "words" if head == WORDS_IN_FEWER else head
-    plain = Calibration(np.ones(k), np.ones(k), np.zeros(k))
-    return replace(fit, heads=(kind,), stack=Stack(np.ones((k, 1)), np.zeros(k)), calibration=plain)
+    return replace(fit, heads=(kind,), stack=Stack(np.ones((k, 1)), np.zeros(k)))
 
 
 def to_logits(p: Floats) -> Floats:
@@ -162,7 +139,7 @@ def head_logits(
         fit: has the hyperparameters.
         known: what is fitted.
         asked: inputs of others, any number of sets.
-        seed: of the trees and of the sample of neighbours.
+        seed: of the trees.
     """
     found: list[Logits] = [{} for _ in asked]
     for head in HEADS:
@@ -213,30 +190,20 @@ class Combination:
 
     heads: tuple[str, ...]
     stack: Stack
-    calibration: Calibration
 
-    def p_adequate(self, logits: Logits, scripts: npt.NDArray[np.intp]) -> Floats:
+    def p_adequate(self, logits: Logits) -> Floats:
         """Of the tiers, ``(n, k)``."""
-        stacked = self.stack.of(np.stack([logits[head] for head in self.heads], axis=2))
-        return np.asarray(expit(self.calibration.of(stacked, scripts)))
+        heads = np.stack([logits[head] for head in self.heads], axis=2)
+        return np.asarray(expit(self.stack.of(heads)))
 
 
 def combination(variant: Variant, logits: Logits, known: Known) -> Combination:
-    """Stack and calibration on out-of-fold logits. Without beta calibration the shifts by script stay."""
-    k = known.outcome.shape[1]
-    identity = Calibration(np.ones(k), np.ones(k), np.zeros(k))
+    """The stack on out-of-fold logits; a baseline is taken as it is."""
     if variant in BASELINES.values():
-        return Combination(variant.heads, Stack(np.ones((k, 1)), np.zeros(k)), identity)
+        k = known.outcome.shape[1]
+        return Combination(variant.heads, Stack(np.ones((k, 1)), np.zeros(k)))
     heads = np.stack([logits[head] for head in variant.heads], axis=2)
-    stack = fit_stack(heads, known.outcome, known.weight)
-    if not variant.beta and not variant.scripts:
-        return Combination(variant.heads, stack, identity)
-    scripts = known.scripts if variant.scripts else np.zeros_like(known.scripts)
-    stacked = stack.of(heads)
-    fitted = fit_calibration(stacked, known.outcome, known.weight, known.fold, scripts)
-    if not variant.beta:
-        fitted = replace(identity, by_script=fitted.by_script)
-    return Combination(variant.heads, stack, fitted)
+    return Combination(variant.heads, fit_stack(heads, known.outcome, known.weight))
 
 
 @dataclass
@@ -262,7 +229,6 @@ class Ablation:
     @classmethod
     def of(cls, encoded: EncodedData, seed: int) -> Ablation:
         examples, (x, counts) = encoded.data.examples, encoded.examples
-        scripts = scripts_of(x[:, encoded.dimensions :])
         fold = folds(examples.groups, count=FOLDS, seed=seed)
         weight = np.minimum(examples.weight, MOST_WEIGHT)
         fit = fit_pooled(
@@ -275,10 +241,9 @@ class Ablation:
             weights=weight,
             grid=[VECTOR],
             dimensions=encoded.dimensions,
-            scripts=scripts,
         )
         inputs = inputs_of(examples.texts, x, counts)
-        known = Known(inputs, examples.outcome, weight, fold, scripts)
+        known = Known(inputs, examples.outcome, weight, fold)
         logits = out_of_fold_logits(fit, known, seed)
         return cls(encoded, seed, fit, known, logits, variants(fit.heads))
 
@@ -287,9 +252,6 @@ class Ablation:
         if self.encoded.data.placed is None:
             raise ValueError("the tiers are not on the scale of ability")
         return self.encoded.data.placed
-
-    def scripts(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-        return scripts_of(x[:, self.encoded.dimensions :])
 
     def tiers(
         self, asked: Sequence[Inputs], kept: npt.NDArray[np.bool_]
@@ -307,12 +269,9 @@ class Ablation:
         logits = {head: rows[kept] for head, rows in self.logits.items()}
         ways = {name: combination(one, logits, known) for name, one in self.variants.items()}
         said = head_logits(self.fit, known, asked, self.seed)
-        found = [
-            {name: way.p_adequate(told, self.scripts(one.x)) for name, way in ways.items()}
-            for told, one in zip(said, asked, strict=True)
-        ]
+        found = [{name: way.p_adequate(told) for name, way in ways.items()} for told in said]
         examples = self.encoded.data.examples.rows(kept)
-        p = ways[SHIPPED].p_adequate(logits, known.scripts)
+        p = ways[SHIPPED].p_adequate(logits)
         untried = np.asarray(examples.sources == ANNOTATED)
         attempts = attempts_at(self.placed, examples, p)
         return found, fit_demands(known.inputs.x, attempts, untried, seed=self.seed)

@@ -3,7 +3,9 @@
 What is predicted for a tier is compared with what its models of today answered there, where they did; and,
 for every model of the source, with the tier shifted by what other sources say of its talkativeness. Beside
 it stand the same quantile for every prompt, the length of the prompt alone, and, for today's models, a fit
-of their own attempts as if all prompts were of one source, which is what ``--arms`` does.
+of their own attempts as if all prompts were of one source, which is what ``--arms`` does. Quantiles are
+bounded by what a prompt asks for, as in serving; prompts that ask have figures of their own, beside the
+unbounded.
 ``ENCODERS=static`` chooses the encoders.
 """
 
@@ -21,6 +23,9 @@ from sklearn.linear_model import QuantileRegressor
 
 from benchmarks.report import Figure
 from router.classifier.encoder import find_encoder, load_encoder
+from router.classifier.features.asked_length import asked_length
+from router.core.asked_length import UNASKED, bounded
+from router.core.types import Lengths
 from router.paths import ENCODERS
 from training.encoders.embedding import encode_prompts
 from training.evaluation.metrics import coverage, pinball
@@ -46,6 +51,8 @@ SEED = 1
 LEVELS = (0.5, 0.9)
 MIN_LENGTHS = 100
 """Fewest lengths of which a figure is given."""
+UNBOUNDED = "whatever the prompt asks for"
+"""The name of the quantiles that serving would bound."""
 
 Floats = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.float32]
@@ -148,6 +155,24 @@ def alone(
     return fit_lengths(inputs.of(texts), outcomes, seed=SEED, dimensions=inputs.dimensions)
 
 
+def as_served(tokens: Floats, texts: npt.NDArray[np.object_]) -> Floats:
+    """Quantiles bounded by what each prompt asks for.
+
+    Args:
+        tokens: float64 ``(n, k, 3)``.
+        texts: of the ``n`` prompts.
+    """
+    served = tokens.copy()
+    for row, asked in enumerate(map(asked_length, texts)):
+        if asked != UNASKED:
+            served[row] = [[*_quantiles(bounded(Lengths(*arm), asked))] for arm in tokens[row]]
+    return served
+
+
+def _quantiles(lengths: Lengths) -> tuple[float, float, float]:
+    return lengths.p50, lengths.p90, lengths.p99
+
+
 def left_out(table: LengthTable, inputs: Inputs, family: int) -> tuple[Unseen | None, Unseen]:
     """Quantiles of a family by fits without it: for today's models of each tier, and for every model."""
     tiers = read_reference().tiers
@@ -160,7 +185,9 @@ def left_out(table: LengthTable, inputs: Inputs, family: int) -> tuple[Unseen | 
     rows = np.flatnonzero(table.family[table.prompt] == family)
     prompts, place = np.unique(table.prompt[rows], return_inverse=True)
     texts = table.texts[prompts]
-    quantiles = np.log(fit.of(inputs.of(texts)))[:, :, :2]
+    unbounded = fit.of(inputs.of(texts))
+    quantiles = np.log(as_served(unbounded, texts))[:, :, :2]
+    unbounded = np.log(unbounded)[:, :, :2]
     others = plain(known, texts)
     tier_of = {model: arms.index(tier) for tier, models in tiers.items() for model in models}
     arm = np.array([tier_of.get(name, -1) for name in table.models])[table.model[rows]]
@@ -182,13 +209,20 @@ def left_out(table: LengthTable, inputs: Inputs, family: int) -> tuple[Unseen | 
         of_model = np.array([tier_of.get(name, -1) for name in table.models])
         own_attempts = alone(rest, inputs, of_model, arms).of(inputs.of(texts))[:, :, :2]
         chosen = place[today], arm[today]
-        logs = {"": quantiles[chosen], "the tiers' own attempts": np.log(own_attempts[chosen])}
+        logs = {
+            "": quantiles[chosen],
+            UNBOUNDED: unbounded[chosen],
+            "the tiers' own attempts": np.log(own_attempts[chosen]),
+        }
         of_today = unseen(today, logs, shifts[arm[today]])
     # The tier of medium ability, at the talkativeness of each model.
     middle = arms[len(arms) // 2]
     voice = known.voices.get(middle, TODAY)
-    length = voice.length(quantiles[place, len(arms) // 2])
-    every = unseen(np.ones(len(rows), dtype=bool), {"": length + own[:, None]}, own)
+    logs = {
+        name: voice.length(one[place, len(arms) // 2]) + own[:, None]
+        for name, one in (("", quantiles), (UNBOUNDED, unbounded))
+    }
+    every = unseen(np.ones(len(rows), dtype=bool), logs, own)
     return of_today, every
 
 
@@ -226,6 +260,22 @@ def by_answer(title: str, table: LengthTable, found: Unseen) -> Iterator[Figure]
             yield Figure(f"· {title}, answers of a {kind}: p90, coverage", cover, "")
 
 
+def where_asked(title: str, table: LengthTable, found: Unseen) -> Iterator[Figure]:
+    """The prompts that say how long the answer shall be: coverage and width, bounded by it and not."""
+    asks = np.array([asked_length(text) != UNASKED for text in table.texts])[found.prompt]
+    if asks.sum() < MIN_LENGTHS:
+        return
+    for name in ("", UNBOUNDED):
+        said = f"{title}, asked lengths" + (f", {name}" if name else "")
+        quantiles, tokens = found.predicted[name][asks], found.tokens[asks]
+        for place, level in enumerate(LEVELS):
+            cover = coverage(tokens, quantiles[:, place])
+            yield Figure(f"· {said}: p{100 * level:.0f}, coverage", cover, "")
+        yield Figure(
+            f"· {said}: p90 / real, median", float(np.median(quantiles[:, 1] / tokens)), "×"
+        )
+
+
 def measure() -> Iterator[Figure]:
     """Every family, left out in turn. Skipped without the histories."""
     paths = sorted(HISTORIES.glob("*.parquet"))
@@ -244,4 +294,5 @@ def measure() -> Iterator[Figure]:
             if today is not None:
                 yield from figures(f"{title}, today's models", today, True)
             yield from figures(f"{title}, every model", every, False)
+            yield from where_asked(title, table, every)
             yield from by_answer(title, table, every)

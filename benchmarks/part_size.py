@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ESTIMATOR, STACKING = "training/fitting/estimator.py", "training/fitting/stacking.py"
+ESTIMATOR = "training/fitting/estimator.py"
 GRAPH, SETTINGS = "training/export/classifier_graph.py", "training/pipeline/settings.py"
 
 
@@ -36,7 +36,7 @@ class PartSource:
 
 PARTS = {
     "the head on words": PartSource(
-        {"training/fitting/ngrams.py": (), ESTIMATOR: ("Words", "bag"), GRAPH: ("_words", "_sum")},
+        {"training/fitting/ngrams.py": (), ESTIMATOR: ("Words", "bag"), GRAPH: ("_words", "_sum", "_heard")},
         r"\bwords\b|\bWords\b|ngram|\bcounts\b|inverse|WORD_GRID|tf_idf|token_ids",
         (
             ESTIMATOR, GRAPH, "training/pipeline/training_data.py", "training/export/stages.py",
@@ -50,37 +50,14 @@ PARTS = {
         ("training/fitting/lengths.py", "training/fitting/locations.py"),
     ),
     "the head on trees": PartSource(
-        {"training/fitting/trees.py": (), GRAPH: ("_trees",), ESTIMATOR: ("two_sided", "form")},
+        {
+            "training/fitting/trees.py": (),
+            GRAPH: ("_trees",),
+            ESTIMATOR: ("two_sided", "form", "_fit_trees_head", "_grows_trees"),
+        },
         r"\btrees\b|\bTrees\b|fit_trees",
         (ESTIMATOR, GRAPH),
         {"tests/training/fitting/test_trees.py": ()},
-    ),
-    "the head on neighbours": PartSource(
-        {
-            "training/fitting/neighbours.py": (),
-            GRAPH: ("_neighbours",),
-            ESTIMATOR: ("_gains_enough", "vectors"),
-        },
-        r"neighbour|Neighbour",
-        (
-            ESTIMATOR, GRAPH, SETTINGS, "training/plan.py", "training/commands/fit_command.py",
-            "training/pipeline/encoder_fit.py",
-        ),
-        {"tests/training/fitting/test_neighbours.py": ()},
-    ),
-    "beta calibration": PartSource(
-        {STACKING: ("_arm_calibration", "_fit_beta", "changed_arms"), GRAPH: ("_calibrated",)},
-        r"\bbeta\b|\bbend\b|positive|negative|_IDENTITY|changed_arms",
-        (STACKING, SETTINGS),
-    ),
-    "script shifts": PartSource(
-        {
-            STACKING: ("_script_shifts", "_fit_shifts"),
-            GRAPH: ("_shifted",),
-            ESTIMATOR: ("scripts",),
-        },
-        r"script|Script|SCRIPT",
-        (STACKING, ESTIMATOR, "training/pipeline/encoder_fit.py"),
     ),
     "strengths and demands": PartSource(
         {"training/fitting/demands.py": (), "training/scale/model_names.py": ("shifts",)},

@@ -313,6 +313,17 @@ class Admin(RetryingChannel):
         request = message_of(admin_pb2.ListCorrectionsRequest, model=model)
         return list(self.call(self._stub.ListCorrections, request).corrections)
 
+    def models(self) -> admin_pb2.ListModelsResponse:
+        """The models that can be chosen, with the prices in force and their ability.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        listed: admin_pb2.ListModelsResponse = self.call(
+            self._stub.ListModels, admin_pb2.ListModelsRequest()
+        )
+        return listed
+
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; return how many.
 

@@ -43,7 +43,6 @@ class TrainingPlan:
         encoders: folder of encoders.
         cache: folder of cached embeddings; ``None`` keeps none.
         tracking: MLflow's address; ``None`` tracks nothing.
-        neighbours: whether the bundle may hold vectors of training prompts, where that pays.
         unseen_sources: whether each source is left out in turn, where several are pooled by tier.
         catalog: the models that are going to be served; ``None``: the catalog that ships.
     """
@@ -59,7 +58,6 @@ class TrainingPlan:
     encoders: Path = ENCODERS
     cache: Path | None = CACHE
     tracking: str | None = None
-    neighbours: bool = True
     unseen_sources: bool = True
     catalog: Path | None = None
 

@@ -192,6 +192,70 @@ class Correction(_message.Message):
     mean_factor: float
     def __init__(self, model: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., observations: _Optional[int] = ..., tokens_factor: _Optional[float] = ..., p50_factor: _Optional[float] = ..., p90_factor: _Optional[float] = ..., within_p50: _Optional[float] = ..., within_p90: _Optional[float] = ..., mean_factor: _Optional[float] = ...) -> None: ...
 
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models", "price_table_version", "bundle_version")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[CatalogModel]
+    price_table_version: str
+    bundle_version: str
+    def __init__(self, models: _Optional[_Iterable[_Union[CatalogModel, _Mapping]]] = ..., price_table_version: _Optional[str] = ..., bundle_version: _Optional[str] = ...) -> None: ...
+
+class CatalogModel(_message.Message):
+    __slots__ = ("model", "provider", "tier", "input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "context_window", "max_output_tokens", "reasoning_tokens", "exact_tokens", "capabilities", "ability")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    INPUT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    CACHE_READ_USD_PER_MTOK_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    REASONING_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    EXACT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    ABILITY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    provider: str
+    tier: str
+    input_usd_per_mtok: str
+    output_usd_per_mtok: str
+    cache_read_usd_per_mtok: str
+    context_window: int
+    max_output_tokens: int
+    reasoning_tokens: ReasoningAllowance
+    exact_tokens: bool
+    capabilities: _containers.RepeatedScalarFieldContainer[str]
+    ability: ModelAbility
+    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., input_usd_per_mtok: _Optional[str] = ..., output_usd_per_mtok: _Optional[str] = ..., cache_read_usd_per_mtok: _Optional[str] = ..., context_window: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[_Union[ReasoningAllowance, _Mapping]] = ..., exact_tokens: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., ability: _Optional[_Union[ModelAbility, _Mapping]] = ...) -> None: ...
+
+class ReasoningAllowance(_message.Message):
+    __slots__ = ("p50", "p90", "p99")
+    P50_FIELD_NUMBER: _ClassVar[int]
+    P90_FIELD_NUMBER: _ClassVar[int]
+    P99_FIELD_NUMBER: _ClassVar[int]
+    p50: float
+    p90: float
+    p99: float
+    def __init__(self, p50: _Optional[float] = ..., p90: _Optional[float] = ..., p99: _Optional[float] = ...) -> None: ...
+
+class ModelAbility(_message.Message):
+    __slots__ = ("points", "uncertainty", "source", "basis")
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    BASIS_FIELD_NUMBER: _ClassVar[int]
+    points: float
+    uncertainty: float
+    source: str
+    basis: str
+    def __init__(self, points: _Optional[float] = ..., uncertainty: _Optional[float] = ..., source: _Optional[str] = ..., basis: _Optional[str] = ...) -> None: ...
+
 class EraseDecisionsRequest(_message.Message):
     __slots__ = ("labels", "before_time")
     class LabelsEntry(_message.Message):

@@ -65,6 +65,11 @@ class AdminServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.ListCorrectionsRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListCorrectionsResponse.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/mitsumori.v1.AdminService/ListModels',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
         self.EraseDecisions = channel.unary_unary(
                 '/mitsumori.v1.AdminService/EraseDecisions',
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsRequest.SerializeToString,
@@ -119,6 +124,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListModels(self, request, context):
+        """The models that can be chosen, in the order of the catalog, with the prices in force and their ability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseDecisions(self, request, context):
         """Deletes finished decisions with given labels made before a moment, for retention or at a user's request.
         Open holds stay, and balances keep what was spent.
@@ -159,6 +171,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListCorrections,
                     request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListCorrectionsRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_admin__pb2.ListCorrectionsResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsResponse.SerializeToString,
             ),
             'EraseDecisions': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseDecisions,
@@ -329,6 +346,33 @@ class AdminService:
             '/mitsumori.v1.AdminService/ListCorrections',
             mitsumori_dot_v1_dot_admin__pb2.ListCorrectionsRequest.SerializeToString,
             mitsumori_dot_v1_dot_admin__pb2.ListCorrectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/ListModels',
+            mitsumori_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from router.classifier.encoder import Encoder, find_encoder, load_encoder, session
+from router.classifier.features.asked_length import asked_length
 from router.classifier.features.lexical import FEATURES, lexical_features
 from router.classifier.manifest import (
     CLASSIFIER,
@@ -27,6 +28,7 @@ from router.classifier.manifest import (
     read_manifest,
 )
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
+from router.core.asked_length import UNASKED, AskedLength, bounded
 from router.core.errors import BadArtifact
 from router.core.margins import margins, needs_second_stage
 from router.core.types import NONE_LABEL, Goal, Lengths, Score
@@ -78,12 +80,15 @@ class Outputs(NamedTuple):
     demands: npt.NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
 
-def score_from_outputs(manifest: BundleManifest, outputs: Outputs) -> Score:
+def score_from_outputs(
+    manifest: BundleManifest, outputs: Outputs, asked: AskedLength = UNASKED
+) -> Score:
     """The classifier's outputs for one prompt as a :class:`Score`.
 
     Args:
         manifest: names the arms.
         outputs: of its classifier.
+        asked: what the prompt says of the length of its answer, which bounds the lengths.
     """
     names = [arm.name for arm in manifest.arms]
     labels = outputs.label_distribution
@@ -92,7 +97,7 @@ def score_from_outputs(manifest: BundleManifest, outputs: Outputs) -> Score:
         label_distribution=dict(zip([*names, NONE_LABEL], labels.tolist(), strict=True)),
         complexity=complexity(labels, [arm.tier for arm in manifest.arms]),
         lengths={
-            arm.name: Lengths(*row)
+            arm.name: bounded(Lengths(*row), asked)
             for arm, row in zip(manifest.arms, outputs.output_tokens.tolist(), strict=True)
             if arm.has_lengths
         },
@@ -212,6 +217,7 @@ class Bundle:
         embedding: npt.NDArray[np.float32],
         features: npt.NDArray[np.float32],
         token_ids: Sequence[int] = (),
+        asked: AskedLength = UNASKED,
     ) -> Score:
         """The score of one prompt by the first stage.
 
@@ -219,24 +225,34 @@ class Bundle:
             embedding: of the prompt, ``(dimensions,)``.
             features: lexical, ``(len(FEATURES),)``.
             token_ids: of :meth:`Encoder.word_ids`; empty where the text is not available.
+            asked: what the prompt says of the length of its answer.
         """
-        return score_from_outputs(self.manifest, self.outputs(embedding, features, token_ids))
+        outputs = self.outputs(embedding, features, token_ids)
+        return score_from_outputs(self.manifest, outputs, asked)
 
     def score(self, text: str) -> Score:
         """Encode and score one text by the first stage."""
         ids = self.encoder.word_ids(text)
         embedding = self.encoder.embed_ids(self.encoder.window(ids))
-        return self.classify(embedding, lexical_features(text), ids)
+        return self.classify(embedding, lexical_features(text), ids, asked_length(text))
 
-    def score_second_stage(self, text: str, features: npt.NDArray[np.float32]) -> Score:
-        """The score by the second stage of a text with these lexical features, ``(len(FEATURES),)``.
+    def score_second_stage(
+        self, text: str, features: npt.NDArray[np.float32], asked: AskedLength | None = None
+    ) -> Score:
+        """The score of a text by the second stage.
+
+        Args:
+            text: of the prompt.
+            features: lexical, ``(len(FEATURES),)``.
+            asked: what the prompt says of the length of its answer; ``None``: what the text says.
 
         Raises:
             ValueError: the bundle has one stage.
         """
         if self.second is None:
             raise ValueError(f"{self.version} has one stage")
-        return score_from_outputs(self.manifest, self.second.outputs(text, features))
+        said = asked_length(text) if asked is None else asked
+        return score_from_outputs(self.manifest, self.second.outputs(text, features), said)
 
     def score_all_stages(self, text: str) -> list[Score]:
         """The score of one text by every stage, so that the whole bundle runs."""

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from router.classifier.manifest import BundleManifest, ModelAbility
-from router.core.ability import Ability, p_at
+from router.core.ability import p_at
 from router.core.plurals import counted
 from router.core.types import Model, Score
 
-__all__ = ["known_ability", "p_of_model"]
+__all__ = ["KnownAbility", "ability_of", "arm_names", "known_place", "p_of_model"]
 
 
-def known_ability(model: str, manifest: BundleManifest) -> ModelAbility | None:
+@dataclass(frozen=True, slots=True)
+class KnownAbility:
+    """What is known of the ability of a model.
+
+    Attributes:
+        source: ``arm`` (the bundle has an arm of its own for the model), ``attempts`` (its own ones placed it
+            on the scale, here or elsewhere), ``published`` (scores in the catalog did) or ``tier`` (it is taken to be as its
+            tier).
+        basis: the same for people, such as ``180 attempts of its own``.
+        points: on the scale of ability; ``None``: the bundle has no scale.
+        uncertainty: standard deviation of the points, in points; ``None``: not known.
+        strengths: logits per unit of each demand of a prompt; empty: none are known.
+    """
+
+    source: str
+    basis: str
+    points: float | None = None
+    uncertainty: float | None = None
+    strengths: Sequence[float] = ()
+
+
+def arm_names(manifest: BundleManifest) -> dict[str, str]:
+    """The arm that speaks for a model or for the other models of a tier, by the id or the tier.
+
+    The first arm of a tier speaks for the tier; later ones were added for single models.
+    """
+    tiers = {arm.tier: arm.name for arm in reversed(manifest.arms)}
+    return tiers | {arm.name: arm.name for arm in manifest.arms}
+
+
+def known_place(model: str, manifest: BundleManifest) -> ModelAbility | None:
     """The place of a model in a bundle. The host before its name is no part of it: self-hosted/llama-3.1-8b.
 
     Args:
@@ -18,6 +51,29 @@ def known_ability(model: str, manifest: BundleManifest) -> ModelAbility | None:
         manifest: of the bundle.
     """
     return manifest.abilities.get(model.rsplit("/", 1)[-1])
+
+
+def ability_of(model: Model, arm: str | None, manifest: BundleManifest) -> KnownAbility:
+    """The ability of a model by the best evidence: its own arm, its own attempts, published scores, its tier.
+
+    Args:
+        model: of the catalog.
+        arm: the arm for it or its tier; ``None``: the bundle has none.
+        manifest: of the bundle. Where it places fewer than two arms on the scale, every model is as its arm.
+    """
+    placed = {one.name: one.ability for one in manifest.placed_arms}
+    if arm == model.id:
+        return KnownAbility("arm", "an arm of its own", placed.get(arm))
+    if arm is not None and len(placed) >= 2:
+        known = known_place(model.id, manifest)
+        if known is not None:
+            basis = counted(known.attempts, "attempt of its own", "attempts of its own")
+            if known.elsewhere:
+                basis += f" in {' and '.join(known.elsewhere)}"
+            return KnownAbility("attempts", basis, known.points, known.uncertainty, known.strengths)
+        if (told := model.ability) is not None:
+            return KnownAbility("published", told.basis, told.points, told.uncertainty)
+    return KnownAbility("tier", f"its tier, {model.tier}", placed.get(arm or ""))
 
 
 def p_of_model(
@@ -33,24 +89,15 @@ def p_of_model(
     """
     if arm is None:
         return None, ""
-    if arm == model.id:
-        return score.p_adequate[arm], "an arm of its own"
-    ability, placed = model.ability, manifest.placed_arms
-    known = known_ability(model.id, manifest)
-    shift = 0.0
-    if known is not None:
-        basis = counted(known.attempts, "attempt of its own", "attempts of its own")
-        if known.elsewhere:
-            basis += f" in {' and '.join(known.elsewhere)}"
-        ability = Ability(known.points, known.uncertainty, basis)
-        shift = sum(a * b for a, b in zip(known.strengths, score.demands, strict=False))
-    if ability is None or len(placed) < 2:
-        return score.p_adequate[arm], f"its tier, {model.tier}"
+    known = ability_of(model, arm, manifest)
+    if known.points is None or known.uncertainty is None:
+        return score.p_adequate[arm], known.basis
+    placed = manifest.placed_arms
     p = p_at(
         [score.p_adequate[one.name] for one in placed],
         [one.ability or 0.0 for one in placed],
-        ability.points,
-        ability.uncertainty,
-        shift,
+        known.points,
+        known.uncertainty,
+        sum(a * b for a, b in zip(known.strengths, score.demands, strict=False)),
     )
-    return p, ability.basis
+    return p, known.basis

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from typing import IO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from mitsumori import Message, Router
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.cli.errors import errors_in_one_line
-from router.cli.render import demo_table
+from router.cli.render import demo_table, table
 from router.core.errors import MitsumoriError
 from router.core.money import short_usd
 
@@ -28,6 +29,8 @@ _MINUTES = "Summarise the following minutes in five bullet points.\n\n" + "\n".j
     f"the penalty under clause {item % 13}.2 was waived, and the next review is in week {item % 52}."
     for item in range(1, 121)
 )
+_SHOWN = 1000
+"""Characters of a prompt that is shown whole."""
 _FOLLOW_UP = "a chat's follow-up, quality target 60%"
 _PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
 
@@ -127,6 +130,17 @@ def _otherwise(client: Router) -> Iterator[tuple[str, router_pb2.RouteResponse]]
     yield _FOLLOW_UP, client.route(turns, quality_target=0.6).message
 
 
+def _asked() -> Iterator[tuple[str, str]]:
+    """The prompts by name, whole; of the minutes the first lines, for the others are like them."""
+    for name, text in PROMPTS:
+        first = text.splitlines()[:4]
+        left = len(text.splitlines()) - len(first)
+        shown = (
+            text if len(text) <= _SHOWN else "\n".join([*first, f"… and {left} lines like these"])
+        )
+        yield name, escape(shown)
+
+
 def _always_high(client: Router) -> int:
     """Nano-dollars expected for all prompts with the model that is chosen in the highest tier."""
     highest = client.route(_PROOF, importance="high", quote_only=True).message.chosen.tier
@@ -150,6 +164,7 @@ def main() -> None:
             spent = sum(nanos_of(reply.chosen.quote.price.expected) for _, reply in replies)
             dearest = _always_high(client)
             replies += _otherwise(client)
+    console.print(table("What is asked", ("prompt", "text"), list(_asked())))
     console.print(demo_table(replies))
     proof = dict(replies)["proof"]
     lines = (

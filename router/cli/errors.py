@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from router.cli.make_inputs import INPUTS, as_typed
 from router.core.errors import MitsumoriError
 
 __all__ = ["errors_in_one_line", "names_extra"]
@@ -49,5 +51,6 @@ def errors_in_one_line() -> Iterator[None]:
 
         if not isinstance(error, MitsumoriError | CallFailed | InvalidArgument):
             raise
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
+        text = as_typed(error.message, sys.argv[1:], os.environ.get(INPUTS, "").split())
+        print(f"error: {text}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ __all__ = [
 _PAGE = 500
 _COLUMNS = ("decision_id", "state", "created", "spent_usd", "record")
 _LABELS = "labels"
+_NEXT_LABEL = re.compile(r" (?=[a-z][a-z0-9_]*=)")
 _SUFFIXES = (".parquet", ".jsonl", ".csv")
 _AGAIN = "write it again with `mitsumori decisions --out`"
 _LEDGERS = ("sqlite", "postgresql", "postgres")
@@ -278,8 +280,8 @@ def _spent(value: object) -> int | None:
 
 
 def _labels(value: object) -> dict[str, str]:
-    """Labels from the text ``name=value name=value``; a value ends at its first space."""
-    pairs = (pair.partition("=") for pair in str(value or "").lstrip("'").split(" "))
+    """Labels from the text ``name=value name=value``; a value ends before the next name, not at a space."""
+    pairs = (pair.partition("=") for pair in _NEXT_LABEL.split(str(value or "").lstrip("'")))
     return {name: text for name, equals, text in pairs if equals}
 
 

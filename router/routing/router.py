@@ -13,8 +13,9 @@ from router.catalog.catalog import Catalog, CatalogEntry
 from router.catalog.tokens import TokenCounter, scaled
 from router.classifier.bundle import Bundle
 from router.classifier.encoder import classifier_text
+from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
-from router.classifier.model_ability import p_of_model
+from router.classifier.model_ability import arm_names, p_of_model
 from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
 from router.core.goals import at_stake
@@ -176,7 +177,8 @@ class Router:
         features = lexical_features(text)
         ids = bundle.encoder.word_ids(text)
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        score = bundle.classify(embedding, features, ids)
+        asked = asked_by(query.prompt)
+        score = bundle.classify(embedding, features, ids, asked)
         moment = self.now()
         goal = self._goal(query)
         candidates = self._candidates(query, bundle, score, moment)
@@ -187,7 +189,7 @@ class Router:
             arm_prices(candidates, query.constraints),
             at_stake(goal, score.complexity),
         ):
-            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features)
+            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features, asked)
             candidates = self._candidates(query, bundle, score, moment)
             notes.append(_SECOND_OPINION)
         if not encoder.reads_script(features):
@@ -258,10 +260,7 @@ class Router:
             encoding: self.tokens.count(query.prompt, encoding)
             for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
         }
-        # The first arm of a tier speaks for the tier; later ones were added for single models.
-        arms = {arm.tier: arm.name for arm in reversed(bundle.manifest.arms)}
-        arms |= {arm.name: arm.name for arm in bundle.manifest.arms}
-
+        arms = arm_names(bundle.manifest)
         corrections = self.corrections()
 
         def candidate(entry: CatalogEntry) -> Candidate:

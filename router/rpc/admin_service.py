@@ -19,6 +19,7 @@ from router.rpc.messages.admin import (
     parse_page_size,
 )
 from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
+from router.rpc.messages.models import models_response
 from router.rpc.messages.values import time_zone
 
 __all__ = ["AdminServicer"]
@@ -32,6 +33,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self._label_names = reservations.label_names
         self._catalog = reservations.router.catalog
         self._corrections = reservations.router.corrections
+        self._router = reservations.router
 
     def SetLimit(
         self, request: admin_pb2.SetLimitRequest, context: grpc.ServicerContext
@@ -117,6 +119,13 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             if request.model in ("", model):
                 fill_correction(reply.corrections.add(), learned)
         return reply
+
+    def ListModels(
+        self, request: admin_pb2.ListModelsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListModelsResponse:
+        """The models of the catalog."""
+        bundle = self._router.bundle
+        return models_response(self._catalog, bundle.manifest, bundle.version, self._router.now())
 
     def EraseDecisions(
         self, request: admin_pb2.EraseDecisionsRequest, context: grpc.ServicerContext

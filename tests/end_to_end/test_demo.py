@@ -22,6 +22,15 @@ def test_the_demo_looks_right_to_whoever_reads_it() -> None:
         if len(cells := [cell.strip() for cell in line.strip("│").split("│")]) == 8
     }
     assert set(dict(PROMPTS)) < set(rows)
+    # Every prompt is there to be read, whole; of the long one the beginning.
+    shown = re.sub(r"[│\s]", "", done.stdout)
+    for name, text in PROMPTS:
+        first, *others = (re.sub(r"\s", "", line) for line in text.splitlines() if line.strip())
+        assert name.replace(" ", "") + first in shown
+        assert [
+            line for line in others[: 2 if len(text) > 1000 else None] if line not in shown
+        ] == []
+    assert "… and 118 lines like these" in done.stdout
     tiers = {name: row[1] for name, row in rows.items()}
     for simple in (
         "greeting",

@@ -20,6 +20,7 @@ from router.cli.demo import serving
 from router.cli.main import app as mitsumori
 from tests.readiness import PATIENCE_S
 from tests.training.fake_provider import Act, Request, Says, provider
+from training.cli import app as training
 from training.histories.demonstration import demonstration_history
 
 ROOT = Path(__file__).parents[2]
@@ -100,3 +101,44 @@ def test_prompts_become_a_bundle_by_the_commands_of_the_readme(tmp_path: Path) -
     assert [arm.models for arm in manifest.arms] == [[name] for name in LADDER]
     verdict = json.loads((tmp_path / "build/reports/promote.json").read_text())
     assert verdict
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_language_and_category_go_with_a_prompt_from_its_route_to_the_history_of_its_answers(
+    suffix: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("log_prompts: text\n")
+    log, out = tmp_path / f"prompts{suffix}", tmp_path / "answers.parquet"
+    asked = {
+        "Translate: good morning": {
+            "language": "en",
+            "category": "customer support",
+            "user": "u 1",
+        },
+        "お礼の返事を書いてください": {"language": "ja", "category": "e-mail", "team": "a=b"},
+        "Anything else?": {"team": "search"},
+    }
+    with (
+        serving("--config", str(config)) as (at, _),
+        Router(at, timeout_s=PATIENCE_S) as client,
+        provider(lambda request: Says("Done.")) as made,
+    ):
+        for text, labels in asked.items():
+            client.route(text, scope=labels)
+        words = ["decisions", "--out", str(log), "--server", at]
+        assert CliRunner().invoke(mitsumori, words, catch_exceptions=False).exit_code == 0
+        words = [
+            "collect", "--prompts", str(log), "--models", "gpt-5-nano", "--endpoint", made.url,
+            "--budget", "1", "--out", str(out),
+        ]  # fmt: skip
+        result = CliRunner(env={"OPENAI_API_KEY": "sk-test"}).invoke(training, words)
+        assert result.exit_code == 0, result.output or result.exception
+    history = pd.read_parquet(out).astype(object).set_index("prompt")
+    for text, labels in asked.items():
+        found = {
+            name: history[name][text]
+            for name in ("language", "category", "user")
+            if not pd.isna(history[name][text])
+        }
+        assert found == {name: value for name, value in labels.items() if name != "team"}

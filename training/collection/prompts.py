@@ -15,6 +15,7 @@ from router.core.errors import InvalidInput
 from router.core.types import Message, Prompt
 from router.decision_log.reader import Damaged, Unparsed, is_decision_log, read_log
 from training.histories.history import BadRow, bad_rows_refusal
+from training.histories.log_import.decisions import told_by
 from training.histories.log_import.log_rows import rows_of
 from training.histories.log_import.row_adapters import content_text, first_given, known
 
@@ -145,7 +146,8 @@ def _rows(source: str, found: PromptFile) -> Iterator[tuple[int, SourcePrompt | 
             elif one.record.prompt is None:
                 found.left_out[_NOT_KEPT] += 1
             else:
-                yield number, _made({"prompt": one.record.prompt, "source": "decisions"})
+                told = told_by(one.labels)
+                yield number, _made({"prompt": one.record.prompt, "source": "decisions"} | told)
         return
     for number, row in rows_of(Path(source), texts=True):
         if isinstance(row, BadRow):
@@ -167,7 +169,7 @@ def read_prompts(source: str, *, skip_bad_rows: bool = False) -> PromptFile:
     A row is a JSON string, or has ``prompt`` (a text) or ``messages`` (a chat), as ``mitsumori quote`` reads
     them, and perhaps ``prompt_id``, ``reference``, ``language``, ``category``, ``source``, ``user`` and
     ``max_output_tokens``; CSV, Parquet and histories have them as columns. Of the decision log, prompts are
-    read that were kept as text.
+    read that were kept as text, with their labels ``language``, ``category`` and ``user``.
 
     Args:
         source: a file, or the address of a ledger.

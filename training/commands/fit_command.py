@@ -91,7 +91,7 @@ def fit_command(
     cache: Cache = CACHE,
     no_neighbours: Annotated[
         bool,
-        typer.Option("--no-neighbours", help="Keep no vectors of training prompts in the bundle."),
+        typer.Option("--no-neighbours", hidden=True),
     ] = False,
     no_unseen_sources: Annotated[
         bool,
@@ -120,6 +120,10 @@ def fit_command(
             "[bold yellow]DEMONSTRATION[/]: no --history was given, so the bundle is trained on made-up "
             "attempts of made-up models. Do not route real prompts with it."
         )
+    if no_neighbours:
+        progress.print(
+            "--no-neighbours has no effect any more: no bundle keeps vectors of prompts."
+        )
     tracking = None if no_mlflow else tracking_uri(mlflow_uri)
     plan = TrainingPlan(
         histories=tuple(history or ()),
@@ -132,7 +136,6 @@ def fit_command(
         holdout=holdout,
         cache=cache,
         tracking=tracking,
-        neighbours=not no_neighbours,
         unseen_sources=not no_unseen_sources,
         catalog=catalog,
     )

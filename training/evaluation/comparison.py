@@ -39,6 +39,7 @@ __all__ = [
     "ece_statistic",
     "judged_pairs",
     "pooled_apgr",
+    "prompts_of_pairs",
     "spread_interval",
 ]
 
@@ -71,14 +72,18 @@ class TimedPredictions:
 # --- Statistics of one bundle ------------------------------------------------------------------
 
 
-def judged_pairs(test: Outcomes) -> list[int]:
-    """Positions of the pairs of :func:`baselines.arm_pairs` that enough prompts were answered by."""
+def prompts_of_pairs(test: Outcomes) -> list[int]:
+    """How many prompts both arms of each pair of :func:`baselines.arm_pairs` have a judged answer to."""
     judged = test.judged
     return [
-        place
-        for place, (weak, strong) in enumerate(arm_pairs(len(test.arms)))
-        if (judged[:, weak] & judged[:, strong]).sum() >= MIN_CATEGORY
+        int((judged[:, weak] & judged[:, strong]).sum())
+        for weak, strong in arm_pairs(len(test.arms))
     ]
+
+
+def judged_pairs(test: Outcomes) -> list[int]:
+    """Positions of the pairs of :func:`baselines.arm_pairs` that enough prompts were answered by."""
+    return [place for place, count in enumerate(prompts_of_pairs(test)) if count >= MIN_CATEGORY]
 
 
 def pooled_apgr(test: Outcomes, scores: Floats) -> Statistic:

@@ -141,10 +141,12 @@ def read_evaluation_set(
             notes.append(
                 f"{int((~fresh).sum()):,} of {len(test):,} prompts taught {contender.who}: left out"
             )
-    if not (test.judged.any(axis=1) & keep).any():
+    judged = test.judged.any(axis=1)
+    if not (judged & keep).any():
         raise InvalidInput(
-            f"every prompt of {named} taught {' or '.join(contender.who for contender in bundles)}; give a "
-            "history that is new to all of them",
+            f"every prompt of {named} with a judged answer ({judged.sum():,} of {len(test):,}) taught "
+            f"{' or '.join(contender.who for contender in bundles)}, so 0 are held out; add judged prompts "
+            "that are new to all of them to --history: 20 at the least, about 1,000 to show a small gain",
             reason="NOTHING_UNSEEN",
             field="history",
         )

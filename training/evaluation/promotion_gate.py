@@ -31,10 +31,11 @@ from training.evaluation.comparison import (
     ece_statistic,
     judged_pairs,
     pooled_apgr,
+    prompts_of_pairs,
     spread_interval,
 )
 from training.evaluation.cost_quality import aiq_over_singles
-from training.evaluation.metrics import Statistic, bootstrap, interval, unit_counts
+from training.evaluation.metrics import MIN_CATEGORY, Statistic, bootstrap, interval, unit_counts
 from training.evaluation.money_figures import PricedPrompts, priced_prompts
 from training.evaluation.predictions import Predictions
 from training.histories.outcomes import Outcomes
@@ -168,17 +169,54 @@ def _range(bounds: Sequence[float]) -> str:
     return f"95 % interval {bounds[0]:+z.3f} to {bounds[1]:+z.3f}"
 
 
+@dataclass(frozen=True)
+class _Prompts:
+    """How many held-out prompts there are.
+
+    Attributes:
+        all: prompts that no bundle here was trained on.
+        shared: of these, the most that two arms both have a judged answer to.
+    """
+
+    all: int
+    shared: int
+
+
+def _too_few(prompts: _Prompts) -> str:
+    return (
+        f"{prompts.shared:,} of the {prompts.all:,} held-out prompts have judged answers of the same two "
+        f"arms, and {MIN_CATEGORY} are needed; add judged prompts that training has not seen to the history"
+    )
+
+
+def _enough(gain: float, low: float, count: int) -> str:
+    """How many prompts would show such a gain: an interval narrows with the root of their number."""
+    if not gain > 0 or low > 0:
+        return ""
+    needed = float(f"{count * ((gain - low) / gain) ** 2:.2g}")
+    return f"; such a gain shows on about {needed:,.0f} held-out prompts, here are {count:,}"
+
+
 def _beats(
-    name: str, whom: str, what: str, unit: str, gain: float, bounds: list[float]
+    name: str,
+    whom: str,
+    what: str,
+    unit: str,
+    gain: float,
+    bounds: list[float],
+    prompts: _Prompts,
 ) -> Criterion:
     figure = GateFigure(f"{what} over {whom}, lower 95 % bound", bounds[0], unit, 0.0)
     if not math.isfinite(gain) or not math.isfinite(bounds[0]):
-        words = f"cannot be compared with {whom}: these prompts do not tell"
+        few = prompts.shared < MIN_CATEGORY
+        why = _too_few(prompts) if few else "these prompts do not tell"
+        words = f"cannot be compared with {whom}: {why}"
     elif figure.holds:
         words = f"beats {whom}: {what} {gain:+z.3f} ({_range(bounds)})"
     else:
         words = (
             f"does not beat {whom}: {what} {gain:+z.3f} ({_range(bounds)}, which must lie above 0)"
+            f"{_enough(gain, bounds[0], prompts.shared)}"
         )
     return Criterion(name, figure, words)
 
@@ -216,7 +254,7 @@ def _money(
     criteria = [
         _beats(
             "single_arm", "the best single arm at equal cost", "AIQ", _QUALITY,
-            gain, spread_interval(gain, draws - zeros),
+            gain, spread_interval(gain, draws - zeros), _Prompts(len(bundle), len(priced)),
         )
     ]  # fmt: skip
     if champion is not None:
@@ -265,12 +303,13 @@ def _rankings(
         for name, value in values.items()
     ]
     ours, draws = values["bundle"], drawn["bundle"]
+    prompts = _Prompts(len(test), max(prompts_of_pairs(test)))
     criteria = []
     if alone:
         criteria.append(
             _beats(
                 "single_arm", "single arms mixed at random", "APGR", _APGR,
-                ours - 0.5, interval(draws - 0.5),
+                ours - 0.5, interval(draws - 0.5), prompts,
             )
         )  # fmt: skip
     nothing = np.full(1, np.nan)
@@ -279,7 +318,7 @@ def _rankings(
     criteria += [
         _beats(
             name, whom, "APGR", _APGR,
-            ours - values.get(name, math.nan), interval(draws - drawn.get(name, nothing)),
+            ours - values.get(name, math.nan), interval(draws - drawn.get(name, nothing)), prompts,
         )
         for name, whom in rivals
     ]  # fmt: skip
@@ -303,7 +342,10 @@ def _calibration(
     sigmas = NormalDist().inv_cdf(1 - (1 - LEVEL) / 2 / max(len(judged), 1))
     for arm, name in enumerate(test.arms):
         if arm not in judged:
-            notes.append(f"{name}: fewer than {MIN_ATTEMPTS} attempts, calibration not judged")
+            count = int(test.judged[:, arm].sum())
+            notes.append(
+                f"{name}: fewer than {MIN_ATTEMPTS} attempts ({count}), calibration not judged"
+            )
             continue
         rows = test.judged[:, arm]
         count, outcome = int(rows.sum()), test.adequate[rows, arm]
@@ -367,9 +409,11 @@ def gate(
         criteria += judged
         context += figures
     else:
+        complete = int((test.complete & (test.cost_nanos > 0).all(axis=1)).sum())
         notes.append(
-            f"fewer than {MIN_PRICED} prompts have every arm's quality and cost: single arms are judged "
-            "by rankings, not by money"
+            f"fewer than {MIN_PRICED} prompts have every arm's quality and cost "
+            f"({complete} of {len(test):,}): single arms are judged by rankings, "
+            "not by money"
         )
     judged, figures = _rankings(test, bundle, baselines, champion, seed, alone=not by_money)
     criteria += judged
@@ -385,5 +429,9 @@ def gate(
             )
         )  # fmt: skip
     if not judged_pairs(test):
-        notes.append("no two arms answered the same 20 prompts: rankings cannot be judged")
+        shared = max(prompts_of_pairs(test))
+        notes.append(
+            f"no two arms answered the same {MIN_CATEGORY} prompts ({shared} is the most): rankings cannot "
+            "be judged"
+        )
     return GateVerdict(tuple(criteria), (*context, *figures), (*notes, *remarks))

@@ -11,17 +11,14 @@ from scipy import sparse
 
 from router.classifier.bundle import complexity
 from router.classifier.encoder import session
-from router.classifier.features.lexical import FEATURES, SCRIPT_BOUNDS
 from router.classifier.manifest import CLASSIFIER
 from router.core.errors import BadArtifact
 from training.artifacts.onnx_graph import GraphBuilder, tensor
 from training.fitting.demands import Demands
-from training.fitting.estimator import PooledLogistic
+from training.fitting.estimator import PooledLogistic, Words
 from training.fitting.forests import tree_ensemble_attributes
 from training.fitting.lengths import LengthModel
-from training.fitting.neighbours import MIN_SHARE, PRIOR_ATTEMPTS, Neighbours
 from training.fitting.ngrams import BUCKETS, EDGE, FACTORS, MODULUS, ngram_counts
-from training.fitting.stacking import Calibration
 from training.fitting.trees import Trees
 
 __all__ = [
@@ -142,6 +139,21 @@ def _words(
     )
 
 
+def _heard(graph: GraphBuilder, words: Words, locations: npt.NDArray[np.float64] | None) -> str:
+    """What the n-grams add to logits and to locations of lengths, ``(1, 2 k)``.
+
+    Args:
+        graph: gets the nodes.
+        words: the head on n-grams.
+        locations: float64 ``(BUCKETS, k)``, exact in half precision; ``None``: 0, and not in the table.
+    """
+    if locations is not None:
+        return _words(graph, np.hstack([words.table, locations]), words.inverse)
+    said = _words(graph, words.table, words.inverse)
+    ends = graph.constant([0, 0, 0, words.table.shape[1]], np.int64, name="beside_logits")
+    return graph.op("Pad", said, ends, name="said_of_logits")
+
+
 def _trees(graph: GraphBuilder, trees: Trees) -> str:
     """The logits of the forest, ``(batch, k)``: it runs once per arm."""
     op, constant = graph.op, graph.constant
@@ -153,72 +165,6 @@ def _trees(graph: GraphBuilder, trees: Trees) -> str:
     op("Concat", *parts, name="form", axis=0)
     op("TreeEnsembleRegressor", "form", name="grown", domain="ai.onnx.ml", **trees.attributes())
     return op("Transpose", "grown", name="trees")
-
-
-def _neighbours(graph: GraphBuilder, near: Neighbours) -> str:
-    """The logits of the nearest training prompts, ``(batch, k)``: :meth:`Neighbours.logits`."""
-    op, constant = graph.op, graph.constant
-    # Both sides unsigned: onnxruntime is 200 times slower where both are signed, and where only one is, its
-    # sums overflow on processors without VNNI.
-    step, zero = constant(near.step, name="step"), constant(128, np.uint8, name="zero")
-    op("QuantizeLinear", "embedding", step, zero, name="steps")
-    known = constant(near.vectors.T.astype(np.int16) + 128, np.uint8, name="known")
-    op("MatMulInteger", "steps", known, zero, zero, name="products")
-    count = constant([near.count], np.int64, name="count")
-    graph.ops("TopK", ["products", count], ["how_near", "nearest"], axis=1)
-    outcomes = constant(np.hstack([near.good, near.seen]), name="outcomes")
-    op("Gather", outcomes, "nearest", name="theirs", axis=0)
-    op("ReduceSum", "theirs", constant([1], np.int64, name="them"), name="in_all", keepdims=0)
-    k = len(near.base)
-    good, seen = graph.split("in_all", [k, k], ["good", "seen"])
-    op("Add", good, constant(PRIOR_ATTEMPTS * near.base[None], name="prior_good"), name="better")
-    op("Add", seen, constant(PRIOR_ATTEMPTS, name="prior_seen"), name="more_seen")
-    op("Div", "better", "more_seen", name="share")
-    low, high = constant(MIN_SHARE, name="least"), constant(1 - MIN_SHARE, name="most")
-    op("Clip", "share", low, high, name="inside")
-    op("Sub", constant(1, name="whole"), "inside", name="others")
-    return op(
-        "Sub", op("Log", "inside", name="log_p"), op("Log", "others", name="log_q"), name="near"
-    )
-
-
-def _added(graph: GraphBuilder, logits: str, more: str, share: npt.NDArray[np.float64]) -> str:
-    """``logits + share · more``."""
-    weight = graph.constant(share[None], name=f"share_of_{more}")
-    return graph.op(
-        "Add", logits, graph.op("Mul", more, weight, name=f"{more}_part"), name=f"with_{more}"
-    )
-
-
-def _calibrated(graph: GraphBuilder, logits: str, calibration: Calibration) -> str:
-    """The calibrated logits, ``(batch, k)``: :meth:`Calibration.of`."""
-    op, constant = graph.op, graph.constant
-    if not calibration.changed_arms.any():
-        return _shifted(graph, logits, calibration)
-    # Where an arm is left as it is, p = n = 1 and c = 0: log q − log(1 − q) is its logit again.
-    yes = op("Softplus", op("Neg", logits, name="against"), name="less_yes")
-    no = op("Softplus", logits, name="less_no")
-    gain = op("Mul", no, constant(calibration.negative[None], name="for_no"), name="of_no")
-    loss = op("Mul", yes, constant(calibration.positive[None], name="for_yes"), name="of_yes")
-    shift = constant(calibration.shift[None], name="calibration_shift")
-    bent = op("Add", op("Sub", gain, loss, name="bent"), shift, name="calibrated")
-    return _shifted(graph, bent, calibration)
-
-
-def _shifted(graph: GraphBuilder, logits: str, calibration: Calibration) -> str:
-    """The logits plus the shift of the prompt's script: :func:`lexical.scripts_of` as operators."""
-    if calibration.by_script is None:
-        return logits
-    op, constant = graph.op, graph.constant
-    chosen = constant(calibration.by_script[-1:], name="shift_of_no_script")
-    # Here the last condition that holds decides, in the function the first.
-    for name, bound, place in reversed(SCRIPT_BOUNDS):
-        column = constant([FEATURES.index(name)], np.int64, name=f"column_of_{name}")
-        share = op("Gather", "features", column, name=name, axis=1)
-        tells = op("Greater", share, constant(bound, name=f"bound_of_{name}"), name=f"{name}_tells")
-        shift = constant(calibration.by_script[place][None], name=f"shift_by_{name}")
-        chosen = op("Where", tells, shift, chosen, name=f"shift_down_to_{name}")
-    return op("Add", logits, chosen, name="shifted")
 
 
 def classifier_graph(
@@ -248,16 +194,13 @@ def classifier_graph(
     op("Gemm", "x", constant(weights, name="weights"), constant(bias, name="bias"), name="seen_x")
     parts = "seen_x"
     if model.words is not None:
-        unheard = np.zeros_like(model.words.table)
-        table = np.hstack([model.words.table, unheard if where.words is None else where.words])
-        parts = op("Add", parts, _words(graph, table, model.words.inverse), name="heard")
+        parts = op("Add", parts, _heard(graph, model.words, where.words), name="heard")
     logits, _ = graph.split(parts, [k, k], ["linear", "location"])
     if model.trees is not None:
-        logits = _added(graph, logits, _trees(graph, model.trees), model.share("trees"))
-    if model.neighbours is not None:
-        near = _neighbours(graph, model.neighbours)
-        logits = _added(graph, logits, near, model.share("neighbours"))
-    op("Sigmoid", _calibrated(graph, logits, model.calibration), name="p_adequate")
+        share = constant(model.share("trees")[None], name="share_of_trees")
+        part = op("Mul", _trees(graph, model.trees), share, name="trees_part")
+        logits = op("Add", logits, part, name="with_trees")
+    op("Sigmoid", logits, name="p_adequate")
     _label_distribution(graph, k)
     _lengths(graph, lengths)
     read = [

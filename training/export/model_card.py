@@ -154,9 +154,8 @@ def _training(manifest: BundleManifest, settings: Mapping[str, Any]) -> str:
         f"- Encoder `{manifest.encoder.name}` ({manifest.encoder.dimensions} dimensions, sha256 "
         f"`{manifest.encoder.sha256[:12]}`) and {len(manifest.features)} lexical features.",
         "- Heads pooled over the attempts of all arms: logistic regressions (an intercept per arm, a shared "
-        "slope, deviations per arm under heavier regularisation), trees on the lexical features, and the "
-        "nearest training prompts where they lower the log-loss; stacked and calibrated per arm, and per "
-        "script where that lowers it too, on prompts held out of each fit.",
+        "slope, deviations per arm under heavier regularisation) and trees on the lexical features; stacked "
+        "and calibrated per arm on prompts held out of each fit.",
         "- Output lengths: a linear model per arm on all inputs, then small forests for the median and the "
         "ninth decile, adjusted conformally on prompts held out of each fit.",
         f"- Seed {manifest.split.seed}; {manifest.split.holdout:.0%} of the prompts are held out, by a "

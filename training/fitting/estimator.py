@@ -1,12 +1,11 @@
 """P(adequate) per arm from complete and from censored histories: pooled heads, stacked.
 
-Each judged attempt is one observation: arm ``k`` was adequate on prompt ``x``, or was not. Up to four heads
+Each judged attempt is one observation: arm ``k`` was adequate on prompt ``x``, or was not. Up to three heads
 learn from all of them. Two are logistic regressions (:mod:`training.fitting.heads`), on the encoder's
 vector with the lexical features and on the bag of token n-grams; one is a forest on the lexical features
-(:mod:`training.fitting.trees`); one uses the nearest training prompts
-(:mod:`training.fitting.neighbours`). Their inputs and errors
-differ. :mod:`training.fitting.stacking` combines them into one calibrated probability; its weights for the
-logistic heads are folded into their weights on the inputs.
+(:mod:`training.fitting.trees`). Their inputs and errors differ. :mod:`training.fitting.stacking` combines
+them into one calibrated probability; its weights for the logistic heads are folded into their weights on the
+inputs.
 """
 
 from __future__ import annotations
@@ -21,19 +20,16 @@ from scipy import sparse
 from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from router.classifier.features.lexical import scripts_of
 from training.fitting.heads import (
     Data,
     Hyperparameters,
     fit_head,
     fit_once,
-    log_loss,
     out_of_fold,
     standardised,
 )
-from training.fitting.neighbours import Neighbours, fit_neighbours
 from training.fitting.ngrams import half_precision, inverse_frequency, ngram_logits, tf_idf
-from training.fitting.stacking import Calibration, Stack, fit_calibration, fit_stack
+from training.fitting.stacking import Stack, fit_stack
 from training.fitting.trees import Trees, fit_trees
 from training.histories.split import folds
 
@@ -56,9 +52,7 @@ RATIOS = (1.0, 4.0, 16.0)
 WORD_GRID = tuple(Hyperparameters(c, ratio) for ratio in (1.0, 4.0) for c in (0.5, 1.5))
 """Hyperparameters tried for the head on n-grams, whose rows have unit length."""
 MIN_PROMPTS = 500
-"""Fewest prompts for which trees and neighbours are fitted; with fewer they overfit."""
-MIN_LOG_LOSS_GAIN = 0.0005
-"""Least reduction of the log-loss per attempt for which neighbours are kept: they cost space and time."""
+"""Fewest prompts for which trees are fitted; with fewer they overfit."""
 FOLDS = 5
 
 
@@ -85,16 +79,14 @@ class PooledLogistic:
 
     Attributes:
         heads: their names in the order of the stack: ``vector`` (with the lexical features), and where they
-            were fitted ``words``, ``trees``, ``neighbours``.
+            were fitted ``words`` and ``trees``.
         weights: float64 ``(p, k)``, on embedding and lexical features side by side.
         bias: float64 ``(k,)``.
         words: the head on n-grams, ``None`` where there is none.
         trees: the head on form, ``None`` where there is none.
-        neighbours: the head on the nearest training prompts, ``None`` where there is none.
         dimensions: of the encoder's vector, the first columns of the inputs.
         chosen: the hyperparameters of ``vector`` and ``words``.
-        stack: the weights that combine the heads.
-        calibration: of the stacked logits.
+        stack: the weights that combine and calibrate the heads.
         log_loss: of ``vector`` and ``words``, cross-validated mean log-loss per attempt of every pair
             (c, ratio) tried.
         out_of_fold: float64 ``(n, k)``, the calibrated probability of each training prompt by fits that
@@ -106,11 +98,9 @@ class PooledLogistic:
     bias: Floats
     words: Words | None
     trees: Trees | None
-    neighbours: Neighbours | None
     dimensions: int
     chosen: tuple[Hyperparameters, ...]
     stack: Stack
-    calibration: Calibration
     log_loss: tuple[dict[tuple[float, float], float], ...]
     out_of_fold: Floats
 
@@ -127,16 +117,7 @@ class PooledLogistic:
             logits = logits + self.words.logits(counts)
         if self.trees is not None:
             logits = logits + self.share("trees") * self.trees.logits(x[:, self.dimensions :])
-        if self.neighbours is not None:
-            near = self.neighbours.logits(x[:, : self.dimensions])
-            logits = logits + self.share("neighbours") * near
-        return np.asarray(expit(self.calibration.of(logits, self.scripts(x))))
-
-    def scripts(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-        """The script of each prompt, ``(n,)``; all the same where calibration ignores scripts."""
-        if self.calibration.by_script is None:
-            return np.zeros(len(x), dtype=np.intp)
-        return scripts_of(x[:, self.dimensions :])
+        return np.asarray(expit(logits))
 
 
 @dataclass(frozen=True)
@@ -157,10 +138,6 @@ class _TrainingData:
         return _TrainingData(
             self.x[rows], self.dimensions, counts, self.outcome[rows], self.weight[rows]
         )
-
-    @property
-    def vectors(self) -> npt.NDArray[np.float32]:
-        return self.x[:, : self.dimensions]
 
     @property
     def form(self) -> npt.NDArray[np.float32]:
@@ -209,8 +186,6 @@ def fit_pooled(
     weights: Floats | None = None,
     grid: Sequence[Hyperparameters] | None = None,
     dimensions: int | None = None,
-    neighbours: bool = True,
-    scripts: npt.NDArray[np.intp] | None = None,
 ) -> PooledLogistic:
     """Choose hyperparameters, fit on all rows, stack. The same inputs give the same result.
 
@@ -224,18 +199,14 @@ def fit_pooled(
             n-grams.
         weights: float64 ``(n, k)`` ≥ 0, such as 1/propensity; all 1 where left out.
         grid: hyperparameters of the first head; ``None``: all pairs of ``SHARED`` and ``RATIOS``.
-        dimensions: of the embedding, the first columns of ``x``; ``None``: neither trees, which read the
-            other columns, nor neighbours, which read these.
-        neighbours: whether vectors of training prompts may be kept, where that lowers the log-loss enough.
-        scripts: of the prompts, intp ``(n,)`` of :func:`lexical.scripts_of`, which reads the other
-            columns; ``None``: calibration ignores scripts.
+        dimensions: of the embedding, the first columns of ``x``; ``None``: no trees, which read the other
+            columns.
     """
-    scripts = np.zeros(len(x), dtype=np.intp) if scripts is None else scripts
     fold = folds(groups, count=min(FOLDS, len(set(groups))), seed=seed)
     train = _training_data(x, dimensions or x.shape[1], counts, adequate, judged, weights)
     standard, mean, scale = train.standard()
     candidates = grid or [Hyperparameters(c, ratio) for ratio in RATIOS for c in SHARED]
-    inverse, trees, kept_neighbours = None, None, None
+    inverse, trees = None, None
     # The products are tall and narrow: a second BLAS thread waits more than it works, and one thread
     # adds up in the same order every time.
     with threadpool_limits(limits=1):
@@ -245,21 +216,15 @@ def fit_pooled(
             heads.append(fit_head(train.bag(inverse), fold, WORD_GRID))
         names = ("vector", "words")[: len(heads)]
         logits = {name: head.out_of_fold for name, head in zip(names, heads, strict=True)}
-        if dimensions is not None and len(x) >= MIN_PROMPTS:
-            if all(train.take(fold != number).two_sided() for number in set(fold.tolist())):
-                trees = fit_trees(train.form, train.outcome, train.weight, seed)
-                logits["trees"] = _out_of_fold_logits("trees", train, fold, {}, seed)
-            neighbour_logits = (
-                _out_of_fold_logits("neighbours", train, fold, {}, seed) if neighbours else None
+        if dimensions is not None and _grows_trees(train, fold):
+            trees = fit_trees(train.form, train.outcome, train.weight, seed)
+            logits["trees"] = out_of_fold(
+                fold,
+                judged.shape[1],
+                lambda rows, out: _fit_trees_head(train.take(rows), seed)(train.take(out)),
             )
-            if neighbour_logits is not None and _gains_enough(logits, neighbour_logits, train):
-                kept_neighbours = fit_neighbours(train.vectors, train.outcome, train.weight, seed)
-                logits["neighbours"] = neighbour_logits
     stack_inputs = _side_by_side(logits)
     stack = fit_stack(stack_inputs, train.outcome, train.weight)
-    calibration = fit_calibration(
-        stack.of(stack_inputs), train.outcome, train.weight, fold, scripts
-    )
     shares = dict(zip(logits, stack.weights.T, strict=True))
     slopes = heads[0].slopes * scale[:, None] * shares["vector"]
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))
@@ -274,13 +239,11 @@ def fit_pooled(
         np.asarray(bias + stack.shift - mean @ slopes),
         words,
         trees,
-        kept_neighbours,
         train.dimensions,
         tuple(head.chosen for head in heads),
         stack,
-        calibration,
         tuple(head.log_loss for head in heads),
-        _p_adequate(logits, stack, calibration, scripts),
+        np.asarray(expit(stack.of(stack_inputs))),
     )
 
 
@@ -296,25 +259,18 @@ def _fit_named_head(
         inverse = inverse_frequency(train.counts)
         words = fit_once(train.bag(inverse), chosen[name])
         return lambda new: words(new.bag(inverse).x)
-    if name == "trees":
-        forest = fit_trees(train.form, train.outcome, train.weight, seed)
-        return lambda new: forest.logits(new.form)
-    kept_neighbours = fit_neighbours(train.vectors, train.outcome, train.weight, seed)
-    return lambda new: kept_neighbours.logits(new.vectors)
+    return _fit_trees_head(train, seed)
 
 
-def _out_of_fold_logits(
-    name: str,
-    train: _TrainingData,
-    fold: npt.NDArray[np.intp],
-    chosen: Mapping[str, Hyperparameters],
-    seed: int,
-) -> Floats:
-    """The logits of one head for each prompt by the fit on other folds, ``(n, k)``."""
-    return out_of_fold(
-        fold,
-        train.outcome.shape[1],
-        lambda rows, out: _fit_named_head(name, train.take(rows), chosen, seed)(train.take(out)),
+def _fit_trees_head(train: _TrainingData, seed: int) -> _Head:
+    forest = fit_trees(train.form, train.outcome, train.weight, seed)
+    return lambda new: forest.logits(new.form)
+
+
+def _grows_trees(train: _TrainingData, fold: npt.NDArray[np.intp]) -> bool:
+    """Whether there are prompts enough for trees, and outcomes of both kinds outside every fold."""
+    return len(train.x) >= MIN_PROMPTS and all(
+        train.take(fold != number).two_sided() for number in set(fold.tolist())
     )
 
 
@@ -330,14 +286,14 @@ def refitted(
 ) -> Predictor:
     """The heads fitted on other prompts, such as all but those of a source, as a function.
 
-    The hyperparameters, the stack and the calibration stay those of ``model``.
+    The hyperparameters and the stack stay those of ``model``.
 
     Args:
         model: of :func:`fit_pooled`.
         x: float32 ``(n, p)``, the inputs.
         outcome: ``(n, k)``: whether each attempt was adequate, or its probability.
         judged: bool ``(n, k)``, which attempts exist.
-        seed: of the trees and of the sample of neighbours.
+        seed: of the trees.
         counts: ``(n, BUCKETS)``, where ``model`` reads words.
         weights: float64 ``(n, k)`` ≥ 0.
 
@@ -353,7 +309,7 @@ def refitted(
         nothing = np.zeros((len(new_x), judged.shape[1]))
         new = _TrainingData(new_x, model.dimensions, new_counts, nothing, nothing)
         logits = {name: head(new) for name, head in heads.items()}
-        return _p_adequate(logits, model.stack, model.calibration, model.scripts(new_x))
+        return np.asarray(expit(model.stack.of(_side_by_side(logits))))
 
     return predict
 
@@ -379,7 +335,7 @@ def cross_fitted(
         adequate: bool ``(n, k)``.
         judged: bool ``(n, k)``.
         fold: intp ``(n,)``, 0 … f − 1, f ≥ 2; outside each fold, attempts are adequate and inadequate.
-        seed: of the trees and of the sample of neighbours.
+        seed: of the trees.
         counts: ``(n, BUCKETS)``, where ``model`` reads words.
         weights: float64 ``(n, k)`` ≥ 0.
     """
@@ -402,24 +358,3 @@ def cross_fitted(
 def _side_by_side(logits: Mapping[str, Floats]) -> Floats:
     """The logits of the heads, ``(n, k)`` by name, as ``(n, k, h)``."""
     return np.stack(list(logits.values()), axis=2)
-
-
-def _p_adequate(
-    logits: Mapping[str, Floats],
-    stack: Stack,
-    calibration: Calibration,
-    scripts: npt.NDArray[np.intp],
-) -> Floats:
-    """P(adequate), ``(n, k)``, from the logits of the heads."""
-    return np.asarray(expit(calibration.of(stack.of(_side_by_side(logits)), scripts)))
-
-
-def _gains_enough(logits: Mapping[str, Floats], added: Floats, train: _TrainingData) -> bool:
-    """Whether one more head lowers the log-loss per attempt by :data:`MIN_LOG_LOSS_GAIN`."""
-
-    def loss(heads: Mapping[str, Floats]) -> float:
-        stack_inputs = _side_by_side(heads)
-        stacked = fit_stack(stack_inputs, train.outcome, train.weight).of(stack_inputs)
-        return log_loss(stacked, train.outcome, train.weight) / float(train.weight.sum())
-
-    return loss(logits) - loss({**logits, "more": added}) >= MIN_LOG_LOSS_GAIN

@@ -171,9 +171,11 @@ def reader_of(path: Path) -> Reader:
     """What reads a file, by its suffix.
 
     Raises:
-        InvalidInput: nothing does.
+        InvalidInput: nothing does, or there is no such file.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
+        if not path.exists():
+            raise unreadable(path, "there is no such file")
         raise unreadable(path, f"a history is one of {', '.join(SUFFIXES)}")
     return reader

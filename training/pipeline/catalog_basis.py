@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from router.catalog.catalog import CatalogEntry
 from router.classifier.manifest import BundleManifest
-from router.classifier.model_ability import known_ability
+from router.classifier.model_ability import ability_of, arm_names, known_place
 from router.core.plurals import counted
 
 __all__ = ["CatalogBasis", "catalog_basis"]
@@ -54,17 +55,13 @@ def catalog_basis(manifest: BundleManifest, entries: Iterable[CatalogEntry]) -> 
         manifest: of the bundle.
         entries: of the catalog.
     """
-    placed = len(manifest.placed_arms) >= 2
-    arms = {arm.name for arm in manifest.arms}
+    arms, now = arm_names(manifest), datetime.now(UTC)
     found: dict[str, list[str]] = {"measured": [], "known": [], "tier": []}
     for entry in entries:
-        name = entry.spec.id
-        own = known_ability(name, manifest) if placed else None
-        if name in arms or (own is not None and not own.elsewhere):
-            kind = "measured"
-        elif own is not None or (placed and entry.spec.ability is not None):
-            kind = "known"
-        else:
-            kind = "tier"
-        found[kind].append(name)
+        model = entry.at(now)
+        source = ability_of(model, arms.get(model.id) or arms.get(model.tier), manifest).source
+        place = known_place(model.id, manifest)
+        elsewhere = source == "published" or bool(place and place.elsewhere)
+        kind = "tier" if source == "tier" else "known" if elsewhere else "measured"
+        found[kind].append(model.id)
     return CatalogBasis(*(tuple(found[kind]) for kind in ("measured", "known", "tier")))

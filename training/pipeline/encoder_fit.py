@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from router.classifier.features.lexical import scripts_of
 from training.export.stages import CASCADE, Fit
 from training.fitting.demands import Demands, attempts_at, fit_demands
 from training.fitting.estimator import PooledLogistic, fit_pooled
@@ -48,8 +47,6 @@ def _pooled(plan: TrainingPlan, encoded: EncodedData) -> PooledLogistic:
         counts=counts,
         weights=examples.weight,
         dimensions=encoded.dimensions,
-        neighbours=plan.neighbours,
-        scripts=scripts_of(x[:, encoded.dimensions :]),
     )
 
 

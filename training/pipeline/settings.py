@@ -16,16 +16,9 @@ __all__ = ["IN_CARD", "chosen_settings"]
 
 def _stack_descriptions(model: PooledLogistic) -> Iterator[str]:
     """How the heads are combined and calibrated for each arm, as text."""
-    bend = model.calibration
     for arm, weights in enumerate(model.stack.weights):
         heads = " + ".join(f"{w:.3f} {h}" for w, h in zip(weights, model.heads, strict=True))
-        text = f"{heads}, shift {model.stack.shift[arm]:.3f}"
-        if bend.changed_arms[arm]:
-            text += (
-                f", beta {bend.positive[arm]:.3f} / {bend.negative[arm]:.3f}"
-                f", shift {bend.shift[arm]:.3f}"
-            )
-        yield text
+        yield f"{heads}, shift {model.stack.shift[arm]:.3f}"
 
 
 def chosen_settings(plan: TrainingPlan, table: HistoryTable, cascade: Stages) -> dict[str, Any]:
@@ -55,11 +48,6 @@ def chosen_settings(plan: TrainingPlan, table: HistoryTable, cascade: Stages) ->
                 f"{len(made.demands.strengths)} models along {len(made.demands.bias)} directions: log-loss "
                 f"of their attempts at prompts left out {better:.4f}, by ability alone {plain:.4f}"
             )
-        if model.neighbours is not None:
-            parameters[f"neighbours{of}"] = (
-                f"the bundle holds the vectors of {len(model.neighbours.vectors):,} training prompts in 8 "
-                "bits, from which their texts might be guessed; --no-neighbours leaves them out"
-            )
     if cascade.second is not None:
         parameters["second stage"] = (
             f"{cascade.closest.encoder.manifest.name}, consulted for the {cascade.second.share:.0%} of "
@@ -69,5 +57,5 @@ def chosen_settings(plan: TrainingPlan, table: HistoryTable, cascade: Stages) ->
     return parameters
 
 
-IN_CARD = ("hyperparameters", "calibration", "strengths", "neighbours", "second stage")
+IN_CARD = ("hyperparameters", "calibration", "strengths", "second stage")
 """Settings that the model card shows, by how their names begin."""

@@ -46,7 +46,7 @@ def unseen_sources(
     Args:
         plan: of the run.
         encoded: what was fitted; the tiers are on the scale of ability.
-        fit: of all sources: its hyperparameters, stack and calibration are kept.
+        fit: of all sources: its hyperparameters and stack are kept.
         stage: times the stages.
 
     Returns:

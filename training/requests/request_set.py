@@ -12,11 +12,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -45,6 +47,8 @@ ANSWERS = ("word", "sentence", "paragraph", "page", "pages", "document")
 """Lengths of answers, ascending; ``rubric.md`` gives each in tokens."""
 _REASONS = ("knowledge", "reasoning", "constraints")
 _MOST = 2
+_COLUMNS = ("key", "level", *_REASONS, "answer")
+_KEY = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +102,89 @@ def prompt_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _annotation(values: Mapping[str, Any]) -> Annotation:
-    level, answer = int(values["level"]), ANSWERS.index(values["answer"])
-    knowledge, reasoning, constraints = reasons = [int(values[name]) for name in _REASONS]
-    if not 0 <= level < len(LEVELS) or any(not 0 <= one <= _MOST for one in reasons):
-        raise ValueError("out of range")
-    return Annotation(level, knowledge, reasoning, constraints, answer)
+class _Wrong(Exception):
+    """A line is damaged: (field, what it must be). Never holds the text of the line."""
 
 
-def _damaged(path: Path, line: int) -> BadArtifact:
-    return BadArtifact(
-        f"{path}, line {line}, cannot be read as the annotated requests; restore it from the release",
-        field=str(path),
+def _text(values: Mapping[str, Any], name: str) -> str:
+    found = values.get(name)
+    if not isinstance(found, str) or not found.strip():
+        raise _Wrong(name, "must be a text that is not blank")
+    return found
+
+
+def _count(values: Mapping[str, Any], name: str, most: int) -> int:
+    found = values.get(name)
+    # In CSV a number is a text.
+    if isinstance(found, str) and len(found) == 1 and found.isascii() and found.isdigit():
+        found = int(found)
+    if type(found) is not int or not 0 <= found <= most:
+        raise _Wrong(name, f"must be a whole number from 0 to {most}")
+    return found
+
+
+def _annotation(values: object, *, texts: bool = False) -> Annotation:
+    """An annotation from a JSON object, or from a row of CSV, whose values are all texts."""
+    if not isinstance(values, dict):
+        raise _Wrong("annotations", "must be a list of objects")
+    if not texts and any(isinstance(values.get(name), str) for name in ("level", *_REASONS)):
+        raise _Wrong("annotations", f"must have numbers for level, {', '.join(_REASONS)}")
+    level = _count(values, "level", len(LEVELS) - 1)
+    knowledge, reasoning, constraints = (_count(values, name, _MOST) for name in _REASONS)
+    answer = values.get("answer")
+    if not isinstance(answer, str) or answer not in ANSWERS:
+        raise _Wrong("answer", f"must be one of {', '.join(ANSWERS)}")
+    return Annotation(level, knowledge, reasoning, constraints, ANSWERS.index(answer))
+
+
+def _request(row: object) -> Request:
+    if not isinstance(row, dict):
+        raise _Wrong("line", "must be a JSON object")
+    annotations = row.get("annotations")
+    if not isinstance(annotations, list) or not annotations:
+        raise _Wrong("annotations", "must be a list of at least one annotation")
+    return Request(
+        _text(row, "prompt"),
+        _text(row, "language"),
+        _text(row, "kind"),
+        tuple(map(_annotation, annotations)),
     )
+
+
+def _keyed(row: Mapping[str | None, Any], known: Collection[str]) -> tuple[str, Annotation]:
+    if None in row:
+        raise _Wrong("line", f"must have the {len(_COLUMNS)} columns {', '.join(_COLUMNS)}")
+    key = row["key"]
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise _Wrong("key", "must be 16 hexadecimal digits")
+    if key in known:
+        raise _Wrong("key", "stands on an earlier line, too")
+    return key, _annotation(dict(row), texts=True)
+
+
+def _damaged(path: Path, line: int, field: str, why: str) -> BadArtifact:
+    return BadArtifact(
+        f"{path}, line {line}, {field}: {why}; restore the file from the release", field=str(path)
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        why = "is not UTF-8 text"
+    else:
+        return
+    raise BadArtifact(f"{path} {why}; restore it from the release", field=str(path))
+
+
+def _not_empty(path: Path, found: Sized) -> None:
+    if not len(found):
+        raise BadArtifact(f"{path} has no line; restore it from the release", field=str(path))
 
 
 @lru_cache(maxsize=4)
@@ -121,19 +195,19 @@ def read_requests(path: Path = REQUESTS) -> tuple[Request, ...]:
         path: JSON lines with ``prompt``, ``language``, ``kind`` and ``annotations``.
 
     Raises:
-        BadArtifact: the file or a line of it cannot be read.
+        BadArtifact: the file cannot be read or has no request, or a line of it is damaged; names the line and
+            its field.
     """
     found: list[Request] = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            for text in file:
-                row = json.loads(text)
-                annotations = tuple(map(_annotation, row["annotations"]))
-                if not annotations or not row["prompt"]:
-                    raise ValueError("empty")
-                found.append(Request(row["prompt"], row["language"], row["kind"], annotations))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise _damaged(path, len(found) + 1) from None
+    with _opened(path) as file:
+        for number, text in enumerate(file, start=1):
+            try:
+                found.append(_request(json.loads(text)))
+            except (ValueError, RecursionError):
+                raise _damaged(path, number, "line", "must be a JSON object") from None
+            except _Wrong as wrong:
+                raise _damaged(path, number, *wrong.args) from None
+    _not_empty(path, found)
     return tuple(found)
 
 
@@ -145,15 +219,24 @@ def history_annotations(path: Path = HISTORY_PROMPTS) -> Mapping[str, Annotation
         path: CSV with the column ``key`` and those of an :class:`Annotation`.
 
     Raises:
-        BadArtifact: the file or a line of it cannot be read.
+        BadArtifact: the file cannot be read or has no annotation, or a line of it is damaged; names the line
+            and its field.
     """
     found: dict[str, Annotation] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                found[row["key"]] = _annotation(row)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise _damaged(path, len(found) + 2) from None
+    with _opened(path) as file:
+        rows = csv.DictReader(file)
+        try:
+            lacking = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+            if lacking and rows.fieldnames:
+                raise _Wrong(lacking[0], "is no column of the header")
+            for row in rows:
+                key, annotation = _keyed(row, found)
+                found[key] = annotation
+        except csv.Error:
+            raise _damaged(path, rows.line_num, "line", "is not CSV") from None
+        except _Wrong as wrong:
+            raise _damaged(path, rows.line_num, *wrong.args) from None
+    _not_empty(path, found)
     return found
 
 

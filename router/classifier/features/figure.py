@@ -47,6 +47,10 @@ _WIDE_FIGURE = re.compile(
     rf"(?:{_POWER}|{_DIGITS})(?: ?{_HAN_POWER}(?:\d{{1,4}}{_HAN_POWER}?|{_HAN_POWER}){{0,4}})?"
     r"|数?[一二三四五六七八九十百千万億萬両两]{1,9}|[천만]"
 )
+_MAY_BE = re.compile(
+    r"\d|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twe|thir|fort|fif|hundred|thousand|dozen|illion"
+)
+"""A text without this has no number; to look for it takes a fifth of the time."""
 _SEPARATOR = re.compile(r"(?<=\d)[,.， _'’\u00a0\u202f](?=\d{3}(?!\d))")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _IS_POWER = re.compile(r"(\d{1,3}?)(?:\^|\*\*|(?=[⁰¹²³⁴-⁹]))(\d{1,3}|[⁰¹²³⁴-⁹]{1,3})")
@@ -99,6 +103,8 @@ class Figure(NamedTuple):
 
 def latin_figures(text: str) -> list[Figure]:
     """The numbers in figures or in English words of a lower-case text, such as may stand before a space."""
+    if not _MAY_BE.search(text):
+        return []
     return [Figure(*found.span(), found[0]) for found in _LATIN_FIGURE.finditer(text)]
 
 

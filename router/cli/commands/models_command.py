@@ -1,17 +1,22 @@
-"""``mitsumori models``: the models of the catalog and their prices today."""
+"""``mitsumori models``: the models of the catalog, their prices today, and their abilities."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mitsumori import Admin
+from mitsumori.v1 import admin_pb2
 from router.catalog.catalog import load_catalog
+from router.classifier.manifest import read_manifest
 from router.cli.commands.arguments import Json
 from router.cli.render import console, print_json, table
+from router.core.errors import InvalidInput
+from router.paths import DEFAULT_BUNDLE
+from router.rpc.messages.models import models_response
 
 __all__ = ["models"]
 
@@ -23,37 +28,86 @@ def _range_text(quantiles: dict[str, float] | None) -> str:
     return "–" if quantiles is None else f"{quantiles['p50']:,.0f}–{quantiles['p90']:,.0f}"
 
 
-def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
-    """List the models that can be chosen, with today's prices."""
-    loaded = load_catalog(catalog)
-    now = datetime.now(UTC)
-    listed: list[dict[str, Any]] = []
-    for entry in loaded.entries:
-        model, rates = entry.at(now), entry.rates_at(now)
-        listed.append(
+BundleDirectory = Annotated[
+    Path | None,
+    typer.Option(help="Directory of the bundle that knows abilities (default: the shipped one)."),
+]
+RunningServer = Annotated[
+    str | None,
+    typer.Option("--server", metavar="HOST:PORT", help="Ask this running server instead."),
+]
+
+
+def _ability_text(ability: dict[str, Any]) -> str:
+    """Points with their standard deviation, as in 75 ± 10."""
+    if ability["points"] is None:
+        return "–"
+    spread = "" if ability["uncertainty"] is None else f" ± {ability['uncertainty']:.0f}"
+    return f"{ability['points']:.0f}{spread}"
+
+
+def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
+    reasoning, ability = model.reasoning_tokens, model.ability
+    return {
+        "model": model.model,
+        "provider": model.provider,
+        "tier": model.tier,
+        "ability": {
+            "points": ability.points if ability.HasField("points") else None,
+            "uncertainty": ability.uncertainty if ability.HasField("uncertainty") else None,
+            "source": ability.source,
+            "basis": ability.basis,
+        },
+        "input_usd_per_mtok": model.input_usd_per_mtok or None,
+        "output_usd_per_mtok": model.output_usd_per_mtok or None,
+        "cache_read_usd_per_mtok": model.cache_read_usd_per_mtok or None,
+        "context_window": model.context_window,
+        "max_output_tokens": model.max_output_tokens,
+        "reasoning_tokens": {"p50": reasoning.p50, "p90": reasoning.p90, "p99": reasoning.p99}
+        if model.HasField("reasoning_tokens")
+        else None,
+        "exact_tokens": model.exact_tokens,
+        "capabilities": list(model.capabilities),
+    }
+
+
+def models(
+    catalog: CatalogFile = None,
+    bundle: BundleDirectory = None,
+    server: RunningServer = None,
+    json_output: Json = False,
+) -> None:
+    """List the models that can be chosen, with today's prices and what is known of their ability.
+
+    An ability is in points on the scale of the bundle. It rests on a model's own attempts, on published
+    scores of the catalog, or on its tier.
+    """
+    if server is not None:
+        if catalog is not None or bundle is not None:
+            raise InvalidInput(
+                "--server has a catalog and a bundle of its own; leave the others out"
+            )
+        with Admin(server) as client:
+            reply = client.models()
+    else:
+        manifest, version = read_manifest(bundle or DEFAULT_BUNDLE)
+        reply = models_response(load_catalog(catalog), manifest, version, datetime.now(UTC))
+    listed = [_row(model) for model in reply.models]
+    if json_output:
+        print_json(
             {
-                "model": model.id,
-                "provider": model.provider,
-                "tier": model.tier,
-                "input_usd_per_mtok": str(rates.input) if rates else None,
-                "output_usd_per_mtok": str(rates.output) if rates else None,
-                "cache_read_usd_per_mtok": str(rates.cache_read)
-                if rates and rates.cache_read is not None
-                else None,
-                "context_window": model.context_window,
-                "max_output_tokens": model.max_output_tokens,
-                "reasoning_tokens": None if model.reasoning is None else asdict(model.reasoning),
-                "exact_tokens": entry.exact_tokens,
-                "capabilities": sorted(model.capabilities),
+                "price_table": reply.price_table_version,
+                "bundle": reply.bundle_version,
+                "models": listed,
             }
         )
-    if json_output:
-        print_json({"price_table": loaded.price_table, "models": listed})
         return
     rows = [
         [
             str(item["model"]),
             str(item["tier"]),
+            _ability_text(item["ability"]),
+            item["ability"]["source"],
             *(
                 "unknown"
                 if item[key] is None and key != "cache_read_usd_per_mtok"
@@ -68,8 +122,15 @@ def models(catalog: CatalogFile = None, json_output: Json = False) -> None:
         for item in listed
     ]
     columns = (
-        "model", "tier", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens", "?capabilities",
+        "model", "tier", ">ability", "from", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens",
+        "?capabilities",
     )  # fmt: skip
     shown = console()
     shown.print(table("Models, USD per million tokens", columns, rows))
-    shown.print(f"Prices: {loaded.price_table}", style="dim", highlight=False)
+    shown.print(
+        f"Ability: points on the scale of the bundle {reply.bundle_version} ± one standard deviation; from "
+        "attempts of the model's own, published scores, or its tier.",
+        style="dim",
+        highlight=False,
+    )
+    shown.print(f"Prices: {reply.price_table_version}", style="dim", highlight=False)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
 
-from mitsumori import CallFailed, InvalidArgument, Router, route_request
+from mitsumori import CallFailed, Router, Usd
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
-from router.cli.commands.arguments import Json, Server, labels_of
+from router.cli.commands.arguments import Json, Server, goal_of, labels_of
+from router.cli.commands.batch_file import Defaults, Line, read_lines, refusal
+from router.cli.commands.request_options import (
+    CapabilitiesOption,
+    ImportanceOption,
+    MaxLatencyOption,
+    MaxOutputTokensOption,
+    MaxPriceOption,
+    ModelsOption,
+    QualityTargetOption,
+    ScopeOption,
+    TiersOption,
+    WillingnessToPayOption,
+)
 from router.cli.render import as_dict, console, price_text, print_json, table
-from router.core.errors import InvalidInput
-from router.core.money import short_usd
+from router.core.money import parse_usd, short_usd
 from router.core.plurals import counted
+from router.core.types import WillingnessToPay
 from router.decision_log.export import usd, write_table
 
 __all__ = ["quote"]
@@ -32,62 +44,6 @@ _COLUMNS = (
 
 _ALWAYS_TAKEN = 1 << 20
 """Bytes of a request that every server takes: this much it allows besides its largest prompt."""
-
-
-class _Line(NamedTuple):
-    """A line with a prompt: its number, from 1, and its request, or why it has none that can be sent."""
-
-    number: int
-    request: router_pb2.RouteRequest | router_pb2.QuoteError
-
-
-def _lines(path: Path, labels: dict[str, str]) -> list[_Line]:
-    """The lines of a file that are not empty: each is a text, or an object with ``prompt`` or ``messages``.
-
-    Raises:
-        InvalidInput: the file cannot be read, or a line has another form; names the line.
-    """
-    try:
-        # Not splitlines(): it also splits at characters that may occur inside a JSON string.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise InvalidInput(f"there is no file {path}", field="file") from None
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read ({error.strerror})", field="file") from None
-    except UnicodeError:
-        raise InvalidInput(f"{path} is not UTF-8 text; save it as UTF-8", field="file") from None
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            found.append(_Line(number, _request(json.loads(line), labels)))
-        except RecursionError:
-            found.append(_Line(number, _refusal("the line is nested too deeply to be a prompt")))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InvalidInput(
-                f"{path}, line {number}: write a JSON string, or an object with prompt or messages",
-                field="file",
-            ) from None
-    if not found:
-        raise InvalidInput(f"{path} has no prompts", field="file")
-    return found
-
-
-def _refusal(text: str, reason: str = "INVALID_INPUT") -> router_pb2.QuoteError:
-    return router_pb2.QuoteError(reason=reason, text=text)
-
-
-def _request(row: Any, labels: dict[str, str]) -> router_pb2.RouteRequest | router_pb2.QuoteError:
-    row = {"prompt": row} if isinstance(row, str) else row
-    try:
-        return route_request(
-            row["messages"] if "messages" in row else row["prompt"],
-            scope=labels,
-            max_output_tokens=row.get("max_output_tokens"),
-        )
-    except InvalidArgument as error:
-        return _refusal(error.message)
 
 
 def _takes(client: Router, request: router_pb2.RouteRequest) -> bool:
@@ -107,7 +63,7 @@ def _takes(client: Router, request: router_pb2.RouteRequest) -> bool:
     return True
 
 
-def _without_too_large(client: Router, lines: list[_Line]) -> list[_Line]:
+def _without_too_large(client: Router, lines: list[Line]) -> list[Line]:
     """The lines, with an error for each request that is larger than the server takes.
 
     Only the server knows its limit, so the largest request is sent alone first. Where it is refused, halving
@@ -131,7 +87,7 @@ def _without_too_large(client: Router, lines: list[_Line]) -> list[_Line]:
     least = large[first].ByteSize()
     return [
         line._replace(
-            request=_refusal(
+            request=refusal(
                 f"prompt: a request of {size:,} bytes is more than the server takes; shorten it, or raise "
                 "the server's max_prompt_bytes",
                 "PROMPT_TOO_LARGE",
@@ -145,7 +101,7 @@ def _without_too_large(client: Router, lines: list[_Line]) -> list[_Line]:
 
 
 def _replies(
-    lines: list[_Line], quoted: Iterator[router_pb2.QuoteBatchResponse]
+    lines: list[Line], quoted: Iterator[router_pb2.QuoteBatchResponse]
 ) -> Iterator[router_pb2.QuoteBatchResponse]:
     """A reply per line, numbered like the lines: the server's, or why none was asked for."""
     for index, line in enumerate(lines):
@@ -174,9 +130,16 @@ def _batch_row(price: router_pb2.BatchPrice) -> list[str]:
 def quote(
     file: Annotated[Path, typer.Argument(help="JSONL file with one prompt per line.")],
     server: Server = "",
-    scope: Annotated[
-        list[str] | None, typer.Option(help="Label of the caller, such as team=search; repeatable.")
-    ] = None,
+    quality_target: QualityTargetOption = None,
+    willingness_to_pay: WillingnessToPayOption = None,
+    importance: ImportanceOption = "medium",
+    model: ModelsOption = None,
+    tier: TiersOption = None,
+    capability: CapabilitiesOption = None,
+    max_price: MaxPriceOption = None,
+    max_latency: MaxLatencyOption = None,
+    max_output_tokens: MaxOutputTokensOption = None,
+    scope: ScopeOption = None,
     out: Annotated[Path | None, typer.Option(help="Write each quote to this JSONL file.")] = None,
     json_output: Json = False,
 ) -> None:
@@ -185,10 +148,34 @@ def quote(
     A line of the file is a JSON string, or an object with `prompt` or `messages`, such as
 
     {"prompt": "Prove that √2 is irrational.", "max_output_tokens": 500}
+
+    It may have all that a Route request has, by the names of the protocol: importance, quality_target or
+    willingness_to_pay (USD), max_price (USD), max_latency (seconds), allowed_models, allowed_tiers,
+    required_capabilities, scope (labels) and so on. The labels language, category and user may stand beside
+    them. The options stand for what a line does not say. A line with an unknown field is not quoted.
     """
     from rich.progress import Progress
 
-    lines = _lines(file, labels_of(scope, "--scope"))
+    goal = goal_of(quality_target, willingness_to_pay)
+    defaults: Defaults = {
+        name: value
+        for name, value in {
+            "scope": labels_of(scope, "--scope"),
+            "quality_target": quality_target,
+            "willingness_to_pay": Usd(goal.nanos) if isinstance(goal, WillingnessToPay) else None,
+            "importance": importance,
+            "allowed_models": model,
+            "allowed_tiers": tier,
+            "required_capabilities": capability,
+            "max_price": None
+            if max_price is None
+            else Usd(parse_usd(max_price, field="--max-price")),
+            "max_latency": max_latency,
+            "max_output_tokens": max_output_tokens,
+        }.items()
+        if value is not None
+    }
+    lines = read_lines(file, defaults)
     replies = []
     told = console(stderr=True)
     with Router(server) as client, Progress(console=told) as progress:
@@ -221,8 +208,13 @@ def quote(
         nanos_of(one.response.miss_cost) for one in replies if one.response.HasField("miss_cost")
     ]
     if weighed:
+        which = (
+            "per prompt"
+            if len(weighed) == summary.quoted
+            else f"for {counted(len(weighed), 'prompt')}"
+        )
         shown.print(
-            "Recommended: per prompt the model with the least expected price + (1 − P(adequate)) × the cost "
+            f"Recommended: {which} the model with the least expected price + (1 − P(adequate)) × the cost "
             f"of a miss, {short_usd(min(weighed))} to {short_usd(max(weighed))} by complexity.",
             style="dim",
             highlight=False,

@@ -8,8 +8,19 @@ from typing import Annotated
 import typer
 
 from mitsumori import Router, Usd
-from mitsumori.request import Importance
 from router.cli.commands.arguments import Json, Server, goal_of, labels_of
+from router.cli.commands.request_options import (
+    CapabilitiesOption,
+    ImportanceOption,
+    MaxLatencyOption,
+    MaxOutputTokensOption,
+    MaxPriceOption,
+    ModelsOption,
+    QualityTargetOption,
+    ScopeOption,
+    TiersOption,
+    WillingnessToPayOption,
+)
 from router.cli.render import as_dict, print_json, print_reply
 from router.core.money import parse_usd
 from router.core.types import QualityTarget, WillingnessToPay
@@ -20,39 +31,16 @@ __all__ = ["route"]
 def route(
     prompt: Annotated[str, typer.Argument(help="Prompt; - reads it from standard input.")],
     server: Server = "",
-    quality_target: Annotated[
-        float | None, typer.Option(help="P(adequate) to reach, 0 to 1.")
-    ] = None,
-    willingness_to_pay: Annotated[
-        str | None, typer.Option(help="What an adequate answer is worth, USD.")
-    ] = None,
-    importance: Annotated[
-        Importance,
-        typer.Option(
-            help="How costly a wrong answer would be; without a goal, it is weighed against prices."
-        ),
-    ] = "medium",
-    model: Annotated[
-        list[str] | None, typer.Option(help="Allow only this model; repeatable.")
-    ] = None,
-    tier: Annotated[
-        list[str] | None, typer.Option(help="Allow only this tier; repeatable.")
-    ] = None,
-    capability: Annotated[
-        list[str] | None, typer.Option(help="Require this capability; repeatable.")
-    ] = None,
-    max_price: Annotated[
-        str | None, typer.Option(help="Highest price at the 90th percentile, USD.")
-    ] = None,
-    max_latency: Annotated[
-        float | None, typer.Option(help="Longest latency at the 90th percentile, seconds.")
-    ] = None,
-    max_output_tokens: Annotated[
-        int | None, typer.Option(help="Largest number of output tokens the call will allow.")
-    ] = None,
-    scope: Annotated[
-        list[str] | None, typer.Option(help="Label of the caller, such as team=search; repeatable.")
-    ] = None,
+    quality_target: QualityTargetOption = None,
+    willingness_to_pay: WillingnessToPayOption = None,
+    importance: ImportanceOption = "medium",
+    model: ModelsOption = None,
+    tier: TiersOption = None,
+    capability: CapabilitiesOption = None,
+    max_price: MaxPriceOption = None,
+    max_latency: MaxLatencyOption = None,
+    max_output_tokens: MaxOutputTokensOption = None,
+    scope: ScopeOption = None,
     request_id: Annotated[
         str | None, typer.Option(help="Id of the request; the same id gets the same answer again.")
     ] = None,

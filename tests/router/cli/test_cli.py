@@ -34,6 +34,39 @@ def test_models_lists_every_model_with_its_price() -> None:
     assert "gpt-5-nano" in invoke("models").output
 
 
+def test_models_says_how_able_each_is_and_what_that_rests_on() -> None:
+    listed = json.loads(invoke("models", "--json").output)["models"]
+    known = {model["model"]: model["ability"] for model in listed}
+    tiers = {model["model"]: model["tier"] for model in listed}
+    assert {one["source"] for one in known.values()} == {"attempts", "published", "tier"}
+    published = known["ministral-8b-2512"]
+    assert (published["points"], published["uncertainty"]) == (32, 10)
+    assert "MMLU-Pro" in published["basis"]
+    measured = next(one for one in known.values() if one["source"] == "attempts")
+    assert measured["uncertainty"] > 0
+    assert "of its own" in measured["basis"]
+    # All that nothing is known of stand where their tier does.
+    of_tier = {
+        tiers[name]: {one["points"] for other, one in known.items()
+                      if one["source"] == "tier" and tiers[other] == tiers[name]}
+        for name, one in known.items() if one["source"] == "tier"
+    }  # fmt: skip
+    assert all(len(points) == 1 for points in of_tier.values())
+    shown = invoke("models").output
+    assert "32 ± 10 │ published" in shown
+    result = invoke("models", "--bundle", "nowhere")
+    assert "nowhere is not a bundle" in str(result.exception)
+
+
+def test_models_of_a_running_server_are_those_that_it_routes_to(server: RunningServer) -> None:
+    here = json.loads(invoke("models", "--json").output)
+    there = json.loads(invoke("models", "--server", server.address, "--json").output)
+    assert there == here
+    assert there["bundle"].startswith("mitsumori-static@")
+    refused = invoke("models", "--server", server.address, "--bundle", "x")
+    assert "--server has a catalog and a bundle of its own" in str(refused.exception)
+
+
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [

@@ -44,7 +44,8 @@ def row(number: int = 0, **changes: Any) -> dict[str, Any]:
     moment = START + timedelta(seconds=number)
     return {
         "decision_id": f"d{number}", "state": "settled", "created": moment.isoformat(),
-        "spent_usd": "0.000001500", "labels": "team=search user=u1", "record": golden("v1_text"),
+        "spent_usd": "0.000001500", "labels": "category=customer support team=search user=u1",
+        "record": golden("v1_text"),
         **changes,
     }  # fmt: skip
 
@@ -74,7 +75,7 @@ def test_a_file_reads_with_and_without_a_byte_order_mark(
     (found,) = read_log(log)
     assert isinstance(found, LoggedDecision)
     assert (found.id, found.state, found.created, found.spent) == ("d0", "settled", START, 1_500)
-    assert found.labels == {"team": "search", "user": "u1"}
+    assert found.labels == {"category": "customer support", "team": "search", "user": "u1"}
     assert read_newest(log, 5) == [found]
 
 

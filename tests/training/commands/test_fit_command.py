@@ -396,6 +396,20 @@ def test_fit_prints_where_the_bundle_is_and_reports_bad_rows(tmp_path: Path) -> 
     assert '"row": 121' in (tmp_path / "b-rejected-log.jsonl").read_text(encoding="utf-8")
 
 
+def test_the_option_of_a_part_that_is_gone_is_accepted_and_said_to_do_nothing(
+    tmp_path: Path,
+) -> None:
+    path = history(tmp_path, attempts())
+    result = CliRunner().invoke(
+        cli.app,
+        ["fit", "--history", str(path), "--arms", "low=small,high=large", *PRICES, "--no-neighbours",
+         "--out", str(tmp_path / "b"), "--no-mlflow", "--cache", str(tmp_path / "c")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "--no-neighbours has no effect any more" in result.stderr
+    assert "--no-neighbours" not in CliRunner().invoke(cli.app, ["fit", "--help"]).output
+
+
 def test_label_prints_the_distribution(tmp_path: Path) -> None:
     path = history(tmp_path, attempts())
     result = CliRunner().invoke(

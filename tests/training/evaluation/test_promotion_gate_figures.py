@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from statistics import NormalDist
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.training.evaluation.test_promotion_gate import noisy
 from tests.training.worlds import world
 from training.evaluation.baselines import BaselineScores, baseline_scores
 from training.evaluation.calibration_metrics import ece_draws
@@ -173,6 +175,45 @@ def test_without_baselines_prompt_length_cannot_be_beaten() -> None:
     assert found.words == "cannot be compared with prompt length: these prompts do not tell"
 
 
+@pytest.mark.parametrize("n", [1, 19])
+def test_too_few_held_out_prompts_are_counted_with_what_is_needed(n: int) -> None:
+    outcomes, bundle, _, _ = made()
+    quality = outcomes.quality.copy()
+    quality[n:] = np.nan  # of these no answer was judged
+    found = gate(
+        replace(outcomes, quality=quality).rows(np.arange(n + 5)),
+        bundle.take(np.arange(n + 5)), baselines=None, champion=None, seed=SEED,
+    )  # fmt: skip
+    assert criterion(found, "length").words == (
+        f"cannot be compared with prompt length: {n} of the {n + 5} held-out prompts have judged answers of "
+        "the same two arms, and 20 are needed; add judged prompts that training has not seen to the history"
+    )
+    assert any(f"({n} of {n + 5})" in note for note in found.notes)
+    assert any(f"({n} is the most)" in note for note in found.notes)
+
+
+def test_a_gain_that_so_few_prompts_cannot_show_says_how_many_would() -> None:
+    outcomes, bundle, _, _ = made()
+    thirty = np.arange(30)
+    few = gate(
+        replace(outcomes, cost_nanos=np.zeros_like(outcomes.cost_nanos)).rows(thirty),
+        Predictions(noisy(bundle.first[:30], 1.0)),
+        baselines=None, champion=None, seed=SEED,
+    )  # fmt: skip
+    found = criterion(few, "single_arm")
+    stated = re.search(r"APGR ([+-][.\d]+) \(95 % interval ([+-][.\d]+) ", found.words)
+    assert stated is not None
+    gain, low = map(float, stated.groups())
+    assert gain > 0 > low  # of so few prompts: three decimals of them are rough
+    told = re.search(
+        r"such a gain shows on about ([\d,]+) held-out prompts, here are 30$", found.words
+    )
+    assert told is not None
+    # The half interval narrows with the root of the number of prompts.
+    needed = 30 * ((gain - low) / gain) ** 2
+    assert int(told[1].replace(",", "")) == pytest.approx(needed, rel=0.2)
+
+
 # --- Calibration -------------------------------------------------------------------------------
 
 
@@ -206,8 +247,8 @@ def test_the_level_is_shared_over_the_arms_that_are_judged() -> None:
     )
     assert criterion(found, "calibration:low").figure.value == pytest.approx(bound(0, 1))
     assert found.notes[-2:] == (
-        "medium: fewer than 100 attempts, calibration not judged",
-        "high: fewer than 100 attempts, calibration not judged",
+        "medium: fewer than 100 attempts (99), calibration not judged",
+        "high: fewer than 100 attempts (99), calibration not judged",
     )
 
 

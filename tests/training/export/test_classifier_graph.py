@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from router.classifier.encoder import session
-from router.classifier.features.lexical import SCRIPTS, lexical_features
 from router.classifier.manifest import Arm, BundleManifest, EncoderReference, HistorySource, Split
 from router.core.errors import BadArtifact
 from router.files import sha256_of
@@ -30,7 +29,7 @@ from training.fitting.estimator import Hyperparameters, PooledLogistic, Words, f
 from training.fitting.lengths import LengthModel, fit_lengths
 from training.fitting.locations import Locations
 from training.fitting.ngrams import BUCKETS, half_precision, ngram_counts
-from training.fitting.stacking import Calibration, Stack
+from training.fitting.stacking import Stack
 
 D, F, K = 5, 3, 3
 
@@ -43,11 +42,9 @@ def model(seed: int = 0, *, words: bool = False) -> PooledLogistic:
         bias=rng.normal(size=K),
         words=said(rng) if words else None,
         trees=None,
-        neighbours=None,
         dimensions=D,
         chosen=(Hyperparameters(0.01, 4),),
         stack=Stack(np.ones((K, 1)), np.zeros(K)),
-        calibration=Calibration(np.ones(K), np.ones(K), np.zeros(K)),
         log_loss=({},),
         out_of_fold=np.zeros((0, K)),
     )
@@ -142,41 +139,6 @@ def test_the_graph_computes_what_was_fitted() -> None:
     np.testing.assert_allclose(found[0].sum(axis=1), 1, atol=1e-6)
 
 
-def test_the_graph_calibrates_the_arms_that_need_it() -> None:
-    embeddings, features = rows()
-    bent = Calibration(np.array([0.4, 1.0, 1.3]), np.array([1.6, 1.0, 0.0]), np.array([0.3, 0, -1]))
-    fit = dataclasses.replace(model(), calibration=bent)
-    assert (
-        check_graph(classifier_graph(fit, learnt(), D), fit, learnt(), embeddings, features) <= 1e-5
-    )
-    x = np.hstack([embeddings, features])
-    changed = np.abs(fit.p_adequate(x) - model().p_adequate(x)).max(axis=0)
-    assert changed[1] == 0
-    assert changed[[0, 2]].min() > 0.05
-
-
-def test_the_graph_tells_scripts_apart_as_the_fit_does() -> None:
-    rng = np.random.default_rng(8)
-    texts = [
-        "Why?",
-        "なぜ空は青いのですか",
-        "天空为什么是蓝色的",
-        "Почему небо голубое?",
-        "1 + 1",
-    ] * 8
-    features = np.stack([lexical_features(text) for text in texts])
-    embeddings = rng.normal(size=(40, D)).astype(np.float32)
-    shifts = rng.normal(size=(len(SCRIPTS), K))
-    weights = rng.normal(size=(D + features.shape[1], K)) / 5
-    for bent in (np.ones(K), np.array([0.4, 1.0, 1.3])):
-        calibration = Calibration(bent, np.ones(K), np.zeros(K), shifts)
-        fit = dataclasses.replace(model(), weights=weights, calibration=calibration)
-        lengths = constant(D + features.shape[1])
-        graph = classifier_graph(fit, lengths, D)
-        assert check_graph(graph, fit, lengths, embeddings, features) <= 1e-5
-    assert sorted(set(fit.scripts(np.hstack([embeddings, features])))) == [0, 1, 2, 3, 4]
-
-
 LONG = np.random.default_rng(1).integers(0, 250_000, (36, 300)).tolist()
 IDS = [[], [5], [5, 5, 5, 5], [101, 7, 102], *LONG]
 
@@ -199,8 +161,31 @@ def test_words_are_read_where_no_length_depends_on_the_prompt() -> None:
     assert check_graph(graph, fit, CONSTANT, embeddings, features, IDS) <= 1e-5
 
 
+def test_lengths_that_read_no_words_take_no_room_in_the_table() -> None:
+    """Nor does that change a bit of what is computed: the same with columns of zeros for them."""
+    embeddings, features = rows()
+    fit = model(words=True)
+    assert fit.words is not None
+    inverse = fit.words.inverse
+    blank = dataclasses.replace(learnt().locations, words=np.zeros((BUCKETS, K)), inverse=inverse)
+    narrow = classifier_graph(fit, learnt(), D)
+    wide = classifier_graph(fit, dataclasses.replace(learnt(), locations=blank), D)
+    half = np.dtype(np.float16).itemsize
+    assert len(wide) - len(narrow) == pytest.approx(BUCKETS * K * half, abs=200)
+    for row, ids in enumerate(IDS):
+        given = {
+            "embedding": embeddings[row : row + 1],
+            "features": features[row : row + 1],
+            "token_ids": np.asarray(ids, dtype=np.int64),
+        }
+        for one, other in zip(
+            session(narrow).run(None, given), session(wide).run(None, given), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
 def everything() -> tuple[PooledLogistic, Any, Any, Any]:
-    """A fit with all four heads, and the prompts that it was fitted on."""
+    """A fit with all heads, and the prompts that it was fitted on."""
     rng = np.random.default_rng(3)
     n = 700
     features = rng.normal(size=(n, F)).astype(np.float32).round(1)
@@ -223,9 +208,9 @@ def everything() -> tuple[PooledLogistic, Any, Any, Any]:
     return fit, vectors, features, ids
 
 
-def test_the_graph_asks_the_trees_and_the_neighbours_as_the_fit_does() -> None:
+def test_the_graph_asks_the_trees_as_the_fit_does() -> None:
     fit, vectors, features, ids = everything()
-    assert fit.heads == ("vector", "words", "trees", "neighbours")
+    assert fit.heads == ("vector", "words", "trees")
     assert fit.share("trees").min() > 0
     lengths = hearing(fit.words)
     graph = classifier_graph(fit, lengths, D)

@@ -9,7 +9,6 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.special import expit
 
-from router.classifier.features.lexical import FEATURES, scripts_of
 from training.fitting import heads
 from training.fitting.estimator import Hyperparameters, PooledLogistic, cross_fitted, fit_pooled
 from training.fitting.ngrams import ngram_counts
@@ -50,28 +49,6 @@ def test_one_attempt_per_prompt_is_enough_to_learn_from() -> None:
     judged = np.arange(3) == kept[:, None]
     model = fitted(x, adequate, judged)
     assert np.abs(model.p_adequate(fresh) - truth).mean() < 0.07
-
-
-def test_each_language_is_calibrated_though_arms_differ_in_it() -> None:
-    """One prompt in six is Japanese, which the cheapest arm hardly handles, the dearest as well as ever."""
-
-    def speaking(seed: int) -> tuple[Any, Any, Any]:
-        rng = np.random.default_rng(seed)
-        japanese = rng.random(3_000) < 1 / 6
-        vectors, form = rng.normal(size=(3_000, P)), np.zeros((3_000, len(FEATURES)))
-        form[:, FEATURES.index("latin_share")] = np.where(japanese, 0.1, 0.9)
-        form[:, FEATURES.index("kana_share")] = np.where(japanese, 0.6, 0.0)
-        worse = japanese[:, None] * np.array([-2.0, -0.8, 0.0])
-        truth = expit(0.8 * vectors[:, :1] + np.array([-0.2, 0.4, 1.0]) + worse)
-        inputs = np.hstack([vectors, form]).astype(np.float32)
-        return inputs, japanese, rng.random((3_000, 3)) < truth
-
-    x, _, adequate = speaking(1)
-    model = fitted(x, adequate, dimensions=P, scripts=scripts_of(x[:, P:]))
-    fresh, japanese, happened = speaking(2)
-    for slice_ in (japanese, ~japanese):
-        promised = model.p_adequate(fresh)[slice_].mean(axis=0)
-        np.testing.assert_allclose(promised, happened[slice_].mean(axis=0), atol=0.05)
 
 
 def test_what_an_unjudged_attempt_says_is_not_read() -> None:
@@ -198,7 +175,7 @@ def test_outcomes_of_one_kind_grow_no_trees() -> None:
     x, _, adequate = world()
     adequate = np.ones_like(adequate)
     adequate[0, 0] = False  # one fold holds the only inadequate attempt
-    model = fitted(x, adequate, dimensions=3, neighbours=False)
+    model = fitted(x, adequate, dimensions=3)
     assert model.heads == ("vector",)
 
 
@@ -212,7 +189,7 @@ def test_a_kind_of_prompt_that_was_not_seen_is_judged_less_well() -> None:
     adequate = rng.random(truth.shape) < truth
     judged = np.ones(adequate.shape, dtype=bool)
     model = fitted(x, adequate, dimensions=6)
-    assert model.heads == ("vector", "trees", "neighbours")[: len(model.heads)]
+    assert model.heads == ("vector", "trees")
     by_chance = cross_fitted(model, x, adequate, judged, np.arange(1200) // 6 % 5, seed=1)
     by_kind = cross_fitted(model, x, adequate, judged, kind, seed=1)
     assert np.abs(by_chance - truth).mean() < 0.08

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,27 +79,108 @@ def test_agreement_beyond_chance(first: list[int], second: list[int], kappa: flo
     assert agreement(first, second, 4) == pytest.approx(kappa)
 
 
-GOOD = {
-    "kind": "k", "language": "en", "prompt": "Hi",
-    "annotations": [{"level": 0, "knowledge": 0, "reasoning": 0, "constraints": 0, "answer": "word"}],
-}  # fmt: skip
+ANNOTATION = {"level": 0, "knowledge": 0, "reasoning": 0, "constraints": 0, "answer": "word"}
+GOOD = {"kind": "k", "language": "en", "prompt": "Hi", "annotations": [ANNOTATION]}
+
+
+def with_annotation(**changes: object) -> str:
+    return json.dumps(GOOD | {"annotations": [ANNOTATION | changes]})
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "field"),
     [
-        "{",
-        json.dumps(GOOD | {"annotations": []}),
-        json.dumps(GOOD | {"prompt": ""}),
-        json.dumps(GOOD | {"annotations": [GOOD["annotations"][0] | {"level": 4}]}),  # type: ignore[dict-item]
-        json.dumps(GOOD | {"annotations": [GOOD["annotations"][0] | {"answer": "novel"}]}),  # type: ignore[dict-item]
+        ("{", "line"),
+        ("", "line"),
+        ("[1]", "line"),
+        ("[" * 100_000, "line"),
+        (json.dumps(GOOD | {"annotations": []}), "annotations"),
+        (json.dumps(GOOD | {"annotations": {"level": 1}}), "annotations"),
+        (json.dumps(GOOD | {"annotations": ["expert"]}), "annotations"),
+        (json.dumps(GOOD | {"prompt": ""}), "prompt"),
+        (json.dumps(GOOD | {"prompt": " "}), "prompt"),
+        (json.dumps(GOOD | {"prompt": ["Secret"]}), "prompt"),
+        (json.dumps(GOOD | {"language": 3}), "language"),
+        (json.dumps({name: value for name, value in GOOD.items() if name != "kind"}), "kind"),
+        (with_annotation(level=4), "level"),
+        (with_annotation(level=-1), "level"),
+        (with_annotation(level=True), "level"),
+        (with_annotation(level=1.5), "level"),
+        (with_annotation(level="1"), "annotations"),
+        (with_annotation(knowledge=3), "knowledge"),
+        (with_annotation(reasoning=None), "reasoning"),
+        (with_annotation(answer="novel"), "answer"),
+        (with_annotation(answer=0), "answer"),
     ],
 )
-def test_a_damaged_line_is_named_and_its_text_is_not(tmp_path: Path, bad: str) -> None:
+def test_a_damaged_line_is_named_with_its_field_and_its_text_is_not(
+    tmp_path: Path, bad: str, field: str
+) -> None:
     path = tmp_path / "requests.jsonl"
-    path.write_text(json.dumps(GOOD) + "\n" + bad + "\n", encoding="utf-8")
-    with pytest.raises(BadArtifact, match=r"requests\.jsonl, line 2, cannot be read"):
+    path.write_text(f"{json.dumps(GOOD)}\n{bad}\n{json.dumps(GOOD)}\n", encoding="utf-8")
+    with pytest.raises(BadArtifact) as caught:
         read_requests(path)
+    assert caught.value.message.startswith(f"{path}, line 2, {field}: ")
+    assert caught.value.message.endswith("restore the file from the release")
+    assert "\n" not in caught.value.message
+    assert "Secret" not in caught.value.message
+
+
+HEADER = "key,level,knowledge,reasoning,constraints,answer"
+KEY = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        ("fedcba,0,0,0,0,word", "key"),
+        (f"{KEY},0,0,0,0,word", "key"),  # as on the line before
+        ("0000000000000000,4,0,0,0,word", "level"),
+        ("0000000000000000,1.0,0,0,0,word", "level"),
+        ("0000000000000000,,0,0,0,word", "level"),
+        ("0000000000000000,1,0,3,0,word", "reasoning"),
+        ("0000000000000000,1,0,0,0,novel", "answer"),
+        ("0000000000000000,1,0,0,0", "answer"),
+        ("0000000000000000,1,0,0,0,word,more", "line"),
+    ],
+)
+def test_a_damaged_line_of_the_keys_is_named_with_its_field(
+    tmp_path: Path, bad: str, field: str
+) -> None:
+    path = tmp_path / "history_prompts.csv"
+    path.write_text(f"{HEADER}\n{KEY},0,0,0,0,word\n{bad}\n", encoding="utf-8")
+    with pytest.raises(BadArtifact) as caught:
+        history_annotations(path)
+    assert caught.value.message.startswith(f"{path}, line 3, {field}: ")
+
+
+def test_a_header_without_a_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history_prompts.csv"
+    path.write_text(f"{HEADER.replace('reasoning', 'thinking')}\n{KEY},0,0,0,0,word\n")
+    with pytest.raises(BadArtifact, match=r"csv, line 1, reasoning: is no column of the header"):
+        history_annotations(path)
+
+
+@pytest.mark.parametrize("content", ["", HEADER, f"{HEADER}\n"])
+def test_an_empty_file_is_no_set_of_annotations(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "history_prompts.csv"
+    path.write_text(content)
+    with pytest.raises(BadArtifact, match="has no line; restore it from the release"):
+        history_annotations(path)
+    requests = tmp_path / "requests.jsonl"
+    requests.write_text("")
+    with pytest.raises(BadArtifact, match="has no line; restore it from the release"):
+        read_requests(requests)
+
+
+@pytest.mark.parametrize("read", [read_requests, history_annotations])
+def test_a_file_of_another_encoding_is_one_line(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes("東京".encode("shift-jis"))
+    with pytest.raises(BadArtifact, match="file is not UTF-8 text; restore it from the release"):
+        read(path)
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:

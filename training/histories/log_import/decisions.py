@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from router.decision_log.reader import Damaged, LoggedDecision, Unparsed, read_log
@@ -15,8 +15,10 @@ from training.histories.log_import.row_adapters import (
     Options,
 )
 
-__all__ = ["adapted_rows"]
+__all__ = ["adapted_rows", "told_by"]
 
+_TOLD = ("language", "category", "user")
+"""Columns of a history that are labels of a decision where the caller gave them."""
 _STATES = frozenset(state.value for state in HoldState)
 _FAILED = frozenset({"error", "timeout"})
 _SET = "set log_prompts to redacted or text, and import later decisions"
@@ -28,6 +30,11 @@ _KEPT = {
         f"{_SET}; `mitsumori replay` and `python -m training drift` read vectors",
     ),
 }
+
+
+def told_by(labels: Mapping[str, str]) -> dict[str, str]:
+    """What the labels of a decision say of its prompt: language, category and user, where they are given."""
+    return {name: labels[name] for name in _TOLD if labels.get(name)}
 
 
 def _attempt(row: int, found: LoggedDecision) -> AdaptedRow:
@@ -59,7 +66,8 @@ def _attempt(row: int, found: LoggedDecision) -> AdaptedRow:
         "timestamp": found.created.isoformat(),
         # The probability of the router's choice; it does not hold where the caller used another model.
         "propensity": record.propensity if model == chosen else None,
-        "user": found.labels.get("user"),
+        **dict.fromkeys(_TOLD),
+        **told_by(found.labels),
     }
     return LoggedAttempt(
         row, values, found.id, {"prompt": "record.prompt", "quality": "usage.quality"}

@@ -136,6 +136,8 @@ def rows_of(path: Path, *, texts: bool = False) -> Rows:
         )
     reader = _READERS.get(suffix)
     if reader is None:
+        if not path.exists():
+            raise _unreadable(path, "there is no such file")
         raise _unreadable(path, f"a log must be one of {', '.join(SUFFIXES)}")
     if texts and reader is _lines:
         reader = partial(_lines, texts=True)

@@ -91,3 +91,14 @@ def test_only_what_happened_is_an_attempt(router: Router, monkeypatch: pytest.Mo
     # The probability is of the router's choice, not of the caller's own.
     assert (elsewhere.values["model"], elsewhere.values["propensity"]) == ("another", None)
     assert unjudged.values["quality"] is None
+
+
+def test_labels_that_describe_a_prompt_are_columns_of_its_attempt(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = logged(router, prompts(1), log_prompts="text")
+    labels = {"team": "a", "language": "ja", "category": "e-mail", "user": "u-1"}
+    told, untold = adapted(monkeypatch, replace(row, labels=labels), row)
+    names = ("language", "category", "user")
+    assert [told.values[name] for name in names] == ["ja", "e-mail", "u-1"]
+    assert [untold.values[name] for name in names] == [None, None, None]

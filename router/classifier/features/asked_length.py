@@ -1,0 +1,374 @@
+"""What a text says of the length of its answer: a limit, a size, a minimum, a number of items, a manner.
+
+Only what is said of the answer counts. Facts and refusals do not (:mod:`amount_context`), nor does what
+stands in quotation marks, in a text that follows the request, or is said of a part of the answer
+(:mod:`answer_part`). Sizes in words, characters and tokens go before those in sentences, lines and pages.
+
+The vocabulary is English, Japanese, German, French, Spanish, Chinese and Korean. A unit is looked for first:
+most texts have none and cost one search.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from router.classifier.features.amount_context import is_wish
+from router.classifier.features.answer_part import is_asked, is_part, request_parts
+from router.classifier.features.figure import Figure, latin_figures, wide_figures
+from router.classifier.features.head_and_tail import head_and_tail
+from router.classifier.features.item_count import asked_items
+from router.core.asked_length import BRIEF, DETAILED, UNASKED, AskedLength
+from router.core.types import Prompt
+
+__all__ = ["WINDOW", "asked_by", "asked_length"]
+
+WINDOW = 600
+"""Characters read from each end of a longer text."""
+
+
+class _Unit(NamedTuple):
+    """Tokens of one, tokens by which a limit is passed at any number, and whether it is counted exactly."""
+
+    tokens: float
+    slack: float = 8.0
+    counted: bool = True
+
+
+_SENTENCE, _LINE = _Unit(28.0, 20.0, False), _Unit(20.0, 20.0, False)
+_PARAGRAPH, _PAGE = _Unit(110.0, 60.0, False), _Unit(600.0, 100.0, False)
+_BULLET = _Unit(40.0, 40.0, False)
+_UNITS: dict[str, _Unit] = {
+    unit: size
+    for names, size in (
+        ("word words", _Unit(1.3)),
+        ("palabra palabras mot mots parola parole palavras", _Unit(1.6)),
+        ("wort worte worten wörter wörtern", _Unit(1.8)),
+        ("단어", _Unit(2.5)),
+        ("文字 字", _Unit(0.9)),
+        ("単語 ワード 語", _Unit(1.3)),
+        ("글자 자", _Unit(0.7)),
+        ("character characters chars zeichen caractères caracteres", _Unit(0.27)),
+        ("tokens token トークン 토큰", _Unit(1.0)),
+        ("sentence sentences satz sätze sätzen phrase phrases frase frases 文 センテンス 句话 句 문장",
+         _SENTENCE),
+        ("line lines zeile zeilen ligne lignes línea líneas 行 줄", _LINE),
+        ("paragraph paragraphs absatz absätze absätzen paragraphe paragraphes párrafo párrafos 段落 段 문단",
+         _PARAGRAPH),
+        ("page pages seite seiten página páginas ページ 页 페이지 쪽", _PAGE),
+        ("bullets", _BULLET),
+        ("bullet points", _BULLET),
+    )
+    for unit in ([names] if names == "bullet points" else names.split())
+}  # fmt: skip
+"""Unit of a text → its size. A sentence, and what is larger, is as long as it happens to be."""
+_FOLLOWED = {"語": "語(?=以内|以下|以上|程度|ほど|くらい|ぐらい|前後|まで|で)"}
+"""Where a unit that also ends other words is one."""
+_LATIN_UNITS = "|".join(sorted((u for u in _UNITS if u[0].isascii()), key=len, reverse=True))
+_WIDE_UNITS = "|".join(
+    _FOLLOWED.get(u, u)
+    for u in sorted((u for u in _UNITS if not u[0].isascii()), key=len, reverse=True)
+)
+_UNIT = re.compile(
+    rf"(?<=[ -])(?:{_LATIN_UNITS})\b|(?:{_WIDE_UNITS})(?!学|書|章|献|法|明|化|脈|句|幕|数|列|典|体"
+    rf"|型|目|分|身|동)"
+)
+
+_FEWEST = {0.27: 20.0, 1.0: 10.0}
+"""Of smaller numbers of characters and of tokens is spoken otherwise: a story with three characters."""
+_MAKES_PROGRAM = re.compile(
+    r"\b(?:write|implement|create|build|suggest|make|generate|develop|design"
+    r"|add)\b[^.\n]{0,40}\b(?:program"
+    r"|function|script|regex\w*|class|method|query|validat\w+|app|application|api|component|form"
+    r"|schema)\b"
+    r"|\b(?:password|regex|(?:python|sql|java|c\+\+) code)\b|(?:プログラム|関数|スクリプト|正規表現"
+    r"|コード|程序|函数|代码|함수|코드"
+    r"|프로그램)[^。\n]{0,6}"
+    r"(?:書|作|実装|写|编|작성|만들)"
+)
+
+_NUMBER_WORDS = {
+    word: value
+    for value, words in (
+        (1.0, "a single one ein eine einem einen einer einzigen un une una uno 한"),
+        (2.0, "two zwei deux dos 두"),
+        (3.0, "three drei trois tres 세"),
+        (4.0, "four vier quatre cuatro 네"),
+        (5.0, "five fünf cinq cinco 다섯"),
+        (6.0, "six sechs seis 여섯"),
+        (7.0, "sieben sept siete"),
+        (8.0, "acht huit ocho"),
+        (9.0, "neun neuf nueve"),
+        (10.0, "zehn dix diez 열"),
+    )
+    for word in words.split()
+}
+_VAGUE_NUMBERS = {
+    "half a": 0.5, "a half": 0.5, "a couple of": 2.0, "a few": 3.0, "several": 4.0, "ein paar": 3.0,
+    "quelques": 3.0, "unas pocas": 3.0, "algunas": 3.0,
+}  # fmt: skip
+"""Of sentences and what is larger."""
+_VAGUE_NUMBER = re.compile(rf"(?<!\w)({'|'.join(_VAGUE_NUMBERS)})[ -](?:short |simple |clear )?$")
+_NUMBER_WORD = re.compile(
+    rf"(?<!\w)({'|'.join(sorted(_NUMBER_WORDS, key=len, reverse=True))})[ -]?"
+    r"(?:(?:short|simple|concise|single|clear|brief|full|complete|kurzen?|einzigen?|courtes?|cortas?"
+    r"|seule?|sola)"
+    r"[ -])?$"
+)
+_VAGUE_ONE = frozenset(("a", "un", "une", "una", "ein", "eine", "einem", "einen", "einer"))
+_NEVER_VAGUE = re.compile(r"word|line|page|character|token|letter|bullet")
+"""What "a" does not count: "a word about bees", "a page for our site"."""
+_FIGURE_END = re.compile(
+    r"(?:\+?(?: ?-?)|个|個)(?:(?:short|simple|concise|clear|brief|full|complete|bullet|english"
+    r"|or (?:so|fewer|less|more))"
+    r"[ -])?$"
+)
+_RANGE = re.compile(
+    r"(\d[\d,.]*|one|two|three|four|five|zwei|drei|deux|trois|dos|tres|一|二|三|四|五)"
+    r" ?(?:-|–|—|~|〜|～|to|or|and|bis|oder|à|ou|et|a|o|y|から|至|到)\s?$"
+)
+_BACK = 48
+"""Characters before a unit in which its number is looked for."""
+_AROUND_BEFORE, _AROUND_AFTER = 40, 16
+
+_MOST_BEFORE = re.compile(
+    r"(?:at most|(?:no|not|n['’]t|never)\b[^.]{0,24}\b(?:more|longer|over|exceed\w*)(?: than)?|up to"
+    r"|under|within"
+    r"|(?:less|fewer|shorter) than|below(?! in| to| with| into)|limit\w* [a-z ]{1,24}to|\bmax(?:imum"
+    r"|imal|\.)?|limit\w*|exceed\w*"
+    r"|höchstens|bis zu|unter|nicht mehr als|weniger als|au plus|moins de|pas plus|jusqu['’]à|máximo"
+    r"|no más de"
+    r"|menos de|hasta|不超过|不超過|最多|不多于|少于|最大|최대)[^.\n]{0,14}$"
+)
+_NOT_LESS_BEFORE = re.compile(
+    r"(?:(?:no|not) (?:less|fewer|shorter) than|pas moins de|no menos de|nicht weniger als"
+    r"|不少于)[^.\n]{0,14}$"
+)
+_LEAST_BEFORE = re.compile(
+    r"(?:at least|\bmin(?:imum|imal|\.)?|more than|over|longer than"
+    r"|mindestens|au moins|plus de|mínimo|al menos|por lo menos|más de|至少|超过|最少|최소|적어도)"
+    r"[^.\n]{0,14}$"
+)
+_MOST_AFTER = re.compile(
+    r" ?\(?(?:max\w*|or (?:less|fewer|under|shorter)|at most|limit|tops|höchstens|máximo|au (?:plus"
+    r"|maximum)"
+    r"|como máximo|以内|以下|まで|未満|内|之内|이내|이하|미만|안에)"
+)
+_LEAST_AFTER = re.compile(
+    r" ?\(?(?:min(?:imum)?\b|or (?:more|longer)|at least|mindestens|au (?:moins|minimum)|como mínimo"
+    r"|以上|이상)"
+)
+_EXACT_BEFORE = re.compile(
+    r"(?:exactly|precisely|only|just|genau|exactement|exactamente|nur|ちょうど)[^.\n]{0,8}$"
+)
+_TOTAL_BEFORE = re.compile(
+    r"\b(?:in|within|using|limit\w*|keep\w*|total\w*|answer|overall)\b[^.\n]{0,24}$"
+)
+_EACH = re.compile(
+    r"\b(?:each|per|every|apiece|jeweils|chacune?|chaque|cada|jede[rsn]?)\b|ずつ|それぞれ|各|每|씩|각"
+)
+_STOP = re.compile(r"[.!?\n。！？]")
+_OPTION_SIGNS = (
+    "yes",
+    "true",
+    "ja oder",
+    "oui",
+    "sí o",
+    "si o",
+    "はい",
+    "イエス",
+    "是",
+    "예",
+    "네",
+)
+_OPTIONS = re.compile(
+    r"(?:answer|reply|respond|say|with|just|only|antworte|réponds|responde|:)\b[^.?!\n]{0,24}"
+    r"(?:yes or no|yes/no|true or false|true/false|ja oder nein|oui ou non|s[íi] o no)\b"
+    r"|\b(?:yes or no|true or false|ja oder nein|oui ou non|s[íi] o no)[?.]?\s*$"
+    r"|(?:はい|イエス)(?:か|または|・|/)(?:いいえ|ノー)(?:か)?(?:で|のみ|だけ)|(?:回答"
+    r"|答)[“「\"]?是(?:或|还是|/)[”“]?(?:否|不是)"
+    r"|(?:예|네)(?:/|,|나| 또는 |와 )(?:아니오|아니요)로"
+)
+_EXPLAINED = re.compile(
+    r"explain|why\b|reason|justif|step by step|because|elaborat|begründ|warum|erklär|pourquoi"
+    r"|justifi|por qué"
+    r"|理由|説明|なぜ|解释|为什么|이유|설명"
+)
+_OPTION_LENGTHS = (2.0, 8.0)
+_FEW_WORDS = re.compile(
+    r"一言(?:で|のみ|だけ)|ひとことで|in a (?:single )?word\b|in (?:just )?a few words|한마디로"
+    r"|in wenigen worten"
+)
+_FEW_LENGTHS = (10.0, 25.0)
+_BRIEF = re.compile(
+    r"\bbriefly|(?<!design )(?<!legal )(?<!creative )\bbrief (?!case)|\b(?:be"
+    r"|keep \w{2,6}) (?:very )?(?:short|brief"
+    r"|concise|succinct)|\bconcise(?:ly)?\b|\bsuccinct(?:ly)?\b|\bin short\b|\bin a nutshell\b"
+    r"|\bshort (?:answer|explanation|summary|description|guide|overview|introduction|intro|note"
+    r"|reply|message"
+    r"|e-?mail|version|response|definition|text|report|review|bio|paragraph)"
+    r"|\b(?:erkläre|beschreibe|antworte|fasse|nenne|sag\w*)\b[^.]{0,30}\bkurz\b|\bkurz(?: und"
+    r"|e antwort|gefasst)"
+    r"|\bknapp\b|\bbrièvement|\ben bref\b|\bsuccinct|\bbrevemente|\bde forma breve|\ben resumen"
+    r"|簡潔|手短|短く|端的|簡単に(?:説明|教え|述べ|まとめ|紹介)|简要|简洁|简短|简单(?:地)?(?:说|介绍"
+    r"|解释)|간단히|간략|간결|짧게"
+)
+_BRIEF_SIGNS = (
+    "brief", "short", "concis", "succinct", "nutshell", "kurz", "knapp", "brièvement", "bref", "brevemente",
+    "breve", "resumen", "簡", "手短", "短", "端的", "简", "간", "짧",
+)  # fmt: skip
+"""One of these is in every text that the pattern finds; to look for them takes a twentieth of the time."""
+_DETAILED_SIGNS = (
+    "detail", "depth", "comprehensive", "thorough", "exhausti", "extensive", "elaborate", "complete ",
+    "ausführlich", "umfassend", "détail", "detall",
+    "詳", "網羅", "徹底", "详", "全面", "자세", "상세", "구체",
+)  # fmt: skip
+_DETAILED = re.compile(
+    r"\bin (?:great |more |full |much )?(?:detail|depth)|\bin-depth|\bdetailed\b|\bcomprehensive"
+    r"|\bthorough"
+    r"|\bexhaustive|\bextensive(?:ly)?\b|\belaborate\b|\bcomplete (?:guide|explanation|overview|list"
+    r"|tutorial"
+    r"|description|introduction|analysis|plan|report)"
+    r"|\bausführlich|\bdetaillier|\bumfassend|\ben détail|\bdétaill|\bdetallad|\ben detalle|\bexhausti"
+    r"|詳しく|詳細に|詳述|網羅|徹底的|详细|全面|详尽|자세히|자세하게|상세|구체적으로"
+)
+_LONGEST_SIMPLE = 300
+"""Characters of a request up to which a list, a manner and a bare answer are those of the whole."""
+_MOST_LEAST = 8_000.0
+"""Models write no more at once, whatever they are asked for."""
+
+
+class _Said(NamedTuple):
+    """An amount that the answer shall have: tokens in least, usual and greatest number."""
+
+    least: float
+    middle: float
+    most: float
+    counted: bool
+
+
+def _number(window: str, unit: re.Match[str]) -> tuple[int, float] | None:
+    """Where the number of a unit begins, and the number."""
+    start = max(0, unit.start() - _BACK)
+    before = window[start : unit.start()]
+    wide = not unit[0][0].isascii()
+    for figures in (latin_figures(before), wide_figures(before) if wide else []):
+        if figures and _FIGURE_END.fullmatch(before, figures[-1].end):
+            figure: Figure = figures[-1]
+            return start + figure.start, figure.value
+    if (vague := _VAGUE_NUMBER.search(before)) and not _UNITS[unit[0]].counted:
+        return start + vague.start(), _VAGUE_NUMBERS[vague[1]]
+    if not (word := _NUMBER_WORD.search(before)):
+        return None
+    if word[1] in _VAGUE_ONE and len(word[1]) == 1 and _NEVER_VAGUE.match(unit[0]):
+        return None
+    if unit[0] in ("phrase", "phrases") and word[1] in ("a", "single", "one"):
+        return None
+    return start + word.start(), _NUMBER_WORDS[word[1]]
+
+
+def _said(window: str, unit: re.Match[str], items: float) -> _Said | None:
+    """The amount of a unit; none where it is no wish, or one of a part of the answer."""
+    found = _number(window, unit)
+    size = _UNITS[unit[0]]
+    if found is None or found[1] <= 0 or found[1] < _FEWEST.get(size.tokens, 0.0):
+        return None
+    start, number = found
+    before = window[max(0, start - _AROUND_BEFORE) : start].rsplit("\n", 1)[-1]
+    lower = _RANGE.search(before)
+    first = start - len(before) + lower.start() if lower else start
+    end = unit.end()
+    if (
+        not is_asked(window, first, end)
+        or not is_wish(window, start, end)
+        or is_part(window, first, end)
+    ):
+        return None
+    after = window[unit.end() : unit.end() + _AROUND_AFTER]
+    low = number
+    if lower:
+        read = latin_figures(lower[1]) or wide_figures(lower[1])
+        low = min(read[0].value if read else _NUMBER_WORDS.get(lower[1], number), number)
+    sentence = (
+        _STOP.split(window[max(0, start - 100) : start])[-1]
+        + _STOP.split(window[end : end + 30], maxsplit=1)[0]
+    )
+    each = items > 1 and (_EACH.search(sentence) or not _TOTAL_BEFORE.search(before))
+    if not each and _EACH.search(sentence):
+        return None
+    times = items if each else 1.0
+    tokens, lowest = number * times * size.tokens, low * times * size.tokens
+    slack = size.slack * times
+    if (_LEAST_AFTER.match(after) or _NOT_LESS_BEFORE.search(before)) or (
+        _LEAST_BEFORE.search(before) and not _MOST_BEFORE.search(before)
+    ):
+        return _Said(tokens, math.inf, math.inf, size.counted)
+    if _MOST_AFTER.match(after) or _MOST_BEFORE.search(before):
+        return _Said(0.0, tokens, 1.25 * tokens + slack, size.counted)
+    most = (1.25 if low < number or _EXACT_BEFORE.search(before) else 1.4) * tokens + slack
+    least = 0.7 * lowest if size.counted else 0.5 * lowest
+    return _Said(least, 1.1 * tokens + (0 if size.counted else slack / 2), most, size.counted)
+
+
+def _combined(some: list[_Said]) -> tuple[float, float, float]:
+    """Least, middle and most of amounts of which several are said, of parts or as two bounds of one."""
+    if any(one.counted for one in some):
+        some = [one for one in some if one.counted]
+    capped = [one for one in some if one.most < math.inf]
+    least = min(max(one.least for one in some), _MOST_LEAST)
+    middle = sum(one.middle for one in capped) if capped else math.inf
+    most = sum(one.most for one in capped) if capped else math.inf
+    return min(least, middle), middle, most
+
+
+def _amounts(window: str, items: float) -> Iterator[_Said]:
+    units = list(_UNIT.finditer(window))
+    if units and _MAKES_PROGRAM.search(window):
+        return
+    for unit in units:
+        said = _said(window, unit, items)
+        if said is not None:
+            yield said
+
+
+def _has(signs: tuple[str, ...], request: str) -> bool:
+    return any(sign in request for sign in signs)
+
+
+def _factors(request: str) -> tuple[float, float]:
+    brief = _has(_BRIEF_SIGNS, request) and _BRIEF.search(request)
+    detailed = _has(_DETAILED_SIGNS, request) and _DETAILED.search(request)
+    if bool(brief) == bool(detailed):
+        return 1.0, 1.0
+    return BRIEF if brief else DETAILED
+
+
+def asked_by(prompt: Prompt) -> AskedLength:
+    """What the last message of the user says: an earlier one had another answer."""
+    said = [message.text for message in prompt.messages if message.role == "user"]
+    return asked_length(said[-1]) if said else asked_length(prompt.messages[-1].text)
+
+
+def asked_length(text: str) -> AskedLength:
+    """What a text says of the length of its answer.
+
+    Args:
+        text: any text, of any length; at most twice :data:`WINDOW` characters are read.
+    """
+    request = request_parts(head_and_tail(text, WINDOW).lower())
+    count, tokens = asked_items(request)
+    some = list(_amounts(request, count))
+    least, middle, most = _combined(some) if some else (0.0, math.inf, math.inf)
+    few: tuple[float, float] | None = None
+    if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request) and not _EXPLAINED.search(request):
+        few = _OPTION_LENGTHS
+    elif _FEW_WORDS.search(request):
+        few = _FEW_LENGTHS
+    simple = len(request) <= _LONGEST_SIMPLE
+    if few and simple and not least:
+        middle, most = min(middle, few[0]), min(most, few[1])
+    factors = _factors(request) if simple else (1.0, 1.0)
+    asked = AskedLength(factors, tokens if simple else 0.0, least, middle, most)
+    return UNASKED if asked == UNASKED else asked

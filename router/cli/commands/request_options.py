@@ -1,0 +1,64 @@
+"""The options of ``route`` and ``quote`` that say what a request wants."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mitsumori.request import Importance
+
+__all__ = [
+    "CapabilitiesOption",
+    "ImportanceOption",
+    "MaxLatencyOption",
+    "MaxOutputTokensOption",
+    "MaxPriceOption",
+    "ModelsOption",
+    "QualityTargetOption",
+    "ScopeOption",
+    "TiersOption",
+    "WillingnessToPayOption",
+]
+
+QualityTargetOption = Annotated[
+    float | None, typer.Option("--quality-target", help="P(adequate) to reach, 0 to 1.")
+]
+WillingnessToPayOption = Annotated[
+    str | None,
+    typer.Option("--willingness-to-pay", help="What an adequate answer is worth, USD."),
+]
+ImportanceOption = Annotated[
+    Importance,
+    typer.Option(
+        "--importance",
+        help="How costly a wrong answer would be; without a goal, it is weighed against prices.",
+    ),
+]
+ModelsOption = Annotated[
+    list[str] | None, typer.Option("--model", help="Allow only this model; repeatable.")
+]
+TiersOption = Annotated[
+    list[str] | None, typer.Option("--tier", help="Allow only this tier; repeatable.")
+]
+CapabilitiesOption = Annotated[
+    list[str] | None, typer.Option("--capability", help="Require this capability; repeatable.")
+]
+MaxPriceOption = Annotated[
+    str | None,
+    typer.Option("--max-price", help="Highest price at the 90th percentile, USD."),
+]
+MaxLatencyOption = Annotated[
+    float | None,
+    typer.Option("--max-latency", help="Longest latency at the 90th percentile, seconds."),
+]
+MaxOutputTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-output-tokens", help="Largest number of output tokens the call will allow."
+    ),
+]
+ScopeOption = Annotated[
+    list[str] | None,
+    typer.Option("--scope", help="Label of the caller, such as team=search; repeatable."),
+]

@@ -1,0 +1,61 @@
+"""The models of a catalog as messages of the AdminService."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from mitsumori.v1 import admin_pb2
+from router.catalog.catalog import Catalog
+from router.classifier.manifest import BundleManifest
+from router.classifier.model_ability import ability_of, arm_names
+
+__all__ = ["models_response"]
+
+
+def _text(rate: Decimal | None) -> str:
+    return "" if rate is None else str(rate)
+
+
+def models_response(
+    catalog: Catalog, manifest: BundleManifest, bundle_version: str, now: datetime
+) -> admin_pb2.ListModelsResponse:
+    """Every model with its prices at a moment, and its ability by what a bundle knows.
+
+    Args:
+        catalog: the models.
+        manifest: of the bundle.
+        bundle_version: its name and hash.
+        now: an aware moment.
+    """
+    reply = admin_pb2.ListModelsResponse(
+        price_table_version=catalog.price_table, bundle_version=bundle_version
+    )
+    arms = arm_names(manifest)
+    for entry in catalog.entries:
+        model = entry.at(now)
+        rates = model.rates
+        ability = ability_of(model, arms.get(model.id) or arms.get(model.tier), manifest)
+        told = reply.models.add(
+            model=model.id,
+            provider=model.provider,
+            tier=model.tier,
+            input_usd_per_mtok=_text(rates.input if rates else None),
+            output_usd_per_mtok=_text(rates.output if rates else None),
+            cache_read_usd_per_mtok=_text(rates.cache_read if rates else None),
+            context_window=model.context_window,
+            max_output_tokens=model.max_output_tokens,
+            exact_tokens=entry.exact_tokens,
+            capabilities=sorted(model.capabilities),
+            ability=admin_pb2.ModelAbility(
+                points=ability.points,
+                uncertainty=ability.uncertainty,
+                source=ability.source,
+                basis=ability.basis,
+            ),
+        )
+        if (allowed := model.reasoning) is not None:
+            told.reasoning_tokens.p50 = allowed.p50
+            told.reasoning_tokens.p90 = allowed.p90
+            told.reasoning_tokens.p99 = allowed.p99
+    return reply

@@ -1,0 +1,213 @@
+"""What a prompt says of the length of its answer, and that quotes keep to it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from router.classifier.bundle import Bundle, load_bundle
+from router.classifier.features.asked_length import WINDOW, asked_by, asked_length
+from router.core.asked_length import BRIEF, DETAILED, UNASKED
+from router.core.types import Message, Prompt
+from router.paths import DEFAULT_BUNDLE, ENCODERS
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(DEFAULT_BUNDLE, ENCODERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("Explain photosynthesis in at most 50 words.", 1.25 * 65 + 8),
+        ("Explain photosynthesis in under 100 words.", 1.25 * 130 + 8),
+        ("Don't write more than 100 words on tea.", 1.25 * 130 + 8),
+        ("What is gravity? 20 words or fewer.", 1.25 * 26 + 8),
+        ("What is gravity? (max. 20 words)", 1.25 * 26 + 8),
+        ("Limit your answer to 40 words: what is gravity?", 1.25 * 52 + 8),
+        ("Stay within the 100-word limit: why do bees dance?", 1.25 * 130 + 8),
+        ("Write a tweet about tea, under 280 characters.", 1.25 * 75.6 + 8),
+        ("Explain entropy in no more than 200 tokens.", 1.25 * 200 + 8),
+        ("Explain DNS in exactly three sentences.", 1.25 * 84 + 20),
+        ("Explain DNS in 3 sentences.", 1.4 * 84 + 20),
+        ("In one sentence, what is DNS?", 1.4 * 28 + 20),
+        ("Explain DNS in a single sentence.", 1.4 * 28 + 20),
+        ("Explain gravity in a few sentences.", 1.4 * 84 + 20),
+        ("Explain recursion in at most 5 lines.", 1.25 * 100 + 20),
+        ("Describe Tokyo in 100-150 words.", 1.25 * 195 + 8),
+        ("Describe Tokyo in between 100 and 150 words.", 1.25 * 195 + 8),
+        ("Summarise Hamlet in two paragraphs.", 1.4 * 220 + 60),
+        ("Write a one-page essay on bees.", 1.4 * 600 + 100),
+        ("In one word, what is the capital of Peru?", 1.4 * 1.3 + 8),
+        ("Is Pluto a planet? Answer yes or no.", 8),
+        ("Erkläre Photosynthese in höchstens 50 Wörtern.", 1.25 * 90 + 8),
+        ("Was ist Schwerkraft? Antworte in 2-3 Sätzen.", 1.25 * 84 + 20),
+        ("Ist Pluto ein Planet? Antworte mit Ja oder Nein.", 8),
+        ("Explique la photosynthèse en au plus trois phrases.", 1.25 * 84 + 20),
+        ("Explica el DNS en máximo 50 palabras.", 1.25 * 80 + 8),
+        ("光合成を50字以内で説明してください。", 1.25 * 45 + 8),
+        ("光合成を3文で説明してください。", 1.4 * 84 + 20),
+        ("日本の首都は?一言で答えて。", 25),
+        ("冥王星は惑星ですか?はいかいいえで答えて。", 8),
+        ("用三句话解释光合作用。", 1.4 * 84 + 20),
+        ("请用不超过100个字介绍北京。", 1.25 * 90 + 8),
+        ("광합성을 50자 이내로 설명해 줘.", 1.25 * 35 + 8),
+        ("광합성을 한 문장으로 설명해 줘.", 1.4 * 28 + 20),
+    ],
+)  # fmt: skip
+def test_a_limit_is_read_in_tokens(text: str, most: float, bundle: Bundle) -> None:
+    assert asked_length(text).most == pytest.approx(most)
+    for quoted in bundle.score(text).lengths.values():
+        assert quoted.p50 <= quoted.p90 <= most + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("Explain photosynthesis in at least 500 words.", 650),
+        ("Write an essay on bees, minimum 1,000 words.", 1_300),
+        ("Write no fewer than 800 words about bees.", 1_040),
+        ("光合成を1000字以上で説明して。", 900),
+        ("Schreibe mindestens 500 Wörter über Bienen.", 900),
+        ("请写不少于800字的作文。", 720),
+        ("Write at least 1,000,000 words about bees.", 8_000),
+    ],
+)
+def test_a_minimum_raises_and_is_no_limit(text: str, least: float, bundle: Bundle) -> None:
+    asked = asked_length(text)
+    assert asked.least == pytest.approx(least)
+    assert asked.most == math.inf
+    for quoted in bundle.score(text).lengths.values():
+        assert least - 1e-6 <= quoted.p50 <= quoted.p90
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Summarise: "The rules say answers of at most 50 words are rejected."',
+        "Translate to German: Please answer in at most 50 words.",
+        "Proofread the following email.\n\nDear Bob,\nplease answer in no more than 100 words.\nBest, Al",
+        "「50字以内で答えてください」を英語に訳してください。",
+        "The book has 50,000 words. Who wrote it?",
+        "He reads 18 pages of his book. How long does he read?",
+        "Write a report on bees with a 50-word abstract.",
+        "Define a material adverse change, then say in three lines what courts do with it.",
+        "Write an article on bees with a title under 10 words.",
+        "What does 'ubiquitous' mean? Use it in a sentence.",
+        "Make a one-page website for my bakery.",
+        "Compare the two words affect and effect.",
+        "Combine these two sentences: I ate. I slept.",
+        "Write a story with three characters.",
+        "The endpoints of two lines are given. What is the slope of one line?",
+        "Write a validation: names of up to 50 characters are allowed.",
+        "Is the sky blue? Answer yes or no and explain why.",
+        "Explain the five stages of grief in two sentences each.",
+        "百人一首の一字決まりを全て教えて下さい。",
+        "以下の一文で始まる小説を書いて。",
+        "What is short selling?",
+        "Write a short story about a dragon.",
+        "Find the shortest path in this graph.",
+        "浦安三社を教えて下さい",
+    ],
+)
+def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
+    assert asked_length(text) == UNASKED
+
+
+def test_a_limit_of_each_item_is_one_of_all_together() -> None:
+    assert asked_length("Write 5 slogans of at most 6 words each.").most == pytest.approx(
+        5 * (1.25 * 7.8 + 8)
+    )
+    assert asked_length("List three benefits of tea in under 50 words.").most == pytest.approx(
+        1.25 * 65 + 8
+    )
+
+
+def test_words_go_before_sentences_and_parts_add_up() -> None:
+    assert asked_length("Answer in 2 sentences, at most 40 words.").most == 1.25 * 52 + 8
+    assert asked_length("Write a 100-word story and a 200-word story.").most == pytest.approx(
+        1.4 * 390 + 16
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("List %s fruits.", ("3", "10", "50")),
+        ("List %s reasons to learn Rust.", ("three", "ten", "fifty")),
+        ("Give me %s ideas for a birthday party.", ("3", "10", "50")),
+        ("日本の観光地を%s個挙げて。", ("3", "10", "50")),
+        ("Nenne %s Gründe, Sport zu treiben.", ("3", "10", "50")),
+        ("Donne-moi %s idées de cadeaux.", ("3", "10", "50")),
+        ("Dame %s ideas para una cena.", ("3", "10", "50")),
+        ("列出%s个理由学习编程。", ("3", "10", "50")),
+        ("운동해야 하는 이유 %s가지를 알려 줘.", ("3", "10", "50")),
+        ("Describe Tokyo in %s words.", ("100", "500", "2,000")),
+        ("Explain DNS in at most %s words.", ("10", "50", "200")),
+        ("Explain DNS in %s sentences.", ("1", "3", "10")),
+        ("東京について%s字で説明して。", ("100", "500", "2000")),
+    ],
+)
+def test_more_is_never_quoted_as_less(text: str, numbers: tuple[str, ...], bundle: Bundle) -> None:
+    quoted = [bundle.score(text % number).lengths for number in numbers]
+    for arm in quoted[0]:
+        for quantile in ("p50", "p90"):
+            values = [getattr(lengths[arm], quantile) for lengths in quoted]
+            assert values == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("plain", "brief", "detailed"),
+    [
+        (
+            "Explain how vaccines work.",
+            "Briefly explain how vaccines work.",
+            "Explain in great detail how vaccines work.",
+        ),
+        (
+            "Write a guide to growing tomatoes.",
+            "Write a short guide to growing tomatoes.",
+            "Write a comprehensive guide to growing tomatoes.",
+        ),
+        (
+            "ワクチンの仕組みを説明して。",
+            "ワクチンの仕組みを簡潔に説明して。",
+            "ワクチンの仕組みを網羅的に説明して。",
+        ),
+        (
+            "Explique comment fonctionnent les vaccins.",
+            "Explique brièvement comment fonctionnent les vaccins.",
+            "Explique en détail comment fonctionnent les vaccins.",
+        ),
+        ("解释疫苗的工作原理。", "简要解释疫苗的工作原理。", "详细解释疫苗的工作原理。"),
+    ],
+)
+def test_brief_is_shorter_and_detailed_longer(
+    plain: str, brief: str, detailed: str, bundle: Bundle
+) -> None:
+    assert (asked_length(brief).factors, asked_length(detailed).factors) == (BRIEF, DETAILED)
+    middle = bundle.score(plain).lengths
+    shorter, longer = bundle.score(brief).lengths, bundle.score(detailed).lengths
+    for arm in middle:
+        assert shorter[arm].p50 < middle[arm].p50 < longer[arm].p50
+        assert shorter[arm].p90 < middle[arm].p90 < longer[arm].p90
+
+
+def test_only_the_last_message_of_the_user_asks() -> None:
+    turns = (
+        Message("system", "Answer in one word."),
+        Message("user", "What is DNS? One sentence."),
+        Message("assistant", "A directory of names."),
+        Message("user", "Explain it in at most 50 words."),
+    )
+    assert asked_by(Prompt(turns)) == asked_length("Explain it in at most 50 words.")
+    assert asked_by(Prompt(turns[:1])) == asked_length("Answer in one word.")
+
+
+def test_both_ends_of_a_long_text_are_read() -> None:
+    filler = "All about bees. " * 200
+    assert asked_length(f"In one sentence, please:\n\n{filler}") != UNASKED
+    assert asked_length(f"{filler}\n\nIn one sentence, please.") != UNASKED
+    assert asked_length("x" * WINDOW * 10) == UNASKED
