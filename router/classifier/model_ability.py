@@ -19,8 +19,8 @@ class KnownAbility:
 
     Attributes:
         source: ``arm`` (the bundle has an arm of its own for the model), ``attempts`` (its own ones placed it
-            on the scale, here or elsewhere), ``published`` (scores in the catalog did) or ``tier`` (it is taken to be as its
-            tier).
+            on the scale, in the histories of the bundle or elsewhere), ``published`` (scores in the catalog
+            did) or ``tier`` (it is taken to be as its tier).
         basis: the same for people, such as ``180 attempts of its own``.
         points: on the scale of ability; ``None``: the bundle has no scale.
         uncertainty: standard deviation of the points, in points; ``None``: not known.
