@@ -184,6 +184,7 @@ def fit_pooled(
     seed: int,
     counts: sparse.csr_matrix | None = None,
     weights: Floats | None = None,
+    stack_weights: Floats | None = None,
     grid: Sequence[Hyperparameters] | None = None,
     dimensions: int | None = None,
 ) -> PooledLogistic:
@@ -198,6 +199,8 @@ def fit_pooled(
         counts: float32 ``(n, BUCKETS)`` of :func:`ngrams.ngram_counts`; ``None``: no head on
             n-grams.
         weights: float64 ``(n, k)`` ≥ 0, such as 1/propensity; all 1 where left out.
+        stack_weights: float64 ``(n, k)`` ≥ 0, of the same where heads are combined and calibrated; ``None``:
+            ``weights``.
         grid: hyperparameters of the first head; ``None``: all pairs of ``SHARED`` and ``RATIOS``.
         dimensions: of the embedding, the first columns of ``x``; ``None``: no trees, which read the other
             columns.
@@ -224,7 +227,9 @@ def fit_pooled(
                 lambda rows, out: _fit_trees_head(train.take(rows), seed)(train.take(out)),
             )
     stack_inputs = _side_by_side(logits)
-    stack = fit_stack(stack_inputs, train.outcome, train.weight)
+    stack = fit_stack(
+        stack_inputs, train.outcome, train.weight if stack_weights is None else stack_weights
+    )
     shares = dict(zip(logits, stack.weights.T, strict=True))
     slopes = heads[0].slopes * scale[:, None] * shares["vector"]
     bias = sum(head.bias * shares[name] for name, head in zip(names, heads, strict=True))

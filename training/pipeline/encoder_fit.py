@@ -12,7 +12,7 @@ from training.fitting.tier_lengths import fit_tier_lengths
 from training.pipeline.stage_timer import StageTimer
 from training.pipeline.training_data import EncodedData
 from training.plan import TrainingPlan
-from training.scale.examples import ANNOTATED
+from training.scale.examples import ANNOTATED, calibration_weights
 
 __all__ = ["fit_encoder"]
 
@@ -46,6 +46,7 @@ def _pooled(plan: TrainingPlan, encoded: EncodedData) -> PooledLogistic:
         seed=plan.seed,
         counts=counts,
         weights=examples.weight,
+        stack_weights=calibration_weights(examples),
         dimensions=encoded.dimensions,
     )
 
