@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from router.classifier.manifest import BundleManifest, ModelAbility
 from router.core.ability import p_at
+from router.core.model_names import canonical_name
 from router.core.plurals import counted
 from router.core.types import Model, Score
 
@@ -44,13 +45,13 @@ def arm_names(manifest: BundleManifest) -> dict[str, str]:
 
 
 def known_place(model: str, manifest: BundleManifest) -> ModelAbility | None:
-    """The place of a model in a bundle. The host before its name is no part of it: self-hosted/llama-3.1-8b.
+    """The place of a model in a bundle, by its name without host, maker, date and «preview».
 
     Args:
         model: its id in the catalog.
         manifest: of the bundle.
     """
-    return manifest.abilities.get(model.rsplit("/", 1)[-1])
+    return manifest.abilities.get(canonical_name(model))
 
 
 def ability_of(model: Model, arm: str | None, manifest: BundleManifest) -> KnownAbility:

@@ -12,6 +12,7 @@ from scipy.special import logit
 
 from router.classifier.bundle import Bundle
 from router.classifier.manifest import ModelAbility
+from router.core.model_names import canonical_name
 from training.arrivals.arrival_plan import ArrivalPlan, check_attempts, standard_for
 from training.arrivals.model_place import JudgedPrompts, Peers
 from training.encoders.embedding import EncodedPrompts, encode_prompts
@@ -20,7 +21,7 @@ from training.evaluation.predictions import p_of_models
 from training.histories.history import History, read_history
 from training.histories.ladders import Standard
 from training.scale.attempt_table import AttemptTable, MeasuredPrompts, attempt_table
-from training.scale.model_names import NamedModels, canonical_name
+from training.scale.model_names import NamedModels
 
 __all__ = ["ArrivalEvidence", "PromptScores", "gather_evidence"]
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from router.classifier.bundle import Bundle
 from router.classifier.manifest import BundleManifest
 from router.core.ability import NEVER_SURE
+from router.core.model_names import canonical_name
 from router.core.plurals import counted
 from training.arrivals.arrival_evidence import ArrivalEvidence
 from training.arrivals.arrival_plan import ArrivalPlan
@@ -22,7 +23,6 @@ from training.fitting.demands import MIN_MODEL_ATTEMPTS
 from training.histories.split import folds
 from training.pages.arrival_page import WAYS, place_words
 from training.scale.ability import DEVIATION_SPREAD
-from training.scale.model_names import canonical_name
 
 __all__ = ["CrossValidation", "arrival_report", "card_section", "cross_validated", "with_section"]
 

@@ -19,6 +19,7 @@ from router.classifier.manifest import (
     ReferencePrice,
     Split,
 )
+from router.core.model_names import canonical_name
 from router.core.types import Rates
 from training.export.stages import Stages
 from training.fitting.demands import Demands
@@ -31,7 +32,6 @@ from training.plan import TrainingPlan, bundle_name
 from training.scale.ability import Ability
 from training.scale.arm_placement import PlacedArms
 from training.scale.examples import ANNOTATED
-from training.scale.model_names import canonical_name
 from training.scale.placement import ANNOTATION_SPREAD, PlacedTiers
 
 __all__ = ["bundle_manifest"]
@@ -168,7 +168,4 @@ def _measured_and_known(placed: PlacedArms, table: HistoryTable) -> dict[str, Mo
         )
 
     found = {name: told(one, False, one.histories) for name, one in placed.elsewhere.items()}
-    found |= {name: told(one, name in of_arms) for name, one in placed.abilities.items()}
-    # The catalog may spell a name as the history does.
-    found |= {model.rsplit("/", 1)[-1]: found[canonical_name(model)] for model in spelled}
-    return found
+    return found | {name: told(one, name in of_arms) for name, one in placed.abilities.items()}

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from router.core.ability import LARGEST, SMALLEST
+from router.core.model_names import canonical_name
 from training.histories.history import History
 from training.histories.ladders import Standard
 from training.requests.request_set import read_requests
 from training.scale.ability import Ability, Scale
 from training.scale.examples import Examples, annotated_examples
 from training.scale.known_abilities import known_abilities
-from training.scale.model_names import canonical_name
 from training.scale.placement import (
     ANNOTATION_SPREAD,
     KnownAbility,

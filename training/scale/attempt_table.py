@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from router.core.model_names import canonical_name
 from training.histories.aggregation import COLUMNS, aggregate_attempts
 from training.histories.history import History
 from training.histories.judges import choose_judge
 from training.histories.ladders import Standard
 from training.histories.split import group_of
-from training.scale.model_names import canonical_name
 
 __all__ = ["AttemptTable", "MeasuredPrompts", "attempt_table"]
 

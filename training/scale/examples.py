@@ -34,8 +34,8 @@ MOST_ATTEMPTS = 60.0
 MOST_CALIBRATION_ATTEMPTS = 1.0
 """The same where heads are combined and calibrated.
 
-Annotation tells which request is harder; how sure a prediction is must not rest on it. Mean log-loss per attempt
-over seven sources left out, order of the examinations a to e in English and Japanese, static encoder:
+Annotation tells which request is harder; how sure a prediction is must not rest on it. Mean log-loss per
+attempt over seven sources left out, order of the examinations a to e, static encoder:
 
 | attempts, heads / calibration | log-loss | worst ECE | order en | ja |
 |---|---|---|---|---|
@@ -131,10 +131,10 @@ def measured_examples(
 
 
 def calibration_weights(examples: Examples) -> Floats:
-    """What each example weighs where heads are combined and calibrated: measured attempts outweigh annotation.
+    """What each example weighs where heads are combined: measured attempts outweigh annotation.
 
-    An annotated example weighs :data:`MOST_CALIBRATION_ATTEMPTS` at most, and all of them together no more than
-    the measured ones, where there are any.
+    An annotated example weighs :data:`MOST_CALIBRATION_ATTEMPTS` at most, and all of them together no more
+    than the measured ones, where there are any.
 
     Args:
         examples: ``n`` of them, ``k`` arms.

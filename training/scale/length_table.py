@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from router.core.model_names import canonical_name
 from training.histories.aggregation import COLUMNS, aggregate_attempts
 from training.histories.history import History
 from training.histories.ladders import Standard
 from training.histories.split import group_of
 from training.scale.families import first_of_family
-from training.scale.model_names import canonical_name
 
 __all__ = ["LengthTable", "length_table"]
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from router.classifier.manifest import LEAST_GAP
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import InvalidInput
+from router.core.model_names import canonical_name
 from training.histories.history import History
 from training.histories.ladders import Standard
 from training.requests.request_set import (
@@ -27,7 +28,7 @@ from training.scale.examples import Examples, annotated_examples, measured_examp
 from training.scale.known_abilities import known_abilities
 from training.scale.length_examples import LengthExamples, length_examples
 from training.scale.length_table import length_table
-from training.scale.model_names import NamedModels, canonical_name
+from training.scale.model_names import NamedModels
 from training.scale.reference import Reference, read_reference
 
 __all__ = [

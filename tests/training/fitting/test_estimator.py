@@ -92,6 +92,21 @@ def test_out_of_fold_probabilities_are_calibrated() -> None:
             assert predicted[part].mean() == pytest.approx(adequate[part, arm].mean(), abs=0.06)
 
 
+def test_weights_of_the_stack_decide_the_level_and_not_the_order() -> None:
+    """Half of the prompts are graded leniently: all of their attempts are adequate."""
+    x, _, adequate = world()
+    lenient = np.arange(len(x)) < len(x) // 2
+    graded = adequate | lenient[:, None]
+    strict_alone = np.where(lenient, 0.0, 1.0)[:, None] * np.ones((1, 3))
+    both, strict = fitted(x, graded), fitted(x, graded, stack_weights=strict_alone)
+    kept = ~lenient
+    assert both.p_adequate(x[kept]).mean() > adequate[kept].mean() + 0.1
+    assert strict.p_adequate(x[kept]).mean() == pytest.approx(adequate[kept].mean(), abs=0.02)
+    np.testing.assert_array_equal(
+        both.p_adequate(x).argsort(axis=0), strict.p_adequate(x).argsort(axis=0)
+    )
+
+
 def test_noise_gets_the_base_rate_and_never_a_reversed_slope() -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=(400, 30)).astype(np.float32)

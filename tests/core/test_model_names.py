@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.scale.model_names import canonical_name
+from router.core.model_names import canonical_name
 
 
 @pytest.mark.parametrize(
