@@ -296,8 +296,8 @@ def _unseen(report: Mapping[str, Any]) -> str:
     )  # fmt: skip
     return (
         "## Unseen sources\n\nEach source was left out in turn and judged by a fit on all others, at the "
-        "abilities of the models that answered: what to expect on work that is in no history. Random order "
-        f"has an APGR of .5. Lengths are quoted for today's models.\n\n{unseen_verdict(sources)}\n\n"
+        "abilities and the talkativeness of the models that answered: what to expect on work that is in no "
+        f"history. Random order has an APGR of .5.\n\n{unseen_verdict(sources)}\n\n"
         + _rows(header, rows, words=3)
     )
 

@@ -146,16 +146,15 @@ class _Without:
 
     def predictions(self, source: Source) -> UnseenPredictions:
         """What they say of one of these sources."""
-        tiers = self._predict(source.x, source.counts)
-        models = source.test.models
-        p = tiers
-        if models is not None:
-            p = p_of_models(
-                tiers, self._placed.points, self._placed.points_of(NamedModels.of(models))
-            )
+        p = tiers = self._predict(source.x, source.counts)
         lengths = np.full(p.shape, np.nan)
         if self._lengths is not None:
             lengths = self._lengths.of(source.x, source.counts)[:, :, 1]
+        if source.test.models is not None:
+            models = NamedModels.of(source.test.models)
+            p = p_of_models(tiers, self._placed.points, self._placed.points_of(models))
+            if self._placed.lengths is not None:
+                lengths = self._placed.lengths.spoken_by(models, source.test.arms, lengths)
         return UnseenPredictions(p, complexities(tiers), lengths, self._nearest_gain(source.x))
 
     def _nearest_gain(self, x: npt.NDArray[np.float32]) -> Floats:

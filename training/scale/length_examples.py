@@ -9,7 +9,7 @@ for a few lengths drawn from those of its kind.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from training.histories.split import group_of
 from training.requests.request_set import ANSWERS, Annotation, Request, prompt_key
 from training.scale.length_table import LengthTable
+from training.scale.model_names import NamedModels
 from training.scale.talkativeness import Talkativeness, Voice, fit_talkativeness, fit_voice
 
 __all__ = ["LengthExamples", "answer_lengths", "length_examples"]
@@ -55,6 +56,7 @@ class LengthExamples:
         prompt: intp ``(r,)``, whose lengths these are.
         logs: float64 ``(r,)``, the lengths.
         voices: tier → how its models speak.
+        talkativeness: model → how talkative it is, in the logarithm of tokens; 0 is the mean of today's.
     """
 
     texts: npt.NDArray[np.object_]
@@ -66,6 +68,24 @@ class LengthExamples:
     prompt: Places
     logs: Floats
     voices: Mapping[str, Voice]
+    talkativeness: Mapping[str, float] = field(default_factory=dict)
+
+    def spoken_by(self, models: NamedModels, tiers: Sequence[str], tokens: Floats) -> Floats:
+        """Lengths of the answers of tiers as those of models; of a model that is not known, its tier's.
+
+        Args:
+            models: that stand for ``k`` tiers at ``n`` prompts.
+            tiers: names of the tiers.
+            tokens: float64 ``(n, k)`` > 0, as the tiers answer.
+
+        Returns:
+            float64 ``(n, k)``.
+        """
+        known = np.array([self.talkativeness.get(name, np.nan) for name in models.names])
+        logs = np.log(tokens)
+        prompts = [self.voices[tier].length(logs[:, at]) for at, tier in enumerate(tiers)]
+        said = np.stack(prompts, axis=1) + known[models.places]
+        return np.exp(np.where(np.isnan(said), logs, said))
 
     @property
     def groups(self) -> npt.NDArray[np.object_]:
@@ -197,4 +217,5 @@ def length_examples(
         prompt=np.concatenate([place[table.prompt[chosen]], np.repeat(own, DRAWS)]),
         logs=np.concatenate([known.attempt[chosen], (mean[drawn] + spread[drawn] * noise).ravel()]),
         voices={tier: fit_voice(table, known, models) for tier, models in tiers.items()},
+        talkativeness=known.models,
     )

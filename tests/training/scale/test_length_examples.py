@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from training.scale.length_examples import (
     length_examples,
 )
 from training.scale.length_table import LengthTable
+from training.scale.model_names import NamedModels
 
 PAGE = 3
 
@@ -88,3 +91,13 @@ def test_some_of_the_examples() -> None:
 def test_draws_repeat() -> None:
     once, twice = (examples(table(), request("Write to Ann.", PAGE)).logs for _ in range(2))
     np.testing.assert_array_equal(once, twice)
+
+
+def test_a_length_of_a_tier_is_said_anew_by_a_model_of_its_own_talkativeness() -> None:
+    """m2 writes twice as much as m0 and m1, who stand for the tiers."""
+    known = table()
+    logs = known.logs + np.where(known.model == 2, np.log(2), 0.0)
+    found = examples(replace(known, logs=logs))
+    models = NamedModels.of(np.array([["m0", "m2"], ["m2", "nobody"]], dtype=object))
+    said = found.spoken_by(models, ("low", "high"), np.full((2, 2), 300.0))
+    assert said == pytest.approx(np.array([[300.0, 600.0], [600.0, 300.0]]), rel=0.02)
