@@ -338,9 +338,9 @@ class MissCosts:
         high: likewise.
     """
 
-    low: Decimal = Decimal("0.07")
-    medium: Decimal = Decimal("0.40")
-    high: Decimal = Decimal("4.00")
+    low: Decimal = Decimal("0.05")
+    medium: Decimal = Decimal("0.30")
+    high: Decimal = Decimal("3.00")
 
     def of(self, importance: Importance) -> MissCost:
         """The goal of one importance."""

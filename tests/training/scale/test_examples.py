@@ -57,24 +57,9 @@ def test_a_measured_prompt_is_not_taken_from_its_annotation() -> None:
     assert measured.and_those_of([other]).texts.tolist() == ["level 1", "another"]
 
 
-def beside(measured: float, *annotated: float) -> list[float]:
-    """What a measured prompt and annotated ones weigh in the calibration, by their weights in the heads."""
-    found = examples(1, *range(len(annotated)))
-    weight = np.repeat(np.array([[measured], *([one] for one in annotated)]), 2, axis=1)
+def test_in_the_calibration_an_annotation_counts_as_fewer_attempts_than_in_the_heads() -> None:
+    found = examples(0, 1, 2)
+    weight = np.array([[60.0, 60.0], [12.5, 12.0], [0.5, 60.0]])
     sources = np.array(["a history", *found.sources[1:]], dtype=object)
     weighed = calibration_weights(replace(found, weight=weight, sources=sources))
-    assert weighed[:, 0].tolist() == weighed[:, 1].tolist()
-    return weighed[:, 0].tolist()
-
-
-def test_in_the_calibration_an_annotation_counts_as_one_attempt_at_most() -> None:
-    assert beside(9.0, 60.0, 1.0, 0.5) == [9.0, 1.0, 1.0, 0.5]
-
-
-def test_in_the_calibration_all_annotations_together_do_not_outweigh_the_attempts() -> None:
-    assert beside(2.0, 60.0, 60.0) == [2.0, 1.0, 1.0]
-    assert beside(1.0, 60.0, 60.0) == [1.0, 0.5, 0.5]
-
-
-def test_annotations_alone_calibrate_by_themselves() -> None:
-    assert beside(0.0, 60.0, 0.5) == [0.0, 1.0, 0.5]
+    assert weighed.tolist() == [[60.0, 60.0], [12.0, 12.0], [0.5, 12.0]]
