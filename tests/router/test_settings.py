@@ -86,8 +86,8 @@ def test_one_kind_of_default_goal_can_be_set(
             {"miss_costs": {"low": 1_000_000, "medium": 1, "high": 0}},
             "setting miss_costs: low 1000000, medium 1, high 0 must not fall",
         ),
-        ({"miss_costs": {"low": "0.41"}}, "setting miss_costs: low 0.41, medium 0.40, high 4.00 must"),
-        ({"miss_costs": {"high": "0.39"}}, "setting miss_costs: low 0.07, medium 0.40, high 0.39 must"),
+        ({"miss_costs": {"low": "0.31"}}, "setting miss_costs: low 0.31, medium 0.30, high 3.00 must"),
+        ({"miss_costs": {"high": "0.29"}}, "setting miss_costs: low 0.05, medium 0.30, high 0.29 must"),
         (
             {"quality_targets": {"low": 0.7}},
             "setting quality_targets: low 0.7, medium 0.6, high 0.8 must not fall",

@@ -35,9 +35,9 @@ MOST_CALIBRATION_ATTEMPTS = 12.0
 """The same where heads are combined and calibrated.
 
 Annotation tells which request is harder; how sure a prediction is should rest on it as little as can be. Mean
-log-loss per attempt and mean of the worst ECE over seven sources left out, order of the examinations a to e, and
-how many of 120 trivial requests the default policy sends to the lowest tier (static encoder, fitted on two
-fifths of the prompts, with several sets of levels):
+log-loss per attempt and mean of the worst ECE over seven sources left out, order of the examinations a to e,
+and how many of 120 trivial requests the default policy sends to the lowest tier (static encoder, fitted on
+two fifths of the prompts, with several sets of levels):
 
 | attempts, heads / calibration | log-loss | worst ECE | order en | ja | trivial to low |
 |---|---|---|---|---|---|
