@@ -30,7 +30,7 @@ def test_nested_settings_come_from_the_environment_too(monkeypatch: pytest.Monke
     monkeypatch.setenv("MITSUMORI_MISS_COSTS__HIGH", "2.50")
     goals = load_settings().default_goals
     assert [goals.of(each) for each in Importance] == [
-        MissCost(70_000_000), MissCost(400_000_000), MissCost(2_500_000_000),
+        MissCost(50_000_000), MissCost(300_000_000), MissCost(2_500_000_000),
     ]  # fmt: skip
 
 
@@ -48,13 +48,13 @@ def test_the_readme_shows_the_costs_that_are_the_default(tmp_path: Path) -> None
     ]
 
 
-@pytest.mark.parametrize("low", ["0.05", '"0.05"', "0.050000000"])
+@pytest.mark.parametrize("low", ["0.06", '"0.06"', "0.060000000"])
 def test_the_cost_of_a_miss_is_exact_however_it_is_written(low: str, tmp_path: Path) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text(f"miss_costs:\n  low: {low}\n")
     goals = load_settings(config=config).default_goals
-    assert goals.of(Importance.LOW) == MissCost(50_000_000)
-    assert goals.of(Importance.MEDIUM) == MissCost(400_000_000)
+    assert goals.of(Importance.LOW) == MissCost(60_000_000)
+    assert goals.of(Importance.MEDIUM) == MissCost(300_000_000)
 
 
 def test_quality_targets_replace_the_costs_of_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
