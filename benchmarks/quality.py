@@ -132,7 +132,8 @@ def judged_elsewhere(
     found = np.empty(known.quality.shape)
     for number in range(int(fold.max()) + 1):
         rows, out = fold != number, fold == number
-        own = attempted_examples(replace(known.rows(rows), judged=judged[rows]))
+        own = attempted_examples(known.rows(rows))
+        own = replace(own, weight=own.weight * judged[rows])
         x, counts = data.x[rows], data.counts[rows]
         if data.prior is not None:
             prior, _ = prior_beside(own, data.prior.examples)
