@@ -147,7 +147,7 @@ def answer_tokens(attempts: pd.DataFrame) -> npt.NDArray[np.float64]:
         attempts: checked, with the columns ``output_tokens`` and ``reasoning_tokens``.
     """
     hidden = attempts["reasoning_tokens"].fillna(0.0)
-    return (attempts["output_tokens"] - hidden).to_numpy(dtype=np.float64)
+    return np.asarray(attempts["output_tokens"] - hidden, dtype=np.float64)
 
 
 # --- Columns -----------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def _quality(row: Mapping[str, Any]) -> Any:
 
 
 def _output(row: Mapping[str, Any]) -> dict[str, Any]:
-    """All output tokens, and the hidden reasoning in them where the reply or LiteLLM's metadata reports it."""
+    """All output tokens, and the hidden reasoning in them where the reply or the metadata tells it."""
     response, metadata = first_given(row, "response"), first_given(row, "metadata")
     for kept, name in ((response, "usage"), (metadata, "usage_object")):
         usage = kept.get(name) if isinstance(kept, dict) else None
