@@ -288,7 +288,7 @@ def _state_of(
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             if number == 1:
-                _check_purpose(path, read_line(line)[1], purpose)
+                _check_purpose(path, _first(line), purpose)
             state.add(line)
         except OtherVersion:
             raise InvalidInput(
@@ -299,6 +299,13 @@ def _state_of(
         except Damage as why:
             raise _damaged(path, number, why) from None
     return state
+
+
+def _first(line: bytes) -> Mapping[str, Any]:
+    event, first = read_line(line)
+    if event != "run":
+        raise Damage("the first line is that of a run")
+    return first
 
 
 def _check_purpose(path: Path, first: Mapping[str, Any], purpose: Mapping[str, Any]) -> None:

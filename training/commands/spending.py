@@ -137,11 +137,20 @@ def check_unused(out: Path, *inputs: str) -> None:
     """
     if any(Path(one).resolve() == out.resolve() for one in inputs if "://" not in one):
         raise InvalidInput(f"--out: {out} is the input itself; name another file", field="out")
-    if out.exists() and not journal_path(out).exists():
+    if out.exists() and not _has_calls(journal_path(out)):
         raise InvalidInput(
             f"--out: {out} is there already, and has no journal beside it to go on from; name another file",
             field="out",
         )
+
+
+def _has_calls(journal: Path) -> bool:
+    """Whether a journal tells of a call: it has a whole line after the first."""
+    if not journal.is_file():
+        return False
+    with journal.open("rb") as file:
+        file.readline()
+        return file.readline().endswith(b"\n")
 
 
 def key_notes(terms: Terms, api_key_env: str) -> Iterator[str]:
