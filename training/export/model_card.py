@@ -280,8 +280,8 @@ def _not_measured(histories: int) -> str:
     if histories == 1:
         return (
             "Not measured: one history. The figures below hold for work like its own and say nothing of "
-            "other work. To measure it, train on two histories or more without `--arms`, each with models that are "
-            "known elsewhere: each is then left out in turn."
+            "other work. To measure it, train on two histories or more without `--arms`, each with models "
+            "that are known elsewhere: each is then left out in turn."
         )
     return (
         "Not measured: this run left no history out. Without `--arms` and `--no-unseen-sources`, each of "
@@ -340,7 +340,8 @@ def _limits(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
         "- The bundle predicts which arms are likely to be adequate. It does not judge safety, and it must "
         "not decide alone where a wrong answer does harm.",
         f"- It was trained on prompts like those of its histories, {languages}. Expect worse predictions on "
-        "other topics and languages: a large part of what any router of this kind does is to recognise the topic (compare APGR with its value within categories).",
+        "other topics and languages: a large part of what any router of this kind does is to recognise the "
+        "topic (compare APGR with its value within categories).",
         "- An arm stands for the models listed above at the time of their attempts. Other models of "
         "a tier are assumed to behave alike; this was not measured."
         if manifest.evidence is None

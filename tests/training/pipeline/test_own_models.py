@@ -10,7 +10,7 @@ from rich.console import Console
 
 from router.catalog.catalog import load_catalog
 from router.classifier.bundle import load_bundle
-from router.classifier.model_ability import p_of_model
+from router.classifier.model_ability import known_place, p_of_model
 from router.core.ability import Ability, p_at
 from router.paths import ENCODERS
 from tests.builders import model
@@ -76,8 +76,11 @@ def test_the_model_of_an_arm_is_judged_by_its_attempts_whatever_tier_the_catalog
     score = bundle.score(f"own 9999: write {TOPICS[0]}, version 5")
     for name, arm in zip(MODELS, ("low", "medium", "high"), strict=True):
         p, basis = p_of_model(model(name), "low", bundle.manifest, score)
-        assert p == pytest.approx(score.p_adequate[arm], abs=1e-6)
+        assert p == score.p_adequate[arm]
         assert basis == f"{PROMPTS} attempts of its own"
+        known = known_place(name, bundle.manifest)
+        assert known is not None
+        assert 1 < known.uncertainty < 30, "its ability is measured, and no measurement is exact"
 
 
 def test_another_model_stands_where_it_stood_elsewhere_or_in_the_catalog(
@@ -108,7 +111,10 @@ def test_annotated_requests_teach_beside_the_attempts(made: TrainingResult) -> N
     assert evidence.annotated > 100
     assert 0 < evidence.weight < 1
     card = (made.out / "model_card.md").read_text(encoding="utf-8")
-    assert "weigh a small share of the attempts" in card
+    assert evidence.share is not None
+    assert 0.05 < evidence.share <= 0.1 / 1.1, "attempts weigh ten times as much"
+    assert f"annotated requests together have {evidence.share:.0%} of the weight" in card
+    assert "## Unseen sources\n\nNot measured: one history." in card
     assert "stands today for" not in card, "the arms are models of the history"
 
 
