@@ -398,7 +398,7 @@ def test_a_line_that_is_larger_than_the_server_takes_costs_no_other_line_its_pri
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output or result.exception
     quotes = [json.loads(line) for line in out.read_text().splitlines()]
-    large = "PROMPT_TOO_LARGE"
+    large = "PROMPT_TOO_LARGE: prompt"
     assert [quote["error"] for quote in quotes] == ["", large, large, large, "", large, large]
     by_line = dict(
         line.removeprefix(f"{file}, line ").split(": ", 1)
