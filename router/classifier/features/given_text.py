@@ -134,7 +134,7 @@ _OTHERS = re.compile(
     r"|e-?mail (?!addr)|email$|flag"
     r"|and (?:(?:in )?(?:one|an?|two|three) (?:\w+ )?(?:sentences?|lines?|words?)"
     r"|write|draft|create|generate|make|build|rank|translate|give|tell|answer|reply|respond)"
-    r"|(?:two|three|four|five|several|multiple|different|\d+) (?:\w+ )?(?:times|ways)"
+    r"|(?:two|three|four|five|several|multiple|\d+) (?:\w+ )?(?:times|ways)|(?:different|various) \w+s|tones"
     r"|erklär\w*|begründ\w*|warum|liste|versionen|varianten|gedicht|geschichte|aufsatz|code|ausführlich\w*"
     r"|expliqu\w*|pourquoi|justifi\w*|versions|poème|histoire|détaill\w*|explica\w*|raz[oó]n\w*|por qué"
     r"|versiones|poema|historia|detallad\w*)\b"

@@ -137,6 +137,7 @@ def test_each_named_key_adds_to_an_extract() -> None:
         "Rewrite this as a LinkedIn post: I have a new job.",
         "Expand and rewrite: The dog ran.",
         "Give three versions. Rewrite politely: Send it.",
+        "Rewrite this in 3 different tones: Send it.",
         "Is it spam? Answer yes or no and explain why: You won",
         "Classify each ticket as billing or technical:\n1. I cannot log in.\n2. I paid twice.",
         "Classify as billing or technical:\n1. I cannot log in.\n2. I paid twice.\n3. Hello?",
