@@ -101,7 +101,9 @@ _TEXT_BEFORE = re.compile(
     rf"{_ABOUT}{{0,4}}$"
 )
 _BEGINS = re.compile(r"(?:^|[.!?:,;(\n]\s*(?:[-*•]\s*)?)(?:about |around |max\.? |min\.? )?$")
-_ENDS = re.compile(r"\s*(?:$|[.,;:!?)\n]| (?:on|about|of|please|explaining|describing)\b)")
+_ENDS = re.compile(
+    r"(?: only| please)?\s*(?:$|[.,;:!?)\n]| (?:on|about|of|please|explaining|describing)\b)"
+)
 _BOUND_AFTER = re.compile(
     r" ?\(?(?:max\w*|min(?:imum)?\b|or (?:less|fewer|under|shorter|more|longer|so)|at (?:most|least)"
     r"|limit|long\b|tops"

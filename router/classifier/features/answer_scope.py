@@ -1,4 +1,4 @@
-"""Whether a stated length is one of the whole answer: not lifted, not of something else, nothing else asked for.
+"""Whether a stated length is one of the whole answer: it holds, and nothing else has it or is asked for.
 
 A limit that binds where it should not makes the quote too small, which costs more than one that is too long.
 A limit therefore binds only where nothing speaks against it. All patterns are searched in a bounded
@@ -34,7 +34,7 @@ _DO = (
 )
 _WIDE_DO = r"(?:書|作|生成|説明|述べ|まとめ|挙げ|訳|考え|写|编|列出|解释|说明|쓰|써|작성|설명|만들)"
 _WIDE_NEXT = (
-    r"(?:その(?:後|あと|うえ|上)|(?:した|て)(?:後|あと|うえで|上で)|それから|次に|続[いけ]て|さらに|加えて"
+    r"(?:その(?:後|あと|うえ|上)|(?:した|て)(?:後|あと|うえで|上で)|てから|それから|次に|続[いけ]て|さらに|加えて"
     r"|然后|接着|之后|再写|그 ?(?:다음|후|뒤)|그리고)"
 )
 _THEN = re.compile(
@@ -46,6 +46,7 @@ _THEN = re.compile(
     r"|\b(?:and|plus) (?:an?|the|your|my) (?:[a-z]{1,16} ){0,3}?(?:essay|story|contract|plan"
     r"|report|program|website"
     r"|app|table|outline|guide|article|letter|proposal|analysis|tutorial|schedule|budget|script|list)\b"
+    r"|(?:\b(?:followed by|plus|along with|together with)|, then) (?:an?|the) [a-z]"
     rf"|{_WIDE_NEXT}[^。\n]{{0,40}}{_WIDE_DO}"
 )
 """Something else is asked for as well."""
@@ -105,6 +106,7 @@ _SUBJECT = re.compile(
 _TELLS = re.compile(
     r"\b(?:allows?|permits?|accepts?|supports|displays|imposes|enforces|limits|restricts|caps"
     r"|truncates|trims"
+    r"|(?:pupils|students|users|players|customers|people|candidates|they|who) (?:answer|write|say|type|enter)"
     r"|says|said|speaks|spoke|utters?|sagt|erlaubt|permet|dit|dice|permite)\b[^.;:!?\n]{0,40}$"
 )
 _LIMITED = re.compile(
@@ -122,79 +124,31 @@ _LABEL = re.compile(
     r"|fewer|between|exactly|is|should|be) ){0,4}$"
 )
 """The name of a part right before an amount: "title max 30 characters"."""
+_PARTS_BEFORE = re.compile(
+    r"\b(?:paragraphs|sentences|chapters|sections|stanzas|slides|verses|lines|steps) "
+    r"(?:(?:of|with|in|at|most|up|to|max\.?|under|within|about|no|more|than|less|fewer|exactly|only|have) ){1,4}"
+    r"$"
+    r"|(?:タイトル|見出し|件名|[^\s、。]名|パスワード|要旨|概要|キャプション|标题|摘要|제목)[は：:][^。、\n]{0,4}$"
+    r"|(?:1|一)(?:問|つ|個|件|行)(?:あたり|につき|は|に)?$"
+)
+"""Parts, of which each has the length: "paragraphs of 50 words"."""
+_VARIANTS = re.compile(r"[\d一二三四五六七八九十] ?(?:案|種類|パターン|候補)")
+"""Several short texts, to each of which a limit in characters applies."""
 _ENUMERATED_AFTER = re.compile(r"[^()\n]{0,12}\)(?:,| and\b| plus\b)")
 """One of several things in a list: "a headline (max. 8 words), a button"."""
 _LABEL_AFTER = re.compile(
     r"[^。、\n]{0,4}の(?:タイトル|見出し|件名|本文|要旨|概要|導入|リード"
     r"|キャプション)(?:を?[付つ添]|(?![をに]))"
 )
-_TEXTS = frozenset(
-    [
-        "it",
-        "this",
-        "that",
-        "you",
-        "i",
-        "we",
-        "everything",
-        "answer",
-        "answers",
-        "response",
-        "responses",
-        "reply",
-        "replies",
-        "output",
-        "text",
-        "essay",
-        "story",
-        "article",
-        "summary",
-        "report",
-        "explanation",
-        "poem",
-        "review",
-        "speech",
-        "letter",
-        "email",
-        "e-mail",
-        "mail",
-        "paper",
-        "length",
-        "count",
-        "post",
-        "message",
-        "description",
-        "draft",
-        "piece",
-        "total",
-        "whole",
-        "content",
-        "result",
-        "each",
-        "one",
-        "they",
-        "them",
-        "yourself",
-        "novel",
-        "tweet",
-        "translation",
-        "version",
-        "writing",
-        "blog",
-        "script",
-        "document",
-        "antwort",
-        "antworten",
-        "text",
-        "aufsatz",
-        "länge",
-        "réponse",
-        "texte",
-        "respuesta",
-        "texto",
-        "ensayo",
-    ]
-)
+_TEXTS = frozenset((
+    "it", "this", "that", "you", "i", "we", "everything", "answer", "answers", "response", "responses",
+    "reply", "replies", "output", "text", "essay", "story", "article", "summary", "report",
+    "explanation", "poem", "review", "speech", "letter", "email", "e-mail", "mail", "paper", "length",
+    "count", "post", "message", "description", "draft", "piece", "total", "whole", "content", "result",
+    "each", "one", "they", "them", "yourself", "novel", "tweet", "translation", "version", "writing",
+    "blog", "script", "document", "antwort", "antworten", "aufsatz", "länge", "réponse", "texte",
+    "respuesta", "texto", "ensayo",
+))  # fmt: skip
 """What stands for the answer."""
 _OBJECT = re.compile(
     rf"\b(?:{_DO}|cut|shorten|trim|condense|polish|edit|improve|revise|need|want|an|a) "
@@ -203,7 +157,7 @@ _OBJECT = re.compile(
 )
 
 _BARE_CHOICE = re.compile(
-    rf"(?:^|[.!?:;,、\n] ?|\b(?:please|then|and|to|you|puis|und|dann|et|y|luego) ){_DO}\b"
+    rf"(?:^|[.!?:;,、\n] ?|\b(?:please|then|and|to|you|puis|und|dann|et|y|luego) )(?:also )?{_DO}\b"
     r"|\b(?:(?:each|every) (?:of|question|statement|item|line|one|claim)|questions|statements"
     r"|quiz|buttons?|forms?|app|page|function|program|prompt|dialog)\b"
     rf"|{_WIDE_NEXT}|それぞれ|各|クイズ|問題|アンケート|(?:を|も|に)(?:\d+\S{{0,3}}|すべて|全部)?"
@@ -249,7 +203,9 @@ def is_of_another(window: str, start: int, end: int) -> bool:
         end: where it ends.
     """
     before = _clause(window, start)
-    if _RELATIVE.search(before) or _TELLS.search(before):
+    if _RELATIVE.search(before) or _TELLS.search(before) or _PARTS_BEFORE.search(before):
+        return True
+    if not window[end - 1].isascii() and _VARIANTS.search(window):
         return True
     if _ENUMERATED_AFTER.match(window, end) or _LABEL_AFTER.match(window, end):
         return True

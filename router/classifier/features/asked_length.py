@@ -3,7 +3,8 @@
 Only what is said of the answer counts. Facts and refusals do not (:mod:`amount_context`), nor does what
 stands in quotation marks, in a text that follows the request, or is said of a part of the answer
 (:mod:`answer_part`). Nothing is a limit that is lifted, is one of something else, or is followed by another
-task (:mod:`answer_scope`). Sizes in words, characters and tokens go before those in sentences, lines and pages.
+task (:mod:`answer_scope`). Sizes in words, characters and tokens go before those in sentences, lines and
+pages.
 
 The vocabulary is English, Japanese, German, French, Spanish, Chinese and Korean. A unit is looked for first:
 most texts have none and cost one search.
@@ -91,7 +92,7 @@ _MAKES_PROGRAM = re.compile(
     r"\b(?:write|implement|create|build|suggest|make|generate|develop|design"
     r"|add)\b[^.\n]{0,40}\b(?:program"
     r"|function|script|regex\w*|class|method|query|validat\w+|app|application|api|component|form"
-    r"|schema|code|parser|bot|programm|skript|funktion)\b"
+    r"|schema|code|parser|(?:chat)?bot|tokenizer|server|library|programm|skript|funktion)\b"
     r"|\b(?:fix|debug|refactor)\b[^.\n]{0,30}\b(?:bug|code|error|function|script|program|test)\b"
     r"|\b(?:schreib\w*|erstell\w*|écri\w+|crée\w*|escrib\w+|crea)\b[^.\n]{0,40}\b(?:code|programm"
     r"|skript|funktion|programme|fonction|script|programa|función|código)\b"

@@ -130,7 +130,9 @@ def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
         "Sag ja oder nein und schreibe dann den ganzen Vertrag",
         "Answer yes or no to each of the questions below: is tea hot? Is ice cold?",
         "はいかいいえのみで答えられるクイズを100問作って",
+        "Answer true or false, and also give a complete proof of the theorem",
         # A program's limit.
+        "Write a chatbot that answers in at most 20 words",
         "Write code to truncate strings to 20 characters.",
         "Write code that limits input to 10 words",
         "Fix the bug: names must be at most 20 characters",
@@ -144,6 +146,10 @@ def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
         "Plan an offsite: names must be at most 20 characters",
         "Twitter allows at most 280 characters. Explain the history of Twitter thoroughly.",
         "Write a headline (max 8 words), three benefits and a button for a webinar",
+        "Create a worksheet: pupils answer in one sentence",
+        "Write an essay with short paragraphs of 50 words",
+        "タイトルは20字以内で、本文を詳しく書いて",
+        "キャッチコピー5案。20字以内、ダジャレなし",
         # A limit that does not hold.
         "Don't limit yourself to 50 words, write a long essay",
         "There is no 50 words limit; write a very long essay on bees",
@@ -156,7 +162,10 @@ def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
         # Another task follows.
         "Define DNS in at most 20 words. Write a full essay about it.",
         "Summarize it in at most 50 words, then give me three key terms with definitions.",
+        "Start with a one-sentence summary, then a detailed analysis",
+        "Give me a summary in 20 words plus the full translation",
         "50字以内で要約して、その後に企画書を書いて",
+        "一文で要約してから、企画書を書いて",
     ],
 )  # fmt: skip
 def test_a_limit_of_something_else_does_not_bind_the_answer(text: str) -> None:
