@@ -16,6 +16,7 @@ __all__ = [
     "is_superseded",
     "last_tasks",
     "states_a_task",
+    "works_on_several",
 ]
 
 _BEFORE, _AFTER = 90, 30
@@ -42,7 +43,7 @@ _THEN = re.compile(
     r"|plus|followed by"
     r"|if (?:yes|no|not|so|true|false)|puis|ensuite|après|dann|danach|anschließend|luego|después)\b,?"
     rf" (?:[\w']{{1,12}} ){{0,2}}?{_DO}\b"
-    rf"|\b(?:and|but|und|et|y) {_MAKE}\b"
+    rf"|\b(?:and|but|und|et|y) (?:list|translate|{_MAKE})\b"
     r"|\b(?:and|plus) (?:an?|the|your|my) (?:[a-z]{1,16} ){0,3}?(?:essay|story|contract|plan"
     r"|report|program|website"
     r"|app|table|outline|guide|article|letter|proposal|analysis|tutorial|schedule|budget|script|list)\b"
@@ -126,7 +127,7 @@ _LABEL = re.compile(
 """The name of a part right before an amount: "title max 30 characters"."""
 _PARTS_BEFORE = re.compile(
     r"\b(?:paragraphs|sentences|chapters|sections|stanzas|slides|verses|lines|steps) "
-    r"(?:(?:of|with|in|at|most|up|to|max\.?|under|within|about|no|more|than|less|fewer|exactly|only|have) ){1,4}"
+    r"(?:(?:of|with|in|at|most|up|to|max\.?|under|within|about|no|more|than|less|fewer|exactly|only) ){1,4}"
     r"$"
     r"|(?:タイトル|見出し|件名|[^\s、。]名|パスワード|要旨|概要|キャプション|标题|摘要|제목)[は：:][^。、\n]{0,4}$"
     r"|(?:1|一)(?:問|つ|個|件|行)(?:あたり|につき|は|に)?$"
@@ -134,7 +135,7 @@ _PARTS_BEFORE = re.compile(
 """Parts, of which each has the length: "paragraphs of 50 words"."""
 _VARIANTS = re.compile(r"[\d一二三四五六七八九十] ?(?:案|種類|パターン|候補)")
 """Several short texts, to each of which a limit in characters applies."""
-_ENUMERATED_AFTER = re.compile(r"[^()\n]{0,12}\)(?:,| and\b| plus\b)")
+_ENUMERATED_AFTER = re.compile(r"[^()()\n]{0,12}(?:\)(?:,| and\b| plus\b)|[))][がはとも、])")
 """One of several things in a list: "a headline (max. 8 words), a button"."""
 _LABEL_AFTER = re.compile(
     r"[^。、\n]{0,4}の(?:タイトル|見出し|件名|本文|要旨|概要|導入|リード"
@@ -234,6 +235,15 @@ def states_a_task(window: str, start: int) -> bool:
         start: where the amount begins.
     """
     return _OWN_TASK.match(_clause(window, start).lstrip()) is not None
+
+
+def works_on_several(window: str) -> bool:
+    """Whether a text numbers three things or more, for each of which a short answer may be asked."""
+    return (
+        ("3)" in window and "2)" in window)
+        or ("\n3." in window and "\n2." in window)
+        or "③" in window
+    )
 
 
 def asks_for_a_choice(window: str) -> bool:

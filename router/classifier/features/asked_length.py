@@ -26,6 +26,7 @@ from router.classifier.features.answer_scope import (
     is_superseded,
     last_tasks,
     states_a_task,
+    works_on_several,
 )
 from router.classifier.features.figure import Figure, latin_figures, wide_figures
 from router.classifier.features.head_and_tail import head_and_tail
@@ -265,6 +266,8 @@ _DETAILED = re.compile(
 )
 _LONGEST_SIMPLE = 300
 """Characters of a request up to which a list, a manner and a bare answer are those of the whole."""
+_SHORT = 60.0
+"""Tokens below which a length is one of each thing, where several are given."""
 _MOST_LEAST = 8_000.0
 """Models write no more at once, whatever they are asked for."""
 
@@ -339,6 +342,8 @@ def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said 
         times = max(times, latin_figures(several[1])[0].value)
     tokens, lowest = number * times * size.tokens, low * times * size.tokens
     slack = size.slack * times
+    if tokens < _SHORT and works_on_several(window):
+        return None
     if (_LEAST_AFTER.match(after) or _NOT_LESS_BEFORE.search(before)) or (
         _LEAST_BEFORE.search(before) and not _MOST_BEFORE.search(before)
     ):

@@ -150,6 +150,9 @@ def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
         "Write an essay with short paragraphs of 50 words",
         "タイトルは20字以内で、本文を詳しく書いて",
         "キャッチコピー5案。20字以内、ダジャレなし",
+        "要約(30字以内)、担当、緊急度を箇条書きで",
+        "説明文(300字以内)と比較表を作って",
+        "Clasifica los gastos, con el motivo en diez palabras: 1) internet 2) móvil 3) furgoneta",
         # A limit that does not hold.
         "Don't limit yourself to 50 words, write a long essay",
         "There is no 50 words limit; write a very long essay on bees",
@@ -162,6 +165,7 @@ def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
         # Another task follows.
         "Define DNS in at most 20 words. Write a full essay about it.",
         "Summarize it in at most 50 words, then give me three key terms with definitions.",
+        "Compare the two summaries, justify in 60 words and list the errors in both",
         "Start with a one-sentence summary, then a detailed analysis",
         "Give me a summary in 20 words plus the full translation",
         "50字以内で要約して、その後に企画書を書いて",
