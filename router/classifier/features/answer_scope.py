@@ -243,6 +243,7 @@ def works_on_several(window: str) -> bool:
         ("3)" in window and "2)" in window)
         or ("\n3." in window and "\n2." in window)
         or "③" in window
+        or "(c)" in window
     )
 
 

@@ -166,6 +166,7 @@ def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
         "Define DNS in at most 20 words. Write a full essay about it.",
         "Summarize it in at most 50 words, then give me three key terms with definitions.",
         "Compare the two summaries, justify in 60 words and list the errors in both",
+        "Assess this policy brief section, then rewrite it (max 250 words)",
         "Start with a one-sentence summary, then a detailed analysis",
         "Give me a summary in 20 words plus the full translation",
         "50字以内で要約して、その後に企画書を書いて",
