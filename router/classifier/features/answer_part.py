@@ -45,7 +45,8 @@ _GIVEN_BEFORE = re.compile(
     r"|fix|use)) $"
 )
 _BESIDES = re.compile(
-    r"\b(?:then|and|plus|also|finally|otherwise)\b(?: \w+)?,? (?:tell|say|explain|give|add|write|rewrite|translate"
+    r"\b(?:then|and|plus|also|finally|otherwise)\b(?: \w+)?,? (?:tell|say|explain|give|add|write"
+    r"|rewrite|translate"
     r"|describe|list"
     r"|show|name|provide|draft|the|how|what|why)\b[^.!?\n]{0,60}$"
     r"|(?:その後|さらに|続けて|最後に|最後の|最初の|この|その|本文は|各|回の)[^。\n]{0,20}$"

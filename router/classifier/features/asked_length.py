@@ -410,14 +410,6 @@ def _has(signs: tuple[str, ...], request: str) -> bool:
     return any(sign in request for sign in signs)
 
 
-def _factors(request: str) -> tuple[float, float]:
-    brief = _has(_BRIEF_SIGNS, request) and _BRIEF.search(request)
-    detailed = _has(_DETAILED_SIGNS, request) and _DETAILED.search(request)
-    if bool(brief) == bool(detailed):
-        return 1.0, 1.0
-    return BRIEF if brief else DETAILED
-
-
 def _few(request: str) -> tuple[float, float, bool] | None:
     """Middle and most of a bare choice or of a few words, and whether nothing else is asked for."""
     if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request):
@@ -425,6 +417,14 @@ def _few(request: str) -> tuple[float, float, bool] | None:
     if found := _FEW_WORDS.search(request):
         return *_FEW_LENGTHS, last_tasks(request)[0] < found.start()
     return None
+
+
+def _factors(request: str) -> tuple[float, float]:
+    brief = _has(_BRIEF_SIGNS, request) and _BRIEF.search(request)
+    detailed = _has(_DETAILED_SIGNS, request) and _DETAILED.search(request)
+    if bool(brief) == bool(detailed):
+        return 1.0, 1.0
+    return BRIEF if brief else DETAILED
 
 
 def asked_by(prompt: Prompt) -> AskedLength:
