@@ -47,6 +47,7 @@ SAMPLE  ?=
 JUDGE   ?=
 PAIRS   ?=
 REPEAT  ?=
+AGAIN   ?=
 VERDICTS ?=
 YES     ?=
 BENCH   ?=
@@ -164,13 +165,13 @@ collect: $(STAMPS)-dev ## Ask MODELS=A,B,C the PROMPTS=file within BUDGET=USD th
 	@$(PY) -m training collect --prompts "$(PROMPTS)" --models "$(MODELS)" $(SPENDING) \
 	  --out $(if $(filter $(BUILD)/bundle,$(OUT)),$(BUILD)/answers.parquet,$(OUT)) $(call EXIT_CODE,stopped early,collect)
 
-judge: $(STAMPS)-dev ## Grade the answers in HISTORY by JUDGE=model within BUDGET=USD through ENDPOINT=URL, or by VERDICTS=file of people: OUT=file.parquet, PAIRS=baseline, REPEAT=n, SAMPLE=, PRICE=
+judge: $(STAMPS)-dev ## Grade the answers in HISTORY by JUDGE=model within BUDGET=USD through ENDPOINT=URL, or by VERDICTS=file of people: OUT=file.parquet, PAIRS=baseline, REPEAT=n, SAMPLE=, AGAIN=1, PRICE=
 	@test -n "$(HISTORY)" || { echo "error: name a history with HISTORY=file" >&2; exit 2; }
 	@test -n "$(VERDICTS)" -o \( -n "$(JUDGE)" -a -n "$(ENDPOINT)" -a -n "$(BUDGET)" \) || \
 	  { echo "error: name JUDGE=model ENDPOINT=URL BUDGET=USD, or VERDICTS=file" >&2; exit 2; }
 	@$(PY) -m training judge --history "$(HISTORY)" \
 	  $(if $(VERDICTS),--verdicts "$(VERDICTS)",--judge "$(JUDGE)" $(SPENDING)) \
-	  $(if $(PAIRS),--pairs "$(PAIRS)") $(if $(REPEAT),--repeat "$(REPEAT)") \
+	  $(if $(PAIRS),--pairs "$(PAIRS)") $(if $(REPEAT),--repeat "$(REPEAT)") $(if $(AGAIN),--again) \
 	  --out $(if $(filter $(BUILD)/bundle,$(OUT)),$(BUILD)/judged.parquet,$(OUT)) $(call EXIT_CODE,stopped early,judge)
 
 replay: $(STAMPS)-dev ## What BUNDLE would have made of the decisions in LOG (a file of `mitsumori decisions --out`, a ledger)

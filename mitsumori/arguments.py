@@ -23,6 +23,7 @@ from mitsumori.errors import InvalidArgument
 from mitsumori.money import money_of, usd_of
 
 __all__ = [
+    "FIELDS",
     "choice_of",
     "choices_of",
     "message_of",
@@ -35,7 +36,7 @@ __all__ = [
 
 M = TypeVar("M", bound=Message)
 
-_FIELDS = {
+FIELDS = {
     "before": "before_time",
     "capabilities": "required_capabilities",
     "chosen": "filter",
@@ -47,7 +48,7 @@ _FIELDS = {
     "tiers": "allowed_tiers",
     "willingness_to_pay_usd": "willingness_to_pay",
 }
-"""Fields of arguments that have another name."""
+"""Argument → the field of the protocol, where that has another name."""
 
 _SURROGATE = "holds half of a surrogate pair, which cannot be sent; decode the text correctly"
 _MOST_SECONDS = 315_576_000_000
@@ -68,7 +69,7 @@ def message_of(kind: type[M], /, *, required: Collection[str] = (), **arguments:
     fields = kind.DESCRIPTOR.fields_by_name
     values = {}
     for name, value in arguments.items():
-        field = fields[_FIELDS.get(name, name)]
+        field = fields[FIELDS.get(name, name)]
         if value is not None or name in required or not field.has_presence:
             values[field.name] = _value_of(field)(value, name)
     return kind(**values)

@@ -84,7 +84,7 @@ class ModelAbility(_Strict):
 
     points: float = Field(ge=SMALLEST, le=LARGEST, description="its ability")
     uncertainty: float = Field(
-        ge=0, le=1000, description="standard deviation, in points; 0: it is the model of an arm"
+        ge=0, le=1000, description="standard deviation, in points; 0 in older bundles: not told"
     )
     attempts: int = Field(gt=0, description="judged attempts that it rests on")
     strengths: tuple[Annotated[float, Field(ge=-50, le=50)], ...] = Field(
@@ -102,6 +102,12 @@ class Evidence(_Strict):
     annotated: int = Field(ge=0, description="requests annotated by level")
     weight: float = Field(
         ge=0, description="attempts per arm that an annotation counts as at even odds"
+    )
+    share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="of the weight of all examples, what annotation has; None in older bundles",
     )
 
 

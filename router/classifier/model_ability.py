@@ -26,6 +26,7 @@ class KnownAbility:
         points: on the scale of ability; ``None``: the bundle has no scale.
         uncertainty: standard deviation of the points, in points; ``None``: not known.
         strengths: logits per unit of each demand of a prompt; empty: none are known.
+        arm: the arm that is this model, so that P(adequate) of it is the arm's; ``None``: there is none.
     """
 
     source: str
@@ -33,6 +34,7 @@ class KnownAbility:
     points: float | None = None
     uncertainty: float | None = None
     strengths: Sequence[float] = ()
+    arm: str | None = None
 
 
 def arm_names(manifest: BundleManifest) -> dict[str, str]:
@@ -71,10 +73,26 @@ def ability_of(model: Model, arm: str | None, manifest: BundleManifest) -> Known
             basis = counted(known.attempts, "attempt of its own", "attempts of its own")
             if known.elsewhere:
                 basis += f" in {' and '.join(known.elsewhere)}"
-            return KnownAbility("attempts", basis, known.points, known.uncertainty, known.strengths)
+            return KnownAbility(
+                "attempts",
+                basis,
+                known.points,
+                known.uncertainty,
+                known.strengths,
+                _arm_that_is(model.id, known, manifest),
+            )
         if (told := model.ability) is not None:
             return KnownAbility("published", told.basis, told.points, told.uncertainty)
     return KnownAbility("tier", f"its tier, {model.tier}", placed.get(arm or ""))
+
+
+def _arm_that_is(model: str, known: ModelAbility, manifest: BundleManifest) -> str | None:
+    """The arm that this model alone taught; ``None`` also where ``add-arm`` has placed the model anew."""
+    name = canonical_name(model)
+    for arm in manifest.arms:
+        if arm.ability == known.points and {canonical_name(one) for one in arm.models} == {name}:
+            return arm.name
+    return None
 
 
 def p_of_model(
@@ -91,6 +109,8 @@ def p_of_model(
     if arm is None:
         return None, ""
     known = ability_of(model, arm, manifest)
+    if known.arm is not None:
+        return score.p_adequate[known.arm], known.basis
     if known.points is None or known.uncertainty is None:
         return score.p_adequate[arm], known.basis
     placed = manifest.placed_arms

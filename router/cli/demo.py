@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -141,11 +141,16 @@ def _asked() -> Iterator[tuple[str, str]]:
         yield name, escape(shown)
 
 
-def _always_high(client: Router) -> int:
-    """Nano-dollars expected for all prompts with the model that is chosen in the highest tier."""
+def _always_high(client: Router) -> list[router_pb2.RouteResponse]:
+    """A reply per prompt with the model that is chosen in the highest tier."""
     highest = client.route(_PROOF, importance="high", quote_only=True).message.chosen.tier
-    replies = [client.route(text, tiers=[highest], quote_only=True).message for _, text in PROMPTS]
-    return sum(nanos_of(reply.chosen.quote.price.expected) for reply in replies)
+    return [client.route(text, tiers=[highest], quote_only=True).message for _, text in PROMPTS]
+
+
+def _expected(replies: Sequence[router_pb2.RouteResponse]) -> tuple[int, float]:
+    """Nano-dollars expected for all chosen models together, and the mean of their P(adequate)."""
+    spent = sum(nanos_of(reply.chosen.quote.price.expected) for reply in replies)
+    return spent, sum(reply.chosen.p_adequate for reply in replies) / len(replies)
 
 
 def main() -> None:
@@ -161,8 +166,8 @@ def main() -> None:
                     PROMPTS, description=f"routing at {address}", console=console, transient=True
                 )
             ]
-            spent = sum(nanos_of(reply.chosen.quote.price.expected) for _, reply in replies)
-            dearest = _always_high(client)
+            spent, adequate = _expected([reply for _, reply in replies])
+            dearest, adequate_high = _expected(_always_high(client))
             replies += _otherwise(client)
     console.print(table("What is asked", ("prompt", "text"), list(_asked())))
     console.print(demo_table(replies))
@@ -170,7 +175,8 @@ def main() -> None:
     lines = (
         f"Why, for the proof: {proof.reasons[0].text}.",
         f"The {len(PROMPTS)} prompts: {short_usd(spent)} expected; {short_usd(dearest)} with the highest "
-        f"tier for all of them: {1 - spent / dearest:.0%} saved.",
+        f"tier for all of them: {1 - spent / dearest:.0%} saved. "
+        f"Adequate answers expected: {adequate:.0%}, and {adequate_high:.0%} with the highest tier.",
         f"{len(replies)} decisions by bundle {proof.bundle_version}; server ready after {ready:.1f} s, "
         f"stopped cleanly. Prices: {proof.chosen.quote.price_table_version}.",
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from router.core.errors import InvalidInput, MitsumoriError
 
-__all__ = ["Currency", "parse_currency", "usd", "write_table"]
+__all__ = ["Currency", "check_suffix", "parse_currency", "usd", "write_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,20 @@ def usd(nanos: int) -> Decimal:
     return Decimal(nanos).scaleb(-9)
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a file that :func:`write_table` could not write, before its rows are made.
+
+    Raises:
+        InvalidInput: its suffix is none of ``.csv``, ``.jsonl`` and ``.parquet``.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".jsonl", ".parquet"):
+        raise InvalidInput(
+            f"--out: cannot write {suffix or 'a file without suffix'}; use .csv, .jsonl or .parquet",
+            field="out",
+        )
+
+
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
     """Write all rows to a file, in the format of its suffix, or nothing; return how many.
 
@@ -89,6 +103,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
         MitsumoriError: the file cannot be written, or Parquet needs its extra.
     """
     listed = [list(row) for row in rows]
+    check_suffix(path)
     match path.suffix.lower():
         case ".csv":
             content = _csv(columns, listed)
@@ -97,13 +112,8 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
                 json.dumps(dict(zip(columns, row, strict=True)), default=str) for row in listed
             )
             content = "".join(f"{line}\n" for line in lines).encode()
-        case ".parquet":
+        case _:
             content = _parquet(columns, listed)
-        case other:
-            raise InvalidInput(
-                f"--out: cannot write {other or 'a file without suffix'}; use .csv, .jsonl or .parquet",
-                field="out",
-            )
     scratch = path.with_name(f".{path.name}.part")
     try:
         scratch.write_bytes(content)

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from router.cli.demo import PROMPTS
 from tests.readiness import PATIENCE_S
 
@@ -44,3 +46,11 @@ def test_the_demo_looks_right_to_whoever_reads_it() -> None:
     saved = re.search(r"(\d+)% saved", done.stdout)
     assert saved is not None
     assert int(saved[1]) >= 30
+    adequate = re.search(
+        r"Adequate answers expected: (\d+)%, and (\d+)% with the highest tier\.", done.stdout
+    )
+    assert adequate is not None
+    chosen, high = map(int, adequate.groups())
+    of_each = [int(rows[name][3].rstrip("%")) for name, _ in PROMPTS]
+    assert chosen == pytest.approx(sum(of_each) / len(of_each), abs=1)
+    assert chosen <= high <= 100

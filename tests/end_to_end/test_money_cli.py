@@ -350,8 +350,9 @@ def test_a_line_that_is_no_prompt_is_named(server: RunningServer, tmp_path: Path
     file = tmp_path / "prompts.jsonl"
     file.write_text('"fine"\n{"text": 1}\n')
     result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address])
-    assert isinstance(result.exception, MitsumoriError)
-    assert "line 2" in result.exception.message
+    assert result.exit_code == 0
+    assert "1 prompt, low" in result.stdout
+    assert f"{file}, line 2: the line has no prompt; write a JSON string" in result.stderr
 
 
 def test_a_line_that_cannot_be_sent_costs_no_other_line_its_price(
@@ -366,7 +367,7 @@ def test_a_line_that_cannot_be_sent_costs_no_other_line_its_price(
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0
     assert "2 prompts, low" in result.stdout
-    assert "3 could not be quoted; the first, prompt 1: prompt[0].role: must be" in result.stdout
+    assert "3 could not be quoted; the first, line 3: prompt[0].role: must be" in result.stdout
     assert "secret" not in result.output
     first, second, third = (line for line in result.stderr.splitlines() if ", line " in line)
     assert first == (
@@ -397,7 +398,7 @@ def test_a_line_that_is_larger_than_the_server_takes_costs_no_other_line_its_pri
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output or result.exception
     quotes = [json.loads(line) for line in out.read_text().splitlines()]
-    large = "PROMPT_TOO_LARGE"
+    large = "PROMPT_TOO_LARGE: prompt"
     assert [quote["error"] for quote in quotes] == ["", large, large, large, "", large, large]
     by_line = dict(
         line.removeprefix(f"{file}, line ").split(": ", 1)
@@ -443,4 +444,6 @@ def test_a_batch_of_which_nothing_can_be_sent_is_counted(
 ) -> None:
     file = tmp_path / "prompts.jsonl"
     file.write_text(json.dumps({"messages": [{"role": "developer", "content": "x"}]}))
-    assert "1 could not be quoted" in run(server, "quote", str(file))
+    result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address])
+    assert result.exit_code == 1
+    assert "1 could not be quoted" in result.stdout

@@ -135,24 +135,45 @@ def test_labels_of_a_line_count_for_limits_beside_those_of_the_options(
 @pytest.mark.parametrize(
     ("line", "reason", "told"),
     [
-        ({"importnace": "high"}, "UNKNOWN_FIELD", "importnace: is not a field of a line; known are "),
-        ({"constraints": {"max_prise": 1}}, "UNKNOWN_FIELD",
-         "constraints.max_prise: is not a field of a line; known are allowed_models, "),
-        ({"what is this?": 1}, "UNKNOWN_FIELD", "a name: is not a field of a line; known are "),
-        ({"importance": "urgent"}, "INVALID_INPUT", "importance: must be one of low, medium, high"),
-        ({"quality_target": 0.5, "willingness_to_pay": 1}, "INVALID_INPUT",
+        ({"importnace": "high"}, "UNKNOWN_FIELD: importnace",
+         "importnace: is not a field of a line; did you mean importance?"),
+        ({"constraints": {"max_prise": 1}}, "UNKNOWN_FIELD: constraints.max_prise",
+         "constraints.max_prise: is not a field of a line; did you mean max_price?"),
+        ({"max_prise_usd": 1}, "UNKNOWN_FIELD: max_prise_usd",
+         "max_prise_usd: is not a field of a line; did you mean max_price_usd?"),
+        ({"max_tokens": 9}, "UNKNOWN_FIELD: max_tokens",
+         "max_tokens: is not a field of a line; did you mean max_output_tokens?"),
+        ({"zzz": 9}, "UNKNOWN_FIELD: zzz",
+         "zzz: is not a field of a line; mitsumori quote --help lists them"),
+        ({"constraints": {"importance": "low"}}, "UNKNOWN_FIELD: constraints.importance",
+         "constraints.importance: is not a field of a line; mitsumori quote --help lists them"),
+        ({"what is this?": 1}, "UNKNOWN_FIELD",
+         "a name: is not a field of a line; mitsumori quote --help lists them"),
+        ({"max_price_usd": "much"}, "INVALID_INPUT: max_price_usd", "max_price_usd: write USD, "),
+        ({"models": "gpt-5-nano"}, "INVALID_INPUT: models", "models: write a list of names"),
+        ({"models": [3]}, "INVALID_INPUT: models[0]", "models[0]: must be a text"),
+        ({"max_price": 1, "max_price_usd": 2}, "INVALID_INPUT: max_price_usd",
+         "max_price_usd: give it or max_price, not both"),
+        ({"quality_target": 0.5, "willingness_to_pay_usd": 1}, "INVALID_INPUT: quality_target",
+         "quality_target: give it or willingness_to_pay_usd, not both"),
+        ({"importance": "urgent"}, "INVALID_INPUT: importance",
+         "importance: must be one of low, medium, high"),
+        ({"quality_target": 0.5, "willingness_to_pay": 1}, "INVALID_INPUT: quality_target",
          "quality_target: give it or willingness_to_pay, not both"),
-        ({"max_price": "much"}, "INVALID_INPUT", "max_price: write USD, "),
-        ({"max_latency": -1}, "INVALID_INPUT", "max_latency: must be a finite number of seconds"),
-        ({"allowed_models": "gpt-5-nano"}, "INVALID_INPUT", "allowed_models: write a list of names"),
-        ({"max_price": 1, "constraints": {"max_price": 2}}, "INVALID_INPUT",
+        ({"max_price": "much"}, "INVALID_INPUT: max_price", "max_price: write USD, "),
+        ({"max_latency": -1}, "INVALID_INPUT: max_latency",
+         "max_latency: must be a finite number of seconds"),
+        ({"allowed_models": "gpt-5-nano"}, "INVALID_INPUT: allowed_models",
+         "allowed_models: write a list of names"),
+        ({"max_price": 1, "constraints": {"max_price": 2}}, "INVALID_INPUT: max_price",
          "max_price: give it beside constraints or in it, not both"),
-        ({"constraints": ["tools"]}, "INVALID_INPUT", "constraints: must be an object with allowed_models, "),
-        ({"scope": ["team"]}, "INVALID_INPUT", "scope: write an object of labels"),
-        ({"scope": {"team": 3}}, "INVALID_INPUT", "scope.team: must be a text, not int"),
-        ({"language": 3}, "INVALID_INPUT", "language: must be a text, not int"),
-        ({"prompt": None}, "INVALID_INPUT", "prompt: write a text or a list of messages"),
-        ({"messages": []}, "INVALID_INPUT", "messages: give prompt or messages, not both"),
+        ({"constraints": ["tools"]}, "INVALID_INPUT: constraints",
+         "constraints: must be an object with allowed_models, "),
+        ({"scope": ["team"]}, "INVALID_INPUT: scope", "scope: write an object of labels"),
+        ({"scope": {"team": 3}}, "INVALID_INPUT: scope.team", "scope.team: must be a text, not int"),
+        ({"language": 3}, "INVALID_INPUT: language", "language: must be a text, not int"),
+        ({"prompt": None}, "INVALID_INPUT: prompt", "prompt: write a text or a list of messages"),
+        ({"messages": []}, "INVALID_INPUT: messages", "messages: give prompt or messages, not both"),
     ],
 )  # fmt: skip
 def test_a_field_that_cannot_be_taken_is_named_with_its_line_and_costs_no_other_its_quote(
@@ -190,3 +211,79 @@ def test_an_option_that_cannot_be_taken_is_one_line_not_one_per_prompt(
     result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address, *options])
     assert isinstance(result.exception, InvalidArgument | MitsumoriError)
     assert message in result.exception.message
+
+
+def test_a_line_may_use_the_names_of_the_client(server: RunningServer, tmp_path: Path) -> None:
+    names = {
+        "allowed_tiers": ("tiers", ["medium"]),
+        "allowed_models": ("models", ["gpt-5-nano"]),
+        "required_capabilities": ("capabilities", ["vision"]),
+        "max_price": ("max_price_usd", 0.0005),
+        "max_latency": ("max_latency_s", 60),
+        "willingness_to_pay": ("willingness_to_pay_usd", 0.5),
+    }
+    both = [
+        {"prompt": PROOF, one: value}
+        for field, (argument, value) in names.items()
+        for one in (field, argument)
+    ]
+    both.append({"prompt": PROOF, "constraints": {"tiers": ["high"]}})
+    rows, told = quotes(server, tmp_path, *both)
+    assert told == []
+    for one, other in zip(rows[:-1:2], rows[1::2], strict=True):
+        assert one == other | {"index": one["index"]}
+    assert rows[-1]["tier"] == "high"
+
+
+def test_a_line_that_is_no_prompt_costs_its_own_quote_alone(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    rows, told = quotes(server, tmp_path, [1, 2], "fine", 3, None, {"text": 1})
+    assert [row["error"] for row in rows] == [
+        "INVALID_INPUT", "", "INVALID_INPUT", "INVALID_INPUT", "INVALID_INPUT"
+    ]  # fmt: skip
+    form = "write a JSON string, or an object with prompt or messages"
+    assert told == [
+        f"line 1: the line is no prompt; {form}",
+        f"line 3: the line is no prompt; {form}",
+        f"line 4: the line is no prompt; {form}",
+        f"line 5: the line has no prompt; {form}",
+    ]
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_read(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"prompt":"Hello"}\r\n{"prompt":"World"}\r\n')
+    result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address])
+    assert result.exit_code == 0, result.output
+    assert "2 prompts, low" in result.stdout
+
+
+def test_where_nothing_can_be_quoted_there_are_no_costs_and_the_exit_code_says_so(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "prompts.jsonl", tmp_path / "quotes.jsonl"
+    file.write_text('\n{"prompt": "Hi", "max_tokens": 5}\nno JSON\n')
+    words = ["quote", str(file), "--server", server.address, "--out", str(out)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "2 could not be quoted; the first, line 2: max_tokens: is not a field of a line; did you mean "
+        "max_output_tokens?"
+    ]
+    errors = [json.loads(row)["error"] for row in out.read_text().splitlines()]
+    assert errors == ["UNKNOWN_FIELD: max_tokens", "INVALID_INPUT"]
+    told = CliRunner().invoke(app, [*words, "--json"])
+    assert told.exit_code == 1
+    assert json.loads(told.stdout)["failed"] == "2"
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_quoted(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('"Hello"\n')
+    words = ["quote", str(file), "--server", "127.0.0.1:1", "--out", str(tmp_path / "x.out")]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, MitsumoriError)
+    assert result.exception.message == "--out: cannot write .out; use .csv, .jsonl or .parquet"

@@ -106,6 +106,7 @@ class _State:
     run: str = ""
     spent: int = 0
     lost: int = 0
+    replaced: int = 0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     requests: dict[tuple[str, int], Outcome] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
@@ -128,6 +129,8 @@ class _State:
                 self._open(line["key"], line["held"])
             case "lost":
                 self._lose(line["key"], line["booked"])
+            case "again":
+                self._ask_again(line["key"], line["tries"])
             case "answered":
                 self._conclude(Answered(**{**line, "doubts": tuple(line["doubts"])}))
             case _:
@@ -144,6 +147,14 @@ class _State:
             raise Damage("booked is not what was held")
         self._close(key, booked)
         self.lost += 1
+
+    def _ask_again(self, key: str, tries: int) -> None:
+        if not isinstance(self.requests.get((key, tries)), Answered):
+            raise Damage("tries of no answer")
+        found = self.outcomes.get(key)
+        if isinstance(found, Answered) and found.tries == tries:  # else it is there twice
+            del self.outcomes[key]
+            self.replaced += found.booked
 
     def _close(self, key: str, booked: int) -> None:
         self.open.pop(key, None)
@@ -216,6 +227,16 @@ class Journal:
         for key in given_up:
             del self._state.outcomes[key]
 
+    @property
+    def replaced(self) -> int:
+        """Nano-dollars booked for answers that were given up for new ones; a part of :attr:`spent`."""
+        return self._state.replaced
+
+    def ask_again(self, key: str) -> None:
+        """Give up an answer, so that this run and later ones ask for a new one. It stays paid for."""
+        found = self._state.outcomes[key]
+        self._append({"event": "again", "key": key, "tries": found.tries})
+
     def sent(self, key: str, held: int) -> None:
         """Note that a call is about to be sent, with the hold of its worst case, nano-dollars."""
         self._append({"event": "sent", "key": key, "held": held})
@@ -267,7 +288,7 @@ def _state_of(
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             if number == 1:
-                _check_purpose(path, read_line(line)[1], purpose)
+                _check_purpose(path, _first(line), purpose)
             state.add(line)
         except OtherVersion:
             raise InvalidInput(
@@ -278,6 +299,13 @@ def _state_of(
         except Damage as why:
             raise _damaged(path, number, why) from None
     return state
+
+
+def _first(line: bytes) -> Mapping[str, Any]:
+    event, first = read_line(line)
+    if event != "run":
+        raise Damage("the first line is that of a run")
+    return first
 
 
 def _check_purpose(path: Path, first: Mapping[str, Any], purpose: Mapping[str, Any]) -> None:

@@ -41,6 +41,10 @@ def _count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
+def _number(value: object) -> bool:
+    return _count(value) and value != 0
+
+
 def _seconds(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -68,7 +72,7 @@ _OUTCOME: Mapping[str, _Check] = {
     "output_tokens": _count,
     "booked": _count,
     "timestamp": _text,
-    "tries": lambda value: _count(value) and value != 0,
+    "tries": _number,
 }
 _FIELDS: Mapping[str, Mapping[str, _Check]] = {
     "run": {
@@ -80,6 +84,7 @@ _FIELDS: Mapping[str, Mapping[str, _Check]] = {
     },
     "sent": {"key": _filled, "held": _count},
     "lost": {"key": _filled, "booked": _count},
+    "again": {"key": _filled, "tries": _number},
     "answered": {
         **_OUTCOME,
         "text": _filled,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.core.types import TokenCount
+from training.histories.output_usage import detail_of, reported_output, whole_number
 
 __all__ = ["STOP_TOKENS", "TEMPLATE_TOKENS", "CallBounds", "Usage", "usage_of"]
 
@@ -73,19 +74,12 @@ class Usage:
     over_limit: bool
 
 
-def _whole(value: object) -> int | None:
-    """A whole number, of any sign; ``None`` for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, float) and value.is_integer() else None
-
-
 def _believed(
     name: str, value: object, least: int, most: int, beneath: str
 ) -> tuple[int | None, tuple[str, ...]]:
     if value is None:
         return None, (f"{name} tokens not reported",)
-    found = _whole(value)
+    found = whole_number(value)
     if found is None:
         return None, (f"{name} tokens not a whole number",)
     if found < 0:
@@ -107,30 +101,8 @@ def _least(count: TokenCount) -> int:
 
 def _part(value: object, whole: int | None) -> int | None:
     """A reported part of a believed number; ``None`` where it cannot be one."""
-    found = _whole(value)
+    found = whole_number(value)
     return found if found is not None and whole is not None and 0 <= found <= whole else None
-
-
-def _details(reported: Mapping[str, Any], name: str, part: str) -> object:
-    details = reported.get(name)
-    return details.get(part) if isinstance(details, Mapping) else None
-
-
-def _hidden(reported: Mapping[str, Any]) -> tuple[object, int | None]:
-    """The whole output and the reasoning in it.
-
-    Some endpoints leave hidden reasoning out of ``completion_tokens``, and only the total has it.
-    """
-    output = reported.get("completion_tokens")
-    reasoning = _whole(_details(reported, "completion_tokens_details", "reasoning_tokens"))
-    parts = [_whole(reported.get(name)) for name in ("total_tokens", "prompt_tokens")]
-    total, given, made = *parts, _whole(output)
-    if total is None or given is None or made is None or min(given, made) < 0:
-        return output, reasoning
-    beside = total - given - made
-    if beside <= 0:
-        return output, reasoning
-    return made + beside, max(beside, reasoning) if reasoning else beside
 
 
 def usage_of(reported: object, visible: TokenCount, bounds: CallBounds) -> Usage:
@@ -150,11 +122,11 @@ def usage_of(reported: object, visible: TokenCount, bounds: CallBounds) -> Usage
         counted.worst,
         "the prompt",
     )
-    whole, reasoning = _hidden(given)
+    whole, reasoning = reported_output(given)
     made, more = _believed(
         "output", whole, _least(visible), bounds.output_worst, "the visible answer"
     )
-    cached = _part(_details(given, "prompt_tokens_details", "cached_tokens"), read)
+    cached = _part(detail_of(given, "prompt_tokens_details", "cached_tokens"), read)
     over = made is None and _least(visible) > bounds.output_worst
     unbelieved = visible.tokens if over else bounds.output_worst
     return Usage(

@@ -14,6 +14,7 @@ from training.commands.outputs import print_json, write_whole
 from training.histories.history import check_files, read_history
 from training.histories.ladders import standard_of
 from training.histories.outcome_table import named_apart
+from training.scale.ability import Scale
 from training.scale.known_abilities import abilities_csv
 from training.scale.placement import fit_histories
 
@@ -73,4 +74,15 @@ def abilities_command(
         f"{len(scale.abilities)} models, {len(found.adequate):,} attempts at {found.prompts:,} prompts; "
         f"log-loss of an attempt {scale.log_loss:.3f}",
         highlight=False,
+    )
+    console.print(_what_sd_means(scale), highlight=False, soft_wrap=True)
+
+
+def _what_sd_means(scale: Scale) -> str:
+    shared = any(len(one.histories) > 1 for one in scale.abilities.values())
+    how = "as measured here" if shared else "as measured over the histories of the shipped bundles"
+    why = "" if shared else ", for no model is in two of these: one history tells little of others"
+    return (
+        "sd: standard deviation of the points, on any work: what the attempts leave open, and how much "
+        f"better or worse models do in one history than in others, {how}{why}"
     )

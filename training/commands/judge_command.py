@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from rich.console import Console
 from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.core.errors import InvalidInput, MitsumoriError
+from router.core.money import parse_usd, short_usd
 from router.core.plurals import counted
 from router.core.types import Lengths
 from training.calls.journal import Journal, journal_path, open_journal
@@ -58,12 +60,19 @@ from training.judgement.judged_history import (
     select_repeated,
     select_subjects,
 )
-from training.judgement.judgement_run import Judgement, judgement_tasks, repetitions
+from training.judgement.judgement_run import (
+    OFF_THE_RUBRIC,
+    Judgement,
+    judgement_tasks,
+    repetitions,
+)
+from training.judgement.paid_replies import off_the_rubric, unpaid_calls
 from training.judgement.rubric import PAIRS, RUBRIC, load_rubric
 from training.judgement.verdicts import JudgedByPeople, VerdictFile, read_verdicts, with_verdicts
 
 __all__ = ["judge_command"]
 
+_WAY_ON = "name another --judge or --rubric, or have the judge asked again, and paid once more, with --again"
 _REPLY = Lengths(80, 200, 400)
 """Tokens of three sentences of reasons and a grade."""
 
@@ -130,6 +139,9 @@ def _lines(summary: Mapping[str, Any], api_key_env: str) -> Iterator[str]:
         yield f"not graded: row {one['row']} ({one['model']}): {one['reason']}"
     if len(summary["ungraded"]) > LISTED:
         yield f"not graded: {len(summary['ungraded']) - LISTED:,} more, in {summary['ungraded_file']}"
+    if summary["off_rubric"] and summary["complete"]:
+        off = counted(summary["off_rubric"], "attempt was", "attempts were")
+        yield f"note: {off} judged off the rubric, and paid for: {_WAY_ON}"
     if summary["position_disagreements"]:
         yield (
             f"note: {counted(summary['position_disagreements'], 'comparison')} went with the position: ties. "
@@ -155,12 +167,31 @@ class _Job:
     out: Path
     seed: int
     kind: str
+    again: bool
 
 
-def _wanted(job: _Job, journal: Journal) -> list[Call]:
-    """The calls that are not paid for, each once."""
-    calls = {call.key: call for one in job.work for call in job.grading.calls(*one)}
-    return [call for key, call in calls.items() if journal.known(key) is None]
+def _wanted(job: _Job, journal: Journal) -> tuple[list[Call], list[str]]:
+    """The calls that are not paid for, and the keys of the answers that are given up for new ones."""
+    given_up = off_the_rubric(job.work, job.grading, journal.known) if job.again else []
+    left = set(given_up)
+    calls = unpaid_calls(
+        job.work, job.grading, lambda key: None if key in left else journal.known(key)
+    )
+    return calls, given_up
+
+
+def _calls_line(job: _Job) -> Iterator[str]:
+    """Why there are more calls than attempts."""
+    repeats = Counter(repetition for _, repetition in job.work)
+    if len(repeats) == 1 and job.kind == "grades":
+        return
+    said = counted(repeats[0], "attempt")
+    if len(repeats) > 1:
+        said += f", {repeats[1]:,} of them judged {len(repeats)} times for the self-agreement (--repeat)"
+    if job.kind == "pairs":
+        said += ", each compared in both orders (--pairs)"
+    calls = {call.key for one in job.work for call in job.grading.calls(*one)}
+    yield f"note: {said}: {counted(len(calls), 'call')} with those that are paid for"
 
 
 def _judge(
@@ -177,20 +208,24 @@ def _judge(
     tariffs = tariffs_of([job.model], load_catalog(catalog), prices, TokenCounter(), _now())
     journal.book_lost()
     with progress.status("quoting"):
+        wanted, given_up = _wanted(job, journal)
         quote = quote_run(
-            _wanted(job, journal),
+            wanted,
             tariffs,
             lambda _, __: _REPLY,
             budget=job.terms.budget,
             when=_now(),
         )
     show_quote(quote, job.terms.budget, journal.spent, progress)
+    print_lines(progress, _calls_line(job))
     if dry_run:
         return quote
     prompts = len({one.prompt for one, _ in job.work})
     check_within(
         quote, job.terms.budget - journal.spent, yes, -(-len(quote.calls) // max(prompts, 1))
     )
+    for key in given_up:
+        journal.ask_again(key)
     found = Judgement()
     with progress_of("judging", len(job.work), job.terms.budget, progress) as done:
         result = run_within(
@@ -229,6 +264,8 @@ def _written(
         "kept": job.selection.kept,
         "outside_sample": job.selection.outside,
         "ungraded": ungraded,
+        "off_rubric": sum(one.off_rubric for one in graded.values()),
+        "way_on": _WAY_ON if result.stopped == OFF_THE_RUBRIC else None,
         "ungraded_file": None if report is None else str(report),
         "position_disagreements": sum(one.swapped for one in graded.values()),
         "self_agreement": None if agreement is None else asdict(agreement),
@@ -324,6 +361,12 @@ def judge_command(
     stream: Stream = False,
     retries: Retries = 4,
     retry_failed: RetryFailed = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Ask again what was judged off the rubric; it is paid for once more."
+        ),
+    ] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     skip_bad_rows: SkipBadRows = False,
@@ -333,8 +376,9 @@ def judge_command(
     """Give attempts a quality from 0 to 1: by a judge model on a rubric, or by people's verdicts.
 
     A judge gives grades from 1 to 10 (quality: (grade - 1) / 9; from 8 on an answer does its job). What is
-    off the rubric is asked once more, then reported by row. Budget, quote, journal and exit codes are those
-    of `collect`; the column judge names the model and the version of the rubric.
+    off the rubric is asked once more, then reported by row; ten such attempts in a row stop the run. Budget,
+    quote, journal and exit codes are those of `collect`; the column judge names the model and the version of
+    the rubric.
     """
     if (judge is None) == (verdicts is None):
         raise InvalidInput(
@@ -356,17 +400,18 @@ def judge_command(
     selection = select_subjects(
         read.rows, baseline=pairs, regrade=regrade, sample=sample, seed=seed
     )
-    again = select_repeated(selection.subjects, repeat_sample, seed)
+    repeated = select_repeated(selection.subjects, repeat_sample, seed)
     job = _Job(
         read,
         selection,
         _grading(judge, rubric, pairs, max_output_tokens),
         judge,
-        repetitions(selection.subjects, again, repeat),
+        repetitions(selection.subjects, repeated, repeat),
         terms,
         out,
         seed,
         "grades" if pairs is None else "pairs",
+        again,
     )
     print_lines(Console(stderr=True), key_notes(terms, api_key_env))
     purpose = {"kind": "judge", "endpoint": terms.endpoint, "max_output_tokens": max_output_tokens}
@@ -381,13 +426,24 @@ def judge_command(
     summary, result = found
     if not summary["graded"]:
         print_lines(Console(stderr=True), list(run_lines(summary, api_key_env)))
-        where = f"; the reasons are in {summary['ungraded_file']}" if summary["ungraded"] else ""
-        raise MitsumoriError(
-            f"no attempt was graded, so nothing is written{where}", reason="NOTHING_GRADED"
-        )
+        raise _nothing_graded(summary)
     _print(summary, _lines(summary, api_key_env), as_json)
     if not result.complete:
         raise typer.Exit(INCOMPLETE)
+
+
+def _nothing_graded(summary: Mapping[str, Any]) -> MitsumoriError:
+    where = f"; the reasons are in {summary['ungraded_file']}" if summary["ungraded"] else ""
+    why = ""
+    if summary["off_rubric"]:
+        spent = short_usd(parse_usd(summary["spent_usd"], field="spent_usd"))
+        why = (
+            f": the judge was off the rubric at {counted(summary['off_rubric'], 'attempt')}, and {spent} is "
+            f"spent; {_WAY_ON}"
+        )
+    return MitsumoriError(
+        f"no attempt was graded, so nothing is written{why}{where}", reason="NOTHING_GRADED"
+    )
 
 
 def _print(summary: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:

@@ -51,6 +51,7 @@ __all__ = [
     "terms_of",
 ]
 
+_SAME_AGAIN = "start the same command again to go on; what is paid for is not paid for twice"
 INCOMPLETE = 3
 """Exit code of a run that stopped early, so that a scheduled job can tell it from an error."""
 
@@ -136,11 +137,20 @@ def check_unused(out: Path, *inputs: str) -> None:
     """
     if any(Path(one).resolve() == out.resolve() for one in inputs if "://" not in one):
         raise InvalidInput(f"--out: {out} is the input itself; name another file", field="out")
-    if out.exists() and not journal_path(out).exists():
+    if out.exists() and not _has_calls(journal_path(out)):
         raise InvalidInput(
             f"--out: {out} is there already, and has no journal beside it to go on from; name another file",
             field="out",
         )
+
+
+def _has_calls(journal: Path) -> bool:
+    """Whether a journal tells of a call: it has a whole line after the first."""
+    if not journal.is_file():
+        return False
+    with journal.open("rb") as file:
+        file.readline()
+        return file.readline().endswith(b"\n")
 
 
 def key_notes(terms: Terms, api_key_env: str) -> Iterator[str]:
@@ -291,18 +301,20 @@ def run_summary(
         "lost": journal.lost,
         "budget_usd": money(budget),
         "spent_usd": money(journal.spent),
+        "replaced_usd": money(journal.replaced),
         "cost_usd": money(sum(one.cost for one in answers)),
     }
 
 
 def run_lines(summary: Mapping[str, Any], api_key_env: str) -> Iterator[str]:
     """What is to be told of a run, from its :func:`run_summary`."""
-    spent, cost = (parse_usd(summary[name], field=name) for name in ("spent_usd", "cost_usd"))
-    more = (
-        f", {short_usd(spent - cost)} of it set aside for what may have been billed beyond the answers"
-        if spent > cost
-        else ""
+    spent, cost, replaced = (
+        parse_usd(summary[name], field=name) for name in ("spent_usd", "cost_usd", "replaced_usd")
     )
+    more = f", {short_usd(replaced)} of it for answers that were asked again" if replaced else ""
+    if spent > cost + replaced:
+        beyond = short_usd(spent - cost - replaced)
+        more += f", {beyond} of it set aside for what may have been billed beyond the answers"
     yield f"spent: {short_usd(spent)} of {short_usd(parse_usd(summary['budget_usd'], field='budget'))}{more}"
     for kind, count in summary["failed"].items():
         yield f"failed: {counted(count, 'call')}: {kind.replace('_', ' ')}"
@@ -329,7 +341,7 @@ def run_lines(summary: Mapping[str, Any], api_key_env: str) -> Iterator[str]:
     if summary["stopped"] and "key refused" in summary["stopped"]:
         yield f"note: the key is read from {api_key_env} (--api-key-env)"
     if not summary["complete"]:
-        yield "start the same command again to go on; what is paid for is not paid for twice"
+        yield summary.get("way_on") or _SAME_AGAIN
 
 
 def print_lines(console: Console, lines: Iterator[str] | list[str]) -> None:

@@ -18,6 +18,9 @@ _DEMONSTRATION = """> [!CAUTION]
 > `make train HISTORY=… OUT=…`.
 """
 
+_UNKNOWN, _NOT_LABELLED = "unknown", "not labelled"
+"""The language of prompts without one, in a manifest and in its card."""
+
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
@@ -49,16 +52,20 @@ def _evidence(manifest: BundleManifest, tiers: bool) -> str:
     strictness = (
         "Expect P(adequate) to be off by the strictness of your judge until you train on your own attempts."
         if tiers
-        else "All of them together weigh a small share of the attempts, so that these decide on work like "
-        "that of the histories, and annotation on work that they lack."
+        else "Measured attempts decide on work like that of the histories, and annotation on work that they "
+        "lack."
+    )
+    strength = (
+        f"all annotated requests together have {known.share:.0%} of the weight"
+        if known.share is not None and not tiers
+        else f"at even odds it counts as {known.weight:g} attempts of each arm"
     )
     words = (
         f"P(adequate) rests on {known.measured:,} prompts that models attempted, and on "
         f"{known.annotated:,} that nobody did: {untried}. Language models annotated them with a level on a "
         "rubric, and wrote the requests; nobody has compared their annotation with people's. It is a prior, "
-        f"not an outcome: at even odds it counts as {known.weight:g} attempts of each arm, and a prompt that "
-        "was attempted is not taken from its annotation. Judges differ in what they let pass; the levels "
-        f"stand between strict and lenient ones. {strictness}"
+        f"not an outcome: {strength}, and a prompt that was attempted is not taken from its annotation. "
+        f"Judges differ in what they let pass; the levels stand between strict and lenient ones. {strictness}"
     )
     return f"\n{words}\n"
 
@@ -79,7 +86,7 @@ def _data(manifest: BundleManifest, tiers: bool) -> str:
         ],
     )
     languages = ", ".join(
-        f"{code or 'unknown'} {count:,}"
+        f"{_NOT_LABELLED if code == _UNKNOWN else code} {count:,}"
         for code, count in sorted(manifest.languages.items(), key=lambda item: -item[1])
     )
     return (
@@ -249,7 +256,7 @@ def _languages(report: Mapping[str, Any]) -> str:
     arms = list(report["arms"])
     rows = [
         (
-            code,
+            _NOT_LABELLED if code == _UNKNOWN else code,
             f"{slice_['n']:,}" + (" (too few)" if slice_["few"] else ""),
             _number(slice_["apgr"]),
             *(_number(None if slice_["few"] else slice_["mean_quality"][arm]) for arm in arms),
@@ -269,10 +276,23 @@ def _languages(report: Mapping[str, Any]) -> str:
     return "## By language\n\n" + _rows(header, rows)
 
 
-def _unseen(report: Mapping[str, Any]) -> str:
+def _not_measured(histories: int) -> str:
+    if histories == 1:
+        return (
+            "Not measured: one history. The figures below hold for work like its own and say nothing of "
+            "other work. To measure it, train on two histories or more without `--arms`, each with models "
+            "that are known elsewhere: each is then left out in turn."
+        )
+    return (
+        "Not measured: this run left no history out. Without `--arms` and `--no-unseen-sources`, each of "
+        "several histories is left out in turn."
+    )
+
+
+def _unseen(report: Mapping[str, Any], histories: int) -> str:
     sources = report.get("unseen_sources")
     if not sources:
-        return ""
+        return f"## Unseen sources\n\n{_not_measured(histories)}\n"
     rows = [
         (
             name,
@@ -303,7 +323,12 @@ def _unseen(report: Mapping[str, Any]) -> str:
 
 
 def _limits(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
-    languages = ", ".join(sorted(code for code in manifest.languages if code)) or "unknown"
+    labelled = sorted(code for code in manifest.languages if code != _UNKNOWN)
+    languages = (
+        f"in these languages: {', '.join(labelled)}"
+        if labelled
+        else "whose languages are not labelled (column `language`)"
+    )
     worst = [
         pair
         for pair, ours in report["pairs"].items()
@@ -314,9 +339,9 @@ def _limits(manifest: BundleManifest, report: Mapping[str, Any]) -> str:
     lines = [
         "- The bundle predicts which arms are likely to be adequate. It does not judge safety, and it must "
         "not decide alone where a wrong answer does harm.",
-        f"- It was trained on prompts like those of its histories, in these languages: {languages}. Expect "
-        "worse predictions on other topics and languages: a large part of what any router of this kind does "
-        "is to recognise the topic (compare APGR with its value within categories).",
+        f"- It was trained on prompts like those of its histories, {languages}. Expect worse predictions on "
+        "other topics and languages: a large part of what any router of this kind does is to recognise the "
+        "topic (compare APGR with its value within categories).",
         "- An arm stands for the models listed above at the time of their attempts. Other models of "
         "a tier are assumed to behave alike; this was not measured."
         if manifest.evidence is None
@@ -370,7 +395,7 @@ def model_card(
             + ("\n" + "\n".join(f"- {note}" for note in notes) + "\n" if notes else ""),
             _arms(manifest, report, tiers),
             _training(manifest, settings or {}),
-            *((_unseen(report),) if report.get("unseen_sources") else ()),
+            _unseen(report, len(manifest.histories)),
             _performance(report),
             _calibration(report),
             _languages(report),

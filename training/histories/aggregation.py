@@ -15,11 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.histories.attempts import answer_tokens
+
 __all__ = ["COLUMNS", "Means", "PromptAggregates", "aggregate_attempts"]
 
 _AVERAGED = ("quality", "input_tokens", "output_tokens", "cost_usd", "propensity")
 _DESCRIPTIVE = ("category", "language")
-COLUMNS = ("prompt", "model", "prompt_id", "judge", *_DESCRIPTIVE, *_AVERAGED)
+COLUMNS = (
+    "prompt", "model", "prompt_id", "judge", *_DESCRIPTIVE, *_AVERAGED, "reasoning_tokens",
+)  # fmt: skip
 """Columns of :class:`attempts.Attempt` that a table is made of."""
 
 _FEW = 1024
@@ -108,7 +112,8 @@ class PromptAggregates:
         present: bool ``(n, k)``, whether there is any attempt.
         quality: float64 ``(n, k)``, mean over the attempts; NaN where unknown. The others likewise.
         input_tokens: as ``quality``.
-        output_tokens: as ``quality``.
+        output_tokens: as ``quality``; all that is billed, hidden reasoning included.
+        answer_tokens: as ``quality``; of the visible answer.
         cost_usd: as ``quality``.
         propensity: as ``quality``; ``None`` where no attempt has one.
     """
@@ -121,6 +126,7 @@ class PromptAggregates:
     quality: npt.NDArray[np.float64]
     input_tokens: npt.NDArray[np.float64]
     output_tokens: npt.NDArray[np.float64]
+    answer_tokens: npt.NDArray[np.float64]
     cost_usd: npt.NDArray[np.float64]
     propensity: npt.NDArray[np.float64] | None
 
@@ -172,15 +178,16 @@ def aggregate_attempts(
         arms: ``k``.
     """
     prompts = _Prompts()
-    means = {name: Means(arms) for name in _AVERAGED}
+    means = {name: Means(arms) for name in (*_AVERAGED, "answer_tokens")}
     present = np.zeros((0, arms), dtype=bool)
     for attempts in batches:
         rows = prompts.add(attempts)
         columns = attempts["model"].map(place).to_numpy(dtype=np.intp)
         present = _grown(present, len(prompts.texts), False)
         present[rows, columns] = True
-        for name, mean in means.items():
-            mean.add(rows, columns, attempts[name].to_numpy())
+        for name in _AVERAGED:
+            means[name].add(rows, columns, attempts[name].to_numpy())
+        means["answer_tokens"].add(rows, columns, answer_tokens(attempts))
     n = len(prompts.texts)
     averaged = {name: mean.of(n) for name, mean in means.items() if name != "propensity"}
     return PromptAggregates(

@@ -26,14 +26,13 @@ BESIDE: Mapping[str, str] = {
     "answer": "the text of the answer, which judgement grades",
     "messages": "the chat as JSON, where the prompt was more than one text",
     "reference": "a reference answer",
-    "reasoning_tokens": "hidden reasoning within output_tokens, where it was reported",
     "finish_reason": "why the answer ended, as the endpoint said; length: it was cut",
     "grade": "1 to 10, of which the quality was made",
     "usage": "reported, or counted where the report could not be believed",
 }
 """Columns beyond the contract, and what they hold."""
 
-_NUMBERS = NUMERIC | {"reasoning_tokens", "grade"}
+_NUMBERS = NUMERIC | {"grade"}
 _SUFFIXES = (".parquet", ".jsonl")
 
 

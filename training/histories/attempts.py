@@ -16,7 +16,16 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["NUMERIC", "REQUIRED", "Attempt", "BadRow", "Identities", "check", "framed"]
+__all__ = [
+    "NUMERIC",
+    "REQUIRED",
+    "Attempt",
+    "BadRow",
+    "Identities",
+    "answer_tokens",
+    "check",
+    "framed",
+]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -38,7 +47,13 @@ class Attempt(BaseModel):
     prompt_id: str | None = Field(default=None, description="left out: a hash of the prompt")
     quality: Share | None = Field(default=None, description="of the answer; left out: not judged")
     input_tokens: Amount | None = Field(default=None, description="left out: counted")
-    output_tokens: Amount | None = None
+    output_tokens: Amount | None = Field(
+        default=None, description="all that is billed, hidden reasoning included"
+    )
+    reasoning_tokens: Amount | None = Field(
+        default=None,
+        description="hidden reasoning, a part of output_tokens; lengths are learnt without it",
+    )
     cost_usd: Amount | None = Field(default=None, description="left out: price times tokens")
     latency_s: Amount | None = None
     language: str | None = Field(default=None, description="code such as en or ja")
@@ -123,6 +138,18 @@ def framed(
     )
 
 
+def answer_tokens(attempts: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Output tokens of the visible answers, float64 ``(n,)``, ≥ 0; NaN where the output is not known.
+
+    Lengths are learnt and compared without hidden reasoning: a quote adds the catalog's allowance for it.
+
+    Args:
+        attempts: checked, with the columns ``output_tokens`` and ``reasoning_tokens``.
+    """
+    hidden = attempts["reasoning_tokens"].fillna(0.0)
+    return np.asarray(attempts["output_tokens"] - hidden, dtype=np.float64)
+
+
 # --- Columns -----------------------------------------------------------------------------------
 
 
@@ -192,6 +219,22 @@ def _check_timestamp(values: npt.NDArray[np.object_]) -> list[BadRow]:
     parsed = pd.to_datetime(given[seconds.isna()], format="ISO8601", utc=True, errors="coerce")
     reason = "is neither an ISO 8601 time nor seconds since 1970"
     return [BadRow(int(row) + 1, "timestamp", reason) for row in parsed[parsed.isna()].index]
+
+
+def _check_reasoning(
+    output: npt.NDArray[np.float64], reasoning: npt.NDArray[np.float64]
+) -> list[BadRow]:
+    """Hidden reasoning is a part of the output, so there cannot be more of it."""
+    with np.errstate(invalid="ignore"):
+        more = np.flatnonzero(reasoning > output)
+    return [
+        BadRow(
+            int(row) + 1,
+            "reasoning_tokens",
+            f"{reasoning[row]:g} is above the {output[row]:g} output_tokens, which include it",
+        )
+        for row in more
+    ]
 
 
 # --- Rows --------------------------------------------------------------------------------------
@@ -289,6 +332,7 @@ def check(
         else:
             columns[name], found = _check_text(name, raw[name])
             bad += found
+    bad += _check_reasoning(columns["output_tokens"], columns["reasoning_tokens"])
     bad += _check_timestamp(columns["timestamp"])
     # object, not pandas' own text type: half of a surrogate pair cannot be stored in Arrow.
     attempts = pd.DataFrame(

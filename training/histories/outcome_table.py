@@ -251,7 +251,7 @@ def tabulate(
         thresholds=np.full(n, ladder.adequate_at),
         quality=gathered.quality,
         cost_nanos=cost,
-        output_tokens=gathered.output_tokens,
+        output_tokens=gathered.answer_tokens,
         propensity=gathered.propensity,
         models=np.tile(np.array([ladder.arms.get(arm, "") for arm in arms], dtype=object), (n, 1)),
     )

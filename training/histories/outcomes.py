@@ -32,7 +32,7 @@ class Outcomes:
         thresholds: float64 ``(n,)``, the adequacy threshold of the prompt's history.
         quality: float64 ``(n, k)`` in 0..1; NaN where the arm has no judged attempt.
         cost_nanos: int64 ``(n, k)``, nano-dollars ≥ 0; 0 where the arm has no attempt or no price.
-        output_tokens: float64 ``(n, k)``; NaN where unknown.
+        output_tokens: float64 ``(n, k)``, of the visible answer, without hidden reasoning; NaN where unknown.
         propensity: float64 ``(n, k)``, the probability with which a router chose this arm, 0..1; NaN where
             it was not logged. ``None`` where it was logged for no attempt.
         models: ``(n, k)`` names of the models that stand for the arms in the prompt's history, ``""`` where

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,12 +57,14 @@ class Graded:
         value: as the judge says it: a grade from 1 to 10, or 1, .5, 0 of a comparison; ``None`` likewise.
         reason: why there is none.
         swapped: of a comparison, whether the two orders disagreed.
+        off_rubric: the judge replied, and even when reminded gave nothing of the rubric.
     """
 
     quality: float | None
     value: float | None = None
     reason: str = ""
     swapped: bool = False
+    off_rubric: bool = False
 
 
 class Grading(Protocol):
@@ -80,6 +82,20 @@ class Grading(Protocol):
 
     def calls(self, subject: Subject, repeat: int) -> list[Call]:
         """The calls without reminders. ``repeat``: 0 for the grade that counts, then 1, 2 …"""
+        ...
+
+    def read(self, reply: str) -> float | OffRubric:
+        """The verdict of a reply."""
+        ...
+
+    def reminder(self, call: Call, reply: str, off: OffRubric) -> Call:
+        """What the judge is asked after a reply that is off the rubric.
+
+        Args:
+            call: that brought the reply.
+            reply: the text.
+            off: what is wrong with it.
+        """
         ...
 
     async def grade(self, asker: Asker, subject: Subject, repeat: int) -> Graded:
@@ -121,40 +137,41 @@ class _Judge:
             {"model": self.model},
         )
 
-    async def read(
-        self, asker: Asker, call: Call, reading: Callable[[str], float | OffRubric]
-    ) -> float | OffRubric:
-        """The verdict of a call; off the rubric, it is asked once more with a reminder."""
-        found = await asker.ask(call)
-        if isinstance(found, Failed):
-            return _failed(found)
-        verdict = reading(found.text)
-        if not isinstance(verdict, OffRubric):
-            return verdict
-        again = Call(
+    def reminder(self, call: Call, reply: str, off: OffRubric) -> Call:
+        return Call(
             f"{call.key}-reminder",
             call.model,
             [
                 *call.messages,
-                Message("assistant", found.text[-_QUOTED:]),
-                Message("user", reminder(self.rubric.task, verdict)),
+                Message("assistant", reply[-_QUOTED:]),
+                Message("user", reminder(self.rubric.task, off)),
             ],
             call.max_output_tokens,
             call.about,
         )
-        found = await asker.ask(again)
-        if isinstance(found, Failed):
-            return _failed(found)
-        verdict = reading(found.text)
-        if isinstance(verdict, OffRubric):
-            return OffRubric(f"the judge {verdict.reason}, even when reminded")
+
+
+async def _verdict(grading: Grading, asker: Asker, call: Call) -> float | Graded:
+    """The verdict of a call, or why there is none; off the rubric, it is asked once more with a reminder."""
+    found = await asker.ask(call)
+    if isinstance(found, Failed):
+        return _failed(found)
+    verdict = grading.read(found.text)
+    if not isinstance(verdict, OffRubric):
         return verdict
+    found = await asker.ask(grading.reminder(call, found.text, verdict))
+    if isinstance(found, Failed):
+        return _failed(found)
+    verdict = grading.read(found.text)
+    if isinstance(verdict, OffRubric):
+        reason = f"the judge {verdict.reason}, even when reminded"
+        return Graded(None, reason=reason, off_rubric=True)
+    return verdict
 
 
-def _failed(failed: Failed) -> OffRubric:
-    return OffRubric(
-        f"the call of the judge failed: {failed.kind.replace('_', ' ')}, {failed.detail}"
-    )
+def _failed(failed: Failed) -> Graded:
+    kind = failed.kind.replace("_", " ")
+    return Graded(None, reason=f"the call of the judge failed: {kind}, {failed.detail}")
 
 
 def _material(subject: Subject, answers: Mapping[str, str]) -> dict[str, str]:
@@ -189,12 +206,20 @@ class RubricGrading:
         """One."""
         return [self.by.call(_material(subject, {"answer": subject.answer}), repeat)]
 
+    def read(self, reply: str) -> float | OffRubric:
+        """The grade of a reply."""
+        return grade_of(reply)
+
+    def reminder(self, call: Call, reply: str, off: OffRubric) -> Call:
+        """See :meth:`Grading.reminder`."""
+        return self.by.reminder(call, reply, off)
+
     async def grade(self, asker: Asker, subject: Subject, repeat: int) -> Graded:
         """The quality of the grade. See :meth:`Grading.grade`."""
         (call,) = self.calls(subject, repeat)
-        found = await self.by.read(asker, call, grade_of)
-        if isinstance(found, OffRubric):
-            return Graded(None, reason=found.reason)
+        found = await _verdict(self, asker, call)
+        if isinstance(found, Graded):
+            return found
         return Graded(quality_of(int(found)), found)
 
 
@@ -238,6 +263,14 @@ class PairGrading:
             for order, (one, other) in zip(("first", "second"), answers, strict=True)
         ]
 
+    def read(self, reply: str) -> float | OffRubric:
+        """The preference of a reply."""
+        return preference_of(reply)
+
+    def reminder(self, call: Call, reply: str, off: OffRubric) -> Call:
+        """See :meth:`Grading.reminder`."""
+        return self.by.reminder(call, reply, off)
+
     async def grade(self, asker: Asker, subject: Subject, repeat: int) -> Graded:
         """1 where both orders prefer the answer, 0 where both prefer the baseline, .5 otherwise.
 
@@ -245,9 +278,9 @@ class PairGrading:
         """
         found: list[float] = []
         for place, call in enumerate(self.calls(subject, repeat)):
-            one = await self.by.read(asker, call, preference_of)
-            if isinstance(one, OffRubric):
-                return Graded(None, reason=one.reason)
+            one = await _verdict(self, asker, call)
+            if isinstance(one, Graded):
+                return one
             found.append(1 - one if place else one)
         agree = found[0] == found[1]
         value = found[0] if agree else _TIE

@@ -10,7 +10,12 @@ from training.calls.run import Task
 from training.judgement.agreement import Agreement, agreement_of
 from training.judgement.grading import Graded, Grading, Subject
 
-__all__ = ["Judgement", "judgement_tasks", "repetitions"]
+__all__ = ["OFF_THE_RUBRIC", "Judgement", "judgement_tasks", "repetitions"]
+
+_MOST_OFF = 10
+"""Judgements in a row without one on the rubric that a run pays for."""
+OFF_THE_RUBRIC = f"{_MOST_OFF} judgements in a row are off the rubric"
+"""Why a run stops whose judge does not keep to the rubric."""
 
 
 @dataclass
@@ -19,9 +24,25 @@ class Judgement:
 
     Attributes:
         graded: place of a row → repetition → what was given; repetition 0 counts.
+        off_in_a_row: how many judgements are off the rubric since the last one on it.
     """
 
     graded: dict[int, dict[int, Graded]] = field(default_factory=dict)
+    off_in_a_row: int = 0
+
+    def add(self, place: int, repetition: int, found: Graded) -> None:
+        """Take a judgement in.
+
+        Args:
+            place: of a row.
+            repetition: 0 for the one that counts, then 1, 2 …
+            found: what was given; a failed call says nothing of the judge.
+        """
+        self.graded.setdefault(place, {})[repetition] = found
+        if found.off_rubric:
+            self.off_in_a_row += 1
+        elif found.value is not None:
+            self.off_in_a_row = 0
 
     @property
     def first(self) -> dict[int, Graded]:
@@ -58,7 +79,7 @@ def repetitions(
 def judgement_tasks(
     work: Iterable[tuple[Subject, int]], grading: Grading, into: Judgement, paid: PaidCalls
 ) -> Iterator[Task]:
-    """The tasks of a run.
+    """The tasks of a run, which stops once :data:`OFF_THE_RUBRIC` holds.
 
     Args:
         work: subjects with their repetition.
@@ -69,8 +90,9 @@ def judgement_tasks(
 
     def task(subject: Subject, repetition: int) -> Task:
         async def judge() -> None:
-            found = await grading.grade(paid, subject, repetition)
-            into.graded.setdefault(subject.place, {})[repetition] = found
+            into.add(subject.place, repetition, await grading.grade(paid, subject, repetition))
+            if into.off_in_a_row >= _MOST_OFF:
+                paid.stop(OFF_THE_RUBRIC)
 
         return judge
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from router.catalog.catalog import Catalog
 from router.classifier.features.lexical import FEATURES
 from router.classifier.manifest import (
     FORMAT_VERSION,
@@ -52,7 +54,18 @@ def _reference(rates: Rates | None) -> ReferencePrice | None:
     return None if rates is None else ReferencePrice(input=rates.input, output=rates.output)
 
 
-def _arms(sources: Sources, train: Outcomes, lengths: LengthModel) -> list[Arm]:
+def _listed_price(models: Collection[str], catalog: Catalog, when: datetime) -> Rates | None:
+    """The price in the catalog that all models of an arm have, for histories that log costs instead."""
+    names = {canonical_name(model) for model in models}
+    listed = [(canonical_name(one.spec.id), one.rates_at(when)) for one in catalog.entries]
+    rates = [price for name, price in listed if name in names]
+    known = names <= {name for name, _ in listed}
+    return rates[0] if known and all(price == rates[0] for price in rates) else None
+
+
+def _arms(
+    sources: Sources, train: Outcomes, lengths: LengthModel, catalog: Catalog, when: datetime
+) -> list[Arm]:
     table, placed = sources.table, sources.placed
     scale = placed or sources.arms
     judged, adequate = train.judged.sum(axis=0), (train.adequate & train.judged).sum(axis=0)
@@ -61,7 +74,11 @@ def _arms(sources: Sources, train: Outcomes, lengths: LengthModel) -> list[Arm]:
             name=name,
             tier=name,
             models=list(table.models[name] if placed is None else placed.anchors[name]),
-            reference_price=_reference(table.rates[name]),
+            reference_price=_reference(
+                table.rates[name]
+                if placed is not None
+                else table.rates[name] or _listed_price(table.models[name], catalog, when)
+            ),
             attempts=int(judged[place]),
             adequate_share=float(adequate[place] / judged[place]),
             has_lengths=bool(lengths.known[place]),
@@ -82,6 +99,7 @@ def bundle_manifest(
     data: TrainingData,
     cascade: Stages,
     report: Any,
+    catalog: Catalog,
 ) -> BundleManifest:
     """Describe the bundle; its files are hashed when they are written.
 
@@ -91,16 +109,17 @@ def bundle_manifest(
         data: that it fitted.
         cascade: the fits.
         report: held-out figures.
+        catalog: prices of arms that the histories have no price of.
     """
-    table = sources.table
+    table, now = sources.table, datetime.now(UTC)
     thresholds, counts = np.unique(table.outcomes.thresholds, return_counts=True)
     train = cascade.first.train.outcomes
     return BundleManifest(
         format_version=FORMAT_VERSION,
         name=bundle_name(plan),
-        created=datetime.now(UTC).replace(microsecond=0),
+        created=now.replace(microsecond=0),
         demonstration=not plan.histories,
-        arms=_arms(sources, train, cascade.first.lengths),
+        arms=_arms(sources, train, cascade.first.lengths, catalog, now),
         encoder=cascade.first.reference,
         second=cascade.second,
         features=list(FEATURES),
@@ -125,11 +144,13 @@ def _evidence(sources: Sources, data: TrainingData) -> Evidence | None:
         return Evidence(measured=measured, annotated=annotated, weight=round(weight, 1))
     if sources.arms is None:
         return None
-    annotated = int((data.examples.sources == ANNOTATED).sum())
+    annotated = data.examples.sources == ANNOTATED
+    weights = data.examples.weight
     return Evidence(
-        measured=len(data.examples) - annotated,
-        annotated=annotated,
+        measured=int((~annotated).sum()),
+        annotated=int(annotated.sum()),
         weight=round(weight * data.annotation, 3),
+        share=round(float(weights[annotated].sum() / weights.sum()), 4),
     )
 
 
@@ -137,7 +158,7 @@ def _abilities(sources: Sources, demands: Demands | None) -> dict[str, ModelAbil
     if sources.placed is not None:
         return _measured(sources.placed, demands)
     if sources.arms is not None:
-        return _measured_and_known(sources.arms, sources.table)
+        return _measured_and_known(sources.arms)
     return {}
 
 
@@ -154,18 +175,16 @@ def _measured(placed: PlacedTiers, demands: Demands | None) -> dict[str, ModelAb
     }
 
 
-def _measured_and_known(placed: PlacedArms, table: HistoryTable) -> dict[str, ModelAbility]:
-    """Models of the histories and others. That of an arm is as the arm, so nothing of it is uncertain."""
-    spelled = {model for models in table.models.values() for model in models}
-    of_arms = {canonical_name(model) for model in spelled}
+def _measured_and_known(placed: PlacedArms) -> dict[str, ModelAbility]:
+    """Models of the histories and others."""
 
-    def told(one: Ability, exact: bool, elsewhere: tuple[str, ...] = ()) -> ModelAbility:
+    def told(one: Ability, elsewhere: tuple[str, ...] = ()) -> ModelAbility:
         return ModelAbility(
             points=one.points,
-            uncertainty=0.0 if exact else one.uncertainty,
+            uncertainty=one.uncertainty,
             attempts=one.attempts,
             elsewhere=elsewhere,
         )
 
-    found = {name: told(one, False, one.histories) for name, one in placed.elsewhere.items()}
-    return found | {name: told(one, name in of_arms) for name, one in placed.abilities.items()}
+    found = {name: told(one, one.histories) for name, one in placed.elsewhere.items()}
+    return found | {name: told(one) for name, one in placed.abilities.items()}

@@ -209,9 +209,10 @@ def _trained(plan: TrainingPlan, model: str, console: Console, run: Run | None) 
         ),
         REFERENCE_FILE: ReferenceSample(test.features[kept], served.first[kept]).to_json(),
     }
-    manifest = bundle_manifest(plan, sources, data, cascade, report)
+    listed = load_catalog(plan.catalog)
+    manifest = bundle_manifest(plan, sources, data, cascade, report, listed)
     settings = chosen_settings(plan, table, cascade)
-    catalog = catalog_basis(manifest, load_catalog(plan.catalog).entries)
+    catalog = catalog_basis(manifest, listed.entries)
     told, tiers = (*table.notes, str(catalog)), placed is not None
     registered = None
     if run is None:

@@ -51,7 +51,8 @@ STRICTNESS_SPREAD = 2.0
 DEVIATION_SPREAD = 0.3
 """Of a model in one history, in hundreds of points."""
 MEASURED_DEVIATION = 0.08
-"""What :func:`fit_scale` finds of it over the histories of the shipped bundles."""
+"""What :func:`fit_scale` finds of it over the histories of the shipped bundles, in hundreds of points.
+Abilities of histories that share no model are taken to be as uncertain."""
 _STEPS = 1_500
 
 
@@ -243,9 +244,10 @@ def fit_scale(
     told = 1 / spread**2 + np.bincount(m, information * discrimination[h] ** 2, counts[0])
     histories = np.bincount(cells // len(table.histories), minlength=counts[0])
     linked = (histories > 1)[cells // len(table.histories)]
-    elsewhere = part["deviation"][linked].var() if linked.any() else DEVIATION_SPREAD**2
-    uncertainty = np.sqrt(1 / told + elsewhere / np.maximum(histories, 1))
     zero, unit, error = _origin(table.models, part["ability"], np.sqrt(1 / told), origin)
+    # Where no model is in two histories, none of these tells what it would do elsewhere.
+    deviation = part["deviation"][linked].std() if linked.any() else MEASURED_DEVIATION * unit
+    uncertainty = np.sqrt(1 / told + deviation**2 / np.maximum(histories, 1))
     of_prompt = np.bincount(i, information, counts[1]) + 1 / _DIFFICULTY_SPREAD**2
     # A prompt's difficulty is told at zero points of the histories that have it.
     zero_logits = np.bincount(i, discrimination[h] * zero, counts[1]) / np.bincount(

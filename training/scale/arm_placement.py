@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from router.classifier.manifest import LEAST_GAP
 from router.core.ability import LARGEST, SMALLEST
 from router.core.model_names import canonical_name
 from training.histories.history import History
@@ -103,7 +104,7 @@ def place_arms(
     if len(placed) < len(arms):
         return None
     points = np.array([one.points for one in placed.values()])
-    check_ascending({arm: (model,) for arm, model in arms.items()}, points, _REMEDY)
+    _check_order(arms, points)
     links = sorted(known.keys() & scale.abilities.keys())
     reference = read_reference()
     return PlacedArms(
@@ -124,6 +125,33 @@ def place_arms(
             + f" points, linked by {_some(links)}",
         ),
     )
+
+
+def _check_order(arms: Mapping[str, str], points: Floats) -> None:
+    """Refuse arms that do not ascend by a point or more, and name the order that does, where one does.
+
+    Args:
+        arms: ``k`` arms with their models.
+        points: float64 ``(k,)``, their abilities.
+
+    Raises:
+        InvalidInput: as :func:`placement.check_ascending`.
+    """
+    order = np.argsort(points, kind="stable")
+    remedy = _REMEDY
+    if (np.diff(points[order]).round(1) >= LEAST_GAP).all():
+        given = list(arms.items())
+        ascending = [given[at] for at in order]
+        if set(arms) <= set(
+            read_reference().tiers
+        ):  # a tier keeps its place, and gets another model
+            ascending = list(zip(arms, (model for _, model in ascending), strict=True))
+        listed = ",".join(f"{arm}={model}" for arm, model in ascending)
+        remedy = (
+            f"in ascending order they are --arms {listed} (make: ARMS={listed}); or leave one of them out of "
+            "--arms"
+        )
+    check_ascending({arm: (model,) for arm, model in arms.items()}, points, remedy)
 
 
 def _in_these(scale: Scale) -> dict[str, Ability]:

@@ -63,7 +63,7 @@ class LengthTable:
 
 
 def length_table(histories: Sequence[History], standards: Sequence[Standard]) -> LengthTable:
-    """The known lengths of every model at every prompt; repeated attempts are averaged.
+    """The known lengths of the visible answers of every model; repeated attempts are averaged.
 
     All attempts count, whoever judged them: an answer is as long for one judge as for another.
 
@@ -75,7 +75,7 @@ def length_table(histories: Sequence[History], standards: Sequence[Standard]) ->
     for history, standard in zip(histories, standards, strict=True):
         place = {model: at for at, model in enumerate(history.models)}
         found = aggregate_attempts(history.batches(columns=COLUMNS), place, len(place))
-        row, model = np.nonzero(~np.isnan(found.output_tokens))
+        row, model = np.nonzero(~np.isnan(found.answer_tokens))
         if len(row):
             read.append((history, standard, found, row, model))
     groups = [[group_of(text) for text in found.texts] for _, _, found, _, _ in read]
@@ -98,7 +98,7 @@ def length_table(histories: Sequence[History], standards: Sequence[Standard]) ->
         of_model = [models.setdefault(canonical_name(name), len(models)) for name in history.models]
         columns[0].append(of_prompt[row])
         columns[1].append(np.array(of_model, dtype=np.intp)[model])
-        columns[2].append(np.log(np.maximum(found.output_tokens[row, model], 1.0)))
+        columns[2].append(np.log(np.maximum(found.answer_tokens[row, model], 1.0)))
     prompt, model, logs = (np.concatenate([np.zeros(0), *parts]) for parts in columns)
     return LengthTable(
         np.array(texts, dtype=object),

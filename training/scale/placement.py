@@ -173,9 +173,12 @@ def check_ascending(arms: Mapping[str, Sequence[str]], points: Floats, remedy: s
         if apart >= LEAST_GAP:
             continue
         order = "below" if apart < 0 else "less than a point above"
+        why = "their attempts do not tell which of them is the abler"
+        if apart <= -LEAST_GAP:
+            why = "the arms are not in ascending order of ability"
         raise InvalidInput(
-            f"on the scale of ability {abler} is at {high:g} points, {order} {weaker} at {low:g}, so their "
-            f"attempts do not tell which of them is the abler; {remedy}",
+            f"on the scale of ability {abler} is at {high:g} points, {order} {weaker} at {low:g}, so {why}; "
+            f"{remedy}",
             reason="ARMS_TOO_CLOSE",
             field="arms",
         )

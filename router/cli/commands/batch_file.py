@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from mitsumori import InvalidArgument, route_request
+from mitsumori.arguments import FIELDS
 from mitsumori.v1 import router_pb2
 from router.core.errors import InvalidInput
 
 __all__ = ["Defaults", "Line", "read_lines", "refusal"]
 
-_ARGUMENTS: Final = {
-    "allowed_models": "models",
-    "allowed_tiers": "tiers",
-    "required_capabilities": "capabilities",
-    "max_price": "max_price_usd",
-    "max_latency": "max_latency_s",
-    "willingness_to_pay": "willingness_to_pay_usd",
-}
-"""Arguments of the client that have another name than the field of the protocol."""
 _AMOUNTS: Final = ("max_price", "willingness_to_pay")
 _GOALS: Final = ("quality_target", "willingness_to_pay")
 _LABELS: Final = ("language", "category", "user")
@@ -32,6 +25,11 @@ _DESCRIPTIONS: Final = ("prompt_id", "reference", "source")
 _CONSTRAINTS: Final = tuple(map(str, router_pb2.Constraints.DESCRIPTOR.fields_by_name))
 _REQUEST: Final = tuple(map(str, router_pb2.RouteRequest.DESCRIPTOR.fields_by_name))
 _KNOWN: Final[tuple[str, ...]] = ("messages", *_REQUEST, *_CONSTRAINTS, *_LABELS, *_DESCRIPTIONS)
+_ARGUMENTS: Final = {
+    field: argument for argument, field in FIELDS.items() if field in (*_REQUEST, *_CONSTRAINTS)
+}
+"""Field → the argument of the client, where that has another name. A line may use either name."""
+_FORM: Final = "write a JSON string, or an object with prompt or messages"
 
 Defaults = Mapping[str, Any]
 """Values of fields for lines that lack them, by the names of the protocol."""
@@ -49,21 +47,22 @@ def read_lines(path: Path, defaults: Defaults) -> list[Line]:
 
     A line is a text, or an object with ``prompt`` or ``messages``. An object may have every other field of
     ``RouteRequest``, the fields of ``Constraints`` beside them or under ``constraints``, and ``language``,
-    ``category`` and ``user``, which become labels. ``prompt_id``, ``reference`` and ``source``, which
-    ``collect`` reads, change no quote. ``null`` is as good as absent.
+    ``category`` and ``user``, which become labels. A field may have the name of the client's argument, such
+    as ``max_price_usd``. ``prompt_id``, ``reference`` and ``source``, which ``collect`` reads, change no
+    quote. ``null`` is as good as absent.
 
     Args:
-        path: JSON lines in UTF-8.
+        path: JSON lines in UTF-8, with or without a byte order mark.
         defaults: for lines that lack a field. The labels of a line are added to the default ones.
 
     Raises:
         InvalidArgument: a default cannot be sent; names the field.
-        InvalidInput: the file cannot be read, or a line has another form; names the line.
+        InvalidInput: the file cannot be read, or has no prompts.
     """
-    _request({"prompt": "any"}, defaults)
+    _request({"prompt": "any"}, defaults, {})
     try:
         # Not splitlines(): it also splits at characters that may occur inside a JSON string.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise InvalidInput(f"there is no file {path}", field="file") from None
     except OSError as error:
@@ -74,20 +73,7 @@ def read_lines(path: Path, defaults: Defaults) -> list[Line]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except RecursionError:
-            found.append(Line(number, refusal("the line is nested too deeply to be a prompt")))
-            continue
-        except ValueError:
-            row = None
-        row = {"prompt": row} if isinstance(row, str) else row
-        if not isinstance(row, dict) or not {"prompt", "messages"} & row.keys():
-            raise InvalidInput(
-                f"{path}, line {number}: write a JSON string, or an object with prompt or messages",
-                field="file",
-            )
-        found.append(Line(number, _request_or_refusal(row, defaults)))
+        found.append(Line(number, _request_or_refusal(line, defaults)))
     if not found:
         raise InvalidInput(f"{path} has no prompts", field="file")
     return found
@@ -104,51 +90,75 @@ def refusal(text: str, reason: str = "INVALID_INPUT") -> router_pb2.QuoteError:
 
 
 def _request_or_refusal(
-    row: Mapping[str, Any], defaults: Defaults
+    line: str, defaults: Defaults
 ) -> router_pb2.RouteRequest | router_pb2.QuoteError:
-    unknown = [name for name in row if name not in _KNOWN]
-    if unknown:
-        return _unknown(unknown[0], _KNOWN)
     try:
-        given = _flat({name: value for name, value in row.items() if value is not None})
-        return _request(given, defaults)
+        row = json.loads(line)
+    except RecursionError:
+        return refusal("the line is nested too deeply to be a prompt")
+    except ValueError:
+        return refusal(f"the line is not JSON; {_FORM}")
+    row = {"prompt": row} if isinstance(row, str) else row
+    if not isinstance(row, dict):
+        return refusal(f"the line is no prompt; {_FORM}")
+    if not {"prompt", "messages"} & row.keys():
+        return refusal(f"the line has no prompt; {_FORM}")
+    try:
+        given, written = _fields(row)
+        return _request(given, defaults, written)
     except InvalidArgument as error:
         return refusal(error.message)
-    except _UnknownConstraint as error:
-        return _unknown(f"constraints.{error}", _CONSTRAINTS)
+    except _UnknownField as error:
+        return _unknown(*error.args)
 
 
-class _UnknownConstraint(Exception):
-    """``constraints`` has a field of this name, which the protocol has not."""
+class _UnknownField(Exception):
+    """Neither the protocol nor the client has a name. Arguments: where it stands, the name, known ones."""
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> router_pb2.QuoteError:
+def _unknown(where: str, name: str, known: Collection[str]) -> router_pb2.QuoteError:
     # A name that is no word may be text of a prompt.
-    shown = name[:60] if name.replace(".", "").isidentifier() and name.isascii() else "a name"
-    return refusal(
-        f"{shown}: is not a field of a line; known are {', '.join(known)}", "UNKNOWN_FIELD"
-    )
+    word = name.isidentifier() and name.isascii()
+    names = [*known, *(argument for field, argument in _ARGUMENTS.items() if field in known)]
+    near = get_close_matches(name, names, n=1) if word else []
+    remedy = f"did you mean {near[0]}?" if near else "mitsumori quote --help lists them"
+    shown = f"{where}{name[:60]}" if word else "a name"
+    return refusal(f"{shown}: is not a field of a line; {remedy}", "UNKNOWN_FIELD")
 
 
-def _flat(given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a line, with those under ``constraints`` beside them.
+def _fields(row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields of a line that are not ``null``, those under ``constraints`` beside them, and their names.
+
+    Returns:
+        Value by name of the protocol, and the name as written by name of the protocol.
 
     Raises:
         InvalidArgument: a field is given twice, or ``constraints`` is no object.
-        _UnknownConstraint: it has an unknown field.
+        _UnknownField: there is no such field.
     """
-    nested = given.pop("constraints", {})
-    if not isinstance(nested, dict):
+    nested = row.get("constraints")
+    if not isinstance(nested, dict | None):
         raise InvalidArgument("constraints", f"must be an object with {', '.join(_CONSTRAINTS)}")
-    for name, value in nested.items():
-        if name not in _CONSTRAINTS:
-            raise _UnknownConstraint(name)
-        if value is not None and name in given:
-            raise InvalidArgument(name, "give it beside constraints or in it, not both")
-    return given | {name: value for name, value in nested.items() if value is not None}
+    beside = {name: value for name, value in row.items() if name != "constraints"}
+    found: dict[str, Any] = {}
+    written: dict[str, str] = {}
+    for where, part, known in (("", beside, _KNOWN), ("constraints.", nested or {}, _CONSTRAINTS)):
+        for name, value in part.items():
+            field = FIELDS.get(name, name)
+            if field not in known:
+                raise _UnknownField(where, name, known)
+            if value is None:
+                continue
+            if field in found:
+                other = "beside constraints or in it" if where else f"or {written[field]}"
+                raise InvalidArgument(name, f"give it {other}, not both")
+            found[field], written[field] = value, name
+    return found, written
 
 
-def _request(given: dict[str, Any], defaults: Defaults) -> router_pb2.RouteRequest:
+def _request(
+    given: dict[str, Any], defaults: Defaults, written: Mapping[str, str]
+) -> router_pb2.RouteRequest:
     if "prompt" in given and "messages" in given:
         raise InvalidArgument("messages", "give prompt or messages, not both")
     prompt = given.pop("messages", given.pop("prompt", None))
@@ -169,7 +179,7 @@ def _request(given: dict[str, Any], defaults: Defaults) -> router_pb2.RouteReque
     try:
         return route_request(prompt, **arguments)
     except InvalidArgument as error:
-        raise _named_as_written(error) from None
+        raise _named_as_written(error, written) from None
 
 
 def _label(value: object, name: str) -> str:
@@ -183,16 +193,13 @@ def _exact(name: str, value: object) -> object:
     return str(value) if name in _AMOUNTS and isinstance(value, float) else value
 
 
-def _named_as_written(error: InvalidArgument) -> InvalidArgument:
-    """The error with the names of the file instead of those of the client's arguments."""
-    text = error.message
-    for written, argument in _ARGUMENTS.items():
-        if error.field.partition("[")[0] == argument:
-            field = error.field.replace(argument, written, 1)
-            return InvalidArgument(field, text.removeprefix(f"{error.field}: "))
-    return InvalidArgument(
-        error.field,
-        text.removeprefix(f"{error.field}: ").replace(
-            "willingness_to_pay_usd", "willingness_to_pay"
-        ),
-    )
+def _named_as_written(error: InvalidArgument, written: Mapping[str, str]) -> InvalidArgument:
+    """The error with the names of the line instead of those of the client's arguments."""
+    field, text = error.field, error.message.removeprefix(f"{error.field}: ")
+    for name, argument in _ARGUMENTS.items():
+        known = written.get(name, name)
+        if field.partition("[")[0] == argument:
+            field = field.replace(argument, known, 1)
+        elif argument.startswith(name):  # not a common word, such as models
+            text = text.replace(argument, known)
+    return InvalidArgument(field, text)

@@ -42,7 +42,8 @@ def _ability_text(ability: dict[str, Any]) -> str:
     """Points with their standard deviation, as in 75 ± 10."""
     if ability["points"] is None:
         return "–"
-    spread = "" if ability["uncertainty"] is None else f" ± {ability['uncertainty']:.0f}"
+    # Older bundles write 0 for the models of their arms.
+    spread = f" ± {ability['uncertainty']:.0f}" if ability["uncertainty"] else ""
     return f"{ability['points']:.0f}{spread}"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,7 +31,10 @@ from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.money import parse_usd, short_usd
 from router.core.plurals import counted
 from router.core.types import WillingnessToPay
-from router.decision_log.export import usd, write_table
+from router.decision_log.export import check_suffix, usd, write_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["quote"]
 
@@ -42,6 +46,8 @@ _COLUMNS = (
 """Of the file that ``--out`` writes, a line per prompt."""
 
 
+_FIELD = re.compile(r"[a-z]\w*(?:\.\w+|\[\d+\])*", re.ASCII)
+"""A field of a request, such as ``prompt[0].role``."""
 _ALWAYS_TAKEN = 1 << 20
 """Bytes of a request that every server takes: this much it allows besides its largest prompt."""
 
@@ -149,13 +155,17 @@ def quote(
 
     {"prompt": "Prove that √2 is irrational.", "max_output_tokens": 500}
 
-    It may have all that a Route request has, by the names of the protocol: importance, quality_target or
-    willingness_to_pay (USD), max_price (USD), max_latency (seconds), allowed_models, allowed_tiers,
-    required_capabilities, scope (labels) and so on. The labels language, category and user may stand beside
-    them. The options stand for what a line does not say. A line with an unknown field is not quoted.
+    It may have all that a Route request has: importance, quality_target or willingness_to_pay (USD),
+    max_price (USD), max_latency (seconds), max_output_tokens, allowed_models, allowed_tiers,
+    required_capabilities, scope (labels), request_id, conversation_id, max_alternatives, quote_only and
+    batch; also by the names of the Python client, such as max_price_usd or models. The labels language,
+    category and user may stand beside them. The options stand for what a line does not say. A line with an
+    unknown field is not quoted. Where no line could be quoted, the exit code is 1.
     """
     from rich.progress import Progress
 
+    if out is not None:
+        check_suffix(out)
     goal = goal_of(quality_target, willingness_to_pay)
     defaults: Defaults = {
         name: value
@@ -198,8 +208,39 @@ def quote(
         write_table(out, _COLUMNS, map(_quote_row, replies))
     if json_output:
         print_json(as_dict(summary))
-        return
+    else:
+        _print_summary(summary, lines, replies)
+    if not summary.quoted:
+        raise typer.Exit(1)
+
+
+def _print_summary(
+    summary: router_pb2.BatchSummary,
+    lines: list[Line],
+    replies: list[router_pb2.QuoteBatchResponse],
+) -> None:
+    """The costs, if any, how they were weighed, and how many lines have no quote."""
     shown = console()
+    if summary.quoted:
+        _print_costs(summary, replies, shown)
+    if summary.failed:
+        number, text = next(
+            (line.number, reply.error.text)
+            for line, reply in zip(lines, replies, strict=True)
+            if reply.HasField("error")
+        )
+        shown.print(
+            f"{summary.failed} could not be quoted; the first, line {number}: {text}",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _print_costs(
+    summary: router_pb2.BatchSummary,
+    replies: list[router_pb2.QuoteBatchResponse],
+    shown: Console,
+) -> None:
     columns = ("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits")
     rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
     title = f"{counted(summary.quoted, 'prompt')}, low to high: an 80 % interval of the sum"
@@ -219,19 +260,17 @@ def quote(
             style="dim",
             highlight=False,
         )
-    if summary.failed:
-        first = next(reply for reply in replies if reply.HasField("error"))
-        shown.print(
-            f"{summary.failed} could not be quoted; the first, prompt {first.index}: "
-            f"{first.error.text}",
-            highlight=False,
-            markup=False,
-        )
+
+
+def _error_text(error: router_pb2.QuoteError) -> str:
+    """The reason, with the field that the text begins with, as in ``INVALID_INPUT: max_price``."""
+    field, colon, _ = error.text.partition(": ")
+    return f"{error.reason}: {field}" if colon and _FIELD.fullmatch(field) else error.reason
 
 
 def _quote_row(reply: router_pb2.QuoteBatchResponse) -> list[object]:
     if reply.HasField("error"):
-        return [reply.index, *[""] * 3, *[None] * 7, reply.error.reason]
+        return [reply.index, *[""] * 3, *[None] * 7, _error_text(reply.error)]
     chosen = reply.response.chosen
     made = chosen.quote
     amounts = [usd(nanos_of(a)) for a in (made.price.expected, made.price.low, made.price.high)]

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from router.classifier.manifest import BundleManifest, ModelAbility, read_manifest
-from router.classifier.model_ability import p_of_model
-from router.core.ability import Ability
+from router.classifier.model_ability import ability_of, p_of_model
+from router.core.ability import Ability, p_at
 from router.core.types import Score
 from router.paths import DEFAULT_BUNDLE
 from tests.builders import model
@@ -54,6 +54,38 @@ def test_attempts_of_its_own_outweigh_published_scores(name: str) -> None:
     p, basis = p_of_model(model(name, ability=published), "low", measured, SCORE)
     assert p == pytest.approx(P["high"])
     assert basis == "180 attempts of its own"
+
+
+def _own_arm(points: float, *models: str) -> BundleManifest:
+    """The middle arm is this model, or these; ``own`` stands at these points, give or take 20."""
+    known = ModelAbility(points=points, uncertainty=20.0, attempts=180)
+    made = manifest(50.0, 70.0, 110.0, own=known)
+    low, medium, high = made.arms
+    medium = medium.model_copy(update={"models": list(models)})
+    return made.model_copy(update={"arms": [low, medium, high]})
+
+
+def test_the_model_of_an_arm_takes_its_p_however_uncertain_its_ability_is() -> None:
+    made = _own_arm(70.0, "acme/own")
+    told = p_of_model(model("self-hosted/own"), "low", made, SCORE)
+    assert told == (P["medium"], "180 attempts of its own")
+    known = ability_of(model("own"), "low", made)
+    assert (known.points, known.uncertainty, known.arm) == (70.0, 20.0, "medium")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(_own_arm(71.0, "own"), id="add-arm placed it anew"),
+        pytest.param(_own_arm(70.0, "own", "other"), id="one of several"),
+        pytest.param(_own_arm(70.0, "other"), id="as able by chance"),
+    ],
+)
+def test_a_model_that_is_not_the_arm_itself_is_placed_by_its_ability(made: BundleManifest) -> None:
+    known = made.abilities["own"]
+    p, _ = p_of_model(model("own"), "low", made, SCORE)
+    assert p == pytest.approx(p_at(list(P.values()), [50.0, 70.0, 110.0], known.points, 20.0))
+    assert p != pytest.approx(P["medium"], abs=1e-3)
 
 
 def test_attempts_elsewhere_are_told_apart() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -271,3 +273,34 @@ def test_two_runs_cannot_share_a_journal(path: Path) -> None:
 def test_answers_are_for_the_user_alone(path: Path) -> None:
     with open_journal(path, PURPOSE):
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_an_answer_that_is_asked_again_stays_paid_for(path: Path) -> None:
+    with open_journal(path, PURPOSE) as journal:
+        journal.sent("a", 20)
+        journal.conclude(answered("a"))
+        journal.ask_again("a")
+        assert (journal.known("a"), journal.spent, journal.replaced) == (None, 7, 7)
+        # A kill while it is under way books the worst case, as for any call.
+        journal.sent("a", 20)
+    with open_journal(path, PURPOSE) as journal:
+        assert journal.known("a") is None
+        assert (journal.book_lost(), journal.spent, journal.tries("a")) == (1, 27, 1)
+        journal.sent("a", 20)
+        second = replace(answered("a", 5), tries=2)
+        journal.conclude(second)
+    again = next(line for line in path.read_bytes().splitlines(True) if b'"again"' in line)
+    path.write_bytes(path.read_bytes() + again)  # there twice, it gives up nothing more
+    with open_journal(path, PURPOSE) as journal:
+        assert (journal.known("a"), journal.spent, journal.replaced) == (second, 32, 7)
+
+
+@pytest.mark.parametrize("line", [{"key": "b", "tries": 1}, {"key": "a", "tries": 2}])
+def test_only_an_answer_can_be_asked_again(line: dict[str, Any], of_every_kind: Path) -> None:
+    content = of_every_kind.read_bytes()
+    of_every_kind.write_bytes(content + json.dumps({"event": "again", **line}).encode() + b"\n")
+    with (
+        pytest.raises(InvalidInput, match="line 8: is damaged"),
+        open_journal(of_every_kind, PURPOSE),
+    ):
+        pass

@@ -28,6 +28,17 @@ def test_the_ablest_model_comes_first_and_its_attempts_are_counted(
     printed = run(pooled_histories)
     assert printed.index("gemini-2.5-pro") < printed.index("llama-3.1-8b-instruct")
     assert "7 models, 2,040 attempts at 600 prompts" in printed
+    assert "sd: standard deviation of the points, on any work: " in printed
+    assert printed.endswith("than in others, as measured here\n")
+
+
+def test_one_history_says_that_it_tells_little_of_others(
+    pooled_histories: tuple[Path, Path],
+) -> None:
+    printed = run(pooled_histories[:1])
+    assert printed.endswith("one history tells little of others\n")
+    told = json.loads(run(pooled_histories[:1], "--json"))["abilities"]
+    assert all(8 <= one["uncertainty"] < 30 for one in told.values())
 
 
 def test_the_file_reads_again_and_json_has_the_same(

@@ -32,7 +32,9 @@ from tests.training.fake_provider import (
     Streams,
     provider,
 )
+from tests.training.fake_provider import tokens as tokens_of
 from training.cli import app
+from training.histories.aggregation import aggregate_attempts
 from training.histories.history import read_history
 
 CANARY = "canary-4711"
@@ -88,6 +90,9 @@ def test_every_prompt_is_answered_by_every_model(stream: str, tmp_path: Path) ->
     assert read.models == ["large", "small"]
     assert read.attempts["quality"].isna().all()
     assert float(summary["spent_usd"]) == pytest.approx(history["cost_usd"].sum())
+    # Lengths are learnt from what was seen: a quote adds the catalog's allowance for hidden reasoning.
+    learnt = aggregate_attempts(read.batches(), {"small": 0, "large": 1}, 2).answer_tokens
+    assert learnt.tolist() == [[tokens_of("small answers"), tokens_of("large answers")]] * 6
 
 
 def test_the_run_is_quoted_before_anything_is_asked(tmp_path: Path) -> None:

@@ -179,6 +179,37 @@ def test_openai_calls_in_their_shapes(tmp_path: Path) -> None:
     assert [one["reason"] for one in summary["left_out"]] == ["the call failed"]
 
 
+def test_hidden_reasoning_of_a_log_is_kept_apart_from_the_answer(tmp_path: Path) -> None:
+    def reply(**usage: Any) -> dict[str, Any]:
+        return {**answer(), "usage": {"prompt_tokens": 7, "completion_tokens": 90, **usage}}
+
+    hidden = {"completion_tokens_details": {"reasoning_tokens": 80}}
+    rows = [
+        {"request": chat("One?"), "response": reply(**hidden)},
+        {"request": chat("Two?"), "response": reply(total_tokens=177, **hidden)},
+        {"request": chat("Three?"), "response": reply()},
+        {"request": {"model": "m", "input": "Four?"},
+         "response": {"output": [{"content": [{"type": "output_text", "text": "x"}]}],
+                      "usage": {"input_tokens": 5, "output_tokens": 60,
+                                "output_tokens_details": {"reasoning_tokens": 50}}}},
+    ]  # fmt: skip
+    _, attempts = imported("openai", jsonl(tmp_path / "calls.jsonl", rows))
+    # The second endpoint leaves reasoning out of the output; its total has it.
+    assert attempts["output_tokens"].tolist() == [90, 170, 90, 60]
+    assert attempts["reasoning_tokens"].fillna(-1).tolist() == [80, 80, -1, 50]
+
+
+@pytest.mark.parametrize("place", ["response", "metadata"])
+def test_litellm_tells_hidden_reasoning(place: str, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 20,
+             "completion_tokens_details": {"reasoning_tokens": 15}}  # fmt: skip
+    told = {"metadata": {"usage_object": usage}}
+    if place == "response":
+        told = {"response": {**answer(), "usage": usage}}
+    _, attempts = imported("litellm", jsonl(tmp_path / "spend.jsonl", [spend(1, **told)]))
+    assert attempts[["output_tokens", "reasoning_tokens"]].to_numpy().tolist() == [[20, 15]]
+
+
 def test_the_output_of_a_batch_finds_its_prompts_in_the_input(tmp_path: Path) -> None:
     asked = [
         {"custom_id": f"c{n}", "method": "POST", "url": "/v1/chat/completions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -114,3 +115,35 @@ def test_annotation_is_told_apart_from_outcomes(report: dict[str, Any]) -> None:
     assert "1,500 prompts that models attempted, and on 700 that nobody did" in card
     assert "It is a prior, not an outcome: at even odds it counts as 8.2 attempts" in card
     assert "prior" not in model_card(manifest(), report)
+
+
+def test_beside_attempts_of_one_history_annotation_is_told_by_its_share(
+    report: dict[str, Any],
+) -> None:
+    evidence = Evidence(measured=1_500, annotated=7_000, weight=0.001, share=0.0909)
+    card = model_card(manifest(format_version=4, evidence=evidence), report)
+    assert "all annotated requests together have 9% of the weight" in card
+    assert "0.001" not in card.partition("## Arms")[0]
+
+
+def test_one_history_says_that_unseen_sources_were_not_measured_and_how_they_would_be(
+    report: dict[str, Any],
+) -> None:
+    (part,) = re.findall(r"## Unseen sources\n\n(.*)\n", model_card(manifest(), report))
+    assert part.startswith("Not measured: one history.")
+    assert "train on two histories or more" in part
+    several = manifest().histories * 2
+    assert "Not measured: this run left no history out." in model_card(
+        manifest(histories=several), report
+    )
+
+
+def test_prompts_without_a_language_are_not_labelled(report: dict[str, Any]) -> None:
+    slices = {"unknown": report["by_language"]["ja"]}
+    card = model_card(manifest(languages={"unknown": 300}), report | {"by_language": slices})
+    assert "Training prompts by language: not labelled 300." in card
+    assert "| not labelled |" in card
+    assert "whose languages are not labelled (column `language`)" in card
+    assert "unknown" not in card
+    mixed = model_card(manifest(languages={"unknown": 3, "ja": 9}), report)
+    assert "in these languages: ja. Expect" in mixed

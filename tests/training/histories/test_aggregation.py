@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from training.histories.aggregation import Means, aggregate_attempts
 from training.histories.history import history_of
+from training.histories.ladders import Ladder, parse_prices
+from training.histories.outcome_table import ReadOptions, tabulate
 
 values = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6))
 attempts = st.lists(
@@ -63,3 +65,26 @@ def test_nothing_gathers_to_nothing() -> None:
     found = aggregate_attempts([], {"small": 0, "large": 1}, 2)
     assert found.quality.shape == (0, 2)
     assert found.texts.shape == (0,)
+
+
+def test_lengths_are_of_the_visible_answer_and_what_is_billed_is_the_whole_output() -> None:
+    rows = [
+        {"prompt": "a", "model": "thinker", "output_tokens": 1_500, "reasoning_tokens": 1_200},
+        {"prompt": "a", "model": "thinker", "output_tokens": 700, "reasoning_tokens": 600},
+        {"prompt": "b", "model": "thinker", "output_tokens": 80, "reasoning_tokens": 80},
+        {"prompt": "c", "model": "thinker", "output_tokens": 90},
+        {"prompt": "d", "model": "thinker", "reasoning_tokens": 5},
+    ]
+    found = aggregate_attempts([history_of("made", rows).attempts], {"thinker": 0}, 1)
+    np.testing.assert_array_equal(found.answer_tokens[:, 0], [200, 0, 90, np.nan])
+    np.testing.assert_array_equal(found.output_tokens[:, 0], [1_100, 80, 90, np.nan])
+
+
+def test_an_attempt_without_a_cost_costs_its_hidden_reasoning_too() -> None:
+    made = {"prompt": "a", "input_tokens": 10, "output_tokens": 1_000, "reasoning_tokens": 900}
+    history = history_of("made", [{**made, "model": name, "quality": 1.0} for name in ("m", "n")])
+    ladder = Ladder({"low": "m", "high": "n"}, 0.5, None, "")
+    prices = parse_prices(["low=1,10", "high=2,20"])
+    outcomes, _, _ = tabulate(history, ladder, ["low", "high"], ReadOptions(prices=prices))
+    assert outcomes.output_tokens.tolist() == [[100, 100]]
+    assert outcomes.cost_nanos.tolist() == [[10_010_000, 20_020_000]]

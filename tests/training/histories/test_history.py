@@ -80,6 +80,12 @@ def test_a_float32_quality_reaches_the_threshold_it_was_written_for(tmp_path: Pa
         ({"prompt": 7}, "prompt", "is not text"),
         ({"model": None}, "model", "is missing"),
         ({"timestamp": "yesterday"}, "timestamp", "ISO 8601"),
+        ({"reasoning_tokens": -1}, "reasoning_tokens", "-1 must be finite, at least 0"),
+        (
+            {"output_tokens": 300, "reasoning_tokens": 301},
+            "reasoning_tokens",
+            "301 is above the 300 output_tokens, which include it",
+        ),
     ],
 )
 def test_a_bad_row_is_named_by_number_column_and_reason(

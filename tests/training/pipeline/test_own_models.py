@@ -10,12 +10,12 @@ from rich.console import Console
 
 from router.catalog.catalog import load_catalog
 from router.classifier.bundle import load_bundle
-from router.classifier.model_ability import p_of_model
+from router.classifier.manifest import ReferencePrice
+from router.classifier.model_ability import known_place, p_of_model
 from router.core.ability import Ability, p_at
 from router.paths import ENCODERS
 from tests.builders import model
 from tests.training.pooled_world import TOPICS, attempts
-from training.histories.ladders import parse_prices
 from training.histories.outcome_table import ReadOptions
 from training.pipeline.sources import NOTHING_LINKS
 from training.pipeline.training_run import TrainingResult, fit
@@ -28,19 +28,22 @@ MODELS = {"gpt-5-nano": 0.4, "acme-1": 0.7, "gemini-9-preview": 1.1}
 
 
 def fitted(folder: Path, models: dict[str, float]) -> TrainingResult:
-    """The topic of a prompt decides the length of its answers, so that words tell it."""
+    """The topic of a prompt decides the length of its answers, so that words tell it. Costs are logged."""
     history = folder / "own.jsonl"
     rows = [
-        row | {"output_tokens": row["output_tokens"] * 4 ** ("joke" not in row["prompt"])}
+        row
+        | {
+            "output_tokens": row["output_tokens"] * 4 ** ("joke" not in row["prompt"]),
+            "cost_usd": 0.001 * models[row["model"]],
+        }
         for row in attempts("own", models, PROMPTS, seed=8)
     ]
     history.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     arms = dict(zip(("low", "medium", "high"), models, strict=True))
-    prices = parse_prices(["low=1,2", "medium=2,4", "high=10,20"])
     plan = TrainingPlan(
         histories=(history,),
         out=folder / "bundle",
-        reading=ReadOptions(arms=arms, prices=prices),
+        reading=ReadOptions(arms=arms),
         cache=None,
     )
     some = read_requests()[::40]
@@ -69,6 +72,18 @@ def test_the_arms_stand_on_the_scale_and_are_the_models_of_the_history(
     assert [arm.models for arm in made.manifest.arms] == [[name] for name in MODELS]
 
 
+def test_an_arm_whose_costs_are_logged_has_the_price_of_the_catalog_where_that_knows_its_model(
+    made: TrainingResult,
+) -> None:
+    (nano,) = (one for one in load_catalog().entries if one.spec.id == "gpt-5-nano")
+    rates = nano.rates_at(made.manifest.created)
+    low, medium, high = (arm.reference_price for arm in made.manifest.arms)
+    assert rates is not None
+    assert low == ReferencePrice(input=rates.input, output=rates.output)
+    assert medium is None
+    assert high is None
+
+
 def test_the_model_of_an_arm_is_judged_by_its_attempts_whatever_tier_the_catalog_gives_it(
     made: TrainingResult,
 ) -> None:
@@ -76,8 +91,11 @@ def test_the_model_of_an_arm_is_judged_by_its_attempts_whatever_tier_the_catalog
     score = bundle.score(f"own 9999: write {TOPICS[0]}, version 5")
     for name, arm in zip(MODELS, ("low", "medium", "high"), strict=True):
         p, basis = p_of_model(model(name), "low", bundle.manifest, score)
-        assert p == pytest.approx(score.p_adequate[arm], abs=1e-6)
+        assert p == score.p_adequate[arm]
         assert basis == f"{PROMPTS} attempts of its own"
+        known = known_place(name, bundle.manifest)
+        assert known is not None
+        assert 1 < known.uncertainty < 30, "its ability is measured, and no measurement is exact"
 
 
 def test_another_model_stands_where_it_stood_elsewhere_or_in_the_catalog(
@@ -108,7 +126,10 @@ def test_annotated_requests_teach_beside_the_attempts(made: TrainingResult) -> N
     assert evidence.annotated > 100
     assert 0 < evidence.weight < 1
     card = (made.out / "model_card.md").read_text(encoding="utf-8")
-    assert "weigh a small share of the attempts" in card
+    assert evidence.share is not None
+    assert 0.05 < evidence.share <= 0.1 / 1.1, "attempts weigh ten times as much"
+    assert f"annotated requests together have {evidence.share:.0%} of the weight" in card
+    assert "## Unseen sources\n\nNot measured: one history." in card
     assert "stands today for" not in card, "the arms are models of the history"
 
 

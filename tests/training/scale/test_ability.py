@@ -140,6 +140,12 @@ def test_few_attempts_leave_a_model_uncertain() -> None:
     assert found.abilities["able"].uncertainty > 1.5 * found.abilities["middling"].uncertainty
 
 
+def test_one_history_says_of_others_what_the_shipped_ones_do() -> None:
+    """8 points from history to history, and what 1,500 attempts leave open."""
+    found = fit_scale(world(1500, models=((0, 1, 2, 3),))[0], {}, (), ORIGIN)
+    assert all(8 < one.uncertainty < 12 for one in found.abilities.values())
+
+
 def test_the_same_attempts_give_the_same_scale() -> None:
     table, _ = world(100)
     assert points(fit_scale(table, {}, (), ORIGIN)) == points(fit_scale(table, {}, (), ORIGIN))

@@ -12,7 +12,7 @@ from router.core.ability import Ability
 from router.core.errors import InvalidInput
 from tests.training.pooled_world import attempts
 from training.histories.history import History, read_history
-from training.histories.ladders import Standard
+from training.histories.ladders import Standard, parse_arms
 from training.scale.arm_placement import PRIOR_SHARE, PlacedArms, place_arms, prior_beside
 from training.scale.examples import Examples
 from training.scale.known_abilities import known_abilities
@@ -88,6 +88,32 @@ def test_arms_in_the_wrong_order_are_refused_with_the_remedy(tmp_path: Path) -> 
         match=r"high \(gpt-5-nano\) is at .* below low \(acme-1\) at .*leave one of them out of --arms",
     ):
         placed(one, low="acme-1", high="gpt-5-nano")
+
+
+def test_arms_that_another_order_would_mend_are_told_it(tmp_path: Path) -> None:
+    one = history(tmp_path, {"gpt-5-nano": 0.0, "acme-1": 25.0, "acme-2": 50.0})
+    order = "low=gpt-5-nano,medium=acme-1,high=acme-2"
+    with pytest.raises(InvalidInput, match="not in ascending order of ability") as caught:
+        placed(one, low="acme-2", medium="gpt-5-nano", high="acme-1")
+    assert f"--arms {order} (make: ARMS={order})" in caught.value.message
+    # It works.
+    assert placed(one, **parse_arms(order)) is not None
+    # An arm that is called by another name than a tier keeps its model.
+    with pytest.raises(InvalidInput, match="--arms cheap=gpt-5-nano,able=acme-2 "):
+        placed(one, able="acme-2", cheap="gpt-5-nano")
+
+
+def test_an_order_that_would_not_do_either_is_not_advised(tmp_path: Path) -> None:
+    rows = []
+    for row in attempts("own", {"gpt-5-nano": 0.5, "acme-1": 0.9}, 60, seed=1):
+        rows.append(row)
+        if row["model"] == "acme-1":
+            rows.append({**row, "model": "acme-2"})
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(InvalidInput, match="leave one of them out of --arms") as caught:
+        placed(read_history(path), low="acme-1", medium="acme-2", high="gpt-5-nano")
+    assert "ARMS=" not in caught.value.message
 
 
 def test_arms_that_did_the_same_are_less_than_a_point_apart_and_refused(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def _attempt(row: int, found: LoggedDecision) -> AdaptedRow:
         "quality": usage.quality,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
+        # 0 is what a caller reports who does not know it, too.
+        "reasoning_tokens": usage.reasoning_tokens or None,
         "cost_usd": None if found.spent is None else found.spent / 1e9,
         "latency_s": usage.latency_s,
         "source": "decisions",

@@ -2,7 +2,8 @@
 
 The columns read are ``model``, ``messages`` (or those in ``proxy_server_request``), ``response``, ``spend``,
 ``prompt_tokens``, ``completion_tokens``, ``startTime``, ``endTime``, ``status``, ``call_type``,
-``cache_hit``, ``end_user`` or ``user``, and ``quality`` in ``metadata``, if any.
+``cache_hit``, ``end_user`` or ``user``, and ``quality`` in ``metadata``, if any. Hidden reasoning is in the
+usage of ``response`` or of ``metadata``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from training.histories.log_import.row_adapters import (
     messages_text,
     moment_text,
 )
+from training.histories.output_usage import reported_output
 
 __all__ = ["adapted_rows"]
 
@@ -66,6 +68,16 @@ def _quality(row: Mapping[str, Any]) -> Any:
     return metadata.get("quality", given.get("quality") if isinstance(given, dict) else None)
 
 
+def _output(row: Mapping[str, Any]) -> dict[str, Any]:
+    """All output tokens, and the hidden reasoning in them where the reply or the metadata tells it."""
+    response, metadata = first_given(row, "response"), first_given(row, "metadata")
+    for kept, name in ((response, "usage"), (metadata, "usage_object")):
+        usage = kept.get(name) if isinstance(kept, dict) else None
+        if isinstance(usage, dict) and (found := reported_output(usage))[1] is not None:
+            return {"output_tokens": found[0], "reasoning_tokens": found[1]}
+    return {"output_tokens": known(row.get("completion_tokens"))}
+
+
 def _failed(row: Mapping[str, Any]) -> bool:
     metadata = first_given(row, "metadata")
     status = row.get("status") or (metadata.get("status") if isinstance(metadata, dict) else None)
@@ -102,7 +114,7 @@ def _attempt(number: int, row: Mapping[str, Any], options: Options) -> AdaptedRo
         "model": known(row.get("model")) or known(row.get("model_group")) or options.model,
         "quality": _quality(row),
         "input_tokens": known(row.get("prompt_tokens")),
-        "output_tokens": known(row.get("completion_tokens")),
+        **_output(row),
         "cost_usd": None if cached else known(row.get("spend")),
         "latency_s": None if cached else _latency(row),
         "source": "litellm",

@@ -28,6 +28,7 @@ from training.histories.log_import.row_adapters import (
     messages_text,
     moment_text,
 )
+from training.histories.output_usage import reported_output
 
 __all__ = ["adapted_rows", "answer_of"]
 
@@ -68,13 +69,15 @@ def _attempt(
     options: Options,
 ) -> LoggedAttempt:
     usage = _dict(response.get("usage"))
+    output, reasoning = reported_output(usage)
     model = known(request.get("model")) or known(response.get("model")) or options.model
     moment = response.get("created") or response.get("created_at") or row.get("timestamp")
     values: dict[str, Any] = {
         "prompt": _prompt(request),
         "model": model,
         "input_tokens": usage.get("prompt_tokens", usage.get("input_tokens")),
-        "output_tokens": usage.get("completion_tokens", usage.get("output_tokens")),
+        "output_tokens": output,
+        "reasoning_tokens": reasoning,
         "source": "openai",
         "timestamp": moment_text(moment),
         "user": known(request.get("user")),

@@ -93,6 +93,16 @@ def test_only_what_happened_is_an_attempt(router: Router, monkeypatch: pytest.Mo
     assert unjudged.values["quality"] is None
 
 
+def test_hidden_reasoning_that_was_settled_is_kept_apart(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = logged(router, prompts(1), log_prompts="text")
+    reported = with_usage_of(row, output_tokens=900, reasoning_tokens=700)
+    told, untold = adapted(monkeypatch, reported, with_usage_of(row, output_tokens=900))
+    assert (told.values["output_tokens"], told.values["reasoning_tokens"]) == (900, 700)
+    assert untold.values["reasoning_tokens"] is None
+
+
 def test_labels_that_describe_a_prompt_are_columns_of_its_attempt(
     router: Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
