@@ -29,8 +29,10 @@ from router.classifier.features.answer_scope import (
     works_on_several,
 )
 from router.classifier.features.figure import Figure, latin_figures, wide_figures
+from router.classifier.features.given_text import answer_of_given
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import asked_items
+from router.classifier.features.repetition import repeated_size
 from router.core.asked_length import BRIEF, DETAILED, UNASKED, AskedLength
 from router.core.types import Prompt
 
@@ -427,6 +429,22 @@ def _factors(request: str) -> tuple[float, float]:
     return BRIEF if brief else DETAILED
 
 
+def _by_given(window: str, left_out: int, middle: float, most: float) -> tuple[float, float, float]:
+    """Least, middle and most of an answer that works on a given text, counts or repeats.
+
+    Args:
+        window: the text, in lower case.
+        left_out: characters that it lacks.
+        middle: whatever the text is.
+        most: likewise.
+    """
+    answer = answer_of_given(window, left_out) or repeated_size(window)
+    if answer is None:
+        return 0.0, middle, most
+    middle, most = min(middle, answer.middle), min(most, answer.most)
+    return min(answer.least, middle, _MOST_LEAST), middle, most
+
+
 def asked_by(prompt: Prompt) -> AskedLength:
     """What the last message of the user says: an earlier one had another answer."""
     said = [message.text for message in prompt.messages if message.role == "user"]
@@ -437,9 +455,12 @@ def asked_length(text: str) -> AskedLength:
     """What a text says of the length of its answer.
 
     Args:
-        text: any text, of any length; at most twice :data:`WINDOW` characters are read.
+        text: any text, of any length; at most twice :data:`WINDOW` characters are searched. A given text
+            counts in its whole length.
     """
-    request = request_parts(head_and_tail(text, WINDOW).lower())
+    text = text.strip()
+    window = head_and_tail(text, WINDOW).lower()
+    request = request_parts(window)
     count, tokens = asked_items(request)
     few = _few(request)
     some = list(_amounts(request, count, alone=few is not None))
@@ -447,6 +468,8 @@ def asked_length(text: str) -> AskedLength:
     simple = len(request) <= _LONGEST_SIMPLE
     if few and simple and not least and not count and few[2]:
         middle, most = min(middle, few[0]), min(most, few[1])
+    if not some and not count:
+        least, middle, most = _by_given(window, len(text) - len(window), middle, most)
     factors = _factors(request) if simple else (1.0, 1.0)
     asked = AskedLength(factors, tokens if simple else 0.0, least, middle, most)
     return UNASKED if asked == UNASKED else asked

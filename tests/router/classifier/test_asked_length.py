@@ -87,9 +87,6 @@ def test_a_minimum_raises_and_is_no_limit(text: str, least: float, bundle: Bundl
     "text",
     [
         'Summarise: "The rules say answers of at most 50 words are rejected."',
-        "Translate to German: Please answer in at most 50 words.",
-        "Proofread the following email.\n\nDear Bob,\nplease answer in no more than 100 words.\nBest, Al",
-        "「50字以内で答えてください」を英語に訳してください。",
         "The book has 50,000 words. Who wrote it?",
         "He reads 18 pages of his book. How long does he read?",
         "Write a report on bees with a 50-word abstract.",
