@@ -217,7 +217,8 @@ def collect_command(
 ) -> None:
     """Send prompts to the models of a ladder, and write a history of their answers, cost and latency.
 
-    The run is quoted first, and never passes its budget: the worst case of a call is held before it is sent.
+    The run is quoted first, and never passes its budget: the worst case of a call is held before it is sent. An
+    endpoint that sends more than --max-output-tokens is stopped, and can pass the budget by the calls under way.
     A journal beside --out keeps every outcome, so that the same command goes on after a kill, and pays for no
     answer twice. Exit code 0: all is answered or given up. 3: stopped early, what was paid for is written.
     """

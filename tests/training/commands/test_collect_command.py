@@ -279,6 +279,19 @@ def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "history.parquet").read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("kept", [b"", b"{}\n", b"{}\n" + 50 * b"\0"])
+def test_calls_of_a_journal_that_was_emptied_are_not_paid_again(
+    kept: bytes, tmp_path: Path
+) -> None:
+    with provider() as made:
+        run(tmp_path, made.url)
+        asked = len(made.requests)
+        (tmp_path / "history.parquet.journal").write_bytes(kept)
+        with pytest.raises(InvalidInput, match="has no journal beside it"):
+            run(tmp_path, made.url)
+        assert len(made.requests) == asked
+
+
 def test_a_call_that_no_budget_allows_is_left_out_before_the_run(tmp_path: Path) -> None:
     jsonl(tmp_path / "prompts.jsonl", ["short", "long " * 30_000])
     with provider() as made:
