@@ -19,7 +19,8 @@ _WORKS_ON = re.compile(
     r"|(?:翻訳|訳し|校正|添削|要約|翻译|번역|요약)[^。\n]{0,24}[:：]"
 )
 _GIVES = re.compile(
-    r"\b(?:following|below|folgende\w*|suivante?s?|siguientes?)\b|以下|次の|下記|下の|这段|下面|다음"
+    r"\b(?:here(?:['’]s| is| are) (?:an?|the|my|our|his|her|some|what)|following|below"
+    r"|folgende\w*|suivante?s?|siguientes?)\b|以下|次の|下記|下の|这段|下面|다음"
 )
 _RULES = re.compile(
     r"rule|requirement|constraint|condition|criteri|guideline|format|条件|要件|ルール|要求|조건"
@@ -45,6 +46,7 @@ _GIVEN_BEFORE = re.compile(
 )
 _BESIDES = re.compile(
     r"\b(?:then|and|plus|also|finally|otherwise)\b(?: \w+)?,? (?:tell|say|explain|give|add|write"
+    r"|rewrite|translate"
     r"|describe|list"
     r"|show|name|provide|draft|the|how|what|why)\b[^.!?\n]{0,60}$"
     r"|(?:その後|さらに|続けて|最後に|最後の|最初の|この|その|本文は|各|回の)[^。\n]{0,20}$"
@@ -80,23 +82,29 @@ _LIMIT_BEFORE = re.compile(
     r"|moins de|plus de|máximo|mínimo|menos|más de|hasta|say)[.:]? )"
     rf"{_ABOUT}{{0,4}}$"
 )
+_COUNTS = (
+    r"(?:two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|fifty|hundred)"
+)
 _WRITES_BEFORE = re.compile(
     r"\b(?:write|compose|draft|create|generate|produce|give|make|craft|prepare|need|want|provide"
     r"|schreib\w*"
     r"|verfass\w*|erstell\w*|écri\w*|rédige\w*|fai\w*|escrib\w*|redact\w*|haz|answer|reply|respond) "
-    rf"{_ABOUT}{{0,5}}$|\band an? $"
+    rf"{_ABOUT}{{0,5}}(?:(?:\d{{1,4}}|{_COUNTS}) (?:different |separate |short )?)?$|\band an? $"
 )
 _TEXT_BEFORE = re.compile(
     r"\b(?:essay|story|article|text|answers?|responses?|reply|replies|summary|post|report"
-    r"|explanation|poem"
+    r"|explanation|poem|novel|blog|book|dissertation|thesis|script"
     r"|description|review|speech|letter|e-?mail|paper|output|length|count|aufsatz|geschichte|antwort"
-    r"|texte?|histoire"
-    r"|réponse|ensayo|historia|respuesta|texto|it)\b[^.!?\n]{0,32}?\b(?:of|with|be|has|have|is|to|:"
+    r"|texte?|histoire|rapport|roman|article|bericht|artikel|novela|artículo|cuento|informe"
+    r"|réponse|ensayo|historia|respuesta|texto|it)s?\b[^.!?\n]{0,32}?\b(?:of|with|be|has|have|is"
+    r"|to|de|von|mit|:"
     r"|long)[: ] ?"
     rf"{_ABOUT}{{0,4}}$"
 )
 _BEGINS = re.compile(r"(?:^|[.!?:,;(\n]\s*(?:[-*•]\s*)?)(?:about |around |max\.? |min\.? )?$")
-_ENDS = re.compile(r"\s*(?:$|[.,;:!?)\n]| (?:on|about|of|please|explaining|describing)\b)")
+_ENDS = re.compile(
+    r"(?: only| please)?\s*(?:$|[.,;:!?)\n]| (?:on|about|of|please|explaining|describing)\b)"
+)
 _BOUND_AFTER = re.compile(
     r" ?\(?(?:max\w*|min(?:imum)?\b|or (?:less|fewer|under|shorter|more|longer|so)|at (?:most|least)"
     r"|limit|long\b|tops"
@@ -105,7 +113,8 @@ _BOUND_AFTER = re.compile(
 _WIDE_AFTER = re.compile(
     r" ?(?:(?:ちょうど|だけ)?で(?!始|終|す|し[たょ]|あ)|以内|以下|以上|程度|ほど|くらい|ぐらい|前後"
     r"|まで|未満"
-    r"|の(?:エッセイ|文章|作文|記事|要約|小説|感想|レポート|物語|説明|紹介|短編)|を書|左右|之内|内"
+    r"|の(?:エッセイ|文章|作文|記事|要約|小説|感想|レポート|物語|説明|紹介|短編"
+    r"|[^。、\n]{0,3}論文|[^。、\n]{1,8}書を|スピーチ|ブログ|原稿)|を書|左右|之内|内"
     r"|的|作文|文章|短文|介绍|解释"
     r"|이내|이하|이상|미만|으?로|정도)"
 )
@@ -137,7 +146,7 @@ def is_asked(window: str, start: int, end: int) -> bool:
     )
 
 
-def is_part(window: str, start: int, end: int) -> bool:
+def is_part(window: str, start: int, end: int, *, alone: bool = False) -> bool:
     """Whether an amount is that of a part of the answer or of something else, not of the answer.
 
     "A report with a 50-word abstract", "compare the two sentences", "use it in a sentence", "a one-page
@@ -147,11 +156,12 @@ def is_part(window: str, start: int, end: int) -> bool:
         window: the text, in lower case.
         start: where the amount begins.
         end: where it ends.
+        alone: whether what is asked for besides is too short to count, such as a yes or no.
     """
     before = window[max(0, start - 90) : start]
     return bool(
         _GIVEN_BEFORE.search(before)
-        or _BESIDES.search(before)
+        or (not alone and _BESIDES.search(before))
         or _EXAMPLE_BEFORE.search(before)
         or _NAMED_AFTER.match(window, end)
         or (_JOIN_BEFORE.search(before) and _PART_AFTER.match(window, end))
@@ -182,9 +192,8 @@ def request_parts(window: str) -> str:
         if works:
             rest = text[works.end() :]
             last = rest.rfind("\n")
-            return text[: works.end()] + (
-                rest[last:] if last >= 0 and len(rest) - last < 200 else ""
-            )
+            earlier = rest[: max(last, 0)].strip()
+            return text[: works.end()] + (rest[last:] if earlier and len(rest) - last < 200 else "")
     if "\n" not in text:
         return text
     lines = text.split("\n")

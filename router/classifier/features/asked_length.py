@@ -2,7 +2,9 @@
 
 Only what is said of the answer counts. Facts and refusals do not (:mod:`amount_context`), nor does what
 stands in quotation marks, in a text that follows the request, or is said of a part of the answer
-(:mod:`answer_part`). Sizes in words, characters and tokens go before those in sentences, lines and pages.
+(:mod:`answer_part`). Nothing is a limit that is lifted, is one of something else, or is followed by another
+task (:mod:`answer_scope`). Sizes in words, characters and tokens go before those in sentences, lines and
+pages.
 
 The vocabulary is English, Japanese, German, French, Spanish, Chinese and Korean. A unit is looked for first:
 most texts have none and cost one search.
@@ -17,6 +19,15 @@ from typing import NamedTuple
 
 from router.classifier.features.amount_context import is_wish
 from router.classifier.features.answer_part import is_asked, is_part, request_parts
+from router.classifier.features.answer_scope import (
+    asks_for_a_choice,
+    is_lifted,
+    is_of_another,
+    is_superseded,
+    last_tasks,
+    states_a_task,
+    works_on_several,
+)
 from router.classifier.features.figure import Figure, latin_figures, wide_figures
 from router.classifier.features.given_text import answer_of_given
 from router.classifier.features.head_and_tail import head_and_tail
@@ -84,7 +95,12 @@ _MAKES_PROGRAM = re.compile(
     r"\b(?:write|implement|create|build|suggest|make|generate|develop|design"
     r"|add)\b[^.\n]{0,40}\b(?:program"
     r"|function|script|regex\w*|class|method|query|validat\w+|app|application|api|component|form"
-    r"|schema)\b"
+    r"|schema|code|parser|(?:chat)?bot|tokenizer|server|library|programm|skript|funktion)\b"
+    r"|\b(?:fix|debug|refactor)\b[^.\n]{0,30}\b(?:bug|code|error|function|script|program|test)\b"
+    r"|\b(?:schreib\w*|erstell\w*|écri\w+|crée\w*|escrib\w+|crea)\b[^.\n]{0,40}\b(?:code|programm"
+    r"|skript|funktion|programme|fonction|script|programa|función|código)\b"
+    r"|(?:sql|python|java)[^。\n]{0,40}(?:クエリ|コード|関数|스크립트|쿼리|查询)"
+    r"|(?:写|编写|实现|开发|生成)[^。\n]{0,8}(?:程序|函数|代码|脚本|查询)"
     r"|\b(?:password|regex|(?:python|sql|java|c\+\+) code)\b|(?:プログラム|関数|スクリプト|正規表現"
     r"|コード|程序|函数|代码|함수|코드"
     r"|프로그램)[^。\n]{0,6}"
@@ -168,6 +184,20 @@ _EXACT_BEFORE = re.compile(
 _TOTAL_BEFORE = re.compile(
     r"\b(?:in|within|using|limit\w*|keep\w*|total\w*|answer|overall)\b[^.\n]{0,24}$"
 )
+_SEVERAL = re.compile(r"(?<![\w.,])(\d{1,3}|[a-z]{3,8}) (?:different |separate |short )?$")
+_THINGS_AFTER = re.compile(r" [a-z]{3,20}s\b")
+"""Several things of one size: "ten 500-word essays"."""
+_THING_BEFORE = re.compile(r"\ban? (?:[\w-]{1,16} ){1,3}(?:[a-z]{1,8} ){1,4}$")
+"""A thing with a limit of its own: "a poem of at most 50 words"."""
+_JOINED = re.compile(
+    rf"(?:\d (?:{_LATIN_UNITS})\b[^.!?\n]{{0,24}}\b(?:and|und|et|y)\b"
+    rf"|\d(?:{_WIDE_UNITS})[^。\n]{{0,8}}、)[^.!?。\n]{{0,24}}$"
+)
+_COUNT = re.compile(
+    r"(?:\bwords? ?count|文字数|字数)(?:は|の目安は)? ?[:：=は]? ?(?:about |around "
+    r"|約)?(\d[\d,]{1,9})(?![\d-]|[〜～~])"
+)
+"""A size that stands before its number: "word count: 1500"."""
 _EACH = re.compile(
     r"\b(?:each|per|every|apiece|jeweils|chacune?|chaque|cada|jede[rsn]?)\b|ずつ|それぞれ|各|每|씩|각"
 )
@@ -238,6 +268,8 @@ _DETAILED = re.compile(
 )
 _LONGEST_SIMPLE = 300
 """Characters of a request up to which a list, a manner and a bare answer are those of the whole."""
+_SHORT = 60.0
+"""Tokens below which a length is one of each thing, where several are given."""
 _MOST_LEAST = 8_000.0
 """Models write no more at once, whatever they are asked for."""
 
@@ -249,6 +281,10 @@ class _Said(NamedTuple):
     middle: float
     most: float
     counted: bool
+    thing: str = ""
+    """The words that name it as a thing of its own, such as "a 100-word story"; "": a limit of all."""
+    joined: bool = False
+    """A limit beside another in its sentence: "Rome in at most 50 words and Paris in at most 90"."""
 
 
 def _number(window: str, unit: re.Match[str]) -> tuple[int, float] | None:
@@ -271,8 +307,8 @@ def _number(window: str, unit: re.Match[str]) -> tuple[int, float] | None:
     return start + word.start(), _NUMBER_WORDS[word[1]]
 
 
-def _said(window: str, unit: re.Match[str], items: float) -> _Said | None:
-    """The amount of a unit; none where it is no wish, or one of a part of the answer."""
+def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said | None:
+    """The amount of a unit; none where it is no wish, or one of a part of the answer or of something else."""
     found = _number(window, unit)
     size = _UNITS[unit[0]]
     if found is None or found[1] <= 0 or found[1] < _FEWEST.get(size.tokens, 0.0):
@@ -285,7 +321,10 @@ def _said(window: str, unit: re.Match[str], items: float) -> _Said | None:
     if (
         not is_asked(window, first, end)
         or not is_wish(window, start, end)
-        or is_part(window, first, end)
+        or is_part(window, first, end, alone=alone)
+        or is_lifted(window, first, end)
+        or is_superseded(window, end)
+        or is_of_another(window, first, end)
     ):
         return None
     after = window[unit.end() : unit.end() + _AROUND_AFTER]
@@ -301,42 +340,85 @@ def _said(window: str, unit: re.Match[str], items: float) -> _Said | None:
     if not each and _EACH.search(sentence):
         return None
     times = items if each else 1.0
+    if several := _SEVERAL.search(before) if _THINGS_AFTER.match(window, end) else None:
+        times = max(times, latin_figures(several[1])[0].value)
     tokens, lowest = number * times * size.tokens, low * times * size.tokens
     slack = size.slack * times
+    if tokens < _SHORT and works_on_several(window):
+        return None
     if (_LEAST_AFTER.match(after) or _NOT_LESS_BEFORE.search(before)) or (
         _LEAST_BEFORE.search(before) and not _MOST_BEFORE.search(before)
     ):
         return _Said(tokens, math.inf, math.inf, size.counted)
     if _MOST_AFTER.match(after) or _MOST_BEFORE.search(before):
-        return _Said(0.0, tokens, 1.25 * tokens + slack, size.counted)
+        thing = _thing(window, first, end) if _THING_BEFORE.search(before) else ""
+        joined = _JOINED.search(before) is not None
+        return _Said(0.0, tokens, 1.25 * tokens + slack, size.counted, thing, joined)
     most = (1.25 if low < number or _EXACT_BEFORE.search(before) else 1.4) * tokens + slack
     least = 0.7 * lowest if size.counted else 0.5 * lowest
-    return _Said(least, 1.1 * tokens + (0 if size.counted else slack / 2), most, size.counted)
+    middle = 1.1 * tokens + (0 if size.counted else slack / 2)
+    return _Said(least, middle, most, size.counted, _thing(window, first, end))
+
+
+def _thing(window: str, first: int, end: int) -> str:
+    """What names an amount: it and the words before it, up to another amount or the end of a sentence."""
+    words = _STOP.split(window[max(0, first - 24) : first])[-1]
+    return (_UNIT.split(words)[-1] + window[first:end]).strip()
 
 
 def _combined(some: list[_Said]) -> tuple[float, float, float]:
-    """Least, middle and most of amounts of which several are said, of parts or as two bounds of one."""
+    """Least, middle and most of what is said: things add up, and the least of limits of all holds once."""
     if any(one.counted for one in some):
         some = [one for one in some if one.counted]
     capped = [one for one in some if one.most < math.inf]
     least = min(max(one.least for one in some), _MOST_LEAST)
-    middle = sum(one.middle for one in capped) if capped else math.inf
-    most = sum(one.most for one in capped) if capped else math.inf
+    things = {one.thing: one for one in capped if one.thing and not one.joined}.values()
+    limits: list[tuple[float, float]] = []
+    for one in capped:
+        if one.joined and limits:
+            limits[-1] = limits[-1][0] + one.middle, limits[-1][1] + one.most
+        elif not one.thing:
+            limits.append((one.middle, one.most))
+    if things:
+        limits.append((sum(one.middle for one in things), sum(one.most for one in things)))
+    middle = min((limit[0] for limit in limits), default=math.inf)
+    most = min((limit[1] for limit in limits), default=math.inf)
     return min(least, middle), middle, most
 
 
-def _amounts(window: str, items: float) -> Iterator[_Said]:
+def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
+    """What is said of the answer. Nothing bounds it that is followed by another task."""
     units = list(_UNIT.finditer(window))
-    if units and _MAKES_PROGRAM.search(window):
+    count = _COUNT.search(window) if "count" in window or "数" in window else None
+    if (units or count) and _MAKES_PROGRAM.search(window):
         return
+    if count:
+        tokens = latin_figures(count[1])[0].value * (1.3 if count[0].startswith("word") else 0.9)
+        least = 0.0 if _MOST_AFTER.match(window, count.end()) else 0.7 * tokens
+        yield _Said(least, 1.1 * tokens, 1.4 * tokens + 8, True)
+    further: tuple[int, int] | None = None
     for unit in units:
-        said = _said(window, unit, items)
-        if said is not None:
-            yield said
+        said = _said(window, unit, items, alone)
+        if said is None:
+            continue
+        further = further or last_tasks(window)
+        task, sentence = further
+        if task >= unit.end() or (sentence >= unit.end() and states_a_task(window, unit.start())):
+            said = said._replace(middle=math.inf, most=math.inf)
+        yield said
 
 
 def _has(signs: tuple[str, ...], request: str) -> bool:
     return any(sign in request for sign in signs)
+
+
+def _few(request: str) -> tuple[float, float, bool] | None:
+    """Middle and most of a bare choice or of a few words, and whether nothing else is asked for."""
+    if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request):
+        return *_OPTION_LENGTHS, asks_for_a_choice(request) and not _EXPLAINED.search(request)
+    if found := _FEW_WORDS.search(request):
+        return *_FEW_LENGTHS, last_tasks(request)[0] < found.start()
+    return None
 
 
 def _factors(request: str) -> tuple[float, float]:
@@ -380,15 +462,11 @@ def asked_length(text: str) -> AskedLength:
     window = head_and_tail(text, WINDOW).lower()
     request = request_parts(window)
     count, tokens = asked_items(request)
-    some = list(_amounts(request, count))
+    few = _few(request)
+    some = list(_amounts(request, count, alone=few is not None))
     least, middle, most = _combined(some) if some else (0.0, math.inf, math.inf)
-    few: tuple[float, float] | None = None
-    if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request) and not _EXPLAINED.search(request):
-        few = _OPTION_LENGTHS
-    elif _FEW_WORDS.search(request):
-        few = _FEW_LENGTHS
     simple = len(request) <= _LONGEST_SIMPLE
-    if few and simple and not least:
+    if few and simple and not least and not count and few[2]:
         middle, most = min(middle, few[0]), min(most, few[1])
     if not some and not count:
         least, middle, most = _by_given(window, len(text) - len(window), middle, most)

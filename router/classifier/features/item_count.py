@@ -87,7 +87,26 @@ _GROUPED = re.compile(r"[^。\n]{0,12}に分")
 _ONLY_AFTER_DIGITS = frozenset("人社本曲冊語")
 """Counters that also end other words."""
 _MOST_ITEMS = 5_000.0
-_TEXT_SIZES = frozenset(("lines", "points", "bullets", "行", "語", "more", "paragraphs"))
+_TEXT_SIZES = frozenset(
+    (
+        "lines",
+        "points",
+        "bullets",
+        "行",
+        "語",
+        "more",
+        "paragraphs",
+        "mots",
+        "palabras",
+        "parole",
+        "palavras",
+        "worte",
+        "zeichen",
+        "lignes",
+        "seiten",
+        "páginas",
+    )
+)
 """What is an amount of text rather than of items."""
 _MAYBE_LISTS = re.compile(
     r"\b(?:list|give|generate|name|write|create|provide|suggest|produce|make|come up|brainstorm"

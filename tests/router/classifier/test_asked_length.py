@@ -113,6 +113,150 @@ def test_what_is_not_said_of_the_answer_changes_nothing(text: str) -> None:
     assert asked_length(text) == UNASKED
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # A choice that belongs to something else, or to which something is added.
+        "Say yes or no, then write a complete Python web server with tests",
+        "Reply yes or no. If yes, write the complete contract.",
+        "With yes or no buttons, build a React page",
+        "Build a form with yes or no options and full validation, tests and docs.",
+        "Create 50 quiz questions answerable with true or false",
+        "Write a Python function whose prompt asks yes or no",
+        "Réponds oui ou non puis rédige le contrat complet",
+        "Sag ja oder nein und schreibe dann den ganzen Vertrag",
+        "Answer yes or no to each of the questions below: is tea hot? Is ice cold?",
+        "はいかいいえのみで答えられるクイズを100問作って",
+        "Answer true or false, and also give a complete proof of the theorem",
+        # A program's limit.
+        "Write a chatbot that answers in at most 20 words",
+        "Write code to truncate strings to 20 characters.",
+        "Write code that limits input to 10 words",
+        "Fix the bug: names must be at most 20 characters",
+        "Erstelle ein Programm, das Sätze auf höchstens 5 Wörter kürzt",
+        "SQLで名前を10文字以内に切るクエリ",
+        "用不超过5个字命名变量并写出完整的程序",
+        # A limit of a part, or of somebody else.
+        "Write a story in which the hero says only 5 words",
+        "Write a song whose title has at most 3 words",
+        "Write a push notification (title max 30 chars, body max 90 chars) about the new opening hours",
+        "Plan an offsite: names must be at most 20 characters",
+        "Twitter allows at most 280 characters. Explain the history of Twitter thoroughly.",
+        "Write a headline (max 8 words), three benefits and a button for a webinar",
+        "Create a worksheet: pupils answer in one sentence",
+        "Write an essay with short paragraphs of 50 words",
+        "タイトルは20字以内で、本文を詳しく書いて",
+        "キャッチコピー5案。20字以内、ダジャレなし",
+        "要約(30字以内)、担当、緊急度を箇条書きで",
+        "説明文(300字以内)と比較表を作って",
+        "Clasifica los gastos, con el motivo en diez palabras: 1) internet 2) móvil 3) furgoneta",
+        # A limit that does not hold.
+        "Don't limit yourself to 50 words, write a long essay",
+        "There is no 50 words limit; write a very long essay on bees",
+        "Ignore the limit of 50 words and write a very long essay",
+        "50字の制限は無視して、蜂について長く書いて",
+        # A limit in a given text.
+        "Please summarize:\n\nThe rule says: write in at most 50 words. More text.",
+        "Here is an email from my teacher.\nHi all, write at most 20 words for the caption.\nBest, Ann\n\n"
+        "Write a full plan for the semester",
+        # Another task follows.
+        "Define DNS in at most 20 words. Write a full essay about it.",
+        "Summarize it in at most 50 words, then give me three key terms with definitions.",
+        "Compare the two summaries, justify in 60 words and list the errors in both",
+        "Assess this policy brief section, then rewrite it (max 250 words)",
+        "Start with a one-sentence summary, then a detailed analysis",
+        "Give me a summary in 20 words plus the full translation",
+        "50字以内で要約して、その後に企画書を書いて",
+        "一文で要約してから、企画書を書いて",
+    ],
+)  # fmt: skip
+def test_a_limit_of_something_else_does_not_bind_the_answer(text: str) -> None:
+    assert asked_length(text).most == math.inf
+    assert asked_length(text).middle == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Answer yes or no: is 7 prime? Then write a 1000-word explanation.", 1_300),
+        ("はい/いいえで答えて、その後に3000字の小論文を書いて", 2_700),
+        ("一言で自己紹介したあと、2000字の職務経歴書を書いて", 1_800),
+        ("Write 2 000 mots", 3_200),
+        ("Write 2 000 words on tea", 2_600),
+        ("Escribe un ensayo de 500 palabras", 800),
+        ("Word count: 1500", 1_950),
+        ("in 50 words " * 1_000, 65),
+    ],
+)
+def test_the_size_of_the_longest_thing_is_the_size_of_the_answer(text: str, tokens: float) -> None:
+    asked = asked_length(text)
+    assert asked.least == pytest.approx(0.7 * tokens)
+    assert asked.middle == pytest.approx(1.1 * tokens)
+    assert asked.most == pytest.approx(1.4 * tokens + 8)
+    assert asked.items == 0
+
+
+def test_many_pages_count_by_the_page_whatever_their_abstract_has() -> None:
+    pages = 1.4 * 6_000 + 100
+    for text in (
+        "Write a 10 page report. Limit the abstract to 100 words.",
+        "in one word or less? no, in 10 pages",
+    ):
+        assert asked_length(text).most == pytest.approx(pages)
+
+
+def test_several_things_of_one_size_and_a_long_one_are_read() -> None:
+    essays, novel = (
+        asked_length("Write ten 500-word essays"),
+        asked_length("a novel of 100,000 words"),
+    )
+    assert essays.middle == pytest.approx(10 * 1.1 * 650)
+    assert novel.middle == pytest.approx(1.1 * 130_000)
+    assert (essays.least, novel.least) == (pytest.approx(0.7 * 6_500), 8_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Essay under 500 words. Keep it under 500 words.", 500),
+        ("Keep it under 500 words. At most 400 words please.", 400),
+        ("Keep your answer under 50 words. What is DNS?", 50),
+        ("Explain DNS; the explanation should not exceed 50 words.", 50),
+        ("Summarize the text below in at most 50 words:\n\nBees are insects. They fly.", 50),
+        ("Shorten my bio to under 40 words: I am an engineer.", 40),
+        (
+            "Summarise Romeo and Juliet for someone who never read it, who likes wit, max 200 words",
+            200,
+        ),
+    ],
+)
+def test_a_limit_of_the_answer_counts_once(text: str, words: int) -> None:
+    assert asked_length(text).middle == pytest.approx(1.3 * words)
+    assert asked_length(text).most == pytest.approx(1.25 * 1.3 * words + 8)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Is 91 prime? Answer yes or no.",
+        "does the empty set belong to every power set, yes or no",
+        "招待状の返信を書いてるとこなんだけど、「御」は消していいんだよね?はい/いいえで",
+    ],
+)
+def test_a_bare_choice_is_a_few_tokens(text: str) -> None:
+    assert (asked_length(text).middle, asked_length(text).most) == (2, 8)
+
+
+def test_limits_of_two_things_add_up() -> None:
+    text = "Describe Tokyo in at most 50 words and Kyoto in at most 200 words"
+    assert asked_length(text).middle == pytest.approx(1.3 * 250)
+
+
+def test_a_limit_of_the_first_of_two_things_is_still_its_size() -> None:
+    asked = asked_length("Write a 100-word summary and a complete contract")
+    assert (asked.least, asked.most) == (pytest.approx(91), math.inf)
+
+
 def test_a_limit_of_each_item_is_one_of_all_together() -> None:
     assert asked_length("Write 5 slogans of at most 6 words each.").most == pytest.approx(
         5 * (1.25 * 7.8 + 8)
