@@ -309,7 +309,9 @@ def test_only_an_answer_can_be_asked_again(line: dict[str, Any], of_every_kind: 
 def test_a_journal_that_lost_its_first_line_is_damaged(of_every_kind: Path) -> None:
     of_every_kind.write_bytes(b"".join(of_every_kind.read_bytes().splitlines(keepends=True)[1:]))
     with (
-        pytest.raises(InvalidInput, match=r"line 1: is damaged \(the first line is that of a run\)"),
+        pytest.raises(
+            InvalidInput, match=r"line 1: is damaged \(the first line is that of a run\)"
+        ),
         open_journal(of_every_kind, PURPOSE),
     ):
         pass
