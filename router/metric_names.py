@@ -1,8 +1,8 @@
 """Every metric that the service exports: names, labels and units in one place.
 
-The server makes its instruments from this list; dashboards and alert rules in ``deploy/`` may use no other name
-and no other label, which a test checks. No label holds an id, a prompt or a caller: the number of series
-is bounded by methods, status codes, reasons, limits and versions.
+The server makes its instruments from this list; dashboards and alert rules in ``deploy/`` use no other name
+and no other label, which a test checks. No label holds an id of a call, a prompt or a caller: the number of
+series is bounded by methods, status codes, reasons, limits and versions.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -28,8 +27,8 @@ Made by `make reference` from `router/settings.py`; do not edit.
 
 In order of precedence: a flag of `mitsumori serve`, an environment variable, the YAML file that `--config` or
 `MITSUMORI_CONFIG` names, the default. A setting without a flag is a secret, a list or a group: a flag can be
-read by every user of the machine, and holds one word. In the environment lists and groups are JSON; a member of a
-group also has a variable of its own, such as `MITSUMORI_MISS_COSTS__HIGH=2.50`. A wrong value stops
+read by every user of the machine, and holds one word. In the environment lists and groups are JSON; a member
+of a group also has a variable of its own, such as `MITSUMORI_MISS_COSTS__HIGH=2.50`. A wrong value stops
 the start with one line that names the setting.
 """
 _WORDS: dict[Any, str] = {
@@ -46,16 +45,19 @@ def _type(annotation: Any) -> str:
     """A type in words."""
     if annotation in _WORDS:
         return _WORDS[annotation]
-    if is_dataclass(annotation):
-        return "group of " + ", ".join(f"`{field.name}`" for field in fields(annotation))
+    names = getattr(annotation, "model_fields", None) or getattr(
+        annotation, "__dataclass_fields__", None
+    )
+    if names:
+        return "group of " + ", ".join(f"`{name}`" for name in names)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " \\| ".join(f"`{value}`" for value in arguments)
+        return "one of " + ", ".join(f"`{value}`" for value in arguments)
     if origin in (Union, UnionType):
         # Of «a path, or the address of a registry» the description says the second.
         return next(_type(each) for each in arguments if each is not NoneType)
     if origin in (list, tuple):
-        return f"list: {_type(arguments[0])}"
+        return f"list, each a {_type(arguments[0])}"
     return str(getattr(annotation, "__name__", annotation))
 
 
