@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import apsw
@@ -63,6 +64,25 @@ def test_a_backup_of_a_sound_ledger_is_proven_and_not_touched(ledger: Path, tmp_
         f"sqlite:{copy}: 2 decisions, 0 violations\n",
     )
     assert copy.read_bytes() == before
+
+
+def test_what_was_open_at_the_backup_is_settled_after_the_restore(
+    ledger: Path, tmp_path: Path, settings: Settings
+) -> None:
+    copy = tmp_path / "copy.sqlite"
+    invoke("backup", str(copy), "--ledger", f"sqlite:{ledger}")
+    for damaged in tmp_path.glob("ledger.sqlite*"):
+        damaged.unlink()
+    copy.rename(ledger)
+    store = open_ledger(f"sqlite:{ledger}")
+    running = start(settings, build_reservations(settings, build_router(settings), store))
+    listed = invoke("decisions", "--state", "held", "--server", running.address, "--json")
+    [decision] = json.loads(listed.output)
+    with mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client:
+        client.settle(decision["decision_id"], input_tokens=1, output_tokens=2)
+    running.drain()
+    store.close()
+    assert invoke("verify", "--ledger", f"sqlite:{ledger}").exit_code == 0
 
 
 def test_money_that_no_row_explains_is_found(ledger: Path) -> None:
