@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ def test_the_image_holds_what_is_audited() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     [audited] = re.findall(r"^SERVING := (\S+)$", makefile, re.MULTILINE)
     assert f"ARG EXTRAS={audited}\n" in DOCKERFILE
+
+
+def test_the_chart_runs_the_version_of_this_checkout() -> None:
+    chart = yaml.safe_load((ROOT / "deploy/helm/mitsumori/Chart.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert chart["appVersion"] == chart["version"] == project["version"]
 
 
 def test_the_image_does_not_run_as_root_and_asks_for_its_health() -> None:
