@@ -1,7 +1,7 @@
 # The service as an image: `docker build -t mitsumori .`. What it may do is fixed here as far as an image can: no
 # root, nothing to write but /var/lib/mitsumori. Run it with a read-only root (compose.yaml, deploy/helm).
 
-ARG PYTHON=3.12
+ARG PYTHON=3.11
 
 FROM docker.io/library/python:${PYTHON}-slim-bookworm AS build
 # The Makefile audits the same extras (SERVING).

@@ -12,7 +12,7 @@ import typer
 from router.cli.render import console
 from router.core.errors import InvalidInput
 from router.core.plurals import counted
-from router.ledger.address import ledger_place, open_ledger
+from router.ledger.address import ledger_place
 from router.ledger.check import Findings, check
 from router.settings import load_settings
 
@@ -22,20 +22,24 @@ _MOST_SHOWN = 20
 
 
 def _findings(address: str) -> Findings:
+    place = ledger_place(address)  # refuses what is no address
     kind, _, path = address.partition(":")
     if kind == "memory":
-        raise InvalidInput("--ledger: a ledger in memory ends with its server; name a stored one")
+        raise InvalidInput(f"--ledger: {place} ends with its server; name a stored ledger")
     if kind != "sqlite":
-        with closing(open_ledger(address)) as ledger:
-            return check(ledger)
+        from router.ledger.postgres.ledger import PostgresLedger
+
+        with closing(PostgresLedger(address)) as shared:
+            return check(shared)
     from router.ledger.sqlite.file import back_up
+    from router.ledger.sqlite.ledger import SqliteLedger
 
     # A copy: the server may go on, and a backup is not touched.
     with TemporaryDirectory(prefix="mitsumori-verify-") as scratch:
         copy = Path(scratch) / "ledger.sqlite"
         back_up(Path(path).expanduser(), copy)
-        with closing(open_ledger(f"sqlite:{copy}")) as ledger:
-            return check(ledger)
+        with closing(SqliteLedger(copy)) as own:
+            return check(own)
 
 
 def verify(

@@ -95,5 +95,6 @@ def test_money_that_no_row_explains_is_found(ledger: Path) -> None:
 
 def test_there_is_nothing_to_verify_in_memory_or_where_no_file_is(tmp_path: Path) -> None:
     assert "ends with its server" in str(invoke("verify", "--ledger", "memory:").exception)
+    assert "the address must be" in str(invoke("verify", "--ledger", "mysql:x").exception)
     nowhere = invoke("verify", "--ledger", f"sqlite:{tmp_path}/none.sqlite")
     assert "there is no ledger at" in str(nowhere.exception)
