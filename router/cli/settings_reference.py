@@ -28,7 +28,7 @@ Made by `make reference` from `router/settings.py`; do not edit.
 In order of precedence: a flag of `mitsumori serve`, an environment variable, the YAML file that `--config` or
 `MITSUMORI_CONFIG` names, the default. A setting without a flag is a secret, a list or a group: a flag can be
 read by every user of the machine, and holds one word. In the environment lists and groups are JSON; a member
-of a group also has a variable of its own, such as `MITSUMORI_MISS_COSTS__HIGH=2.50`. A wrong value stops
+of a group also has a variable of its own, such as `MITSUMORI_MISS_COSTS__HIGH=4.00`. A wrong value stops
 the start with one line that names the setting.
 """
 _WORDS: dict[Any, str] = {
