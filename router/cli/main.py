@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "doctor_command:doctor",
         "Check bundle, hashes, tokenizer files, prices and port, and say how to fix what is wrong.",
     ),
+    "health": (
+        "health_command:health",
+        "Ask a running server whether it can answer; exit with code 0 if so, else with 1.",
+    ),
     "quote": (
         "quote_command:quote",
         "Price a batch before it is sent: per model and for the recommended routing.",
@@ -69,6 +73,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": (
         "accounts_command:backup",
         "Copy a SQLite ledger to a file while the server keeps running.",
+    ),
+    "verify": (
+        "verify_command:verify",
+        "Check a ledger against its invariants; exit with code 1 if a row violates one.",
     ),
     "replay": (
         "replay_command:replay_command",

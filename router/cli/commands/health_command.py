@@ -1,0 +1,34 @@
+"""``mitsumori health``: a probe for containers and scripts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import grpc
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from router.cli.commands.arguments import Server
+
+__all__ = ["health"]
+
+
+def health(
+    service: Annotated[
+        str, typer.Option(help="Service to ask about; empty: the server as a whole.")
+    ] = "mitsumori.v1.RouterService",
+    server: Server = "",
+    timeout: Annotated[float, typer.Option(help="Seconds for the whole call.", min=0.001)] = 3.0,
+) -> None:
+    """Ask a running server whether it can answer; exit with code 0 if so, else with 1."""
+    with grpc.insecure_channel(server) as channel:
+        try:
+            request = health_pb2.HealthCheckRequest(service=service)
+            reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
+        except grpc.RpcError as error:
+            typer.echo(f"{server} does not answer ({error.code().name})", err=True)
+            raise typer.Exit(1) from None
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
+    typer.echo(status)
+    if status != "SERVING":
+        raise typer.Exit(1)

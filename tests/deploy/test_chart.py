@@ -1,0 +1,179 @@
+"""The Helm chart, rendered by Helm itself and checked against the schemas of Kubernetes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from router.settings import Settings
+
+pytestmark = pytest.mark.deploy
+CHART = Path(__file__).parents[2] / "deploy/helm/mitsumori"
+ON_POSTGRESQL = {"secretName": "mitsumori-ledger"}
+ON_SQLITE = {"replicas": 1, "ledgerVolume": {"enabled": True, "storageClassName": "fast"}}
+EVERYTHING = {
+    **ON_POSTGRESQL,
+    "replicas": 3,
+    "settings": {"strict": True, "retention": [{"days": 30, "labels": {"team": "search"}}]},
+    "probes": "command",
+    "metrics": {"enabled": True, "serviceMonitor": True},
+    "networkPolicy": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"calls": "yes"}}}]},
+    "files": [
+        {"name": "catalog", "mountPath": "/etc/mitsumori/catalog", "volume": {"configMap": {"name": "c"}}}
+    ],
+    "imagePullSecrets": [{"name": "pull"}],
+    "podAnnotations": {"team": "search"},
+    "nodeSelector": {"kubernetes.io/arch": "amd64"},
+    "tolerations": [{"key": "llm", "operator": "Exists"}],
+    "service": {"headless": False, "annotations": {"a": "b"}},
+}  # fmt: skip
+
+
+def rendered(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Manifests by kind."""
+    import helm_python
+
+    with helm_python.Chart.load(str(CHART)) as chart:
+        files = chart.render(values, name="quotes", namespace="llm")
+    manifests = [
+        document
+        for name, text in files.items()
+        if name.endswith(".yaml")
+        for document in yaml.safe_load_all(text)
+        if document
+    ]
+    return {manifest["kind"]: manifest for manifest in manifests}
+
+
+def pod_of(values: dict[str, Any]) -> dict[str, Any]:
+    pod: dict[str, Any] = rendered(values)["Deployment"]["spec"]["template"]["spec"]
+    return pod
+
+
+def refusal_of(values: dict[str, Any]) -> str:
+    import helm_python
+
+    with pytest.raises(helm_python.HelmError) as refused:
+        rendered(values)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("values", [ON_POSTGRESQL, ON_SQLITE, EVERYTHING])
+def test_helm_lint_finds_nothing(values: dict[str, Any]) -> None:
+    import helm_python
+
+    found = helm_python.lint(str(CHART), values)
+    assert [one["error"] for one in found["messages"]] == ["icon is recommended"]
+
+
+def each_manifest() -> Iterator[tuple[str, dict[str, Any]]]:
+    for values in (ON_POSTGRESQL, ON_SQLITE, EVERYTHING):
+        yield from rendered(values).items()
+
+
+def test_kubernetes_would_accept_every_manifest() -> None:
+    import kubernetes_validate
+
+    kinds = set()
+    for kind, manifest in each_manifest():
+        kinds.add(kind)
+        if kind != "ServiceMonitor":  # of the Prometheus operator, whose schema is not Kubernetes'
+            kubernetes_validate.validate(manifest, "1.31", strict=True)
+    assert kinds == {"ConfigMap", "Deployment", "NetworkPolicy", "PersistentVolumeClaim",
+                     "PodDisruptionBudget", "Service", "ServiceMonitor"}  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [ON_POSTGRESQL, ON_SQLITE, EVERYTHING])
+def test_the_pod_may_do_no_more_than_it_must(values: dict[str, Any]) -> None:
+    pod = pod_of(values)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    [container] = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    written = {
+        mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")
+    }
+    assert written == {"/var/lib/mitsumori", "/tmp"}
+
+
+def test_variables_of_other_services_are_not_read_as_settings() -> None:
+    # A service named mitsumori would set MITSUMORI_PORT=tcp://10.0.0.1:50051 in every pod.
+    assert pod_of(ON_POSTGRESQL)["enableServiceLinks"] is False
+
+
+def test_a_store_that_is_away_takes_the_pod_out_of_service_and_does_not_restart_it() -> None:
+    [container] = pod_of(ON_POSTGRESQL)["containers"]
+    asked = {"port": 50051, "service": "mitsumori.v1.RouterService"}
+    assert container["readinessProbe"]["grpc"] == asked
+    assert container["startupProbe"]["grpc"] == asked
+    assert container["livenessProbe"]["tcpSocket"] == {"port": 50051}
+    [with_tls] = pod_of(EVERYTHING)["containers"]
+    assert with_tls["readinessProbe"]["exec"]["command"][:2] == ["mitsumori", "health"]
+
+
+def test_a_pod_has_time_to_drain() -> None:
+    pod = pod_of(ON_POSTGRESQL)
+    [container] = pod["containers"]
+    before = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    drain = Settings.model_fields["drain_s"].default
+    assert before + drain < pod["terminationGracePeriodSeconds"]
+
+
+def test_the_settings_reach_the_server_as_its_file() -> None:
+    manifests = rendered(EVERYTHING)
+    settings = yaml.safe_load(manifests["ConfigMap"]["data"]["settings.yaml"])
+    assert settings == EVERYTHING["settings"]
+    assert Settings(**settings).strict
+    pod = manifests["Deployment"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [config] = [one["value"] for one in container["env"] if one["name"] == "MITSUMORI_CONFIG"]
+    assert config == "/etc/mitsumori/settings/settings.yaml"
+    assert container["envFrom"] == [{"secretRef": {"name": "mitsumori-ledger"}}]
+
+
+def test_changed_settings_restart_the_pods() -> None:
+    first, second = (
+        rendered({**ON_POSTGRESQL, "settings": {"strict": strict}})["Deployment"]["spec"][
+            "template"
+        ]
+        for strict in (True, False)
+    )
+    key = "checksum/settings"
+    assert first["metadata"]["annotations"][key] != second["metadata"]["annotations"][key]
+
+
+def test_one_sqlite_file_has_one_writer() -> None:
+    sqlite = rendered(ON_SQLITE)
+    assert sqlite["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
+    assert sqlite["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOncePod"]
+    assert sqlite["PersistentVolumeClaim"]["metadata"]["annotations"] == {
+        "helm.sh/resource-policy": "keep"
+    }
+    two = {**ON_SQLITE, **ON_POSTGRESQL, "replicas": 2}
+    assert "a SQLite ledger has one writer" in refusal_of(two)
+    assert "more than one replica needs a shared ledger" in refusal_of({})
+    assert rendered({"settings": {"ledger": "postgresql://mitsumori@postgres/mitsumori"}})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"replica": 1},
+        {"replicas": 0},
+        {"probes": "http"},
+        {"settings": {"prompt_key": "in the open"}},
+        {"settings": {"port": 6000}},
+        {"files": [{"name": "c", "mountPath": "relative", "volume": {}}]},
+    ],
+)
+def test_wrong_values_are_refused(values: dict[str, Any]) -> None:
+    assert "values don't meet the specifications" in refusal_of({**ON_POSTGRESQL, **values})
