@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from mitsumori.arguments import seconds_of, text_of, whole_of
+from mitsumori.credentials import Credentials, Tls, Token
 from mitsumori.errors import CallFailed, InvalidArgument
 
 __all__ = ["DEFAULT_ADDRESS", "RetryingChannel", "call_repeatedly"]
@@ -82,12 +83,24 @@ class RetryingChannel:
         timeout_s: the whole time a call may take, retries included, seconds > 0.
         attempts: the most tries of one call, ≥ 1. Every try carries the same body, and every call is
             idempotent, so the server acts once.
+        tls: see :class:`mitsumori.credentials.Credentials`, like the next two.
+        api_key: see ``tls``.
+        token: see ``tls``.
 
     Raises:
         InvalidArgument: one of them is of another type, or out of range; names it.
     """
 
-    def __init__(self, address: str, *, timeout_s: float, attempts: int) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_s: float,
+        attempts: int,
+        tls: Tls | bool | None = None,
+        api_key: str = "",
+        token: Token = "",
+    ) -> None:
         self._address = text_of(address, "address")
         self._timeout_s = seconds_of(timeout_s, "timeout_s")
         self._attempts = whole_of(attempts, "attempts", least=1)
@@ -96,7 +109,8 @@ class RetryingChannel:
         if not self._timeout_s:
             raise InvalidArgument("timeout_s", "must be more than 0 seconds")
         self._closed = False
-        self.channel = grpc.insecure_channel(address, _RECONNECT)
+        self.credentials = Credentials(tls, api_key, token)
+        self.channel = self.credentials.channel(address, _RECONNECT)
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +136,9 @@ class RetryingChannel:
         """
         with self.failures():
             return call_repeatedly(
-                lambda left_s: method(request, timeout=left_s),
+                lambda left_s: method(
+                    request, timeout=left_s, metadata=self.credentials.metadata()
+                ),
                 timeout_s=self._timeout_s,
                 attempts=self._attempts,
             )
@@ -174,6 +190,13 @@ class RetryingChannel:
             "client's mitsumori.v1: client and server are of different versions, or another service "
             "listens there",
         }
+        if code is grpc.StatusCode.UNAVAILABLE and "andshake" in (error.details() or ""):
+            # The details quote certificates and addresses.
+            message = (
+                f"{self._address} and this client do not agree on TLS: it has none, or one distrusts the "
+                "other's certificate (expired, of an unknown root, or for another name)"
+            )
+            return CallFailed(message, code=code.name, reason="TLS_FAILED")
         return CallFailed(messages.get(code, error.details() or code.name), code=code.name)
 
 

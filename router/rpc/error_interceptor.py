@@ -7,6 +7,7 @@ without details, and its kind and place are logged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -23,9 +24,12 @@ from router.core.errors import (
     Exhausted,
     InvalidInput,
     MitsumoriError,
+    NotAllowed,
     NotFound,
     NotPossible,
+    Throttled,
     TooLarge,
+    Unauthenticated,
     Unavailable,
 )
 from router.logs import logger
@@ -43,6 +47,9 @@ _CODES: dict[type[MitsumoriError], int] = {
     Conflict: code_pb2.ALREADY_EXISTS,
     NotFound: code_pb2.NOT_FOUND,
     Exhausted: code_pb2.RESOURCE_EXHAUSTED,
+    Unauthenticated: code_pb2.UNAUTHENTICATED,
+    NotAllowed: code_pb2.PERMISSION_DENIED,
+    Throttled: code_pb2.RESOURCE_EXHAUSTED,
     Unavailable: code_pb2.UNAVAILABLE,
     BadArtifact: code_pb2.FAILED_PRECONDITION,
 }
@@ -72,6 +79,9 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
     if error.reason == "LIMIT_WAIT_FOR_HOLDS" or isinstance(error, Unavailable):
         # Only here does a short wait help; budgets come back with their reset.
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1)))
+    if isinstance(error, Throttled):
+        wait = Duration(seconds=math.ceil(error.retry_after_s))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=wait))
     return status
 
 

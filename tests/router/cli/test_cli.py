@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from mitsumori import CallFailed, InvalidArgument
 from router import paths
-from router.cli.commands.arguments import server_address
+from router.cli.commands.connection import server_address
 from router.cli.errors import errors_in_one_line
 from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
