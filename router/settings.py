@@ -337,8 +337,8 @@ class Settings(BaseSettings):
 
     @field_validator("tls_client_ca")
     @classmethod
-    def _client_certificates_need_tls(cls, value: Path, info: ValidationInfo) -> Path:
-        if info.data.get("tls_certificate") is None:
+    def _client_certificates_need_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("tls_certificate") is None:
             raise ValueError("certificates of clients need tls_certificate and tls_key too")
         return value
 

@@ -19,6 +19,8 @@ from router.logs import logger
 
 __all__ = ["AuditLog"]
 
+_MOST_CHARACTERS = 4096
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
@@ -38,21 +40,22 @@ class AuditLog:
     @contextmanager
     def recorded(
         self, who: str, action: str, facts: Mapping[str, Any], peer: str = ""
-    ) -> Iterator[None]:
-        """Record what the block does.
+    ) -> Iterator[dict[str, Any]]:
+        """Record what the block does; what it adds to the yielded facts is recorded when it is done.
 
         Args:
             who: the caller's name.
             action: such as ``SetLimit``.
-            facts: what it concerns; JSON-ready, without secrets.
+            facts: what it concerns; JSON-ready, without secrets; kept up to 4,096 characters.
             peer: where it came from; empty: this machine.
 
         Raises:
             Unavailable: the log cannot be written; the block was not entered.
         """
+        facts = _cut(facts)
         self._write("asked", who, action, facts, peer)
         try:
-            yield
+            yield facts
         except Exception as error:
             reason = error.reason if isinstance(error, MitsumoriError) else type(error).__name__
             self._write_after("refused", who, action, {**facts, "reason": reason}, peer)
@@ -99,3 +102,9 @@ class AuditLog:
                 "free the disk or name another file with audit_log",
                 reason="AUDIT_LOG_UNAVAILABLE",
             ) from None
+
+
+def _cut(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts; where they are long, the beginning of their text. A caller could fill the disk with them."""
+    text = json.dumps(facts, ensure_ascii=False)
+    return dict(facts) if len(text) <= _MOST_CHARACTERS else {"cut": text[:_MOST_CHARACTERS]}

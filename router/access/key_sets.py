@@ -126,6 +126,8 @@ def _fetched(address: str) -> bytes:
             data: bytes = reply.read(_MOST_BYTES)
     except (OSError, ValueError, urllib.error.URLError) as error:
         cause = getattr(error, "reason", None) or type(error).__name__
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise Unavailable(
             f"jwt_keys: {address} does not answer ({cause}); check the address, or name a file with the keys",
             reason="KEY_SET_UNAVAILABLE",

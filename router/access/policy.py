@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from mitsumori.v1 import admin_pb2, router_pb2
+from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2
 from router.access.caller import Caller, Role
 from router.core.errors import InvalidInput, NotAllowed
 
@@ -151,8 +151,8 @@ def facts_of(request: Message) -> dict[str, Any]:
             return {
                 "limit": limit.limit_id,
                 "scope": dict(limit.scope),
-                "unit": limit.unit,
-                "window": limit.window,
+                "unit": _name(limit_pb2.Unit, limit.unit),
+                "window": _name(limit_pb2.Window, limit.window),
                 "soft": limit.soft if limit.HasField("soft") else None,
                 "hard": limit.hard if limit.HasField("hard") else None,
             }
@@ -164,6 +164,11 @@ def facts_of(request: Message) -> dict[str, Any]:
                 "before": request.before_time.ToJsonString(),
             }
     return {}
+
+
+def _name(kind: Any, value: int) -> str:
+    """The name of a value of an enum; the number where there is none, since nothing is validated yet."""
+    return str(kind.Name(value)) if value in kind.values() else str(value)
 
 
 def _admit_route(

@@ -17,7 +17,7 @@ from router.access.key_store import KeyStore
 from router.cli.commands.arguments import Json, labels_of
 from router.cli.render import console, print_json, table
 from router.core.errors import InvalidInput
-from router.settings import load_settings
+from router.logs import configure
 
 __all__ = ["create_key", "list_keys", "revoke_key", "rotate_key"]
 
@@ -36,7 +36,7 @@ AuditOption = Annotated[
     typer.Option(
         "--audit-log",
         envvar="MITSUMORI_AUDIT_LOG",
-        help="File to which this is added (default: that of serve in this environment).",
+        help="File to which this is added (default: beside the key store).",
     ),
 ]
 KeyArgument = Annotated[str, typer.Argument(help="Id of the key, such as mk_a2b3c4d5e6.")]
@@ -115,10 +115,11 @@ def create_key(
         "scopes": _scopes_of(scope),
     }
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    with _audit(audit_log).recorded(
+    with _audit(store, audit_log).recorded(
         _who(), "CreateKey", {**facts, "expires": None if expires is None else str(expires)}
-    ):
+    ) as recorded:
         text, key = store.create(**facts, expires=expires)  # type: ignore[arg-type]
+        recorded["key"] = f"mk_{key.id}"
     _show_once(text, key, json_output)
 
 
@@ -133,10 +134,11 @@ def rotate_key(
 ) -> None:
     """Make a key with the rights of another and print it; the old one expires after an overlap."""
     store = _store(key_store)
-    with _audit(audit_log).recorded(
+    with _audit(store, audit_log).recorded(
         _who(), "RotateKey", {"key": _shown(key), "overlap_hours": overlap_hours}
-    ):
+    ) as recorded:
         text, made = store.rotate(key, timedelta(hours=overlap_hours))
+        recorded["new_key"] = f"mk_{made.id}"
     _show_once(text, made, json_output)
 
 
@@ -145,7 +147,7 @@ def revoke_key(
 ) -> None:
     """End a key for good. A running server refuses it within a second."""
     store = _store(key_store)
-    with _audit(audit_log).recorded(_who(), "RevokeKey", {"key": _shown(key)}):
+    with _audit(store, audit_log).recorded(_who(), "RevokeKey", {"key": _shown(key)}):
         revoked = store.revoke(key)
     console().print(f"revoked mk_{revoked.id} ({revoked.name})", highlight=False, markup=False)
 
@@ -159,8 +161,9 @@ def _store(path: Path | None) -> KeyStore:
     return KeyStore(path)
 
 
-def _audit(path: Path | None) -> AuditLog:
-    return AuditLog(path or load_settings().audit_path)
+def _audit(store: KeyStore, path: Path | None) -> AuditLog:
+    configure("error", "json")
+    return AuditLog(path or store.path.with_name(f"{store.path.name}.audit.jsonl"))
 
 
 def _who() -> str:
