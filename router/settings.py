@@ -124,8 +124,7 @@ class Settings(BaseSettings):
     )
     tls_key: Path | None = Field(
         default=None,
-        validate_default=True,
-        description="PEM file with the private key of tls_certificate",
+        description="PEM file with the private key; unset: it is in the file of tls_certificate",
     )
     tls_client_ca: Path | None = Field(
         default=None,
@@ -139,6 +138,7 @@ class Settings(BaseSettings):
     )
     jwt_issuer: str = Field(
         default="",
+        pattern="^[!-~]*$",
         description="issuer (iss) of JSON Web Tokens; every call then needs a credential",
     )
     jwt_audience: str = Field(
@@ -328,18 +328,16 @@ class Settings(BaseSettings):
 
     @field_validator("tls_key")
     @classmethod
-    def _certificate_and_key_belong_together(
-        cls, value: Path | None, info: ValidationInfo
-    ) -> Path | None:
-        if (value is None) != (info.data.get("tls_certificate") is None):
-            raise ValueError("tls_certificate and tls_key are set both or neither")
+    def _a_key_has_a_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("tls_certificate") is None:
+            raise ValueError("a private key needs tls_certificate too")
         return value
 
     @field_validator("tls_client_ca")
     @classmethod
     def _client_certificates_need_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and info.data.get("tls_certificate") is None:
-            raise ValueError("certificates of clients need tls_certificate and tls_key too")
+            raise ValueError("certificates of clients need tls_certificate too")
         return value
 
     @field_validator("jwt_audience", "jwt_keys")

@@ -175,18 +175,17 @@ def with_change(keys: Sequence[ApiKey], key_id: str, **changes: datetime) -> lis
 
     Args:
         keys: of the store.
-        key_id: with or without ``mk_``.
+        key_id: without ``mk_``.
         changes: fields of :class:`ApiKey`.
 
     Raises:
         NotFound: there is no such key.
     """
-    named = key_id.removeprefix("mk_")
-    if named not in {key.id for key in keys}:
+    if key_id not in {key.id for key in keys}:
         raise NotFound(
             "there is no key with this id; `mitsumori keys list` shows them", field="key"
         )
-    return [msgspec.structs.replace(key, **changes) if key.id == named else key for key in keys]
+    return [msgspec.structs.replace(key, **changes) if key.id == key_id else key for key in keys]
 
 
 def read_keys(data: bytes, place: str) -> list[ApiKey]:

@@ -32,10 +32,13 @@ class AuditLog:
     Args:
         path: the file; ``None``: only the log of the process.
         now: the clock, UTC.
+        logs: whether the process has a log; a command has none.
     """
 
-    def __init__(self, path: Path | None, now: Callable[[], datetime] = _utc_now) -> None:
-        self._path, self._now = path, now
+    def __init__(
+        self, path: Path | None, now: Callable[[], datetime] = _utc_now, *, logs: bool = True
+    ) -> None:
+        self._path, self._now, self._logs = path, now, logs
 
     @contextmanager
     def recorded(
@@ -66,7 +69,8 @@ class AuditLog:
         try:
             self._write(outcome, *what)
         except Unavailable as error:  # it is done, and was announced
-            logger().error("audit log", error=error.message)
+            if self._logs:
+                logger().error("audit log", error=error.message)
 
     def _write(
         self, outcome: str, who: str, action: str, facts: Mapping[str, Any], peer: str
@@ -79,7 +83,7 @@ class AuditLog:
             "outcome": outcome,
             **facts,
         }
-        if outcome != "asked":
+        if self._logs and outcome != "asked":
             logger().info("audit", **{key: value for key, value in line.items() if key != "time"})
         if self._path is None:
             return

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from router.access.api_keys import ApiKey, KeyBook, new_key, read_keys, with_change, write_keys
+from router.access.api_keys import (
+    ApiKey,
+    KeyBook,
+    id_of_key,
+    new_key,
+    read_keys,
+    with_change,
+    write_keys,
+)
 from router.access.watched_file import WatchedFile
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
 from router.files import create_private, replace_text
@@ -101,7 +109,7 @@ class KeyStore:
         """Add a key with the rights of another, which stays valid for some time.
 
         Args:
-            key_id: of the key that is replaced.
+            key_id: of the key that is replaced, or its whole text.
             overlap: how long both are valid, ≥ 0.
 
         Raises:
@@ -111,14 +119,15 @@ class KeyStore:
         with self._changed() as keys:
             now = self._now()
             ends = now + overlap
-            old = next((key for key in keys if key.id == key_id.removeprefix("mk_")), None)
+            named = _id_of(key_id)
+            old = next((key for key in keys if key.id == named), None)
             if old is not None and old.state_at(now) != "active":
                 raise InvalidInput(
                     f"key mk_{old.id} is {old.state_at(now)}; make a new one with `mitsumori keys create`",
                     field="key",
                 )
             ends = min(ends, old.expires) if old is not None and old.expires is not None else ends
-            keys[:] = with_change(keys, key_id, expires=ends)
+            keys[:] = with_change(keys, named, expires=ends)
             assert old is not None  # noqa: S101 — with_change has found it
             text, key = new_key(
                 self._secret(),
@@ -135,12 +144,12 @@ class KeyStore:
         return text, key
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Make a key invalid for good; a key that was revoked before stays as it was.
+        """Make a key invalid for good, by its id or its whole text; one that is stays as it was.
 
         Raises:
             NotFound: there is no such key.
         """
-        named = key_id.removeprefix("mk_")
+        named = _id_of(key_id)
         with self._changed() as keys:
             if not any(key.id == named and key.revoked is not None for key in keys):
                 keys[:] = with_change(keys, named, revoked=self._now())
@@ -199,6 +208,10 @@ def watch_keys(path: Path) -> WatchedFile[KeyBook]:
     """
     store = KeyStore(path)
     return WatchedFile("API keys", [store.path, store.secret_path], store.book)
+
+
+def _id_of(key: str) -> str:
+    return id_of_key(key) or key.removeprefix("mk_")
 
 
 def _content(path: Path) -> bytes:

@@ -96,9 +96,10 @@ def _gate(settings: Settings, now: Callable[[], datetime]) -> Gate:
 
 
 def _tls(settings: Settings, now: Callable[[], datetime]) -> grpc.ServerCredentials | None:
-    if settings.tls_certificate is None or settings.tls_key is None:
+    certificate = settings.tls_certificate
+    if certificate is None:
         return None
     from router.access.certificates import CertificateFiles, server_credentials  # as above
 
-    files = CertificateFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    files = CertificateFiles(certificate, settings.tls_key or certificate, settings.tls_client_ca)
     return server_credentials(files, now)

@@ -17,7 +17,6 @@ from router.access.key_store import KeyStore
 from router.cli.commands.arguments import Json, labels_of
 from router.cli.render import console, print_json, table
 from router.core.errors import InvalidInput
-from router.logs import configure
 
 __all__ = ["create_key", "list_keys", "revoke_key", "rotate_key"]
 
@@ -162,8 +161,8 @@ def _store(path: Path | None) -> KeyStore:
 
 
 def _audit(store: KeyStore, path: Path | None) -> AuditLog:
-    configure("error", "json")
-    return AuditLog(path or store.path.with_name(f"{store.path.name}.audit.jsonl"))
+    beside = store.path.with_name(f"{store.path.name}.audit.jsonl")
+    return AuditLog(path or beside, logs=False)
 
 
 def _who() -> str:
@@ -174,7 +173,7 @@ def _who() -> str:
 
 
 def _shown(key: str) -> str:
-    """The id alone, should someone give the whole key."""
+    """The id alone, where someone gives the whole key."""
     return f"mk_{key.removeprefix('mk_')[:10]}"
 
 

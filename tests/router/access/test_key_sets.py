@@ -88,9 +88,12 @@ def test_keys_are_not_taken_from_where_anyone_could_change_them(address: str) ->
 
 
 def test_an_address_that_does_not_answer_or_leads_elsewhere_is_said() -> None:
-    with answering(200, Issuer("a").jwks()) as good:
-        with answering(302, b"", Location=good) as address, pytest.raises(Unavailable):
-            RemoteKeySet(address)
+    with (
+        answering(200, Issuer("a").jwks()) as good,
+        answering(302, b"", Location=good) as address,
+        pytest.raises(Unavailable),
+    ):
+        RemoteKeySet(address)
     with answering(500, b"") as address, pytest.raises(Unavailable) as caught:
         RemoteKeySet(address)
     assert address in caught.value.message
