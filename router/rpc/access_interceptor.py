@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
-import structlog
 from google.protobuf.message import Message
+from structlog.contextvars import bind_contextvars
 
 from mitsumori.v1 import router_pb2
 from router.access.audit_log import AuditLog
@@ -82,10 +82,8 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         )
 
     def _caller(self, method: str, context: grpc.ServicerContext) -> Caller:
-        # A worker makes one call after the other: what the last one bound ends here.
-        structlog.contextvars.clear_contextvars()
         caller = self._gate.caller(context.invocation_metadata(), peer_of(context.peer()))
-        structlog.contextvars.bind_contextvars(caller=caller.name)
+        bind_contextvars(caller=caller.name)  # for the log lines of this call
         check_role(method, caller)
         return caller
 

@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from structlog.contextvars import clear_contextvars
 
 from mitsumori.v1 import router_pb2
 from router.core.errors import (
@@ -156,6 +157,7 @@ def _guarded(
     behave: Callable[[Any, grpc.ServicerContext], Message], method: str
 ) -> Callable[[Any, grpc.ServicerContext], Message]:
     def call(request: Any, context: grpc.ServicerContext) -> Message:
+        clear_contextvars()  # a worker makes one call after the other, and the last one had a caller
         try:
             return behave(_well_formed(request), context)
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
@@ -168,6 +170,7 @@ def _guarded_stream(
     behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]], method: str
 ) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
     def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        clear_contextvars()
         try:
             yield from behave(map(_well_formed, requests), context)
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
