@@ -62,6 +62,11 @@ class Credentials:
         self._api_key, self._token = api_key, token
         self._fixed = _bearer(token if isinstance(token, str) and token else api_key)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether calls use TLS."""
+        return isinstance(self._tls, Tls)
+
     def channel(self, address: str, options: tuple[tuple[str, int], ...]) -> grpc.Channel:
         """A channel to an address.
 

@@ -28,6 +28,9 @@ _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_b
 """Milliseconds between attempts to reconnect. gRPC's default grows to two minutes, during which every call
 fails even if the server is back."""
 
+_TLS_SIGNS = ("andshake failed", "erification check failed")
+"""What gRPC says where a connection is made and TLS is not."""
+
 _FIRST_PAUSE_S, _MOST_PAUSE_S, _JITTER_S = 0.05, 1.0, 0.05
 _MIN_TIMEOUT_S = 0.001
 
@@ -187,16 +190,21 @@ class RetryingChannel:
             f"{self._timeout_s:g} s; raise the timeout or look at the server's load",
             grpc.StatusCode.CANCELLED: f"the server at {self._address} ended the call; try again",
             grpc.StatusCode.UNIMPLEMENTED: f"the server at {self._address} does not speak this "
-            "client's mitsumori.v1: client and server are of different versions, or another service "
-            "listens there",
+            "client's mitsumori.v1: client and server are of different versions, another service listens "
+            "there, or AdminService has a port of its own",
         }
-        if code is grpc.StatusCode.UNAVAILABLE and "andshake" in (error.details() or ""):
-            # The details quote certificates and addresses.
-            message = (
-                f"{self._address} and this client do not agree on TLS: it has none, or one distrusts the "
-                "other's certificate (expired, of an unknown root, or for another name)"
-            )
-            return CallFailed(message, code=code.name, reason="TLS_FAILED")
+        if code is grpc.StatusCode.UNAVAILABLE:
+            # The details quote certificates and addresses, so they only choose the words.
+            details = error.details() or ""
+            if any(sign in details for sign in _TLS_SIGNS):
+                return CallFailed(
+                    f"{self._address} and this client do not agree on TLS: it has none, or one distrusts the "
+                    "other's certificate (expired, of an unknown root, or for another name)",
+                    code=code.name,
+                    reason="TLS_FAILED",
+                )
+            if "Socket closed" in details and not self.credentials.encrypted:
+                messages[code] += " If it serves with TLS, connect with tls (--tls)."
         return CallFailed(messages.get(code, error.details() or code.name), code=code.name)
 
 

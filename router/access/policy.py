@@ -8,7 +8,7 @@ sets are named ``TENANT:…``; those of an operator cannot be replaced by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from typing import Any
 
 from google.protobuf.message import Message
@@ -50,6 +50,7 @@ ADMINISTRATION = frozenset({"SetLimit", "DeleteLimit", "EraseDecisions"})
 """The methods that the audit log records."""
 
 _MOST_ID_CHARACTERS = 128
+_MOST_SHOWN = 5
 
 
 def check_role(method: str, caller: Caller) -> None:
@@ -196,10 +197,17 @@ def _confine(
     for name, allowed in caller.scopes.items():
         if labels.get(name) not in allowed:
             raise NotAllowed(
-                f"{field}.{name}: the credential needs one of {', '.join(sorted(allowed))}",
+                f"{field}.{name}: the credential needs one of {_some(allowed)}",
                 reason="SCOPE_NOT_ALLOWED",
                 field=f"{field}.{name}",
             )
+
+
+def _some(values: Collection[str]) -> str:
+    """A few values; all of them would not fit into the header of a status."""
+    shown = sorted(values)[:_MOST_SHOWN]
+    more = len(values) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _own_tenant(tenant: str, caller: Caller) -> str:

@@ -66,10 +66,15 @@ def test_a_client_that_trusts_the_root_is_answered_and_others_fail(
         named = Tls(ca=authority.path, server_name="server.example")
         assert outcome(server.address, named) == "answered"
         wrong = Tls(ca=authority.path, server_name="other.example")
-        assert outcome(server.address, wrong).startswith("UNAVAILABLE")
+        assert outcome(server.address, wrong) == "UNAVAILABLE TLS_FAILED"
         assert outcome(server.address, Tls(ca=foreign.path)) == "UNAVAILABLE TLS_FAILED"
         assert outcome(server.address, tls=True) == "UNAVAILABLE TLS_FAILED"
-        assert outcome(server.address, None).startswith("UNAVAILABLE")
+        assert outcome(server.address, None) == "UNAVAILABLE CALL_FAILED"
+        with (
+            Router(server.address, timeout_s=PATIENCE_S, attempts=1) as plain,
+            pytest.raises(CallFailed, match="connect with tls"),
+        ):
+            plain.route("hello")
 
 
 def test_with_a_client_root_only_its_certificates_are_let_in(

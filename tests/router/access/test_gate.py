@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.access.api_keys import KeyBook
 from router.access.caller import ANONYMOUS
@@ -16,6 +18,7 @@ from router.core.errors import Throttled, Unauthenticated
 from tests.tokens import AUDIENCE, ISSUER, Issuer
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ISSUED = Issuer()
 WRONG = "mk_aaaaaaaaaa_" + "x" * 43
 
 
@@ -221,12 +224,36 @@ def test_a_peer_is_a_machine_whatever_its_port(text: str, peer: str) -> None:
     assert peer_of(text) == peer
 
 
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=200)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["authorization", "x"]), TEXTS | st.binary()), max_size=3)
+)
+def test_no_metadata_is_more_than_refused(metadata: list[tuple[str, str | bytes]]) -> None:
+    keys = read_key_set(ISSUED.jwks(), "jwks")
+    gate = Gate(Changing(KeyBook([], b"s" * 32)), verifier(keys), logins=FailedLogins(100_000))
+    with pytest.raises(Unauthenticated):
+        gate.caller(metadata, "p")
+
+
+@given(TEXTS, TEXTS, st.integers(0, 2))
+def test_no_text_is_a_key_or_a_token(head: str, tail: str, place: int) -> None:
+    keys = read_key_set(ISSUED.jwks(), "jwks")
+    gate = Gate(Changing(KeyBook([], b"s" * 32)), verifier(keys), logins=FailedLogins(100_000))
+    parts = ISSUED.token(now=NOON).split(".")
+    parts[place] = f"{head}{parts[place]}{tail}" if head or tail else "x"
+    for text in (f"mk_{head}_{tail}", ".".join(parts)):
+        with pytest.raises(Unauthenticated):
+            gate.caller([("authorization", f"Bearer {text}")], "p")
+
+
 # ── tokens ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def issuer() -> Issuer:
-    return Issuer()
+    return ISSUED
 
 
 def verifier(keys: KeySet, **rules: str) -> TokenVerifier:

@@ -101,6 +101,15 @@ def test_a_scope_leaves_a_choice_of_values(team: str | None, allowed: bool) -> N
     assert "one of ads, search" in caught.value.message
 
 
+def test_of_many_allowed_values_a_few_are_shown() -> None:
+    many = Caller(
+        "k", "acme", EVERYTHING, scopes={"team": frozenset("x" * 128 + str(n) for n in range(256))}
+    )
+    with pytest.raises(NotAllowed, match="and 251 more") as caught:
+        routed(many, {})
+    assert len(caught.value.message) < 1000
+
+
 def test_a_tenant_has_ids_of_its_own_and_sees_them_as_it_wrote_them() -> None:
     request = routed(ACME, {}, "r1")
     assert request.request_id == "acme:r1"
