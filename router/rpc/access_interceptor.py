@@ -20,11 +20,11 @@ from router.access.caller import Caller
 from router.access.failed_logins import peer_of
 from router.access.gate import Gate
 from router.access.policy import (
-    ADMINISTRATION,
     admit,
     check_role,
     facts_of,
     id_before_credentials,
+    is_administration,
     reveal,
 )
 from router.core.errors import NotFound
@@ -67,7 +67,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         if handler is None or not details.method.startswith(_OUR_METHODS):
             return handler
         method = details.method.rpartition("/")[2]
-        if not self._gate.asks_for_credentials and method not in ADMINISTRATION:
+        if not self._gate.asks_for_credentials and not is_administration(method):
             return handler
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
@@ -93,7 +93,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         def call(request: Any, context: grpc.ServicerContext) -> Message:
             caller = self._caller(method, context)
             admit(request, caller, self._new_id)
-            if method in ADMINISTRATION:
+            if is_administration(method):
                 facts = facts_of(request)
                 with self._audit.recorded(caller.name, method, facts, peer_of(context.peer())):
                     reply = behave(request, context)

@@ -342,6 +342,7 @@ def test_administration_is_on_the_record(world: World, keys: dict[str, str]) -> 
     for line in world.audited():
         assert line["who"].startswith("key mk_")
         assert line["peer"] == "127.0.0.1"
+    assert world.audited()[0]["request"]["limit"]["limit_id"] == "m"
     assert keys["operator"] not in world.audit.read_text()
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2
 from router.access.caller import ANONYMOUS, Caller, Role, caller_of
-from router.access.policy import METHODS, admit, check_role, facts_of, id_before_credentials, reveal
+from router.access.policy import (
+    METHODS,
+    admit,
+    check_role,
+    facts_of,
+    id_before_credentials,
+    is_administration,
+    reveal,
+)
 from router.core.errors import InvalidInput, NotAllowed
 
 EVERYTHING = frozenset(Role)
@@ -67,6 +75,17 @@ def test_a_method_that_nobody_has_thought_of_needs_an_administrator() -> None:
     check_role("New", Caller("a", None, frozenset({Role.ADMIN})))
     with pytest.raises(NotAllowed):
         check_role("New", Caller("a", None, EVERYTHING - {Role.ADMIN}))
+    assert is_administration("New")
+    assert [method for method in METHODS if is_administration(method)] == [
+        "SetLimit", "DeleteLimit", "EraseDecisions",
+    ]  # fmt: skip
+
+
+def test_a_message_that_nobody_has_thought_of_is_an_operators() -> None:
+    admit(limit_pb2.Limit(), OPERATOR, new_id)
+    for caller in (ACME, Caller("k", None, EVERYTHING, labels={"team": "search"})):
+        with pytest.raises(NotAllowed, match="every tenant"):
+            admit(limit_pb2.Limit(), caller, new_id)
 
 
 def test_a_request_carries_the_tenant_and_the_labels_of_its_credential() -> None:
@@ -255,15 +274,20 @@ def test_the_audit_log_says_what_was_asked() -> None:
         window=limit_pb2.WINDOW_MONTH,
         hard=5,
     )
-    assert facts_of(admin_pb2.SetLimitRequest(limit=limit)) == {
-        "limit": "m", "scope": {"team": "ads"}, "unit": "UNIT_MONEY", "window": "WINDOW_MONTH",
-        "soft": None, "hard": 5,
+    assert facts_of(admin_pb2.SetLimitRequest(limit=limit))["request"]["limit"] == {
+        "limit_id": "m", "scope": {"team": "ads"}, "unit": "UNIT_MONEY", "window": "WINDOW_MONTH",
+        "hard": "5",
     }  # fmt: skip
-    assert facts_of(admin_pb2.SetLimitRequest(limit={"unit": 99}))["unit"] == "99"
-    assert facts_of(admin_pb2.DeleteLimitRequest(limit_id="m")) == {"limit": "m"}
+    unknown = facts_of(admin_pb2.SetLimitRequest(limit={"unit": 99}))
+    assert unknown == {"request": {"limit": {"unit": 99}}}
+    assert facts_of(admin_pb2.DeleteLimitRequest(limit_id="m")) == {"request": {"limit_id": "m"}}
+    never = admin_pb2.EraseDecisionsRequest(before_time={"seconds": 10**18})
+    assert facts_of(never) == {"request": "has a value that cannot be shown"}
     erased = admin_pb2.EraseDecisionsRequest(labels={"user": "u1"})
     erased.before_time.FromDatetime(datetime(2026, 11, 1, tzinfo=UTC))
-    assert facts_of(erased) == {"labels": {"user": "u1"}, "before": "2026-11-01T00:00:00Z"}
+    assert facts_of(erased)["request"] == {
+        "labels": {"user": "u1"}, "before_time": "2026-11-01T00:00:00Z",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
