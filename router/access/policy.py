@@ -243,6 +243,9 @@ def _shown_id(decision_id: str, caller: Caller) -> str:
 
 
 def _check_limit_id(limit_id: str, caller: Caller, field: str) -> None:
+    if caller.labels or caller.scopes:
+        # Which labels a limit has now is not known here, and replacing or deleting it frees them all.
+        raise NotAllowed("limits are set and deleted with a credential without labels and scopes")
     if limit_id and not limit_id.startswith(_prefix(caller)):
         raise NotAllowed(
             f"{field}: must begin with {_prefix(caller)} for a credential of this tenant",

@@ -237,6 +237,18 @@ def test_a_tenant_sets_limits_of_its_own_name_for_itself_alone() -> None:
     admit(admin_pb2.DeleteLimitRequest(limit_id="monthly"), OPERATOR, new_id)
 
 
+@pytest.mark.parametrize(
+    "caller", [SEARCH, TWO_TEAMS, Caller("k", None, EVERYTHING, {"team": "search"})]
+)
+def test_who_is_confined_to_a_team_sets_no_limits(caller: Caller) -> None:
+    for request in (
+        admin_pb2.SetLimitRequest(limit={"limit_id": "acme:m", "scope": {"team": "search"}}),
+        admin_pb2.DeleteLimitRequest(limit_id="acme:m"),
+    ):
+        with pytest.raises(NotAllowed, match="without labels and scopes"):
+            admit(request, caller, new_id)
+
+
 def test_an_erasure_without_labels_stays_without_and_is_refused_by_the_service() -> None:
     request = admin_pb2.EraseDecisionsRequest()
     admit(request, ACME, new_id)
