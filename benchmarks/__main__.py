@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from benchmarks import (
     ablation,
+    access,
     arrivals,
     cascade,
     everyday,
@@ -29,6 +30,7 @@ from router.cli.errors import errors_in_one_line
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,
     "holds": holds.measure,
+    "access": access.measure,
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,

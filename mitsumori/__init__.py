@@ -6,6 +6,7 @@ with Router("localhost:50051") as router:
 """
 
 from mitsumori.client import OUTCOMES, Admin, Outcome, Router
+from mitsumori.credentials import Tls
 from mitsumori.decision import Decision, Option, Quote, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.money import Amount, Usd
@@ -28,6 +29,7 @@ __all__ = [
     "Quote",
     "Router",
     "Settlement",
+    "Tls",
     "Usd",
     "route_request",
 ]

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from mitsumori.arguments import choices_of, message_of, part_of
+from mitsumori.credentials import Tls, Token
 from mitsumori.decision import Decision, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.money import Amount
@@ -28,12 +29,24 @@ class Router(RetryingChannel):
         address: ``host:port``.
         timeout_s: the whole time a call may take, retries included, seconds > 0.
         attempts: the most tries of one call, ≥ 1; all carry the same body, and the server acts once.
+        tls: ``True``, or a :class:`mitsumori.Tls` with files; ``None``: no TLS.
+        api_key: as ``mitsumori keys create`` shows it.
+        token: a JSON Web Token, or a function that gives a current one.
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 5.0, attempts: int = 4
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = 5.0,
+        attempts: int = 4,
+        tls: Tls | bool | None = None,
+        api_key: str = "",
+        token: Token = "",
     ) -> None:
-        super().__init__(address, timeout_s=timeout_s, attempts=attempts)
+        super().__init__(
+            address, timeout_s=timeout_s, attempts=attempts, tls=tls, api_key=api_key, token=token
+        )
         self._stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
     def route(
@@ -225,7 +238,7 @@ class Router(RetryingChannel):
 
         try:
             with self.failures():
-                replies = self._stub.QuoteBatch(messages())
+                replies = self._stub.QuoteBatch(messages(), metadata=self.credentials.metadata())
                 for reply in replies:
                     if broken:
                         replies.cancel()
@@ -245,12 +258,24 @@ class Admin(RetryingChannel):
         address: ``host:port``.
         timeout_s: the whole time a call may take, retries included, seconds > 0.
         attempts: the most tries of one call, ≥ 1.
+        tls: ``True``, or a :class:`mitsumori.Tls` with files; ``None``: no TLS.
+        api_key: as ``mitsumori keys create`` shows it.
+        token: a JSON Web Token, or a function that gives a current one.
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 30.0, attempts: int = 4
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = 30.0,
+        attempts: int = 4,
+        tls: Tls | bool | None = None,
+        api_key: str = "",
+        token: Token = "",
     ) -> None:
-        super().__init__(address, timeout_s=timeout_s, attempts=attempts)
+        super().__init__(
+            address, timeout_s=timeout_s, attempts=attempts, tls=tls, api_key=api_key, token=token
+        )
         self._stub = admin_pb2_grpc.AdminServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
     def set_limit(self, limit: limit_pb2.Limit) -> admin_pb2.SetLimitResponse:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from mitsumori.arguments import seconds_of, text_of, whole_of
+from mitsumori.credentials import Credentials, Tls, Token
 from mitsumori.errors import CallFailed, InvalidArgument
 
 __all__ = ["DEFAULT_ADDRESS", "RetryingChannel", "call_repeatedly"]
@@ -26,6 +27,9 @@ _RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
 """Milliseconds between attempts to reconnect. gRPC's default grows to two minutes, during which every call
 fails even if the server is back."""
+
+_TLS_SIGNS = ("andshake failed", "erification check failed")
+"""What gRPC says where a connection is made and TLS is not."""
 
 _FIRST_PAUSE_S, _MOST_PAUSE_S, _JITTER_S = 0.05, 1.0, 0.05
 _MIN_TIMEOUT_S = 0.001
@@ -82,12 +86,24 @@ class RetryingChannel:
         timeout_s: the whole time a call may take, retries included, seconds > 0.
         attempts: the most tries of one call, ≥ 1. Every try carries the same body, and every call is
             idempotent, so the server acts once.
+        tls: see :class:`mitsumori.credentials.Credentials`, like the next two.
+        api_key: see ``tls``.
+        token: see ``tls``.
 
     Raises:
         InvalidArgument: one of them is of another type, or out of range; names it.
     """
 
-    def __init__(self, address: str, *, timeout_s: float, attempts: int) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout_s: float,
+        attempts: int,
+        tls: Tls | bool | None = None,
+        api_key: str = "",
+        token: Token = "",
+    ) -> None:
         self._address = text_of(address, "address")
         self._timeout_s = seconds_of(timeout_s, "timeout_s")
         self._attempts = whole_of(attempts, "attempts", least=1)
@@ -96,7 +112,8 @@ class RetryingChannel:
         if not self._timeout_s:
             raise InvalidArgument("timeout_s", "must be more than 0 seconds")
         self._closed = False
-        self.channel = grpc.insecure_channel(address, _RECONNECT)
+        self.credentials = Credentials(tls, api_key, token)
+        self.channel = self.credentials.channel(address, _RECONNECT)
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +139,9 @@ class RetryingChannel:
         """
         with self.failures():
             return call_repeatedly(
-                lambda left_s: method(request, timeout=left_s),
+                lambda left_s: method(
+                    request, timeout=left_s, metadata=self.credentials.metadata()
+                ),
                 timeout_s=self._timeout_s,
                 attempts=self._attempts,
             )
@@ -171,9 +190,21 @@ class RetryingChannel:
             f"{self._timeout_s:g} s; raise the timeout or look at the server's load",
             grpc.StatusCode.CANCELLED: f"the server at {self._address} ended the call; try again",
             grpc.StatusCode.UNIMPLEMENTED: f"the server at {self._address} does not speak this "
-            "client's mitsumori.v1: client and server are of different versions, or another service "
-            "listens there",
+            "client's mitsumori.v1: client and server are of different versions, another service listens "
+            "there, or AdminService has a port of its own",
         }
+        if code is grpc.StatusCode.UNAVAILABLE:
+            # The details quote certificates and addresses, so they only choose the words.
+            details = error.details() or ""
+            if any(sign in details for sign in _TLS_SIGNS):
+                return CallFailed(
+                    f"{self._address} and this client do not agree on TLS: it has none, or one distrusts the "
+                    "other's certificate (expired, of an unknown root, or for another name)",
+                    code=code.name,
+                    reason="TLS_FAILED",
+                )
+            if "Socket closed" in details and not self.credentials.encrypted:
+                messages[code] += " If it serves with TLS, connect with tls (--tls)."
         return CallFailed(messages.get(code, error.details() or code.name), code=code.name)
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from router.core.errors import BadArtifact
 
-__all__ = ["check_sha256", "read_checked", "replace_directory", "replace_text", "sha256_of"]
+__all__ = [
+    "check_sha256",
+    "create_private",
+    "read_checked",
+    "replace_directory",
+    "replace_text",
+    "sha256_of",
+]
 
 
 def sha256_of(data: bytes) -> str:
@@ -95,8 +102,27 @@ def replace_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def replace_text(target: Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8 and readable by all users; its directory must exist.
+def create_private(path: Path, content: bytes = b"") -> None:
+    """Make a file that only its owner may read and write; one that is there stays as it is.
+
+    Raises:
+        OSError: it cannot be made; ``FileNotFoundError`` where its directory is missing.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+
+
+def replace_text(target: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a text file atomically, in UTF-8; its directory must exist.
+
+    Args:
+        target: the file.
+        text: its content.
+        mode: who may read and write it; by default all users may read.
 
     Raises:
         OSError: the file cannot be written; an existing one stays as it was.
@@ -106,7 +132,7 @@ def replace_text(target: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        scratch.chmod(0o644)
+        scratch.chmod(mode)
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)

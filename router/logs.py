@@ -20,6 +20,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     )
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,  # who calls (router/rpc/access_interceptor.py)
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             renderer,

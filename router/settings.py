@@ -33,6 +33,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from router.access.exposure import is_loopback
 from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_registry_address
 from router.core.errors import InvalidInput
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
@@ -43,6 +44,7 @@ from router.routing.background_jobs import RetentionRule
 __all__ = ["Settings", "flags_of_settings", "load_settings"]
 
 _PREFIX = "MITSUMORI_"
+_ADMIN_PORT = 50052
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -104,6 +106,73 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(
         default=50051, ge=0, le=65535, description="port to listen on; 0: any free port"
+    )
+    admin_host: str = Field(
+        default="127.0.0.1", description="address on which AdminService listens where it has a port"
+    )
+    admin_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="port of AdminService; 0: any free port; unset: that of the service where only this"
+        f" machine reaches it, else {_ADMIN_PORT}",
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="PEM file with the server's certificate chain; unset: no TLS. New files are used from"
+        " the next connection on",
+    )
+    tls_key: Path | None = Field(
+        default=None,
+        description="PEM file with the private key; unset: it is in the file of tls_certificate",
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="PEM file with the roots of client certificates, which every connection must then have;"
+        " unset: none is asked for",
+    )
+    key_store: Path | None = Field(
+        default=None,
+        description="file of API keys, made by `mitsumori keys create`; every call then needs a credential."
+        " Changes take effect within a second",
+    )
+    jwt_issuer: str = Field(
+        default="",
+        pattern="^[!-~]*$",
+        description="issuer (iss) of JSON Web Tokens; every call then needs a credential",
+    )
+    jwt_audience: str = Field(
+        default="",
+        validate_default=True,
+        description="audience (aud) that tokens must be for",
+    )
+    jwt_keys: str = Field(
+        default="",
+        validate_default=True,
+        description="public keys of the issuer (JWKS): a file, or an https address",
+    )
+    jwt_tenant_claim: str = Field(
+        default="tenant",
+        description="claim that names the tenant, * for every tenant; empty: tokens are of every tenant",
+    )
+    jwt_roles_claim: str = Field(
+        default="roles",
+        description="claim that lists the roles: route, settle, read, admin",
+    )
+    failed_logins_per_minute: int = Field(
+        default=10,
+        ge=1,
+        le=100_000,
+        description="calls with a credential that is not valid that an address may make in a minute",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="serve beyond this machine even without TLS and credentials",
+    )
+    audit_log: Path | None = Field(
+        default=None,
+        description="file to which administration is added, a JSON line each; unset: beside a SQLite ledger,"
+        " else only in the log",
     )
     workers: int = Field(default=4, ge=1, le=256, description="threads that answer calls")
     max_prompt_bytes: int = Field(
@@ -174,7 +243,9 @@ class Settings(BaseSettings):
     expire_every_s: float = Field(
         default=5, ge=0.1, le=3600, description="seconds between two releases of expired holds"
     )
-    reflection: bool = Field(default=True, description="offer gRPC reflection")
+    reflection: bool | None = Field(
+        default=None, description="offer gRPC reflection; unset: where only this machine can ask"
+    )
     drain_s: float = Field(
         default=10,
         ge=0,
@@ -254,6 +325,47 @@ class Settings(BaseSettings):
                 "log_prompts: hash requires a key; without one, anyone could guess a prompt and check it"
             )
         return value
+
+    @field_validator("tls_key")
+    @classmethod
+    def _a_key_has_a_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("tls_certificate") is None:
+            raise ValueError("a private key needs tls_certificate too")
+        return value
+
+    @field_validator("tls_client_ca")
+    @classmethod
+    def _client_certificates_need_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("tls_certificate") is None:
+            raise ValueError("certificates of clients need tls_certificate too")
+        return value
+
+    @field_validator("jwt_audience", "jwt_keys")
+    @classmethod
+    def _tokens_are_checked_whole(cls, value: str, info: ValidationInfo) -> str:
+        if bool(value) != bool(info.data.get("jwt_issuer")):
+            raise ValueError("jwt_issuer, jwt_audience and jwt_keys are set all or none")
+        return value
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Host and port of AdminService; ``None``: those of the service."""
+        if self.admin_port is None and is_loopback(self.host):
+            return None
+        return self.admin_host, _ADMIN_PORT if self.admin_port is None else self.admin_port
+
+    @property
+    def audit_path(self) -> Path | None:
+        """The file of the audit log; ``None``: there is none."""
+        kind, _, place = self.ledger.partition(":")
+        if self.audit_log is None and kind == "sqlite" and place:
+            return Path(f"{place}.audit.jsonl")
+        return self.audit_log
+
+    @property
+    def offers_reflection(self) -> bool:
+        """Whether gRPC reflection is offered."""
+        return is_loopback(self.host) if self.reflection is None else self.reflection
 
     @property
     def default_goals(self) -> DefaultGoals:

@@ -31,6 +31,11 @@ class RouterServiceStub:
     Errors carry exactly one google.rpc.ErrorInfo (domain "mitsumori", a stable reason in
     UPPER_SNAKE_CASE, facts as metadata) and, where a field is at fault, a google.rpc.BadRequest.
     Messages never contain prompt text.
+
+    Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
+    token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
+    allow the call, or the labels that it names. RESOURCE_EXHAUSTED with reason TOO_MANY_FAILED_LOGINS: too many
+    invalid ones came from this address; a RetryInfo says when to try again.
     """
 
     def __init__(self, channel):
@@ -72,6 +77,11 @@ class RouterServiceServicer:
     Errors carry exactly one google.rpc.ErrorInfo (domain "mitsumori", a stable reason in
     UPPER_SNAKE_CASE, facts as metadata) and, where a field is at fault, a google.rpc.BadRequest.
     Messages never contain prompt text.
+
+    Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
+    token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
+    allow the call, or the labels that it names. RESOURCE_EXHAUSTED with reason TOO_MANY_FAILED_LOGINS: too many
+    invalid ones came from this address; a RetryInfo says when to try again.
     """
 
     def Route(self, request, context):
@@ -172,6 +182,11 @@ class RouterService:
     Errors carry exactly one google.rpc.ErrorInfo (domain "mitsumori", a stable reason in
     UPPER_SNAKE_CASE, facts as metadata) and, where a field is at fault, a google.rpc.BadRequest.
     Messages never contain prompt text.
+
+    Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
+    token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
+    allow the call, or the labels that it names. RESOURCE_EXHAUSTED with reason TOO_MANY_FAILED_LOGINS: too many
+    invalid ones came from this address; a RetryInfo says when to try again.
     """
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from router.core.errors import BadArtifact, MitsumoriError
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import ledger_place
+from router.rpc.protection import protection_of
 from router.settings import Settings
 
 __all__ = ["Check", "examine"]
@@ -112,8 +114,22 @@ def _ledger(settings: Settings) -> str:
     return f"{place}, lost when the server stops" if kind == "memory" else place
 
 
+def _access(settings: Settings) -> str:
+    gate = protection_of(settings).gate
+    who = (
+        "with credentials"
+        if gate.asks_for_credentials
+        else "anyone who can connect may do everything"
+    )
+    tls = "TLS" if settings.tls_certificate is not None else "no TLS"
+    mutual = ", client certificates" if settings.tls_client_ca is not None else ""
+    return f"{tls}{mutual}, {who}"
+
+
 def _port(settings: Settings) -> str:
     address = f"{settings.host}:{settings.port}"
+    if settings.tls_certificate is not None:
+        return _encrypted_port(settings, address)
     with grpc.insecure_channel(address) as channel:
         try:
             stub = health_pb2_grpc.HealthStub(channel)
@@ -130,6 +146,15 @@ def _port(settings: Settings) -> str:
     return f"a server at {address} is serving"
 
 
+def _encrypted_port(settings: Settings, address: str) -> str:
+    """Whether anything listens: the health of a server with TLS needs a client that it trusts."""
+    try:
+        socket.create_connection((settings.host, settings.port), timeout=1.0).close()
+    except OSError:
+        return f"{address} is free; start with `mitsumori serve`"
+    return f"something listens at {address} already, a server or another program"
+
+
 _CHECKS: dict[str, Callable[[Settings], str]] = {
     "bundle": _bundle,
     "scoring": _scoring,
@@ -138,6 +163,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "tiers": _tiers,
     "prompts": _prompts,
     "ledger": _ledger,
+    "access": _access,
     "port": _port,
 }
 

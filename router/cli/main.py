@@ -54,6 +54,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Create a limit, or replace the one with the same id.",
     ),
     "limits delete": ("limits_command:delete_limit", "Delete a limit."),
+    "keys list": (
+        "keys_command:list_keys",
+        "List every key: what it may do, and whether it is in force; the keys themselves are kept nowhere.",
+    ),
+    "keys create": (
+        "keys_command:create_key",
+        "Make a key and print it. It cannot be shown again.",
+    ),
+    "keys rotate": (
+        "keys_command:rotate_key",
+        "Make a key with the rights of another and print it; the old one expires after an overlap.",
+    ),
+    "keys revoke": (
+        "keys_command:revoke_key",
+        "End a key for good. A running server refuses it within a second.",
+    ),
     "usage": (
         "accounts_command:usage",
         "Show spend by label, model, tier or day, and how accurate quotes and holds were.",
@@ -127,11 +143,15 @@ app = _group(
     "mitsumori",
     "Which model should answer this prompt, what will it cost, and may this caller spend that?",
 )
-_limits = _group("limits", "Budgets, quotas and rates.")
+_groups = {
+    "limits": _group("limits", "Budgets, quotas and rates."),
+    "keys": _group("keys", "API keys: who may call, and what for."),
+}
 for _words, (_, _line) in COMMANDS.items():
     *_of, _name = _words.split()
-    (_limits if _of else app).command(_name, short_help=_line)(_stand_in)
-app.add_typer(_limits, name="limits")
+    (_groups[_of[0]] if _of else app).command(_name, short_help=_line)(_stand_in)
+for _name, _group_of_commands in _groups.items():
+    app.add_typer(_group_of_commands, name=_name)
 
 
 def main() -> None:

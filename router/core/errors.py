@@ -7,6 +7,9 @@
     ├── Conflict                  the id was already used for another request or report
     ├── NotFound                  this tenant has no such decision or limit
     ├── Exhausted                 a limit blocks the request; names it, and says whether to wait
+    ├── Unauthenticated           the call carries no valid credential
+    ├── NotAllowed                the credential does not allow this
+    ├── Throttled                 this caller has tried too often; says when to try again
     ├── Unavailable               the store cannot be used now; repeat the same call
     └── BadArtifact               a required file is missing, altered or has another format
 
@@ -25,9 +28,12 @@ __all__ = [
     "Exhausted",
     "InvalidInput",
     "MitsumoriError",
+    "NotAllowed",
     "NotFound",
     "NotPossible",
+    "Throttled",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
 ]
 
@@ -94,6 +100,34 @@ class Exhausted(MitsumoriError):
     """A limit blocks the request. The reason code says whether waiting helps."""
 
     default_reason = "LIMIT_EXHAUSTED"
+
+
+class Unauthenticated(MitsumoriError):
+    """The call carries no credential, or one that is not valid; callers cannot tell why it is not."""
+
+    default_reason = "UNAUTHENTICATED"
+
+
+class NotAllowed(MitsumoriError):
+    """The credential is valid, and does not allow this. Whether what is named exists makes no difference."""
+
+    default_reason = "NOT_ALLOWED"
+
+
+class Throttled(MitsumoriError):
+    """This caller has tried too often.
+
+    Args:
+        message: one sentence.
+        retry_after_s: when a try has a chance again, seconds > 0.
+        reason: as of :class:`MitsumoriError`.
+    """
+
+    default_reason = "THROTTLED"
+
+    def __init__(self, message: str, *, retry_after_s: float, reason: str | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(MitsumoriError):

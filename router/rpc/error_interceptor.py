@@ -7,6 +7,7 @@ without details, and its kind and place are logged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from structlog.contextvars import clear_contextvars
 
 from mitsumori.v1 import router_pb2
 from router.core.errors import (
@@ -23,9 +25,12 @@ from router.core.errors import (
     Exhausted,
     InvalidInput,
     MitsumoriError,
+    NotAllowed,
     NotFound,
     NotPossible,
+    Throttled,
     TooLarge,
+    Unauthenticated,
     Unavailable,
 )
 from router.logs import logger
@@ -43,6 +48,9 @@ _CODES: dict[type[MitsumoriError], int] = {
     Conflict: code_pb2.ALREADY_EXISTS,
     NotFound: code_pb2.NOT_FOUND,
     Exhausted: code_pb2.RESOURCE_EXHAUSTED,
+    Unauthenticated: code_pb2.UNAUTHENTICATED,
+    NotAllowed: code_pb2.PERMISSION_DENIED,
+    Throttled: code_pb2.RESOURCE_EXHAUSTED,
     Unavailable: code_pb2.UNAVAILABLE,
     BadArtifact: code_pb2.FAILED_PRECONDITION,
 }
@@ -72,6 +80,9 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
     if error.reason == "LIMIT_WAIT_FOR_HOLDS" or isinstance(error, Unavailable):
         # Only here does a short wait help; budgets come back with their reset.
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1)))
+    if isinstance(error, Throttled):
+        wait = Duration(seconds=math.ceil(error.retry_after_s))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=wait))
     return status
 
 
@@ -146,6 +157,7 @@ def _guarded(
     behave: Callable[[Any, grpc.ServicerContext], Message], method: str
 ) -> Callable[[Any, grpc.ServicerContext], Message]:
     def call(request: Any, context: grpc.ServicerContext) -> Message:
+        clear_contextvars()  # a worker makes one call after the other, and the last one had a caller
         try:
             return behave(_well_formed(request), context)
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
@@ -158,6 +170,7 @@ def _guarded_stream(
     behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]], method: str
 ) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
     def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        clear_contextvars()
         try:
             yield from behave(map(_well_formed, requests), context)
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -40,8 +41,10 @@ from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
 from router.routing.reservations import Reservations
 from router.routing.router import Router
+from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
 from router.rpc.error_interceptor import ErrorInterceptor
+from router.rpc.protection import check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.settings import Settings
 
@@ -51,6 +54,7 @@ _SERVICE = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 _ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
+_ADMIN_WORKERS = 2
 
 
 def _utc_now() -> datetime:
@@ -128,17 +132,19 @@ class RunningServer:
     """A server that listens. It reports NOT_SERVING until :meth:`mark_serving`.
 
     Attributes:
-        server: the gRPC server.
-        health: its health service.
-        address: ``host:port``.
-        port: the port that it listens on, also where the settings say 0.
+        servers: the gRPC servers: one, or one beside it for AdminService.
+        health: their health service.
+        address: ``host:port`` of RouterService.
+        port: the port of it, also where the settings say 0.
+        admin_address: ``host:port`` of AdminService.
         drain_s: seconds that calls in flight get to finish.
     """
 
-    server: grpc.Server
+    servers: tuple[grpc.Server, ...]
     health: health.HealthServicer
     address: str
     port: int
+    admin_address: str
     drain_s: float
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
@@ -152,24 +158,25 @@ class RunningServer:
     def drain(self) -> None:
         """Report NOT_SERVING, refuse new calls, and let those in flight finish within ``drain_s``."""
         self.health.enter_graceful_shutdown()
-        self.server.stop(self.drain_s).wait()
+        for stopped in [server.stop(self.drain_s) for server in self.servers]:
+            stopped.wait()
 
 
-def _check_port_is_free(settings: Settings) -> None:
+def _check_port_is_free(host: str, port: int, setting: str) -> None:
     # gRPC binds with SO_REUSEPORT and would silently share the port with another process.
-    if settings.port == 0:
+    if port == 0:
         return
     try:
-        family = socket.getaddrinfo(settings.host, settings.port)[0][0]
+        family = socket.getaddrinfo(host, port)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
     except OSError as error:
         raise InvalidInput(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); stop what uses "
-            "it or choose another with --port",
+            f"cannot listen on {host}:{port} ({error.strerror}); stop what uses "
+            f"it or choose another with --{setting.replace('_', '-')}",
             reason="PORT_TAKEN",
-            field="port",
+            field=setting,
         ) from None
 
 
@@ -200,44 +207,86 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
     )
 
 
-def start(settings: Settings, reservations: Reservations) -> RunningServer:
-    """Start listening, with health NOT_SERVING.
-
-    Raises:
-        InvalidInput: the address cannot be bound.
-    """
-    _check_port_is_free(settings)
-    server = grpc.server(
-        futures.ThreadPoolExecutor(settings.workers, thread_name_prefix="route"),
-        interceptors=[ErrorInterceptor()],
+def _server(settings: Settings, workers: int, interceptors: list[Any]) -> grpc.Server:
+    return grpc.server(
+        futures.ThreadPoolExecutor(workers, thread_name_prefix="route"),
+        interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
             ("grpc.so_reuseport", 0),
         ],
     )
-    servicer = RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes)
-    add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
-    add_to_server(servicer, server)  # type: ignore[no-untyped-call]
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(reservations), server
-    )
-    health_servicer = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    if settings.reflection:
-        names = (_SERVICE, _ADMIN, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+
+
+def _listen(
+    server: grpc.Server, host: str, port: int, tls: grpc.ServerCredentials | None, setting: str
+) -> tuple[str, int]:
+    """Bind a server; return its address, and its port also where 0 was asked for."""
+    _check_port_is_free(host, port, setting)
+    shown = f"[{host}]" if ":" in host else host
     try:
-        port = server.add_insecure_port(f"{host}:{settings.port}")
+        if tls is None:
+            bound = server.add_insecure_port(f"{shown}:{port}")
+        else:
+            bound = server.add_secure_port(f"{shown}:{port}", tls)
     except RuntimeError:
+        option = setting.replace("_", "-")
         raise InvalidInput(
-            f"cannot listen on {host}:{settings.port}; choose another with --host or --port",
+            f"cannot listen on {shown}:{port}; choose another with --{option.replace('port', 'host')} or "
+            f"--{option}",
             reason="PORT_TAKEN",
-            field="port",
+            field=setting,
         ) from None
-    running = RunningServer(server, health_servicer, f"{host}:{port}", port, settings.drain_s)
+    return f"{shown}:{bound}", bound
+
+
+def start(settings: Settings, reservations: Reservations) -> RunningServer:
+    """Start listening, with health NOT_SERVING.
+
+    AdminService has a server of its own, with threads of its own, where it has a port of its own.
+
+    Raises:
+        InvalidInput: an address cannot be bound, or others could come in.
+        MitsumoriError: keys or certificates cannot be used.
+    """
+    protection = protection_of(settings)
+
+    def owner(decision_id: str) -> str | None:
+        found = reservations.ledger.decision(decision_id)
+        return None if found is None else found.labels.get("tenant", "")
+
+    interceptors = [
+        ErrorInterceptor(),
+        AccessInterceptor(protection.gate, protection.audit, owner),
+    ]
+    server = _server(settings, settings.workers, interceptors)
+    health_servicer = health.HealthServicer()
+    add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
+    add_to_server(  # type: ignore[no-untyped-call]
+        RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes), server
+    )
+    address, port = _listen(server, settings.host, settings.port, protection.tls, "port")
+    servers, admin_address = {server: [_SERVICE]}, address
+    admin_server = server
+    if settings.admin_address is not None:
+        admin_server = _server(settings, _ADMIN_WORKERS, interceptors)
+        host, admin_port = settings.admin_address
+        admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
+    servers.setdefault(admin_server, []).append(_ADMIN)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
+        AdminServicer(reservations), admin_server
+    )
+    for one, services in servers.items():
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, one)
+        if settings.offers_reflection:
+            names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, one)
+    running = RunningServer(
+        tuple(servers), health_servicer, address, port, admin_address, settings.drain_s
+    )
     running._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-    server.start()
+    for one in servers:
+        one.start()
     return running
 
 
@@ -308,6 +357,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
     Raises:
         BadArtifact, InvalidInput, Unavailable: the server cannot start.
     """
+    check_settings(settings)  # before anything that takes time
     with _stop_signals() as stop:
         catalog = load_catalog(settings.catalog)
         served = open_bundle(settings, catalog)
@@ -327,6 +377,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         logger().info(
             "serving",
             address=running.address,
+            admin_address=running.admin_address,
             bundle=router.bundle.version,
             ledger=ledger_place(settings.ledger),
         )

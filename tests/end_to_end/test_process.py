@@ -256,3 +256,14 @@ def test_a_taken_port_is_named() -> None:
     assert started.returncode == 2
     assert f"127.0.0.1:{port}" in started.stderr
     assert "--port" in started.stderr
+
+
+def test_a_server_that_others_reach_does_not_start_without_tls_and_credentials(
+    tmp_path: Path,
+) -> None:
+    refused = run("serve", "--host", "0.0.0.0", "--ledger", f"sqlite:{tmp_path}/l.sqlite")
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("error: host: 0.0.0.0 can be reached from other machines")
+    assert refused.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

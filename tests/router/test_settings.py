@@ -236,3 +236,50 @@ def test_a_setting_of_a_group_is_named_as_the_environment_spells_it() -> None:
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_says_what_it_is(name: str) -> None:
     assert Settings.model_fields[name].description
+
+
+def test_administration_leaves_the_public_port_where_other_machines_reach_it() -> None:
+    def of(**settings: object) -> tuple[str, int] | None:
+        return Settings(**settings).admin_address  # type: ignore[arg-type]
+
+    assert of() is None
+    assert of(host="::1") is None
+    assert of(host="0.0.0.0") == ("127.0.0.1", 50052)
+    assert of(host="0.0.0.0", admin_host="10.0.0.1", admin_port=7) == ("10.0.0.1", 7)
+    assert of(admin_port=0) == ("127.0.0.1", 0)
+
+
+def test_reflection_is_for_this_machine_unless_it_is_said_otherwise() -> None:
+    assert Settings().offers_reflection
+    assert not Settings(host="0.0.0.0").offers_reflection
+    assert Settings(host="0.0.0.0", reflection=True).offers_reflection
+    assert not Settings(reflection=False).offers_reflection
+
+
+def test_the_audit_log_lies_beside_a_sqlite_ledger() -> None:
+    assert Settings(ledger="sqlite:/x/l.sqlite").audit_path == Path("/x/l.sqlite.audit.jsonl")
+    assert Settings(ledger="sqlite:/x/l", audit_log=Path("a")).audit_path == Path("a")
+    assert Settings(ledger="memory:").audit_path is None
+    assert Settings(ledger="postgresql://db/x").audit_path is None
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"tls_key": "k"}, "a private key needs tls_certificate too"),
+        ({"tls_client_ca": "c"}, "certificates of clients need tls_certificate too"),
+        (
+            {"jwt_issuer": "i"},
+            "jwt_audience: jwt_issuer, jwt_audience and jwt_keys are set all or none",
+        ),
+        (
+            {"jwt_issuer": "i", "jwt_audience": "a"},
+            "jwt_keys: jwt_issuer, jwt_audience and jwt_keys",
+        ),
+        ({"jwt_keys": "f"}, "jwt_keys: jwt_issuer, jwt_audience and jwt_keys"),
+    ],
+)
+def test_what_belongs_together_is_set_together(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        load_settings(**given)
+    assert missing in caught.value.message

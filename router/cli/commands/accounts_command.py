@@ -20,7 +20,6 @@ from router.cli.commands.arguments import (
     Json,
     Labels,
     Out,
-    Server,
     Since,
     Until,
     filter_of,
@@ -28,6 +27,7 @@ from router.cli.commands.arguments import (
     moment_of,
     show,
 )
+from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import as_dict, console, price_text, print_json, table
 from router.core.corrections import LEARN_EVERY_S, PRIOR_STRENGTH
 from router.core.errors import InvalidInput
@@ -39,13 +39,14 @@ __all__ = ["backup", "corrections", "decisions", "erase", "usage"]
 _NAMES = {value: name for name, value in STATES.items()}
 
 
+@takes_connection(admin=True)
 def corrections(
+    connection: Connection,
     model: Annotated[str, typer.Option(help="Only this model.")] = "",
-    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Show how accurate quotes were per model and scope, and the factors that now correct them."""
-    with Admin(server) as client:
+    with connection.admin() as client:
         found = client.corrections(model)
     if json_output:
         print_json([as_dict(each) for each in found])
@@ -78,17 +79,18 @@ def corrections(
     console().print(table("Corrections from settled usage", columns, rows))
 
 
+@takes_connection(admin=True)
 def erase(
+    connection: Connection,
     before: Annotated[
         str, typer.Option(help="Delete decisions made before this day or moment, ISO 8601.")
     ],
     labels: Labels = None,
-    server: Server = "",
 ) -> None:
     """Delete finished decisions with given labels, for retention or at a user's request."""
     moment = moment_of(before, "--before")
     assert moment is not None  # noqa: S101 — a text was given
-    with Admin(server) as client:
+    with connection.admin() as client:
         erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
     console().print(
         f"{counted(erased, 'decision')} erased; balances keep what was spent", highlight=False
@@ -142,7 +144,9 @@ _USAGE = (
 )  # fmt: skip
 
 
+@takes_connection(admin=True)
 def usage(
+    connection: Connection,
     by: Annotated[
         str,
         typer.Option(
@@ -155,7 +159,6 @@ def usage(
     time_zone: Annotated[str, typer.Option(help="IANA time zone of days.")] = "UTC",
     currency: CurrencyText = None,
     out: Out = None,
-    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Show spend by label, model, tier or day, and how accurate quotes and holds were.
@@ -167,7 +170,7 @@ def usage(
     groups = [name for name in by.split(",") if name]
     display = parse_currency(currency) if currency else None
     chosen = filter_of(labels, since, until)
-    with Admin(server) as client:
+    with connection.admin() as client:
         found = client.usage(chosen, groups, time_zone)
         for note in _notes_on_groups(client, chosen, groups, found):
             console(stderr=True).print(f"note: {note}", highlight=False, markup=False)
@@ -248,7 +251,9 @@ def _seen(row: admin_pb2.UsageRow) -> list[str]:
     ]
 
 
+@takes_connection(admin=True)
 def decisions(
+    connection: Connection,
     labels: Labels = None,
     since: Since = None,
     until: Until = None,
@@ -258,12 +263,11 @@ def decisions(
     ] = None,
     currency: CurrencyText = None,
     out: Out = None,
-    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """List decisions, oldest first; with --last, the newest ones, newest first."""
     display = parse_currency(currency) if currency else None
-    with Admin(server) as client:
+    with connection.admin() as client:
         chosen = filter_of(labels, since, until, state)
         found = list(islice(client.decisions(chosen, newest_first=last is not None), last))
     if out is None and not json_output:

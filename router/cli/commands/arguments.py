@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -26,7 +25,6 @@ __all__ = [
     "Json",
     "Labels",
     "Out",
-    "Server",
     "Since",
     "Tenant",
     "Until",
@@ -35,46 +33,10 @@ __all__ = [
     "goal_of",
     "labels_of",
     "moment_of",
-    "server_address",
     "show",
 ]
 
 
-def server_address(given: str) -> str:
-    """The address of the server: as given, else where ``serve`` listens in the same environment.
-
-    Args:
-        given: the text of ``--server`` or ``MITSUMORI_SERVER``; empty: neither is set.
-
-    Raises:
-        InvalidInput: ``MITSUMORI_PORT`` names no port that can be called.
-    """
-    if given:
-        return given
-    host = os.environ.get("MITSUMORI_HOST") or "127.0.0.1"
-    port = os.environ.get("MITSUMORI_PORT") or "50051"
-    # The length first: Python reads no number of thousands of digits.
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-        raise InvalidInput(
-            f"MITSUMORI_PORT={port[:20]} names no port to call; name the server with --server HOST:PORT",
-            field="server",
-        )
-    # A server that listens on every interface is called at the loopback address.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-Server = Annotated[
-    str,
-    typer.Option(
-        envvar="MITSUMORI_SERVER",
-        metavar="HOST:PORT",
-        help="Address of the server (default: $MITSUMORI_HOST and $MITSUMORI_PORT as for serve, else "
-        "127.0.0.1:50051).",
-        show_default=False,
-        callback=server_address,
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Labels = Annotated[
     list[str] | None,

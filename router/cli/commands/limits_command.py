@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mitsumori import Admin
 from mitsumori.v1 import limit_pb2
-from router.cli.commands.arguments import Json, Server, choice, labels_of
+from router.cli.commands.arguments import Json, choice, labels_of
+from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import as_dict, console, print_json, table
 from router.core.errors import InvalidInput
 from router.core.money import parse_usd, short_usd
@@ -62,19 +62,20 @@ def _limit_row(status: limit_pb2.LimitStatus, balances: bool) -> list[str]:
     return row
 
 
+@takes_connection(admin=True)
 def list_limits(
+    connection: Connection,
     labels: Annotated[
         list[str] | None,
         typer.Option(
             "--label", help="Show the balances that a decision with this label uses; repeatable."
         ),
     ] = None,
-    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """List every limit; with labels, only those that apply, and their balances."""
     wanted = labels_of(labels, "--label")
-    with Admin(server) as client:
+    with connection.admin() as client:
         found = client.limits(wanted)
     if json_output:
         print_json([as_dict(status) for status in found])
@@ -85,7 +86,9 @@ def list_limits(
     console().print(table("Limits", columns, rows))
 
 
+@takes_connection(admin=True)
 def set_limit(
+    connection: Connection,
     limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
     hard: Annotated[
         str | None, typer.Option(help="Value that is never exceeded; USD for money.")
@@ -104,7 +107,6 @@ def set_limit(
     paced: Annotated[
         bool, typer.Option("--paced", help="Spread spend evenly over the window.")
     ] = False,
-    server: Server = "",
 ) -> None:
     """Create a limit, or replace the one with the same id."""
     if hard is None and soft is None:
@@ -120,18 +122,19 @@ def set_limit(
         on_soft=choice(on_soft, _ACTIONS, "--on-soft"),
         paced=paced,
     )
-    with Admin(server) as client:
+    with connection.admin() as client:
         made = client.set_limit(limit)
     console().print(f"limit {limit_id} is set", highlight=False)
     for note in made.notes:
         console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
+@takes_connection(admin=True)
 def delete_limit(
+    connection: Connection,
     limit_id: Annotated[str, typer.Argument(help="Names the limit.")],
-    server: Server = "",
 ) -> None:
     """Delete a limit."""
-    with Admin(server) as client:
+    with connection.admin() as client:
         client.delete_limit(limit_id)
     console().print(f"limit {limit_id} is deleted", highlight=False)

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from mitsumori import Admin
 from mitsumori.v1 import admin_pb2
 from router.catalog.catalog import load_catalog
 from router.classifier.manifest import read_manifest
 from router.cli.commands.arguments import Json
+from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import console, print_json, table
 from router.core.errors import InvalidInput
 from router.paths import DEFAULT_BUNDLE
@@ -31,10 +31,6 @@ def _range_text(quantiles: dict[str, float] | None) -> str:
 BundleDirectory = Annotated[
     Path | None,
     typer.Option(help="Directory of the bundle that knows abilities (default: the shipped one)."),
-]
-RunningServer = Annotated[
-    str | None,
-    typer.Option("--server", metavar="HOST:PORT", help="Ask this running server instead."),
 ]
 
 
@@ -72,10 +68,11 @@ def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
     }
 
 
+@takes_connection(admin=True, only_named=True)
 def models(
+    connection: Connection,
     catalog: CatalogFile = None,
     bundle: BundleDirectory = None,
-    server: RunningServer = None,
     json_output: Json = False,
 ) -> None:
     """List the models that can be chosen, with today's prices and what is known of their ability.
@@ -83,12 +80,12 @@ def models(
     An ability is in points on the scale of the bundle. It rests on a model's own attempts, on published
     scores of the catalog, or on its tier.
     """
-    if server is not None:
+    if connection.address:
         if catalog is not None or bundle is not None:
             raise InvalidInput(
                 "--server has a catalog and a bundle of its own; leave the others out"
             )
-        with Admin(server) as client:
+        with connection.admin() as client:
             reply = client.models()
     else:
         manifest, version = read_manifest(bundle or DEFAULT_BUNDLE)

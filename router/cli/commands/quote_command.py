@@ -13,8 +13,9 @@ import typer
 from mitsumori import CallFailed, Router, Usd
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
-from router.cli.commands.arguments import Json, Server, goal_of, labels_of
+from router.cli.commands.arguments import Json, goal_of, labels_of
 from router.cli.commands.batch_file import Defaults, Line, read_lines, refusal
+from router.cli.commands.connection import Connection, takes_connection
 from router.cli.commands.request_options import (
     CapabilitiesOption,
     ImportanceOption,
@@ -133,9 +134,10 @@ def _batch_row(price: router_pb2.BatchPrice) -> list[str]:
     ]
 
 
+@takes_connection()
 def quote(
+    connection: Connection,
     file: Annotated[Path, typer.Argument(help="JSONL file with one prompt per line.")],
-    server: Server = "",
     quality_target: QualityTargetOption = None,
     willingness_to_pay: WillingnessToPayOption = None,
     importance: ImportanceOption = "medium",
@@ -188,7 +190,7 @@ def quote(
     lines = read_lines(file, defaults)
     replies = []
     told = console(stderr=True)
-    with Router(server) as client, Progress(console=told) as progress:
+    with connection.router() as client, Progress(console=told) as progress:
         task = progress.add_task("quoting", total=len(lines))
         lines = _without_too_large(client, lines)
         requests = [

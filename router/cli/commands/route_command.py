@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mitsumori import Router, Usd
-from router.cli.commands.arguments import Json, Server, goal_of, labels_of
+from mitsumori import Usd
+from router.cli.commands.arguments import Json, goal_of, labels_of
+from router.cli.commands.connection import Connection, takes_connection
 from router.cli.commands.request_options import (
     CapabilitiesOption,
     ImportanceOption,
@@ -28,9 +29,10 @@ from router.core.types import QualityTarget, WillingnessToPay
 __all__ = ["route"]
 
 
+@takes_connection()
 def route(
+    connection: Connection,
     prompt: Annotated[str, typer.Argument(help="Prompt; - reads it from standard input.")],
-    server: Server = "",
     quality_target: QualityTargetOption = None,
     willingness_to_pay: WillingnessToPayOption = None,
     importance: ImportanceOption = "medium",
@@ -58,7 +60,7 @@ def route(
     goal = goal_of(quality_target, willingness_to_pay)
     most = None if max_price is None else Usd(parse_usd(max_price, field="--max-price"))
     labels = labels_of(scope, "--scope")
-    with Router(server, timeout_s=timeout) as client:
+    with connection.router(timeout_s=timeout) as client:
         reply = client.route(
             text,
             scope=labels,

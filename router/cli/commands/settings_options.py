@@ -26,7 +26,9 @@ _CONFIG = inspect.Parameter(
 def _metavar(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return "|".join(map(str, get_args(field.annotation)))
-    kinds: dict[Any, str] = {int: "INTEGER", float: "NUMBER", Path: "PATH", Path | None: "PATH"}
+    kinds: dict[Any, str] = {
+        int: "INTEGER", int | None: "INTEGER", float: "NUMBER", Path: "PATH", Path | None: "PATH",
+    }  # fmt: skip
     return kinds.get(field.annotation, "TEXT")
 
 
@@ -43,7 +45,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     # `None` means not given; the value then comes from the environment or the file.
     kind: Any = (
         Annotated[bool | None, typer.Option(help=text, show_default=False)]
-        if field.annotation is bool
+        if field.annotation in (bool, bool | None)
         else Annotated[str | None, typer.Option(help=text, metavar=_metavar(field))]
     )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

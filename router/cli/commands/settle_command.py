@@ -6,15 +6,18 @@ from typing import Annotated
 
 import typer
 
-from mitsumori import OUTCOMES, Router, Usd
-from router.cli.commands.arguments import Json, Server, Tenant, choice
+from mitsumori import OUTCOMES, Usd
+from router.cli.commands.arguments import Json, Tenant, choice
+from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import as_dict, console, print_json
 from router.core.money import parse_usd, short_usd
 
 __all__ = ["release", "settle"]
 
 
+@takes_connection()
 def settle(
+    connection: Connection,
     decision_id: Annotated[str, typer.Argument(help="Of the decision.")],
     input_tokens: Annotated[int, typer.Option(help="Input tokens, including cached ones.")],
     output_tokens: Annotated[int, typer.Option(help="Output tokens, including reasoning.")],
@@ -34,12 +37,11 @@ def settle(
     cost: Annotated[str | None, typer.Option(help="Amount that the provider charged, USD.")] = None,
     quality: Annotated[float | None, typer.Option(help="Quality of the answer, 0 to 1.")] = None,
     tenant: Tenant = "",
-    server: Server = "",
     json_output: Json = False,
 ) -> None:
     """Report the usage of a decision's call; its hold turns into spend."""
     choice(outcome, OUTCOMES, "--outcome")
-    with Router(server) as client:
+    with connection.router() as client:
         settled = client.settle(
             decision_id,
             input_tokens=input_tokens,
@@ -63,12 +65,13 @@ def settle(
     console().print(", ".join([booked, *notes]), highlight=False)
 
 
+@takes_connection()
 def release(
+    connection: Connection,
     decision_id: Annotated[str, typer.Argument(help="Of the decision.")],
     tenant: Tenant = "",
-    server: Server = "",
 ) -> None:
     """Release the hold of a decision whose call was never made."""
-    with Router(server) as client:
+    with connection.router() as client:
         now = client.release(decision_id, tenant=tenant)
     console().print("released" if now else "was already released")

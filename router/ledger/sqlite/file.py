@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import apsw
 
 from router.core.errors import BadArtifact, NotFound, Unavailable
+from router.files import create_private
 from router.paths import default_ledger_hint
 
 __all__ = [
@@ -139,6 +140,7 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     """
     with store_errors(path):
         try:
+            _create_private(path)
             connection = apsw.Connection(str(path))
             connection.set_busy_timeout(int(busy_timeout_s * 1000))
             if connection.readonly("main"):
@@ -190,6 +192,7 @@ def copy_snapshot(
     """
     scratch = path.with_name(path.name + ".part")
     scratch.unlink(missing_ok=True)
+    _create_private(scratch)
     with store_errors(path):
         reader.execute("SELECT 1 FROM meta").fetchall()
         with (
@@ -222,6 +225,12 @@ def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | N
     with closing(open_reader(source)) as reader:
         reader.execute("BEGIN")
         copy_snapshot(reader, target, progress)
+
+
+def _create_private(path: Path) -> None:
+    """Make a new database the owner's alone; SQLite gives the files beside it the same rights."""
+    with suppress(OSError):  # SQLite says better what is wrong
+        create_private(path)
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from mitsumori import CallFailed, InvalidArgument
 from router import paths
-from router.cli.commands.arguments import server_address
+from router.cli.commands.connection import server_address
 from router.cli.errors import errors_in_one_line
 from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
@@ -70,7 +70,7 @@ def test_models_of_a_running_server_are_those_that_it_routes_to(server: RunningS
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [
-        "bundle", "scoring", "tokenizer", "prices", "tiers", "prompts", "ledger", "port",
+        "bundle", "scoring", "tokenizer", "prices", "tiers", "prompts", "ledger", "access", "port",
     ]  # fmt: skip
     assert [check for check in checks if not check["ok"]] == []
 
@@ -95,6 +95,21 @@ def test_doctor_says_where_the_ledger_lies(address: str, told: str, tmp_path: Pa
     result = invoke("doctor", "--ledger", address.format(folder=tmp_path), "--port", "1", "--json")
     checks = {check["check"]: check["detail"] for check in json.loads(result.output)}
     assert checks["ledger"] == told.format(folder=tmp_path)
+
+
+def test_doctor_says_who_may_call(tmp_path: Path) -> None:
+    def access(*words: str) -> tuple[bool, str]:
+        checks = json.loads(invoke("doctor", "--port", "1", "--json", *words).output)
+        return next((one["ok"], one["detail"]) for one in checks if one["check"] == "access")
+
+    assert access() == (True, "no TLS, anyone who can connect may do everything")
+    store = str(tmp_path / "keys.json")
+    missing, detail = access("--key-store", store)
+    assert (missing, "mitsumori keys create" in detail) == (False, True)
+    invoke("keys", "create", "x", "--tenant", "acme", "--role", "route", "--key-store", store)
+    assert access("--key-store", store) == (True, "no TLS, with credentials")
+    exposed, detail = access("--key-store", store, "--host", "0.0.0.0")
+    assert (exposed, "--insecure" in detail) == (False, True)
 
 
 @pytest.mark.parametrize("address", ["nope", "mysql://x", "sqlite:", "memory:x", "postgresql:", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -36,6 +37,14 @@ def test_a_second_writer_is_refused_in_words(ledger: SqliteLedger, path: Path) -
     )  # fmt: skip
     assert "being written by another process" in other.stderr
     assert isinstance(ledger.hold(hold("a", 1)), Granted)
+
+
+def test_a_ledger_and_its_backup_are_the_owners_alone(ledger: SqliteLedger, path: Path) -> None:
+    ledger.hold(hold("a", 1))
+    file.back_up(path, path.with_name("copy"))
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    assert {path.name, f"{path.name}-wal", f"{path.name}.lock", "copy"} <= set(modes)
+    assert set(modes.values()) == {0o600}
 
 
 def test_a_failed_opening_leaves_no_lock(path: Path) -> None:

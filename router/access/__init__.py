@@ -1,0 +1,1 @@
+"""Who may do what: credentials, roles, tenants, certificates, and the audit log."""

@@ -1,0 +1,223 @@
+"""The file of the API keys, and beside it the secret under which they are hashed; both are private."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from router.access.api_keys import (
+    ApiKey,
+    KeyBook,
+    id_of_key,
+    new_key,
+    read_keys,
+    with_change,
+    write_keys,
+)
+from router.access.watched_file import WatchedFile
+from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
+from router.files import create_private, replace_text
+
+__all__ = ["KeyStore", "watch_keys"]
+
+_SECRET_BYTES = 32
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class KeyStore:
+    """The keys of a file, changed by one process at a time.
+
+    Args:
+        path: of the file.
+        now: the clock, UTC.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], datetime] = _utc_now) -> None:
+        self.path = path
+        self.secret_path = path.with_name(path.name + ".secret")
+        self._now = now
+
+    def keys(self) -> list[ApiKey]:
+        """Every key, oldest first.
+
+        Raises:
+            NotFound: there is no such file.
+            BadArtifact: it cannot be read.
+        """
+        if not self.path.exists():
+            raise NotFound(
+                f"there is no key store {self.path}; `mitsumori keys create` makes it",
+                field="key_store",
+            )
+        return read_keys(_content(self.path), str(self.path))
+
+    def book(self) -> KeyBook:
+        """The keys, ready to verify.
+
+        Raises:
+            NotFound, BadArtifact: as of :meth:`keys`; or the secret is missing.
+            InvalidInput: what is kept of a key was altered.
+        """
+        return KeyBook(self.keys(), self._secret())
+
+    def create(
+        self,
+        *,
+        name: str,
+        tenant: str,
+        roles: Sequence[str],
+        labels: Mapping[str, str],
+        scopes: Mapping[str, Sequence[str]],
+        expires: datetime | None,
+    ) -> tuple[str, ApiKey]:
+        """Add a key, and return its text beside what is kept of it; the first one makes the file.
+
+        Args:
+            name: as for :class:`ApiKey`, like the others.
+            tenant: see ``name``.
+            roles: see ``name``; at least one.
+            labels: see ``name``.
+            scopes: see ``name``.
+            expires: see ``name``.
+
+        Raises:
+            InvalidInput: one of them has another form, or the file cannot be written.
+        """
+        with self._changed() as keys:
+            text, key = new_key(
+                self._secret(),
+                self._now(),
+                name=name,
+                tenant=tenant,
+                roles=roles,
+                labels=labels,
+                scopes=scopes,
+                expires=expires,
+            )
+            keys.append(key)
+        return text, key
+
+    def rotate(self, key_id: str, overlap: timedelta) -> tuple[str, ApiKey]:
+        """Add a key with the rights of another, which stays valid for some time.
+
+        Args:
+            key_id: of the key that is replaced, or its whole text.
+            overlap: how long both are valid, ≥ 0.
+
+        Raises:
+            NotFound: there is no such key.
+            InvalidInput: it is no longer valid.
+        """
+        with self._changed() as keys:
+            now = self._now()
+            ends = now + overlap
+            named = _id_of(key_id)
+            old = next((key for key in keys if key.id == named), None)
+            if old is not None and old.state_at(now) != "active":
+                raise InvalidInput(
+                    f"key mk_{old.id} is {old.state_at(now)}; make a new one with `mitsumori keys create`",
+                    field="key",
+                )
+            ends = min(ends, old.expires) if old is not None and old.expires is not None else ends
+            keys[:] = with_change(keys, named, expires=ends)
+            assert old is not None  # noqa: S101 — with_change has found it
+            text, key = new_key(
+                self._secret(),
+                now,
+                name=old.name,
+                tenant=old.tenant,
+                roles=old.roles,
+                labels=old.labels,
+                scopes=old.scopes,
+                # As long from now as the old one had from its making.
+                expires=None if old.expires is None else now + (old.expires - old.created),
+            )
+            keys.append(key)
+        return text, key
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Make a key invalid for good, by its id or its whole text; one that is stays as it was.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        named = _id_of(key_id)
+        with self._changed() as keys:
+            if not any(key.id == named and key.revoked is not None for key in keys):
+                keys[:] = with_change(keys, named, revoked=self._now())
+        return next(key for key in keys if key.id == named)
+
+    @contextmanager
+    def _changed(self) -> Iterator[list[ApiKey]]:
+        """The keys to change; written at the end, unless the block raises."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(
+                self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600
+            )
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = self.keys() if self.path.exists() else []
+            yield keys
+            replace_text(self.path, write_keys(keys), mode=0o600)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        finally:
+            os.close(lock)
+
+    def _unwritable(self, error: OSError) -> MitsumoriError:
+        return InvalidInput(
+            f"the key store {self.path} cannot be written ({error.strerror}); choose another with "
+            "--key-store, or allow this user to write it",
+            field="key_store",
+        )
+
+    def _secret(self) -> bytes:
+        if not self.secret_path.exists():
+            if self.path.exists():
+                raise BadArtifact(
+                    f"{self.secret_path} is missing, and without it no key of {self.path} is valid; restore "
+                    "it from a backup, or remove the store and make new keys",
+                    field=str(self.secret_path),
+                )
+            create_private(self.secret_path, secrets.token_hex(_SECRET_BYTES).encode())
+        secret = _content(self.secret_path).strip()
+        if len(secret) < _SECRET_BYTES:
+            raise BadArtifact(
+                f"{self.secret_path} holds less than {_SECRET_BYTES} characters; restore it from a backup",
+                field=str(self.secret_path),
+            )
+        return secret
+
+
+def watch_keys(path: Path) -> WatchedFile[KeyBook]:
+    """The keys of a file, read again within a second of a change.
+
+    Raises:
+        NotFound, BadArtifact, InvalidInput: it cannot be used.
+    """
+    store = KeyStore(path)
+    return WatchedFile("API keys", [store.path, store.secret_path], store.book)
+
+
+def _id_of(key: str) -> str:
+    return id_of_key(key) or key.removeprefix("mk_")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadArtifact(
+            f"{path} cannot be read ({error.strerror}); allow this user to read it", field=str(path)
+        ) from None
