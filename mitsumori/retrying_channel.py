@@ -87,6 +87,8 @@ class RetryingChannel:
         InvalidArgument: one of them is of another type, or out of range; names it.
     """
 
+    _options: tuple[tuple[str, int], ...] = _RECONNECT
+
     def __init__(self, address: str, *, timeout_s: float, attempts: int) -> None:
         self._address = text_of(address, "address")
         self._timeout_s = seconds_of(timeout_s, "timeout_s")
@@ -96,7 +98,7 @@ class RetryingChannel:
         if not self._timeout_s:
             raise InvalidArgument("timeout_s", "must be more than 0 seconds")
         self._closed = False
-        self.channel = grpc.insecure_channel(address, _RECONNECT)
+        self.channel = grpc.insecure_channel(address, self._options)
 
     def __enter__(self) -> Self:
         return self
