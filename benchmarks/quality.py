@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from scipy import sparse
 
 from benchmarks.report import Figure
-from router.classifier.encoder import find_encoder, load_encoder
+from router.classifier.encoder import Encoder, find_encoder, load_encoder
 from router.paths import ENCODERS
 from training.encoders.embedding import encode_prompts
 from training.evaluation.baselines import (
@@ -33,9 +33,13 @@ from training.fitting.estimator import fit_pooled
 from training.fitting.held_out_categories import category_folds
 from training.fitting.lengths import fit_lengths
 from training.fitting.ngrams import ngram_counts
+from training.histories.history import read_history
+from training.histories.ladders import standard_of
 from training.histories.outcome_table import ReadOptions, read_table
 from training.histories.outcomes import Outcomes
 from training.histories.split import folds
+from training.scale.arm_placement import place_arms, prior_beside
+from training.scale.examples import Examples, attempted_examples, calibration_weights
 
 HISTORIES = Path(os.environ.get("HISTORIES", "../shared/data/history"))
 NAMES = os.environ.get("ENCODERS", "static,multilingual,minilm").split(",")
@@ -55,18 +59,36 @@ ALPACA = ("gpt-3.5-turbo-1106", "claude-2.1", "gpt4_1106_preview", "FuseChat-Lla
 
 
 @dataclass(frozen=True)
+class Prior:
+    """Annotated requests as the fit reads them: inputs ``(m, p)``, counts ``(m, BUCKETS)``."""
+
+    x: npt.NDArray[np.float32]
+    counts: sparse.csr_matrix
+    examples: Examples
+
+
+@dataclass(frozen=True)
 class Data:
-    """Prompts of one history with all that a fit reads of them."""
+    """Prompts of one history with all that a fit reads of them.
+
+    Attributes:
+        rows: the prompts, their outcomes and inputs.
+        counts: ``(n, BUCKETS)``, of their n-grams.
+        prior: the annotated requests that the fit gets beside them; ``None``: nothing links the arms.
+    """
 
     rows: EncodedOutcomes
     counts: sparse.csr_matrix
+    prior: Prior | None = None
 
     @property
     def x(self) -> npt.NDArray[np.float32]:
         return np.hstack([self.rows.embeddings, self.rows.features])
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> Data:
-        return Data(self.rows.take(np.flatnonzero(chosen)), self.counts[chosen])
+        return replace(
+            self, rows=self.rows.take(np.flatnonzero(chosen)), counts=self.counts[chosen]
+        )
 
 
 def read(name: str, arms: Mapping[str, str], encoder_name: str) -> Data:
@@ -77,14 +99,22 @@ def read(name: str, arms: Mapping[str, str], encoder_name: str) -> Data:
         arms: arm → model.
         encoder_name: of the encoder.
     """
-    outcomes = read_table(
-        [HISTORIES / f"{name}.parquet"], ReadOptions(arms=dict(arms), need_prices=False)
-    ).outcomes
+    path = HISTORIES / f"{name}.parquet"
+    outcomes = read_table([path], ReadOptions(arms=dict(arms), need_prices=False)).outcomes
     encoder = load_encoder(find_encoder(ENCODERS, encoder_name))
     texts = outcomes.texts.tolist()
     prompts = encode_prompts(encoder, texts, console=Console(stderr=True))
     rows = EncodedOutcomes(outcomes, prompts.vectors, prompts.features)
-    return Data(rows, ngram_counts(prompts.word_ids))
+    history = read_history(path)
+    placed = place_arms([history], [standard_of(history)], arms, {})
+    prior = None if placed is None else _prior(placed.annotated, encoder)
+    return Data(rows, ngram_counts(prompts.word_ids), prior)
+
+
+def _prior(annotated: Examples, encoder: Encoder) -> Prior:
+    prompts = encode_prompts(encoder, annotated.texts.tolist(), console=Console(stderr=True))
+    x = np.hstack([prompts.vectors, prompts.features])
+    return Prior(x, ngram_counts(prompts.word_ids), annotated)
 
 
 def judged_elsewhere(
@@ -102,13 +132,24 @@ def judged_elsewhere(
     found = np.empty(known.quality.shape)
     for number in range(int(fold.max()) + 1):
         rows, out = fold != number, fold == number
+        own = attempted_examples(known.rows(rows))
+        own = replace(own, weight=own.weight * judged[rows])
+        x, counts = data.x[rows], data.counts[rows]
+        if data.prior is not None:
+            prior, _ = prior_beside(own, data.prior.examples)
+            new = ~np.isin(prior.groups, own.groups)
+            own = own.and_those_of([prior])
+            x = np.vstack([x, data.prior.x[new]])
+            counts = sparse.vstack([counts, data.prior.counts[new]], format="csr")
         model = fit_pooled(
-            data.x[rows],
-            known.adequate[rows],
-            judged[rows],
-            known.groups[rows].tolist(),
+            x,
+            own.outcome,
+            own.weight > 0,
+            own.groups.tolist(),
             seed=number,
-            counts=data.counts[rows],
+            counts=counts,
+            weights=own.weight,
+            stack_weights=calibration_weights(own),
             dimensions=data.rows.embeddings.shape[1],
         )
         found[out] = model.p_adequate(data.x[out], data.counts[out])

@@ -339,8 +339,8 @@ class MissCosts:
     """
 
     low: Decimal = Decimal("0.05")
-    medium: Decimal = Decimal("0.30")
-    high: Decimal = Decimal("3.00")
+    medium: Decimal = Decimal("0.25")
+    high: Decimal = Decimal("2.50")
 
     def of(self, importance: Importance) -> MissCost:
         """The goal of one importance."""

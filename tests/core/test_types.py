@@ -55,7 +55,7 @@ def test_the_first_of_the_ranked_is_chosen() -> None:
 
 def test_each_importance_has_a_cost_of_a_miss_of_its_own() -> None:
     costs = [MissCosts().of(each) for each in Importance]
-    assert costs == [MissCost(50_000_000), MissCost(300_000_000), MissCost(3_000_000_000)]
+    assert costs == [MissCost(50_000_000), MissCost(250_000_000), MissCost(2_500_000_000)]
     assert MissCosts(low=Decimal("0.000000001")).of(Importance.LOW) == MissCost(1)
 
 

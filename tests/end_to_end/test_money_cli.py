@@ -222,7 +222,7 @@ def test_a_reply_shows_every_price_with_its_risk(server: RunningServer) -> None:
     assert "risk" not in bare
     reply = json.loads(run(server, *words, "--json"))
     chosen, price = reply["chosen"], reply["chosen"]["quote"]["price"]["expected"]
-    miss_cost = round(4_000_000_000 * reply["assessment"]["complexity"])
+    miss_cost = round(2_500_000_000 * reply["assessment"]["complexity"])
     weighed = f"× {short_usd(miss_cost)}, the cost of a miss at this complexity."
     assert f"With risk: expected + (1 − P(adequate)) {weighed}" in shown
     cost = price["nanos"] + round((1 - chosen["p_adequate"]) * miss_cost)

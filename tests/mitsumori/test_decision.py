@@ -95,7 +95,7 @@ def test_the_cost_of_a_miss_that_was_weighed_is_exact_and_absent_under_another_g
 ) -> None:
     decision = client.route(PROOF, importance="low")
     assert decision.miss_cost is not None
-    assert decision.miss_cost.nanos == round(70_000_000 * decision.complexity)
+    assert decision.miss_cost.nanos == round(50_000_000 * decision.complexity)
     assert client.route(PROOF, quality_target=0.5).miss_cost is None
 
 

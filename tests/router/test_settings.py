@@ -27,10 +27,10 @@ def test_flags_win_over_environment_over_file(
 
 
 def test_nested_settings_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MITSUMORI_MISS_COSTS__HIGH", "2.50")
+    monkeypatch.setenv("MITSUMORI_MISS_COSTS__HIGH", "2.60")
     goals = load_settings().default_goals
     assert [goals.of(each) for each in Importance] == [
-        MissCost(50_000_000), MissCost(300_000_000), MissCost(2_500_000_000),
+        MissCost(50_000_000), MissCost(250_000_000), MissCost(2_600_000_000),
     ]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_the_cost_of_a_miss_is_exact_however_it_is_written(low: str, tmp_path: P
     config.write_text(f"miss_costs:\n  low: {low}\n")
     goals = load_settings(config=config).default_goals
     assert goals.of(Importance.LOW) == MissCost(60_000_000)
-    assert goals.of(Importance.MEDIUM) == MissCost(300_000_000)
+    assert goals.of(Importance.MEDIUM) == MissCost(250_000_000)
 
 
 def test_quality_targets_replace_the_costs_of_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +86,8 @@ def test_one_kind_of_default_goal_can_be_set(
             {"miss_costs": {"low": 1_000_000, "medium": 1, "high": 0}},
             "setting miss_costs: low 1000000, medium 1, high 0 must not fall",
         ),
-        ({"miss_costs": {"low": "0.31"}}, "setting miss_costs: low 0.31, medium 0.30, high 3.00 must"),
-        ({"miss_costs": {"high": "0.29"}}, "setting miss_costs: low 0.05, medium 0.30, high 0.29 must"),
+        ({"miss_costs": {"low": "0.26"}}, "setting miss_costs: low 0.26, medium 0.25, high 2.50 must"),
+        ({"miss_costs": {"high": "0.24"}}, "setting miss_costs: low 0.05, medium 0.25, high 0.24 must"),
         (
             {"quality_targets": {"low": 0.7}},
             "setting quality_targets: low 0.7, medium 0.6, high 0.8 must not fall",

@@ -101,9 +101,9 @@ def test_the_goal_of_a_replay_can_be_the_cost_of_a_miss(
     ledger: tuple[Path, SqliteLedger],
 ) -> None:
     log = f"sqlite:{ledger[0]}"
-    # The log was made at the default goal, 40 cents a miss.
-    assert output_of(log, "--miss-cost", "0.4")["moves"] == []
-    assert output_of(log, "--willingness-to-pay", "0.4")["moves"] != []
+    # The log was made at the default goal, 25 cents a miss.
+    assert output_of(log, "--miss-cost", "0.25")["moves"] == []
+    assert output_of(log, "--willingness-to-pay", "0.25")["moves"] != []
     assert output_of(log, "--miss-cost", "0")["moves"] != []
 
 

@@ -40,7 +40,7 @@ def goals(router: Router) -> list[Goal]:
 
 def test_it_weighs_what_a_miss_costs_at_its_importance() -> None:
     assert goals(built(miss_costs={"low": "0.01", "high": "3"})) == [
-        MissCost(10_000_000), MissCost(400_000_000), MissCost(3_000_000_000),
+        MissCost(10_000_000), MissCost(250_000_000), MissCost(3_000_000_000),
     ]  # fmt: skip
 
 
