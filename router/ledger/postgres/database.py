@@ -277,6 +277,29 @@ class Database:
             raise
         return connection
 
+    def connect_writer(self) -> Connection:
+        """Open a connection in autocommit for the few statements of the writer.
+
+        Raises:
+            psycopg.OperationalError: the connection cannot be opened in time.
+        """
+        connection = self.connect()
+        # Planning these statements takes longer than running them, so plans are cached; a plan made while a
+        # table was small must not go on reading the whole table when it has grown.
+        settings = {
+            "plan_cache_mode": "force_generic_plan",
+            "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
+        }
+        try:
+            for setting in settings.items():
+                connection.execute("SELECT set_config(%s, %s, false)", setting)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def pool(self, size: int) -> ConnectionPool[TimeoutConnection]:
         """Open a pool of at most ``size`` connections."""
         pool = ConnectionPool(

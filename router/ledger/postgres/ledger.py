@@ -471,17 +471,7 @@ class PostgresLedger:
         if self._writer is not None and is_disconnected(self._writer):
             self._writer.close()
         if self._writer is None or self._writer.closed:
-            self._writer = self._database.connect()
-            # Planning these statements takes longer than running them, so plans are cached; a plan made
-            # while a table was small must not go on reading the whole table when it has grown.
-            settings = {
-                "plan_cache_mode": "force_generic_plan",
-                "enable_seqscan": "off",
-                "enable_hashjoin": "off",
-                "enable_mergejoin": "off",
-            }
-            for setting in settings.items():
-                self._writer.execute("SELECT set_config(%s, %s, false)", setting)
+            self._writer = self._database.connect_writer()
         return self._writer
 
     def _roll_back(self) -> None:
