@@ -38,15 +38,14 @@ _SHOWN_CHARACTERS = 80
 
 
 def shown(text: str, most: int = _SHOWN_CHARACTERS) -> str:
-    """A text that somebody sent, for a message: in quotes, escaped, and cut where it is long.
+    """A text that somebody sent, for a message: in quotes, printable, and cut where it is long.
 
     Args:
         text: any text.
         most: characters that are shown of it, > 0.
     """
-    if len(text) <= most:
-        return repr(text)
-    return f"{text[:most]!r}… ({len(text):,} characters)"
+    printable = "".join(sign if sign.isprintable() else "�" for sign in text[:most])
+    return f"'{printable}'" if len(text) <= most else f"'{printable}…' ({len(text):,} characters)"
 
 
 def shortened(text: str, most_bytes: int) -> str:
