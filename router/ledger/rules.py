@@ -183,7 +183,10 @@ def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
             raise Conflict(
                 f"decision {shown(row.id)} was settled by another report", reason="ALREADY_SETTLED"
             )
-        return SettleResult(row.overage, row.late, repeated=True)
+        # The answer from before, whatever was amended since.
+        first = row.amendments[0].before[0] if row.amendments else None
+        overage = row.overage if first is None else _overage(row, first)
+        return SettleResult(overage, row.late, repeated=True)
     if row.state is HoldState.RELEASED:
         raise NotPossible(
             f"decision {shown(row.id)} was released, so it cannot be settled; ask for a new decision",
@@ -204,7 +207,7 @@ def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
         entry.balance.over += over
         entry.held, entry.spent, entry.over = 0, spent, over
     row.late = row.state is HoldState.EXPIRED
-    row.overage = max(actual.money - (row.held.money if row.held is not None else 0), 0)
+    row.overage = _overage(row, actual.money)
     row.state, row.actual, row.report = HoldState.SETTLED, actual, report.fingerprint
     work.change(row, report)
     return SettleResult(row.overage, row.late, repeated=False)
@@ -251,10 +254,14 @@ def amend(work: UnitOfWork, wanted: Amendment, moment: datetime) -> AmendResult:
         entry.balance.spent += spent - entry.spent
         entry.balance.over += over - entry.over
         entry.spent, entry.over = spent, over
-    row.overage = max(actual.money - (row.held.money if row.held is not None else 0), 0)
+    row.overage = _overage(row, actual.money)
     row.actual, row.amendments = actual, amendments
     work.change(row)
     return AmendResult(before, row.overage, repeated=False)
+
+
+def _overage(row: Row, money: int) -> int:
+    return max(money - (row.held.money if row.held is not None else 0), 0)
 
 
 def _covered(row: Row, amendments: Iterable[Amended], unit: Unit) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from router.core.errors import InvalidInput, NotFound, NotPossible
@@ -67,11 +69,12 @@ def test_what_is_added_is_overage_since_others_could_spend_it(store: Ledger) -> 
 
 def test_the_same_amendment_may_be_sent_again(store: Ledger) -> None:
     store.hold(hold("a", 60))
-    store.settle(report("a", 50))
+    settled = store.settle(report("a", 70))
     first, again = (store.amend(amendment("a", 5)) for _ in range(2))
     assert (first.repeated, again.repeated) == (False, True)
     assert again.before == first.before
-    assert store.settle(report("a", 50)).repeated
+    # So may the report itself, and its answer is that of then.
+    assert store.settle(report("a", 70)) == replace(settled, repeated=True)
     made = store.decision("a")
     assert made is not None
     assert len(made.usage["amendments"]) == 1
