@@ -263,6 +263,9 @@ class Admin(RetryingChannel):
         token: a JSON Web Token, or a function that gives a current one.
     """
 
+    # A row of the decision log can hold a prompt of 64 MiB.
+    _options = (*RetryingChannel._options, ("grpc.max_receive_message_length", 128 << 20))
+
     def __init__(
         self,
         address: str = DEFAULT_ADDRESS,
@@ -360,6 +363,40 @@ class Admin(RetryingChannel):
             admin_pb2.EraseDecisionsRequest, required=["before"], labels=labels, before=before
         )
         return int(self.call(self._stub.EraseDecisions, request).erased)
+
+    def amend(
+        self,
+        decision_id: str,
+        *,
+        cost_usd: Amount,
+        reason: str,
+        tokens: int | None = None,
+        tenant: str = "",
+    ) -> admin_pb2.AmendSettlementResponse:
+        """Correct what a settled decision spent; its row keeps what was booked before, and why.
+
+        Args:
+            decision_id: of the decision.
+            cost_usd: what the call really cost.
+            reason: why, for the books: 1 to 500 characters.
+            tokens: input and output tokens that it really used; ``None``: as reported.
+            tenant: its tenant label; empty where it has none.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(
+            admin_pb2.AmendSettlementRequest,
+            required=["cost_usd"],
+            decision_id=decision_id,
+            cost_usd=cost_usd,
+            reason=reason,
+            tokens=tokens,
+            tenant=tenant,
+        )
+        amended: admin_pb2.AmendSettlementResponse = self.call(self._stub.AmendSettlement, request)
+        return amended
 
     def decisions(
         self, chosen: admin_pb2.DecisionFilter, *, newest_first: bool = False

@@ -94,6 +94,8 @@ class RetryingChannel:
         InvalidArgument: one of them is of another type, or out of range; names it.
     """
 
+    _options: tuple[tuple[str, int], ...] = _RECONNECT
+
     def __init__(
         self,
         address: str,
@@ -113,7 +115,7 @@ class RetryingChannel:
             raise InvalidArgument("timeout_s", "must be more than 0 seconds")
         self._closed = False
         self.credentials = Credentials(tls, api_key, token)
-        self.channel = self.credentials.channel(address, _RECONNECT)
+        self.channel = self.credentials.channel(address, self._options)
 
     def __enter__(self) -> Self:
         return self

@@ -1,25 +1,108 @@
-"""Files of bundles and encoders: hashes are checked before parsing, and writes are atomic."""
+"""Files that others wrote: reading them is bounded, hashes are checked before parsing, writes are atomic."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import math
 import os
+import select
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from router.core.errors import BadArtifact
 
 __all__ = [
+    "MAX_FILE_BYTES",
+    "MAX_TEXT_BYTES",
     "check_sha256",
     "create_private",
+    "parse_yaml",
+    "read_bounded",
     "read_checked",
     "replace_directory",
     "replace_text",
     "sha256_of",
 ]
+
+MAX_TEXT_BYTES = 1 << 20
+"""Of a settings file, a catalog or a manifest: a hundred times what ships."""
+MAX_FILE_BYTES = 2 << 30
+"""Of a file of a bundle or an encoder."""
+_PATIENCE_S = 5.0
+"""Seconds that a pipe may take to send a whole file."""
+_CHUNK = 1 << 20
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The content of a file, or of a pipe that another program fills now.
+
+    Args:
+        path: of the file.
+        max_bytes: the most that it may hold, > 0.
+
+    Raises:
+        OSError: it cannot be read, has more (EFBIG), or is a pipe that is silent for five seconds
+            (ETIMEDOUT); ``strerror`` says which.
+    """
+    # Otherwise opening a pipe waits until another program opens it, too.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    parts, size = list[bytes](), 0
+    try:
+        ready = select.poll()
+        ready.register(handle, select.POLLIN)
+        # A file on a slow disk takes its time.
+        regular = stat.S_ISREG(os.fstat(handle).st_mode)
+        until = math.inf if regular else time.monotonic() + _PATIENCE_S
+        while True:
+            left_s = until - time.monotonic()
+            if left_s <= 0 or not ready.poll(min(left_s, _PATIENCE_S) * 1000):
+                raise OSError(errno.ETIMEDOUT, "it is a pipe or a device that sends nothing")
+            try:
+                part = os.read(handle, _CHUNK)
+            except BlockingIOError:
+                continue
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+            size += len(part)
+            if size > max_bytes:
+                raise OSError(errno.EFBIG, f"it has more than {_size_text(max_bytes)}")
+    finally:
+        os.close(handle)
+
+
+def _size_text(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size:,} bytes"
+
+
+def parse_yaml(content: bytes | str) -> Any:
+    """The value of a YAML document.
+
+    Raises:
+        ValueError: it is not valid, or nested too deeply; the message says where, and quotes nothing.
+    """
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise ValueError(f"is not valid YAML{place}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except (ValueError, OverflowError, TypeError):
+        # A date that does not exist, a number of thousands of digits.
+        raise ValueError(
+            "is not valid YAML: it has a date or a number that does not exist"
+        ) from None
 
 
 def sha256_of(data: bytes) -> str:
@@ -69,7 +152,7 @@ def read_checked(directory: Path, hashes: Mapping[str, str], *, remedy: str) -> 
         if Path(name).name != name:
             raise BadArtifact(f"{directory}: the file name {name!r} is outside of it; {remedy}")
         try:
-            data = path.read_bytes()
+            data = read_bounded(path, MAX_FILE_BYTES)
         except OSError as error:
             raise BadArtifact(
                 f"{path} cannot be read ({error.strerror}); {remedy}",

@@ -1,23 +1,172 @@
-"""Structured logs: one JSON object per line on standard error, without prompt text or secrets."""
+"""Structured logs: one JSON object per line on standard error, without prompt text or secrets.
+
+Whoever logs only puts a line in a bounded queue, and a thread writes the lines. So a closed pipe, a full disk
+or a pipe that nobody reads delays and fails no call and no shutdown. What cannot be kept or written is
+dropped and counted, and the count is logged once lines can be written again.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 import logging
+import os
+import select
 import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Literal
 
 import structlog
 
-__all__ = ["configure", "logger"]
+__all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger"]
+
+MAX_WAITING_BYTES = 4 << 20
+"""Bytes of the lines that wait to be written. What comes then is dropped."""
+_POLL_S = 0.05
+_CLOSE_S = 1.0
+"""Seconds that the end of the process waits for lines that cannot be written."""
+
+Form = Literal["json", "console"]
 
 
-def configure(level: str, form: Literal["json", "console"]) -> None:
-    """Set up logging for the process. The server calls this once, when it starts."""
+class LineQueue:
+    """Lines on their way to a file descriptor, written by a thread that starts with the first one.
+
+    Args:
+        descriptor: where to write; ``None`` drops every line.
+        max_bytes: the most bytes that wait, > 0.
+        notice: makes the line that says how many lines were dropped.
+    """
+
+    def __init__(
+        self,
+        descriptor: int | None,
+        *,
+        max_bytes: int = MAX_WAITING_BYTES,
+        notice: Callable[[int], str] = "{} lines of the log were dropped".format,
+    ) -> None:
+        self._descriptor = descriptor
+        self._max_bytes = max_bytes
+        self._notice = notice
+        self._lines: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition(threading.Lock())
+        self._thread: threading.Thread | None = None
+        self._give_up_at: float | None = None
+        self._unreported = 0
+        self.dropped = 0
+        """Lines that were dropped so far."""
+
+    def put(self, line: str) -> None:
+        """Add a line, or drop and count it. Never waits for the descriptor, and never fails."""
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        with self._changed:
+            full = self._waiting_bytes + len(data) > self._max_bytes
+            if full or self._descriptor is None or self._give_up_at is not None:
+                self._drop()
+                return
+            self._lines.append(data)
+            self._waiting_bytes += len(data)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    # What structlog calls by level.
+    msg = debug = info = warning = error = critical = exception = fatal = put
+
+    def close(self, patience_s: float = _CLOSE_S) -> None:
+        """Write what waits, within ``patience_s`` seconds; drop the rest, and every later line."""
+        with self._changed:
+            self._give_up_at = time.monotonic() + patience_s
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(patience_s + 4 * _POLL_S)
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        self._unreported += 1
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._give_up_at is not None)
+                if not self._lines:
+                    return
+                data = self._lines[0]
+            written = self._write(data)
+            with self._changed:
+                self._lines.popleft()
+                self._waiting_bytes -= len(data)
+                if not written:
+                    self._drop()
+                    continue
+                count, self._unreported = self._unreported, 0
+            if count and not self._write(self._notice(count).encode() + b"\n"):
+                with self._changed:
+                    self._unreported += count
+
+    def _write(self, data: bytes) -> bool:
+        """Write a line; false if that is not possible, or if the queue is closed meanwhile."""
+        assert self._descriptor is not None  # noqa: S101 — without one, no line was kept
+        ready = select.poll()
+        ready.register(self._descriptor, select.POLLOUT)
+        left = memoryview(data)
+        while left:
+            if self._give_up_at is not None and time.monotonic() > self._give_up_at:
+                return False
+            if not ready.poll(_POLL_S * 1000):
+                continue
+            try:
+                # A pipe that is ready takes this much without blocking; it may have no room for the line.
+                left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]
+            except BlockingIOError:
+                time.sleep(_POLL_S)
+            except OSError:
+                return False
+        return True
+
+
+class _LibraryRecords(logging.Handler):
+    """Takes what libraries log. Only the template of a message, since its values may quote a request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say = logger().error if record.levelno >= logging.ERROR else logger().warning
+        say("library", logger=record.name, message=str(record.msg)[:500])
+
+
+_lines = LineQueue(None)
+
+
+def _descriptor_of_stderr() -> int | None:
+    # Python has no standard error where the descriptor was closed at the start; another file may have it now.
+    with suppress(OSError, AttributeError, io.UnsupportedOperation):
+        return sys.stderr.fileno()
+    return None
+
+
+def configure(level: str, form: Form) -> None:
+    """Set up logging for the process. The server calls this once, when it starts.
+
+    Args:
+        level: the lowest that is logged: ``debug``, ``info``, ``warning`` or ``error``.
+        form: JSON objects, or lines for people.
+    """
+    global _lines
+    _lines.close()
+    _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=terminal)
     )
+    lines = _lines
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,  # who calls (router/rpc/access_interceptor.py)
@@ -28,9 +177,38 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
+
+
+def _notice_of(form: Form) -> Callable[[int], str]:
+    def notice(count: int) -> str:
+        if form == "console":
+            return f"[warning] log_lines_dropped lines={count}"
+        line = {"lines": count, "event": "log_lines_dropped", "level": "warning"}
+        return json.dumps({**line, "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"})
+
+    return notice
+
+
+def dropped_lines() -> int:
+    """Lines of the log that were dropped since the process started to log."""
+    return _lines.dropped
+
+
+def close() -> None:
+    """Write what waits, for a second at most. The server calls this last."""
+    _lines.close()
+
+
+def announce(line: str) -> None:
+    """Write a line to standard output; nothing happens where that is closed."""
+    # Not by print, whose buffer would fail again when the process ends.
+    with suppress(OSError, AttributeError, ValueError):
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

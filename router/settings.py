@@ -14,7 +14,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-import yaml
 from platformdirs import user_cache_path
 from pydantic import (
     ConfigDict,
@@ -38,6 +37,7 @@ from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_regist
 from router.core.errors import InvalidInput
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
+from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
 
@@ -211,6 +211,11 @@ class Settings(BaseSettings):
         gt=0,
         le=7 * 86400,
         description="how long a hold waits for its settlement, seconds",
+    )
+    max_settle_usd: _Usd = Field(
+        default=Decimal(1_000),
+        gt=0,
+        description="largest cost that a caller may report for one call, USD; more is refused as a mistake",
     )
     log_prompts: PromptLogKind = Field(
         default="off",
@@ -391,13 +396,14 @@ def _read_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
+        values = parse_yaml(read_bounded(path, MAX_TEXT_BYTES))
+    except OSError as error:
         raise InvalidInput(
-            f"the settings file {path} is missing or not readable", field="config"
+            f"the settings file {path} is missing or not readable ({error.strerror})",
+            field="config",
         ) from None
-    except (yaml.YAMLError, UnicodeError):
-        raise InvalidInput(f"the settings file {path} is not valid YAML", field="config") from None
+    except ValueError as error:
+        raise InvalidInput(f"the settings file {path} {error}", field="config") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

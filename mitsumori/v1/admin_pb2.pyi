@@ -277,6 +277,32 @@ class EraseDecisionsResponse(_message.Message):
     erased: int
     def __init__(self, erased: _Optional[int] = ...) -> None: ...
 
+class AmendSettlementRequest(_message.Message):
+    __slots__ = ("decision_id", "tenant", "cost", "tokens", "reason")
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    tenant: str
+    cost: _money_pb2.Money
+    tokens: int
+    reason: str
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AmendSettlementResponse(_message.Message):
+    __slots__ = ("spent_before", "spent", "overage", "repeated_request")
+    SPENT_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    SPENT_FIELD_NUMBER: _ClassVar[int]
+    OVERAGE_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    spent_before: _money_pb2.Money
+    spent: _money_pb2.Money
+    overage: _money_pb2.Money
+    repeated_request: bool
+    def __init__(self, spent_before: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., spent: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., overage: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., repeated_request: _Optional[bool] = ...) -> None: ...
+
 class DecisionRow(_message.Message):
     __slots__ = ("decision_id", "state", "create_time", "labels", "held", "spent", "tokens", "late", "record_json", "quoted")
     class LabelsEntry(_message.Message):

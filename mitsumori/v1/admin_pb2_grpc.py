@@ -75,6 +75,11 @@ class AdminServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsResponse.FromString,
                 _registered_method=True)
+        self.AmendSettlement = channel.unary_unary(
+                '/mitsumori.v1.AdminService/AmendSettlement',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -139,6 +144,16 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AmendSettlement(self, request, context):
+        """Corrects what a settled decision spent, in the period of its hold. The row of the decision keeps what was
+        booked before, when it was changed and why, as `usage.amendments` of its record. What is added counts as
+        overage, since what was not spent at first was free for others. The same request may be sent again.
+        NOT_FOUND: no such decision of this tenant. FAILED_PRECONDITION: it is not settled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -181,6 +196,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EraseDecisions,
                     request_deserializer=mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsResponse.SerializeToString,
+            ),
+            'AmendSettlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.AmendSettlement,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -400,6 +420,33 @@ class AdminService:
             '/mitsumori.v1.AdminService/EraseDecisions',
             mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsRequest.SerializeToString,
             mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AmendSettlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/AmendSettlement',
+            mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.FromString,
             options,
             channel_credentials,
             insecure,

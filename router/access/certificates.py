@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from router.access.watched_file import WatchedFile
 from router.core.errors import BadArtifact
+from router.files import MAX_TEXT_BYTES, read_bounded
 
 __all__ = ["CertificateFiles", "server_credentials"]
 
@@ -116,7 +117,7 @@ def _certificates(path: Path, data: bytes) -> list[x509.Certificate]:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, MAX_TEXT_BYTES)
     except OSError as error:
         raise BadArtifact(
             f"{path} cannot be read ({error.strerror}); name the file, or allow this user to read it",

@@ -17,6 +17,7 @@ from router.access.exposure import is_loopback
 from router.access.tokens import KeySet, read_key_set
 from router.access.watched_file import WatchedFile
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
+from router.files import MAX_TEXT_BYTES, read_bounded
 from router.logs import logger
 
 __all__ = ["RemoteKeySet", "is_address", "watch_key_set"]
@@ -42,8 +43,7 @@ def watch_key_set(place: str) -> WatchedFile[KeySet]:
 
     def load() -> KeySet:
         try:
-            with path.open("rb") as file:
-                data = file.read(_MOST_BYTES)
+            data = read_bounded(path, MAX_TEXT_BYTES)
         except OSError as error:
             raise BadArtifact(
                 f"the key set {path} cannot be read ({error.strerror}); name another with jwt_keys",

@@ -21,7 +21,7 @@ from router.access.api_keys import (
 )
 from router.access.watched_file import WatchedFile
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
-from router.files import create_private, replace_text
+from router.files import MAX_TEXT_BYTES, create_private, read_bounded, replace_text
 
 __all__ = ["KeyStore", "watch_keys"]
 
@@ -216,7 +216,7 @@ def _id_of(key: str) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, MAX_TEXT_BYTES)
     except OSError as error:
         raise BadArtifact(
             f"{path} cannot be read ({error.strerror}); allow this user to read it", field=str(path)

@@ -44,6 +44,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "SetLimit": frozenset({Role.ADMIN}),
     "DeleteLimit": frozenset({Role.ADMIN}),
     "EraseDecisions": frozenset({Role.ADMIN}),
+    "AmendSettlement": frozenset({Role.ADMIN}),
 }
 """Method → the roles of which one is enough. Any other method needs ``admin``."""
 _ADMIN_ALONE = frozenset({Role.ADMIN})

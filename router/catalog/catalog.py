@@ -12,7 +12,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -26,15 +25,17 @@ from pydantic import (
 from router.catalog.prices import PRICE_SOURCE, find_record
 from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
 from router.core.ability import LARGEST, SMALLEST, Ability
-from router.core.errors import BadArtifact, InvalidInput
+from router.core.errors import BadArtifact, InvalidInput, shown
 from router.core.types import Lengths, Model, Rates, Speed
-from router.files import sha256_of
+from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded, sha256_of
 
 __all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog", "parse_catalog"]
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
 """Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
 
+_LONGEST_NAME = 200
+"""Characters of the longest id of a model."""
 _EARLIEST_ZONE = timedelta(hours=14)
 """Where a day begins first, ahead of UTC."""
 _ABILITY_REMEDY = (
@@ -144,7 +145,7 @@ class _Ability(_Strict):
 
 
 class _Model(_Strict):
-    id: str = Field(min_length=1, max_length=200)
+    id: str = Field(min_length=1, max_length=_LONGEST_NAME)
     provider: str = Field(min_length=1)
     price_id: str | None = None
     tier: str
@@ -242,7 +243,8 @@ class CatalogEntry:
 def closest(name: str, known: Iterable[str]) -> str:
     """``did you mean …`` with the known names that resemble a misspelt one, else all known names."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    # A long name resembles none, and comparing it would take long.
+    near = difflib.get_close_matches(name[:_LONGEST_NAME], names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
 
 
@@ -296,7 +298,7 @@ class Catalog:
         for index, name in enumerate(names):
             if name not in allowed:
                 raise InvalidInput(
-                    f"{field}[{index}]: {name!r} is not in the catalog; {closest(name, allowed)}",
+                    f"{field}[{index}]: {shown(name)} is not in the catalog; {closest(name, allowed)}",
                     reason="UNKNOWN_NAME",
                     field=f"{field}[{index}]",
                 )
@@ -317,9 +319,9 @@ def load_catalog(path: Path | None = None, now: Callable[[], datetime] = _utc_no
         BadArtifact: the file is missing or wrong; names the file, the place and the problem.
     """
     name = str(path or "catalog.yaml (shipped)")
-    file = path or resources.files(__package__) / "catalog.yaml"
+    shipped = resources.files(__package__) / "catalog.yaml"
     try:
-        content = file.read_bytes()
+        content = read_bounded(path, MAX_TEXT_BYTES) if path else shipped.read_bytes()
     except OSError as error:
         raise BadArtifact(
             f"{name} cannot be read ({error.strerror}); name a catalog file with --catalog",
@@ -358,12 +360,11 @@ def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = _u
         BadArtifact: the content is wrong; names the catalog, the place and the problem.
     """
     try:
-        raw = yaml.safe_load(content)
+        raw = parse_yaml(content)
+    except ValueError as error:
+        raise BadArtifact(f"{name} {error}", field=name) from None
+    try:
         parsed = _File.model_validate(raw, context={"now": now()})
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        raise BadArtifact(f"{name} is not valid YAML{place}", field=name) from None
     except ValidationError as error:
         raise BadArtifact(
             f"{name}: {_problem(error, raw)}", reason="CATALOG_WRONG", field=name

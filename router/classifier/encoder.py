@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from router.classifier.features.lexical import foreign_share
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Prompt
-from router.files import read_checked, sha256_of
+from router.files import MAX_TEXT_BYTES, read_bounded, read_checked, sha256_of
 
 __all__ = [
     "Encoder",
@@ -168,7 +168,7 @@ class Encoder:
 def _read_manifest(directory: Path) -> EncoderManifest:
     path = directory / "encoder.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_bounded(path, MAX_TEXT_BYTES))
         version = raw["format_version"]
         if version != FORMAT_VERSION:
             raise BadArtifact(
@@ -182,7 +182,7 @@ def _read_manifest(directory: Path) -> EncoderManifest:
         raise BadArtifact(
             f"{path} is missing; {_REMEDY}", reason="FILE_MISSING", field=str(path)
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except (OSError, ValueError, KeyError, TypeError, ValidationError, RecursionError):
         raise BadArtifact(
             f"{path} cannot be read as an encoder description; {_REMEDY}", field=str(path)
         ) from None
@@ -206,11 +206,11 @@ def _selected(encoders: Path) -> Mapping[str, str]:
     """Encoder name → SHA-256 of the version that new bundles are trained with."""
     path = encoders / "selected.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(read_bounded(path, MAX_TEXT_BYTES))
         return {str(name): str(sha) for name, sha in raw.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         raise BadArtifact(
             f"{path} cannot be read; it maps an encoder name to its sha256", field=str(path)
         ) from None

@@ -24,10 +24,15 @@ from router.classifier.bundle import Bundle, load_bundle
 from router.classifier.manifest import read_manifest
 from router.classifier.mlflow_server import ServerRegistry
 from router.classifier.mlflow_store import StoreRegistry
-from router.classifier.registry import RegisteredVersion, Registry, RegistryAddress
+from router.classifier.registry import (
+    MAX_MANIFEST_BYTES,
+    RegisteredVersion,
+    Registry,
+    RegistryAddress,
+)
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
-from router.files import sha256_of
+from router.files import read_bounded, sha256_of
 from router.logs import logger
 
 __all__ = [
@@ -101,7 +106,7 @@ class FolderSource:
         self._resolved = self._directory.resolve()
         digest = hashlib.sha256(str(self._resolved).encode())
         try:
-            digest.update((self._resolved / "manifest.json").read_bytes())
+            digest.update(read_bounded(self._resolved / "manifest.json", MAX_MANIFEST_BYTES))
             for path in sorted(self._resolved.iterdir()):
                 status = path.stat()
                 digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
@@ -184,7 +189,7 @@ class RegistrySource:
         try:
             name = json.loads(self._pointer.read_text(encoding="utf-8"))["directory"]
             directory = self._folder / Path(name).name
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return directory if directory.is_dir() else None
 
@@ -222,7 +227,7 @@ def _is_intact(directory: Path, manifest_sha256: str) -> bool:
             sha256_of((directory / name).read_bytes()) == expected
             for name, expected in files.items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

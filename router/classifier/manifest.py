@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from router.classifier.registry import MAX_MANIFEST_BYTES
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact
 from router.core.types import NONE_LABEL
-from router.files import sha256_of
+from router.files import read_bounded, sha256_of
 
 __all__ = [
     "CLASSIFIER",
@@ -221,10 +222,10 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
     """
     path = directory / MANIFEST
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_bounded(path, MAX_MANIFEST_BYTES)
+    except OSError as error:
         missing = (
-            f"{path} is missing or unreadable: {directory} is not a bundle; {REMEDY}"
+            f"{path} is missing or unreadable ({error.strerror}): {directory} is not a bundle; {REMEDY}"
             if directory.is_dir()
             else f"{directory} is not a bundle: there is no such directory; name a bundle with --bundle, or "
             "train one with `make train`"

@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -38,6 +40,8 @@ _CONNECT_S = 5.0
 _READ_S = 15.0
 _DOWNLOAD_S = 300.0
 """Seconds for all files of a bundle together, so that a trickling server cannot block the caller forever."""
+_GRACE_S = 0.5
+"""Seconds after a deadline in which the thread that asks may say so itself."""
 _MAX_ANSWER_BYTES = 1 << 20
 
 
@@ -167,7 +171,7 @@ class ServerRegistry:
         self._check(status)
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise self._unexpected_answer()
@@ -211,6 +215,32 @@ class ServerRegistry:
         write: Callable[[bytes], object],
     ) -> int:
         """Stream an answer of at most ``max_bytes`` until ``deadline`` and return its HTTP status."""
+        # The client's own timeouts begin anew with every byte, so a thread may wait longer than its caller.
+        answers: SimpleQueue[int | Exception] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._receive(path, query, max_bytes, deadline, write))
+            except Exception as error:  # noqa: BLE001 — the caller raises it
+                answers.put(error)
+
+        threading.Thread(target=ask, name="registry", daemon=True).start()
+        try:
+            answer = answers.get(timeout=max(deadline - time.monotonic(), 0.0) + _GRACE_S)
+        except Empty:
+            raise self._unavailable("takes too long") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _receive(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        max_bytes: int,
+        deadline: float,
+        write: Callable[[bytes], object],
+    ) -> int:
         received = 0
         try:
             with self._client.stream("GET", f"{self.address}{path}", params=query) as answer:

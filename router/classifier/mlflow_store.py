@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-import yaml
-
 from router.classifier.registry import (
     MANIFEST_TAG,
     SCHEME,
@@ -29,7 +27,7 @@ from router.classifier.registry import (
     registry_address,
 )
 from router.core.errors import BadArtifact, InvalidInput, Unavailable
-from router.files import sha256_of
+from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded, sha256_of
 
 __all__ = ["StoreRegistry"]
 
@@ -157,7 +155,7 @@ class StoreRegistry:
             raise self._strange(str(error)) from None
         except sqlite3.DatabaseError as error:
             raise self._strange(str(error)) from None
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise self._strange(type(error).__name__) from None
 
     def _strange(self, why: str) -> BadArtifact:
@@ -202,19 +200,19 @@ def _of_folder(path: Path, address: RegistryAddress) -> _Entry | None:
     """The version in the folder of a file store.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError: its files are others.
+        OSError, ValueError, KeyError, TypeError, AttributeError: its files are others.
     """
     model = path / "models" / address.name
     number = address.version
     if address.alias is not None:
         named = model / "aliases" / address.alias
-        number = int(named.read_text(encoding="utf-8")) if named.is_file() else None
+        number = int(read_bounded(named, MAX_TEXT_BYTES)) if named.is_file() else None
     folder = model / f"version-{number}"
     if number is None or not folder.is_dir():
         return None
-    found = yaml.safe_load((folder / "meta.yaml").read_text(encoding="utf-8"))
+    found = parse_yaml(read_bounded(folder / "meta.yaml", MAX_TEXT_BYTES))
     tag = folder / "tags" / MANIFEST_TAG
-    sha256 = tag.read_text(encoding="utf-8").strip() if tag.is_file() else None
+    sha256 = read_bounded(tag, MAX_TEXT_BYTES).decode().strip() if tag.is_file() else None
     source = found.get("storage_location") or found["source"]
     return _entry(
         address.name, number, found["creation_timestamp"], found["current_stage"], source, sha256

@@ -41,6 +41,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "settle_command:settle",
         "Report the usage of a decision's call; its hold turns into spend.",
     ),
+    "amend": (
+        "settle_command:amend",
+        "Correct what a settled decision spent; its row keeps what was booked before, and why.",
+    ),
     "release": (
         "settle_command:release",
         "Release the hold of a decision whose call was never made.",

@@ -15,7 +15,8 @@
 
 Clients get errors of their own, with the same reason and field (mitsumori/errors.py). One module maps these
 classes to gRPC status codes (router/rpc/error_interceptor.py). The command line prints the message and exits
-with code 2. A message never contains prompt text or a secret.
+with code 2. A message never contains prompt text or a secret, and of what a caller sent only what
+:func:`shown` leaves.
 """
 
 from __future__ import annotations
@@ -35,7 +36,30 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "shortened",
+    "shown",
 ]
+
+_SHOWN_CHARACTERS = 80
+
+
+def shown(text: str, most: int = _SHOWN_CHARACTERS) -> str:
+    """A text that somebody sent, for a message: in quotes, printable, and cut where it is long.
+
+    Args:
+        text: any text.
+        most: characters that are shown of it, > 0.
+    """
+    printable = "".join(sign if sign.isprintable() else "�" for sign in text[:most])
+    return f"'{printable}'" if len(text) <= most else f"'{printable}…' ({len(text):,} characters)"
+
+
+def shortened(text: str, most_bytes: int) -> str:
+    """A text of at most ``most_bytes`` bytes in UTF-8, > 3; a longer one ends with ``…``."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= most_bytes:
+        return data.decode()
+    return data[: most_bytes - 3].decode("utf-8", "ignore") + "…"
 
 
 class MitsumoriError(Exception):

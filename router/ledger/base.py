@@ -5,7 +5,7 @@ Invariants (:mod:`ledger.check` verifies them from the rows):
 - I1: at each grant, spent + held + new ≤ hard on every limit that applies; a hold is granted on all of
   them or on none.
 - I2: spent is the sum of the settlements. I3: held is the sum of the open holds.
-- I4: spent + held ≤ hard + recorded overage.
+- I4: spent + held ≤ hard + recorded overage. What an amendment adds to a settlement is overage.
 - I5: every hold ends in exactly one of settled, released, expired.
 - I6: every acknowledged decision has its row.
 
@@ -24,6 +24,8 @@ from typing import Any, Protocol
 from router.core.limits import Amounts, Limit, LimitState, Obstacle
 
 __all__ = [
+    "AmendResult",
+    "Amendment",
     "Granted",
     "Hold",
     "HoldResult",
@@ -156,6 +158,42 @@ class SettleResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Amendment:
+    """An administrator's correction of what a settled decision spent; the same one may be sent again.
+
+    Attributes:
+        id: of the decision.
+        fingerprint: hash of the request.
+        tenant: the owner of the decision.
+        money: what was really spent, nano-dollars.
+        tokens: what was really used; ``None``: as before.
+        reason: why, for the books: 1 to 500 characters.
+    """
+
+    id: str
+    fingerprint: str
+    tenant: str
+    money: int
+    tokens: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AmendResult:
+    """The amendment is committed.
+
+    Attributes:
+        before: what was booked before it.
+        overage: money spent beyond the hold now, nano-dollars ≥ 0.
+        repeated: whether the same request had amended the decision before.
+    """
+
+    before: Amounts
+    overage: int
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDecision:
     """One row of the decision log.
 
@@ -170,7 +208,8 @@ class StoredDecision:
         late: whether it was settled after its hold had expired.
         quoted: the expected price in the quote, nano-dollars ≥ 0.
         record: of the :class:`Hold`, as JSON text.
-        usage: record of the :class:`Usage`; empty before it is settled.
+        usage: record of the :class:`Usage`, with ``amendments`` if there are any; empty before the
+            settlement.
     """
 
     id: str
@@ -223,7 +262,7 @@ class Ledger(Protocol):
     """
 
     def now(self) -> datetime:
-        """The store's time; it never goes backwards."""
+        """The store's time; never goes backwards, unless it lies more than an hour ahead of the clock."""
         ...
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
@@ -260,6 +299,18 @@ class Ledger(Protocol):
             NotFound: the tenant has no such decision.
             Conflict: another report has settled it.
             NotPossible: it was released.
+        """
+        ...
+
+    def amend(self, amendment: Amendment) -> AmendResult:
+        """Correct what a settled decision spent, in the period of its hold.
+
+        Its row keeps what was booked before, and why. What is added counts as overage: what was not spent at
+        first was free for others.
+
+        Raises:
+            NotFound: the tenant has no such decision.
+            NotPossible: it is not settled.
         """
         ...
 
@@ -349,6 +400,10 @@ class Ledger(Protocol):
 
         Balances keep what was spent. Returns the number of decisions deleted.
         """
+        ...
+
+    def check(self) -> None:
+        """Write to the store without changing anything, to see whether that works."""
         ...
 
     def close(self) -> None:

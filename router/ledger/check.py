@@ -114,6 +114,14 @@ def _row(row: Row) -> Iterator[str]:
         yield f"I5: {name} has the amounts of another state"
     if row.expires <= row.created:
         yield f"I5: {name} expires before it was made"
+    if row.amendments and not is_settled:
+        yield f"I5: {name} is amended, and was not settled"
+    chain = [
+        *(each.before for each in row.amendments[1:]),
+        row.actual and (row.actual.money, row.actual.tokens),
+    ]
+    if any(each.after != after for each, after in zip(row.amendments, chain, strict=False)):
+        yield f"I2: {name} is booked with other amounts than those it was amended to"
     if row.actual is not None:
         overage = max(row.actual.money - (row.held.money if row.held is not None else 0), 0)
         if row.overage != overage:
@@ -128,6 +136,10 @@ def _entry(row: Row, entry: LedgerEntry, limit: Limit | None) -> Iterator[str]:
     spent = row.actual.of(unit) if row.actual is not None and unit is not Unit.CONCURRENT else 0
     # What was held at the settlement: nothing if the hold had expired.
     covered = row.held.of(unit) if row.held is not None and not row.late else 0
+    if unit in (Unit.MONEY, Unit.TOKENS):
+        # What was not spent before an amendment had been given back by then.
+        place = 0 if unit is Unit.MONEY else 1
+        covered = min([covered, *(each.before[place] for each in row.amendments)])
     over = max(spent - covered, 0)
     if entry.held != held:
         yield f"I3: {name} holds {entry.held}, not {held}"

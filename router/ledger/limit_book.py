@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from router.core.bounded_cache import BoundedCache, bytes_of_pairs
 from router.core.limits import ANY, Limit, Period, balance_key, period_of
 from router.ledger.rows import Account
 
 __all__ = ["ApplicableLimit", "LimitBook", "series_of"]
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-_CACHE_SIZE = 50_000
+_CACHE_BYTES = 16 << 20
+_APPLICABLE_BYTES = 400
+"""What a limit that applies takes besides the key of its balance, roughly."""
 
 
 class ApplicableLimit(NamedTuple):
@@ -43,7 +47,7 @@ class LimitBook:
             fixed = tuple(limit.scope[name] for name in names if limit.scope[name] != ANY)
             group = self._shapes.setdefault(shape, {})
             group.setdefault(fixed, []).append((limit, series_of(limit)))
-        self._cache: dict[tuple[tuple[str, str], ...], _Cached] = {}
+        self._cache = BoundedCache[tuple[tuple[str, str], ...], _Cached](_CACHE_BYTES)
 
     def __iter__(self) -> Iterator[Limit]:
         return iter(sorted(self._by_id.values(), key=lambda limit: limit.id))
@@ -72,9 +76,8 @@ class LimitBook:
                 max((each.period.start for each in found), default=_ALWAYS[0]),
                 min((each.period.end for each in found), default=_ALWAYS[1]),
             )
-            if len(self._cache) >= _CACHE_SIZE:
-                self._cache.clear()
-            self._cache[key] = cached
+            keys = sum(sys.getsizeof(each.account.key) + _APPLICABLE_BYTES for each in found)
+            self._cache.put(key, cached, bytes_of_pairs(key) + keys)
         return cached.applying
 
     def _find(self, labels: Mapping[str, str], moment: datetime) -> list[ApplicableLimit]:

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from router.core.errors import NotFound, Unavailable
+from router.core.errors import NotFound, Unavailable, shown
 from router.core.limits import Limit, LimitState, Unit
 from router.ledger import rules, storage_format
 from router.ledger.base import (
+    Amendment,
+    AmendResult,
     Hold,
     HoldResult,
     HoldState,
@@ -50,7 +52,7 @@ class MemoryLedger:
         """See :meth:`Ledger.now`."""
         with self._lock:
             self._check_open()
-            self._last = max(self._last, self._clock())
+            self._last = rules.later(self._last, self._clock())
             return self._last
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
@@ -82,6 +84,10 @@ class MemoryLedger:
         with self._lock:
             # No two decisions have the same time of creation, so that the order of the log is unique.
             self._last = self._expire_due() + _TICK
+            while (
+                self._last in self._tables.moments
+            ):  # of a clock that ran wild, and was right for once
+                self._last += _TICK
             return rules.hold(self._tables, hold, self._last)
 
     def settle(self, settlement: Settlement) -> SettleResult:
@@ -90,6 +96,15 @@ class MemoryLedger:
         with self._lock:
             self._expire_due()
             return rules.settle(self._tables, settlement)
+
+    def amend(self, amendment: Amendment) -> AmendResult:
+        """See :meth:`Ledger.amend`."""
+        storage_format.check_amendment(amendment)
+        with self._lock:
+            result = rules.amend(self._tables, amendment, self._expire_due())
+            if not result.repeated:
+                self._tables.amend(self._tables.rows[amendment.id])
+            return result
 
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
@@ -101,7 +116,7 @@ class MemoryLedger:
         """See :meth:`Ledger.expire`."""
         with self._lock:
             moment = self.now()
-            due = [row for row in self._tables.held.values() if row.expires <= moment]
+            due = [row for row in self._tables.held.values() if rules.is_due(row, moment)]
             return rules.expire(self._tables, due)
 
     def set_limit(self, limit: Limit) -> None:
@@ -151,7 +166,7 @@ class MemoryLedger:
             if after is not None:
                 last = self._tables.row(after)
                 if last is None:
-                    raise NotFound(f"there is no decision {after} to continue after")
+                    raise NotFound(f"there is no decision {shown(after)} to continue after")
                 if newest_first:
                     until = min(until or last.created, last.created)
                 else:
@@ -197,7 +212,13 @@ class MemoryLedger:
             for row in erased:
                 rules.erase(row)
                 del self._tables.rows[row.id], self._tables.payloads[row.id]
+                self._tables.moments.discard(row.created)
             return len(erased)
+
+    def check(self) -> None:
+        """See :meth:`Ledger.check`."""
+        with self._lock:
+            self._check_open()
 
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
@@ -244,7 +265,8 @@ class _Tables:
 
     Attributes:
         limits: the current limits.
-        rows: decisions by id, in the order of creation.
+        rows: decisions by id, in the order of arrival.
+        moments: when they were created.
         payloads: labels, record and usage of each decision, as JSON.
         held: the decisions with an open hold, by id.
         balances: by account.
@@ -253,6 +275,7 @@ class _Tables:
     def __init__(self) -> None:
         self.limits = LimitBook()
         self.rows: dict[str, Row] = {}
+        self.moments: set[datetime] = set()
         self.payloads: dict[str, tuple[str, str, str]] = {}
         self.held: dict[str, Row] = {}
         self.balances: dict[Account, Balance] = {}
@@ -266,6 +289,7 @@ class _Tables:
     def add(self, row: Row, new: Hold) -> None:
         self.payloads[row.id] = storage_format.to_json(new.labels), new.record, "{}"
         self.rows[row.id] = row
+        self.moments.add(row.created)
         if row.state is HoldState.HELD:
             self.held[row.id] = row
 
@@ -274,6 +298,10 @@ class _Tables:
             labels, record, _ = self.payloads[row.id]
             self.payloads[row.id] = labels, record, storage_format.to_json(report.usage.record)
         self.held.pop(row.id, None)
+
+    def amend(self, row: Row) -> None:
+        labels, record, usage = self.payloads[row.id]
+        self.payloads[row.id] = labels, record, storage_format.amended_usage(usage, row)
 
     def stored(self, row: Row) -> StoredDecision:
         return storage_format.stored_decision(row, *self.payloads[row.id])
@@ -287,7 +315,7 @@ class _Tables:
     ) -> Iterator[Row]:
         return (
             row
-            for row in self.rows.values()
+            for row in sorted(self.rows.values(), key=lambda row: row.created)
             if (since is None or row.created >= since)
             and (until is None or row.created < until)
             and (state is None or row.state is state)

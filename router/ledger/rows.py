@@ -15,7 +15,7 @@ from typing import NamedTuple
 from router.core.limits import Amounts, Unit
 from router.ledger.base import HoldState
 
-__all__ = ["UNBOUNDED", "Account", "Balance", "LedgerEntry", "Row"]
+__all__ = ["UNBOUNDED", "Account", "Amended", "Balance", "LedgerEntry", "Row"]
 
 UNBOUNDED = 2**63 - 1
 """The ceiling of a balance whose limit has no hard value; sums stay below it."""
@@ -81,6 +81,25 @@ class LedgerEntry:
     over: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """An amendment as the row keeps it.
+
+    Attributes:
+        time: when it was made, ISO 8601 in UTC.
+        report: fingerprint of the request.
+        reason: why.
+        before: nano-dollars and tokens that were booked until then.
+        after: nano-dollars and tokens that are booked since.
+    """
+
+    time: str
+    report: str
+    reason: str
+    before: tuple[int, int]
+    after: tuple[int, int]
+
+
 @dataclass(slots=True)
 class Row:
     """One decision as the rules see it; the store keeps its labels, record and usage as JSON.
@@ -100,6 +119,7 @@ class Row:
         report: fingerprint of the settlement; ``None`` before it is settled.
         quoted: the expected price in the quote, nano-dollars ≥ 0.
         entries: what it holds or spent, by balance.
+        amendments: corrections of the settlement, oldest first.
         number: key of the row in the store; ``None`` before it is stored.
     """
 
@@ -117,4 +137,5 @@ class Row:
     report: str | None = None
     quoted: int = 0
     entries: list[LedgerEntry] = field(default_factory=list)
+    amendments: tuple[Amended, ...] = ()
     number: int | None = None

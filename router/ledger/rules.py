@@ -8,12 +8,15 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible
+from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible, shown
 from router.core.limits import LimitState, Unit, find_obstacle
 from router.ledger.base import (
+    Amendment,
+    AmendResult,
     Granted,
     Hold,
     HoldResult,
@@ -24,9 +27,43 @@ from router.ledger.base import (
     SettleResult,
 )
 from router.ledger.limit_book import LimitBook
-from router.ledger.rows import UNBOUNDED, Account, Balance, LedgerEntry, Row
+from router.ledger.rows import UNBOUNDED, Account, Amended, Balance, LedgerEntry, Row
 
-__all__ = ["UnitOfWork", "check_same", "erase", "expire", "hold", "release", "settle"]
+__all__ = [
+    "GLITCH",
+    "UnitOfWork",
+    "amend",
+    "check_same",
+    "erase",
+    "expire",
+    "hold",
+    "is_due",
+    "later",
+    "release",
+    "settle",
+]
+
+
+GLITCH = timedelta(hours=1)
+"""A time of the store that lies further ahead of the clock was one of a clock that ran wild."""
+
+
+def later(last: datetime, clock: datetime) -> datetime:
+    """The time of a store: the clock's, and never earlier than the time before.
+
+    A time before that lies more than :data:`GLITCH` ahead of the clock is dropped: it would keep every window
+    open until the clock has caught up, which may take years.
+
+    Args:
+        last: the time before, aware.
+        clock: what the clock says now, aware.
+    """
+    return clock if last > clock + GLITCH else max(last, clock)
+
+
+def is_due(row: Row, moment: datetime) -> bool:
+    """Whether an open hold has expired: its time has run out, or it was made while the clock ran wild."""
+    return row.expires <= moment or row.created > moment + GLITCH
 
 
 class UnitOfWork(Protocol):
@@ -128,7 +165,9 @@ def check_same(decision_id: str, before: tuple[str, str], now: tuple[str, str]) 
     if before[0] != now[0]:
         raise _unknown(decision_id)
     if before[1] != now[1]:
-        raise Conflict(f"decision {decision_id} was made for another request; use a fresh id")
+        raise Conflict(
+            f"decision {shown(decision_id)} was made for another request; use a fresh id"
+        )
 
 
 def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
@@ -142,12 +181,15 @@ def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
     if row.state is HoldState.SETTLED:
         if row.report != report.fingerprint:
             raise Conflict(
-                f"decision {row.id} was settled by another report", reason="ALREADY_SETTLED"
+                f"decision {shown(row.id)} was settled by another report", reason="ALREADY_SETTLED"
             )
-        return SettleResult(row.overage, row.late, repeated=True)
+        # The answer from before, whatever was amended since.
+        first = row.amendments[0].before[0] if row.amendments else None
+        overage = row.overage if first is None else _overage(row, first)
+        return SettleResult(overage, row.late, repeated=True)
     if row.state is HoldState.RELEASED:
         raise NotPossible(
-            f"decision {row.id} was released, so it cannot be settled; ask for a new decision",
+            f"decision {shown(row.id)} was released, so it cannot be settled; ask for a new decision",
             reason="ALREADY_RELEASED",
         )
     actual = report.usage.amounts
@@ -165,10 +207,69 @@ def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
         entry.balance.over += over
         entry.held, entry.spent, entry.over = 0, spent, over
     row.late = row.state is HoldState.EXPIRED
-    row.overage = max(actual.money - (row.held.money if row.held is not None else 0), 0)
+    row.overage = _overage(row, actual.money)
     row.state, row.actual, row.report = HoldState.SETTLED, actual, report.fingerprint
     work.change(row, report)
     return SettleResult(row.overage, row.late, repeated=False)
+
+
+def amend(work: UnitOfWork, wanted: Amendment, moment: datetime) -> AmendResult:
+    """Correct what a settled decision spent. See :meth:`Ledger.amend`.
+
+    Args:
+        work: the rows of the decision and its balances.
+        wanted: what was really spent.
+        moment: its time.
+    """
+    row = _owned(work, wanted.id, wanted.tenant)
+    if row.state is not HoldState.SETTLED or row.actual is None:
+        raise NotPossible(
+            f"decision {shown(row.id)} is {row.state.value}, and only a settled one can be amended",
+            reason="NOT_SETTLED",
+        )
+    before = row.actual
+    if row.amendments and row.amendments[-1].report == wanted.fingerprint:
+        money, tokens = row.amendments[-1].before
+        return AmendResult(replace(before, money=money, tokens=tokens), row.overage, repeated=True)
+    tokens = before.tokens if wanted.tokens is None else wanted.tokens
+    actual = replace(before, money=wanted.money, tokens=tokens)
+    amendment = Amended(
+        time=moment.isoformat(),
+        report=wanted.fingerprint,
+        reason=wanted.reason,
+        before=(before.money, before.tokens),
+        after=(actual.money, actual.tokens),
+    )
+    amendments = (*row.amendments, amendment)
+    changes = []
+    for entry in row.entries:
+        if entry.balance.unit not in (Unit.MONEY, Unit.TOKENS):
+            continue
+        spent = actual.of(entry.balance.unit)
+        over = max(spent - _covered(row, amendments, entry.balance.unit), 0)
+        _check_sum(entry.balance.spent - entry.spent + entry.balance.held + spent)
+        _check_sum(entry.balance.over - entry.over + over)
+        changes.append((entry, spent, over))
+    for entry, spent, over in changes:
+        entry.balance.spent += spent - entry.spent
+        entry.balance.over += over - entry.over
+        entry.spent, entry.over = spent, over
+    row.overage = _overage(row, actual.money)
+    row.actual, row.amendments = actual, amendments
+    work.change(row)
+    return AmendResult(before, row.overage, repeated=False)
+
+
+def _overage(row: Row, money: int) -> int:
+    return max(money - (row.held.money if row.held is not None else 0), 0)
+
+
+def _covered(row: Row, amendments: Iterable[Amended], unit: Unit) -> int:
+    """What was held for the spend of a settled decision and never given back: the rest went to others."""
+    if row.held is None or row.late:
+        return 0
+    kept = [each.before[0] if unit is Unit.MONEY else each.before[1] for each in amendments]
+    return min(row.held.of(unit), *kept)
 
 
 def release(work: UnitOfWork, decision_id: str, tenant: str) -> bool:
@@ -176,7 +277,7 @@ def release(work: UnitOfWork, decision_id: str, tenant: str) -> bool:
     row = _owned(work, decision_id, tenant)
     if row.state is HoldState.SETTLED:
         raise NotPossible(
-            f"decision {row.id} was settled, so it cannot be released",
+            f"decision {shown(row.id)} was settled, so it cannot be released",
             reason="ALREADY_SETTLED",
         )
     if row.state is not HoldState.HELD:
@@ -222,12 +323,12 @@ def _replaced(work: UnitOfWork, new: Hold) -> Row | None:
         return None
     row = _owned(work, new.replaces, new.labels.get("tenant", ""))
     if row.state is not HoldState.HELD:
-        raise NotFound(f"decision {new.replaces} is no longer held", reason="NOT_HELD")
+        raise NotFound(f"decision {shown(new.replaces)} is no longer held", reason="NOT_HELD")
     return row
 
 
 def _unknown(decision_id: str) -> NotFound:
-    return NotFound(f"there is no decision {decision_id}")
+    return NotFound(f"there is no decision {shown(decision_id)}")
 
 
 def _check_sum(value: int) -> None:

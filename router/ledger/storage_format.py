@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from router.core.bounded_cache import BoundedCache, bytes_of_pairs
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.limits import Amounts, Limit, SoftAction, Unit, Window
-from router.ledger.base import Hold, Settlement, StoredDecision
-from router.ledger.rows import Row
+from router.ledger.base import Amendment, Hold, Settlement, StoredDecision
+from router.ledger.rows import Amended, Row
 
 __all__ = [
     "MAX_AMOUNT",
     "MAX_COUNT",
+    "MAX_LABELS",
     "MAX_LIMIT",
+    "MAX_REASON",
     "QUARTER_HOUR_MICROS",
+    "amended_usage",
+    "amendments_of",
+    "check_amendment",
     "check_count",
     "check_hold",
     "check_labels",
@@ -42,15 +48,19 @@ MAX_AMOUNT = 10**16
 """The largest hold or settlement: ten million dollars in nano-dollars."""
 MAX_LIMIT = 10**18
 """The largest limit: a billion dollars in nano-dollars."""
+MAX_LABELS = 64
+"""The most labels of a decision or of a filter."""
 MAX_COUNT = 10_000
 """The longest page of the decision log."""
 QUARTER_HOUR_MICROS = 900 * 1_000_000
 """A quarter of an hour in microseconds; the days of every time zone begin at a multiple of it."""
+MAX_REASON = 500
+"""Characters of the reason of an amendment, at most."""
 _MAX_TEXT = 1_000
 _MAX_TTL_S = 10 * 366 * 86_400.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_CACHE_SIZE = 50_000
+_labels_cache = BoundedCache[tuple[tuple[str, str], ...], str](16 << 20)
 _any_object = msgspec.json.Decoder(msgspec.defstruct("AnyObject", []))
 """Checks that a text is a JSON object without building it; takes a few microseconds."""
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
@@ -87,17 +97,24 @@ def check_labels(labels: Mapping[str, str]) -> None:
     Raises:
         InvalidInput: a label is not valid; the message names it.
     """
+    if len(labels) > MAX_LABELS:
+        raise InvalidInput(
+            f"labels: {len(labels):,} are too many; name at most {MAX_LABELS}", field="labels"
+        )
     for name, value in labels.items():
         _check_text("labels", name)
         _check_text(f"labels.{name}", value, empty=True)
 
 
-@functools.lru_cache(maxsize=_CACHE_SIZE)
 def _labels_json(items: tuple[tuple[str, str], ...]) -> str:
     # Cached: labels repeat, and checking and serialising them is most of the work of a hold.
-    labels = dict(items)
-    check_labels(labels)
-    return to_json(labels)
+    found = _labels_cache.get(items)
+    if found is None:
+        labels = dict(items)
+        check_labels(labels)
+        found = to_json(labels)
+        _labels_cache.put(items, found, bytes_of_pairs(items) + len(found))
+    return found
 
 
 def check_settlement(report: Settlement) -> str:
@@ -109,6 +126,54 @@ def check_settlement(report: Settlement) -> str:
     _check_text("id", report.id)
     _check_amounts(report.usage.amounts)
     return to_json(report.usage.record)
+
+
+def check_amendment(wanted: Amendment) -> None:
+    """Refuse an amendment that a store cannot keep.
+
+    Raises:
+        InvalidInput: a value is not valid; the message names the field.
+    """
+    _check_text("id", wanted.id)
+    _check_amount("money", wanted.money)
+    _check_amount("tokens", wanted.tokens or 0)
+    if not 1 <= len(wanted.reason.strip()) <= MAX_REASON or not storable(wanted.reason):
+        raise InvalidInput(f"reason must be text of 1 to {MAX_REASON} characters", field="reason")
+
+
+def amended_usage(usage: str, row: Row) -> str:
+    """The record of a usage as JSON, with the amendments of its row.
+
+    Args:
+        usage: the record from before, as JSON.
+        row: with all of its amendments.
+    """
+    return to_json(
+        {**_object(row.id, "usage", usage), "amendments": [asdict(each) for each in row.amendments]}
+    )
+
+
+def amendments_of(value: Any) -> tuple[Amended, ...]:
+    """The amendments that :func:`amended_usage` wrote: a list, as JSON or parsed, or ``None``.
+
+    Damaged ones are left out, so that their decision can be erased; the checker finds what is missing.
+    """
+    if value is None:
+        return ()
+    try:
+        listed = json.loads(value) if isinstance(value, str) else value
+        return tuple(
+            Amended(
+                each["time"],
+                each["report"],
+                each["reason"],
+                tuple(each["before"]),
+                tuple(each["after"]),
+            )
+            for each in listed
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
 
 
 def check_limit(limit: Limit) -> None:

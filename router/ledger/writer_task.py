@@ -6,6 +6,7 @@ import threading
 from typing import Generic, TypeVar
 
 from router.core.errors import Unavailable
+from router.ledger.time_budget import seconds_left
 
 __all__ = ["WriterTask"]
 
@@ -36,15 +37,16 @@ class WriterTask(Generic[Operation, Result]):
         self._finished.release()
 
     def wait(self, timeout_s: float) -> Result:
-        """Wait for the result. The caller calls this once.
+        """Wait for the result, no longer than the caller's time allows. The caller calls this once.
 
         Raises:
             Unavailable: the task did not finish in time.
             Exception: the error that the writer set.
         """
+        timeout_s = seconds_left(timeout_s)
         if not self._finished.acquire(timeout=timeout_s):
             self.abandoned = True
-            raise Unavailable(f"the store did not answer within {timeout_s:g} s")
+            raise Unavailable(f"the store did not answer within {timeout_s:.3g} s")
         if self.error is not None:
             raise self.error
         return self.result

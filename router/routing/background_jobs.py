@@ -31,10 +31,12 @@ __all__ = [
     "label_names_job",
     "reload_job",
     "retention_job",
+    "store_job",
 ]
 
 _RETENTION_EVERY_S = 3600.0
 _LABEL_NAMES_EVERY_S = 60.0
+_STORE_EVERY_S = 2.0
 _RETRY_S = 30.0
 """Seconds until a rare job that failed is tried again."""
 _MAX_WAIT_S = 3600.0
@@ -129,6 +131,11 @@ def label_names_job(names: LabelNames, ledger: Ledger) -> PeriodicJob:
 def reload_job(served: ServedBundle, every_s: float) -> PeriodicJob:
     """Look for a new bundle every ``every_s`` seconds, ≥ 0; 0: only on request."""
     return PeriodicJob("reload", every_s or math.inf, served.refresh)
+
+
+def store_job(check: Callable[[], None]) -> PeriodicJob:
+    """Look every two seconds whether the store can be written."""
+    return PeriodicJob("store", _STORE_EVERY_S, check)
 
 
 class BackgroundJobs:

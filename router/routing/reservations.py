@@ -10,6 +10,7 @@ from typing import Any
 from router.core.decision import limit_refusal
 from router.core.errors import Exhausted, InvalidInput, NotFound
 from router.core.limits import Amounts, LimitState, balance_key
+from router.core.money import short_usd
 from router.core.pricing import call_price
 from router.core.types import Candidate, Decision, Quote
 from router.decision_log.prompt_log import PromptLog
@@ -27,6 +28,7 @@ from router.ledger.base import (
     StoredDecision,
     Usage,
 )
+from router.ledger.storage_format import MAX_AMOUNT
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
@@ -89,6 +91,7 @@ class Reservations:
         hold_ttl_s: seconds until a hold expires, > 0.
         prompt_log: decides what the log keeps of a prompt.
         label_names: notes labels that look misspelt; the choice does not depend on it.
+        max_settle: the largest cost that may be reported for one call, nano-dollars.
     """
 
     router: Router
@@ -97,6 +100,7 @@ class Reservations:
     hold_ttl_s: float
     prompt_log: PromptLog = _NO_PROMPTS
     label_names: LabelNames = field(default_factory=LabelNames)
+    max_settle: int = MAX_AMOUNT
 
     def decide(
         self,
@@ -247,7 +251,8 @@ class Reservations:
 
         Raises:
             NotFound: this tenant has no such decision.
-            InvalidInput: no cost was given, and the model is not in the catalog or has no price.
+            InvalidInput: no cost was given, and the model is not in the catalog or has no price; or the cost
+                is above :attr:`max_settle`.
             Conflict: another report settled it.
             NotPossible: its hold was released.
             Unavailable: the ledger cannot be used.
@@ -274,6 +279,15 @@ class Reservations:
                 report.input_tokens,
                 report.output_tokens,
                 cached_input_tokens=report.cached_input_tokens,
+            )
+        if money > self.max_settle:
+            field = "output_tokens" if report.cost is None else "cost"
+            raise InvalidInput(
+                f"{field}: {short_usd(money)} is more than one call may cost here"
+                f" ({short_usd(self.max_settle)}, max_settle_usd); report what it really cost, or ask the"
+                " administrator to raise the setting",
+                reason="IMPLAUSIBLE",
+                field=field,
             )
         usage = Usage(
             Amounts(money=money, tokens=report.input_tokens + report.output_tokens),

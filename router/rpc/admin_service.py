@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2, admin_pb2_grpc
 from router.core.errors import InvalidInput, NotFound
 from router.decision_log.usage import add_up
@@ -13,9 +14,11 @@ from router.rpc.messages.admin import (
     fill_correction,
     fill_decision,
     fill_usage,
+    parse_amendment,
     parse_erasure,
     parse_filter,
     parse_group_by,
+    parse_labels,
     parse_page_size,
 )
 from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
@@ -23,6 +26,11 @@ from router.rpc.messages.models import models_response
 from router.rpc.messages.values import time_zone
 
 __all__ = ["AdminServicer"]
+
+_PAGE_BYTES = 3 << 20
+"""Bytes of the rows of a page, unless one alone is longer: clients of gRPC take 4 MiB by default."""
+_ROWS_AT_ONCE = 100
+"""Decisions that are read from the store at once, so that a long page takes little memory."""
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
@@ -54,7 +62,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         """Every limit; with labels, only the limits that apply to them, with their balances."""
         reply = admin_pb2.ListLimitsResponse()
         if request.labels:
-            for state in self._ledger.view([dict(request.labels)])[0]:
+            labels = parse_labels(request.labels, "labels")
+            for state in self._ledger.view([labels])[0]:
                 fill_limit_status(reply.limits.add(), state)
         else:
             for limit in self._ledger.limits():
@@ -93,21 +102,32 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListDecisionsResponse:
         """A page of the decision log."""
         chosen = parse_filter(request.filter)
-        size = parse_page_size(request.page_size)
-        page = self._ledger.decisions(
-            labels=chosen.labels,
-            since=chosen.since,
-            until=chosen.until,
-            state=chosen.state,
-            after=request.page_token or None,
-            count=size,
-            newest_first=request.newest_first,
-        )
+        left = parse_page_size(request.page_size)
         reply = admin_pb2.ListDecisionsResponse()
-        for decided in page:
-            fill_decision(reply.decisions.add(), decided)
-        if len(page) == size:
-            reply.next_page_token = page[-1].id
+        after, nbytes = request.page_token or None, 0
+        while left:
+            count = min(left, _ROWS_AT_ONCE)
+            part = self._ledger.decisions(
+                labels=chosen.labels,
+                since=chosen.since,
+                until=chosen.until,
+                state=chosen.state,
+                after=after,
+                count=count,
+                newest_first=request.newest_first,
+            )
+            for decided in part:
+                row = admin_pb2.DecisionRow()
+                fill_decision(row, decided)
+                nbytes += row.ByteSize()
+                if nbytes > _PAGE_BYTES and reply.decisions:
+                    reply.next_page_token = reply.decisions[-1].decision_id
+                    return reply
+                reply.decisions.append(row)
+            if len(part) < count:
+                return reply
+            after, left = part[-1].id, left - count
+        reply.next_page_token = after or ""
         return reply
 
     def ListCorrections(
@@ -126,6 +146,25 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         """The models of the catalog."""
         bundle = self._router.bundle
         return models_response(self._catalog, bundle.manifest, bundle.version, self._router.now())
+
+    def AmendSettlement(
+        self, request: admin_pb2.AmendSettlementRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.AmendSettlementResponse:
+        """Correct what a settled decision spent."""
+        wanted = parse_amendment(request)
+        amended = self._ledger.amend(wanted)
+        reply = admin_pb2.AmendSettlementResponse(repeated_request=amended.repeated)
+        fill_money(reply.spent_before, amended.before.money)
+        fill_money(reply.spent, wanted.money)
+        fill_money(reply.overage, amended.overage)
+        logger().warning(
+            "settlement amended",
+            decision_id=wanted.id,
+            nanos_before=amended.before.money,
+            nanos=wanted.money,
+            repeated=amended.repeated,
+        )
+        return reply
 
     def EraseDecisions(
         self, request: admin_pb2.EraseDecisionsRequest, context: grpc.ServicerContext

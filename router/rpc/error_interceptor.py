@@ -32,7 +32,9 @@ from router.core.errors import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    shortened,
 )
+from router.ledger.time_budget import time_limit
 from router.logs import logger
 
 __all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
@@ -40,6 +42,9 @@ __all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
 DOMAIN = "mitsumori"
 _OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
 """The prefix of every method of our services."""
+_MESSAGE_BYTES = 1_000
+_FACT_BYTES = 128
+"""Of a field or a value. A status travels in a header: of more than 8 KiB, callers get no reason at all."""
 
 _CODES: dict[type[MitsumoriError], int] = {
     InvalidInput: code_pb2.INVALID_ARGUMENT,
@@ -61,21 +66,21 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
     code = next(
         (code for kind, code in _CODES.items() if isinstance(error, kind)), code_pb2.INTERNAL
     )
-    metadata = dict(error.metadata)
-    if error.field:
-        metadata["field"] = error.field
-    status = status_pb2.Status(code=code, message=error.message)
+    metadata = {name: shortened(value, _FACT_BYTES) for name, value in error.metadata.items()}
+    field = shortened(error.field, _FACT_BYTES)
+    message = shortened(error.message, _MESSAGE_BYTES)
+    if field:
+        metadata["field"] = field
+    status = status_pb2.Status(code=code, message=message)
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     )
-    if error.field and code == code_pb2.INVALID_ARGUMENT:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message
-        )
+    if field and code == code_pb2.INVALID_ARGUMENT:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, Exhausted):
-        subject = error.metadata.get("limit", "")
-        quota = error_details_pb2.QuotaFailure.Violation(subject=subject, description=error.message)
+        subject = metadata.get("limit", "")
+        quota = error_details_pb2.QuotaFailure.Violation(subject=subject, description=message)
         status.details.add().Pack(error_details_pb2.QuotaFailure(violations=[quota]))
     if error.reason == "LIMIT_WAIT_FOR_HOLDS" or isinstance(error, Unavailable):
         # Only here does a short wait help; budgets come back with their reset.
@@ -159,7 +164,8 @@ def _guarded(
     def call(request: Any, context: grpc.ServicerContext) -> Message:
         clear_contextvars()  # a worker makes one call after the other, and the last one had a caller
         try:
-            return behave(_well_formed(request), context)
+            with time_limit(context.time_remaining()):
+                return behave(_well_formed(request), context)
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
             _fail(context, method, error)
 

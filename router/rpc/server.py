@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import signal
 import socket
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from mitsumori.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
+from mitsumori.v1 import admin_pb2_grpc, router_pb2_grpc
 from router.catalog.catalog import Catalog, load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.core.errors import BadArtifact, InvalidInput
+from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import ledger_place, open_ledger
 from router.ledger.base import Ledger
@@ -36,6 +33,7 @@ from router.routing.background_jobs import (
     label_names_job,
     reload_job,
     retention_job,
+    store_job,
 )
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
@@ -44,14 +42,14 @@ from router.routing.router import Router
 from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
 from router.rpc.error_interceptor import ErrorInterceptor
+from router.rpc.health import ADMIN, ROUTER, ServiceHealth
 from router.rpc.protection import check_settings, protection_of
 from router.rpc.router_service import RouterServicer
+from router.rpc.signals import reload_signal, stop_signals
 from router.settings import Settings
 
 __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle", "serve", "start"]
 
-_SERVICE = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
-_ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
 _ADMIN_WORKERS = 2
@@ -133,7 +131,7 @@ class RunningServer:
 
     Attributes:
         servers: the gRPC servers: one, or one beside it for AdminService.
-        health: their health service.
+        health: what their health service says.
         address: ``host:port`` of RouterService.
         port: the port of it, also where the settings say 0.
         admin_address: ``host:port`` of AdminService.
@@ -141,23 +139,19 @@ class RunningServer:
     """
 
     servers: tuple[grpc.Server, ...]
-    health: health.HealthServicer
+    health: ServiceHealth
     address: str
     port: int
     admin_address: str
     drain_s: float
 
-    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in ("", _SERVICE, _ADMIN):
-            self.health.set(name, status)
-
     def mark_serving(self) -> None:
         """Report SERVING."""
-        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self.health.mark_warm()
 
     def drain(self) -> None:
         """Report NOT_SERVING, refuse new calls, and let those in flight finish within ``drain_s``."""
-        self.health.enter_graceful_shutdown()
+        self.health.drain()
         for stopped in [server.stop(self.drain_s) for server in self.servers]:
             stopped.wait()
 
@@ -204,6 +198,7 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
         hold_ttl_s=settings.hold_ttl_s,
         prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
         label_names=LabelNames(_labels_of_settings(settings)),
+        max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
     )
 
 
@@ -260,95 +255,39 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
         AccessInterceptor(protection.gate, protection.audit, owner),
     ]
     server = _server(settings, settings.workers, interceptors)
-    health_servicer = health.HealthServicer()
+    service_health = ServiceHealth()
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
         RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes), server
     )
     address, port = _listen(server, settings.host, settings.port, protection.tls, "port")
-    servers, admin_address = {server: [_SERVICE]}, address
+    servers, admin_address = {server: [ROUTER]}, address
     admin_server = server
     if settings.admin_address is not None:
         admin_server = _server(settings, _ADMIN_WORKERS, interceptors)
         host, admin_port = settings.admin_address
         admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
-    servers.setdefault(admin_server, []).append(_ADMIN)
+    servers.setdefault(admin_server, []).append(ADMIN)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
         AdminServicer(reservations), admin_server
     )
     for one, services in servers.items():
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, one)
+        health_pb2_grpc.add_HealthServicer_to_server(service_health.servicer, one)
         if settings.offers_reflection:
             names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, one)
     running = RunningServer(
-        tuple(servers), health_servicer, address, port, admin_address, settings.drain_s
+        tuple(servers), service_health, address, port, admin_address, settings.drain_s
     )
-    running._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
     for one in servers:
         one.start()
     return running
 
 
-@contextmanager
-def _reload_signal(served: ServedBundle, reloader: BackgroundJobs) -> Iterator[None]:
-    """Within the block, SIGHUP looks for a new bundle at once and tries a refused one again."""
-
-    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
-        served.retry_refused()
-        reloader.request("reload")
-
-    if not hasattr(signal, "SIGHUP"):
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-class _StopRequest:
-    """Lets a signal handler end the wait of the main thread.
-
-    It is a queue, because a handler may call ``put`` even when it interrupts ``put``; ``set`` of an event is
-    not as safe. The wait wakes every second, because a signal that another thread receives does not end it.
-    """
-
-    def __init__(self) -> None:
-        self._requests: SimpleQueue[None] = SimpleQueue()
-
-    def set(self) -> None:
-        """End the wait."""
-        self._requests.put(None)
-
-    def wait(self) -> None:
-        """Return once :meth:`set` was called."""
-        while True:
-            with contextlib.suppress(Empty):
-                return self._requests.get(timeout=1.0)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_StopRequest]:
-    """Within the block, SIGTERM and SIGINT set the request; the previous handlers return at the end."""
-    stop = _StopRequest()
-
-    def on_signal(_number: int, _frame: types.FrameType | None) -> None:
-        stop.set()
-
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
     """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for a new bundle.
+
+    A signal to stop ends the start as well, wherever that waits: for a registry, a database or a pipe.
 
     Args:
         settings: of the service.
@@ -358,17 +297,19 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         BadArtifact, InvalidInput, Unavailable: the server cannot start.
     """
     check_settings(settings)  # before anything that takes time
-    with _stop_signals() as stop:
+    with stop_signals() as stop, ExitStack() as opened:
         catalog = load_catalog(settings.catalog)
         served = open_bundle(settings, catalog)
         router = build_router(settings, catalog=catalog, served=served)
         ledger = open_ledger(settings.ledger)
+        opened.callback(ledger.close)
         learner = CorrectionLearner(
             ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
         )
         router = replace(router, corrections=lambda: learner.corrections)
         reservations = build_reservations(settings, router, ledger)
         running = start(settings, reservations)
+        opened.callback(running.drain)
         router.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
@@ -395,10 +336,10 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         ]
         # In a thread of its own: a slow registry must not delay the expiry of holds.
         reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
-        with BackgroundJobs(jobs), reloader, _reload_signal(served, reloader):
+        # Likewise: a store that does not answer delays every other job.
+        watch = BackgroundJobs([store_job(lambda: running.health.check_store(ledger))])
+        with BackgroundJobs(jobs), watch, reloader, reload_signal(served, reloader):
             on_ready(running.address)
             stop.wait()
         logger().info("draining", seconds=settings.drain_s)
-        running.drain()
-        ledger.close()
-        logger().info("stopped")
+    logger().info("stopped")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from router.cli.commands.settings_options import takes_settings
-from router.logs import configure
+from router.logs import announce, close, configure
 from router.rpc.server import serve as run_server
 from router.settings import Settings
 
@@ -17,4 +17,7 @@ def serve(settings: Settings) -> None:
     Every setting can also be set in the settings file, or in the environment as MITSUMORI_PORT and so on.
     """
     configure(settings.log_level, settings.log_format)
-    run_server(settings, on_ready=lambda address: print(f"serving on {address}", flush=True))  # noqa: T201
+    try:
+        run_server(settings, on_ready=lambda address: announce(f"serving on {address}"))
+    finally:
+        close()

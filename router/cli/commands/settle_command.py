@@ -1,4 +1,4 @@
-"""``mitsumori settle | release``: report what a decision's call used, or that it was never made."""
+"""``mitsumori settle | amend | release``: what a decision's call used, if it was made at all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from mitsumori import OUTCOMES, Usd
+from mitsumori.money import nanos_of
 from router.cli.commands.arguments import Json, Tenant, choice
 from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import as_dict, console, print_json
 from router.core.money import parse_usd, short_usd
 
-__all__ = ["release", "settle"]
+__all__ = ["amend", "release", "settle"]
 
 
 @takes_connection()
@@ -63,6 +64,36 @@ def settle(
     notes += ["already booked by an earlier report"] if settled.repeated else []
     booked = f"booked {short_usd(settled.spent.nanos)}"
     console().print(", ".join([booked, *notes]), highlight=False)
+
+
+@takes_connection(admin=True)
+def amend(
+    connection: Connection,
+    decision_id: Annotated[str, typer.Argument(help="Of the decision.")],
+    cost: Annotated[str, typer.Option(help="Amount that the call really cost, USD.")],
+    reason: Annotated[str, typer.Option(help="Why, for the books: 1 to 500 characters.")],
+    tokens: Annotated[
+        int | None,
+        typer.Option(help="Input and output tokens that it really used (default: as reported)."),
+    ] = None,
+    tenant: Tenant = "",
+    json_output: Json = False,
+) -> None:
+    """Correct what a settled decision spent; its row keeps what was booked before, and why."""
+    with connection.admin() as client:
+        amended = client.amend(
+            decision_id,
+            cost_usd=Usd(parse_usd(cost, field="--cost")),
+            reason=reason,
+            tokens=tokens,
+            tenant=tenant,
+        )
+    if json_output:
+        print_json(as_dict(amended))
+        return
+    before, now = (short_usd(nanos_of(each)) for each in (amended.spent_before, amended.spent))
+    again = ", as an earlier request had asked" if amended.repeated_request else ""
+    console().print(f"booked {now} instead of {before}{again}", highlight=False)
 
 
 @takes_connection()

@@ -12,13 +12,15 @@ import select
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from router.core.errors import InvalidInput, MitsumoriError, Unavailable
+from router.ledger.time_budget import seconds_left
 
 try:
     import psycopg
+    import psycopg.conninfo
     from psycopg import sql
     from psycopg.rows import TupleRow
     from psycopg_pool import ConnectionPool, PoolTimeout
@@ -35,9 +37,12 @@ __all__ = [
     "Database",
     "DriverError",
     "GrantedElsewhere",
+    "NoAnswer",
     "TimeoutConnection",
     "TupleRow",
+    "check_address",
     "is_disconnected",
+    "kind_of",
     "migrate",
     "store_errors",
 ]
@@ -131,17 +136,22 @@ _MIGRATIONS = (
 )
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The server did not answer in time."""
+
+
 class TimeoutConnection(psycopg.Connection[TupleRow]):
     """A connection that closes itself when the server does not answer within ``response_timeout_s``.
 
-    The server's own timeouts do not help when the server is paused or the network loses packets.
+    Where the caller has less time (:func:`time_budget.seconds_left`), that bounds the wait. The server's own
+    timeouts do not help when the server is paused or the network loses packets.
     """
 
     response_timeout_s: float = 10.0
 
     def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **words: Any) -> _Value:
         """Wait on the socket as the base class does, but for a bounded time."""
-        deadline = time.monotonic() + self.response_timeout_s
+        deadline = time.monotonic() + seconds_left(self.response_timeout_s)
         value: _Value = super().wait(self._until(deadline, gen), *args, **words)
         return value
 
@@ -155,7 +165,7 @@ class TimeoutConnection(psycopg.Connection[TupleRow]):
                 if not ready and time.monotonic() > deadline:
                     # A session in the middle of a statement cannot be used again.
                     self.close()
-                    raise psycopg.OperationalError("the server does not answer")
+                    raise NoAnswer
                 wanted = gen.send(ready)
         except StopIteration as done:
             value: _Value = done.value
@@ -166,7 +176,8 @@ class TimeoutConnection(psycopg.Connection[TupleRow]):
 def store_errors() -> Iterator[None]:
     """Turn every error of the driver into an error of this project.
 
-    Messages name the kind of error and no values, because the server's DETAIL quotes rows.
+    Messages name the kind of error and nothing that the server or libpq says: the server's DETAIL quotes
+    rows, and libpq quotes the address, with parts of a password that it took for a host or a port.
 
     Raises:
         InvalidInput: PostgreSQL cannot store a value (NUL, lone surrogates, more than 64 bits).
@@ -179,17 +190,58 @@ def store_errors() -> Iterator[None]:
             f"a value cannot be stored ({type(error).__name__}): remove NUL and lone surrogates, "
             "keep amounts below 2^63"
         ) from error
-    except PoolTimeout as error:
-        raise Unavailable("PostgreSQL: no connection became free in time") from error
+    except PoolTimeout:
+        raise Unavailable("PostgreSQL: no connection became free in time") from None
     except psycopg.Error as error:
-        raise Unavailable(f"PostgreSQL: {_kind(error)}") from error
+        raise Unavailable(f"PostgreSQL: {kind_of(error)}") from None
 
 
-def _kind(error: psycopg.Error) -> str:
+_SAYINGS = {
+    "password authentication failed": "the user or the password is wrong",
+    "no password supplied": "a password is needed",
+    "does not exist": "there is no such database, user or schema",
+    "resolve host": "the host of the address is not known",
+    "translate host name": "the host of the address is not known",
+    "could not parse": "the address cannot be read",
+    "Connection refused": "the connection is refused; is the server running?",
+    "timeout expired": "the server does not answer",
+    "No such file": "the server's socket is not there; is the server running?",
+    "SSL": "no agreement on TLS",
+    "too many": "the server takes no more connections",
+    "starting up": "the server is starting",
+    "shutting down": "the server is shutting down",
+    "closed the connection": "the server closed the connection",
+    "connection is closed": "the connection was lost",
+}
+"""What libpq may say → what is said instead."""
+
+
+def kind_of(error: psycopg.Error) -> str:
+    """What kind of error it is, without a value, a row or a part of the address."""
+    if isinstance(error, NoAnswer):
+        return "the server does not answer in time"
     if error.sqlstate:
         return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
-    # Without SQLSTATE the error is from libpq or psycopg: a sentence about the connection, without rows.
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    text = str(error)
+    said = next((ours for theirs, ours in _SAYINGS.items() if theirs in text), None)
+    return said or f"the connection failed ({type(error).__name__})"
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that libpq cannot read.
+
+    Raises:
+        InvalidInput: without the address, which may hold a password.
+    """
+    try:
+        psycopg.conninfo.conninfo_to_dict(address)
+    except psycopg.Error:
+        raise InvalidInput(
+            "ledger: this is not an address that PostgreSQL understands; write"
+            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in a password %40 for @, %3A for :,"
+            " %2F for / and %25 for %",
+            field="ledger",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +254,7 @@ class Database:
         timeout_s: seconds that a statement may take; it may wait half of that for a lock.
     """
 
-    address: str
+    address: str = field(repr=False)
     schema: str
     timeout_s: float
 
@@ -220,6 +272,29 @@ class Database:
         connection = TimeoutConnection.connect(self.address, **self._options())
         try:
             self._configure(connection, response_timeout_s or self.timeout_s)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def connect_writer(self) -> Connection:
+        """Open a connection in autocommit for the few statements of the writer.
+
+        Raises:
+            psycopg.OperationalError: the connection cannot be opened in time.
+        """
+        connection = self.connect()
+        # Planning these statements takes longer than running them, so plans are cached; a plan made while a
+        # table was small must not go on reading the whole table when it has grown.
+        settings = {
+            "plan_cache_mode": "force_generic_plan",
+            "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
+        }
+        try:
+            for setting in settings.items():
+                connection.execute("SELECT set_config(%s, %s, false)", setting)
         except BaseException:
             connection.close()
             raise

@@ -20,6 +20,8 @@ from router.core.errors import Conflict, InvalidInput, MitsumoriError, NotFound,
 from router.core.limits import Limit, LimitState
 from router.ledger import rules, storage_format
 from router.ledger.base import (
+    Amendment,
+    AmendResult,
     Granted,
     Hold,
     HoldResult,
@@ -36,6 +38,7 @@ from router.ledger.postgres.database import (
     Database,
     DriverError,
     TupleRow,
+    check_address,
     is_disconnected,
     migrate,
     store_errors,
@@ -43,6 +46,7 @@ from router.ledger.postgres.database import (
 from router.ledger.postgres.queries import matching
 from router.ledger.postgres.write_group import GroupResult, Limits, LockedRows, Operation
 from router.ledger.rows import Account, Balance, Row
+from router.ledger.time_budget import seconds_left
 from router.ledger.writer_task import WriterTask
 
 __all__ = ["PostgresLedger"]
@@ -84,6 +88,7 @@ class PostgresLedger:
         max_batch: int = 256,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
+        check_address(address)
         self._database = Database(address, schema, timeout_s)
         self._timeout_s = timeout_s
         self._max_batch = max_batch
@@ -180,6 +185,18 @@ class PostgresLedger:
 
         return self._execute(apply, settlement.id)
 
+    def amend(self, amendment: Amendment) -> AmendResult:
+        """See :meth:`Ledger.amend`."""
+        storage_format.check_amendment(amendment)
+
+        def apply(work: LockedRows, moment: datetime) -> AmendResult:
+            result = rules.amend(work, amendment, moment)
+            if not result.repeated:
+                work.amended.add(amendment.id)
+            return result
+
+        return self._execute(apply, amendment.id)
+
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
         return self._execute(lambda work, _: rules.release(work, decision_id, tenant), decision_id)
@@ -268,6 +285,12 @@ class PostgresLedger:
                 return erased
             erased += count
 
+    def check(self) -> None:
+        """See :meth:`Ledger.check`."""
+        with self._connection() as connection:
+            # Fails on a server that takes no writes, such as a standby.
+            connection.execute("UPDATE state SET limits_version = limits_version")
+
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
         with self._queue_changed:
@@ -318,11 +341,11 @@ class PostgresLedger:
         """A connection of the pool, outside a transaction, that the server has not closed."""
         self._check_open()
         with store_errors():
-            connection = self._pool.getconn()
+            connection = self._pool.getconn(seconds_left(self._timeout_s))
             while is_disconnected(connection):
                 connection.close()
                 self._pool.putconn(connection)
-                connection = self._pool.getconn()
+                connection = self._pool.getconn(seconds_left(self._timeout_s))
             try:
                 yield connection
             finally:
@@ -348,7 +371,7 @@ class PostgresLedger:
 
     def _advance_time(self, moment: datetime) -> datetime:
         with self._time_lock:
-            self._last = max(self._last, moment)
+            self._last = rules.later(self._last, moment)
             return self._last
 
     def _update_limits(self, limits: Limits) -> None:
@@ -416,7 +439,8 @@ class PostgresLedger:
             results = [error]
         except Exception as error:  # noqa: BLE001 - callers get the error; the writer continues
             # One error object per caller: threads that raise the same object share its traceback.
-            results = [Unavailable(f"the store cannot be written: {error}") for _ in tasks]
+            why = error.message if isinstance(error, MitsumoriError) else type(error).__name__
+            results = [Unavailable(f"the store cannot be written: {why}") for _ in tasks]
         for task, result in zip(tasks, results, strict=True):
             if isinstance(result, MitsumoriError):
                 task.error = result
@@ -447,17 +471,7 @@ class PostgresLedger:
         if self._writer is not None and is_disconnected(self._writer):
             self._writer.close()
         if self._writer is None or self._writer.closed:
-            self._writer = self._database.connect()
-            # Planning these statements takes longer than running them, so plans are cached; a plan made
-            # while a table was small must not go on reading the whole table when it has grown.
-            settings = {
-                "plan_cache_mode": "force_generic_plan",
-                "enable_seqscan": "off",
-                "enable_hashjoin": "off",
-                "enable_mergejoin": "off",
-            }
-            for setting in settings.items():
-                self._writer.execute("SELECT set_config(%s, %s, false)", setting)
+            self._writer = self._database.connect_writer()
         return self._writer
 
     def _roll_back(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from router.core.errors import NotFound
+from router.core.errors import NotFound, shown
 from router.ledger import storage_format
 from router.ledger.base import HoldState, StoredDecision, Totals
 from router.ledger.postgres.database import Connection
@@ -102,7 +102,7 @@ def decisions(
     if after is not None:
         last = decision(connection, after)
         if last is None:
-            raise NotFound(f"there is no decision {after} to continue after")
+            raise NotFound(f"there is no decision {shown(after)} to continue after")
         beyond = "<" if newest_first else ">"
         # The first part is for the index, which does not contain the id.
         chosen = chosen.and_(

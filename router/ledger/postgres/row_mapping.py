@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 
 from router.core.limits import Amounts, Unit
+from router.ledger import storage_format
 from router.ledger.base import HoldState
 from router.ledger.postgres.database import TupleRow
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
@@ -27,7 +28,8 @@ BALANCE = "limit_id, series, key, period, unit, spent, held, over, ceiling, eras
 ROW = (
     "id, tenant, fingerprint, state, created, expires, reply, late, overage, report, entries,"
     " held_money, held_tokens, held_requests, held_concurrent,"
-    " actual_money, actual_tokens, actual_requests, actual_concurrent, quoted"
+    " actual_money, actual_tokens, actual_requests, actual_concurrent, quoted,"
+    " usage -> 'amendments'"
 )
 
 
@@ -65,6 +67,7 @@ def row_of(row: TupleRow, balance: Callable[[Account, Unit], Balance] | None) ->
         overage=overage,
         report=report,
         quoted=row[19],
+        amendments=storage_format.amendments_of(row[20]),
         entries=entries,
     )
 

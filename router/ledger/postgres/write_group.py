@@ -54,15 +54,20 @@ _TICK = timedelta(microseconds=1)
 
 # ruff: noqa: S608  (SQL is built from the constants above; values are bound)
 
+_AHEAD = f"interval '{rules.GLITCH.total_seconds():.0f} seconds'"
 # The time of the database, or of a test; never earlier than the newest decision, so that it does not go
-# backwards and replicas agree. Parameters: the time of the test or NULL, the previous time.
+# backwards and replicas agree. What lies further ahead than a clock that runs wild may push it does not count
+# (rules.later). Parameters: the time of the test or NULL, the previous time.
 _NOW = (
-    "SELECT greatest(coalesce(%s::timestamptz, clock_timestamp()), %s::timestamptz,"
-    " (SELECT max(created) FROM decisions)) AS now"
+    "SELECT greatest(clock, CASE WHEN last <= clock + " + _AHEAD + " THEN last END,"
+    " (SELECT max(created) FROM decisions WHERE created <= clock + " + _AHEAD + ")) AS now"
+    " FROM (SELECT coalesce(%s::timestamptz, clock_timestamp()) AS clock, %s::timestamptz AS last)"
+    " AS given"
 )
 MOMENT = (
     "SELECT now, limits_version,"
     " EXISTS (SELECT FROM decisions WHERE state = 'held' AND expires <= now)"
+    f" OR EXISTS (SELECT FROM decisions WHERE created > now + {_AHEAD} AND state = 'held')"
     f" FROM state, ({_NOW}) AS moment"
 )
 LIMITS = "SELECT limits_version, body FROM state LEFT JOIN limits ON true"
@@ -73,7 +78,9 @@ _MOMENT_AND_DECISIONS = (
     f" (SELECT {ROW} FROM decisions WHERE id = ANY(%s) ORDER BY id FOR UPDATE) AS known ON true"
 )
 _DUE = (
-    f"SELECT {ROW} FROM decisions WHERE state = 'held' AND expires <= %s"
+    f"SELECT {ROW} FROM decisions WHERE state = 'held' AND id IN"
+    " (SELECT id FROM decisions WHERE state = 'held' AND expires <= %(now)s UNION ALL"
+    f" SELECT id FROM decisions WHERE created > %(now)s + {_AHEAD} AND state = 'held')"
     f" ORDER BY expires LIMIT {_MAX_EXPIRED} FOR UPDATE SKIP LOCKED"
 )
 # Creates missing rows and locks all, in the order given. The update that changes nothing locks an existing
@@ -177,6 +184,7 @@ class LockedRows:
         expired: the number of expired holds that were freed.
         payloads: labels and record of new decisions by id, as JSON.
         usages: usage of settled decisions by id, as JSON.
+        amended: ids of amended decisions.
     """
 
     def __init__(self, limits: LimitBook, balances: Sequence[Balance]) -> None:
@@ -184,6 +192,7 @@ class LockedRows:
         self.expired = 0
         self.payloads: dict[str, tuple[str, str]] = {}
         self.usages: dict[str, str] = {}
+        self.amended: set[str] = set()
         self._balances = {balance.account: balance for balance in balances}
         self._rows: dict[str, Row] = {}
         self._added: set[str] = set()
@@ -223,6 +232,7 @@ class LockedRows:
         balances = to_json_array(
             [balance_columns(self._balances[account]) for account in self._changed_balances]
         )
+        self._amend_usages(cursor)
         changed = [self._rows[key] for key in self._changed - self._added]
         if changed:
             changes = (changed_row(row, self.usages.get(row.id)) for row in changed)
@@ -235,6 +245,14 @@ class LockedRows:
             cursor.execute(_CHANGE_BALANCES_AND_ADD, (balances, to_json_array(new)))
         elif self._changed_balances:
             cursor.execute(_CHANGE_BALANCES, (balances,))
+
+    def _amend_usages(self, cursor: Cursor) -> None:
+        unread = sorted(self.amended - self.usages.keys())
+        if unread:
+            select = "SELECT id, usage::text FROM decisions WHERE id = ANY(%s)"
+            self.usages.update(cursor.execute(select, (unread,)).fetchall())
+        for key in self.amended:
+            self.usages[key] = storage_format.amended_usage(self.usages[key], self._rows[key])
 
 
 class _ApplicableLimits(LimitBook):
@@ -302,7 +320,7 @@ def run(
         limits = Limits.of(cursor.execute(LIMITS).fetchall())
     rows = [row[3:] for row in read if row[3] is not None]
     if is_due:
-        due = cursor.execute(_DUE, (now,)).fetchall()
+        due = cursor.execute(_DUE, {"now": now}).fetchall()
         rows += due
         if len(due) == _MAX_EXPIRED:
             operations = ()
@@ -319,7 +337,7 @@ def run(
     expired = {
         row.id: row
         for row in map(work.load, rows)
-        if row.state is HoldState.HELD and row.expires <= now
+        if row.state is HoldState.HELD and rules.is_due(row, now)
     }
     work.expired = previous.expired + rules.expire(work, expired.values())
     results = [_apply(each, work, moment) for each, moment in timed]

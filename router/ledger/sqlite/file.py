@@ -1,9 +1,7 @@
-"""The SQLite file of the ledger: schema and migrations, the lock of its only writer, backups, errors."""
+"""The SQLite file of the ledger: schema and migrations, backups, errors."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -12,10 +10,10 @@ import apsw
 
 from router.core.errors import BadArtifact, NotFound, Unavailable
 from router.files import create_private
+from router.logs import logger
 from router.paths import default_ledger_hint
 
 __all__ = [
-    "FileLock",
     "back_up",
     "copy_snapshot",
     "open_reader",
@@ -99,38 +97,6 @@ _LOG_PAGES = 8_000
 _LOG_LIMIT = 64 * 2**20
 
 
-class FileLock:
-    """The lock of the only writer of a store; the operating system releases it when the process dies.
-
-    It is a file of its own beside the store (``.lock``), because closing any handle of the database file
-    would release SQLite's locks on it.
-
-    Raises:
-        Unavailable: another writer has the lock, in this or another process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise Unavailable(f"the store {path} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._handle)
-            raise Unavailable(
-                f"the store {path} is being written by another process; stop that process, or use"
-                " PostgreSQL to share a store",
-                reason="STORE_IN_USE",
-            ) from None
-
-    def release(self) -> None:
-        """Let another process write the store."""
-        os.close(self._handle)
-
-
 def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     """Open the connection that writes, and migrate the schema.
 
@@ -162,13 +128,20 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     return connection
 
 
-def open_reader(path: Path, *, busy_timeout_s: float = 5.0) -> apsw.Connection:
+def open_reader(
+    path: Path, *, busy_timeout_s: float = 5.0, for_caller: bool = False
+) -> apsw.Connection:
     """Open a connection that only reads; the file may be in use, or be of an older schema.
+
+    Args:
+        path: of the store.
+        busy_timeout_s: seconds to wait while another program has locked the file.
+        for_caller: as for :func:`store_errors`.
 
     Raises:
         Unavailable: the file cannot be opened now.
     """
-    with store_errors(path):
+    with store_errors(path, for_caller=for_caller):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(int(busy_timeout_s * 1000))
         if int(str(connection.pragma("user_version"))) == _FIRST_WITH_PAYLOADS - 1:
@@ -191,8 +164,11 @@ def copy_snapshot(
         Unavailable: the store cannot be read, or the copy cannot be written.
     """
     scratch = path.with_name(path.name + ".part")
-    scratch.unlink(missing_ok=True)
-    _create_private(scratch)
+    try:
+        scratch.unlink(missing_ok=True)
+        create_private(scratch)
+    except OSError as error:
+        raise Unavailable(f"the copy {path} cannot be written: {error.strerror}") from None
     with store_errors(path):
         reader.execute("SELECT 1 FROM meta").fetchall()
         with (
@@ -255,24 +231,42 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
 
 
 @contextmanager
-def store_errors(path: Path) -> Iterator[None]:
-    """Turn every error of SQLite into :class:`Unavailable` with a plain message."""
+def store_errors(path: Path, *, for_caller: bool = False) -> Iterator[None]:
+    """Turn every error of SQLite into one of ours with a plain message.
+
+    Args:
+        path: of the store.
+        for_caller: the message goes to a caller of the service, so it names no path and quotes nothing of
+            SQLite; both are logged.
+    """
     try:
         yield
-    except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise Unavailable(f"the store {path} is damaged ({error}); restore a backup") from None
+    except UnicodeDecodeError:
+        where = "the store" if for_caller else f"the store {path}"
+        raise BadArtifact(
+            f"{where} is damaged: a row has text that is not UTF-8; restore a backup",
+            reason="LOG_DAMAGED",
+        ) from None
     except apsw.Error as error:
+        cause = next((text for kind, text in _CAUSES.items() if isinstance(error, kind)), None)
+        if for_caller:
+            logger().error(
+                "store_failed", store=str(path), error=f"{type(error).__name__}: {error}"
+            )
+            cause = cause or f"{type(error).__name__}; the server's log says more"
+            raise Unavailable(f"the store cannot be used: {cause}") from None
         if isinstance(error, apsw.SQLError) and str(error).endswith("papers"):
             raise Unavailable(
                 f"the ledger {path} was migrated while it was read; read it again"
             ) from None
-        cause = next(
-            (text for kind, text in _CAUSES.items() if isinstance(error, kind)), str(error)
-        )
-        raise Unavailable(f"the store {path} cannot be used: {cause}") from None
+        if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+            raise Unavailable(f"the store {path} is damaged ({error}); restore a backup") from None
+        raise Unavailable(f"the store {path} cannot be used: {cause or error}") from None
 
 
 _CAUSES: dict[type[apsw.Error], str] = {
+    apsw.NotADBError: "it is damaged; restore a backup",
+    apsw.CorruptError: "it is damaged; restore a backup",
     apsw.FullError: "the disk is full",
     apsw.ReadOnlyError: "it is read-only",
     apsw.BusyError: "another program has locked it",

@@ -19,10 +19,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import apsw
 
-from router.core.errors import MitsumoriError, NotFound, Unavailable
+from router.core.errors import MitsumoriError, NotFound, Unavailable, shown
 from router.core.limits import Limit, LimitState
 from router.ledger import rules, storage_format
 from router.ledger.base import (
+    Amendment,
+    AmendResult,
     Granted,
     Hold,
     HoldResult,
@@ -35,12 +37,12 @@ from router.ledger.base import (
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.sqlite import queries
 from router.ledger.sqlite.file import (
-    FileLock,
     copy_snapshot,
     open_reader,
     open_writer,
     store_errors,
 )
+from router.ledger.sqlite.lock import FileLock
 from router.ledger.sqlite.write_group import Cache, WriteGroup
 from router.ledger.storage_format import from_micros, to_micros
 from router.ledger.writer_task import WriterTask
@@ -89,20 +91,20 @@ class SqliteLedger:
         timeout_s: float = 10.0,
         busy_timeout_s: float = 2.0,
     ) -> None:
-        self._path = path
         self._clock = clock
         self._timeout_s = timeout_s
         self._lock = FileLock(path)
+        self._path = self._lock.path
         try:
-            self._writer = open_writer(path, busy_timeout_s=busy_timeout_s)
-            with store_errors(path):
+            self._writer = open_writer(self._path, busy_timeout_s=busy_timeout_s)
+            with store_errors(self._path):
                 self._cache: Cache | None = Cache(self._writer)
                 committed = self._writer.execute("SELECT value FROM meta WHERE name = 'time'").get
         except BaseException:
             self._lock.release()
             raise
         self._limits = self._cache.limits
-        self._last = max(clock(), from_micros(int(committed)))
+        self._last = rules.later(from_micros(int(committed)), clock())
         self._time_lock = threading.Lock()
         self._waiting: queue.SimpleQueue[WriterTask[_Operation[Any], Any] | None] = (
             queue.SimpleQueue()
@@ -118,7 +120,7 @@ class SqliteLedger:
     def now(self) -> datetime:
         """See :meth:`Ledger.now`."""
         with self._time_lock:
-            self._last = max(self._last, self._clock())
+            self._last = rules.later(self._last, self._clock())
             return self._last
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
@@ -187,6 +189,18 @@ class SqliteLedger:
 
         return self._execute(run, settlement.id)
 
+    def amend(self, amendment: Amendment) -> AmendResult:
+        """See :meth:`Ledger.amend`."""
+        storage_format.check_amendment(amendment)
+
+        def run(work: WriteGroup) -> AmendResult:
+            result = rules.amend(work, amendment, work.moment)
+            if not result.repeated:
+                work.amend_usage(amendment.id)
+            return result
+
+        return self._execute(run, amendment.id)
+
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
         return self._execute(lambda work: rules.release(work, decision_id, tenant), decision_id)
@@ -233,7 +247,7 @@ class SqliteLedger:
             if after is not None:
                 last = queries.created_micros(reader, after)
                 if last is None:
-                    raise NotFound(f"there is no decision {after} to continue after")
+                    raise NotFound(f"there is no decision {shown(after)} to continue after")
                 if newest_first:
                     end = last if end is None else min(end, last)
                 else:
@@ -271,6 +285,10 @@ class SqliteLedger:
             count, since = self._execute(part)
             erased += count
         return erased
+
+    def check(self) -> None:
+        """See :meth:`Ledger.check`."""
+        self._execute(WriteGroup.touch)
 
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
@@ -345,17 +363,21 @@ class SqliteLedger:
     def _reading(self) -> Iterator[apsw.Connection]:
         """A connection for one snapshot of the store."""
         self._check_open()
-        try:
-            reader = self._readers.get_nowait()
-        except queue.Empty:
-            reader = open_reader(self._path)
-        with store_errors(self._path):
+        self._lock.check()
+        with store_errors(self._path, for_caller=True):
+            try:
+                reader = self._readers.get_nowait()
+            except queue.Empty:
+                reader = open_reader(self._path, for_caller=True)
             try:
                 reader.execute("BEGIN")
                 yield reader
-            finally:
                 reader.execute("COMMIT")
-                self._readers.put(reader)
+            except BaseException:
+                # A statement that was not read to its end would keep its snapshot.
+                reader.close()
+                raise
+            self._readers.put(reader)
 
     # ── the writer ────────────────────────────────────────────────────────────────────────────────
 
@@ -371,7 +393,8 @@ class SqliteLedger:
 
     def _answer(self, tasks: list[WriterTask[_Operation[Any], Any]]) -> None:
         try:
-            with store_errors(self._path):
+            with store_errors(self._path, for_caller=True):
+                self._lock.check()
                 self._commit(tasks)
         except BaseException as error:  # noqa: BLE001 - callers get the error; the writer continues
             self._roll_back()
@@ -390,7 +413,9 @@ class SqliteLedger:
         self._writer.execute("BEGIN IMMEDIATE")
         if self._cache is None:
             self._cache = Cache(self._writer)
-        work = WriteGroup(self._writer, self._cache, self.now())
+        moment = self.now()
+        self._cache.follow(self._writer, moment)
+        work = WriteGroup(self._writer, self._cache, moment)
         work.expire_due()
         work.load({decision_id for task in tasks for decision_id in task.operation.ids})
         for task in tasks:

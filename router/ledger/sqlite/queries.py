@@ -50,7 +50,7 @@ ROW = (
     "created, id, tenant, fingerprint, state, expires,"
     " held_money, held_tokens, held_requests, held_concurrent,"
     " actual_money, actual_tokens, actual_requests, actual_concurrent, late, overage, report, quoted,"
-    " reply"
+    " reply, CASE WHEN json_valid(usage) THEN usage ->> '$.amendments' END"
 )
 DECISIONS = "decisions JOIN payloads USING (created)"
 BALANCE = (
@@ -245,15 +245,25 @@ def _label_sets(connection: apsw.Connection, labels: Mapping[str, str]) -> list[
 def _stored_decisions(
     connection: apsw.Connection, column: str, keys: Sequence[int | str]
 ) -> list[StoredDecision]:
-    return [
-        storage_format.stored_decision(row_of(values), *values[-3:])
-        for values in connection.execute(
-            f"SELECT {ROW}, labels, record, usage FROM {DECISIONS}"
-            " JOIN label_sets ON label_sets.number = label_set"
-            f" WHERE decisions.{column} IN (SELECT value FROM json_each(?)) ORDER BY created",
-            (json.dumps(keys),),
-        )
-    ]
+    try:
+        return [
+            storage_format.stored_decision(row_of(values), *values[-3:])
+            for values in connection.execute(
+                f"SELECT {ROW}, labels, record, usage FROM {DECISIONS}"
+                " JOIN label_sets ON label_sets.number = label_set"
+                f" WHERE decisions.{column} IN (SELECT value FROM json_each(?)) ORDER BY created",
+                (json.dumps(keys),),
+            )
+        ]
+    except UnicodeDecodeError:
+        if len(keys) == 1:
+            found = connection.execute(
+                f"SELECT CAST(id AS BLOB) FROM decisions WHERE {column} = ?", (keys[0],)
+            ).get
+            name = bytes(found).decode("utf-8", "replace")
+            raise storage_format.damaged_decision(name, "a column", "is not UTF-8 text") from None
+        # Somewhere among them: each alone names the one that is damaged.
+        return [each for key in keys for each in _stored_decisions(connection, column, [key])]
 
 
 def row_of(values: Any) -> Row:
@@ -273,6 +283,7 @@ def row_of(values: Any) -> Row:
         report=values[16],
         quoted=values[17],
         reply=values[18],
+        amendments=storage_format.amendments_of(values[19]),
     )
 
 

@@ -11,12 +11,14 @@ transaction fails, because the cache may then contain changes that the file does
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import apsw
 
+from router.core.bounded_cache import BoundedCache
 from router.core.limits import Amounts, Limit, Unit
 from router.ledger import rules, storage_format
 from router.ledger.base import Hold, Settlement
@@ -28,9 +30,12 @@ from router.ledger.storage_format import from_micros, to_micros
 __all__ = ["Cache", "WriteGroup"]
 
 _FINAL = "(state >= 2 OR state = 0 AND expires <= {now})"
+_SET_TIME = "UPDATE meta SET value = ? WHERE name = 'time'"
 _MAX_EXPIRED = 1_000
 _MAX_BALANCES = 200_000
-_MAX_LABEL_SETS = 100_000
+_ACCOUNTS_BYTES = 64 << 20
+"""Of the keys of balances."""
+_LABEL_SETS_BYTES = 16 << 20
 
 
 class Cache:
@@ -40,10 +45,13 @@ class Cache:
         limits: the current limits.
         accounts: balances by account.
         balances: the same balances by number.
+        account_bytes: what the keys of the accounts take, bytes.
         label_sets: number of each label set, by its JSON.
         next_balance: number of the next new balance.
         next_label_set: number of the next new label set.
-        last_created: when the newest decision was created, microseconds; 0 for an empty log.
+        last_created: when the newest decision was created, microseconds; 0 for an empty log. Decisions
+            that were created while the clock ran wild (:data:`rules.GLITCH`) do not count.
+        next_taken: when the first of those was created; ``None`` if there is none.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
@@ -53,20 +61,38 @@ class Cache:
         )
         self.accounts: dict[Account, Balance] = {}
         self.balances: dict[int, Balance] = {}
-        self.label_sets: dict[str, int] = {}
+        self.label_sets = BoundedCache[str, int](_LABEL_SETS_BYTES)
+        self.account_bytes = 0
         self.next_balance = _next(connection, "balances")
         self.next_label_set = _next(connection, "label_sets")
         self.last_created = int(
             connection.execute("SELECT coalesce(max(created), 0) FROM decisions").get
         )
 
+        self.next_taken: int | None = None
+
+    def follow(self, connection: apsw.Connection, moment: datetime) -> None:
+        """Follow the store's time back from a time that lay too far ahead.
+
+        Args:
+            connection: to read with.
+            moment: the store's time now.
+        """
+        ahead = to_micros(moment + rules.GLITCH)
+        if self.last_created > ahead or (self.next_taken is not None and self.next_taken <= ahead):
+            found: Any = connection.execute(
+                "SELECT (SELECT coalesce(max(created), 0) FROM decisions WHERE created <= ?1),"
+                " (SELECT min(created) FROM decisions WHERE created > ?1)",
+                (ahead,),
+            ).fetchone()
+            self.last_created, self.next_taken = found
+
     def trim(self) -> None:
         """Clear what has grown too large; it can be read again."""
-        if len(self.accounts) > _MAX_BALANCES:
+        if len(self.accounts) > _MAX_BALANCES or self.account_bytes > _ACCOUNTS_BYTES:
             self.accounts.clear()
             self.balances.clear()
-        if len(self.label_sets) > _MAX_LABEL_SETS:
-            self.label_sets.clear()
+            self.account_bytes = 0
 
 
 class WriteGroup:
@@ -78,20 +104,21 @@ class WriteGroup:
         moment: the store's time for the whole group.
 
     Attributes:
+        moment: the same.
         expired: the number of expired holds that were freed.
     """
 
     def __init__(self, connection: apsw.Connection, cache: Cache, moment: datetime) -> None:
         self._connection = connection
         self._cache = cache
-        self._moment = moment
+        self.moment = moment
         self._payloads: dict[str, tuple[str, str]] = {}
         self._rows: dict[str, Row] = {}
         self._new: dict[str, Row] = {}
         self._changed: dict[str, Row] = {}
         self._usages: dict[str, str] = {}
         self._dirty: dict[Account, Balance] = {}
-        self._new_sets: list[tuple[int, str]] = []
+        self._new_sets: dict[str, int] = {}
         self.expired = 0
 
     # ── UnitOfWork ────────────────────────────────────────────────────────────────────────────────
@@ -133,7 +160,7 @@ class WriteGroup:
 
     def next_created(self) -> datetime:
         """The time of creation of the next decision; no two are equal, so the order of the log is unique."""
-        return max(self._moment, from_micros(self._cache.last_created + 1))
+        return max(self.moment, from_micros(self._cache.last_created + 1))
 
     def set_payload(self, decision_id: str, labels: str, record: str) -> None:
         """Set the labels and the record of a new decision.
@@ -148,6 +175,18 @@ class WriteGroup:
     def set_usage(self, decision_id: str, usage: str) -> None:
         """Set the usage of a decision that was just settled, as JSON."""
         self._usages[decision_id] = usage
+
+    def amend_usage(self, decision_id: str) -> None:
+        """Add the amendments of a decision to its usage."""
+        row = self._rows[decision_id]
+        before = self._usages.get(decision_id)
+        if before is None:
+            before = str(
+                self._connection.execute(
+                    "SELECT usage FROM decisions WHERE created = ?", (row.number,)
+                ).get
+            )
+        self._usages[decision_id] = storage_format.amended_usage(before, row)
 
     def set_limit(self, limit: Limit) -> None:
         """Create or replace a limit."""
@@ -190,7 +229,7 @@ class WriteGroup:
 
     def expire_due(self) -> None:
         """Free every hold that has expired by the time of the group."""
-        now = to_micros(self._moment)
+        now = to_micros(self.moment)
         while True:
             due = [
                 decision_id
@@ -200,6 +239,14 @@ class WriteGroup:
                     (now, _MAX_EXPIRED),
                 )
             ]
+            if not due and self._cache.next_taken is not None:
+                due = [
+                    decision_id
+                    for (decision_id,) in self._connection.execute(
+                        "SELECT id FROM decisions WHERE created >= ? AND state = 1 LIMIT ?",
+                        (self._cache.next_taken, _MAX_EXPIRED),
+                    )
+                ]
             if not due:
                 return
             self.load(due)
@@ -227,7 +274,7 @@ class WriteGroup:
                 labels,
                 since,
                 before,
-                _FINAL.format(now=to_micros(self._moment)),
+                _FINAL.format(now=to_micros(self.moment)),
                 count,
             )
         )
@@ -253,6 +300,11 @@ class WriteGroup:
         self._delete_unused_label_sets({label_set for _, label_set in found})
         self.write()
         return len(found), (created[-1] + 1 if len(found) == count else None)
+
+    def touch(self) -> None:
+        """Write the time, so that a disk that is full or gone is noticed."""
+        now = max(to_micros(self.moment), self._cache.last_created)
+        self._connection.execute(_SET_TIME, (now,))
 
     def write(self) -> None:
         """Write every row that has changed since the last call, with one statement per table."""
@@ -286,12 +338,13 @@ class WriteGroup:
             "INSERT INTO payloads VALUES (?, ?, ?)",
             [(row.number, row.reply, self._payloads[row.id][1]) for row in self._new.values()],
         )
-        run("INSERT INTO label_sets VALUES (?, ?)", self._new_sets)
+        new_sets = [(number, labels) for labels, number in self._new_sets.items()]
+        run("INSERT INTO label_sets VALUES (?, ?)", new_sets)
         run(
             "INSERT INTO label_values VALUES (?, ?, ?)",
             [
                 (name, value, number)
-                for number, labels in self._new_sets
+                for number, labels in new_sets
                 for name, value in json.loads(labels).items()
             ],
         )
@@ -323,10 +376,9 @@ class WriteGroup:
             ],
         )
         self._connection.execute(
-            "UPDATE meta SET value = max(value, ?) WHERE name = 'time'",
-            (max(to_micros(self._moment), self._cache.last_created),),
+            _SET_TIME, (max(to_micros(self.moment), self._cache.last_created),)
         )
-        self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, []
+        self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, {}
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────
 
@@ -336,6 +388,7 @@ class WriteGroup:
 
     def _cache_balance(self, balance: Balance) -> None:
         self._cache.accounts[balance.account] = balance
+        self._cache.account_bytes += sys.getsizeof(balance.account.key)
         if balance.number is not None:
             self._cache.balances[balance.number] = balance
 
@@ -359,7 +412,8 @@ class WriteGroup:
         )  # fmt: skip
 
     def _label_set(self, labels: str) -> int:
-        number = self._cache.label_sets.get(labels)
+        # A new set is in neither the cache, where that is full, nor the file, before it is written.
+        number = self._new_sets.get(labels) or self._cache.label_sets.get(labels)
         if number is None:
             found = self._connection.execute(
                 "SELECT number FROM label_sets WHERE labels = ?", (labels,)
@@ -369,8 +423,8 @@ class WriteGroup:
             else:
                 number = self._cache.next_label_set
                 self._cache.next_label_set += 1
-                self._new_sets.append((number, labels))
-            self._cache.label_sets[labels] = number
+                self._new_sets[labels] = number
+            self._cache.label_sets.put(labels, number, sys.getsizeof(labels))
         return number
 
     def _delete_unused_label_sets(self, numbers: Iterable[int]) -> None:
@@ -382,7 +436,7 @@ class WriteGroup:
                 (number,),
             ).fetchall()
             for (labels,) in deleted:
-                self._cache.label_sets.pop(labels, None)
+                self._cache.label_sets.pop(labels)
                 try:
                     pairs = json.loads(labels).items()
                 except (ValueError, AttributeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,21 +12,27 @@ from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
 from router.decision_log.record_json import DamagedRecord, with_usage
 from router.decision_log.usage import Filter
-from router.ledger.base import HoldState, StoredDecision, Totals
-from router.ledger.storage_format import damaged_decision
-from router.rpc.messages.values import SCOPE_KEY, wrong
+from router.files import sha256_of
+from router.ledger.base import Amendment, HoldState, StoredDecision, Totals
+from router.ledger.storage_format import MAX_LABELS, MAX_REASON, damaged_decision
+from router.rpc.messages.settle import check_tokens, parse_cost
+from router.rpc.messages.values import SCOPE_KEY, identifier, wrong
 
 __all__ = [
     "fill_correction",
     "fill_decision",
     "fill_usage",
+    "parse_amendment",
     "parse_erasure",
     "parse_filter",
     "parse_group_by",
+    "parse_labels",
     "parse_page_size",
 ]
 
 _MAX_GROUPS = 8
+_MAX_VALUE = 1_000
+"""Characters of the longest value of a label that a store keeps."""
 _MAX_PAGE = 10_000
 _DEFAULT_PAGE = 100
 
@@ -47,10 +53,20 @@ def _moment(stamp: Timestamp, field: str) -> datetime:
         raise wrong(field, "is not a moment between the years 1 and 9999") from None
 
 
-def _check_labels(labels: Iterable[str], field: str) -> None:
-    for label in labels:
+def parse_labels(labels: Mapping[str, str], field: str) -> dict[str, str]:
+    """Validated labels to look for.
+
+    Raises:
+        InvalidInput: there are too many, or one is none that a decision can carry; names the field.
+    """
+    if len(labels) > MAX_LABELS:
+        raise wrong(field, f"{len(labels):,} labels are too many; name at most {MAX_LABELS}")
+    for label, value in labels.items():
         if not SCOPE_KEY.fullmatch(label):
             raise wrong(field, "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+        if len(value) > _MAX_VALUE:
+            raise wrong(f"{field}.{label}", f"must have at most {_MAX_VALUE} characters")
+    return dict(labels)
 
 
 def parse_erasure(message: admin_pb2.EraseDecisionsRequest) -> tuple[dict[str, str], datetime]:
@@ -61,10 +77,36 @@ def parse_erasure(message: admin_pb2.EraseDecisionsRequest) -> tuple[dict[str, s
     """
     if not message.labels:
         raise wrong("labels", "must name at least one label")
-    _check_labels(message.labels, "labels")
+    labels = parse_labels(message.labels, "labels")
     if not message.HasField("before_time"):
         raise wrong("before_time", "must be set")
-    return dict(message.labels), _moment(message.before_time, "before_time")
+    return labels, _moment(message.before_time, "before_time")
+
+
+def parse_amendment(message: admin_pb2.AmendSettlementRequest) -> Amendment:
+    """A validated amendment.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    if not message.decision_id:
+        raise wrong("decision_id", "must not be empty")
+    if not message.HasField("cost"):
+        raise wrong("cost", "must be set, to 0 USD where nothing was spent")
+    if not 1 <= len(message.reason.strip()) <= MAX_REASON:
+        raise wrong("reason", f"must have 1 to {MAX_REASON} characters: it stays in the books")
+    tokens = None
+    if message.HasField("tokens"):
+        check_tokens(message.tokens, "tokens")
+        tokens = message.tokens
+    return Amendment(
+        id=identifier(message.decision_id, "decision_id"),
+        fingerprint=sha256_of(message.SerializeToString(deterministic=True)),
+        tenant=message.tenant,
+        money=parse_cost(message.cost, "cost"),
+        tokens=tokens,
+        reason=message.reason,
+    )
 
 
 def parse_filter(message: admin_pb2.DecisionFilter) -> Filter:
@@ -73,11 +115,11 @@ def parse_filter(message: admin_pb2.DecisionFilter) -> Filter:
     Raises:
         InvalidInput: names the field.
     """
-    _check_labels(message.labels, "filter.labels")
+    labels = parse_labels(message.labels, "filter.labels")
     if message.state not in admin_pb2.DecisionState.values():
         raise wrong("filter.state", "must be a known state")
     return Filter(
-        labels=dict(message.labels),
+        labels=labels,
         since=_moment(message.since_time, "filter.since_time")
         if message.HasField("since_time")
         else None,

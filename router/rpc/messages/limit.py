@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mitsumori.v1 import limit_pb2
 from router.catalog.catalog import Catalog, closest
+from router.core.errors import shown
 from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
 from router.ledger.storage_format import MAX_LIMIT
 from router.rpc.messages.values import SCOPE_KEY, identifier, time_zone, wrong
@@ -115,7 +116,8 @@ def _check_scope(scope: Mapping[str, str], catalog: Catalog) -> None:
         value = scope.get(label, ANY)
         if value != ANY and value not in names:
             raise wrong(
-                f"limit.scope.{label}", f"{value!r} is not in the catalog; {closest(value, names)}"
+                f"limit.scope.{label}",
+                f"{shown(value)} is not in the catalog; {closest(value, names)}",
             )
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from google.type.money_pb2 import Money
+
 from mitsumori.v1 import router_pb2
 from router.core.money import NANOS_PER_USD
 from router.ledger.storage_format import MAX_AMOUNT
 from router.routing.reservations import UsageReport
-from router.rpc.messages.values import MAX_TOKENS, identifier, nanos, wrong
+from router.rpc.messages.values import identifier, nanos, wrong
 
-__all__ = ["parse_settle"]
+__all__ = ["check_tokens", "parse_cost", "parse_settle"]
 
 _MAX_MODEL_CHARACTERS = 200
+_MAX_SETTLED_TOKENS = 100_000_000
+"""Of one call: a hundred times the longest context window."""
 
 
 def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
@@ -30,8 +34,7 @@ def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
         for name in ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
     }
     for name, count in counts.items():
-        if not 0 <= count <= MAX_TOKENS:
-            raise wrong(name, f"must be 0 to {MAX_TOKENS}")
+        check_tokens(count, name)
     for part, whole in (
         ("cached_input_tokens", "input_tokens"),
         ("reasoning_tokens", "output_tokens"),
@@ -53,13 +56,32 @@ def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
     )
 
 
+def check_tokens(count: int, field: str) -> None:
+    """Refuse a number of tokens that no call can have used.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    if not 0 <= count <= _MAX_SETTLED_TOKENS:
+        raise wrong(field, f"must be 0 to {_MAX_SETTLED_TOKENS:,}")
+
+
+def parse_cost(amount: Money, field: str) -> int:
+    """A cost that a ledger can book, nano-dollars.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    cost = nanos(amount, field)
+    if cost > MAX_AMOUNT:
+        raise wrong(field, f"must be at most {MAX_AMOUNT // NANOS_PER_USD:,} USD")
+    return cost
+
+
 def _cost(request: router_pb2.SettleRequest) -> int | None:
     if not request.HasField("cost"):
         return None
-    cost = nanos(request.cost, "cost")
-    if cost > MAX_AMOUNT:
-        raise wrong("cost", f"must be at most {MAX_AMOUNT // NANOS_PER_USD:,} USD")
-    return cost
+    return parse_cost(request.cost, "cost")
 
 
 def _details(request: router_pb2.SettleRequest) -> dict[str, Any]:

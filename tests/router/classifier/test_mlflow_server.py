@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.classifier import mlflow_server
 from router.classifier import registry as module
 from router.classifier.mlflow_server import ServerRegistry
 from router.classifier.registry import RegisteredVersion, RegistryAddress
@@ -148,6 +151,41 @@ def test_a_flood_is_cut_off(
     with pytest.raises(BadArtifact, match="more than 1 MiB"):
         registry.download(FIRST, tmp_path)
     assert (tmp_path / "classifier.onnx").stat().st_size <= 1 << 20
+
+
+def test_a_server_that_sends_its_headers_letter_by_letter_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Every letter begins the client's own timeouts anew, so that they never end the wait.
+    monkeypatch.setattr(mlflow_server, "_READ_S", 0.2)
+    monkeypatch.setattr(mlflow_server, "_GRACE_S", 0.05)
+    gone = threading.Event()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not gone.wait(0.02):
+                    connection.sendall(b"x")
+
+        server = threading.Thread(target=trickle)
+        server.start()
+        registry = ServerRegistry(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(Unavailable, match="takes too long"):
+            registry.find(CHAMPION)
+        gone.set()
+        server.join()
+
+
+def test_an_answer_that_is_nested_without_end_is_not_understood(
+    server: Harmful, registry: ServerRegistry
+) -> None:
+    server.says("/api/2.0/mlflow/registered-models/alias", b"[" * 100_000)
+    with pytest.raises(Unavailable, match="answers that MLflow"):
+        registry.find(CHAMPION)
 
 
 def test_a_manifest_of_thousands_of_files_is_refused(

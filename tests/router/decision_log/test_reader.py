@@ -201,6 +201,28 @@ def test_damage_in_a_ledger_names_the_decision_and_a_remedy_that_works(
     assert read_newest(f"sqlite:{tmp_path}/ledger", 5) == []
 
 
+@pytest.mark.parametrize(("table", "column"), [("payloads", "record"), ("decisions", "usage")])
+def test_text_that_is_not_utf_8_names_the_decision_and_a_remedy_that_works(
+    table: str, column: str, tmp_path: Path
+) -> None:
+    with closing(SqliteLedger(tmp_path / "ledger")) as store:
+        for name in ("d0", "d1", "d2"):
+            store.hold(replace(hold(name), record=golden("v1_held")))
+            store.release(name, "acme")
+        with closing(apsw.Connection(str(tmp_path / "ledger"))) as connection:
+            connection.execute(
+                f"UPDATE {table} SET {column} = CAST(x'ff22' AS TEXT)"
+                " WHERE created = (SELECT created FROM decisions WHERE id = 'd1')"
+            )
+        for read in (store.decisions, lambda: store.decision("d1")):
+            with pytest.raises(BadArtifact, match="decision d1 is damaged") as caught:
+                read()
+            assert caught.value.reason == "LOG_DAMAGED"
+        assert store.decision("d2") is not None
+        assert store.erase({"tenant": "acme"}, datetime.max.replace(tzinfo=UTC)) == 3
+        assert store.decisions() == []
+
+
 def test_the_server_names_a_damaged_decision_to_those_who_list_it(tmp_path: Path) -> None:
     with closing(SqliteLedger(tmp_path / "ledger")) as store:
         store.hold(replace(hold("d0"), record=golden("v1_held")))

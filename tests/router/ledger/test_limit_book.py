@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -62,13 +63,17 @@ def test_from_the_very_end_of_a_period_the_next_one_applies_and_before_its_start
         assert book.applying(BLUE, moment)[0].account.period == found["day"].key
 
 
-def test_no_more_than_fifty_thousand_sets_of_labels_are_remembered() -> None:
+def test_what_is_remembered_of_labels_is_bounded_in_bytes_however_long_they_are() -> None:
     book = LimitBook()
-    for number in range(50_001):
-        book.applying({"user": str(number)}, START)
-        if number == 49_999:
-            assert len(book._cache) == 50_000
-    assert len(book._cache) == 1
+    tracemalloc.start()
+    for number in range(2_000):
+        labels = {f"label_{place}": f"{number:08}" + "😀" * 120 for place in range(31)}
+        book.applying(labels, START)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 24 << 20  # the 2,000 sets take 50 MB
+    assert book._cache.nbytes <= 16 << 20
+    assert len(book._cache) > 500
 
 
 def test_where_no_limit_applies_none_does_at_any_time() -> None:

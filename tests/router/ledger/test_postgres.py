@@ -26,6 +26,7 @@ from router.ledger.base import Granted, Hold, HoldState, Refused, Repeated
 from router.ledger.check import check
 from router.ledger.postgres import database
 from router.ledger.postgres.ledger import PostgresLedger
+from router.ledger.time_budget import time_limit
 from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
 
@@ -168,12 +169,12 @@ def test_many_overlapping_limits_in_any_order_never_deadlock(
 
 def test_a_moment_never_comes_before_what_another_replica_decided(replica: Replica) -> None:
     ahead, behind = (
-        replica(clock=ManualClock(START + timedelta(days=9))),
+        replica(clock=ManualClock(START + timedelta(minutes=50))),
         replica(clock=ManualClock()),
     )
     assert behind.now() == START
     ahead.hold(hold("a"))
-    assert behind.now() > START + timedelta(days=9)
+    assert behind.now() > START + timedelta(minutes=50)
     behind.hold(hold("b"))
     assert [row.id for row in ahead.decisions()] == ["a", "b"]
 
@@ -248,6 +249,59 @@ def test_a_newer_schema_is_refused(replica: Replica, postgres_address: str) -> N
 def test_an_address_where_nobody_listens_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="PostgreSQL"):
         PostgresLedger("postgresql://nobody@127.0.0.1:1/none")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ann:kana/ry4711@127.0.0.1:1/none",
+        "postgresql://ann:kana@ry4711@127.0.0.1:1/none",
+        "postgresql://ann:kana:ry4711@127.0.0.1:1/none",
+        "postgresql://ann:kana%zzry4711@127.0.0.1:1/none",
+        "postgresql://ann:kana?ry4711@127.0.0.1:1/none",
+        "postgresql://ann:kana ry4711@127.0.0.1:1/none",
+        "postgresql://ann:kanary4711@127.0.0.1:1/none",
+        "kana ry4711",
+    ],
+)
+def test_no_message_and_no_form_of_the_ledger_holds_a_part_of_the_password(address: str) -> None:
+    with pytest.raises(MitsumoriError) as caught:
+        PostgresLedger(address, timeout_s=2.0)
+    shown = f"{caught.value.message} {caught.value!r} {database.Database(address, 's', 1.0)!r}"
+    for error in (caught.value.__cause__, caught.value.__context__):
+        assert error is None or caught.value.__suppress_context__
+    assert "kana" not in shown
+    assert "ry4711" not in shown
+
+
+def test_a_silent_server_is_given_up_within_the_time_of_the_caller(replica: Replica) -> None:
+    store = replica(timeout_s=PATIENCE_S)
+    wait_until(lambda: _held(store, "a"))
+    with store._connection() as connection:
+        backend = connection.info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        with time_limit(0.5), pytest.raises(Unavailable, match="does not answer in time"):
+            store.decision("a")
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    wait_until(lambda: _held(store, "b"))
+
+
+def test_a_store_that_takes_writes_is_told_from_one_that_does_not(
+    replica: Replica, postgres_address: str
+) -> None:
+    store = replica()
+    store.check()
+    with psycopg.connect(postgres_address) as other:
+        other.execute(f"ALTER TABLE {store._database.schema}.state RENAME TO away")
+        other.commit()
+        with pytest.raises(Unavailable, match="UndefinedTable") as caught:
+            store.check()
+        assert "away" not in caught.value.message
+        other.execute(f"ALTER TABLE {store._database.schema}.away RENAME TO state")
+        other.commit()
+    store.check()
 
 
 def test_a_server_that_dies_loses_nothing_acknowledged_and_comes_back() -> None:

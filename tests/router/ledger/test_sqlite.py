@@ -326,12 +326,13 @@ def test_the_cache_of_the_writer_is_bounded(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.ledger.sqlite.write_group._MAX_BALANCES", 5)
-    monkeypatch.setattr("router.ledger.sqlite.write_group._MAX_LABEL_SETS", 5)
+    assert ledger._cache is not None
+    monkeypatch.setattr(ledger._cache.label_sets, "_max_bytes", 2_000)
     ledger.set_limit(limit("user", 100, scope={"user": "*"}))
     for number in range(40):
         ledger.hold(hold(str(number), 1, user=f"u{number % 10}"))
-    assert ledger._cache is not None
     assert len(ledger._cache.accounts) <= 10
+    assert ledger._cache.label_sets.nbytes <= 2_000
     assert balance(ledger, "user", user="u3") == (0, 4)
     assert check(ledger).violations == []
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from router.core.errors import Conflict, NotFound, NotPossible
 from router.core.limits import Amounts, Limit, Obstacle, Unit, Window
-from router.ledger.base import Granted, HoldState, Refused, Repeated
+from router.ledger.base import Amendment, Granted, HoldState, Refused, Repeated
 from router.ledger.check import check
 from tests.router.ledger.builders import START, ManualClock, hold, limit, report
 from tests.router.ledger.conftest import StoreMaker
@@ -275,6 +275,28 @@ class LedgerMachine(RuleBasedStateMachine):
             made.state, made.spent, made.report = HoldState.SETTLED, Amounts(money, tokens), body
         held = made.amounts.money if made.amounts is not None else 0
         assert (settled.late, settled.overage) == (made.late, max(money - held, 0))
+
+    @rule(back=picks, money=st.sampled_from([0, 3, 12, 25]), tokens=st.none() | st.integers(0, 5))
+    def amend(self, back: int, money: int, tokens: int | None) -> None:
+        self.moved()
+        name = self.pick(back)
+        made = self.model.decisions.get(name)
+        wanted = Amendment(name, f"amendment {next(self.order)}", "acme", money, tokens, "a slip")
+        try:
+            amended = self.store.amend(wanted)
+        except NotFound:
+            assert made is None
+            return
+        except NotPossible:
+            assert made is not None
+            assert made.state is not HoldState.SETTLED
+            return
+        assert made is not None
+        assert made.spent is not None
+        assert amended.before == made.spent
+        held = made.amounts.money if made.amounts is not None else 0
+        assert amended.overage == max(money - held, 0)
+        made.spent = Amounts(money, made.spent.tokens if tokens is None else tokens)
 
     @rule(back=picks)
     def release(self, back: int) -> None:
