@@ -9,17 +9,28 @@ from typing import Any
 import pytest
 import yaml
 
+from router.rpc.health import PROCESS
 from router.settings import Settings
 
 pytestmark = pytest.mark.deploy
 CHART = Path(__file__).parents[2] / "deploy/helm/mitsumori"
-ON_POSTGRESQL = {"secretName": "mitsumori-ledger"}
-ON_SQLITE = {"replicas": 1, "ledgerVolume": {"enabled": True, "storageClassName": "fast"}}
+PROTECTED = {
+    "tls": {"secretName": "mitsumori-tls", "serverName": "quotes-mitsumori.llm.svc"},
+    "keyStore": {"secretName": "mitsumori-keys"},
+}
+IN_A_MESH = {"insecure": True, "secretName": "mitsumori-ledger"}
+ON_POSTGRESQL = {**PROTECTED, "secretName": "mitsumori-ledger"}
+ON_SQLITE = {
+    "insecure": True,
+    "replicas": 1,
+    "ledgerVolume": {"enabled": True, "storageClassName": "fast"},
+}
 EVERYTHING = {
     **ON_POSTGRESQL,
     "replicas": 3,
     "settings": {"strict": True, "retention": [{"days": 30, "labels": {"team": "search"}}]},
     "probes": "command",
+    "admin": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"operates": "yes"}}}]},
     "metrics": {"enabled": True, "serviceMonitor": True},
     "networkPolicy": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"calls": "yes"}}}]},
     "files": [
@@ -46,7 +57,13 @@ def rendered(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for document in yaml.safe_load_all(text)
         if document
     ]
-    return {manifest["kind"]: manifest for manifest in manifests}
+    # The Service of administration comes under its name.
+    return {
+        "AdminService"
+        if manifest["metadata"]["name"].endswith("-admin")
+        else manifest["kind"]: manifest
+        for manifest in manifests
+    }
 
 
 def pod_of(values: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +101,7 @@ def test_kubernetes_would_accept_every_manifest() -> None:
         if kind != "ServiceMonitor":  # of the Prometheus operator, whose schema is not Kubernetes'
             kubernetes_validate.validate(manifest, "1.31", strict=True)
     assert kinds == {"ConfigMap", "Deployment", "NetworkPolicy", "PersistentVolumeClaim",
-                     "PodDisruptionBudget", "Service", "ServiceMonitor"}  # fmt: skip
+                     "PodDisruptionBudget", "Service", "AdminService", "ServiceMonitor"}  # fmt: skip
 
 
 @pytest.mark.parametrize("values", [ON_POSTGRESQL, ON_SQLITE, EVERYTHING])
@@ -111,13 +128,55 @@ def test_variables_of_other_services_are_not_read_as_settings() -> None:
 
 
 def test_a_store_that_is_away_takes_the_pod_out_of_service_and_does_not_restart_it() -> None:
-    [container] = pod_of(ON_POSTGRESQL)["containers"]
-    asked = {"port": 50051, "service": "mitsumori.v1.RouterService"}
-    assert container["readinessProbe"]["grpc"] == asked
-    assert container["startupProbe"]["grpc"] == asked
-    assert container["livenessProbe"]["tcpSocket"] == {"port": 50051}
-    [with_tls] = pod_of(EVERYTHING)["containers"]
+    [container] = pod_of(IN_A_MESH)["containers"]
+    assert container["readinessProbe"]["grpc"] == {"port": 50051}
+    assert container["startupProbe"]["grpc"] == {"port": 50051}
+    assert container["livenessProbe"]["grpc"] == {"port": 50051, "service": PROCESS}
+    [with_tls] = pod_of(ON_POSTGRESQL)["containers"]  # the kubelet asks no server with TLS
     assert with_tls["readinessProbe"]["exec"]["command"][:2] == ["mitsumori", "health"]
+    assert with_tls["livenessProbe"]["tcpSocket"] == {"port": 50051}
+
+
+def variables_of(values: dict[str, Any]) -> dict[str, str]:
+    [container] = pod_of(values)["containers"]
+    return {one["name"]: one["value"] for one in container["env"]}
+
+
+def test_every_variable_is_a_setting_or_an_option_of_commands() -> None:
+    settings = {f"MITSUMORI_{name.upper()}" for name in Settings.model_fields}
+    named = variables_of(EVERYTHING).keys() | variables_of(IN_A_MESH).keys()
+    assert named - settings == {
+        "MITSUMORI_CONFIG", "MITSUMORI_TLS", "MITSUMORI_CA", "MITSUMORI_SERVER_NAME"
+    }  # fmt: skip
+
+
+def test_a_server_that_other_pods_reach_has_tls_and_credentials_or_is_said_to_have_neither() -> (
+    None
+):
+    protected = variables_of(ON_POSTGRESQL)
+    assert protected["MITSUMORI_TLS_CERTIFICATE"] == "/etc/mitsumori/tls/tls.crt"
+    assert protected["MITSUMORI_KEY_STORE"] == "/etc/mitsumori/keys/keys.json"
+    assert "MITSUMORI_INSECURE" not in protected
+    assert variables_of(IN_A_MESH)["MITSUMORI_INSECURE"] == "true"
+    alone = {"secretName": "mitsumori-ledger"}
+    for part in ({}, {"tls": PROTECTED["tls"]}, {"keyStore": PROTECTED["keyStore"]}):
+        assert "other pods reach the server" in refusal_of({**alone, **part})
+    nameless = {**ON_POSTGRESQL, "tls": {"secretName": "mitsumori-tls"}}
+    assert "tls.secretName needs tls.serverName" in refusal_of(nameless)
+
+
+def test_administration_stays_in_the_pod_unless_it_is_wanted() -> None:
+    inside = rendered(ON_POSTGRESQL)
+    assert "AdminService" not in inside
+    assert variables_of(ON_POSTGRESQL)["MITSUMORI_ADMIN_HOST"] == "127.0.0.1"
+    offered = rendered(EVERYTHING)
+    assert variables_of(EVERYTHING)["MITSUMORI_ADMIN_HOST"] == "0.0.0.0"
+    [port] = offered["AdminService"]["spec"]["ports"]
+    assert port == {"name": "admin", "port": 50052, "targetPort": "admin"}
+    calls, administers = offered["NetworkPolicy"]["spec"]["ingress"]
+    assert {"port": "admin"} not in calls["ports"]
+    assert administers["from"] == EVERYTHING["admin"]["from"]  # type: ignore[index]
+    assert "without credentials" in refusal_of({**IN_A_MESH, "admin": {"enabled": True}})
 
 
 def test_a_pod_has_time_to_drain() -> None:
@@ -161,7 +220,9 @@ def test_one_sqlite_file_has_one_writer() -> None:
     two = {**ON_SQLITE, **ON_POSTGRESQL, "replicas": 2}
     assert "a SQLite ledger has one writer" in refusal_of(two)
     assert "more than one replica needs a shared ledger" in refusal_of({})
-    assert rendered({"settings": {"ledger": "postgresql://mitsumori@postgres/mitsumori"}})
+    assert rendered(
+        {**PROTECTED, "settings": {"ledger": "postgresql://mitsumori@postgres/mitsumori"}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,6 +233,9 @@ def test_one_sqlite_file_has_one_writer() -> None:
         {"probes": "http"},
         {"settings": {"prompt_key": "in the open"}},
         {"settings": {"port": 6000}},
+        {"settings": {"admin_port": 6000}},
+        {"settings": {"insecure": True}},
+        {"settings": {"key_store": "/elsewhere"}},
         {"files": [{"name": "c", "mountPath": "relative", "volume": {}}]},
     ],
 )

@@ -10,9 +10,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+import grpc
 import typer
 
 from mitsumori import Admin, Router, Tls
+from mitsumori.credentials import Credentials
 from router.access.exposure import is_loopback
 from router.core.errors import InvalidInput
 
@@ -48,6 +50,10 @@ class Connection:
     def admin(self) -> Admin:
         """A client of AdminService."""
         return Admin(self.address, tls=self.tls, api_key=self.api_key, token=self.token)
+
+    def channel(self) -> grpc.Channel:
+        """A channel for calls that need no credential, such as those of the health service."""
+        return Credentials(self.tls, "", "").channel(self.address, ())
 
 
 def server_address(given: str) -> str:

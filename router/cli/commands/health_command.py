@@ -8,25 +8,31 @@ import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from router.cli.commands.arguments import Server
+from router.cli.commands.connection import Connection, takes_connection
 
 __all__ = ["health"]
 
 
+@takes_connection()
 def health(
+    connection: Connection,
     service: Annotated[
-        str, typer.Option(help="Service to ask about; empty: the server as a whole.")
-    ] = "mitsumori.v1.RouterService",
-    server: Server = "",
+        str,
+        typer.Option(
+            help="Service to ask about, such as mitsumori.process, which holds while the store is away; "
+            "empty: the server as a whole.",
+            show_default=False,
+        ),
+    ] = "",
     timeout: Annotated[float, typer.Option(help="Seconds for the whole call.", min=0.001)] = 3.0,
 ) -> None:
     """Ask a running server whether it can answer; exit with code 0 if so, else with 1."""
-    with grpc.insecure_channel(server) as channel:
+    with connection.channel() as channel:
         try:
             request = health_pb2.HealthCheckRequest(service=service)
             reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
         except grpc.RpcError as error:
-            typer.echo(f"{server} does not answer ({error.code().name})", err=True)
+            typer.echo(f"{connection.address} does not answer ({error.code().name})", err=True)
             raise typer.Exit(1) from None
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
     typer.echo(status)
