@@ -107,6 +107,9 @@ def admit(request: Message, caller: Caller, new_id: Callable[[], str]) -> None:
             _confine(request.limit.scope, caller, "limit.scope")
         case admin_pb2.DeleteLimitRequest():
             _check_limit_id(request.limit_id, caller, "limit_id")
+        case admin_pb2.AmendSettlementRequest():
+            _check_unconfined(caller, "settlements are amended")
+            _admit_any(request, caller)
         case admin_pb2.ListCorrectionsRequest() | admin_pb2.ListModelsRequest():
             pass  # `reveal` leaves out what is not the caller's; the catalog is everyone's
         case _:
@@ -243,10 +246,14 @@ def _shown_id(decision_id: str, caller: Caller) -> str:
     return decision_id.removeprefix(_prefix(caller))
 
 
-def _check_limit_id(limit_id: str, caller: Caller, field: str) -> None:
+def _check_unconfined(caller: Caller, what: str) -> None:
     if caller.labels or caller.scopes:
-        # Which labels a limit has now is not known here, and replacing or deleting it frees them all.
-        raise NotAllowed("limits are set and deleted with a credential without labels and scopes")
+        raise NotAllowed(f"{what} with a credential without labels and scopes")
+
+
+def _check_limit_id(limit_id: str, caller: Caller, field: str) -> None:
+    # Which labels a limit has now is not known here, and replacing or deleting it frees them all.
+    _check_unconfined(caller, "limits are set and deleted")
     if limit_id and not limit_id.startswith(_prefix(caller)):
         raise NotAllowed(
             f"{field}: must begin with {_prefix(caller)} for a credential of this tenant",

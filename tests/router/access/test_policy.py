@@ -55,7 +55,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.ADMIN,
             {
                 "ListModels", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections", "SetLimit",
-                "DeleteLimit", "EraseDecisions",
+                "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
     ],
@@ -77,7 +77,7 @@ def test_a_method_that_nobody_has_thought_of_needs_an_administrator() -> None:
         check_role("New", Caller("a", None, EVERYTHING - {Role.ADMIN}))
     assert is_administration("New")
     assert [method for method in METHODS if is_administration(method)] == [
-        "SetLimit", "DeleteLimit", "EraseDecisions",
+        "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
     ]  # fmt: skip
 
 
@@ -240,13 +240,22 @@ def test_a_tenant_sets_limits_of_its_own_name_for_itself_alone() -> None:
 @pytest.mark.parametrize(
     "caller", [SEARCH, TWO_TEAMS, Caller("k", None, EVERYTHING, {"team": "search"})]
 )
-def test_who_is_confined_to_a_team_sets_no_limits(caller: Caller) -> None:
+def test_who_is_confined_to_a_team_sets_no_limits_and_amends_nothing(caller: Caller) -> None:
     for request in (
         admin_pb2.SetLimitRequest(limit={"limit_id": "acme:m", "scope": {"team": "search"}}),
         admin_pb2.DeleteLimitRequest(limit_id="acme:m"),
+        admin_pb2.AmendSettlementRequest(decision_id="d1"),
     ):
         with pytest.raises(NotAllowed, match="without labels and scopes"):
             admit(request, caller, new_id)
+
+
+def test_an_amendment_is_of_a_decision_of_the_callers_tenant() -> None:
+    request = admin_pb2.AmendSettlementRequest(decision_id="d1")
+    admit(request, ACME, new_id)
+    assert (request.tenant, request.decision_id) == ("acme", "acme:d1")
+    with pytest.raises(NotAllowed):
+        admit(admin_pb2.AmendSettlementRequest(decision_id="d1", tenant="other"), ACME, new_id)
 
 
 def test_an_erasure_without_labels_stays_without_and_is_refused_by_the_service() -> None:
