@@ -158,6 +158,8 @@ def configure(level: str, form: Form) -> None:
         form: JSON objects, or lines for people.
     """
     global _lines
+    # What gRPC's own library writes, such as a failed handshake, goes past the queue; it reads this at its start.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _lines.close()
     _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
     terminal = sys.stderr is not None and sys.stderr.isatty()

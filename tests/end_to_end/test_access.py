@@ -176,6 +176,7 @@ def everything_about(world: World, key: str, decision_id: str) -> list[Any]:
     """What a caller learns who knows or guesses the id of a decision."""
     with world.router(key) as client, world.admin(key) as admin:
         usage = {"input_tokens": 1, "output_tokens": 1}
+        cost: dict[str, Any] = {"cost_usd": "0.01", "reason": "a slip"}
         page = admin_pb2.ListDecisionsRequest(page_token=decision_id)
         found = [
             refusal(client.settle, decision_id, **usage),
@@ -184,6 +185,8 @@ def everything_about(world: World, key: str, decision_id: str) -> list[Any]:
             refusal(client.release, decision_id, tenant="acme"),
             refusal(client.reroute, decision_id, route_request("hello", request_id="r9")),
             refusal(admin.call, admin._stub.ListDecisions, page),
+            refusal(admin.amend, decision_id, **cost),
+            refusal(admin.amend, decision_id, **cost, tenant="acme"),
             client.route("What is 2 + 2?", request_id=decision_id).model,
             admin.erase({"user": "u1"}, LATER),
         ]
@@ -196,8 +199,9 @@ def test_no_answer_depends_on_the_ids_of_another_tenant(world: World, keys: dict
         client.route("What is 2 + 2?", request_id="taken", scope={"user": "u1"})
     taken = everything_about(world, keys["beta"], "taken")
     assert taken == everything_about(world, keys["beta"], "never")
-    assert [code for code, *_ in taken[:6]] == [
+    assert [code for code, *_ in taken[:8]] == [
         "NOT_FOUND", "PERMISSION_DENIED", "NOT_FOUND", "PERMISSION_DENIED", "NOT_FOUND", "NOT_FOUND",
+        "NOT_FOUND", "PERMISSION_DENIED",
     ]  # fmt: skip
     # The full id, as an operator sees it, is of no more use.
     assert everything_about(world, keys["beta"], "acme:taken")[0][0] == "NOT_FOUND"
@@ -344,6 +348,27 @@ def test_administration_is_on_the_record(world: World, keys: dict[str, str]) -> 
         assert line["peer"] == "127.0.0.1"
     assert world.audited()[0]["request"]["limit"]["limit_id"] == "m"
     assert keys["operator"] not in world.audit.read_text()
+
+
+def test_a_settlement_is_amended_by_an_administrator_and_on_the_record(
+    world: World, keys: dict[str, str]
+) -> None:
+    with world.router(keys["acme"]) as client, world.admin(keys["acme"]) as admin:
+        client.route("What is 2 + 2?", request_id="r1")
+        client.settle("r1", input_tokens=9, output_tokens=9)
+        assert admin.amend("r1", cost_usd="0.01", reason="a slip").spent.nanos == 10_000_000
+    with world.admin(keys["search"]) as admin:  # confined to a team
+        denied = refusal(admin.amend, "r1", cost_usd="0.02", reason="a slip")
+        assert denied[0] == "PERMISSION_DENIED"
+    (row,) = world.ledger.decisions()
+    assert row.actual is not None
+    assert row.actual.money == 10_000_000
+    asked, done = world.audited()
+    assert (asked["action"], asked["outcome"], done["outcome"]) == (
+        "AmendSettlement", "asked", "done",
+    )  # fmt: skip
+    assert asked["request"]["decision_id"] == "acme:r1"
+    assert asked["request"]["reason"] == "a slip"
 
 
 def test_without_the_audit_log_nothing_is_administered(world: World, keys: dict[str, str]) -> None:

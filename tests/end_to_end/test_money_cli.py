@@ -63,6 +63,15 @@ def test_set_a_limit_spend_on_it_and_look(server: RunningServer, team: str) -> N
     assert team not in run(server, "limits", "list")
 
 
+def test_a_settlement_that_was_wrong_is_amended(server: RunningServer, team: str) -> None:
+    decision = decide(server, team)
+    run(server, "settle", decision, "--input-tokens", "20", "--output-tokens", "100")
+    words = ("amend", decision, "--cost", "0.01", "--reason", "cents taken for dollars")
+    assert "booked $0.0100 instead of $0.0000410" in run(server, *words)
+    (row,) = json.loads(run(server, "decisions", "--label", f"team={team}", "--json"))
+    assert row["spent_usd"] == "0.010000000"
+
+
 def test_route_says_what_it_holds_and_how_that_ends(server: RunningServer, team: str) -> None:
     words = ("route", "What is 2 + 2?", "--model", "gpt-5-nano", "--scope", f"team={team}")
     shown = run(server, *words)

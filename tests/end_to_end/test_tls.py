@@ -185,6 +185,9 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
         file.write_text(f"{key}\n")
         limited = cli("limits", "set", "m", "--hard", "5", *at, "--api-key-file", str(file))
         assert limited.returncode == 0, limited.stderr
+        healthy = cli("health", *at)
+        assert (healthy.returncode, healthy.stdout) == (0, "SERVING\n"), healthy.stderr
+        assert cli("health", "--server", address).returncode == 1
         outputs = [asked.stdout + asked.stderr, limited.stdout + limited.stderr]
         for each in wrong:
             refused = cli("limits", "list", *at, MITSUMORI_API_KEY=each)
