@@ -158,7 +158,7 @@ def configure(level: str, form: Form) -> None:
         form: JSON objects, or lines for people.
     """
     global _lines
-    # What gRPC's own library writes, such as a failed handshake, goes past the queue; it reads this at its start.
+    # Otherwise what the library of gRPC says of itself, such as a failed handshake, goes past the queue.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _lines.close()
     _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
