@@ -27,7 +27,7 @@ from training.fitting.stacking import Stack, fit_stack
 from training.histories.split import folds
 from training.pipeline.training_data import EncodedData
 from training.pipeline.unseen_sources import Source
-from training.scale.examples import ANNOTATED
+from training.scale.examples import ANNOTATED, calibration_weights
 from training.scale.model_names import NamedModels
 from training.scale.placement import PlacedTiers
 
@@ -105,15 +105,23 @@ def inputs_of(
 
 @dataclass(frozen=True)
 class Known:
-    """The examples of a fit: ``n`` prompts, ``k`` arms, outcome and weight ``(n, k)``, fold ``(n,)``."""
+    """The examples of a fit: ``n`` prompts, ``k`` arms, fold ``(n,)``; outcome and weights in the heads and
+    in the stack, each ``(n, k)``."""
 
     inputs: Inputs
     outcome: Floats
     weight: Floats
+    stack_weight: Floats
     fold: npt.NDArray[np.intp]
 
     def take(self, rows: npt.NDArray[np.bool_]) -> Known:
-        return Known(self.inputs.take(rows), self.outcome[rows], self.weight[rows], self.fold[rows])
+        return Known(
+            self.inputs.take(rows),
+            self.outcome[rows],
+            self.weight[rows],
+            self.stack_weight[rows],
+            self.fold[rows],
+        )
 
 
 # --- Fitting -----------------------------------------------------------------------------------
@@ -203,7 +211,7 @@ def combination(variant: Variant, logits: Logits, known: Known) -> Combination:
         k = known.outcome.shape[1]
         return Combination(variant.heads, Stack(np.ones((k, 1)), np.zeros(k)))
     heads = np.stack([logits[head] for head in variant.heads], axis=2)
-    return Combination(variant.heads, fit_stack(heads, known.outcome, known.weight))
+    return Combination(variant.heads, fit_stack(heads, known.outcome, known.stack_weight))
 
 
 @dataclass
@@ -231,6 +239,7 @@ class Ablation:
         examples, (x, counts) = encoded.data.examples, encoded.examples
         fold = folds(examples.groups, count=FOLDS, seed=seed)
         weight = np.minimum(examples.weight, MOST_WEIGHT)
+        stack_weight = np.minimum(calibration_weights(examples), MOST_WEIGHT)
         fit = fit_pooled(
             x,
             examples.outcome,
@@ -239,11 +248,12 @@ class Ablation:
             seed=seed,
             counts=counts,
             weights=weight,
+            stack_weights=stack_weight,
             grid=[VECTOR],
             dimensions=encoded.dimensions,
         )
         inputs = inputs_of(examples.texts, x, counts)
-        known = Known(inputs, examples.outcome, weight, fold)
+        known = Known(inputs, examples.outcome, weight, stack_weight, fold)
         logits = out_of_fold_logits(fit, known, seed)
         return cls(encoded, seed, fit, known, logits, variants(fit.heads))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,10 @@ from router.routing.router import Router
 from router.rpc.server import RunningServer, build_reservations, build_router, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S
+
+# `make test` and `pytest` test the same: what make tells its recipes would change messages.
+for _told in ("MAKE_INPUTS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(_told, None)
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -165,11 +165,8 @@ def _abilities(sources: Sources, demands: Demands | None) -> dict[str, ModelAbil
 def _measured(placed: PlacedTiers, demands: Demands | None) -> dict[str, ModelAbility]:
     strengths = {} if demands is None else demands.strengths
     return {
-        name: ModelAbility(
-            points=one.points,
-            uncertainty=one.uncertainty,
-            attempts=one.attempts,
-            strengths=tuple(round(float(value), 4) for value in strengths.get(name, ())),
+        name: _told(
+            one, strengths=tuple(round(float(value), 4) for value in strengths.get(name, ()))
         )
         for name, one in placed.abilities.items()
     }
@@ -177,14 +174,17 @@ def _measured(placed: PlacedTiers, demands: Demands | None) -> dict[str, ModelAb
 
 def _measured_and_known(placed: PlacedArms) -> dict[str, ModelAbility]:
     """Models of the histories and others."""
+    found = {name: _told(one, elsewhere=one.histories) for name, one in placed.elsewhere.items()}
+    return found | {name: _told(one) for name, one in placed.abilities.items()}
 
-    def told(one: Ability, elsewhere: tuple[str, ...] = ()) -> ModelAbility:
-        return ModelAbility(
-            points=one.points,
-            uncertainty=one.uncertainty,
-            attempts=one.attempts,
-            elsewhere=elsewhere,
-        )
 
-    found = {name: told(one, one.histories) for name, one in placed.elsewhere.items()}
-    return found | {name: told(one) for name, one in placed.abilities.items()}
+def _told(
+    one: Ability, *, strengths: tuple[float, ...] = (), elsewhere: tuple[str, ...] = ()
+) -> ModelAbility:
+    return ModelAbility(
+        points=one.points,
+        uncertainty=one.uncertainty,
+        attempts=one.attempts,
+        strengths=strengths,
+        elsewhere=elsewhere,
+    )

@@ -16,6 +16,7 @@ from router.classifier.features.amount_context import is_wish
 from router.classifier.features.figure import Figure, latin_figures, wide_figures
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import listed_tokens
+from router.classifier.features.token_density import tokens_per_character, wide_share
 
 __all__ = ["ANSWER_SIZE_FEATURES", "WINDOW", "answer_size_features"]
 
@@ -104,9 +105,6 @@ _CONDENSES = re.compile(
     r"\b(?:summari[sz]\w+|summary|extract\w*|classif\w+|categori[sz]\w+|tl;dr"
     r"|resum\w+|résum\w+|zusammenfass\w*|fasse)\b|要約|まとめ|抽出|分類|判定|요약|추출|분류|总结|摘要|提取"
 )
-_WIDE = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff66-\uff9f]")
-_WIDE_TOKENS, _NARROW_TOKENS = 0.75, 0.26
-"""Tokens of a character of Chinese, Japanese and Korean, and of any other."""
 _LONGEST_REQUEST = 400
 """Characters of a paragraph up to which it is taken for the request, not for a given text."""
 
@@ -186,8 +184,8 @@ def answer_size_features(text: str) -> tuple[float, ...]:
         conversion is asked for, ``condensed_tokens`` where a summary or an extract is; else they are 0.
     """
     window = head_and_tail(text, WINDOW).lower()
-    wide = len(_WIDE.findall(window)) / max(len(window), 1)
-    density = _NARROW_TOKENS + (_WIDE_TOKENS - _NARROW_TOKENS) * wide
+    wide = wide_share(window)
+    density = tokens_per_character(wide)
     stripped = text.strip()
     head, tail = _request_of(stripped)
     given = math.log1p((len(stripped) - len(head) - len(tail)) * density)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from router.classifier.features.token_density import WIDE, tokens_per_character, wide_share
+
 __all__ = ["AnswerSize", "answer_of_given", "text_tokens"]
 
 
@@ -53,15 +55,12 @@ _AMOUNT = AnswerSize(0.0, 40.0, 160.0)
 _KEY_TOKENS = 8.0
 """Tokens of a named key with its signs."""
 
-_WIDE = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff66-\uff9f]")
-_WIDE_TOKENS, _NARROW_TOKENS = 0.75, 0.26
-"""Tokens of a character of Chinese, Japanese and Korean, and of any other."""
 _LONGEST_INSTRUCTION = 250
 """Characters. A longer instruction has conditions that say more of the answer than the given text does."""
 _LONGEST_WIDE = 70
 """The same in Chinese, Japanese and Korean."""
 _HEAD = 600
-"""Characters at both ends of a given text in which rules are looked for."""
+"""Characters at both ends of a given text in which rules are looked for. Its script is that of its head."""
 _LONGEST_AMOUNT = 60
 """Characters of a conversion of an amount."""
 _TAIL = 160
@@ -234,10 +233,9 @@ def text_tokens(text: str, characters: int | None = None) -> float:
         text: of which the script is read, at most its first 600 characters.
         characters: of the whole; by default those of the text.
     """
-    sample = text[:600]
-    wide = 0.0 if sample.isascii() else len(_WIDE.findall(sample)) / max(len(sample), 1)
-    density = _NARROW_TOKENS + (_WIDE_TOKENS - _NARROW_TOKENS) * wide
-    return (len(text) if characters is None else characters) * density
+    return (len(text) if characters is None else characters) * tokens_per_character(
+        wide_share(text[:_HEAD])
+    )
 
 
 def _split(text: str) -> tuple[str, str] | None:
@@ -263,7 +261,7 @@ def _split(text: str) -> tuple[str, str] | None:
         instruction, given = text[: quote.start()] + text[quote.end() :], quote[0]
     else:
         return None
-    wide = not instruction.isascii() and _WIDE.search(instruction)
+    wide = not instruction.isascii() and WIDE.search(instruction)
     if not given or len(instruction) > (_LONGEST_WIDE if wide else _LONGEST_INSTRUCTION):
         return None
     return instruction, given
