@@ -34,7 +34,7 @@ from router.ledger.base import (
     StoredDecision,
     Totals,
 )
-from router.ledger.rows import Account, Balance, Row
+from router.ledger.rows import Balance, Row
 from router.ledger.sqlite import queries
 from router.ledger.sqlite.file import (
     copy_snapshot,
@@ -125,22 +125,14 @@ class SqliteLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
-        moment = self._expire_due()
-        book = self._limits
-        sums: dict[Account, tuple[int, int]] = {}
-        states = []
+        moment = self.now()
         with self._reading() as reader:
-            for labels in options:
-                applying = book.applying(labels, moment)
-                for _, account, _ in applying:
-                    if account not in sums:
-                        sums[account] = _spent_and_held(reader, account)
-                states.append(
-                    tuple(
-                        LimitState(limit, account.key, period, *sums[account])
-                        for limit, account, period in applying
-                    )
-                )
+            due = queries.is_due(reader, moment)
+            states = [] if due else queries.states(reader, self._limits, options, moment)
+        if due:
+            self.expire()
+            with self._reading() as reader:
+                states = queries.states(reader, self._limits, options, moment)
         return states
 
     def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
@@ -339,12 +331,8 @@ class SqliteLedger:
         """Free expired holds, and return the current time."""
         moment = self.now()
         with self._reading() as reader:
-            due = reader.execute(
-                "SELECT 1 FROM decisions INDEXED BY decisions_held"
-                " WHERE state = 1 AND expires <= ? LIMIT 1",
-                (to_micros(moment),),
-            ).fetchone()
-        if due is not None:
+            due = queries.is_due(reader, moment)
+        if due:
             self.expire()
         return moment
 
@@ -483,12 +471,3 @@ def _hold(work: WriteGroup, hold: Hold, payload: tuple[str, str]) -> HoldResult:
 
 def _ids(hold: Hold) -> Sequence[str]:
     return (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
-
-
-def _spent_and_held(reader: apsw.Connection, account: Account) -> tuple[int, int]:
-    found = reader.execute(
-        "SELECT spent, held FROM balances"
-        " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
-        account,
-    ).fetchone()
-    return (0, 0) if found is None else (found[0], found[1])

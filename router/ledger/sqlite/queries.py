@@ -14,11 +14,12 @@ from typing import Any
 
 import apsw
 
-from router.core.limits import Amounts, Unit
+from router.core.limits import Amounts, LimitState, Unit
 from router.ledger import storage_format
 from router.ledger.base import HoldState, StoredDecision, Totals
+from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
-from router.ledger.storage_format import QUARTER_HOUR_MICROS, from_micros
+from router.ledger.storage_format import QUARTER_HOUR_MICROS, from_micros, to_micros
 
 __all__ = [
     "BALANCE",
@@ -31,9 +32,11 @@ __all__ = [
     "decision",
     "decisions",
     "find",
+    "is_due",
     "reply",
     "row_of",
     "rows",
+    "states",
     "totals",
 ]
 
@@ -156,6 +159,55 @@ def reply(connection: apsw.Connection, decision_id: str) -> tuple[str, str, byte
         f"SELECT tenant, fingerprint, reply FROM {DECISIONS} WHERE id = ?", (decision_id,)
     ).fetchone()
     return None if found is None else (found[0], found[1], found[2])
+
+
+def is_due(connection: apsw.Connection, moment: datetime) -> bool:
+    """Whether some hold has expired by a moment."""
+    found = connection.execute(
+        "SELECT 1 FROM decisions INDEXED BY decisions_held WHERE state = 1 AND expires <= ? LIMIT 1",
+        (to_micros(moment),),
+    ).fetchone()
+    return found is not None
+
+
+def states(
+    connection: apsw.Connection,
+    book: LimitBook,
+    options: Sequence[Mapping[str, str]],
+    moment: datetime,
+) -> list[tuple[LimitState, ...]]:
+    """For each set of labels, the limits that apply with their balances, by limit id.
+
+    Args:
+        connection: in a transaction, so that all balances are of one moment.
+        book: the limits.
+        options: the sets of labels.
+        moment: the current time.
+    """
+    sums: dict[Account, tuple[int, int]] = {}
+    found: dict[tuple[str | None, ...], tuple[LimitState, ...]] = {}
+    looked_at = [book.looked_at(labels) for labels in options]
+    for each, labels in zip(looked_at, options, strict=True):
+        if each in found:
+            continue
+        applying = book.applying(labels, moment)
+        for _, account, _ in applying:
+            if account not in sums:
+                sums[account] = _spent_and_held(connection, account)
+        found[each] = tuple(
+            LimitState(limit, account.key, period, *sums[account])
+            for limit, account, period in applying
+        )
+    return [found[each] for each in looked_at]
+
+
+def _spent_and_held(connection: apsw.Connection, account: Account) -> tuple[int, int]:
+    found = connection.execute(
+        "SELECT spent, held FROM balances"
+        " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
+        account,
+    ).fetchone()
+    return (0, 0) if found is None else (found[0], found[1])
 
 
 def created_micros(connection: apsw.Connection, decision_id: str) -> int | None:
