@@ -29,7 +29,14 @@ from router.core.errors import BadArtifact, InvalidInput, shown
 from router.core.types import Lengths, Model, Rates, Speed
 from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded, sha256_of
 
-__all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog", "parse_catalog"]
+__all__ = [
+    "Catalog",
+    "CatalogEntry",
+    "PricedModels",
+    "closest",
+    "load_catalog",
+    "parse_catalog",
+]
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
 """Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
@@ -215,6 +222,11 @@ class CatalogEntry:
                 return in_force[-1]
         return self._record.rates_at(when) if self._record else None
 
+    @property
+    def change_times(self) -> frozenset[dates.time] | None:
+        """Times of day in UTC at which the price may change, besides midnight; ``None``: at any time."""
+        return self._record.change_times if self._record else frozenset()
+
     def at(self, when: datetime) -> Model:
         """The model with its rates at an aware moment."""
         rates = self.rates_at(when)
@@ -246,6 +258,21 @@ def closest(name: str, known: Iterable[str]) -> str:
     # A long name resembles none, and comparing it would take long.
     near = difflib.get_close_matches(name[:_LONGEST_NAME], names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PricedModels:
+    """The models with the rates that are in force for some time.
+
+    Attributes:
+        models: in the order of the catalog.
+        start: first moment at which these rates hold, aware.
+        end: first moment at which others may, aware; ``start`` where they may change at any time.
+    """
+
+    models: tuple[Model, ...]
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True)
@@ -282,6 +309,23 @@ class Catalog:
             for entry in self.entries
             if entry.spec.reasoning_tokens
         }
+
+    def at(self, when: datetime) -> PricedModels:
+        """The models with their rates at an aware moment, and how long these hold."""
+        models = tuple(entry.at(when) for entry in self.entries)
+        now, times = when.astimezone(UTC), {dates.time()}
+        for entry in self.entries:
+            if entry.change_times is None:
+                return PricedModels(models, now, now)
+            times |= entry.change_times
+        today, tomorrow = now.date(), now.date() + timedelta(days=1)
+        changes = [datetime.combine(today, each, UTC) for each in times]
+        changes.append(datetime.combine(tomorrow, dates.time(), UTC))
+        return PricedModels(
+            models,
+            max(each for each in changes if each <= now),
+            min(each for each in changes if each > now),
+        )
 
     def check_known(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
         """Refuse an unknown name.

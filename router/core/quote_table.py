@@ -1,0 +1,223 @@
+"""Quotes of one prompt for every model of a catalog in one pass over arrays.
+
+What does not depend on the prompt is an array, computed once; each call costs a fixed number of operations
+however many models there are. All counts and prices are exact integers, and every quote equals that of
+:func:`~router.core.quotes.quote`, which is used where an intermediate result might not fit 64 bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from router.core.corrections import UNCORRECTED, Correction
+from router.core.quotes import (
+    LATENCY_SPREAD,
+    corrected_count,
+    length_points,
+    quote,
+    reasoning_points,
+)
+from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
+
+__all__ = ["QuoteTable", "QuoteTerms"]
+
+_FEMTOS_PER_NANO = 1_000_000
+_LARGEST = 2**63 - 1
+_NEVER_REACHED = (_LARGEST, 0, 0)
+
+Integers = npt.NDArray[np.int64]
+
+
+class QuoteTerms(NamedTuple):
+    """What all quotes of a call have in common.
+
+    Attributes:
+        max_output_tokens: the request's own cap; ``None`` for none.
+        expires: when the quotes end, time zone aware.
+        price_table: version of the prices.
+    """
+
+    max_output_tokens: int | None
+    expires: datetime
+    price_table: str
+
+
+class QuoteTable:
+    """The models of a catalog at one moment, as arrays. Immutable and safe to share between threads.
+
+    Args:
+        models: ``n`` models with the rates of the moment; one without rates has no quote.
+
+    Attributes:
+        models: the same.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.models = tuple(models)
+        numbers: dict[Lengths | None, int] = {}
+        self._allowances = [numbers.setdefault(one.reasoning, len(numbers)) for one in models]
+        self._first_token_s = np.array([model.speed.first_token_s for model in models])
+        self._tokens_per_s = np.array([model.speed.output_tokens_per_s for model in models])
+        self._window = _bounded([model.context_window for model in models])
+        self._most_output = _bounded([model.max_output_tokens for model in models])
+        # Of models with surcharges, there is a row of rates per threshold, ascending.
+        steps = [_steps(model.rates) for model in models]
+        rows = list(itertools.zip_longest(*steps, fillvalue=_NEVER_REACHED))
+        self._above = [_bounded([above for above, _, _ in row]) for row in rows[1:]]
+        self._input = [_bounded([of_input for _, of_input, _ in row]) for row in rows]
+        self._output = [_bounded([of_output for _, _, of_output in row]) for row in rows]
+        self._least_surcharged = min((int(each.min()) for each in self._above), default=_LARGEST)
+        self._dearest_input = max((int(each.max()) for each in self._input), default=0)
+        self._dearest_output = max((int(each.max()) for each in self._output), default=0)
+
+    def quotes(
+        self,
+        counts: Sequence[TokenCount],
+        lengths: Sequence[Lengths],
+        corrections: Sequence[Correction] | None,
+        terms: QuoteTerms,
+    ) -> list[Quote | None]:
+        """The quote of each model; ``None`` for a model without rates.
+
+        Args:
+            counts: by model, the input tokens before corrections.
+            lengths: by model, the predicted length of the visible answer, tokens. Models of one arm may
+                share an object, and then its quantiles are computed once.
+            corrections: by model, the factors learned; ``None``: nothing was learned.
+            terms: of all quotes.
+        """
+        if not self.models:
+            return []
+        inputs, points = self._inputs(counts, lengths, corrections)
+        tokens = _bounded([each.tokens for each in inputs])
+        worst_tokens = _bounded([each.worst for each in inputs])
+        cap = np.minimum(self._most_output, self._window - tokens)
+        if terms.max_output_tokens is not None:
+            cap = np.minimum(cap, terms.max_output_tokens)
+        cap = np.maximum(cap, 0)
+        if not self._fits(worst_tokens, cap):
+            return self._one_by_one(counts, lengths, corrections, terms)
+        p10, p50, mean, p90 = np.minimum(points[:4], cap)
+        reasoning_p50 = np.minimum(points[4], p50)
+        columns = (
+            p50,
+            p90,
+            cap,
+            *self._prices(tokens, np.stack((p10, mean, p90))),
+            self._prices(worst_tokens, cap),
+            self._first_token_s + p50 / self._tokens_per_s,
+            self._first_token_s * LATENCY_SPREAD + p90 / self._tokens_per_s,
+            reasoning_p50,
+            np.minimum(np.maximum(points[5], reasoning_p50), p90),
+        )
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [
+            None
+            if model.rates is None
+            else Quote(
+                model.id,
+                given,
+                row[0],
+                row[1],
+                row[2],
+                PriceRange(row[3], row[4], row[5], row[6]),
+                LatencyRange(row[7], row[8]),
+                terms.expires,
+                terms.price_table,
+                counted.tokens,
+                row[9],
+                row[10],
+            )
+            for model, counted, given, row in zip(self.models, counts, inputs, rows, strict=True)
+        ]
+
+    def _one_by_one(
+        self,
+        counts: Sequence[TokenCount],
+        lengths: Sequence[Lengths],
+        corrections: Sequence[Correction] | None,
+        terms: QuoteTerms,
+    ) -> list[Quote | None]:
+        """The quotes in integers of any size."""
+        return [
+            None
+            if model.rates is None
+            else quote(
+                model,
+                model.rates,
+                count,
+                length,
+                correction=UNCORRECTED if corrections is None else corrections[at],
+                **terms._asdict(),
+            )
+            for at, (model, count, length) in enumerate(
+                zip(self.models, counts, lengths, strict=True)
+            )
+        ]
+
+    def _inputs(
+        self,
+        counts: Sequence[TokenCount],
+        lengths: Sequence[Lengths],
+        corrections: Sequence[Correction] | None,
+    ) -> tuple[Sequence[TokenCount], Integers]:
+        """Corrected input tokens by model, and its output and reasoning before any cap, int64 ``(6, n)``."""
+        made: dict[tuple[int, int, Correction | None], list[int]] = {}
+        points = []
+        for at, length in enumerate(lengths):
+            learned = None if corrections is None else corrections[at]
+            key = id(length), self._allowances[at], learned
+            found = made.get(key)
+            if found is None:
+                allowance, factors = self.models[at].reasoning, learned or UNCORRECTED
+                whole = length_points(length, allowance, factors)
+                hidden = reasoning_points(allowance, factors)
+                found = made[key] = [min(each, _LARGEST) for each in (*whole, *hidden)]
+            points.append(found)
+        if corrections is not None:
+            counts = [
+                corrected_count(count, correction)
+                for count, correction in zip(counts, corrections, strict=True)
+            ]
+        return counts, np.array(points, dtype=np.int64).T
+
+    def _fits(self, worst_tokens: Integers, cap: Integers) -> bool:
+        """Whether every price in 1e-15 USD fits 64 bits."""
+        most_input, most_output = int(worst_tokens.max()), int(cap.max())
+        if max(most_input, most_output) > _LARGEST // 2:
+            return False
+        dearest = self._dearest_input * most_input + self._dearest_output * most_output
+        return dearest <= _LARGEST - _FEMTOS_PER_NANO
+
+    def _prices(self, tokens: Integers, outputs: Integers) -> Integers:
+        """Nano-dollars, a fraction of one rounded up, for outputs ``(…, n)``."""
+        per_input, per_output = self._input[0], self._output[0]
+        if int(tokens.max()) > self._least_surcharged:
+            for above, surcharged_input, surcharged_output in zip(
+                self._above, self._input[1:], self._output[1:], strict=True
+            ):
+                reached = tokens > above
+                per_input = np.where(reached, surcharged_input, per_input)
+                per_output = np.where(reached, surcharged_output, per_output)
+        femtos = per_input * tokens + per_output * outputs
+        # Floor division of the negated value rounds up.
+        return np.asarray(-(-femtos // _FEMTOS_PER_NANO))
+
+
+def _bounded(values: Sequence[int]) -> Integers:
+    """Values as integers of 64 bits. A larger one is cut, and then no price fits: see :meth:`_fits`."""
+    return np.array([min(value, _LARGEST) for value in values], dtype=np.int64)
+
+
+def _steps(rates: Rates | None) -> list[tuple[int, int, int]]:
+    """Threshold in input tokens, and what an input and an output token cost above it, in 1e-15 USD."""
+    if rates is None:
+        return [(0, 0, 0)]
+    steps = [(0, rates), *((one.above_input_tokens, one.rates) for one in rates.surcharges)]
+    return [(above, each.femtos[0], each.femtos[1]) for above, each in steps]
