@@ -19,9 +19,8 @@ from router.core.corrections import UNCORRECTED, Correction
 from router.core.quotes import (
     LATENCY_SPREAD,
     corrected_count,
-    length_points,
+    mean_length,
     quote,
-    reasoning_points,
 )
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
 
@@ -32,6 +31,7 @@ _LARGEST = 2**63 - 1
 _NEVER_REACHED = (_LARGEST, 0, 0)
 
 Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 class QuoteTerms(NamedTuple):
@@ -60,8 +60,13 @@ class QuoteTable:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self.models = tuple(models)
-        numbers: dict[Lengths | None, int] = {}
-        self._allowances = [numbers.setdefault(one.reasoning, len(numbers)) for one in models]
+        allowed = [model.reasoning for model in models]
+        self._reasoning = np.array(
+            [
+                (0.0, 0.0, 0.0) if one is None else (one.p50, one.p90, mean_length(one))
+                for one in allowed
+            ]
+        ).T
         self._first_token_s = np.array([model.speed.first_token_s for model in models])
         self._tokens_per_s = np.array([model.speed.output_tokens_per_s for model in models])
         self._window = _bounded([model.context_window for model in models])
@@ -94,7 +99,9 @@ class QuoteTable:
         """
         if not self.models:
             return []
-        inputs, points = self._inputs(counts, lengths, corrections)
+        inputs = counts
+        if corrections is not None:
+            inputs = list(map(corrected_count, counts, corrections))
         tokens = _bounded([each.tokens for each in inputs])
         worst_tokens = _bounded([each.worst for each in inputs])
         cap = np.minimum(self._most_output, self._window - tokens)
@@ -103,8 +110,10 @@ class QuoteTable:
         cap = np.maximum(cap, 0)
         if not self._fits(worst_tokens, cap):
             return self._one_by_one(counts, lengths, corrections, terms)
-        p10, p50, mean, p90 = np.minimum(points[:4], cap)
-        reasoning_p50 = np.minimum(points[4], p50)
+        factors = None if corrections is None else np.array(corrections).T
+        outputs, hidden = self._outputs(lengths, factors)
+        p10, p50, mean, p90 = np.minimum(outputs, cap)
+        reasoning_p50 = np.minimum(hidden[0], p50)
         columns = (
             p50,
             p90,
@@ -114,7 +123,7 @@ class QuoteTable:
             self._first_token_s + p50 / self._tokens_per_s,
             self._first_token_s * LATENCY_SPREAD + p90 / self._tokens_per_s,
             reasoning_p50,
-            np.minimum(np.maximum(points[5], reasoning_p50), p90),
+            np.minimum(np.maximum(hidden[1], reasoning_p50), p90),
         )
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [
@@ -161,31 +170,25 @@ class QuoteTable:
             )
         ]
 
-    def _inputs(
-        self,
-        counts: Sequence[TokenCount],
-        lengths: Sequence[Lengths],
-        corrections: Sequence[Correction] | None,
-    ) -> tuple[Sequence[TokenCount], Integers]:
-        """Corrected input tokens by model, and its output and reasoning before any cap, int64 ``(6, n)``."""
-        made: dict[tuple[int, int, Correction | None], list[int]] = {}
-        points = []
-        for at, length in enumerate(lengths):
-            learned = None if corrections is None else corrections[at]
-            key = id(length), self._allowances[at], learned
-            found = made.get(key)
-            if found is None:
-                allowance, factors = self.models[at].reasoning, learned or UNCORRECTED
-                whole = length_points(length, allowance, factors)
-                hidden = reasoning_points(allowance, factors)
-                found = made[key] = [min(each, _LARGEST) for each in (*whole, *hidden)]
-            points.append(found)
+    def _outputs(
+        self, lengths: Sequence[Lengths], corrections: Floats | None
+    ) -> tuple[Integers, Integers]:
+        """Output and hidden reasoning before any cap: int64 ``(4, n)`` and ``(2, n)``.
+
+        As :func:`~router.core.quotes.length_points` and :func:`~router.core.quotes.reasoning_points`, with
+        the same operations in the same order, so that not even the last bit differs.
+        """
+        distinct = {id(each): each for each in lengths}
+        shapes = {key: (each.p50, each.p90, mean_length(each)) for key, each in distinct.items()}
+        p50, p90, mean = np.array([shapes[id(each)] for each in lengths]).T + self._reasoning
+        hidden = self._reasoning[:2]
         if corrections is not None:
-            counts = [
-                corrected_count(count, correction)
-                for count, correction in zip(counts, corrections, strict=True)
-            ]
-        return counts, np.array(points, dtype=np.int64).T
+            _, of_p50, of_p90, of_mean = corrections
+            p50, p90, mean = p50 * of_p50, p90 * of_p90, mean * of_mean
+            hidden = hidden * corrections[1:3]
+        p90 = np.maximum(p90, p50)
+        p10 = p50 * p50 / p90
+        return _tokens((p10, p50, np.maximum(mean, p10), p90)), _tokens(hidden)
 
     def _fits(self, worst_tokens: Integers, cap: Integers) -> bool:
         """Whether every price in 1e-15 USD fits 64 bits."""
@@ -213,6 +216,11 @@ class QuoteTable:
 def _bounded(values: Sequence[int]) -> Integers:
     """Values as integers of 64 bits. A larger one is cut, and then no price fits: see :meth:`_fits`."""
     return np.array([min(value, _LARGEST) for value in values], dtype=np.int64)
+
+
+def _tokens(values: Sequence[Floats] | Floats) -> Integers:
+    """Whole tokens, a fraction rounded up; more than any cap where there are more than 64 bits hold."""
+    return np.minimum(np.ceil(values), float(_LARGEST // 2)).astype(np.int64)
 
 
 def _steps(rates: Rates | None) -> list[tuple[int, int, int]]:
