@@ -43,6 +43,7 @@ from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.messages.route import render_example
 from router.rpc.protection import check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.signals import reload_signal, stop_signals
@@ -199,6 +200,7 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
         prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
         label_names=LabelNames(_labels_of_settings(settings)),
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
+        render_example=render_example,
     )
 
 

@@ -43,7 +43,8 @@ from router.ledger.sqlite.file import (
     store_errors,
 )
 from router.ledger.sqlite.lock import FileLock
-from router.ledger.sqlite.write_group import Cache, WriteGroup
+from router.ledger.sqlite.packed_payload import pack
+from router.ledger.sqlite.write_group import Cache, Payload, WriteGroup
 from router.ledger.storage_format import from_micros, to_micros
 from router.ledger.writer_task import WriterTask
 
@@ -439,14 +440,21 @@ def _interrupted(error: BaseException) -> Unavailable:
 
 
 def _hold_task(hold: Hold) -> WriterTask[_Operation[HoldResult], HoldResult]:
-    payload = storage_format.check_hold(hold)
+    payload = _payload(hold)
     return WriterTask(_Operation(lambda work: _hold(work, hold, payload), _ids(hold)))
+
+
+def _payload(hold: Hold) -> Payload:
+    labels, record = storage_format.check_hold(hold)
+    if not hold.example:
+        return Payload(labels, record)
+    return Payload(labels, record, pack(hold.reply, record, hold.example), hold.example)
 
 
 def _holds_task(
     holds: Sequence[Hold],
 ) -> WriterTask[_Operation[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
-    checked = [(hold, storage_format.check_hold(hold)) for hold in holds]
+    checked = [(hold, _payload(hold)) for hold in holds]
 
     def run(work: WriteGroup) -> _Results:
         results: _Results = []
@@ -462,10 +470,10 @@ def _holds_task(
     )
 
 
-def _hold(work: WriteGroup, hold: Hold, payload: tuple[str, str]) -> HoldResult:
+def _hold(work: WriteGroup, hold: Hold, payload: Payload) -> HoldResult:
     result = rules.hold(work, hold, work.next_created())
     if isinstance(result, Granted):
-        work.set_payload(hold.id, *payload)
+        work.set_payload(hold.id, payload)
     return result
 
 

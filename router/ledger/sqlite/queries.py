@@ -19,6 +19,11 @@ from router.ledger import storage_format
 from router.ledger.base import HoldState, StoredDecision, Totals
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
+from router.ledger.sqlite.packed_payload import (
+    DamagedPayload,
+    unpacked_record,
+    unpacked_reply,
+)
 from router.ledger.storage_format import QUARTER_HOUR_MICROS, from_micros, to_micros
 
 __all__ = [
@@ -53,9 +58,12 @@ ROW = (
     "created, id, tenant, fingerprint, state, expires,"
     " held_money, held_tokens, held_requests, held_concurrent,"
     " actual_money, actual_tokens, actual_requests, actual_concurrent, late, overage, report, quoted,"
-    " reply, CASE WHEN json_valid(usage) THEN usage ->> '$.amendments' END"
+    " reply, content, CASE WHEN json_valid(usage) THEN usage ->> '$.amendments' END"
 )
-DECISIONS = "decisions JOIN payloads USING (created)"
+DECISIONS = (
+    "decisions JOIN payloads USING (created)"
+    " LEFT JOIN dictionaries ON dictionaries.number = dictionary"
+)
 BALANCE = (
     "number, limit_id, series, key, period, unit, spent, held, over, ceiling, erased, erased_over"
 )
@@ -156,9 +164,12 @@ def reply(connection: apsw.Connection, decision_id: str) -> tuple[str, str, byte
     if not storage_format.storable(decision_id):
         return None
     found: Any = connection.execute(
-        f"SELECT tenant, fingerprint, reply FROM {DECISIONS} WHERE id = ?", (decision_id,)
+        f"SELECT tenant, fingerprint, reply, content FROM {DECISIONS} WHERE id = ?", (decision_id,)
     ).fetchone()
-    return None if found is None else (found[0], found[1], found[2])
+    if found is None:
+        return None
+    tenant, fingerprint, stored, dictionary = found
+    return tenant, fingerprint, _reply(decision_id, stored, dictionary)
 
 
 def is_due(connection: apsw.Connection, moment: datetime) -> bool:
@@ -299,7 +310,7 @@ def _stored_decisions(
 ) -> list[StoredDecision]:
     try:
         return [
-            storage_format.stored_decision(row_of(values), *values[-3:])
+            storage_format.stored_decision(row_of(values), values[-3], _record(values), values[-1])
             for values in connection.execute(
                 f"SELECT {ROW}, labels, record, usage FROM {DECISIONS}"
                 " JOIN label_sets ON label_sets.number = label_set"
@@ -334,9 +345,29 @@ def row_of(values: Any) -> Row:
         overage=values[15],
         report=values[16],
         quoted=values[17],
-        reply=values[18],
-        amendments=storage_format.amendments_of(values[19]),
+        reply=_reply(values[1], values[18], values[19]),
+        amendments=storage_format.amendments_of(values[20]),
     )
+
+
+def _reply(decision_id: str, stored: bytes, dictionary: bytes | None) -> bytes:
+    if dictionary is None:
+        return stored
+    try:
+        return unpacked_reply(stored, dictionary)
+    except DamagedPayload:
+        raise storage_format.damaged_decision(decision_id, "reply", "cannot be unpacked") from None
+
+
+def _record(values: Any) -> str:
+    """The record of a decision, from the columns :data:`ROW`, labels, record and usage."""
+    decision_id, stored, dictionary, record = values[1], values[18], values[19], values[-2]
+    if dictionary is None or record:
+        return str(record)
+    try:
+        return unpacked_record(stored, dictionary)
+    except DamagedPayload:
+        raise storage_format.damaged_decision(decision_id, "record", "cannot be unpacked") from None
 
 
 def balance_of(values: Any) -> Balance:

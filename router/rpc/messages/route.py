@@ -39,7 +39,7 @@ from router.rpc.messages.values import (
     wrong,
 )
 
-__all__ = ["parse_route", "render_held", "render_route"]
+__all__ = ["parse_route", "render_example", "render_held", "render_route"]
 
 _RESERVED = frozenset({"model", "provider", "tier"})
 _MAX_SCOPE = 32
@@ -264,6 +264,11 @@ def render_held(
         after = replace(state, held=state.held + taken)
         fill_limit_status(reply.limits.add(), after)
     return reply
+
+
+def render_example(held: HeldDecision) -> bytes:
+    """A serialised reply with every alternative and without an id."""
+    return render_held(held, "", _MAX_ALTERNATIVES).SerializeToString()
 
 
 def render_route(
