@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -291,12 +292,12 @@ class Catalog:
     default_lengths: dict[str, Lengths]
     price_table: str
 
-    @property
+    @cached_property
     def capabilities(self) -> frozenset[str]:
         """Every capability that some model has."""
         return frozenset().union(*(entry.spec.capabilities for entry in self.entries))
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """Every model id."""
         return tuple(entry.spec.id for entry in self.entries)

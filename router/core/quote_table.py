@@ -8,6 +8,7 @@ however many models there are. All counts and prices are exact integers, and eve
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -67,7 +68,10 @@ class QuoteTable:
                 for one in allowed
             ]
         ).T
-        self._first_token_s = np.array([model.speed.first_token_s for model in models])
+        self._hidden = _tokens(self._reasoning[:2])
+        self._endless = np.full(len(allowed), math.inf)
+        first = np.array([model.speed.first_token_s for model in models])
+        self._first_token_s = first, first * LATENCY_SPREAD
         self._tokens_per_s = np.array([model.speed.output_tokens_per_s for model in models])
         self._window = _bounded([model.context_window for model in models])
         self._most_output = _bounded([model.max_output_tokens for model in models])
@@ -102,30 +106,30 @@ class QuoteTable:
         inputs = counts
         if corrections is not None:
             inputs = list(map(corrected_count, counts, corrections))
-        tokens = _bounded([each.tokens for each in inputs])
-        worst_tokens = _bounded([each.worst for each in inputs])
-        cap = np.minimum(self._most_output, self._window - tokens)
+        least, worst = [each.tokens for each in inputs], [each.worst for each in inputs]
+        tokens = np.array((least, least, least, worst))
+        cap = np.minimum(self._most_output, self._window - tokens[0])
         if terms.max_output_tokens is not None:
             cap = np.minimum(cap, terms.max_output_tokens)
-        cap = np.maximum(cap, 0)
-        if not self._fits(worst_tokens, cap):
+        caps = np.maximum(cap, 0).tolist()
+        if not self._fits(max(worst), max(caps)):
             return self._one_by_one(counts, lengths, corrections, terms)
         factors = None if corrections is None else np.array(corrections).T
-        outputs, hidden = self._outputs(lengths, factors)
-        p10, p50, mean, p90 = np.minimum(outputs, cap)
-        reasoning_p50 = np.minimum(hidden[0], p50)
-        columns = (
-            p50,
-            p90,
-            cap,
-            *self._prices(tokens, np.stack((p10, mean, p90))),
-            self._prices(worst_tokens, cap),
-            self._first_token_s + p50 / self._tokens_per_s,
-            self._first_token_s * LATENCY_SPREAD + p90 / self._tokens_per_s,
-            reasoning_p50,
-            np.minimum(np.maximum(hidden[1], reasoning_p50), p90),
+        output, hidden = self._outputs(lengths, factors)
+        output = np.minimum(output, caps)
+        _, _, p90, _, p50 = output
+        hidden_p50 = np.minimum(hidden[0], p50)
+        rows = zip(
+            p50.tolist(),
+            p90.tolist(),
+            caps,
+            *self._prices(tokens, output[:4]).tolist(),
+            (self._first_token_s[0] + p50 / self._tokens_per_s).tolist(),
+            (self._first_token_s[1] + p90 / self._tokens_per_s).tolist(),
+            hidden_p50.tolist(),
+            np.minimum(np.maximum(hidden[1], hidden_p50), p90).tolist(),
+            strict=True,
         )
-        rows = zip(*(column.tolist() for column in columns), strict=True)
         return [
             None
             if model.rates is None
@@ -173,35 +177,37 @@ class QuoteTable:
     def _outputs(
         self, lengths: Sequence[Lengths], corrections: Floats | None
     ) -> tuple[Integers, Integers]:
-        """Output and hidden reasoning before any cap: int64 ``(4, n)`` and ``(2, n)``.
+        """Output and hidden reasoning before any cap: int64 ``(5, n)`` and ``(2, n)``.
 
-        As :func:`~router.core.quotes.length_points` and :func:`~router.core.quotes.reasoning_points`, with
-        the same operations in the same order, so that not even the last bit differs.
+        The output at its 10th percentile, mean, 90th percentile, without an end, and at its median. As
+        :func:`~router.core.quotes.length_points` and :func:`~router.core.quotes.reasoning_points` compute it,
+        with the same operations in the same order, so that not even the last bit differs.
         """
-        distinct = {id(each): each for each in lengths}
-        shapes = {key: (each.p50, each.p90, mean_length(each)) for key, each in distinct.items()}
+        shapes = {
+            key: (each.p50, each.p90, mean_length(each))
+            for key, each in {id(each): each for each in lengths}.items()
+        }
         p50, p90, mean = np.array([shapes[id(each)] for each in lengths]).T + self._reasoning
-        hidden = self._reasoning[:2]
+        hidden = self._hidden
         if corrections is not None:
             _, of_p50, of_p90, of_mean = corrections
             p50, p90, mean = p50 * of_p50, p90 * of_p90, mean * of_mean
-            hidden = hidden * corrections[1:3]
+            hidden = _tokens(self._reasoning[:2] * corrections[1:3])
         p90 = np.maximum(p90, p50)
         p10 = p50 * p50 / p90
-        return _tokens((p10, p50, np.maximum(mean, p10), p90)), _tokens(hidden)
+        return _tokens(np.array((p10, np.maximum(mean, p10), p90, self._endless, p50))), hidden
 
-    def _fits(self, worst_tokens: Integers, cap: Integers) -> bool:
-        """Whether every price in 1e-15 USD fits 64 bits."""
-        most_input, most_output = int(worst_tokens.max()), int(cap.max())
+    def _fits(self, most_input: int, most_output: int) -> bool:
+        """Whether every price of at most so many tokens fits 64 bits in 1e-15 USD."""
         if max(most_input, most_output) > _LARGEST // 2:
             return False
         dearest = self._dearest_input * most_input + self._dearest_output * most_output
         return dearest <= _LARGEST - _FEMTOS_PER_NANO
 
     def _prices(self, tokens: Integers, outputs: Integers) -> Integers:
-        """Nano-dollars, a fraction of one rounded up, for outputs ``(…, n)``."""
+        """Nano-dollars, a fraction of one rounded up, of inputs and outputs ``(…, n)``."""
         per_input, per_output = self._input[0], self._output[0]
-        if int(tokens.max()) > self._least_surcharged:
+        if self._above and int(tokens.max()) > self._least_surcharged:
             for above, surcharged_input, surcharged_output in zip(
                 self._above, self._input[1:], self._output[1:], strict=True
             ):
@@ -218,7 +224,7 @@ def _bounded(values: Sequence[int]) -> Integers:
     return np.array([min(value, _LARGEST) for value in values], dtype=np.int64)
 
 
-def _tokens(values: Sequence[Floats] | Floats) -> Integers:
+def _tokens(values: Floats) -> Integers:
     """Whole tokens, a fraction rounded up; more than any cap where there are more than 64 bits hold."""
     return np.minimum(np.ceil(values), float(_LARGEST // 2)).astype(np.int64)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -323,13 +323,12 @@ class WriteGroup:
         """Write every row that has changed since the last call, with one statement per table."""
         if not (self._new or self._changed or self._dirty):
             return
-        run = self._connection.executemany
         for balance in self._dirty.values():
             if balance.number is None:
                 balance.number = self._cache.next_balance
                 self._cache.next_balance += 1
                 self._cache.balances[balance.number] = balance
-        run(
+        self._run(
             f"INSERT INTO balances ({BALANCE}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT (number) DO UPDATE SET spent = excluded.spent, held = excluded.held,"
             " over = excluded.over, ceiling = excluded.ceiling, erased = excluded.erased,"
@@ -340,20 +339,20 @@ class WriteGroup:
                 for b in self._dirty.values()
             ],
         )  # fmt: skip
-        run(
+        self._run(
             "INSERT INTO decisions (created, id, tenant, fingerprint, state, expires, held_money,"
             " held_tokens, held_requests, held_concurrent, actual_money, actual_tokens,"
             " actual_requests, actual_concurrent, late, overage, report, quoted, label_set, usage)"
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [self._values(row) for row in self._new.values()],
         )
-        run(
+        self._run(
             "INSERT INTO payloads (created, reply, record, dictionary) VALUES (?, ?, ?, ?)",
             [self._payload(row) for row in self._new.values()],
         )
         new_sets = [(number, labels) for labels, number in self._new_sets.items()]
-        run("INSERT INTO label_sets VALUES (?, ?)", new_sets)
-        run(
+        self._run("INSERT INTO label_sets VALUES (?, ?)", new_sets)
+        self._run(
             "INSERT INTO label_values VALUES (?, ?, ?)",
             [
                 (name, value, number)
@@ -361,7 +360,7 @@ class WriteGroup:
                 for name, value in json.loads(labels).items()
             ],
         )
-        run(
+        self._run(
             "INSERT INTO entries VALUES (?,?,?,?,?)",
             [
                 (row.number, entry.balance.number, entry.held, entry.spent, entry.over)
@@ -370,7 +369,7 @@ class WriteGroup:
             ],
         )
         changed = [row for row in self._changed.values() if row.id not in self._new]
-        run(
+        self._run(
             "UPDATE decisions SET state = ?, actual_money = ?, actual_tokens = ?,"
             " actual_requests = ?, actual_concurrent = ?, late = ?, overage = ?, report = ?,"
             " usage = coalesce(?, usage) WHERE created = ?",
@@ -380,7 +379,7 @@ class WriteGroup:
                 for row in changed
             ],
         )  # fmt: skip
-        run(
+        self._run(
             "UPDATE entries SET held = ?, spent = ?, over = ? WHERE decision = ? AND balance = ?",
             [
                 (entry.held, entry.spent, entry.over, row.number, entry.balance.number)
@@ -394,6 +393,10 @@ class WriteGroup:
         self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, {}
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self._connection.executemany(statement, rows)
 
     def _mark_balances(self, row: Row) -> None:
         for entry in row.entries:

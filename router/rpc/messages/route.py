@@ -118,7 +118,8 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         field = f"constraints.{name}"
         if len(values) > _MAX_NAMES:
             raise wrong(field, f"must have at most {_MAX_NAMES} names")
-        catalog.check_known(field, values, known)
+        if values:
+            catalog.check_known(field, values, known)
     max_price = max_latency = max_output = None
     if given.HasField("max_price"):
         max_price = nanos(given.max_price, "constraints.max_price")
