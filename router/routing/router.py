@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +34,14 @@ from router.core.types import (
     Score,
 )
 from router.routing.candidate_table import CandidateTable
+from router.routing.prompt_memory import PromptMemory, key_of
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
 
 _NO_CORRECTIONS = Corrections()
+_CLASSIFIED_BYTES = 6_000
+"""A vector of 768 numbers, the features, and a score of a dozen arms, roughly."""
+_COUNTS_BYTES = 1_000
 _ESTIMATED = Reason(
     "TOKENS_ESTIMATED",
     "input tokens are an estimate: the model's own tokenizer is not available",
@@ -152,6 +157,9 @@ class Router:
     now: Callable[[], datetime]
     corrections: Callable[[], Corrections] = _nothing_learned
     target_regret: float = TARGET_REGRET
+    _memory: PromptMemory = field(
+        default_factory=PromptMemory, init=False, repr=False, compare=False
+    )
     _latest: list[CandidateTable | None] = field(
         default_factory=lambda: [None], init=False, repr=False, compare=False
     )
@@ -175,19 +183,19 @@ class Router:
             InvalidInput: the prompt cannot be counted.
         """
         bundle, corrections = self.bundle, self.corrections()
-        text = classifier_text(query.prompt)
-        features = lexical_features(text)
-        ids = bundle.encoder.word_ids(text)
-        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        asked = asked_by(query.prompt)
-        score = bundle.classify(embedding, features, ids, asked)
+        key, version = key_of(query.tenant, query.prompt), bundle.version
+        recall = self._memory.get
+        features, embedding, score = recall(
+            key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
+        )
         moment = self.now()
         goal = self._goal(query)
         table = self._table(bundle, moment)
-        counts = table.counts(self.tokens, query.prompt)
-        terms = QuoteTerms(
-            query.constraints.max_output_tokens, moment + self.quote_ttl, self.catalog.price_table
+        prices = self.catalog.price_table
+        counts = recall(
+            key, f"tokens {prices}", lambda: table.counts(self.tokens, query.prompt), _COUNTS_BYTES
         )
+        terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
 
         def candidates_of(score: Score) -> list[Candidate]:
             found = table.candidates(counts, score, corrections, query.scope, terms)
@@ -202,7 +210,15 @@ class Router:
             arm_prices(candidates, query.constraints),
             at_stake(goal, score.complexity),
         ):
-            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features, asked)
+            encoder = bundle.second.encoder
+            score = recall(
+                key,
+                f"second {version}",
+                lambda: bundle.score_second_stage(
+                    classifier_text(query.prompt), features, asked_by(query.prompt)
+                ),
+                _CLASSIFIED_BYTES,
+            )
             candidates = candidates_of(score)
             notes.append(_SECOND_OPINION)
         if not encoder.reads_script(features):
@@ -272,6 +288,26 @@ class Router:
             # Two threads may make it at once; either table is right.
             table = self._latest[0] = CandidateTable(self.catalog, bundle.manifest, moment)
         return table
+
+
+class _Classified(NamedTuple):
+    """A prompt as the first stage sees it."""
+
+    features: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
+    score: Score
+
+
+def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
+    text = classifier_text(prompt)
+    features = lexical_features(text)
+    ids = bundle.encoder.word_ids(text)
+    embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
+    score = bundle.classify(embedding, features, ids, asked_by(prompt))
+    # They are remembered, and shared between calls.
+    for each in (features, embedding):
+        each.setflags(write=False)
+    return _Classified(features, embedding, score)
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:
