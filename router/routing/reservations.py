@@ -125,6 +125,11 @@ class Reservations:
     render_example: Callable[[HeldDecision], bytes] | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
 
+    def warm_up(self) -> None:
+        """Load and make what the first call would otherwise wait for."""
+        self.router.warm_up()
+        self._example(self.router.bundle.version)
+
     def decide(
         self,
         query: RouteQuery,

@@ -312,7 +312,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         reservations = build_reservations(settings, router, ledger)
         running = start(settings, reservations)
         opened.callback(running.drain)
-        router.warm_up()
+        reservations.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
         gc.freeze()
