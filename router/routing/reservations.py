@@ -231,8 +231,10 @@ class Reservations:
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
-            candidate._replace(amounts=self._amounts(candidate.quote), limits=states)
-            for candidate, states in zip(assessed.candidates, views, strict=True)
+            Candidate(model, arm, p, offer, self._amounts(offer), states, basis)
+            for (model, arm, p, offer, _, _, basis), states in zip(
+                assessed.candidates, views, strict=True
+            )
         ]
         routed = self.router.decide(query, assessed, candidates)
         chosen, reasons = routed.decision.chosen, routed.decision.reasons

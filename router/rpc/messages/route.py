@@ -195,12 +195,11 @@ def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: i
 def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
     # In place, because building more than a hundred small messages and copying each into its parent took
     # half of the rendering time.
-    target.input_tokens.tokens = quote.input_tokens.tokens
-    target.input_tokens.exact = quote.input_tokens.exact
-    target.input_tokens.worst = quote.input_tokens.worst
-    target.output_tokens.p50 = quote.output_tokens_p50
-    target.output_tokens.p90 = quote.output_tokens_p90
-    target.output_tokens.worst = quote.output_tokens_worst
+    given, output = target.input_tokens, target.output_tokens
+    given.tokens, given.exact, given.worst = quote.input_tokens
+    output.p50 = quote.output_tokens_p50
+    output.p90 = quote.output_tokens_p90
+    output.worst = quote.output_tokens_worst
     if quote.reasoning_tokens_p90:
         target.reasoning_tokens.p50 = quote.reasoning_tokens_p50
         target.reasoning_tokens.p90 = quote.reasoning_tokens_p90
