@@ -21,6 +21,7 @@ from benchmarks import (
     scale,
     serving,
     swaps,
+    telemetry,
     texts,
     training,
 )
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,
     "holds": holds.measure,
     "access": access.measure,
+    "telemetry": telemetry.measure,
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,

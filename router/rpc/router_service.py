@@ -104,6 +104,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
         now = self._reservations.ledger.release(request.decision_id, request.tenant)
+        if now:
+            self._reservations.observer.released()
         logger().info("released", decision_id=request.decision_id, now=now)
         return router_pb2.ReleaseResponse(released_now=now)
 

@@ -43,16 +43,26 @@ from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.measurement import (
+    metrics_endpoint,
+    occupancy_job,
+    report_state,
+    telemetry_of,
+)
 from router.rpc.protection import check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.signals import reload_signal, stop_signals
+from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
+from router.telemetry.export import Telemetry
+from router.telemetry.observer import Observer
 
 __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle", "serve", "start"]
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
 _ADMIN_WORKERS = 2
+_UNOBSERVED = Observer()
 
 
 def _utc_now() -> datetime:
@@ -180,13 +190,16 @@ def _labels_of_settings(settings: Settings) -> frozenset[str]:
     return frozenset({"tenant", *settings.correct_by, *retained})
 
 
-def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Reservations:
+def build_reservations(
+    settings: Settings, router: Router, ledger: Ledger, observer: Observer = _UNOBSERVED
+) -> Reservations:
     """Combine a router and a ledger.
 
     Args:
         settings: say how much to hold, for how long, and what to log of prompts.
         router: decides.
         ledger: holds.
+        observer: is told what is decided and settled.
 
     Raises:
         MitsumoriError: the settings need an extra that is not installed.
@@ -199,12 +212,19 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
         prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
         label_names=LabelNames(_labels_of_settings(settings)),
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
+        observer=observer,
     )
 
 
-def _server(settings: Settings, workers: int, interceptors: list[Any]) -> grpc.Server:
+def _pool(workers: int) -> futures.ThreadPoolExecutor:
+    return futures.ThreadPoolExecutor(workers, thread_name_prefix="route")
+
+
+def _server(
+    settings: Settings, pool: futures.ThreadPoolExecutor, interceptors: list[Any]
+) -> grpc.Server:
     return grpc.server(
-        futures.ThreadPoolExecutor(workers, thread_name_prefix="route"),
+        pool,
         interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
@@ -235,10 +255,17 @@ def _listen(
     return f"{shown}:{bound}", bound
 
 
-def start(settings: Settings, reservations: Reservations) -> RunningServer:
+def start(
+    settings: Settings, reservations: Reservations, telemetry: Telemetry | None = None
+) -> RunningServer:
     """Start listening, with health NOT_SERVING.
 
     AdminService has a server of its own, with threads of its own, where it has a port of its own.
+
+    Args:
+        settings: of the service.
+        reservations: answers the calls.
+        telemetry: measures them; ``None``: nobody does.
 
     Raises:
         InvalidInput: an address cannot be bound, or others could come in.
@@ -251,11 +278,21 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
         return None if found is None else found.labels.get("tenant", "")
 
     interceptors = [
-        ErrorInterceptor(),
+        ErrorInterceptor(reservations.observer),
         AccessInterceptor(protection.gate, protection.audit, owner),
     ]
-    server = _server(settings, settings.workers, interceptors)
+    pool = _pool(settings.workers)
     service_health = ServiceHealth()
+    if telemetry is not None:
+        interceptors.insert(0, TelemetryInterceptor(telemetry))
+        report_state(
+            telemetry.meters,
+            bundle=lambda: reservations.router.bundle.version,
+            price_table=lambda: reservations.router.catalog.price_table,
+            store_works=lambda: service_health.store_works,
+            queue_length=pool._work_queue.qsize,
+        )
+    server = _server(settings, pool, interceptors)
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
         RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes), server
@@ -264,7 +301,7 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
     servers, admin_address = {server: [ROUTER]}, address
     admin_server = server
     if settings.admin_address is not None:
-        admin_server = _server(settings, _ADMIN_WORKERS, interceptors)
+        admin_server = _server(settings, _pool(_ADMIN_WORKERS), interceptors)
         host, admin_port = settings.admin_address
         admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
     servers.setdefault(admin_server, []).append(ADMIN)
@@ -301,14 +338,20 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         catalog = load_catalog(settings.catalog)
         served = open_bundle(settings, catalog)
         router = build_router(settings, catalog=catalog, served=served)
-        ledger = open_ledger(settings.ledger)
+        telemetry = telemetry_of(settings, catalog)
+        opened.callback(telemetry.close)
+        meters = telemetry.meters
+        ledger = open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
         learner = CorrectionLearner(
             ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
         )
         router = replace(router, corrections=lambda: learner.corrections)
-        reservations = build_reservations(settings, router, ledger)
-        running = start(settings, reservations)
+        reservations = build_reservations(settings, router, ledger, meters)
+        endpoint = metrics_endpoint(settings, telemetry)
+        if endpoint is not None:
+            opened.enter_context(endpoint)
+        running = start(settings, reservations, telemetry)
         opened.callback(running.drain)
         router.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
@@ -319,6 +362,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
             "serving",
             address=running.address,
             admin_address=running.admin_address,
+            metrics_address=endpoint.address if endpoint is not None else "",
             bundle=router.bundle.version,
             ledger=ledger_place(settings.ledger),
         )
@@ -337,7 +381,9 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         # In a thread of its own: a slow registry must not delay the expiry of holds.
         reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
         # Likewise: a store that does not answer delays every other job.
-        watch = BackgroundJobs([store_job(lambda: running.health.check_store(ledger))])
+        watch = BackgroundJobs(
+            [store_job(lambda: running.health.check_store(ledger)), occupancy_job(ledger, meters)]
+        )
         with BackgroundJobs(jobs), watch, reloader, reload_signal(served, reloader):
             on_ready(running.address)
             stop.wait()

@@ -11,7 +11,7 @@ import promql_parser
 import pytest
 import yaml
 
-from router.metric_names import METRICS, series_names
+from router.telemetry.metric_names import METRICS, series_names
 from tests.deploy.programs import program, run
 
 ROOT = Path(__file__).parents[2]
