@@ -298,8 +298,9 @@ proto-baseline: $(STAMPS)-dev ## Keep the protocol as that of the version in pyp
 
 # --- operation -----------------------------------------------------------------------------------
 
-reference: $(STAMPS)-dev ## Write docs/operations/configuration.md anew from router/settings.py
+reference: $(STAMPS)-dev ## Write the pages of settings and metrics in docs/operations anew
 	@$(PY) -m router.cli.settings_reference > docs/operations/configuration.md
+	@$(PY) -m router.cli.metrics_reference > docs/operations/metrics.md
 
 test-deploy: $(STAMPS)-deploy ## deploy/ and the Dockerfile as read by helm, envoy, hadolint, promtool and the schemas of Kubernetes
 	@$(BIN)/pytest -m deploy
