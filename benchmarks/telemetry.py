@@ -85,6 +85,8 @@ def _watched(telemetry: Telemetry, *metadata: tuple[str, str]) -> Callable[[], o
                 pass
         meters.decided("gpt-5-nano", "openai", held=True)
         meters.saw_limits(LIMITS, labels)
+        meters.committed(0.001, 1)  # at most one commit per call: under load they share it
+        meters.expired(0)
         annotate({"gen_ai.request.model": "gpt-5-nano", "gen_ai.provider.name": "openai"})
         return request
 
@@ -107,7 +109,7 @@ def _called(
 
 
 def _route_us() -> float:
-    """Deciding and holding in this process, each time for another prompt, without telemetry."""
+    """Deciding and holding in this process, for another prompt each time, without telemetry."""
     settings = Settings(ledger="memory:")
     router = build_router(settings)
     router.warm_up()
@@ -129,16 +131,15 @@ def measure() -> Iterator[Figure]:
     """All figures of telemetry."""
     configure("error", "json")
     spans = InMemorySpanExporter()
-    models = {"gpt-5-nano": "openai"}
-    plain = open_telemetry(models)
-    traced = open_telemetry(models, ratio=0.0, spans_to=spans)
+    plain = open_telemetry()
+    traced = open_telemetry(ratio=0.0, spans_to=spans)
     gc.collect()
     route = _route_us()
     bare = _median_us(_called(None, lambda request, _: request, _Call(AGENT)), CALLS)
     metrics = _median_us(_watched(plain), CALLS) - bare
     unsampled = _median_us(_watched(traced, UNSAMPLED), CALLS) - bare
     sampled = _median_us(_watched(traced, SAMPLED), CALLS) - bare
-    settled = SettledCall("gpt-5-nano", 100, 200, 10**6, 10**6)
+    settled = SettledCall("gpt-5-nano", "openai", 100, 200, 10**6, 10**6)
     yield Figure("baseline: Route in process, memory ledger, p50", route, "µs")
     yield Figure("watched, no collector: added per Route, p50", metrics, "µs", 40.0)
     yield Figure("watched, traced by the caller but not sampled: added, p50", unsampled, "µs", 40.0)

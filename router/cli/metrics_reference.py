@@ -36,8 +36,8 @@ delays no call, and the end of the server by a second at most.
 `encode`, `classify`, `quote`, `decide`, `hold`. A call whose caller sends a W3C `traceparent` is traced
 where its caller is; of the others the share `trace_ratio`. The span of a call holds `rpc.system.name`,
 `rpc.method`, `rpc.response.status_code` and `error.type`; that of a decision `gen_ai.request.model`,
-`gen_ai.provider.name` and `mitsumori.bundle.version`; that of a settlement `gen_ai.request.model`,
-`gen_ai.usage.input_tokens` and `gen_ai.usage.output_tokens`.
+`gen_ai.provider.name` and `mitsumori.bundle.version`; that of a settlement has the
+model and the provider too, and `gen_ai.usage.input_tokens` and `gen_ai.usage.output_tokens`.
 
 **The lines of the log** have `trace_id` and `span_id` where the call belongs to a trace.
 

@@ -33,7 +33,7 @@ from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.telemetry.metric_names import provider_name
-from router.telemetry.observer import Observer, SettledCall
+from router.telemetry.observer import OTHER, Observer, SettledCall
 from router.telemetry.trace import annotate, stage
 
 __all__ = ["HeldDecision", "Reservations", "UsageReport"]
@@ -321,12 +321,21 @@ class Reservations:
         return settled, money
 
     def _tell_settled(self, model: str, report: UsageReport, booked: int, quoted: int) -> None:
+        # Any name that is not in the catalog is only the caller's word.
+        name, provider = next(
+            (
+                (e.spec.id, e.spec.provider)
+                for e in self.router.catalog.entries
+                if e.spec.id == model
+            ),
+            (OTHER, OTHER),
+        )
         tokens = report.input_tokens, report.output_tokens
-        self.observer.settled(SettledCall(model, *tokens, booked, quoted))
+        self.observer.settled(SettledCall(name, provider, *tokens, booked, quoted))
         annotate(
             {
-                # Any other name is only the caller's word.
-                "gen_ai.request.model": model if model in self.router.catalog.ids else "other",
+                "gen_ai.request.model": name,
+                "gen_ai.provider.name": provider_name(provider),
                 "gen_ai.usage.input_tokens": report.input_tokens,
                 "gen_ai.usage.output_tokens": report.output_tokens,
             }

@@ -36,7 +36,6 @@ from router.core.errors import (
 )
 from router.ledger.time_budget import time_limit
 from router.logs import logger
-from router.telemetry.observer import Observer
 
 __all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
 
@@ -102,14 +101,7 @@ def _abort(context: grpc.ServicerContext, error: MitsumoriError) -> NoReturn:
 
 
 class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
-    """Wraps the handlers of our services; health and reflection stay as they are.
-
-    Args:
-        observer: is told the reason of every refusal.
-    """
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    """Wraps the handlers of our services; health and reflection stay as they are."""
 
     def intercept_service(
         self,
@@ -123,60 +115,14 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc sh
         parse = _lenient(handler.request_deserializer)
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                self._guarded(handler.unary_unary, details.method),
+                _guarded(handler.unary_unary, details.method),
                 request_deserializer=parse,
                 response_serializer=handler.response_serializer,
             )
         return grpc.stream_stream_rpc_method_handler(
-            self._guarded_stream(handler.stream_stream, details.method),
+            _guarded_stream(handler.stream_stream, details.method),
             request_deserializer=parse,
             response_serializer=handler.response_serializer,
-        )
-
-    def _guarded(
-        self, behave: Callable[[Any, grpc.ServicerContext], Message], method: str
-    ) -> Callable[[Any, grpc.ServicerContext], Message]:
-        def call(request: Any, context: grpc.ServicerContext) -> Message:
-            clear_contextvars()  # a worker makes one call after the other, and the last one had a caller
-            try:
-                with time_limit(context.time_remaining()):
-                    return behave(_well_formed(request), context)
-            except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
-                self._fail(context, method, error)
-
-        return call
-
-    def _guarded_stream(
-        self,
-        behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]],
-        method: str,
-    ) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
-        def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
-            clear_contextvars()
-            try:
-                yield from behave(map(_well_formed, requests), context)
-            except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
-                if not context.is_active():  # the caller hung up
-                    return
-                self._fail(context, method, error)
-
-        return call
-
-    def _fail(self, context: grpc.ServicerContext, method: str, error: Exception) -> NoReturn:
-        """Log an error and end the call with its status."""
-        if isinstance(error, MitsumoriError):
-            self._observer.refused(error.reason)
-            logger().info("refused", method=method, reason=error.reason, field=error.field)
-            _abort(context, error)
-        # The kind and place of the error, not its text, which could quote the prompt.
-        frame = error.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
-        logger().error("failed", method=method, error=type(error).__name__, place=place)
-        _abort(
-            context,
-            MitsumoriError("internal error; the server's log says where", reason="INTERNAL"),
         )
 
 
@@ -190,7 +136,52 @@ def _lenient(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | _
     return deserialize
 
 
+def _fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoReturn:
+    """Log an error and end the call with its status."""
+    if isinstance(error, MitsumoriError):
+        logger().info("refused", method=method, reason=error.reason, field=error.field)
+        _abort(context, error)
+    # The kind and place of the error, not its text, which could quote the prompt.
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+    logger().error("failed", method=method, error=type(error).__name__, place=place)
+    _abort(
+        context, MitsumoriError("internal error; the server's log says where", reason="INTERNAL")
+    )
+
+
 def _well_formed(request: Any) -> Any:
     if isinstance(request, _Malformed):
         raise InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE")
     return request
+
+
+def _guarded(
+    behave: Callable[[Any, grpc.ServicerContext], Message], method: str
+) -> Callable[[Any, grpc.ServicerContext], Message]:
+    def call(request: Any, context: grpc.ServicerContext) -> Message:
+        clear_contextvars()  # a worker makes one call after the other, and the last one had a caller
+        try:
+            with time_limit(context.time_remaining()):
+                return behave(_well_formed(request), context)
+        except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
+            _fail(context, method, error)
+
+    return call
+
+
+def _guarded_stream(
+    behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]], method: str
+) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
+    def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        clear_contextvars()
+        try:
+            yield from behave(map(_well_formed, requests), context)
+        except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
+            if not context.is_active():  # the caller hung up
+                return
+            _fail(context, method, error)
+
+    return call

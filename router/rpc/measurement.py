@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from router import logs
-from router.catalog.catalog import Catalog
 from router.core.errors import InvalidInput
 from router.core.limits import ANY
 from router.ledger.base import Ledger
@@ -27,20 +26,13 @@ __all__ = ["metrics_endpoint", "occupancy_job", "report_state", "telemetry_of"]
 _OCCUPANCY_EVERY_S = 15.0
 
 
-def telemetry_of(settings: Settings, catalog: Catalog) -> Telemetry:
-    """The telemetry of a server.
-
-    Args:
-        settings: say where to send it, and how many calls to trace.
-        catalog: its models are the ones that metrics name.
+def telemetry_of(settings: Settings) -> Telemetry:
+    """The telemetry of a server: its settings say where to send it, and how many calls to trace.
 
     Raises:
         InvalidInput: the address of the collector cannot be used.
     """
-    models = {entry.spec.id: entry.spec.provider for entry in catalog.entries}
-    return open_telemetry(
-        models, endpoint=otlp_endpoint(settings.otlp_endpoint), ratio=settings.trace_ratio
-    )
+    return open_telemetry(otlp_endpoint(settings.otlp_endpoint), ratio=settings.trace_ratio)
 
 
 def metrics_endpoint(settings: Settings, telemetry: Telemetry) -> MetricsEndpoint | None:

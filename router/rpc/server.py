@@ -278,7 +278,7 @@ def start(
         return None if found is None else found.labels.get("tenant", "")
 
     interceptors = [
-        ErrorInterceptor(reservations.observer),
+        ErrorInterceptor(),
         AccessInterceptor(protection.gate, protection.audit, owner),
     ]
     pool = _pool(settings.workers)
@@ -338,7 +338,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         catalog = load_catalog(settings.catalog)
         served = open_bundle(settings, catalog)
         router = build_router(settings, catalog=catalog, served=served)
-        telemetry = telemetry_of(settings, catalog)
+        telemetry = telemetry_of(settings)
         opened.callback(telemetry.close)
         meters = telemetry.meters
         ledger = open_ledger(settings.ledger, meters)

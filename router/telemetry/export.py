@@ -59,16 +59,14 @@ def otlp_endpoint(given: str) -> str:
 
 
 def open_telemetry(
-    models: dict[str, str],
-    *,
     endpoint: str = "",
+    *,
     ratio: float = 0.0,
     spans_to: SpanExporter | None = None,
 ) -> Telemetry:
     """Make the meters and traces of this process. Waits for nothing outside.
 
     Args:
-        models: the provider of each model of the catalog, by id.
         endpoint: address of a collector, ``http://HOST:PORT`` or ``https://HOST:PORT``; empty: nothing is
             sent. Certificates and headers come from OpenTelemetry's own variables.
         ratio: of the calls without a caller's trace that are sampled, 0..1.
@@ -103,9 +101,7 @@ def open_telemetry(
             data = pulled.get_metrics_data()
         return metrics_text(data, open_metrics=open_metrics)
 
-    return Telemetry(
-        Meters(provider, models), tracing, text, lambda: _within_a_second(closing.close)
-    )
+    return Telemetry(Meters(provider), tracing, text, lambda: _within_a_second(closing.close))
 
 
 def _otlp(endpoint: str) -> tuple[MetricReader, SpanExporter]:

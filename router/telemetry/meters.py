@@ -37,13 +37,11 @@ from router.telemetry.metric_names import (
     Metric,
     provider_name,
 )
-from router.telemetry.observer import Observer, SettledCall
+from router.telemetry.observer import OTHER, Observer, SettledCall
 from router.telemetry.trace import CallTrace, current_call
 
 __all__ = ["Meters"]
 
-_OTHER = "other"
-"""Stands for what would be one label too many: a model outside the catalog, a reason after the hundredth."""
 _MAX_REASONS = 100
 _NO_TRACE = Context()
 
@@ -62,7 +60,7 @@ class _Table:
     def add(self, values: tuple[str, ...], count: int = 1) -> None:
         with self._lock:
             if self._most and values not in self._counts and len(self._counts) >= self._most:
-                values = (_OTHER,) * len(values)
+                values = (OTHER,) * len(values)
             self._counts[values] += count
 
     def read(self) -> Reading:
@@ -75,12 +73,10 @@ class Meters(Observer):
 
     Args:
         provider: of OpenTelemetry, with the readers that export.
-        models: the provider of each model of the catalog, by id: other models are counted together.
     """
 
-    def __init__(self, provider: MeterProvider, models: dict[str, str]) -> None:
+    def __init__(self, provider: MeterProvider) -> None:
         self._meter = provider.get_meter("mitsumori")
-        self._models = models
         self._refusals = _Table(_MAX_REASONS)
         self._decisions = _Table()
         self._holds = _Table()
@@ -104,7 +100,7 @@ class Meters(Observer):
         self.read(LIMIT_HEADROOM, self.fullest.headroom)
         # Attributes are made once: their number is that of the methods, codes and models.
         self._call_attributes = cache(_call_attributes)
-        self._token_attributes = cache(self._attributes_of_tokens)
+        self._token_attributes = cache(_token_attributes)
 
     def read(self, metric: Metric, values: Callable[[], Reading]) -> None:
         """Have a metric read its values whenever it is collected.
@@ -165,9 +161,7 @@ class Meters(Observer):
         context = _context()
         if call.quoted > 0:
             self._quote_error.record(call.booked / call.quoted, None, context)
-        sent, received = self._token_attributes(
-            call.model if call.model in self._models else _OTHER
-        )
+        sent, received = self._token_attributes(call.model, call.provider)
         self._tokens.record(call.input_tokens, sent, context)
         self._tokens.record(call.output_tokens, received, context)
 
@@ -196,15 +190,6 @@ class Meters(Observer):
     def _open(self) -> Collection[tuple[int, int]]:
         return () if self.open_holds is None else (self.open_holds,)
 
-    def _attributes_of_tokens(self, model: str) -> tuple[dict[str, str], dict[str, str]]:
-        provider = self._models.get(model, _OTHER)
-        named = ("chat", model, provider_name(provider))
-        sent, received = (
-            dict(zip(TOKEN_USAGE.attributes, (*named, kind), strict=True))
-            for kind in ("input", "output")
-        )
-        return sent, received
-
 
 def _context() -> Context:
     """The context by which a histogram keeps an exemplar: that of the current call, where it is sampled."""
@@ -215,3 +200,13 @@ def _context() -> Context:
 
 def _call_attributes(method: str, code: str) -> dict[str, str]:
     return dict(zip(CALL_DURATION.attributes, ("grpc", method, code), strict=True))
+
+
+def _token_attributes(model: str, provider: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Of tokens that were sent, and of those that were received."""
+    named = ("chat", model, provider_name(provider))
+    sent, received = (
+        dict(zip(TOKEN_USAGE.attributes, (*named, kind), strict=True))
+        for kind in ("input", "output")
+    )
+    return sent, received

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from router.core.limits import LimitState
 
-__all__ = ["Observer", "SettledCall"]
+__all__ = ["OTHER", "Observer", "SettledCall"]
+
+OTHER = "other"
+"""Stands for what would be one label too many: a model outside the catalog, a reason after the hundredth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class SettledCall:
     """A report of usage that was booked.
 
     Attributes:
-        model: that was called.
+        model: that was called; :data:`OTHER` for one that is not in the catalog.
+        provider: of the model; :data:`OTHER` likewise.
         input_tokens: ≥ 0.
         output_tokens: ≥ 0.
         booked: nano-dollars ≥ 0.
@@ -27,6 +31,7 @@ class SettledCall:
     """
 
     model: str
+    provider: str
     input_tokens: int
     output_tokens: int
     booked: int

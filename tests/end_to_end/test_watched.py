@@ -7,7 +7,7 @@ import json
 import socket
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router as RoutingRouter
 from router.rpc.measurement import occupancy_job
 from router.rpc.server import RunningServer, build_reservations, start
-from router.settings import Settings
+from router.settings import METRICS_PORT, Settings
 from router.telemetry.export import open_telemetry
 from router.telemetry.meters import Meters
 from router.telemetry.metric_names import METRICS, series_names
@@ -121,8 +121,7 @@ class Watched:
 def watched(
     settings: Settings, router: RoutingRouter, ledger: Ledger | None = None
 ) -> Iterator[Watched]:
-    models = {entry.spec.id: entry.spec.provider for entry in router.catalog.entries}
-    telemetry = open_telemetry(models)
+    telemetry = open_telemetry()
     ledger = ledger or MemoryLedger(observer=telemetry.meters)
     running = start(
         settings, build_reservations(settings, router, ledger, telemetry.meters), telemetry
@@ -227,6 +226,24 @@ def test_a_repeated_request_is_one_decision_and_a_repeated_report_one_settlement
     assert value(text, "mitsumori_quote_error_ratio_count") == 1
 
 
+def test_models_that_callers_make_up_count_as_one(
+    settings: Settings, router: RoutingRouter
+) -> None:
+    with (
+        watched(settings, router) as world,
+        Router(world.server.address, timeout_s=PATIENCE_S) as client,
+    ):
+        for number in range(3):
+            made = client.route("What is 2 + 2?")
+            client.settle(
+                made.id, model=f"made up {number}", input_tokens=1, output_tokens=1, cost_usd="0.01"
+            )
+        text = world.text(False)
+    tokens = "gen_ai_client_token_usage_count"
+    assert value(text, tokens) == 6
+    assert value(text, tokens, gen_ai_request_model="other", gen_ai_provider_name="other") == 6
+
+
 def test_a_call_that_is_not_our_callers_fault_is_counted_with_its_code(
     settings: Settings, router: RoutingRouter, tmp_path: Path
 ) -> None:
@@ -270,6 +287,18 @@ def test_a_metrics_port_that_was_asked_for_and_is_taken_ends_the_start_in_one_li
     (line,) = ended.stderr.splitlines()
     assert f"127.0.0.1:{port}" in line
     assert "--metrics-port" in line
+
+
+def test_without_a_port_of_its_own_a_second_server_starts_without_the_endpoint_and_says_so(
+    tmp_path: Path,
+) -> None:
+    with suppress(OSError), socket.create_server(("127.0.0.1", METRICS_PORT)) as taken:
+        assert taken.fileno() >= 0
+        log = tmp_path / "log"
+        with log.open("w") as file, serving("--ledger", "memory:", log=file) as (address, _):
+            some_calls(address)
+        (line,) = [json.loads(text) for text in log.read_text().splitlines()]
+        assert (line["event"], line["port"]) == ("metrics not offered", METRICS_PORT)
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +386,7 @@ def calls_with_canaries(address: str, key: str) -> None:
         damaged = channel.unary_unary("/mitsumori.v1.RouterService/Route")
         too_long = router_pb2.RouteRequest(prompt=prompt, request_id=CANARIES["request"] * 100)
         of_no_model = router_pb2.RouteRequest(prompt=prompt)
-        of_no_model.constraints.model_ids.append(CANARIES["model"])
+        of_no_model.constraints.allowed_models.append(CANARIES["model"])
         for call in (
             lambda: stub.Route(route, metadata=wrong, timeout=PATIENCE_S),
             lambda: stub.Route(too_long, metadata=metadata, timeout=PATIENCE_S),

@@ -29,7 +29,7 @@ def one_call(telemetry: Telemetry) -> None:
 
 def test_a_collector_gets_spans_and_metrics_at_the_latest_at_the_end() -> None:
     with collector() as received:
-        telemetry = open_telemetry({}, endpoint=received.endpoint, ratio=1.0)
+        telemetry = open_telemetry(received.endpoint, ratio=1.0)
         one_call(telemetry)
         telemetry.close()
         assert {span.name for span in received.spans} == {METHOD, "classify"}
@@ -43,7 +43,7 @@ def test_a_collector_that_never_answers_keeps_nobody_from_ending() -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        telemetry = open_telemetry({}, endpoint=endpoint, ratio=1.0)
+        telemetry = open_telemetry(endpoint, ratio=1.0)
         for _ in range(5_000):  # more than wait
             one_call(telemetry)
         ended = threading.Thread(target=telemetry.close)
@@ -64,7 +64,7 @@ def test_the_address_is_that_of_the_setting_or_of_the_standard_variable(
 
 def test_an_address_of_another_kind_is_refused_without_repeating_it() -> None:
     with pytest.raises(InvalidInput) as refused:
-        open_telemetry({}, endpoint="grpc://user:canary@collector")
+        open_telemetry("grpc://user:canary@collector")
     assert refused.value.field == "otlp_endpoint"
     assert "canary" not in refused.value.message
 
@@ -74,5 +74,5 @@ def test_variables_that_cannot_be_used_are_refused_without_repeating_them(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "canary")
     with pytest.raises(InvalidInput, match="OTEL_EXPORTER_OTLP") as refused:
-        open_telemetry({}, endpoint="http://127.0.0.1:1")
+        open_telemetry("http://127.0.0.1:1")
     assert "canary" not in refused.value.message
