@@ -50,12 +50,17 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
     [
         (Role.ROUTE, {"Route", "Reroute", "QuoteBatch", "ListModels"}),
         (Role.SETTLE, {"Settle", "Release", "ListModels"}),
-        (Role.READ, {"ListModels", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections"}),
+        (
+            Role.READ,
+            {
+                "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+            },
+        ),
         (
             Role.ADMIN,
             {
-                "ListModels", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections", "SetLimit",
-                "DeleteLimit", "EraseDecisions", "AmendSettlement",
+                "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
     ],
