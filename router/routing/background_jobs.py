@@ -1,4 +1,4 @@
-"""Periodic jobs beside the calls: expire holds, erase old decisions, learn corrections, reload the bundle."""
+"""Periodic jobs beside the calls: expire holds, erase old decisions, learn corrections, reload inputs."""
 
 from __future__ import annotations
 
