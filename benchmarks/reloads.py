@@ -15,6 +15,7 @@ import yaml
 from rich.progress import track
 
 from benchmarks.report import Figure
+from benchmarks.serving import resident_mib
 from benchmarks.swaps import WAIT_S, Callers, bundle_named
 from mitsumori import Admin, Decision
 from mitsumori.v1 import admin_pb2
@@ -179,11 +180,15 @@ def measure(swaps: int = SWAPS) -> Iterator[Figure]:
             reloading(folder, bundles[0], folder / "log") as (links, address),
             Callers(address, is_mixed=mixture.found) as callers,
         ):
-            started = time.perf_counter()
+            at_first = resident_mib(links.process.pid, "VmRSS")
+            half, started = 0.0, time.perf_counter()
             turns = swap_in_turn(links, bundles, swaps)
             for name, works in track(turns, "swapping", swaps * len(done), transient=True):
                 done[name] += works
+                if sum(done.values()) == swaps * len(done) // 2:
+                    half = resident_mib(links.process.pid, "VmRSS")
             seconds = time.perf_counter() - started
+            at_last = resident_mib(links.process.pid, "VmRSS")
         seen = len(mixture.catalogs), len(mixture.settings)
     for name, count in done.items():
         yield Figure(f"swaps under load: {name}", count, "swaps", swaps, ">=")
@@ -191,4 +196,7 @@ def measure(swaps: int = SWAPS) -> Iterator[Figure]:
     yield Figure("failed calls", len(callers.failed), "calls", 0.0)
     yield Figure("replies that mix two versions", len(callers.mixed), "replies", 0.0)
     yield Figure("catalogs and settings seen in replies", sum(seen), "versions", 4.0, ">=")
+    yield Figure("server resident before", at_first, "MiB")
+    yield Figure("server resident after half of the swaps", half, "MiB")
+    yield Figure("what the other half adds", at_last - half, "MiB", 32.0)
     yield Figure("a swap, mean under load", seconds / (swaps * len(done)), "s")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import yaml
 
 from benchmarks.reloads import SHIPPED, Mixture, reloading, swap_in_turn
-from benchmarks.swaps import Callers, bundle_named
+from benchmarks.swaps import Callers, bad_bundle, bundle_named
 from mitsumori import Admin, Router
 from mitsumori.v1 import admin_pb2
 from router.cli.demo import serving
@@ -257,6 +259,44 @@ def test_a_decision_settles_after_its_model_has_left_the_catalog(
     wait_until(lambda: client.route("hello").model != before.model)
     settled = client.settle(before.id, input_tokens=100, output_tokens=100)
     assert settled.spent.nanos > 0
+
+
+def test_a_command_lists_the_versions_in_use_and_what_was_refused(
+    served: tuple[Served, Router],
+) -> None:
+    server, client = served
+    server.settings.write_text("workers: 9\n")
+    wait_until(lambda: server.input("settings").HasField("refusal"))
+    shown = subprocess.run(
+        [sys.executable, "-m", "router", "inputs", "--server", server.address, "--json"],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    settings, catalog, bundle = json.loads(shown.stdout)
+    message = client.route("hello").message
+    assert [settings["name"], catalog["name"], bundle["name"]] == ["settings", "catalog", "bundle"]
+    assert settings["version"] == message.settings_version
+    assert catalog["version"] == message.catalog_version
+    assert bundle["version"] == message.bundle_version
+    assert catalog["source"] == str(server.catalog)
+    assert settings["refused"].startswith("RESTART_NEEDED: ")
+    assert catalog["refused"] == bundle["refused"] == ""
+
+
+def test_a_bundle_that_did_not_fit_the_catalog_serves_once_another_catalog_fits(
+    tmp_path: Path,
+) -> None:
+    bundle, before = bundle_named("served", tmp_path)
+    without_high = bad_bundle("an arm missing", tmp_path, bundle)
+    with followed(tmp_path, "--bundle", str(bundle)) as (server, client):
+        shutil.copy(without_high / "manifest.json", bundle / "manifest.json")
+        wait_until(lambda: server.input("bundle").refusal.reason == "ARMS_MISSING")
+        assert client.route("hello").bundle == before
+        content = yaml.safe_load(SHIPPED.read_text())
+        content["models"] = [one for one in content["models"] if one["tier"] != "high"]
+        server.catalog.write_text(yaml.safe_dump(content))
+        wait_until(lambda: client.route("hello").bundle != before)
+        assert not server.input("bundle").HasField("refusal")
+        assert len(server.events("bundle_refused")) == 1
 
 
 def test_without_a_period_only_a_signal_looks(tmp_path: Path) -> None:
