@@ -124,7 +124,9 @@ def watched(
     telemetry = open_telemetry()
     ledger = ledger or MemoryLedger(observer=telemetry.meters)
     running = start(
-        settings, build_reservations(settings, router, ledger, telemetry.meters), telemetry
+        settings,
+        build_reservations(settings, router, ledger, telemetry.meters),
+        telemetry=telemetry,
     )
     running.mark_serving()
     try:
