@@ -47,7 +47,7 @@ class Router(RetryingChannel):
         self,
         address: Address = DEFAULT_ADDRESS,
         *,
-        timeout_s: float = 10.0,
+        timeout_s: float = 30.0,
         attempts: int | None = None,
         fallback_model: str = "",
         tls: Tls | bool | None = None,

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.chaos.plan import Plan
@@ -29,9 +30,18 @@ class Replica:
         ledger: address of the store.
         log: file for everything that it says.
         choices: which port to try.
+        flags: further ones of ``serve``.
     """
 
-    def __init__(self, plan: Plan, ledger: str, log: Path, choices: random.Random) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: str,
+        log: Path,
+        choices: random.Random,
+        flags: Sequence[str] = (),
+    ) -> None:
+        self._flags = flags
         self._plan = plan
         self._port = _free_port(choices)
         self._ledger = ledger
@@ -43,7 +53,7 @@ class Replica:
     def start(self) -> None:
         """Start the process; :meth:`wait` says when it serves."""
         words = ["--port", str(self._port), "--ledger", self._ledger, "--log-level", "warning"]
-        words += ["--no-reflection"]
+        words += ["--no-reflection", *self._flags]
         environment = os.environ | {"MITSUMORI_HOLD_TTL_S": str(self._plan.hold_ttl_s)}
         with self._said.open("wb") as said, self._log.open("ab") as log:
             self._process = subprocess.Popen(
