@@ -6,7 +6,6 @@ its memory is that of a line through the samples of the second half, when caches
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import sqlite3
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from benchmarks.arguments import Parser, within
 from benchmarks.report import Figure, write_report
 from benchmarks.secured import Secured
 from benchmarks.serving import resident_mib
@@ -30,7 +30,6 @@ from mitsumori import CallFailed, Router
 from mitsumori.v1 import limit_pb2
 from router.cli.demo import serving
 from router.cli.errors import errors_in_one_line
-from router.core.errors import InvalidInput
 
 __all__ = ["Sample", "Soaked", "figures", "soaked"]
 
@@ -192,11 +191,9 @@ def figures(found: Soaked) -> Iterator[Figure]:
 
 def main(words: list[str]) -> int:
     """Run, report; 1 where a target is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--calls", type=int, default=CALLS)
+    parser = Parser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--calls", type=within(int, SAMPLES, 10**9), default=CALLS)
     calls = parser.parse_args(words).calls
-    if calls < SAMPLES:
-        raise InvalidInput(f"--calls must be at least {SAMPLES}", field="calls")
     console, started = Console(stderr=True, soft_wrap=True), time.perf_counter()
 
     def tell(one: Sample, of: int) -> None:

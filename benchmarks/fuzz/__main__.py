@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.arguments import Parser, within
 from benchmarks.fuzz import frames, messages
 from benchmarks.report import Figure, write_report
 from benchmarks.secured import Secured
@@ -23,7 +23,6 @@ from mitsumori import CallFailed, Router
 from mitsumori.v1 import limit_pb2
 from router.cli.demo import serving
 from router.cli.errors import errors_in_one_line
-from router.core.errors import InvalidInput
 
 __all__ = ["Fuzzed", "figures", "fuzzed", "main"]
 
@@ -174,13 +173,11 @@ def _broken(found: Fuzzed) -> int:
 
 def main(words: Sequence[str]) -> int:
     """Run, report; 1 where a target is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
-    parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--messages", type=int, default=MESSAGES)
-    parser.add_argument("--seed", type=int, default=15)
+    parser = Parser(prog="python -m benchmarks.fuzz", description=__doc__)
+    parser.add_argument("--frames", type=within(int, 0, 10**9), default=FRAMES)
+    parser.add_argument("--messages", type=within(int, 0, 10**9), default=MESSAGES)
+    parser.add_argument("--seed", type=within(int, 0, 10**9), default=15)
     given = parser.parse_args(words)
-    if given.frames < 0 or given.messages < 0:
-        raise InvalidInput("--frames and --messages must not be negative", field="frames")
     console = Console(stderr=True, soft_wrap=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("fuzzing", total=given.frames + given.messages)

@@ -34,5 +34,5 @@ def test_the_seed_determines_what_is_sent() -> None:
 
 
 def test_a_negative_count_is_refused_in_one_line() -> None:
-    with pytest.raises(InvalidInput, match="must not be negative"):
+    with pytest.raises(InvalidInput, match="--frames: '-1' is not a number of 0"):
         main(["--frames", "-1"])

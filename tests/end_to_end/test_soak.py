@@ -25,5 +25,5 @@ def test_every_call_of_a_short_soak_is_answered_and_no_descriptor_stays_open(
 
 
 def test_a_soak_too_short_to_measure_is_refused_in_one_line() -> None:
-    with pytest.raises(InvalidInput, match="--calls must be at least 100"):
+    with pytest.raises(InvalidInput, match="--calls: '5' is not a number of 100"):
         main(["--calls", "5"])
