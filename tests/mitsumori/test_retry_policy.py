@@ -161,7 +161,13 @@ def test_a_limits_refusal_is_told_from_an_overload_by_its_details(refusal: Mitsu
     assert ("google.rpc.QuotaFailure" in kinds) or ("google.rpc.RetryInfo" not in kinds)
     assert not is_overload(_failure_of(refusal))
     assert not is_overload(_failure_of(Unavailable("the store is away")))
-    assert is_overload(Failure(EXHAUSTED, wait(1)))
+
+
+def test_an_overload_is_repeated_as_the_server_words_it() -> None:
+    busy = Throttled(
+        "the server has more calls than it can answer", retry_after_s=1, reason="OVERLOADED"
+    )
+    assert is_overload(_failure_of(busy))
 
 
 def _failure_of(error: MitsumoriError) -> Failure:
