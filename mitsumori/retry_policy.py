@@ -33,9 +33,13 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A machine that is gone answers no attempt to connect; the default waits 20 seconds for it.
     ("grpc.min_reconnect_backoff_ms", 3000),
-    # Nor does it end a connection: where a call hears nothing for as long, it asks, and connects anew.
-    ("grpc.keepalive_time_ms", 4000),
-    ("grpc.keepalive_timeout_ms", 2000),
+    # Nor does it end a connection: where a call hears nothing for ten seconds, it is asked whether it lives.
+    # Servers of gRPC bear three such questions without an answer of theirs in between, and calls end before.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # While a ping of any purpose is unanswered no other goes out, and by default one is waited for a minute.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # A call is kept for its repetition; the default forgets it from 256 KiB on.
     ("grpc.per_rpc_retry_buffer_size", 256 << 20),
 )
