@@ -26,6 +26,7 @@ from benchmarks import (
     texts,
     training,
 )
+from benchmarks.chaos import restarts
 from benchmarks.report import Figure, write_report
 from router.cli.errors import errors_in_one_line
 
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,
+    "restarts": restarts.measure,
     "reloads": reloads.measure,
     "texts": texts.measure,
     "quality": quality.measure,
