@@ -35,6 +35,7 @@ from router.core.types import (
 )
 from router.routing.candidate_table import CandidateTable
 from router.routing.prompt_memory import PromptMemory, key_of
+from router.telemetry.trace import stage
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
 
@@ -122,12 +123,16 @@ class RoutedDecision:
         decision: the ranked candidates with the reasons.
         goal: what the choice aimed for.
         bundle_version: ``name@hash`` of the bundle that scored the prompt.
+        catalog_version: of the catalog that the candidates are from.
+        settings_version: of the settings that the decision rests on; empty where they have none.
     """
 
     score: Score
     decision: Decision
     goal: Goal
     bundle_version: str
+    catalog_version: str = ""
+    settings_version: str = ""
 
 
 def _nothing_learned() -> Corrections:
@@ -147,6 +152,7 @@ class Router:
         now: the clock; returns an aware datetime.
         corrections: returns what settled usage has taught so far.
         target_regret: of every quality target, 0..1.
+        settings_version: names the settings that it was made from; empty: none.
     """
 
     bundles: Callable[[], Bundle]
@@ -157,6 +163,7 @@ class Router:
     now: Callable[[], datetime]
     corrections: Callable[[], Corrections] = _nothing_learned
     target_regret: float = TARGET_REGRET
+    settings_version: str = ""
     _memory: PromptMemory = field(
         default_factory=PromptMemory, init=False, repr=False, compare=False
     )
@@ -192,9 +199,6 @@ class Router:
         goal = self._goal(query)
         table = self._table(bundle, moment)
         prices = self.catalog.price_table
-        counts = recall(
-            key, f"tokens {prices}", lambda: table.counts(self.tokens, query.prompt), _COUNTS_BYTES
-        )
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
 
         def candidates_of(score: Score) -> list[Candidate]:
@@ -202,7 +206,14 @@ class Router:
             excluded = query.excluded_models
             return [one for one in found if one.model.id not in excluded] if excluded else found
 
-        candidates = candidates_of(score)
+        with stage("quote"):
+            counts = recall(
+                key,
+                f"tokens {prices}",
+                lambda: table.counts(self.tokens, query.prompt),
+                _COUNTS_BYTES,
+            )
+            candidates = candidates_of(score)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.needs_second_stage(
             score,
@@ -266,6 +277,8 @@ class Router:
             Decision(decision.ranked, decision.reasons + notes),
             assessed.goal,
             assessed.bundle.version,
+            self.catalog.version,
+            self.settings_version,
         )
 
     def route(self, query: RouteQuery) -> RoutedDecision:
@@ -300,10 +313,14 @@ class _Classified(NamedTuple):
 
 def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
     text = classifier_text(prompt)
-    features = lexical_features(text)
-    ids = bundle.encoder.word_ids(text)
-    embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-    score = bundle.classify(embedding, features, ids, asked_by(prompt))
+    with stage("features"):
+        features = lexical_features(text)
+        asked = asked_by(prompt)
+    with stage("encode"):
+        ids = bundle.encoder.word_ids(text)
+        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
+    with stage("classify"):
+        score = bundle.classify(embedding, features, ids, asked)
     # They are remembered, and shared between calls.
     for each in (features, embedding):
         each.setflags(write=False)
