@@ -52,13 +52,14 @@ def _bundle(settings: Settings) -> str:
     if settings.registry:
         registry_address(settings.registry)  # wrong even where the bundle is a directory
     directory, place = _directory(settings)
-    bundle = load_verified_bundle(directory, settings.encoders)
+    bundle = load_verified_bundle(directory, settings.encoders, settings.bundle_public_keys)
     manifest = bundle.manifest
     arms = ", ".join(arm.name for arm in manifest.arms)
     kind = "DEMONSTRATION data, " if manifest.demonstration else ""
     named = f"{place} is " if isinstance(settings.bundle, RegistryAddress) else ""
     files = counted(len(manifest.files), "file")
-    return f"{named}{bundle.version}: {kind}arms {arms}; {files} and encoder intact"
+    signed = ", signature valid" if settings.bundle_public_keys else ""
+    return f"{named}{bundle.version}: {kind}arms {arms}; {files} and encoder intact{signed}"
 
 
 def _scoring(settings: Settings) -> str:

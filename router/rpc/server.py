@@ -90,6 +90,7 @@ def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
         open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
         settings.encoders,
         check_arms,
+        settings.bundle_public_keys,
     )
 
 
