@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from router.core.errors import BadArtifact
+from router.core.errors import BadArtifact, shown
 from router.files import MAX_TEXT_BYTES, read_bounded
 
 __all__ = ["CURVES", "SIGNATURE", "PublicKeys", "check_signed", "fingerprint", "signed_files"]
@@ -40,6 +40,7 @@ _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 # The curves of model-signing, and the hash that it signs with each.
 _HASHES: Mapping[str, hashes.HashAlgorithm] = {
     "secp256r1": hashes.SHA256(),
@@ -151,13 +152,13 @@ def signed_files(directory: Path, keys: PublicKeys) -> dict[str, str]:
         raise _refused(
             "SIGNED_FILE_MISSING",
             directory / name,
-            f"{directory}: {name[:80]} is signed and not there; restore it, or {_SIGN} again",
+            f"{directory}: {shown(name)} is signed and not there; restore it, or {_SIGN} again",
         )
     for name in sorted(there - signed.keys()):
         raise _refused(
             "FILE_NOT_SIGNED",
             directory / name,
-            f"{directory / name} is not signed; remove it, or {_SIGN} again",
+            f"{directory}: {shown(name)} is not signed; remove it, or {_SIGN} again",
         )
     return signed
 
@@ -194,10 +195,13 @@ def _envelope(path: Path, content: bytes) -> _Envelope:
         (signature,) = envelope["signatures"]
         if envelope["payloadType"] != _PAYLOAD_TYPE:
             raise ValueError("payload type")
+        hint = parsed["verificationMaterial"]["publicKey"].get("hint") or ""
+        if hint and not _FINGERPRINT.fullmatch(hint):
+            raise ValueError("hint")
         return _Envelope(
             base64.b64decode(envelope["payload"], validate=True),
             base64.b64decode(signature["sig"], validate=True),
-            str(parsed["verificationMaterial"]["publicKey"].get("hint") or ""),
+            hint,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(path, "is no signature by a key in sigstore's format") from None

@@ -18,7 +18,7 @@ from router.classifier.signature import (
     fingerprint,
     signed_files,
 )
-from router.core.errors import BadArtifact, InvalidInput
+from router.core.errors import BadArtifact, InvalidInput, shown
 from router.files import MAX_TEXT_BYTES, read_bounded, read_checked, replace_text, sha256_of
 
 __all__ = ["SignedBundle", "sign_bundle", "signature_sha256"]
@@ -56,8 +56,8 @@ def sign_bundle(directory: Path, key: Path, password: str | None = None) -> Sign
     files = {MANIFEST, *manifest.files}
     for other in sorted({entry.name for entry in directory.iterdir()} - files - {SIGNATURE}):
         raise BadArtifact(
-            f"{directory / other} is no part of the bundle: {MANIFEST} does not list it; remove it before "
-            "you sign",
+            f"{directory}: {shown(other)} is no part of the bundle: {MANIFEST} does not list it; remove it "
+            "before you sign",
             reason="FILE_NOT_LISTED",
             field=str(directory / other),
         )

@@ -139,17 +139,27 @@ def test_what_model_signing_signed_by_itself_is_served_too(tmp_path: Path, key: 
         (
             lambda bundle: (bundle / "extra.bin").write_bytes(b"extra"),
             "FILE_NOT_SIGNED",
-            "extra.bin is not signed; remove it, or sign it with `python -m training sign` again",
+            ": 'extra.bin' is not signed; remove it, or sign it with `python -m training sign` again",
+        ),
+        (
+            lambda bundle: (bundle / "two\nlines").write_bytes(b"extra"),
+            "FILE_NOT_SIGNED",
+            ": 'two�lines' is not signed; ",
+        ),
+        (
+            lambda bundle: shutil.copytree(ENCODERS / "static", bundle / "folder"),
+            "FILE_NOT_SIGNED",
+            ": 'folder' is not signed; ",
         ),
         (
             lambda bundle: (bundle / ".gitignore").write_bytes(b"extra"),
             "FILE_NOT_SIGNED",
-            ".gitignore is not signed; remove it, ",
+            ": '.gitignore' is not signed; remove it, ",
         ),
         (
             lambda bundle: (bundle / "model_card.md").unlink(),
             "SIGNED_FILE_MISSING",
-            "model_card.md is signed and not there; restore it, ",
+            ": 'model_card.md' is signed and not there; restore it, ",
         ),
         (
             lambda bundle: (bundle / SIGNATURE).unlink(),
@@ -172,6 +182,15 @@ def test_what_model_signing_signed_by_itself_is_served_too(tmp_path: Path, key: 
             "model.sig does not fit what it signs; ",
         ),
         (
+            edited(
+                lambda content: content.update(
+                    verificationMaterial={"publicKey": {"hint": "two\nlines"}, "tlogEntries": []}
+                )
+            ),
+            "SIGNATURE_DAMAGED",
+            "model.sig is no signature by a key in sigstore's format; ",
+        ),
+        (
             edited(lambda content: content.update(mediaType="text/plain")),
             "SIGNATURE_DAMAGED",
             "model.sig is no signature by a key in sigstore's format; ",
@@ -191,12 +210,15 @@ def test_what_model_signing_signed_by_itself_is_served_too(tmp_path: Path, key: 
         "altered file",
         "altered file and manifest",
         "extra file",
+        "extra file of an odd name",
+        "extra folder",
         "extra file of git",
         "missing file",
         "no signature",
         "truncated file of the signature",
         "truncated signature",
         "altered statement",
+        "odd name of the key",
         "another format",
         "deep JSON",
         "a megabyte",
@@ -319,7 +341,7 @@ def test_a_bundle_that_is_no_longer_whole_is_not_signed(tmp_path: Path, key: Sig
     bundle = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
     (bundle / "notes.txt").write_text("mine")
     with pytest.raises(
-        BadArtifact, match=r"notes\.txt is no part of the bundle: manifest\.json does"
+        BadArtifact, match=r"'notes\.txt' is no part of the bundle: manifest\.json does"
     ):
         sign_bundle(bundle, key.private)
     (bundle / "notes.txt").unlink()
