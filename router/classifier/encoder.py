@@ -94,7 +94,10 @@ def session(model: bytes) -> ort.InferenceSession:
     # A plan of the memory is made and kept for every shape of the inputs, and prompts have many lengths.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    opened = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # It keeps the content of the file to start again with another provider, and there is no other.
+    opened._model_bytes = None  # noqa: SLF001
+    return opened
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ _AS_OF_NOW = """
 """
 """What an older schema lacks, for a reader."""
 
-_CACHE_KIB = 65_536
+_CACHE_KIB = 8_192
+"""Of pages: the recent ones, which most operations need. The operating system has the others in its cache."""
 _LOG_PAGES = 8_000
 _LOG_LIMIT = 64 * 2**20
 
