@@ -29,6 +29,7 @@ from router.ledger.base import (
     Usage,
 )
 from router.ledger.storage_format import MAX_AMOUNT
+from router.ledger.time_budget import check_caller
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
@@ -129,6 +130,7 @@ class Reservations:
             Conflict: the id was used for another request.
             NotFound: ``replaces`` is not held by this tenant.
             Unavailable: the ledger cannot be used.
+            CallerGone: the caller does not wait any more; nothing is held.
         """
         # First, because a repeated request gets the same reply even if limits have filled up since.
         earlier = self._earlier(query, decision_id, fingerprint)
@@ -151,6 +153,7 @@ class Reservations:
                     raise
                 return earlier
             reply = render(held)
+            check_caller()  # after everything that takes time: no money is held for one that has gone
             result = self.ledger.hold(
                 Hold(
                     id=decision_id,
