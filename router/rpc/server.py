@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 from collections.abc import Callable
-from concurrent import futures
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -41,8 +41,10 @@ from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
+from router.rpc.admission_interceptor import AdmissionInterceptor
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.lanes import Lane, lane_watch, lanes_of
 from router.rpc.protection import check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.signals import reload_signal, stop_signals
@@ -52,7 +54,18 @@ __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle",
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
-_ADMIN_WORKERS = 2
+_BOUNDS = (
+    ("grpc.server.max_pending_requests", 100),
+    ("grpc.server.max_pending_requests_hard_limit", 200),
+    ("grpc.max_concurrent_streams", 1024),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 900_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+"""From some thousands of calls a second on, Python cannot even refuse each: of those that it has not seen,
+gRPC itself refuses all but so many (CANCELLED). Then: calls at once on a connection, and how soon one is
+closed that says nothing, or is not there."""
 
 
 def _utc_now() -> datetime:
@@ -136,6 +149,7 @@ class RunningServer:
         port: the port of it, also where the settings say 0.
         admin_address: ``host:port`` of AdminService.
         drain_s: seconds that calls in flight get to finish.
+        close: ends what runs beside the servers.
     """
 
     servers: tuple[grpc.Server, ...]
@@ -144,6 +158,7 @@ class RunningServer:
     port: int
     admin_address: str
     drain_s: float
+    close: Callable[[], None]
 
     def mark_serving(self) -> None:
         """Report SERVING."""
@@ -154,6 +169,7 @@ class RunningServer:
         self.health.drain()
         for stopped in [server.stop(self.drain_s) for server in self.servers]:
             stopped.wait()
+        self.close()
 
 
 def _check_port_is_free(host: str, port: int, setting: str) -> None:
@@ -202,13 +218,15 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
     )
 
 
-def _server(settings: Settings, workers: int, interceptors: list[Any]) -> grpc.Server:
+def _server(settings: Settings, threads: Executor, interceptors: list[Any]) -> grpc.Server:
     return grpc.server(
-        futures.ThreadPoolExecutor(workers, thread_name_prefix="route"),
+        threads,
         interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_allowed_incoming_connections", settings.max_connections),
+            *_BOUNDS,
         ],
     )
 
@@ -250,11 +268,16 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
         found = reservations.ledger.decision(decision_id)
         return None if found is None else found.labels.get("tenant", "")
 
-    interceptors = [
-        ErrorInterceptor(),
-        AccessInterceptor(protection.gate, protection.audit, owner),
-    ]
-    server = _server(settings, settings.workers, interceptors)
+    access = AccessInterceptor(protection.gate, protection.audit, owner)
+    used: list[Lane] = []
+
+    def new_server() -> grpc.Server:
+        lanes = lanes_of(settings)
+        used.extend(lanes.values())
+        admission = AdmissionInterceptor(lanes, access.authenticate)
+        return _server(settings, lanes[""].threads, [admission, ErrorInterceptor(), access])
+
+    server = new_server()
     service_health = ServiceHealth()
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
@@ -264,7 +287,7 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
     servers, admin_address = {server: [ROUTER]}, address
     admin_server = server
     if settings.admin_address is not None:
-        admin_server = _server(settings, _ADMIN_WORKERS, interceptors)
+        admin_server = new_server()
         host, admin_port = settings.admin_address
         admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
     servers.setdefault(admin_server, []).append(ADMIN)
@@ -276,8 +299,12 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
         if settings.offers_reflection:
             names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, one)
+    beside = ExitStack()
+    for lane in used:
+        beside.callback(lane.close)
+    beside.enter_context(lane_watch(used))
     running = RunningServer(
-        tuple(servers), service_health, address, port, admin_address, settings.drain_s
+        tuple(servers), service_health, address, port, admin_address, settings.drain_s, beside.close
     )
     for one in servers:
         one.start()
