@@ -34,7 +34,7 @@ class RouterServiceStub:
 
     RESOURCE_EXHAUSTED with reason OVERLOADED, of any call: the server has more calls than it can answer in time,
     and has done nothing for this one; a RetryInfo says when to try again. CANCELLED: the message of the call did
-    not come in time, or the stream was not used.
+    not come in time, the stream was not used, or calls came faster than they could be refused.
 
     Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
     token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
@@ -84,7 +84,7 @@ class RouterServiceServicer:
 
     RESOURCE_EXHAUSTED with reason OVERLOADED, of any call: the server has more calls than it can answer in time,
     and has done nothing for this one; a RetryInfo says when to try again. CANCELLED: the message of the call did
-    not come in time, or the stream was not used.
+    not come in time, the stream was not used, or calls came faster than they could be refused.
 
     Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
     token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
@@ -193,7 +193,7 @@ class RouterService:
 
     RESOURCE_EXHAUSTED with reason OVERLOADED, of any call: the server has more calls than it can answer in time,
     and has done nothing for this one; a RetryInfo says when to try again. CANCELLED: the message of the call did
-    not come in time, or the stream was not used.
+    not come in time, the stream was not used, or calls came faster than they could be refused.
 
     Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
     token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
