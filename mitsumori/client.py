@@ -352,6 +352,14 @@ class Admin(RetryingChannel):
         )
         return listed
 
+    def inputs(self) -> list[admin_pb2.ServedInput]:
+        """What the server runs on and may change while it runs, with what it refused last.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        return list(self.call(self._stub.ListInputs, admin_pb2.ListInputsRequest()).inputs)
+
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; return how many.
 

@@ -185,6 +185,14 @@ def configure(level: str, form: Form) -> None:
     logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
 
 
+def set_level(level: str) -> None:
+    """Change the lowest level that is logged: ``debug``, ``info``, ``warning`` or ``error``."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        **{**structlog.get_config(), "wrapper_class": structlog.make_filtering_bound_logger(number)}
+    )
+
+
 def _notice_of(form: Form) -> Callable[[int], str]:
     def notice(count: int) -> str:
         if form == "console":

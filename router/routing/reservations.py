@@ -270,8 +270,10 @@ class Reservations:
         money = report.cost
         if money is None:
             # Only here: a model outside the catalog is accepted where its cost is reported.
-            self.router.catalog.check_known("model", [model], self.router.catalog.ids)
-            entry = next(e for e in self.router.catalog.entries if e.spec.id == model)
+            entry = self.router.catalog.priced(model)
+            if entry is None:
+                self.router.catalog.check_known("model", [model], self.router.catalog.ids)
+            assert entry is not None  # noqa: S101 — an unknown name was refused
             rates = entry.rates_at(decided.created)
             if rates is None:
                 raise InvalidInput(

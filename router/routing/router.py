@@ -117,12 +117,16 @@ class RoutedDecision:
         decision: the ranked candidates with the reasons.
         goal: what the choice aimed for.
         bundle_version: ``name@hash`` of the bundle that scored the prompt.
+        catalog_version: of the catalog that the candidates are from.
+        settings_version: of the settings that the decision rests on; empty where they have none.
     """
 
     score: Score
     decision: Decision
     goal: Goal
     bundle_version: str
+    catalog_version: str = ""
+    settings_version: str = ""
 
 
 def _nothing_learned() -> Corrections:
@@ -142,6 +146,7 @@ class Router:
         now: the clock; returns an aware datetime.
         corrections: returns what settled usage has taught so far.
         target_regret: of every quality target, 0..1.
+        settings_version: names the settings that it was made from; empty: none.
     """
 
     bundles: Callable[[], Bundle]
@@ -152,6 +157,7 @@ class Router:
     now: Callable[[], datetime]
     corrections: Callable[[], Corrections] = _nothing_learned
     target_regret: float = TARGET_REGRET
+    settings_version: str = ""
 
     @property
     def bundle(self) -> Bundle:
@@ -237,6 +243,8 @@ class Router:
             Decision(decision.ranked, decision.reasons + notes),
             assessed.goal,
             assessed.bundle.version,
+            self.catalog.version,
+            self.settings_version,
         )
 
     def route(self, query: RouteQuery) -> RoutedDecision:

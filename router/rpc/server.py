@@ -16,16 +16,16 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mitsumori.v1 import admin_pb2_grpc, router_pb2_grpc
-from router.catalog.catalog import Catalog, load_catalog
+from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
-from router.core.errors import BadArtifact, InvalidInput
+from router.core.errors import InvalidInput
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import ledger_place, open_ledger
 from router.ledger.base import Ledger
-from router.logs import logger
+from router.logs import logger, set_level
 from router.routing.background_jobs import (
     BackgroundJobs,
     correction_job,
@@ -45,15 +45,20 @@ from router.rpc.admission_interceptor import AdmissionInterceptor
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
 from router.rpc.lanes import Lane, lane_watch, lanes_of
-from router.rpc.protection import check_settings, protection_of
+from router.rpc.live_state import LiveState, Sources
+from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
+from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
 from router.rpc.signals import reload_signal, stop_signals
+from router.rpc.snapshot import Snapshot
 from router.settings import Settings
+from router.watched import InputStatus
 
 __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle", "serve", "start"]
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
+_KEYS_EVERY_S = 0.5
 _BOUNDS = (
     ("grpc.server.max_pending_requests", 100),
     ("grpc.server.max_pending_requests_hard_limit", 200),
@@ -72,37 +77,15 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
-    arms = {arm.tier for arm in bundle.manifest.arms} | {arm.name for arm in bundle.manifest.arms}
-    return {entry.spec.id for entry in catalog.entries if {entry.spec.id, entry.spec.tier} & arms}
-
-
-def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
+def open_bundle(settings: Settings) -> ServedBundle:
     """Load the bundle that the settings name.
-
-    A later bundle may only replace it if it has an arm for every model that can be chosen now; requests that
-    name such a model or tier would fail otherwise.
 
     Raises:
         BadArtifact, Unavailable: no bundle can serve.
     """
-
-    def check_arms(new: Bundle, current: Bundle | None) -> None:
-        if current is None:
-            return
-        lost = _models_with_arms(catalog, current) - _models_with_arms(catalog, new)
-        if lost:
-            raise BadArtifact(
-                f"{new.version} has no arm for {', '.join(sorted(lost))}, which can be chosen now; "
-                "train it with their arms, or restart the server to use it anyway",
-                reason="ARMS_MISSING",
-                field="bundle",
-            )
-
     return ServedBundle(
         open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
         settings.encoders,
-        check_arms,
     )
 
 
@@ -111,7 +94,8 @@ def build_router(
     now: Callable[[], datetime] = _utc_now,
     *,
     catalog: Catalog | None = None,
-    served: ServedBundle | None = None,
+    bundle: Bundle | None = None,
+    tokens: TokenCounter | None = None,
 ) -> Router:
     """Load everything that a Route call needs.
 
@@ -119,22 +103,24 @@ def build_router(
         settings: of the service.
         now: the clock; returns an aware datetime.
         catalog: a loaded catalog; ``None`` loads that of the settings.
-        served: an open bundle; ``None`` opens that of the settings.
+        bundle: a loaded bundle; ``None`` loads that of the settings.
+        tokens: counts tokens; ``None`` makes a counter.
 
     Raises:
         BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer is missing or damaged, or the
             registry does not answer and the cache is empty.
     """
     catalog = catalog or load_catalog(settings.catalog)
-    served = served or open_bundle(settings, catalog)
+    serving = bundle or open_bundle(settings).current()
     return Router(
-        bundles=served.current,
+        bundles=lambda: serving,
         catalog=catalog,
-        tokens=TokenCounter(settings.tokenizer_dir),
+        tokens=tokens or TokenCounter(settings.tokenizer_dir),
         default_goals=settings.default_goals,
         quote_ttl=timedelta(seconds=settings.quote_ttl_s),
         now=now,
         target_regret=settings.target_regret,
+        settings_version=settings_version(settings),
     )
 
 
@@ -149,7 +135,9 @@ class RunningServer:
         port: the port of it, also where the settings say 0.
         admin_address: ``host:port`` of AdminService.
         drain_s: seconds that calls in flight get to finish.
-        close: ends what runs beside the servers.
+        close: ends what admits calls, after the servers.
+        keys: follows keys and certificates.
+        inputs: keys and certificates.
     """
 
     servers: tuple[grpc.Server, ...]
@@ -159,6 +147,14 @@ class RunningServer:
     admin_address: str
     drain_s: float
     close: Callable[[], None]
+    keys: BackgroundJobs
+    inputs: tuple[AccessInput, ...]
+
+    def look_at_keys(self) -> None:
+        """Look at once whether keys or certificates have changed. Safe in a signal handler."""
+        for each in self.inputs:
+            each.retry_refused()
+            self.keys.request(each.status.name)
 
     def mark_serving(self) -> None:
         """Report SERVING."""
@@ -169,6 +165,7 @@ class RunningServer:
         self.health.drain()
         for stopped in [server.stop(self.drain_s) for server in self.servers]:
             stopped.wait()
+        self.keys.stop()
         self.close()
 
 
@@ -253,16 +250,30 @@ def _listen(
     return f"{shown}:{bound}", bound
 
 
-def start(settings: Settings, reservations: Reservations) -> RunningServer:
+def start(
+    settings: Settings, reservations: Reservations, live: LiveState | None = None
+) -> RunningServer:
     """Start listening, with health NOT_SERVING.
 
     AdminService has a server of its own, with threads of its own, where it has a port of its own.
+
+    Args:
+        settings: of the service.
+        reservations: what it serves at first.
+        live: what it serves as settings, catalog and bundle change; ``None``: nothing changes.
 
     Raises:
         InvalidInput: an address cannot be bound, or others could come in.
         MitsumoriError: keys or certificates cannot be used.
     """
     protection = protection_of(settings)
+    live = live or LiveState(Snapshot(settings, reservations))
+    keys = BackgroundJobs(
+        [reload_job(each.status.name, each.look, _KEYS_EVERY_S) for each in protection.inputs]
+    )
+
+    def statuses() -> list[InputStatus]:
+        return [*live.statuses, *(each.status for each in protection.inputs)]
 
     def owner(decision_id: str) -> str | None:
         found = reservations.ledger.decision(decision_id)
@@ -281,7 +292,7 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
     service_health = ServiceHealth()
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
-        RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes), server
+        RouterServicer(live.current), server
     )
     address, port = _listen(server, settings.host, settings.port, protection.tls, "port")
     servers, admin_address = {server: [ROUTER]}, address
@@ -292,7 +303,7 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
         admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
     servers.setdefault(admin_server, []).append(ADMIN)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(reservations), admin_server
+        AdminServicer(live.current, statuses), admin_server
     )
     for one, services in servers.items():
         health_pb2_grpc.add_HealthServicer_to_server(service_health.servicer, one)
@@ -304,20 +315,65 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
         beside.callback(lane.close)
     beside.enter_context(lane_watch(used))
     running = RunningServer(
-        tuple(servers), service_health, address, port, admin_address, settings.drain_s, beside.close
+        tuple(servers),
+        service_health,
+        address,
+        port,
+        admin_address,
+        settings.drain_s,
+        beside.close,
+        keys,
+        protection.inputs,
     )
+    keys.start()
     for one in servers:
         one.start()
     return running
 
 
-def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for a new bundle.
+def _sources(settings: Settings, file: SettingsFile | None) -> Sources:
+    """What the server follows: its settings file, a catalog that does not ship, and the bundle."""
+    return Sources(
+        None if file is None else watch_settings(file, settings),
+        None if settings.catalog is None else watch_catalog(settings.catalog),
+        open_bundle(settings),
+    )
+
+
+def _live_state(first: Snapshot, sources: Sources, learner: CorrectionLearner) -> LiveState:
+    """What calls run on, and how another settings file, catalog or bundle changes it."""
+    reservations = first.reservations
+
+    def rebuild(settings: Settings, catalog: Catalog, bundle: Bundle) -> Reservations:
+        before = reservations.router
+        made = build_router(
+            settings, before.now, catalog=catalog, bundle=bundle, tokens=before.tokens
+        )
+        made = replace(made, corrections=before.corrections)
+        found = build_reservations(settings, made, reservations.ledger)
+        return replace(found, label_names=reservations.label_names)
+
+    def applied(snapshot: Snapshot) -> None:
+        set_level(snapshot.settings.log_level)
+        learner.allowances = snapshot.reservations.router.catalog.reasoning_allowances
+        reservations.label_names.configured = _labels_of_settings(snapshot.settings)
+
+    return LiveState(first, sources, rebuild=rebuild, applied=applied)
+
+
+def serve(
+    settings: Settings,
+    file: SettingsFile | None = None,
+    *,
+    on_ready: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks at once what has changed.
 
     A signal to stop ends the start as well, wherever that waits: for a registry, a database or a pipe.
 
     Args:
         settings: of the service.
+        file: where they came from; followed while the server runs. ``None``: there is none.
         on_ready: called with the address once the server is warm and healthy.
 
     Raises:
@@ -325,9 +381,10 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
     """
     check_settings(settings)  # before anything that takes time
     with stop_signals() as stop, ExitStack() as opened:
-        catalog = load_catalog(settings.catalog)
-        served = open_bundle(settings, catalog)
-        router = build_router(settings, catalog=catalog, served=served)
+        sources = _sources(settings, file)
+        assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
+        catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
+        router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
         ledger = open_ledger(settings.ledger)
         opened.callback(ledger.close)
         learner = CorrectionLearner(
@@ -335,7 +392,8 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         )
         router = replace(router, corrections=lambda: learner.corrections)
         reservations = build_reservations(settings, router, ledger)
-        running = start(settings, reservations)
+        live = _live_state(Snapshot(settings, reservations), sources, learner)
+        running = start(settings, reservations, live)
         opened.callback(running.drain)
         router.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
@@ -357,15 +415,28 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
             )
         jobs = [
             expiry_job(ledger, settings.expire_every_s),
-            retention_job(ledger, settings.retention),
+            retention_job(ledger, lambda: live.current().settings.retention),
             correction_job(learner),
             label_names_job(reservations.label_names, ledger),
         ]
         # In a thread of its own: a slow registry must not delay the expiry of holds.
-        reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
+        looks = {
+            "settings": live.refresh_settings,
+            "catalog": live.refresh_catalog,
+            "reload": live.refresh_bundle,
+        }
+        every_s = settings.reload_every_s
+        reloader = BackgroundJobs([reload_job(name, look, every_s) for name, look in looks.items()])
+
+        def look_at_all() -> None:
+            live.retry_refused()
+            for name in looks:
+                reloader.request(name)
+            running.look_at_keys()
+
         # Likewise: a store that does not answer delays every other job.
         watch = BackgroundJobs([store_job(lambda: running.health.check_store(ledger))])
-        with BackgroundJobs(jobs), watch, reloader, reload_signal(served, reloader):
+        with BackgroundJobs(jobs), watch, reloader, reload_signal(look_at_all):
             on_ready(running.address)
             stop.wait()
         logger().info("draining", seconds=settings.drain_s)
