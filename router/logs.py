@@ -23,6 +23,8 @@ from typing import Literal
 
 import structlog
 
+from router.telemetry import trace
+
 __all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger"]
 
 MAX_WAITING_BYTES = 4 << 20
@@ -172,6 +174,7 @@ def configure(level: str, form: Form) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,  # who calls (router/rpc/access_interceptor.py)
+            trace.add_ids,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             renderer,

@@ -41,10 +41,12 @@ from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
 
-__all__ = ["Settings", "config_path", "flags_of_settings", "load_settings"]
+__all__ = ["METRICS_PORT", "Settings", "config_path", "flags_of_settings", "load_settings"]
 
 _PREFIX = "MITSUMORI_"
 _ADMIN_PORT = 50052
+METRICS_PORT = 9464
+"""Where the endpoint for Prometheus listens unless told otherwise."""
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -293,6 +295,29 @@ class Settings(BaseSettings):
         ge=0,
         le=600,
         description="how long calls in flight may take to finish after SIGTERM, seconds",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="address on which Prometheus scrapes /metrics, without credentials: metrics name models,"
+        " limits and versions, never callers",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description=f"port of /metrics; 0: any free port; unset: {METRICS_PORT} where it is free",
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        description="address of a collector, http://HOST:PORT or https://HOST:PORT, to which traces and"
+        " metrics are sent by OTLP over gRPC; unset: OTEL_EXPORTER_OTLP_ENDPOINT, else none",
+    )
+    trace_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="share of the calls that are traced, where a collector is set; a call whose caller sends"
+        " a traceparent is traced as its caller is",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged to standard error"

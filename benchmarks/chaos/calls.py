@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import grpc
 from google.protobuf.message import Message
 
+from benchmarks.secured import Secured
 from mitsumori import CallFailed
 from mitsumori.retrying_channel import RetryingChannel
 from mitsumori.v1 import router_pb2_grpc
@@ -36,10 +37,17 @@ class Unanswered(Exception):
 
 
 class ReplicaChannel(RetryingChannel):
-    """A connection to one replica, shared by all callers; one try a call."""
+    """A connection to one replica, shared by all callers; one try a call.
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address, timeout_s=_TIMEOUT_S, attempts=1)
+    Args:
+        address: of the replica.
+        secured: has the root and the API key.
+    """
+
+    def __init__(self, address: str, secured: Secured) -> None:
+        super().__init__(
+            address, timeout_s=_TIMEOUT_S, attempts=1, tls=secured.tls, api_key=secured.key
+        )
         self.stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
 
@@ -88,7 +96,10 @@ class FailoverChannel:
         """
         chosen = [self._channels[(self._at + step) % len(self._channels)] for step in (0, 1)]
         calls = [
-            getattr(channel.stub, call).future(request, timeout=_TIMEOUT_S) for channel in chosen
+            getattr(channel.stub, call).future(
+                request, timeout=_TIMEOUT_S, metadata=channel.credentials.metadata()
+            )
+            for channel in chosen
         ]
         answers: list[Answer] = []
         for channel, running in zip(chosen, calls, strict=True):

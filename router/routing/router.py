@@ -33,6 +33,7 @@ from router.core.types import (
     Reason,
     Score,
 )
+from router.telemetry.trace import stage
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
 
@@ -180,14 +181,18 @@ class Router:
         """
         bundle = self.bundle
         text = classifier_text(query.prompt)
-        features = lexical_features(text)
-        ids = bundle.encoder.word_ids(text)
-        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        asked = asked_by(query.prompt)
-        score = bundle.classify(embedding, features, ids, asked)
+        with stage("features"):
+            features = lexical_features(text)
+            asked = asked_by(query.prompt)
+        with stage("encode"):
+            ids = bundle.encoder.word_ids(text)
+            embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
+        with stage("classify"):
+            score = bundle.classify(embedding, features, ids, asked)
         moment = self.now()
         goal = self._goal(query)
-        candidates = self._candidates(query, bundle, score, moment)
+        with stage("quote"):
+            candidates = self._candidates(query, bundle, score, moment)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.needs_second_stage(
             score,

@@ -41,6 +41,11 @@ class ServiceHealth:
         self._store_works = True
         self._tell()
 
+    @property
+    def store_works(self) -> bool:
+        """Whether the store could be written at the last look."""
+        return self._store_works
+
     def mark_warm(self) -> None:
         """The process can serve."""
         with self._lock:

@@ -42,6 +42,11 @@ class Lane:
     streams: OpenCalls
     work: WorkQueue | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return 0 if self.work is None else self.work.waiting
+
     def close(self) -> None:
         """End the threads once the last calls have ended."""
         self.threads.shutdown(wait=False)

@@ -102,7 +102,10 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """Release a hold without spend."""
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
-        now = self._current().reservations.ledger.release(request.decision_id, request.tenant)
+        reservations = self._current().reservations
+        now = reservations.ledger.release(request.decision_id, request.tenant)
+        if now:
+            reservations.observer.released()
         logger().info("released", decision_id=request.decision_id, now=now)
         return router_pb2.ReleaseResponse(released_now=now)
 

@@ -46,18 +46,28 @@ from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
 from router.rpc.lanes import Lane, lane_watch, lanes_of
 from router.rpc.live_state import LiveState, Sources
+from router.rpc.measurement import (
+    metrics_endpoint,
+    occupancy_job,
+    report_state,
+    telemetry_of,
+)
 from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
 from router.rpc.signals import reload_signal, stop_signals
 from router.rpc.snapshot import Snapshot
+from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
+from router.telemetry.export import Telemetry
+from router.telemetry.observer import Observer
 from router.watched import InputStatus
 
 __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle", "serve", "start"]
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
+_UNOBSERVED = Observer()
 _KEYS_EVERY_S = 0.5
 _BOUNDS = (
     ("grpc.server.max_pending_requests", 100),
@@ -193,13 +203,16 @@ def _labels_of_settings(settings: Settings) -> frozenset[str]:
     return frozenset({"tenant", *settings.correct_by, *retained})
 
 
-def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Reservations:
+def build_reservations(
+    settings: Settings, router: Router, ledger: Ledger, observer: Observer = _UNOBSERVED
+) -> Reservations:
     """Combine a router and a ledger.
 
     Args:
         settings: say how much to hold, for how long, and what to log of prompts.
         router: decides.
         ledger: holds.
+        observer: is told what is decided and settled.
 
     Raises:
         MitsumoriError: the settings need an extra that is not installed.
@@ -212,6 +225,7 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
         prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
         label_names=LabelNames(_labels_of_settings(settings)),
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
+        observer=observer,
     )
 
 
@@ -251,7 +265,10 @@ def _listen(
 
 
 def start(
-    settings: Settings, reservations: Reservations, live: LiveState | None = None
+    settings: Settings,
+    reservations: Reservations,
+    live: LiveState | None = None,
+    telemetry: Telemetry | None = None,
 ) -> RunningServer:
     """Start listening, with health NOT_SERVING.
 
@@ -261,6 +278,7 @@ def start(
         settings: of the service.
         reservations: what it serves at first.
         live: what it serves as settings, catalog and bundle change; ``None``: nothing changes.
+        telemetry: measures the calls; ``None``: nobody does.
 
     Raises:
         InvalidInput: an address cannot be bound, or others could come in.
@@ -280,16 +298,26 @@ def start(
         return None if found is None else found.labels.get("tenant", "")
 
     access = AccessInterceptor(protection.gate, protection.audit, owner)
+    outermost = [] if telemetry is None else [TelemetryInterceptor(telemetry)]
     used: list[Lane] = []
 
     def new_server() -> grpc.Server:
         lanes = lanes_of(settings)
         used.extend(lanes.values())
         admission = AdmissionInterceptor(lanes, access.authenticate)
-        return _server(settings, lanes[""].threads, [admission, ErrorInterceptor(), access])
+        interceptors = [*outermost, admission, ErrorInterceptor(), access]
+        return _server(settings, lanes[""].threads, interceptors)
 
     server = new_server()
     service_health = ServiceHealth()
+    if telemetry is not None:
+        report_state(
+            telemetry.meters,
+            bundle=lambda: live.current().reservations.router.bundle.version,
+            price_table=lambda: live.current().reservations.router.catalog.price_table,
+            store_works=lambda: service_health.store_works,
+            queue_length=lambda: sum(lane.waiting for lane in used),
+        )
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
         RouterServicer(live.current), server
@@ -350,7 +378,7 @@ def _live_state(first: Snapshot, sources: Sources, learner: CorrectionLearner) -
             settings, before.now, catalog=catalog, bundle=bundle, tokens=before.tokens
         )
         made = replace(made, corrections=before.corrections)
-        found = build_reservations(settings, made, reservations.ledger)
+        found = build_reservations(settings, made, reservations.ledger, reservations.observer)
         return replace(found, label_names=reservations.label_names)
 
     def applied(snapshot: Snapshot) -> None:
@@ -385,15 +413,21 @@ def serve(
         assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
         catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
         router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
-        ledger = open_ledger(settings.ledger)
+        telemetry = telemetry_of(settings)
+        opened.callback(telemetry.close)
+        meters = telemetry.meters
+        ledger = open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
         learner = CorrectionLearner(
             ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
         )
         router = replace(router, corrections=lambda: learner.corrections)
-        reservations = build_reservations(settings, router, ledger)
+        reservations = build_reservations(settings, router, ledger, meters)
         live = _live_state(Snapshot(settings, reservations), sources, learner)
-        running = start(settings, reservations, live)
+        endpoint = metrics_endpoint(settings, telemetry)
+        if endpoint is not None:
+            opened.enter_context(endpoint)
+        running = start(settings, reservations, live, telemetry)
         opened.callback(running.drain)
         router.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
@@ -404,6 +438,7 @@ def serve(
             "serving",
             address=running.address,
             admin_address=running.admin_address,
+            metrics_address=endpoint.address if endpoint is not None else "",
             bundle=router.bundle.version,
             ledger=ledger_place(settings.ledger),
         )
@@ -435,7 +470,9 @@ def serve(
             running.look_at_keys()
 
         # Likewise: a store that does not answer delays every other job.
-        watch = BackgroundJobs([store_job(lambda: running.health.check_store(ledger))])
+        watch = BackgroundJobs(
+            [store_job(lambda: running.health.check_store(ledger)), occupancy_job(ledger, meters)]
+        )
         with BackgroundJobs(jobs), watch, reloader, reload_signal(look_at_all):
             on_ready(running.address)
             stop.wait()
