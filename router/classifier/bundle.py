@@ -1,9 +1,10 @@
 """A bundle: a directory that holds one trained classifier and all that serving needs to run it.
 
-``manifest.json`` describes the bundle and hashes its files. ``classifier.onnx`` maps an encoder vector, the
-lexical features and the token ids to a label distribution, P(adequate) per arm, output-length quantiles and,
-where models have strengths, the demands of the prompt. ``model_card.md`` is for people. Bundles share
-encoders and name theirs by hash. Nothing is a pickle, and no file is parsed before its hash is checked.
+``manifest.json`` describes the bundle and hashes its files; ``model.sig``, if there, signs them all.
+``classifier.onnx`` maps an encoder vector, the lexical features and the token ids to a label distribution,
+P(adequate) per arm, output-length quantiles and, where models have strengths, the demands of the prompt.
+``model_card.md`` is for people. Bundles share encoders and name theirs by hash.
+Nothing is a pickle, and no file is parsed before its hash is checked.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from router.classifier.manifest import (
     read_manifest,
 )
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
+from router.classifier.signature import PublicKeys, signed_files
 from router.core.asked_length import UNASKED, AskedLength, bounded
 from router.core.errors import BadArtifact
 from router.core.margins import margins, needs_second_stage
@@ -294,17 +296,20 @@ class Bundle:
         return bool(needed[0])
 
 
-def load_bundle(directory: Path, encoders: Path) -> Bundle:
+def load_bundle(directory: Path, encoders: Path, public_keys: Path | None = None) -> Bundle:
     """Load a bundle and its encoders. Every hash is checked before the file is parsed.
 
     Args:
         directory: the bundle.
         encoders: the folder of encoders, laid out as ``models/encoders``.
+        public_keys: PEM file with the keys of which one must have signed the bundle; ``None``: no signature
+            is asked for.
 
     Raises:
-        BadArtifact: a file is missing, altered or of another format, or the parts do not match.
+        BadArtifact: a file is missing, altered, of another format or not signed, or the parts do not match.
     """
-    manifest, version = read_manifest(directory)
+    signed = None if public_keys is None else signed_files(directory, PublicKeys.read(public_keys))
+    manifest, version = read_manifest(directory, signed)
     count = len(manifest.features)
     if manifest.features != list(FEATURES[:count]):
         raise BadArtifact(

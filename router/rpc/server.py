@@ -96,6 +96,7 @@ def open_bundle(settings: Settings) -> ServedBundle:
     return ServedBundle(
         open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
         settings.encoders,
+        settings.bundle_public_keys,
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from router.cli.commands.connection import Connection, takes_connection
+from router.core.errors import InvalidInput, shown
 
 __all__ = ["health"]
 
@@ -32,6 +33,12 @@ def health(
             request = health_pb2.HealthCheckRequest(service=service)
             reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise InvalidInput(
+                    f"--service: {connection.address} has no service {shown(service)}; leave it out for the "
+                    "server as a whole, or ask for mitsumori.process or mitsumori.ledger",
+                    field="service",
+                ) from None
             typer.echo(f"{connection.address} does not answer ({error.code().name})", err=True)
             raise typer.Exit(1) from None
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)

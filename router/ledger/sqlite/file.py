@@ -15,6 +15,7 @@ from router.paths import default_ledger_hint
 
 __all__ = [
     "back_up",
+    "check_file",
     "copy_snapshot",
     "open_reader",
     "open_writer",
@@ -209,7 +210,33 @@ def _create_private(path: Path) -> None:
         create_private(path)
 
 
+def check_file(path: Path) -> None:
+    """Refuse a file that a server of this version could not open; it is only read, and may be in use.
+
+    Raises:
+        Unavailable: the file cannot be opened now, or is damaged.
+        BadArtifact: the file is not a ledger, or was written by a newer version.
+    """
+    with closing(open_reader(path)) as reader, store_errors(path):
+        _schema_version(reader, path)
+
+
 def _migrate(connection: apsw.Connection, path: Path) -> None:
+    version = _schema_version(connection, path)
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        # One transaction: the version and the schema change together or not at all.
+        connection.execute(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number};"
+            f" PRAGMA application_id = {_APPLICATION_ID}; COMMIT"
+        )
+
+
+def _schema_version(connection: apsw.Connection, path: Path) -> int:
+    """The version of the schema, 0 of an empty file.
+
+    Raises:
+        BadArtifact: it is a database of another program, or of a newer version.
+    """
     version = int(str(connection.pragma("user_version")))
     owner = connection.pragma("application_id")
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
@@ -222,12 +249,7 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             reason="SCHEMA_TOO_NEW",
             field=str(path),
         )
-    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-        # One transaction: the version and the schema change together or not at all.
-        connection.execute(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number};"
-            f" PRAGMA application_id = {_APPLICATION_ID}; COMMIT"
-        )
+    return version
 
 
 @contextmanager
