@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,10 +61,17 @@ def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequenc
         label_distribution: ``(arms + 1,)``, ``none`` last; ``none`` ranks with the highest tier.
         tiers: the tier of each arm, ``(arms,)``, ascending.
     """
+    return min(max(float(label_distribution @ _ranks(tuple(tiers))), 0.0), 1.0)
+
+
+@lru_cache(maxsize=64)
+def _ranks(tiers: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """The rank of the tier of each label, 0..1, ``none`` last."""
     ladder = list(dict.fromkeys(tiers))
     top = len(ladder) - 1
-    position = np.array([*map(ladder.index, tiers), top]) / max(top, 1)
-    return float(np.clip(label_distribution @ position, 0.0, 1.0))
+    ranks = np.array([*map(ladder.index, tiers), top]) / max(top, 1)
+    ranks.setflags(write=False)
+    return ranks
 
 
 class Outputs(NamedTuple):

@@ -52,6 +52,7 @@ from router.rpc.measurement import (
     report_state,
     telemetry_of,
 )
+from router.rpc.messages.route import render_example
 from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
@@ -227,6 +228,7 @@ def build_reservations(
         label_names=LabelNames(_labels_of_settings(settings)),
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
         observer=observer,
+        render_example=render_example,
     )
 
 
@@ -430,7 +432,7 @@ def serve(
             opened.enter_context(endpoint)
         running = start(settings, reservations, live, telemetry)
         opened.callback(running.drain)
-        router.warm_up()
+        reservations.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
         gc.freeze()

@@ -90,8 +90,20 @@ _MIGRATIONS: tuple[str, ...] = (
     """,
     # 3. A plain name for the table of long texts.
     "ALTER TABLE papers RENAME TO payloads;",
+    # 4. Payloads may be packed (packed_payload): the packed form stands in the place of the reply, and the
+    # record is empty. A decision without a dictionary is kept as it is.
+    """
+    CREATE TABLE dictionaries (number INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE) STRICT;
+    ALTER TABLE payloads ADD COLUMN dictionary INTEGER;
+    """,
 )
 _FIRST_WITH_PAYLOADS = 3
+_FIRST_WITH_DICTIONARIES = 4
+_AS_OF_NOW = """
+    CREATE TEMP VIEW payloads AS SELECT created, reply, record, NULL AS dictionary FROM {table};
+    CREATE TEMP VIEW dictionaries AS SELECT 0 AS number, x'' AS content;
+"""
+"""What an older schema lacks, for a reader."""
 
 _CACHE_KIB = 65_536
 _LOG_PAGES = 8_000
@@ -145,9 +157,11 @@ def open_reader(
     with store_errors(path, for_caller=for_caller):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(int(busy_timeout_s * 1000))
-        if int(str(connection.pragma("user_version"))) == _FIRST_WITH_PAYLOADS - 1:
+        version = int(str(connection.pragma("user_version")))
+        if version < _FIRST_WITH_DICTIONARIES:
             # A server may migrate the file under the reader: store_errors names that.
-            connection.execute("CREATE TEMP VIEW payloads AS SELECT * FROM papers")
+            table = "papers" if version < _FIRST_WITH_PAYLOADS else "main.payloads"
+            connection.execute(_AS_OF_NOW.format(table=table))
     return connection
 
 
