@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from router.allocator import release_freed
 from router.core.errors import MitsumoriError, Unavailable
 from router.files import MAX_TEXT_BYTES, read_bounded, sha256_of
 from router.logs import logger
@@ -227,6 +228,7 @@ class Watched(Generic[T]):
         self._version_of = version
         self._lock = threading.Lock()
         self._retry = False
+        self._loads = 0
         self._refused: str | None = None
         self._said: str | None = None
         self._in_use: str | None = None
@@ -282,7 +284,13 @@ class Watched(Generic[T]):
             Unavailable: the source does not answer; the value stays. Call again later.
         """
         with self._lock:
-            return self._refresh(adopt)
+            loads = self._loads
+            try:
+                return self._refresh(adopt)
+            finally:
+                # What was replaced or refused is gone now, and with it as much as the input takes.
+                if self._loads != loads:
+                    release_freed()
 
     def _refresh(self, adopt: Callable[[T], object]) -> bool:
         retry, self._retry = self._retry, False
@@ -297,6 +305,7 @@ class Watched(Generic[T]):
             if key == self._in_use:
                 self._keep(key, location, said=retry)
                 return False
+            self._loads += 1
             value = self._source.load()
             version = self._version_of(value) if self._version_of is not None else key[:_SHORT]
             if version == self._status.version:

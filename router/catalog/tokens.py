@@ -7,6 +7,7 @@ a related encoding times a factor is flagged as an estimate. The BPE ranks come 
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import os
@@ -200,8 +201,9 @@ class TokenCounter:
         )
 
 
+@functools.cache
 def _load(name: str) -> tiktoken.Encoding:
-    """An encoding without its ranks in Python, which only decoding reads: they take 25 MB of 70."""
+    """An encoding, once per process, without its ranks in Python: 25 MB that counting does not need."""
     parts = openai_public.ENCODING_CONSTRUCTORS[name]()
     encoding = tiktoken.Encoding(**parts)
     # What counts has a copy of its own.

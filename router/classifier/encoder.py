@@ -96,7 +96,7 @@ def session(model: bytes) -> ort.InferenceSession:
     options.log_severity_level = 3
     opened = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     # It keeps the content of the file to start again with another provider, and there is no other.
-    opened._model_bytes = None  # noqa: SLF001
+    opened._model_bytes = None
     return opened
 
 

@@ -7,13 +7,11 @@ they started with. A bundle that cannot serve is refused, and the current one co
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -286,12 +284,6 @@ def load_verified_bundle(
     return bundle
 
 
-def _release_freed_memory() -> None:
-    # glibc keeps freed memory, more with each swap; other allocators need no help.
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class _BundleInput:
     """A source of bundles as an input: loads and tries what it fetches."""
 
@@ -394,5 +386,4 @@ class ServedBundle:
         if swapped:
             assert self._input.directory is not None  # noqa: S101 — it was loaded
             self._source.remember(self._input.directory)
-            _release_freed_memory()
         return swapped

@@ -29,7 +29,9 @@ class Sources:
     bundle: ServedBundle | None = None
 
 
-def _as_it_is(_settings: Settings, _catalog: Catalog, _bundle: Bundle) -> Reservations:
+def _as_it_is(
+    _before: Reservations, _settings: Settings, _catalog: Catalog, _bundle: Bundle
+) -> Reservations:
     raise AssertionError("nothing is followed")
 
 
@@ -53,7 +55,7 @@ class LiveState:
     Args:
         first: to begin with.
         sources: what is followed.
-        rebuild: makes reservations of settings, a catalog and a bundle.
+        rebuild: makes reservations of those in use, and of settings, a catalog and a bundle.
         applied: what else follows from a new snapshot; must not fail.
     """
 
@@ -62,7 +64,7 @@ class LiveState:
         first: Snapshot,
         sources: Sources | None = None,
         *,
-        rebuild: Callable[[Settings, Catalog, Bundle], Reservations] = _as_it_is,
+        rebuild: Callable[[Reservations, Settings, Catalog, Bundle], Reservations] = _as_it_is,
         applied: Callable[[Snapshot], None] = _nothing,
     ) -> None:
         self._sources = sources or Sources()
@@ -167,9 +169,9 @@ class LiveState:
         bundle: Bundle | None = None,
     ) -> None:
         now = self._snapshot
-        router = now.reservations.router
+        before, router = now.reservations, now.reservations.router
         settings = settings or now.settings
-        made = self._rebuild(settings, catalog or router.catalog, bundle or router.bundle)
+        made = self._rebuild(before, settings, catalog or router.catalog, bundle or router.bundle)
         made.warm_up()
         self._snapshot = Snapshot(settings, made)
         self._applied(self._snapshot)

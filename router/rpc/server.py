@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -16,11 +15,11 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mitsumori.v1 import admin_pb2_grpc, router_pb2_grpc
+from router.allocator import bound_allocator
 from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
-from router.core.errors import InvalidInput
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import ledger_place, open_ledger
@@ -53,6 +52,7 @@ from router.rpc.measurement import (
     telemetry_of,
 )
 from router.rpc.messages.route import render_example
+from router.rpc.port import listen
 from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
@@ -181,24 +181,6 @@ class RunningServer:
         self.close()
 
 
-def _check_port_is_free(host: str, port: int, setting: str) -> None:
-    # gRPC binds with SO_REUSEPORT and would silently share the port with another process.
-    if port == 0:
-        return
-    try:
-        family = socket.getaddrinfo(host, port)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot listen on {host}:{port} ({error.strerror}); stop what uses "
-            f"it or choose another with --{setting.replace('_', '-')}",
-            reason="PORT_TAKEN",
-            field=setting,
-        ) from None
-
-
 def _labels_of_settings(settings: Settings) -> frozenset[str]:
     """Names of labels that mean something to the service whatever the limits are."""
     retained = (name for rule in settings.retention for name in rule.labels)
@@ -245,28 +227,6 @@ def _server(settings: Settings, threads: Executor, interceptors: list[Any]) -> g
     )
 
 
-def _listen(
-    server: grpc.Server, host: str, port: int, tls: grpc.ServerCredentials | None, setting: str
-) -> tuple[str, int]:
-    """Bind a server; return its address, and its port also where 0 was asked for."""
-    _check_port_is_free(host, port, setting)
-    shown = f"[{host}]" if ":" in host else host
-    try:
-        if tls is None:
-            bound = server.add_insecure_port(f"{shown}:{port}")
-        else:
-            bound = server.add_secure_port(f"{shown}:{port}", tls)
-    except RuntimeError:
-        option = setting.replace("_", "-")
-        raise InvalidInput(
-            f"cannot listen on {shown}:{port}; choose another with --{option.replace('port', 'host')} or "
-            f"--{option}",
-            reason="PORT_TAKEN",
-            field=setting,
-        ) from None
-    return f"{shown}:{bound}", bound
-
-
 def start(
     settings: Settings,
     reservations: Reservations,
@@ -297,7 +257,7 @@ def start(
         return [*live.statuses, *(each.status for each in protection.inputs)]
 
     def owner(decision_id: str) -> str | None:
-        found = reservations.ledger.decision(decision_id)
+        found = live.current().reservations.ledger.decision(decision_id)
         return None if found is None else found.labels.get("tenant", "")
 
     access = AccessInterceptor(protection.gate, protection.audit, owner)
@@ -325,13 +285,13 @@ def start(
     add_to_server(  # type: ignore[no-untyped-call]
         RouterServicer(live.current), server
     )
-    address, port = _listen(server, settings.host, settings.port, protection.tls, "port")
+    address, port = listen(server, settings.host, settings.port, protection.tls, "port")
     servers, admin_address = {server: [ROUTER]}, address
     admin_server = server
     if settings.admin_address is not None:
         admin_server = new_server()
         host, admin_port = settings.admin_address
-        admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
+        admin_address, _ = listen(admin_server, host, admin_port, protection.tls, "admin_port")
     servers.setdefault(admin_server, []).append(ADMIN)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
         AdminServicer(live.current, statuses), admin_server
@@ -371,25 +331,78 @@ def _sources(settings: Settings, file: SettingsFile | None) -> Sources:
     )
 
 
-def _live_state(first: Snapshot, sources: Sources, learner: CorrectionLearner) -> LiveState:
-    """What calls run on, and how another settings file, catalog or bundle changes it."""
-    reservations = first.reservations
+def _rebuilt(
+    before: Reservations, settings: Settings, catalog: Catalog, bundle: Bundle
+) -> Reservations:
+    """Reservations of other settings, another catalog or bundle, with all else as it was.
 
-    def rebuild(settings: Settings, catalog: Catalog, bundle: Bundle) -> Reservations:
-        before = reservations.router
-        made = build_router(
-            settings, before.now, catalog=catalog, bundle=bundle, tokens=before.tokens
-        )
-        made = replace(made, corrections=before.corrections)
-        found = build_reservations(settings, made, reservations.ledger, reservations.observer)
-        return replace(found, label_names=reservations.label_names)
+    Args:
+        before: what is served now.
+        settings: from now on.
+        catalog: from now on.
+        bundle: from now on.
+    """
+    router = before.router
+    made = build_router(settings, router.now, catalog=catalog, bundle=bundle, tokens=router.tokens)
+    made = replace(made, corrections=router.corrections)
+    found = build_reservations(settings, made, before.ledger, before.observer)
+    return replace(found, label_names=before.label_names)
+
+
+def _live_state(
+    settings: Settings, sources: Sources, ledger: Ledger, observer: Observer
+) -> tuple[LiveState, CorrectionLearner]:
+    """What calls run on, and what learns their corrections.
+
+    Nothing else keeps the first catalog and bundle: they go when others replace them.
+
+    Args:
+        settings: to begin with.
+        sources: what is followed; the bundle always is.
+        ledger: holds.
+        observer: is told what is decided and settled.
+    """
+    assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
+    catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
+    learner = CorrectionLearner(
+        ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
+    )
+    router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
+    router = replace(router, corrections=lambda: learner.corrections)
+    first = Snapshot(settings, build_reservations(settings, router, ledger, observer))
 
     def applied(snapshot: Snapshot) -> None:
         set_level(snapshot.settings.log_level)
-        learner.allowances = snapshot.reservations.router.catalog.reasoning_allowances
+        reservations = snapshot.reservations
+        learner.allowances = reservations.router.catalog.reasoning_allowances
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 
-    return LiveState(first, sources, rebuild=rebuild, applied=applied)
+    return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner
+
+
+def _announce(served: Snapshot, running: RunningServer, metrics_address: str) -> None:
+    """Log that the server serves, and from what.
+
+    Args:
+        served: at first.
+        running: the server.
+        metrics_address: empty where nobody can read metrics.
+    """
+    bundle = served.reservations.router.bundle
+    logger().info(
+        "serving",
+        address=running.address,
+        admin_address=running.admin_address,
+        metrics_address=metrics_address,
+        bundle=bundle.version,
+        ledger=ledger_place(served.settings.ledger),
+    )
+    if bundle.manifest.demonstration:
+        logger().warning(
+            "demonstration bundle",
+            bundle=bundle.version,
+            remedy="it was trained on generated data; serve another with --bundle",
+        )
 
 
 def serve(
@@ -410,52 +423,32 @@ def serve(
     Raises:
         BadArtifact, InvalidInput, Unavailable: the server cannot start.
     """
+    bound_allocator()
     check_settings(settings)  # before anything that takes time
     with stop_signals() as stop, ExitStack() as opened:
         sources = _sources(settings, file)
-        assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
-        catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
-        router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
         telemetry = telemetry_of(settings)
         opened.callback(telemetry.close)
         meters = telemetry.meters
         ledger = open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
-        learner = CorrectionLearner(
-            ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
-        )
-        router = replace(router, corrections=lambda: learner.corrections)
-        reservations = build_reservations(settings, router, ledger, meters)
-        live = _live_state(Snapshot(settings, reservations), sources, learner)
+        live, learner = _live_state(settings, sources, ledger, meters)
         endpoint = metrics_endpoint(settings, telemetry)
         if endpoint is not None:
             opened.enter_context(endpoint)
-        running = start(settings, reservations, live, telemetry)
+        running = start(settings, live.current().reservations, live, telemetry)
         opened.callback(running.drain)
-        reservations.warm_up()
+        live.current().reservations.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
         gc.freeze()
         running.mark_serving()
-        logger().info(
-            "serving",
-            address=running.address,
-            admin_address=running.admin_address,
-            metrics_address=endpoint.address if endpoint is not None else "",
-            bundle=router.bundle.version,
-            ledger=ledger_place(settings.ledger),
-        )
-        if router.bundle.manifest.demonstration:
-            logger().warning(
-                "demonstration bundle",
-                bundle=router.bundle.version,
-                remedy="it was trained on generated data; serve another with --bundle",
-            )
+        _announce(live.current(), running, "" if endpoint is None else endpoint.address)
         jobs = [
             expiry_job(ledger, settings.expire_every_s),
             retention_job(ledger, lambda: live.current().settings.retention),
             correction_job(learner),
-            label_names_job(reservations.label_names, ledger),
+            label_names_job(live.current().reservations.label_names, ledger),
         ]
         # In a thread of its own: a slow registry must not delay the expiry of holds.
         looks = {
