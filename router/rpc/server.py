@@ -64,7 +64,15 @@ from router.telemetry.export import Telemetry
 from router.telemetry.observer import Observer
 from router.watched import InputStatus
 
-__all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle", "serve", "start"]
+__all__ = [
+    "RunningServer",
+    "build_reservations",
+    "build_router",
+    "live_state_of",
+    "open_bundle",
+    "serve",
+    "start",
+]
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
@@ -349,7 +357,7 @@ def _rebuilt(
     return replace(found, label_names=before.label_names)
 
 
-def _live_state(
+def live_state_of(
     settings: Settings, sources: Sources, ledger: Ledger, observer: Observer
 ) -> tuple[LiveState, CorrectionLearner]:
     """What calls run on, and what learns their corrections.
@@ -432,7 +440,7 @@ def serve(
         meters = telemetry.meters
         ledger = open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
-        live, learner = _live_state(settings, sources, ledger, meters)
+        live, learner = live_state_of(settings, sources, ledger, meters)
         endpoint = metrics_endpoint(settings, telemetry)
         if endpoint is not None:
             opened.enter_context(endpoint)

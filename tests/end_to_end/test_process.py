@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from benchmarks.serving import resident_mib
 from mitsumori import CallFailed, Router
 from router.cli.demo import serving
 from router.ledger.memory import MemoryLedger
@@ -80,6 +81,12 @@ def test_the_whole_life_of_a_server_process(tmp_path: Path) -> None:
             names = ProtoReflectionDescriptorDatabase(channel).get_services()
         assert "mitsumori.v1.RouterService" in names
     assert process.returncode == 0  # SIGTERM, drained
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_server_that_is_ready_takes_at_most_250_mb() -> None:
+    with serving() as (_, process):
+        assert resident_mib(process.pid, "VmRSS") * 2**20 <= 250e6
 
 
 def test_reflection_is_off_by_flag() -> None:

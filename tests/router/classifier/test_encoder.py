@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.classifier.encoder import Encoder, classifier_text, find_encoder, load_encoder
+from router.classifier.encoder import (
+    Encoder,
+    classifier_text,
+    find_encoder,
+    load_encoder,
+    session,
+)
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.types import Message, Prompt
 from router.paths import ENCODERS
@@ -319,3 +326,11 @@ def test_system_messages_are_left_out_and_turns_keep_their_order() -> None:
 def test_a_prompt_of_system_messages_only_is_judged_by_them() -> None:
     assert classifier_text(prompt(("system", "a"), ("system", "b"))) == "a\n\nb"
     assert classifier_text(prompt()) == ""
+
+
+def test_a_loaded_graph_does_not_keep_the_content_of_its_file() -> None:
+    content = (find_encoder(ENCODERS, "static") / "model.onnx").read_bytes()
+    before = sys.getrefcount(content)
+    loaded = session(content)
+    assert [one.name for one in loaded.get_outputs()] == ["embedding"]
+    assert sys.getrefcount(content) == before
