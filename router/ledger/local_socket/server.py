@@ -1,0 +1,117 @@
+"""Offers the ledger of this process to others of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import Any
+
+import msgspec
+
+from router.core.errors import MitsumoriError, Unavailable
+from router.ledger.base import Ledger
+from router.ledger.local_socket.frames import FrameSocket
+from router.ledger.local_socket.messages import (
+    Request,
+    decoded_arguments,
+    decoded_request,
+    encoded_error,
+    encoded_result,
+)
+from router.ledger.time_budget import time_limit
+from router.logs import logger
+
+__all__ = ["LedgerServer"]
+
+
+class LedgerServer:
+    """Answers calls of a ledger, from enter to exit: a thread for each connection, one call after the other.
+
+    What waits at once on all connections, a store may commit at once. On exit, calls that have begun are
+    finished and answered; the ledger stays open.
+
+    Args:
+        ledger: whose methods are called.
+        listener: a Unix domain socket that listens; closed on exit.
+    """
+
+    def __init__(self, ledger: Ledger, listener: socket.socket) -> None:
+        self._ledger, self._listener = ledger, listener
+        self._lock = threading.Lock()
+        self._connections: dict[FrameSocket, threading.Thread] = {}
+        self._closing = False
+        self._thread = threading.Thread(target=self._accept, name="ledger-socket", daemon=True)
+
+    def __enter__(self) -> LedgerServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._closing = True
+        # A thread that waits in accept is woken by this, and by nothing that closes the socket.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        with self._lock:
+            open_ = list(self._connections.items())
+        for connection, _ in open_:
+            connection.end_requests()
+        for _, thread in open_:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connected, _ = self._listener.accept()
+            except OSError:
+                if self._closing:
+                    return
+                time.sleep(0.1)  # out of descriptors: those that end make room
+                continue
+            connection = FrameSocket(connected)
+            thread = threading.Thread(
+                target=self._serve, args=(connection,), name="ledger-connection", daemon=True
+            )
+            with self._lock:
+                self._connections[connection] = thread
+            thread.start()
+
+    def _serve(self, connection: FrameSocket) -> None:
+        try:
+            while not self._closing:
+                connection.send(self._answer(decoded_request(connection.receive())))
+        except (EOFError, OSError, ValueError, msgspec.DecodeError):  # the caller is gone, or none of ours
+            pass
+        finally:
+            connection.close()
+            with self._lock:
+                self._connections.pop(connection, None)
+
+    def _answer(self, request: Request) -> bytes:
+        try:
+            return encoded_result(self._result(request))
+        except MitsumoriError as error:
+            return encoded_error(error)
+        except Exception as error:  # noqa: BLE001 — the caller gets an answer, the log the place
+            frame = error.__traceback__
+            while frame is not None and frame.tb_next is not None:
+                frame = frame.tb_next
+            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+            logger().error("failed", method=request.method, error=type(error).__name__, place=place)
+            message = "internal error of the ledger; the server's log says where"
+            return encoded_error(MitsumoriError(message, reason="INTERNAL"))
+
+    def _result(self, request: Request) -> Any:
+        left = request.ends_at - time.monotonic()
+        if left <= 0:  # it waited for this process to start, and its caller no longer waits
+            raise Unavailable("the store did not answer in time")
+        try:
+            arguments = decoded_arguments(request)
+        except (KeyError, msgspec.DecodeError):
+            raise MitsumoriError("not a call of the ledger", reason="INTERNAL") from None
+        with time_limit(left):
+            return getattr(self._ledger, request.method)(**arguments)
