@@ -150,12 +150,14 @@ def _descriptor_of_stderr() -> int | None:
     return None
 
 
-def configure(level: str, form: Form) -> None:
+def configure(level: str, form: Form, process: str = "") -> None:
     """Set up logging for the process. The server calls this once, when it starts.
 
     Args:
         level: the lowest that is logged: ``debug``, ``info``, ``warning`` or ``error``.
         form: JSON objects, or lines for people.
+        process: its name among those that serve together, which each line then carries beside its number;
+            empty: it serves alone.
     """
     global _lines
     # Otherwise what the library of gRPC says of itself, such as a failed handshake, goes past the queue.
@@ -169,8 +171,10 @@ def configure(level: str, form: Form) -> None:
         else structlog.dev.ConsoleRenderer(colors=terminal)
     )
     lines = _lines
+    named = {"process": process, "pid": os.getpid()} if process else {}
     structlog.configure(
         processors=[
+            lambda _, __, line: {**line, **named},
             structlog.contextvars.merge_contextvars,  # who calls (router/rpc/access_interceptor.py)
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),

@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         description="port of AdminService; 0: any free port; unset: that of the service where only this"
-        f" machine reaches it, else {_ADMIN_PORT}",
+        f" machine reaches it and one process serves, else {_ADMIN_PORT}",
     )
     tls_certificate: Path | None = Field(
         default=None,
@@ -174,7 +174,16 @@ class Settings(BaseSettings):
         description="file to which administration is added, a JSON line each; unset: beside a SQLite ledger,"
         " else only in the log",
     )
-    workers: int = Field(default=4, ge=1, le=256, description="threads that answer calls")
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes that answer calls on one port; beyond 1, another one keeps a ledger in memory"
+        " or SQLite for them, and AdminService has a port of its own",
+    )
+    workers: int = Field(
+        default=4, ge=1, le=256, description="threads that answer calls, in each process"
+    )
     max_prompt_bytes: int = Field(
         default=1 << 20, ge=1, le=64 << 20, description="largest prompt, bytes of UTF-8"
     )
@@ -355,7 +364,7 @@ class Settings(BaseSettings):
     @property
     def admin_address(self) -> tuple[str, int] | None:
         """Host and port of AdminService; ``None``: those of the service."""
-        if self.admin_port is None and is_loopback(self.host):
+        if self.admin_port is None and is_loopback(self.host) and self.processes == 1:
             return None
         return self.admin_host, _ADMIN_PORT if self.admin_port is None else self.admin_port
 

@@ -8,7 +8,7 @@ from router.core.errors import InvalidInput
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 
-__all__ = ["ledger_place", "open_ledger"]
+__all__ = ["has_one_writer", "ledger_place", "open_ledger"]
 
 
 def open_ledger(address: str) -> Ledger:
@@ -35,6 +35,15 @@ def open_ledger(address: str) -> Ledger:
     from router.ledger.postgres.ledger import PostgresLedger
 
     return PostgresLedger(address)
+
+
+def has_one_writer(address: str) -> bool:
+    """Whether only one process can have the store of an address open.
+
+    Raises:
+        InvalidInput: the address has another form than :func:`open_ledger` takes.
+    """
+    return _parsed(address)[0] in ("memory", "sqlite")
 
 
 def ledger_place(address: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
 from collections.abc import Callable
 from concurrent import futures
 from contextlib import ExitStack
@@ -23,7 +22,7 @@ from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
-from router.ledger.address import ledger_place, open_ledger
+from router.ledger.address import ledger_place
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.background_jobs import (
@@ -41,8 +40,10 @@ from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
+from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.ports import check_port_is_free
 from router.rpc.protection import check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.signals import reload_signal, stop_signals
@@ -134,7 +135,7 @@ class RunningServer:
         health: what their health service says.
         address: ``host:port`` of RouterService.
         port: the port of it, also where the settings say 0.
-        admin_address: ``host:port`` of AdminService.
+        admin_address: ``host:port`` of AdminService; empty: another process offers it.
         drain_s: seconds that calls in flight get to finish.
     """
 
@@ -154,24 +155,6 @@ class RunningServer:
         self.health.drain()
         for stopped in [server.stop(self.drain_s) for server in self.servers]:
             stopped.wait()
-
-
-def _check_port_is_free(host: str, port: int, setting: str) -> None:
-    # gRPC binds with SO_REUSEPORT and would silently share the port with another process.
-    if port == 0:
-        return
-    try:
-        family = socket.getaddrinfo(host, port)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot listen on {host}:{port} ({error.strerror}); stop what uses "
-            f"it or choose another with --{setting.replace('_', '-')}",
-            reason="PORT_TAKEN",
-            field=setting,
-        ) from None
 
 
 def _labels_of_settings(settings: Settings) -> frozenset[str]:
@@ -202,13 +185,15 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
     )
 
 
-def _server(settings: Settings, workers: int, interceptors: list[Any]) -> grpc.Server:
+def _server(
+    settings: Settings, workers: int, interceptors: list[Any], duties: Duties
+) -> grpc.Server:
     return grpc.server(
         futures.ThreadPoolExecutor(workers, thread_name_prefix="route"),
         interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(duties.shares_ports)),
         ],
     )
 
@@ -217,7 +202,6 @@ def _listen(
     server: grpc.Server, host: str, port: int, tls: grpc.ServerCredentials | None, setting: str
 ) -> tuple[str, int]:
     """Bind a server; return its address, and its port also where 0 was asked for."""
-    _check_port_is_free(host, port, setting)
     shown = f"[{host}]" if ":" in host else host
     try:
         if tls is None:
@@ -235,10 +219,15 @@ def _listen(
     return f"{shown}:{bound}", bound
 
 
-def start(settings: Settings, reservations: Reservations) -> RunningServer:
+def start(settings: Settings, reservations: Reservations, duties: Duties = ALONE) -> RunningServer:
     """Start listening, with health NOT_SERVING.
 
     AdminService has a server of its own, with threads of its own, where it has a port of its own.
+
+    Args:
+        settings: of the service.
+        reservations: decide.
+        duties: of this process.
 
     Raises:
         InvalidInput: an address cannot be bound, or others could come in.
@@ -254,23 +243,28 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
         ErrorInterceptor(),
         AccessInterceptor(protection.gate, protection.audit, owner),
     ]
-    server = _server(settings, settings.workers, interceptors)
+    server = _server(settings, settings.workers, interceptors, duties)
     service_health = ServiceHealth()
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
         RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes), server
     )
+    if not duties.shares_ports:
+        check_port_is_free(settings.host, settings.port, "port")
     address, port = _listen(server, settings.host, settings.port, protection.tls, "port")
-    servers, admin_address = {server: [ROUTER]}, address
+    servers, admin_address = {server: [ROUTER]}, address if duties.leads else ""
     admin_server = server
-    if settings.admin_address is not None:
-        admin_server = _server(settings, _ADMIN_WORKERS, interceptors)
+    if duties.leads and settings.admin_address is not None:
+        admin_server = _server(settings, _ADMIN_WORKERS, interceptors, duties)
         host, admin_port = settings.admin_address
+        if not duties.shares_ports:
+            check_port_is_free(host, admin_port, "admin_port")
         admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
-    servers.setdefault(admin_server, []).append(ADMIN)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(reservations), admin_server
-    )
+    if duties.leads:
+        servers.setdefault(admin_server, []).append(ADMIN)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            AdminServicer(reservations), admin_server
+        )
     for one, services in servers.items():
         health_pb2_grpc.add_HealthServicer_to_server(service_health.servicer, one)
         if settings.offers_reflection:
@@ -284,7 +278,12 @@ def start(settings: Settings, reservations: Reservations) -> RunningServer:
     return running
 
 
-def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
+def serve(
+    settings: Settings,
+    *,
+    on_ready: Callable[[str], None] = lambda _: None,
+    duties: Duties = ALONE,
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for a new bundle.
 
     A signal to stop ends the start as well, wherever that waits: for a registry, a database or a pipe.
@@ -292,6 +291,7 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
     Args:
         settings: of the service.
         on_ready: called with the address once the server is warm and healthy.
+        duties: of this process.
 
     Raises:
         BadArtifact, InvalidInput, Unavailable: the server cannot start.
@@ -301,14 +301,14 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
         catalog = load_catalog(settings.catalog)
         served = open_bundle(settings, catalog)
         router = build_router(settings, catalog=catalog, served=served)
-        ledger = open_ledger(settings.ledger)
+        ledger = duties.open_ledger(settings.ledger)
         opened.callback(ledger.close)
         learner = CorrectionLearner(
             ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
         )
         router = replace(router, corrections=lambda: learner.corrections)
         reservations = build_reservations(settings, router, ledger)
-        running = start(settings, reservations)
+        running = start(settings, reservations, duties)
         opened.callback(running.drain)
         router.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
@@ -329,15 +329,19 @@ def serve(settings: Settings, *, on_ready: Callable[[str], None] = lambda _: Non
                 remedy="it was trained on generated data; serve another with --bundle",
             )
         jobs = [
-            expiry_job(ledger, settings.expire_every_s),
-            retention_job(ledger, settings.retention),
             correction_job(learner),
             label_names_job(reservations.label_names, ledger),
         ]
+        if duties.leads:
+            jobs += [
+                expiry_job(ledger, settings.expire_every_s),
+                retention_job(ledger, settings.retention),
+            ]
         # In a thread of its own: a slow registry must not delay the expiry of holds.
         reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
         # Likewise: a store that does not answer delays every other job.
         watch = BackgroundJobs([store_job(lambda: running.health.check_store(ledger))])
+        opened.enter_context(duties.attended(running.health))
         with BackgroundJobs(jobs), watch, reloader, reload_signal(served, reloader):
             on_ready(running.address)
             stop.wait()

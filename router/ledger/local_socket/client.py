@@ -246,7 +246,9 @@ class SocketLedger:
             raise
         except OSError:
             connection.close()
-            raise Unavailable("the process that has the store cannot be reached; try again later") from None
+            raise Unavailable(
+                "the process that has the store cannot be reached; try again later"
+            ) from None
         return connection
 
     def _close_free(self) -> None:
@@ -257,6 +259,6 @@ class SocketLedger:
 
 
 def _sendable(argument: Any) -> Any:
-    """An argument; of a text that no store can keep, such as an id with a lone surrogate, another such text."""
+    """An argument; for a text that no store can keep, such as a lone surrogate, another such text."""
     unknown = isinstance(argument, str) and not storage_format.storable(argument)
     return "\0" if unknown else argument

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 import time
+from multiprocessing.connection import wait
 from typing import Any
 
 import msgspec
@@ -39,9 +39,10 @@ class LedgerServer:
 
     def __init__(self, ledger: Ledger, listener: socket.socket) -> None:
         self._ledger, self._listener = ledger, listener
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._connections: dict[FrameSocket, threading.Thread] = {}
         self._closing = False
+        self._woken, self._wake = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="ledger-socket", daemon=True)
 
     def __enter__(self) -> LedgerServer:
@@ -49,34 +50,40 @@ class LedgerServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._closing = True
-        # A thread that waits in accept is woken by this, and by nothing that closes the socket.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self._closing = True
+        self._wake.close()
         self._thread.join()
+        self._woken.close()
         self._listener.close()
-        with self._lock:
+        with self._changed:
             open_ = list(self._connections.items())
-        for connection, _ in open_:
+        for connection, _thread in open_:
             connection.end_requests()
-        for _, thread in open_:
+        for _connection, thread in open_:
             thread.join()
 
+    def wait_until_unused(self, most_s: float) -> None:
+        """Return once nobody is connected, after ``most_s`` seconds at the latest."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._connections, timeout=most_s)
+
     def _accept(self) -> None:
-        while True:
+        # Several processes of one service have had this listener, one after the other.
+        self._listener.setblocking(False)
+        while wait([self._listener, self._woken]) == [self._listener]:
             try:
                 connected, _ = self._listener.accept()
+            except BlockingIOError:  # whoever called has hung up
+                continue
             except OSError:
-                if self._closing:
-                    return
                 time.sleep(0.1)  # out of descriptors: those that end make room
                 continue
+            connected.setblocking(True)
             connection = FrameSocket(connected)
             thread = threading.Thread(
                 target=self._serve, args=(connection,), name="ledger-connection", daemon=True
             )
-            with self._lock:
+            with self._changed:
                 self._connections[connection] = thread
             thread.start()
 
@@ -84,12 +91,18 @@ class LedgerServer:
         try:
             while not self._closing:
                 connection.send(self._answer(decoded_request(connection.receive())))
-        except (EOFError, OSError, ValueError, msgspec.DecodeError):  # the caller is gone, or none of ours
+        except (
+            EOFError,
+            OSError,
+            ValueError,
+            msgspec.DecodeError,
+        ):  # the caller is gone, or none of ours
             pass
         finally:
             connection.close()
-            with self._lock:
+            with self._changed:
                 self._connections.pop(connection, None)
+                self._changed.notify_all()
 
     def _answer(self, request: Request) -> bytes:
         try:

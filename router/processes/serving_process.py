@@ -1,0 +1,79 @@
+"""A process that answers calls beside others on the same port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from router.core.errors import MitsumoriError
+from router.ledger.address import open_ledger
+from router.ledger.base import Ledger
+from router.ledger.local_socket.client import SocketLedger
+from router.logs import close, configure, logger
+from router.processes.control_line import ControlLine, Failed, Ready
+from router.rpc.duties import Duties
+from router.rpc.health import ServiceHealth
+from router.rpc.server import serve
+from router.settings import Settings
+
+__all__ = ["Seat", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The place of a process among those that serve.
+
+    Attributes:
+        name: of the process.
+        leads: see :class:`Duties`.
+        ledger: the socket of the ledger's owner; ``None``: each process opens the store itself.
+    """
+
+    name: str
+    leads: bool
+    ledger: Path | None
+
+
+def run(seat: Seat, values: Mapping[str, Any], pipe: Connection) -> None:
+    """Serve until SIGTERM, or until the supervisor is gone; exits with code 2 where that cannot begin.
+
+    Args:
+        seat: of this process.
+        values: of the settings, checked.
+        pipe: to the supervisor.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a bundle to look for
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    settings = Settings.model_construct(**values)
+    configure(settings.log_level, settings.log_format, process=seat.name)
+    line = ControlLine(pipe, report=lambda: False, on_end=_end)
+
+    @contextmanager
+    def attended(health: ServiceHealth) -> Iterator[None]:
+        line.report = lambda: health.serves
+        line.on_statuses = health.tell_of_processes
+        yield
+
+    def opened(address: str) -> Ledger:
+        return open_ledger(address) if seat.ledger is None else SocketLedger(seat.ledger)
+
+    duties = Duties(seat.leads, shares_ports=True, open_ledger=opened, attended=attended)
+    try:
+        serve(settings, on_ready=lambda _: line.tell(Ready()), duties=duties)
+    except MitsumoriError as error:
+        line.tell(Failed.of(error))
+        sys.exit(2)
+    finally:
+        close()
+
+
+def _end(_: bool) -> None:
+    logger().error("supervisor is gone")
+    os.kill(os.getpid(), signal.SIGTERM)

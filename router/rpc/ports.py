@@ -1,0 +1,67 @@
+"""Ports: whether one is free, and keeping one for several processes."""
+
+from __future__ import annotations
+
+import socket
+
+from router.core.errors import InvalidInput
+
+__all__ = ["check_port_is_free", "reserved_port"]
+
+
+def check_port_is_free(host: str, port: int, setting: str) -> None:
+    """Refuse a port that another program uses; 0 is always free.
+
+    gRPC would share the port of a program that allows it, and say nothing.
+
+    Args:
+        host: to listen on.
+        port: 0 to 65535.
+        setting: that names the port.
+
+    Raises:
+        InvalidInput: it cannot be bound.
+    """
+    if port == 0:
+        return
+    try:
+        family = socket.getaddrinfo(host, port)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise _taken(host, port, setting, error) from None
+
+
+def reserved_port(host: str, port: int, setting: str) -> socket.socket:
+    """A socket that keeps a port, without listening, for processes that share it until it is closed.
+
+    Args:
+        host: to listen on.
+        port: 0 to 65535; 0: any free one, which the name of the socket tells.
+        setting: that names the port.
+
+    Raises:
+        InvalidInput: another program uses it.
+    """
+    check_port_is_free(host, port, setting)
+    keeper: socket.socket | None = None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        keeper = socket.socket(family, kind)
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        keeper.bind(address)
+    except OSError as error:
+        if keeper is not None:
+            keeper.close()
+        raise _taken(host, port, setting, error) from None
+    return keeper
+
+
+def _taken(host: str, port: int, setting: str, error: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"cannot listen on {host}:{port} ({error.strerror}); stop what uses "
+        f"it or choose another with --{setting.replace('_', '-')}",
+        reason="PORT_TAKEN",
+        field=setting,
+    )
