@@ -76,7 +76,7 @@ class Supervisor:
         """
         try:
             for child in self._all:
-                child.start()
+                _start(child)
             while not self._stopping:
                 self._step()
                 if not self._announced and all(child.is_ready for child in self._all):
@@ -98,8 +98,7 @@ class Supervisor:
             if code is not None:
                 self._see_to_death(child, code)
             if child.starts_at is not None and child.starts_at <= self._clock():
-                child.start()
-                logger().info("process_started", name=child.name, number=child.pid)
+                _start(child)
         if self._signals in happened:
             self._obey(os.read(self._signals, 64))
         self._tell_statuses()
@@ -167,6 +166,11 @@ class Supervisor:
                     reason="PROCESS_HANGS",
                 )
             self._step()
+
+
+def _start(child: Child) -> None:
+    child.start()
+    logger().info("process_started", name=child.name, number=child.pid)
 
 
 def _not_started(child: Child, code: int) -> MitsumoriError:

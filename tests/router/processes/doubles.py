@@ -39,7 +39,9 @@ def dies_first(_: Connection) -> None:
 
 
 def fails(pipe: Connection) -> None:
-    pipe.send(Failed("BadArtifact", "the bundle is damaged; train another", "BAD_ARTIFACT", "bundle"))
+    pipe.send(
+        Failed("BadArtifact", "the bundle is damaged; train another", "BAD_ARTIFACT", "bundle")
+    )
     sys.exit(2)
 
 
