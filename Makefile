@@ -32,6 +32,7 @@ WORKERS ?=
 HISTORIES ?= ../shared/data/history
 SECONDS ?= 300
 CLIENTS ?= 64
+PROCESSES ?= 1
 STORE   ?= both
 SEED    ?=
 MUTANTS ?=
@@ -226,8 +227,8 @@ bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
 bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into build/reports/bench.json
 	@$(PY) -m benchmarks $(BENCH)
 
-chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SECONDS=, CLIENTS=, STORE=sqlite|postgresql|both, SEED=
-	@$(PY) -m benchmarks.chaos --seconds "$(SECONDS)" --clients "$(CLIENTS)" \
+chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SECONDS=, CLIENTS=, PROCESSES=, STORE=sqlite|postgresql|both, SEED=
+	@$(PY) -m benchmarks.chaos --seconds "$(SECONDS)" --clients "$(CLIENTS)" --processes "$(PROCESSES)" \
 	  --store "$(STORE)" $(if $(SEED),--seed "$(SEED)")
 
 # --- checks --------------------------------------------------------------------------------------

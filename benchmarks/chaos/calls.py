@@ -30,7 +30,9 @@ class Unanswered(Exception):
 
 
 class ReplicaChannel(RetryingChannel):
-    """A connection to one replica, shared by all callers; one try a call."""
+    """A connection to one replica, to one of its processes, shared by callers; one try a call."""
+
+    _options = (*RetryingChannel._options, ("grpc.use_local_subchannel_pool", 1))
 
     def __init__(self, address: str) -> None:
         super().__init__(address, timeout_s=_TIMEOUT_S, attempts=1)

@@ -29,6 +29,8 @@ _STORE_TURN = 4
 """One event in this many disturbs the store; the second is the first such, so that short runs have one."""
 _BOTH = 0.2
 """Share of events that hit the store and a server, or all servers, at once."""
+_CONNECTIONS = 8
+"""To a server with several processes: the system spreads connections, not calls."""
 
 Tick = Callable[[float, str], None]
 """Called with the seconds that have passed and what is going on."""
@@ -87,7 +89,7 @@ def run(
         with opened(plan, Path(folder), journals) as store:
             outcome.store_events_name = store.events
             with _replicas(plan, store, Path(folder)) as replicas:
-                _set_limits(replicas[0].address)
+                _set_limits(replicas[0])
                 _call_and_kill(plan, replicas, store, journals, outcome, tick, enough)
                 tick(plan.seconds, "stopping")
                 orderly = [replica.stop() for replica in replicas]
@@ -117,9 +119,9 @@ def _replicas(plan: Plan, store: Store, folder: Path) -> Iterator[list[Replica]]
             replica.kill()
 
 
-def _set_limits(address: str) -> None:
+def _set_limits(replica: Replica) -> None:
     """Limits in proportion to what a decision holds, whatever prices are today."""
-    with Router(address, timeout_s=30) as client, Admin(address) as admin:
+    with Router(replica.address, timeout_s=30) as client, Admin(replica.admin_address) as admin:
         asked = [route_request(prompt, models=[NANO]) for prompt in PROMPTS]
         *replies, _ = client.quote_batch(asked)
         quotes = [reply.response.chosen.quote for reply in replies]
@@ -141,7 +143,11 @@ def _call_and_kill(
     """Callers on threads of their own; the kills come from here."""
     stop = threading.Event()
     with ExitStack() as stack:
-        channels = [stack.enter_context(ReplicaChannel(replica.address)) for replica in replicas]
+        channels = [
+            stack.enter_context(ReplicaChannel(replica.address))
+            for replica in replicas
+            for _ in range(_CONNECTIONS if plan.processes > 1 else 1)
+        ]
         clients, failovers = [], []
         for number in range(plan.clients):
             choices = plan.randomness(f"client {number}")
@@ -196,9 +202,8 @@ def _disturb(
         both = choices.random() < _BOTH
         if not store_too or both:
             for replica in _victims(replicas, event, all_of_them=both and not store_too):
-                replica.kill()
+                replica.disturb()
                 outcome.kills += 1
-                replica.start()
         if store_too:
             outcome.copies += store.disturb()
             outcome.store_events += 1

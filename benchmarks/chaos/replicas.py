@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
 from benchmarks.chaos.plan import Plan
 from router.core.errors import MitsumoriError
 
@@ -19,6 +21,9 @@ __all__ = ["Replica"]
 _PORTS = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections: one of them could take the port of a server
 that is down, or connect to itself there."""
+
+_ONE_OF_THEM = 0.7
+"""How often one process is killed where a server has several."""
 
 
 class Replica:
@@ -33,17 +38,20 @@ class Replica:
 
     def __init__(self, plan: Plan, ledger: str, log: Path, choices: random.Random) -> None:
         self._plan = plan
-        self._port = _free_port(choices)
-        self._ledger = ledger
+        self._choices = choices
+        self._port, admin_port = _free_port(choices), _free_port(choices)
         self._log = log
         self._said = log.with_suffix(".out")
         self._process: subprocess.Popen[bytes] | None = None
-        self.address = f"127.0.0.1:{self._port}"
+        self.address = self.admin_address = f"127.0.0.1:{self._port}"
+        self._words = ["--port", str(self._port), "--ledger", ledger, "--no-reflection"]
+        if plan.processes > 1:
+            self._words += ["--processes", str(plan.processes), "--admin-port", str(admin_port)]
+            self.admin_address = f"127.0.0.1:{admin_port}"
 
     def start(self) -> None:
         """Start the process; :meth:`wait` says when it serves."""
-        words = ["--port", str(self._port), "--ledger", self._ledger, "--log-level", "warning"]
-        words += ["--no-reflection"]
+        words = [*self._words, "--log-level", "warning"]
         environment = os.environ | {"MITSUMORI_HOLD_TTL_S": str(self._plan.hold_ttl_s)}
         with self._said.open("wb") as said, self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -67,6 +75,21 @@ class Replica:
             if time.monotonic() > until:
                 raise MitsumoriError(f"the server does not start; its log is {self._log}")
             time.sleep(0.1)
+
+    def disturb(self) -> None:
+        """kill -9 of the server, which we start again, or of one process, which it starts again."""
+        processes = self._processes()
+        if processes and self._choices.random() < _ONE_OF_THEM:
+            self._choices.choice(processes).kill()
+            return
+        self.kill()
+        self.start()
+
+    def _processes(self) -> list[psutil.Process]:
+        if self._plan.processes == 1 or self._process is None or self._process.poll() is not None:
+            return []
+        found = psutil.Process(self._process.pid).children()
+        return [one for one in found if "--multiprocessing-fork" in one.cmdline()]
 
     def kill(self) -> None:
         """kill -9, in the middle of whatever it does."""

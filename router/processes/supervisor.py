@@ -33,7 +33,7 @@ _SILENT_S = 10.0
 _STEP_S = 1.0
 _END_S = 15.0
 """Seconds that a process may take to end, beside what calls in flight may take."""
-_WAITING_CALLS = 128
+_WAITING_CALLS = 4096
 """Connections that wait for the ledger's owner, as while it is started again."""
 
 
@@ -239,9 +239,7 @@ def serve_by_processes(
         admin_port = _reserved(opened, admin_host, admin_port, "admin_port")
         owner, path = None, None
         if has_one_writer(settings.ledger):
-            folder = opened.enter_context(TemporaryDirectory(prefix="mitsumori-"))
-            path = Path(folder) / LEDGER_OWNER
-            listener = opened.enter_context(closing(_listening(path)))
+            path, listener = _listening(opened)
             log = (settings.log_level, settings.log_format)
             of_owner = (LEDGER_OWNER, settings.ledger, listener, log, settings.drain_s + _END_S)
             owner = Child(LEDGER_OWNER, ledger_owner.run, of_owner, time.monotonic)
@@ -289,17 +287,19 @@ def _reserved(opened: ExitStack, host: str, port: int, setting: str) -> int:
     return number
 
 
-def _listening(path: Path) -> socket.socket:
+def _listening(opened: ExitStack) -> tuple[Path, socket.socket]:
     """A socket that only this user can call, and that outlives the process that answers."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        folder = Path(opened.enter_context(TemporaryDirectory(prefix="mitsumori-")))
+        path = folder / LEDGER_OWNER
+        listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         listener.bind(str(path))
         path.chmod(0o600)
         listener.listen(_WAITING_CALLS)
     except OSError as error:
-        listener.close()
         why = error.strerror or str(error)
         raise InvalidInput(
-            f"no socket can be made in {path.parent} ({why}); name another folder with TMPDIR"
+            f"no socket can be made in a temporary folder ({why}); name another folder with TMPDIR",
+            reason="NO_SOCKET",
         ) from None
-    return listener
+    return path, listener
