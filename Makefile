@@ -33,6 +33,9 @@ HISTORIES ?= ../shared/data/history
 SECONDS ?= 300
 CLIENTS ?= 64
 PROCESSES ?= 1
+CALLS   ?= 1000000
+FRAMES  ?= 100000
+MESSAGES ?= 50000
 STORE   ?= both
 SEED    ?=
 MUTANTS ?=
@@ -71,7 +74,7 @@ EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
-        train evaluate compare promote add-arm drift mlflow serve bench chaos embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
+        train evaluate compare promote add-arm drift mlflow serve bench chaos soak fuzz embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
         reference test-deploy audit
 
 help: ## List the targets
@@ -227,6 +230,12 @@ bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
 bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into build/reports/bench.json
 	@$(PY) -m benchmarks $(BENCH)
 
+soak: $(STAMPS)-dev ## A server with TLS, keys and limits answers CALLS (1,000,000): does memory, a log or the number of descriptors grow?
+	@$(PY) -m benchmarks.soak --calls "$(CALLS)"
+
+fuzz: $(STAMPS)-dev ## Damaged HTTP/2 and protobufs to a server with TLS and keys: FRAMES= (100,000), MESSAGES= (50,000), SEED=
+	@$(PY) -m benchmarks.fuzz --frames "$(FRAMES)" --messages "$(MESSAGES)" $(if $(SEED),--seed "$(SEED)")
+
 chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SECONDS=, CLIENTS=, PROCESSES=, STORE=sqlite|postgresql|both, SEED=
 	@$(PY) -m benchmarks.chaos --seconds "$(SECONDS)" --clients "$(CLIENTS)" --processes "$(PROCESSES)" \
 	  --store "$(STORE)" $(if $(SEED),--seed "$(SEED)")
@@ -299,8 +308,9 @@ proto-baseline: $(STAMPS)-dev ## Keep the protocol as that of the version in pyp
 
 # --- operation -----------------------------------------------------------------------------------
 
-reference: $(STAMPS)-dev ## Write docs/operations/configuration.md anew from router/settings.py
+reference: $(STAMPS)-dev ## Write the pages of settings and metrics in docs/operations anew
 	@$(PY) -m router.cli.settings_reference > docs/operations/configuration.md
+	@$(PY) -m router.cli.metrics_reference > docs/operations/metrics.md
 
 test-deploy: $(STAMPS)-deploy ## deploy/ and the Dockerfile as read by helm, envoy, hadolint, promtool and the schemas of Kubernetes
 	@$(BIN)/pytest -m deploy

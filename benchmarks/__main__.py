@@ -18,12 +18,15 @@ from benchmarks import (
     ledger_postgres,
     lengths,
     quality,
+    reloads,
     scale,
     serving,
     swaps,
+    telemetry,
     texts,
     training,
 )
+from benchmarks.chaos import restarts
 from benchmarks.report import Figure, write_report
 from router.cli.errors import errors_in_one_line
 
@@ -31,9 +34,12 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
     "serving": serving.measure,
     "holds": holds.measure,
     "access": access.measure,
+    "telemetry": telemetry.measure,
     "ledger": ledger.measure,
     "postgres": ledger_postgres.measure,
     "swaps": swaps.measure,
+    "restarts": restarts.measure,
+    "reloads": reloads.measure,
     "texts": texts.measure,
     "quality": quality.measure,
     "lengths": lengths.measure,

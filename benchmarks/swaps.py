@@ -20,7 +20,7 @@ from rich.progress import track
 
 from benchmarks.report import Figure
 from benchmarks.serving import resident_mib
-from mitsumori import CallFailed, Router
+from mitsumori import CallFailed, Decision, Router
 from router.classifier.manifest import read_manifest
 from router.cli.demo import serving
 from router.files import sha256_of
@@ -144,6 +144,8 @@ class Callers:
         answered: requests answered so far.
         failed: errors so far.
         versions: bundle versions seen in replies.
+        mixed: replies that rest on two versions, as ``is_mixed`` finds them.
+        is_mixed: judges a reply.
     """
 
     address: str
@@ -151,6 +153,8 @@ class Callers:
     answered: int = 0
     failed: list[CallFailed] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
+    mixed: list[Decision] = field(default_factory=list)
+    is_mixed: Callable[[Decision], bool] = lambda _: False
 
     def __enter__(self) -> Callers:
         self._stop = threading.Event()
@@ -184,6 +188,8 @@ class Callers:
                 with self._lock:
                     self.answered += 1
                     self.versions.add(decision.bundle)
+                    if self.is_mixed(decision):
+                        self.mixed.append(decision)
 
 
 # ── swapping ──────────────────────────────────────────────────────────────────────────────────────

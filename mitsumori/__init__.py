@@ -5,13 +5,13 @@ with Router("localhost:50051") as router:
     print(decision.model, decision.quote.price.expected)
 """
 
+from mitsumori.addresses import DEFAULT_ADDRESS
 from mitsumori.client import OUTCOMES, Admin, Outcome, Router
 from mitsumori.credentials import Tls
 from mitsumori.decision import Decision, Option, Quote, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.money import Amount, Usd
 from mitsumori.request import Importance, Message, Prompt, route_request
-from mitsumori.retrying_channel import DEFAULT_ADDRESS
 
 __all__ = [
     "DEFAULT_ADDRESS",

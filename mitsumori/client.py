@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from mitsumori.arguments import choices_of, message_of, part_of
+from mitsumori.addresses import DEFAULT_ADDRESS, Address
+from mitsumori.arguments import choices_of, message_of, part_of, text_of
 from mitsumori.credentials import Tls, Token
 from mitsumori.decision import Decision, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
+from mitsumori.fallback import fallback_decision, is_fallback
 from mitsumori.money import Amount
 from mitsumori.request import Importance, Prompt, route_request
-from mitsumori.retrying_channel import DEFAULT_ADDRESS, RetryingChannel
+from mitsumori.retrying_channel import RetryingChannel
 from mitsumori.v1 import admin_pb2, admin_pb2_grpc, limit_pb2, router_pb2, router_pb2_grpc
 
 __all__ = ["OUTCOMES", "Admin", "Outcome", "Router"]
@@ -26,9 +29,15 @@ class Router(RetryingChannel):
     """A connection to a server's RouterService. Thread-safe; make one and keep it, or use it in a ``with``.
 
     Args:
-        address: ``host:port``.
-        timeout_s: the whole time a call may take, retries included, seconds > 0.
-        attempts: the most tries of one call, ≥ 1; all carry the same body, and the server acts once.
+        address: ``host:port``; several, by IP addresses, share the calls, and so do those of one name.
+        timeout_s: the whole time a call may take, retries included, seconds > 0. The default covers a
+            restart.
+        attempts: ``None``: a call waits for a server and is repeated until ``timeout_s`` is over. A number:
+            it is tried so often, at most five times, and fails at once where there is no server. All tries
+            carry the same body, and the server acts once.
+        fallback_model: the model of a decision where the service gives no answer, by catalog id; empty: the
+            call fails then. It is not priced, checked against limits, or held, and its settlement books
+            nothing.
         tls: ``True``, or a :class:`mitsumori.Tls` with files; ``None``: no TLS.
         api_key: as ``mitsumori keys create`` shows it.
         token: a JSON Web Token, or a function that gives a current one.
@@ -36,10 +45,11 @@ class Router(RetryingChannel):
 
     def __init__(
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: Address = DEFAULT_ADDRESS,
         *,
-        timeout_s: float = 5.0,
-        attempts: int = 4,
+        timeout_s: float = 30.0,
+        attempts: int | None = None,
+        fallback_model: str = "",
         tls: Tls | bool | None = None,
         api_key: str = "",
         token: Token = "",
@@ -47,6 +57,7 @@ class Router(RetryingChannel):
         super().__init__(
             address, timeout_s=timeout_s, attempts=attempts, tls=tls, api_key=api_key, token=token
         )
+        self._fallback_model = text_of(fallback_model, "fallback_model")
         self._stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
     def route(
@@ -93,7 +104,8 @@ class Router(RetryingChannel):
 
         Raises:
             InvalidArgument: an argument cannot be sent; names it.
-            CallFailed: refused, or no answer in time; carries code, reason, field and metadata.
+            CallFailed: refused; or no answer in time, and no ``fallback_model``. Carries code, reason, field
+                and metadata.
         """
         request = route_request(
             prompt,
@@ -113,11 +125,24 @@ class Router(RetryingChannel):
             quote_only=quote_only,
             batch=batch,
         )
-        return Decision.of(self.send(request))
+        try:
+            return Decision.of(self.send(request))
+        except CallFailed as failure:
+            return self._fallback(request.request_id, failure)
+
+    def _fallback(self, request_id: str, failure: CallFailed) -> Decision:
+        """The decision of a caller who chose to go on without the service.
+
+        Raises:
+            CallFailed: the failure itself, where it is a refusal or no model was chosen for it.
+        """
+        if not (self._fallback_model and failure.unanswered):
+            raise failure
+        return fallback_decision(self._fallback_model, request_id, failure)
 
     def send(self, request: router_pb2.RouteRequest) -> router_pb2.RouteResponse:
         """Send a request from :func:`route_request` or built by hand: the protocol's own messages, with the
-        same deadline, retries and errors.
+        same deadline, retries and errors, and without a fallback.
 
         Raises:
             InvalidArgument: it is no such message.
@@ -143,6 +168,8 @@ class Router(RetryingChannel):
         tenant: str = "",
     ) -> Settlement:
         """Report the usage of a decision's call. The same report may be sent again.
+
+        The report of a fallback is sent to nobody: no server knows the decision, and nothing is booked.
 
         Args:
             decision_id: of the reply.
@@ -175,16 +202,20 @@ class Router(RetryingChannel):
             outcome=outcome,
             quality=quality,
         )
+        if is_fallback(decision_id):
+            return replace(Settlement.of(router_pb2.SettleResponse()), fallback=True)
         return Settlement.of(self.call(self._stub.Settle, request))
 
     def release(self, decision_id: str, *, tenant: str = "") -> bool:
-        """Release a hold; false if it was already released.
+        """Release a hold; false if it was already released, or if the decision is a fallback, without a hold.
 
         Raises:
             InvalidArgument: an argument cannot be sent; names it.
             CallFailed: refused, or no answer in time.
         """
         request = message_of(router_pb2.ReleaseRequest, decision_id=decision_id, tenant=tenant)
+        if is_fallback(decision_id):
+            return False
         return bool(self.call(self._stub.Release, request).released_now)
 
     def reroute(
@@ -194,7 +225,7 @@ class Router(RetryingChannel):
         *,
         failed_models: Collection[str] = (),
     ) -> Decision:
-        """Choose again after a failed call, in one transaction.
+        """Choose again after a failed call, in one transaction. After a fallback, call :meth:`route` instead.
 
         Args:
             decision_id: the decision whose call failed.
@@ -213,7 +244,16 @@ class Router(RetryingChannel):
             failed_models=failed_models,
         )
         message.failed_models.sort()
-        return Decision.of(self.call(self._stub.Reroute, message).response)
+        if is_fallback(decision_id):
+            raise InvalidArgument(
+                "decision_id", "is that of a fallback, unknown to servers; call route"
+            )
+        try:
+            return Decision.of(self.call(self._stub.Reroute, message).response)
+        except CallFailed as failure:
+            if self._fallback_model in message.failed_models:
+                raise
+            return self._fallback(request.request_id, failure)
 
     def quote_batch(
         self, requests: Iterable[router_pb2.RouteRequest]
@@ -255,9 +295,9 @@ class Admin(RetryingChannel):
     """A connection to a server's AdminService. Takes and returns messages of the protocol. Thread-safe.
 
     Args:
-        address: ``host:port``.
+        address: ``host:port``, or several, as for :class:`Router`.
         timeout_s: the whole time a call may take, retries included, seconds > 0.
-        attempts: the most tries of one call, ≥ 1.
+        attempts: as for :class:`Router`.
         tls: ``True``, or a :class:`mitsumori.Tls` with files; ``None``: no TLS.
         api_key: as ``mitsumori keys create`` shows it.
         token: a JSON Web Token, or a function that gives a current one.
@@ -268,10 +308,10 @@ class Admin(RetryingChannel):
 
     def __init__(
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: Address = DEFAULT_ADDRESS,
         *,
         timeout_s: float = 30.0,
-        attempts: int = 4,
+        attempts: int | None = None,
         tls: Tls | bool | None = None,
         api_key: str = "",
         token: Token = "",
@@ -351,6 +391,14 @@ class Admin(RetryingChannel):
             self._stub.ListModels, admin_pb2.ListModelsRequest()
         )
         return listed
+
+    def inputs(self) -> list[admin_pb2.ServedInput]:
+        """What the server runs on and may change while it runs, with what it refused last.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        return list(self.call(self._stub.ListInputs, admin_pb2.ListInputsRequest()).inputs)
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; return how many.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
 
 import grpc
 
+from mitsumori.addresses import Address, are_local, target_of
 from mitsumori.arguments import text_of
 from mitsumori.errors import InvalidArgument
 
@@ -67,29 +67,37 @@ class Credentials:
         """Whether calls use TLS."""
         return isinstance(self._tls, Tls)
 
-    def channel(self, address: str, options: tuple[tuple[str, int], ...]) -> grpc.Channel:
-        """A channel to an address.
+    def channel(
+        self, address: Address, options: Sequence[tuple[str, int | str]] = ()
+    ) -> grpc.Channel:
+        """A channel to one server or to several.
 
         Args:
-            address: ``host:port``.
+            address: ``host:port``, or several.
             options: of gRPC.
 
         Raises:
-            InvalidArgument: a file cannot be read, or a secret would be sent in clear text.
+            InvalidArgument: a file cannot be read, a secret would be sent in clear text, or no name is given
+                for the certificates of several servers.
         """
-        tls = self._tls
+        tls, target = self._tls, target_of(address)
         if isinstance(tls, Tls):
-            named: list[tuple[str, int | str]] = list(options)
+            named = list(options)
             if tls.server_name:
                 named.append(("grpc.ssl_target_name_override", tls.server_name))
-            return grpc.secure_channel(address, _channel_credentials(tls), named)
-        if tls is None and (self._api_key or self._token) and not _on_this_machine(address):
+            elif "," in target:
+                raise InvalidArgument(
+                    "tls",
+                    "with several addresses, name the server_name that their certificates have",
+                )
+            return grpc.secure_channel(target, _channel_credentials(tls), named)
+        if tls is None and (self._api_key or self._token) and not are_local(target):
             raise InvalidArgument(
                 "tls",
                 "without TLS anyone on the way could read the credential; pass tls=True, or tls=False where "
                 "something else encrypts",
             )
-        return grpc.insecure_channel(address, options)
+        return grpc.insecure_channel(target, list(options))
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What every call carries.
@@ -135,13 +143,3 @@ def _content(path: File | None, name: str) -> bytes | None:
     if b"-----BEGIN " not in data:
         raise InvalidArgument(name, f"{path} is no PEM file")
     return data
-
-
-def _on_this_machine(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    if address.startswith("unix:") or host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

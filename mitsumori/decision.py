@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _WARNINGS = frozenset(
-    {"TARGET_NOT_REACHED", "LANGUAGE_NOT_COVERED", "SOFT_LIMIT", "DOWNGRADED", "PACED"}
+    {"TARGET_NOT_REACHED", "LANGUAGE_NOT_COVERED", "SOFT_LIMIT", "DOWNGRADED", "PACED", "FALLBACK"}
 )
 """Codes of the reasons that a caller should look at: it gets less than it asked for, or soon will."""
 
@@ -157,6 +157,8 @@ class Decision:
         miss_cost: what an inadequate answer was taken to cost, less for simpler prompts; models are ordered
             by their expected price plus (1 − ``p_adequate``) × this. ``None`` under another goal.
         message: the whole reply, with the classifier's scores of each arm and the balance of each limit.
+        fallback: the service gave no answer, and this is the caller's ``fallback_model``: nothing was quoted,
+            checked or held, every amount is zero, and the first reason has the code ``FALLBACK``.
     """
 
     id: str
@@ -168,6 +170,7 @@ class Decision:
     bundle: str
     miss_cost: Usd | None
     message: router_pb2.RouteResponse = field(repr=False)
+    fallback: bool = False
 
     @classmethod
     def of(cls, message: router_pb2.RouteResponse) -> Self:
@@ -213,6 +216,7 @@ class Settlement:
         late: the hold had expired before the report.
         repeated: the same report was booked before, and nothing was booked now.
         message: the whole reply.
+        fallback: the decision was a fallback, which no server knows, and nothing was booked.
     """
 
     spent: Usd
@@ -220,6 +224,7 @@ class Settlement:
     late: bool
     repeated: bool
     message: router_pb2.SettleResponse = field(repr=False)
+    fallback: bool = False
 
     @classmethod
     def of(cls, message: router_pb2.SettleResponse) -> Self:

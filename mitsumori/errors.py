@@ -16,6 +16,8 @@ class CallFailed(Exception):
         reason: UPPER_SNAKE_CASE, stable, for programs; ``CALL_FAILED`` where the server gave none.
         field: the request field at fault, such as ``constraints.max_price``; empty where none is.
         metadata: further facts as text, such as the limit and what is left of it.
+        retry_after_s: when the server said that a try may succeed again, seconds ≥ 0; ``None``: it did not.
+        unanswered: the service was away, too slow, overloaded or broken; otherwise it refused the call.
     """
 
     def __init__(
@@ -25,14 +27,18 @@ class CallFailed(Exception):
         reason: str = "CALL_FAILED",
         field: str = "",
         metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        unanswered: bool = False,
     ) -> None:
         # All arguments, because an exception is pickled by its arguments.
-        super().__init__(message, code, reason, field, metadata)
+        super().__init__(message, code, reason, field, metadata, retry_after_s, unanswered)
         self.message = message
         self.code = code
         self.reason = reason
         self.field = field
         self.metadata = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+        self.unanswered = unanswered
 
     def __str__(self) -> str:
         return self.message

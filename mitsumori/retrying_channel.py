@@ -1,91 +1,51 @@
-"""Calls with one deadline over all tries, retries with the same body, and clear errors."""
+"""A connection: calls with one deadline over all tries, the same body in each, and clear errors."""
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
 
-from mitsumori.arguments import seconds_of, text_of, whole_of
+from mitsumori.addresses import Address, target_of
+from mitsumori.arguments import seconds_of, whole_of
 from mitsumori.credentials import Credentials, Tls, Token
 from mitsumori.errors import CallFailed, InvalidArgument
+from mitsumori.retry_policy import (
+    CHANNEL_OPTIONS,
+    call_until,
+    details_of,
+    is_overload,
+    retry_after_s,
+    service_config,
+)
 
-__all__ = ["DEFAULT_ADDRESS", "RetryingChannel", "call_repeatedly"]
-
-DEFAULT_ADDRESS = "127.0.0.1:50051"
-
-_RETRYABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-"""The codes of a server that restarts or drains. Other calls are not repeated."""
-
-_RECONNECT = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000))
-"""Milliseconds between attempts to reconnect. gRPC's default grows to two minutes, during which every call
-fails even if the server is back."""
+__all__ = ["RetryingChannel"]
 
 _TLS_SIGNS = ("andshake failed", "erification check failed")
 """What gRPC says where a connection is made and TLS is not."""
 
-_FIRST_PAUSE_S, _MOST_PAUSE_S, _JITTER_S = 0.05, 1.0, 0.05
-_MIN_TIMEOUT_S = 0.001
-
-
-def call_repeatedly(
-    call: Callable[[float], Any],
-    *,
-    timeout_s: float,
-    attempts: int,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    chance: Callable[[], float] = random.random,
-) -> Any:
-    """Call until there is an answer or a refusal, or until time or tries run out.
-
-    Pauses double from 50 ms to one second, each with up to 50 ms of random jitter, so that callers that
-    failed together do not retry together. No pause begins that would end at or after the deadline.
-
-    Args:
-        call: makes one try; takes the seconds that are left.
-        timeout_s: for all tries together, seconds > 0.
-        attempts: the most tries, ≥ 1.
-        clock: monotonic, seconds.
-        sleep: waits for a number of seconds.
-        chance: returns a random number in [0, 1).
-
-    Returns:
-        What ``call`` returned.
-
-    Raises:
-        grpc.RpcError: of the last try.
-    """
-    deadline = clock() + timeout_s
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            return call(max(deadline - clock(), _MIN_TIMEOUT_S))
-        except grpc.RpcError as error:
-            attempts -= 1
-            wait_s = min(pause_s + chance() * _JITTER_S, _MOST_PAUSE_S)
-            out_of_time = clock() + wait_s >= deadline
-            if error.code() not in _RETRYABLE or attempts < 1 or out_of_time:
-                raise
-        sleep(wait_s)
-        pause_s *= 2
+_HEALTH = "/grpc.health.v1.Health/Check"
+_PROBE_S = 0.2
+"""The most seconds after a deadline in which it is asked whether there was a connection at all; and no more
+than a tenth of the time that the caller gave."""
+_FAULTS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL", "UNKNOWN"})
+"""Codes by which a service gives no answer."""
 
 
 class RetryingChannel:
     """A connection to a server. Thread-safe; make one and keep it.
 
     Args:
-        address: ``host:port``.
+        address: ``host:port``, or several.
         timeout_s: the whole time a call may take, retries included, seconds > 0.
-        attempts: the most tries of one call, ≥ 1. Every try carries the same body, and every call is
-            idempotent, so the server acts once.
+        attempts: the most tries of one call, ≥ 1; gRPC makes five at most, and without a server it fails at
+            once. ``None``: the call waits for a server and is repeated until ``timeout_s`` is over. Every
+            try carries the same body, and every call is idempotent, so the server acts once.
         tls: see :class:`mitsumori.credentials.Credentials`, like the next two.
         api_key: see ``tls``.
         token: see ``tls``.
@@ -94,28 +54,28 @@ class RetryingChannel:
         InvalidArgument: one of them is of another type, or out of range; names it.
     """
 
-    _options: tuple[tuple[str, int], ...] = _RECONNECT
+    _options: tuple[tuple[str, int], ...] = CHANNEL_OPTIONS
 
     def __init__(
         self,
-        address: str,
+        address: Address,
         *,
         timeout_s: float,
-        attempts: int,
+        attempts: int | None,
         tls: Tls | bool | None = None,
         api_key: str = "",
         token: Token = "",
     ) -> None:
-        self._address = text_of(address, "address")
+        self._address = target_of(address)
         self._timeout_s = seconds_of(timeout_s, "timeout_s")
-        self._attempts = whole_of(attempts, "attempts", least=1)
-        if not address.strip():
-            raise InvalidArgument("address", "write host:port, such as 127.0.0.1:50051")
+        self._attempts = None if attempts is None else whole_of(attempts, "attempts", least=1)
         if not self._timeout_s:
             raise InvalidArgument("timeout_s", "must be more than 0 seconds")
         self._closed = False
         self.credentials = Credentials(tls, api_key, token)
-        self.channel = self.credentials.channel(address, self._options)
+        policy = ("grpc.service_config", service_config(self._attempts))
+        self.channel = self.credentials.channel(address, [*self._options, policy])
+        self._health = self.channel.unary_unary(_HEALTH)
 
     def __enter__(self) -> Self:
         return self
@@ -140,13 +100,31 @@ class RetryingChannel:
             CallFailed: refused, or no answer in time.
         """
         with self.failures():
-            return call_repeatedly(
-                lambda left_s: method(
-                    request, timeout=left_s, metadata=self.credentials.metadata()
-                ),
-                timeout_s=self._timeout_s,
-                attempts=self._attempts,
-            )
+            if self._attempts is not None:
+                return self._tried(method, request, self._timeout_s)
+            try:
+                return call_until(
+                    lambda left_s: self._tried(method, request, left_s), timeout_s=self._timeout_s
+                )
+            except grpc.RpcError as error:
+                raise self._connection_failure(error) or error from None
+
+    def _tried(self, method: Callable[..., Any], request: Message, timeout_s: float) -> Any:
+        """The answer within gRPC's own tries."""
+        return method(request, timeout=timeout_s, metadata=self.credentials.metadata())
+
+    def _connection_failure(self, error: grpc.RpcError) -> grpc.RpcError | None:
+        """Why there was no connection, where a call waited for one in vain; ``None``: there was one.
+
+        gRPC itself says only that the deadline passed. A call that does not wait fails at once, and says why.
+        """
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            try:
+                self._health(b"", timeout=min(_PROBE_S, self._timeout_s / 10))
+            except grpc.RpcError as found:
+                if found.code() is grpc.StatusCode.UNAVAILABLE:
+                    return found
+        return None
 
     @contextmanager
     def failures(self) -> Iterator[None]:
@@ -174,8 +152,11 @@ class RetryingChannel:
     def failure(self, error: grpc.RpcError) -> CallFailed:
         """A gRPC error as one of ours."""
         code: grpc.StatusCode = error.code()
-        for detail in _details(error):
-            info = error_details_pb2.ErrorInfo()
+        details = details_of(error)
+        wait_s = retry_after_s(details)
+        unanswered = code.name in _FAULTS or is_overload(error)
+        info = error_details_pb2.ErrorInfo()
+        for detail in details:
             if detail.Unpack(info):
                 metadata = dict(info.metadata)
                 return CallFailed(
@@ -184,6 +165,8 @@ class RetryingChannel:
                     reason=info.reason,
                     field=metadata.pop("field", ""),
                     metadata=metadata,
+                    retry_after_s=wait_s,
+                    unanswered=unanswered,
                 )
         messages = {
             grpc.StatusCode.UNAVAILABLE: f"no server answers at {self._address}; is it running "
@@ -197,23 +180,20 @@ class RetryingChannel:
         }
         if code is grpc.StatusCode.UNAVAILABLE:
             # The details quote certificates and addresses, so they only choose the words.
-            details = error.details() or ""
-            if any(sign in details for sign in _TLS_SIGNS):
+            text = error.details() or ""
+            if any(sign in text for sign in _TLS_SIGNS):
                 return CallFailed(
                     f"{self._address} and this client do not agree on TLS: it has none, or one distrusts the "
                     "other's certificate (expired, of an unknown root, or for another name)",
                     code=code.name,
                     reason="TLS_FAILED",
+                    unanswered=True,
                 )
-            if "Socket closed" in details and not self.credentials.encrypted:
+            if "Socket closed" in text and not self.credentials.encrypted:
                 messages[code] += " If it serves with TLS, connect with tls (--tls)."
-        return CallFailed(messages.get(code, error.details() or code.name), code=code.name)
-
-
-def _details(error: grpc.RpcError) -> list[Any]:
-    """The google.rpc details of an error, as they travel in its trailing metadata."""
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            with suppress(DecodeError):  # a proxy may have written it
-                return list(status_pb2.Status.FromString(value).details)
-    return []
+        return CallFailed(
+            messages.get(code, error.details() or code.name),
+            code=code.name,
+            retry_after_s=wait_s,
+            unanswered=unanswered,
+        )

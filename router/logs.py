@@ -23,6 +23,8 @@ from typing import Literal
 
 import structlog
 
+from router.telemetry import trace
+
 __all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger"]
 
 MAX_WAITING_BYTES = 4 << 20
@@ -176,6 +178,7 @@ def configure(level: str, form: Form, process: str = "") -> None:
         processors=[
             lambda _, __, line: {**line, **named},
             structlog.contextvars.merge_contextvars,  # who calls (router/rpc/access_interceptor.py)
+            trace.add_ids,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             renderer,
@@ -187,6 +190,14 @@ def configure(level: str, form: Form, process: str = "") -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
+
+
+def set_level(level: str) -> None:
+    """Change the lowest level that is logged: ``debug``, ``info``, ``warning`` or ``error``."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        **{**structlog.get_config(), "wrapper_class": structlog.make_filtering_bound_logger(number)}
+    )
 
 
 def _notice_of(form: Form) -> Callable[[int], str]:

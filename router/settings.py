@@ -41,10 +41,12 @@ from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
 
-__all__ = ["Settings", "flags_of_settings", "load_settings"]
+__all__ = ["METRICS_PORT", "Settings", "config_path", "flags_of_settings", "load_settings"]
 
 _PREFIX = "MITSUMORI_"
 _ADMIN_PORT = 50052
+METRICS_PORT = 9464
+"""Where the endpoint for Prometheus listens unless told otherwise."""
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -94,7 +96,8 @@ class Settings(BaseSettings):
         default=30,
         ge=0,
         le=86400,
-        description="seconds between two checks for a changed bundle; 0: checks only at SIGHUP",
+        description="seconds between two checks for a changed bundle, catalog or settings file; 0: checks"
+        " only at SIGHUP",
     )
     encoders: Path = Field(
         default=ENCODERS, description="directory of the encoders that bundles refer to"
@@ -266,6 +269,30 @@ class Settings(BaseSettings):
         le=600,
         description="how long calls in flight may take to finish after SIGTERM, seconds",
     )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="address on which Prometheus scrapes /metrics, without credentials: metrics name models,"
+        " limits and versions, never callers",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description=f"port of /metrics; 0: any free port; unset: {METRICS_PORT} where it is free. Where"
+        " several processes serve, each has the next one",
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        description="address of a collector, http://HOST:PORT or https://HOST:PORT, to which traces and"
+        " metrics are sent by OTLP over gRPC; unset: OTEL_EXPORTER_OTLP_ENDPOINT, else none",
+    )
+    trace_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="share of the calls that are traced, where a collector is set; a call whose caller sends"
+        " a traceparent is traced as its caller is",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged to standard error"
     )
@@ -401,11 +428,17 @@ def flags_of_settings() -> list[str]:
     ]
 
 
-def _read_file(path: Path | None) -> dict[str, Any]:
+def config_path(config: Path | None) -> Path | None:
+    """The settings file: as given, else the one that ``MITSUMORI_CONFIG`` names; ``None``: there is none."""
+    chosen = os.environ.get(f"{_PREFIX}CONFIG")
+    return config or (Path(chosen) if chosen else None)
+
+
+def _read_file(path: Path | None, content: bytes | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = parse_yaml(read_bounded(path, MAX_TEXT_BYTES))
+        values = parse_yaml(read_bounded(path, MAX_TEXT_BYTES) if content is None else content)
     except OSError as error:
         raise InvalidInput(
             f"the settings file {path} is missing or not readable ({error.strerror})",
@@ -443,19 +476,21 @@ def _refusal(first: Any, flags: Mapping[str, Any]) -> InvalidInput:
     )
 
 
-def load_settings(*, config: Path | None = None, **flags: Any) -> Settings:
+def load_settings(
+    *, config: Path | None = None, content: bytes | None = None, **flags: Any
+) -> Settings:
     """Settings from flags, environment and file.
 
     Args:
         config: the YAML file; ``None``: the one that ``MITSUMORI_CONFIG`` names, if any.
+        content: of the file, where it was read before; ``None``: it is read.
         flags: values by setting; ``None``: not given.
 
     Raises:
         InvalidInput: a value is wrong or the file is missing; names the setting and where it can be
             set.
     """
-    chosen = os.environ.get(f"{_PREFIX}CONFIG")
-    values = _read_file(config or (Path(chosen) if chosen else None))
+    values = _read_file(config_path(config), content)
 
     class Sourced(Settings):
         @classmethod

@@ -100,8 +100,8 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "lint", "proto", "encoder", "train",
                                     "evaluate", "drift", "import", "collect", "judge", "replay", "mlflow",
-                                    "serve", "bench", "notebooks", "reference", "test-deploy",
-                                    "audit"])  # fmt: skip
+                                    "serve", "bench", "chaos", "soak", "fuzz", "notebooks",
+                                    "reference", "test-deploy", "audit"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:
     listed = subprocess.run(
         ["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -128,6 +128,8 @@ def recipe(*words: str) -> str:
         (("serve", "LEDGER=sqlite:x.sqlite"), '--ledger "sqlite:x.sqlite"'),
         (("serve", "BUNDLE=models:/mitsumori@champion"), "--bundle models:/mitsumori@champion"),
         (("serve", "REGISTRY=sqlite:///m.db"), '--registry "sqlite:///m.db"'),
+        (("soak", "CALLS=5000"), '--calls "5000"'),
+        (("fuzz", "MESSAGES=9", "SEED=4"), '--frames "100000" --messages "9" --seed "4"'),
         (("mlflow",), "--port 5000"),
         (("mlflow", "PORT=5001"), "--port 5001"),
         (("evaluate", "HISTORY=h", "PRICE=a=1,2 b=3,4"), '--price "a=1,2" --price "b=3,4"'),

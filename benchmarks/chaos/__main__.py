@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import secrets
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn, get_args
+from collections.abc import Sequence
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks.arguments import Parser, within
 from benchmarks.chaos.figures import figures, wrongs
 from benchmarks.chaos.harness import Outcome, run
 from benchmarks.chaos.plan import Plan, StoreKind
 from benchmarks.report import Figure, write_report
 from router.cli.errors import errors_in_one_line
-from router.core.errors import InvalidInput
 
 _MOST_SHOWN = 20
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are ours: one line, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InvalidInput(message)
-
-
-def _within(kind: type[int] | type[float], least: int, most: int) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {least} to {most}")
-        return value
-
-    return convert
 
 
 def plans(words: Sequence[str]) -> list[Plan]:
@@ -47,15 +26,13 @@ def plans(words: Sequence[str]) -> list[Plan]:
     Raises:
         InvalidInput: an argument is wrong.
     """
-    parser = _Parser(prog="python -m benchmarks.chaos", description=__doc__)
-    parser.add_argument(
-        "--seconds", type=_within(float, 1, 86_400), default=300.0, help="per store"
-    )
-    parser.add_argument("--clients", type=_within(int, 1, 512), default=64, help="callers at once")
+    parser = Parser(prog="python -m benchmarks.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=within(float, 1, 86_400), default=300.0, help="per store")
+    parser.add_argument("--clients", type=within(int, 1, 512), default=64, help="callers at once")
     parser.add_argument("--store", choices=[*get_args(StoreKind), "both"], default="both")
-    parser.add_argument("--processes", type=_within(int, 1, 64), default=1, help="of each server")
+    parser.add_argument("--processes", type=within(int, 1, 64), default=1, help="of each server")
     parser.add_argument(
-        "--seed", type=_within(int, 0, 10**9), default=None, help="of every random choice"
+        "--seed", type=within(int, 0, 10**9), default=None, help="of every random choice"
     )
     given = parser.parse_args(words)
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed

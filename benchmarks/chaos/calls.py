@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import grpc
 from google.protobuf.message import Message
 
+from benchmarks.secured import Secured
 from mitsumori import CallFailed
 from mitsumori.retrying_channel import RetryingChannel
 from mitsumori.v1 import router_pb2_grpc
@@ -30,12 +31,19 @@ class Unanswered(Exception):
 
 
 class ReplicaChannel(RetryingChannel):
-    """A connection to one replica, to one of its processes, shared by callers; one try a call."""
+    """A connection to one replica, to one of its processes, shared by callers; one try a call.
+
+    Args:
+        address: of the replica.
+        secured: has the root and the API key.
+    """
 
     _options = (*RetryingChannel._options, ("grpc.use_local_subchannel_pool", 1))
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address, timeout_s=_TIMEOUT_S, attempts=1)
+    def __init__(self, address: str, secured: Secured) -> None:
+        super().__init__(
+            address, timeout_s=_TIMEOUT_S, attempts=1, tls=secured.tls, api_key=secured.key
+        )
         self.stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
 
@@ -84,7 +92,10 @@ class FailoverChannel:
         """
         chosen = [self._channels[(self._at + step) % len(self._channels)] for step in (0, 1)]
         calls = [
-            getattr(channel.stub, call).future(request, timeout=_TIMEOUT_S) for channel in chosen
+            getattr(channel.stub, call).future(
+                request, timeout=_TIMEOUT_S, metadata=channel.credentials.metadata()
+            )
+            for channel in chosen
         ]
         answers: list[Answer] = []
         for channel, running in zip(chosen, calls, strict=True):

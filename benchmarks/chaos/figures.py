@@ -62,6 +62,8 @@ def _done(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, float, str]]:
     yield "cheats, refused as defined", sum(_is_cheat(each) for each in acknowledgements), ""
     yield "forced repeats", again, ""
     yield "kills of a server", outcome.kills, ""
+    yield "times that its disk was full", outcome.full_disks, ""
+    yield "lives with a closed log pipe", outcome.deaf_logs, ""
     yield outcome.store_events_name, outcome.store_events, ""
     yield "tries without an answer", outcome.unanswered.total(), ""
     yield "holds without an acknowledgement", outcome.proof.unacknowledged, ""

@@ -20,7 +20,8 @@ from benchmarks.chaos.plan import NANO, Plan, limits
 from benchmarks.chaos.proof import Proof, prove
 from benchmarks.chaos.replicas import Replica
 from benchmarks.chaos.stores import Store, opened
-from mitsumori import Admin, Router, route_request
+from benchmarks.secured import Secured
+from mitsumori import route_request
 from mitsumori.money import nanos_of
 
 __all__ = ["Outcome", "run"]
@@ -31,6 +32,8 @@ _BOTH = 0.2
 """Share of events that hit the store and a server, or all servers, at once."""
 _CONNECTIONS = 8
 """To a server with several processes: the system spreads connections, not calls."""
+_FULL_TURN, _FULL_S = 3, 1.5
+"""One event in this many fills the disk of a server for so many seconds, where it writes the ledger."""
 
 Tick = Callable[[float, str], None]
 """Called with the seconds that have passed and what is going on."""
@@ -47,6 +50,8 @@ class Outcome:
         proof: of the rows when everything had stopped.
         copies: violations in copies that were taken meanwhile.
         kills: of servers.
+        full_disks: how often the disk of a server was full.
+        deaf_logs: lives of servers whose log nobody read: its pipe was closed.
         store_events: how often the store was disturbed; ``store_events_name`` says what that was.
         unanswered: tries without an answer, by status.
         failures: unexpected errors in the logs of the servers, and servers that did not stop cleanly.
@@ -58,6 +63,8 @@ class Outcome:
     proof: Proof = field(default_factory=Proof)
     copies: list[str] = field(default_factory=list)
     kills: int = 0
+    full_disks: int = 0
+    deaf_logs: int = 0
     store_events: int = 0
     store_events_name: str = ""
     unanswered: Counter[str] = field(default_factory=Counter)
@@ -88,9 +95,10 @@ def run(
         journals.mkdir()
         with opened(plan, Path(folder), journals) as store:
             outcome.store_events_name = store.events
-            with _replicas(plan, store, Path(folder)) as replicas:
-                _set_limits(replicas[0])
-                _call_and_kill(plan, replicas, store, journals, outcome, tick, enough)
+            secured = Secured(Path(folder))
+            with _replicas(plan, store, Path(folder), secured) as replicas:
+                _set_limits(replicas[0], secured)
+                _call_and_kill(plan, replicas, store, journals, secured, outcome, tick, enough)
                 tick(plan.seconds, "stopping")
                 orderly = [replica.stop() for replica in replicas]
             outcome.failures += [line for each in replicas for line in each.failures()]
@@ -102,10 +110,10 @@ def run(
 
 
 @contextmanager
-def _replicas(plan: Plan, store: Store, folder: Path) -> Iterator[list[Replica]]:
+def _replicas(plan: Plan, store: Store, folder: Path, secured: Secured) -> Iterator[list[Replica]]:
     choices = plan.randomness("ports")
     made = [
-        Replica(plan, store.address, folder / f"server-{number}.log", choices)
+        Replica(plan, store.address, folder / f"server-{number}.log", choices, secured.flags)
         for number in range(store.replicas)
     ]
     try:
@@ -119,9 +127,9 @@ def _replicas(plan: Plan, store: Store, folder: Path) -> Iterator[list[Replica]]
             replica.kill()
 
 
-def _set_limits(replica: Replica) -> None:
+def _set_limits(replica: Replica, secured: Secured) -> None:
     """Limits in proportion to what a decision holds, whatever prices are today."""
-    with Router(replica.address, timeout_s=30) as client, Admin(replica.admin_address) as admin:
+    with secured.router(replica.address) as client, secured.admin(replica.admin_address) as admin:
         asked = [route_request(prompt, models=[NANO]) for prompt in PROMPTS]
         *replies, _ = client.quote_batch(asked)
         quotes = [reply.response.chosen.quote for reply in replies]
@@ -136,6 +144,7 @@ def _call_and_kill(
     replicas: Sequence[Replica],
     store: Store,
     journals: Path,
+    secured: Secured,
     outcome: Outcome,
     tick: Tick,
     enough: Enough,
@@ -144,7 +153,7 @@ def _call_and_kill(
     stop = threading.Event()
     with ExitStack() as stack:
         channels = [
-            stack.enter_context(ReplicaChannel(replica.address))
+            stack.enter_context(ReplicaChannel(replica.address, secured))
             for replica in replicas
             for _ in range(_CONNECTIONS if plan.processes > 1 else 1)
         ]
@@ -163,6 +172,7 @@ def _call_and_kill(
             if seconds < plan.seconds:
                 return False
             outcome.acknowledgements = list(journal.read(journals))
+            outcome.deaf_logs = sum(replica.deaf for replica in replicas)
             return enough(outcome) or seconds >= plan.most_s
 
         running = [threads.submit(client.run, stop) for client in clients]
@@ -209,6 +219,10 @@ def _disturb(
             outcome.store_events += 1
         for replica in replicas:
             replica.wait()
+        if plan.store == "sqlite" and event % _FULL_TURN == 1:
+            with replicas[0].full_disk():
+                time.sleep(_FULL_S)
+            outcome.full_disks += 1
 
 
 def _victims(replicas: Sequence[Replica], event: int, *, all_of_them: bool) -> Sequence[Replica]:

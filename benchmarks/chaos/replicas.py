@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -21,6 +25,9 @@ __all__ = ["Replica"]
 _PORTS = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections: one of them could take the port of a server
 that is down, or connect to itself there."""
+_DEAF = 0.25
+"""Share of lives whose log nobody reads."""
+_PAGE = 4096
 
 _ONE_OF_THEM = 0.7
 """How often one process is killed where a server has several."""
@@ -33,18 +40,27 @@ class Replica:
         plan: of the run.
         ledger: address of the store.
         log: file for everything that it says.
-        choices: which port to try.
+        choices: which port to try, and which lives have a log that nobody reads.
+        flags: further ones of ``serve``.
     """
 
-    def __init__(self, plan: Plan, ledger: str, log: Path, choices: random.Random) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: str,
+        log: Path,
+        choices: random.Random,
+        flags: Sequence[str] = (),
+    ) -> None:
         self._plan = plan
         self._choices = choices
         self._port, admin_port = _free_port(choices), _free_port(choices)
         self._log = log
         self._said = log.with_suffix(".out")
         self._process: subprocess.Popen[bytes] | None = None
+        self.deaf = 0
         self.address = self.admin_address = f"127.0.0.1:{self._port}"
-        self._words = ["--port", str(self._port), "--ledger", ledger, "--no-reflection"]
+        self._words = ["--port", str(self._port), "--ledger", ledger, "--no-reflection", *flags]
         if plan.processes > 1:
             self._words += ["--processes", str(plan.processes), "--admin-port", str(admin_port)]
             self.admin_address = f"127.0.0.1:{admin_port}"
@@ -53,10 +69,34 @@ class Replica:
         """Start the process; :meth:`wait` says when it serves."""
         words = [*self._words, "--log-level", "warning"]
         environment = os.environ | {"MITSUMORI_HOLD_TTL_S": str(self._plan.hold_ttl_s)}
-        with self._said.open("wb") as said, self._log.open("ab") as log:
+        with self._said.open("wb") as said, self._listened() as log:
             self._process = subprocess.Popen(
                 [*self._plan.serve, *words], stdout=said, stderr=log, env=environment
             )
+
+    def _listened(self) -> IO[bytes]:
+        """Where the log goes: the file, or now and then a pipe that is closed at its other end."""
+        if self._choices.random() >= _DEAF:
+            return self._log.open("ab")
+        self.deaf += 1
+        reader, writer = os.pipe()
+        os.close(reader)
+        return os.fdopen(writer, "wb")
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """While this is open, no file of the process grows: what it writes beyond the first page fails."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            resource.prlimit(
+                self._process.pid, resource.RLIMIT_FSIZE, (_PAGE, resource.RLIM_INFINITY)
+            )
+        try:
+            yield
+        finally:
+            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            with suppress(ProcessLookupError):
+                resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, unlimited)
 
     def is_serving(self) -> bool:
         """Whether it serves; starts it again if it could not start, as while its store was down."""

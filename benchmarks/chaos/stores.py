@@ -28,6 +28,8 @@ __all__ = ["Store", "opened"]
 _AS_USER = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[2:], user=sys.argv[1]))"
 """Runs a command as another user, because PostgreSQL refuses to run as root. A separate process changes the
 user: ours would have to fork, and with threads of gRPC the child may crash before it runs the command."""
+_PAUSE_S = 3.0
+"""Seconds that a paused database stands still: longer than any call waits for it in good times."""
 
 
 class Store(Protocol):
@@ -102,7 +104,7 @@ class PostgresStore:
     """
 
     replicas = 2
-    events = "kills of the database"
+    events = "kills and pauses of the database"
 
     def __init__(self, running: Any, choices: random.Random, patience_s: float) -> None:
         self._running = running
@@ -112,8 +114,12 @@ class PostgresStore:
         self.address: str = running.get_uri()
 
     def disturb(self) -> list[str]:
-        """Kill the database, by SIGKILL or by an immediate stop, and start it again."""
-        if self._choices.random() < 0.5:
+        """Pause the database, or kill it, by SIGKILL or by an immediate stop, and start it again."""
+        dice = self._choices.random()
+        if dice < 0.3:
+            self._pause()
+            return []
+        if dice < 0.65:
             self._kill_all()
         else:
             self._control("stop", "-m", "immediate")
@@ -143,11 +149,25 @@ class PostgresStore:
         With the first one alone, another could be left behind that waits for ever for one that is gone,
         and keeps the database from starting.
         """
-        text = (self._running.pgdata / "postmaster.pid").read_text(encoding="utf-8")
-        first = psutil.Process(int(text.split()[0]))
-        for process in (first, *first.children(recursive=True)):
+        for process in self._processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+    def _pause(self) -> None:
+        """SIGSTOP all its processes, as a machine that hangs, and let them go on."""
+        processes = self._processes()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        time.sleep(_PAUSE_S)
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        text = (self._running.pgdata / "postmaster.pid").read_text(encoding="utf-8")
+        first = psutil.Process(int(text.split()[0]))
+        return [first, *first.children(recursive=True)]
 
     def _control(self, action: str, *words: str) -> bool:
         """Run ``pg_ctl`` and wait; whether it succeeded."""

@@ -256,6 +256,40 @@ class ModelAbility(_message.Message):
     basis: str
     def __init__(self, points: _Optional[float] = ..., uncertainty: _Optional[float] = ..., source: _Optional[str] = ..., basis: _Optional[str] = ...) -> None: ...
 
+class ListInputsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListInputsResponse(_message.Message):
+    __slots__ = ("inputs",)
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    inputs: _containers.RepeatedCompositeFieldContainer[ServedInput]
+    def __init__(self, inputs: _Optional[_Iterable[_Union[ServedInput, _Mapping]]] = ...) -> None: ...
+
+class ServedInput(_message.Message):
+    __slots__ = ("name", "version", "source", "since_time", "refusal")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    source: str
+    since_time: _timestamp_pb2.Timestamp
+    refusal: InputRefusal
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., source: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refusal: _Optional[_Union[InputRefusal, _Mapping]] = ...) -> None: ...
+
+class InputRefusal(_message.Message):
+    __slots__ = ("reason", "text", "refuse_time")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_TIME_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    text: str
+    refuse_time: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[str] = ..., text: _Optional[str] = ..., refuse_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class EraseDecisionsRequest(_message.Message):
     __slots__ = ("labels", "before_time")
     class LabelsEntry(_message.Message):

@@ -70,6 +70,11 @@ class AdminServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListInputs = channel.unary_unary(
+                '/mitsumori.v1.AdminService/ListInputs',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.ListInputsRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListInputsResponse.FromString,
+                _registered_method=True)
         self.EraseDecisions = channel.unary_unary(
                 '/mitsumori.v1.AdminService/EraseDecisions',
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.EraseDecisionsRequest.SerializeToString,
@@ -136,6 +141,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListInputs(self, request, context):
+        """What the server runs on and may change while it runs: the version in use of settings, catalog, bundle, keys
+        and certificates, and what was offered last and refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseDecisions(self, request, context):
         """Deletes finished decisions with given labels made before a moment, for retention or at a user's request.
         Open holds stay, and balances keep what was spent.
@@ -191,6 +204,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_admin__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ListInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInputs,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListInputsRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.ListInputsResponse.SerializeToString,
             ),
             'EraseDecisions': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseDecisions,
@@ -393,6 +411,33 @@ class AdminService:
             '/mitsumori.v1.AdminService/ListModels',
             mitsumori_dot_v1_dot_admin__pb2.ListModelsRequest.SerializeToString,
             mitsumori_dot_v1_dot_admin__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/ListInputs',
+            mitsumori_dot_v1_dot_admin__pb2.ListInputsRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.ListInputsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from router.access.watched_file import WatchedFile
 from router.core.errors import BadArtifact
-from router.files import MAX_TEXT_BYTES, read_bounded
+from router.watched import FileSource, Watched
 
-__all__ = ["CertificateFiles", "server_credentials"]
+__all__ = ["CertificateFiles", "Watch", "server_credentials", "watch_certificates"]
 
 
 def _utc_now() -> datetime:
@@ -41,13 +40,20 @@ class CertificateFiles:
     key: Path
     client_ca: Path | None = None
 
-    def load(self, now: datetime) -> grpc.ServerCertificateConfiguration:
-        """What a handshake needs.
+    @property
+    def paths(self) -> list[Path]:
+        """Every file."""
+        return [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
+
+    def configuration(
+        self, contents: Mapping[Path, bytes], now: datetime
+    ) -> grpc.ServerCertificateConfiguration:
+        """What a handshake needs, from the contents of the files.
 
         Raises:
-            BadArtifact: a file is missing, does not fit the others, or a certificate has expired.
+            BadArtifact: a file does not fit the others, or a certificate has expired.
         """
-        chain, key = _content(self.certificate), _content(self.key)
+        chain, key = contents[self.certificate], contents[self.key]
         certificate = _certificates(self.certificate, chain)[0]
         if certificate.not_valid_after_utc <= now:
             raise BadArtifact(
@@ -72,15 +78,16 @@ class CertificateFiles:
             )
         roots = None
         if self.client_ca is not None:
-            roots = _content(self.client_ca)
+            roots = contents[self.client_ca]
             _certificates(self.client_ca, roots)
         return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
 
 
-def server_credentials(
-    files: CertificateFiles, now: Callable[[], datetime] = _utc_now
-) -> grpc.ServerCredentials:
-    """Credentials that use new files from the next connection on; what cannot be used is refused and logged.
+Watch = Watched[grpc.ServerCertificateConfiguration]
+
+
+def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = _utc_now) -> Watch:
+    """Certificates whose files may change.
 
     Args:
         files: of the server.
@@ -89,8 +96,19 @@ def server_credentials(
     Raises:
         BadArtifact: they cannot be used.
     """
-    paths = [path for path in (files.certificate, files.key, files.client_ca) if path is not None]
-    watched = WatchedFile("certificates", paths, lambda: files.load(now()), every_s=0)
+    source = FileSource(
+        files.paths, lambda contents: files.configuration(contents, now()), _unreadable
+    )
+    return Watched("certificates", source)
+
+
+def server_credentials(watched: Watch, *, asks_clients: bool) -> grpc.ServerCredentials:
+    """Credentials that use new certificates from the next connection on.
+
+    Args:
+        watched: the certificates.
+        asks_clients: whether every connection must have a certificate of its own.
+    """
     first, in_use = watched.current()
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
@@ -102,9 +120,7 @@ def server_credentials(
         return found
 
     return grpc.dynamic_ssl_server_credentials(
-        first,
-        changed,
-        require_client_authentication=files.client_ca is not None,
+        first, changed, require_client_authentication=asks_clients
     )
 
 
@@ -115,12 +131,9 @@ def _certificates(path: Path, data: bytes) -> list[x509.Certificate]:
         raise BadArtifact(f"{path} holds no certificate in PEM form", field=str(path)) from None
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return read_bounded(path, MAX_TEXT_BYTES)
-    except OSError as error:
-        raise BadArtifact(
-            f"{path} cannot be read ({error.strerror}); name the file, or allow this user to read it",
-            reason="FILE_MISSING",
-            field=str(path),
-        ) from None
+def _unreadable(path: Path, why: str) -> BadArtifact:
+    return BadArtifact(
+        f"{path} cannot be read ({why}); name the file, or allow this user to read it",
+        reason="FILE_MISSING",
+        field=str(path),
+    )

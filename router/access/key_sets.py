@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from router.access.exposure import is_loopback
 from router.access.tokens import KeySet, read_key_set
-from router.access.watched_file import WatchedFile
-from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
-from router.files import MAX_TEXT_BYTES, read_bounded
+from router.core.errors import BadArtifact, InvalidInput, Unavailable
+from router.files import sha256_of
 from router.logs import logger
+from router.watched import FileSource, InputStatus, Revision, Watched
 
 __all__ = ["RemoteKeySet", "is_address", "watch_key_set"]
 
@@ -33,25 +33,42 @@ def is_address(place: str) -> bool:
     return "://" in place
 
 
-def watch_key_set(place: str) -> WatchedFile[KeySet]:
-    """The keys of a file, read again within a second of a change.
+def watch_key_set(place: str) -> Watched[KeySet]:
+    """The keys of a file that may change.
 
     Raises:
         BadArtifact: it is missing, or no JWKS.
     """
     path = Path(place)
 
-    def load() -> KeySet:
-        try:
-            data = read_bounded(path, MAX_TEXT_BYTES)
-        except OSError as error:
-            raise BadArtifact(
-                f"the key set {path} cannot be read ({error.strerror}); name another with jwt_keys",
-                field="jwt_keys",
-            ) from None
-        return read_key_set(data, place)
+    def unreadable(_path: Path, why: str) -> BadArtifact:
+        return BadArtifact(
+            f"the key set {path} cannot be read ({why}); name another with jwt_keys",
+            field="jwt_keys",
+        )
 
-    return WatchedFile("JWKS", [path], load)
+    source = FileSource([path], lambda contents: read_key_set(contents[path], place), unreadable)
+    return Watched("token_keys", source)
+
+
+class _AddressSource:
+    """The document behind an address, as an input."""
+
+    def __init__(self, address: str, fetch: Callable[[str], bytes]) -> None:
+        self._address, self._fetch, self._data = address, fetch, b""
+
+    def find(self) -> Revision:
+        """Fetch the document."""
+        self._data = self._fetch(self._address)
+        return self.settled()
+
+    def settled(self) -> Revision:
+        """As fetched: an answer is whole."""
+        return Revision(sha256_of(self._data), self._address)
+
+    def load(self) -> KeySet:
+        """The keys in the document."""
+        return read_key_set(self._data, self._address)
 
 
 class RemoteKeySet:
@@ -83,8 +100,9 @@ class RemoteKeySet:
                 "jwt_keys: must be a file or an https address; plain http is taken on this machine only",
                 field="jwt_keys",
             )
-        self._address, self._fetch, self._clock = address, fetch or _fetched, clock
-        self._state = (read_key_set(self._fetch(address), address), 0)
+        self._clock = clock
+        self._watched = Watched("token_keys", _AddressSource(address, fetch or _fetched))
+        self._is_away = self._is_wanted = False
         self._asked = clock()
         self._lock = threading.Lock()
 
@@ -92,7 +110,23 @@ class RemoteKeySet:
         """The keys, and how often they have changed. Old ones are asked for again in a thread."""
         if self._clock() - self._asked >= _REFRESH_S:
             self.refresh_soon()
-        return self._state
+        return self._watched.current()
+
+    @property
+    def status(self) -> InputStatus:
+        """Which keys are in use, and what was refused."""
+        return self._watched.status
+
+    def retry_refused(self) -> None:
+        """Let the next :meth:`refresh` try again what was refused. Safe in a signal handler."""
+        self._watched.retry_refused()
+        self._is_wanted = True
+
+    def look(self) -> None:
+        """Ask for the keys in a thread of its own where they are old, or were asked for by a signal."""
+        if self._is_wanted or self._clock() - self._asked >= _REFRESH_S:
+            self._is_wanted = False
+            self.refresh_soon()
 
     def refresh_soon(self) -> None:
         """Ask for the keys in a thread of its own, unless that was done within the last 30 seconds."""
@@ -105,11 +139,13 @@ class RemoteKeySet:
     def refresh(self) -> None:
         """Ask for the keys now; what cannot be used is logged, and the keys stay."""
         try:
-            found = read_key_set(self._fetch(self._address), self._address)
-        except MitsumoriError as error:
-            logger().error("reload refused", what="JWKS", reason=error.reason, error=error.message)
-            return
-        self._state = (found, self._state[1] + 1)
+            self._watched.refresh()
+        except Unavailable as error:
+            if not self._is_away:
+                logger().warning("token_keys_away", reason=error.reason, detail=error.message)
+            self._is_away = True
+        else:
+            self._is_away = False
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

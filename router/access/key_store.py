@@ -19,9 +19,9 @@ from router.access.api_keys import (
     with_change,
     write_keys,
 )
-from router.access.watched_file import WatchedFile
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
 from router.files import MAX_TEXT_BYTES, create_private, read_bounded, replace_text
+from router.watched import FileSource, Watched
 
 __all__ = ["KeyStore", "watch_keys"]
 
@@ -53,10 +53,7 @@ class KeyStore:
             BadArtifact: it cannot be read.
         """
         if not self.path.exists():
-            raise NotFound(
-                f"there is no key store {self.path}; `mitsumori keys create` makes it",
-                field="key_store",
-            )
+            raise _no_store(self.path)
         return read_keys(_content(self.path), str(self.path))
 
     def book(self) -> KeyBook:
@@ -185,13 +182,19 @@ class KeyStore:
     def _secret(self) -> bytes:
         if not self.secret_path.exists():
             if self.path.exists():
-                raise BadArtifact(
-                    f"{self.secret_path} is missing, and without it no key of {self.path} is valid; restore "
-                    "it from a backup, or remove the store and make new keys",
-                    field=str(self.secret_path),
-                )
+                raise self._no_secret()
             create_private(self.secret_path, secrets.token_hex(_SECRET_BYTES).encode())
-        secret = _content(self.secret_path).strip()
+        return self._checked_secret(_content(self.secret_path))
+
+    def _no_secret(self) -> MitsumoriError:
+        return BadArtifact(
+            f"{self.secret_path} is missing, and without it no key of {self.path} is valid; restore "
+            "it from a backup, or remove the store and make new keys",
+            field=str(self.secret_path),
+        )
+
+    def _checked_secret(self, content: bytes) -> bytes:
+        secret = content.strip()
         if len(secret) < _SECRET_BYTES:
             raise BadArtifact(
                 f"{self.secret_path} holds less than {_SECRET_BYTES} characters; restore it from a backup",
@@ -199,15 +202,47 @@ class KeyStore:
             )
         return secret
 
+    def unreadable(self, path: Path, why: str) -> MitsumoriError:
+        """The error where one of its two files cannot be read."""
+        if not self.path.exists():
+            return _no_store(self.path)
+        if not self.secret_path.exists():
+            return self._no_secret()
+        return _unreadable(path, why)
 
-def watch_keys(path: Path) -> WatchedFile[KeyBook]:
-    """The keys of a file, read again within a second of a change.
+    def book_of(self, contents: Mapping[Path, bytes]) -> KeyBook:
+        """The keys, ready to verify, from the contents of the two files.
+
+        Raises:
+            BadArtifact, InvalidInput: they cannot be used.
+        """
+        keys = read_keys(contents[self.path], str(self.path))
+        return KeyBook(keys, self._checked_secret(contents[self.secret_path]))
+
+
+def watch_keys(path: Path) -> Watched[KeyBook]:
+    """The keys of a file that may change.
 
     Raises:
         NotFound, BadArtifact, InvalidInput: it cannot be used.
     """
     store = KeyStore(path)
-    return WatchedFile("API keys", [store.path, store.secret_path], store.book)
+    return Watched(
+        "api_keys", FileSource([store.path, store.secret_path], store.book_of, store.unreadable)
+    )
+
+
+def _no_store(path: Path) -> NotFound:
+    return NotFound(
+        f"there is no key store {path}; `mitsumori keys create` makes it",
+        field="key_store",
+    )
+
+
+def _unreadable(path: Path, why: str) -> BadArtifact:
+    return BadArtifact(
+        f"{path} cannot be read ({why}); allow this user to read it", field=str(path)
+    )
 
 
 def _id_of(key: str) -> str:
@@ -218,6 +253,4 @@ def _content(path: Path) -> bytes:
     try:
         return read_bounded(path, MAX_TEXT_BYTES)
     except OSError as error:
-        raise BadArtifact(
-            f"{path} cannot be read ({error.strerror}); allow this user to read it", field=str(path)
-        ) from None
+        raise _unreadable(path, str(error.strerror)) from None

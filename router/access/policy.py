@@ -37,6 +37,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "Settle": frozenset({Role.SETTLE}),
     "Release": frozenset({Role.SETTLE}),
     "ListModels": frozenset(Role),
+    "ListInputs": _READERS,
     "ListLimits": _READERS,
     "ListUsage": _READERS,
     "ListDecisions": _READERS,
@@ -110,7 +111,11 @@ def admit(request: Message, caller: Caller, new_id: Callable[[], str]) -> None:
         case admin_pb2.AmendSettlementRequest():
             _check_unconfined(caller, "settlements are amended")
             _admit_any(request, caller)
-        case admin_pb2.ListCorrectionsRequest() | admin_pb2.ListModelsRequest():
+        case (
+            admin_pb2.ListCorrectionsRequest()
+            | admin_pb2.ListModelsRequest()
+            | admin_pb2.ListInputsRequest()
+        ):
             pass  # `reveal` leaves out what is not the caller's; the catalog is everyone's
         case _:
             _admit_any(request, caller)
@@ -135,6 +140,11 @@ def reveal(request: Message, reply: Message, caller: Caller) -> None:
         case admin_pb2.ListLimitsResponse():
             if isinstance(request, admin_pb2.ListLimitsRequest) and not request.labels:
                 _keep(reply.limits, lambda status: _concerns(status.limit.scope, caller, any_="*"))
+        case admin_pb2.ListInputsResponse() if caller.tenant is not None:
+            for each in reply.inputs:
+                each.ClearField("source")  # a path on the server, as may be in the text
+                if each.HasField("refusal"):
+                    each.refusal.ClearField("text")
         case admin_pb2.ListCorrectionsResponse():
             _keep(reply.corrections, lambda each: not each.scope or _concerns(each.scope, caller))
 

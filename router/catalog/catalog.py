@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dates
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import resources
@@ -28,8 +28,9 @@ from router.core.ability import LARGEST, SMALLEST, Ability
 from router.core.errors import BadArtifact, InvalidInput, shown
 from router.core.types import Lengths, Model, Rates, Speed
 from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded, sha256_of
+from router.watched import FileSource, Watched
 
-__all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog", "parse_catalog"]
+__all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog", "parse_catalog", "watch_catalog"]
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
 """Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
@@ -257,12 +258,24 @@ class Catalog:
         tiers: names of the tiers, in ascending order of capability.
         default_lengths: tier → output length where the bundle has not learned one, tokens.
         price_table: source and version of the prices, as quotes state it.
+        version: the first digits of the SHA-256 of the file.
+        retired: models of earlier catalogs of this process. They cannot be chosen; their calls can settle.
     """
 
     entries: tuple[CatalogEntry, ...]
     tiers: tuple[str, ...]
     default_lengths: dict[str, Lengths]
     price_table: str
+    version: str = ""
+    retired: tuple[CatalogEntry, ...] = ()
+
+    def with_retired(self, entries: tuple[CatalogEntry, ...]) -> Catalog:
+        """The same catalog with other retired models."""
+        return replace(self, retired=entries)
+
+    def priced(self, model: str) -> CatalogEntry | None:
+        """The entry by which calls of a model are priced, retired ones included; ``None``: there is none."""
+        return next((e for e in (*self.entries, *self.retired) if e.spec.id == model), None)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -323,12 +336,34 @@ def load_catalog(path: Path | None = None, now: Callable[[], datetime] = _utc_no
     try:
         content = read_bounded(path, MAX_TEXT_BYTES) if path else shipped.read_bytes()
     except OSError as error:
-        raise BadArtifact(
-            f"{name} cannot be read ({error.strerror}); name a catalog file with --catalog",
-            reason="CATALOG_MISSING",
-            field=name,
-        ) from None
+        raise _unreadable(Path(name), str(error.strerror)) from None
     return parse_catalog(content, name=name, now=now)
+
+
+def watch_catalog(path: Path, now: Callable[[], datetime] = _utc_now) -> Watched[Catalog]:
+    """A catalog file that may change.
+
+    Args:
+        path: of the file.
+        now: as for :func:`load_catalog`.
+
+    Raises:
+        BadArtifact: the file is missing or wrong.
+    """
+    source = FileSource(
+        [path],
+        lambda contents: parse_catalog(contents[path], name=str(path), now=now),
+        _unreadable,
+    )
+    return Watched("catalog", source, version=lambda catalog: catalog.version)
+
+
+def _unreadable(path: Path, why: str) -> BadArtifact:
+    return BadArtifact(
+        f"{path} cannot be read ({why}); name a catalog file with --catalog",
+        reason="CATALOG_MISSING",
+        field=str(path),
+    )
 
 
 def _problem(error: ValidationError, raw: Any) -> str:
@@ -369,9 +404,11 @@ def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = _u
         raise BadArtifact(
             f"{name}: {_problem(error, raw)}", reason="CATALOG_WRONG", field=name
         ) from None
+    version = sha256_of(content)[:12]
     return Catalog(
         entries=tuple(map(CatalogEntry, parsed.models)),
         tiers=tuple(parsed.tiers),
         default_lengths={tier: lengths.lengths for tier, lengths in parsed.default_lengths.items()},
-        price_table=f"{PRICE_SOURCE}, catalog {sha256_of(content)[:12]}",
+        price_table=f"{PRICE_SOURCE}, catalog {version}",
+        version=version,
     )

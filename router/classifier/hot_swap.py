@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -35,9 +34,9 @@ from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
 from router.files import read_bounded, sha256_of
 from router.logs import logger
+from router.watched import InputStatus, Revision, Watched
 
 __all__ = [
-    "BundleRevision",
     "BundleSource",
     "FolderSource",
     "RegistrySource",
@@ -57,19 +56,6 @@ _TRIAL_PROMPTS = (
 """Prompts that a bundle must score before it serves, which also warms it up."""
 
 
-@dataclass(frozen=True, slots=True)
-class BundleRevision:
-    """What a source offers at one moment.
-
-    Attributes:
-        key: differs whenever the bundle may differ.
-        location: for people: the directory, or the registry address with the version.
-    """
-
-    key: str
-    location: str
-
-
 class BundleSource(Protocol):
     """Where a bundle comes from. Used from one thread at a time.
 
@@ -77,7 +63,7 @@ class BundleSource(Protocol):
     source does not answer.
     """
 
-    def find(self) -> BundleRevision:
+    def find(self) -> Revision:
         """The current revision; cheap enough to call every few seconds."""
         ...
 
@@ -101,7 +87,7 @@ class FolderSource:
         self._directory = directory
         self._resolved = directory
 
-    def find(self) -> BundleRevision:
+    def find(self) -> Revision:
         """The revision, from the content of the manifest and the sizes and times of the files."""
         # The link may move while we read: all files must come from the same directory.
         self._resolved = self._directory.resolve()
@@ -118,7 +104,7 @@ class FolderSource:
                 reason="BUNDLE_CHANGING",
                 field="bundle",
             ) from None
-        return BundleRevision(digest.hexdigest(), str(self._directory))
+        return Revision(digest.hexdigest(), str(self._directory))
 
     def fetch(self) -> Path:
         """The directory itself."""
@@ -148,12 +134,12 @@ class RegistrySource:
         self._folder = cache / sha256_of(registry.address.encode())[:12] / address.name
         self._version: RegisteredVersion | None = None
 
-    def find(self) -> BundleRevision:
+    def find(self) -> Revision:
         """The version that the address names now."""
         version = self._registry.find(self._address)
         self._version = version
         key = f"{version.number} {version.created} {version.manifest_sha256}"
-        return BundleRevision(key, f"{self._address} (version {version.number})")
+        return Revision(key, f"{self._address} (version {version.number})")
 
     def fetch(self) -> Path:
         """The version in the cache, downloaded if necessary."""
@@ -308,8 +294,27 @@ def _release_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _accept(_new: Bundle, _current: Bundle | None) -> None:
-    return
+class _BundleInput:
+    """A source of bundles as an input: loads and tries what it fetches."""
+
+    def __init__(self, source: BundleSource, encoders: Path) -> None:
+        self._source, self._encoders = source, encoders
+        self._found = Revision("", "")
+        self.directory: Path | None = None
+
+    def find(self) -> Revision:
+        """The source's current revision."""
+        self._found = self._source.find()
+        return self._found
+
+    def settled(self) -> Revision:
+        """As found: the hashes of the manifest tell a bundle that is not whole."""
+        return self._found
+
+    def load(self) -> Bundle:
+        """The bundle, verified and warm."""
+        self.directory = self._source.fetch()
+        return load_verified_bundle(self.directory, self._encoders)
 
 
 class ServedBundle:
@@ -320,93 +325,66 @@ class ServedBundle:
     Args:
         source: where bundles come from.
         encoders: the folder of encoders.
-        check: raises ``BadArtifact`` for a bundle that must not replace the serving one; gets the new bundle
-            and the serving one, which is ``None`` at the start.
 
     Raises:
         BadArtifact, Unavailable: the source has no bundle that can serve, and neither has the cache.
     """
 
-    def __init__(
-        self,
-        source: BundleSource,
-        encoders: Path,
-        check: Callable[[Bundle, Bundle | None], None] = _accept,
-    ) -> None:
-        self._source = source
-        self._encoders = encoders
-        self._check = check
-        self._seen: str | None = None
-        self._retry = False
-        self._bundle = self._load_first()
+    def __init__(self, source: BundleSource, encoders: Path) -> None:
+        self._source, self._encoders = source, encoders
+        self._input = _BundleInput(source, encoders)
+        self._watched = Watched(
+            "bundle", self._input, version=lambda bundle: bundle.version, first=self._cached
+        )
+        if self._watched.status.refusal is None and self._input.directory is not None:
+            source.remember(self._input.directory)
+
+    def _cached(self, error: MitsumoriError) -> Bundle:
+        """The bundle that served last, where the source has none at the start."""
+        cached = self._source.last_served()
+        if cached is None or not isinstance(error, BadArtifact | Unavailable):
+            raise error
+        bundle = load_verified_bundle(cached, self._encoders)
+        logger().warning(
+            "cached_bundle_serves",
+            bundle=bundle.version,
+            reason=error.reason,
+            detail=error.message,
+        )
+        return bundle
+
+    @property
+    def status(self) -> InputStatus:
+        """Which bundle is in use, and what was refused."""
+        return self._watched.status
 
     def current(self) -> Bundle:
         """The bundle that serves now. Read it once per call: the next read may return another."""
-        return self._bundle
-
-    def _load_first(self) -> Bundle:
-        try:
-            found = self._source.find()
-            directory = self._source.fetch()
-            bundle = self._load(directory, None)
-        except (BadArtifact, Unavailable) as error:
-            cached = self._source.last_served()
-            if cached is None:
-                raise
-            bundle = self._load(cached, None)
-            logger().warning(
-                "cached_bundle_serves",
-                bundle=bundle.version,
-                reason=error.reason,
-                detail=error.message,
-            )
-            return bundle
-        self._seen = found.key
-        self._source.remember(directory)
-        return bundle
-
-    def _load(self, directory: Path, current: Bundle | None) -> Bundle:
-        bundle = load_verified_bundle(directory, self._encoders)
-        self._check(bundle, current)
-        return bundle
+        return self._watched.current()[0]
 
     def retry_refused(self) -> None:
         """Let the next :meth:`refresh` try a refused revision again. Safe in a signal handler."""
-        self._retry = True
+        self._watched.retry_refused()
 
-    def refresh(self) -> None:
+    def reconsider(self) -> None:
+        """Let the next :meth:`refresh` try a refused bundle again, since what it must fit has changed."""
+        self._watched.reconsider()
+
+    def refresh(self, adopt: Callable[[Bundle], object] = lambda _: None) -> bool:
         """Swap to the source's current revision if it is new and can serve. Each revision is tried once.
+
+        Args:
+            adopt: takes a bundle; raises ``MitsumoriError`` for one that must not replace the serving one.
+
+        Returns:
+            Whether another bundle serves now.
 
         Raises:
             Unavailable: the source does not answer. The current bundle continues to serve; call again later.
         """
-        retry, self._retry = self._retry, False
-        old, location, key = self._bundle, "", "missing"
-        try:
-            found = self._source.find()
-            location, key = found.location, found.key
-            if key == self._seen and not retry:
-                return
-            directory = self._source.fetch()
-            bundle = self._load(directory, old)
-        except BadArtifact as error:
-            if key != self._seen or retry:
-                logger().warning(
-                    "bundle_refused",
-                    source=location,
-                    reason=error.reason,
-                    detail=error.message,
-                    serving=old.version,
-                )
-            self._seen = key
-            return
-        self._seen = key
-        if bundle.version == old.version:
-            if retry:
-                logger().info("bundle_unchanged", bundle=old.version)
-            return
-        self._bundle = bundle
-        self._source.remember(directory)
-        logger().info("bundle_swapped", source=location, bundle=bundle.version, before=old.version)
-        del old
-        _release_freed_memory()
+        swapped = self._watched.refresh(adopt)
+        if swapped:
+            assert self._input.directory is not None  # noqa: S101 — it was loaded
+            self._source.remember(self._input.directory)
+            _release_freed_memory()
+        return swapped

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "health_command:health",
         "Ask a running server whether it can answer; exit with code 0 if so, else with 1.",
     ),
+    "inputs": (
+        "inputs_command:inputs",
+        "List what a running server serves from: the versions in use, and what it refused.",
+    ),
     "quote": (
         "quote_command:quote",
         "Price a batch before it is sent: per model and for the recommended routing.",

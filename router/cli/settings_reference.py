@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from router.paths import MODELS
+from router.rpc.settings_change import CHANGEABLE
 from router.settings import Settings, flags_of_settings
 
 __all__ = ["settings_reference"]
@@ -29,7 +30,8 @@ In order of precedence: a flag of `mitsumori serve`, an environment variable, th
 `MITSUMORI_CONFIG` names, the default. A setting without a flag is a secret, a list or a group: a flag can be
 read by every user of the machine, and holds one word. In the environment lists and groups are JSON; a member
 of a group also has a variable of its own, such as `MITSUMORI_MISS_COSTS__HIGH=4.00`. A wrong value stops
-the start with one line that names the setting.
+the start with one line that names the setting. Settings of the file that «change while the server runs» are
+[followed](hot-reload.md); all others need a restart.
 """
 _WORDS: dict[Any, str] = {
     bool: "on or off",
@@ -105,6 +107,8 @@ def _section(name: str, field: FieldInfo, *, has_flag: bool) -> Iterator[str]:
     yield f"- set by: {', '.join(places)}"
     yield f"- value: {_type(field.annotation)}{_bounds(field)}"
     yield f"- default: {_default(field.get_default(call_default_factory=True))}"
+    if name in CHANGEABLE:
+        yield "- changes while the server runs"
 
 
 def settings_reference() -> str:

@@ -318,6 +318,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         usage: as settled; ``None`` if nothing was settled. A ledger keeps it beside the record; the reader
             joins them.
         demands: of the prompt, see :class:`Score`; empty in older records.
+        settings: version of the settings that it rests on; empty in older records.
     """
 
     version: Literal[1]
@@ -340,6 +341,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     candidates: Annotated[tuple[LoggedCandidate, ...], Meta(min_length=1)]
     usage: LoggedUsage | None = None
     demands: tuple[Finite, ...] = ()
+    settings: str = ""
 
     @property
     def chosen(self) -> LoggedCandidate:

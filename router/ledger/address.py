@@ -7,16 +7,18 @@ from pathlib import Path
 from router.core.errors import InvalidInput
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
+from router.telemetry.observer import Observer
 
 __all__ = ["has_one_writer", "ledger_place", "open_ledger"]
 
 
-def open_ledger(address: str) -> Ledger:
+def open_ledger(address: str, observer: Observer | None = None) -> Ledger:
     """Open the store of an address.
 
     Args:
         address: ``memory:`` (lost on restart), ``sqlite:PATH`` (one server), or
             ``postgresql://…`` (many servers).
+        observer: is told of every commit; ``None``: nobody is.
 
     Raises:
         InvalidInput: the address has another form.
@@ -24,17 +26,18 @@ def open_ledger(address: str) -> Ledger:
         Unavailable: the store cannot be opened now.
     """
     kind, rest = _parsed(address)
+    observer = observer or Observer()
     if kind == "memory":
-        return MemoryLedger()
+        return MemoryLedger(observer=observer)
     if kind == "sqlite":
         from router.ledger.sqlite.ledger import SqliteLedger
 
         path = Path(rest).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        return SqliteLedger(path)
+        return SqliteLedger(path, observer=observer)
     from router.ledger.postgres.ledger import PostgresLedger
 
-    return PostgresLedger(address)
+    return PostgresLedger(address, observer=observer)
 
 
 def has_one_writer(address: str) -> bool:

@@ -395,6 +395,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def open_holds(self) -> tuple[int, int]:
+        """The number of open holds, and their money in nano-dollars."""
+        ...
+
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete final decisions with these labels that were created before a moment.
 

@@ -24,9 +24,11 @@ from router.ledger.base import (
 )
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, Row
+from router.telemetry.observer import Observer
 
 __all__ = ["MemoryLedger"]
 
+_UNOBSERVED = Observer()
 _TICK = timedelta(microseconds=1)
 
 
@@ -39,9 +41,13 @@ class MemoryLedger:
 
     Args:
         clock: gives the current time; may go backwards.
+        observer: is told of holds that expire.
     """
 
-    def __init__(self, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self, clock: Callable[[], datetime] = _utc_now, *, observer: Observer = _UNOBSERVED
+    ) -> None:
+        self._observer = observer
         self._clock = clock
         self._last = clock()
         self._lock = threading.RLock()
@@ -117,7 +123,9 @@ class MemoryLedger:
         with self._lock:
             moment = self.now()
             due = [row for row in self._tables.held.values() if rules.is_due(row, moment)]
-            return rules.expire(self._tables, due)
+            count = rules.expire(self._tables, due)
+            self._observer.expired(count)
+            return count
 
     def set_limit(self, limit: Limit) -> None:
         """See :meth:`Ledger.set_limit`."""
@@ -195,6 +203,13 @@ class MemoryLedger:
                 key = (self._tables.payloads[row.id][0], begin)
                 _add(totals.setdefault(key, Totals()), row)
             return [(json.loads(labels), begin, each) for (labels, begin), each in totals.items()]
+
+    def open_holds(self) -> tuple[int, int]:
+        """See :meth:`Ledger.open_holds`."""
+        with self._lock:
+            self._check_open()
+            held = [row.held.money for row in self._tables.held.values() if row.held is not None]
+            return len(held), sum(held)
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`."""

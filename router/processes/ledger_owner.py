@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 from router.core.errors import MitsumoriError
 from router.ledger.address import open_ledger
+from router.ledger.local_socket.observations import KeptObservations
 from router.ledger.local_socket.server import LedgerServer
 from router.logs import Form, close, configure, logger
 from router.processes.control_line import ControlLine, Failed, Ready
@@ -46,8 +47,12 @@ def run(
     configure(*log, process=name)
     ends = queue.SimpleQueue[bool]()
     line = ControlLine(pipe, on_end=ends.put)
+    observations = KeptObservations()
     try:
-        with closing(open_ledger(address)) as ledger, LedgerServer(ledger, listener) as server:
+        with (
+            closing(open_ledger(address, observations)) as ledger,
+            LedgerServer(ledger, listener, observations) as server,
+        ):
             line.tell(Ready())
             if not ends.get():
                 logger().error("supervisor is gone")

@@ -21,7 +21,9 @@ from router.processes.control_line import ControlLine, Failed, Ready
 from router.rpc.duties import Duties
 from router.rpc.health import ServiceHealth
 from router.rpc.server import serve
+from router.rpc.settings_change import SettingsFile
 from router.settings import Settings
+from router.telemetry.observer import Observer
 
 __all__ = ["Seat", "run"]
 
@@ -31,22 +33,26 @@ class Seat:
     """The place of a process among those that serve.
 
     Attributes:
-        name: of the process.
-        leads: see :class:`Duties`.
+        number: see :class:`Duties`.
         ledger: the socket of the ledger's owner; ``None``: each process opens the store itself.
     """
 
-    name: str
-    leads: bool
+    number: int
     ledger: Path | None
 
+    @property
+    def name(self) -> str:
+        """Of the process."""
+        return f"serving-{self.number}"
 
-def run(seat: Seat, values: Mapping[str, Any], pipe: Connection) -> None:
+
+def run(seat: Seat, values: Mapping[str, Any], file: SettingsFile | None, pipe: Connection) -> None:
     """Serve until SIGTERM, or until the supervisor is gone; exits with code 2 where that cannot begin.
 
     Args:
         seat: of this process.
         values: of the settings, checked.
+        file: where they came from; ``None``: there is none.
         pipe: to the supervisor.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a bundle to look for
@@ -61,12 +67,14 @@ def run(seat: Seat, values: Mapping[str, Any], pipe: Connection) -> None:
         line.on_statuses = health.tell_of_processes
         yield
 
-    def opened(address: str) -> Ledger:
-        return open_ledger(address) if seat.ledger is None else SocketLedger(seat.ledger)
+    def opened(address: str, observer: Observer) -> Ledger:
+        if seat.ledger is None:
+            return open_ledger(address, observer)
+        return SocketLedger(seat.ledger, observer=observer)
 
-    duties = Duties(seat.leads, shares_ports=True, open_ledger=opened, attended=attended)
+    duties = Duties(seat.number, shares_ports=True, open_ledger=opened, attended=attended)
     try:
-        serve(settings, on_ready=lambda _: line.tell(Ready()), duties=duties)
+        serve(settings, file, on_ready=lambda _: line.tell(Ready()), duties=duties)
     except MitsumoriError as error:
         line.tell(Failed.of(error))
         sys.exit(2)

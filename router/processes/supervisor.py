@@ -9,6 +9,7 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from router.processes.restarts import WITHIN_S, restart_delay
 from router.processes.serving_process import Seat
 from router.rpc.ports import reserved_port
 from router.rpc.protection import check_settings
+from router.rpc.settings_change import SettingsFile
 from router.settings import Settings
 
 __all__ = ["LEDGER_OWNER", "Supervisor", "serve_by_processes"]
@@ -216,15 +218,19 @@ def _signals() -> Iterator[int]:
 
 
 def serve_by_processes(
-    settings: Settings, *, on_ready: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    file: SettingsFile | None = None,
+    *,
+    on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve with several processes until SIGTERM or SIGINT, then drain. SIGHUP looks for a new bundle.
+    """Serve with several processes until SIGTERM or SIGINT, then drain. SIGHUP looks at what has changed.
 
     A store in memory or in SQLite belongs to a process of its own, which the others call. With PostgreSQL,
     each process has connections of its own.
 
     Args:
         settings: of the service.
+        file: where they came from; followed while the service runs. ``None``: there is none.
         on_ready: called with the address once all processes are warm and healthy.
 
     Raises:
@@ -245,18 +251,13 @@ def serve_by_processes(
             owner = Child(LEDGER_OWNER, ledger_owner.run, of_owner, time.monotonic)
         # An address may be answered by any of them, and shall not have more tries than with one.
         tries = max(settings.failed_logins_per_minute // settings.processes, 1)
-        values = {
-            **dict(settings),
-            "port": port,
-            "admin_port": admin_port,
-            "failed_logins_per_minute": tries,
-        }
-        seats = [
-            Seat(f"serving-{number}", number == 1, path)
-            for number in range(1, settings.processes + 1)
-        ]
+        own = {"port": port, "admin_port": admin_port, "failed_logins_per_minute": tries}
+        # Above the file, in which they would otherwise seem to have changed.
+        followed = None if file is None else replace(file, flags={**file.flags, **own})
+        work = {**dict(settings), **own}, followed
+        seats = [Seat(number, path) for number in range(1, settings.processes + 1)]
         serving = [
-            Child(seat.name, serving_process.run, (seat, values), time.monotonic) for seat in seats
+            Child(seat.name, serving_process.run, (seat, *work), time.monotonic) for seat in seats
         ]
         address, admin_address = (
             _shown_address(settings.host, port),

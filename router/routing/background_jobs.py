@@ -1,4 +1,4 @@
-"""Periodic jobs beside the calls: expire holds, erase old decisions, learn corrections, reload the bundle."""
+"""Periodic jobs beside the calls: expire holds, erase old decisions, learn corrections, reload inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from router.classifier.hot_swap import ServedBundle
 from router.core.corrections import LEARN_EVERY_S
 from router.core.errors import MitsumoriError
 from router.ledger.base import Ledger
@@ -101,15 +100,15 @@ def expiry_job(ledger: Ledger, every_s: float) -> PeriodicJob:
     return PeriodicJob("expiry", every_s, expire)
 
 
-def retention_job(ledger: Ledger, rules: Sequence[RetentionRule]) -> PeriodicJob:
-    """Erase decisions older than the rules allow, hourly, by the clock of the store.
+def retention_job(ledger: Ledger, rules: Callable[[], Sequence[RetentionRule]]) -> PeriodicJob:
+    """Erase decisions older than the rules in force allow, hourly, by the clock of the store.
 
     Where several rules match a decision, the shortest time applies. Decisions that are not final stay until
     they are. Balances keep what was spent.
     """
 
     def erase() -> None:
-        for rule in rules:
+        for rule in rules():
             before = ledger.now() - timedelta(days=rule.days)
             decisions = ledger.erase(rule.labels, before)
             if decisions:
@@ -128,9 +127,19 @@ def label_names_job(names: LabelNames, ledger: Ledger) -> PeriodicJob:
     return PeriodicJob("label names", _LABEL_NAMES_EVERY_S, lambda: names.refresh(ledger))
 
 
-def reload_job(served: ServedBundle, every_s: float) -> PeriodicJob:
-    """Look for a new bundle every ``every_s`` seconds, ≥ 0; 0: only on request."""
-    return PeriodicJob("reload", every_s or math.inf, served.refresh)
+def reload_job(name: str, refresh: Callable[[], object], every_s: float) -> PeriodicJob:
+    """Look whether an input has changed.
+
+    Args:
+        name: of the input.
+        refresh: looks; takes over what is new, or refuses it.
+        every_s: seconds between two looks, ≥ 0; 0: only on request.
+    """
+
+    def look() -> None:
+        refresh()
+
+    return PeriodicJob(name, every_s or math.inf, look)
 
 
 def store_job(check: Callable[[], None]) -> PeriodicJob:
@@ -167,7 +176,7 @@ class BackgroundJobs:
         self._thread = threading.Thread(target=self._run, name="background-jobs", daemon=True)
 
     def __enter__(self) -> BackgroundJobs:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(
@@ -176,6 +185,14 @@ class BackgroundJobs:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to run the jobs."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a job that runs has five seconds."""
         self._stop.set()
         self._requests.put("")
         self._thread.join(_STOP_S)

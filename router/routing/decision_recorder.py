@@ -60,6 +60,7 @@ def record_of(
         limits=tuple([_limit(state) for state in decision.chosen.limits]),
         candidates=tuple([_candidate(candidate) for candidate in decision.ranked]),
         demands=tuple([round(value, 4) for value in score.demands]),
+        settings=routed.settings_version,
     )
 
 

@@ -32,10 +32,14 @@ from router.ledger.storage_format import MAX_AMOUNT
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
+from router.telemetry.metric_names import provider_name
+from router.telemetry.observer import OTHER, Observer, SettledCall
+from router.telemetry.trace import annotate, stage
 
 __all__ = ["HeldDecision", "Reservations", "UsageReport"]
 
 _NO_PROMPTS = PromptLog()
+_UNOBSERVED = Observer()
 _MAX_TRIES = 3
 """How often a decision is made where limits keep filling up between the view and the hold."""
 
@@ -92,6 +96,7 @@ class Reservations:
         prompt_log: decides what the log keeps of a prompt.
         label_names: notes labels that look misspelt; the choice does not depend on it.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
+        observer: is told what was decided and settled.
     """
 
     router: Router
@@ -101,6 +106,7 @@ class Reservations:
     prompt_log: PromptLog = _NO_PROMPTS
     label_names: LabelNames = field(default_factory=LabelNames)
     max_settle: int = MAX_AMOUNT
+    observer: Observer = _UNOBSERVED
 
     def decide(
         self,
@@ -143,7 +149,8 @@ class Reservations:
         refused: Refused | None = None
         for _ in range(_MAX_TRIES):
             try:
-                held = self._choose(query, assessed, freed)
+                with stage("decide"):
+                    held = self._choose(query, assessed, freed)
             except Exhausted:
                 # The limit may be full because this very request was granted in the meantime.
                 earlier = self._earlier(query, decision_id, fingerprint)
@@ -151,21 +158,22 @@ class Reservations:
                     raise
                 return earlier
             reply = render(held)
-            result = self.ledger.hold(
-                Hold(
-                    id=decision_id,
-                    fingerprint=fingerprint,
-                    labels=_labels(query, held.routed.decision.chosen),
-                    amounts=held.amounts,
-                    ttl_s=self.hold_ttl_s,
-                    reply=reply,
-                    record=serialize(self._record(query, assessed, held, kept)),
-                    replaces=replaces,
-                    quoted=_expected(held.routed.decision.chosen),
-                )
+            hold = Hold(
+                id=decision_id,
+                fingerprint=fingerprint,
+                labels=_labels(query, held.routed.decision.chosen),
+                amounts=held.amounts,
+                ttl_s=self.hold_ttl_s,
+                reply=reply,
+                record=serialize(self._record(query, assessed, held, kept)),
+                replaces=replaces,
+                quoted=_expected(held.routed.decision.chosen),
             )
+            with stage("hold"):
+                result = self.ledger.hold(hold)
             match result:
                 case Granted():
+                    self._tell_decided(held, hold)
                     return reply
                 case Repeated(reply=earlier_reply):
                     return earlier_reply
@@ -173,6 +181,20 @@ class Reservations:
                     refused = result
         assert refused is not None  # noqa: S101 — the loop ran
         raise limit_refusal(refused.state, refused.obstacle, refused.amount)
+
+    def _tell_decided(self, held: HeldDecision, hold: Hold) -> None:
+        model = held.routed.decision.chosen.model
+        self.observer.decided(model.id, model.provider, held=hold.amounts is not None)
+        self.observer.saw_limits(held.states, hold.labels)
+        if hold.replaces is not None:
+            self.observer.released()
+        annotate(
+            {
+                "gen_ai.request.model": model.id,
+                "gen_ai.provider.name": provider_name(model.provider),
+                "mitsumori.bundle.version": held.routed.bundle_version,
+            }
+        )
 
     def _earlier(self, query: RouteQuery, decision_id: str, fingerprint: str) -> bytes | None:
         """The reply to the same request if it was decided before, else ``None``."""
@@ -267,8 +289,10 @@ class Reservations:
         money = report.cost
         if money is None:
             # Only here: a model outside the catalog is accepted where its cost is reported.
-            self.router.catalog.check_known("model", [model], self.router.catalog.ids)
-            entry = next(e for e in self.router.catalog.entries if e.spec.id == model)
+            entry = self.router.catalog.priced(model)
+            if entry is None:
+                self.router.catalog.check_known("model", [model], self.router.catalog.ids)
+            assert entry is not None  # noqa: S101 — an unknown name was refused
             rates = entry.rates_at(decided.created)
             if rates is None:
                 raise InvalidInput(
@@ -294,7 +318,30 @@ class Reservations:
             {**report.details, "model": model},
         )
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
+        if not settled.repeated:
+            self._tell_settled(model, report, money, decided.quoted)
         return settled, money
+
+    def _tell_settled(self, model: str, report: UsageReport, booked: int, quoted: int) -> None:
+        # Any name that is not in the catalog is only the caller's word.
+        name, provider = next(
+            (
+                (e.spec.id, e.spec.provider)
+                for e in self.router.catalog.entries
+                if e.spec.id == model
+            ),
+            (OTHER, OTHER),
+        )
+        tokens = report.input_tokens, report.output_tokens
+        self.observer.settled(SettledCall(name, provider, *tokens, booked, quoted))
+        annotate(
+            {
+                "gen_ai.request.model": name,
+                "gen_ai.provider.name": provider_name(provider),
+                "gen_ai.usage.input_tokens": report.input_tokens,
+                "gen_ai.usage.output_tokens": report.output_tokens,
+            }
+        )
 
 
 def _without(state: LimitState, freed: StoredDecision) -> LimitState:

@@ -33,6 +33,7 @@ from router.core.types import (
     Reason,
     Score,
 )
+from router.telemetry.trace import stage
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
 
@@ -117,12 +118,16 @@ class RoutedDecision:
         decision: the ranked candidates with the reasons.
         goal: what the choice aimed for.
         bundle_version: ``name@hash`` of the bundle that scored the prompt.
+        catalog_version: of the catalog that the candidates are from.
+        settings_version: of the settings that the decision rests on; empty where they have none.
     """
 
     score: Score
     decision: Decision
     goal: Goal
     bundle_version: str
+    catalog_version: str = ""
+    settings_version: str = ""
 
 
 def _nothing_learned() -> Corrections:
@@ -142,6 +147,7 @@ class Router:
         now: the clock; returns an aware datetime.
         corrections: returns what settled usage has taught so far.
         target_regret: of every quality target, 0..1.
+        settings_version: names the settings that it was made from; empty: none.
     """
 
     bundles: Callable[[], Bundle]
@@ -152,6 +158,7 @@ class Router:
     now: Callable[[], datetime]
     corrections: Callable[[], Corrections] = _nothing_learned
     target_regret: float = TARGET_REGRET
+    settings_version: str = ""
 
     @property
     def bundle(self) -> Bundle:
@@ -174,14 +181,18 @@ class Router:
         """
         bundle = self.bundle
         text = classifier_text(query.prompt)
-        features = lexical_features(text)
-        ids = bundle.encoder.word_ids(text)
-        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        asked = asked_by(query.prompt)
-        score = bundle.classify(embedding, features, ids, asked)
+        with stage("features"):
+            features = lexical_features(text)
+            asked = asked_by(query.prompt)
+        with stage("encode"):
+            ids = bundle.encoder.word_ids(text)
+            embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
+        with stage("classify"):
+            score = bundle.classify(embedding, features, ids, asked)
         moment = self.now()
         goal = self._goal(query)
-        candidates = self._candidates(query, bundle, score, moment)
+        with stage("quote"):
+            candidates = self._candidates(query, bundle, score, moment)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.needs_second_stage(
             score,
@@ -237,6 +248,8 @@ class Router:
             Decision(decision.ranked, decision.reasons + notes),
             assessed.goal,
             assessed.bundle.version,
+            self.catalog.version,
+            self.settings_version,
         )
 
     def route(self, query: RouteQuery) -> RoutedDecision:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import grpc
 
 from mitsumori.money import fill_money
@@ -9,10 +11,12 @@ from mitsumori.v1 import admin_pb2, admin_pb2_grpc
 from router.core.errors import InvalidInput, NotFound
 from router.decision_log.usage import add_up
 from router.logs import logger
-from router.routing.reservations import Reservations
+from router.routing.label_names import LabelNames
+from router.routing.router import Router
 from router.rpc.messages.admin import (
     fill_correction,
     fill_decision,
+    fill_input,
     fill_usage,
     parse_amendment,
     parse_erasure,
@@ -24,6 +28,8 @@ from router.rpc.messages.admin import (
 from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
 from router.rpc.messages.models import models_response
 from router.rpc.messages.values import time_zone
+from router.rpc.snapshot import Snapshot
+from router.watched import InputStatus
 
 __all__ = ["AdminServicer"]
 
@@ -36,18 +42,31 @@ _ROWS_AT_ONCE = 100
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     """Serves the ledger and the learned corrections to operators and accountants."""
 
-    def __init__(self, reservations: Reservations) -> None:
-        self._ledger = reservations.ledger
-        self._label_names = reservations.label_names
-        self._catalog = reservations.router.catalog
-        self._corrections = reservations.router.corrections
-        self._router = reservations.router
+    def __init__(
+        self, current: Callable[[], Snapshot], statuses: Callable[[], Sequence[InputStatus]]
+    ) -> None:
+        """Serve what a function returns.
+
+        Args:
+            current: the snapshot for a call that begins now. The ledger is the same in all.
+            statuses: of everything that may change.
+        """
+        self._current, self._statuses = current, statuses
+        self._ledger = current().reservations.ledger
+
+    @property
+    def _router(self) -> Router:
+        return self._current().reservations.router
+
+    @property
+    def _label_names(self) -> LabelNames:
+        return self._current().reservations.label_names
 
     def SetLimit(
         self, request: admin_pb2.SetLimitRequest, context: grpc.ServicerContext
     ) -> admin_pb2.SetLimitResponse:
         """Create or replace a limit."""
-        limit = parse_limit(request.limit, self._catalog)
+        limit = parse_limit(request.limit, self._router.catalog)
         notes = self._label_names.notes(limit.scope)
         self._ledger.set_limit(limit)
         self._label_names.refresh(self._ledger)
@@ -135,7 +154,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListCorrectionsResponse:
         """The learned corrections of quotes."""
         reply = admin_pb2.ListCorrectionsResponse()
-        for (model, _), learned in sorted(self._corrections().learned.items()):
+        for (model, _), learned in sorted(self._router.corrections().learned.items()):
             if request.model in ("", model):
                 fill_correction(reply.corrections.add(), learned)
         return reply
@@ -144,8 +163,18 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ListModelsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListModelsResponse:
         """The models of the catalog."""
-        bundle = self._router.bundle
-        return models_response(self._catalog, bundle.manifest, bundle.version, self._router.now())
+        router = self._router
+        bundle = router.bundle
+        return models_response(router.catalog, bundle.manifest, bundle.version, router.now())
+
+    def ListInputs(
+        self, request: admin_pb2.ListInputsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListInputsResponse:
+        """What the server runs on, and what was refused."""
+        reply = admin_pb2.ListInputsResponse()
+        for status in self._statuses():
+            fill_input(reply.inputs.add(), status)
+        return reply
 
     def AmendSettlement(
         self, request: admin_pb2.AmendSettlementRequest, context: grpc.ServicerContext

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from router.ledger.address import open_ledger
 from router.ledger.base import Ledger
 from router.rpc.health import ServiceHealth
+from router.telemetry.observer import Observer
 
 __all__ = ["ALONE", "Duties"]
 
@@ -22,16 +23,21 @@ class Duties:
     """What a process does of the service.
 
     Attributes:
-        leads: it offers AdminService, expires holds and erases old decisions.
+        number: from 1, among the processes that serve. The first one leads.
         shares_ports: other processes listen on its ports too.
-        open_ledger: opens the store of an address.
+        open_ledger: opens the store of an address, which tells an observer of its commits.
         attended: given what its health service says, whoever looks after the process does so in this context.
     """
 
-    leads: bool = True
+    number: int = 1
     shares_ports: bool = False
-    open_ledger: Callable[[str], Ledger] = open_ledger
+    open_ledger: Callable[[str, Observer], Ledger] = open_ledger
     attended: Callable[[ServiceHealth], AbstractContextManager[object]] = _nobody
+
+    @property
+    def leads(self) -> bool:
+        """Whether it offers AdminService, expires holds and erases old decisions."""
+        return self.number == 1
 
 
 ALONE = Duties()

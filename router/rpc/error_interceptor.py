@@ -78,7 +78,8 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
     if field and code == code_pb2.INVALID_ARGUMENT:
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, Exhausted):
+    if isinstance(error, Exhausted) or error.reason == "TOO_MANY_FAILED_LOGINS":
+        # By this a limit's refusal, an answer, is told from an overload, which has a RetryInfo alone.
         subject = metadata.get("limit", "")
         quota = error_details_pb2.QuotaFailure.Violation(subject=subject, description=message)
         status.details.add().Pack(error_details_pb2.QuotaFailure(violations=[quota]))

@@ -70,6 +70,11 @@ class ServiceHealth:
         with self._lock:
             return self._is_warm and self._store_works and not self._drains
 
+    @property
+    def store_works(self) -> bool:
+        """Whether the store could be written at the last look."""
+        return self._store_works
+
     def mark_warm(self) -> None:
         """The process can serve."""
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
@@ -14,8 +15,31 @@ from router.access.failed_logins import FailedLogins
 from router.access.gate import Gate
 from router.access.key_store import watch_keys
 from router.settings import Settings
+from router.watched import InputStatus, Watched
 
-__all__ = ["Protection", "check_settings", "protection_of"]
+if TYPE_CHECKING:
+    from router.access.certificates import Watch
+    from router.access.key_sets import RemoteKeySet
+    from router.access.tokens import KeySet, TokenVerifier
+
+__all__ = ["AccessInput", "Protection", "check_settings", "protection_of"]
+
+
+class AccessInput(Protocol):
+    """Keys or certificates that may change."""
+
+    @property
+    def status(self) -> InputStatus:
+        """What is in use, and what was refused."""
+        ...
+
+    def retry_refused(self) -> None:
+        """Let the next look try again what was refused. Safe in a signal handler."""
+        ...
+
+    def look(self) -> None:
+        """Take over what has changed, or refuse it."""
+        ...
 
 
 def _utc_now() -> datetime:
@@ -30,11 +54,13 @@ class Protection:
         gate: says who calls.
         audit: records administration.
         tls: credentials of the ports; ``None``: calls are not encrypted.
+        inputs: keys and certificates, which may change.
     """
 
     gate: Gate
     audit: AuditLog
     tls: grpc.ServerCredentials | None
+    inputs: tuple[AccessInput, ...] = ()
 
 
 def check_settings(settings: Settings) -> None:
@@ -66,14 +92,37 @@ def protection_of(settings: Settings, now: Callable[[], datetime] = _utc_now) ->
         MitsumoriError: a file cannot be used, or the issuer's keys cannot be fetched; names it.
     """
     check_settings(settings)
-    return Protection(_gate(settings, now), AuditLog(settings.audit_path, now), _tls(settings, now))
-
-
-def _gate(settings: Settings, now: Callable[[], datetime]) -> Gate:
     keys = watch_keys(settings.key_store) if settings.key_store is not None else None
-    logins = FailedLogins(settings.failed_logins_per_minute)
+    token_keys, verifier = _tokens(settings, now)
+    certificates = _certificates(settings, now)
+    tls = None
+    if certificates is not None:
+        from router.access.certificates import server_credentials  # as below
+
+        asks_clients = settings.tls_client_ca is not None
+        tls = server_credentials(certificates, asks_clients=asks_clients)
+    gate = Gate(
+        keys,
+        verifier,
+        token_keys=token_keys,
+        logins=FailedLogins(settings.failed_logins_per_minute),
+        now=now,
+    )
+    found = (keys, token_keys, certificates)
+    return Protection(
+        gate,
+        AuditLog(settings.audit_path, now),
+        tls,
+        tuple(each for each in found if each is not None),
+    )
+
+
+def _tokens(
+    settings: Settings, now: Callable[[], datetime]
+) -> tuple[RemoteKeySet | Watched[KeySet] | None, TokenVerifier | None]:
+    """The keys of the issuer of tokens, and what verifies with them."""
     if not settings.jwt_issuer:
-        return Gate(keys, logins=logins, now=now)
+        return None, None
     # Only here: they load cryptography, which takes tens of milliseconds.
     from router.access.key_sets import RemoteKeySet, is_address, watch_key_set
     from router.access.tokens import TokenRules, TokenVerifier
@@ -86,20 +135,18 @@ def _gate(settings: Settings, now: Callable[[], datetime]) -> Gate:
     )
     if is_address(settings.jwt_keys):
         remote = RemoteKeySet(settings.jwt_keys)
-        verifier = TokenVerifier(
+        return remote, TokenVerifier(
             rules, lambda: remote.current()[0], unknown_key=remote.refresh_soon, now=now
         )
-        return Gate(keys, verifier, token_keys=remote, logins=logins, now=now)
     watched = watch_key_set(settings.jwt_keys)
-    verifier = TokenVerifier(rules, lambda: watched.current()[0], now=now)
-    return Gate(keys, verifier, token_keys=watched, logins=logins, now=now)
+    return watched, TokenVerifier(rules, lambda: watched.current()[0], now=now)
 
 
-def _tls(settings: Settings, now: Callable[[], datetime]) -> grpc.ServerCredentials | None:
+def _certificates(settings: Settings, now: Callable[[], datetime]) -> Watch | None:
     certificate = settings.tls_certificate
     if certificate is None:
         return None
-    from router.access.certificates import CertificateFiles, server_credentials  # as above
+    from router.access.certificates import CertificateFiles, watch_certificates  # as above
 
     files = CertificateFiles(certificate, settings.tls_key or certificate, settings.tls_client_ca)
-    return server_credentials(files, now)
+    return watch_certificates(files, now)

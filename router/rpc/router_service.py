@@ -15,33 +15,30 @@ from router.core.errors import InvalidInput, MitsumoriError
 from router.files import sha256_of
 from router.logs import logger
 from router.routing.batch_totals import BatchTotals
-from router.routing.reservations import Reservations
 from router.routing.router import RouteQuery
 from router.rpc.messages.quote_batch import render_summary
 from router.rpc.messages.route import parse_route, render_held
 from router.rpc.messages.settle import parse_settle
+from router.rpc.snapshot import Snapshot
 
 __all__ = ["RouterServicer"]
 
 
 class RouterServicer(router_pb2_grpc.RouterServiceServicer):
-    """Serves a :class:`Reservations` over gRPC.
+    """Serves RouterService: each call on one snapshot.
 
     Args:
-        reservations: decides, holds and settles.
-        max_prompt_bytes: most bytes of UTF-8 that a prompt may have.
+        current: what a call that begins now runs on, from its beginning to its end.
         new_id: makes the id of a decision whose request has none.
     """
 
     def __init__(
         self,
-        reservations: Reservations,
+        current: Callable[[], Snapshot],
         *,
-        max_prompt_bytes: int,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        self._reservations = reservations
-        self._max_prompt_bytes = max_prompt_bytes
+        self._current = current
         self._new_id = new_id
 
     def Route(
@@ -49,8 +46,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> router_pb2.RouteResponse:
         """Choose a model for one prompt, quote its price and hold the money."""
         started = time.perf_counter()
-        query = self._parse(request)
-        reply = self._decide(query, request.SerializeToString(deterministic=True), None)
+        snapshot = self._current()
+        query = _parse(snapshot, request)
+        reply = self._decide(snapshot, query, request.SerializeToString(deterministic=True), None)
         self._log_routed(query, reply, started, context)
         return reply
 
@@ -61,8 +59,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         started = time.perf_counter()
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
-        query = self._parse(request.request)
-        catalog = self._reservations.router.catalog
+        snapshot = self._current()
+        query = _parse(snapshot, request.request)
+        catalog = snapshot.reservations.router.catalog
         catalog.check_known("failed_models", request.failed_models, catalog.ids)
         if query.request_id == request.decision_id:
             raise InvalidInput(
@@ -71,7 +70,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             )
         query = replace(query, excluded_models=frozenset(request.failed_models))
         body = request.SerializeToString(deterministic=True)
-        reply = self._decide(query, body, request.decision_id)
+        reply = self._decide(snapshot, query, body, request.decision_id)
         self._log_routed(query, reply, started, context)
         return router_pb2.RerouteResponse(response=reply)
 
@@ -81,7 +80,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """Book the real usage of a decision."""
         report = parse_settle(request)
         body = sha256_of(request.SerializeToString(deterministic=True))
-        settled, booked = self._reservations.settle(
+        settled, booked = self._current().reservations.settle(
             request.decision_id, request.tenant, body, report
         )
         reply = router_pb2.SettleResponse(late=settled.late, repeated_report=settled.repeated)
@@ -103,7 +102,10 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """Release a hold without spend."""
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
-        now = self._reservations.ledger.release(request.decision_id, request.tenant)
+        reservations = self._current().reservations
+        now = reservations.ledger.release(request.decision_id, request.tenant)
+        if now:
+            reservations.observer.released()
         logger().info("released", decision_id=request.decision_id, now=now)
         return router_pb2.ReleaseResponse(released_now=now)
 
@@ -113,12 +115,12 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         context: grpc.ServicerContext,
     ) -> Iterator[router_pb2.QuoteBatchResponse]:
         """Price many prompts before any is sent."""
-        batch = BatchTotals()
+        batch, snapshot = BatchTotals(), self._current()
         for index, request in enumerate(requests):
             answer = router_pb2.QuoteBatchResponse(index=index)
             try:
-                query = self._parse(request.request)
-                held = self._reservations.quote(query)
+                query = _parse(snapshot, request.request)
+                held = snapshot.reservations.quote(query)
             except MitsumoriError as error:
                 batch.failed += 1
                 answer.error.reason, answer.error.text = error.reason, error.message
@@ -129,14 +131,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             yield answer
         yield router_pb2.QuoteBatchResponse(summary=render_summary(batch))
 
-    def _parse(self, request: router_pb2.RouteRequest) -> RouteQuery:
-        return parse_route(request, self._reservations.router.catalog, self._max_prompt_bytes)
-
     def _decide(
-        self, query: RouteQuery, body: bytes, replaces: str | None
+        self, snapshot: Snapshot, query: RouteQuery, body: bytes, replaces: str | None
     ) -> router_pb2.RouteResponse:
         decision_id = query.request_id or self._new_id()
-        reply = self._reservations.decide(
+        reply = snapshot.reservations.decide(
             query,
             decision_id,
             sha256_of(body),
@@ -166,3 +165,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             input_tokens=reply.chosen.quote.input_tokens.tokens,
             ms=round(elapsed_ms, 3),
         )
+
+
+def _parse(snapshot: Snapshot, request: router_pb2.RouteRequest) -> RouteQuery:
+    catalog = snapshot.reservations.router.catalog
+    return parse_route(request, catalog, snapshot.settings.max_prompt_bytes)

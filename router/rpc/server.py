@@ -15,16 +15,16 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mitsumori.v1 import admin_pb2_grpc, router_pb2_grpc
-from router.catalog.catalog import Catalog, load_catalog
+from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
-from router.core.errors import BadArtifact, InvalidInput
+from router.core.errors import InvalidInput
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import ledger_place
 from router.ledger.base import Ledger
-from router.logs import logger
+from router.logs import logger, set_level
 from router.routing.background_jobs import (
     BackgroundJobs,
     correction_job,
@@ -43,54 +43,47 @@ from router.rpc.admin_service import AdminServicer
 from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.live_state import LiveState, Sources
+from router.rpc.measurement import (
+    metrics_endpoint,
+    occupancy_job,
+    report_state,
+    telemetry_of,
+)
 from router.rpc.ports import check_port_is_free
-from router.rpc.protection import check_settings, protection_of
+from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
+from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
 from router.rpc.signals import reload_signal, stop_signals
+from router.rpc.snapshot import Snapshot
+from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
+from router.telemetry.export import Telemetry
+from router.telemetry.observer import Observer
+from router.watched import InputStatus
 
 __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle", "serve", "start"]
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
 _ADMIN_WORKERS = 2
+_UNOBSERVED = Observer()
+_KEYS_EVERY_S = 0.5
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
-    arms = {arm.tier for arm in bundle.manifest.arms} | {arm.name for arm in bundle.manifest.arms}
-    return {entry.spec.id for entry in catalog.entries if {entry.spec.id, entry.spec.tier} & arms}
-
-
-def open_bundle(settings: Settings, catalog: Catalog) -> ServedBundle:
+def open_bundle(settings: Settings) -> ServedBundle:
     """Load the bundle that the settings name.
-
-    A later bundle may only replace it if it has an arm for every model that can be chosen now; requests that
-    name such a model or tier would fail otherwise.
 
     Raises:
         BadArtifact, Unavailable: no bundle can serve.
     """
-
-    def check_arms(new: Bundle, current: Bundle | None) -> None:
-        if current is None:
-            return
-        lost = _models_with_arms(catalog, current) - _models_with_arms(catalog, new)
-        if lost:
-            raise BadArtifact(
-                f"{new.version} has no arm for {', '.join(sorted(lost))}, which can be chosen now; "
-                "train it with their arms, or restart the server to use it anyway",
-                reason="ARMS_MISSING",
-                field="bundle",
-            )
-
     return ServedBundle(
         open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
         settings.encoders,
-        check_arms,
     )
 
 
@@ -99,7 +92,8 @@ def build_router(
     now: Callable[[], datetime] = _utc_now,
     *,
     catalog: Catalog | None = None,
-    served: ServedBundle | None = None,
+    bundle: Bundle | None = None,
+    tokens: TokenCounter | None = None,
 ) -> Router:
     """Load everything that a Route call needs.
 
@@ -107,22 +101,24 @@ def build_router(
         settings: of the service.
         now: the clock; returns an aware datetime.
         catalog: a loaded catalog; ``None`` loads that of the settings.
-        served: an open bundle; ``None`` opens that of the settings.
+        bundle: a loaded bundle; ``None`` loads that of the settings.
+        tokens: counts tokens; ``None`` makes a counter.
 
     Raises:
         BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer is missing or damaged, or the
             registry does not answer and the cache is empty.
     """
     catalog = catalog or load_catalog(settings.catalog)
-    served = served or open_bundle(settings, catalog)
+    serving = bundle or open_bundle(settings).current()
     return Router(
-        bundles=served.current,
+        bundles=lambda: serving,
         catalog=catalog,
-        tokens=TokenCounter(settings.tokenizer_dir),
+        tokens=tokens or TokenCounter(settings.tokenizer_dir),
         default_goals=settings.default_goals,
         quote_ttl=timedelta(seconds=settings.quote_ttl_s),
         now=now,
         target_regret=settings.target_regret,
+        settings_version=settings_version(settings),
     )
 
 
@@ -136,6 +132,8 @@ class RunningServer:
         address: ``host:port`` of RouterService.
         port: the port of it, also where the settings say 0.
         admin_address: ``host:port`` of AdminService; empty: another process offers it.
+        keys: follows keys and certificates.
+        inputs: keys and certificates.
         drain_s: seconds that calls in flight get to finish.
     """
 
@@ -145,6 +143,14 @@ class RunningServer:
     port: int
     admin_address: str
     drain_s: float
+    keys: BackgroundJobs
+    inputs: tuple[AccessInput, ...]
+
+    def look_at_keys(self) -> None:
+        """Look at once whether keys or certificates have changed. Safe in a signal handler."""
+        for each in self.inputs:
+            each.retry_refused()
+            self.keys.request(each.status.name)
 
     def mark_serving(self) -> None:
         """Report SERVING."""
@@ -155,6 +161,7 @@ class RunningServer:
         self.health.drain()
         for stopped in [server.stop(self.drain_s) for server in self.servers]:
             stopped.wait()
+        self.keys.stop()
 
 
 def _labels_of_settings(settings: Settings) -> frozenset[str]:
@@ -163,13 +170,16 @@ def _labels_of_settings(settings: Settings) -> frozenset[str]:
     return frozenset({"tenant", *settings.correct_by, *retained})
 
 
-def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Reservations:
+def build_reservations(
+    settings: Settings, router: Router, ledger: Ledger, observer: Observer = _UNOBSERVED
+) -> Reservations:
     """Combine a router and a ledger.
 
     Args:
         settings: say how much to hold, for how long, and what to log of prompts.
         router: decides.
         ledger: holds.
+        observer: is told what is decided and settled.
 
     Raises:
         MitsumoriError: the settings need an extra that is not installed.
@@ -182,14 +192,22 @@ def build_reservations(settings: Settings, router: Router, ledger: Ledger) -> Re
         prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
         label_names=LabelNames(_labels_of_settings(settings)),
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
+        observer=observer,
     )
 
 
+def _pool(workers: int) -> futures.ThreadPoolExecutor:
+    return futures.ThreadPoolExecutor(workers, thread_name_prefix="route")
+
+
 def _server(
-    settings: Settings, workers: int, interceptors: list[Any], duties: Duties
+    settings: Settings,
+    pool: futures.ThreadPoolExecutor,
+    interceptors: list[Any],
+    duties: Duties,
 ) -> grpc.Server:
     return grpc.server(
-        futures.ThreadPoolExecutor(workers, thread_name_prefix="route"),
+        pool,
         interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
@@ -219,14 +237,22 @@ def _listen(
     return f"{shown}:{bound}", bound
 
 
-def start(settings: Settings, reservations: Reservations, duties: Duties = ALONE) -> RunningServer:
+def start(
+    settings: Settings,
+    reservations: Reservations,
+    live: LiveState | None = None,
+    telemetry: Telemetry | None = None,
+    duties: Duties = ALONE,
+) -> RunningServer:
     """Start listening, with health NOT_SERVING.
 
     AdminService has a server of its own, with threads of its own, where it has a port of its own.
 
     Args:
         settings: of the service.
-        reservations: decide.
+        reservations: what it serves at first.
+        live: what it serves as settings, catalog and bundle change; ``None``: nothing changes.
+        telemetry: measures the calls; ``None``: nobody does.
         duties: of this process.
 
     Raises:
@@ -234,6 +260,13 @@ def start(settings: Settings, reservations: Reservations, duties: Duties = ALONE
         MitsumoriError: keys or certificates cannot be used.
     """
     protection = protection_of(settings)
+    live = live or LiveState(Snapshot(settings, reservations))
+    keys = BackgroundJobs(
+        [reload_job(each.status.name, each.look, _KEYS_EVERY_S) for each in protection.inputs]
+    )
+
+    def statuses() -> list[InputStatus]:
+        return [*live.statuses, *(each.status for each in protection.inputs)]
 
     def owner(decision_id: str) -> str | None:
         found = reservations.ledger.decision(decision_id)
@@ -243,11 +276,21 @@ def start(settings: Settings, reservations: Reservations, duties: Duties = ALONE
         ErrorInterceptor(),
         AccessInterceptor(protection.gate, protection.audit, owner),
     ]
-    server = _server(settings, settings.workers, interceptors, duties)
+    pool = _pool(settings.workers)
     service_health = ServiceHealth()
+    if telemetry is not None:
+        interceptors.insert(0, TelemetryInterceptor(telemetry))
+        report_state(
+            telemetry.meters,
+            bundle=lambda: live.current().reservations.router.bundle.version,
+            price_table=lambda: live.current().reservations.router.catalog.price_table,
+            store_works=lambda: service_health.store_works,
+            queue_length=pool._work_queue.qsize,
+        )
+    server = _server(settings, pool, interceptors, duties)
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
-        RouterServicer(reservations, max_prompt_bytes=settings.max_prompt_bytes), server
+        RouterServicer(live.current), server
     )
     if not duties.shares_ports:
         check_port_is_free(settings.host, settings.port, "port")
@@ -255,7 +298,7 @@ def start(settings: Settings, reservations: Reservations, duties: Duties = ALONE
     servers, admin_address = {server: [ROUTER]}, address if duties.leads else ""
     admin_server = server
     if duties.leads and settings.admin_address is not None:
-        admin_server = _server(settings, _ADMIN_WORKERS, interceptors, duties)
+        admin_server = _server(settings, _pool(_ADMIN_WORKERS), interceptors, duties)
         host, admin_port = settings.admin_address
         if not duties.shares_ports:
             check_port_is_free(host, admin_port, "admin_port")
@@ -263,7 +306,7 @@ def start(settings: Settings, reservations: Reservations, duties: Duties = ALONE
     if duties.leads:
         servers.setdefault(admin_server, []).append(ADMIN)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            AdminServicer(reservations), admin_server
+            AdminServicer(live.current, statuses), admin_server
         )
     for one, services in servers.items():
         health_pb2_grpc.add_HealthServicer_to_server(service_health.servicer, one)
@@ -271,25 +314,65 @@ def start(settings: Settings, reservations: Reservations, duties: Duties = ALONE
             names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, one)
     running = RunningServer(
-        tuple(servers), service_health, address, port, admin_address, settings.drain_s
+        tuple(servers),
+        service_health,
+        address,
+        port,
+        admin_address,
+        settings.drain_s,
+        keys,
+        protection.inputs,
     )
+    keys.start()
     for one in servers:
         one.start()
     return running
 
 
+def _sources(settings: Settings, file: SettingsFile | None) -> Sources:
+    """What the server follows: its settings file, a catalog that does not ship, and the bundle."""
+    return Sources(
+        None if file is None else watch_settings(file, settings),
+        None if settings.catalog is None else watch_catalog(settings.catalog),
+        open_bundle(settings),
+    )
+
+
+def _live_state(first: Snapshot, sources: Sources, learner: CorrectionLearner) -> LiveState:
+    """What calls run on, and how another settings file, catalog or bundle changes it."""
+    reservations = first.reservations
+
+    def rebuild(settings: Settings, catalog: Catalog, bundle: Bundle) -> Reservations:
+        before = reservations.router
+        made = build_router(
+            settings, before.now, catalog=catalog, bundle=bundle, tokens=before.tokens
+        )
+        made = replace(made, corrections=before.corrections)
+        found = build_reservations(settings, made, reservations.ledger, reservations.observer)
+        return replace(found, label_names=reservations.label_names)
+
+    def applied(snapshot: Snapshot) -> None:
+        set_level(snapshot.settings.log_level)
+        learner.allowances = snapshot.reservations.router.catalog.reasoning_allowances
+        reservations.label_names.configured = _labels_of_settings(snapshot.settings)
+
+    return LiveState(first, sources, rebuild=rebuild, applied=applied)
+
+
 def serve(
     settings: Settings,
+    file: SettingsFile | None = None,
     *,
     on_ready: Callable[[str], None] = lambda _: None,
     duties: Duties = ALONE,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks for a new bundle.
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks at once what has changed.
 
     A signal to stop ends the start as well, wherever that waits: for a registry, a database or a pipe.
 
     Args:
         settings: of the service.
+        file: where they came from; followed while the server runs. ``None``: there is none.
         on_ready: called with the address once the server is warm and healthy.
         duties: of this process.
 
@@ -298,17 +381,25 @@ def serve(
     """
     check_settings(settings)  # before anything that takes time
     with stop_signals() as stop, ExitStack() as opened:
-        catalog = load_catalog(settings.catalog)
-        served = open_bundle(settings, catalog)
-        router = build_router(settings, catalog=catalog, served=served)
-        ledger = duties.open_ledger(settings.ledger)
+        sources = _sources(settings, file)
+        assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
+        catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
+        router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
+        telemetry = telemetry_of(settings)
+        opened.callback(telemetry.close)
+        meters = telemetry.meters
+        ledger = duties.open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
         learner = CorrectionLearner(
             ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
         )
         router = replace(router, corrections=lambda: learner.corrections)
-        reservations = build_reservations(settings, router, ledger)
-        running = start(settings, reservations, duties)
+        reservations = build_reservations(settings, router, ledger, meters)
+        live = _live_state(Snapshot(settings, reservations), sources, learner)
+        endpoint = metrics_endpoint(settings, telemetry, duties.number)
+        if endpoint is not None:
+            opened.enter_context(endpoint)
+        running = start(settings, reservations, live, telemetry, duties)
         opened.callback(running.drain)
         router.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
@@ -319,6 +410,7 @@ def serve(
             "serving",
             address=running.address,
             admin_address=running.admin_address,
+            metrics_address=endpoint.address if endpoint is not None else "",
             bundle=router.bundle.version,
             ledger=ledger_place(settings.ledger),
         )
@@ -335,14 +427,29 @@ def serve(
         if duties.leads:
             jobs += [
                 expiry_job(ledger, settings.expire_every_s),
-                retention_job(ledger, settings.retention),
+                retention_job(ledger, lambda: live.current().settings.retention),
             ]
         # In a thread of its own: a slow registry must not delay the expiry of holds.
-        reloader = BackgroundJobs([reload_job(served, settings.reload_every_s)])
+        looks = {
+            "settings": live.refresh_settings,
+            "catalog": live.refresh_catalog,
+            "reload": live.refresh_bundle,
+        }
+        every_s = settings.reload_every_s
+        reloader = BackgroundJobs([reload_job(name, look, every_s) for name, look in looks.items()])
+
+        def look_at_all() -> None:
+            live.retry_refused()
+            for name in looks:
+                reloader.request(name)
+            running.look_at_keys()
+
         # Likewise: a store that does not answer delays every other job.
-        watch = BackgroundJobs([store_job(lambda: running.health.check_store(ledger))])
+        watch = BackgroundJobs(
+            [store_job(lambda: running.health.check_store(ledger)), occupancy_job(ledger, meters)]
+        )
         opened.enter_context(duties.attended(running.health))
-        with BackgroundJobs(jobs), watch, reloader, reload_signal(served, reloader):
+        with BackgroundJobs(jobs), watch, reloader, reload_signal(look_at_all):
             on_ready(running.address)
             stop.wait()
         logger().info("draining", seconds=settings.drain_s)

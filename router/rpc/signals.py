@@ -1,16 +1,13 @@
-"""The signals of the server process: stop, during the start too, and look for a new bundle."""
+"""The signals of the server process: stop, during the start too, and look at what may have changed."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-
-from router.classifier.hot_swap import ServedBundle
-from router.routing.background_jobs import BackgroundJobs
 
 __all__ = ["StopRequest", "reload_signal", "stop_signals"]
 
@@ -65,12 +62,11 @@ def stop_signals() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def reload_signal(served: ServedBundle, reloader: BackgroundJobs) -> Iterator[None]:
-    """Within the block, SIGHUP looks for a new bundle at once and tries a refused one again."""
+def reload_signal(look: Callable[[], None]) -> Iterator[None]:
+    """Within the block, SIGHUP calls a function, which must be safe in a signal handler."""
 
     def on_signal(_number: int, _frame: types.FrameType | None) -> None:
-        served.retry_refused()
-        reloader.request("reload")
+        look()
 
     if not hasattr(signal, "SIGHUP"):
         yield

@@ -179,6 +179,17 @@ def test_administration_stays_in_the_pod_unless_it_is_wanted() -> None:
     assert "without credentials" in refusal_of({**IN_A_MESH, "admin": {"enabled": True}})
 
 
+def test_metrics_stay_in_the_pod_unless_they_are_wanted() -> None:
+    assert "MITSUMORI_METRICS_HOST" not in variables_of(ON_POSTGRESQL)
+    offered = variables_of(EVERYTHING)
+    assert offered["MITSUMORI_METRICS_HOST"] == "0.0.0.0"
+    assert offered["MITSUMORI_METRICS_PORT"] == "9464"
+    elsewhere = {**EVERYTHING, "metrics": {"enabled": True, "port": 9500, "serviceMonitor": False}}
+    assert variables_of(elsewhere)["MITSUMORI_METRICS_PORT"] == "9500"
+    [container] = pod_of(elsewhere)["containers"]
+    assert {"name": "metrics", "containerPort": 9500} in container["ports"]
+
+
 def test_a_pod_has_time_to_drain() -> None:
     pod = pod_of(ON_POSTGRESQL)
     [container] = pod["containers"]

@@ -11,7 +11,7 @@ import promql_parser
 import pytest
 import yaml
 
-from router.metric_names import METRICS, series_names
+from router.telemetry.metric_names import METRICS, series_names
 from tests.deploy.programs import program, run
 
 ROOT = Path(__file__).parents[2]
@@ -100,11 +100,31 @@ def test_no_two_panels_overlap() -> None:
 
 def test_names_follow_the_conventions_of_prometheus() -> None:
     for metric in METRICS:
-        assert re.fullmatch(r"mitsumori_[a-z_]+", metric.name)
+        assert re.fullmatch(r"(mitsumori|rpc_server|gen_ai)_[a-z_]+", metric.name)
         assert metric.name.endswith("_total") == (metric.kind == "counter")
         assert bool(metric.buckets) == (metric.kind == "histogram")
         assert list(metric.buckets) == sorted(set(metric.buckets))
         assert metric.description.endswith(".")
+
+
+def test_what_others_may_export_too_is_asked_for_by_our_methods_alone() -> None:
+    # Every gRPC server that follows the convention has this name, and so have all in one Prometheus.
+    for rule in EVERY_RULE:
+        for labels in re.findall(r"rpc_server_call_duration_seconds_\w+(\{[^}]*\}|)", rule["expr"]):
+            assert re.search(r'rpc_method=~?"mitsumori', labels), rule["expr"]
+
+
+@pytest.mark.deploy
+def test_promtool_reads_the_expressions_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"panel:{number}", "expr": plain(target["expr"])}
+        for number, target in enumerate(target for panel in PANELS for target in panel["targets"])
+    ]
+    path = tmp_path / "panels.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = run(program("promtool", needed=False), "check", "rules", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules found" in done.stdout
 
 
 @pytest.mark.deploy

@@ -31,6 +31,8 @@ CHEATS = {"REQUEST_ID_REUSED", "ALREADY_SETTLED", "NOT_FOUND", "INVALID_INPUT"}
 
 WILD: dict[str, Callable[[Outcome], bool]] = {
     "kills": lambda run: run.kills >= 3,
+    "full disks": lambda run: run.full_disks >= 1 or run.store_events_name.startswith("kills"),
+    "closed log pipes": lambda run: run.deaf_logs >= 1,
     "store events": lambda run: run.store_events >= 1,
     "decisions": lambda run: len({each.id for each in acknowledged(run, Decided)}) > 200,
     "re-routes": lambda run: any(each.replaces for each in acknowledged(run, Decided)),

@@ -295,7 +295,7 @@ def test_a_paused_postgresql_is_unavailable_before_the_caller_gives_up(
         with (
             served(settings, router, ledger) as running,
             mitsumori.Router(running.address, timeout_s=PATIENCE_S) as patient,
-            mitsumori.Router(running.address, attempts=1) as client,
+            mitsumori.Router(running.address, timeout_s=5, attempts=1) as client,
         ):
             made = patient.route("hello")
             with psycopg.connect(database.get_uri()) as other:

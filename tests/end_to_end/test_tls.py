@@ -21,6 +21,7 @@ from router.cli.demo import serving
 from router.core.errors import BadArtifact
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc.protection import AccessInput
 from router.rpc.server import RunningServer, build_reservations, start
 from router.settings import Settings
 from tests.certificates import Authority, Issued
@@ -99,6 +100,11 @@ def test_with_a_client_root_only_its_certificates_are_let_in(
             assert outcome(server.address, shown(client)).startswith("UNAVAILABLE")
 
 
+def _refused(given: AccessInput) -> str:
+    refusal = given.status.refusal
+    return "" if refusal is None else refusal.text
+
+
 def test_a_new_certificate_serves_the_next_connection_and_a_bad_one_is_refused(
     settings: Settings, router: RoutingRouter, authority: Authority, tmp_path: Path
 ) -> None:
@@ -108,14 +114,19 @@ def test_a_new_certificate_serves_the_next_connection_and_a_bad_one_is_refused(
     with server_with(settings, router, issued) as server:
         assert outcome(server.address, Tls(ca=authority.path)) == "answered"
         issued.certificate.write_text("damaged")
+        (certificates,) = server.inputs
+        wait_until(lambda: "no certificate in PEM form" in _refused(certificates))
         assert outcome(server.address, Tls(ca=authority.path)) == "answered"
         expired = renewed_by.issue("old", lifetime=-timedelta(hours=1))
         shutil.copy(expired.key, issued.key)
         shutil.copy(expired.certificate, issued.certificate)
+        wait_until(lambda: "expired at" in _refused(certificates))
         assert outcome(server.address, Tls(ca=authority.path)) == "answered"
         renewed = renewed_by.issue("server")
         # Between the two copies they do not belong together, and the old ones serve.
+        before = certificates.status.refusal
         shutil.copy(renewed.key, issued.key)
+        wait_until(lambda: certificates.status.refusal != before)
         assert outcome(server.address, Tls(ca=authority.path)) == "answered"
         shutil.copy(renewed.certificate, issued.certificate)
         wait_until(lambda: outcome(server.address, Tls(ca=renewed_by.path)) == "answered")

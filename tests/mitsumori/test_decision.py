@@ -13,6 +13,7 @@ from mitsumori import CallFailed, Decision, Usd
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.rpc.server import RunningServer
+from tests.certificates import Authority
 from tests.conftest import NOON
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -22,10 +23,8 @@ PROOF = "Prove that every bounded sequence of real numbers has a convergent subs
 def test_the_example_of_the_readme_prints_a_readable_price(
     server: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking, reporting = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    asking = asking.replace("127.0.0.1:50051", server.address).replace(
-        "timeout_s=1.0", "timeout_s=30"
-    )
+    asking, reporting, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    asking = asking.replace("127.0.0.1:50051", server.address)
     settle, release = reporting.splitlines()
     release = release.partition("made: ")[2]  # as a comment, so that the block can be pasted whole
     for report in (settle, release):
@@ -45,6 +44,22 @@ def test_the_example_of_the_readme_prints_a_readable_price(
             "ALREADY_EXISTS" if report == settle else "FAILED_PRECONDITION"
         )
         router.close()
+
+
+def test_the_example_of_failing_open_gives_a_decision_where_no_server_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, failing_open = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.setenv("MITSUMORI_API_KEY", "mk_a2b3c4d5e6_" + "x" * 43)
+    monkeypatch.chdir(tmp_path)
+    Authority(tmp_path, "ca")
+    names: dict[str, object] = {}
+    exec(failing_open.replace("10.0.0.", "127.0.0.").replace(":50051", ":1"), names)
+    router = names["router"]
+    assert isinstance(router, mitsumori.Router)
+    with router:
+        decision = router.route(PROOF)
+    assert (decision.fallback, decision.model) == (True, "gpt-5-nano")
 
 
 def test_a_decision_says_what_its_message_says(client: mitsumori.Router) -> None:

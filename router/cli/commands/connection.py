@@ -20,6 +20,9 @@ from router.core.errors import InvalidInput
 
 __all__ = ["Connection", "admin_address", "server_address", "takes_connection"]
 
+_ATTEMPTS = 4
+"""A person who waits is told within a second that there is no server; programs use the client and wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -42,6 +45,7 @@ class Connection:
         return Router(
             self.address,
             timeout_s=timeout_s,
+            attempts=_ATTEMPTS,
             tls=self.tls,
             api_key=self.api_key,
             token=self.token,
@@ -49,11 +53,17 @@ class Connection:
 
     def admin(self) -> Admin:
         """A client of AdminService."""
-        return Admin(self.address, tls=self.tls, api_key=self.api_key, token=self.token)
+        return Admin(
+            self.address,
+            attempts=_ATTEMPTS,
+            tls=self.tls,
+            api_key=self.api_key,
+            token=self.token,
+        )
 
     def channel(self) -> grpc.Channel:
         """A channel for calls that need no credential, such as those of the health service."""
-        return Credentials(self.tls, "", "").channel(self.address, ())
+        return Credentials(self.tls, "", "").channel(self.address)
 
 
 def server_address(given: str) -> str:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from router.settings import Settings, flags_of_settings, load_settings
+from router.rpc.settings_change import SettingsFile
+from router.settings import Settings, config_path, flags_of_settings, load_settings
 
 __all__ = ["takes_settings"]
 
@@ -55,22 +56,30 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Replace the parameter ``settings`` of a command by the flags of all settings and ``--config``.
 
     Args:
-        command: takes ``settings``, and options of its own.
+        command: takes ``settings``, options of its own, and, where it has such a parameter, ``file``: the
+            settings file, ``None`` where there is none.
 
     Returns:
         The command as typer reads it.
     """
-    own = inspect.signature(command, eval_str=True).parameters.values()
+    own = inspect.signature(command, eval_str=True).parameters
     parameters = [
         *(_parameter(name, Settings.model_fields[name]) for name in flags_of_settings()),
         _CONFIG,
-        *(one.replace(kind=one.KEYWORD_ONLY) for one in own if one.name != "settings"),
+        *(
+            one.replace(kind=one.KEYWORD_ONLY)
+            for one in own.values()
+            if one.name not in ("settings", "file")
+        ),
     ]
 
     @wraps(command)
     def run(**given: Any) -> None:
         flags = {name: given.pop(name) for name in flags_of_settings()}
-        command(settings=load_settings(config=given.pop("config"), **flags), **given)
+        path = config_path(given.pop("config"))
+        if "file" in own:
+            given["file"] = None if path is None else SettingsFile(path, flags)
+        command(settings=load_settings(config=path, **flags), **given)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}

@@ -26,10 +26,13 @@ from router.ledger.base import (
     Totals,
 )
 from router.ledger.local_socket.frames import FrameSocket
-from router.ledger.local_socket.messages import decoded_result, encoded_request
+from router.ledger.local_socket.messages import OBSERVATIONS, decoded_result, encoded_request
 from router.ledger.time_budget import seconds_left
+from router.telemetry.observer import Observer
 
 __all__ = ["SocketLedger"]
+
+_UNOBSERVED = Observer()
 
 _LONG_S = 600.0
 """For what reads or deletes any number of decisions."""
@@ -47,10 +50,14 @@ class SocketLedger:
     Args:
         path: of the Unix domain socket.
         timeout_s: seconds that a caller waits for its result, > 0.
+        observer: is told of commits of the store with each :meth:`check`; of each, one process is told.
     """
 
-    def __init__(self, path: Path, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, path: Path, *, timeout_s: float = 10.0, observer: Observer = _UNOBSERVED
+    ) -> None:
         self._path = str(path)
+        self._observer = observer
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._free: deque[FrameSocket] = deque()
@@ -156,6 +163,10 @@ class SocketLedger:
             most_s=_LONG_S,
         )
 
+    def open_holds(self) -> tuple[int, int]:
+        """See :meth:`Ledger.open_holds`."""
+        return self._call("open_holds")  # type: ignore[no-any-return]
+
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`."""
         return self._call(  # type: ignore[no-any-return]
@@ -169,6 +180,7 @@ class SocketLedger:
     def check(self) -> None:
         """See :meth:`Ledger.check`."""
         self._call("check")
+        self._call(OBSERVATIONS).tell(self._observer)
 
     def close(self) -> None:
         """End the connections; calls that have begun are finished by their callers."""

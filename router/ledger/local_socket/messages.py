@@ -16,11 +16,13 @@ import msgspec
 from router.core import errors
 from router.core.errors import MitsumoriError
 from router.ledger.base import Granted, HoldResult, Ledger, Refused, Repeated
+from router.ledger.local_socket.observations import Observations
 
 __all__ = [
     "HEADER_BYTES",
     "MAX_FRAME_BYTES",
     "METHODS",
+    "OBSERVATIONS",
     "Request",
     "decoded_arguments",
     "decoded_request",
@@ -31,6 +33,8 @@ __all__ = [
     "length_of",
 ]
 
+OBSERVATIONS = "observations"
+"""Takes what the store has told its observer; no method of the ledger."""
 MAX_FRAME_BYTES = 1 << 30
 """Of one message: far more than the longest page of the decision log."""
 _HEADER = struct.Struct(">I")
@@ -105,6 +109,9 @@ METHODS = {
     if not name.startswith("_") and name != "close"
 }
 """Every method that can be called from another process."""
+METHODS[OBSERVATIONS] = _Method(
+    (), msgspec.msgpack.Decoder(tuple[()]), msgspec.msgpack.Decoder(Observations)
+)
 
 _request = msgspec.msgpack.Decoder(Request)
 _reply = msgspec.msgpack.Decoder(_Reply)

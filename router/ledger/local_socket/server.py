@@ -14,12 +14,14 @@ from router.core.errors import MitsumoriError, Unavailable
 from router.ledger.base import Ledger
 from router.ledger.local_socket.frames import FrameSocket
 from router.ledger.local_socket.messages import (
+    OBSERVATIONS,
     Request,
     decoded_arguments,
     decoded_request,
     encoded_error,
     encoded_result,
 )
+from router.ledger.local_socket.observations import KeptObservations
 from router.ledger.time_budget import time_limit
 from router.logs import logger
 
@@ -35,10 +37,13 @@ class LedgerServer:
     Args:
         ledger: whose methods are called.
         listener: a Unix domain socket that listens; closed on exit.
+        observations: what the ledger tells; handed to who asks for them.
     """
 
-    def __init__(self, ledger: Ledger, listener: socket.socket) -> None:
-        self._ledger, self._listener = ledger, listener
+    def __init__(
+        self, ledger: Ledger, listener: socket.socket, observations: KeptObservations
+    ) -> None:
+        self._ledger, self._listener, self._observations = ledger, listener, observations
         self._changed = threading.Condition()
         self._connections: dict[FrameSocket, threading.Thread] = {}
         self._closing = False
@@ -126,5 +131,7 @@ class LedgerServer:
             arguments = decoded_arguments(request)
         except (KeyError, msgspec.DecodeError):
             raise MitsumoriError("not a call of the ledger", reason="INTERNAL") from None
+        if request.method == OBSERVATIONS:
+            return self._observations.taken()
         with time_limit(left):
             return getattr(self._ledger, request.method)(**arguments)

@@ -48,12 +48,14 @@ from router.ledger.postgres.write_group import GroupResult, Limits, LockedRows, 
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.time_budget import seconds_left
 from router.ledger.writer_task import WriterTask
+from router.telemetry.observer import Observer
 
 __all__ = ["PostgresLedger"]
 
 T = TypeVar("T")
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_UNOBSERVED = Observer()
 _MAX_WAITING = 10_000
 _ATTEMPTS = 5
 _LINGER_S = 0.001
@@ -72,6 +74,7 @@ class PostgresLedger:
         readers: the largest number of connections for reading; the writer has one of its own.
         max_batch: the largest number of operations in one transaction.
         clock: for tests: gives the time instead of the database; may go backwards.
+        observer: is told of every commit.
 
     Raises:
         Unavailable: the database cannot be reached or changed.
@@ -87,7 +90,9 @@ class PostgresLedger:
         readers: int = 4,
         max_batch: int = 256,
         clock: Callable[[], datetime] | None = None,
+        observer: Observer = _UNOBSERVED,
     ) -> None:
+        self._observer = observer
         check_address(address)
         self._database = Database(address, schema, timeout_s)
         self._timeout_s = timeout_s
@@ -270,6 +275,11 @@ class PostgresLedger:
                 connection, matching(labels, since, until, state), by_time=by_time
             )
 
+    def open_holds(self) -> tuple[int, int]:
+        """See :meth:`Ledger.open_holds`."""
+        with self._connection() as connection:
+            return queries.open_holds(connection)
+
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
         storage_format.check_labels(labels)
@@ -451,6 +461,7 @@ class PostgresLedger:
     def _commit(self, operations: list[Operation]) -> list[object]:
         done = GroupResult(None, 0, self._last, self._limits)
         attempts = 0
+        started = time.monotonic()
         while done.results is None:
             try:
                 connection = self._session()
@@ -465,6 +476,8 @@ class PostgresLedger:
                     raise
             self._advance_time(done.moment)
             self._update_limits(done.limits)
+        self._observer.committed(time.monotonic() - started, len(operations))
+        self._observer.expired(done.expired)
         return done.results
 
     def _session(self) -> Connection:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 from router.core.errors import NotFound, shown
 from router.ledger import storage_format
@@ -13,7 +14,7 @@ from router.ledger.base import HoldState, StoredDecision, Totals
 from router.ledger.postgres.database import Connection
 from router.ledger.postgres.row_mapping import ROW, row_of
 
-__all__ = ["Condition", "decision", "decisions", "matching", "totals"]
+__all__ = ["Condition", "decision", "decisions", "matching", "open_holds", "totals"]
 
 # ruff: noqa: S608  (SQL is built from constants only; values are bound)
 
@@ -138,6 +139,15 @@ def totals(
         )
         for labels, seconds, *sums in found
     ]
+
+
+def open_holds(connection: Connection) -> tuple[int, int]:
+    """The number of open holds, and their money in nano-dollars."""
+    found = connection.execute(
+        "SELECT count(*), coalesce(sum(held_money), 0)::bigint FROM decisions WHERE state = 'held'"
+    ).fetchone()
+    count, money = cast("tuple[int, int]", found)
+    return count, money
 
 
 def _rows(

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -46,12 +47,14 @@ from router.ledger.sqlite.lock import FileLock
 from router.ledger.sqlite.write_group import Cache, WriteGroup
 from router.ledger.storage_format import from_micros, to_micros
 from router.ledger.writer_task import WriterTask
+from router.telemetry.observer import Observer
 
 __all__ = ["SqliteLedger"]
 
 T = TypeVar("T")
 _Results = list[HoldResult | MitsumoriError]
 
+_UNOBSERVED = Observer()
 _MAX_WAITING = 10_000
 _MAX_GROUP = 512
 _ERASED_AT_ONCE = 1_000
@@ -77,6 +80,7 @@ class SqliteLedger:
         timeout_s: seconds that a caller waits for its result; after that the operation is dropped unless
             the writer has started it.
         busy_timeout_s: seconds that the writer waits while another program has locked the file.
+        observer: is told of every commit.
 
     Raises:
         Unavailable: the file cannot be opened or written, or another process writes it.
@@ -90,7 +94,9 @@ class SqliteLedger:
         *,
         timeout_s: float = 10.0,
         busy_timeout_s: float = 2.0,
+        observer: Observer = _UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._clock = clock
         self._timeout_s = timeout_s
         self._lock = FileLock(path)
@@ -272,6 +278,11 @@ class SqliteLedger:
         with self._reading() as reader:
             return list(queries.totals(reader, labels or {}, begin, end, state, by_time=by_time))
 
+    def open_holds(self) -> tuple[int, int]:
+        """See :meth:`Ledger.open_holds`."""
+        with self._reading() as reader:
+            return queries.open_holds(reader)
+
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
         storage_format.check_labels(labels)
@@ -410,6 +421,7 @@ class SqliteLedger:
 
     def _commit(self, tasks: list[WriterTask[_Operation[Any], Any]]) -> None:
         self._end_transaction()
+        started = time.perf_counter()
         self._writer.execute("BEGIN IMMEDIATE")
         if self._cache is None:
             self._cache = Cache(self._writer)
@@ -426,6 +438,8 @@ class SqliteLedger:
                 task.error = error
         work.write()
         self._writer.execute("COMMIT")
+        self._observer.committed(time.perf_counter() - started, len(tasks))
+        self._observer.expired(work.expired)
         self._limits = self._cache.limits
         with self._time_lock:
             self._last = max(self._last, from_micros(self._cache.last_created))

@@ -31,6 +31,7 @@ __all__ = [
     "decision",
     "decisions",
     "find",
+    "open_holds",
     "reply",
     "row_of",
     "rows",
@@ -187,6 +188,15 @@ def rows(connection: apsw.Connection) -> Iterator[Row]:
                 row.entries.append(LedgerEntry(by_number[entry[1]], *entry[2:]))
             entry = next(entries, None)
         yield row
+
+
+def open_holds(connection: apsw.Connection) -> tuple[int, int]:
+    """The number of open holds, and their money in nano-dollars."""
+    found: Any = connection.execute(
+        "SELECT count(*), coalesce(sum(held_money), 0) FROM decisions INDEXED BY decisions_held"
+        " WHERE state = 1"
+    ).fetchone()
+    return found[0], found[1]
 
 
 def find(

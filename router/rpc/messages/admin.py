@@ -17,10 +17,12 @@ from router.ledger.base import Amendment, HoldState, StoredDecision, Totals
 from router.ledger.storage_format import MAX_LABELS, MAX_REASON, damaged_decision
 from router.rpc.messages.settle import check_tokens, parse_cost
 from router.rpc.messages.values import SCOPE_KEY, identifier, wrong
+from router.watched import InputStatus
 
 __all__ = [
     "fill_correction",
     "fill_decision",
+    "fill_input",
     "fill_usage",
     "parse_amendment",
     "parse_erasure",
@@ -167,6 +169,15 @@ def fill_usage(target: admin_pb2.UsageRow, totals: Totals) -> None:
     fill_money(target.reserved, totals.reserved)
     fill_money(target.unused, totals.unused)
     fill_money(target.overage, totals.overage)
+
+
+def fill_input(target: admin_pb2.ServedInput, status: InputStatus) -> None:
+    """Write what is in use of an input, and what was refused, into a message."""
+    target.name, target.version, target.source = status.name, status.version, status.location
+    target.since_time.FromDatetime(status.since)
+    if status.refusal is not None:
+        target.refusal.reason, target.refusal.text = status.refusal.reason, status.refusal.text
+        target.refusal.refuse_time.FromDatetime(status.refusal.time)
 
 
 def fill_correction(target: admin_pb2.Correction, learned: LearnedCorrections) -> None:

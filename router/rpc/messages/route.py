@@ -281,6 +281,8 @@ def render_route(
         assessment=_render_score(routed.score),
         reasons=map(_render_reason, routed.decision.reasons),
         bundle_version=routed.bundle_version,
+        catalog_version=routed.catalog_version,
+        settings_version=routed.settings_version,
     )
     goal = at_stake(routed.goal, routed.score.complexity)
     if isinstance(goal, MissCost):

@@ -65,9 +65,9 @@ def test_a_file_with_keys_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
     path.write_bytes(Issuer("a").jwks())
     watched = watch_key_set(str(path))
-    watched._every_s = watched._due = 0
     assert watched.current()[0].find("a") is not None
     path.write_bytes(Issuer("longer").jwks())
+    watched.look()
     assert watched.current()[0].find("longer") is not None
     with pytest.raises(BadArtifact, match="cannot be read"):
         watch_key_set(str(tmp_path / "none"))

@@ -192,18 +192,19 @@ def test_a_watched_store_follows_its_file_and_keeps_what_it_has_where_that_is_da
 ) -> None:
     text, key = create(store)
     watched = watch_keys(store.path)
-    watched._every_s = 0
-    watched._due = 0
     book, version = watched.current()
     assert book.caller(text, NOON) is not None
     good = store.path.read_bytes()
     store.path.write_bytes(b"damaged")
+    watched.look()
     assert watched.current() == (book, version)
     store.path.unlink()
+    watched.look()
     assert watched.current() == (book, version)
     store.path.write_bytes(good)
     os.utime(store.path, ns=(1, 1))
     store.revoke(key.id)
+    watched.look()
     book, later = watched.current()
     assert later > version
     assert book.caller(text, NOON) is None

@@ -50,12 +50,17 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
     [
         (Role.ROUTE, {"Route", "Reroute", "QuoteBatch", "ListModels"}),
         (Role.SETTLE, {"Settle", "Release", "ListModels"}),
-        (Role.READ, {"ListModels", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections"}),
+        (
+            Role.READ,
+            {
+                "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+            },
+        ),
         (
             Role.ADMIN,
             {
-                "ListModels", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections", "SetLimit",
-                "DeleteLimit", "EraseDecisions", "AmendSettlement",
+                "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
     ],
@@ -341,3 +346,21 @@ def test_rights_of_another_form_are_refused(field: str, rights: dict[str, object
 def test_a_caller_has_the_roles_that_are_ours() -> None:
     made = caller_of("x", tenant="*", roles="route openid superuser", labels=None, scopes=None)
     assert (made.tenant, made.roles) == (None, frozenset({Role.ROUTE}))
+
+
+def test_a_tenant_sees_versions_and_reasons_but_no_path_of_the_server() -> None:
+    def listed() -> admin_pb2.ListInputsResponse:
+        reply = admin_pb2.ListInputsResponse()
+        reply.inputs.add(name="bundle", version="b@1", source="/srv/bundle")
+        refused = reply.inputs.add(name="catalog", version="1a", source="/srv/catalog.yaml")
+        refused.refusal.reason, refused.refusal.text = "CATALOG_WRONG", "/srv/catalog.yaml: wrong"
+        return reply
+
+    request, reply = admin_pb2.ListInputsRequest(), listed()
+    reveal(request, reply, OPERATOR)
+    assert reply == listed()
+    reveal(request, reply, ACME)
+    assert "/srv" not in str(reply)
+    assert [each.version for each in reply.inputs] == ["b@1", "1a"]
+    assert [each.HasField("refusal") for each in reply.inputs] == [False, True]
+    assert reply.inputs[1].refusal.reason == "CATALOG_WRONG"

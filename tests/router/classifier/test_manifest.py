@@ -160,7 +160,7 @@ def test_the_shipped_manifests_are_read(name: str) -> None:
 def test_a_bundle_whose_tiers_are_equally_able_does_not_replace_a_good_one(tmp_path: Path) -> None:
     for file in DEFAULT_BUNDLE.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    served = ServedBundle(FolderSource(tmp_path), ENCODERS, lambda _new, _current: None)
+    served = ServedBundle(FolderSource(tmp_path), ENCODERS)
     before = served.current().version
     written(tmp_path, with_points(60.0, 60.0, 60.0))
     served.refresh()

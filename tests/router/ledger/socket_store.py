@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from router.ledger.local_socket.client import SocketLedger
+from router.ledger.local_socket.observations import KeptObservations
 from router.ledger.local_socket.server import LedgerServer
 from router.ledger.memory import MemoryLedger
 from router.ledger.rows import Balance, Row
@@ -30,7 +31,7 @@ class SharedLedger(SocketLedger):
         path = Path(self._folder.name) / "ledger"
         super().__init__(path)
         self._owned = owned
-        self._server = LedgerServer(owned, listening(path)).__enter__()
+        self._server = LedgerServer(owned, listening(path), KeptObservations()).__enter__()
 
     def close(self) -> None:
         super().close()

@@ -101,3 +101,18 @@ def test_a_late_settlement_is_booked_and_flagged(store: Ledger, clock: ManualClo
     made = store.decision("a")
     assert made is not None
     assert (made.state, made.late) == (HoldState.SETTLED, True)
+
+
+def test_open_holds_are_those_that_are_neither_finished_nor_expired(
+    store: Ledger, clock: ManualClock
+) -> None:
+    assert store.open_holds() == (0, 0)
+    for name, money, ttl_s in (("a", 60, 60), ("b", 30, 600), ("c", 7, 600), ("d", 5, 600)):
+        store.hold(hold(name, money, ttl_s=ttl_s))
+    store.hold(hold("quote", None))
+    assert store.open_holds() == (4, 102)
+    store.settle(report("c", 7))
+    store.release("d", "acme")
+    clock.advance(seconds=61)
+    store.expire()
+    assert store.open_holds() == (1, 30)

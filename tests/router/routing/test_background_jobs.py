@@ -89,11 +89,11 @@ def test_each_rule_erases_what_it_matches_so_the_shortest_wins(
     settled(ledger, "new search", team="search")
     clock.advance(days=5, seconds=1)
     rules = [RetentionRule(days=400), RetentionRule(days=30, labels={"team": "search"})]
-    retention_job(ledger, rules).do()
+    retention_job(ledger, lambda: rules).do()
     assert {made.id for made in ledger.decisions()} == {"old ads", "new search"}
     assert balance(ledger) == (30, 0)  # balances keep what was spent
     clock.advance(days=371)
-    retention_job(ledger, rules).do()
+    retention_job(ledger, lambda: rules).do()
     assert ledger.decisions() == []
     assert [entry["decisions"] for entry in log] == [1, 1, 1]
     assert "search" not in str(log)
@@ -102,14 +102,14 @@ def test_each_rule_erases_what_it_matches_so_the_shortest_wins(
 def test_what_is_not_final_stays_however_old(ledger: MemoryLedger, clock: ManualClock) -> None:
     ledger.hold(hold("open", ttl_s=timedelta(days=9).total_seconds()))
     clock.advance(days=2)
-    retention_job(ledger, [RetentionRule(days=1)]).do()
+    retention_job(ledger, lambda: [RetentionRule(days=1)]).do()
     assert [made.state for made in ledger.decisions()] == [HoldState.HELD]
 
 
 def test_without_rules_nothing_is_erased(ledger: MemoryLedger, clock: ManualClock) -> None:
     settled(ledger, "a")
     clock.advance(days=4000)
-    retention_job(ledger, []).do()
+    retention_job(ledger, list).do()
     assert ledger.decision("a") is not None
 
 
