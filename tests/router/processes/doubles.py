@@ -29,8 +29,9 @@ def owns(pipe: Connection) -> None:
 
 
 def dies(pipe: Connection) -> None:
-    """Works, and is killed."""
+    """Works, and is killed once it is told that it does."""
     pipe.send(Ready())
+    pipe.recv()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
