@@ -54,7 +54,7 @@ class Replica:
     ) -> None:
         self._plan = plan
         self._choices = choices
-        self._port, admin_port = _free_port(choices), _free_port(choices)
+        self._port = _free_port(choices)
         self._log = log
         self._said = log.with_suffix(".out")
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,6 +62,7 @@ class Replica:
         self.address = self.admin_address = f"127.0.0.1:{self._port}"
         self._words = ["--port", str(self._port), "--ledger", ledger, "--no-reflection", *flags]
         if plan.processes > 1:
+            admin_port = _free_port(choices)
             self._words += ["--processes", str(plan.processes), "--admin-port", str(admin_port)]
             self.admin_address = f"127.0.0.1:{admin_port}"
 
@@ -85,18 +86,14 @@ class Replica:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """While this is open, no file of the process grows: what it writes beyond the first page fails."""
+        """While this is open, no file of the server grows: what it writes beyond the first page fails."""
         assert self._process is not None
-        with suppress(ProcessLookupError):
-            resource.prlimit(
-                self._process.pid, resource.RLIMIT_FSIZE, (_PAGE, resource.RLIM_INFINITY)
-            )
+        numbers = [self._process.pid, *(one.pid for one in self._processes())]
+        _bound_files(numbers, _PAGE)
         try:
             yield
         finally:
-            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-            with suppress(ProcessLookupError):
-                resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, unlimited)
+            _bound_files(numbers, resource.RLIM_INFINITY)
 
     def is_serving(self) -> bool:
         """Whether it serves; starts it again if it could not start, as while its store was down."""
@@ -154,6 +151,12 @@ class Replica:
             return []
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return [line for line in lines if _is_failure(line)]
+
+
+def _bound_files(numbers: Sequence[int], most_bytes: int) -> None:
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            resource.prlimit(number, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
 def _is_failure(line: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from router.settings import Settings
 from router.telemetry.observer import Observer
 
 __all__ = ["Seat", "run"]
+
+_ATTRIBUTES, _INSTANCE = "OTEL_RESOURCE_ATTRIBUTES", "service.instance.id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ def run(seat: Seat, values: Mapping[str, Any], file: SettingsFile | None, pipe: 
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     settings = Settings.model_construct(**values)
     configure(settings.log_level, settings.log_format, process=seat.name)
+    _name_instance(seat.name)
     line = ControlLine(pipe, report=lambda: False, on_end=_end)
 
     @contextmanager
@@ -80,6 +84,14 @@ def run(seat: Seat, values: Mapping[str, Any], file: SettingsFile | None, pipe: 
         sys.exit(2)
     finally:
         close()
+
+
+def _name_instance(process: str) -> None:
+    """Give this process a name in telemetry, in which the others of this service would be the same one."""
+    attributes = os.environ.get(_ATTRIBUTES, "")
+    if _INSTANCE not in attributes:
+        own = f"{_INSTANCE}={socket.gethostname()}/{process}"
+        os.environ[_ATTRIBUTES] = f"{attributes},{own}" if attributes else own
 
 
 def _end(_: bool) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -342,3 +343,41 @@ def test_what_keeps_a_process_from_starting_is_said_once(
     assert message in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert refused.stdout == ""
+
+
+def test_what_each_process_measures_adds_up_and_settings_change_in_all(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("metrics_port: 0\nreload_every_s: 0\nmax_prompt_bytes: 1000\n")
+    with service(tmp_path, 2, "--config", str(settings)) as running:
+        for number in range(30):
+            with Caller(running.address, timeout_s=PATIENCE_S) as client:
+                client.route(f"What is {number} + {number}?")
+        assert sum(measured(running, "mitsumori_decisions_total")) == 30
+        # The commits of the ledger's owner are told to those who measure, every two seconds.
+        wait_until(lambda: sum(measured(running, "mitsumori_ledger_commit_seconds_count")) >= 30)
+        settings.write_text("metrics_port: 0\nreload_every_s: 0\nmax_prompt_bytes: 10\n")
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: (
+                {line["process"] for line in running.lines("settings_swapped")}
+                == {"serving-1", "serving-2"}
+            )
+        )
+        with (
+            Caller(running.address, timeout_s=PATIENCE_S) as client,
+            pytest.raises(CallFailed, match="the limit of 10"),
+        ):
+            client.route("What is 12345 + 12345?")
+
+
+def measured(running: Service, name: str) -> list[float]:
+    """The sum of a metric in each process that serves."""
+    addresses = [line.get("metrics_address") for line in running.lines("serving")]
+    texts = [
+        httpx.get(f"http://{one}/metrics", timeout=PATIENCE_S).text for one in addresses if one
+    ]
+    assert len(texts) == 2
+    return [
+        sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+        for text in texts
+    ]
