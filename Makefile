@@ -26,6 +26,7 @@ DRY_RUN ?=
 ENCODER ?= static
 ARMS    ?=
 ARM     ?=
+KEY     ?=
 TIER    ?=
 RAY     ?=
 WORKERS ?=
@@ -74,7 +75,7 @@ EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
-        train evaluate compare promote add-arm drift mlflow serve bench chaos soak fuzz embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
+        train evaluate compare promote sign add-arm drift mlflow serve bench chaos soak fuzz embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
         reference test-deploy audit
 
 help: ## List the targets
@@ -153,6 +154,10 @@ promote: $(STAMPS)-dev ## Make BUNDLE the champion in MLflow if it beats what is
 	@$(PY) -m training promote --bundle $(BUNDLE) $(foreach file,$(HISTORY),--history $(file)) \
 	  $(if $(ARMS),--arms $(ARMS)) $(PRICES) $(if $(CHAMPION),--champion $(CHAMPION)) $(if $(DRY_RUN),--dry-run) \
 	  --report $(BUILD)/reports/promote.json $(call EXIT_CODE,refused,promote)
+
+sign: $(STAMPS)-dev ## Sign BUNDLE with KEY=file, a private key in PEM, for servers that set bundle_public_keys; before you promote it
+	@test -n "$(KEY)" || { echo "error: name a private key with KEY=file" >&2; exit 2; }
+	@$(PY) -m training sign --bundle $(BUNDLE) --key "$(KEY)"
 
 add-arm: $(STAMPS)-dev ## Place a new model on BUNDLE's scale without training: HISTORY with its attempts, ARM=NAME=MODEL, TIER=, OUT=, REPLACE=1
 	@test -n "$(ARM)" -a -n "$(TIER)" || { echo "error: say which model with ARM=NAME=MODEL and TIER=" >&2; exit 2; }

@@ -184,7 +184,7 @@ def _fill(path: Path, count: int) -> None:
             )
             file.execute(
                 "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)"
-                " INSERT INTO payloads SELECT 1000000 + i, x'00', '{}' FROM n",
+                " INSERT INTO payloads (created, reply, record) SELECT 1000000 + i, x'00', '{}' FROM n",
                 (first, last),
             )
             file.execute(

@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         description="directory of the bundle to serve, or its address in the registry:"
         " models:/NAME@ALIAS or models:/NAME/VERSION",
     )
+    bundle_public_keys: Path | None = Field(
+        default=None,
+        description="PEM file with the public keys of which one must have signed a bundle, read anew for"
+        " every bundle; unset: no signature is asked for",
+    )
     registry: str = Field(
         default="",
         validate_default=True,

@@ -18,6 +18,7 @@ from training.commands.import_command import import_command
 from training.commands.judge_command import judge_command
 from training.commands.label_command import label_command
 from training.commands.promote_command import promote_command
+from training.commands.sign_command import sign_command
 
 __all__ = ["app", "main"]
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 app.command("promote")(promote_command)
+app.command("sign")(sign_command)
 app.command("add-arm")(add_arm_command)
 app.command("abilities")(abilities_command)
 app.command("embed")(embed_command)

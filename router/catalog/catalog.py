@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,15 @@ from router.core.types import Lengths, Model, Rates, Speed
 from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded, sha256_of
 from router.watched import FileSource, Watched
 
-__all__ = ["Catalog", "CatalogEntry", "closest", "load_catalog", "parse_catalog", "watch_catalog"]
+__all__ = [
+    "Catalog",
+    "CatalogEntry",
+    "PricedModels",
+    "closest",
+    "load_catalog",
+    "parse_catalog",
+    "watch_catalog",
+]
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
 """Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
@@ -216,6 +225,11 @@ class CatalogEntry:
                 return in_force[-1]
         return self._record.rates_at(when) if self._record else None
 
+    @property
+    def change_times(self) -> frozenset[dates.time] | None:
+        """Times of day in UTC at which the price may change, besides midnight; ``None``: at any time."""
+        return self._record.change_times if self._record else frozenset()
+
     def at(self, when: datetime) -> Model:
         """The model with its rates at an aware moment."""
         rates = self.rates_at(when)
@@ -249,6 +263,21 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
 
 
+@dataclass(frozen=True, slots=True)
+class PricedModels:
+    """The models with the rates that are in force for some time.
+
+    Attributes:
+        models: in the order of the catalog.
+        start: first moment at which these rates hold, aware.
+        end: first moment at which others may, aware; ``start`` where they may change at any time.
+    """
+
+    models: tuple[Model, ...]
+    start: datetime
+    end: datetime
+
+
 @dataclass(frozen=True)
 class Catalog:
     """All models.
@@ -277,12 +306,12 @@ class Catalog:
         """The entry by which calls of a model are priced, retired ones included; ``None``: there is none."""
         return next((e for e in (*self.entries, *self.retired) if e.spec.id == model), None)
 
-    @property
+    @cached_property
     def capabilities(self) -> frozenset[str]:
         """Every capability that some model has."""
         return frozenset().union(*(entry.spec.capabilities for entry in self.entries))
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """Every model id."""
         return tuple(entry.spec.id for entry in self.entries)
@@ -295,6 +324,23 @@ class Catalog:
             for entry in self.entries
             if entry.spec.reasoning_tokens
         }
+
+    def at(self, when: datetime) -> PricedModels:
+        """The models with their rates at an aware moment, and how long these hold."""
+        models = tuple(entry.at(when) for entry in self.entries)
+        now, times = when.astimezone(UTC), {dates.time()}
+        for entry in self.entries:
+            if entry.change_times is None:
+                return PricedModels(models, now, now)
+            times |= entry.change_times
+        today, tomorrow = now.date(), now.date() + timedelta(days=1)
+        changes = [datetime.combine(today, each, UTC) for each in times]
+        changes.append(datetime.combine(tomorrow, dates.time(), UTC))
+        return PricedModels(
+            models,
+            max(each for each in changes if each <= now),
+            min(each for each in changes if each > now),
+        )
 
     def check_known(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
         """Refuse an unknown name.

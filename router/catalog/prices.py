@@ -6,13 +6,19 @@ hundreds of microseconds, so rates are cached per price.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 
 from genai_prices import __version__ as _genai_version
 from genai_prices.data import providers as all_providers
-from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
+from genai_prices.types import (
+    ModelInfo,
+    ModelPrice,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
 
 from router.core.types import Rates, Surcharge
 
@@ -58,11 +64,19 @@ def _rates(price: ModelPrice) -> Rates | None:
 
 
 class PriceRecord:
-    """All dated prices of one model of one provider."""
+    """All dated prices of one model of one provider.
+
+    Attributes:
+        id: of the model in the table.
+        context_window: tokens; ``None`` where the table does not say it.
+        change_times: times of day in UTC at which the price may change, besides midnight; ``None``: at any
+            time.
+    """
 
     def __init__(self, info: ModelInfo) -> None:
         self.id = info.id
         self.context_window: int | None = info.context_window
+        self.change_times = _change_times(info)
         self._info = info
         self._cache: dict[int, Rates | None] = {}
 
@@ -76,6 +90,25 @@ class PriceRecord:
         if key not in self._cache:
             self._cache[key] = _rates(price)
         return self._cache[key]
+
+
+def _change_times(info: ModelInfo) -> frozenset[time] | None:
+    times: set[time] = set()
+    for price in [] if isinstance(info.prices, ModelPrice) else info.prices:
+        match price.constraint:
+            case None | StartDateConstraint():
+                pass
+            case TimeOfDateConstraint(start_time=begin, end_time=end):
+                times |= {_in_utc(begin), _in_utc(end)}
+            case _:
+                return None
+    return frozenset(times)
+
+
+def _in_utc(of_day: time) -> time:
+    if of_day.tzinfo is None:
+        return of_day
+    return datetime.combine(date(1970, 1, 1), of_day).astimezone(UTC).time()
 
 
 @lru_cache(maxsize=4096)

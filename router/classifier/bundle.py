@@ -1,15 +1,17 @@
 """A bundle: a directory that holds one trained classifier and all that serving needs to run it.
 
-``manifest.json`` describes the bundle and hashes its files. ``classifier.onnx`` maps an encoder vector, the
-lexical features and the token ids to a label distribution, P(adequate) per arm, output-length quantiles and,
-where models have strengths, the demands of the prompt. ``model_card.md`` is for people. Bundles share
-encoders and name theirs by hash. Nothing is a pickle, and no file is parsed before its hash is checked.
+``manifest.json`` describes the bundle and hashes its files; ``model.sig``, if there, signs them all.
+``classifier.onnx`` maps an encoder vector, the lexical features and the token ids to a label distribution,
+P(adequate) per arm, output-length quantiles and, where models have strengths, the demands of the prompt.
+``model_card.md`` is for people. Bundles share encoders and name theirs by hash.
+Nothing is a pickle, and no file is parsed before its hash is checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ from router.classifier.manifest import (
     read_manifest,
 )
 from router.classifier.reference_sample import REFERENCE_FILE, ReferenceSample
+from router.classifier.signature import PublicKeys, signed_files
 from router.core.asked_length import UNASKED, AskedLength, bounded
 from router.core.errors import BadArtifact
 from router.core.margins import margins, needs_second_stage
@@ -58,10 +61,17 @@ def complexity(label_distribution: npt.NDArray[np.floating[Any]], tiers: Sequenc
         label_distribution: ``(arms + 1,)``, ``none`` last; ``none`` ranks with the highest tier.
         tiers: the tier of each arm, ``(arms,)``, ascending.
     """
+    return min(max(float(label_distribution @ _ranks(tuple(tiers))), 0.0), 1.0)
+
+
+@lru_cache(maxsize=64)
+def _ranks(tiers: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """The rank of the tier of each label, 0..1, ``none`` last."""
     ladder = list(dict.fromkeys(tiers))
     top = len(ladder) - 1
-    position = np.array([*map(ladder.index, tiers), top]) / max(top, 1)
-    return float(np.clip(label_distribution @ position, 0.0, 1.0))
+    ranks = np.array([*map(ladder.index, tiers), top]) / max(top, 1)
+    ranks.setflags(write=False)
+    return ranks
 
 
 class Outputs(NamedTuple):
@@ -294,17 +304,20 @@ class Bundle:
         return bool(needed[0])
 
 
-def load_bundle(directory: Path, encoders: Path) -> Bundle:
+def load_bundle(directory: Path, encoders: Path, public_keys: Path | None = None) -> Bundle:
     """Load a bundle and its encoders. Every hash is checked before the file is parsed.
 
     Args:
         directory: the bundle.
         encoders: the folder of encoders, laid out as ``models/encoders``.
+        public_keys: PEM file with the keys of which one must have signed the bundle; ``None``: no signature
+            is asked for.
 
     Raises:
-        BadArtifact: a file is missing, altered or of another format, or the parts do not match.
+        BadArtifact: a file is missing, altered, of another format or not signed, or the parts do not match.
     """
-    manifest, version = read_manifest(directory)
+    signed = None if public_keys is None else signed_files(directory, PublicKeys.read(public_keys))
+    manifest, version = read_manifest(directory, signed)
     count = len(manifest.features)
     if manifest.features != list(FEATURES[:count]):
         raise BadArtifact(

@@ -30,6 +30,7 @@ from router.classifier.registry import (
     Registry,
     RegistryAddress,
 )
+from router.classifier.signature import SIGNATURE
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
 from router.files import read_bounded, sha256_of
@@ -138,7 +139,7 @@ class RegistrySource:
         """The version that the address names now."""
         version = self._registry.find(self._address)
         self._version = version
-        key = f"{version.number} {version.created} {version.manifest_sha256}"
+        key = f"{version.number} {version.created} {version.manifest_sha256} {version.signature_sha256}"
         return Revision(key, f"{self._address} (version {version.number})")
 
     def fetch(self) -> Path:
@@ -148,7 +149,7 @@ class RegistrySource:
         known = version.manifest_sha256
         if known is not None:
             directory = self._directory(version, known)
-            if _is_intact(directory, known):
+            if _is_intact(directory, known, version.signature_sha256):
                 return directory
         try:
             with (
@@ -156,7 +157,9 @@ class RegistrySource:
                 tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as scratch,
             ):
                 # Another process of this service may have fetched it meanwhile.
-                if known is not None and _is_intact(self._directory(version, known), known):
+                if known is not None and _is_intact(
+                    self._directory(version, known), known, version.signature_sha256
+                ):
                     return self._directory(version, known)
                 fresh = Path(scratch) / "bundle"
                 fresh.mkdir()
@@ -164,7 +167,7 @@ class RegistrySource:
                 sha256 = sha256_of((fresh / "manifest.json").read_bytes())
                 directory = self._directory(version, sha256)
                 # Another server may be reading the directory: an intact one is not replaced.
-                if not _is_intact(directory, sha256):
+                if not _is_intact(directory, sha256, version.signature_sha256):
                     shutil.rmtree(directory, ignore_errors=True)
                     fresh.replace(directory)
         except OSError as error:
@@ -219,11 +222,19 @@ class RegistrySource:
         return newest[_CACHED_VERSIONS - 1 :]
 
 
-def _is_intact(directory: Path, manifest_sha256: str) -> bool:
-    """Whether a version is in the cache and undamaged; loading it checks every hash again."""
+def _is_intact(directory: Path, manifest_sha256: str, signature_sha256: str | None) -> bool:
+    """Whether a version is in the cache and undamaged; loading it checks every hash again.
+
+    Args:
+        directory: of the version in the cache.
+        manifest_sha256: of its manifest.
+        signature_sha256: of its signature; ``None``: it has none.
+    """
     try:
         content = (directory / "manifest.json").read_bytes()
-        files = json.loads(content)["files"]
+        files = dict(json.loads(content)["files"])
+        if signature_sha256 is not None:
+            files[SIGNATURE] = signature_sha256
         return sha256_of(content) == manifest_sha256 and all(
             sha256_of((directory / name).read_bytes()) == expected
             for name, expected in files.items()
@@ -260,18 +271,22 @@ def _check(score: Score) -> None:
         raise ValueError("an impossible output length")
 
 
-def load_verified_bundle(directory: Path, encoders: Path) -> Bundle:
+def load_verified_bundle(
+    directory: Path, encoders: Path, public_keys: Path | None = None
+) -> Bundle:
     """Load a bundle and score a few prompts with it, which verifies it and warms it up.
 
     Args:
         directory: the bundle.
         encoders: the folder of encoders.
+        public_keys: PEM file with the keys of which one must have signed the bundle; ``None``: no signature
+            is asked for.
 
     Raises:
         BadArtifact: the bundle cannot serve; the message says why.
     """
     try:
-        bundle = load_bundle(directory, encoders)
+        bundle = load_bundle(directory, encoders, public_keys)
         for text in _TRIAL_PROMPTS:
             for score in bundle.score_all_stages(text):
                 _check(score)
@@ -297,8 +312,10 @@ def _release_freed_memory() -> None:
 class _BundleInput:
     """A source of bundles as an input: loads and tries what it fetches."""
 
-    def __init__(self, source: BundleSource, encoders: Path) -> None:
-        self._source, self._encoders = source, encoders
+    def __init__(
+        self, source: BundleSource, encoders: Path, public_keys: Path | None = None
+    ) -> None:
+        self._source, self._encoders, self._public_keys = source, encoders, public_keys
         self._found = Revision("", "")
         self.directory: Path | None = None
 
@@ -314,7 +331,11 @@ class _BundleInput:
     def load(self) -> Bundle:
         """The bundle, verified and warm."""
         self.directory = self._source.fetch()
-        return load_verified_bundle(self.directory, self._encoders)
+        return self.loaded(self.directory)
+
+    def loaded(self, directory: Path) -> Bundle:
+        """A bundle of this folder, verified and warm."""
+        return load_verified_bundle(directory, self._encoders, self._public_keys)
 
 
 class ServedBundle:
@@ -325,14 +346,18 @@ class ServedBundle:
     Args:
         source: where bundles come from.
         encoders: the folder of encoders.
+        public_keys: PEM file with the keys of which one must have signed a bundle, read anew for every one;
+            ``None``: no signature is asked for.
 
     Raises:
         BadArtifact, Unavailable: the source has no bundle that can serve, and neither has the cache.
     """
 
-    def __init__(self, source: BundleSource, encoders: Path) -> None:
-        self._source, self._encoders = source, encoders
-        self._input = _BundleInput(source, encoders)
+    def __init__(
+        self, source: BundleSource, encoders: Path, public_keys: Path | None = None
+    ) -> None:
+        self._source = source
+        self._input = _BundleInput(source, encoders, public_keys)
         self._watched = Watched(
             "bundle", self._input, version=lambda bundle: bundle.version, first=self._cached
         )
@@ -344,7 +369,7 @@ class ServedBundle:
         cached = self._source.last_served()
         if cached is None or not isinstance(error, BadArtifact | Unavailable):
             raise error
-        bundle = load_verified_bundle(cached, self._encoders)
+        bundle = self._input.loaded(cached)
         logger().warning(
             "cached_bundle_serves",
             bundle=bundle.version,

@@ -7,6 +7,7 @@ format.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.classifier.registry import MAX_MANIFEST_BYTES
+from router.classifier.signature import check_signed
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact
 from router.core.types import NONE_LABEL
@@ -214,11 +216,18 @@ class BundleManifest(_Strict):
         return self
 
 
-def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
+def read_manifest(
+    directory: Path, signed: Mapping[str, str] | None = None
+) -> tuple[BundleManifest, str]:
     """The manifest of a bundle, and its version ``name@hash``.
 
+    Args:
+        directory: the bundle.
+        signed: file name → SHA-256 by the bundle's signature; the manifest must then be the signed one, and
+            list what was signed. ``None``: no signature is asked for.
+
     Raises:
-        BadArtifact: the directory or manifest is missing, damaged, or of a newer format.
+        BadArtifact: the directory or manifest is missing, damaged, of a newer format or not as signed.
     """
     path = directory / MANIFEST
     try:
@@ -235,6 +244,8 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
             reason="BUNDLE_MISSING",
             field=str(path),
         ) from None
+    if signed is not None:
+        check_signed(directory, {MANIFEST: sha256_of(content)}, signed)
     try:
         version = json.loads(content)["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -260,4 +271,6 @@ def read_manifest(directory: Path) -> tuple[BundleManifest, str]:
             reason="BUNDLE_DAMAGED",
             field=str(path),
         ) from None
+    if signed is not None:
+        check_signed(directory, manifest.files, signed)
     return manifest, f"{manifest.name}@{sha256_of(content)[:12]}"

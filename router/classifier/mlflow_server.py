@@ -23,6 +23,7 @@ from urllib.parse import quote, urlsplit
 from router.classifier.registry import (
     MANIFEST_TAG,
     SCHEME,
+    SIGNATURE_TAG,
     RegisteredVersion,
     RegistryAddress,
     copy_bundle,
@@ -107,6 +108,7 @@ class ServerRegistry:
                 int(found["version"]),
                 int(found.get("creation_timestamp", 0)),
                 tags.get(MANIFEST_TAG),
+                tags.get(SIGNATURE_TAG),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._unexpected_answer() from None

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from router.classifier.registry import (
     MANIFEST_TAG,
     SCHEME,
+    SIGNATURE_TAG,
     RegisteredVersion,
     RegistryAddress,
     copy_bundle,
@@ -40,7 +41,7 @@ _TAGGED = (
 _ALIASED = "SELECT version FROM registered_model_aliases WHERE name = v.name AND alias = ?"
 _QUERY = f"""
 SELECT v.version, v.creation_time, v.current_stage, COALESCE(NULLIF(v.storage_location, ''), v.source),
-       ({_TAGGED})
+       ({_TAGGED}), ({_TAGGED})
 FROM model_versions AS v WHERE v.name = ? AND v.version = """  # noqa: S608 -- constants
 
 
@@ -187,7 +188,8 @@ def _of_database(path: Path, address: RegistryAddress) -> _Entry | None:
     """
     by_alias = address.alias is not None
     query = _QUERY + (f"({_ALIASED})" if by_alias else "?")
-    values = (MANIFEST_TAG, address.name, address.alias if by_alias else address.version)
+    named = address.alias if by_alias else address.version
+    values = (MANIFEST_TAG, SIGNATURE_TAG, address.name, named)
     uri = f"file:{quote(str(path))}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S)) as connection:
         rows = connection.execute(query, values).fetchall()
@@ -211,16 +213,20 @@ def _of_folder(path: Path, address: RegistryAddress) -> _Entry | None:
     if number is None or not folder.is_dir():
         return None
     found = parse_yaml(read_bounded(folder / "meta.yaml", MAX_TEXT_BYTES))
-    tag = folder / "tags" / MANIFEST_TAG
-    sha256 = read_bounded(tag, MAX_TEXT_BYTES).decode().strip() if tag.is_file() else None
     source = found.get("storage_location") or found["source"]
+    hashes = [_tag(folder, MANIFEST_TAG), _tag(folder, SIGNATURE_TAG)]
     return _entry(
-        address.name, number, found["creation_timestamp"], found["current_stage"], source, sha256
+        address.name, number, found["creation_timestamp"], found["current_stage"], source, *hashes
     )
 
 
+def _tag(folder: Path, name: str) -> str | None:
+    path = folder / "tags" / name
+    return read_bounded(path, MAX_TEXT_BYTES).decode().strip() if path.is_file() else None
+
+
 def _entry(
-    name: str, number: Any, created: Any, stage: Any, source: Any, sha256: Any
+    name: str, number: Any, created: Any, stage: Any, source: Any, manifest: Any, signature: Any
 ) -> _Entry | None:
     """What a store says of a version; ``None`` where the version was deleted.
 
@@ -230,7 +236,8 @@ def _entry(
         created: milliseconds since 1970.
         stage: MLflow's stage, which marks a deleted version.
         source: where its files are.
-        sha256: of its manifest, or ``None``.
+        manifest: SHA-256 of its manifest, or ``None``.
+        signature: SHA-256 of its signature, or ``None``.
 
     Raises:
         TypeError, ValueError: a value has another type.
@@ -239,4 +246,4 @@ def _entry(
         return None
     if not isinstance(source, str):
         raise TypeError("source")
-    return _Entry(RegisteredVersion(name, int(number), int(created), sha256), source)
+    return _Entry(RegisteredVersion(name, int(number), int(created), manifest, signature), source)

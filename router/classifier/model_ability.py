@@ -6,12 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.classifier.manifest import BundleManifest, ModelAbility
-from router.core.ability import p_at
+from router.core.ability import Line, Node, lines_between, nodes_of, p_on
 from router.core.model_names import canonical_name
 from router.core.plurals import counted
 from router.core.types import Model, Score
 
-__all__ = ["KnownAbility", "ability_of", "arm_names", "known_place", "p_of_model"]
+__all__ = [
+    "KnownAbility",
+    "ModelOdds",
+    "ability_of",
+    "arm_names",
+    "known_place",
+    "odds_of",
+    "p_of_model",
+    "prompt_lines",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,30 +104,74 @@ def _arm_that_is(model: str, known: ModelAbility, manifest: BundleManifest) -> s
     return None
 
 
-def p_of_model(
-    model: Model, arm: str | None, manifest: BundleManifest, score: Score
-) -> tuple[float | None, str]:
-    """P(adequate) of a model, and what its ability rests on: its own attempts, published scores, its tier.
+@dataclass(frozen=True, slots=True)
+class ModelOdds:
+    """What of P(adequate) of a model depends on no prompt.
+
+    Attributes:
+        arm: whose P(adequate) it is, unless ``nodes`` are given; ``None``: no arm speaks for the model.
+        basis: what the ability rests on: the model's own attempts, published scores, its tier; empty
+            without an arm.
+        nodes: its place among the arms, of :func:`~router.core.ability.nodes_of`; ``None``: as ``arm``.
+        strengths: logits per unit of each demand of a prompt; empty: none are known.
+    """
+
+    arm: str | None
+    basis: str
+    nodes: tuple[Node, ...] | None = None
+    strengths: Sequence[float] = ()
+
+    def p(self, score: Score, lines: Sequence[Line]) -> float | None:
+        """P(adequate) of a prompt; ``None`` without an arm.
+
+        Args:
+            score: of the prompt.
+            lines: of :func:`prompt_lines`.
+        """
+        if self.nodes is None:
+            return None if self.arm is None else score.p_adequate[self.arm]
+        shift = sum(a * b for a, b in zip(self.strengths, score.demands, strict=False))
+        return p_on(lines, self.nodes, shift)
+
+
+def prompt_lines(manifest: BundleManifest, score: Score) -> list[Line]:
+    """The logits of P(adequate) of a prompt along the scale of ability; empty where the bundle has none."""
+    placed = [(one.name, one.ability) for one in manifest.arms if one.ability is not None]
+    if len(placed) < 2:
+        return []
+    return lines_between([score.p_adequate[name] for name, _ in placed], [at for _, at in placed])
+
+
+def odds_of(model: Model, arm: str | None, manifest: BundleManifest) -> ModelOdds:
+    """How P(adequate) of a model follows from the score of a prompt.
 
     Args:
         model: of the catalog.
         arm: the arm for it or its tier; ``None``: the bundle has none.
         manifest: of the bundle. Where it places fewer than two arms on the scale, every model is as its arm.
-        score: of the prompt.
     """
     if arm is None:
-        return None, ""
+        return ModelOdds(None, "")
     known = ability_of(model, arm, manifest)
     if known.arm is not None:
-        return score.p_adequate[known.arm], known.basis
+        return ModelOdds(known.arm, known.basis)
     if known.points is None or known.uncertainty is None:
-        return score.p_adequate[arm], known.basis
-    placed = manifest.placed_arms
-    p = p_at(
-        [score.p_adequate[one.name] for one in placed],
-        [one.ability or 0.0 for one in placed],
-        known.points,
-        known.uncertainty,
-        sum(a * b for a, b in zip(known.strengths, score.demands, strict=False)),
-    )
-    return p, known.basis
+        return ModelOdds(arm, known.basis)
+    points = [one.ability or 0.0 for one in manifest.placed_arms]
+    nodes = nodes_of(points, known.points, known.uncertainty)
+    return ModelOdds(arm, known.basis, nodes, known.strengths)
+
+
+def p_of_model(
+    model: Model, arm: str | None, manifest: BundleManifest, score: Score
+) -> tuple[float | None, str]:
+    """P(adequate) of a model on one prompt, and what its ability rests on.
+
+    Args:
+        model: as for :func:`odds_of`, like the next two.
+        arm: see ``model``.
+        manifest: see ``model``.
+        score: of the prompt.
+    """
+    odds = odds_of(model, arm, manifest)
+    return odds.p(score, prompt_lines(manifest, score)), odds.basis

@@ -2,8 +2,8 @@
 
 An address is ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``. A registry is the one of an MLflow server
 (``mlflow_server``) or a store on this machine (``mlflow_store``); serving needs MLflow for neither. A reader
-finds the version that an address names, and copies ``manifest.json`` and the files that the manifest lists,
-each checked against its hash.
+finds the version that an address names, and copies ``manifest.json``, the files that the manifest lists and
+the signature if there is one, each checked against its hash.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from router.classifier.signature import SIGNATURE
 from router.core.errors import BadArtifact, InvalidInput
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_BUNDLE_BYTES",
     "MAX_MANIFEST_BYTES",
     "SCHEME",
+    "SIGNATURE_TAG",
     "RegisteredVersion",
     "Registry",
     "RegistryAddress",
@@ -35,6 +37,8 @@ __all__ = [
 SCHEME = "models:/"
 MANIFEST_TAG = "manifest_sha256"
 """Tag of a registered version that holds the SHA-256 of its ``manifest.json``; training sets it."""
+SIGNATURE_TAG = "signature_sha256"
+"""Tag of a registered version that holds the SHA-256 of its ``model.sig``; missing where it is not signed."""
 DEFAULT_STORE = Path("build/mlflow/mlflow.db")
 """The database that training makes in a checkout, and that serving reads where no registry is named."""
 MAX_MANIFEST_BYTES = 4 << 20
@@ -99,12 +103,14 @@ class RegisteredVersion:
         number: from 1.
         created: milliseconds since 1970; tells it from a deleted version of the same number.
         manifest_sha256: expected hash of its manifest; ``None`` where the tag is missing.
+        signature_sha256: expected hash of its signature; ``None`` where it is not signed.
     """
 
     name: str
     number: int
     created: int
     manifest_sha256: str | None
+    signature_sha256: str | None = None
 
 
 def registry_address(text: str) -> str:
@@ -166,7 +172,7 @@ class Registry(Protocol):
 
 
 def copy_bundle(copy: Callable[[Path, int], str], version: RegisteredVersion, target: Path) -> None:
-    """Copy the manifest of a version and the files that it lists, and check the hash of each.
+    """Copy the manifest of a version, the files that it lists and the signature, and check the hash of each.
 
     Args:
         copy: copies the file of this name to this path, of at most so many bytes, and returns its SHA-256.
@@ -182,8 +188,11 @@ def copy_bundle(copy: Callable[[Path, int], str], version: RegisteredVersion, ta
     sha256 = copy(manifest, MAX_MANIFEST_BYTES)
     if version.manifest_sha256 not in (None, sha256):
         raise _altered_file("manifest.json", what)
+    files = _listed_files(manifest.read_bytes(), what)
+    if version.signature_sha256 is not None:
+        files[SIGNATURE] = version.signature_sha256
     bytes_left = MAX_BUNDLE_BYTES
-    for name, expected in _listed_files(manifest.read_bytes(), what).items():
+    for name, expected in files.items():
         if copy(target / name, bytes_left) != expected:
             raise _altered_file(name, what)
         bytes_left -= (target / name).stat().st_size
@@ -201,7 +210,7 @@ def _listed_files(manifest: bytes, what: str) -> dict[str, str]:
             field="manifest.json",
         ) from None
     for name in hashes:
-        if not _FILE.fullmatch(name) or name == "manifest.json":
+        if not _FILE.fullmatch(name) or name in ("manifest.json", SIGNATURE):
             raise BadArtifact(
                 f"{what}: manifest.json names the file {name[:80]!r}, which no bundle has",
                 reason="BUNDLE_DAMAGED",

@@ -16,10 +16,10 @@ from router.catalog.tokens import TokenCounter
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.manifest import read_manifest
 from router.classifier.registry import RegistryAddress, registry_address
-from router.core.errors import BadArtifact, MitsumoriError
+from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
-from router.ledger.address import ledger_place
+from router.ledger.address import check_ledger, ledger_place
 from router.rpc.protection import protection_of
 from router.settings import Settings
 
@@ -52,13 +52,14 @@ def _bundle(settings: Settings) -> str:
     if settings.registry:
         registry_address(settings.registry)  # wrong even where the bundle is a directory
     directory, place = _directory(settings)
-    bundle = load_verified_bundle(directory, settings.encoders)
+    bundle = load_verified_bundle(directory, settings.encoders, settings.bundle_public_keys)
     manifest = bundle.manifest
     arms = ", ".join(arm.name for arm in manifest.arms)
     kind = "DEMONSTRATION data, " if manifest.demonstration else ""
     named = f"{place} is " if isinstance(settings.bundle, RegistryAddress) else ""
     files = counted(len(manifest.files), "file")
-    return f"{named}{bundle.version}: {kind}arms {arms}; {files} and encoder intact"
+    signed = ", signature valid" if settings.bundle_public_keys else ""
+    return f"{named}{bundle.version}: {kind}arms {arms}; {files} and encoder intact{signed}"
 
 
 def _scoring(settings: Settings) -> str:
@@ -110,8 +111,15 @@ def _ledger(settings: Settings) -> str:
     place = ledger_place(settings.ledger)
     kind, _, path = place.partition(":")
     if kind == "sqlite":
+        check_ledger(settings.ledger)
         return f"{place}{'' if Path(path).is_file() else ', which the first start of the server creates'}"
-    return f"{place}, lost when the server stops" if kind == "memory" else place
+    if kind == "memory":
+        return f"{place}, lost when the server stops"
+    try:
+        check_ledger(settings.ledger)
+    except MitsumoriError as error:
+        raise Unavailable(f"{place}: {error.message}") from None
+    return place
 
 
 def _access(settings: Settings) -> str:

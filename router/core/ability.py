@@ -9,10 +9,25 @@ the mean over a normal distribution of it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-__all__ = ["LARGEST", "LARGEST_LOGIT", "NEVER_SURE", "NODES", "SMALLEST", "Ability", "p_at"]
+__all__ = [
+    "LARGEST",
+    "LARGEST_LOGIT",
+    "NEVER_SURE",
+    "NODES",
+    "SMALLEST",
+    "Ability",
+    "Line",
+    "Node",
+    "lines_between",
+    "nodes_of",
+    "p_at",
+    "p_on",
+]
 
 SMALLEST, LARGEST = -100.0, 250.0
 """Bounds of the scale, in points. 0 is Llama-3.1-8B-Instruct, 100 is Gemini 2.5 Pro."""
@@ -57,6 +72,66 @@ def _logit(p: float) -> float:
     return math.log(p / (1 - p))
 
 
+Node: TypeAlias = tuple[int, float, float]
+"""The line that holds at an ability (its index in :func:`lines_between`), the ability, and its weight."""
+Line: TypeAlias = tuple[float, float]
+"""A logit as intercept at ability 0, and slope per point."""
+
+
+def nodes_of(
+    arm_points: Sequence[float], points: float, uncertainty: float = 0.0
+) -> tuple[Node, ...]:
+    """The abilities that stand for a model between or beyond some arms. They depend on no prompt.
+
+    Args:
+        arm_points: abilities of the arms, strictly ascending; two or more.
+        points: the model's ability.
+        uncertainty: of it, a standard deviation in points, ≥ 0.
+    """
+    inner = arm_points[1:-1]
+    return tuple(
+        (bisect_right(inner, one), one, weight)
+        for deviate, weight in (NODES if uncertainty else _SURE)
+        for one in [points + deviate * uncertainty]
+    )
+
+
+def lines_between(p_adequate: Sequence[float], arm_points: Sequence[float]) -> list[Line]:
+    """The line through each two neighbouring arms; the first and the last go on beyond the arms.
+
+    Args:
+        p_adequate: of the arms, each 0..1; two or more.
+        arm_points: their abilities, strictly ascending.
+    """
+    logits = [_logit(p) for p in p_adequate]
+    lines = []
+    for at in range(1, len(arm_points)):
+        slope = (logits[at] - logits[at - 1]) / (arm_points[at] - arm_points[at - 1])
+        lines.append((logits[at - 1] - slope * arm_points[at - 1], slope))
+    return lines
+
+
+def p_on(lines: Sequence[Line], nodes: Sequence[Node], shift: float = 0.0) -> float:
+    """P(adequate) of a model on a prompt.
+
+    Args:
+        lines: of the prompt, from :func:`lines_between`.
+        nodes: of the model, from :func:`nodes_of` for the same arms.
+        shift: by how many logits the model is better at this prompt than its ability says.
+    """
+    total = 0.0
+    for line, ability, weight in nodes:
+        start, slope = lines[line]
+        z = start + shift + slope * ability
+        # Comparisons are faster than min and max, and this runs for each model of each call.
+        if z > LARGEST_LOGIT:
+            z = LARGEST_LOGIT
+        elif z < -LARGEST_LOGIT:
+            z = -LARGEST_LOGIT
+        total += weight / (1 + math.exp(-z))
+    return total
+
+
 def p_at(
     p_adequate: Sequence[float],
     arm_points: Sequence[float],
@@ -73,24 +148,5 @@ def p_at(
         uncertainty: of the ability, a standard deviation in points, ≥ 0.
         shift: by how many logits the model is better at this prompt than its ability says.
     """
-    last = len(arm_points) - 1
-    at, high = 0, _logit(p_adequate[0])
-    # The line through arms at - 1 and at, which holds below this ability.
-    start = slope = total = 0.0
-    bound = -math.inf
-    for deviate, weight in NODES if uncertainty else _SURE:
-        one = points + deviate * uncertainty
-        while one >= bound:
-            at += 1
-            low, high = high, _logit(p_adequate[at])
-            slope = (high - low) / (arm_points[at] - arm_points[at - 1])
-            start = low - slope * arm_points[at - 1] + shift
-            bound = arm_points[at] if at < last else math.inf
-        z = start + slope * one
-        # Comparisons are faster than min and max, and this runs for each model of each call.
-        if z > LARGEST_LOGIT:
-            z = LARGEST_LOGIT
-        elif z < -LARGEST_LOGIT:
-            z = -LARGEST_LOGIT
-        total += weight / (1 + math.exp(-z))
-    return total
+    lines = lines_between(p_adequate, arm_points)
+    return p_on(lines, nodes_of(arm_points, points, uncertainty), shift)

@@ -74,8 +74,10 @@ def binding_limit(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:
         obstacle = find_obstacle(state, candidate.amounts.of(state.limit.unit))
         if obstacle is not None:
             found.append((state, obstacle))
+    if not found:
+        return None
     severity = list(Obstacle)
-    return max(found, key=lambda one: (severity.index(one[1]), one[0].limit.id), default=None)
+    return max(found, key=lambda one: (severity.index(one[1]), one[0].limit.id))
 
 
 def _soft_limits_passed(candidate: Candidate, *actions: SoftAction) -> list[LimitState]:
@@ -215,7 +217,8 @@ def _rank_under_soft_limits(
     ] or eligible
     relaxation = 0.0
     if moment is not None:
-        paces = [(pace_relaxation(state, moment), state) for c in allowed for state in c.limits]
+        paced = [state for c in allowed for state in c.limits if state.limit.paced]
+        paces = [(pace_relaxation(state, moment), state) for state in paced]
         relaxation, ahead = max(paces, key=lambda one: one[0], default=(0.0, None))
         if relaxation > 0 and ahead is not None:
             reasons.append(
@@ -226,7 +229,9 @@ def _rank_under_soft_limits(
                     {**_balance_facts(ahead), "relaxation": f"{relaxation:.4f}"},
                 )
             )
-    ranked = ranked_by(lowered(goal, relaxation), allowed)
+    ranked = unlimited
+    if relaxation > 0 or len(allowed) < len(eligible):
+        ranked = ranked_by(lowered(goal, relaxation), allowed)
     if _soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
         ranked = sorted(ranked, key=by_price)
     best = unlimited[0].model.id

@@ -41,7 +41,8 @@ def quote_of(candidate: Candidate) -> Quote:
 def by_price(candidate: Candidate) -> tuple[int, int, float, str]:
     """Sort key: expected price, then worst price, latency and name, so that no two models tie."""
     quote = quote_of(candidate)
-    return (quote.price.expected, quote.price.worst, quote.latency.p50_s, candidate.model.id)
+    price = quote.price
+    return (price.expected, price.worst, quote.latency.p50_s, candidate.model.id)
 
 
 def at_stake(goal: Goal, complexity: float) -> Goal:

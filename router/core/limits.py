@@ -11,6 +11,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 __all__ = [
@@ -181,8 +182,7 @@ def balance_key(limit: Limit, labels: Mapping[str, str]) -> str | None:
     return "&".join(values)
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(NamedTuple):
     """What one decision holds or spent, by unit.
 
     Attributes:

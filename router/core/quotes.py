@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from functools import lru_cache
 
 from router.core.corrections import UNCORRECTED, Correction
 from router.core.pricing import call_price, call_prices
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
 
-__all__ = ["mean_length", "mean_output", "output_cap", "quote", "with_reasoning"]
+__all__ = [
+    "LATENCY_SPREAD",
+    "corrected_count",
+    "length_points",
+    "mean_length",
+    "mean_output",
+    "output_cap",
+    "quote",
+    "reasoning_points",
+    "with_reasoning",
+]
 
 _Z90 = 1.2815515655446004
 """The 90th percentile of the standard normal distribution."""
 
-_LATENCY_SPREAD = 2.7
+LATENCY_SPREAD = 2.7
 """p90 divided by p50 of the latency that does not depend on the output length (queues, networks): the
 median over four models (1.3, 1.3, 4.1, 9.7) among answers of at most 5 tokens in the latency log of
 LLMDrift (github.com/lchen001/LLMDrift, Apache-2.0)."""
@@ -59,21 +68,28 @@ def mean_output(visible: Lengths, allowance: Lengths | None) -> float:
     return mean_length(visible) + (0.0 if allowance is None else mean_length(allowance))
 
 
-def _reasoning_part(
-    allowance: Lengths | None, correction: Correction, p50: int, p90: int
-) -> tuple[int, int]:
-    """Median and 90th percentile of the hidden reasoning, at most ``p50`` and ``p90`` tokens."""
+def reasoning_points(allowance: Lengths | None, correction: Correction) -> tuple[int, int]:
+    """Median and 90th percentile of the hidden reasoning in whole tokens, before any cap.
+
+    Args:
+        allowance: of the model; ``None`` adds nothing.
+        correction: factors on the whole output.
+    """
     if allowance is None:
         return 0, 0
-    median = min(math.ceil(allowance.p50 * correction.p50), p50)
-    return median, min(max(math.ceil(allowance.p90 * correction.p90), median), p90)
+    return math.ceil(allowance.p50 * correction.p50), math.ceil(allowance.p90 * correction.p90)
 
 
-@lru_cache(maxsize=4096)  # models of the same arm have the same lengths
-def _length_points(
+def length_points(
     visible: Lengths, allowance: Lengths | None, correction: Correction
 ) -> tuple[int, int, int, int]:
-    """10th percentile, median, mean and 90th percentile in whole tokens, before any cap."""
+    """10th percentile, median, mean and 90th percentile of the output in whole tokens, before any cap.
+
+    Args:
+        visible: as for :func:`with_reasoning`.
+        allowance: as for :func:`with_reasoning`.
+        correction: factors on the whole output.
+    """
     whole = with_reasoning(visible, allowance)
     p50 = whole.p50 * correction.p50
     p90 = max(whole.p90 * correction.p90, p50)
@@ -82,7 +98,8 @@ def _length_points(
     return math.ceil(p10), math.ceil(p50), math.ceil(mean), math.ceil(p90)
 
 
-def _corrected_count(count: TokenCount, correction: Correction) -> TokenCount:
+def corrected_count(count: TokenCount, correction: Correction) -> TokenCount:
+    """A count of input tokens as settled usage corrects it; an exact one stays as it is."""
     if count.exact:
         return count
     tokens = math.ceil(count.tokens * correction.tokens)
@@ -132,18 +149,19 @@ def quote(
         does not fit the context window, the cap is 0, and the decision excludes the model.
     """
     counted = input_tokens.tokens
-    input_tokens = _corrected_count(input_tokens, correction)
+    input_tokens = corrected_count(input_tokens, correction)
     cap = max(output_cap(model, input_tokens.tokens, max_output_tokens), 0)
-    points = _length_points(lengths, model.reasoning, correction)
+    points = length_points(lengths, model.reasoning, correction)
     p10, p50, mean, p90 = [min(tokens, cap) for tokens in points]
     low, expected, high, worst = call_prices(rates, input_tokens.tokens, (p10, mean, p90, cap))
     if input_tokens.worst > input_tokens.tokens:
         worst = call_price(rates, input_tokens.worst, cap)
-    reasoning = _reasoning_part(model.reasoning, correction, p50, p90)
+    reasoning_p50, reasoning_p90 = reasoning_points(model.reasoning, correction)
+    reasoning_p50 = min(reasoning_p50, p50)
     speed = model.speed
     latency = LatencyRange(
         speed.first_token_s + p50 / speed.output_tokens_per_s,
-        speed.first_token_s * _LATENCY_SPREAD + p90 / speed.output_tokens_per_s,
+        speed.first_token_s * LATENCY_SPREAD + p90 / speed.output_tokens_per_s,
     )
     return Quote(
         model=model.id,
@@ -156,6 +174,6 @@ def quote(
         expires=expires,
         price_table=price_table,
         counted_tokens=counted,
-        reasoning_tokens_p50=reasoning[0],
-        reasoning_tokens_p90=reasoning[1],
+        reasoning_tokens_p50=reasoning_p50,
+        reasoning_tokens_p90=min(max(reasoning_p90, reasoning_p50), p90),
     )

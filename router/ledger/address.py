@@ -9,7 +9,7 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.telemetry.observer import Observer
 
-__all__ = ["has_one_writer", "ledger_place", "open_ledger"]
+__all__ = ["check_ledger", "has_one_writer", "ledger_place", "open_ledger"]
 
 
 def open_ledger(address: str, observer: Observer | None = None) -> Ledger:
@@ -38,6 +38,27 @@ def open_ledger(address: str, observer: Observer | None = None) -> Ledger:
     from router.ledger.postgres.ledger import PostgresLedger
 
     return PostgresLedger(address, observer=observer)
+
+
+def check_ledger(address: str) -> None:
+    """Refuse a store that a server of this version could not use now. Nothing is written; it may be in use.
+
+    Raises:
+        InvalidInput: the address has another form than :func:`open_ledger` takes.
+        BadArtifact: the store is not a ledger, or was written by a newer version.
+        Unavailable: the store cannot be reached, or is damaged.
+    """
+    kind, rest = _parsed(address)
+    if kind == "sqlite":
+        from router.ledger.sqlite.file import check_file
+
+        path = Path(rest).expanduser()
+        if path.exists():  # otherwise the first start makes it
+            check_file(path)
+    elif kind != "memory":
+        from router.ledger.postgres.database import check_database
+
+        check_database(address)
 
 
 def has_one_writer(address: str) -> bool:

@@ -67,6 +67,8 @@ class Hold:
         record: everything that replay and training need: an object as JSON text.
         replaces: id of a held decision to release in the same transaction (re-route), or ``None``.
         quoted: the expected price in the quote, nano-dollars ≥ 0.
+        example: a reply and a record that resemble these and hold nothing of a caller; a store may compress
+            by it, and keeps it. Empty: there is none.
     """
 
     id: str
@@ -78,6 +80,7 @@ class Hold:
     record: str = "{}"
     replaces: str | None = None
     quoted: int = 0
+    example: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

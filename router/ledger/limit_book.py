@@ -7,9 +7,9 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from router.core.bounded_cache import BoundedCache, bytes_of_pairs
+from router.core.bounded_cache import BoundedCache
 from router.core.limits import ANY, Limit, Period, balance_key, period_of
 from router.ledger.rows import Account
 
@@ -19,6 +19,8 @@ _ALWAYS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _CACHE_BYTES = 16 << 20
 _APPLICABLE_BYTES = 400
 """What a limit that applies takes besides the key of its balance, roughly."""
+_Looked: TypeAlias = tuple[str | None, ...]
+"""Values of the labels that limits look at; ``None`` for one that is absent."""
 
 
 class ApplicableLimit(NamedTuple):
@@ -34,6 +36,9 @@ class LimitBook:
 
     Immutable and safe to share between threads. Limits are grouped by the shape of their scope: the
     label names, and which of them match any value. Labels are looked up once per shape.
+
+    Attributes:
+        names: the labels that some limit looks at, sorted; no other label makes a difference.
     """
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
@@ -47,7 +52,8 @@ class LimitBook:
             fixed = tuple(limit.scope[name] for name in names if limit.scope[name] != ANY)
             group = self._shapes.setdefault(shape, {})
             group.setdefault(fixed, []).append((limit, series_of(limit)))
-        self._cache = BoundedCache[tuple[tuple[str, str], ...], _Cached](_CACHE_BYTES)
+        self.names = tuple(sorted({name for limit in self._by_id.values() for name in limit.scope}))
+        self._cache = BoundedCache[_Looked, _Cached](_CACHE_BYTES)
 
     def __iter__(self) -> Iterator[Limit]:
         return iter(sorted(self._by_id.values(), key=lambda limit: limit.id))
@@ -64,10 +70,14 @@ class LimitBook:
         """A book without the limit with this id."""
         return LimitBook(limit for limit in self._by_id.values() if limit.id != limit_id)
 
+    def looked_at(self, labels: Mapping[str, str]) -> _Looked:
+        """The values of the labels that some limit looks at: where these are equal, the same limits apply."""
+        return tuple([labels.get(name) for name in self.names])
+
     def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[ApplicableLimit]:
         """The limits that apply to these labels at a moment, by limit id."""
         # Most decisions have labels that were seen before, in the same periods.
-        key = tuple(labels.items())
+        key = self.looked_at(labels)
         cached = self._cache.get(key)
         if cached is None or not cached.start <= moment < cached.end:
             found = tuple(self._find(labels, moment))
@@ -77,7 +87,7 @@ class LimitBook:
                 min((each.period.end for each in found), default=_ALWAYS[1]),
             )
             keys = sum(sys.getsizeof(each.account.key) + _APPLICABLE_BYTES for each in found)
-            self._cache.put(key, cached, bytes_of_pairs(key) + keys)
+            self._cache.put(key, cached, sum(map(sys.getsizeof, key)) + keys)
         return cached.applying
 
     def _find(self, labels: Mapping[str, str], moment: datetime) -> list[ApplicableLimit]:

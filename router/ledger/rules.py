@@ -8,7 +8,6 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -230,9 +229,9 @@ def amend(work: UnitOfWork, wanted: Amendment, moment: datetime) -> AmendResult:
     before = row.actual
     if row.amendments and row.amendments[-1].report == wanted.fingerprint:
         money, tokens = row.amendments[-1].before
-        return AmendResult(replace(before, money=money, tokens=tokens), row.overage, repeated=True)
+        return AmendResult(before._replace(money=money, tokens=tokens), row.overage, repeated=True)
     tokens = before.tokens if wanted.tokens is None else wanted.tokens
-    actual = replace(before, money=wanted.money, tokens=tokens)
+    actual = before._replace(money=wanted.money, tokens=tokens)
     amendment = Amended(
         time=moment.isoformat(),
         report=wanted.fingerprint,

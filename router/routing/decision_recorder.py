@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from router.core.limits import LimitState
 from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
 from router.decision_log import record
@@ -47,7 +49,7 @@ def record_of(
         conversation_id=query.conversation_id,
         batch=query.batch,
         complexity=score.complexity,
-        features=tuple([round(value, 5) for value in assessed.features.tolist()]),
+        features=tuple(assessed.features.astype(np.float64).round(5).tolist()),
         p_adequate=dict(score.p_adequate),
         label_distribution=dict(score.label_distribution),
         lengths={

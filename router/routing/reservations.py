@@ -8,11 +8,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from router.core.decision import limit_refusal
-from router.core.errors import Exhausted, InvalidInput, NotFound
+from router.core.errors import Exhausted, InvalidInput, MitsumoriError, NotFound
 from router.core.limits import Amounts, LimitState, balance_key
 from router.core.money import short_usd
 from router.core.pricing import call_price
-from router.core.types import Candidate, Decision, Quote
+from router.core.types import (
+    Candidate,
+    Constraints,
+    Decision,
+    Importance,
+    Message,
+    Prompt,
+    Quote,
+)
 from router.decision_log.prompt_log import PromptLog
 from router.decision_log.record import DecisionRecord, KeptPrompt
 from router.decision_log.record_json import serialize
@@ -39,6 +47,17 @@ from router.telemetry.trace import annotate, stage
 __all__ = ["HeldDecision", "Reservations", "UsageReport"]
 
 _NO_PROMPTS = PromptLog()
+_EXAMPLE = RouteQuery(
+    request_id="",
+    scope={},
+    prompt=Prompt((Message("user", "What is the capital of France?"),)),
+    constraints=Constraints(),
+    goal=None,
+    importance=Importance.MEDIUM,
+    conversation_id="",
+    max_alternatives=0,
+    quote_only=True,
+)
 _UNOBSERVED = Observer()
 _MAX_TRIES = 3
 """How often a decision is made where limits keep filling up between the view and the hold."""
@@ -96,6 +115,8 @@ class Reservations:
         prompt_log: decides what the log keeps of a prompt.
         label_names: notes labels that look misspelt; the choice does not depend on it.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
+        render_example: serialises a reply with every alternative, by which a store may compress replies;
+            ``None``: it shall not.
         observer: is told what was decided and settled.
     """
 
@@ -107,6 +128,13 @@ class Reservations:
     label_names: LabelNames = field(default_factory=LabelNames)
     max_settle: int = MAX_AMOUNT
     observer: Observer = _UNOBSERVED
+    render_example: Callable[[HeldDecision], bytes] | None = None
+    _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
+
+    def warm_up(self) -> None:
+        """Load and make what the first call would otherwise wait for."""
+        self.router.warm_up()
+        self._example(self.router.bundle.version)
 
     def decide(
         self,
@@ -168,6 +196,7 @@ class Reservations:
                 record=serialize(self._record(query, assessed, held, kept)),
                 replaces=replaces,
                 quoted=_expected(held.routed.decision.chosen),
+                example=self._example(assessed.bundle.version),
             )
             with stage("hold"):
                 result = self.ledger.hold(hold)
@@ -224,8 +253,10 @@ class Reservations:
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
-            candidate._replace(amounts=self._amounts(candidate.quote), limits=states)
-            for candidate, states in zip(assessed.candidates, views, strict=True)
+            Candidate(model, arm, p, offer, self._amounts(offer), states, basis)
+            for (model, arm, p, offer, _, _, basis), states in zip(
+                assessed.candidates, views, strict=True
+            )
         ]
         routed = self.router.decide(query, assessed, candidates)
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
@@ -259,6 +290,25 @@ class Reservations:
             price_table=self.router.catalog.price_table,
             strict=self.strict,
         )
+
+    def _example(self, bundle_version: str) -> bytes:
+        """Reply and record of a decision on no caller's prompt, once per bundle and catalog."""
+        if self.render_example is None:
+            return b""
+        key = bundle_version, self.router.catalog.price_table
+        found = self._examples.get(key)
+        if found is None:
+            try:
+                assessed = self.router.assess(_EXAMPLE)
+                routed = self.router.decide(_EXAMPLE, assessed, assessed.candidates)
+            except MitsumoriError:  # such as a catalog without prices
+                return b""
+            held = HeldDecision(routed, None, (), assessed.moment)
+            record = serialize(self._record(_EXAMPLE, assessed, held, KeptPrompt()))
+            found = self.render_example(held) + record.encode()
+            self._examples.clear()
+            self._examples[key] = found
+        return found
 
     def settle(
         self, decision_id: str, tenant: str, fingerprint: str, report: UsageReport

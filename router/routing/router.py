@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from router.catalog.catalog import Catalog, CatalogEntry
-from router.catalog.tokens import TokenCounter, scaled
+from router.catalog.catalog import Catalog
+from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.encoder import classifier_text
 from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
-from router.classifier.model_ability import arm_names, p_of_model
 from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
 from router.core.goals import at_stake
-from router.core.quotes import quote
+from router.core.quote_table import QuoteTerms
 from router.core.types import (
     TARGET_REGRET,
     Candidate,
@@ -33,11 +33,16 @@ from router.core.types import (
     Reason,
     Score,
 )
+from router.routing.candidate_table import CandidateTable
+from router.routing.prompt_memory import PromptMemory, key_of
 from router.telemetry.trace import stage
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
 
 _NO_CORRECTIONS = Corrections()
+_CLASSIFIED_BYTES = 6_000
+"""A vector of 768 numbers, the features, and a score of a dozen arms, roughly."""
+_COUNTS_BYTES = 1_000
 _ESTIMATED = Reason(
     "TOKENS_ESTIMATED",
     "input tokens are an estimate: the model's own tokenizer is not available",
@@ -159,6 +164,12 @@ class Router:
     corrections: Callable[[], Corrections] = _nothing_learned
     target_regret: float = TARGET_REGRET
     settings_version: str = ""
+    _memory: PromptMemory = field(
+        default_factory=PromptMemory, init=False, repr=False, compare=False
+    )
+    _latest: list[CandidateTable | None] = field(
+        default_factory=lambda: [None], init=False, repr=False, compare=False
+    )
 
     @property
     def bundle(self) -> Bundle:
@@ -170,8 +181,7 @@ class Router:
         for rule in {entry.token_rule.encoding for entry in self.catalog.entries}:
             self.tokens.text_tokens("hello world", rule)
         self.bundle.score_all_stages("hello world")
-        for entry in self.catalog.entries:
-            entry.rates_at(self.now())
+        self._table(self.bundle, self.now())
 
     def assess(self, query: RouteQuery) -> Assessment:
         """Score the prompt, count its tokens and quote every model.
@@ -179,20 +189,31 @@ class Router:
         Raises:
             InvalidInput: the prompt cannot be counted.
         """
-        bundle = self.bundle
-        text = classifier_text(query.prompt)
-        with stage("features"):
-            features = lexical_features(text)
-            asked = asked_by(query.prompt)
-        with stage("encode"):
-            ids = bundle.encoder.word_ids(text)
-            embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-        with stage("classify"):
-            score = bundle.classify(embedding, features, ids, asked)
+        bundle, corrections = self.bundle, self.corrections()
+        key, version = key_of(query.tenant, query.prompt), bundle.version
+        recall = self._memory.get
+        features, embedding, score = recall(
+            key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
+        )
         moment = self.now()
         goal = self._goal(query)
+        table = self._table(bundle, moment)
+        prices = self.catalog.price_table
+        terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
+
+        def candidates_of(score: Score) -> list[Candidate]:
+            found = table.candidates(counts, score, corrections, query.scope, terms)
+            excluded = query.excluded_models
+            return [one for one in found if one.model.id not in excluded] if excluded else found
+
         with stage("quote"):
-            candidates = self._candidates(query, bundle, score, moment)
+            counts = recall(
+                key,
+                f"tokens {prices}",
+                lambda: table.counts(self.tokens, query.prompt),
+                _COUNTS_BYTES,
+            )
+            candidates = candidates_of(score)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.needs_second_stage(
             score,
@@ -200,8 +221,16 @@ class Router:
             arm_prices(candidates, query.constraints),
             at_stake(goal, score.complexity),
         ):
-            encoder, score = bundle.second.encoder, bundle.score_second_stage(text, features, asked)
-            candidates = self._candidates(query, bundle, score, moment)
+            encoder = bundle.second.encoder
+            score = recall(
+                key,
+                f"second {version}",
+                lambda: bundle.score_second_stage(
+                    classifier_text(query.prompt), features, asked_by(query.prompt)
+                ),
+                _CLASSIFIED_BYTES,
+            )
+            candidates = candidates_of(score)
             notes.append(_SECOND_OPINION)
         if not encoder.reads_script(features):
             notes.append(_not_read(features))
@@ -266,43 +295,36 @@ class Router:
         goal = query.goal or self.default_goals.of(query.importance)
         return replace(goal, regret=self.target_regret) if isinstance(goal, QualityTarget) else goal
 
-    def _candidates(
-        self, query: RouteQuery, bundle: Bundle, score: Score, now: datetime
-    ) -> list[Candidate]:
-        counts = {
-            encoding: self.tokens.count(query.prompt, encoding)
-            for encoding in {entry.token_rule.encoding for entry in self.catalog.entries}
-        }
-        arms = arm_names(bundle.manifest)
-        corrections = self.corrections()
+    def _table(self, bundle: Bundle, moment: datetime) -> CandidateTable:
+        table = self._latest[0]
+        if table is None or not table.holds(self.catalog, bundle.manifest, moment):
+            # Two threads may make it at once; either table is right.
+            table = self._latest[0] = CandidateTable(self.catalog, bundle.manifest, moment)
+        return table
 
-        def candidate(entry: CatalogEntry) -> Candidate:
-            model = entry.at(now)
-            arm = arms.get(model.id) or arms.get(model.tier)
-            offer = None
-            if model.rates is not None:
-                offer = quote(
-                    model,
-                    model.rates,
-                    scaled(
-                        counts[entry.token_rule.encoding],
-                        entry.token_rule,
-                        exact=entry.exact_tokens,
-                    ),
-                    score.lengths.get(arm or "", self.catalog.default_lengths[model.tier]),
-                    correction=corrections.of(model.id, query.scope),
-                    max_output_tokens=query.constraints.max_output_tokens,
-                    expires=now + self.quote_ttl,
-                    price_table=self.catalog.price_table,
-                )
-            p, basis = p_of_model(model, arm, bundle.manifest, score)
-            return Candidate(model, arm, p, offer, basis=basis)
 
-        return [
-            candidate(entry)
-            for entry in self.catalog.entries
-            if entry.spec.id not in query.excluded_models
-        ]
+class _Classified(NamedTuple):
+    """A prompt as the first stage sees it."""
+
+    features: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
+    score: Score
+
+
+def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
+    text = classifier_text(prompt)
+    with stage("features"):
+        features = lexical_features(text)
+        asked = asked_by(prompt)
+    with stage("encode"):
+        ids = bundle.encoder.word_ids(text)
+        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
+    with stage("classify"):
+        score = bundle.classify(embedding, features, ids, asked)
+    # They are remembered, and shared between calls.
+    for each in (features, embedding):
+        each.setflags(write=False)
+    return _Classified(features, embedding, score)
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

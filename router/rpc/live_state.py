@@ -170,6 +170,6 @@ class LiveState:
         router = now.reservations.router
         settings = settings or now.settings
         made = self._rebuild(settings, catalog or router.catalog, bundle or router.bundle)
-        made.router.warm_up()
+        made.warm_up()
         self._snapshot = Snapshot(settings, made)
         self._applied(self._snapshot)

@@ -50,6 +50,7 @@ from router.rpc.measurement import (
     report_state,
     telemetry_of,
 )
+from router.rpc.messages.route import render_example
 from router.rpc.ports import check_port_is_free
 from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
@@ -84,6 +85,7 @@ def open_bundle(settings: Settings) -> ServedBundle:
     return ServedBundle(
         open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
         settings.encoders,
+        settings.bundle_public_keys,
     )
 
 
@@ -193,6 +195,7 @@ def build_reservations(
         label_names=LabelNames(_labels_of_settings(settings)),
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
         observer=observer,
+        render_example=render_example,
     )
 
 
@@ -401,7 +404,7 @@ def serve(
             opened.enter_context(endpoint)
         running = start(settings, reservations, live, telemetry, duties)
         opened.callback(running.drain)
-        router.warm_up()
+        reservations.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
         gc.freeze()

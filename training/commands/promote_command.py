@@ -174,6 +174,8 @@ def _promoted(
         gate_found = json_ready(verdict.as_dict())
         splits = history_splits(held.table.histories, None, held.outcomes)
         number = alias.register(bundle.directory, bundle.bundle.manifest, gate_found, splits)
+    else:
+        alias.renew_signature(number, bundle.directory)
     with tempfile.TemporaryDirectory(prefix="mitsumori-") as scratch:
         alias.fetch(number, Path(scratch))  # what serving will load: whole, and as registered
     alias.promote(number, champion.current, _tags(champion, held, verdict))
@@ -238,7 +240,8 @@ def promote_command(
         with progress.status("looking for the champion"):
             current = _current_version(champion, alias)
             if current is not None and current.sha256 == manifest_sha256(bundle):
-                _say_already(candidate, current, as_json, console)
+                renewed = not dry_run and alias.renew_signature(current.version, bundle)
+                _say_already(candidate, current, renewed, as_json, console)
                 return
             there = _champion(champion, alias, current, Path(scratch))
         sides = [candidate]
@@ -267,9 +270,10 @@ def promote_command(
 
 
 def _say_already(
-    bundle: NamedBundle, current: ChampionVersion, as_json: bool, console: Console
+    bundle: NamedBundle, current: ChampionVersion, renewed: bool, as_json: bool, console: Console
 ) -> None:
-    text = f"{bundle.bundle.version} is the champion already (version {current.version}); nothing to do"
+    done = "its signature is the new one now" if renewed else "nothing to do"
+    text = f"{bundle.bundle.version} is the champion already (version {current.version}); {done}"
     if as_json:
         summary = {
             "bundle": bundle.bundle.version,

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.classifier.manifest import BundleManifest, read_manifest
-from router.classifier.registry import MANIFEST_TAG
+from router.classifier.registry import MANIFEST_TAG, SIGNATURE_TAG
+from router.classifier.signature import SIGNATURE
 from router.core.errors import BadArtifact, NotPossible
 from router.files import read_checked, sha256_of
+from training.artifacts.bundle_signature import signature_sha256
 from training.tracking.datasets import HistorySplit, data_table
 from training.tracking.headline import summary, version_tags
 from training.tracking.runs import start_run
@@ -49,10 +51,12 @@ class ChampionVersion:
     Attributes:
         version: its number.
         sha256: of its manifest, ``None`` where the registry does not say.
+        signature_sha256: of its signature, ``None`` where it is not signed.
     """
 
     version: int
     sha256: str | None
+    signature_sha256: str | None = None
 
 
 class ChampionAlias:
@@ -113,7 +117,8 @@ class ChampionAlias:
                     reason="CHAMPION_DELETED",
                     field="champion",
                 ) from None
-        return ChampionVersion(int(found.version), found.tags.get(MANIFEST_TAG))
+        tags = found.tags
+        return ChampionVersion(int(found.version), tags.get(MANIFEST_TAG), tags.get(SIGNATURE_TAG))
 
     def fetch(self, version: int, target: Path) -> Path:
         """Download the files of a version and check them all.
@@ -209,6 +214,29 @@ class ChampionAlias:
             run.describe(said)
             run.log_bundle(directory)
             return run.register(description=said, tags={**about, **version_tags(report)})
+
+    def renew_signature(self, version: int, directory: Path) -> bool:
+        """Give a registered version the signature that its bundle has now.
+
+        Args:
+            version: registered, with the manifest of the bundle.
+            directory: of the bundle, signed or not.
+
+        Returns:
+            Whether the version had another signature, or none.
+
+        Raises:
+            MitsumoriError: the registry cannot be used.
+        """
+        now = signature_sha256(directory)
+        with self._asking("take the signature"):
+            found: ModelVersion = self._client.get_model_version(MODEL, str(version))
+            if now is None or now == found.tags.get(SIGNATURE_TAG):
+                return False
+            self._client.log_artifact(found.run_id, str(directory / SIGNATURE), "bundle")
+            # Last: servers read the tag, and then find the file.
+            self._client.set_model_version_tag(MODEL, str(version), SIGNATURE_TAG, now)
+        return True
 
     def promote(
         self, version: int, before: ChampionVersion | None, tags: Mapping[str, Any]

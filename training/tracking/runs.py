@@ -29,9 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.classifier.manifest import CLASSIFIER
-from router.classifier.registry import MANIFEST_TAG
+from router.classifier.registry import MANIFEST_TAG, SIGNATURE_TAG
 from router.core.errors import MitsumoriError
 from router.files import sha256_of
+from training.artifacts.bundle_signature import signature_sha256
 from training.artifacts.provenance import code_version, command_line, git_commit
 from training.tracking.datasets import HistorySplit, data_table, dataset_input
 from training.tracking.headline import flattened, headline_metrics, metric_name, summary
@@ -200,9 +201,9 @@ class Run:
                 self.client.log_figure(self.id, figure, f"plots/{name}.png")
 
     def log_bundle(self, directory: Path) -> None:
-        """The files of a bundle, as the artifact ``bundle``, with the hash of its manifest as a tag.
+        """The files of a bundle, as the artifact ``bundle``; the hashes of manifest and signature as tags.
 
-        Serving fetches ``bundle/manifest.json`` and the files that it names, nothing else. Beside them lie
+        Serving fetches ``bundle/manifest.json``, the files that it names and the signature. Beside them lie
         ``MLmodel`` and an example of the inputs, by which MLflow's pages show the signature.
         """
         content = (directory / "manifest.json").read_bytes()
@@ -216,6 +217,9 @@ class Run:
             if write_model_description(directory, Path(scratch), self.id, about):
                 self.client.log_artifacts(self.id, scratch, "bundle")
             self.client.set_tag(self.id, MANIFEST_TAG, sha256_of(content))
+            signature = signature_sha256(directory)
+            if signature is not None:
+                self.client.set_tag(self.id, SIGNATURE_TAG, signature)
 
     def register(
         self,
@@ -249,7 +253,7 @@ class Run:
             except MlflowException:
                 self.client.create_registered_model(model, description="Bundles of Mitsumori")
             logged = self.client.get_run(self.id).data.tags
-            sealed = {MANIFEST_TAG: logged[MANIFEST_TAG]} if MANIFEST_TAG in logged else {}
+            sealed = {tag: logged[tag] for tag in (MANIFEST_TAG, SIGNATURE_TAG) if tag in logged}
             shortened = {key: _shortened(value, _TAG_LIMIT) for key, value in (tags or {}).items()}
             linked = f"[The run that registered it]({self.link})"
             room = _DESCRIPTION_LIMIT - len(linked) - 2

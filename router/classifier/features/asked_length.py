@@ -409,7 +409,7 @@ def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
 
 
 def _has(signs: tuple[str, ...], request: str) -> bool:
-    return any(sign in request for sign in signs)
+    return any(map(request.__contains__, signs))
 
 
 def _few(request: str) -> tuple[float, float, bool] | None:

@@ -75,6 +75,8 @@ def _under_a_power(term: str) -> float:
 
 def _value(figure: str) -> float:
     """The number that a match of one of the patterns stands for."""
+    if figure.isdecimal() and len(figure) <= _MOST_DIGITS:  # almost every number is written so
+        return float(figure)
     if power := _IS_POWER.match(figure):
         return _power(power[1], power[2])
     total = group = units = 0.0

@@ -198,7 +198,8 @@ def asked_items(window: str) -> tuple[float, float]:
     if wide:
         figures += wide_figures(window)
     for figure in figures:
-        if not 2 <= figure.value <= _MOST_ITEMS or figure.value % 1 or figure.value <= count:
+        value = figure.value
+        if not 2 <= value <= _MOST_ITEMS or value % 1 or value <= count:
             continue
         item = _listed(window, figure)
         if item is None or item in _TEXT_SIZES or item in _NO_LISTS:
@@ -206,7 +207,7 @@ def asked_items(window: str) -> tuple[float, float]:
         if item in _ONLY_AFTER_DIGITS and not figure.text[0].isdigit():
             continue
         if not _GROUPED.match(window, figure.end):
-            count, tokens = figure.value, _list_tokens(window, figure, item)
+            count, tokens = value, _list_tokens(window, figure, item)
     if elsewhere := _ELSEWHERE.search(window) if not count else None:
         number = _NUMBERS_ELSEWHERE.get(elsewhere[1]) or float(elsewhere[1])
         if number >= 2:

@@ -6,6 +6,7 @@ both call :func:`lexical_features`, so there is no skew.
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -95,8 +96,41 @@ _SCRIPT_BOUNDS = (
 _FOREIGN = [FEATURES.index(name) for name in ("kana_share", "han_share", "other_letter_share")]
 
 
+_ASCII = "".join(map(chr, range(128)))
+_IN_ASCII = {
+    pattern: "".join(pattern.findall(_ASCII)).encode()
+    for pattern in (_DIGIT, _UPPER, _PUNCTUATION, _MATH, _LATIN)
+}
+"""Patterns of one character → what they match in a text of ASCII, where they are counted in a tenth of the
+time."""
+_FORMULA_SIGNS = ("\\", "$", "^", "_{")
+_PROOF_SIGNS = (
+    "prove", "proof", "show that", "derive", "theorem", "lemma", "integral", "step by step", "explain why",
+)  # fmt: skip
+
+
 def _count(pattern: re.Pattern[str], text: str) -> int:
     return len(pattern.findall(text))
+
+
+def _has(signs: tuple[str, ...], text: str) -> bool:
+    return any(map(text.__contains__, signs))
+
+
+def _character_counts(window: str) -> tuple[int, ...]:
+    """How many digits, capitals, signs of punctuation, signs of mathematics and Latin letters a text has."""
+    if window.isascii():
+        data = window.encode()
+        return tuple([len(data) - len(data.translate(None, one)) for one in _IN_ASCII.values()])
+    return tuple([_count(pattern, window) for pattern in _IN_ASCII])
+
+
+def _proof_words(window: str) -> int:
+    if window.isascii():
+        lower = window.lower()
+        if not _has(_PROOF_SIGNS, lower):
+            return 0
+    return _count(_PROOF, window)
 
 
 def lexical_features(text: str) -> npt.NDArray[np.float32]:
@@ -113,22 +147,23 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
     scale = len(text) / max(len(window), 1)
     words = window.split()
     visible = max(sum(map(len, words)), 1)
+    digits, upper, punctuation, maths, latin = _character_counts(window)
     values = (
-        np.log1p(len(text)),
-        np.log1p(len(words) * scale),
-        np.log1p(window.count("\n") * scale),
+        math.log1p(len(text)),
+        math.log1p(len(words) * scale),
+        math.log1p(window.count("\n") * scale),
         min(visible / max(len(words), 1), 16.0),
-        _count(_DIGIT, window) / visible,
-        _count(_UPPER, window) / visible,
-        _count(_PUNCTUATION, window) / visible,
-        _count(_MATH, window) / visible,
-        np.log1p(_count(_CODE, window) if any(sign in window for sign in _CODE_SIGNS) else 0),
-        np.log1p(_count(_NUMBER, window)),
-        np.log1p(window.count("?") + window.count("？")),
-        np.log1p(_count(_OPTION, window)),
-        np.log1p(_count(_FORMULA, window)),
-        np.log1p(_count(_PROOF, window)),
-        _count(_LATIN, window) / visible,
+        digits / visible,
+        upper / visible,
+        punctuation / visible,
+        maths / visible,
+        math.log1p(_count(_CODE, window) if _has(_CODE_SIGNS, window) else 0),
+        math.log1p(_count(_NUMBER, window) if digits else 0),
+        math.log1p(window.count("?") + window.count("？")),
+        math.log1p(_count(_OPTION, window)),
+        math.log1p(_count(_FORMULA, window) if _has(_FORMULA_SIGNS, window) else 0),
+        math.log1p(_proof_words(window)),
+        latin / visible,
         *(
             (0.0, 0.0, 0.0)
             if window.isascii()

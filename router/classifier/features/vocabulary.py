@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -30,6 +29,7 @@ class Vocabulary:
         ]
         self._words = {word: index for word, index in english if "_" not in word}
         self._pairs = {tuple(pair.split("_")): index for pair, index in english if "_" in pair}
+        self._firsts = frozenset(first for first, _ in self._pairs)
         self._japanese = {
             text: index for index, (_, texts) in enumerate(kinds.values()) for text in texts.split()
         }
@@ -40,8 +40,13 @@ class Vocabulary:
     def counts(self, text: str) -> tuple[int, ...]:
         """How often a lower-case text uses each kind, in the order of ``kinds``."""
         words = _WORD.findall(text)
-        found = Counter(self._words[word] for word in words if word in self._words)
-        found.update(self._pairs[pair] for pair in pairwise(words) if pair in self._pairs)
-        if _JAPANESE_LETTER.search(text):
-            found.update(self._japanese[string] for string in self._japanese_string.findall(text))
-        return tuple(found[index] for index in range(len(self.kinds)))
+        known, pairs = self._words, self._pairs
+        found = [known[word] for word in words if word in known]
+        if not self._firsts.isdisjoint(words):
+            found += [pairs[pair] for pair in pairwise(words) if pair in pairs]
+        if not text.isascii() and _JAPANESE_LETTER.search(text):
+            found += [self._japanese[string] for string in self._japanese_string.findall(text)]
+        counts = [0] * len(self.kinds)
+        for kind in found:
+            counts[kind] += 1
+        return tuple(counts)

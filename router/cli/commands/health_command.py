@@ -9,6 +9,7 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from router.cli.commands.connection import Connection, takes_connection
+from router.core.errors import InvalidInput, shown
 
 __all__ = ["health"]
 
@@ -44,6 +45,12 @@ def health(
                 asked = health_pb2.HealthCheckRequest(service=service)
                 found = {service: stub.Check(asked, timeout=timeout).status}
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise InvalidInput(
+                    f"--service: {connection.address} has no service {shown(service)}; leave it out for the "
+                    "server as a whole, or ask for mitsumori.process or mitsumori.ledger",
+                    field="service",
+                ) from None
             typer.echo(f"{connection.address} does not answer ({error.code().name})", err=True)
             raise typer.Exit(1) from None
     for name, number in found.items():

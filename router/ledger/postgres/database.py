@@ -32,6 +32,8 @@ except ImportError as missing:
 
 __all__ = [
     "RETRYABLE_ERRORS",
+    "SCHEMA",
+    "TIMEOUT_S",
     "Connection",
     "Cursor",
     "Database",
@@ -41,6 +43,7 @@ __all__ = [
     "TimeoutConnection",
     "TupleRow",
     "check_address",
+    "check_database",
     "is_disconnected",
     "kind_of",
     "migrate",
@@ -65,6 +68,10 @@ RETRYABLE_ERRORS = (
 """Errors of conflicts with another replica: nothing was written, and another attempt can succeed."""
 _Value = TypeVar("_Value")
 
+SCHEMA = "mitsumori"
+"""The schema that contains the tables, unless tests name another."""
+TIMEOUT_S = 5.0
+"""Seconds that a statement may take."""
 _MIGRATION_S = 60.0
 """Seconds that a starting replica waits while another one migrates the schema."""
 
@@ -356,6 +363,42 @@ def is_disconnected(connection: Connection) -> bool:
     return bool(poll.poll(0))
 
 
+def check_database(address: str, schema: str = SCHEMA) -> None:
+    """Refuse a database that a server of this version could not use; nothing is written.
+
+    Args:
+        address: ``postgresql://…`` or a libpq connection string.
+        schema: that contains the tables, if there are any yet.
+
+    Raises:
+        InvalidInput: libpq cannot read the address.
+        MitsumoriError: the schema is newer than this program.
+        Unavailable: the database cannot be reached or read.
+    """
+    check_address(address)
+    with store_errors(), Database(address, schema, TIMEOUT_S).connect() as connection:
+        found = connection.execute("SELECT to_regclass('schema_versions') IS NOT NULL").fetchone()
+        if found and found[0]:
+            _schema_version(connection, schema)
+
+
+def _schema_version(connection: Connection, schema: str) -> int:
+    """The version of the schema, 0 where it is empty.
+
+    Raises:
+        MitsumoriError: it is newer than this program.
+    """
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
+    version = int(row[0]) if row else 0
+    if version > len(_MIGRATIONS):
+        raise MitsumoriError(
+            f"the ledger was written by a newer version of mitsumori (its schema {schema!r} has version "
+            f"{version}, this one knows {len(_MIGRATIONS)}); upgrade mitsumori",
+            reason="SCHEMA_TOO_NEW",
+        )
+    return version
+
+
 def migrate(database: Database) -> None:
     """Migrate the schema to this version; of replicas that start together, one migrates.
 
@@ -371,14 +414,7 @@ def migrate(database: Database) -> None:
             "CREATE TABLE IF NOT EXISTS schema_versions"
             " (version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())"
         )
-        row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_versions").fetchone()
-        applied = row[0] if row else 0
-        if applied > len(_MIGRATIONS):
-            raise MitsumoriError(
-                f"the ledger's schema {database.schema!r} has version {applied}, this program knows "
-                f"{len(_MIGRATIONS)}; upgrade mitsumori",
-                reason="SCHEMA_TOO_NEW",
-            )
+        applied = _schema_version(connection, database.schema)
         for version in range(applied + 1, len(_MIGRATIONS) + 1):
             connection.execute(_MIGRATIONS[version - 1])
             connection.execute("INSERT INTO schema_versions (version) VALUES (%s)", (version,))

@@ -34,6 +34,8 @@ from router.ledger.base import (
 from router.ledger.postgres import queries, row_mapping, write_group
 from router.ledger.postgres.database import (
     RETRYABLE_ERRORS,
+    SCHEMA,
+    TIMEOUT_S,
     Connection,
     Database,
     DriverError,
@@ -85,8 +87,8 @@ class PostgresLedger:
         self,
         address: str,
         *,
-        schema: str = "mitsumori",
-        timeout_s: float = 5.0,
+        schema: str = SCHEMA,
+        timeout_s: float = TIMEOUT_S,
         readers: int = 4,
         max_batch: int = 256,
         clock: Callable[[], datetime] | None = None,

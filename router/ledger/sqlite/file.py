@@ -15,6 +15,7 @@ from router.paths import default_ledger_hint
 
 __all__ = [
     "back_up",
+    "check_file",
     "copy_snapshot",
     "open_reader",
     "open_writer",
@@ -89,8 +90,20 @@ _MIGRATIONS: tuple[str, ...] = (
     """,
     # 3. A plain name for the table of long texts.
     "ALTER TABLE papers RENAME TO payloads;",
+    # 4. Payloads may be packed (packed_payload): the packed form stands in the place of the reply, and the
+    # record is empty. A decision without a dictionary is kept as it is.
+    """
+    CREATE TABLE dictionaries (number INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE) STRICT;
+    ALTER TABLE payloads ADD COLUMN dictionary INTEGER;
+    """,
 )
 _FIRST_WITH_PAYLOADS = 3
+_FIRST_WITH_DICTIONARIES = 4
+_AS_OF_NOW = """
+    CREATE TEMP VIEW payloads AS SELECT created, reply, record, NULL AS dictionary FROM {table};
+    CREATE TEMP VIEW dictionaries AS SELECT 0 AS number, x'' AS content;
+"""
+"""What an older schema lacks, for a reader."""
 
 _CACHE_KIB = 65_536
 _LOG_PAGES = 8_000
@@ -144,9 +157,11 @@ def open_reader(
     with store_errors(path, for_caller=for_caller):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(int(busy_timeout_s * 1000))
-        if int(str(connection.pragma("user_version"))) == _FIRST_WITH_PAYLOADS - 1:
+        version = int(str(connection.pragma("user_version")))
+        if version < _FIRST_WITH_DICTIONARIES:
             # A server may migrate the file under the reader: store_errors names that.
-            connection.execute("CREATE TEMP VIEW payloads AS SELECT * FROM papers")
+            table = "papers" if version < _FIRST_WITH_PAYLOADS else "main.payloads"
+            connection.execute(_AS_OF_NOW.format(table=table))
     return connection
 
 
@@ -209,7 +224,33 @@ def _create_private(path: Path) -> None:
         create_private(path)
 
 
+def check_file(path: Path) -> None:
+    """Refuse a file that a server of this version could not open; it is only read, and may be in use.
+
+    Raises:
+        Unavailable: the file cannot be opened now, or is damaged.
+        BadArtifact: the file is not a ledger, or was written by a newer version.
+    """
+    with closing(open_reader(path)) as reader, store_errors(path):
+        _schema_version(reader, path)
+
+
 def _migrate(connection: apsw.Connection, path: Path) -> None:
+    version = _schema_version(connection, path)
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        # One transaction: the version and the schema change together or not at all.
+        connection.execute(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number};"
+            f" PRAGMA application_id = {_APPLICATION_ID}; COMMIT"
+        )
+
+
+def _schema_version(connection: apsw.Connection, path: Path) -> int:
+    """The version of the schema, 0 of an empty file.
+
+    Raises:
+        BadArtifact: it is a database of another program, or of a newer version.
+    """
     version = int(str(connection.pragma("user_version")))
     owner = connection.pragma("application_id")
     empty = connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
@@ -222,12 +263,7 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             reason="SCHEMA_TOO_NEW",
             field=str(path),
         )
-    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-        # One transaction: the version and the schema change together or not at all.
-        connection.execute(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number};"
-            f" PRAGMA application_id = {_APPLICATION_ID}; COMMIT"
-        )
+    return version
 
 
 @contextmanager

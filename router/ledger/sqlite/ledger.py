@@ -35,7 +35,7 @@ from router.ledger.base import (
     StoredDecision,
     Totals,
 )
-from router.ledger.rows import Account, Balance, Row
+from router.ledger.rows import Balance, Row
 from router.ledger.sqlite import queries
 from router.ledger.sqlite.file import (
     copy_snapshot,
@@ -44,7 +44,8 @@ from router.ledger.sqlite.file import (
     store_errors,
 )
 from router.ledger.sqlite.lock import FileLock
-from router.ledger.sqlite.write_group import Cache, WriteGroup
+from router.ledger.sqlite.packed_payload import pack
+from router.ledger.sqlite.write_group import Cache, Payload, WriteGroup
 from router.ledger.storage_format import from_micros, to_micros
 from router.ledger.writer_task import WriterTask
 from router.telemetry.observer import Observer
@@ -131,22 +132,14 @@ class SqliteLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
-        moment = self._expire_due()
-        book = self._limits
-        sums: dict[Account, tuple[int, int]] = {}
-        states = []
+        moment = self.now()
         with self._reading() as reader:
-            for labels in options:
-                applying = book.applying(labels, moment)
-                for _, account, _ in applying:
-                    if account not in sums:
-                        sums[account] = _spent_and_held(reader, account)
-                states.append(
-                    tuple(
-                        LimitState(limit, account.key, period, *sums[account])
-                        for limit, account, period in applying
-                    )
-                )
+            due = queries.is_due(reader, moment)
+            states = [] if due else queries.states(reader, self._limits, options, moment)
+        if due:
+            self.expire()
+            with self._reading() as reader:
+                states = queries.states(reader, self._limits, options, moment)
         return states
 
     def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
@@ -350,12 +343,8 @@ class SqliteLedger:
         """Free expired holds, and return the current time."""
         moment = self.now()
         with self._reading() as reader:
-            due = reader.execute(
-                "SELECT 1 FROM decisions INDEXED BY decisions_held"
-                " WHERE state = 1 AND expires <= ? LIMIT 1",
-                (to_micros(moment),),
-            ).fetchone()
-        if due is not None:
+            due = queries.is_due(reader, moment)
+        if due:
             self.expire()
         return moment
 
@@ -465,14 +454,21 @@ def _interrupted(error: BaseException) -> Unavailable:
 
 
 def _hold_task(hold: Hold) -> WriterTask[_Operation[HoldResult], HoldResult]:
-    payload = storage_format.check_hold(hold)
+    payload = _payload(hold)
     return WriterTask(_Operation(lambda work: _hold(work, hold, payload), _ids(hold)))
+
+
+def _payload(hold: Hold) -> Payload:
+    labels, record = storage_format.check_hold(hold)
+    if not hold.example:
+        return Payload(labels, record)
+    return Payload(labels, record, pack(hold.reply, record, hold.example), hold.example)
 
 
 def _holds_task(
     holds: Sequence[Hold],
 ) -> WriterTask[_Operation[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
-    checked = [(hold, storage_format.check_hold(hold)) for hold in holds]
+    checked = [(hold, _payload(hold)) for hold in holds]
 
     def run(work: WriteGroup) -> _Results:
         results: _Results = []
@@ -488,21 +484,12 @@ def _holds_task(
     )
 
 
-def _hold(work: WriteGroup, hold: Hold, payload: tuple[str, str]) -> HoldResult:
+def _hold(work: WriteGroup, hold: Hold, payload: Payload) -> HoldResult:
     result = rules.hold(work, hold, work.next_created())
     if isinstance(result, Granted):
-        work.set_payload(hold.id, *payload)
+        work.set_payload(hold.id, payload)
     return result
 
 
 def _ids(hold: Hold) -> Sequence[str]:
     return (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
-
-
-def _spent_and_held(reader: apsw.Connection, account: Account) -> tuple[int, int]:
-    found = reader.execute(
-        "SELECT spent, held FROM balances"
-        " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
-        account,
-    ).fetchone()
-    return (0, 0) if found is None else (found[0], found[1])

@@ -14,11 +14,17 @@ from typing import Any
 
 import apsw
 
-from router.core.limits import Amounts, Unit
+from router.core.limits import Amounts, LimitState, Unit
 from router.ledger import storage_format
 from router.ledger.base import HoldState, StoredDecision, Totals
+from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
-from router.ledger.storage_format import QUARTER_HOUR_MICROS, from_micros
+from router.ledger.sqlite.packed_payload import (
+    DamagedPayload,
+    unpacked_record,
+    unpacked_reply,
+)
+from router.ledger.storage_format import QUARTER_HOUR_MICROS, from_micros, to_micros
 
 __all__ = [
     "BALANCE",
@@ -31,10 +37,12 @@ __all__ = [
     "decision",
     "decisions",
     "find",
+    "is_due",
     "open_holds",
     "reply",
     "row_of",
     "rows",
+    "states",
     "totals",
 ]
 
@@ -51,9 +59,12 @@ ROW = (
     "created, id, tenant, fingerprint, state, expires,"
     " held_money, held_tokens, held_requests, held_concurrent,"
     " actual_money, actual_tokens, actual_requests, actual_concurrent, late, overage, report, quoted,"
-    " reply, CASE WHEN json_valid(usage) THEN usage ->> '$.amendments' END"
+    " reply, content, CASE WHEN json_valid(usage) THEN usage ->> '$.amendments' END"
 )
-DECISIONS = "decisions JOIN payloads USING (created)"
+DECISIONS = (
+    "decisions JOIN payloads USING (created)"
+    " LEFT JOIN dictionaries ON dictionaries.number = dictionary"
+)
 BALANCE = (
     "number, limit_id, series, key, period, unit, spent, held, over, ceiling, erased, erased_over"
 )
@@ -154,9 +165,61 @@ def reply(connection: apsw.Connection, decision_id: str) -> tuple[str, str, byte
     if not storage_format.storable(decision_id):
         return None
     found: Any = connection.execute(
-        f"SELECT tenant, fingerprint, reply FROM {DECISIONS} WHERE id = ?", (decision_id,)
+        f"SELECT tenant, fingerprint, reply, content FROM {DECISIONS} WHERE id = ?", (decision_id,)
     ).fetchone()
-    return None if found is None else (found[0], found[1], found[2])
+    if found is None:
+        return None
+    tenant, fingerprint, stored, dictionary = found
+    return tenant, fingerprint, _reply(decision_id, stored, dictionary)
+
+
+def is_due(connection: apsw.Connection, moment: datetime) -> bool:
+    """Whether some hold has expired by a moment."""
+    found = connection.execute(
+        "SELECT 1 FROM decisions INDEXED BY decisions_held WHERE state = 1 AND expires <= ? LIMIT 1",
+        (to_micros(moment),),
+    ).fetchone()
+    return found is not None
+
+
+def states(
+    connection: apsw.Connection,
+    book: LimitBook,
+    options: Sequence[Mapping[str, str]],
+    moment: datetime,
+) -> list[tuple[LimitState, ...]]:
+    """For each set of labels, the limits that apply with their balances, by limit id.
+
+    Args:
+        connection: in a transaction, so that all balances are of one moment.
+        book: the limits.
+        options: the sets of labels.
+        moment: the current time.
+    """
+    sums: dict[Account, tuple[int, int]] = {}
+    found: dict[tuple[str | None, ...], tuple[LimitState, ...]] = {}
+    looked_at = [book.looked_at(labels) for labels in options]
+    for each, labels in zip(looked_at, options, strict=True):
+        if each in found:
+            continue
+        applying = book.applying(labels, moment)
+        for _, account, _ in applying:
+            if account not in sums:
+                sums[account] = _spent_and_held(connection, account)
+        found[each] = tuple(
+            LimitState(limit, account.key, period, *sums[account])
+            for limit, account, period in applying
+        )
+    return [found[each] for each in looked_at]
+
+
+def _spent_and_held(connection: apsw.Connection, account: Account) -> tuple[int, int]:
+    found = connection.execute(
+        "SELECT spent, held FROM balances"
+        " WHERE limit_id = ? AND series = ? AND key = ? AND period = ?",
+        account,
+    ).fetchone()
+    return (0, 0) if found is None else (found[0], found[1])
 
 
 def created_micros(connection: apsw.Connection, decision_id: str) -> int | None:
@@ -257,7 +320,7 @@ def _stored_decisions(
 ) -> list[StoredDecision]:
     try:
         return [
-            storage_format.stored_decision(row_of(values), *values[-3:])
+            storage_format.stored_decision(row_of(values), values[-3], _record(values), values[-1])
             for values in connection.execute(
                 f"SELECT {ROW}, labels, record, usage FROM {DECISIONS}"
                 " JOIN label_sets ON label_sets.number = label_set"
@@ -292,9 +355,29 @@ def row_of(values: Any) -> Row:
         overage=values[15],
         report=values[16],
         quoted=values[17],
-        reply=values[18],
-        amendments=storage_format.amendments_of(values[19]),
+        reply=_reply(values[1], values[18], values[19]),
+        amendments=storage_format.amendments_of(values[20]),
     )
+
+
+def _reply(decision_id: str, stored: bytes, dictionary: bytes | None) -> bytes:
+    if dictionary is None:
+        return stored
+    try:
+        return unpacked_reply(stored, dictionary)
+    except DamagedPayload:
+        raise storage_format.damaged_decision(decision_id, "reply", "cannot be unpacked") from None
+
+
+def _record(values: Any) -> str:
+    """The record of a decision, from the columns :data:`ROW`, labels, record and usage."""
+    decision_id, stored, dictionary, record = values[1], values[18], values[19], values[-2]
+    if dictionary is None or record:
+        return str(record)
+    try:
+        return unpacked_record(stored, dictionary)
+    except DamagedPayload:
+        raise storage_format.damaged_decision(decision_id, "record", "cannot be unpacked") from None
 
 
 def balance_of(values: Any) -> Balance:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -27,7 +27,7 @@ from router.ledger.rows import Account, Balance, LedgerEntry, Row
 from router.ledger.sqlite.queries import BALANCE, DECISIONS, NUMBER, ROW, balance_of, find, row_of
 from router.ledger.storage_format import from_micros, to_micros
 
-__all__ = ["Cache", "WriteGroup"]
+__all__ = ["Cache", "Payload", "WriteGroup"]
 
 _FINAL = "(state >= 2 OR state = 0 AND expires <= {now})"
 _SET_TIME = "UPDATE meta SET value = ? WHERE name = 'time'"
@@ -36,6 +36,23 @@ _MAX_BALANCES = 200_000
 _ACCOUNTS_BYTES = 64 << 20
 """Of the keys of balances."""
 _LABEL_SETS_BYTES = 16 << 20
+_DICTIONARIES_BYTES = 4 << 20
+
+
+class Payload(NamedTuple):
+    """The long texts of a new decision.
+
+    Attributes:
+        labels: as JSON.
+        record: as JSON; not stored where ``packed`` holds it.
+        packed: reply and record in their packed form; ``None``: they are stored as they are.
+        dictionary: of the packed form.
+    """
+
+    labels: str
+    record: str
+    packed: bytes | None = None
+    dictionary: bytes = b""
 
 
 class Cache:
@@ -47,6 +64,7 @@ class Cache:
         balances: the same balances by number.
         account_bytes: what the keys of the accounts take, bytes.
         label_sets: number of each label set, by its JSON.
+        dictionaries: number of each dictionary of payloads, by its content.
         next_balance: number of the next new balance.
         next_label_set: number of the next new label set.
         last_created: when the newest decision was created, microseconds; 0 for an empty log. Decisions
@@ -62,6 +80,7 @@ class Cache:
         self.accounts: dict[Account, Balance] = {}
         self.balances: dict[int, Balance] = {}
         self.label_sets = BoundedCache[str, int](_LABEL_SETS_BYTES)
+        self.dictionaries = BoundedCache[bytes, int](_DICTIONARIES_BYTES)
         self.account_bytes = 0
         self.next_balance = _next(connection, "balances")
         self.next_label_set = _next(connection, "label_sets")
@@ -112,7 +131,7 @@ class WriteGroup:
         self._connection = connection
         self._cache = cache
         self.moment = moment
-        self._payloads: dict[str, tuple[str, str]] = {}
+        self._payloads: dict[str, Payload] = {}
         self._rows: dict[str, Row] = {}
         self._new: dict[str, Row] = {}
         self._changed: dict[str, Row] = {}
@@ -162,15 +181,9 @@ class WriteGroup:
         """The time of creation of the next decision; no two are equal, so the order of the log is unique."""
         return max(self.moment, from_micros(self._cache.last_created + 1))
 
-    def set_payload(self, decision_id: str, labels: str, record: str) -> None:
-        """Set the labels and the record of a new decision.
-
-        Args:
-            decision_id: of the decision.
-            labels: as JSON.
-            record: as JSON.
-        """
-        self._payloads[decision_id] = labels, record
+    def set_payload(self, decision_id: str, payload: Payload) -> None:
+        """Set the long texts of a new decision."""
+        self._payloads[decision_id] = payload
 
     def set_usage(self, decision_id: str, usage: str) -> None:
         """Set the usage of a decision that was just settled, as JSON."""
@@ -310,13 +323,12 @@ class WriteGroup:
         """Write every row that has changed since the last call, with one statement per table."""
         if not (self._new or self._changed or self._dirty):
             return
-        run = self._connection.executemany
         for balance in self._dirty.values():
             if balance.number is None:
                 balance.number = self._cache.next_balance
                 self._cache.next_balance += 1
                 self._cache.balances[balance.number] = balance
-        run(
+        self._run(
             f"INSERT INTO balances ({BALANCE}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
             " ON CONFLICT (number) DO UPDATE SET spent = excluded.spent, held = excluded.held,"
             " over = excluded.over, ceiling = excluded.ceiling, erased = excluded.erased,"
@@ -327,20 +339,20 @@ class WriteGroup:
                 for b in self._dirty.values()
             ],
         )  # fmt: skip
-        run(
+        self._run(
             "INSERT INTO decisions (created, id, tenant, fingerprint, state, expires, held_money,"
             " held_tokens, held_requests, held_concurrent, actual_money, actual_tokens,"
             " actual_requests, actual_concurrent, late, overage, report, quoted, label_set, usage)"
             " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             [self._values(row) for row in self._new.values()],
         )
-        run(
-            "INSERT INTO payloads VALUES (?, ?, ?)",
-            [(row.number, row.reply, self._payloads[row.id][1]) for row in self._new.values()],
+        self._run(
+            "INSERT INTO payloads (created, reply, record, dictionary) VALUES (?, ?, ?, ?)",
+            [self._payload(row) for row in self._new.values()],
         )
         new_sets = [(number, labels) for labels, number in self._new_sets.items()]
-        run("INSERT INTO label_sets VALUES (?, ?)", new_sets)
-        run(
+        self._run("INSERT INTO label_sets VALUES (?, ?)", new_sets)
+        self._run(
             "INSERT INTO label_values VALUES (?, ?, ?)",
             [
                 (name, value, number)
@@ -348,7 +360,7 @@ class WriteGroup:
                 for name, value in json.loads(labels).items()
             ],
         )
-        run(
+        self._run(
             "INSERT INTO entries VALUES (?,?,?,?,?)",
             [
                 (row.number, entry.balance.number, entry.held, entry.spent, entry.over)
@@ -357,7 +369,7 @@ class WriteGroup:
             ],
         )
         changed = [row for row in self._changed.values() if row.id not in self._new]
-        run(
+        self._run(
             "UPDATE decisions SET state = ?, actual_money = ?, actual_tokens = ?,"
             " actual_requests = ?, actual_concurrent = ?, late = ?, overage = ?, report = ?,"
             " usage = coalesce(?, usage) WHERE created = ?",
@@ -367,7 +379,7 @@ class WriteGroup:
                 for row in changed
             ],
         )  # fmt: skip
-        run(
+        self._run(
             "UPDATE entries SET held = ?, spent = ?, over = ? WHERE decision = ? AND balance = ?",
             [
                 (entry.held, entry.spent, entry.over, row.number, entry.balance.number)
@@ -381,6 +393,10 @@ class WriteGroup:
         self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, {}
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self._connection.executemany(statement, rows)
 
     def _mark_balances(self, row: Row) -> None:
         for entry in row.entries:
@@ -403,13 +419,27 @@ class WriteGroup:
         return found
 
     def _values(self, row: Row) -> tuple[Any, ...]:
-        labels, _ = self._payloads[row.id]
         return (
             row.number, row.id, row.tenant, row.fingerprint, NUMBER[row.state],
             to_micros(row.expires), *_amounts(row.held),
             *_amounts(row.actual), row.late, row.overage, row.report, row.quoted,
-            self._label_set(labels), self._usages.get(row.id, "{}"),
+            self._label_set(self._payloads[row.id].labels), self._usages.get(row.id, "{}"),
         )  # fmt: skip
+
+    def _payload(self, row: Row) -> tuple[int | None, bytes, str, int | None]:
+        payload = self._payloads[row.id]
+        if payload.packed is None:
+            return row.number, row.reply, payload.record, None
+        return row.number, payload.packed, "", self._dictionary(payload.dictionary)
+
+    def _dictionary(self, content: bytes) -> int:
+        number = self._cache.dictionaries.get(content)
+        if number is None:
+            run = self._connection.execute
+            run("INSERT OR IGNORE INTO dictionaries (content) VALUES (?)", (content,))
+            number = int(run("SELECT number FROM dictionaries WHERE content = ?", (content,)).get)
+            self._cache.dictionaries.put(content, number, len(content))
+        return number
 
     def _label_set(self, labels: str) -> int:
         # A new set is in neither the cache, where that is full, nor the file, before it is written.

@@ -39,7 +39,7 @@ from router.rpc.messages.values import (
     wrong,
 )
 
-__all__ = ["parse_route", "render_held", "render_route"]
+__all__ = ["parse_route", "render_example", "render_held", "render_route"]
 
 _RESERVED = frozenset({"model", "provider", "tier"})
 _MAX_SCOPE = 32
@@ -118,7 +118,8 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         field = f"constraints.{name}"
         if len(values) > _MAX_NAMES:
             raise wrong(field, f"must have at most {_MAX_NAMES} names")
-        catalog.check_known(field, values, known)
+        if values:
+            catalog.check_known(field, values, known)
     max_price = max_latency = max_output = None
     if given.HasField("max_price"):
         max_price = nanos(given.max_price, "constraints.max_price")
@@ -194,12 +195,11 @@ def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: i
 def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
     # In place, because building more than a hundred small messages and copying each into its parent took
     # half of the rendering time.
-    target.input_tokens.tokens = quote.input_tokens.tokens
-    target.input_tokens.exact = quote.input_tokens.exact
-    target.input_tokens.worst = quote.input_tokens.worst
-    target.output_tokens.p50 = quote.output_tokens_p50
-    target.output_tokens.p90 = quote.output_tokens_p90
-    target.output_tokens.worst = quote.output_tokens_worst
+    given, output = target.input_tokens, target.output_tokens
+    given.tokens, given.exact, given.worst = quote.input_tokens
+    output.p50 = quote.output_tokens_p50
+    output.p90 = quote.output_tokens_p90
+    output.worst = quote.output_tokens_worst
     if quote.reasoning_tokens_p90:
         target.reasoning_tokens.p50 = quote.reasoning_tokens_p50
         target.reasoning_tokens.p90 = quote.reasoning_tokens_p90
@@ -264,6 +264,11 @@ def render_held(
         after = replace(state, held=state.held + taken)
         fill_limit_status(reply.limits.add(), after)
     return reply
+
+
+def render_example(held: HeldDecision) -> bytes:
+    """A serialised reply with every alternative and without an id."""
+    return render_held(held, "", _MAX_ALTERNATIVES).SerializeToString()
 
 
 def render_route(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -65,6 +65,44 @@ def test_an_override_holds_from_its_date_on(tmp_path: Path) -> None:
     assert now is not None
     assert later is not None
     assert (now.input, later.input) == (1, 3)
+
+
+def test_rates_are_known_until_the_next_moment_at_which_some_may_change() -> None:
+    catalog, flash = (
+        load_catalog(),
+        "deepseek-flash",
+    )  # dearer from 01:00 to 04:00 and from 06:00 to 10:00
+    for hour, start, end in ((0, 0, 1), (1, 1, 4), (5, 4, 6), (9, 6, 10), (23, 10, 24)):
+        found = catalog.at(NOON.replace(hour=hour, minute=59))
+        midnight = NOON.replace(hour=0)
+        assert (found.start, found.end) == (
+            midnight + timedelta(hours=start),
+            midnight + timedelta(hours=end),
+        )
+        for moment in (found.start, found.end - timedelta(microseconds=1)):
+            assert catalog.at(moment) == found
+        assert catalog.at(found.end) != found
+        assert found.models[catalog.ids.index(flash)].rates == next(
+            entry.rates_at(found.start) for entry in catalog.entries if entry.spec.id == flash
+        )
+
+
+def test_a_moment_of_another_time_zone_has_the_rates_of_the_same_moment() -> None:
+    catalog = load_catalog()
+    assert catalog.at(NOON.astimezone(timezone(timedelta(hours=9)))) == catalog.at(NOON)
+
+
+def test_an_override_is_in_force_from_midnight(tmp_path: Path) -> None:
+    priced = """    prices:
+      - {from: 2026-11-24, input_usd_per_mtok: "1", output_usd_per_mtok: "2"}
+"""
+    catalog = load_catalog(written(tmp_path, MINIMAL + priced))
+    before = catalog.at(NOON)
+    assert before.models[0].rates is None
+    assert before.end == NOON.replace(day=24, hour=0)
+    after = catalog.at(before.end)
+    assert after.models[0].rates is not None
+    assert (after.start, after.end) == (NOON.replace(day=24, hour=0), NOON.replace(day=25, hour=0))
 
 
 def test_a_model_without_a_price_is_listed_without_rates(tmp_path: Path) -> None:

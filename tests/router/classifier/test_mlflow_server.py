@@ -16,7 +16,7 @@ import pytest
 from router.classifier import mlflow_server
 from router.classifier import registry as module
 from router.classifier.mlflow_server import ServerRegistry
-from router.classifier.registry import RegisteredVersion, RegistryAddress
+from router.classifier.registry import SIGNATURE_TAG, RegisteredVersion, RegistryAddress
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 from router.files import sha256_of
 from router.settings import load_settings
@@ -103,7 +103,7 @@ def test_what_is_named_is_what_lands(
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "a/b", "/etc/passwd", ".hidden", "manifest.json", "a\0b"]
+    "name", ["../evil", "a/b", "/etc/passwd", ".hidden", "manifest.json", "model.sig", "a\0b"]
 )
 def test_a_name_that_leaves_the_folder_is_refused(
     name: str, server: Harmful, registry: ServerRegistry, tmp_path: Path
@@ -231,6 +231,23 @@ def test_a_manifest_other_than_the_registered_one_is_refused(
     with pytest.raises(BadArtifact, match=r"manifest\.json was altered"):
         registry.download(RegisteredVersion("m", 1, 5, "0" * 64), tmp_path)
     assert not (tmp_path / "classifier.onnx").exists()
+
+
+def test_a_signed_version_brings_its_signature_and_no_other(
+    server: Harmful, registry: ServerRegistry, tmp_path: Path
+) -> None:
+    server.holds({"classifier.onnx": b"graph"})
+    server.says(f"{FOLDER}/model.sig", b"signature")
+    tags = [{"key": SIGNATURE_TAG, "value": sha256_of(b"signature")}]
+    found = {"model_version": {"version": "1", "creation_timestamp": 5, "tags": tags}}
+    server.says("/api/2.0/mlflow/registered-models/alias", found)
+    signed = registry.find(CHAMPION)
+    assert signed == RegisteredVersion("m", 1, 5, None, sha256_of(b"signature"))
+    registry.download(signed, tmp_path)
+    assert (tmp_path / "model.sig").read_bytes() == b"signature"
+    server.says(f"{FOLDER}/model.sig", b"of another")
+    with pytest.raises(BadArtifact, match=r"model\.sig was altered or damaged since"):
+        registry.download(signed, tmp_path)
 
 
 @pytest.mark.parametrize(

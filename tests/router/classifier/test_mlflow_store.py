@@ -88,6 +88,24 @@ def test_an_alias_is_followed_to_the_version_that_it_names_now(
     }
 
 
+def test_a_signed_version_brings_its_signature_and_no_other(store: Store, tmp_path: Path) -> None:
+    bundle = store.bundle("first", classifier=b"1")
+    (bundle / "model.sig").write_bytes(b"signature")
+    number = store.register(bundle)
+    found = StoreRegistry(store.uri)
+    assert found.find(version(number)).signature_sha256 is None
+    tag = sha256_of(b"signature")
+    store.client.set_model_version_tag("m", str(number), registry.SIGNATURE_TAG, tag)
+    signed = found.find(version(number))
+    assert signed.signature_sha256 == tag
+    (tmp_path / "target").mkdir()
+    found.download(signed, tmp_path / "target")
+    assert (tmp_path / "target" / "model.sig").read_bytes() == b"signature"
+    (bundle / "model.sig").write_bytes(b"of another")
+    with pytest.raises(BadArtifact, match=r"model\.sig was altered or damaged since"):
+        found.download(signed, tmp_path / "target")
+
+
 def test_what_is_not_registered_is_named(store: Store) -> None:
     store.register(store.bundle("first", classifier=b"1"))
     deleted = store.register(store.bundle("second", classifier=b"2"))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -87,7 +88,10 @@ def test_doctor_knows_a_running_server(server: RunningServer) -> None:
         ("memory:", "memory:, lost when the server stops"),
         ("sqlite:{folder}/new", "sqlite:{folder}/new, which the first start of the server creates"),
         ("sqlite:{folder}/old", "sqlite:{folder}/old"),
-        ("postgresql://me:secret@db.example:5432/spend?sslmode=require", "postgresql://db.example:5432/spend"),
+        (
+            "postgresql://me:secret@127.0.0.1:1/spend?sslmode=require",
+            "postgresql://127.0.0.1:1/spend: PostgreSQL: the connection is refused; is the server running?",
+        ),
     ],
 )  # fmt: skip
 def test_doctor_says_where_the_ledger_lies(address: str, told: str, tmp_path: Path) -> None:
@@ -95,6 +99,34 @@ def test_doctor_says_where_the_ledger_lies(address: str, told: str, tmp_path: Pa
     result = invoke("doctor", "--ledger", address.format(folder=tmp_path), "--port", "1", "--json")
     checks = {check["check"]: check["detail"] for check in json.loads(result.output)}
     assert checks["ledger"] == told.format(folder=tmp_path)
+
+
+def test_doctor_refuses_a_ledger_that_is_damaged_or_newer_and_leaves_it_as_it_is(
+    tmp_path: Path,
+) -> None:
+    def ledger(path: Path) -> tuple[bool, str]:
+        words = ("doctor", "--ledger", f"sqlite:{path}", "--port", "1", "--json")
+        checks = json.loads(invoke(*words).output)
+        return next((one["ok"], one["detail"]) for one in checks if one["check"] == "ledger")
+
+    damaged, newer = tmp_path / "damaged", tmp_path / "newer"
+    damaged.write_bytes(b"no database" * 1000)
+    assert ledger(damaged) == (
+        False,
+        f"the store {damaged} is damaged (file is not a database); restore a backup",
+    )
+    store = open_ledger(f"sqlite:{newer}")
+    assert ledger(newer) == (True, f"sqlite:{newer}")  # while a server has it
+    store.close()
+    connection = apsw.Connection(str(newer))
+    connection.pragma("user_version", 99)
+    connection.close()
+    before = newer.read_bytes()
+    ok, detail = ledger(newer)
+    assert (ok, f"{newer} was written by a newer version of mitsumori (schema 99" in detail) == (
+        False, True,
+    )  # fmt: skip
+    assert newer.read_bytes() == before
 
 
 def test_doctor_says_who_may_call(tmp_path: Path) -> None:

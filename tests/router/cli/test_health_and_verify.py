@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 import mitsumori
 from router.cli.main import app
+from router.core.errors import InvalidInput
 from router.ledger.address import open_ledger
 from router.rpc.server import RunningServer, build_reservations, build_router, start
 from router.settings import Settings
@@ -26,6 +27,11 @@ def test_a_server_that_can_answer_is_healthy(server: RunningServer) -> None:
     assert (asked.exit_code, asked.output) == (0, "SERVING\n")
     process = invoke("health", "--service", "mitsumori.process", "--server", server.address)
     assert process.exit_code == 0
+    unknown = invoke("health", "--service", "other", "--server", server.address)
+    assert isinstance(unknown.exception, InvalidInput)
+    assert "has no service 'other'; leave it out for the server as a whole" in str(
+        unknown.exception
+    )
 
 
 def test_a_server_that_drains_is_not(settings: Settings) -> None:

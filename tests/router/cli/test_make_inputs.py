@@ -54,6 +54,8 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         (("promote", "HISTORY=no.csv", "PRICE=x"), "error: --price (PRICE=) 'x' is not NAME=IN,OUT"),
         (("compare", "A=nowhere", "B=x", "HISTORY=no.csv"), "error: A=nowhere is not a bundle: "),
         (("import", "FROM=litellm", "LOG=nolog"), "error: LOG=nolog: there is no such file"),
+        (("sign", "KEY=nokey"), "error: --key (KEY=): nokey cannot be read (No such file or directory); "),
+        (("sign",), "error: name a private key with KEY=file"),
     ],
 )  # fmt: skip
 def test_an_error_under_make_names_the_variable(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from router.core.limits import Unit, Window, period_of
+from router.core.limits import ANY, Unit, Window, period_of
 from router.ledger.limit_book import LimitBook, series_of
 from tests.router.ledger.builders import START, limit
 
@@ -64,7 +64,7 @@ def test_from_the_very_end_of_a_period_the_next_one_applies_and_before_its_start
 
 
 def test_what_is_remembered_of_labels_is_bounded_in_bytes_however_long_they_are() -> None:
-    book = LimitBook()
+    book = LimitBook([limit(scope={f"label_{place}": "blue" for place in range(31)})])
     tracemalloc.start()
     for number in range(2_000):
         labels = {f"label_{place}": f"{number:08}" + "😀" * 120 for place in range(31)}
@@ -74,6 +74,15 @@ def test_what_is_remembered_of_labels_is_bounded_in_bytes_however_long_they_are(
     assert taken < 24 << 20  # the 2,000 sets take 50 MB
     assert book._cache.nbytes <= 16 << 20
     assert len(book._cache) > 500
+
+
+def test_labels_that_no_limit_looks_at_make_no_difference_and_are_not_remembered() -> None:
+    book = LimitBook([limit(scope={"team": ANY})])
+    first = book.applying({"team": "blue", "user": "1", "trace": "a" * 90}, START)
+    again = book.applying({"user": "2", "team": "blue", "tier": "low"}, START)
+    assert again is first
+    assert [each.account.key for each in first] == ["team=blue"]
+    assert len(book._cache) == 1
 
 
 def test_where_no_limit_applies_none_does_at_any_time() -> None:

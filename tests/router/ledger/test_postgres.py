@@ -241,6 +241,19 @@ def test_a_newer_schema_is_refused(replica: Replica, postgres_address: str) -> N
     with pytest.raises(MitsumoriError, match="version 99") as refusal:
         replica()
     assert refusal.value.reason == "SCHEMA_TOO_NEW"
+    with pytest.raises(
+        MitsumoriError, match=r"written by a newer version of mitsumori \(its schema"
+    ):
+        database.check_database(postgres_address, schema)
+
+
+def test_a_database_is_checked_before_the_first_start_and_nothing_is_made(
+    postgres_address: str,
+) -> None:
+    database.check_database(postgres_address, "not_there_yet")
+    with psycopg.connect(postgres_address) as connection:
+        found = connection.execute("SELECT to_regnamespace('not_there_yet')").fetchone()
+    assert found == (None,)
 
 
 # ── a store that cannot be used ───────────────────────────────────────────────────────────────────

@@ -138,7 +138,8 @@ def second_schema(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             ).fetchall()
             for (name,) in tables:
                 source = "payloads" if name == "papers" else name
-                connection.execute(f"INSERT INTO main.{name} SELECT * FROM new.{source}")
+                columns = "created, reply, record" if name == "papers" else "*"
+                connection.execute(f"INSERT INTO main.{name} SELECT {columns} FROM new.{source}")
     return old
 
 

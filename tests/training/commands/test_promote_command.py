@@ -21,11 +21,14 @@ from typer.testing import CliRunner, Result
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import open_bundle_source
 from router.classifier.manifest import read_manifest
-from router.classifier.registry import RegistryAddress
+from router.classifier.registry import SIGNATURE_TAG, RegistryAddress
+from router.classifier.signature import SIGNATURE
 from router.core.errors import MitsumoriError
 from router.files import sha256_of
 from router.paths import DEFAULT_BUNDLE
+from tests.signing_keys import SigningKey
 from training import cli
+from training.artifacts.bundle_signature import sign_bundle
 from training.commands.promote_command import REFUSED
 from training.encoders.embedding import EncodedPrompts
 from training.evaluation.bundle_predictions import BundlePredictions
@@ -194,6 +197,28 @@ def test_a_server_on_this_machine_gets_what_was_promoted_and_not_what_was_refuse
     assert read_manifest(source.fetch())[1].startswith("good@")
     refusal(world.promote(world.blind))
     assert "version 1" in source.find().location
+
+
+def test_a_champion_that_is_signed_anew_keeps_its_version(world: World, tmp_path: Path) -> None:
+    bundle = shutil.copytree(world.good, tmp_path / "good")
+    sign_bundle(bundle, SigningKey(tmp_path, "one").private)
+    assert world.promote(bundle).exit_code == 0
+    first = world.client.get_model_version(MODEL, "1").tags[SIGNATURE_TAG]
+    assert first == sha256_of((bundle / SIGNATURE).read_bytes())
+    sign_bundle(bundle, SigningKey(tmp_path, "two").private)
+    assert "nothing to do" in world.promote(bundle, "--dry-run").output
+    assert world.client.get_model_version(MODEL, "1").tags[SIGNATURE_TAG] == first
+    again = world.promote(bundle)
+    assert "is the champion already (version 1); its signature is the new one now" in (
+        again.output.replace("\n", " ")
+    )
+    renewed = world.client.get_model_version(MODEL, "1").tags[SIGNATURE_TAG]
+    assert renewed == sha256_of((bundle / SIGNATURE).read_bytes()) != first
+    source = open_bundle_source(
+        RegistryAddress.parse(f"models:/{MODEL}@{CHAMPION}"), world.uri, tmp_path / "cache"
+    )
+    source.find()
+    assert (source.fetch() / SIGNATURE).read_bytes() == (bundle / SIGNATURE).read_bytes()
 
 
 def test_a_bundle_that_is_promoted_again_is_described_once(world: World) -> None:

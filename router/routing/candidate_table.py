@@ -1,0 +1,97 @@
+"""The models of a catalog for one bundle and one time of unchanged prices: what no prompt changes, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from router.catalog.catalog import Catalog
+from router.catalog.tokens import TokenCounter, TokenRule, scaled
+from router.classifier.manifest import BundleManifest
+from router.classifier.model_ability import arm_names, odds_of, prompt_lines
+from router.core.corrections import Corrections
+from router.core.quote_table import QuoteTable, QuoteTerms
+from router.core.types import Candidate, Prompt, Score, TokenCount
+
+__all__ = ["CandidateTable"]
+
+
+class CandidateTable:
+    """Makes the candidates of a call. Immutable and safe to share between threads.
+
+    Args:
+        catalog: the models.
+        manifest: of the bundle.
+        moment: at which the rates hold, aware.
+    """
+
+    def __init__(self, catalog: Catalog, manifest: BundleManifest, moment: datetime) -> None:
+        self._catalog, self._manifest = catalog, manifest
+        self._priced = catalog.at(moment)
+        self._quotes = QuoteTable(self._priced.models)
+        arms = arm_names(manifest)
+        named = [arms.get(one.id) or arms.get(one.tier) for one in self._priced.models]
+        self._rows = [
+            (model, arm, odds_of(model, arm, manifest))
+            for model, arm in zip(self._priced.models, named, strict=True)
+        ]
+        self._lengths = [
+            (arm or "", catalog.default_lengths[model.tier]) for model, arm, _ in self._rows
+        ]
+        # Models of the same tokenizer have the same number of tokens.
+        rules: dict[tuple[TokenRule, bool], int] = {}
+        self._rule_of = [
+            rules.setdefault((entry.token_rule, entry.exact_tokens), len(rules))
+            for entry in catalog.entries
+        ]
+        self._rules = list(rules)
+
+    def holds(self, catalog: Catalog, manifest: BundleManifest, moment: datetime) -> bool:
+        """Whether it is the table of a catalog and a bundle at a moment."""
+        return (
+            self._catalog is catalog
+            and self._manifest is manifest
+            and self._priced.start <= moment < self._priced.end
+        )
+
+    def counts(self, tokens: TokenCounter, prompt: Prompt) -> list[TokenCount]:
+        """The input tokens of a prompt by token rule, for :meth:`candidates`.
+
+        Raises:
+            InvalidInput: the prompt cannot be counted.
+        """
+        encodings = {rule.encoding for rule, _ in self._rules}
+        counted = {encoding: tokens.count(prompt, encoding) for encoding in encodings}
+        return [scaled(counted[rule.encoding], rule, exact=exact) for rule, exact in self._rules]
+
+    def candidates(
+        self,
+        counts: list[TokenCount],
+        score: Score,
+        corrections: Corrections,
+        scope: Mapping[str, str],
+        terms: QuoteTerms,
+    ) -> list[Candidate]:
+        """Every model in the order of the catalog, without limits.
+
+        Args:
+            counts: of :meth:`counts`.
+            score: of the prompt.
+            corrections: what settled usage has taught.
+            scope: labels of the request, by which corrections go.
+            terms: of the quotes.
+        """
+        told = score.lengths
+        offers = self._quotes.quotes(
+            [counts[rule] for rule in self._rule_of],
+            [told.get(arm, default) for arm, default in self._lengths],
+            [corrections.of(model.id, scope) for model, _, _ in self._rows]
+            if corrections.learned
+            else None,
+            terms,
+        )
+        lines = prompt_lines(self._manifest, score)
+        return [
+            Candidate(model, arm, odds.p(score, lines), offer, basis=odds.basis)
+            for (model, arm, odds), offer in zip(self._rows, offers, strict=True)
+        ]
