@@ -220,7 +220,11 @@ def _server(
 
 
 def _listen(
-    server: grpc.Server, host: str, port: int, tls: grpc.ServerCredentials | None, setting: str
+    server: grpc.Server,
+    host: str,
+    port: int,
+    tls: Callable[[], grpc.ServerCredentials] | None,
+    setting: str,
 ) -> tuple[str, int]:
     """Bind a server; return its address, and its port also where 0 was asked for."""
     shown = f"[{host}]" if ":" in host else host
@@ -228,7 +232,7 @@ def _listen(
         if tls is None:
             bound = server.add_insecure_port(f"{shown}:{port}")
         else:
-            bound = server.add_secure_port(f"{shown}:{port}", tls)
+            bound = server.add_secure_port(f"{shown}:{port}", tls())
     except RuntimeError:
         option = setting.replace("_", "-")
         raise InvalidInput(
