@@ -54,8 +54,8 @@ class Protection:
     Attributes:
         gate: says who calls.
         audit: records administration.
-        tls: makes the credentials of a port; ``None``: calls are not encrypted. Each port needs its own, which
-            are told by themselves when the certificates change.
+        tls: makes the credentials of a port; ``None``: calls are not encrypted. Each port needs its own: gRPC
+            asks an object once what serves, and later what has changed.
         inputs: keys and certificates, which may change.
     """
 
