@@ -117,7 +117,8 @@ class Replica:
         """kill -9 of the server, which we start again, or of one process, which it starts again."""
         processes = self._processes()
         if processes and self._choices.random() < _ONE_OF_THEM:
-            self._choices.choice(processes).kill()
+            with suppress(psutil.Error):
+                self._choices.choice(processes).kill()
             return
         self.kill()
         self.start()
@@ -125,8 +126,10 @@ class Replica:
     def _processes(self) -> list[psutil.Process]:
         if self._plan.processes == 1 or self._process is None or self._process.poll() is not None:
             return []
-        found = psutil.Process(self._process.pid).children()
-        return [one for one in found if "--multiprocessing-fork" in one.cmdline()]
+        with suppress(psutil.Error):  # one has ended meanwhile
+            children = psutil.Process(self._process.pid).children()
+            return [one for one in children if "--multiprocessing-fork" in one.cmdline()]
+        return []
 
     def kill(self) -> None:
         """kill -9, in the middle of whatever it does."""
