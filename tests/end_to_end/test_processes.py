@@ -214,7 +214,7 @@ def test_calls_in_flight_finish_when_the_service_gets_sigterm(tmp_path: Path) ->
                     codes.append(error.code)
                     return
 
-    with service(tmp_path, 2) as running:
+    with service(tmp_path, 2, "--queue-wait-s", "60") as running:
         callers = [threading.Thread(target=keep_calling) for _ in range(8)]
         for caller in callers:
             caller.start()
