@@ -10,8 +10,9 @@ import queue
 import signal
 import socket
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from router.core.errors import MitsumoriError
 from router.ledger.address import open_ledger
@@ -57,8 +58,16 @@ def run(
             if not ends.get():
                 logger().error("supervisor is gone")
                 server.wait_until_unused(patience_s)
+                _remove(Path(listener.getsockname()))
     except MitsumoriError as error:
         line.tell(Failed.of(error))
         sys.exit(2)
     finally:
         close()
+
+
+def _remove(path: Path) -> None:
+    """Remove the socket and its folder, which the supervisor otherwise does."""
+    with suppress(OSError):
+        path.unlink()
+        path.parent.rmdir()

@@ -283,10 +283,18 @@ def test_a_second_service_on_the_same_file_is_refused(tmp_path: Path) -> None:
             assert second.stdout == ""
 
 
-def test_without_their_supervisor_the_others_end_and_leave_the_file(tmp_path: Path) -> None:
+def test_without_their_supervisor_the_others_end_and_leave_the_file(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path_factory.mktemp("t")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+
     def killed() -> None:
         with service(tmp_path, 2) as running:
             numbers.update(running.numbers())
+            (folder,) = temporary.glob("mitsumori-*")
+            (place,) = folder.iterdir()
+            assert (folder.stat().st_mode & 0o777, place.stat().st_mode & 0o777) == (0o700, 0o600)
             with Caller(running.address, timeout_s=PATIENCE_S) as client:
                 acknowledged.append(client.route("What is 2 + 2?").id)
             running.process.kill()
@@ -299,6 +307,7 @@ def test_without_their_supervisor_the_others_end_and_leave_the_file(tmp_path: Pa
     wait_until(lambda: not any(map(psutil.pid_exists, numbers.values())))
     with closing(store(tmp_path)) as ledger:
         assert [row.id for row in ledger.decisions()] == acknowledged
+    assert list(temporary.glob("mitsumori-*")) == []
 
 
 def _better(bundle: Path) -> None:
