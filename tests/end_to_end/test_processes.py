@@ -23,7 +23,9 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from benchmarks.ledger_postgres import database
 from mitsumori import Admin, CallFailed, Router
+from mitsumori.v1 import limit_pb2
 from router.cli.demo import serving
 from router.core.limits import Limit, Unit, Window
 from router.ledger.base import HoldState
@@ -105,13 +107,13 @@ def allow(folder: Path, requests: int) -> None:
         ledger.set_limit(Limit("calls", {}, Unit.REQUESTS, Window.TOTAL, hard=requests))
 
 
-def test_a_limit_of_twenty_grants_twenty_over_all_processes(tmp_path: Path) -> None:
-    allow(tmp_path, 20)
-    start = threading.Barrier(64)
+def granted_of(address: str, callers: int) -> list[str]:
+    """The decisions of callers who all ask at once; the others were refused by the limit."""
+    start = threading.Barrier(callers)
     reasons: list[str] = []
 
     def call(number: int) -> str:
-        with Caller(running.address, timeout_s=PATIENCE_S) as client:
+        with Caller(address, timeout_s=PATIENCE_S) as client:
             start.wait(PATIENCE_S)
             try:
                 return client.route(f"What is {number} + {number}?").id
@@ -119,20 +121,43 @@ def test_a_limit_of_twenty_grants_twenty_over_all_processes(tmp_path: Path) -> N
                 reasons.append(error.reason)
                 return ""
 
-    with service(tmp_path, 3) as running, ThreadPoolExecutor(64) as pool:
-        granted = [name for name in pool.map(call, range(64)) if name]
+    with ThreadPoolExecutor(callers) as pool:
+        granted = {name for name in pool.map(call, range(callers)) if name}
+    assert len(granted) + len(reasons) == callers
+    assert set(reasons) <= {"LIMIT_EXHAUSTED", "LIMIT_WAIT_FOR_HOLDS"}
+    return sorted(granted)
+
+
+def test_a_limit_of_twenty_grants_twenty_over_all_processes(tmp_path: Path) -> None:
+    allow(tmp_path, 20)
+    with service(tmp_path, 3) as running:
+        granted = granted_of(running.address, 64)
         # Administration has one place, and sees what all of them did.
         with Admin(running.admin_address, timeout_s=PATIENCE_S) as admin:
             (limit,) = admin.limits({"team": "any"})
-    assert len(set(granted)) == 20
-    assert len(reasons) == 44
-    assert set(reasons) <= {"LIMIT_EXHAUSTED", "LIMIT_WAIT_FOR_HOLDS"}
+    assert len(granted) == 20
     assert limit.held == 20
     by = {line["process"] for line in running.lines("routed")}
     assert len(by) > 1
     with closing(store(tmp_path)) as ledger:
         assert {row.id for row in ledger.decisions()} == set(granted)
         assert check(ledger).violations == []
+
+
+def test_with_postgresql_each_process_has_the_store_and_nobody_owns_it(tmp_path: Path) -> None:
+    with database() as address, service(tmp_path, 2, "--ledger", address) as running:
+        with Admin(running.admin_address, timeout_s=PATIENCE_S) as admin:
+            admin.set_limit(
+                limit_pb2.Limit(
+                    limit_id="calls",
+                    unit=limit_pb2.UNIT_REQUESTS,
+                    window=limit_pb2.WINDOW_TOTAL,
+                    hard=20,
+                )
+            )
+        assert len(granted_of(running.address, 40)) == 20
+        assert set(running.numbers()) == {"serving-1", "serving-2"}
+        assert len({line["process"] for line in running.lines("routed")}) == 2
 
 
 class Load:
@@ -199,6 +224,21 @@ def test_whoever_is_killed_nothing_that_was_acknowledged_is_lost(tmp_path: Path)
             assert row is not None
             assert row.state is HoldState.SETTLED
         assert all(ledger.decision(name) is not None for name in load.decided)
+
+
+def test_a_process_that_is_asked_to_end_drains_and_is_replaced(tmp_path: Path) -> None:
+    with service(tmp_path, 2) as running, Load(running.address, 4) as load:
+        for name in ("serving-1", "serving-2"):
+            more(load.settled)
+            before = running.numbers()[name]
+            os.kill(before, signal.SIGTERM)
+            wait_until(lambda name=name, before=before: (
+                running.numbers().get(name, before) != before
+            ))  # fmt: skip
+        more(load.settled)
+    assert load.refused == []
+    assert {line["name"] for line in running.lines("process_ended")} == {"serving-1", "serving-2"}
+    assert running.lines("process_died") == []
 
 
 def test_calls_in_flight_finish_when_the_service_gets_sigterm(tmp_path: Path) -> None:
