@@ -20,7 +20,7 @@ from router.logs import logger
 from router.processes import ledger_owner, serving_process
 from router.processes.child import Child
 from router.processes.control_line import Statuses, Stop
-from router.processes.restarts import WITHIN_S, restart_delay
+from router.processes.restarts import MOST_DEATHS, WITHIN_S, restart_delay
 from router.processes.serving_process import Seat
 from router.rpc.ports import reserved_port
 from router.rpc.protection import check_settings
@@ -79,15 +79,23 @@ class Supervisor:
         try:
             for child in self._all:
                 _start(child)
-            while not self._stopping:
-                self._step()
-                if not self._announced and all(child.is_ready for child in self._all):
-                    self._announced = True
-                    on_ready()
+            self._watch(on_ready)
+        except MitsumoriError:
+            with suppress(MitsumoriError):
+                self._end()  # the others still answer what they have begun
+            raise
+        else:
             self._end()
         finally:
             for child in reversed(self._all):
                 child.kill()
+
+    def _watch(self, on_ready: Callable[[], None]) -> None:
+        while not self._stopping:
+            self._step()
+            if not self._announced and all(child.is_ready for child in self._all):
+                self._announced = True
+                on_ready()
 
     def _step(self) -> None:
         """Wait for something to happen, and see to it."""
@@ -114,7 +122,7 @@ class Supervisor:
             logger().info("process_ended", name=child.name)
             child.starts_at = self._clock()
             return
-        child.deaths.append(self._clock())
+        child.deaths = [*child.deaths[-MOST_DEATHS:], self._clock()]
         delay = restart_delay(child.deaths)
         if delay is None:
             raise MitsumoriError(
@@ -147,6 +155,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Stop the processes that serve, then the owner of the ledger, which they need until then."""
+        self._stopping = True
         self._kept = [] if self._owner is None or not self._announced else [self._owner]
         for child in self._serving:
             child.starts_at = None

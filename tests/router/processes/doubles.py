@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from router.processes.control_line import Failed, Ready, Stop
 
@@ -14,6 +15,20 @@ from router.processes.control_line import Failed, Ready, Stop
 def lives(pipe: Connection) -> None:
     """Ends by SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    pipe.send(Ready())
+    while True:
+        time.sleep(3600)
+
+
+def lives_and_says_goodbye(ended: Path, pipe: Connection) -> None:
+    """Ends by SIGTERM, and makes a file then."""
+
+    def end(*_: object) -> None:
+        ended.touch()
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     pipe.send(Ready())
     while True:

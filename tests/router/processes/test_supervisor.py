@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,17 @@ def test_a_process_that_dies_again_and_again_ends_the_service_with_one_line(
     assert error.message == (
         "the process serving-2 died again and again within 60 s, last with signal SIGKILL; the log says more"
     )
+
+
+def test_the_others_end_in_good_order_where_one_dies_again_and_again(
+    signals: tuple[int, int], tmp_path: Path
+) -> None:
+    ended = tmp_path / "ended"
+    others = [Child("serving-1", doubles.lives_and_says_goodbye, (ended,), time.monotonic)]
+    dying = child("serving-2", doubles.dies)
+    with pytest.raises(MitsumoriError, match="serving-2 died again and again"):
+        Supervisor([*others, dying], None, drain_s=60, signals=signals[0]).run(lambda: None)
+    assert ended.exists()
 
 
 def test_why_a_process_cannot_start_is_why_the_service_cannot(signals: tuple[int, int]) -> None:
