@@ -59,8 +59,18 @@ class Service:
 
     @property
     def admin_address(self) -> str:
-        (line,) = (one for one in self.lines("serving") if one["process"] == "supervisor")
-        return str(line["admin_address"])
+        return str(self.serving()["supervisor"]["admin_address"])
+
+    def serving(self) -> dict[str, dict[str, Any]]:
+        """What each process said when it began to serve; the log may come a little later than that."""
+        found: dict[str, dict[str, Any]] = {}
+
+        def is_there() -> bool:
+            found.update({line["process"]: line for line in self.lines("serving")})
+            return {"supervisor", "serving-1", "serving-2"} <= set(found)
+
+        wait_until(is_there)
+        return found
 
     def numbers(self) -> dict[str, int]:
         """The processes of the service by name, as the system has them now."""
@@ -157,7 +167,7 @@ def test_with_postgresql_each_process_has_the_store_and_nobody_owns_it(tmp_path:
             )
         assert len(granted_of(running.address, 40)) == 20
         assert set(running.numbers()) == {"serving-1", "serving-2"}
-        assert len({line["process"] for line in running.lines("routed")}) == 2
+    assert len({line["process"] for line in running.lines("routed")}) == 2
 
 
 class Load:
@@ -421,7 +431,7 @@ def test_what_each_process_measures_adds_up_and_settings_change_in_all(tmp_path:
 
 def measured(running: Service, name: str) -> list[float]:
     """The sum of a metric in each process that serves."""
-    addresses = [line.get("metrics_address") for line in running.lines("serving")]
+    addresses = [line.get("metrics_address") for line in running.serving().values()]
     texts = [
         httpx.get(f"http://{one}/metrics", timeout=PATIENCE_S).text for one in addresses if one
     ]
