@@ -38,7 +38,7 @@ _UNKNOWN_CONTEXT_WINDOW = 8192
 _EARLIEST_ZONE = timedelta(hours=14)
 """Where a day begins first, ahead of UTC."""
 _ABILITY_REMEDY = (
-    f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty (points, up to 100), the source of "
+    f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty (points, 0.01 to 100), the source of "
     "the scores and their date; leave it out where they are not known"
 )
 
@@ -116,7 +116,7 @@ class _Lengths(_Strict):
 
 class _Ability(_Strict):
     points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False, strict=True)
-    uncertainty: float = Field(gt=0, le=100, allow_inf_nan=False, strict=True)
+    uncertainty: float = Field(ge=0.01, le=100, allow_inf_nan=False, strict=True)
     source: str = Field(min_length=1)
     date: dates.date
 
