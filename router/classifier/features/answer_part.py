@@ -105,6 +105,7 @@ _TEXT_BEFORE = re.compile(
     r"|explanation|poem|novel|blog|book|dissertation|thesis|script"
     r"|description|review|speech|letter|e-?mail|paper|output|length|count|aufsatz|geschichte|antwort"
     r"|texte?|histoire|rapport|roman|article|bericht|artikel|novela|artículo|cuento|informe"
+    r"|essai|discours|lettre|poème|récit|résumé|relato|discurso|poema|rede|gedicht|erzählung|zusammenfassung"
     r"|réponse|ensayo|historia|respuesta|texto|ensaio|redação|artigo|resumo|resposta|conto|saggio|articolo"
     r"|testo|riassunto|risposta|racconto|эссе|стать\w+|текст\w*|рассказ\w*|сочинени\w+|ответ\w*|it)s?\b"
     r"[^.!?\n]{0,32}?\b(?:of|with|be|has|have|is|to|de|di|da|von|mit|com|con|на|из|в|объ[её]мом|длиной|:"

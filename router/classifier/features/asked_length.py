@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from router.classifier.features.amount_context import is_wish
@@ -202,6 +203,26 @@ _LONGEST_SIMPLE = 300
 """Characters of a request up to which a list, a manner and a bare answer are those of the whole."""
 _SHORT = 60.0
 """Tokens below which a length is one of each thing, where several are given."""
+_SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？\n]+|$)")
+_SOMETIMES = re.compile(
+    r"\b(?:if|when(?:ever)?|where|unless|except|once|in case|depending|sometimes|may|can|each|every|per"
+    r"|for (?:\w+ ){0,4}(?:questions?|requests?|messages?|topics?|queries|tasks?|users?|problems?|e-?mails?"
+    r"|greetings?|answers?|lookups?|facts?|things?)|first|second|start\w*|begin\w*|end|finish\w*|then"
+    r"|after\w*|followed|except|at least|minimum|prefer\w*|try|ideally|usually|generally|default|code"
+    r"|tool\w*|example\w*|wenn|falls|sofern|außer|bei|pro|jede[rnms]?|si|sauf|quand|lorsque|chaque|par"
+    r"|cuando|cada|salvo|se|quando|exceto|ogni|tranne|если|когда|кажд\w+|кроме)\b"
+    r"|^\s*(?:for|in|on) (?!at|no|under|fewer|less|up|\d|one|two|three|an?\b)|,? but\b"
+    r"|\b(?:write|create|generate|draft|compose|produce) (?!your|the answer|answers|in\b|at\b|no\b|short"
+    r"|brief|concise)"
+    r"|場合|とき|時[はに]|(?<!答)に(?:は|対し)|以外|なら|たら|れば|ごと|各|最初|まず|例"
+    r"|如果|当|除非|每|先|경우|때|면 |마다|먼저"
+)
+"""A limit beside one of these does not hold for every answer: "if asked for a title, at most 10 words"."""
+_LONGER = re.compile(
+    r"\b(?:detail\w*|long\w*|more|full\w*|thorough\w*|complete\w*|depth|essays?|reports?|ausführlich\w*|mehr"
+    r"|länger|plus|détail\w*|más|detall\w*|mais|più|подробн\w+|больше)\b|詳|長|全文|详|长|자세|길게"
+)
+"""What lifts the limit on some requests."""
 _MOST_LEAST = 8_000.0
 """Models write no more at once, whatever they are asked for."""
 _LONG, _LONG_EXPONENT = 1_000.0, 0.93
@@ -387,10 +408,39 @@ def _by_given(window: str, left_out: int, bounds: _Bounds) -> _Bounds:
     return _Bounds(min(answer.least, middle, _MOST_LEAST), middle, most)
 
 
+@lru_cache(maxsize=64)
+def _system_limit(window: str) -> AskedLength:
+    """The limit or size of every answer that a system message names, in its window; unasked where none is.
+
+    An application sends the same one on every call.
+    """
+    parts = [(part, _SOMETIMES.search(part)) for part in _SENTENCE.findall(window)]
+    if any(sometimes and _LONGER.search(part) for part, sometimes in parts):
+        return UNASKED
+    said = "".join(part for part, sometimes in parts if not sometimes)
+    request = request_parts(said)
+    some = list(_amounts(request, 0.0, alone=False))
+    bounds = _combined(some) if some else _Bounds()
+    return AskedLength(UNASKED.factors, 0.0, *bounds) if bounds.most < math.inf else UNASKED
+
+
 def asked_by(prompt: Prompt) -> AskedLength:
-    """What the last message of the user says: an earlier one had another answer."""
+    """What the last message of the user says, since an earlier one had another answer.
+
+    Where it names no length, a limit of every answer in the system messages holds.
+    """
     said = [message.text for message in prompt.messages if message.role == "user"]
-    return asked_length(said[-1]) if said else asked_length(prompt.messages[-1].text)
+    if not said:
+        return asked_length(prompt.messages[-1].text)
+    asked = asked_length(said[-1])
+    if asked.least or asked.middle < math.inf:
+        return asked
+    for message in prompt.messages:
+        if message.role == "system":
+            limit = _system_limit(head_and_tail(message.text.strip(), WINDOW).lower())
+            if limit.middle < asked.middle:
+                asked = limit
+    return asked
 
 
 def asked_length(text: str) -> AskedLength:

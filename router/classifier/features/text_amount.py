@@ -114,7 +114,7 @@ _NUMBER_WORD = re.compile(
 _COUNTED_BY_A = re.compile(r"sentence|paragraph")
 """What the English "a" counts, unlike "a word about bees", "a page for our site", "a palavra"."""
 _SAYINGS = frozenset(("mots", "palabras", "palavras", "parole", "worten", "словах"))
-"""Units of which two stand for few: "en deux mots", "in due parole"."""
+"""Units of which two stand for few: "en deux mots", "in due parole". «Одним словом,» opens a sentence."""
 _FIGURE_END = re.compile(
     r"(?:\+?(?: ?-?)|个|個)(?:(?:short|simple|concise|clear|brief|full|complete|bullet|english"
     r"|or (?:so|fewer|less|more))"
@@ -148,5 +148,7 @@ def number_before(window: str, unit: re.Match[str]) -> tuple[int, float] | None:
     if unit[0] in ("phrase", "phrases") and word[1] in ("a", "single", "one"):
         return None
     if number == 2 and unit[0] in _SAYINGS:
+        return None
+    if unit[0] == "словом" and window.startswith(",", unit.end()):
         return None
     return start + word.start(), number
