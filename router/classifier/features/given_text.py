@@ -8,42 +8,19 @@ above an instruction that says so.
 
 from __future__ import annotations
 
+import math
 import re
-from typing import NamedTuple
 
-from router.classifier.features.token_density import WIDE, tokens_per_character, wide_share
+from router.classifier.features.token_density import WIDE
+from router.classifier.features.whole_text import SIGNS, is_code, whole_text_size
+from router.classifier.features.work_size import AnswerSize, Work, text_tokens
 
-__all__ = ["AnswerSize", "answer_of_given", "text_tokens"]
+__all__ = ["answer_of_given"]
 
-
-class AnswerSize(NamedTuple):
-    """Tokens of an answer, ≥ 0: the median is in ``least..middle``, the ninth decile at most ``most``."""
-
-    least: float
-    middle: float
-    most: float
-
-
-class _Work(NamedTuple):
-    """Tokens of an answer by tokens of the given text: ``(factor, addend)`` of each bound."""
-
-    least: float
-    middle: tuple[float, float]
-    most: tuple[float, float]
-
-    def size(self, given: float, more: float = 0.0) -> AnswerSize:
-        (factor, addend), (largest, remark) = self.middle, self.most
-        return AnswerSize(
-            self.least * given,
-            factor * given + addend + more,
-            largest * given + remark + 1.2 * more,
-        )
-
-
-_TRANSLATION = _Work(0.5, (1.3, 8.0), (1.9, 110.0))
-_CORRECTION = _Work(0.5, (1.15, 10.0), (2.2, 100.0))
-_REWRITING = _Work(0.0, (1.3, 25.0), (3.0, 110.0))
-_EXTRACT = _Work(0.0, (0.8, 10.0), (1.3, 80.0))
+_TRANSLATION = Work(0.5, (1.3, 8.0), (1.9, 110.0))
+_CORRECTION = Work(0.5, (1.15, 10.0), (2.2, 100.0))
+_REWRITING = Work(0.0, (1.3, 25.0), (3.0, 110.0))
+_EXTRACT = Work(0.0, (0.8, 10.0), (1.3, 80.0))
 """Models add remarks and other wordings, most of all to short texts: in shaberi a translation of 63 tokens
 has 76 at the median and 174 at the ninth decile, by models of today 89 and 237; an address of 15 tokens has
 55 and 212."""
@@ -172,9 +149,10 @@ _FORMAT = re.compile(
     r"|表[にで（(：]|箇条書き|表格|표로|목록"
 )
 """A text in another format has more signs than words."""
-_CODE = re.compile(
-    r"[{};]\s*(?:\n|$)|=>|(?<!:)//|\b\w+\([^)\n]*\)[;:{ ]|\b(?:def|const|return|import) "
+_EACH_LINE = re.compile(
+    r"\btranslate (?:each|every) (?:line|row|sentence|paragraph|entry|item|message)\b"
 )
+"""A translation that may stand beside its original, so that it has no greatest length."""
 _FORMAT_TIMES = 1.4
 _SEVERAL = re.compile(
     r"\b(?:all that apply|multi-label|these|each|tickets|comments|reviews|items|messages|e?-?mails"
@@ -208,6 +186,7 @@ _KEYS = re.compile(
     r"(?:\bkeys?\b|\bfields?\b|\bjson\b|キー|フィールド|键|字段|키)([^:：\n]{0,120})"
 )
 _SIGNS = (
+    *SIGNS,
     "ranslat", "orrect", "roofread", "rammar", "pelling", "punctuation", "typo", "write", "hrase", "word",
     "make ", "xtra", "pull out", "bersetz", "korrig", "verbess", "formul", "schreib", "tradu", "corri",
     "écri", "scrib", "lassif", "tegori", "label", "etermin", "decide", "entim", "tag", "is ", "ordne",
@@ -224,18 +203,6 @@ _CONVERTS = re.compile(
     r"|[-\d.,]+ ?[^\d\n。.:]{1,12}[をは는은를을] ?[^\n。.:]{1,10}(?:変換|換算|변환|환산)[^\n]{0,10}"
     r"|(?:把|将)?[-\d.,]+ ?[^\d\n。.:]{1,12}(?:转换|换算)[^\n]{1,12}"
 )
-
-
-def text_tokens(text: str, characters: int | None = None) -> float:
-    """Rough tokens of a text.
-
-    Args:
-        text: of which the script is read, at most its first 600 characters.
-        characters: of the whole; by default those of the text.
-    """
-    return (len(text) if characters is None else characters) * tokens_per_character(
-        wide_share(text[:_HEAD])
-    )
 
 
 def _split(text: str) -> tuple[str, str] | None:
@@ -269,13 +236,7 @@ def _split(text: str) -> tuple[str, str] | None:
 
 def _is_only_request(instruction: str, given: str) -> bool:
     said = _GIVEN_KIND.sub("it", instruction)
-    return not (
-        _OTHERS.search(said)
-        or _SECOND.search(given[-_TAIL:])
-        or _RULES_BELOW.search(given[:_HEAD])
-        or _RULES_BELOW.search(given[-_HEAD:])
-        or "```" in given
-    )
+    return not (_OTHERS.search(said) or _SECOND.search(given[-_TAIL:]) or "```" in given)
 
 
 def _choice(instruction: str) -> AnswerSize | None:
@@ -303,9 +264,17 @@ def answer_of_given(text: str, left_out: int = 0) -> AnswerSize | None:
     if not any(mark in text for mark in _MARKS) or not any(sign in text for sign in _SIGNS):
         return None
     parts = _split(text)
-    if parts is None or not _is_only_request(*parts):
+    if parts is None:
         return None
     instruction, given = parts
+    rules = _RULES_BELOW.search(given[:_HEAD]) or _RULES_BELOW.search(given[-_HEAD:])
+    if not rules and any(sign in instruction for sign in SIGNS):
+        second = _SECOND.search(given[-_TAIL:]) is not None
+        if whole := whole_text_size(instruction, given, left_out, more=second):
+            return whole
+    each_line = _EACH_LINE.search(instruction) is not None
+    if rules or not _is_only_request(_EACH_LINE.sub("translate", instruction), given):
+        return None
     if choice := _choice(instruction):
         several = _SEVERAL.search(instruction) or len(_ITEM.findall(given[:_HEAD])) > _FEW_ITEMS
         return None if several and not _YES_NO.search(instruction) else choice
@@ -318,6 +287,7 @@ def answer_of_given(text: str, left_out: int = 0) -> AnswerSize | None:
         more = _KEY_TOKENS * (1 + len(re.findall(r"[,、，]|\band\b", keys[1]))) if keys else 0.0
         written = _FORMAT_TIMES * tokens if _FORMAT.search(instruction) else tokens
         return _EXTRACT.size(written, more)
-    if _JOINED.search(instruction) or _FORMAT.search(instruction) or _CODE.search(given[:_HEAD]):
+    if _JOINED.search(instruction) or _FORMAT.search(instruction) or is_code(given):
         return None
-    return found[0].size(tokens)
+    size = found[0].size(tokens)
+    return AnswerSize(size.least, math.inf, math.inf) if each_line else size
