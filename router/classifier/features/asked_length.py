@@ -34,7 +34,9 @@ from router.classifier.features.figure import latin_figures, wide_figures
 from router.classifier.features.given_text import answer_of_given
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import asked_items
+from router.classifier.features.part_sizes import parts_size
 from router.classifier.features.repetition import repeated_size
+from router.classifier.features.short_form import short_form_size
 from router.classifier.features.text_amount import (
     LATIN_UNITS,
     NUMBER_WORDS,
@@ -350,6 +352,16 @@ def _sum(some: Sequence[_Bounds | _Said]) -> _Bounds:
     return _Bounds(0.0, sum(one.middle for one in some), sum(one.most for one in some), size)
 
 
+def _of_parts(whole: float, request: str) -> _Bounds:
+    """What the lengths of all parts say of the whole; only a least length where another task follows."""
+    if _MAKES_PROGRAM.search(request):
+        return _Bounds()
+    least = min(0.7 * whole, _MOST_LEAST)
+    if last_tasks(request)[0] >= 0:
+        return _Bounds(least)
+    return _Bounds(least, 1.1 * whole, 1.4 * whole + 8, _written(whole))
+
+
 def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
     """What is said of the answer. Nothing bounds it that is followed by another task."""
     units = list(UNIT.finditer(window))
@@ -394,14 +406,14 @@ def _factors(request: str) -> tuple[float, float]:
 
 
 def _by_given(window: str, left_out: int, bounds: _Bounds) -> _Bounds:
-    """Bounds of an answer that works on a given text, counts or repeats.
+    """Bounds of an answer that works on a given text, counts, repeats or has a short form.
 
     Args:
         window: the text, in lower case.
         left_out: characters that it lacks.
         bounds: whatever the text is.
     """
-    answer = answer_of_given(window, left_out) or repeated_size(window)
+    answer = answer_of_given(window, left_out) or repeated_size(window) or short_form_size(window)
     if answer is None:
         return bounds
     middle, most = min(bounds.middle, answer.middle), min(bounds.most, answer.most)
@@ -457,10 +469,12 @@ def asked_length(text: str) -> AskedLength:
     few = _few(request)
     some = list(_amounts(request, count, alone=few is not None))
     bounds = _combined(some) if some else _Bounds()
+    if whole := parts_size(request):
+        bounds = _of_parts(whole, request)
     simple = len(request) <= _LONGEST_SIMPLE
     if few and simple and not bounds.least and not count and few[2]:
         bounds = _Bounds(0.0, min(bounds.middle, few[0]), min(bounds.most, few[1]))
-    if not some and not count:
+    if not some and not count and not whole:
         bounds = _by_given(window, len(text) - len(window), bounds)
     factors = _factors(request) if simple else (1.0, 1.0)
     asked = AskedLength(factors, tokens if simple else 0.0, *bounds)
