@@ -125,6 +125,8 @@ class _Ability(_Strict):
     def _source_is_told(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("must not be blank")
+        if not value.isprintable():
+            raise ValueError("must be one line of printable characters")
         return value
 
     @field_validator("date", mode="before")

@@ -105,6 +105,10 @@ def test_counts_are_exact_only_where_the_tokenizer_is_the_models_own() -> None:
             for ability, message in (
                 ("{points: 60, uncertainty: 10, date: 2026-04-09}", "ability.source"),
                 ("{points: 60, uncertainty: 10, source: '', date: 2026-04-09}", "ability.source"),
+                (
+                    '{points: 60, uncertainty: 10, source: "a\\e[31m", date: 2026-04-09}',
+                    "ability.source.*one line of printable characters",
+                ),
                 ("{points: 60, uncertainty: 10, source: exam}", "ability.date"),
                 ("{points: 60, source: exam, date: 2026-04-09}", "ability.uncertainty"),
                 (
