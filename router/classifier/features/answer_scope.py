@@ -38,7 +38,8 @@ _DO = (
 )
 _WIDE_DO = r"(?:書|作|生成|説明|述べ|まとめ|挙げ|訳|考え|写|编|列出|解释|说明|쓰|써|작성|설명|만들)"
 _WIDE_NEXT = (
-    r"(?:その(?:後|あと|うえ|上)|(?:した|て)(?:後|あと|うえで|上で)|てから|それから|次に|続[いけ]て|さらに|加えて"
+    r"(?:その(?:後|あと|うえ|上)|(?:した|て)(?:後|あと|うえで|上で)|てから|それから|次に|続[いけ]て|さらに"
+    r"|加えて"
     r"|然后|接着|之后|再写|그 ?(?:다음|후|뒤)|그리고)"
 )
 _THEN = re.compile(
@@ -51,6 +52,11 @@ _THEN = re.compile(
     r"|\b(?:and|plus) (?:an?|the|your|my) (?:[a-z]{1,16} ){0,3}?(?:essay|story|contract|plan"
     r"|report|program|website"
     r"|app|table|outline|guide|article|letter|proposal|analysis|tutorial|schedule|budget|script|list)\b"
+    r"|\b(?:und|et|y|e|и) (?:(?:ein\w*|d[eia][nrs]|une?|un[ao]?|l[ea]|el|il|uma?|o"
+    r"|a) )?(?:[^\W\d_]{1,16} ){0,2}?"
+    r"(?:bericht|aufsatz|vertrag|brief|tabelle|rapport|essai|contrat|lettre|tableau|informe|ensayo|contrato"
+    r"|carta|tabla|relatório|ensaio|plano|artigo|tabela|relazione|saggio|contratto|articolo|lettera|tabella"
+    r"|отч[её]т|эссе|стать[юя]|план|договор|письмо|таблицу|рассказ)\b"
     r"|(?:\b(?:followed by|plus|along with|together with)|, then) (?:an?|the) [a-z]"
     rf"|{_WIDE_NEXT}[^。\n]{{0,40}}{_WIDE_DO}"
 )
@@ -103,7 +109,8 @@ _OF_THE_WHOLE = re.compile(
 _SUBJECT = re.compile(
     r"([\w-]{1,24}),? (?:(?:must|should|shall|can|cannot|may|might|will|need|needs|ha[sd]|have|is"
     r"|are|was|were"
-    r"|be|muss|müssen|darf|dürfen|soll|sollen|doit|doivent|debe|deben|deve|devem|devono|долж\w{1,3})\b(?:n['’]t)?)"
+    r"|be|muss|müssen|darf|dürfen|soll|sollen|doit|doivent|debe|deben|deve|devem|devono"
+    r"|долж\w{1,3})\b(?:n['’]t)?)"
     r"(?: (?:not|only|to|be|have|exceed|contain|use|consist|limited|restricted|capped|in|of|an?"
     r"|at|most|no|more"
     r"|less|fewer|longer|than|under|up|below|within|exactly|max|maximum|about|around|between"
@@ -140,7 +147,8 @@ _PARTS_BEFORE = re.compile(
     r"$"
     r"|\b(?:parágrafos|frases|capítulos|seções|paragrafi|frasi|capitoli|абзацы|абзацами|главы|предложения)"
     r" (?:[^\W\d_]{1,10} ){1,4}$"
-    r"|(?:タイトル|見出し|件名|[^\s、。]名|パスワード|要旨|概要|キャプション|标题|摘要|제목)[は：:][^。、\n]{0,4}$"
+    r"|(?:タイトル|見出し|件名|[^\s、。]名|パスワード|要旨|概要|キャプション|标题|摘要"
+    r"|제목)[は：:][^。、\n]{0,4}$"
     r"|(?:1|一)(?:問|つ|個|件|行)(?:あたり|につき|は|に)?$"
 )
 """Parts, of which each has the length: "paragraphs of 50 words"."""

@@ -13,7 +13,7 @@ import re
 
 from router.classifier.features.token_density import WIDE
 from router.classifier.features.whole_text import SIGNS, is_code, whole_text_size
-from router.classifier.features.work_size import AnswerSize, Work, text_tokens
+from router.classifier.features.work_size import POLITE_WORDS, AnswerSize, Work, text_tokens
 
 __all__ = ["answer_of_given"]
 
@@ -43,10 +43,7 @@ _LONGEST_AMOUNT = 60
 _TAIL = 160
 """Characters at the end of a given text in which a second request is looked for."""
 
-_POLITE = (
-    r"(?:^|[.!?\n] ?)[^\w\n]{0,3}(?:(?:please|kindly|can|could|would|will|you|bitte|kannst|können"
-    r"|du|sie|pouvez-vous|peux-tu|s['’]il (?:te|vous) plaît,?|por favor,?|puedes|podrías|puede)[ ,]+){0,4}"
-)
+_POLITE = rf"(?:^|[.!?\n] ?)[^\w\n]{{0,3}}{POLITE_WORDS}"
 _NO_NOUN = r"(?!する|した|され|を行|하는|하려|하도록|할|된|한 )"
 """What follows a verb of Japanese and Korean that describes something and asks for nothing."""
 _VERBS = (

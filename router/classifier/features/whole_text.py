@@ -10,7 +10,13 @@ from __future__ import annotations
 import math
 import re
 
-from router.classifier.features.work_size import AnswerSize, Work, data_tokens, text_tokens
+from router.classifier.features.work_size import (
+    POLITE_WORDS,
+    AnswerSize,
+    Work,
+    data_tokens,
+    text_tokens,
+)
 
 __all__ = ["SIGNS", "is_code", "whole_text_size"]
 
@@ -34,10 +40,7 @@ _FORMATS = {
 """By source and target. Keys and signs are written again for every row: 300 rows of three columns and some
 2,000 tokens are 5,700 tokens of indented JSON, and 3,000 of a Markdown table."""
 
-_POLITE = (
-    r"(?:^|[.!?\n,] ?|\band )[^\w\n]{0,3}(?:(?:please|kindly|can|could|would|will|you|bitte|kannst|können"
-    r"|du|sie|por favor,?|puedes|podrías)[ ,]+){0,4}"
-)
+_POLITE = rf"(?:^|[.!?\n,] ?|\band )[^\w\n]{{0,3}}{POLITE_WORDS}"
 _COPIES = re.compile(
     rf"{_POLITE}(?:repeat|copy|echo|reproduce|retype|output|print|return|write|type|say|wiederhol\w*|gib"
     r"|schreib\w*|répète\w*|recopie\w*|copie\w*|repite|copia|repita|copie|ripeti|повтори\w*|скопируй\w*)\b"

@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from router.classifier.features.token_density import tokens_per_character, wide_share
 
-__all__ = ["AnswerSize", "Work", "data_tokens", "text_tokens"]
+__all__ = ["POLITE_WORDS", "AnswerSize", "Work", "data_tokens", "text_tokens"]
+
+POLITE_WORDS = (
+    r"(?:(?:please|kindly|can|could|would|will|you|bitte|kannst|können"
+    r"|du|sie|pouvez-vous|peux-tu|s['’]il (?:te|vous) plaît,?|por favor,?|puedes|podrías|puede)[ ,]+){0,4}"
+)
+"""A pattern of what stands before a verb that asks for work on a text."""
 
 _HEAD = 600
 """Characters of a text of which the script is read."""

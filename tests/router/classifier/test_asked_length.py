@@ -408,6 +408,12 @@ def test_a_minimum_is_read_in_these_languages_too(text: str, least: float) -> No
         "Напиши функцию, которая обрезает текст до 50 символов.",
         "На 5 страницах книги описан бой. Проанализируй его подробно.",
         "Одним словом, напиши подробный отчёт.",
+        "Напиши письмо в 3 предложения и полный отчёт на 5 страниц.",
+        "Schreibe eine Definition in 3 Sätzen und einen vollständigen Bericht.",
+        "Écris une définition en 3 phrases et un rapport complet.",
+        "Escribe una definición en 3 frases y un informe completo.",
+        "Escreva uma definição em 3 frases e um relatório completo.",
+        "Scrivi una definizione in 3 frasi e un articolo completo.",
     ],
 )
 def test_a_length_of_something_else_binds_in_no_language(text: str) -> None:
