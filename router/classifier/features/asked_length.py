@@ -7,8 +7,7 @@ task (:mod:`answer_scope`). Sizes in words, characters and tokens go before thos
 pages.
 
 The vocabulary is English, Japanese, German, French, Spanish, Chinese and Korean, and for limits and sizes
-Portuguese, Italian and Russian. A unit is looked for first:
-most texts have none and cost one search.
+Portuguese, Italian and Russian. A unit is looked for first: most texts have none and cost one search.
 """
 
 from __future__ import annotations
@@ -203,6 +202,8 @@ _DETAILED = re.compile(
 )
 _LONGEST_SIMPLE = 300
 """Characters of a request up to which a list, a manner and a bare answer are those of the whole."""
+_UNITS_READ = 12
+"""Units that are read at each end of a text with more."""
 _SHORT = 60.0
 """Tokens below which a length is one of each thing, where several are given."""
 _SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？\n]+|$)")
@@ -365,6 +366,8 @@ def _of_parts(whole: float, request: str) -> _Bounds:
 def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
     """What is said of the answer. Nothing bounds it that is followed by another task."""
     units = list(UNIT.finditer(window))
+    if len(units) > 2 * _UNITS_READ:
+        units = units[:_UNITS_READ] + units[-_UNITS_READ:]
     count = _COUNT.search(window) if "count" in window or "数" in window else None
     if (units or count) and _MAKES_PROGRAM.search(window):
         return
