@@ -32,6 +32,7 @@ from router.classifier.features.figure import Figure, latin_figures, wide_figure
 from router.classifier.features.given_text import answer_of_given
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import asked_items
+from router.classifier.features.marked_pattern import has_any
 from router.classifier.features.repetition import repeated_size
 from router.core.asked_length import BRIEF, DETAILED, UNASKED, AskedLength
 from router.core.types import Prompt
@@ -408,13 +409,9 @@ def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
         yield said
 
 
-def _has(signs: tuple[str, ...], request: str) -> bool:
-    return any(map(request.__contains__, signs))
-
-
 def _few(request: str) -> tuple[float, float, bool] | None:
     """Middle and most of a bare choice or of a few words, and whether nothing else is asked for."""
-    if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request):
+    if has_any(_OPTION_SIGNS, request) and _OPTIONS.search(request):
         return *_OPTION_LENGTHS, asks_for_a_choice(request) and not _EXPLAINED.search(request)
     if found := _FEW_WORDS.search(request):
         return *_FEW_LENGTHS, last_tasks(request)[0] < found.start()
@@ -422,8 +419,8 @@ def _few(request: str) -> tuple[float, float, bool] | None:
 
 
 def _factors(request: str) -> tuple[float, float]:
-    brief = _has(_BRIEF_SIGNS, request) and _BRIEF.search(request)
-    detailed = _has(_DETAILED_SIGNS, request) and _DETAILED.search(request)
+    brief = has_any(_BRIEF_SIGNS, request) and _BRIEF.search(request)
+    detailed = has_any(_DETAILED_SIGNS, request) and _DETAILED.search(request)
     if bool(brief) == bool(detailed):
         return 1.0, 1.0
     return BRIEF if brief else DETAILED

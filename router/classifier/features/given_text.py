@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from router.classifier.features.marked_pattern import has_any
 from router.classifier.features.token_density import WIDE, tokens_per_character, wide_share
 
 __all__ = ["AnswerSize", "answer_of_given", "text_tokens"]
@@ -300,7 +301,7 @@ def answer_of_given(text: str, left_out: int = 0) -> AnswerSize | None:
     """
     if len(text) <= _LONGEST_AMOUNT and _CONVERTS.fullmatch(text) and _MEASURE.search(text):
         return _AMOUNT
-    if not any(mark in text for mark in _MARKS) or not any(sign in text for sign in _SIGNS):
+    if not has_any(_MARKS, text) or not has_any(_SIGNS, text):
         return None
     parts = _split(text)
     if parts is None or not _is_only_request(*parts):

@@ -1,0 +1,41 @@
+"""A pattern with marks answers as the pattern alone does."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.classifier.features import answer_size, question_form
+from router.classifier.features.marked_pattern import MarkedPattern, has_any
+
+EVERY = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": one
+    for module in (answer_size, question_form)
+    for name, one in vars(module).items()
+    if isinstance(one, MarkedPattern)
+}
+
+
+@pytest.mark.parametrize("pattern", EVERY.values(), ids=EVERY.keys())
+@settings(max_examples=300)
+@given(data=st.data())
+def test_whatever_a_pattern_matches_has_one_of_its_marks(
+    pattern: MarkedPattern, data: st.DataObject
+) -> None:
+    found = data.draw(st.from_regex(pattern.pattern, fullmatch=True))
+    assert has_any(pattern.marks, found)
+
+
+@pytest.mark.parametrize("pattern", EVERY.values(), ids=EVERY.keys())
+@given(text=st.text())
+def test_marks_change_no_answer(pattern: MarkedPattern, text: str) -> None:
+    for some in (text, " ".join([text, *pattern.marks])):
+        assert pattern.count(some) == len(pattern.pattern.findall(some))
+        assert pattern.occurs(some) == bool(pattern.pattern.search(some))
+
+
+def test_a_text_without_a_mark_is_not_searched() -> None:
+    pattern = MarkedPattern(r"\bwords?\b", "word")
+    assert (pattern.count("no such thing"), pattern.count("a word, two words, a sword")) == (0, 2)
+    assert not pattern.occurs("a sword")
