@@ -74,7 +74,7 @@ EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
-        train evaluate compare promote sign add-arm drift mlflow serve bench chaos soak fuzz embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
+        train evaluate compare promote sign add-arm drift mlflow serve bench overload chaos soak fuzz embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
         reference test-deploy audit
 
 help: ## List the targets
@@ -233,6 +233,9 @@ bundles: $(STAMPS)-dev ## Train the shipped bundles anew from HISTORIES=folder
 
 bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into build/reports/bench.json
 	@$(PY) -m benchmarks $(BENCH)
+
+overload: $(STAMPS)-dev ## Offer 1.5, 5 and 10 times what the server can answer: what is answered, how soon the rest hears; build/reports/overload.json
+	@$(PY) -m benchmarks.overload
 
 soak: $(STAMPS)-dev ## A server with TLS, keys and limits answers CALLS (1,000,000): does memory, a log or the number of descriptors grow?
 	@$(PY) -m benchmarks.soak --calls "$(CALLS)"

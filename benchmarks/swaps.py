@@ -256,6 +256,10 @@ def swapping(folder: Path, first: Path) -> Iterator[tuple[Swapper, str, subproce
     # Not the memory ledger: it keeps every call, which would look like a leak.
     ledger = f"sqlite:{folder / 'ledger.sqlite'}"
     flags = ("--bundle", str(link), "--reload-every-s", "0", "--ledger", ledger)
+    flags += (
+        "--queue-wait-s",
+        "60",
+    )  # every call is to be answered: a refusal would hide a failure
     with log.open("w") as out, serving(*flags, log=out) as (address, process):
         swapper = Swapper(link, log, address, process)
         try:

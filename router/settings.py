@@ -182,7 +182,43 @@ class Settings(BaseSettings):
         description="file to which administration is added, a JSON line each; unset: beside a SQLite ledger,"
         " else only in the log",
     )
-    workers: int = Field(default=4, ge=1, le=256, description="threads that answer calls")
+    workers: int = Field(
+        default=2, ge=1, le=256, description="calls that are worked on at once; the others wait"
+    )
+    queue_wait_s: float = Field(
+        default=0.08,
+        gt=0,
+        le=60,
+        description="a call that would wait longer than this for its turn is refused at once"
+        " (RESOURCE_EXHAUSTED), seconds",
+    )
+    message_wait_s: float = Field(
+        default=5,
+        gt=0,
+        le=600,
+        description="a call whose message is not there within this time is cut off, seconds",
+    )
+    stream_idle_s: float = Field(
+        default=30,
+        gt=0,
+        le=3600,
+        description="a QuoteBatch whose caller neither sends nor reads for this time is cut off, seconds",
+    )
+    max_waiting_calls: int = Field(
+        default=128,
+        ge=1,
+        le=4096,
+        description="calls that may wait for their message at once; of more, the oldest are cut off",
+    )
+    max_streams: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="QuoteBatch calls that may be open at once; of more, those idle longest are cut off",
+    )
+    max_connections: int = Field(
+        default=1000, ge=1, le=100_000, description="connections that may be open at once"
+    )
     max_prompt_bytes: int = Field(
         default=1 << 20, ge=1, le=64 << 20, description="largest prompt, bytes of UTF-8"
     )

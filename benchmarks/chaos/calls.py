@@ -23,7 +23,13 @@ Answer = Message | CallFailed
 _TIMEOUT_S = 8.0
 _NO_ANSWER = frozenset({"UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"})
 """Codes that leave open whether the server acted; only another try can tell."""
+_OVERLOADED = "OVERLOADED"
+"""The reason of a server that had no time for a call, and has done nothing for it."""
 _MOST_PAUSE_S = 0.4
+
+
+def _is_answer(error: CallFailed) -> bool:
+    return error.code not in _NO_ANSWER and error.reason != _OVERLOADED
 
 
 class Unanswered(Exception):
@@ -73,7 +79,7 @@ class FailoverChannel:
                 reply: Message = channel.call(getattr(channel.stub, call), request)
                 return reply
             except CallFailed as error:
-                if error.code not in _NO_ANSWER:
+                if _is_answer(error):
                     return error
                 self.unanswered[error.code] += 1
             if time.monotonic() > self.give_up_at:
@@ -101,8 +107,8 @@ class FailoverChannel:
                 answers.append(running.result())
             except grpc.RpcError as error:
                 failed = channel.failure(error)
-                if failed.code in _NO_ANSWER:
-                    self.unanswered[failed.code] += 1
-                else:
+                if _is_answer(failed):
                     answers.append(failed)
+                else:
+                    self.unanswered[failed.code] += 1
         return answers or [self.ask(call, request)]

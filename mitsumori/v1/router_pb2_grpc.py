@@ -32,6 +32,10 @@ class RouterServiceStub:
     UPPER_SNAKE_CASE, facts as metadata) and, where a field is at fault, a google.rpc.BadRequest.
     Messages never contain prompt text.
 
+    RESOURCE_EXHAUSTED with reason OVERLOADED, of any call: the server has more calls than it can answer in time,
+    and has done nothing for this one; a RetryInfo says when to try again. CANCELLED: the message of the call did
+    not come in time, the stream was not used, or calls came faster than they could be refused.
+
     Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
     token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
     allow the call, or the labels that it names. RESOURCE_EXHAUSTED with reason TOO_MANY_FAILED_LOGINS: too many
@@ -77,6 +81,10 @@ class RouterServiceServicer:
     Errors carry exactly one google.rpc.ErrorInfo (domain "mitsumori", a stable reason in
     UPPER_SNAKE_CASE, facts as metadata) and, where a field is at fault, a google.rpc.BadRequest.
     Messages never contain prompt text.
+
+    RESOURCE_EXHAUSTED with reason OVERLOADED, of any call: the server has more calls than it can answer in time,
+    and has done nothing for this one; a RetryInfo says when to try again. CANCELLED: the message of the call did
+    not come in time, the stream was not used, or calls came faster than they could be refused.
 
     Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
     token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not
@@ -182,6 +190,10 @@ class RouterService:
     Errors carry exactly one google.rpc.ErrorInfo (domain "mitsumori", a stable reason in
     UPPER_SNAKE_CASE, facts as metadata) and, where a field is at fault, a google.rpc.BadRequest.
     Messages never contain prompt text.
+
+    RESOURCE_EXHAUSTED with reason OVERLOADED, of any call: the server has more calls than it can answer in time,
+    and has done nothing for this one; a RetryInfo says when to try again. CANCELLED: the message of the call did
+    not come in time, the stream was not used, or calls came faster than they could be refused.
 
     Where the server asks for credentials, every call carries "authorization: Bearer ..." with an API key or a
     token. UNAUTHENTICATED: it carries none, or none that is valid. PERMISSION_DENIED: the credential does not

@@ -37,6 +37,7 @@ from router.ledger.base import (
     Usage,
 )
 from router.ledger.storage_format import MAX_AMOUNT
+from router.ledger.time_budget import check_caller
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
@@ -163,6 +164,7 @@ class Reservations:
             Conflict: the id was used for another request.
             NotFound: ``replaces`` is not held by this tenant.
             Unavailable: the ledger cannot be used.
+            CallerGone: the caller does not wait any more; nothing is held.
         """
         # First, because a repeated request gets the same reply even if limits have filled up since.
         earlier = self._earlier(query, decision_id, fingerprint)
@@ -186,6 +188,7 @@ class Reservations:
                     raise
                 return earlier
             reply = render(held)
+            check_caller()  # after everything that takes time: no money is held for one that has gone
             hold = Hold(
                 id=decision_id,
                 fingerprint=fingerprint,

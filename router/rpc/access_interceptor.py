@@ -27,7 +27,7 @@ from router.access.policy import (
     is_administration,
     reveal,
 )
-from router.core.errors import NotFound
+from router.core.errors import MitsumoriError, NotFound
 
 __all__ = ["AccessInterceptor"]
 
@@ -81,6 +81,21 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
             response_serializer=handler.response_serializer,
         )
 
+    def authenticate(self, method: str, context: grpc.ServicerContext) -> None:
+        """Refuse a caller of one of our methods that may not call it, whatever the message will be.
+
+        Args:
+            method: its full name.
+            context: of the call, whose message need not be there.
+
+        Raises:
+            Unauthenticated, NotAllowed, Throttled: its credentials do not allow the call.
+        """
+        if method.startswith(_OUR_METHODS):
+            name = method.rpartition("/")[2]
+            if self._gate.asks_for_credentials or is_administration(name):
+                self._caller(name, context)
+
     def _caller(self, method: str, context: grpc.ServicerContext) -> Caller:
         caller = self._gate.caller(context.invocation_metadata(), peer_of(context.peer()))
         bind_contextvars(caller=caller.name)  # for the log lines of this call
@@ -126,13 +141,19 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]],
         method: str,
     ) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
+        """A message that is not allowed goes on as its error, which costs that message its answer alone."""
+
         def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
             caller = self._caller(method, context)
 
             def admitted() -> Iterator[Any]:
                 for request in requests:
-                    admit(request, caller, self._new_id)
-                    yield request
+                    try:
+                        admit(request, caller, self._new_id)
+                    except MitsumoriError as error:
+                        yield error
+                    else:
+                        yield request
 
             yield from behave(admitted(), context)
 

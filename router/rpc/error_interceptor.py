@@ -34,10 +34,10 @@ from router.core.errors import (
     Unavailable,
     shortened,
 )
-from router.ledger.time_budget import time_limit
+from router.ledger.time_budget import CallerGone, time_limit
 from router.logs import logger
 
-__all__ = ["DOMAIN", "ErrorInterceptor", "status_of"]
+__all__ = ["DOMAIN", "ErrorInterceptor", "fail", "status_of"]
 
 DOMAIN = "mitsumori"
 _OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
@@ -58,6 +58,7 @@ _CODES: dict[type[MitsumoriError], int] = {
     Throttled: code_pb2.RESOURCE_EXHAUSTED,
     Unavailable: code_pb2.UNAVAILABLE,
     BadArtifact: code_pb2.FAILED_PRECONDITION,
+    CallerGone: code_pb2.CANCELLED,
 }
 
 
@@ -87,7 +88,8 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
         # Only here does a short wait help; budgets come back with their reset.
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1)))
     if isinstance(error, Throttled):
-        wait = Duration(seconds=math.ceil(error.retry_after_s))
+        wait = Duration()
+        wait.FromMilliseconds(math.ceil(error.retry_after_s * 1000))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=wait))
     return status
 
@@ -137,7 +139,7 @@ def _lenient(parse: Callable[[bytes], Message]) -> Callable[[bytes], Message | _
     return deserialize
 
 
-def _fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoReturn:
+def fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoReturn:
     """Log an error and end the call with its status."""
     if isinstance(error, MitsumoriError):
         logger().info("refused", method=method, reason=error.reason, field=error.field)
@@ -165,10 +167,10 @@ def _guarded(
     def call(request: Any, context: grpc.ServicerContext) -> Message:
         clear_contextvars()  # a worker makes one call after the other, and the last one had a caller
         try:
-            with time_limit(context.time_remaining()):
+            with time_limit(context.time_remaining(), context.is_active):
                 return behave(_well_formed(request), context)
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
-            _fail(context, method, error)
+            fail(context, method, error)
 
     return call
 
@@ -183,6 +185,6 @@ def _guarded_stream(
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
             if not context.is_active():  # the caller hung up
                 return
-            _fail(context, method, error)
+            fail(context, method, error)
 
     return call

@@ -11,10 +11,11 @@ from router.core.errors import MitsumoriError
 from router.ledger.base import Ledger
 from router.logs import logger
 
-__all__ = ["ADMIN", "LEDGER", "PROCESS", "ROUTER", "ServiceHealth"]
+__all__ = ["ADMIN", "HEALTH", "LEDGER", "PROCESS", "ROUTER", "ServiceHealth"]
 
 ROUTER = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+HEALTH = health.SERVICE_NAME
 LEDGER = "mitsumori.ledger"
 """The store alone."""
 PROCESS = "mitsumori.process"

@@ -111,14 +111,16 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
 
     def QuoteBatch(
         self,
-        requests: Iterable[router_pb2.QuoteBatchRequest],
+        requests: Iterable[router_pb2.QuoteBatchRequest | MitsumoriError],
         context: grpc.ServicerContext,
     ) -> Iterator[router_pb2.QuoteBatchResponse]:
-        """Price many prompts before any is sent."""
+        """Price many prompts before any is sent. A request that was refused comes as its error."""
         batch, snapshot = BatchTotals(), self._current()
         for index, request in enumerate(requests):
             answer = router_pb2.QuoteBatchResponse(index=index)
             try:
+                if isinstance(request, MitsumoriError):
+                    raise request
                 query = _parse(snapshot, request.request)
                 held = snapshot.reservations.quote(query)
             except MitsumoriError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 from collections.abc import Callable
-from concurrent import futures
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -41,8 +41,10 @@ from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
+from router.rpc.admission_interceptor import AdmissionInterceptor
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.lanes import Lane, lane_watch, lanes_of
 from router.rpc.live_state import LiveState, Sources
 from router.rpc.measurement import (
     metrics_endpoint,
@@ -66,9 +68,20 @@ __all__ = ["RunningServer", "build_reservations", "build_router", "open_bundle",
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
-_ADMIN_WORKERS = 2
 _UNOBSERVED = Observer()
 _KEYS_EVERY_S = 0.5
+_BOUNDS = (
+    ("grpc.server.max_pending_requests", 100),
+    ("grpc.server.max_pending_requests_hard_limit", 200),
+    ("grpc.max_concurrent_streams", 1024),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 900_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+"""From some thousands of calls a second on, Python cannot even refuse each: of those that it has not seen,
+gRPC itself refuses all but so many (CANCELLED). Then: calls at once on a connection, and how soon one is
+closed that says nothing, or is not there."""
 
 
 def _utc_now() -> datetime:
@@ -133,9 +146,10 @@ class RunningServer:
         address: ``host:port`` of RouterService.
         port: the port of it, also where the settings say 0.
         admin_address: ``host:port`` of AdminService.
+        drain_s: seconds that calls in flight get to finish.
+        close: ends what admits calls, after the servers.
         keys: follows keys and certificates.
         inputs: keys and certificates.
-        drain_s: seconds that calls in flight get to finish.
     """
 
     servers: tuple[grpc.Server, ...]
@@ -144,6 +158,7 @@ class RunningServer:
     port: int
     admin_address: str
     drain_s: float
+    close: Callable[[], None]
     keys: BackgroundJobs
     inputs: tuple[AccessInput, ...]
 
@@ -163,6 +178,7 @@ class RunningServer:
         for stopped in [server.stop(self.drain_s) for server in self.servers]:
             stopped.wait()
         self.keys.stop()
+        self.close()
 
 
 def _check_port_is_free(host: str, port: int, setting: str) -> None:
@@ -216,19 +232,15 @@ def build_reservations(
     )
 
 
-def _pool(workers: int) -> futures.ThreadPoolExecutor:
-    return futures.ThreadPoolExecutor(workers, thread_name_prefix="route")
-
-
-def _server(
-    settings: Settings, pool: futures.ThreadPoolExecutor, interceptors: list[Any]
-) -> grpc.Server:
+def _server(settings: Settings, threads: Executor, interceptors: list[Any]) -> grpc.Server:
     return grpc.server(
-        pool,
+        threads,
         interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_allowed_incoming_connections", settings.max_connections),
+            *_BOUNDS,
         ],
     )
 
@@ -288,22 +300,27 @@ def start(
         found = reservations.ledger.decision(decision_id)
         return None if found is None else found.labels.get("tenant", "")
 
-    interceptors = [
-        ErrorInterceptor(),
-        AccessInterceptor(protection.gate, protection.audit, owner),
-    ]
-    pool = _pool(settings.workers)
+    access = AccessInterceptor(protection.gate, protection.audit, owner)
+    outermost = [] if telemetry is None else [TelemetryInterceptor(telemetry)]
+    used: list[Lane] = []
+
+    def new_server() -> grpc.Server:
+        lanes = lanes_of(settings)
+        used.extend(lanes.values())
+        admission = AdmissionInterceptor(lanes, access.authenticate)
+        interceptors = [*outermost, admission, ErrorInterceptor(), access]
+        return _server(settings, lanes[""].threads, interceptors)
+
+    server = new_server()
     service_health = ServiceHealth()
     if telemetry is not None:
-        interceptors.insert(0, TelemetryInterceptor(telemetry))
         report_state(
             telemetry.meters,
             bundle=lambda: live.current().reservations.router.bundle.version,
             price_table=lambda: live.current().reservations.router.catalog.price_table,
             store_works=lambda: service_health.store_works,
-            queue_length=pool._work_queue.qsize,
+            queue_length=lambda: sum(lane.waiting for lane in used),
         )
-    server = _server(settings, pool, interceptors)
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server
     add_to_server(  # type: ignore[no-untyped-call]
         RouterServicer(live.current), server
@@ -312,7 +329,7 @@ def start(
     servers, admin_address = {server: [ROUTER]}, address
     admin_server = server
     if settings.admin_address is not None:
-        admin_server = _server(settings, _pool(_ADMIN_WORKERS), interceptors)
+        admin_server = new_server()
         host, admin_port = settings.admin_address
         admin_address, _ = _listen(admin_server, host, admin_port, protection.tls, "admin_port")
     servers.setdefault(admin_server, []).append(ADMIN)
@@ -324,6 +341,10 @@ def start(
         if settings.offers_reflection:
             names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, one)
+    beside = ExitStack()
+    for lane in used:
+        beside.callback(lane.close)
+    beside.enter_context(lane_watch(used))
     running = RunningServer(
         tuple(servers),
         service_health,
@@ -331,6 +352,7 @@ def start(
         port,
         admin_address,
         settings.drain_s,
+        beside.close,
         keys,
         protection.inputs,
     )

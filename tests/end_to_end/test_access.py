@@ -166,8 +166,12 @@ def test_the_tenant_comes_from_the_credential(world: World, keys: dict[str, str]
             assert refusal(client.route, "hello", scope=scope)[:2] == (
                 "PERMISSION_DENIED", "GIVEN_BY_CREDENTIAL",
             )  # fmt: skip
-            stream = client.quote_batch([route_request("hello", scope=scope)])
-            assert refusal(list, stream)[:2] == ("PERMISSION_DENIED", "GIVEN_BY_CREDENTIAL")
+            # In a batch, what is not allowed costs itself an error, and the rest nothing.
+            requests = [route_request("hello", scope=scope), route_request("hello")]
+            refused, quoted, last = client.quote_batch(requests)
+            assert (refused.index, refused.error.reason) == (0, "GIVEN_BY_CREDENTIAL")
+            assert (quoted.index, quoted.WhichOneof("result")) == (1, "response")
+            assert (last.summary.quoted, last.summary.failed) == (1, 1)
     (row,) = world.ledger.decisions()
     assert (row.labels["tenant"], row.labels["team"]) == ("acme", "search")
 

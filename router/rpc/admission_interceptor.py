@@ -1,0 +1,268 @@
+"""Lets calls in: none occupies a worker before its message is there, and only those wait whose turn is soon.
+
+Every handler is turned into one that takes a stream of messages, which is the same on the wire. So it gets
+its call before the message. Then, in this order: a call that comes while the queue is full is refused by the
+thread that accepts calls; a caller without valid credentials is refused; the call waits for its message in a
+bounded table; and it waits for a slot in a bounded queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc_status import rpc_status
+
+from router.core.errors import InvalidInput, MitsumoriError, Throttled
+from router.rpc.error_interceptor import fail, status_of
+from router.rpc.lanes import Lane
+from router.rpc.work_queue import Priority, WorkQueue
+
+__all__ = ["AdmissionInterceptor"]
+
+_PRIORITIES = {
+    "Settle": Priority.FREEING,
+    "Release": Priority.FREEING,
+    "QuoteBatch": Priority.BATCH,
+}
+_TOO_MANY_STREAMS_RETRY_S = 1.0
+
+Authenticate = Callable[[str, grpc.ServicerContext], None]
+
+
+class _AtOnce(futures.ThreadPoolExecutor):
+    """Runs what is submitted in the thread that submits it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **named: Any) -> futures.Future[Any]:
+        done: futures.Future[Any] = futures.Future()
+        done.set_result(fn(*args, **named))
+        return done
+
+
+_AT_ONCE = _AtOnce(1)
+
+
+def _in(threads: futures.ThreadPoolExecutor, behave: Any, *, non_blocking: bool = False) -> Any:
+    """Have grpcio run a behaviour in these threads: the attributes that its own health service uses."""
+    behave.experimental_thread_pool = threads
+    behave.experimental_non_blocking = non_blocking
+    return behave
+
+
+_MALFORMED = rpc_status.to_status(
+    status_of(InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE"))
+)
+_NO_MESSAGE = rpc_status.to_status(
+    status_of(InvalidInput("the call has no message", reason="NO_MESSAGE"))
+)
+
+
+def _overloaded(retry_after_s: float) -> grpc.Status:
+    error = Throttled(
+        "the server has more calls than it can answer in time; try again later",
+        retry_after_s=retry_after_s,
+        reason="OVERLOADED",
+    )
+    return rpc_status.to_status(status_of(error))
+
+
+def _refuse(context: grpc.ServicerContext, status: grpc.Status) -> NoReturn:
+    context.abort_with_status(status)
+    raise AssertionError("abort_with_status raises")
+
+
+def _parsed(parse: Callable[[bytes], Any], message: bytes, context: grpc.ServicerContext) -> Any:
+    try:
+        return parse(message)
+    except (DecodeError, UnicodeError, RecursionError):  # of health and reflection alone
+        _refuse(context, _MALFORMED)
+
+
+class _Refusals:
+    """Handlers that refuse a call at once, made once for each time after which to try again."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Any] = {}
+
+    def handler(self, retry_after_s: float) -> Any:
+        """A handler for any kind of call. It does its work in the thread that accepts calls."""
+        tenths = max(round(retry_after_s * 10), 1)
+        handler = self._handlers.get(tenths)
+        if handler is None:
+            status = _overloaded(tenths / 10)
+
+            def refuse(_messages: Any, context: grpc.ServicerContext) -> None:
+                _refuse(context, status)
+
+            handler = grpc.stream_unary_rpc_method_handler(_in(_AT_ONCE, refuse))
+            self._handlers[tenths] = handler
+        return handler
+
+
+class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
+    """The outermost interceptor of one server: it wraps the handlers of every service.
+
+    Args:
+        lanes: by full name of the service; that of the empty name is for every other service.
+        authenticate: refuses a caller by the method and the context of its call, before the message is there.
+    """
+
+    def __init__(self, lanes: Mapping[str, Lane], authenticate: Authenticate) -> None:
+        self._lanes, self._authenticate = lanes, authenticate
+        self._handlers: dict[str, tuple[Any, WorkQueue | None, Priority]] = {}
+        self._refusals = _Refusals()
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a method, or one that refuses the call because the queue is full."""
+        known = self._handlers.get(details.method)
+        if known is None:
+            handler = continuation(details)
+            if handler is None:
+                return None
+            lane = self._lanes.get(details.method.split("/")[1], self._lanes[""])
+            priority = _PRIORITIES.get(details.method.rpartition("/")[2], Priority.INTERACTIVE)
+            known = self._wrapped(handler, details.method, lane, priority), lane.work, priority
+            self._handlers[details.method] = known  # of the methods that exist
+        handler, work, priority = known
+        if work is not None and priority is not Priority.BATCH:
+            retry_after_s = work.refusal(priority)
+            if retry_after_s is not None:
+                return self._refusals.handler(retry_after_s)
+        return handler
+
+    def _wrapped(self, handler: Any, method: str, lane: Lane, priority: Priority) -> Any:
+        parse = handler.request_deserializer
+        if handler.request_streaming:
+            behave = self._stream(handler.stream_stream, parse, method, lane, priority)
+            return grpc.stream_stream_rpc_method_handler(
+                _in(lane.threads, behave), response_serializer=handler.response_serializer
+            )
+        if handler.response_streaming:
+            original = handler.unary_stream
+            behave = self._unary(original, parse, method, lane, priority)
+            non_blocking = getattr(original, "experimental_non_blocking", False)
+            return grpc.stream_stream_rpc_method_handler(
+                _in(lane.threads, behave, non_blocking=non_blocking),
+                response_serializer=handler.response_serializer,
+            )
+        behave = self._unary(handler.unary_unary, parse, method, lane, priority)
+        return grpc.stream_unary_rpc_method_handler(
+            _in(lane.threads, behave), response_serializer=handler.response_serializer
+        )
+
+    def _check(self, method: str, context: grpc.ServicerContext) -> None:
+        try:
+            self._authenticate(method, context)
+        except MitsumoriError as error:
+            fail(context, method, error)
+
+    def _unary(
+        self,
+        behave: Callable[..., Any],
+        parse: Callable[[bytes], Any],
+        method: str,
+        lane: Lane,
+        priority: Priority,
+    ) -> Callable[..., Any]:
+        work = lane.work
+
+        def call(messages: Iterator[bytes], context: grpc.ServicerContext, *more: Any) -> Any:
+            self._check(method, context)
+            with lane.calls.entered(context):
+                message = next(messages, None)
+            if message is None:
+                _refuse(context, _NO_MESSAGE)
+            request, kind = _parsed(parse, message, context), _kind(method, message)
+            del message  # a megabyte need not be kept twice while it waits
+            if work is None:
+                return behave(request, context, *more)
+            since = _enter(work, kind, _priority_of(request, priority), context)
+            try:
+                return behave(request, context, *more)
+            finally:
+                work.leave(kind, since)
+
+        return call
+
+    def _stream(
+        self,
+        behave: Callable[..., Any],
+        parse: Callable[[bytes], Any],
+        method: str,
+        lane: Lane,
+        priority: Priority,
+    ) -> Callable[..., Any]:
+        def call(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Message]:
+            self._check(method, context)
+            with lane.streams.entered(context) as stream:
+                if stream is None:
+                    _refuse(context, _overloaded(_TOO_MANY_STREAMS_RETRY_S))
+                slot = _Slot(lane.work, priority, context)
+
+                def requests() -> Iterator[Any]:
+                    for message in messages:
+                        stream.works()
+                        slot.enter(_kind(method, message))
+                        yield _parsed(parse, message, context)
+                        stream.waits()
+
+                try:
+                    for reply in behave(requests(), context):
+                        slot.leave()
+                        stream.waits()  # for a caller that may read slowly
+                        yield reply
+                finally:
+                    slot.leave()
+
+        return call
+
+
+def _kind(method: str, message: bytes) -> str:
+    """What takes a like time: messages of one method, up to twice as long as each other."""
+    return f"{method} {len(message).bit_length()}"
+
+
+def _priority_of(request: Any, priority: Priority) -> Priority:
+    asked = getattr(request, "request", request)  # of Reroute
+    return Priority.BATCH if getattr(asked, "batch", False) else priority
+
+
+def _enter(work: WorkQueue, kind: str, priority: Priority, context: grpc.ServicerContext) -> float:
+    try:
+        return work.enter(kind, priority, context)
+    except Throttled as error:
+        _refuse(context, _overloaded(error.retry_after_s))
+    except MitsumoriError as error:
+        fail(context, kind.partition(" ")[0], error)
+
+
+class _Slot:
+    """The slot of a stream: it has one only while it works on a message."""
+
+    def __init__(
+        self,
+        work: WorkQueue | None,
+        priority: Priority,
+        context: grpc.ServicerContext,
+    ) -> None:
+        self._work, self._priority, self._context = work, priority, context
+        self._kind = ""
+        self._since: float | None = None
+
+    def enter(self, kind: str) -> None:
+        self._kind = kind
+        if self._work is not None:
+            # The number of streams is bounded, and each has one message here at most.
+            self._since = self._work.enter(kind, self._priority, self._context, bounded=False)
+
+    def leave(self) -> None:
+        if self._work is not None and self._since is not None:
+            self._work.leave(self._kind, self._since)
+            self._since = None

@@ -1,0 +1,102 @@
+"""The table of calls that wait for their callers: whom it cuts off, and when."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from router.rpc.open_calls import OpenCall, OpenCalls
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Context:
+    """The context of a call without a transport."""
+
+    def __init__(self, peer: str = "ipv4:10.0.0.1:1") -> None:
+        self._peer, self.cancelled = peer, False
+
+    def peer(self) -> str:
+        return self._peer
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Table:
+    """A table with the calls of a test."""
+
+    def __init__(self, stack: ExitStack, most: int = 2) -> None:
+        self.clock, self._stack = Clock(), stack
+        self.calls = OpenCalls(most, longest_s=5.0, clock=self.clock)
+
+    def enter(self, context: Context) -> OpenCall | None:
+        return self._stack.enter_context(self.calls.entered(context))
+
+
+def test_a_full_table_cuts_off_the_call_that_has_waited_longest() -> None:
+    with ExitStack() as stack:
+        table, contexts = Table(stack), [Context() for _ in range(3)]
+        for context in contexts:
+            table.enter(context)
+        assert [context.cancelled for context in contexts] == [True, False, False]
+        assert (len(table.calls), table.calls.cut) == (2, 1)
+    assert len(table.calls) == 0
+
+
+def test_the_machine_with_the_most_waiting_calls_loses_one_even_where_another_waits_longer() -> (
+    None
+):
+    with ExitStack() as stack:
+        table = Table(stack, most=3)
+        honest, greedy = Context(), [Context(f"ipv4:10.6.6.6:{port}") for port in range(3)]
+        for context in (honest, *greedy):
+            table.enter(context)
+        assert not honest.cancelled
+        assert [context.cancelled for context in greedy] == [True, False, False]
+
+
+def test_a_call_that_does_not_wait_is_not_cut_off() -> None:
+    with ExitStack() as stack:
+        table, working, waiting = Table(stack), Context(), Context()
+        call = table.enter(working)
+        assert call is not None
+        call.works()
+        table.enter(waiting)
+        table.enter(Context())
+        assert (working.cancelled, waiting.cancelled) == (False, True)
+
+
+def test_where_every_call_is_at_work_another_finds_no_place() -> None:
+    with ExitStack() as stack:
+        table = Table(stack)
+        for _ in range(2):
+            call = table.enter(Context())
+            assert call is not None
+            call.works()
+        assert table.enter(Context()) is None
+        assert len(table.calls) == 2
+
+
+def test_a_call_is_cut_off_once_it_has_waited_for_the_whole_time() -> None:
+    with ExitStack() as stack:
+        table, context = Table(stack), Context()
+        call = table.enter(context)
+        assert call is not None
+        table.clock.now = 4.999
+        table.calls.cut_overdue()
+        assert not context.cancelled
+        call.works()
+        call.waits()  # it has sent something: its time begins anew
+        table.clock.now = 9.998
+        table.calls.cut_overdue()
+        assert not context.cancelled
+        table.clock.now = 9.999
+        table.calls.cut_overdue()
+        assert context.cancelled
+        call.waits()
+        assert len(table.calls) == 0  # and it does not come back
