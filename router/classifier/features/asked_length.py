@@ -32,7 +32,7 @@ from router.classifier.features.figure import Figure, latin_figures, wide_figure
 from router.classifier.features.given_text import answer_of_given
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import asked_items
-from router.classifier.features.marked_pattern import has_any
+from router.classifier.features.marked_pattern import MarkedPattern, has_any, shortest
 from router.classifier.features.repetition import repeated_size
 from router.core.asked_length import BRIEF, DETAILED, UNASKED, AskedLength
 from router.core.types import Prompt
@@ -85,9 +85,10 @@ _WIDE_UNITS = "|".join(
     _FOLLOWED.get(u, u)
     for u in sorted((u for u in _UNITS if not u[0].isascii()), key=len, reverse=True)
 )
-_UNIT = re.compile(
+_UNIT = MarkedPattern(
     rf"(?<=[ -])(?:{_LATIN_UNITS})\b|(?:{_WIDE_UNITS})(?!学|書|章|献|法|明|化|脈|句|幕|数|列|典|体"
-    rf"|型|目|分|身|동)"
+    rf"|型|目|分|身|동)",
+    *shortest(_UNITS),
 )
 
 _FEWEST = {0.27: 20.0, 1.0: 10.0}
@@ -364,7 +365,7 @@ def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said 
 def _thing(window: str, first: int, end: int) -> str:
     """What names an amount: it and the words before it, up to another amount or the end of a sentence."""
     words = _STOP.split(window[max(0, first - 24) : first])[-1]
-    return (_UNIT.split(words)[-1] + window[first:end]).strip()
+    return (_UNIT.pattern.split(words)[-1] + window[first:end]).strip()
 
 
 def _combined(some: list[_Said]) -> tuple[float, float, float]:
@@ -389,7 +390,7 @@ def _combined(some: list[_Said]) -> tuple[float, float, float]:
 
 def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
     """What is said of the answer. Nothing bounds it that is followed by another task."""
-    units = list(_UNIT.finditer(window))
+    units = list(_UNIT.matches(window))
     count = _COUNT.search(window) if "count" in window or "数" in window else None
     if (units or count) and _MAKES_PROGRAM.search(window):
         return

@@ -33,6 +33,7 @@ from router.rpc.messages.values import (
     MAX_TOKENS,
     SCOPE_KEY,
     fill_duration,
+    fill_timestamp,
     identifier,
     nanos,
     timestamp,
@@ -258,7 +259,7 @@ def render_held(
     if amounts is not None:
         fill_money(reply.hold.amount, amounts.money)
         reply.hold.tokens = amounts.tokens
-        reply.hold.expire_time.FromDatetime(held.expires)
+        fill_timestamp(reply.hold.expire_time, held.expires)
     for state in held.states:
         taken = amounts.of(state.limit.unit) if amounts is not None else 0
         after = replace(state, held=state.held + taken)
