@@ -48,7 +48,7 @@ def by_price(candidate: Candidate) -> tuple[int, int, float, str]:
 def at_stake(goal: Goal, complexity: float) -> Goal:
     """The goal for a prompt of this complexity, 0..1: a miss costs in proportion to it."""
     if isinstance(goal, MissCost):
-        return replace(goal, nanos=round(goal.nanos * complexity))
+        return MissCost(round(goal.nanos * complexity))
     return goal
 
 

@@ -291,10 +291,8 @@ class Reservations:
         if quote is None:
             return None
         if self.strict:
-            tokens = quote.input_tokens.worst + quote.output_tokens_worst
-            return Amounts(money=quote.price.worst, tokens=tokens)
-        tokens = quote.input_tokens.tokens + quote.output_tokens_p90
-        return Amounts(money=quote.price.high, tokens=tokens)
+            return Amounts(quote.price.worst, quote.input_tokens.worst + quote.output_tokens_worst)
+        return Amounts(quote.price.high, quote.input_tokens.tokens + quote.output_tokens_p90)
 
     def _record(
         self, query: RouteQuery, assessed: Assessment, held: HeldDecision, kept: KeptPrompt
