@@ -105,7 +105,9 @@ def short_signature(content: dict[str, object]) -> None:
     envelope["signatures"][0]["sig"] = envelope["signatures"][0]["sig"][:40]
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=str)
+@pytest.mark.parametrize(
+    "curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name
+)
 def test_a_signed_bundle_is_served_whatever_the_curve(
     curve: ec.EllipticCurve, tmp_path: Path
 ) -> None:
