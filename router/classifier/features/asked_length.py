@@ -33,6 +33,7 @@ from router.classifier.features.figure import latin_figures, wide_figures
 from router.classifier.features.given_text import answer_of_given
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import asked_items
+from router.classifier.features.marked_pattern import has_any
 from router.classifier.features.part_sizes import parts_size
 from router.classifier.features.repetition import repeated_size
 from router.classifier.features.short_form import short_form_size
@@ -315,7 +316,7 @@ def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said 
 def _thing(window: str, first: int, end: int) -> str:
     """What names an amount: it and the words before it, up to another amount or the end of a sentence."""
     words = _STOP.split(window[max(0, first - 24) : first])[-1]
-    return (UNIT.split(words)[-1] + window[first:end]).strip()
+    return (UNIT.pattern.split(words)[-1] + window[first:end]).strip()
 
 
 def _written(tokens: float) -> float:
@@ -365,7 +366,7 @@ def _of_parts(whole: float, request: str) -> _Bounds:
 
 def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
     """What is said of the answer. Nothing bounds it that is followed by another task."""
-    units = list(UNIT.finditer(window))
+    units = list(UNIT.matches(window))
     if len(units) > 2 * _UNITS_READ:
         units = units[:_UNITS_READ] + units[-_UNITS_READ:]
     count = _COUNT.search(window) if "count" in window or "数" in window else None
@@ -387,13 +388,9 @@ def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
         yield said
 
 
-def _has(signs: tuple[str, ...], request: str) -> bool:
-    return any(map(request.__contains__, signs))
-
-
 def _few(request: str) -> tuple[float, float, bool] | None:
     """Middle and most of a bare choice or of a few words, and whether nothing else is asked for."""
-    if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request):
+    if has_any(_OPTION_SIGNS, request) and _OPTIONS.search(request):
         return *_OPTION_LENGTHS, asks_for_a_choice(request) and not _EXPLAINED.search(request)
     if found := _FEW_WORDS.search(request):
         return *_FEW_LENGTHS, last_tasks(request)[0] < found.start()
@@ -401,8 +398,8 @@ def _few(request: str) -> tuple[float, float, bool] | None:
 
 
 def _factors(request: str) -> tuple[float, float]:
-    brief = _has(_BRIEF_SIGNS, request) and _BRIEF.search(request)
-    detailed = _has(_DETAILED_SIGNS, request) and _DETAILED.search(request)
+    brief = has_any(_BRIEF_SIGNS, request) and _BRIEF.search(request)
+    detailed = has_any(_DETAILED_SIGNS, request) and _DETAILED.search(request)
     if bool(brief) == bool(detailed):
         return 1.0, 1.0
     return BRIEF if brief else DETAILED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from router.classifier.features.figure import latin_figures, wide_figures
+from router.classifier.features.marked_pattern import has_any
 from router.classifier.features.text_amount import LATIN_UNITS, NUMBER_WORDS, UNITS
 
 __all__ = ["parts_size"]
@@ -71,9 +72,9 @@ def parts_size(request: str) -> float:
     """
     if not _TWO_NUMBERS.search(request):
         return 0.0
-    if any(sign in request for sign in _SIGNS):
+    if has_any(_SIGNS, request):
         return _latin_size(request)
-    if any(sign in request for sign in _WIDE_SIGNS):
+    if has_any(_WIDE_SIGNS, request):
         found = _WIDE_PART.findall(request)
         if len(found) > 1 and any(main for main, _ in found):
             return sum(wide_figures(number)[0].value for _, number in found) * _WIDE_TOKENS

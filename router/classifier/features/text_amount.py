@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from router.classifier.features.figure import Figure, latin_figures, wide_figures
+from router.classifier.features.marked_pattern import MarkedPattern, shortest
 from router.classifier.features.token_density import WIDE
 
 __all__ = [
@@ -71,9 +72,10 @@ LATIN_UNITS = "|".join(unit for unit in _LONGEST_FIRST if not WIDE.match(unit))
 """A pattern of the units that stand after a space."""
 WIDE_UNITS = "|".join(_FOLLOWED.get(unit, unit) for unit in _LONGEST_FIRST if WIDE.match(unit))
 """A pattern of those that follow their number at once."""
-UNIT = re.compile(
+UNIT = MarkedPattern(
     rf"(?<=[ -])(?:{LATIN_UNITS})\b|(?:{WIDE_UNITS})(?!学|書|章|献|法|明|化|脈|句|幕|数|列|典|体"
-    rf"|型|目|分|身|동)"
+    rf"|型|目|分|身|동)",
+    *shortest(UNITS),
 )
 """A unit in a lower-case text."""
 
