@@ -33,6 +33,7 @@ WORKERS ?=
 HISTORIES ?= ../shared/data/history
 SECONDS ?= 300
 CLIENTS ?= 64
+PROCESSES ?= 1
 CALLS   ?= 1000000
 FRAMES  ?= 100000
 MESSAGES ?= 50000
@@ -243,8 +244,8 @@ soak: $(STAMPS)-dev ## A server with TLS, keys and limits answers CALLS (1,000,0
 fuzz: $(STAMPS)-dev ## Damaged HTTP/2 and protobufs to a server with TLS and keys: FRAMES= (100,000), MESSAGES= (50,000), SEED=
 	@$(PY) -m benchmarks.fuzz --frames "$(FRAMES)" --messages "$(MESSAGES)" $(if $(SEED),--seed "$(SEED)")
 
-chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SECONDS=, CLIENTS=, STORE=sqlite|postgresql|both, SEED=
-	@$(PY) -m benchmarks.chaos --seconds "$(SECONDS)" --clients "$(CLIENTS)" \
+chaos: $(STAMPS)-dev ## Kill servers and stores under load, prove the ledger: SECONDS=, CLIENTS=, PROCESSES=, STORE=sqlite|postgresql|both, SEED=
+	@$(PY) -m benchmarks.chaos --seconds "$(SECONDS)" --clients "$(CLIENTS)" --processes "$(PROCESSES)" \
 	  --store "$(STORE)" $(if $(SEED),--seed "$(SEED)")
 
 # --- checks --------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import structlog
 
@@ -152,12 +152,14 @@ def _descriptor_of_stderr() -> int | None:
     return None
 
 
-def configure(level: str, form: Form) -> None:
+def configure(level: str, form: Form, process: str = "") -> None:
     """Set up logging for the process. The server calls this once, when it starts.
 
     Args:
         level: the lowest that is logged: ``debug``, ``info``, ``warning`` or ``error``.
         form: JSON objects, or lines for people.
+        process: its name among those that serve together, which each line then carries beside its number;
+            empty: it serves alone.
     """
     global _lines
     # Otherwise what the library of gRPC says of itself, such as a failed handshake, goes past the queue.
@@ -166,13 +168,13 @@ def configure(level: str, form: Form) -> None:
     _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
     terminal = sys.stderr is not None and sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=terminal)
+        _json_line if form == "json" else structlog.dev.ConsoleRenderer(colors=terminal)
     )
     lines = _lines
+    named = {"process": process, "pid": os.getpid()} if process else {}
     structlog.configure(
         processors=[
+            lambda _, __, line: {**line, **named},
             structlog.contextvars.merge_contextvars,  # who calls (router/rpc/access_interceptor.py)
             trace.add_ids,
             structlog.processors.add_log_level,
@@ -194,6 +196,14 @@ def set_level(level: str) -> None:
     structlog.configure(
         **{**structlog.get_config(), "wrapper_class": structlog.make_filtering_bound_logger(number)}
     )
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+
+
+def _json_line(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
+    """A processor of structlog: the line as one JSON object."""
+    return _encode(event)
 
 
 def _notice_of(form: Form) -> Callable[[int], str]:
@@ -224,7 +234,22 @@ def announce(line: str) -> None:
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
+class _Bound(NamedTuple):
+    """A logger that is ready for use, and the parts of the configuration by which it was made."""
+
+    processors: object
+    wrapper: object
+    logger: structlog.typing.FilteringBoundLogger
+
+
+_latest: _Bound | None = None
+
+
 def logger() -> structlog.typing.FilteringBoundLogger:
     """The logger. Pass facts as keyword arguments; never pass prompt text or request headers."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    return log
+    global _latest
+    config, found = structlog.get_config(), _latest
+    processors, wrapper = config["processors"], config["wrapper_class"]
+    if found is None or found.processors is not processors or found.wrapper is not wrapper:
+        found = _latest = _Bound(processors, wrapper, structlog.get_logger().bind())
+    return found.logger

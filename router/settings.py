@@ -123,7 +123,7 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         description="port of AdminService; 0: any free port; unset: that of the service where only this"
-        f" machine reaches it, else {_ADMIN_PORT}",
+        f" machine reaches it and one process serves, else {_ADMIN_PORT}",
     )
     tls_certificate: Path | None = Field(
         default=None,
@@ -182,8 +182,18 @@ class Settings(BaseSettings):
         description="file to which administration is added, a JSON line each; unset: beside a SQLite ledger,"
         " else only in the log",
     )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes that answer calls on one port; beyond 1, another one keeps a ledger in memory"
+        " or SQLite for them, and AdminService has a port of its own",
+    )
     workers: int = Field(
-        default=2, ge=1, le=256, description="calls that are worked on at once; the others wait"
+        default=2,
+        ge=1,
+        le=256,
+        description="calls that each process works on at once; the others wait",
     )
     queue_wait_s: float = Field(
         default=0.08,
@@ -217,7 +227,10 @@ class Settings(BaseSettings):
         description="QuoteBatch calls that may be open at once; of more, those idle longest are cut off",
     )
     max_connections: int = Field(
-        default=1000, ge=1, le=100_000, description="connections that may be open at once"
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="connections that may be open at once, in each process",
     )
     max_prompt_bytes: int = Field(
         default=1 << 20, ge=1, le=64 << 20, description="largest prompt, bytes of UTF-8"
@@ -310,7 +323,8 @@ class Settings(BaseSettings):
         default=None,
         ge=0,
         le=65535,
-        description=f"port of /metrics; 0: any free port; unset: {METRICS_PORT} where it is free",
+        description=f"port of /metrics; 0: any free port; unset: {METRICS_PORT} where it is free. Where"
+        " several processes serve, each has the next one",
     )
     otlp_endpoint: str = Field(
         default="",
@@ -422,7 +436,7 @@ class Settings(BaseSettings):
     @property
     def admin_address(self) -> tuple[str, int] | None:
         """Host and port of AdminService; ``None``: those of the service."""
-        if self.admin_port is None and is_loopback(self.host):
+        if self.admin_port is None and is_loopback(self.host) and self.processes == 1:
             return None
         return self.admin_host, _ADMIN_PORT if self.admin_port is None else self.admin_port
 

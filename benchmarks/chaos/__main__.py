@@ -30,13 +30,17 @@ def plans(words: Sequence[str]) -> list[Plan]:
     parser.add_argument("--seconds", type=within(float, 1, 86_400), default=300.0, help="per store")
     parser.add_argument("--clients", type=within(int, 1, 512), default=64, help="callers at once")
     parser.add_argument("--store", choices=[*get_args(StoreKind), "both"], default="both")
+    parser.add_argument("--processes", type=within(int, 1, 64), default=1, help="of each server")
     parser.add_argument(
         "--seed", type=within(int, 0, 10**9), default=None, help="of every random choice"
     )
     given = parser.parse_args(words)
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     stores = get_args(StoreKind) if given.store == "both" else (given.store,)
-    return [Plan(store, given.seconds, given.clients, seed) for store in stores]
+    return [
+        Plan(store, given.seconds, given.clients, seed, processes=given.processes)
+        for store in stores
+    ]
 
 
 def _shown(plan: Plan, console: Console) -> Outcome:

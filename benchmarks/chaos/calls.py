@@ -37,12 +37,14 @@ class Unanswered(Exception):
 
 
 class ReplicaChannel(RetryingChannel):
-    """A connection to one replica, shared by all callers; one try a call.
+    """A connection to one replica, to one of its processes, shared by callers; one try a call.
 
     Args:
         address: of the replica.
         secured: has the root and the API key.
     """
+
+    _options = (*RetryingChannel._options, ("grpc.use_local_subchannel_pool", 1))
 
     def __init__(self, address: str, secured: Secured) -> None:
         super().__init__(

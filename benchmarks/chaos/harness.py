@@ -30,6 +30,8 @@ _STORE_TURN = 4
 """One event in this many disturbs the store; the second is the first such, so that short runs have one."""
 _BOTH = 0.2
 """Share of events that hit the store and a server, or all servers, at once."""
+_CONNECTIONS = 8
+"""To a server with several processes: the system spreads connections, not calls."""
 _FULL_TURN, _FULL_S = 3, 1.5
 """One event in this many fills the disk of a server for so many seconds, where it writes the ledger."""
 
@@ -95,7 +97,7 @@ def run(
             outcome.store_events_name = store.events
             secured = Secured(Path(folder))
             with _replicas(plan, store, Path(folder), secured) as replicas:
-                _set_limits(replicas[0].address, secured)
+                _set_limits(replicas[0], secured)
                 _call_and_kill(plan, replicas, store, journals, secured, outcome, tick, enough)
                 tick(plan.seconds, "stopping")
                 orderly = [replica.stop() for replica in replicas]
@@ -125,9 +127,9 @@ def _replicas(plan: Plan, store: Store, folder: Path, secured: Secured) -> Itera
             replica.kill()
 
 
-def _set_limits(address: str, secured: Secured) -> None:
+def _set_limits(replica: Replica, secured: Secured) -> None:
     """Limits in proportion to what a decision holds, whatever prices are today."""
-    with secured.router(address) as client, secured.admin(address) as admin:
+    with secured.router(replica.address) as client, secured.admin(replica.admin_address) as admin:
         asked = [route_request(prompt, models=[NANO]) for prompt in PROMPTS]
         *replies, _ = client.quote_batch(asked)
         quotes = [reply.response.chosen.quote for reply in replies]
@@ -151,7 +153,9 @@ def _call_and_kill(
     stop = threading.Event()
     with ExitStack() as stack:
         channels = [
-            stack.enter_context(ReplicaChannel(replica.address, secured)) for replica in replicas
+            stack.enter_context(ReplicaChannel(replica.address, secured))
+            for replica in replicas
+            for _ in range(_CONNECTIONS if plan.processes > 1 else 1)
         ]
         clients, failovers = [], []
         for number in range(plan.clients):
@@ -208,9 +212,8 @@ def _disturb(
         both = choices.random() < _BOTH
         if not store_too or both:
             for replica in _victims(replicas, event, all_of_them=both and not store_too):
-                replica.kill()
+                replica.disturb()
                 outcome.kills += 1
-                replica.start()
         if store_too:
             outcome.copies += store.disturb()
             outcome.store_events += 1

@@ -33,6 +33,7 @@ class Plan:
         kill_after_s: between which bounds a server lives on after it came back, seconds.
         patience_s: seconds that a server may take to start, and callers to get their last answer.
         most_s: how long at most, where more must happen than did in ``seconds``.
+        processes: of each server; where there are several, one of them is killed as often as all.
         serve: the command of the server; a test replaces it by a server with a planted bug.
     """
 
@@ -44,6 +45,7 @@ class Plan:
     kill_after_s: tuple[float, float] = (2.0, 5.0)
     patience_s: float = 300.0
     most_s: float = 600.0
+    processes: int = 1
     serve: tuple[str, ...] = (sys.executable, "-m", "router", "serve")
 
     def randomness(self, purpose: str) -> random.Random:

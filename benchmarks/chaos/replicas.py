@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from benchmarks.chaos.plan import Plan
 from router.core.errors import MitsumoriError
 
@@ -26,6 +28,9 @@ that is down, or connect to itself there."""
 _DEAF = 0.25
 """Share of lives whose log nobody reads."""
 _PAGE = 4096
+
+_ONE_OF_THEM = 0.7
+"""How often one process is killed where a server has several."""
 
 
 class Replica:
@@ -47,21 +52,23 @@ class Replica:
         choices: random.Random,
         flags: Sequence[str] = (),
     ) -> None:
-        self._flags = flags
         self._plan = plan
+        self._choices = choices
         self._port = _free_port(choices)
-        self._ledger = ledger
         self._log = log
         self._said = log.with_suffix(".out")
         self._process: subprocess.Popen[bytes] | None = None
-        self._choices = choices
         self.deaf = 0
-        self.address = f"127.0.0.1:{self._port}"
+        self.address = self.admin_address = f"127.0.0.1:{self._port}"
+        self._words = ["--port", str(self._port), "--ledger", ledger, "--no-reflection", *flags]
+        if plan.processes > 1:
+            admin_port = _free_port(choices)
+            self._words += ["--processes", str(plan.processes), "--admin-port", str(admin_port)]
+            self.admin_address = f"127.0.0.1:{admin_port}"
 
     def start(self) -> None:
         """Start the process; :meth:`wait` says when it serves."""
-        words = ["--port", str(self._port), "--ledger", self._ledger, "--log-level", "warning"]
-        words += ["--no-reflection", *self._flags]
+        words = [*self._words, "--log-level", "warning"]
         environment = os.environ | {"MITSUMORI_HOLD_TTL_S": str(self._plan.hold_ttl_s)}
         with self._said.open("wb") as said, self._listened() as log:
             self._process = subprocess.Popen(
@@ -79,18 +86,14 @@ class Replica:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """While this is open, no file of the process grows: what it writes beyond the first page fails."""
+        """While this is open, no file of the server grows: what it writes beyond the first page fails."""
         assert self._process is not None
-        with suppress(ProcessLookupError):
-            resource.prlimit(
-                self._process.pid, resource.RLIMIT_FSIZE, (_PAGE, resource.RLIM_INFINITY)
-            )
+        numbers = [self._process.pid, *(one.pid for one in self._processes())]
+        _bound_files(numbers, _PAGE)
         try:
             yield
         finally:
-            unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-            with suppress(ProcessLookupError):
-                resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, unlimited)
+            _bound_files(numbers, resource.RLIM_INFINITY)
 
     def is_serving(self) -> bool:
         """Whether it serves; starts it again if it could not start, as while its store was down."""
@@ -109,6 +112,24 @@ class Replica:
             if time.monotonic() > until:
                 raise MitsumoriError(f"the server does not start; its log is {self._log}")
             time.sleep(0.1)
+
+    def disturb(self) -> None:
+        """kill -9 of the server, which we start again, or of one process, which it starts again."""
+        processes = self._processes()
+        if processes and self._choices.random() < _ONE_OF_THEM:
+            with suppress(psutil.Error):
+                self._choices.choice(processes).kill()
+            return
+        self.kill()
+        self.start()
+
+    def _processes(self) -> list[psutil.Process]:
+        if self._plan.processes == 1 or self._process is None or self._process.poll() is not None:
+            return []
+        with suppress(psutil.Error):  # one has ended meanwhile
+            children = psutil.Process(self._process.pid).children()
+            return [one for one in children if "--multiprocessing-fork" in one.cmdline()]
+        return []
 
     def kill(self) -> None:
         """kill -9, in the middle of whatever it does."""
@@ -133,6 +154,12 @@ class Replica:
             return []
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return [line for line in lines if _is_failure(line)]
+
+
+def _bound_files(numbers: Sequence[int], most_bytes: int) -> None:
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            resource.prlimit(number, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
 def _is_failure(line: str) -> bool:

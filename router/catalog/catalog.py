@@ -49,7 +49,7 @@ _LONGEST_NAME = 200
 _EARLIEST_ZONE = timedelta(hours=14)
 """Where a day begins first, ahead of UTC."""
 _ABILITY_REMEDY = (
-    f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty (points, up to 100), the source of "
+    f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty (points, 0.01 to 100), the source of "
     "the scores and their date; leave it out where they are not known"
 )
 
@@ -127,7 +127,7 @@ class _Lengths(_Strict):
 
 class _Ability(_Strict):
     points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False, strict=True)
-    uncertainty: float = Field(gt=0, le=100, allow_inf_nan=False, strict=True)
+    uncertainty: float = Field(ge=0.01, le=100, allow_inf_nan=False, strict=True)
     source: str = Field(min_length=1)
     date: dates.date
 
@@ -136,6 +136,8 @@ class _Ability(_Strict):
     def _source_is_told(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("must not be blank")
+        if not value.isprintable():
+            raise ValueError("must be one line of printable characters")
         return value
 
     @field_validator("date", mode="before")

@@ -7,11 +7,13 @@ they started with. A bundle that cannot serve is refused, and the current one co
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -149,8 +151,15 @@ class RegistrySource:
             if _is_intact(directory, known, version.signature_sha256):
                 return directory
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as scratch:
+            with (
+                self._alone(),
+                tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as scratch,
+            ):
+                # Another process of this service may have fetched it meanwhile.
+                if known is not None and _is_intact(
+                    self._directory(version, known), known, version.signature_sha256
+                ):
+                    return self._directory(version, known)
                 fresh = Path(scratch) / "bundle"
                 fresh.mkdir()
                 self._registry.download(version, fresh)
@@ -182,12 +191,21 @@ class RegistrySource:
         """Remember it for a start without the registry, and delete old versions."""
         scratch = self._pointer.with_suffix(".part")
         try:
-            scratch.write_text(json.dumps({"directory": directory.name}), encoding="utf-8")
-            scratch.replace(self._pointer)
-            for old in self._old(directory):
-                shutil.rmtree(old, ignore_errors=True)
+            with self._alone():
+                scratch.write_text(json.dumps({"directory": directory.name}), encoding="utf-8")
+                scratch.replace(self._pointer)
+                for old in self._old(directory):
+                    shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             logger().warning("cache_not_written", reason=error.strerror)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within the block, no other process of this machine changes the cache."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     @property
     def _pointer(self) -> Path:

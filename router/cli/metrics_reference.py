@@ -23,7 +23,8 @@ not edit.
 `127.0.0.1:{METRICS_PORT}`. The port asks for no credentials and speaks no TLS: metrics name models, limits
 and versions, never callers. Where Prometheus runs elsewhere, set `metrics_host` and let only Prometheus
 through. Where another server has port {METRICS_PORT} and `metrics_port` is unset, the server starts without
-the endpoint and says so in its log. A scrape that asks for OpenMetrics, as Prometheus does with
+the endpoint and says so in its log. Where [several processes](processes.md) serve, the second has the next
+port, and so on: scrape all of them, and add up. A scrape that asks for OpenMetrics, as Prometheus does with
 `--enable-feature=exemplar-storage`, gets exemplars with the ids of traces.
 
 **A collector** is sent traces and metrics by OTLP over gRPC, where `otlp_endpoint` or

@@ -25,6 +25,8 @@ on the number, so that more items are more tokens whatever it says."""
 _ITEMS_P90 = 3.0
 """Ninth decile of a list, times its usual length."""
 _LEAST_P90, _LEAST_P99, _MOST_P99 = 1.25, 1.6, 1.5
+_SIZE_P90 = 2.0, 60.0
+"""Ninth decile of an answer of a named size, by that: factor and addend. A greater limit counts as this."""
 
 
 class AskedLength(NamedTuple):
@@ -36,6 +38,8 @@ class AskedLength(NamedTuple):
         least: the median is at least this, ≥ 0.
         middle: the median is at most this; infinite: unbounded.
         most: the ninth decile is at most this, ≥ middle; infinite: unbounded.
+        size: the median itself, ≥ 0, where a size is named; 0: none is. The prediction then says nothing, so
+            that more is quoted as more.
     """
 
     factors: tuple[float, float] = (1.0, 1.0)
@@ -43,6 +47,7 @@ class AskedLength(NamedTuple):
     least: float = 0.0
     middle: float = math.inf
     most: float = math.inf
+    size: float = 0.0
 
 
 UNASKED = AskedLength()
@@ -58,7 +63,8 @@ def bounded(lengths: Lengths, asked: AskedLength) -> Lengths:
 
     Args:
         lengths: as predicted.
-        asked: by the prompt. A named length outweighs items, and these outweigh brief and detailed.
+        asked: by the prompt. A named size outweighs the prediction, a named limit items, and these outweigh
+            brief and detailed.
 
     Returns:
         Quantiles ≥ 1 in ascending order.
@@ -69,6 +75,10 @@ def bounded(lengths: Lengths, asked: AskedLength) -> Lengths:
     p90, p99 = lengths.p90 * asked.factors[1], lengths.p99 * asked.factors[1]
     if asked.items:
         p50, p90 = _pooled(p50, asked.items), _pooled(p90, asked.items * _ITEMS_P90)
+    if asked.size:
+        factor, addend = _SIZE_P90
+        p50, p90 = asked.size, min(asked.most, factor * asked.size + addend)
+        p99 = p90
     p50 = max(min(max(p50, asked.least), asked.middle), 1.0)
     p90 = max(min(max(p90, asked.least * _LEAST_P90), asked.most), p50)
     p99 = max(min(max(p99, asked.least * _LEAST_P99), asked.most * _MOST_P99), p90)

@@ -14,6 +14,7 @@ from datetime import datetime
 from router.core.errors import Exhausted, NotPossible
 from router.core.goals import at_stake, by_price, goal_reason, lowered, quote_of, ranked_by
 from router.core.limits import (
+    Amounts,
     LimitState,
     Obstacle,
     SoftAction,
@@ -30,6 +31,17 @@ __all__ = ["arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"
 
 def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
     """Why a candidate is excluded, as a stable lower-case name; ``None`` if it is eligible."""
+    return _unmet(candidate, constraints) or _blocked(candidate)
+
+
+def _blocked(candidate: Candidate) -> str | None:
+    """The exclusion of a candidate that a hard limit blocks; ``None`` if none does."""
+    blocked = binding_limit(candidate)
+    return None if blocked is None else f"limit_{blocked[1].value}"
+
+
+def _unmet(candidate: Candidate, constraints: Constraints) -> str | None:
+    """The exclusion of a candidate that cannot be chosen whatever the limits; ``None`` if it can."""
     model, quote = candidate.model, candidate.quote
     if constraints.models and model.id not in constraints.models:
         return "not_in_allowed_models"
@@ -47,8 +59,7 @@ def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
         return "over_max_price"
     if constraints.max_latency_s is not None and quote.latency.p90_s > constraints.max_latency_s:
         return "over_max_latency"
-    blocked = binding_limit(candidate)
-    return None if blocked is None else f"limit_{blocked[1].value}"
+    return None
 
 
 def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
@@ -78,6 +89,28 @@ def binding_limit(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:
         return None
     severity = list(Obstacle)
     return max(found, key=lambda one: (severity.index(one[1]), one[0].limit.id))
+
+
+def _may_reach_a_limit(candidates: Sequence[Candidate]) -> bool:
+    """Whether the largest of the amounts would pass a hard or a soft value of any of the limits.
+
+    Where they would not, no limit blocks or warns of a single candidate.
+    """
+    amounts = [each.amounts for each in candidates if each.amounts is not None]
+    if not amounts:
+        return False
+    most = Amounts(*map(max, zip(*amounts, strict=True)))
+    for states in _shared_limits(candidates):
+        for state in states:
+            amount = most.of(state.limit.unit)
+            if find_obstacle(state, amount) is not None or state.passes_soft(amount):
+                return True
+    return False
+
+
+def _shared_limits(candidates: Sequence[Candidate]) -> Iterable[tuple[LimitState, ...]]:
+    """The limits of some candidates, in their order; those with the same limits share a tuple."""
+    return {id(each.limits): each.limits for each in candidates}.values()
 
 
 def _soft_limits_passed(candidate: Candidate, *actions: SoftAction) -> list[LimitState]:
@@ -217,8 +250,8 @@ def _rank_under_soft_limits(
     ] or eligible
     relaxation = 0.0
     if moment is not None:
-        paced = [state for c in allowed for state in c.limits if state.limit.paced]
-        paces = [(pace_relaxation(state, moment), state) for state in paced]
+        paced = [state for states in _shared_limits(allowed) for state in states]
+        paces = [(pace_relaxation(state, moment), state) for state in paced if state.limit.paced]
         relaxation, ahead = max(paces, key=lambda one: one[0], default=(0.0, None))
         if relaxation > 0 and ahead is not None:
             reasons.append(
@@ -303,7 +336,12 @@ def decide(
     """
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
-    exclusions = [exclusion(candidate, constraints) for candidate in candidates]
+    exclusions = [_unmet(candidate, constraints) for candidate in candidates]
+    if _may_reach_a_limit(candidates):
+        exclusions = [
+            name or _blocked(candidate)
+            for candidate, name in zip(candidates, exclusions, strict=True)
+        ]
     eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
     excluded = Counter(name for name in exclusions if name is not None)
     if not eligible:

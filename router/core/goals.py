@@ -41,14 +41,14 @@ def quote_of(candidate: Candidate) -> Quote:
 def by_price(candidate: Candidate) -> tuple[int, int, float, str]:
     """Sort key: expected price, then worst price, latency and name, so that no two models tie."""
     quote = quote_of(candidate)
-    price = quote.price
-    return (price.expected, price.worst, quote.latency.p50_s, candidate.model.id)
+    _, expected, _, worst = quote.price
+    return expected, worst, quote.latency.p50_s, candidate.model.id
 
 
 def at_stake(goal: Goal, complexity: float) -> Goal:
     """The goal for a prompt of this complexity, 0..1: a miss costs in proportion to it."""
     if isinstance(goal, MissCost):
-        return replace(goal, nanos=round(goal.nanos * complexity))
+        return MissCost(round(goal.nanos * complexity))
     return goal
 
 
@@ -72,7 +72,10 @@ def ranked_by(goal: Goal, eligible: Sequence[Candidate]) -> list[Candidate]:
     if isinstance(goal, QualityTarget):
         return _ranked_by_target(goal, eligible)
     stake = goal.nanos
-    return sorted(eligible, key=lambda c: (quote_of(c).price.expected - _p(c) * stake, by_price(c)))
+    cheapest_first = sorted(eligible, key=by_price)
+    losses = [quote_of(each).price.expected - _p(each) * stake for each in cheapest_first]
+    # Equal losses stay as they are.
+    return [cheapest_first[at] for at in sorted(range(len(losses)), key=losses.__getitem__)]
 
 
 def _ranked_by_target(goal: QualityTarget, eligible: Sequence[Candidate]) -> list[Candidate]:
@@ -131,7 +134,11 @@ def _cost_reason(
     # Models of one tier differ little: what explains the choice is the best of the other tiers.
     others = [c for c in ranked if c.model.tier != chosen.model.tier]
     if others:
-        second = min(others, key=lambda c: (expected_cost(c, miss_cost), by_price(c)))
+        costs = [expected_cost(each, miss_cost) for each in others]
+        least = min(costs)
+        second = min(
+            (each for each, cost in zip(others, costs, strict=True) if cost == least), key=by_price
+        )
         told = f"{second.model.id}: {_sum(second, miss_cost)}"
         text += f"; {told}"
         facts |= {

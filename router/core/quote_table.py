@@ -111,12 +111,13 @@ class QuoteTable:
         cap = np.minimum(self._most_output, self._window - tokens[0])
         if terms.max_output_tokens is not None:
             cap = np.minimum(cap, terms.max_output_tokens)
-        caps = np.maximum(cap, 0).tolist()
+        longest = np.maximum(cap, 0)
+        caps = longest.tolist()
         if not self._fits(max(worst), max(caps)):
             return self._one_by_one(counts, lengths, corrections, terms)
         factors = None if corrections is None else np.array(corrections).T
         output, hidden = self._outputs(lengths, factors)
-        output = np.minimum(output, caps)
+        output = np.minimum(output, longest)
         _, _, p90, _, p50 = output
         hidden_p50 = np.minimum(hidden[0], p50)
         rows = zip(

@@ -114,10 +114,8 @@ def output_cap(model: Model, input_tokens: int, max_output_tokens: int | None) -
         input_tokens: of the prompt, ≥ 0.
         max_output_tokens: the request's own cap; ``None`` for none.
     """
-    caps = [model.max_output_tokens, model.context_window - input_tokens]
-    if max_output_tokens is not None:
-        caps.append(max_output_tokens)
-    return min(caps)
+    cap = min(model.max_output_tokens, model.context_window - input_tokens)
+    return cap if max_output_tokens is None else min(cap, max_output_tokens)
 
 
 def quote(

@@ -9,7 +9,7 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.telemetry.observer import Observer
 
-__all__ = ["check_ledger", "ledger_place", "open_ledger"]
+__all__ = ["check_ledger", "has_one_writer", "ledger_place", "open_ledger"]
 
 
 def open_ledger(address: str, observer: Observer | None = None) -> Ledger:
@@ -59,6 +59,15 @@ def check_ledger(address: str) -> None:
         from router.ledger.postgres.database import check_database
 
         check_database(address)
+
+
+def has_one_writer(address: str) -> bool:
+    """Whether only one process can have the store of an address open.
+
+    Raises:
+        InvalidInput: the address has another form than :func:`open_ledger` takes.
+    """
+    return _parsed(address)[0] in ("memory", "sqlite")
 
 
 def ledger_place(address: str) -> str:

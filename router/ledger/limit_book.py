@@ -72,7 +72,7 @@ class LimitBook:
 
     def looked_at(self, labels: Mapping[str, str]) -> _Looked:
         """The values of the labels that some limit looks at: where these are equal, the same limits apply."""
-        return tuple([labels.get(name) for name in self.names])
+        return tuple(map(labels.get, self.names))
 
     def applying(self, labels: Mapping[str, str], moment: datetime) -> Sequence[ApplicableLimit]:
         """The limits that apply to these labels at a moment, by limit id."""

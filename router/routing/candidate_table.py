@@ -45,6 +45,7 @@ class CandidateTable:
             for entry in catalog.entries
         ]
         self._rules = list(rules)
+        self._encodings = tuple({rule.encoding for rule, _ in rules})
 
     def holds(self, catalog: Catalog, manifest: BundleManifest, moment: datetime) -> bool:
         """Whether it is the table of a catalog and a bundle at a moment."""
@@ -60,8 +61,7 @@ class CandidateTable:
         Raises:
             InvalidInput: the prompt cannot be counted.
         """
-        encodings = {rule.encoding for rule, _ in self._rules}
-        counted = {encoding: tokens.count(prompt, encoding) for encoding in encodings}
+        counted = {encoding: tokens.count(prompt, encoding) for encoding in self._encodings}
         return [scaled(counted[rule.encoding], rule, exact=exact) for rule, exact in self._rules]
 
     def candidates(

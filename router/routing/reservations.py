@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from router.core.decision import limit_refusal
-from router.core.errors import Exhausted, InvalidInput, MitsumoriError, NotFound
+from router.core.errors import (
+    Exhausted,
+    InvalidInput,
+    MitsumoriError,
+    NotFound,
+    NotPossible,
+    Unavailable,
+)
 from router.core.limits import Amounts, LimitState, balance_key
 from router.core.money import short_usd
 from router.core.pricing import call_price
@@ -166,10 +173,24 @@ class Reservations:
             Unavailable: the ledger cannot be used.
             CallerGone: the caller does not wait any more; nothing is held.
         """
-        # First, because a repeated request gets the same reply even if limits have filled up since.
-        earlier = self._earlier(query, decision_id, fingerprint)
-        if earlier is not None:
+        try:
+            return self._decide(query, decision_id, fingerprint, render, replaces)
+        except (Exhausted, InvalidInput, NotPossible, Unavailable):
+            # The ledger knows a repeated request when it holds. One that gets no further gets the same reply,
+            # even if limits have filled up since, perhaps by this very request.
+            earlier = self._earlier(query, decision_id, fingerprint)
+            if earlier is None:
+                raise
             return earlier
+
+    def _decide(
+        self,
+        query: RouteQuery,
+        decision_id: str,
+        fingerprint: str,
+        render: Callable[[HeldDecision], bytes],
+        replaces: str | None,
+    ) -> bytes:
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
         kept = self.prompt_log.kept(
@@ -178,15 +199,8 @@ class Reservations:
         freed = self._held(replaces, query.tenant) if replaces is not None else None
         refused: Refused | None = None
         for _ in range(_MAX_TRIES):
-            try:
-                with stage("decide"):
-                    held = self._choose(query, assessed, freed)
-            except Exhausted:
-                # The limit may be full because this very request was granted in the meantime.
-                earlier = self._earlier(query, decision_id, fingerprint)
-                if earlier is None:
-                    raise
-                return earlier
+            with stage("decide"):
+                held = self._choose(query, assessed, freed)
             reply = render(held)
             check_caller()  # after everything that takes time: no money is held for one that has gone
             hold = Hold(
@@ -277,10 +291,8 @@ class Reservations:
         if quote is None:
             return None
         if self.strict:
-            tokens = quote.input_tokens.worst + quote.output_tokens_worst
-            return Amounts(money=quote.price.worst, tokens=tokens)
-        tokens = quote.input_tokens.tokens + quote.output_tokens_p90
-        return Amounts(money=quote.price.high, tokens=tokens)
+            return Amounts(quote.price.worst, quote.input_tokens.worst + quote.output_tokens_worst)
+        return Amounts(quote.price.high, quote.input_tokens.tokens + quote.output_tokens_p90)
 
     def _record(
         self, query: RouteQuery, assessed: Assessment, held: HeldDecision, kept: KeptPrompt

@@ -35,13 +35,21 @@ def telemetry_of(settings: Settings) -> Telemetry:
     return open_telemetry(otlp_endpoint(settings.otlp_endpoint), ratio=settings.trace_ratio)
 
 
-def metrics_endpoint(settings: Settings, telemetry: Telemetry) -> MetricsEndpoint | None:
+def metrics_endpoint(
+    settings: Settings, telemetry: Telemetry, number: int = 1
+) -> MetricsEndpoint | None:
     """The endpoint that Prometheus scrapes; ``None``: another server has the port, and none was asked for.
+
+    Args:
+        settings: name the port.
+        telemetry: of this process.
+        number: of this process among those that serve, from 1. The second has the port after it, and so on.
 
     Raises:
         InvalidInput: the port that the settings name is taken.
     """
     port = METRICS_PORT if settings.metrics_port is None else settings.metrics_port
+    port += number - 1 if port else 0
     try:
         return MetricsEndpoint(settings.metrics_host, port, telemetry.text)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
@@ -53,13 +54,14 @@ class Protection:
     Attributes:
         gate: says who calls.
         audit: records administration.
-        tls: credentials of the ports; ``None``: calls are not encrypted.
+        tls: makes the credentials of a port; ``None``: calls are not encrypted. Each port needs its own: gRPC
+            asks an object once what serves, and later what has changed.
         inputs: keys and certificates, which may change.
     """
 
     gate: Gate
     audit: AuditLog
-    tls: grpc.ServerCredentials | None
+    tls: Callable[[], grpc.ServerCredentials] | None
     inputs: tuple[AccessInput, ...] = ()
 
 
@@ -100,7 +102,7 @@ def protection_of(settings: Settings, now: Callable[[], datetime] = _utc_now) ->
         from router.access.certificates import server_credentials  # as below
 
         asks_clients = settings.tls_client_ca is not None
-        tls = server_credentials(certificates, asks_clients=asks_clients)
+        tls = partial(server_credentials, certificates, asks_clients=asks_clients)
     gate = Gate(
         keys,
         verifier,

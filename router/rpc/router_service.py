@@ -15,6 +15,7 @@ from router.core.errors import InvalidInput, MitsumoriError
 from router.files import sha256_of
 from router.logs import logger
 from router.routing.batch_totals import BatchTotals
+from router.routing.reservations import HeldDecision
 from router.routing.router import RouteQuery
 from router.rpc.messages.quote_batch import render_summary
 from router.rpc.messages.route import parse_route, render_held
@@ -137,14 +138,19 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         self, snapshot: Snapshot, query: RouteQuery, body: bytes, replaces: str | None
     ) -> router_pb2.RouteResponse:
         decision_id = query.request_id or self._new_id()
+        message, content = router_pb2.RouteResponse(), b""
+
+        def render(held: HeldDecision) -> bytes:
+            nonlocal message, content
+            message = render_held(held, decision_id, query.max_alternatives)
+            content = message.SerializeToString()
+            return content
+
         reply = snapshot.reservations.decide(
-            query,
-            decision_id,
-            sha256_of(body),
-            lambda held: render_held(held, decision_id, query.max_alternatives).SerializeToString(),
-            replaces=replaces,
+            query, decision_id, sha256_of(body), render, replaces=replaces
         )
-        return router_pb2.RouteResponse.FromString(reply)
+        # Of a repeated request it is the one from before.
+        return message if reply is content else router_pb2.RouteResponse.FromString(reply)
 
     def _log_routed(
         self,

@@ -22,7 +22,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
-from router.ledger.address import ledger_place, open_ledger
+from router.ledger.address import ledger_place
 from router.ledger.base import Ledger
 from router.logs import logger, set_level
 from router.routing.background_jobs import (
@@ -41,6 +41,7 @@ from router.routing.router import Router
 from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
 from router.rpc.admission_interceptor import AdmissionInterceptor
+from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
 from router.rpc.lanes import Lane, lane_watch, lanes_of
@@ -52,7 +53,7 @@ from router.rpc.measurement import (
     telemetry_of,
 )
 from router.rpc.messages.route import render_example
-from router.rpc.port import listen
+from router.rpc.ports import listen
 from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
@@ -153,7 +154,7 @@ class RunningServer:
         health: what their health service says.
         address: ``host:port`` of RouterService.
         port: the port of it, also where the settings say 0.
-        admin_address: ``host:port`` of AdminService.
+        admin_address: ``host:port`` of AdminService; empty: another process offers it.
         drain_s: seconds that calls in flight get to finish.
         close: ends what admits calls, after the servers.
         keys: follows keys and certificates.
@@ -222,13 +223,15 @@ def build_reservations(
     )
 
 
-def _server(settings: Settings, threads: Executor, interceptors: list[Any]) -> grpc.Server:
+def _server(
+    settings: Settings, threads: Executor, interceptors: list[Any], duties: Duties
+) -> grpc.Server:
     return grpc.server(
         threads,
         interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_prompt_bytes + _MESSAGE_OVERHEAD),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(duties.shares_ports)),
             ("grpc.max_allowed_incoming_connections", settings.max_connections),
             *_BOUNDS,
         ],
@@ -240,6 +243,7 @@ def start(
     reservations: Reservations,
     live: LiveState | None = None,
     telemetry: Telemetry | None = None,
+    duties: Duties = ALONE,
 ) -> RunningServer:
     """Start listening, with health NOT_SERVING.
 
@@ -250,6 +254,7 @@ def start(
         reservations: what it serves at first.
         live: what it serves as settings, catalog and bundle change; ``None``: nothing changes.
         telemetry: measures the calls; ``None``: nobody does.
+        duties: of this process.
 
     Raises:
         InvalidInput: an address cannot be bound, or others could come in.
@@ -277,7 +282,7 @@ def start(
         used.extend(lanes.values())
         admission = AdmissionInterceptor(lanes, access.authenticate)
         interceptors = [*outermost, admission, ErrorInterceptor(), access]
-        return _server(settings, lanes[""].threads, interceptors)
+        return _server(settings, lanes[""].threads, interceptors, duties)
 
     server = new_server()
     service_health = ServiceHealth()
@@ -293,17 +298,19 @@ def start(
     add_to_server(  # type: ignore[no-untyped-call]
         RouterServicer(live.current), server
     )
-    address, port = listen(server, settings.host, settings.port, protection.tls, "port")
-    servers, admin_address = {server: [ROUTER]}, address
+    tls, shared = protection.tls, duties.shares_ports
+    address, port = listen(server, settings.host, settings.port, tls, "port", shared=shared)
+    servers, admin_address = {server: [ROUTER]}, address if duties.leads else ""
     admin_server = server
-    if settings.admin_address is not None:
+    if duties.leads and settings.admin_address is not None:
         admin_server = new_server()
         host, admin_port = settings.admin_address
-        admin_address, _ = listen(admin_server, host, admin_port, protection.tls, "admin_port")
-    servers.setdefault(admin_server, []).append(ADMIN)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
-        AdminServicer(live.current, statuses), admin_server
-    )
+        admin_address, _ = listen(admin_server, host, admin_port, tls, "admin_port", shared=shared)
+    if duties.leads:
+        servers.setdefault(admin_server, []).append(ADMIN)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            AdminServicer(live.current, statuses), admin_server
+        )
     for one, services in servers.items():
         health_pb2_grpc.add_HealthServicer_to_server(service_health.servicer, one)
         if settings.offers_reflection:
@@ -418,6 +425,7 @@ def serve(
     file: SettingsFile | None = None,
     *,
     on_ready: Callable[[str], None] = lambda _: None,
+    duties: Duties = ALONE,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. SIGHUP looks at once what has changed.
 
@@ -427,6 +435,7 @@ def serve(
         settings: of the service.
         file: where they came from; followed while the server runs. ``None``: there is none.
         on_ready: called with the address once the server is warm and healthy.
+        duties: of this process.
 
     Raises:
         BadArtifact, InvalidInput, Unavailable: the server cannot start.
@@ -438,13 +447,13 @@ def serve(
         telemetry = telemetry_of(settings)
         opened.callback(telemetry.close)
         meters = telemetry.meters
-        ledger = open_ledger(settings.ledger, meters)
+        ledger = duties.open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
         live, learner = live_state_of(settings, sources, ledger, meters)
-        endpoint = metrics_endpoint(settings, telemetry)
+        endpoint = metrics_endpoint(settings, telemetry, duties.number)
         if endpoint is not None:
             opened.enter_context(endpoint)
-        running = start(settings, live.current().reservations, live, telemetry)
+        running = start(settings, live.current().reservations, live, telemetry, duties)
         opened.callback(running.drain)
         live.current().reservations.warm_up()
         # What is loaded now stays: the garbage collector need not scan it during calls.
@@ -453,19 +462,23 @@ def serve(
         running.mark_serving()
         _announce(live.current(), running, "" if endpoint is None else endpoint.address)
         jobs = [
-            expiry_job(ledger, settings.expire_every_s),
-            retention_job(ledger, lambda: live.current().settings.retention),
             correction_job(learner),
             label_names_job(live.current().reservations.label_names, ledger),
         ]
+        if duties.leads:
+            jobs += [
+                expiry_job(ledger, settings.expire_every_s),
+                retention_job(ledger, lambda: live.current().settings.retention),
+            ]
         # In a thread of its own: a slow registry must not delay the expiry of holds.
         looks = {
             "settings": live.refresh_settings,
             "catalog": live.refresh_catalog,
             "reload": live.refresh_bundle,
         }
-        every_s = settings.reload_every_s
-        reloader = BackgroundJobs([reload_job(name, look, every_s) for name, look in looks.items()])
+        reloader = BackgroundJobs(
+            [reload_job(name, look, settings.reload_every_s) for name, look in looks.items()]
+        )
 
         def look_at_all() -> None:
             live.retry_refused()
@@ -477,6 +490,7 @@ def serve(
         watch = BackgroundJobs(
             [store_job(lambda: running.health.check_store(ledger)), occupancy_job(ledger, meters)]
         )
+        opened.enter_context(duties.attended(running.health))
         with BackgroundJobs(jobs), watch, reloader, reload_signal(look_at_all):
             on_ready(running.address)
             stop.wait()

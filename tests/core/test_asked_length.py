@@ -52,6 +52,14 @@ def test_a_limit_goes_before_items_and_manner() -> None:
     assert bounded(PREDICTED, asked) == Lengths(65, 90, 135)
 
 
+@pytest.mark.parametrize("predicted", [Lengths(10.0, 20.0, 30.0), PREDICTED])
+def test_a_size_is_quoted_whatever_is_predicted(predicted: Lengths) -> None:
+    asked = AskedLength(least=200, middle=320, most=430, size=300)
+    assert bounded(predicted, asked) == Lengths(300, 430, 430)
+    unlimited = asked._replace(middle=math.inf, most=math.inf)
+    assert bounded(predicted, unlimited).p90 == 2 * 300 + 60
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -61,6 +69,7 @@ def test_a_limit_goes_before_items_and_manner() -> None:
         AskedLength(middle=0.5, most=0.7),
         AskedLength(least=700, middle=700, most=700),
         AskedLength(middle=math.inf, most=300),
+        AskedLength(least=700, middle=900, most=900, size=1_000),
     ],
 )
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import binding_limit, decide
+from router.core.decision import binding_limit, decide, exclusion
 from router.core.errors import Exhausted
 from router.core.limits import (
     Amounts,
@@ -328,3 +328,50 @@ def test_the_most_severe_obstacle_binds(states: list[LimitState]) -> None:
     found = binding_limit(ladder(*states)[1])
     if found is not None and found[1] is not Obstacle.NEVER_FITS:
         assert all(s.limit.hard is None or s.limit.hard >= 100 for s in states)
+
+
+amounts = st.builds(Amounts, st.integers(0, 300), st.integers(0, 300))
+balances = st.builds(
+    LimitState,
+    st.builds(
+        Limit,
+        st.sampled_from(["a", "b", "c"]),
+        st.just({}),
+        st.sampled_from(Unit),
+        st.just(Window.MONTH),
+        st.just("UTC"),
+        st.none() | st.integers(0, 400),
+        st.none() | st.integers(0, 400),
+        st.sampled_from([SoftAction.WARN, SoftAction.PREFER_CHEAPER]),
+    ),
+    st.just(""),
+    st.just(NOVEMBER),
+    st.integers(0, 200),
+    st.integers(0, 200),
+)
+limit_sets = st.lists(balances, max_size=3).map(tuple)
+
+
+@given(st.lists(st.tuples(st.none() | amounts, limit_sets), min_size=1, max_size=5))
+def test_what_its_limits_allow_a_candidate_does_not_depend_on_the_others(
+    drawn: list[tuple[Amounts | None, tuple[LimitState, ...]]],
+) -> None:
+    made = [
+        candidate(f"model {place}")._replace(amounts=held, limits=states)
+        for place, (held, states) in enumerate(drawn)
+    ]
+    eligible = {c.model.id for c in made if exclusion(c, ANYTHING) is None}
+    if not eligible:
+        with pytest.raises(Exhausted):
+            decide(made, ANYTHING, QualityTarget(0.5))
+        return
+    decision = decide(made, ANYTHING, QualityTarget(0.5), moment=MIDDLE)
+    assert {c.model.id for c in decision.ranked} == eligible
+    held = decision.chosen.amounts
+    passed = [
+        s.limit.id
+        for s in decision.chosen.limits
+        if held is not None and s.passes_soft(held.of(s.limit.unit))
+    ]
+    told = [reason.facts["limit"] for reason in decision.reasons if reason.code == "SOFT_LIMIT"]
+    assert told == passed

@@ -54,8 +54,12 @@ def missing(outcome: Outcome) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "plan",
-    [Plan("sqlite", 40, clients=64, seed=11), Plan("postgresql", 30, clients=64, seed=12)],
-    ids=lambda plan: plan.store,
+    [
+        Plan("sqlite", 40, clients=64, seed=11),
+        Plan("sqlite", 20, clients=64, seed=14, processes=3),
+        Plan("postgresql", 30, clients=64, seed=12),
+    ],
+    ids=lambda plan: f"{plan.store}, {plan.processes} processes",
 )
 def test_killed_servers_lose_nothing_and_charge_nothing_twice(plan: Plan) -> None:
     outcome = run(plan, enough=lambda so_far: not missing(so_far))

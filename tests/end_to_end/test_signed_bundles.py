@@ -23,7 +23,7 @@ from tests.signing_keys import SigningKey
 from training.artifacts.bundle_signature import sign_bundle
 from training.tracking.promotion import CHAMPION, ChampionAlias
 from training.tracking.runs import start_run
-from training.tracking.store import MODEL, tracking_uri
+from training.tracking.store import MODEL
 
 
 def events(log: Path, kind: str) -> list[dict[str, str]]:
@@ -110,13 +110,15 @@ def test_a_registered_bundle_that_is_signed_anew_is_served_again_without_a_new_v
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     DEFAULT_STORE.parent.mkdir(parents=True)
     shutil.copy(mlflow_database, DEFAULT_STORE)
+    # In full: MLflow keeps connections by address, and a relative one is another file in each test.
+    store = f"sqlite:///{tmp_path / DEFAULT_STORE}"
     old, new = SigningKey(tmp_path, "old"), SigningKey(tmp_path, "new")
     bundle, version = bundle_named("champion", tmp_path)
     sign_bundle(bundle, old.private)
-    with start_run(tracking_uri(), name="champion", tags={}) as run:
+    with start_run(store, name="champion", tags={}) as run:
         run.log_bundle(bundle)
         number = run.register()
-    alias = ChampionAlias(tracking_uri())
+    alias = ChampionAlias(store)
     alias.promote(number, None, {})
     registered = f"models:/{MODEL}@{CHAMPION}"
     flags = ["--bundle", registered, "--reload-every-s", "0", "--bundle-public-keys"]
@@ -135,7 +137,7 @@ def test_a_registered_bundle_that_is_signed_anew_is_served_again_without_a_new_v
     assert refused.returncode == 2
     assert "model.sig is by the key " in refused.stderr
     assert alias.renew_signature(number, bundle)
-    client = MlflowClient(tracking_uri=tracking_uri(), registry_uri=tracking_uri())
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
     tags = client.get_model_version(MODEL, str(number)).tags
     assert tags[SIGNATURE_TAG] == sha256_of((bundle / SIGNATURE).read_bytes())
     assert bundle_of_a_server(new) == version

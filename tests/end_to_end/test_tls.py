@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mitsumori import CallFailed, Router, Tls
+from mitsumori import Admin, CallFailed, Router, Tls
 from router.access.key_store import KeyStore
 from router.cli.demo import serving
 from router.core.errors import BadArtifact
@@ -213,3 +213,28 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
     failed = [line["credential"] for line in lines if line["event"] == "login failed"]
     assert failed == ["token", "key mk_aaaaaaaaaa", "token"]
     assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o600
+
+
+def test_administration_on_a_port_of_its_own_has_the_same_certificates(
+    settings: Settings, router: RoutingRouter, authority: Authority, tmp_path: Path
+) -> None:
+    def administered(by: Authority) -> bool:
+        with Admin(server.admin_address, timeout_s=1, tls=Tls(ca=by.path)) as admin:
+            try:
+                return admin.limits() == []
+            except CallFailed:
+                return False
+
+    (tmp_path / "next").mkdir()
+    renewed_by = Authority(tmp_path / "next", "next")
+    issued = authority.issue("server")
+    with server_with(settings, router, issued, admin_port=0) as server:
+        assert server.admin_address != server.address
+        assert outcome(server.address, Tls(ca=authority.path)) == "answered"
+        wait_until(lambda: administered(authority))
+        renewed = renewed_by.issue("server")
+        shutil.copy(renewed.key, issued.key)
+        shutil.copy(renewed.certificate, issued.certificate)
+        wait_until(lambda: outcome(server.address, Tls(ca=renewed_by.path)) == "answered")
+        wait_until(lambda: administered(renewed_by))
+        assert not administered(authority)

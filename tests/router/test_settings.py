@@ -249,6 +249,12 @@ def test_administration_leaves_the_public_port_where_other_machines_reach_it() -
     assert of(admin_port=0) == ("127.0.0.1", 0)
 
 
+def test_administration_has_a_port_of_its_own_where_several_processes_share_the_other() -> None:
+    assert Settings(processes=1).admin_address is None
+    assert Settings(processes=2).admin_address == ("127.0.0.1", 50052)
+    assert Settings(processes=2, admin_port=7).admin_address == ("127.0.0.1", 7)
+
+
 def test_reflection_is_for_this_machine_unless_it_is_said_otherwise() -> None:
     assert Settings().offers_reflection
     assert not Settings(host="0.0.0.0").offers_reflection

@@ -71,6 +71,10 @@ def _series(name: str, values: pa.Array) -> pd.Series:
         if pa.types.is_string(values.type.value_type):
             return pd.Series(_objects(values), dtype=object)
         values = values.cast(values.type.value_type)
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    if pa.types.is_date(values.type):
+        values = values.cast(pa.timestamp("ms"))
     if name in _TEXTS and pa.types.is_integer(values.type):
         # Through pandas, 7 would become "7.0" in batches with a gap, and stay "7" in others.
         return pd.Series(values.to_pylist(), dtype=object)
@@ -78,10 +82,18 @@ def _series(name: str, values: pa.Array) -> pd.Series:
     return pd.Series(plain, dtype=object if plain.dtype.kind == "O" else plain.dtype)
 
 
+def _is_nested(schema: pa.Schema, name: str) -> bool:
+    """Whether a column has lists or records, which Parquet stores as columns of other names."""
+    return all(
+        pa.types.is_nested(schema.field(at).type) for at in schema.get_all_field_indices(name)
+    )
+
+
 def _parquet(path: Path, columns: Collection[str]) -> Iterator[Batch]:
     try:
-        wanted = [name for name in pq.read_schema(path).names if name in columns]
-        texts = [name for name in wanted if name in _TEXTS]
+        schema = pq.read_schema(path)
+        wanted = [name for name in schema.names if name in columns]
+        texts = [name for name in wanted if name in _TEXTS and not _is_nested(schema, name)]
         # Read ahead of need (pre_buffer), every row group would stay in memory until the end.
         with pq.ParquetFile(
             path, read_dictionary=texts, buffer_size=_PAGES, pre_buffer=False

@@ -192,23 +192,26 @@ def read_requests(path: Path = REQUESTS) -> tuple[Request, ...]:
     """The annotated requests.
 
     Args:
-        path: JSON lines with ``prompt``, ``language``, ``kind`` and ``annotations``.
+        path: JSON lines with ``prompt``, ``language``, ``kind`` and ``annotations``; no prompt twice.
 
     Raises:
         BadArtifact: the file cannot be read or has no request, or a line of it is damaged; names the line and
             its field.
     """
-    found: list[Request] = []
+    found: dict[str, Request] = {}
     with _opened(path) as file:
         for number, text in enumerate(file, start=1):
             try:
-                found.append(_request(json.loads(text)))
+                request = _request(json.loads(text))
+                if request.prompt in found:
+                    raise _Wrong("prompt", "stands on an earlier line, too")
             except (ValueError, RecursionError):
                 raise _damaged(path, number, "line", "must be a JSON object") from None
             except _Wrong as wrong:
                 raise _damaged(path, number, *wrong.args) from None
+            found[request.prompt] = request
     _not_empty(path, found)
-    return tuple(found)
+    return tuple(found.values())
 
 
 @lru_cache(maxsize=4)

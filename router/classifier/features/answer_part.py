@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from router.classifier.features.token_density import WIDE
+
 __all__ = ["is_asked", "is_part", "request_parts"]
 
 _LONGEST_REQUEST = 600
@@ -29,13 +31,15 @@ _RULE = re.compile(r"\s*(?:[-*•・]|\d{1,2}[.)]) ?")
 _PARTS = (
     r"(?:abstract|summary|intro\w*|conclusion|bio|title|caption|docstring|description|preface"
     r"|tagline|comment"
-    r"|headline|heading|outline|subject(?: line)?|name|excerpt|teaser)s?"
+    r"|headline|heading|outline|subject(?: line)?|name|excerpt|teaser|resumo|introdução|conclusão|título"
+    r"|riassunto|introduzione|conclusione|titolo|введени\w+|заключени\w+|аннотаци\w+|заголов\w+|резюме)s?"
 )
-_JOINS = r"\b(?:with|plus|includ\w+|and|add|has|have|then)"
+_JOINS = r"\b(?:with|plus|includ\w+|and|add|has|have|then|com|con|e|с|со|и)"
 _JOIN_BEFORE = re.compile(rf"{_JOINS}(?: (?:an?|the|its|short))? $")
 _PART_AFTER = re.compile(rf"[ -](?:[a-z]{{1,12}} )?{_PARTS}\b")
 _PART_BEFORE = re.compile(
-    rf"{_JOINS} (?:(?:an?|the|its|their|each) )?(?:[a-z]{{1,12}} )?{_PARTS} [a-z ]{{0,24}}$"
+    rf"{_JOINS} (?:(?:an?|the|its|their|each|uma?|un[ao]?) )?(?:[a-z]{{1,12}} )?{_PARTS} "
+    r"[^\W\d_ ]{0,12}(?: [^\W\d_]{1,12}){0,2} ?$"
 )
 
 _GIVEN_BEFORE = re.compile(
@@ -71,7 +75,9 @@ _ABOUT = (
     r"|mir|moi|ein\w*"
     r"|une?|una|etwa|genau|höchstens|mindestens|environ|exactement|au|moins|plus|al|menos|como"
     r"|mínimo|máximo|unos|unas"
-    r"|range|between|total|entre|zwischen|good|short|detailed|brief|simple|nice|new) )"
+    r"|um|uma|uns|umas|cerca|aproximadamente|exatamente|pelo|mais|exactamente|circa|esattamente|almeno|più"
+    r"|non|al|di|примерно|около|ровно|не|более|менее|больше|меньше|мне|mi|me|range|between|total|entre"
+    r"|zwischen|good|short|detailed|brief|simple|nice|new) )"
 )
 _LIMIT_BEFORE = re.compile(
     r"(?:\b(?:in|within|under|below|using|between"
@@ -79,7 +85,9 @@ _LIMIT_BEFORE = re.compile(
     r"|limit|to|exceed"
     r"|exceeding|exactly|only|just|mit|en|avec|con|auf|höchstens|mindestens|genau|bis zu|unter|über"
     r"|au plus|au moins"
-    r"|moins de|plus de|máximo|mínimo|menos|más de|hasta|say)[.:]? )"
+    r"|moins de|plus de|máximo|mínimo|menos|más de|hasta|em|numa?|com|até|mais de|cerca de|entro|massimo"
+    r"|minimo|almeno|meno di|più di|fino a|tra|fra|в|во|на|из|до|не более|не менее|не больше|не меньше"
+    r"|менее|более|максимум|минимум|около|примерно|ровно|say)[.:]? )"
     rf"{_ABOUT}{{0,4}}$"
 )
 _COUNTS = (
@@ -88,7 +96,8 @@ _COUNTS = (
 _WRITES_BEFORE = re.compile(
     r"\b(?:write|compose|draft|create|generate|produce|give|make|craft|prepare|need|want|provide"
     r"|schreib\w*"
-    r"|verfass\w*|erstell\w*|écri\w*|rédige\w*|fai\w*|escrib\w*|redact\w*|haz|answer|reply|respond) "
+    r"|verfass\w*|erstell\w*|écri\w*|rédige\w*|fai\w*|escrib\w*|redact\w*|haz|escrev\w+|redij\w+|scriv\w+"
+    r"|напиш\w+|состав\w+|answer|reply|respond) "
     rf"{_ABOUT}{{0,5}}(?:(?:\d{{1,4}}|{_COUNTS}) (?:different |separate |short )?)?$|\band an? $"
 )
 _TEXT_BEFORE = re.compile(
@@ -96,11 +105,15 @@ _TEXT_BEFORE = re.compile(
     r"|explanation|poem|novel|blog|book|dissertation|thesis|script"
     r"|description|review|speech|letter|e-?mail|paper|output|length|count|aufsatz|geschichte|antwort"
     r"|texte?|histoire|rapport|roman|article|bericht|artikel|novela|artículo|cuento|informe"
-    r"|réponse|ensayo|historia|respuesta|texto|it)s?\b[^.!?\n]{0,32}?\b(?:of|with|be|has|have|is"
-    r"|to|de|von|mit|:"
+    r"|essai|discours|lettre|poème|récit|résumé|relato|discurso|poema|rede|gedicht|erzählung|zusammenfassung"
+    r"|réponse|ensayo|historia|respuesta|texto|ensaio|redação|artigo|resumo|resposta|conto|saggio|articolo"
+    r"|testo|riassunto|risposta|racconto|эссе|стать\w+|текст\w*|рассказ\w*|сочинени\w+|ответ\w*|it)s?\b"
+    r"[^.!?\n]{0,32}?\b(?:of|with|be|has|have|is|to|de|di|da|von|mit|com|con|на|из|в|объ[её]мом|длиной|:"
     r"|long)[: ] ?"
     rf"{_ABOUT}{{0,4}}$"
 )
+_WITH_PREPOSITION = re.compile(r"numa? |(?:одним|двумя|тремя) (?!словом,)")
+"""Number words that say "in one" themselves."""
 _BEGINS = re.compile(r"(?:^|[.!?:,;(\n]\s*(?:[-*•]\s*)?)(?:about |around |max\.? |min\.? )?$")
 _ENDS = re.compile(
     r"(?: only| please)?\s*(?:$|[.,;:!?)\n]| (?:on|about|of|please|explaining|describing)\b)"
@@ -135,7 +148,7 @@ def is_asked(window: str, start: int, end: int) -> bool:
         end: where it ends.
     """
     before, after = window[max(0, start - 80) : start], window[end : end + 24]
-    if not window[end - 1].isascii() and window[end - 1] not in "äöüßéèí":
+    if WIDE.match(window, end - 1):
         return bool(_WIDE_AFTER.match(after) or _WIDE_BEFORE.search(before))
     return bool(
         _LIMIT_BEFORE.search(before)
@@ -143,6 +156,7 @@ def is_asked(window: str, start: int, end: int) -> bool:
         or _BOUND_AFTER.match(after)
         or (_BEGINS.search(before) and _ENDS.match(after))
         or _TEXT_BEFORE.search(before)
+        or _WITH_PREPOSITION.match(window, start)
     )
 
 

@@ -26,33 +26,44 @@ _SENTENCE_END = re.compile(r"[.!?;]\s|[\n。！？]")
 _MAKE = (
     r"(?:write|build|create|implement|draft|compose|develop|design|generate|produce|craft|code|prepare|make"
     r"|continue|schreib\w*|verfass\w*|erstell\w*|entwickl\w*|écri\w+|rédige\w*|crée\w*|développe\w*"
-    r"|escrib\w+|redact\w+|crea|desarrolla)"
+    r"|escrib\w+|redact\w+|crea|desarrolla|escrev\w+|redij\w+|crie|elabor[ae]|desenvolv\w+|scriv\w+"
+    r"|redig\w+|напиш\w+|состав\w+|созда\w+|придума\w+)"
 )
 _DO = (
     rf"(?:{_MAKE}|list|give|name|suggest|provide|explain|describe|translate|summari[sz]e|rewrite|fix|plan"
     r"|outline|compare|tell|show|add|solve|calculate|compute|prove|derive|analy[sz]e|convert|refactor"
-    r"|discuss|elaborate|erklär\w*|beschreib\w*|nenne|expli\w+|décri\w+|describe|enumera|lista)"
+    r"|discuss|elaborate|erklär\w*|beschreib\w*|nenne|expli\w+|décri\w+|describe|enumera|lista|liste"
+    r"|traduz\w*|descrev\w+|spieg\w+|elenca|traduci|descrivi|объясн\w+|перечисл\w+|опиш\w+|перевед\w+"
+    r"|назов\w+|расскаж\w+)"
 )
 _WIDE_DO = r"(?:書|作|生成|説明|述べ|まとめ|挙げ|訳|考え|写|编|列出|解释|说明|쓰|써|작성|설명|만들)"
 _WIDE_NEXT = (
-    r"(?:その(?:後|あと|うえ|上)|(?:した|て)(?:後|あと|うえで|上で)|てから|それから|次に|続[いけ]て|さらに|加えて"
+    r"(?:その(?:後|あと|うえ|上)|(?:した|て)(?:後|あと|うえで|上で)|てから|それから|次に|続[いけ]て|さらに"
+    r"|加えて"
     r"|然后|接着|之后|再写|그 ?(?:다음|후|뒤)|그리고)"
 )
 _THEN = re.compile(
     r"\b(?:then|after(?:wards?| that| this| which)|also|next|finally|in addition|additionally"
     r"|plus|followed by"
-    r"|if (?:yes|no|not|so|true|false)|puis|ensuite|après|dann|danach|anschließend|luego|después)\b,?"
+    r"|if (?:yes|no|not|so|true|false)|puis|ensuite|après|dann|danach|anschließend|luego|después"
+    r"|depois|em seguida|poi|quindi|dopo|затем|потом|после этого|далее)\b,?"
     rf" (?:[\w']{{1,12}} ){{0,2}}?{_DO}\b"
-    rf"|\b(?:and|but|und|et|y) (?:list|translate|{_MAKE})\b"
+    rf"|\b(?:and|but|und|et|y|e|ed|и) (?:list|translate|{_MAKE})\b"
     r"|\b(?:and|plus) (?:an?|the|your|my) (?:[a-z]{1,16} ){0,3}?(?:essay|story|contract|plan"
     r"|report|program|website"
     r"|app|table|outline|guide|article|letter|proposal|analysis|tutorial|schedule|budget|script|list)\b"
+    r"|\b(?:und|et|y|e|и) (?:(?:ein\w*|d[eia][nrs]|une?|un[ao]?|l[ea]|el|il|uma?|o"
+    r"|a) )?(?:[^\W\d_]{1,16} ){0,2}?"
+    r"(?:bericht|aufsatz|vertrag|brief|tabelle|rapport|essai|contrat|lettre|tableau|informe|ensayo|contrato"
+    r"|carta|tabla|relatório|ensaio|plano|artigo|tabela|relazione|saggio|contratto|articolo|lettera|tabella"
+    r"|отч[её]т|эссе|стать[юя]|план|договор|письмо|таблицу|рассказ)\b"
     r"|(?:\b(?:followed by|plus|along with|together with)|, then) (?:an?|the) [a-z]"
     rf"|{_WIDE_NEXT}[^。\n]{{0,40}}{_WIDE_DO}"
 )
 """Something else is asked for as well."""
 _NEXT_TASK = re.compile(
-    rf"[.!?;]\s+(?:please |now )?{_MAKE} (?:me |us )?(?:an?|the|my|our|complete|full) "
+    rf"[.!?;]\s+(?:please |now )?{_MAKE} (?:me |us )?(?:an?|the|my|our|complete|full|uma?|una?"
+    r"|полн\w+|подробн\w+) "
 )
 _OWN_TASK = re.compile(
     rf"(?:please |can you |could you )?(?:{_DO}|define|state|answer|what|who|when|where|why|how"
@@ -62,11 +73,11 @@ _OWN_TASK = re.compile(
 
 _LIFTS = (
     r"(?:ignor\w*|forget|disregard|regardless of|despite|without|no|ohne|keine?|vergiss|oublie\w*|sans|sin"
-    r"|olvida)"
+    r"|olvida|sem|esqueça|senza|dimentica|без|игнорир\w+|забудь\w*)"
 )
-_LIMIT = r"(?:limit\w*|cap|restriction|maximum|rule|grenze|begrenzung|límite)"
+_LIMIT = r"(?:limit\w*|cap|restriction|maximum|rule|grenze|begrenzung|límite|ограничен\w+|лимит\w*)"
 _LIFTED_BEFORE = re.compile(
-    rf"\b{_LIFTS} (?:(?:the|any|my|that|this|your|an?|strict|hard|usual|die|das|la|le|el) ){{0,3}}$"
+    rf"\b{_LIFTS} (?:(?:the|any|my|that|this|your|an?|strict|hard|usual|die|das|la|le|el|o|il) ){{0,3}}$"
     rf"|\b{_LIFTS} (?:\w{{1,12}} ){{0,3}}?{_LIMIT} (?:\w{{1,8}} ){{0,2}}$"
     r"|(?:\b(?:not|never|nicht|pas|no te)|n['’]?t)\b (?:\w{1,12} ){0,3}?"
     r"(?:limit\w*|restrict\w*|confine\w*|constrain\w*|stick|bound|beschränk\w*)"
@@ -86,7 +97,8 @@ _SUPERSEDED = re.compile(
 )
 
 _RELATIVE = re.compile(
-    r"\b(?:in which|whose|where|who|when|dessen|deren|dont|donde|cuy[oa]s?)\b[^.,;:!?()\n]{0,70}$"
+    r"\b(?:in which|whose|where|who|when|dessen|deren|dont|donde|cuy[oa]s?|cuj[oa]s?|em que"
+    r"|n[oa] qual|in cui|il cui|la cui|котор\w{2,3})\b[^.,;:!?()\n]{0,70}$"
 )
 _THAT = re.compile(r"(?:\b(?:that|which|qui|que)|, (?:das|die|der)) ([^.,;:!?()\n]{1,70})$")
 _OF_THE_WHOLE = re.compile(
@@ -97,18 +109,21 @@ _OF_THE_WHOLE = re.compile(
 _SUBJECT = re.compile(
     r"([\w-]{1,24}),? (?:(?:must|should|shall|can|cannot|may|might|will|need|needs|ha[sd]|have|is"
     r"|are|was|were"
-    r"|be|muss|müssen|darf|dürfen|soll|sollen|doit|doivent|debe|deben)\b(?:n['’]t)?)"
+    r"|be|muss|müssen|darf|dürfen|soll|sollen|doit|doivent|debe|deben|deve|devem|devono"
+    r"|долж\w{1,3})\b(?:n['’]t)?)"
     r"(?: (?:not|only|to|be|have|exceed|contain|use|consist|limited|restricted|capped|in|of|an?"
     r"|at|most|no|more"
     r"|less|fewer|longer|than|under|up|below|within|exactly|max|maximum|about|around|between"
     r"|nicht|höchstens"
-    r"|maximal|mehr|als)){0,7} $"
+    r"|maximal|mehr|als|ter|conter|avere|contenere|essere|no|máximo|até|mais|de|al|massimo|non|più|di"
+    r"|содержать|быть|иметь|состоять|длиной|из|до|не|более|больше|максимум)){0,7} $"
 )
 _TELLS = re.compile(
     r"\b(?:allows?|permits?|accepts?|supports|displays|imposes|enforces|limits|restricts|caps"
     r"|truncates|trims"
     r"|(?:pupils|students|users|players|customers|people|candidates|they|who) (?:answer|write|say|type|enter)"
-    r"|says|said|speaks|spoke|utters?|sagt|erlaubt|permet|dit|dice|permite)\b[^.;:!?\n]{0,40}$"
+    r"|says|said|speaks|spoke|utters?|sagt|erlaubt|permet|dit|dice|permite|diz|consente"
+    r"|говорит|допускает|разрешает)\b[^.;:!?\n]{0,40}$"
 )
 _LIMITED = re.compile(
     r"\b(?:limit|keep|restrict|cap) (?!to |under |within |below )(?:(?:the|your|its|their|each"
@@ -117,19 +132,23 @@ _LIMITED = re.compile(
     r"|no)\b[^.;:!?\n]{0,20}$"
 )
 _LABEL = re.compile(
-    r"\b(title|headline|heading|subject(?: line)?|body|abstract|caption|tagline|intro\w*|conclusion|preview"
+    r"\b(títulos?|titre|titel|titolo|заголов\w{2,3}|название|assunto|oggetto|title"
+    r"|headline|heading|subject(?: line)?|body|abstract|caption|tagline|intro\w*|conclusion|preview"
     r"|meta(?: description)?|sub-?(?:head\w*|title|line)|cta|button|label|lede?|alt text|hook"
     r"|preheader)s?\b"
     r" ?[(:,=–-]{0,2} ?(?:(?:of|with|in|at|most|up|to|max\.?|maximum|under|within|about|around|no"
     r"|more|than|less"
-    r"|fewer|between|exactly|is|should|be) ){0,4}$"
+    r"|fewer|between|exactly|is|should|be|com|con|de|di|до|не|более|из|máximo|massimo|al|até|no) ){0,4}$"
 )
 """The name of a part right before an amount: "title max 30 characters"."""
 _PARTS_BEFORE = re.compile(
     r"\b(?:paragraphs|sentences|chapters|sections|stanzas|slides|verses|lines|steps) "
     r"(?:(?:of|with|in|at|most|up|to|max\.?|under|within|about|no|more|than|less|fewer|exactly|only) ){1,4}"
     r"$"
-    r"|(?:タイトル|見出し|件名|[^\s、。]名|パスワード|要旨|概要|キャプション|标题|摘要|제목)[は：:][^。、\n]{0,4}$"
+    r"|\b(?:parágrafos|frases|capítulos|seções|paragrafi|frasi|capitoli|абзацы|абзацами|главы|предложения)"
+    r" (?:[^\W\d_]{1,10} ){1,4}$"
+    r"|(?:タイトル|見出し|件名|[^\s、。]名|パスワード|要旨|概要|キャプション|标题|摘要"
+    r"|제목)[は：:][^。、\n]{0,4}$"
     r"|(?:1|一)(?:問|つ|個|件|行)(?:あたり|につき|は|に)?$"
 )
 """Parts, of which each has the length: "paragraphs of 50 words"."""

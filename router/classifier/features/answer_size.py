@@ -16,6 +16,7 @@ from router.classifier.features.amount_context import is_wish
 from router.classifier.features.figure import Figure, latin_figures, wide_figures
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import listed_tokens
+from router.classifier.features.marked_pattern import MarkedPattern
 from router.classifier.features.token_density import tokens_per_character, wide_share
 
 __all__ = ["ANSWER_SIZE_FEATURES", "WINDOW", "answer_size_features"]
@@ -69,42 +70,64 @@ def _units(units: Mapping[str, float]) -> tuple[re.Pattern[str], re.Pattern[str]
 
 
 _TEXT_UNIT, _ITEM_UNIT = _units(_TEXT_UNITS), _units(_ITEM_UNITS)
-_AT_MOST = re.compile(
+_AT_MOST = MarkedPattern(
     r"\b(?:at most|no more than|not more than|up to|under|within|less than|fewer than|below|max(?:imum)?"
-    r"|or less|or fewer|höchstens|maximal|máximo|au plus|maximum)\b|以内|以下|まで|이내|이하|不超过"
-)
-_BARE = re.compile(
+    r"|or less|or fewer|höchstens|maximal|máximo|au plus|maximum)\b|以内|以下|まで|이내|이하|不超过",
+    "most", "than", "max", "below", "under", "within", "up to", "or less", "or fewer", "höchstens",
+    "máximo", "au plus", "以内", "以下", "まで", "이내", "이하", "不超过",
+)  # fmt: skip
+_BARE = MarkedPattern(
     r"\b(?:only|just|nothing else|no explanations?|no (?:other )?text|no comments?"
     r"|without (?:any )?explanation|yes or no|yes/no|y/n|true or false|true/false|one word|single word"
     r"|a single|one number|reply with|answer with|respond with|output|one line|one-line|one-liner|in short"
     r"|solo|sólo|nur|seulement|uniquement)\b"
-    r"|のみ|だけ|一言|はい.{0,3}いいえ|説明は不要|不要です|答えて|만 (?:출력|답|말)|只(?:回答|输出|需)"
-)
-_STRUCTURE = re.compile(
-    r"\b(?:json|csv|yaml|xml|schema|keys?|fields?|labels?|format)\b|\{\"|ラベル|形式"
-)
-_PROGRAM = re.compile(
+    r"|のみ|だけ|一言|はい.{0,3}いいえ|説明は不要|不要です|答えて|만 (?:출력|답|말)|只(?:回答|输出|需)",
+    "only", "just", "nothing else", "no explanation", "no text", "no other text", "no comment",
+    "without", "yes or no", "yes/no", "y/n", "true or false", "true/false", "one word", "single",
+    "one number", "reply with", "answer with", "respond with", "output", "one line", "one-line",
+    "in short", "solo", "sólo", "nur", "seulement", "uniquement", "のみ", "だけ", "一言", "はい", "不要",
+    "答えて", "만", "只",
+)  # fmt: skip
+_STRUCTURE = MarkedPattern(
+    r"\b(?:json|csv|yaml|xml|schema|keys?|fields?|labels?|format)\b|\{\"|ラベル|形式",
+    "json", "csv", "yaml", "xml", "schema", "key", "field", "label", "format", '{"', "ラベル", "形式",
+)  # fmt: skip
+_PROGRAM = MarkedPattern(
     r"\b(?:program|app|application|website|web page|game|library|module|package|service|server|script|class"
     r"|implement(?:ation)?|dockerfile|pipeline|component|bot|cli|tests?|testbench|unit tests)\b"
-    r"|プログラム|アプリ|実装|スクリプト|프로그램|코드|程序|代码"
-)
-_OPEN = re.compile(
+    r"|プログラム|アプリ|実装|スクリプト|프로그램|코드|程序|代码",
+    "program", "app", "web", "game", "library", "module", "package", "service", "server", "script",
+    "class", "implement", "dockerfile", "pipeline", "component", "bot", "cli", "test", "プログラム",
+    "アプリ", "実装", "スクリプト", "프로그램", "코드", "程序", "代码",
+)  # fmt: skip
+_OPEN = MarkedPattern(
     r"\b(?:write|craft|create|build|make|draft|design|develop|explain|describe|discuss"
     r"|how (?:do|can|to|would|should)|compare|essay|story|guide|plan|curriculum|strategy"
     r"|report|proposal|tutorial|detailed|comprehensive"
     r"|escrib\w+|explica\w*|schreib\w*|erklär\w*|écri\w+|expliqu\w+|help me|tell me about|give me)\b"
-    r"|書い|作成|説明|解説|考え|教えて|詳しく|작성|설명|만들|써 ?줘|알려|방법|写|解释|介绍"
-)
-_CHANGES = re.compile(
+    r"|書い|作成|説明|解説|考え|教えて|詳しく|작성|설명|만들|써 ?줘|알려|방법|写|解释|介绍",
+    "write", "craft", "create", "build", "make", "draft", "design", "develop", "expl", "describe",
+    "discuss", "how", "compare", "essay", "story", "guide", "plan", "curriculum", "strategy",
+    "report", "proposal", "tutorial", "detailed", "comprehensive", "escrib", "schreib", "erklär",
+    "écri", "help me", "tell me about", "give me", "書い", "作成", "説明", "解説", "考え", "教えて",
+    "詳しく", "작성", "설명", "만들", "써", "알려", "방법", "写", "解释", "介绍",
+)  # fmt: skip
+_CHANGES = MarkedPattern(
     r"\b(?:translat\w+|rewrit\w+|rewrite|rephras\w+|paraphras\w+|proofread\w*"
     r"|edit this|correct the|fix (?:the|this|that|my)|convert\w*|reformat\w*"
     r"|refactor\w*|transcrib\w+|traduc\w+|tradui\w+|übersetz\w*|corrig\w+|korrigier\w*|reescrib\w+)\b"
-    r"|翻訳|訳し|訳して|書き換え|書き直|校正|添削|言い換え|変換|直し|修正|번역|고쳐|바꿔|翻译|改写|润色"
-)
-_CONDENSES = re.compile(
+    r"|翻訳|訳し|訳して|書き換え|書き直|校正|添削|言い換え|変換|直し|修正|번역|고쳐|바꿔|翻译|改写|润色",
+    "translat", "rewrit", "phras", "proofread", "edit this", "correct the", "fix ", "convert",
+    "reformat", "refactor", "transcrib", "traduc", "tradui", "übersetz", "corrig", "korrigier",
+    "reescrib", "翻訳", "訳し", "書き換え", "書き直", "校正", "添削", "言い換え", "変換", "直し", "修正",
+    "번역", "고쳐", "바꿔", "翻译", "改写", "润色",
+)  # fmt: skip
+_CONDENSES = MarkedPattern(
     r"\b(?:summari[sz]\w+|summary|extract\w*|classif\w+|categori[sz]\w+|tl;dr"
-    r"|resum\w+|résum\w+|zusammenfass\w*|fasse)\b|要約|まとめ|抽出|分類|判定|요약|추출|분류|总结|摘要|提取"
-)
+    r"|resum\w+|résum\w+|zusammenfass\w*|fasse)\b|要約|まとめ|抽出|分類|判定|요약|추출|분류|总结|摘要|提取",
+    "summar", "extract", "classif", "categori", "tl;dr", "resum", "résum", "zusammenfass", "fasse",
+    "要約", "まとめ", "抽出", "分類", "判定", "요약", "추출", "분류", "总结", "摘要", "提取",
+)  # fmt: skip
 _LONGEST_REQUEST = 400
 """Characters of a paragraph up to which it is taken for the request, not for a given text."""
 
@@ -190,12 +213,12 @@ def answer_size_features(text: str) -> tuple[float, ...]:
     head, tail = _request_of(stripped)
     given = math.log1p((len(stripped) - len(head) - len(tail)) * density)
     request = f"{head}{tail}".lower()
-    condenses = bool(_CONDENSES.search(request))
-    changes = bool(_CHANGES.search(request)) and not condenses
+    condenses = _CONDENSES.occurs(request)
+    changes = not condenses and _CHANGES.occurs(request)
     wishes = (_AT_MOST, _BARE, _STRUCTURE, _PROGRAM, _OPEN)
     return (
         *map(math.log1p, _asked(window, wide > 0)),
-        *(math.log1p(len(wish.findall(window))) for wish in wishes),
+        *(math.log1p(wish.count(window)) for wish in wishes),
         math.log1p(len(text) * density),
         given,
         given if changes else 0.0,

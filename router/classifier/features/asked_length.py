@@ -6,15 +6,16 @@ stands in quotation marks, in a text that follows the request, or is said of a p
 task (:mod:`answer_scope`). Sizes in words, characters and tokens go before those in sentences, lines and
 pages.
 
-The vocabulary is English, Japanese, German, French, Spanish, Chinese and Korean. A unit is looked for first:
-most texts have none and cost one search.
+The vocabulary is English, Japanese, German, French, Spanish, Chinese and Korean, and for limits and sizes
+Portuguese, Italian and Russian. A unit is looked for first: most texts have none and cost one search.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from router.classifier.features.amount_context import is_wish
@@ -28,11 +29,22 @@ from router.classifier.features.answer_scope import (
     states_a_task,
     works_on_several,
 )
-from router.classifier.features.figure import Figure, latin_figures, wide_figures
+from router.classifier.features.figure import latin_figures, wide_figures
 from router.classifier.features.given_text import answer_of_given
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.item_count import asked_items
+from router.classifier.features.marked_pattern import has_any
+from router.classifier.features.part_sizes import parts_size
 from router.classifier.features.repetition import repeated_size
+from router.classifier.features.short_form import short_form_size
+from router.classifier.features.text_amount import (
+    LATIN_UNITS,
+    NUMBER_WORDS,
+    UNIT,
+    UNITS,
+    WIDE_UNITS,
+    number_before,
+)
 from router.core.asked_length import BRIEF, DETAILED, UNASKED, AskedLength
 from router.core.types import Prompt
 
@@ -41,53 +53,6 @@ __all__ = ["WINDOW", "asked_by", "asked_length"]
 WINDOW = 600
 """Characters read from each end of a longer text."""
 
-
-class _Unit(NamedTuple):
-    """Tokens of one, tokens by which a limit is passed at any number, and whether it is counted exactly."""
-
-    tokens: float
-    slack: float = 8.0
-    counted: bool = True
-
-
-_SENTENCE, _LINE = _Unit(28.0, 20.0, False), _Unit(20.0, 20.0, False)
-_PARAGRAPH, _PAGE = _Unit(110.0, 60.0, False), _Unit(600.0, 100.0, False)
-_BULLET = _Unit(40.0, 40.0, False)
-_UNITS: dict[str, _Unit] = {
-    unit: size
-    for names, size in (
-        ("word words", _Unit(1.3)),
-        ("palabra palabras mot mots parola parole palavras", _Unit(1.6)),
-        ("wort worte worten wörter wörtern", _Unit(1.8)),
-        ("단어", _Unit(2.5)),
-        ("文字 字", _Unit(0.9)),
-        ("単語 ワード 語", _Unit(1.3)),
-        ("글자 자", _Unit(0.7)),
-        ("character characters chars zeichen caractères caracteres", _Unit(0.27)),
-        ("tokens token トークン 토큰", _Unit(1.0)),
-        ("sentence sentences satz sätze sätzen phrase phrases frase frases 文 センテンス 句话 句 문장",
-         _SENTENCE),
-        ("line lines zeile zeilen ligne lignes línea líneas 行 줄", _LINE),
-        ("paragraph paragraphs absatz absätze absätzen paragraphe paragraphes párrafo párrafos 段落 段 문단",
-         _PARAGRAPH),
-        ("page pages seite seiten página páginas ページ 页 페이지 쪽", _PAGE),
-        ("bullets", _BULLET),
-        ("bullet points", _BULLET),
-    )
-    for unit in ([names] if names == "bullet points" else names.split())
-}  # fmt: skip
-"""Unit of a text → its size. A sentence, and what is larger, is as long as it happens to be."""
-_FOLLOWED = {"語": "語(?=以内|以下|以上|程度|ほど|くらい|ぐらい|前後|まで|で)"}
-"""Where a unit that also ends other words is one."""
-_LATIN_UNITS = "|".join(sorted((u for u in _UNITS if u[0].isascii()), key=len, reverse=True))
-_WIDE_UNITS = "|".join(
-    _FOLLOWED.get(u, u)
-    for u in sorted((u for u in _UNITS if not u[0].isascii()), key=len, reverse=True)
-)
-_UNIT = re.compile(
-    rf"(?<=[ -])(?:{_LATIN_UNITS})\b|(?:{_WIDE_UNITS})(?!学|書|章|献|法|明|化|脈|句|幕|数|列|典|体"
-    rf"|型|目|分|身|동)"
-)
 
 _FEWEST = {0.27: 20.0, 1.0: 10.0}
 """Of smaller numbers of characters and of tokens is spoken otherwise: a story with three characters."""
@@ -99,6 +64,8 @@ _MAKES_PROGRAM = re.compile(
     r"|\b(?:fix|debug|refactor)\b[^.\n]{0,30}\b(?:bug|code|error|function|script|program|test)\b"
     r"|\b(?:schreib\w*|erstell\w*|écri\w+|crée\w*|escrib\w+|crea)\b[^.\n]{0,40}\b(?:code|programm"
     r"|skript|funktion|programme|fonction|script|programa|función|código)\b"
+    r"|\b(?:escrev\w+|crie|scriv\w+|crea|напиш\w+|созда\w+)\b[^.\n]{0,40}\b(?:código|função|programa"
+    r"|codice|funzione|programma|script|код|функци\w+|программ\w+|скрипт\w*|бот\w*)\b"
     r"|(?:sql|python|java)[^。\n]{0,40}(?:クエリ|コード|関数|스크립트|쿼리|查询)"
     r"|(?:写|编写|实现|开发|生成)[^。\n]{0,8}(?:程序|函数|代码|脚本|查询)"
     r"|\b(?:password|regex|(?:python|sql|java|c\+\+) code)\b|(?:プログラム|関数|スクリプト|正規表現"
@@ -107,48 +74,10 @@ _MAKES_PROGRAM = re.compile(
     r"(?:書|作|実装|写|编|작성|만들)"
 )
 
-_NUMBER_WORDS = {
-    word: value
-    for value, words in (
-        (1.0, "a single one ein eine einem einen einer einzigen un une una uno 한"),
-        (2.0, "two zwei deux dos 두"),
-        (3.0, "three drei trois tres 세"),
-        (4.0, "four vier quatre cuatro 네"),
-        (5.0, "five fünf cinq cinco 다섯"),
-        (6.0, "six sechs seis 여섯"),
-        (7.0, "sieben sept siete"),
-        (8.0, "acht huit ocho"),
-        (9.0, "neun neuf nueve"),
-        (10.0, "zehn dix diez 열"),
-    )
-    for word in words.split()
-}
-_VAGUE_NUMBERS = {
-    "half a": 0.5, "a half": 0.5, "a couple of": 2.0, "a few": 3.0, "several": 4.0, "ein paar": 3.0,
-    "quelques": 3.0, "unas pocas": 3.0, "algunas": 3.0,
-}  # fmt: skip
-"""Of sentences and what is larger."""
-_VAGUE_NUMBER = re.compile(rf"(?<!\w)({'|'.join(_VAGUE_NUMBERS)})[ -](?:short |simple |clear )?$")
-_NUMBER_WORD = re.compile(
-    rf"(?<!\w)({'|'.join(sorted(_NUMBER_WORDS, key=len, reverse=True))})[ -]?"
-    r"(?:(?:short|simple|concise|single|clear|brief|full|complete|kurzen?|einzigen?|courtes?|cortas?"
-    r"|seule?|sola)"
-    r"[ -])?$"
-)
-_VAGUE_ONE = frozenset(("a", "un", "une", "una", "ein", "eine", "einem", "einen", "einer"))
-_NEVER_VAGUE = re.compile(r"word|line|page|character|token|letter|bullet")
-"""What "a" does not count: "a word about bees", "a page for our site"."""
-_FIGURE_END = re.compile(
-    r"(?:\+?(?: ?-?)|个|個)(?:(?:short|simple|concise|clear|brief|full|complete|bullet|english"
-    r"|or (?:so|fewer|less|more))"
-    r"[ -])?$"
-)
 _RANGE = re.compile(
     r"(\d[\d,.]*|one|two|three|four|five|zwei|drei|deux|trois|dos|tres|一|二|三|四|五)"
-    r" ?(?:-|–|—|~|〜|～|to|or|and|bis|oder|à|ou|et|a|o|y|から|至|到)\s?$"
+    r" ?(?:-|–|—|~|〜|～|to|or|and|bis|oder|à|ou|et|a|o|e|y|до|или|и|から|至|到)\s?$"
 )
-_BACK = 48
-"""Characters before a unit in which its number is looked for."""
 _AROUND_BEFORE, _AROUND_AFTER = 40, 16
 
 _MOST_BEFORE = re.compile(
@@ -157,16 +86,19 @@ _MOST_BEFORE = re.compile(
     r"|(?:less|fewer|shorter) than|below(?! in| to| with| into)|limit\w* [a-z ]{1,24}to|\bmax(?:imum"
     r"|imal|\.)?|limit\w*|exceed\w*"
     r"|höchstens|bis zu|unter|nicht mehr als|weniger als|au plus|moins de|pas plus|jusqu['’]à|máximo"
-    r"|no más de"
-    r"|menos de|hasta|不超过|不超過|最多|不多于|少于|最大|최대)[^.\n]{0,14}$"
+    r"|no más de|não mais (?:de|que)|até|non (?:più|oltre)|massimo|meno di|fino a|entro|не более|не больше"
+    r"|максимум|менее|меньше|до(?= )|не превыша\w+|menos de|hasta"
+    r"|不超过|不超過|最多|不多于|少于|最大|최대)[^.\n]{0,14}$"
 )
 _NOT_LESS_BEFORE = re.compile(
     r"(?:(?:no|not) (?:less|fewer|shorter) than|pas moins de|no menos de|nicht weniger als"
+    r"|não menos de|non meno di|не менее|не меньше"
     r"|不少于)[^.\n]{0,14}$"
 )
 _LEAST_BEFORE = re.compile(
     r"(?:at least|\bmin(?:imum|imal|\.)?|more than|over|longer than"
-    r"|mindestens|au moins|plus de|mínimo|al menos|por lo menos|más de|至少|超过|最少|최소|적어도)"
+    r"|mindestens|au moins|plus de|mínimo|al menos|por lo menos|más de|pelo menos|mais de|almeno"
+    r"|minimo|più di|минимум|более|больше|свыше|至少|超过|最少|최소|적어도)"
     r"[^.\n]{0,14}$"
 )
 _MOST_AFTER = re.compile(
@@ -190,8 +122,8 @@ _THINGS_AFTER = re.compile(r" [a-z]{3,20}s\b")
 _THING_BEFORE = re.compile(r"\ban? (?:[\w-]{1,16} ){1,3}(?:[a-z]{1,8} ){1,4}$")
 """A thing with a limit of its own: "a poem of at most 50 words"."""
 _JOINED = re.compile(
-    rf"(?:\d (?:{_LATIN_UNITS})\b[^.!?\n]{{0,24}}\b(?:and|und|et|y)\b"
-    rf"|\d(?:{_WIDE_UNITS})[^。\n]{{0,8}}、)[^.!?。\n]{{0,24}}$"
+    rf"(?:\d (?:{LATIN_UNITS})\b[^.!?\n]{{0,24}}\b(?:and|und|et|y)\b"
+    rf"|\d(?:{WIDE_UNITS})[^。\n]{{0,8}}、)[^.!?。\n]{{0,24}}$"
 )
 _COUNT = re.compile(
     r"(?:\bwords? ?count|文字数|字数)(?:は|の目安は)? ?[:：=は]? ?(?:about |around "
@@ -243,13 +175,16 @@ _BRIEF = re.compile(
     r"|e-?mail|version|response|definition|text|report|review|bio|paragraph)"
     r"|\b(?:erkläre|beschreibe|antworte|fasse|nenne|sag\w*)\b[^.]{0,30}\bkurz\b|\bkurz(?: und"
     r"|e antwort|gefasst)"
+    r"|\ben (?:deux|quelques) mots\b|\ben (?:dos|pocas) palabras\b|\bem (?:duas|poucas) palavras\b"
+    r"|\bin (?:due|poche) parole\b|\bв (?:двух|нескольких) словах\b|\bкратко\b|\bresumidamente"
     r"|\bknapp\b|\bbrièvement|\ben bref\b|\bsuccinct|\bbrevemente|\bde forma breve|\ben resumen"
     r"|簡潔|手短|短く|端的|簡単に(?:説明|教え|述べ|まとめ|紹介)|简要|简洁|简短|简单(?:地)?(?:说|介绍"
     r"|解释)|간단히|간략|간결|짧게"
 )
 _BRIEF_SIGNS = (
     "brief", "short", "concis", "succinct", "nutshell", "kurz", "knapp", "brièvement", "bref", "brevemente",
-    "breve", "resumen", "簡", "手短", "短", "端的", "简", "간", "짧",
+    "breve", "resum", " mots", "palabras", "palavras", "parole", "словах", "кратко",
+    "簡", "手短", "短", "端的", "简", "간", "짧",
 )  # fmt: skip
 """One of these is in every text that the pattern finds; to look for them takes a twentieth of the time."""
 _DETAILED_SIGNS = (
@@ -268,10 +203,45 @@ _DETAILED = re.compile(
 )
 _LONGEST_SIMPLE = 300
 """Characters of a request up to which a list, a manner and a bare answer are those of the whole."""
+_UNITS_READ = 12
+"""Units that are read at each end of a text with more."""
 _SHORT = 60.0
 """Tokens below which a length is one of each thing, where several are given."""
+_SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？\n]+|$)")
+_SOMETIMES = re.compile(
+    r"\b(?:if|when(?:ever)?|where|unless|except|once|in case|depending|sometimes|may|can|each|every|per"
+    r"|for (?:\w+ ){0,4}(?:questions?|requests?|messages?|topics?|queries|tasks?|users?|problems?|e-?mails?"
+    r"|greetings?|answers?|lookups?|facts?|things?)|first|second|start\w*|begin\w*|end|finish\w*|then"
+    r"|after\w*|followed|except|at least|minimum|prefer\w*|try|ideally|usually|generally|default|code"
+    r"|tool\w*|example\w*|wenn|falls|sofern|außer|bei|pro|jede[rnms]?|si|sauf|quand|lorsque|chaque|par"
+    r"|cuando|cada|salvo|se|quando|exceto|ogni|tranne|если|когда|кажд\w+|кроме)\b"
+    r"|^\s*(?:for|in|on) (?!at|no|under|fewer|less|up|\d|one|two|three|an?\b)|,? but\b"
+    r"|\b(?:write|create|generate|draft|compose|produce) (?!your|the answer|answers|in\b|at\b|no\b|short"
+    r"|brief|concise)"
+    r"|場合|とき|時[はに]|(?<!答)に(?:は|対し)|以外|なら|たら|れば|ごと|各|最初|まず|例"
+    r"|如果|当|除非|每|先|경우|때|면 |마다|먼저"
+)
+"""A limit beside one of these does not hold for every answer: "if asked for a title, at most 10 words"."""
+_LONGER = re.compile(
+    r"\b(?:detail\w*|long\w*|more|full\w*|thorough\w*|complete\w*|depth|essays?|reports?|ausführlich\w*|mehr"
+    r"|länger|plus|détail\w*|más|detall\w*|mais|più|подробн\w+|больше)\b|詳|長|全文|详|长|자세|길게"
+)
+"""What lifts the limit on some requests."""
 _MOST_LEAST = 8_000.0
 """Models write no more at once, whatever they are asked for."""
+_LONG, _LONG_EXPONENT = 1_000.0, 0.93
+"""Tokens up to which an answer has the size that is asked for, and the exponent on what is beyond. Histories
+have seven requests with a size: answers to 300 words and to 500 characters are .95 to 1.01 times as long,
+those to 2,000 words .3 times, by models of 2023. The exponent is a cautious choice between."""
+
+
+class _Bounds(NamedTuple):
+    """Least, middle and most tokens of an answer, and the usual ones where a size is named, else 0."""
+
+    least: float = 0.0
+    middle: float = math.inf
+    most: float = math.inf
+    size: float = 0.0
 
 
 class _Said(NamedTuple):
@@ -281,36 +251,18 @@ class _Said(NamedTuple):
     middle: float
     most: float
     counted: bool
+    size: float = 0.0
+    """Usual tokens of a named size; 0: a limit."""
     thing: str = ""
     """The words that name it as a thing of its own, such as "a 100-word story"; "": a limit of all."""
     joined: bool = False
     """A limit beside another in its sentence: "Rome in at most 50 words and Paris in at most 90"."""
 
 
-def _number(window: str, unit: re.Match[str]) -> tuple[int, float] | None:
-    """Where the number of a unit begins, and the number."""
-    start = max(0, unit.start() - _BACK)
-    before = window[start : unit.start()]
-    wide = not unit[0][0].isascii()
-    for figures in (latin_figures(before), wide_figures(before) if wide else []):
-        if figures and _FIGURE_END.fullmatch(before, figures[-1].end):
-            figure: Figure = figures[-1]
-            return start + figure.start, figure.value
-    if (vague := _VAGUE_NUMBER.search(before)) and not _UNITS[unit[0]].counted:
-        return start + vague.start(), _VAGUE_NUMBERS[vague[1]]
-    if not (word := _NUMBER_WORD.search(before)):
-        return None
-    if word[1] in _VAGUE_ONE and len(word[1]) == 1 and _NEVER_VAGUE.match(unit[0]):
-        return None
-    if unit[0] in ("phrase", "phrases") and word[1] in ("a", "single", "one"):
-        return None
-    return start + word.start(), _NUMBER_WORDS[word[1]]
-
-
 def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said | None:
     """The amount of a unit; none where it is no wish, or one of a part of the answer or of something else."""
-    found = _number(window, unit)
-    size = _UNITS[unit[0]]
+    found = number_before(window, unit)
+    size = UNITS[unit[0]]
     if found is None or found[1] <= 0 or found[1] < _FEWEST.get(size.tokens, 0.0):
         return None
     start, number = found
@@ -331,7 +283,7 @@ def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said 
     low = number
     if lower:
         read = latin_figures(lower[1]) or wide_figures(lower[1])
-        low = min(read[0].value if read else _NUMBER_WORDS.get(lower[1], number), number)
+        low = min(read[0].value if read else NUMBER_WORDS.get(lower[1], number), number)
     sentence = (
         _STOP.split(window[max(0, start - 100) : start])[-1]
         + _STOP.split(window[end : end + 30], maxsplit=1)[0]
@@ -353,49 +305,77 @@ def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said 
     if _MOST_AFTER.match(after) or _MOST_BEFORE.search(before):
         thing = _thing(window, first, end) if _THING_BEFORE.search(before) else ""
         joined = _JOINED.search(before) is not None
-        return _Said(0.0, tokens, 1.25 * tokens + slack, size.counted, thing, joined)
+        return _Said(0.0, tokens, 1.25 * tokens + slack, size.counted, 0.0, thing, joined)
     most = (1.25 if low < number or _EXACT_BEFORE.search(before) else 1.4) * tokens + slack
     least = 0.7 * lowest if size.counted else 0.5 * lowest
     middle = 1.1 * tokens + (0 if size.counted else slack / 2)
-    return _Said(least, middle, most, size.counted, _thing(window, first, end))
+    usual = _written((lowest + tokens) / 2)
+    return _Said(least, middle, most, size.counted, usual, _thing(window, first, end))
 
 
 def _thing(window: str, first: int, end: int) -> str:
     """What names an amount: it and the words before it, up to another amount or the end of a sentence."""
     words = _STOP.split(window[max(0, first - 24) : first])[-1]
-    return (_UNIT.split(words)[-1] + window[first:end]).strip()
+    return (UNIT.pattern.split(words)[-1] + window[first:end]).strip()
 
 
-def _combined(some: list[_Said]) -> tuple[float, float, float]:
-    """Least, middle and most of what is said: things add up, and the least of limits of all holds once."""
+def _written(tokens: float) -> float:
+    """Tokens that models write where so many are asked for: they fall short of a long text."""
+    if tokens > _LONG:
+        tokens = _LONG * (tokens / _LONG) ** _LONG_EXPONENT
+    return min(tokens, _MOST_LEAST)
+
+
+def _combined(some: list[_Said]) -> _Bounds:
+    """What is said altogether: things add up, and the least of limits of all holds once."""
     if any(one.counted for one in some):
         some = [one for one in some if one.counted]
     capped = [one for one in some if one.most < math.inf]
     least = min(max(one.least for one in some), _MOST_LEAST)
     things = {one.thing: one for one in capped if one.thing and not one.joined}.values()
-    limits: list[tuple[float, float]] = []
+    limits: list[_Bounds] = []
     for one in capped:
         if one.joined and limits:
-            limits[-1] = limits[-1][0] + one.middle, limits[-1][1] + one.most
+            limits[-1] = _sum([limits[-1], one])
         elif not one.thing:
-            limits.append((one.middle, one.most))
+            limits.append(_Bounds(0.0, one.middle, one.most, one.size))
     if things:
-        limits.append((sum(one.middle for one in things), sum(one.most for one in things)))
-    middle = min((limit[0] for limit in limits), default=math.inf)
-    most = min((limit[1] for limit in limits), default=math.inf)
-    return min(least, middle), middle, most
+        limits.append(_sum(list(things)))
+    if not limits:
+        return _Bounds(least=least)
+    tightest = min(limits, key=lambda limit: limit.middle)
+    middle, most = tightest.middle, min(limit.most for limit in limits)
+    return _Bounds(min(least, middle), middle, most, tightest.size)
+
+
+def _sum(some: Sequence[_Bounds | _Said]) -> _Bounds:
+    """Limits of things that are written one after another; their size is known where each has one."""
+    size = sum(one.size for one in some) if all(one.size for one in some) else 0.0
+    return _Bounds(0.0, sum(one.middle for one in some), sum(one.most for one in some), size)
+
+
+def _of_parts(whole: float, request: str) -> _Bounds:
+    """What the lengths of all parts say of the whole; only a least length where another task follows."""
+    if _MAKES_PROGRAM.search(request):
+        return _Bounds()
+    least = min(0.7 * whole, _MOST_LEAST)
+    if last_tasks(request)[0] >= 0:
+        return _Bounds(least)
+    return _Bounds(least, 1.1 * whole, 1.4 * whole + 8, _written(whole))
 
 
 def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
     """What is said of the answer. Nothing bounds it that is followed by another task."""
-    units = list(_UNIT.finditer(window))
+    units = list(UNIT.matches(window))
+    if len(units) > 2 * _UNITS_READ:
+        units = units[:_UNITS_READ] + units[-_UNITS_READ:]
     count = _COUNT.search(window) if "count" in window or "数" in window else None
     if (units or count) and _MAKES_PROGRAM.search(window):
         return
     if count:
         tokens = latin_figures(count[1])[0].value * (1.3 if count[0].startswith("word") else 0.9)
         least = 0.0 if _MOST_AFTER.match(window, count.end()) else 0.7 * tokens
-        yield _Said(least, 1.1 * tokens, 1.4 * tokens + 8, True)
+        yield _Said(least, 1.1 * tokens, 1.4 * tokens + 8, True, _written(tokens) if least else 0.0)
     further: tuple[int, int] | None = None
     for unit in units:
         said = _said(window, unit, items, alone)
@@ -408,13 +388,9 @@ def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
         yield said
 
 
-def _has(signs: tuple[str, ...], request: str) -> bool:
-    return any(map(request.__contains__, signs))
-
-
 def _few(request: str) -> tuple[float, float, bool] | None:
     """Middle and most of a bare choice or of a few words, and whether nothing else is asked for."""
-    if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request):
+    if has_any(_OPTION_SIGNS, request) and _OPTIONS.search(request):
         return *_OPTION_LENGTHS, asks_for_a_choice(request) and not _EXPLAINED.search(request)
     if found := _FEW_WORDS.search(request):
         return *_FEW_LENGTHS, last_tasks(request)[0] < found.start()
@@ -422,33 +398,61 @@ def _few(request: str) -> tuple[float, float, bool] | None:
 
 
 def _factors(request: str) -> tuple[float, float]:
-    brief = _has(_BRIEF_SIGNS, request) and _BRIEF.search(request)
-    detailed = _has(_DETAILED_SIGNS, request) and _DETAILED.search(request)
+    brief = has_any(_BRIEF_SIGNS, request) and _BRIEF.search(request)
+    detailed = has_any(_DETAILED_SIGNS, request) and _DETAILED.search(request)
     if bool(brief) == bool(detailed):
         return 1.0, 1.0
     return BRIEF if brief else DETAILED
 
 
-def _by_given(window: str, left_out: int, middle: float, most: float) -> tuple[float, float, float]:
-    """Least, middle and most of an answer that works on a given text, counts or repeats.
+def _by_given(window: str, left_out: int, bounds: _Bounds) -> _Bounds:
+    """Bounds of an answer that works on a given text, counts, repeats or has a short form.
 
     Args:
         window: the text, in lower case.
         left_out: characters that it lacks.
-        middle: whatever the text is.
-        most: likewise.
+        bounds: whatever the text is.
     """
-    answer = answer_of_given(window, left_out) or repeated_size(window)
+    answer = answer_of_given(window, left_out) or repeated_size(window) or short_form_size(window)
     if answer is None:
-        return 0.0, middle, most
-    middle, most = min(middle, answer.middle), min(most, answer.most)
-    return min(answer.least, middle, _MOST_LEAST), middle, most
+        return bounds
+    middle, most = min(bounds.middle, answer.middle), min(bounds.most, answer.most)
+    return _Bounds(min(answer.least, middle, _MOST_LEAST), middle, most)
+
+
+@lru_cache(maxsize=64)
+def _system_limit(window: str) -> AskedLength:
+    """The limit or size of every answer that a system message names, in its window; unasked where none is.
+
+    An application sends the same one on every call.
+    """
+    parts = [(part, _SOMETIMES.search(part)) for part in _SENTENCE.findall(window)]
+    if any(sometimes and _LONGER.search(part) for part, sometimes in parts):
+        return UNASKED
+    said = "".join(part for part, sometimes in parts if not sometimes)
+    request = request_parts(said)
+    some = list(_amounts(request, 0.0, alone=False))
+    bounds = _combined(some) if some else _Bounds()
+    return AskedLength(UNASKED.factors, 0.0, *bounds) if bounds.most < math.inf else UNASKED
 
 
 def asked_by(prompt: Prompt) -> AskedLength:
-    """What the last message of the user says: an earlier one had another answer."""
+    """What the last message of the user says, since an earlier one had another answer.
+
+    Where it names no length, a limit of every answer in the system messages holds.
+    """
     said = [message.text for message in prompt.messages if message.role == "user"]
-    return asked_length(said[-1]) if said else asked_length(prompt.messages[-1].text)
+    if not said:
+        return asked_length(prompt.messages[-1].text)
+    asked = asked_length(said[-1])
+    if asked.least or asked.middle < math.inf:
+        return asked
+    for message in prompt.messages:
+        if message.role == "system":
+            limit = _system_limit(head_and_tail(message.text.strip(), WINDOW).lower())
+            if limit.middle < asked.middle:
+                asked = limit
+    return asked
 
 
 def asked_length(text: str) -> AskedLength:
@@ -464,12 +468,14 @@ def asked_length(text: str) -> AskedLength:
     count, tokens = asked_items(request)
     few = _few(request)
     some = list(_amounts(request, count, alone=few is not None))
-    least, middle, most = _combined(some) if some else (0.0, math.inf, math.inf)
+    bounds = _combined(some) if some else _Bounds()
+    if whole := parts_size(request):
+        bounds = _of_parts(whole, request)
     simple = len(request) <= _LONGEST_SIMPLE
-    if few and simple and not least and not count and few[2]:
-        middle, most = min(middle, few[0]), min(most, few[1])
-    if not some and not count:
-        least, middle, most = _by_given(window, len(text) - len(window), middle, most)
+    if few and simple and not bounds.least and not count and few[2]:
+        bounds = _Bounds(0.0, min(bounds.middle, few[0]), min(bounds.most, few[1]))
+    if not some and not count and not whole:
+        bounds = _by_given(window, len(text) - len(window), bounds)
     factors = _factors(request) if simple else (1.0, 1.0)
-    asked = AskedLength(factors, tokens if simple else 0.0, least, middle, most)
+    asked = AskedLength(factors, tokens if simple else 0.0, *bounds)
     return UNASKED if asked == UNASKED else asked

@@ -50,7 +50,9 @@ _WIDE_FIGURE = re.compile(
 _MAY_BE = re.compile(
     r"\d|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twe|thir|fort|fif|hundred|thousand|dozen|illion"
 )
-"""A text without this has no number; to look for it takes a fifth of the time."""
+"""Every number in figures or English words has this; to look for it takes a fifth of the time."""
+_MOST_BEFORE = len("a couple of m")
+"""Characters of a number before the first of it: as in "a couple of million"."""
 _SEPARATOR = re.compile(r"(?<=\d)[,.， _'’\u00a0\u202f](?=\d{3}(?!\d))")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _IS_POWER = re.compile(r"(\d{1,3}?)(?:\^|\*\*|(?=[⁰¹²³⁴-⁹]))(\d{1,3}|[⁰¹²³⁴-⁹]{1,3})")
@@ -105,9 +107,15 @@ class Figure(NamedTuple):
 
 def latin_figures(text: str) -> list[Figure]:
     """The numbers in figures or in English words of a lower-case text, such as may stand before a space."""
-    if not _MAY_BE.search(text):
-        return []
-    return [Figure(*found.span(), found[0]) for found in _LATIN_FIGURE.finditer(text)]
+    figures: list[Figure] = []
+    end = 0
+    while may_be := _MAY_BE.search(text, end):
+        found = _LATIN_FIGURE.search(text, max(end, may_be.start() - _MOST_BEFORE))
+        if found is None:
+            break
+        end = found.end()
+        figures.append(Figure(found.start(), end, found[0]))
+    return figures
 
 
 def wide_figures(text: str) -> list[Figure]:

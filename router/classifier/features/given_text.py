@@ -8,42 +8,20 @@ above an instruction that says so.
 
 from __future__ import annotations
 
+import math
 import re
-from typing import NamedTuple
 
-from router.classifier.features.token_density import WIDE, tokens_per_character, wide_share
+from router.classifier.features.marked_pattern import has_any
+from router.classifier.features.token_density import WIDE
+from router.classifier.features.whole_text import SIGNS, is_code, whole_text_size
+from router.classifier.features.work_size import POLITE_WORDS, AnswerSize, Work, text_tokens
 
-__all__ = ["AnswerSize", "answer_of_given", "text_tokens"]
+__all__ = ["answer_of_given"]
 
-
-class AnswerSize(NamedTuple):
-    """Tokens of an answer, ≥ 0: the median is in ``least..middle``, the ninth decile at most ``most``."""
-
-    least: float
-    middle: float
-    most: float
-
-
-class _Work(NamedTuple):
-    """Tokens of an answer by tokens of the given text: ``(factor, addend)`` of each bound."""
-
-    least: float
-    middle: tuple[float, float]
-    most: tuple[float, float]
-
-    def size(self, given: float, more: float = 0.0) -> AnswerSize:
-        (factor, addend), (largest, remark) = self.middle, self.most
-        return AnswerSize(
-            self.least * given,
-            factor * given + addend + more,
-            largest * given + remark + 1.2 * more,
-        )
-
-
-_TRANSLATION = _Work(0.5, (1.3, 8.0), (1.9, 110.0))
-_CORRECTION = _Work(0.5, (1.15, 10.0), (2.2, 100.0))
-_REWRITING = _Work(0.0, (1.3, 25.0), (3.0, 110.0))
-_EXTRACT = _Work(0.0, (0.8, 10.0), (1.3, 80.0))
+_TRANSLATION = Work(0.5, (1.3, 8.0), (1.9, 110.0))
+_CORRECTION = Work(0.5, (1.15, 10.0), (2.2, 100.0))
+_REWRITING = Work(0.0, (1.3, 25.0), (3.0, 110.0))
+_EXTRACT = Work(0.0, (0.8, 10.0), (1.3, 80.0))
 """Models add remarks and other wordings, most of all to short texts: in shaberi a translation of 63 tokens
 has 76 at the median and 174 at the ninth decile, by models of today 89 and 237; an address of 15 tokens has
 55 and 212."""
@@ -66,10 +44,7 @@ _LONGEST_AMOUNT = 60
 _TAIL = 160
 """Characters at the end of a given text in which a second request is looked for."""
 
-_POLITE = (
-    r"(?:^|[.!?\n] ?)[^\w\n]{0,3}(?:(?:please|kindly|can|could|would|will|you|bitte|kannst|können"
-    r"|du|sie|pouvez-vous|peux-tu|s['’]il (?:te|vous) plaît,?|por favor,?|puedes|podrías|puede)[ ,]+){0,4}"
-)
+_POLITE = rf"(?:^|[.!?\n] ?)[^\w\n]{{0,3}}{POLITE_WORDS}"
 _NO_NOUN = r"(?!する|した|され|を行|하는|하려|하도록|할|된|한 )"
 """What follows a verb of Japanese and Korean that describes something and asks for nothing."""
 _VERBS = (
@@ -108,6 +83,23 @@ _CHOOSES = re.compile(
     r"|分類(?:し|せよ|を?$|：|。)|感情|分类|情感|분류해|감정"
 )
 _OPTION = r"[^\s()/,:、，：]{1,24}(?: [^\s()/,:、，：]{1,24}){0,2}"
+_KIND = (
+    r"(?:positive?|negative?|neutral|favou?rable|spam|ham|happy|sad|angry|formal|informal|toxic|sarcastic"
+    r"|serious"
+    r"|sincere|positiv|negativ|positif|négatif|neutre|positiv[oa]|negativ[oa]|neutr[oa]l?)"
+)
+_EITHER = re.compile(
+    rf"\b(?:is|are|ist|sind|est|es|é|è) (?:the |this |these |it |die |diese[rs]? |das |cette? |cet |ce "
+    rf"|est[ea] |esta |"
+    rf"quest[ao] )?(?:following )?(?:[\w-]{{1,16}} ){{0,3}}{_KIND},? (?:{_KIND},? )?(?:or|oder|ou|o"
+    rf"|u) (?:not )?{_KIND}\b"
+    r"|(?:肯定的|ポジティブ|好意的)か、?(?:否定的|ネガティブ|批判的)|是?(?:正面|积极)(?:还是|或)(?:负面"
+    r"|消极)|긍정(?:적)?인지 부정"
+)
+"""A question about a given text that names the two answers."""
+_FEELING = re.compile(
+    r"\b(?:what(?:['’]s| is)|determine|give|state|identify|detect|classify) the sentiment\b"
+)
 _BRACKETS = re.compile(
     rf"[(\[（【]{_OPTION}(?: ?(?:/|\||,|、|，|・) ?{_OPTION}){{1,11}}[)\]）】]"
     rf"|\b\w+/\w+/\w+\b"
@@ -137,8 +129,11 @@ _OTHERS = re.compile(
     r"|erklär\w*|begründ\w*|warum|liste|versionen|varianten|gedicht|geschichte|aufsatz|code|ausführlich\w*"
     r"|expliqu\w*|pourquoi|justifi\w*|versions|poème|histoire|détaill\w*|explica\w*|raz[oó]n\w*|por qué"
     r"|versiones|poema|historia|detallad\w*)\b"
-    r"|理由|説明|解説|根拠|基準|結論|ルールを|設計|作って|作成|論じ|比較|比べ|示し|示す|一覧|注記|注釈|指摘|検討|疑い|チェック|種に|変えた点|別解|採点|優先|なぜ|また、|さらに|それぞれ|各|プロンプト|複数|パターン|案を|小説|詩に|記事|投稿|詳しく|コード|関数|語[とや・、]"
-    r"|方法|違い|とは|コツ|解释|注明|根据|结论|比较|为什么|理由|说明|并且|分别|多种|版本|故事|诗|详细|代码|方法|提示词"
+    r"|理由|説明|解説|根拠|基準|結論|ルールを|設計|作って|作成|論じ|比較|比べ|示し|示す|一覧|注記|注釈"
+    r"|指摘|検討|疑い|チェック|種に|変えた点|別解|採点|優先|なぜ|また、|さらに|それぞれ|各|プロンプト|複数"
+    r"|パターン|案を|小説|詩に|記事|投稿|詳しく|コード|関数|語[とや・、]"
+    r"|方法|違い|とは|コツ|解释|注明|根据|结论|比较|为什么|理由|说明|并且|分别|多种|版本|故事|诗|详细|代码"
+    r"|方法|提示词"
     r"|까지|근거|비교|결론|작성|이유|설명|왜|그리고|각각|여러|버전|이야기|자세히|코드|함수|프롬프트|방법"
 )
 _GIVEN_KIND = re.compile(
@@ -159,7 +154,8 @@ _SECOND = re.compile(
     r"|add|include|discuss|compare|analy[sz]e|provide|summari[sz]e|what|why|how|show|justify|erkläre?"
     r"|begründe|explique[rz]?|explica)\b[^.!?\n]{0,90}[.!?]?\s*$"
     r"|(?:また|さらに|その後|そして|次に|理由|説明|解説)[^。\n]{0,30}(?:て|さい|下さい)。?$"
-    r"|(?:并|然后|再)[^。\n]{0,8}(?:解释|说明|列)[^。\n]{0,20}。?$|(?:이유|설명)[^.\n]{0,20}(?:줘|세요|라)\.?$"
+    r"|(?:并|然后|再)[^。\n]{0,8}(?:解释|说明|列)[^。\n]{0,20}。?$|(?:이유|설명)[^.\n]{0,20}(?:줘|세요"
+    r"|라)\.?$"
 )
 _RULES_BELOW = re.compile(
     r"^\W{0,4}(?:rules?|requirements?|output|format|instructions?|steps?|constraints?|tasks?|guidelines?"
@@ -172,9 +168,10 @@ _FORMAT = re.compile(
     r"|表[にで（(：]|箇条書き|表格|표로|목록"
 )
 """A text in another format has more signs than words."""
-_CODE = re.compile(
-    r"[{};]\s*(?:\n|$)|=>|(?<!:)//|\b\w+\([^)\n]*\)[;:{ ]|\b(?:def|const|return|import) "
+_EACH_LINE = re.compile(
+    r"\btranslate (?:each|every) (?:line|row|sentence|paragraph|entry|item|message)\b"
 )
+"""A translation that may stand beside its original, so that it has no greatest length."""
 _FORMAT_TIMES = 1.4
 _SEVERAL = re.compile(
     r"\b(?:all that apply|multi-label|these|each|tickets|comments|reviews|items|messages|e?-?mails"
@@ -195,11 +192,14 @@ _QUOTE = re.compile(
 _MENTION = re.compile(r"の|から|という|について|が|も|と|的|의|에서| ?(?:section|by|from|in the)\b")
 """What follows a name or a title in quotation marks, which is no text to work on."""
 _MEASURE = re.compile(
-    r"(?<![^\W\d_])(?:k?m|[cm]m|k?g|mg|lbs?|oz|f(?:ee)?t|foot|inch\w*|yards?|miles?|\w*met(?:er|re)s?|\w*grams?"
-    r"|pounds?|ounces?|tons?|[fck]|celsius|fahrenheit|kelvin|lit(?:er|re)s?|ml|gallons?|cups?|mph|km/h|usd|eur"
+    r"(?<![^\W\d_])(?:k?m|[cm]m|k?g|mg|lbs?|oz|f(?:ee)?t|foot|inch\w*|yards?|miles?|\w*met(?:er|re)s?"
+    r"|\w*grams?"
+    r"|pounds?|ounces?|tons?|[fck]|celsius|fahrenheit|kelvin|lit(?:er|re)s?|ml|gallons?|cups?|mph|km/h|usd"
+    r"|eur"
     r"|gbp|jpy|dollars?|euros?|yen|hours?|minutes?|seconds?|bytes?|[kmgt]i?b|binary|decimal|hex\w*|percent\w*"
     r"|fraction|roman|mmol/l|meilen|kilomet\w*|milles?|millas|libras|pouces)(?![^\W\d_])|°|%"
-    r"|メートル|マイル|キロ|グラム|ポンド|インチ|フィート|摂氏|華氏|平米|坪|円|英里|公里|磅|英尺|米|마일|킬로|파운드"
+    r"|メートル|マイル|キロ|グラム|ポンド|インチ|フィート|摂氏|華氏|平米|坪|円|英里|公里|磅|英尺|米|마일"
+    r"|킬로|파운드"
 )
 _MARKS = (":", "：", "\n", *_CLOSING)
 """One of these is where a given text begins."""
@@ -208,11 +208,12 @@ _KEYS = re.compile(
     r"(?:\bkeys?\b|\bfields?\b|\bjson\b|キー|フィールド|键|字段|키)([^:：\n]{0,120})"
 )
 _SIGNS = (
+    *SIGNS,
     "ranslat", "orrect", "roofread", "rammar", "pelling", "punctuation", "typo", "write", "hrase", "word",
     "make ", "xtra", "pull out", "bersetz", "korrig", "verbess", "formul", "schreib", "tradu", "corri",
     "écri", "scrib", "lassif", "tegori", "label", "etermin", "decide", "entim", "tag", "is ", "ordne",
     "stimmung", "lasific", "classe", "est-ce", "es es", "yes", "true", "ja ",
-    "ja/", "oui", "y/n", "sí", "si ",
+    "ja/", "ist ", "positiv", "ポジ", "肯定", "正面", "积极", "긍정", "oui", "y/n", "sí", "si ",
     "訳", "译", "校", "添", "誤", "直し", "改", "書き", "言い", "敬語", "润", "换", "纠", "修正", "抽", "取",
     "抜", "提", "分", "判", "感", "情", "はい", "是",
     "번역", "옮겨", "교정", "맞춤", "고쳐", "바꿔", "다듬", "추출", "뽑", "분류", "판단", "감정", "예", "네",
@@ -224,18 +225,6 @@ _CONVERTS = re.compile(
     r"|[-\d.,]+ ?[^\d\n。.:]{1,12}[をは는은를을] ?[^\n。.:]{1,10}(?:変換|換算|변환|환산)[^\n]{0,10}"
     r"|(?:把|将)?[-\d.,]+ ?[^\d\n。.:]{1,12}(?:转换|换算)[^\n]{1,12}"
 )
-
-
-def text_tokens(text: str, characters: int | None = None) -> float:
-    """Rough tokens of a text.
-
-    Args:
-        text: of which the script is read, at most its first 600 characters.
-        characters: of the whole; by default those of the text.
-    """
-    return (len(text) if characters is None else characters) * tokens_per_character(
-        wide_share(text[:_HEAD])
-    )
 
 
 def _split(text: str) -> tuple[str, str] | None:
@@ -269,23 +258,19 @@ def _split(text: str) -> tuple[str, str] | None:
 
 def _is_only_request(instruction: str, given: str) -> bool:
     said = _GIVEN_KIND.sub("it", instruction)
-    return not (
-        _OTHERS.search(said)
-        or _SECOND.search(given[-_TAIL:])
-        or _RULES_BELOW.search(given[:_HEAD])
-        or _RULES_BELOW.search(given[-_HEAD:])
-        or "```" in given
-    )
+    return not (_OTHERS.search(said) or _SECOND.search(given[-_TAIL:]) or "```" in given)
 
 
 def _choice(instruction: str) -> AnswerSize | None:
     if _YES_NO.search(instruction):
         return _BARE_CHOICE
+    if _EITHER.search(instruction):
+        return _CLASS
     if not _CHOOSES.search(instruction):
         return None
     if _BRACKETS.search(instruction):
         return _BARE_CHOICE
-    return _CLASS if _NAMED.search(instruction) else None
+    return _CLASS if _NAMED.search(instruction) or _FEELING.search(instruction) else None
 
 
 def answer_of_given(text: str, left_out: int = 0) -> AnswerSize | None:
@@ -300,14 +285,25 @@ def answer_of_given(text: str, left_out: int = 0) -> AnswerSize | None:
     """
     if len(text) <= _LONGEST_AMOUNT and _CONVERTS.fullmatch(text) and _MEASURE.search(text):
         return _AMOUNT
-    if not any(mark in text for mark in _MARKS) or not any(sign in text for sign in _SIGNS):
+    if not has_any(_MARKS, text) or not has_any(_SIGNS, text):
         return None
     parts = _split(text)
-    if parts is None or not _is_only_request(*parts):
+    if parts is None:
         return None
     instruction, given = parts
+    rules = _RULES_BELOW.search(given[:_HEAD]) or _RULES_BELOW.search(given[-_HEAD:])
+    if not rules and has_any(SIGNS, instruction):
+        second = _SECOND.search(given[-_TAIL:]) is not None
+        if whole := whole_text_size(instruction, given, left_out, more=second):
+            return whole
+    each_line = _EACH_LINE.search(instruction) is not None
+    if rules or not _is_only_request(_EACH_LINE.sub("translate", instruction), given):
+        return None
     if choice := _choice(instruction):
-        several = _SEVERAL.search(instruction) or len(_ITEM.findall(given[:_HEAD])) > _FEW_ITEMS
+        several = (
+            _SEVERAL.search(instruction.replace("ist diese ", ""))
+            or len(_ITEM.findall(given[:_HEAD])) > _FEW_ITEMS
+        )
         return None if several and not _YES_NO.search(instruction) else choice
     found = [work for work, verb in _WORKS if verb.search(instruction)]
     if not found:
@@ -318,6 +314,7 @@ def answer_of_given(text: str, left_out: int = 0) -> AnswerSize | None:
         more = _KEY_TOKENS * (1 + len(re.findall(r"[,、，]|\band\b", keys[1]))) if keys else 0.0
         written = _FORMAT_TIMES * tokens if _FORMAT.search(instruction) else tokens
         return _EXTRACT.size(written, more)
-    if _JOINED.search(instruction) or _FORMAT.search(instruction) or _CODE.search(given[:_HEAD]):
+    if _JOINED.search(instruction) or _FORMAT.search(instruction) or is_code(given):
         return None
-    return found[0].size(tokens)
+    size = found[0].size(tokens)
+    return AnswerSize(size.least, math.inf, math.inf) if each_line else size

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from router.classifier.features.answer_size import ANSWER_SIZE_FEATURES, answer_size_features
 from router.classifier.features.head_and_tail import head_and_tail
+from router.classifier.features.marked_pattern import has_any
 from router.classifier.features.question_form import QUESTION_FORM_FEATURES, question_form_features
 from router.classifier.features.request_kind import REQUEST_KIND_FEATURES, request_kind_features
 
@@ -113,10 +114,6 @@ def _count(pattern: re.Pattern[str], text: str) -> int:
     return len(pattern.findall(text))
 
 
-def _has(signs: tuple[str, ...], text: str) -> bool:
-    return any(map(text.__contains__, signs))
-
-
 def _character_counts(window: str) -> tuple[int, ...]:
     """How many digits, capitals, signs of punctuation, signs of mathematics and Latin letters a text has."""
     if window.isascii():
@@ -128,7 +125,7 @@ def _character_counts(window: str) -> tuple[int, ...]:
 def _proof_words(window: str) -> int:
     if window.isascii():
         lower = window.lower()
-        if not _has(_PROOF_SIGNS, lower):
+        if not has_any(_PROOF_SIGNS, lower):
             return 0
     return _count(_PROOF, window)
 
@@ -157,11 +154,11 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         upper / visible,
         punctuation / visible,
         maths / visible,
-        math.log1p(_count(_CODE, window) if _has(_CODE_SIGNS, window) else 0),
+        math.log1p(_count(_CODE, window) if has_any(_CODE_SIGNS, window) else 0),
         math.log1p(_count(_NUMBER, window) if digits else 0),
         math.log1p(window.count("?") + window.count("？")),
         math.log1p(_count(_OPTION, window)),
-        math.log1p(_count(_FORMULA, window) if _has(_FORMULA_SIGNS, window) else 0),
+        math.log1p(_count(_FORMULA, window) if has_any(_FORMULA_SIGNS, window) else 0),
         math.log1p(_proof_words(window)),
         latin / visible,
         *(

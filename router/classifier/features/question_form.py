@@ -12,6 +12,7 @@ import re
 import statistics
 
 from router.classifier.features.head_and_tail import head_and_tail
+from router.classifier.features.marked_pattern import MarkedPattern
 from router.classifier.features.vocabulary import Vocabulary
 
 __all__ = ["QUESTION_FORM_FEATURES", "WINDOW", "question_form_features"]
@@ -64,9 +65,11 @@ _SENTENCE = re.compile(r"[.!?](?:\s|$)|[。！？]")
 _ASKING = re.compile(r"(?:[?？]|か。?)$")
 _BLANK = re.compile(r"__|[(（]\s[)）]|（）")
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,6})?")
-_PERCENT_OR_PRICE = re.compile(r"[$€£¥] ?\d|[%％]|\bpercent\b|\d円")
+_PERCENT_OR_PRICE = MarkedPattern(
+    r"[$€£¥] ?\d|[%％]|\bpercent\b|\d円", "$", "€", "£", "¥", "%", "％", "percent", "円"
+)
 _COMPOUND = re.compile(r"\b(?:[A-Z][a-z]?\d){1,6}")
-_YEAR = re.compile(r"(?<!\d)(?:1\d|20)\d\d(?!\d)")
+_YEAR = MarkedPattern(r"(?<!\d)(?:1\d|20)\d\d(?!\d)", "1", "20")
 
 
 def _is_number(option: str) -> bool:
@@ -120,9 +123,9 @@ def _number_features(text: str) -> tuple[float, ...]:
     return (
         math.log1p(max(map(float, numbers), default=0.0)),
         math.log1p(sum("." in number for number in numbers)),
-        math.log1p(len(_PERCENT_OR_PRICE.findall(text))),
-        math.log1p(len(_COMPOUND.findall(text))),
-        math.log1p(len(_YEAR.findall(text))),
+        math.log1p(_PERCENT_OR_PRICE.count(text)),
+        math.log1p(len(_COMPOUND.findall(text)) if numbers else 0),
+        math.log1p(_YEAR.count(text)),
     )
 
 

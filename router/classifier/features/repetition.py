@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-from router.classifier.features.given_text import AnswerSize, text_tokens
+from router.classifier.features.work_size import AnswerSize, text_tokens
 
 __all__ = ["MOST_TIMES", "repeated_size"]
 

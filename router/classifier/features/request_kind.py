@@ -10,6 +10,7 @@ import math
 import re
 
 from router.classifier.features.head_and_tail import head_and_tail
+from router.classifier.features.marked_pattern import MarkedPattern, shortest
 from router.classifier.features.vocabulary import Vocabulary
 
 __all__ = ["REQUEST_KIND_FEATURES", "WINDOW", "request_kind_features"]
@@ -110,9 +111,10 @@ _LATIN_UNITS = "|".join(unit for unit in _UNITS if unit.isascii())
 _HAN_UNITS = "|".join(
     sorted((unit for unit in _UNITS if not unit.isascii()), key=len, reverse=True)
 )
-_AMOUNT = re.compile(
+_AMOUNT = MarkedPattern(
     rf"\b(\d{{1,5}}|{'|'.join(_NUMBERS)})[ -](?:[a-z]{{1,20}} ){{0,2}}?({_LATIN_UNITS})\b"
-    rf"|(\d{{1,5}}|[{_HAN_NUMBERS}]) ?({_HAN_UNITS})"
+    rf"|(\d{{1,5}}|[{_HAN_NUMBERS}]) ?({_HAN_UNITS})",
+    *shortest(_UNITS),
 )
 
 
@@ -136,7 +138,7 @@ def request_kind_features(text: str) -> tuple[float, ...]:
     amount = max(
         (
             _number(latin or han) * _UNITS[unit or counter]
-            for latin, unit, han, counter in _AMOUNT.findall(window)
+            for latin, unit, han, counter in map(re.Match.groups, _AMOUNT.matches(window))
         ),
         default=0.0,
     )

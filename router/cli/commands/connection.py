@@ -87,8 +87,10 @@ def admin_address(given: str) -> str:
     Raises:
         InvalidInput: ``MITSUMORI_PORT`` or ``MITSUMORI_ADMIN_PORT`` names no port that can be called.
     """
-    own_port = os.environ.get("MITSUMORI_ADMIN_PORT") or not is_loopback(
-        os.environ.get("MITSUMORI_HOST") or "127.0.0.1"
+    own_port = (
+        os.environ.get("MITSUMORI_ADMIN_PORT")
+        or not is_loopback(os.environ.get("MITSUMORI_HOST") or "127.0.0.1")
+        or os.environ.get("MITSUMORI_PROCESSES") not in (None, "", "1")
     )
     if given or not own_port:
         return server_address(given)

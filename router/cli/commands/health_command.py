@@ -25,13 +25,25 @@ def health(
             show_default=False,
         ),
     ] = "",
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="List every service, and every process where several serve; exit with 0 if all can answer.",
+        ),
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for the whole call.", min=0.001)] = 3.0,
 ) -> None:
     """Ask a running server whether it can answer; exit with code 0 if so, else with 1."""
     with connection.channel() as channel:
         try:
-            request = health_pb2.HealthCheckRequest(service=service)
-            reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
+            stub = health_pb2_grpc.HealthStub(channel)
+            if every:
+                listed = stub.List(health_pb2.HealthListRequest(), timeout=timeout).statuses
+                found = {name: listed[name].status for name in sorted(listed)}
+            else:
+                asked = health_pb2.HealthCheckRequest(service=service)
+                found = {service: stub.Check(asked, timeout=timeout).status}
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise InvalidInput(
@@ -41,7 +53,8 @@ def health(
                 ) from None
             typer.echo(f"{connection.address} does not answer ({error.code().name})", err=True)
             raise typer.Exit(1) from None
-    status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
-    typer.echo(status)
-    if status != "SERVING":
+    for name, number in found.items():
+        status = health_pb2.HealthCheckResponse.ServingStatus.Name(number)
+        typer.echo(f"{status:<12} {name or 'the server as a whole'}" if every else status)
+    if set(found.values()) != {health_pb2.HealthCheckResponse.SERVING}:
         raise typer.Exit(1)

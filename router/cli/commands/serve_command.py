@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from router.cli.commands.settings_options import takes_settings
 from router.logs import announce, close, configure
-from router.rpc.server import serve as run_server
+from router.processes.supervisor import serve_by_processes
+from router.rpc.server import serve as serve_alone
 from router.rpc.settings_change import SettingsFile
 from router.settings import Settings
 
@@ -17,8 +18,10 @@ def serve(settings: Settings, file: SettingsFile | None) -> None:
 
     Every setting can also be set in the settings file, or in the environment as MITSUMORI_PORT and so on.
     """
-    configure(settings.log_level, settings.log_format)
+    several = settings.processes > 1
+    configure(settings.log_level, settings.log_format, process="supervisor" if several else "")
+    run = serve_by_processes if several else serve_alone
     try:
-        run_server(settings, file, on_ready=lambda address: announce(f"serving on {address}"))
+        run(settings, file, on_ready=lambda address: announce(f"serving on {address}"))
     finally:
         close()

@@ -15,8 +15,8 @@ import zlib
 __all__ = ["DamagedPayload", "pack", "unpacked_record", "unpacked_reply"]
 
 _HEADER = 4
-_LEVEL = 4
-"""The first with lazy matching: a tenth smaller than the fastest, so that two decisions fit a page."""
+_LEVEL = 3
+"""In four fifths of the time of the next one, by which the whole file is a fiftieth smaller."""
 _RAW = -zlib.MAX_WBITS
 
 

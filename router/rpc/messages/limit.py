@@ -9,7 +9,7 @@ from router.catalog.catalog import Catalog, closest
 from router.core.errors import shown
 from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
 from router.ledger.storage_format import MAX_LIMIT
-from router.rpc.messages.values import SCOPE_KEY, identifier, time_zone, wrong
+from router.rpc.messages.values import SCOPE_KEY, fill_timestamp, identifier, time_zone, wrong
 
 __all__ = ["fill_limit", "fill_limit_status", "parse_limit"]
 
@@ -49,7 +49,7 @@ def fill_limit_status(target: limit_pb2.LimitStatus, state: LimitState) -> None:
     if state.remaining is not None:
         target.remaining = state.remaining
     if limit.window is not Window.TOTAL:
-        target.reset_time.FromDatetime(state.period.end)
+        fill_timestamp(target.reset_time, state.period.end)
 
 
 def fill_limit(target: limit_pb2.Limit, limit: Limit) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 
 from mitsumori.money import fill_money
 from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
 from router.core.goals import at_stake
+from router.core.limits import LimitState
 from router.core.types import (
     NONE_LABEL,
     Candidate,
@@ -33,6 +33,7 @@ from router.rpc.messages.values import (
     MAX_TOKENS,
     SCOPE_KEY,
     fill_duration,
+    fill_timestamp,
     identifier,
     nanos,
     timestamp,
@@ -258,10 +259,10 @@ def render_held(
     if amounts is not None:
         fill_money(reply.hold.amount, amounts.money)
         reply.hold.tokens = amounts.tokens
-        reply.hold.expire_time.FromDatetime(held.expires)
+        fill_timestamp(reply.hold.expire_time, held.expires)
     for state in held.states:
         taken = amounts.of(state.limit.unit) if amounts is not None else 0
-        after = replace(state, held=state.held + taken)
+        after = LimitState(state.limit, state.key, state.period, state.spent, state.held + taken)
         fill_limit_status(reply.limits.add(), after)
     return reply
 

@@ -143,6 +143,10 @@ def test_counts_are_exact_only_where_the_tokenizer_is_the_models_own() -> None:
             for ability, message in (
                 ("{points: 60, uncertainty: 10, date: 2026-04-09}", "ability.source"),
                 ("{points: 60, uncertainty: 10, source: '', date: 2026-04-09}", "ability.source"),
+                (
+                    '{points: 60, uncertainty: 10, source: "a\\e[31m", date: 2026-04-09}',
+                    "ability.source.*one line of printable characters",
+                ),
                 ("{points: 60, uncertainty: 10, source: exam}", "ability.date"),
                 ("{points: 60, source: exam, date: 2026-04-09}", "ability.uncertainty"),
                 (
@@ -158,7 +162,11 @@ def test_counts_are_exact_only_where_the_tokenizer_is_the_models_own() -> None:
                     "ability.points",
                 ),
                 (
-                    "{points: 60, uncertainty: 0, source: exam, date: 2026-04-09}",
+                    "{points: 60, uncertainty: 0.0099, source: exam, date: 2026-04-09}",
+                    "ability.uncertainty",
+                ),
+                (
+                    "{points: 60, uncertainty: 100.1, source: exam, date: 2026-04-09}",
                     "ability.uncertainty",
                 ),
             )
@@ -173,6 +181,18 @@ def test_a_wrong_catalog_names_the_place(
         load_catalog(path)
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("uncertainty", [0.01, 100.0])
+def test_an_ability_may_be_as_sure_and_as_unsure_as_the_bounds(
+    tmp_path: Path, uncertainty: float
+) -> None:
+    told = (
+        f"    ability: {{points: 60, uncertainty: {uncertainty}, source: exam, date: 2026-04-09}}\n"
+    )
+    model = load_catalog(written(tmp_path, MINIMAL + told)).entries[0].at(NOON)
+    assert model.ability is not None
+    assert model.ability.uncertainty == uncertainty
 
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:

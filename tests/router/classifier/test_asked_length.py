@@ -8,9 +8,9 @@ import pytest
 
 from router.classifier.bundle import Bundle, load_bundle
 from router.classifier.features.asked_length import WINDOW, asked_by, asked_length
-from router.core.asked_length import BRIEF, DETAILED, UNASKED
+from router.core.asked_length import BRIEF, DETAILED, UNASKED, AskedLength
 from router.core.types import Message, Prompt
-from router.paths import DEFAULT_BUNDLE, ENCODERS
+from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +299,127 @@ def test_more_is_never_quoted_as_less(text: str, numbers: tuple[str, ...], bundl
             assert values == sorted(values)
 
 
+NUMBERS = (10, 20, 50, 99, 100, 101, 299, 300, 301, 350, 499, 500, 501, 800, 1_000, 2_000, 5_000)
+
+
+@pytest.mark.parametrize("name", ["static", "multilingual"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write a %d-word essay on tea.",
+        "Explain tea in %d sentences.",
+        "Write %d pages on tea.",
+        "Explain tea in %d characters.",
+        "Explain tea in about %d tokens.",
+        "東京について%d字で説明して。",
+        "写一篇%d字的文章介绍北京。",
+        "차에 대해 %d자로 글을 써 줘.",
+        "Schreibe %d Wörter über Tee.",
+        "Écris un essai de %d mots sur le thé.",
+        "Escribe un ensayo de %d palabras.",
+        "Escreva um ensaio de %d palavras.",
+        "Scrivi un saggio di %d parole sul tè.",
+        "Напиши эссе на %d слов о чае.",
+    ],
+)
+def test_a_named_size_has_no_cliff(text: str, name: str) -> None:
+    scored = load_bundle(MODELS / "bundles" / name, ENCODERS)
+    numbers = NUMBERS if "characters" not in text else NUMBERS[1:]  # of 10 no one speaks so
+    quoted = [scored.score(text % number).lengths for number in numbers]
+    for arm in quoted[0]:
+        for quantile in ("p50", "p90"):
+            values = [getattr(lengths[arm], quantile) for lengths in quoted]
+            assert values == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("Write a 350-word essay on tea.", 1.3 * 350),
+        ("Write 500-700 words on tea.", 1.3 * 600),
+        ("Write a 2000-word essay on tea.", 1_000 * 2.6**0.93),
+        ("Write a 1000000000-word essay on tea.", 8_000),
+        ("Write a 100-word story and a 200-word story.", 1.3 * 300),
+    ],
+)
+def test_the_median_of_a_named_size_is_that_size(text: str, size: float, bundle: Bundle) -> None:
+    assert asked_length(text).size == pytest.approx(size)
+    for quoted in bundle.score(text).lengths.values():
+        assert quoted.p50 == pytest.approx(size)
+        assert quoted.p90 >= 1.3 * size
+
+
+@pytest.mark.parametrize(
+    ("text", "middle", "most"),
+    [
+        ("Explique a história do chá em uma frase.", 1.1 * 28 + 10, 1.4 * 28 + 20),
+        ("Explique a história do chá numa frase.", 1.1 * 28 + 10, 1.4 * 28 + 20),
+        ("Explique o DNS em no máximo 50 palavras.", 80, 108),
+        ("Spiega il DNS in una frase.", 1.1 * 28 + 10, 1.4 * 28 + 20),
+        ("Spiega il DNS in massimo 50 parole.", 80, 108),
+        ("Scrivi un saggio di 500 parole sulle api.", 880, 1_128),
+        ("Напиши эссе на 1000 слов о чае.", 2_200, 2_808),
+        ("Объясни DNS в одном предложении.", 1.1 * 28 + 10, 1.4 * 28 + 20),
+        ("Объясни DNS не более чем в 50 словах.", 100, 133),
+        ("Ответь одним словом: столица Франции?", 2.2, 10.8),
+    ],
+)
+def test_portuguese_italian_and_russian_lengths_are_read(
+    text: str, middle: float, most: float
+) -> None:
+    assert (asked_length(text).middle, asked_length(text).most) == pytest.approx((middle, most))
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("Escreva pelo menos 500 palavras sobre abelhas.", 800),
+        ("Scrivi almeno 500 parole sulle api.", 800),
+        ("Напиши не менее 500 слов о пчёлах.", 1_000),
+    ],
+)
+def test_a_minimum_is_read_in_these_languages_too(text: str, least: float) -> None:
+    assert (asked_length(text).least, asked_length(text).most) == (pytest.approx(least), math.inf)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Corrija a frase e escreva um ensaio sobre ela.",
+        "Escreva um conto com a palavra saudade.",
+        "Escreva um relatório com um resumo de 50 palavras.",
+        "Escreva um artigo cujo título tem no máximo 10 palavras.",
+        "O título deve ter no máximo 10 palavras. Escreva o plano completo.",
+        "Escreva uma função que corta textos em 50 caracteres.",
+        "Explique em uma frase, depois escreva o contrato completo.",
+        "Resuma o livro de 300 páginas.",
+        "Sem limite de 50 palavras, escreva um texto longo.",
+        "Scrivi un articolo con un titolo di massimo 10 parole.",
+        "Scrivi un racconto in cui il protagonista dice solo 5 parole.",
+        "Spiega in una frase e poi scrivi il contratto completo.",
+        "Spiega il DNS in due parole.",
+        "Explique le DNS en deux mots.",
+        "Объясни DNS в двух словах.",
+        "Объясни в одном предложении, затем напиши полный договор.",
+        "Напиши рассказ, в котором герой говорит только 5 слов.",
+        "Напиши статью с заголовком не более 10 слов.",
+        "Заголовок должен содержать не более 10 слов. Напиши полный план.",
+        "Игнорируй ограничение в 50 слов и напиши подробный отчёт.",
+        "Напиши функцию, которая обрезает текст до 50 символов.",
+        "На 5 страницах книги описан бой. Проанализируй его подробно.",
+        "Одним словом, напиши подробный отчёт.",
+        "Напиши письмо в 3 предложения и полный отчёт на 5 страниц.",
+        "Schreibe eine Definition in 3 Sätzen und einen vollständigen Bericht.",
+        "Écris une définition en 3 phrases et un rapport complet.",
+        "Escribe una definición en 3 frases y un informe completo.",
+        "Escreva uma definição em 3 frases e um relatório completo.",
+        "Scrivi una definizione in 3 frasi e un articolo completo.",
+    ],
+)
+def test_a_length_of_something_else_binds_in_no_language(text: str) -> None:
+    assert asked_length(text).most == math.inf
+
+
 @pytest.mark.parametrize(
     ("plain", "brief", "detailed"),
     [
@@ -345,6 +466,69 @@ def test_only_the_last_message_of_the_user_asks() -> None:
     )
     assert asked_by(Prompt(turns)) == asked_length("Explain it in at most 50 words.")
     assert asked_by(Prompt(turns[:1])) == asked_length("Answer in one word.")
+
+
+def _asked_in_chat(system: str, user: str = "Tell me about the history of tea.") -> AskedLength:
+    return asked_by(Prompt((Message("system", system), Message("user", user))))
+
+
+@pytest.mark.parametrize(
+    ("system", "middle"),
+    [
+        ("Answer in at most 20 words.", 26),
+        ("You are a support agent. Responses must not exceed 100 words. Be polite.", 130),
+        ("Reply in one sentence.", 1.1 * 28 + 10),
+        ("回答は50字以内にしてください。", 45),
+        ("Antworte in höchstens 20 Wörtern.", 36),
+        ("Réponds en 50 mots maximum.", 80),
+        ("Responda em no máximo 40 palavras.", 64),
+        ("Отвечай не более чем в 40 словах.", 80),
+        ("请用不超过50个字回答。", 45),
+    ],
+)
+def test_a_limit_of_the_system_message_binds_every_answer(system: str, middle: float) -> None:
+    assert _asked_in_chat(system).middle == pytest.approx(middle)
+
+
+def test_the_least_of_several_system_messages_holds_whatever_their_order() -> None:
+    systems = [Message("system", f"Answer in at most {words} words.") for words in (50, 20)]
+    for some in (systems, systems[::-1]):
+        asked = asked_by(Prompt((*some, Message("user", "What is tea?"))))
+        assert asked.middle == pytest.approx(26)
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["Write a 500-word essay.", "Write at least 300 words.", "Answer yes or no: is tea hot?"],
+)
+def test_the_length_that_the_user_names_goes_before_the_system_message(user: str) -> None:
+    assert _asked_in_chat("Answer in at most 20 words.", user) == asked_length(user)
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        "If asked for a title, answer in at most 10 words.",
+        "Answer in at most 20 words unless the user asks for details.",
+        "Answer in at most 20 words. If the user asks for details, write as much as needed.",
+        "When the user greets you, reply in one sentence.",
+        "For greetings, answer in at most 20 words.",
+        "The subject line must be at most 10 words. Write complete e-mails.",
+        "Each bullet has at most 12 words.",
+        "Begin every answer with a summary of at most 20 words.",
+        "There is no 50 words limit.",
+        "Our chat widget displays at most 50 characters per line.",
+        "Answer in at most 20 words, then explain in depth.",
+        "Write commit messages of at most 50 characters and full pull request texts.",
+        "Answer briefly, but write at least 200 words.",
+        "挨拶には20字以内で答えてください。",
+        "タイトルは20字以内にしてください。",
+        "ユーザーが要約を求めた場合は50字以内で答えてください。",
+        "50字以内で答えてください。詳しくと言われた場合は長く書いてください。",
+    ],
+)
+def test_a_limit_of_some_answers_or_of_a_part_binds_none(system: str) -> None:
+    assert _asked_in_chat(system).middle == math.inf
 
 
 def test_both_ends_of_a_long_text_are_read() -> None:

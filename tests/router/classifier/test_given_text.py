@@ -8,7 +8,8 @@ import pytest
 
 from router.classifier.bundle import Bundle, load_bundle
 from router.classifier.features.asked_length import WINDOW, asked_length
-from router.classifier.features.given_text import answer_of_given, text_tokens
+from router.classifier.features.given_text import answer_of_given
+from router.classifier.features.work_size import text_tokens
 from router.core.asked_length import UNASKED
 from router.paths import DEFAULT_BUNDLE, ENCODERS, MODELS
 

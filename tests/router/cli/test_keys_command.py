@@ -105,6 +105,8 @@ def test_the_store_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, "127.0.0.1:50051"),
         ({"PORT": "6001"}, "127.0.0.1:6001"),
         ({"HOST": "0.0.0.0", "PORT": "6001"}, "127.0.0.1:50052"),
+        ({"PORT": "6001", "PROCESSES": "1"}, "127.0.0.1:6001"),
+        ({"PORT": "6001", "PROCESSES": "2"}, "127.0.0.1:50052"),
         ({"HOST": "0.0.0.0", "ADMIN_PORT": "7"}, "127.0.0.1:7"),
         ({"ADMIN_PORT": "7", "ADMIN_HOST": "10.0.0.1"}, "10.0.0.1:7"),
         ({"ADMIN_PORT": "7", "ADMIN_HOST": "::"}, "[::1]:7"),
@@ -113,7 +115,7 @@ def test_the_store_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_administration_is_called_where_serve_offers_it(
     environment: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HOST", "PORT", "ADMIN_HOST", "ADMIN_PORT"):
+    for name in ("HOST", "PORT", "ADMIN_HOST", "ADMIN_PORT", "PROCESSES"):
         monkeypatch.delenv(f"MITSUMORI_{name}", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(f"MITSUMORI_{name}", value)

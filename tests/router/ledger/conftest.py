@@ -15,6 +15,7 @@ from router.ledger.memory import MemoryLedger
 from router.ledger.postgres.ledger import PostgresLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from tests.router.ledger.builders import ManualClock, limit
+from tests.router.ledger.socket_store import SharedLedger
 
 _SCHEMAS = itertools.count()
 
@@ -37,10 +38,24 @@ def postgres(request: pytest.FixtureRequest) -> StoreMaker:
     return lambda clock: PostgresLedger(address, schema=f"test{next(_SCHEMAS)}", clock=clock)
 
 
+def memory_by_socket(request: pytest.FixtureRequest) -> StoreMaker:
+    return _by_socket(memory(request))
+
+
+def sqlite_by_socket(request: pytest.FixtureRequest) -> StoreMaker:
+    return _by_socket(sqlite(request))
+
+
+def _by_socket(make_owned: StoreMaker) -> StoreMaker:
+    return lambda clock: SharedLedger(make_owned(clock))  # type: ignore[arg-type]
+
+
 STORES: dict[str, Callable[[pytest.FixtureRequest], StoreMaker]] = {
     "memory": memory,
     "sqlite": sqlite,
     "postgres": postgres,
+    "memory by socket": memory_by_socket,
+    "sqlite by socket": sqlite_by_socket,
 }
 
 

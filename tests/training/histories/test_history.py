@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -65,6 +69,32 @@ def test_a_float32_quality_reaches_the_threshold_it_was_written_for(tmp_path: Pa
     frame = pd.DataFrame(ROWS[:1]).assign(quality=np.float32(0.7))
     frame.to_parquet(tmp_path / "a.parquet")
     assert read_history(tmp_path / "a.parquet").attempts["quality"][0] >= 0.7
+
+
+def test_parquet_dates_and_decimals_are_times_and_numbers(tmp_path: Path) -> None:
+    """Warehouses export days as ``date`` and money as ``decimal``."""
+    table = pa.table(
+        {
+            "prompt": ["a", "b"],
+            "model": ["m", "m"],
+            "timestamp": pa.array([date(2026, 4, 9), None]),
+            "cost_usd": pa.array([Decimal("0.001200000"), None], pa.decimal128(18, 9)),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    attempts = read_history(tmp_path / "a.parquet").attempts
+    assert attempts["timestamp"][0].startswith("2026-04-09")
+    assert attempts["timestamp"].isna().tolist() == [False, True]
+    assert attempts["cost_usd"][0] == pytest.approx(0.0012)
+
+
+def test_parquet_with_messages_for_a_prompt_is_told_by_row(tmp_path: Path) -> None:
+    chats = [[{"role": "user", "content": "Hello"}], [{"role": "user", "content": "Bye"}]]
+    pq.write_table(pa.table({"prompt": chats, "model": ["m", "m"]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        InvalidInput, match="row 1: prompt: is not text; row 2: prompt: is not text"
+    ):
+        read_history(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,8 @@ def with_annotation(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("bad", "field"),
     [
+        (json.dumps(GOOD), "prompt"),
+        (json.dumps(GOOD | {"kind": "another"}), "prompt"),
         ("{", "line"),
         ("", "line"),
         ("[1]", "line"),

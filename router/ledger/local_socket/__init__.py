@@ -1,0 +1,1 @@
+"""The ledger of another process of this machine, over a Unix domain socket."""
