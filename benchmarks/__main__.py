@@ -1,4 +1,4 @@
-"""``python -m benchmarks [serving|holds|…]`` measures all parts, or those named, and writes reports."""
+"""``python -m benchmarks [service|serving|…]`` measures all parts, or those named, and writes reports."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from benchmarks import (
     quality,
     reloads,
     scale,
+    service,
     serving,
     swaps,
     telemetry,
@@ -31,6 +32,7 @@ from benchmarks.report import Figure, write_report
 from router.cli.errors import errors_in_one_line
 
 PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
+    "service": service.measure,
     "serving": serving.measure,
     "holds": holds.measure,
     "access": access.measure,

@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.progress import track
 
-from benchmarks.bare_server import METHOD
+from benchmarks.bare_server import ENCODE
 from benchmarks.report import Figure
 from mitsumori.v1 import prompt_pb2, router_pb2, router_pb2_grpc
 from router.classifier.bundle import load_bundle
@@ -67,7 +67,7 @@ def _bare_served(bundle_dir: Path, times: int, core: int) -> float:
         _pin(process.pid, core)
         inside: list[float] = []
         with grpc.insecure_channel(address) as channel:
-            call = channel.unary_unary(METHOD)
+            call = channel.unary_unary(ENCODE)
             _timed(
                 lambda: inside.append(float(call(SHORT.encode(), wait_for_ready=True)) / 1000),
                 times,
