@@ -1,4 +1,7 @@
-"""``python -m benchmarks [service|serving|…]`` measures all parts, or those named, and writes reports."""
+"""``python -m benchmarks [service|serving|…]`` measures all parts, or those named, and writes reports.
+
+``--json`` prints them as JSON.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ from benchmarks import (
     texts,
     training,
 )
+from benchmarks.arguments import Parser
 from benchmarks.chaos import restarts
 from benchmarks.report import Figure, write_report
 from router.cli.errors import errors_in_one_line
@@ -56,7 +60,12 @@ PARTS: dict[str, Callable[[], Iterable[Figure]]] = {
 }
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
+    parser = Parser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)}")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    asked = parser.parse_args(words)
+    names: list[str] = asked.names
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         print(
@@ -65,9 +74,9 @@ def main(names: list[str]) -> int:
         return 2
     if not names:
         figures = [figure for measure in PARTS.values() for figure in measure()]
-        return 0 if write_report("bench", figures) else 1
+        return 0 if write_report("bench", figures, as_json=asked.json) else 1
     # Each named part gets its own report, so that it does not replace the one of all parts.
-    good = [write_report(f"bench-{name}", PARTS[name]()) for name in names]
+    good = [write_report(f"bench-{name}", PARTS[name](), as_json=asked.json) for name in names]
     return 0 if all(good) else 1
 
 

@@ -149,7 +149,10 @@ def main() -> None:
     parser.add_argument("--encoder", choices=ENCODER_KINDS, default=available_kind())
     asked = parser.parse_args()
     app = make_app(_encoder(asked.encoder), Budget(asked.ledger))
-    listener = socket.create_server(("127.0.0.1", 0))
+    # asyncio sends small answers at once only where a socket says that it is of TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     print(listener.getsockname()[1], flush=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     server.run(sockets=[listener])

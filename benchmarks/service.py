@@ -31,7 +31,7 @@ from benchmarks.everyday import read_examinations
 from benchmarks.http1_client import closed_loop as http_closed_loop
 from benchmarks.http2_client import Call, Http2Client
 from benchmarks.http_router import available_kind
-from benchmarks.overload import ROUTE
+from benchmarks.overload import HEALTH, ROUTE
 from benchmarks.report import Figure
 from benchmarks.serving import resident_mib
 from mitsumori.v1 import router_pb2
@@ -112,8 +112,14 @@ class Prompts:
         return json.dumps(asked, ensure_ascii=False).encode()
 
 
-def _empty() -> Call:
-    return Call(0.0, EMPTY, b"", _TIMEOUT_S)
+def _empty(path: str) -> Callable[[], Call]:
+    return lambda: Call(0.0, path, b"", _TIMEOUT_S)
+
+
+def _cpu_s(process: int) -> float:
+    """Seconds of CPU time that a process has used so far, its threads included."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -124,12 +130,14 @@ class Measured:
         rates: answered calls a second, per round.
         medians_ms: of the latency, per round.
         inside_ms: medians of what the server says it took, per round; empty where it does not say.
+        cpu_ms: CPU time of the server per answered call, per round.
         failed: calls without a good answer, of all rounds.
     """
 
     rates: list[float] = field(default_factory=list)
     medians_ms: list[float] = field(default_factory=list)
     inside_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
     failed: int = 0
 
     @property
@@ -196,6 +204,7 @@ class Load:
         calls = [make() for _ in range(int(expected * self.seconds))]
         latencies, inside, failed = [], [], 0
         with Http2Client(server.address, min(in_flight, _CONNECTIONS)) as client:
+            used = _cpu_s(server.process)
             cpu, began = time.process_time(), time.monotonic()
             for outcome in client.closed_loop(_while(self.seconds, calls), in_flight):
                 failed += outcome.status != 0
@@ -203,10 +212,12 @@ class Load:
                     latencies.append(outcome.latency_s)
                     inside.append(outcome.headers)
             passed, cpu = time.monotonic() - began, time.process_time() - cpu
+            used = _cpu_s(server.process) - used
         self.client_s[server.name] += cpu
         self.calls[server.name] += len(latencies) + failed
         said = [ms for ms in map(inside_ms, inside) if ms is not None]
         self._keep(server, in_flight, latencies, passed, failed)
+        before.cpu_ms.append(used * 1000 / len(latencies))
         if said:
             before.inside_ms.append(statistics.median(said))
 
@@ -286,6 +297,21 @@ class Servers:
     free: Server
     http: Server
 
+    @property
+    def classifying(self) -> Server:
+        """The bare server, asked to classify."""
+        return replace(self.bare, name="features + encode + classify in a bare server")
+
+    @property
+    def checked(self) -> Server:
+        """The service of one process, asked for its health."""
+        return replace(self.services[1], name="empty call of the service (health)")
+
+    @property
+    def beside(self) -> tuple[Server, ...]:
+        """What the services are compared to, besides empty calls of a bare server."""
+        return self.checked, self.classifying, self.free
+
     @classmethod
     def started(cls, opened: ExitStack, folder: Path, encoder: str) -> Servers:
         """Start them all; they are stopped when the stack is closed.
@@ -304,10 +330,10 @@ class Servers:
         return cls(
             opened.enter_context(bare),
             {
-                1: _service(opened, "Route, hold, SQLite, two limits, one process", one),
-                2: _service(opened, "Route, hold, SQLite, two limits, two processes", two, *more),
+                1: _service(opened, "Route, SQLite, two limits", one),
+                2: _service(opened, "Route, SQLite, two limits, two processes", two, *more),
             },
-            _service(opened, "Route, ledger in memory, no limits", "memory:"),
+            _service(opened, "Route, memory, no limits", "memory:"),
             opened.enter_context(http),
         )
 
@@ -368,7 +394,10 @@ def _rate_figures(load: Load, servers: Servers, plan: Plan) -> Iterator[Figure]:
     for in_flight in plan.in_flight:
         empty = load.found[servers.bare.name, in_flight]
         yield Figure(f"baseline: empty call, {in_flight} in flight", empty.rate, "calls/s")
-        for server in (servers.free, *servers.services.values()):
+        for server in servers.beside:
+            rate = load.found[server.name, in_flight].rate
+            yield Figure(f"baseline: {server.name}, {in_flight} in flight", rate, "calls/s")
+        for server in servers.services.values():
             rate = load.found[server.name, in_flight].rate
             yield Figure(f"{server.name}, {in_flight} in flight", rate, "calls/s")
         for processes, server in servers.services.items():
@@ -380,8 +409,10 @@ def _rate_figures(load: Load, servers: Servers, plan: Plan) -> Iterator[Figure]:
 
 
 def _added_figures(load: Load, servers: Servers, loop_ms: float) -> Iterator[Figure]:
-    empty, free = (load.found[one.name, 1] for one in (servers.bare, servers.free))
-    classify, route = load.found[CLASSIFY, 1], load.found[servers.services[1].name, 1]
+    empty, classify, free, route = (
+        load.found[one.name, 1]
+        for one in (servers.bare, servers.classifying, servers.free, servers.services[1])
+    )
     inside = min(route.inside_ms)
     named = "features + encode + classify"
     yield Figure(f"baseline: {named} in a loop, p50", loop_ms, "ms")
@@ -389,10 +420,17 @@ def _added_figures(load: Load, servers: Servers, loop_ms: float) -> Iterator[Fig
     yield Figure(f"baseline: {named} in a bare server, round trip p50", classify.p50_ms, "ms")
     yield Figure(f"{servers.free.name}, round trip p50", free.p50_ms, "ms")
     yield Figure(f"{servers.services[1].name}, round trip p50", route.p50_ms, "ms")
-    yield Figure("the same by the server's own clock, p50", inside, "ms")
-    yield Figure("added to the loop by the server's own clock, p50", inside - loop_ms, "ms")
+    yield Figure(f"{servers.services[1].name}, by the server's own clock, p50", inside, "ms")
+    yield Figure("Route adds to the loop by the server's own clock, p50", inside - loop_ms, "ms")
     added = route.p50_ms - classify.p50_ms
-    yield Figure(f"added to {named}, hold included, one in flight, p50", added, "ms", ADDED_MS)
+    yield Figure(f"Route adds to {named}, hold included, one in flight, p50", added, "ms", ADDED_MS)
+
+
+def _cpu_figures(load: Load, servers: Servers) -> Iterator[Figure]:
+    """CPU time of one server process per call, which other programs on the machine hardly change."""
+    for server in (servers.bare, *servers.beside, servers.services[1]):
+        spent = min(load.found[server.name, WITH_TARGET].cpu_ms)
+        yield Figure(f"{server.name}, {WITH_TARGET} in flight, CPU time per call", spent, "ms")
 
 
 def _http_figures(load: Load, servers: Servers, plan: Plan) -> Iterator[Figure]:
@@ -407,13 +445,12 @@ def _http_figures(load: Load, servers: Servers, plan: Plan) -> Iterator[Figure]:
 
 def _round(load: Load, servers: Servers, plan: Plan, prompts: Prompts) -> None:
     """Ask every server with every number of calls in flight, by turns."""
-    classifying = replace(servers.bare, name=CLASSIFY)
     for in_flight in plan.in_flight:
-        load.grpc(servers.bare, _empty, in_flight)
-        for server in (*servers.services.values(), servers.free):
+        load.grpc(servers.bare, _empty(EMPTY), in_flight)
+        load.grpc(servers.checked, _empty(HEALTH), in_flight)
+        load.grpc(servers.classifying, prompts.classify, in_flight)
+        for server in (servers.free, *servers.services.values()):
             load.grpc(server, prompts.route, in_flight)
-        if in_flight == 1:
-            load.grpc(classifying, prompts.classify, in_flight)
     for in_flight in (1, WITH_TARGET):
         load.http(servers.http, prompts.posted, in_flight)
 
@@ -440,6 +477,7 @@ def measure(plan: Plan | None = None) -> Iterator[Figure]:
             _round(load, servers, plan, prompts)
         yield from _rate_figures(load, servers, plan)
         yield from _added_figures(load, servers, min(loops))
+        yield from _cpu_figures(load, servers)
         yield from _http_figures(load, servers, plan)
         service = servers.services[1]
         rate = max(load.found[service.name, n].rate for n in plan.in_flight)
