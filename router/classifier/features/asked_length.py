@@ -292,7 +292,8 @@ def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said 
         return None
     times = items if each else 1.0
     if several := _SEVERAL.search(before) if _THINGS_AFTER.match(window, end) else None:
-        times = max(times, latin_figures(several[1])[0].value)
+        # The word before may be none: "write 500-word essays".
+        times = max([times, *(figure.value for figure in latin_figures(several[1]))])
     tokens, lowest = number * times * size.tokens, low * times * size.tokens
     slack = size.slack * times
     if tokens < _SHORT and works_on_several(window):

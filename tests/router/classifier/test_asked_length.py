@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.classifier.bundle import Bundle, load_bundle
 from router.classifier.features.asked_length import WINDOW, asked_by, asked_length
@@ -529,6 +531,33 @@ def test_the_length_that_the_user_names_goes_before_the_system_message(user: str
 )
 def test_a_limit_of_some_answers_or_of_a_part_binds_none(system: str) -> None:
     assert _asked_in_chat(system).middle == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("Write 500-word essays on tea.", 650),
+        ("Give me some 50-word descriptions of these products.", 65),
+        ("Write two 100-word essays on tea.", 260),
+    ],
+)
+def test_things_without_a_number_have_the_size_of_one(text: str, size: float) -> None:
+    assert asked_length(text).size == pytest.approx(size)
+
+
+_FRAGMENTS = (
+    "Write", "Please give me", "some", "two", "a few", "several different", "3", "1,5", "500", "10^9",
+    "500-word", "at most", "between 2 and", "words", "pages", "字以内", "essays", "chapters of", "each",
+    "an introduction of", "word count:", "字数：", "Repeat", "times", "in one sentence", "no", "。", ".",
+    ",", ":", "\n", "“", "CSV",
+)  # fmt: skip
+
+
+@settings(max_examples=1_000)
+@given(st.lists(st.sampled_from(_FRAGMENTS), max_size=12), st.sampled_from(("", " ")))
+def test_any_jumble_of_lengths_is_read(fragments: list[str], mark: str) -> None:
+    asked = asked_length(mark.join(fragments))
+    assert 0 <= asked.least <= asked.middle <= asked.most
 
 
 def test_both_ends_of_a_long_text_are_read() -> None:
