@@ -44,6 +44,7 @@ from router.classifier.features.text_amount import (
     WIDE_UNITS,
     number_before,
 )
+from router.classifier.features.vocabulary import has_any
 from router.core.asked_length import BRIEF, DETAILED, UNASKED, AskedLength
 from router.core.types import Prompt
 
@@ -354,14 +355,18 @@ def _sum(some: Sequence[_Bounds | _Said]) -> _Bounds:
     return _Bounds(0.0, sum(one.middle for one in some), sum(one.most for one in some), size)
 
 
+def _sized(tokens: float) -> _Bounds:
+    """What a size of so many tokens says, in words or characters, of which one is missed by a few."""
+    least = min(0.7 * tokens, _MOST_LEAST)
+    return _Bounds(least, 1.1 * tokens, 1.4 * tokens + 8, _written(tokens))
+
+
 def _of_parts(whole: float, request: str) -> _Bounds:
     """What the lengths of all parts say of the whole; only a least length where another task follows."""
     if _MAKES_PROGRAM.search(request):
         return _Bounds()
-    least = min(0.7 * whole, _MOST_LEAST)
-    if last_tasks(request)[0] >= 0:
-        return _Bounds(least)
-    return _Bounds(least, 1.1 * whole, 1.4 * whole + 8, _written(whole))
+    size = _sized(whole)
+    return _Bounds(size.least) if last_tasks(request)[0] >= 0 else size
 
 
 def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
@@ -373,9 +378,11 @@ def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
     if (units or count) and _MAKES_PROGRAM.search(window):
         return
     if count:
-        tokens = latin_figures(count[1])[0].value * (1.3 if count[0].startswith("word") else 0.9)
-        least = 0.0 if _MOST_AFTER.match(window, count.end()) else 0.7 * tokens
-        yield _Said(least, 1.1 * tokens, 1.4 * tokens + 8, True, _written(tokens) if least else 0.0)
+        counted = UNITS["word" if count[0].startswith("word") else "字"]
+        size = _sized(latin_figures(count[1])[0].value * counted.tokens)
+        if _MOST_AFTER.match(window, count.end()):
+            size = size._replace(least=0.0, size=0.0)
+        yield _Said(size.least, size.middle, size.most, True, size.size)
     further: tuple[int, int] | None = None
     for unit in units:
         said = _said(window, unit, items, alone)
@@ -388,13 +395,9 @@ def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
         yield said
 
 
-def _has(signs: tuple[str, ...], request: str) -> bool:
-    return any(sign in request for sign in signs)
-
-
 def _few(request: str) -> tuple[float, float, bool] | None:
     """Middle and most of a bare choice or of a few words, and whether nothing else is asked for."""
-    if _has(_OPTION_SIGNS, request) and _OPTIONS.search(request):
+    if has_any(_OPTION_SIGNS, request) and _OPTIONS.search(request):
         return *_OPTION_LENGTHS, asks_for_a_choice(request) and not _EXPLAINED.search(request)
     if found := _FEW_WORDS.search(request):
         return *_FEW_LENGTHS, last_tasks(request)[0] < found.start()
@@ -402,8 +405,8 @@ def _few(request: str) -> tuple[float, float, bool] | None:
 
 
 def _factors(request: str) -> tuple[float, float]:
-    brief = _has(_BRIEF_SIGNS, request) and _BRIEF.search(request)
-    detailed = _has(_DETAILED_SIGNS, request) and _DETAILED.search(request)
+    brief = has_any(_BRIEF_SIGNS, request) and _BRIEF.search(request)
+    detailed = has_any(_DETAILED_SIGNS, request) and _DETAILED.search(request)
     if bool(brief) == bool(detailed):
         return 1.0, 1.0
     return BRIEF if brief else DETAILED

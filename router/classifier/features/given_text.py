@@ -12,6 +12,7 @@ import math
 import re
 
 from router.classifier.features.token_density import WIDE
+from router.classifier.features.vocabulary import has_any
 from router.classifier.features.whole_text import SIGNS, is_code, whole_text_size
 from router.classifier.features.work_size import POLITE_WORDS, AnswerSize, Work, text_tokens
 
@@ -284,14 +285,14 @@ def answer_of_given(text: str, left_out: int = 0) -> AnswerSize | None:
     """
     if len(text) <= _LONGEST_AMOUNT and _CONVERTS.fullmatch(text) and _MEASURE.search(text):
         return _AMOUNT
-    if not any(mark in text for mark in _MARKS) or not any(sign in text for sign in _SIGNS):
+    if not has_any(_MARKS, text) or not has_any(_SIGNS, text):
         return None
     parts = _split(text)
     if parts is None:
         return None
     instruction, given = parts
     rules = _RULES_BELOW.search(given[:_HEAD]) or _RULES_BELOW.search(given[-_HEAD:])
-    if not rules and any(sign in instruction for sign in SIGNS):
+    if not rules and has_any(SIGNS, instruction):
         second = _SECOND.search(given[-_TAIL:]) is not None
         if whole := whole_text_size(instruction, given, left_out, more=second):
             return whole

@@ -15,6 +15,7 @@ from router.classifier.features.answer_size import ANSWER_SIZE_FEATURES, answer_
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.question_form import QUESTION_FORM_FEATURES, question_form_features
 from router.classifier.features.request_kind import REQUEST_KIND_FEATURES, request_kind_features
+from router.classifier.features.vocabulary import has_any
 
 __all__ = [
     "FEATURES",
@@ -122,7 +123,7 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
         _count(_UPPER, window) / visible,
         _count(_PUNCTUATION, window) / visible,
         _count(_MATH, window) / visible,
-        np.log1p(_count(_CODE, window) if any(sign in window for sign in _CODE_SIGNS) else 0),
+        np.log1p(_count(_CODE, window) if has_any(_CODE_SIGNS, window) else 0),
         np.log1p(_count(_NUMBER, window)),
         np.log1p(window.count("?") + window.count("？")),
         np.log1p(_count(_OPTION, window)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from router.classifier.features.vocabulary import has_any
 from router.classifier.features.work_size import AnswerSize
 
 __all__ = ["short_form_size"]
@@ -65,7 +66,7 @@ _MORE = re.compile(
     r"|list"
     r"|\d+)|followed by|each|versions|variations|options|with (?:an? )?(?:analysis|explanation|image"
     r"|translation)"
-    r"|bots?|program|app|code|script|generator|classifier|threads?|und (?:eine?n?|schreib\w*)|et (?:une?"
+    r"|bots?|program|app|code|script|generator|classifier|und (?:eine?n?|schreib\w*)|et (?:une?"
     r"|écri\w*)"
     r"|y (?:una?|escrib\w*))\b|, (?:an?|two|three|\d+) |それから|その後|説明|解説|複数|然后|并"
 )
@@ -99,9 +100,9 @@ def short_form_size(text: str) -> AnswerSize | None:
     """
     if len(text) > _LONGEST:
         return None
-    if any(sign in text for sign in _SPELL_SIGNS) and _SPELLS.fullmatch(text):
+    if has_any(_SPELL_SIGNS, text) and _SPELLS.fullmatch(text):
         return _WORD
-    if not any(sign in text for sign in _SIGNS):
+    if not has_any(_SIGNS, text):
         return None
     for size, pattern in _FORMS:
         if pattern.search(text):

@@ -1,4 +1,4 @@
-"""Counts how often a text uses words of given kinds: English words and pairs of words, Japanese strings."""
+"""Words in a text: whether it has one of some, and how often it uses each kind, English and Japanese."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 
-__all__ = ["Vocabulary"]
+__all__ = ["Vocabulary", "has_any"]
 
 _JAPANESE_LETTER = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 _WORD = re.compile(r"[a-z]+(?:[-+;'][a-z+]+)*\+*")
+
+
+def has_any(signs: tuple[str, ...], text: str) -> bool:
+    """Whether one of some strings stands in a text; most texts have none, which saves a search by pattern."""
+    return any(sign in text for sign in signs)
 
 
 class Vocabulary:
