@@ -34,18 +34,12 @@ def test_the_demo_looks_right_to_whoever_reads_it() -> None:
         ] == []
     assert "… and 118 lines like these" in done.stdout
     tiers = {name: row[1] for name, row in rows.items()}
-    for simple in ("greeting", "look-up", "percentage", "日本語: お礼の返事"):
-        assert tiers[simple] == "low"
+    simple = ("greeting", "look-up", "percentage", "日本語: お礼の返事")
+    assert [tiers[name] for name in simple] == ["low"] * len(simple)
     # A line translated has so few tokens that a model of the medium tier without hidden reasoning costs less
     # than most of the low tier: what matters is that it costs next to nothing.
-    for simple in (
-        "greeting",
-        "look-up",
-        "percentage",
-        "one line translated",
-        "日本語: お礼の返事",
-    ):
-        assert float(rows[simple][4].removeprefix("$")) < 0.0001
+    for name in (*simple, "one line translated"):
+        assert float(rows[name][4].removeprefix("$")) < 0.0001
     assert tiers["a lock-free queue"] == tiers["proof, importance high"] == "high"
     saved = re.search(r"(\d+)% saved", done.stdout)
     assert saved is not None

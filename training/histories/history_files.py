@@ -82,18 +82,16 @@ def _series(name: str, values: pa.Array) -> pd.Series:
     return pd.Series(plain, dtype=object if plain.dtype.kind == "O" else plain.dtype)
 
 
-def _is_nested(schema: pa.Schema, name: str) -> bool:
-    """Whether a column has lists or records, which Parquet stores as columns of other names."""
-    return all(
-        pa.types.is_nested(schema.field(at).type) for at in schema.get_all_field_indices(name)
-    )
-
-
 def _parquet(path: Path, columns: Collection[str]) -> Iterator[Batch]:
     try:
-        schema = pq.read_schema(path)
-        wanted = [name for name in schema.names if name in columns]
-        texts = [name for name in wanted if name in _TEXTS and not _is_nested(schema, name)]
+        fields = [field for field in pq.read_schema(path) if field.name in columns]
+        wanted = [field.name for field in fields]
+        # Parquet stores lists and records as columns of other names.
+        texts = [
+            field.name
+            for field in fields
+            if field.name in _TEXTS and not pa.types.is_nested(field.type)
+        ]
         # Read ahead of need (pre_buffer), every row group would stay in memory until the end.
         with pq.ParquetFile(
             path, read_dictionary=texts, buffer_size=_PAGES, pre_buffer=False

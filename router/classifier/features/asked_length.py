@@ -293,7 +293,8 @@ def _said(window: str, unit: re.Match[str], items: float, alone: bool) -> _Said 
         return None
     times = items if each else 1.0
     if several := _SEVERAL.search(before) if _THINGS_AFTER.match(window, end) else None:
-        times = max(times, latin_figures(several[1])[0].value)
+        # The word before may be none: "write 500-word essays".
+        times = max([times, *(figure.value for figure in latin_figures(several[1]))])
     tokens, lowest = number * times * size.tokens, low * times * size.tokens
     slack = size.slack * times
     if tokens < _SHORT and works_on_several(window):
@@ -354,14 +355,18 @@ def _sum(some: Sequence[_Bounds | _Said]) -> _Bounds:
     return _Bounds(0.0, sum(one.middle for one in some), sum(one.most for one in some), size)
 
 
+def _sized(tokens: float) -> _Bounds:
+    """What a size of so many tokens says, in words or characters, of which one is missed by a few."""
+    least = min(0.7 * tokens, _MOST_LEAST)
+    return _Bounds(least, 1.1 * tokens, 1.4 * tokens + 8, _written(tokens))
+
+
 def _of_parts(whole: float, request: str) -> _Bounds:
     """What the lengths of all parts say of the whole; only a least length where another task follows."""
     if _MAKES_PROGRAM.search(request):
         return _Bounds()
-    least = min(0.7 * whole, _MOST_LEAST)
-    if last_tasks(request)[0] >= 0:
-        return _Bounds(least)
-    return _Bounds(least, 1.1 * whole, 1.4 * whole + 8, _written(whole))
+    size = _sized(whole)
+    return _Bounds(size.least) if last_tasks(request)[0] >= 0 else size
 
 
 def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
@@ -373,9 +378,11 @@ def _amounts(window: str, items: float, alone: bool) -> Iterator[_Said]:
     if (units or count) and _MAKES_PROGRAM.search(window):
         return
     if count:
-        tokens = latin_figures(count[1])[0].value * (1.3 if count[0].startswith("word") else 0.9)
-        least = 0.0 if _MOST_AFTER.match(window, count.end()) else 0.7 * tokens
-        yield _Said(least, 1.1 * tokens, 1.4 * tokens + 8, True, _written(tokens) if least else 0.0)
+        counted = UNITS["word" if count[0].startswith("word") else "字"]
+        size = _sized(latin_figures(count[1])[0].value * counted.tokens)
+        if _MOST_AFTER.match(window, count.end()):
+            size = size._replace(least=0.0, size=0.0)
+        yield _Said(size.least, size.middle, size.most, True, size.size)
     further: tuple[int, int] | None = None
     for unit in units:
         said = _said(window, unit, items, alone)

@@ -29,7 +29,7 @@ _PART = re.compile(
     rf"\b{_COUNT}(?:[a-z]{{3,12}} )?(?:({_MAIN})|{_MINOR})"
     r"(?: ?[:(,–-]| (?:of|with|in|at|about|around|approximately|roughly|exactly|each|is|are|having|has|have"
     r"|long|à|de|d['’]|di|da|con|com|mit|von|mit je|je|zu)){0,4}"
-    rf" ?(\d[\d,.]{{0,6}})(?:[ -]?({LATIN_UNITS})\b)?( each\b| per\b| jeweils\b| chacun\w*| cada\b)?"
+    rf" ?(\d[\d,.]{{0,6}})(?:[ -]?({LATIN_UNITS})\b)?(?: each\b| per\b| jeweils\b| chacun\w*| cada\b)?"
 )
 _WIDE_PART = re.compile(
     r"(?:(本論|本文|各章|中間|正文|本论|본론)|導入|序論|はじめに|結論|まとめ|結び|引言|开头|结尾|结论|서론"
@@ -53,7 +53,6 @@ _SIGNS = (
 )  # fmt: skip
 """One of these is in every text whose main part is named."""
 _WIDE_SIGNS = ("本論", "本文", "各章", "中間", "正文", "本论", "본론")
-_WIDE_TOKENS = 0.9
 _MOST_COUNT = 100.0
 
 
@@ -77,7 +76,7 @@ def parts_size(request: str) -> float:
     if has_any(_WIDE_SIGNS, request):
         found = _WIDE_PART.findall(request)
         if len(found) > 1 and any(main for main, _ in found):
-            return sum(wide_figures(number)[0].value for _, number in found) * _WIDE_TOKENS
+            return sum(wide_figures(number)[0].value for _, number in found) * UNITS["字"].tokens
     return 0.0
 
 
@@ -86,7 +85,7 @@ def _latin_size(request: str) -> float:
     for found in _PART.finditer(request):
         if not parts and _FACT.search(request[max(0, found.start() - _BEFORE) : found.start()]):
             return 0.0
-        times, body, number, named, _ = found.groups()
+        times, body, number, named = found.groups()
         unit = named or unit
         if not unit:
             return 0.0

@@ -66,7 +66,7 @@ _MORE = re.compile(
     r"|list"
     r"|\d+)|followed by|each|versions|variations|options|with (?:an? )?(?:analysis|explanation|image"
     r"|translation)"
-    r"|bots?|program|app|code|script|generator|classifier|threads?|und (?:eine?n?|schreib\w*)|et (?:une?"
+    r"|bots?|program|app|code|script|generator|classifier|und (?:eine?n?|schreib\w*)|et (?:une?"
     r"|écri\w*)"
     r"|y (?:una?|escrib\w*))\b|, (?:an?|two|three|\d+) |それから|その後|説明|解説|複数|然后|并"
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from router.classifier.features.figure import Figure, latin_figures, wide_figures
+from router.classifier.features.figure import latin_figures, wide_figures
 from router.classifier.features.marked_pattern import MarkedPattern, shortest
 from router.classifier.features.token_density import WIDE
 
@@ -138,8 +138,7 @@ def number_before(window: str, unit: re.Match[str]) -> tuple[int, float] | None:
     wide = WIDE.match(unit[0]) is not None
     for figures in (latin_figures(before), wide_figures(before) if wide else []):
         if figures and _FIGURE_END.fullmatch(before, figures[-1].end):
-            figure: Figure = figures[-1]
-            return start + figure.start, figure.value
+            return start + figures[-1].start, figures[-1].value
     if (vague := _VAGUE_NUMBER.search(before)) and not UNITS[unit[0]].counted:
         return start + vague.start(), _VAGUE_NUMBERS[vague[1]]
     if not (word := _NUMBER_WORD.search(before)):

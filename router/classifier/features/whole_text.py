@@ -220,9 +220,8 @@ def _shape(text: str) -> str:
     return ""
 
 
-def _data_work(said: str, text: str) -> Work | None:
+def _data_work(said: str, text: str, shape: str) -> Work | None:
     """What is done with data, where a table or a list is given and no program is asked for."""
-    shape = _shape(text)
     if _PROGRAM.search(said):
         return None
     if shape == "rows" and _ADDS_COLUMN.search(said):
@@ -236,12 +235,12 @@ def _data_work(said: str, text: str) -> Work | None:
     return None
 
 
-def _work(said: str, text: str, whole: bool) -> Work | None:
+def _work(said: str, text: str, whole: bool, code: bool, shape: str) -> Work | None:
     if _COPIES.search(said):
         return None if _TIMES.search(said) else _COPY
-    if data := None if is_code(text) else _data_work(said, text):
+    if not code and (data := _data_work(said, text, shape)):
         return data
-    if is_code(text):
+    if code:
         if _COMMENTS_ON.search(said) and (whole or _EVERY.search(said)):
             return _COMMENTS
         if _PORTS.search(said):
@@ -269,11 +268,14 @@ def whole_text_size(
     text = fenced[1] if fenced else given
     whole = _WHOLE.search(instruction) is not None
     said = _WHOLE.sub(" ", instruction).strip() if whole else instruction
-    work = None if "```" in text else _work(said, text, whole)
+    if "```" in text:
+        return None
+    code, shape = is_code(text), _shape(text)
+    work = _work(said, text, whole, code, shape)
     if work is None:
         return None
     characters = len(text) + left_out
-    data = fenced or work is _ORDER or is_code(text) or _shape(text)
+    data = fenced or work is _ORDER or code or shape
     tokens = data_tokens(text, characters) if data else text_tokens(text, characters)
     size = work.size(tokens)
     if more or work is _PORT or _MORE.search(said):

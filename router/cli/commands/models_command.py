@@ -20,6 +20,11 @@ from router.rpc.messages.models import models_response
 
 __all__ = ["models"]
 
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 CatalogFile = Annotated[Path | None, typer.Option(help="Catalog file (default: the shipped one).")]
 
 
@@ -89,7 +94,7 @@ def models(
             reply = client.models()
     else:
         manifest, version = read_manifest(bundle or DEFAULT_BUNDLE)
-        reply = models_response(load_catalog(catalog), manifest, version, datetime.now(UTC))
+        reply = models_response(load_catalog(catalog), manifest, version, _now())
     listed = [_row(model) for model in reply.models]
     if json_output:
         print_json(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from mitsumori import CallFailed, InvalidArgument
 from router import paths
+from router.cli.commands import models_command
 from router.cli.commands.connection import server_address
 from router.cli.errors import errors_in_one_line
 from router.cli.main import COMMANDS, app
@@ -21,6 +22,7 @@ from router.core.errors import InvalidInput, MitsumoriError
 from router.ledger.address import ledger_place, open_ledger
 from router.rpc.server import RunningServer
 from router.settings import flags_of_settings, load_settings
+from tests.conftest import NOON
 
 
 def invoke(*words: str) -> Result:
@@ -59,7 +61,20 @@ def test_models_says_how_able_each_is_and_what_that_rests_on() -> None:
     assert "nowhere is not a bundle" in str(result.exception)
 
 
-def test_models_of_a_running_server_are_those_that_it_routes_to(server: RunningServer) -> None:
+def test_prices_are_those_of_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeepSeek costs twice as much from 01:00 to 04:00 and from 06:00 to 10:00 UTC."""
+    told = []
+    for hour in (0, 1, 3, 4):
+        monkeypatch.setattr(models_command, "_now", lambda hour=hour: NOON.replace(hour=hour))
+        models = json.loads(invoke("models", "--json").output)["models"]
+        told += [each["input_usd_per_mtok"] for each in models if each["model"] == "deepseek-flash"]
+    assert told == ["0.15", "0.3", "0.3", "0.15"]
+
+
+def test_models_of_a_running_server_are_those_that_it_routes_to(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models_command, "_now", lambda: NOON)
     here = json.loads(invoke("models", "--json").output)
     there = json.loads(invoke("models", "--server", server.address, "--json").output)
     assert there == here
