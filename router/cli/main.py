@@ -25,6 +25,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "models_command:models",
         "List the models that can be chosen, with today's prices and what is known of their ability.",
     ),
+    "rules show": (
+        "rules_command:show_rules",
+        "Show the routing table: by importance and complexity, and rule by rule.",
+    ),
+    "rules check": (
+        "rules_command:check_rules",
+        "Look for rules that never hold, are never asked, contradict others or do nothing.",
+    ),
+    "rules test": (
+        "rules_command:try_rules",
+        "Run cases against the routing table.",
+    ),
     "doctor": (
         "doctor_command:doctor",
         "Check bundle, hashes, tokenizer files, prices and port, and say how to fix what is wrong.",
@@ -154,6 +166,7 @@ app = _group(
 _groups = {
     "limits": _group("limits", "Budgets, quotas and rates."),
     "keys": _group("keys", "API keys: who may call, and what for."),
+    "rules": _group("rules", "The routing table: what must hold whatever the scores say."),
 }
 for _words, (_, _line) in COMMANDS.items():
     *_of, _name = _words.split()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ __all__ = [
     "SCRIPTS",
     "foreign_share",
     "lexical_features",
+    "script_of",
     "scripts_of",
 ]
 
@@ -176,6 +178,18 @@ def lexical_features(text: str) -> npt.NDArray[np.float32]:
 def foreign_share(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The share of letters outside the Latin script, 0..1, ``(…)`` from features ``(…, len(FEATURES))``."""
     return np.asarray(features[..., _FOREIGN].sum(axis=-1))
+
+
+def script_of(features: Sequence[float]) -> int:
+    """The script of one prompt, as an index into :data:`SCRIPTS`, from its features."""
+    return next(
+        (
+            script
+            for name, bound, script in _SCRIPT_BOUNDS
+            if features[FEATURES.index(name)] > bound
+        ),
+        len(SCRIPTS) - 1,
+    )
 
 
 def scripts_of(features: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:

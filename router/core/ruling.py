@@ -1,0 +1,119 @@
+"""What the routing table says of one request, as values that the decision respects. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from router.core.types import Candidate, Goal, Model, Reason
+
+__all__ = ["NO_RULING", "Effects", "Rule", "Ruling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a rule does where its condition holds. What is empty or ``None`` does nothing.
+
+    Attributes:
+        models: ids of the models that may be chosen; one of them forces it.
+        forbidden_models: ids that may not be chosen.
+        providers: that may be called.
+        forbidden_providers: that may not be called.
+        tiers: that may be chosen, of which a floor and a ceiling were made.
+        capabilities: that the model must have.
+        max_price_nanos: upper bound of the 90th percentile of the price, nano-dollars.
+        max_latency_s: upper bound of the 90th percentile of the latency, seconds.
+        goal: what the choice aims for, instead of what the request asks for.
+        defer: whether batch work is refused with the advice to send it later.
+    """
+
+    models: frozenset[str] = frozenset()
+    forbidden_models: frozenset[str] = frozenset()
+    providers: frozenset[str] = frozenset()
+    forbidden_providers: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    max_price_nanos: int | None = None
+    max_latency_s: float | None = None
+    goal: Goal | None = None
+    defer: bool = False
+
+    def allows(self, model: Model) -> bool:
+        """Whether a model may be chosen, whatever its quote."""
+        return (
+            (not self.models or model.id in self.models)
+            and model.id not in self.forbidden_models
+            and (not self.providers or model.provider in self.providers)
+            and model.provider not in self.forbidden_providers
+            and (not self.tiers or model.tier in self.tiers)
+            and self.capabilities <= model.capabilities
+        )
+
+    def affords(self, candidate: Candidate) -> bool:
+        """Whether the quote of a candidate, if it has one, is within the bounds."""
+        quote = candidate.quote
+        if quote is None:
+            return True
+        return (self.max_price_nanos is None or quote.price.high <= self.max_price_nanos) and (
+            self.max_latency_s is None or quote.latency.p90_s <= self.max_latency_s
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule whose condition holds.
+
+    Attributes:
+        name: unique in its table.
+        effects: what it does.
+        text: the effects as a phrase for people, such as ``tier high or above``.
+    """
+
+    name: str
+    effects: Effects
+    text: str
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """The rules that apply to one request, in the order of the table.
+
+    What they allow is what every one of them allows. Of goals the first counts.
+
+    Attributes:
+        rules: whose conditions hold.
+        version: of the table; empty: there is none.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    version: str = ""
+
+    def forbids(self, candidate: Candidate) -> str | None:
+        """The name of the first rule that forbids a candidate; ``None``: none does."""
+        for rule in self.rules:
+            if not rule.effects.allows(candidate.model) or not rule.effects.affords(candidate):
+                return rule.name
+        return None
+
+    @cached_property
+    def goal(self) -> Goal | None:
+        """What the choice shall aim for; ``None``: no rule says."""
+        return next((r.effects.goal for r in self.rules if r.effects.goal is not None), None)
+
+    @cached_property
+    def deferring(self) -> str | None:
+        """The name of the first rule that defers batch work; ``None``: none does."""
+        return next((rule.name for rule in self.rules if rule.effects.defer), None)
+
+    @cached_property
+    def reasons(self) -> Sequence[Reason]:
+        """One for the rules that apply; none where no rule does."""
+        if not self.rules:
+            return ()
+        told = "; ".join(f"{rule.name}: {rule.text}" for rule in self.rules)
+        facts = {rule.name: rule.text for rule in self.rules}
+        return (Reason("RULES_APPLIED", f"by the routing table, {told}", facts),)
+
+
+NO_RULING = Ruling()

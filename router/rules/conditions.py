@@ -1,0 +1,136 @@
+"""Conditions in CEL, the Common Expression Language: checked one by one, evaluated together.
+
+CEL loops only over lists and has no side effects, so that a condition ends and touches nothing; the library
+bounds the steps, and matches patterns in linear time (RE2). Types are checked when a condition is compiled.
+Evaluating many in one list takes a tenth of the time of one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cel_expr_python import cel
+
+from router.rules.facts import VARIABLES
+
+__all__ = ["MAX_CHARACTERS", "BadCondition", "Conditions"]
+
+MAX_CHARACTERS = 2_000
+"""Of one condition."""
+_TOGETHER = 50
+"""Conditions that are evaluated in one step; the library bounds the size of what it compiles."""
+_TYPES = {
+    "string": cel.Type.STRING,
+    "double": cel.Type.DOUBLE,
+    "int": cel.Type.INT,
+    "bool": cel.Type.BOOL,
+    "list<string>": cel.Type.List(cel.Type.STRING),
+    "map<string, string>": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
+}
+_PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.+)")
+_LABEL = re.compile(
+    r"""\bscope\s*(?:\.\s*([A-Za-z_]\w*)(?!\s*\()|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
+)
+
+
+class BadCondition(Exception):
+    """A condition that cannot be used.
+
+    Attributes:
+        why: what is wrong, in one line.
+        line: of the expression, from 1.
+        column: from 1.
+    """
+
+    def __init__(self, why: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(why)
+        self.why, self.line, self.column = why, line, column
+
+
+def _environment() -> cel.Env:
+    return cel.NewEnv(variables={name: _TYPES[type_] for name, (type_, _) in VARIABLES.items()})
+
+
+def _compiled(environment: cel.Env, expression: str) -> cel.Expression:
+    """One condition.
+
+    Raises:
+        BadCondition: it is too long, wrong, or no condition.
+    """
+    if len(expression) > MAX_CHARACTERS:
+        raise BadCondition(f"a condition may have {MAX_CHARACTERS:,} characters")
+    try:
+        compiled = environment.compile(expression)
+    except RuntimeError as error:
+        found = _PLACE.search(str(error))
+        if found is None or int(found[1]) < 1:
+            raise BadCondition("the condition is nested too deeply") from None
+        why = found[3].replace(" (in container '')", "").removesuffix(" [INVALID_ARGUMENT]")
+        raise BadCondition(why, int(found[1]), int(found[2])) from None
+    if compiled.return_type() != cel.Type.BOOL:
+        kind = compiled.return_type().name().lower()
+        raise BadCondition(f"a condition must be true or false, and this is of type {kind}")
+    return compiled
+
+
+class Conditions:
+    """Conditions that are asked about the same facts. Thread-safe.
+
+    Args:
+        expressions: in CEL.
+
+    Raises:
+        BadCondition: with ``args[1]``, the index of the first that cannot be used.
+    """
+
+    def __init__(self, expressions: Sequence[str]) -> None:
+        environment = _environment()
+        self._single = []
+        for index, expression in enumerate(expressions):
+            try:
+                self._single.append(_compiled(environment, expression))
+            except BadCondition as error:
+                error.args = (error.why, index)
+                raise
+        self._environment = environment
+        self._groups = [
+            environment.compile(_list_of(expressions[start : start + _TOGETHER]))
+            for start in range(0, len(expressions), _TOGETHER)
+        ]
+        self.labels = {label: "" for each in expressions for label in _labels_of(each)}
+        """Labels that conditions name → the value for requests that do not have them."""
+
+    def hold(self, values: Mapping[str, Any]) -> list[bool]:
+        """Which conditions hold, in their order. One that fails, such as by a division by zero, does not.
+
+        Args:
+            values: of every variable.
+        """
+        activation = self._environment.Activation(values)
+        found: list[bool] = []
+        for group in self._groups:
+            result = group.eval(activation)
+            if result.type() == cel.Type.ERROR:
+                break
+            found += result.plain_value()
+        # What fails spoils its list.
+        return found + [self._holds(each, activation) for each in self._single[len(found) :]]
+
+    @staticmethod
+    def _holds(condition: cel.Expression, activation: cel.Activation) -> bool:
+        try:
+            return condition.eval(activation).value() is True
+        except RuntimeError:  # the bound of steps
+            return False
+
+
+def _list_of(expressions: Sequence[str]) -> str:
+    # An expression may end with a comment.
+    return "[" + ", ".join(f"({each}\n)" for each in expressions) + "]"
+
+
+def _labels_of(expression: str) -> Iterable[str]:
+    for found in _LABEL.finditer(expression):
+        yield found[1] or found[2] or found[3]

@@ -1,0 +1,94 @@
+"""Where in a YAML file each value stands, so that an error can say line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import yaml
+
+__all__ = ["Place", "Places"]
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class Place(NamedTuple):
+    """A line and a column of a file, from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}"
+
+
+class Places:
+    """The places of all values of a YAML document that can be parsed.
+
+    Args:
+        text: the document.
+
+    Raises:
+        ValueError: a key is given twice, or an alias is used; the message says where.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.split("\n")
+        self._nodes: dict[tuple[Hashable, ...], yaml.Node] = {}
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            self._walk(root, (), set())
+
+    def _walk(self, node: yaml.Node, path: tuple[Hashable, ...], above: set[int]) -> None:
+        if id(node) in above:
+            raise ValueError(f"refers to itself at {self._start(node)}")
+        self._nodes[path] = node
+        above = above | {id(node)}
+        if isinstance(node, yaml.SequenceNode):
+            for index, child in enumerate(node.value):
+                self._walk(child, (*path, index), above)
+        elif isinstance(node, yaml.MappingNode):
+            for key, child in node.value:
+                below = (*path, str(key.value))
+                if below in self._nodes:
+                    raise ValueError(
+                        f"has the key {str(key.value)[:40]!r} twice, at {self._start(key)}"
+                    )
+                self._walk(child, below, above)
+
+    @staticmethod
+    def _start(node: yaml.Node) -> Place:
+        return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def of(self, path: Sequence[Hashable]) -> Place:
+        """The place of a value, or of the nearest around it that is there.
+
+        Args:
+            path: keys and indices from the root.
+        """
+        for length in range(len(path), -1, -1):
+            node = self._nodes.get(tuple(path[:length]))
+            if node is not None:
+                return self._start(node)
+        return Place(1, 1)
+
+    def within(self, path: Sequence[Hashable], line: int, column: int) -> Place:
+        """The place in the file of a place in the text of a value.
+
+        Args:
+            path: of the value, a text.
+            line: of the text, from 1.
+            column: from 1.
+        """
+        node = self._nodes.get(tuple(path))
+        if not isinstance(node, yaml.ScalarNode):
+            return self.of(path)
+        start = self._start(node)
+        if node.style == "|":
+            at = start.line + line
+            text = self._lines[at - 1] if at <= len(self._lines) else ""
+            indent = len(text) - len(text.lstrip(" "))
+            return Place(at, indent + column)
+        if node.style == ">" or node.start_mark.line != node.end_mark.line:
+            return start  # lines were folded
+        return Place(start.line, start.column + column - 1 + (node.style in ("'", '"')))
