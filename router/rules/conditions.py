@@ -29,6 +29,8 @@ _TYPES = {
     "list<string>": cel.Type.List(cel.Type.STRING),
     "map<string, string>": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
 }
+_LOOP = re.compile(r"\.\s*(all|exists|exists_one|filter|map)\s*\(")
+"""Several of them in one another take as many steps as their lists have elements, multiplied."""
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.+)")
 _LABEL = re.compile(
     r"""\bscope\s*(?:\.\s*([A-Za-z_]\w*)(?!\s*\()|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
@@ -42,11 +44,12 @@ class BadCondition(Exception):
         why: what is wrong, in one line.
         line: of the expression, from 1.
         column: from 1.
+        index: of the condition among those that were given.
     """
 
-    def __init__(self, why: str, line: int = 1, column: int = 1) -> None:
+    def __init__(self, why: str, line: int = 1, column: int = 1, index: int = 0) -> None:
         super().__init__(why)
-        self.why, self.line, self.column = why, line, column
+        self.why, self.line, self.column, self.index = why, line, column, index
 
 
 def _environment() -> cel.Env:
@@ -61,6 +64,15 @@ def _compiled(environment: cel.Env, expression: str) -> cel.Expression:
     """
     if len(expression) > MAX_CHARACTERS:
         raise BadCondition(f"a condition may have {MAX_CHARACTERS:,} characters")
+    loops = list(_LOOP.finditer(expression))
+    if len(loops) > 1:
+        before = expression[: loops[1].start(1)]
+        raise BadCondition(
+            f"a condition may go through one list, and {loops[1][1]} goes through a second; use `in`, or two"
+            " rules",
+            before.count("\n") + 1,
+            len(before) - before.rfind("\n"),
+        )
     try:
         compiled = environment.compile(expression)
     except RuntimeError as error:
@@ -82,7 +94,7 @@ class Conditions:
         expressions: in CEL.
 
     Raises:
-        BadCondition: with ``args[1]``, the index of the first that cannot be used.
+        BadCondition: of the first that cannot be used.
     """
 
     def __init__(self, expressions: Sequence[str]) -> None:
@@ -92,8 +104,7 @@ class Conditions:
             try:
                 self._single.append(_compiled(environment, expression))
             except BadCondition as error:
-                error.args = (error.why, index)
-                raise
+                raise BadCondition(error.why, error.line, error.column, index) from None
         self._environment = environment
         self._groups = [
             environment.compile(_list_of(expressions[start : start + _TOGETHER]))
@@ -111,7 +122,10 @@ class Conditions:
         activation = self._environment.Activation(values)
         found: list[bool] = []
         for group in self._groups:
-            result = group.eval(activation)
+            try:
+                result = group.eval(activation)
+            except RuntimeError:  # too many steps
+                break
             if result.type() == cel.Type.ERROR:
                 break
             found += result.plain_value()
@@ -122,7 +136,7 @@ class Conditions:
     def _holds(condition: cel.Expression, activation: cel.Activation) -> bool:
         try:
             return condition.eval(activation).value() is True
-        except RuntimeError:  # the bound of steps
+        except RuntimeError:  # too many steps
             return False
 
 

@@ -85,10 +85,8 @@ class Places:
             return self.of(path)
         start = self._start(node)
         if node.style == "|":
-            at = start.line + line
-            text = self._lines[at - 1] if at <= len(self._lines) else ""
-            indent = len(text) - len(text.lstrip(" "))
-            return Place(at, indent + column)
+            first = next((text for text in self._lines[start.line :] if text.strip()), "")
+            return Place(start.line + line, len(first) - len(first.lstrip(" ")) + column)
         if node.style == ">" or node.start_mark.line != node.end_mark.line:
             return start  # lines were folded
         return Place(start.line, start.column + column - 1 + (node.style in ("'", '"')))

@@ -10,7 +10,7 @@ import enum
 import itertools
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,17 +79,10 @@ def review(rules: Rules, catalog: Catalog, models: Sequence[Model]) -> list[Find
         def found(doubt: Doubt, text: str, name: str = entry.name, at: Place = place) -> None:
             findings.append(Finding(doubt, name, at, text))
 
-        alone = Conditions([entry.when])
-        true_of = [
-            values
-            for values in _situations([entry.when], rules.conditions.labels)
-            if alone.hold(values)[0]
-        ]
-        if not true_of:
+        if not any(_true_of([entry.when], rules)):
             found(Doubt.NEVER_HOLDS, "no request was found for which it holds; check the condition")
             continue
-        above = _finals_above(table, index, true_of)
-        if above:
+        if above := _finals_above(table, rules, index):
             found(
                 Doubt.NEVER_ASKED,
                 f"wherever it holds, {' or '.join(above)} holds above it, which is final; move it up",
@@ -108,17 +101,27 @@ def review(rules: Rules, catalog: Catalog, models: Sequence[Model]) -> list[Find
     return findings
 
 
-def _finals_above(
-    table: RoutingTable, index: int, true_of: Iterable[Mapping[str, Any]]
-) -> list[str]:
+def _true_of(
+    conditions: Sequence[str], rules: Rules, others: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Situations in which all of some conditions hold, however others turn out."""
+    asked = Conditions(conditions)
+    for values in _situations([*conditions, *others], rules.conditions.labels):
+        if all(asked.hold(values)):
+            yield values
+
+
+def _finals_above(table: RoutingTable, rules: Rules, index: int) -> list[str]:
     """The final rules that keep a rule from being asked; empty where it is asked once."""
+    finals = [entry.when for entry in rules.file.rules[:index] if entry.final]
     name, above = table.rules[index].name, dict[str, None]()
-    for values in true_of:
-        applied = [rule.name for rule in table.ruling_on(values).rules]
-        if name in applied:
-            return []
-        above[applied[-1]] = None
-    return list(above)
+    if finals:
+        for values in _true_of([rules.file.rules[index].when], rules, finals):
+            applied = [rule.name for rule in table.ruling_on(values).rules]
+            if name in applied:
+                return []
+            above[applied[-1]] = None
+    return sorted(above)
 
 
 def _changes_nothing(effects: Effects, models: Sequence[Model]) -> bool:
@@ -134,12 +137,11 @@ def _both_hold(
     if any(one.effects.allows(each) and other.effects.allows(each) for each in models):
         return None
     conditions = [rules.file.rules[at].when for at in (first, second)]
-    pair = Conditions(conditions)
-    for values in _situations(conditions, rules.conditions.labels):
-        if all(pair.hold(values)):
-            applied = {rule.name for rule in table.ruling_on(values).rules}
-            if {one.name, other.name} <= applied:
-                return values
+    finals = [entry.when for entry in rules.file.rules[:second] if entry.final]
+    for values in _true_of(conditions, rules, finals):
+        applied = {rule.name for rule in table.ruling_on(values).rules}
+        if {one.name, other.name} <= applied:
+            return values
     return None
 
 

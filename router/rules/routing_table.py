@@ -197,11 +197,9 @@ def parse_rules(content: bytes, *, name: str) -> Rules:
     try:
         conditions = Conditions([entry.when for entry in file.rules])
     except BadCondition as error:
-        index: int = error.args[1]
-        place = places.within(("rules", index, "when"), error.line, error.column)
-        raise bad_rules(
-            name, f"rules[{index}] ({file.rules[index].name}): when: {error.why} ({place})"
-        ) from None
+        rule = f"rules[{error.index}] ({file.rules[error.index].name})"
+        place = places.within(("rules", error.index, "when"), error.line, error.column)
+        raise bad_rules(name, f"{rule}: when: {error.why} ({place})") from None
     return Rules(file, places, conditions, name, sha256_of(content)[:12])
 
 

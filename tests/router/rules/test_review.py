@@ -1,0 +1,109 @@
+"""Rules that an operator should look at again."""
+
+from __future__ import annotations
+
+import pytest
+
+from router.catalog.catalog import load_catalog
+from router.rules.review import Doubt, Finding, review
+from router.rules.routing_table import load_rules, parse_rules
+from tests.conftest import NOON
+
+
+def found(*rules: str) -> list[Finding]:
+    catalog = load_catalog()
+    text = "rules:\n" + "".join(
+        f"  - {{name: {name}, {rule}}}\n" for name, rule in zip("abcdef", rules, strict=False)
+    )
+    return review(parse_rules(text.encode(), name="r"), catalog, catalog.at(NOON).models)
+
+
+def doubts(*rules: str) -> list[tuple[str, Doubt]]:
+    return [(each.rule, each.doubt) for each in found(*rules)]
+
+
+def test_the_table_that_ships_raises_no_doubt() -> None:
+    catalog = load_catalog()
+    assert review(load_rules(), catalog, catalog.at(NOON).models) == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "hour > 23", "complexity > 1.0", 'importance == "urgent"', 'level == "low" && complexity > 0.5',
+        'scope.team == "a" && scope.team == "b"', "weekday == 0", "false",
+        'language == "klingon"', "turns < 1",
+    ],
+)  # fmt: skip
+def test_a_condition_that_nothing_meets_never_holds(condition: str) -> None:
+    assert doubts(f"when: '{condition}', then: {{defer: true}}") == [("a", Doubt.NEVER_HOLDS)]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "hour == 23", "complexity >= 1.0", "complexity == 0.77", 'scope.team == "a" && scope.app == "b"',
+        'scope.user.startsWith("x") && input_tokens > 123456', '"code" in tasks && "vision" in capabilities',
+        "max_output_tokens == 0", 'scope.team != "a" && scope.team != ""', "turns > 7 && weekday == 7",
+    ],
+)  # fmt: skip
+def test_a_condition_that_something_meets_raises_no_doubt(condition: str) -> None:
+    assert doubts(f"when: '{condition}', then: {{defer: true}}") == []
+
+
+def test_a_rule_below_a_final_one_that_covers_it_is_never_asked() -> None:
+    wide, narrow = "when: batch", "when: 'batch && hour > 20'"
+    (one,) = found(
+        f"{wide}, then: {{defer: true}}, final: true", f"{narrow}, then: {{tier_floor: high}}"
+    )
+    assert (one.rule, one.doubt) == ("b", Doubt.NEVER_ASKED)
+    assert one.text == "wherever it holds, a holds above it, which is final; move it up"
+    assert (one.place.line, one.place.column) == (3, 5)
+    assert not doubts(
+        f"{narrow}, then: {{defer: true}}, final: true", f"{wide}, then: {{tier_floor: high}}"
+    )
+    assert not doubts(f"{wide}, then: {{defer: true}}", f"{narrow}, then: {{tier_floor: high}}")
+
+
+def test_two_final_rules_may_cover_one_together() -> None:
+    rules = (
+        "when: batch, then: {defer: true}, final: true",
+        "when: '!batch', then: {tier_floor: medium}, final: true",
+        "when: 'hour < 5', then: {tier_floor: high}",
+    )
+    (one,) = found(*rules)
+    assert one.text.startswith("wherever it holds, a or b holds above it")
+
+
+def test_a_rule_below_a_final_one_that_asks_about_something_else_is_asked() -> None:
+    assert not doubts(
+        "when: '!batch', then: {tier_floor: medium}, final: true",
+        "when: 'hour < 5', then: {tier_floor: high}",
+    )
+
+
+def test_rules_that_together_allow_nothing_contradict() -> None:
+    low = "when: 'scope.team == \"x\" && hour >= 22', then: {tier_ceiling: low}"
+    high = "when: 'complexity > 0.9', then: {tier_floor: high}"
+    (one,) = found(low, high)
+    assert (one.rule, one.doubt) == ("b", Doubt.CONTRADICTS)
+    assert "together with a it allows no model, such as for" in one.text
+    assert "team x" in one.text
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("when: batch, then: {tier_ceiling: low}", "when: '!batch', then: {tier_floor: high}"),
+        ("when: 'hour < 6', then: {tier_ceiling: low}", "when: 'hour >= 6', then: {tier_floor: high}"),
+        ("when: batch, then: {tier_ceiling: low}, final: true", "when: 'hour > 6', then: {tier_floor: high}"),
+        ("when: batch, then: {tier_ceiling: medium}", "when: batch, then: {tier_floor: medium}"),
+    ],
+)  # fmt: skip
+def test_rules_that_never_meet_or_leave_a_model_do_not_contradict(first: str, second: str) -> None:
+    assert doubts(first, second) == []
+
+
+@pytest.mark.parametrize("then", ["{tier_floor: low}", "{tier_ceiling: high}"])
+def test_a_rule_that_allows_everything_does_nothing(then: str) -> None:
+    assert doubts(f"when: batch, then: {then}") == [("a", Doubt.DOES_NOTHING)]

@@ -1,0 +1,148 @@
+"""Which rules apply to a request, and what they allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from router.catalog.catalog import Catalog, load_catalog
+from router.core.types import MissCost, Model, QualityTarget
+from router.rules.routing_table import RoutingTable, load_rules, parse_rules
+from router.rules.rule_cases import RuleCase
+from tests.conftest import NOON
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def table(text: str, catalog: Catalog) -> RoutingTable:
+    return parse_rules(text.encode(), name="rules.yaml").fitted(catalog)
+
+
+def applied(rules: RoutingTable, **given: Any) -> list[str]:
+    return [
+        rule.name
+        for rule in rules.ruling_on(RuleCase(name="x", given=given, rules=()).values).rules
+    ]
+
+
+def allowed(rules: RoutingTable, models: tuple[Model, ...], **given: Any) -> set[str]:
+    ruling = rules.ruling_on(RuleCase(name="x", given=given, rules=()).values)
+    return {m.id for m in models if all(rule.effects.allows(m) for rule in ruling.rules)}
+
+
+@pytest.mark.parametrize(
+    ("importance", "level", "tiers"),
+    [
+        ("low", "low", {"low"}),
+        ("low", "medium", {"low", "medium"}),
+        ("low", "high", {"low", "medium", "high"}),
+        ("medium", "low", {"low", "medium", "high"}),
+        ("medium", "medium", {"low", "medium", "high"}),
+        ("medium", "high", {"low", "medium", "high"}),
+        ("high", "low", {"low", "medium", "high"}),
+        ("high", "medium", {"medium", "high"}),
+        ("high", "high", {"high"}),
+    ],
+)
+def test_the_table_that_ships(
+    catalog: Catalog, importance: str, level: str, tiers: set[str]
+) -> None:
+    models = catalog.at(NOON).models
+    found = allowed(load_rules().fitted(catalog), models, importance=importance, level=level)
+    assert {model.tier for model in models if model.id in found} == tiers
+
+
+@pytest.mark.parametrize(
+    ("complexity", "name"),
+    [
+        (0.0, "low"),
+        (0.333333, "low"),
+        (1 / 3, "medium"),
+        (0.666666, "medium"),
+        (2 / 3, "high"),
+        (1.0, "high"),
+    ],
+)
+def test_a_level_is_a_third_of_the_complexity(complexity: float, name: str) -> None:
+    assert RuleCase(name="x", given={"complexity": complexity}, rules=()).values["level"] == name
+
+
+def test_rules_apply_from_top_to_bottom_and_a_final_one_ends_it(catalog: Catalog) -> None:
+    text = """
+rules:
+  - {name: first, when: 'turns >= 1', then: {tier_ceiling: medium}}
+  - {name: last, when: 'batch', then: {defer: true}, final: true}
+  - {name: below, when: 'turns >= 1', then: {tier_floor: medium}}
+"""
+    assert applied(table(text, catalog)) == ["first", "below"]
+    assert applied(table(text, catalog), batch=True) == ["first", "last"]
+
+
+def test_what_is_allowed_is_what_all_rules_allow_whatever_their_order(catalog: Catalog) -> None:
+    rules = [
+        "  - {name: a, when: 'true', then: {tier_floor: medium}}\n",
+        "  - {name: b, when: 'true', then: {forbidden_providers: [deepseek]}}\n",
+        "  - {name: c, when: 'true', then: {capabilities: [vision]}}\n",
+    ]
+    models = catalog.at(NOON).models
+    expected = {
+        m.id
+        for m in models
+        if m.tier != "low" and m.provider != "deepseek" and "vision" in m.capabilities
+    }
+    assert expected
+    for order in (rules, rules[::-1]):
+        assert allowed(table("rules:\n" + "".join(order), catalog), models) == expected
+
+
+@pytest.mark.parametrize(
+    ("then", "kept"),
+    [
+        ("{models: [gpt-5-nano]}", lambda m: m.id == "gpt-5-nano"),
+        ("{forbidden_models: [gpt-5-nano]}", lambda m: m.id != "gpt-5-nano"),
+        ("{providers: [openai]}", lambda m: m.provider == "openai"),
+        ("{forbidden_providers: [openai]}", lambda m: m.provider != "openai"),
+        ("{tier_floor: medium}", lambda m: m.tier != "low"),
+        ("{tier_ceiling: medium}", lambda m: m.tier != "high"),
+        ("{tier_floor: medium, tier_ceiling: medium}", lambda m: m.tier == "medium"),
+        ("{capabilities: [vision]}", lambda m: "vision" in m.capabilities),
+    ],
+)
+def test_each_effect_forbids_the_models_that_it_names(
+    catalog: Catalog, then: str, kept: Any
+) -> None:
+    models = catalog.at(NOON).models
+    rules = table(f"rules:\n  - {{name: a, when: 'true', then: {then}}}", catalog)
+    assert allowed(rules, models) == {m.id for m in models if kept(m)}
+
+
+def test_of_several_goals_the_first_counts(catalog: Catalog) -> None:
+    text = """
+rules:
+  - {name: a, when: batch, then: {quality_target: 0.5}}
+  - {name: b, when: 'true', then: {miss_cost_usd: "1.5"}}
+  - {name: c, when: 'true', then: {quality_target: 0.9}}
+"""
+    rules = table(text, catalog)
+    ruling = rules.ruling_on(RuleCase(name="x", given={"batch": True}, rules=()).values)
+    assert ruling.goal == QualityTarget(0.5)
+    ruling = rules.ruling_on(RuleCase(name="x", rules=()).values)
+    assert ruling.goal == MissCost(1_500_000_000)
+
+
+def test_a_ruling_says_which_rules_apply_and_what_they_do(catalog: Catalog) -> None:
+    ruling = (
+        load_rules()
+        .fitted(catalog)
+        .ruling_on(
+            RuleCase(name="x", given={"importance": "high", "level": "high"}, rules=()).values
+        )
+    )
+    (reason,) = ruling.reasons
+    assert reason.code == "RULES_APPLIED"
+    assert reason.text == "by the routing table, high-importance-high-complexity: tier high"
+    assert not load_rules().fitted(catalog).ruling_on(RuleCase(name="x", rules=()).values).reasons
