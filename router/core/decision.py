@@ -24,14 +24,26 @@ from router.core.limits import (
 )
 from router.core.money import format_usd
 from router.core.quotes import output_cap
+from router.core.ruling import NO_RULING, Ruling
 from router.core.types import Candidate, Constraints, Decision, Goal, Reason
 
 __all__ = ["arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
+_BY_RULE = "by_rule_"
+"""Begins the name of an exclusion by the rule that follows."""
 
-def exclusion(candidate: Candidate, constraints: Constraints) -> str | None:
-    """Why a candidate is excluded, as a stable lower-case name; ``None`` if it is eligible."""
-    return _unmet(candidate, constraints) or _blocked(candidate)
+
+def exclusion(
+    candidate: Candidate, constraints: Constraints, ruling: Ruling = NO_RULING
+) -> str | None:
+    """Why a candidate is excluded, as a stable lower-case name; ``None`` if it is eligible.
+
+    Args:
+        candidate: with its quote and limits.
+        constraints: what the caller allows.
+        ruling: what the routing table allows.
+    """
+    return _unmet(candidate, constraints, ruling) or _blocked(candidate)
 
 
 def _blocked(candidate: Candidate) -> str | None:
@@ -40,7 +52,7 @@ def _blocked(candidate: Candidate) -> str | None:
     return None if blocked is None else f"limit_{blocked[1].value}"
 
 
-def _unmet(candidate: Candidate, constraints: Constraints) -> str | None:
+def _unmet(candidate: Candidate, constraints: Constraints, ruling: Ruling) -> str | None:
     """The exclusion of a candidate that cannot be chosen whatever the limits; ``None`` if it can."""
     model, quote = candidate.model, candidate.quote
     if constraints.models and model.id not in constraints.models:
@@ -59,14 +71,27 @@ def _unmet(candidate: Candidate, constraints: Constraints) -> str | None:
         return "over_max_price"
     if constraints.max_latency_s is not None and quote.latency.p90_s > constraints.max_latency_s:
         return "over_max_latency"
-    return None
+    forbidding = ruling.forbids(candidate)
+    return None if forbidding is None else f"{_BY_RULE}{forbidding}"
 
 
-def arm_prices(candidates: Sequence[Candidate], constraints: Constraints) -> dict[str, int]:
-    """By arm, the expected price in nano-dollars of its cheapest candidate that meets the constraints."""
+def arm_prices(
+    candidates: Sequence[Candidate], constraints: Constraints, ruling: Ruling = NO_RULING
+) -> dict[str, int]:
+    """By arm, the expected price in nano-dollars of its cheapest candidate that may be chosen.
+
+    Args:
+        candidates: with their quotes.
+        constraints: what the caller allows.
+        ruling: what the routing table allows.
+    """
     prices: dict[str, int] = {}
     for each in candidates:
-        if each.arm is None or each.quote is None or exclusion(each, constraints) is not None:
+        if (
+            each.arm is None
+            or each.quote is None
+            or exclusion(each, constraints, ruling) is not None
+        ):
             continue
         price = each.quote.price.expected
         prices[each.arm] = min(price, prices.get(each.arm, price))
@@ -141,7 +166,10 @@ def _listed(excluded: Counter[str]) -> str:
 
 
 def _no_eligible_model(
-    candidates: Sequence[Candidate], constraints: Constraints, excluded: Counter[str]
+    candidates: Sequence[Candidate],
+    constraints: Constraints,
+    ruling: Ruling,
+    excluded: Counter[str],
 ) -> NotPossible:
     """The error when no candidate meets the constraints: why each was excluded, and a remedy."""
     remedies = {
@@ -160,11 +188,18 @@ def _no_eligible_model(
     metadata = {name: str(count) for name, count in excluded.items()}
     if nearest == "over_max_price":
         cheapest = min(
-            quote_of(c).price.high for c in candidates if exclusion(c, constraints) == nearest
+            quote_of(c).price.high
+            for c in candidates
+            if exclusion(c, constraints, ruling) == nearest
         )
         metadata["cheapest_high_price_usd"] = format_usd(cheapest)[1:]
         remedies[nearest] += f" to at least {format_usd(cheapest)}"
     remedy = remedies[nearest] if nearest in excluded else "allow more models or tiers"
+    by_rules = sorted(name for name in excluded if name.startswith(_BY_RULE))
+    if by_rules:
+        # What the rules leave out met all constraints.
+        told = ", ".join(name.removeprefix(_BY_RULE) for name in by_rules)
+        remedy = f"the routing table leaves none of those that do ({told}); ask its operator to change it"
     return NotPossible(
         f"no model meets the constraints ({_listed(excluded)}); {remedy}",
         reason="NO_ELIGIBLE_MODEL",
@@ -288,8 +323,14 @@ def _rank_under_soft_limits(
     return ranked, reasons
 
 
-def _deferral(eligible: Sequence[Candidate]) -> Exhausted | None:
-    """The error for batch work if every candidate would pass the soft value of a deferring limit."""
+def _deferral(eligible: Sequence[Candidate], ruling: Ruling) -> Exhausted | None:
+    """The error for batch work that a rule defers, or if every candidate would pass a deferring limit."""
+    if ruling.deferring is not None:
+        return Exhausted(
+            f"rule {ruling.deferring} of the routing table: batch work waits; send it again later",
+            reason="RULE_DEFERRED",
+            metadata={"rule": ruling.deferring},
+        )
     passed = [_soft_limits_passed(candidate, SoftAction.DEFER_BATCH) for candidate in eligible]
     if not all(passed):
         return None
@@ -306,6 +347,7 @@ def decide(
     constraints: Constraints,
     goal: Goal,
     *,
+    ruling: Ruling = NO_RULING,
     complexity: float = 1.0,
     batch: bool = False,
     top_tier: str | None = None,
@@ -321,6 +363,7 @@ def decide(
         candidates: every model of the catalog with its probability, quote and limits.
         constraints: what the caller allows.
         goal: what the choice aims for.
+        ruling: what the routing table allows. Its goal is the caller's business.
         complexity: of the prompt, 0..1: the simpler, the less a miss costs.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
@@ -336,7 +379,7 @@ def decide(
     """
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
-    exclusions = [_unmet(candidate, constraints) for candidate in candidates]
+    exclusions = [_unmet(candidate, constraints, ruling) for candidate in candidates]
     if _may_reach_a_limit(candidates):
         exclusions = [
             name or _blocked(candidate)
@@ -347,8 +390,8 @@ def decide(
     if not eligible:
         if any(name.startswith("limit_") for name in excluded):
             raise _refused_by_limits(candidates, exclusions)
-        raise _no_eligible_model(candidates, constraints, excluded)
-    deferred = _deferral(eligible) if batch else None
+        raise _no_eligible_model(candidates, constraints, ruling, excluded)
+    deferred = _deferral(eligible, ruling) if batch else None
     if deferred is not None:
         raise deferred
     ranked, notes = _rank_under_soft_limits(eligible, goal, top_tier, moment)
@@ -356,5 +399,6 @@ def decide(
     reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
     if len(eligible) == 1 and len(candidates) > 1:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
+    reasons.extend(ruling.reasons)
     reasons.extend(_exclusion_reasons(excluded))
     return Decision(tuple(ranked), tuple(reasons))

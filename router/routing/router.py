@@ -20,6 +20,7 @@ from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
 from router.core.goals import at_stake
 from router.core.quote_table import QuoteTerms
+from router.core.ruling import NO_RULING, Ruling
 from router.core.types import (
     TARGET_REGRET,
     Candidate,
@@ -35,6 +36,8 @@ from router.core.types import (
 )
 from router.routing.candidate_table import CandidateTable
 from router.routing.prompt_memory import PromptMemory, key_of
+from router.rules.facts import Facts
+from router.rules.routing_table import RoutingTable
 from router.telemetry.trace import stage
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
@@ -100,7 +103,8 @@ class Assessment:
         embedding: by the first encoder, float32 ``(dimensions,)``; the decision log may keep it.
         candidates: every model of the catalog that is not excluded, in its order, without limits.
         notes: reasons to add to the decision, such as a second opinion.
-        goal: of the request, or the default goal of its importance.
+        goal: of a rule, else of the request, else the default goal of its importance.
+        ruling: what the routing table says.
         moment: when it was made, aware; the rest of the call uses the same.
     """
 
@@ -111,6 +115,7 @@ class Assessment:
     candidates: tuple[Candidate, ...]
     notes: tuple[Reason, ...]
     goal: Goal
+    ruling: Ruling
     moment: datetime
 
 
@@ -125,6 +130,7 @@ class RoutedDecision:
         bundle_version: ``name@hash`` of the bundle that scored the prompt.
         catalog_version: of the catalog that the candidates are from.
         settings_version: of the settings that the decision rests on; empty where they have none.
+        ruling: what the routing table said.
     """
 
     score: Score
@@ -133,6 +139,7 @@ class RoutedDecision:
     bundle_version: str
     catalog_version: str = ""
     settings_version: str = ""
+    ruling: Ruling = NO_RULING
 
 
 def _nothing_learned() -> Corrections:
@@ -153,6 +160,7 @@ class Router:
         corrections: returns what settled usage has taught so far.
         target_regret: of every quality target, 0..1.
         settings_version: names the settings that it was made from; empty: none.
+        rules: the routing table; ``None``: there is none.
     """
 
     bundles: Callable[[], Bundle]
@@ -164,6 +172,7 @@ class Router:
     corrections: Callable[[], Corrections] = _nothing_learned
     target_regret: float = TARGET_REGRET
     settings_version: str = ""
+    rules: RoutingTable | None = None
     _memory: PromptMemory = field(
         default_factory=PromptMemory, init=False, repr=False, compare=False
     )
@@ -196,7 +205,6 @@ class Router:
             key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
         )
         moment = self.now()
-        goal = self._goal(query)
         table = self._table(bundle, moment)
         prices = self.catalog.price_table
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
@@ -214,11 +222,14 @@ class Router:
                 _COUNTS_BYTES,
             )
             candidates = candidates_of(score)
+        tokens = max((count.tokens for count in counts), default=0)
+        ruling = self._ruling(query, score, features, tokens, moment)
+        goal = self._goal(query, ruling)
         encoder, notes = bundle.encoder, []
         if bundle.second is not None and bundle.needs_second_stage(
             score,
             features,
-            arm_prices(candidates, query.constraints),
+            arm_prices(candidates, query.constraints, ruling),
             at_stake(goal, score.complexity),
         ):
             encoder = bundle.second.encoder
@@ -231,6 +242,8 @@ class Router:
                 _CLASSIFIED_BYTES,
             )
             candidates = candidates_of(score)
+            ruling = self._ruling(query, score, features, tokens, moment)
+            goal = self._goal(query, ruling)
             notes.append(_SECOND_OPINION)
         if not encoder.reads_script(features):
             notes.append(_not_read(features))
@@ -242,6 +255,7 @@ class Router:
             tuple(candidates),
             tuple(notes),
             goal,
+            ruling,
             moment,
         )
 
@@ -263,6 +277,7 @@ class Router:
             candidates,
             query.constraints,
             assessed.goal,
+            ruling=assessed.ruling,
             complexity=assessed.score.complexity,
             batch=query.batch,
             top_tier=self.catalog.tiers[-1],
@@ -279,6 +294,7 @@ class Router:
             assessed.bundle.version,
             self.catalog.version,
             self.settings_version,
+            assessed.ruling,
         )
 
     def route(self, query: RouteQuery) -> RoutedDecision:
@@ -291,8 +307,34 @@ class Router:
         assessed = self.assess(query)
         return self.decide(query, assessed, assessed.candidates)
 
-    def _goal(self, query: RouteQuery) -> Goal:
-        goal = query.goal or self.default_goals.of(query.importance)
+    def _ruling(
+        self,
+        query: RouteQuery,
+        score: Score,
+        features: npt.NDArray[np.float32],
+        input_tokens: int,
+        moment: datetime,
+    ) -> Ruling:
+        if self.rules is None:
+            return NO_RULING
+        with stage("rules"):
+            return self.rules.ruling(
+                Facts(
+                    query.importance,
+                    score.complexity,
+                    features,
+                    query.scope,
+                    query.constraints,
+                    query.goal,
+                    input_tokens,
+                    len(query.prompt.messages),
+                    query.batch,
+                    moment,
+                )
+            )
+
+    def _goal(self, query: RouteQuery, ruling: Ruling) -> Goal:
+        goal = ruling.goal or query.goal or self.default_goals.of(query.importance)
         return replace(goal, regret=self.target_regret) if isinstance(goal, QualityTarget) else goal
 
     def _table(self, bundle: Bundle, moment: datetime) -> CandidateTable:
