@@ -25,12 +25,23 @@ _USUAL: Mapping[str, Any] = {
 }  # fmt: skip
 """Of variables that a case does not give."""
 _COMPLEXITY = dict(zip(LEVELS, (0.1, 0.5, 0.9), strict=True))
+_MAX_COUNT = 10**9
 _CHOICES: Mapping[str, Sequence[str]] = {
     "importance": [each.value for each in Importance],
     "level": LEVELS,
     "language": LANGUAGES,
     "goal": GOALS,
     "tasks": TASKS,
+}
+
+
+_BOUNDS: Mapping[str, tuple[int, int]] = {
+    "complexity": (0, 1),
+    "hour": (0, 23),
+    "weekday": (1, 7),
+    "turns": (1, _MAX_COUNT),
+    "input_tokens": (0, _MAX_COUNT),
+    "max_output_tokens": (0, _MAX_COUNT),
 }
 
 
@@ -90,6 +101,9 @@ def _check(name: str, value: Any) -> None:
     inside = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
     if wrong or not all(isinstance(each, str) for each in inside):
         raise ValueError(f"given.{name} must be of type {kind}")
+    least, most = _BOUNDS.get(name, (None, None))
+    if least is not None and most is not None and not least <= value <= most:
+        raise ValueError(f"given.{name} must lie in {least} to {most}")
     allowed = _CHOICES.get(name)
     for each in value if isinstance(value, list) else (value,):
         if allowed is not None and each not in allowed:
