@@ -96,6 +96,11 @@ class Ruling:
                 return rule.name
         return None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the rules that apply, in the order of the table."""
+        return tuple([rule.name for rule in self.rules])
+
     @cached_property
     def goal(self) -> Goal | None:
         """What the choice shall aim for; ``None``: no rule says."""

@@ -319,6 +319,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
             joins them.
         demands: of the prompt, see :class:`Score`; empty in older records.
         settings: version of the settings that it rests on; empty in older records.
+        rules: names of the rules of the routing table that applied, in its order.
+        rules_version: of that table; empty in older records.
     """
 
     version: Literal[1]
@@ -342,6 +344,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     usage: LoggedUsage | None = None
     demands: tuple[Finite, ...] = ()
     settings: str = ""
+    rules: tuple[str, ...] = ()
+    rules_version: str = ""
 
     @property
     def chosen(self) -> LoggedCandidate:

@@ -63,6 +63,8 @@ def record_of(
         candidates=tuple([_candidate(candidate) for candidate in decision.ranked]),
         demands=tuple([round(value, 4) for value in score.demands]),
         settings=routed.settings_version,
+        rules=routed.ruling.names,
+        rules_version=routed.ruling.version,
     )
 
 

@@ -104,8 +104,8 @@ class Assessment:
         candidates: every model of the catalog that is not excluded, in its order, without limits.
         notes: reasons to add to the decision, such as a second opinion.
         goal: of a rule, else of the request, else the default goal of its importance.
-        ruling: what the routing table says.
         moment: when it was made, aware; the rest of the call uses the same.
+        ruling: what the routing table says.
     """
 
     bundle: Bundle
@@ -115,8 +115,8 @@ class Assessment:
     candidates: tuple[Candidate, ...]
     notes: tuple[Reason, ...]
     goal: Goal
-    ruling: Ruling
     moment: datetime
+    ruling: Ruling = NO_RULING
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +255,8 @@ class Router:
             tuple(candidates),
             tuple(notes),
             goal,
-            ruling,
             moment,
+            ruling,
         )
 
     def decide(

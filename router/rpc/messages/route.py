@@ -289,6 +289,8 @@ def render_route(
         bundle_version=routed.bundle_version,
         catalog_version=routed.catalog_version,
         settings_version=routed.settings_version,
+        rules_version=routed.ruling.version,
+        rules=routed.ruling.names,
     )
     goal = at_stake(routed.goal, routed.score.complexity)
     if isinstance(goal, MissCost):
