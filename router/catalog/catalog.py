@@ -25,6 +25,7 @@ from pydantic import (
 
 from router.catalog.prices import PRICE_SOURCE, find_record
 from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
+from router.clock import utc_now
 from router.core.ability import LARGEST, SMALLEST, Ability
 from router.core.errors import BadArtifact, InvalidInput, shown
 from router.core.types import Lengths, Model, Rates, Speed
@@ -370,11 +371,7 @@ class Catalog:
                 )
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def load_catalog(path: Path | None = None, now: Callable[[], datetime] = _utc_now) -> Catalog:
+def load_catalog(path: Path | None = None, now: Callable[[], datetime] = utc_now) -> Catalog:
     """Read a catalog file.
 
     Args:
@@ -393,7 +390,7 @@ def load_catalog(path: Path | None = None, now: Callable[[], datetime] = _utc_no
     return parse_catalog(content, name=name, now=now)
 
 
-def watch_catalog(path: Path, now: Callable[[], datetime] = _utc_now) -> Watched[Catalog]:
+def watch_catalog(path: Path, now: Callable[[], datetime] = utc_now) -> Watched[Catalog]:
     """A catalog file that may change.
 
     Args:
@@ -436,7 +433,7 @@ def _problem(error: ValidationError, raw: Any) -> str:
     return ": ".join([*filter(None, places), message])
 
 
-def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = _utc_now) -> Catalog:
+def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = utc_now) -> Catalog:
     """Read the content of a catalog file.
 
     Args:

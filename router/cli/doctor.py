@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -16,6 +15,7 @@ from router.catalog.tokens import TokenCounter
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.manifest import read_manifest
 from router.classifier.registry import RegistryAddress, registry_address
+from router.clock import utc_now
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
@@ -75,7 +75,7 @@ def _tokenizer(settings: Settings) -> str:
 
 def _prices(settings: Settings) -> str:
     catalog = load_catalog(settings.catalog)
-    now = datetime.now(UTC)
+    now = utc_now()
     unpriced = [entry.spec.id for entry in catalog.entries if entry.rates_at(now) is None]
     if unpriced:
         raise BadArtifact(

@@ -6,8 +6,9 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from router.clock import utc_now
 from router.core.errors import NotFound, Unavailable, shown
 from router.core.limits import Limit, LimitState, Unit
 from router.ledger import rules, storage_format
@@ -32,10 +33,6 @@ _UNOBSERVED = Observer()
 _TICK = timedelta(microseconds=1)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class MemoryLedger:
     """Implements :class:`base.Ledger` with dictionaries and one lock.
 
@@ -45,7 +42,7 @@ class MemoryLedger:
     """
 
     def __init__(
-        self, clock: Callable[[], datetime] = _utc_now, *, observer: Observer = _UNOBSERVED
+        self, clock: Callable[[], datetime] = utc_now, *, observer: Observer = _UNOBSERVED
     ) -> None:
         self._observer = observer
         self._clock = clock

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from router.catalog.catalog import Catalog
 from router.catalog.price_history import check_past_prices, with_retired
@@ -69,7 +68,7 @@ class LiveState:
     ) -> None:
         self._sources = sources or Sources()
         self._rebuild, self._applied = rebuild, applied
-        self._since = datetime.now(UTC)
+        self._since = first.reservations.router.now()
         self._snapshot = first
 
     def current(self) -> Snapshot:

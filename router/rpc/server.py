@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
@@ -20,6 +20,7 @@ from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
+from router.clock import utc_now
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import ledger_place
@@ -93,10 +94,6 @@ gRPC itself refuses all but so many (CANCELLED). Then: calls at once on a connec
 closed that says nothing, or is not there."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 def open_bundle(settings: Settings) -> ServedBundle:
     """Load the bundle that the settings name.
 
@@ -112,7 +109,7 @@ def open_bundle(settings: Settings) -> ServedBundle:
 
 def build_router(
     settings: Settings,
-    now: Callable[[], datetime] = _utc_now,
+    now: Callable[[], datetime] = utc_now,
     *,
     catalog: Catalog | None = None,
     bundle: Bundle | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from itertools import islice
@@ -29,6 +29,7 @@ from router.cli.commands.arguments import (
 )
 from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import as_dict, console, price_text, print_json, table
+from router.clock import utc_now
 from router.core.corrections import LEARN_EVERY_S, PRIOR_STRENGTH
 from router.core.errors import InvalidInput
 from router.core.plurals import counted
@@ -68,7 +69,7 @@ def corrections(
         ">within p90",
     )  # fmt: skip
     if not rows:
-        minutes, latest = LEARN_EVERY_S / 60, datetime.now(UTC) + timedelta(seconds=LEARN_EVERY_S)
+        minutes, latest = LEARN_EVERY_S / 60, utc_now() + timedelta(seconds=LEARN_EVERY_S)
         console().print(
             "Nothing is learnt yet. A server learns from the settled decisions of its log when it starts and "
             f"every {minutes:g} minutes, so next by {latest:%H:%M:%S} UTC (with correct_from: 0 never). One "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from router.access.caller import EVERY_TENANT, Role
 from router.access.key_store import KeyStore
 from router.cli.commands.arguments import Json, labels_of
 from router.cli.render import console, print_json, table
+from router.clock import utc_now
 from router.core.errors import InvalidInput
 
 __all__ = ["create_key", "list_keys", "revoke_key", "rotate_key"]
@@ -43,7 +44,7 @@ KeyArgument = Annotated[str, typer.Argument(help="Id of the key, such as mk_a2b3
 
 def list_keys(key_store: StoreOption = None, json_output: Json = False) -> None:
     """List every key: what it may do, and whether it is in force; the keys themselves are kept nowhere."""
-    now = datetime.now(UTC)
+    now = utc_now()
     keys = _store(key_store).keys()
     if json_output:
         print_json([{**_rights(key), "state": key.state_at(now)} for key in keys])
@@ -113,7 +114,7 @@ def create_key(
         "labels": labels_of(label, "--label"),
         "scopes": _scopes_of(scope),
     }
-    expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    expires = None if days is None else utc_now() + timedelta(days=days)
     with _audit(store, audit_log).recorded(
         _who(), "CreateKey", {**facts, "expires": None if expires is None else str(expires)}
     ) as recorded:

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import apsw
 
+from router.clock import utc_now
 from router.core.errors import MitsumoriError, NotFound, Unavailable, shown
 from router.core.limits import Limit, LimitState
 from router.ledger import rules, storage_format
@@ -61,10 +62,6 @@ _MAX_GROUP = 512
 _ERASED_AT_ONCE = 1_000
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class _Operation(NamedTuple, Generic[T]):
     """What to run in the next transaction, and the ids of the decisions that it reads."""
 
@@ -91,7 +88,7 @@ class SqliteLedger:
     def __init__(
         self,
         path: Path,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
         *,
         timeout_s: float = 10.0,
         busy_timeout_s: float = 2.0,
