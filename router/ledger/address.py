@@ -7,18 +7,18 @@ from pathlib import Path
 from router.core.errors import InvalidInput
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["check_ledger", "has_one_writer", "ledger_place", "open_ledger"]
 
 
-def open_ledger(address: str, observer: Observer | None = None) -> Ledger:
+def open_ledger(address: str, observer: Observer = UNOBSERVED) -> Ledger:
     """Open the store of an address.
 
     Args:
         address: ``memory:`` (lost on restart), ``sqlite:PATH`` (one server), or
             ``postgresql://…`` (many servers).
-        observer: is told of every commit; ``None``: nobody is.
+        observer: is told of every commit.
 
     Raises:
         InvalidInput: the address has another form.
@@ -26,7 +26,6 @@ def open_ledger(address: str, observer: Observer | None = None) -> Ledger:
         Unavailable: the store cannot be opened now.
     """
     kind, rest = _parsed(address)
-    observer = observer or Observer()
     if kind == "memory":
         return MemoryLedger(observer=observer)
     if kind == "sqlite":

@@ -25,11 +25,10 @@ from router.ledger.base import (
 )
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, Row
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["MemoryLedger"]
 
-_UNOBSERVED = Observer()
 _TICK = timedelta(microseconds=1)
 
 
@@ -42,7 +41,7 @@ class MemoryLedger:
     """
 
     def __init__(
-        self, clock: Callable[[], datetime] = utc_now, *, observer: Observer = _UNOBSERVED
+        self, clock: Callable[[], datetime] = utc_now, *, observer: Observer = UNOBSERVED
     ) -> None:
         self._observer = observer
         self._clock = clock

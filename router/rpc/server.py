@@ -63,7 +63,7 @@ from router.rpc.snapshot import Snapshot
 from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
 from router.telemetry.export import Telemetry
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 from router.watched import InputStatus
 
 __all__ = [
@@ -78,7 +78,6 @@ __all__ = [
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
-_UNOBSERVED = Observer()
 _KEYS_EVERY_S = 0.5
 _BOUNDS = (
     ("grpc.server.max_pending_requests", 100),
@@ -194,7 +193,7 @@ def _labels_of_settings(settings: Settings) -> frozenset[str]:
 
 
 def build_reservations(
-    settings: Settings, router: Router, ledger: Ledger, observer: Observer = _UNOBSERVED
+    settings: Settings, router: Router, ledger: Ledger, observer: Observer = UNOBSERVED
 ) -> Reservations:
     """Combine a router and a ledger.
 

@@ -50,14 +50,13 @@ from router.ledger.postgres.write_group import GroupResult, Limits, LockedRows, 
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.time_budget import seconds_left
 from router.ledger.writer_task import WriterTask
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["PostgresLedger"]
 
 T = TypeVar("T")
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_UNOBSERVED = Observer()
 _MAX_WAITING = 10_000
 _ATTEMPTS = 5
 _LINGER_S = 0.001
@@ -92,7 +91,7 @@ class PostgresLedger:
         readers: int = 4,
         max_batch: int = 256,
         clock: Callable[[], datetime] | None = None,
-        observer: Observer = _UNOBSERVED,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._observer = observer
         check_address(address)

@@ -49,14 +49,13 @@ from router.ledger.sqlite.packed_payload import pack
 from router.ledger.sqlite.write_group import Cache, Payload, WriteGroup
 from router.ledger.storage_format import from_micros, to_micros
 from router.ledger.writer_task import WriterTask
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["SqliteLedger"]
 
 T = TypeVar("T")
 _Results = list[HoldResult | MitsumoriError]
 
-_UNOBSERVED = Observer()
 _MAX_WAITING = 10_000
 _MAX_GROUP = 512
 _ERASED_AT_ONCE = 1_000
@@ -92,7 +91,7 @@ class SqliteLedger:
         *,
         timeout_s: float = 10.0,
         busy_timeout_s: float = 2.0,
-        observer: Observer = _UNOBSERVED,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._observer = observer
         self._clock = clock
