@@ -506,5 +506,4 @@ def _hold_task(hold: Hold) -> WriterTask[Operation, HoldResult]:
             work.payloads[hold.id] = labels, record
         return result
 
-    ids = (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
-    return WriterTask(Operation(apply, ids, hold))
+    return WriterTask(Operation(apply, hold.ids, hold))

@@ -451,7 +451,7 @@ def _interrupted(error: BaseException) -> Unavailable:
 
 def _hold_task(hold: Hold) -> WriterTask[_Operation[HoldResult], HoldResult]:
     payload = _payload(hold)
-    return WriterTask(_Operation(lambda work: _hold(work, hold, payload), _ids(hold)))
+    return WriterTask(_Operation(lambda work: _hold(work, hold, payload), hold.ids))
 
 
 def _payload(hold: Hold) -> Payload:
@@ -475,9 +475,7 @@ def _holds_task(
                 results.append(error)
         return results
 
-    return WriterTask(
-        _Operation(run, [decision_id for hold in holds for decision_id in _ids(hold)])
-    )
+    return WriterTask(_Operation(run, [decision_id for hold in holds for decision_id in hold.ids]))
 
 
 def _hold(work: WriteGroup, hold: Hold, payload: Payload) -> HoldResult:
@@ -485,7 +483,3 @@ def _hold(work: WriteGroup, hold: Hold, payload: Payload) -> HoldResult:
     if isinstance(result, Granted):
         work.set_payload(hold.id, payload)
     return result
-
-
-def _ids(hold: Hold) -> Sequence[str]:
-    return (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
