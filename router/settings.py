@@ -32,8 +32,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from router.access.exposure import is_loopback
 from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_registry_address
+from router.core.addresses import is_loopback
 from router.core.errors import InvalidInput
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind

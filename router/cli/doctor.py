@@ -16,6 +16,7 @@ from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.manifest import read_manifest
 from router.classifier.registry import RegistryAddress, registry_address
 from router.clock import utc_now
+from router.core.addresses import host_port
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
@@ -135,7 +136,7 @@ def _access(settings: Settings) -> str:
 
 
 def _port(settings: Settings) -> str:
-    address = f"{settings.host}:{settings.port}"
+    address = host_port(settings.host, settings.port)
     if settings.tls_certificate is not None:
         return _encrypted_port(settings, address)
     with grpc.insecure_channel(address) as channel:

@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from router.core.addresses import host_port
 from router.core.errors import InvalidInput, MitsumoriError
 from router.ledger.address import has_one_writer, ledger_place
 from router.logs import logger
@@ -268,16 +269,13 @@ def serve_by_processes(
         serving = [
             Child(seat.name, serving_process.run, (seat, *work), time.monotonic) for seat in seats
         ]
-        address, admin_address = (
-            _shown_address(settings.host, port),
-            _shown_address(admin_host, admin_port),
-        )
+        address = host_port(settings.host, port)
 
         def announce() -> None:
             logger().info(
                 "serving",
                 address=address,
-                admin_address=admin_address,
+                admin_address=host_port(admin_host, admin_port),
                 processes=settings.processes,
                 ledger=place,
             )
@@ -285,10 +283,6 @@ def serve_by_processes(
 
         Supervisor(serving, owner, drain_s=settings.drain_s, signals=signals).run(announce)
     logger().info("stopped")
-
-
-def _shown_address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _reserved(opened: ExitStack, host: str, port: int, setting: str) -> int:

@@ -17,7 +17,6 @@ from structlog.contextvars import bind_contextvars
 from mitsumori.v1 import router_pb2
 from router.access.audit_log import AuditLog
 from router.access.caller import Caller
-from router.access.failed_logins import peer_of
 from router.access.gate import Gate
 from router.access.policy import (
     admit,
@@ -27,6 +26,7 @@ from router.access.policy import (
     is_administration,
     reveal,
 )
+from router.core.addresses import peer_of
 from router.core.errors import MitsumoriError, NotFound
 
 __all__ = ["AccessInterceptor"]
