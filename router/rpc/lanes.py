@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from router.logs import logger
 from router.routing.background_jobs import BackgroundJobs, PeriodicJob
-from router.rpc.health import ADMIN, HEALTH, ROUTER
 from router.rpc.open_calls import OpenCalls
+from router.rpc.service_names import ADMIN, HEALTH, ROUTER
 from router.rpc.work_queue import WorkQueue
 from router.settings import Settings
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mitsumori.v1 import admin_pb2_grpc, router_pb2_grpc
@@ -44,7 +44,7 @@ from router.rpc.admin_service import AdminServicer
 from router.rpc.admission_interceptor import AdmissionInterceptor
 from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
-from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.health import ServiceHealth
 from router.rpc.lanes import Lane, lane_watch, lanes_of
 from router.rpc.live_state import LiveState, Sources
 from router.rpc.measurement import (
@@ -57,6 +57,7 @@ from router.rpc.messages.route import render_example
 from router.rpc.ports import listen
 from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
+from router.rpc.service_names import ADMIN, HEALTH, ROUTER
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
 from router.rpc.signals import reload_signal, stop_signals
 from router.rpc.snapshot import Snapshot
@@ -310,7 +311,7 @@ def start(
     for one, services in servers.items():
         health_pb2_grpc.add_HealthServicer_to_server(service_health.servicer, one)
         if settings.offers_reflection:
-            names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*services, HEALTH, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, one)
     beside = ExitStack()
     for lane in used:
