@@ -14,6 +14,7 @@ from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.manifest import read_manifest
+from router.classifier.model_ability import arm_names, arm_of
 from router.classifier.registry import RegistryAddress, registry_address
 from router.clock import utc_now
 from router.core.addresses import host_port
@@ -89,12 +90,9 @@ def _prices(settings: Settings) -> str:
 def _tiers(settings: Settings) -> str:
     manifest, _ = read_manifest(_directory(settings)[0])
     catalog = load_catalog(settings.catalog)
-    covered = {arm.tier for arm in manifest.arms} | {arm.name for arm in manifest.arms}
-    without_arm = [
-        entry.spec.id
-        for entry in catalog.entries
-        if entry.spec.tier not in covered and entry.spec.id not in covered
-    ]
+    arms = arm_names(manifest)
+    specs = (entry.spec for entry in catalog.entries)
+    without_arm = [spec.id for spec in specs if arm_of(spec.id, spec.tier, arms) is None]
     if without_arm:
         raise BadArtifact(
             f"the bundle has no arm for {', '.join(without_arm)}: they are never chosen; train with "
