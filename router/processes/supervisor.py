@@ -28,9 +28,9 @@ from router.rpc.protection import check_settings
 from router.rpc.settings_change import SettingsFile
 from router.settings import Settings
 
-__all__ = ["LEDGER_OWNER", "Supervisor", "serve_by_processes"]
+__all__ = ["Supervisor", "serve_by_processes"]
 
-LEDGER_OWNER = "ledger"
+_LEDGER_OWNER = "ledger"
 _SILENT_S = 10.0
 """A process that has told nothing for so long is taken for one that cannot answer."""
 _STEP_S = 1.0
@@ -257,8 +257,8 @@ def serve_by_processes(
         if has_one_writer(settings.ledger):
             path, listener = _listening(opened)
             log = (settings.log_level, settings.log_format)
-            of_owner = (LEDGER_OWNER, settings.ledger, listener, log, settings.drain_s + _END_S)
-            owner = Child(LEDGER_OWNER, ledger_owner.run, of_owner, time.monotonic)
+            of_owner = (_LEDGER_OWNER, settings.ledger, listener, log, settings.drain_s + _END_S)
+            owner = Child(_LEDGER_OWNER, ledger_owner.run, of_owner, time.monotonic)
         # An address may be answered by any of them, and shall not have more tries than with one.
         tries = max(settings.failed_logins_per_minute // settings.processes, 1)
         own = {"port": port, "admin_port": admin_port, "failed_logins_per_minute": tries}
@@ -295,7 +295,7 @@ def _listening(opened: ExitStack) -> tuple[Path, socket.socket]:
     """A socket that only this user can call, and that outlives the process that answers."""
     try:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="mitsumori-")))
-        path = folder / LEDGER_OWNER
+        path = folder / _LEDGER_OWNER
         listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         listener.bind(str(path))
         path.chmod(0o600)

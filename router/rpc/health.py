@@ -13,9 +13,9 @@ from router.ledger.base import Ledger
 from router.logs import logger
 from router.rpc.service_names import ADMIN, ROUTER
 
-__all__ = ["LEDGER", "PROCESS", "ServiceHealth"]
+__all__ = ["PROCESS", "ServiceHealth"]
 
-LEDGER = "mitsumori.ledger"
+_LEDGER = "mitsumori.ledger"
 """The store alone."""
 PROCESS = "mitsumori.process"
 """The process alone: a store that is down is no reason to restart it."""
@@ -112,7 +112,7 @@ class ServiceHealth:
         serves = self._is_warm and self._store_works
         for names, holds in (
             (("", ROUTER, ADMIN), serves),
-            ((LEDGER,), self._store_works),
+            ((_LEDGER,), self._store_works),
             ((PROCESS,), self._is_warm),
         ):
             for name in names:

@@ -29,10 +29,10 @@ from router.rpc.server import RunningServer, build_reservations, start
 from router.settings import METRICS_PORT, Settings
 from router.telemetry.export import open_telemetry
 from router.telemetry.meters import Meters
-from router.telemetry.metric_names import METRICS, series_names
+from router.telemetry.metric_names import METRICS
 from tests.collector import Collector, attributes_of, collector
 from tests.deploy.programs import program
-from tests.deploy.test_monitoring import EXPRESSIONS, OF_SCRAPING, RECORDED, used
+from tests.deploy.test_monitoring import EXPRESSIONS, OF_SCRAPING, RECORDED, series_names, used
 from tests.end_to_end.test_process import run
 from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.builders import DOLLAR, limit
