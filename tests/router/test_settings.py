@@ -6,7 +6,8 @@ import pytest
 
 from router.core.errors import InvalidInput
 from router.core.types import Importance, MissCost, MissCosts, QualityTarget
-from router.settings import Settings, flags_of_settings, load_settings
+from router.settings import Settings, flags_of_settings
+from router.settings_sources import load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -111,7 +111,7 @@ def backup(
     from rich.progress import Progress
 
     from router.ledger.sqlite.file import back_up
-    from router.settings import load_settings
+    from router.settings_sources import load_settings
 
     kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
     if kind != "sqlite":

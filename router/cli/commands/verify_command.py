@@ -14,7 +14,7 @@ from router.core.errors import InvalidInput
 from router.core.plurals import counted
 from router.ledger.address import ledger_place
 from router.ledger.check import Findings, check
-from router.settings import load_settings
+from router.settings_sources import load_settings
 
 __all__ = ["verify"]
 

@@ -21,7 +21,8 @@ from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
 from router.ledger.address import ledger_place, open_ledger
 from router.rpc.server import RunningServer
-from router.settings import flags_of_settings, load_settings
+from router.settings import flags_of_settings
+from router.settings_sources import load_settings
 from tests.conftest import NOON
 
 
