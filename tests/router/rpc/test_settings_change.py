@@ -13,7 +13,7 @@ from router.rpc.settings_change import CHANGEABLE, SettingsFile, settings_versio
 from router.settings import Settings
 from router.settings_sources import load_settings
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations" / "hot-reload.md"
+PAGE = Path(__file__).parents[3] / "docs" / "operations" / "hot-reload.md"
 
 
 def changed(content: str, **flags: Any) -> Settings:
