@@ -24,7 +24,8 @@ from mitsumori import CallFailed, Router
 from router.cli.demo import serving
 from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.rpc.server import build_reservations, build_router, start
+from router.rpc.assembly import build_reservations, build_router
+from router.rpc.server import start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S, wait_until
 

@@ -21,8 +21,9 @@ from router.cli.demo import serving
 from router.core.errors import BadArtifact
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc.assembly import build_reservations
 from router.rpc.protection import AccessInput
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.certificates import Authority, Issued
 from tests.readiness import PATIENCE_S, wait_until

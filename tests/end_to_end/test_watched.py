@@ -24,8 +24,9 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc.assembly import build_reservations
 from router.rpc.measurement import occupancy_job
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.server import RunningServer, start
 from router.settings import METRICS_PORT, Settings
 from router.telemetry.export import open_telemetry
 from router.telemetry.meters import Meters
