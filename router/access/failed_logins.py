@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 __all__ = ["FailedLogins"]
 
-_MOST_PEERS = 10_000
+_MAX_PEERS = 10_000
 
 
 class FailedLogins:
@@ -26,7 +26,7 @@ class FailedLogins:
         per_minute: int,
         *,
         clock: Callable[[], float] = time.monotonic,
-        most_peers: int = _MOST_PEERS,
+        most_peers: int = _MAX_PEERS,
     ) -> None:
         self._each_s = 60.0 / per_minute
         self._burst_s = 60.0

@@ -49,11 +49,11 @@ _LONGEST_NAME = 200
 """Characters of the longest id of a model."""
 _EARLIEST_ZONE = timedelta(hours=14)
 """Where a day begins first, ahead of UTC."""
-_LEAST_UNCERTAINTY, _MOST_UNCERTAINTY = 0.01, 100.0
+_MIN_UNCERTAINTY, _MAX_UNCERTAINTY = 0.01, 100.0
 """Points. An ability that is known better makes the placing on the scale singular."""
 _ABILITY_REMEDY = (
     f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty "
-    f"(points, {_LEAST_UNCERTAINTY:g} to {_MOST_UNCERTAINTY:g}), the source of the scores and "
+    f"(points, {_MIN_UNCERTAINTY:g} to {_MAX_UNCERTAINTY:g}), the source of the scores and "
     "their date; leave it out where they are not known"
 )
 
@@ -132,7 +132,7 @@ class _Lengths(_Strict):
 class _Ability(_Strict):
     points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False, strict=True)
     uncertainty: float = Field(
-        ge=_LEAST_UNCERTAINTY, le=_MOST_UNCERTAINTY, allow_inf_nan=False, strict=True
+        ge=_MIN_UNCERTAINTY, le=_MAX_UNCERTAINTY, allow_inf_nan=False, strict=True
     )
     source: str = Field(min_length=1)
     date: dates.date

@@ -21,7 +21,7 @@ from router.logs import logger
 from router.processes import ledger_owner, serving_process
 from router.processes.child import Child
 from router.processes.control_line import Statuses, Stop
-from router.processes.restarts import MOST_DEATHS, WITHIN_S, restart_delay
+from router.processes.restarts import MAX_DEATHS, WITHIN_S, restart_delay
 from router.processes.serving_process import Seat
 from router.rpc.ports import reserved_port
 from router.rpc.protection import check_settings
@@ -123,7 +123,7 @@ class Supervisor:
             logger().info("process_ended", name=child.name)
             child.starts_at = self._clock()
             return
-        child.deaths = [*child.deaths[-MOST_DEATHS:], self._clock()]
+        child.deaths = [*child.deaths[-MAX_DEATHS:], self._clock()]
         delay = restart_delay(child.deaths)
         if delay is None:
             raise MitsumoriError(

@@ -21,7 +21,7 @@ from router.core.errors import InvalidInput
 
 __all__ = ["create_key", "list_keys", "revoke_key", "rotate_key"]
 
-_MOST_DAYS = 36_500
+_MAX_DAYS = 36_500
 
 StoreOption = Annotated[
     Path | None,
@@ -87,7 +87,7 @@ def create_key(
     ] = None,
     days: Annotated[
         int | None,
-        typer.Option(min=1, max=_MOST_DAYS, help="Days until it expires (default: never)."),
+        typer.Option(min=1, max=_MAX_DAYS, help="Days until it expires (default: never)."),
     ] = None,
     key_store: StoreOption = None,
     audit_log: AuditOption = None,

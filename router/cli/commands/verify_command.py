@@ -18,7 +18,7 @@ from router.settings_sources import load_settings
 
 __all__ = ["verify"]
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 def _findings(address: str) -> Findings:
@@ -59,9 +59,9 @@ def verify(
     address = load_settings(ledger=ledger).ledger
     found = _findings(address)
     shown = console()
-    for note in found.notes[:_MOST_SHOWN]:
+    for note in found.notes[:_MAX_SHOWN]:
         shown.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for violation in found.violations[:_MOST_SHOWN]:
+    for violation in found.violations[:_MAX_SHOWN]:
         shown.print(f"VIOLATION: {violation}", highlight=False, markup=False, soft_wrap=True)
     shown.print(
         f"{ledger_place(address)}: {counted(found.decisions, 'decision')}, "
