@@ -17,6 +17,7 @@ from router.core.addresses import is_loopback
 from router.core.errors import InvalidInput
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
+from router.ledger.address import sqlite_path
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
 
@@ -424,9 +425,9 @@ class Settings(BaseSettings):
     @property
     def audit_path(self) -> Path | None:
         """The file of the audit log; ``None``: there is none."""
-        kind, _, place = self.ledger.partition(":")
-        if self.audit_log is None and kind == "sqlite" and place:
-            return Path(f"{place}.audit.jsonl")
+        store = sqlite_path(self.ledger)
+        if self.audit_log is None and store is not None:
+            return Path(f"{store}.audit.jsonl")
         return self.audit_log
 
     @property

@@ -21,7 +21,7 @@ from router.core.addresses import host_port
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
-from router.ledger.address import check_ledger, ledger_place
+from router.ledger.address import check_ledger, ledger_place, sqlite_path
 from router.rpc.protection import protection_of
 from router.settings import Settings
 
@@ -108,11 +108,11 @@ def _prompts(settings: Settings) -> str:
 
 def _ledger(settings: Settings) -> str:
     place = ledger_place(settings.ledger)
-    kind, _, path = place.partition(":")
-    if kind == "sqlite":
+    path = sqlite_path(settings.ledger)
+    if path is not None:
         check_ledger(settings.ledger)
-        return f"{place}{'' if Path(path).is_file() else ', which the first start of the server creates'}"
-    if kind == "memory":
+        return f"{place}{'' if path.is_file() else ', which the first start of the server creates'}"
+    if place == "memory:":
         return f"{place}, lost when the server stops"
     try:
         check_ledger(settings.ledger)

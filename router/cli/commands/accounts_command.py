@@ -110,16 +110,17 @@ def backup(
     """Copy a SQLite ledger to a file while the server keeps running."""
     from rich.progress import Progress
 
+    from router.ledger.address import sqlite_path
     from router.ledger.sqlite.file import back_up
     from router.settings_sources import load_settings
 
-    kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
-    if kind != "sqlite":
+    path = sqlite_path(load_settings(ledger=ledger).ledger)
+    if path is None:
         raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("copying", total=None)
         back_up(
-            Path(path).expanduser(),
+            path,
             target,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
