@@ -67,7 +67,7 @@ class AuditLog:
             self._write(outcome, *what)
         except Unavailable as error:  # it is done, and was announced
             if self._logs:
-                logger().error("audit log", error=error.message)
+                logger().error("audit_log_failed", error=error.message)
 
     def _write(
         self, outcome: str, who: str, action: str, facts: Mapping[str, Any], peer: str

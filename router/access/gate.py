@@ -110,7 +110,7 @@ class Gate:
             key_id = id_of_key(text)
             # Only what is known to be an id: the rest of a credential may be somebody's secret.
             logger().warning(
-                "login failed", peer=peer, credential=f"key mk_{key_id}" if key_id else "token"
+                "login_failed", peer=peer, credential=f"key mk_{key_id}" if key_id else "token"
             )
             raise Unauthenticated(_INVALID, reason="INVALID_CREDENTIAL")
         with self._lock:

@@ -95,7 +95,7 @@ def lane_watch(lanes: Sequence[Lane]) -> BackgroundJobs:
             cut_before, refused_before = told[index]
             told[index] = cut, refused
             if cut > cut_before:
-                logger().warning("cut off", lane=lane.name, calls=cut - cut_before)
+                logger().warning("cut_off", lane=lane.name, calls=cut - cut_before)
             if refused > refused_before:
                 logger().warning("overloaded", lane=lane.name, refused=refused - refused_before)
 

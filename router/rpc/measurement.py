@@ -54,7 +54,7 @@ def metrics_endpoint(
         return MetricsEndpoint(settings.metrics_host, port, telemetry.text)
     except OSError as error:
         if settings.metrics_port is None:
-            logs.logger().warning("metrics not offered", port=port, reason=error.strerror)
+            logs.logger().warning("metrics_not_offered", port=port, reason=error.strerror)
             return None
         raise port_taken(settings.metrics_host, port, "metrics_port", error) from None
 

@@ -251,7 +251,7 @@ def _announce(served: Snapshot, running: RunningServer, metrics_address: str) ->
     )
     if bundle.manifest.demonstration:
         logger().warning(
-            "demonstration bundle",
+            "demonstration_bundle",
             bundle=bundle.version,
             remedy="it was trained on generated data; serve another with --bundle",
         )
@@ -311,7 +311,7 @@ def serve(
         looks = {
             "settings": live.refresh_settings,
             "catalog": live.refresh_catalog,
-            "reload": live.refresh_bundle,
+            "bundle": live.refresh_bundle,
         }
         reloader = BackgroundJobs(
             [reload_job(name, look, settings.reload_every_s) for name, look in looks.items()]

@@ -127,7 +127,7 @@ def test_the_start_says_where_the_ledger_lies(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     lines = started_with(tmp_path / "log", "--ledger", f"sqlite:{path}")
     assert lines["serving"]["ledger"] == f"sqlite:{path}"
-    assert "demonstration bundle" not in lines
+    assert "demonstration_bundle" not in lines
 
 
 def test_the_start_warns_of_a_demonstration(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_the_start_warns_of_a_demonstration(tmp_path: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "demonstration": True}))
     words = ("--bundle", str(bundle), "--encoders", str(ENCODERS))
-    warning = started_with(tmp_path / "log", *words)["demonstration bundle"]
+    warning = started_with(tmp_path / "log", *words)["demonstration_bundle"]
     assert warning["level"] == "warning"
     assert "--bundle" in warning["remedy"]
 

@@ -302,7 +302,7 @@ def test_without_a_port_of_its_own_a_second_server_starts_without_the_endpoint_a
         with log.open("w") as file, serving("--ledger", "memory:", log=file) as (address, _):
             some_calls(address)
         (line,) = [json.loads(text) for text in log.read_text().splitlines()]
-        assert (line["event"], line["port"]) == ("metrics not offered", METRICS_PORT)
+        assert (line["event"], line["port"]) == ("metrics_not_offered", METRICS_PORT)
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────────────
