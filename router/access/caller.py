@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.core.errors import InvalidInput
+from router.core.limits import LABEL_NAME
 
 __all__ = ["ANONYMOUS", "EVERY_TENANT", "Caller", "Role", "caller_of"]
 
@@ -16,7 +17,6 @@ EVERY_TENANT = "*"
 """Written for the tenant of a credential that is bound to none."""
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,62}")
-_LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NOT_FIXED = frozenset({"tenant", "model", "provider", "tier"})
 _MAX_LABELS, _MAX_VALUES, _MAX_CHARACTERS = 16, 256, 128
 
@@ -99,10 +99,10 @@ def _object(given: Any, name: str) -> list[tuple[str, Any]]:
     if not isinstance(given, dict) or len(given) > _MAX_LABELS:
         raise _wrong(name, f"must be an object of at most {_MAX_LABELS} labels")
     for key in given:
-        if not (isinstance(key, str) and _LABEL.fullmatch(key)) or key in _NOT_FIXED:
+        if not (isinstance(key, str) and LABEL_NAME.fullmatch(key)) or key in _NOT_FIXED:
             raise _wrong(
                 name,
-                "a label must match [a-z][a-z0-9_]{0,62}, and not be tenant, model, provider or tier",
+                f"a label must match {LABEL_NAME.pattern}, and not be tenant, model, provider or tier",
             )
     return list(given.items())
 

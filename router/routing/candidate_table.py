@@ -48,7 +48,13 @@ class CandidateTable:
         self._encodings = tuple({rule.encoding for rule, _ in rules})
 
     def holds(self, catalog: Catalog, manifest: BundleManifest, moment: datetime) -> bool:
-        """Whether it is the table of a catalog and a bundle at a moment."""
+        """Whether it is the table of a catalog and a bundle at a moment.
+
+        Args:
+            catalog: the same object as when the table was made.
+            manifest: likewise.
+            moment: aware.
+        """
         return (
             self._catalog is catalog
             and self._manifest is manifest

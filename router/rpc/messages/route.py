@@ -31,7 +31,7 @@ from router.routing.router import RoutedDecision, RouteQuery
 from router.rpc.messages.limit import fill_limit_status
 from router.rpc.messages.values import (
     MAX_TOKENS,
-    SCOPE_KEY,
+    check_label_name,
     fill_duration,
     fill_timestamp,
     identifier,
@@ -67,8 +67,7 @@ def _scope(labels: dict[str, str]) -> dict[str, str]:
     if len(labels) > _MAX_SCOPE:
         raise wrong("scope", f"has {len(labels)} labels, at most {_MAX_SCOPE} are allowed")
     for key, value in labels.items():
-        if not SCOPE_KEY.fullmatch(key):
-            raise wrong("scope", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+        check_label_name(key, "scope")
         if key in _RESERVED:
             raise wrong(f"scope.{key}", "is set by the service; restrict it in constraints")
         if not 1 <= len(value) <= 128:
