@@ -19,9 +19,10 @@ import apsw
 from router.core.errors import MitsumoriError, Unavailable
 from router.ledger import rules
 from router.ledger.limit_book import LimitBook
+from router.ledger.sqlite.cache import Cache
 from router.ledger.sqlite.file import open_writer, store_errors
 from router.ledger.sqlite.lock import FileLock
-from router.ledger.sqlite.write_group import Cache, WriteGroup
+from router.ledger.sqlite.write_group import WriteGroup
 from router.ledger.storage_format import from_micros
 from router.ledger.writer_task import WriterTask
 from router.telemetry.observer import Observer

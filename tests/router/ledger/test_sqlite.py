@@ -325,7 +325,7 @@ def test_closing_finishes_what_was_accepted(path: Path) -> None:
 def test_the_cache_of_the_writer_is_bounded(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite.write_group._MAX_BALANCES", 5)
+    monkeypatch.setattr("router.ledger.sqlite.cache._MAX_BALANCES", 5)
     assert ledger._writer.cache is not None
     monkeypatch.setattr(ledger._writer.cache.label_sets, "_max_bytes", 2_000)
     ledger.set_limit(limit("user", 100, scope={"user": "*"}))
