@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.core.errors import InvalidInput
-from router.core.limits import LABEL_NAME
+from router.core.limits import CHOICE_LABELS, LABEL_NAME
 
 __all__ = ["ANONYMOUS", "EVERY_TENANT", "Caller", "Role", "caller_of"]
 
@@ -17,7 +17,7 @@ EVERY_TENANT = "*"
 """Written for the tenant of a credential that is bound to none."""
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,62}")
-_NOT_FIXED = frozenset({"tenant", "model", "provider", "tier"})
+_NOT_FIXED = CHOICE_LABELS | {"tenant"}
 _MAX_LABELS, _MAX_VALUES, _MAX_CHARACTERS = 16, 256, 128
 
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "ANY",
+    "CHOICE_LABELS",
     "LABEL_NAME",
     "Amounts",
     "Limit",
@@ -34,6 +35,8 @@ __all__ = [
 
 ANY = "*"
 """A scope value that matches every value of its label and gives each a balance of its own."""
+CHOICE_LABELS = frozenset({"model", "provider", "tier"})
+"""Labels that a decision sets itself, by the model that it chooses."""
 LABEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """The form of the names of labels, of which scopes are made."""
 

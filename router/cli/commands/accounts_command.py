@@ -32,6 +32,7 @@ from router.cli.render import as_dict, console, price_text, print_json, table
 from router.clock import utc_now
 from router.core.corrections import LEARN_EVERY_S, PRIOR_STRENGTH
 from router.core.errors import InvalidInput
+from router.core.limits import CHOICE_LABELS
 from router.core.plurals import counted
 from router.decision_log.export import parse_currency, usd
 
@@ -127,8 +128,7 @@ def backup(
     console().print(f"copied to {target}", highlight=False, soft_wrap=True)
 
 
-_CHOICE = frozenset({"model", "provider", "tier"})
-_BUILT_IN = frozenset({*_CHOICE, "day"})
+_BUILT_IN = frozenset({*CHOICE_LABELS, "day"})
 _NEWEST = 200
 """Decisions whose labels are read to find the one that was meant."""
 _DECISIONS = (
@@ -302,7 +302,7 @@ def _seen_decision(row: admin_pb2.DecisionRow) -> list[str]:
         price_text(row.held),
         price_text(row.spent) if row.HasField("spent") else "–",
         f"{row.tokens:,}" if row.HasField("spent") else "–",
-        " ".join(f"{k}={v}" for k, v in sorted(row.labels.items()) if k not in _CHOICE),
+        " ".join(f"{k}={v}" for k, v in sorted(row.labels.items()) if k not in CHOICE_LABELS),
     ]
 
 

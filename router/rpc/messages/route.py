@@ -10,7 +10,7 @@ from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
 from router.core.goals import at_stake
-from router.core.limits import LimitState
+from router.core.limits import CHOICE_LABELS, LimitState
 from router.core.types import (
     NONE_LABEL,
     Candidate,
@@ -42,7 +42,6 @@ from router.rpc.messages.values import (
 
 __all__ = ["parse_route", "render_example", "render_held", "render_route"]
 
-_RESERVED = frozenset({"model", "provider", "tier"})
 _MAX_SCOPE = 32
 _MAX_MESSAGES = 1000
 _MAX_NAMES = 256
@@ -68,7 +67,7 @@ def _scope(labels: dict[str, str]) -> dict[str, str]:
         raise wrong("scope", f"has {len(labels)} labels, at most {_MAX_SCOPE} are allowed")
     for key, value in labels.items():
         check_label_name(key, "scope")
-        if key in _RESERVED:
+        if key in CHOICE_LABELS:
             raise wrong(f"scope.{key}", "is set by the service; restrict it in constraints")
         if not 1 <= len(value) <= 128:
             raise wrong(f"scope.{key}", "must have 1 to 128 characters")
