@@ -83,13 +83,16 @@ class Settings(BaseSettings):
         default=30,
         ge=0,
         le=86400,
-        description="seconds between two checks for a changed bundle, catalog or settings file; 0: checks"
-        " only at SIGHUP",
+        description="seconds between two checks for a changed bundle, catalog, rules or settings file; 0:"
+        " checks only at SIGHUP",
     )
     encoders: Path = Field(
         default=ENCODERS, description="directory of the encoders that bundles refer to"
     )
     catalog: Path | None = Field(default=None, description="catalog file; unset: the shipped one")
+    rules: Path | None = Field(
+        default=None, description="file of the routing table; unset: the shipped one"
+    )
     tokenizer_dir: Path | None = Field(
         default=None, description="directory for unpacked tokenizer files; unset: the user's cache"
     )

@@ -37,7 +37,7 @@ from router.core.types import (
 from router.routing.candidate_table import CandidateTable
 from router.routing.prompt_memory import PromptMemory, key_of
 from router.rules.facts import Facts
-from router.rules.routing_table import RoutingTable
+from router.rules.routing_table import RoutingTable, Rules
 from router.telemetry.trace import stage
 
 __all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
@@ -160,7 +160,10 @@ class Router:
         corrections: returns what settled usage has taught so far.
         target_regret: of every quality target, 0..1.
         settings_version: names the settings that it was made from; empty: none.
-        rules: the routing table; ``None``: there is none.
+        rules: of the routing table; ``None``: there is none.
+
+    Raises:
+        BadArtifact: the rules do not fit the catalog.
     """
 
     bundles: Callable[[], Bundle]
@@ -172,13 +175,20 @@ class Router:
     corrections: Callable[[], Corrections] = _nothing_learned
     target_regret: float = TARGET_REGRET
     settings_version: str = ""
-    rules: RoutingTable | None = None
+    rules: Rules | None = None
+    _table_of_rules: RoutingTable | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
     _memory: PromptMemory = field(
         default_factory=PromptMemory, init=False, repr=False, compare=False
     )
     _latest: list[CandidateTable | None] = field(
         default_factory=lambda: [None], init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        if self.rules is not None:
+            object.__setattr__(self, "_table_of_rules", self.rules.fitted(self.catalog))
 
     @property
     def bundle(self) -> Bundle:
@@ -315,10 +325,10 @@ class Router:
         input_tokens: int,
         moment: datetime,
     ) -> Ruling:
-        if self.rules is None:
+        if self._table_of_rules is None:
             return NO_RULING
         with stage("rules"):
-            return self.rules.ruling(
+            return self._table_of_rules.ruling(
                 Facts(
                     query.importance,
                     score.complexity,

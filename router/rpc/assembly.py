@@ -19,10 +19,11 @@ from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
 from router.routing.reservations import Reservations
 from router.routing.router import Router
-from router.rpc.live_state import LiveState, Sources
+from router.rpc.live_state import LiveState, Parts, Sources
 from router.rpc.messages.route import render_example
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
 from router.rpc.snapshot import Snapshot
+from router.rules.routing_table import Rules, load_rules, watch_rules
 from router.settings import Settings
 from router.telemetry.observer import UNOBSERVED, Observer
 
@@ -49,6 +50,7 @@ def build_router(
     catalog: Catalog | None = None,
     bundle: Bundle | None = None,
     tokens: TokenCounter | None = None,
+    rules: Rules | None = None,
 ) -> Router:
     """Load everything that a Route call needs.
 
@@ -58,10 +60,11 @@ def build_router(
         catalog: a loaded catalog; ``None`` loads that of the settings.
         bundle: a loaded bundle; ``None`` loads that of the settings.
         tokens: counts tokens; ``None`` makes a counter.
+        rules: of the routing table; ``None`` loads those of the settings.
 
     Raises:
-        BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer is missing or damaged, or the
-            registry does not answer and the cache is empty.
+        BadArtifact, Unavailable: the bundle, encoder, catalog, tokenizer or routing table is missing or
+            damaged, the rules do not fit the catalog, or the registry does not answer and the cache is empty.
     """
     catalog = catalog or load_catalog(settings.catalog)
     serving = bundle or _open_bundle(settings).current()
@@ -74,6 +77,7 @@ def build_router(
         now=now,
         target_regret=settings.target_regret,
         settings_version=settings_version(settings),
+        rules=rules or load_rules(settings.rules),
     )
 
 
@@ -111,7 +115,7 @@ def build_reservations(
 
 
 def sources_of(settings: Settings, file: SettingsFile | None) -> Sources:
-    """What the server follows: its settings file, a catalog that does not ship, and the bundle.
+    """What the server follows: its settings file, a catalog and rules that do not ship, and the bundle.
 
     Args:
         settings: to begin with.
@@ -123,23 +127,31 @@ def sources_of(settings: Settings, file: SettingsFile | None) -> Sources:
     return Sources(
         None if file is None else watch_settings(file, settings),
         None if settings.catalog is None else watch_catalog(settings.catalog),
+        None if settings.rules is None else watch_rules(settings.rules),
         _open_bundle(settings),
     )
 
 
-def _rebuilt(
-    before: Reservations, settings: Settings, catalog: Catalog, bundle: Bundle
-) -> Reservations:
-    """Reservations of other settings, another catalog or bundle, with all else as it was.
+def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservations:
+    """Reservations of other settings and parts, with all else as it was.
 
     Args:
         before: what is served now.
         settings: from now on.
-        catalog: from now on.
-        bundle: from now on.
+        parts: from now on.
+
+    Raises:
+        BadArtifact: the parts do not fit each other.
     """
     router = before.router
-    made = build_router(settings, router.now, catalog=catalog, bundle=bundle, tokens=router.tokens)
+    made = build_router(
+        settings,
+        router.now,
+        catalog=parts.catalog,
+        bundle=parts.bundle,
+        tokens=router.tokens,
+        rules=parts.rules,
+    )
     made = replace(made, corrections=router.corrections)
     found = build_reservations(settings, made, before.ledger, before.observer)
     return replace(found, label_names=before.label_names)
@@ -163,7 +175,9 @@ def live_state_of(
     learner = CorrectionLearner(
         ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
     )
-    router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
+    rules = None if sources.rules is None else sources.rules.current()[0]
+    bundle = sources.bundle.current()
+    router = build_router(settings, catalog=catalog, bundle=bundle, rules=rules)
     router = replace(router, corrections=lambda: learner.corrections)
     first = Snapshot(settings, build_reservations(settings, router, ledger, observer))
 

@@ -1,4 +1,4 @@
-"""What calls run on: settings, catalog and bundle, changed together as one value while the server runs."""
+"""What calls run on: settings, catalog, rules and bundle, changed as one value while the server runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from router.core.errors import BadArtifact
 from router.routing.reservations import Reservations
 from router.rpc.settings_change import settings_version
 from router.rpc.snapshot import Snapshot
+from router.rules.routing_table import Rules
 from router.settings import Settings
 from router.watched import InputStatus, Watched
 
-__all__ = ["LiveState", "Sources"]
+__all__ = ["LiveState", "Parts", "Sources"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,26 @@ class Sources:
 
     settings: Watched[Settings] | None = None
     catalog: Watched[Catalog] | None = None
+    rules: Watched[Rules] | None = None
     bundle: ServedBundle | None = None
 
 
-def _as_it_is(
-    _before: Reservations, _settings: Settings, _catalog: Catalog, _bundle: Bundle
-) -> Reservations:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a router is made of besides settings.
+
+    Attributes:
+        catalog: the models.
+        rules: of the routing table; ``None``: there is none.
+        bundle: the classifier.
+    """
+
+    catalog: Catalog
+    rules: Rules | None
+    bundle: Bundle
+
+
+def _as_it_is(_before: Reservations, _settings: Settings, _parts: Parts) -> Reservations:
     raise AssertionError("nothing is followed")
 
 
@@ -56,7 +71,8 @@ class LiveState:
     Args:
         first: to begin with.
         sources: what is followed.
-        rebuild: makes reservations of those in use, and of settings, a catalog and a bundle.
+        rebuild: makes reservations of those in use, and of settings and parts; raises ``BadArtifact``
+            where the parts do not fit each other.
         applied: what else follows from a new snapshot; must not fail.
     """
 
@@ -65,7 +81,7 @@ class LiveState:
         first: Snapshot,
         sources: Sources | None = None,
         *,
-        rebuild: Callable[[Reservations, Settings, Catalog, Bundle], Reservations] = _as_it_is,
+        rebuild: Callable[[Reservations, Settings, Parts], Reservations] = _as_it_is,
         applied: Callable[[Snapshot], None] = _nothing,
     ) -> None:
         self._sources = sources or Sources()
@@ -79,12 +95,13 @@ class LiveState:
 
     @property
     def statuses(self) -> list[InputStatus]:
-        """Settings, catalog and bundle: what is in use, and what was refused."""
+        """Settings, catalog, rules and bundle: what is in use, and what was refused."""
         followed, now = self._sources, self._snapshot
         router = now.reservations.router
         versions = {
             "settings": (followed.settings, settings_version(now.settings)),
             "catalog": (followed.catalog, router.catalog.version),
+            "rules": (followed.rules, "" if router.rules is None else router.rules.version),
             "bundle": (followed.bundle, router.bundle.version),
         }
         return [
@@ -95,7 +112,7 @@ class LiveState:
     def retry_refused(self) -> None:
         """Let the next look try again what was refused. Safe in a signal handler."""
         followed = self._sources
-        for each in (followed.settings, followed.catalog, followed.bundle):
+        for each in (followed.settings, followed.catalog, followed.rules, followed.bundle):
             if each is not None:
                 each.retry_refused()
 
@@ -109,18 +126,30 @@ class LiveState:
             self._sources.settings.refresh(lambda settings: self._swap(settings=settings))
 
     def refresh_catalog(self) -> None:
-        """Take over a changed catalog, or refuse it. A refused bundle may fit it, and is tried again.
+        """Take over a changed catalog, or refuse it. What was refused may fit it, and is tried again.
+
+        Raises:
+            Unavailable: the file keeps changing.
+        """
+        followed = self._sources
+        if followed.catalog is not None and followed.catalog.refresh(self._adopt_catalog):
+            for each in (followed.rules, followed.bundle):
+                if each is not None:
+                    each.reconsider()
+
+    def refresh_rules(self) -> None:
+        """Take over changed rules, or refuse them. A refused catalog may fit them, and is tried again.
 
         Raises:
             Unavailable: the file keeps changing.
         """
         followed = self._sources
         if (
-            followed.catalog is not None
-            and followed.catalog.refresh(self._adopt_catalog)
-            and followed.bundle is not None
+            followed.rules is not None
+            and followed.rules.refresh(lambda rules: self._swap(rules=rules))
+            and followed.catalog is not None
         ):
-            followed.bundle.reconsider()
+            followed.catalog.reconsider()
 
     def refresh_bundle(self) -> None:
         """Take over a changed bundle, or refuse it. A refused catalog may fit it, and is tried again.
@@ -167,12 +196,14 @@ class LiveState:
         *,
         settings: Settings | None = None,
         catalog: Catalog | None = None,
+        rules: Rules | None = None,
         bundle: Bundle | None = None,
     ) -> None:
         now = self._snapshot
         before, router = now.reservations, now.reservations.router
         settings = settings or now.settings
-        made = self._rebuild(before, settings, catalog or router.catalog, bundle or router.bundle)
+        parts = Parts(catalog or router.catalog, rules or router.rules, bundle or router.bundle)
+        made = self._rebuild(before, settings, parts)
         made.warm_up()
         self._snapshot = Snapshot(settings, made)
         self._applied(self._snapshot)

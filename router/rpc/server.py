@@ -147,7 +147,7 @@ def start(
     Args:
         settings: of the service.
         reservations: what it serves at first.
-        live: what it serves as settings, catalog and bundle change; ``None``: nothing changes.
+        live: what it serves as settings, catalog, rules and bundle change; ``None``: nothing changes.
         telemetry: measures the calls; ``None``: nobody does.
         duties: of this process.
 
@@ -311,6 +311,7 @@ def serve(
         looks = {
             "settings": live.refresh_settings,
             "catalog": live.refresh_catalog,
+            "rules": live.refresh_rules,
             "bundle": live.refresh_bundle,
         }
         reloader = BackgroundJobs(

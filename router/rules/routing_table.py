@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from router.rules.conditions import BadCondition, Conditions
 from router.rules.facts import Facts
 from router.rules.places import Places
 from router.rules.rule_file import RuleFile, ThenEntry, bad_rules, parse_rule_file
+from router.watched import FileSource, Watched
 
-__all__ = ["RoutingTable", "Rules", "load_rules", "parse_rules", "unreadable_rules"]
+__all__ = ["RoutingTable", "Rules", "load_rules", "parse_rules", "watch_rules"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Rules:
         conditions: of its rules, in their order.
         name: what messages call it.
         version: the first digits of its SHA-256.
+        ships: whether it is the table that ships. Of that, rules are left out whose tiers a catalog lacks.
     """
 
     file: RuleFile
@@ -40,6 +42,7 @@ class Rules:
     conditions: Conditions
     name: str
     version: str
+    ships: bool = False
 
     def fitted(self, catalog: Catalog) -> RoutingTable:
         """The rules over the models of a catalog.
@@ -47,11 +50,18 @@ class Rules:
         Raises:
             BadArtifact: a rule names what the catalog does not have, or allows nothing; says where.
         """
-        rules = tuple(self._rule(index, catalog) for index in range(len(self.file.rules)))
+        entries = self.file.rules
+        conditions = self.conditions
+        if self.ships:
+            tiers = {None, *catalog.tiers}
+            entries = tuple(e for e in entries if {e.then.tier_floor, e.then.tier_ceiling} <= tiers)
+            if len(entries) < len(self.file.rules):
+                conditions = Conditions([entry.when for entry in entries])
+        rules = tuple(self._rule(self.file.rules.index(entry), catalog) for entry in entries)
         return RoutingTable(
             rules,
-            tuple(entry.final for entry in self.file.rules),
-            self.conditions,
+            tuple(entry.final for entry in entries),
+            conditions,
             ZoneInfo(self.file.time_zone),
             self.version,
         )
@@ -217,12 +227,26 @@ def load_rules(path: Path | None = None) -> Rules:
     try:
         content = read_bounded(path, MAX_TEXT_BYTES) if path else shipped.read_bytes()
     except OSError as error:
-        raise unreadable_rules(Path(name), str(error.strerror)) from None
-    return parse_rules(content, name=name)
+        raise _unreadable(Path(name), str(error.strerror)) from None
+    return replace(parse_rules(content, name=name), ships=path is None)
 
 
-def unreadable_rules(path: Path, why: str) -> BadArtifact:
-    """The error of a file that cannot be read."""
+def watch_rules(path: Path) -> Watched[Rules]:
+    """A file of rules that may change.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        BadArtifact: the file is missing or wrong.
+    """
+    source = FileSource(
+        [path], lambda contents: parse_rules(contents[path], name=str(path)), _unreadable
+    )
+    return Watched("rules", source, version=lambda rules: rules.version)
+
+
+def _unreadable(path: Path, why: str) -> BadArtifact:
     return BadArtifact(
         f"{path} cannot be read ({why}); name a file of rules with --rules",
         reason="RULES_MISSING",

@@ -63,7 +63,8 @@ def show_rules(
         return
     read = load_rules(rules)
     fitted = read.fitted(load_catalog(catalog))
-    entries = read.file.rules
+    known = {rule.name for rule in fitted.rules}
+    entries = [entry for entry in read.file.rules if entry.name in known]
     if json_output:
         print_json(
             {
@@ -114,7 +115,10 @@ def _show_variables(json_output: bool) -> None:
 def check_rules(
     rules: RulesFile = None, catalog: CatalogFile = None, json_output: Json = False
 ) -> None:
-    """Look for rules that never hold, are never asked, contradict or do nothing; exit with 1 if any."""
+    """Look for rules that never hold, are never asked, contradict others or do nothing.
+
+    Exit with code 1 if there is one.
+    """
     read, models = load_rules(rules), load_catalog(catalog)
     found = review(read, models, models.at(datetime.now(UTC)).models)
     if json_output:
@@ -145,7 +149,9 @@ def try_rules(
     catalog: CatalogFile = None,
     json_output: Json = False,
 ) -> None:
-    """Run cases against the routing table; exit with 1 if one differs.
+    """Run cases against the routing table.
+
+    Exit with code 1 if one differs.
 
     A file of cases has a list ``cases``. Each has a ``name``, what is ``given``, such as ``importance:
     high``, and what is expected: the ``rules`` that apply, or the ``tiers`` or ``models`` that they allow.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from router.catalog.catalog import Catalog, load_catalog
+from router.core.errors import BadArtifact
 from router.core.types import MissCost, Model, QualityTarget
 from router.rules.routing_table import RoutingTable, load_rules, parse_rules
 from router.rules.rule_cases import RuleCase
@@ -146,3 +148,14 @@ def test_a_ruling_says_which_rules_apply_and_what_they_do(catalog: Catalog) -> N
     assert reason.code == "RULES_APPLIED"
     assert reason.text == "by the routing table, high-importance-high-complexity: tier high"
     assert not load_rules().fitted(catalog).ruling_on(RuleCase(name="x", rules=()).values).reasons
+
+
+def test_a_catalog_with_other_tiers_takes_of_the_shipped_rules_those_that_fit(
+    catalog: Catalog,
+) -> None:
+    two = replace(catalog, tiers=("low", "top"))
+    assert [rule.name for rule in load_rules().fitted(two).rules] == [
+        "low-importance-low-complexity"
+    ]
+    with pytest.raises(BadArtifact, match="'high' is not in the catalog"):
+        replace(load_rules(), ships=False).fitted(two)
