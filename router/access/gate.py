@@ -30,8 +30,8 @@ _MISSING = (
 )
 _INVALID = "the credential is not valid here; use an API key or a token that is in force"
 _TOO_OFTEN = (
-    "too many calls with credentials that are not valid came from this address; wait, then use a valid "
-    "one"
+    "too many calls with credentials that are not valid came from this address; use a valid one, or "
+    "wait"
 )
 
 T = TypeVar("T", covariant=True)
@@ -91,8 +91,9 @@ class Gate:
 
         Raises:
             Unauthenticated: it carries no credential, or none that is valid.
-            Throttled: too many that were not valid came from this peer. One that was verified before still
-                is, so that nobody shuts others out behind the same address.
+            Throttled: it carries none that is valid, and too many of those came from this peer. A valid one
+                passes all the same: behind a proxy, all callers have one address, of which any one could
+                otherwise shut out those whose key or token is new to this process.
         """
         if not self.asks_for_credentials:
             return ANONYMOUS
@@ -104,11 +105,11 @@ class Gate:
         version = self._version()
         if known is not None and known[2] == version and (known[1] is None or now < known[1]):
             return known[0]
-        wait_s = self._logins.wait_s(peer)
-        if wait_s:
-            raise Throttled(_TOO_OFTEN, retry_after_s=wait_s, reason="TOO_MANY_FAILED_LOGINS")
         found = self._check(text, now) if len(text) <= _MOST_CHARACTERS else None
         if found is None:
+            wait_s = self._logins.wait_s(peer)
+            if wait_s:
+                raise Throttled(_TOO_OFTEN, retry_after_s=wait_s, reason="TOO_MANY_FAILED_LOGINS")
             self._logins.record(peer)
             key_id = id_of_key(text)
             # Only what is known to be an id: the rest of a credential may be somebody's secret.
