@@ -97,7 +97,14 @@ class TokenVerifier:
                 },
             )
             return self._caller_of(claims)
-        except (jwt.PyJWTError, InvalidInput, ValueError, TypeError, RecursionError):
+        except (
+            jwt.PyJWTError,
+            InvalidInput,
+            ValueError,
+            TypeError,
+            OverflowError,  # a moment of no year
+            RecursionError,
+        ):
             return None
 
     def _caller_of(self, claims: Mapping[str, Any]) -> tuple[Caller, datetime] | None:
@@ -121,7 +128,9 @@ class TokenVerifier:
 
 
 def read_key_set(data: bytes, place: str) -> KeySet:
-    """The public keys in a JWKS document; keys for encryption and shared secrets are left out.
+    """The public keys in a JWKS document.
+
+    Keys for encryption, shared secrets and private keys are left out: whoever reads these could sign.
 
     Args:
         data: of the document.
@@ -134,7 +143,7 @@ def read_key_set(data: bytes, place: str) -> KeySet:
     try:
         listed = json.loads(data)["keys"]
         for index, entry in enumerate(listed):
-            if entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+            if entry.get("use", "sig") != "sig" or entry.get("kty") == "oct" or "d" in entry:
                 continue
             try:
                 key = jwt.PyJWK.from_dict(entry)
