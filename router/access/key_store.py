@@ -154,27 +154,37 @@ class KeyStore:
 
     @contextmanager
     def _changed(self) -> Iterator[list[ApiKey]]:
-        """The keys to change; written at the end, unless the block raises."""
+        """The keys to change; written at the end, unless the block raises.
+
+        Where the path is a link, the file that it leads to is changed: a server may follow that by another
+        path.
+        """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(
-                self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600
-            )
-        except OSError as error:
+            path = self.path.resolve()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except (OSError, RuntimeError) as error:  # RuntimeError: of links in a circle
             raise self._unwritable(error) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            keys = self.keys() if self.path.exists() else []
+            keys = self.keys() if path.exists() else []
+            if path.exists() and path.stat().st_nlink > 1:
+                raise InvalidInput(
+                    f"the key store {path} has other names (hard links), by which a server would go on with "
+                    "the keys of before; leave it one",
+                    field="key_store",
+                )
             yield keys
-            replace_text(self.path, write_keys(keys), mode=0o600)
+            replace_text(path, write_keys(keys), mode=0o600)
         except OSError as error:
             raise self._unwritable(error) from None
         finally:
             os.close(lock)
 
-    def _unwritable(self, error: OSError) -> MitsumoriError:
+    def _unwritable(self, error: OSError | RuntimeError) -> MitsumoriError:
+        why = getattr(error, "strerror", None) or "its links lead in a circle"
         return InvalidInput(
-            f"the key store {self.path} cannot be written ({error.strerror}); choose another with "
+            f"the key store {self.path} cannot be written ({why}); choose another with "
             "--key-store, or allow this user to write it",
             field="key_store",
         )

@@ -208,3 +208,37 @@ def test_a_watched_store_follows_its_file_and_keeps_what_it_has_where_that_is_da
     book, later = watched.current()
     assert later > version
     assert book.caller(text, NOON) is None
+
+
+def test_a_key_that_is_revoked_by_a_link_is_revoked_for_who_follows_the_file(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    text, key = create(store)
+    link = tmp_path / "etc" / "keys.json"
+    link.parent.mkdir()
+    link.symlink_to(store.path)
+    KeyStore(link).revoke(key.id)
+    assert not valid(store, text)
+    assert link.is_symlink()
+    assert not link.with_name("keys.json.lock").exists()  # all writers lock one file
+
+
+def test_a_store_with_two_names_is_not_changed_by_one_of_them(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    _, key = create(store)
+    other = tmp_path / "other.json"
+    os.link(store.path, other)
+    for change in (lambda: create(store), lambda: KeyStore(other).revoke(key.id)):
+        with pytest.raises(InvalidInput, match="hard links"):
+            change()
+    other.unlink()
+    assert store.revoke(key.id).revoked is not None
+
+
+def test_links_that_lead_in_a_circle_are_one_clear_line(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.symlink_to(second)
+    second.symlink_to(first)
+    with pytest.raises(MitsumoriError, match=r"circle|symbolic links"):
+        KeyStore(first).revoke("x")
