@@ -135,11 +135,17 @@ class LineQueue:
 
 
 class _LibraryRecords(logging.Handler):
-    """Takes what libraries log. Only the template of a message, since its values may quote a request."""
+    """Takes what libraries log. Only the template of a message, since its values may quote a request.
+
+    Nor the text of an error, which some put into the template: its kind stands there instead.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         say = logger().error if record.levelno >= logging.ERROR else logger().warning
-        say("library", logger=record.name, message=str(record.msg)[:500])
+        message, error = str(record.msg), record.exc_info and record.exc_info[1]
+        if error and str(error):
+            message = message.replace(str(error), type(error).__name__)
+        say("library", logger=record.name, message=message[:500])
 
 
 _lines = LineQueue(None)

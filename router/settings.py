@@ -451,7 +451,10 @@ class Settings(BaseSettings):
     @property
     def offers_reflection(self) -> bool:
         """Whether gRPC reflection is offered."""
-        return is_loopback(self.host) if self.reflection is None else self.reflection
+        if self.reflection is not None:
+            return self.reflection
+        admin = self.admin_address
+        return is_loopback(self.host) and (admin is None or is_loopback(admin[0]))
 
     @property
     def default_goals(self) -> DefaultGoals:

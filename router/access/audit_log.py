@@ -6,8 +6,10 @@ the first line cannot be written, nothing is done.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -65,6 +67,20 @@ class AuditLog:
             raise
         self._write_after("done", who, action, facts, peer)
 
+    def refused(
+        self, who: str, action: str, facts: Mapping[str, Any], reason: str, peer: str = ""
+    ) -> None:
+        """Record an action that was refused before it could begin.
+
+        Args:
+            who: as for :meth:`recorded`, like the next two.
+            action: see ``who``.
+            facts: see ``who``.
+            reason: why; machine-readable.
+            peer: where it came from; empty: this machine.
+        """
+        self._write_after("refused", who, action, {**_cut(facts), "reason": reason}, peer)
+
     def _write_after(self, outcome: str, *what: Any) -> None:
         try:
             self._write(outcome, *what)
@@ -89,14 +105,16 @@ class AuditLog:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            # Not blocking: a pipe would wait for a reader.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+            handle = os.open(self._path, flags, 0o600)
             try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise OSError(errno.EINVAL, "it is no file")
                 # One write per line, so that lines of several processes never mix.
-                os.write(
-                    handle, (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-                )
+                text = f"{json.dumps(line, ensure_ascii=False)}\n".encode("utf-8", "replace")
+                if os.write(handle, text) < len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(handle)
             finally:
                 os.close(handle)

@@ -270,8 +270,7 @@ def start(
         return [*live.statuses, *(each.status for each in protection.inputs)]
 
     def owner(decision_id: str) -> str | None:
-        found = live.current().reservations.ledger.decision(decision_id)
-        return None if found is None else found.labels.get("tenant", "")
+        return live.current().reservations.ledger.owner(decision_id)
 
     access = AccessInterceptor(protection.gate, protection.audit, owner)
     outermost = [] if telemetry is None else [TelemetryInterceptor(telemetry)]

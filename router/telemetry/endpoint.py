@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +18,9 @@ from router.telemetry.exposition import OPEN_METRICS, PLAIN
 __all__ = ["MetricsEndpoint"]
 
 _PATIENCE_S = 5.0
-"""How long a connection may take to send its request, and to take the answer."""
+"""How long a connection may be silent, or take no part of the answer."""
+_WHOLE_S = 10.0
+"""How long it may last: who sends a byte at a time is never silent."""
 _MAX_CONNECTIONS = 8
 _POLL_S = 0.1
 """How often the server looks whether it shall stop."""
@@ -78,13 +81,22 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        end = threading.Timer(_WHOLE_S, _cut_off, [request])
+        end.daemon = True
+        end.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            end.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A scrape that broke off is nobody's business; the standard library would print a traceback."""
+
+
+def _cut_off(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended meanwhile
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -17,6 +17,7 @@ from router.settings import load_settings
 
 DEEP = "[" * 100_000
 
+
 def _nested(first: str, level: str, count: int) -> str:
     """A document of which each line is made of the one before, several times."""
     return first + "".join(level.format(at=n, below=f"*a{n - 1}") for n in range(1, count))
@@ -24,7 +25,9 @@ def _nested(first: str, level: str, count: int) -> str:
 
 ALIASES = _nested("a0: &a0 [x, x, x]\n", "a{at}: &a{at} [{below}, {below}, {below}, {below}]\n", 40)
 MERGES = _nested(
-    "a0: &a0 {k0: 1}\n", "a{at}: &a{at} {{<<: [{below}, {below}, {below}, {below}], k{at}: 1}}\n", 40
+    "a0: &a0 {k0: 1}\n",
+    "a{at}: &a{at} {{<<: [{below}, {below}, {below}, {below}], k{at}: 1}}\n",
+    40,
 )
 LARGE = "# twenty-four megabytes\n" * 1_000_000
 
@@ -75,7 +78,11 @@ def test_yaml_that_cannot_be_read_is_one_kind_of_error(text: str, problem: str) 
 
 def test_aliases_that_repeat_little_are_followed() -> None:
     found = parse_yaml("prices: &p {input: 1}\na: {<<: *p, output: 2}\nb: *p\nc: *p\n")
-    assert (found["a"], found["b"], found["c"]) == ({"input": 1, "output": 2}, {"input": 1}, {"input": 1})
+    assert (found["a"], found["b"], found["c"]) == (
+        {"input": 1, "output": 2},
+        {"input": 1},
+        {"input": 1},
+    )
 
 
 @pytest.mark.parametrize(

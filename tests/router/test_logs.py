@@ -119,11 +119,18 @@ def test_what_libraries_log_is_a_line_of_ours_without_the_values(
     try:
         logs.configure("warning", "json")
         logging.getLogger("grpc").error("the call failed: %s", "canary-4711")
+        try:
+            raise ValueError("canary-4711")
+        except ValueError as error:  # as gRPC does
+            logging.getLogger("grpc").exception(f"Exception calling application: {error}")
         logs.close()
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
         logs.configure("error", "json")
-    (line,) = map(json.loads, capfd.readouterr().err.splitlines())
-    assert (line["event"], line["logger"], line["level"]) == ("library", "grpc", "error")
-    assert line["message"] == "the call failed: %s"
+    said = list(map(json.loads, capfd.readouterr().err.splitlines()))
+    for line in said:
+        assert (line["event"], line["logger"], line["level"]) == ("library", "grpc", "error")
+    assert [line["message"] for line in said] == [
+        "the call failed: %s", "Exception calling application: ValueError",
+    ]  # fmt: skip

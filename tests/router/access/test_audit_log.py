@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,3 +72,34 @@ def test_long_facts_are_cut_and_a_line_break_makes_no_line(tmp_path: Path) -> No
         pass
     assert len(lines(tmp_path / "a")) == 2
     assert (tmp_path / "a").stat().st_size < 20_000
+
+
+def test_a_pipe_that_nobody_reads_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/null")):
+        with (
+            pytest.raises(Unavailable, match="nothing was changed"),
+            AuditLog(place).recorded("a", "x", {}),
+        ):
+            pytest.fail("it was done without a record")
+
+
+def test_a_line_of_which_only_a_part_fits_on_the_disk_is_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, text: write(handle, text[:5]))
+    with (
+        pytest.raises(Unavailable, match=os.strerror(errno.ENOSPC)),
+        AuditLog(tmp_path / "a").recorded("a", "x", {}),
+    ):
+        pytest.fail("it was done without a record")
+
+
+def test_what_is_refused_before_it_begins_is_one_line(tmp_path: Path) -> None:
+    AuditLog(tmp_path / "a").refused(
+        "key mk_1", "DeleteLimit", {"limit": "m"}, "NOT_YOURS", "10.0.0.1"
+    )
+    (line,) = lines(tmp_path / "a")
+    assert (line["who"], line["outcome"], line["reason"]) == ("key mk_1", "refused", "NOT_YOURS")
+    AuditLog(tmp_path).refused("key mk_1", "DeleteLimit", {}, "NOT_YOURS")  # cannot be written
