@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,29 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
     failed = [line["credential"] for line in lines if line["event"] == "login failed"]
     assert failed == ["token", "key mk_aaaaaaaaaa", "token"]
     assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o600
+
+
+def test_handshakes_that_fail_write_nothing_past_the_log(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """The library of gRPC would write a line each, and wait for whoever reads them."""
+    issued, log = authority.issue("server"), tmp_path / "log"
+    flags = ["--tls-certificate", str(issued.certificate), "--tls-key", str(issued.key)]
+    with (
+        log.open("w") as out,
+        serving(*flags, "--log-level", "info", log=out) as (address, _),
+    ):
+        host, _, port = address.rpartition(":")
+        for _ in range(10):
+            with (
+                socket.create_connection((host, int(port)), PATIENCE_S) as stranger,
+                suppress(ConnectionError),
+            ):
+                stranger.sendall(b"this is no handshake\r\n" * 10)
+                while stranger.recv(4096):
+                    pass
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert "serving" in events
 
 
 def test_administration_on_a_port_of_its_own_has_the_same_certificates(
