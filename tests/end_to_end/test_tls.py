@@ -217,9 +217,10 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
 
 
 def test_handshakes_that_fail_write_nothing_past_the_log(
-    authority: Authority, tmp_path: Path
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library of gRPC would write a line each, and wait for whoever reads them."""
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
     issued, log = authority.issue("server"), tmp_path / "log"
     flags = ["--tls-certificate", str(issued.certificate), "--tls-key", str(issued.key)]
     with (
