@@ -317,7 +317,7 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         default="127.0.0.1",
         description="address on which Prometheus scrapes /metrics, without credentials: metrics name models,"
-        " limits and versions, never callers",
+        " versions and the ids of limits, in which a tenant may be named, and nothing else of callers",
     )
     metrics_port: int | None = Field(
         default=None,

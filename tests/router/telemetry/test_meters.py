@@ -109,6 +109,20 @@ def test_a_hundred_reasons_are_told_apart_and_the_rest_count_as_one(telemetry: T
     assert counts["other",] == 20
 
 
+def test_a_thousand_models_are_told_apart_and_the_rest_count_as_one(telemetry: Telemetry) -> None:
+    """As where a server follows a catalog in which models have other names every week."""
+    for number in range(10_000):
+        telemetry.meters.decided(f"model-{number}", "openai", held=True)
+        telemetry.meters.settled(replace(SETTLED, model=f"model-{number}"))
+    telemetry.meters.decided("model-7", "openai", held=True)
+    decisions = samples(telemetry, "mitsumori_decisions_total")
+    assert len(decisions) == 1_001
+    assert decisions["model-7", "openai"] == 2
+    assert decisions["other", "other"] == 9_000
+    tokens = samples(telemetry, "gen_ai_client_token_usage_count")
+    assert len(tokens) == 2 * 1_001
+
+
 def test_a_gauge_is_read_when_it_is_collected(telemetry: Telemetry) -> None:
     versions = ["a"]
     telemetry.meters.read(BUNDLE_INFO, lambda: [(1, (versions[-1],))])
