@@ -15,7 +15,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command; exit code 2 where the service's dependencies are not installed."""
     # Read when the library of gRPC is loaded. What it says of itself, such as a line for every handshake that
-    # fails, goes to standard error past the queue of the log: a pipe that nobody reads would hang its threads.
+    # fails, goes past the queue of the log: standard error that nobody reads would hang its threads.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with names_extra("serve"):
         from router.cli.main import main as command

@@ -43,8 +43,10 @@ from router.telemetry.trace import CallTrace, current_call
 __all__ = ["Meters"]
 
 _MAX_REASONS = 100
-_MAX_MODELS = 1_000
-"""Models that are told apart: those of one catalog are few, but a server may follow many catalogs."""
+_MAX_MODELS = 500
+"""Models that are told apart: those of one catalog are few, but a server may follow many catalogs. Above two
+thousand series of one metric, the SDK would add up everything else without any attribute.
+"""
 _NO_TRACE = Context()
 
 Reading = Iterable[tuple[float, tuple[str, ...]]]
