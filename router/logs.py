@@ -25,7 +25,7 @@ import structlog
 
 from router.telemetry import trace
 
-__all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger"]
+__all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger", "place_of"]
 
 MAX_WAITING_BYTES = 4 << 20
 """Bytes of the lines that wait to be written. What comes then is dropped."""
@@ -148,6 +148,22 @@ class _LibraryRecords(logging.Handler):
         say("library", logger=record.name, message=message[:500])
 
 
+def place_of(error: BaseException) -> str:
+    """The file and line where an error was raised; empty where that is not known."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+
+
+def _thread_failed(end: threading.ExceptHookArgs) -> None:
+    """Log the kind and place of what ended a thread, not its text, as Python would: it may quote a request."""
+    error = end.exc_value
+    name = end.thread.name if end.thread is not None else ""
+    place = "" if error is None else place_of(error)
+    logger().error("thread failed", thread=name, error=end.exc_type.__name__, place=place)
+
+
 _lines = LineQueue(None)
 
 
@@ -192,6 +208,7 @@ def configure(level: str, form: Form, process: str = "") -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
+    threading.excepthook = _thread_failed
 
 
 def set_level(level: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -226,6 +227,8 @@ class KeyStore:
         Raises:
             BadArtifact, InvalidInput: they cannot be used.
         """
+        for path in contents:
+            _check_mode(path)
         keys = read_keys(contents[self.path], str(self.path))
         return KeyBook(keys, self._checked_secret(contents[self.secret_path]))
 
@@ -259,7 +262,24 @@ def _id_of(key: str) -> str:
     return id_of_key(key) or key.removeprefix("mk_")
 
 
+def _check_mode(path: Path) -> None:
+    """Refuse a file in which every user of the machine could put a key.
+
+    Raises:
+        BadArtifact: names it.
+    """
+    with suppress(OSError):  # it was replaced meanwhile, and will be looked at again
+        if path.stat().st_mode & stat.S_IWOTH:
+            raise BadArtifact(
+                f"every user of this machine can write {path}, and so make keys; `chmod 600` it, and send a "
+                "server that runs SIGHUP",
+                reason="KEYS_UNPROTECTED",
+                field=str(path),
+            )
+
+
 def _content(path: Path) -> bytes:
+    _check_mode(path)
     try:
         return read_bounded(path, MAX_TEXT_BYTES)
     except OSError as error:

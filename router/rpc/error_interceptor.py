@@ -35,7 +35,7 @@ from router.core.errors import (
     shortened,
 )
 from router.ledger.time_budget import CallerGone, time_limit
-from router.logs import logger
+from router.logs import logger, place_of
 
 __all__ = ["DOMAIN", "ErrorInterceptor", "fail", "status_of"]
 
@@ -145,11 +145,7 @@ def fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoRetu
         logger().info("refused", method=method, reason=error.reason, field=error.field)
         _abort(context, error)
     # The kind and place of the error, not its text, which could quote the prompt.
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
-    logger().error("failed", method=method, error=type(error).__name__, place=place)
+    logger().error("failed", method=method, error=type(error).__name__, place=place_of(error))
     _abort(
         context, MitsumoriError("internal error; the server's log says where", reason="INTERNAL")
     )

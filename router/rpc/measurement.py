@@ -51,7 +51,7 @@ def metrics_endpoint(
     port = METRICS_PORT if settings.metrics_port is None else settings.metrics_port
     port += number - 1 if port else 0
     try:
-        return MetricsEndpoint(settings.metrics_host, port, telemetry.text)
+        return MetricsEndpoint(settings.metrics_host, port, telemetry.text, _failed)
     except OSError as error:
         if settings.metrics_port is None:
             logs.logger().warning("metrics not offered", port=port, reason=error.strerror)
@@ -62,6 +62,12 @@ def metrics_endpoint(
             reason="PORT_TAKEN",
             field="metrics_port",
         ) from None
+
+
+def _failed(error: Exception) -> None:
+    # Otherwise nobody would notice that there is nothing to scrape.
+    kind, place = type(error).__name__, logs.place_of(error)
+    logs.logger().error("metrics_failed", error=kind, place=place)
 
 
 def report_state(

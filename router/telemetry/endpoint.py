@@ -33,6 +33,7 @@ class MetricsEndpoint:
         host: to listen on.
         port: to listen on; 0: any free port.
         text: makes the metrics, in OpenMetrics where its argument is true.
+        failed: is told why that failed.
 
     Attributes:
         address: ``host:port`` to which it is bound, also where port 0 was asked for.
@@ -41,8 +42,14 @@ class MetricsEndpoint:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, host: str, port: int, text: Callable[[bool], str]) -> None:
-        self._server = _Server(host, port, text)
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        text: Callable[[bool], str],
+        failed: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self._server = _Server(host, port, text, failed)
         shown = f"[{host}]" if ":" in host else host
         self.address = f"{shown}:{self._server.server_address[1]}"
         self._thread = threading.Thread(
@@ -68,8 +75,14 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = _MAX_CONNECTIONS
 
-    def __init__(self, host: str, port: int, text: Callable[[bool], str]) -> None:
-        self.text = text
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        text: Callable[[bool], str],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.text, self.failed = text, failed
         self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
@@ -110,7 +123,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, PLAIN, "metrics are at /metrics\n")
             return
         wants_open = "application/openmetrics-text" in self.headers.get("Accept", "")
-        text = self.server.text(wants_open)
+        try:
+            text = self.server.text(wants_open)
+        except Exception as error:  # noqa: BLE001 — nobody would notice that there is nothing to scrape
+            self.server.failed(error)
+            self._answer(500, PLAIN, "metrics cannot be made; the server's log says where\n")
+            return
         self._answer(200, OPEN_METRICS if wants_open else PLAIN, text)
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 — the name is the standard library's

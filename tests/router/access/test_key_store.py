@@ -242,3 +242,17 @@ def test_links_that_lead_in_a_circle_are_one_clear_line(tmp_path: Path) -> None:
     second.symlink_to(first)
     with pytest.raises(MitsumoriError, match=r"circle|symbolic links"):
         KeyStore(first).revoke("x")
+
+
+@pytest.mark.parametrize("name", ["keys.json", "keys.json.secret"])
+def test_a_store_that_every_user_can_write_is_refused(store: KeyStore, name: str) -> None:
+    create(store)
+    path = store.path.with_name(name)
+    path.chmod(0o644)  # as a secret of Kubernetes is
+    watch_keys(store.path)
+    path.chmod(0o602)
+    for use in (store.book, lambda: watch_keys(store.path)):
+        with pytest.raises(BadArtifact) as caught:
+            use()
+        assert caught.value.reason == "KEYS_UNPROTECTED"
+        assert str(path) in caught.value.message

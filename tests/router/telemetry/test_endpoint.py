@@ -67,6 +67,21 @@ def test_connections_that_send_nothing_are_few_and_keep_nobody_from_scraping(
         wait_until(scraped, what="for a place")
 
 
+def test_metrics_that_cannot_be_made_are_an_error_to_be_seen() -> None:
+    def fail(_: bool) -> str:
+        raise KeyError("canary-4711")
+
+    told: list[Exception] = []
+    with (
+        MetricsEndpoint("127.0.0.1", 0, fail, told.append) as endpoint,
+        pytest.raises(urllib.error.HTTPError) as refused,
+    ):
+        get(endpoint)
+    with refused.value as answer:
+        assert (answer.code, "canary" in answer.read().decode()) == (500, False)
+    assert [type(error) for error in told] == [KeyError]
+
+
 def test_connections_that_send_a_byte_at_a_time_are_cut_off(
     endpoint: MetricsEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
