@@ -157,7 +157,7 @@ def place_of(error: BaseException) -> str:
 
 
 def _thread_failed(end: threading.ExceptHookArgs) -> None:
-    """Log the kind and place of what ended a thread, not its text, as Python would: it may quote a request."""
+    """Log the kind and place of what ended a thread, not its text as Python does: it may quote a request."""
     error = end.exc_value
     name = end.thread.name if end.thread is not None else ""
     place = "" if error is None else place_of(error)
