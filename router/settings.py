@@ -136,8 +136,8 @@ class Settings(BaseSettings):
     )
     tls_client_ca: Path | None = Field(
         default=None,
-        description="PEM file with the roots of client certificates, which every connection must then have;"
-        " unset: none is asked for",
+        description="PEM file with the roots of client certificates, which every connection must then have,"
+        " and shows anew every ten minutes; unset: none is asked for",
     )
     key_store: Path | None = Field(
         default=None,

@@ -100,7 +100,9 @@ class AuditLog:
             **facts,
         }
         if self._logs and outcome != "asked":
-            logger().info("audit", **{key: value for key, value in line.items() if key != "time"})
+            # Where there is no file, this is the only record, also where the log says little else.
+            say = logger().info if self._path is not None else logger().warning
+            say("audit", **{key: value for key, value in line.items() if key != "time"})
         if self._path is None:
             return
         try:

@@ -93,6 +93,9 @@ gRPC itself refuses all but so many (CANCELLED). Then: calls at once on a connec
 closed that says nothing, or is not there."""
 
 
+_CERTIFIED_MS = 600_000  # lasts a connection by a client's certificate, which is looked at as it begins
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -234,6 +237,7 @@ def _server(
             ("grpc.so_reuseport", int(duties.shares_ports)),
             ("grpc.max_allowed_incoming_connections", settings.max_connections),
             *_BOUNDS,
+            *([("grpc.max_connection_age_ms", _CERTIFIED_MS)] if settings.tls_client_ca else []),
         ],
     )
 
@@ -269,10 +273,8 @@ def start(
     def statuses() -> list[InputStatus]:
         return [*live.statuses, *(each.status for each in protection.inputs)]
 
-    def owner(decision_id: str) -> str | None:
-        return live.current().reservations.ledger.owner(decision_id)
-
-    access = AccessInterceptor(protection.gate, protection.audit, owner)
+    ledger = reservations.ledger  # the same in every snapshot
+    access = AccessInterceptor(protection.gate, protection.audit, ledger.owner)
     outermost = [] if telemetry is None else [TelemetryInterceptor(telemetry)]
     used: list[Lane] = []
 

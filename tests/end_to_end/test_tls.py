@@ -22,6 +22,7 @@ from router.cli.demo import serving
 from router.core.errors import BadArtifact
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc import server as server_module
 from router.rpc.protection import AccessInput
 from router.rpc.server import RunningServer, build_reservations, start
 from router.settings import Settings
@@ -214,6 +215,37 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
     failed = [line["credential"] for line in lines if line["event"] == "login failed"]
     assert failed == ["token", "key mk_aaaaaaaaaa", "token"]
     assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o600
+
+
+def test_who_loses_its_root_loses_its_open_connection_too(
+    settings: Settings,
+    router: RoutingRouter,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "_CERTIFIED_MS", 100)
+    issued, client = authority.issue("server"), authority.issue("client")
+    (tmp_path / "next").mkdir()
+    trusted = tmp_path / "clients.pem"
+    shutil.copy(authority.path, trusted)
+    tls = Tls(ca=authority.path, certificate=client.certificate, key=client.key)
+    with (
+        server_with(settings, router, issued, tls_client_ca=trusted) as server,
+        Router(server.address, timeout_s=PATIENCE_S, attempts=1, tls=tls) as caller,
+    ):
+        for _ in range(20):  # by new connections, without a call that fails
+            assert caller.route("hello", quote_only=True).model
+        shutil.copy(Authority(tmp_path / "next", "next").path, trusted)
+
+        def is_refused() -> bool:
+            try:
+                caller.route("hello", quote_only=True)
+            except CallFailed:
+                return True
+            return False
+
+        wait_until(is_refused, what="for the end of the connection")
 
 
 def test_handshakes_that_fail_write_nothing_past_the_log(

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from router import logs
 from router.access.audit_log import AuditLog
 from router.core.errors import NotFound, Unavailable
 
@@ -94,6 +96,19 @@ def test_a_line_of_which_only_a_part_fits_on_the_disk_is_no_record(
         AuditLog(tmp_path / "a").recorded("a", "x", {}),
     ):
         pytest.fail("it was done without a record")
+
+
+def test_without_a_file_the_log_has_it_also_where_only_warnings_are_logged(tmp_path: Path) -> None:
+    logs.set_level("warning")
+    try:
+        with structlog.testing.capture_logs() as said:
+            for path in (None, tmp_path / "a"):
+                with AuditLog(path).recorded("key mk_1", "SetLimit", {"limit": "m"}):
+                    pass
+    finally:
+        logs.set_level("error")  # as tests/conftest.py has it
+    (line,) = said
+    assert (line["event"], line["who"], line["outcome"]) == ("audit", "key mk_1", "done")
 
 
 def test_what_is_refused_before_it_begins_is_one_line(tmp_path: Path) -> None:
