@@ -93,7 +93,9 @@ gRPC itself refuses all but so many (CANCELLED). Then: calls at once on a connec
 closed that says nothing, or is not there."""
 
 
-_CERTIFIED_MS = 600_000  # lasts a connection by a client's certificate, which is looked at as it begins
+_CERTIFIED_MS = (
+    600_000  # lasts a connection by a client's certificate, which is looked at as it begins
+)
 
 
 def _utc_now() -> datetime:
