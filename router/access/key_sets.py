@@ -90,11 +90,11 @@ class _AddressSource:
 
     def settled(self) -> Revision:
         """As fetched: an answer is whole."""
-        return Revision(sha256_of(self._data), self._address)
+        return Revision(sha256_of(self._data), _shown(self._address))
 
     def load(self) -> KeySet:
         """The keys in the document."""
-        return read_key_set(self._data, self._address)
+        return read_key_set(self._data, _shown(self._address))
 
 
 class RemoteKeySet:
@@ -124,6 +124,11 @@ class RemoteKeySet:
         ):
             raise InvalidInput(
                 "jwt_keys: must be a file or an https address; plain http is taken on this machine only",
+                field="jwt_keys",
+            )
+        if parts.username or parts.password:
+            raise InvalidInput(
+                "jwt_keys: must name no user and password; a key set is public, or behind an address of its own",
                 field="jwt_keys",
             )
         self._clock = clock
@@ -202,8 +207,13 @@ def _fetched(address: str) -> bytes:
     return data
 
 
+def _shown(address: str) -> str:
+    """An address without its query, which may hold a secret."""
+    return urlsplit(address)._replace(query="", fragment="").geturl()
+
+
 def _away(address: str, why: str) -> Unavailable:
     return Unavailable(
-        f"jwt_keys: {address} does not answer ({why}); check the address, or name a file with the keys",
+        f"jwt_keys: {_shown(address)} does not answer ({why}); check the address, or name a file with the keys",
         reason="KEY_SET_UNAVAILABLE",
     )

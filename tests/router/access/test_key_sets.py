@@ -99,6 +99,22 @@ def test_keys_are_not_taken_from_where_anyone_could_change_them(address: str) ->
         RemoteKeySet(address)
 
 
+def test_no_secret_of_an_address_is_shown() -> None:
+    for user in ("u:canary-4711@", ":canary-4711@", "canary-4711@"):
+        with pytest.raises(InvalidInput, match="no user and password") as caught:
+            RemoteKeySet(f"https://{user}id.example/jwks")
+        assert "canary" not in caught.value.message
+    with answering(200, Issuer("a").jwks()) as address:
+        keys = RemoteKeySet(f"{address}?key=canary-4711#canary-4711")
+        assert keys.status.location == address
+    for answer in (b"[]", None):
+        with answering(200 if answer else 500, answer or b"") as address:
+            with pytest.raises((BadArtifact, Unavailable)) as refused:
+                RemoteKeySet(f"{address}?key=canary-4711")
+            assert address in refused.value.message
+            assert "canary" not in refused.value.message
+
+
 def test_an_address_that_does_not_answer_or_leads_elsewhere_is_said() -> None:
     with (
         answering(200, Issuer("a").jwks()) as good,
