@@ -128,7 +128,7 @@ class RemoteKeySet:
             )
         if parts.username or parts.password:
             raise InvalidInput(
-                "jwt_keys: must name no user and password; a key set is public, or behind an address of its own",
+                "jwt_keys: must name no user and password; key sets are public, or have an address of their own",
                 field="jwt_keys",
             )
         self._clock = clock
@@ -214,6 +214,7 @@ def _shown(address: str) -> str:
 
 def _away(address: str, why: str) -> Unavailable:
     return Unavailable(
-        f"jwt_keys: {_shown(address)} does not answer ({why}); check the address, or name a file with the keys",
+        f"jwt_keys: {_shown(address)} does not answer ({why}); check the address, or name a file with the "
+        "keys",
         reason="KEY_SET_UNAVAILABLE",
     )
