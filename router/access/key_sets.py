@@ -128,7 +128,7 @@ class RemoteKeySet:
             )
         if parts.username or parts.password:
             raise InvalidInput(
-                "jwt_keys: must name no user and password; key sets are public, or have an address of their own",
+                "jwt_keys: must name no user and password; name the address alone, or a file with the keys",
                 field="jwt_keys",
             )
         self._clock = clock

@@ -21,12 +21,14 @@ from router.access.api_keys import (
     write_keys,
 )
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
-from router.files import MAX_TEXT_BYTES, create_private, read_bounded, replace_text
+from router.files import create_private, read_bounded, replace_text
 from router.watched import FileSource, Watched
 
 __all__ = ["KeyStore", "watch_keys"]
 
 _SECRET_BYTES = 32
+_MOST_BYTES = 8 << 20
+"""Of the file: some twenty thousand keys, with those that were revoked."""
 
 
 def _utc_now() -> datetime:
@@ -176,7 +178,14 @@ class KeyStore:
                     field="key_store",
                 )
             yield keys
-            replace_text(path, write_keys(keys), mode=0o600)
+            text = write_keys(keys)
+            if len(text.encode()) > _MOST_BYTES:  # nobody would read it again
+                raise InvalidInput(
+                    f"the key store {path} would have more than {_MOST_BYTES >> 20} MiB; take out keys that are "
+                    "revoked or expired, by hand, or begin another store",
+                    field="key_store",
+                )
+            replace_text(path, text, mode=0o600)
         except OSError as error:
             raise self._unwritable(error) from None
         finally:
@@ -240,9 +249,9 @@ def watch_keys(path: Path) -> Watched[KeyBook]:
         NotFound, BadArtifact, InvalidInput: it cannot be used.
     """
     store = KeyStore(path)
-    return Watched(
-        "api_keys", FileSource([store.path, store.secret_path], store.book_of, store.unreadable)
-    )
+    files = [store.path, store.secret_path]
+    source = FileSource(files, store.book_of, store.unreadable, max_bytes=_MOST_BYTES)
+    return Watched("api_keys", source)
 
 
 def _no_store(path: Path) -> NotFound:
@@ -281,6 +290,6 @@ def _check_mode(path: Path) -> None:
 def _content(path: Path) -> bytes:
     _check_mode(path)
     try:
-        return read_bounded(path, MAX_TEXT_BYTES)
+        return read_bounded(path, _MOST_BYTES)
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from None

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from router.access.api_keys import ApiKey, id_of_key
+from router.access.api_keys import ApiKey, id_of_key, write_keys
 from router.access.caller import Role
 from router.access.key_store import KeyStore, watch_keys
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
@@ -256,3 +257,22 @@ def test_a_store_that_every_user_can_write_is_refused(store: KeyStore, name: str
             use()
         assert caught.value.reason == "KEYS_UNPROTECTED"
         assert str(path) in caught.value.message
+
+
+def test_ten_thousand_keys_are_a_store_and_a_key_too_many_leaves_it_as_it_was(
+    store: KeyStore,
+) -> None:
+    text, key = create(store)
+    many = [msgspec.structs.replace(key, id=f"{number:010d}") for number in range(10_000)]
+    store.path.write_text(write_keys([key, *many]))
+    new, _ = create(store)
+    assert watch_keys(store.path).current()[0].caller(new, NOON) is not None
+    scopes = {f"label{n}": [f"{v:0128d}" for v in range(256)] for n in range(16)}
+    made = 0
+    with pytest.raises(InvalidInput, match="more than 8 MiB"):
+        for _ in range(100):
+            create(store, scopes=scopes)
+            made += 1
+    assert len(store.keys()) == 10_002 + made
+    assert valid(store, text)
+    assert store.revoke(key.id).revoked is not None
