@@ -27,8 +27,9 @@ from router.watched import FileSource, Watched
 __all__ = ["KeyStore", "watch_keys"]
 
 _SECRET_BYTES = 32
-_MOST_BYTES = 8 << 20
-"""Of the file: some twenty thousand keys, with those that were revoked."""
+_FULL_BYTES, _MOST_BYTES = 8 << 20, 16 << 20
+"""Of the file: up to how many keys are added, which are some twenty thousand, and up to how many it is read, so
+that keys of a full store can be revoked."""
 
 
 def _utc_now() -> datetime:
@@ -177,12 +178,13 @@ class KeyStore:
                     "the keys of before; leave it one",
                     field="key_store",
                 )
+            before = len(keys)
             yield keys
             text = write_keys(keys)
-            if len(text.encode()) > _MOST_BYTES:  # nobody would read it again
+            if len(keys) > before and len(text.encode()) > _FULL_BYTES:
                 raise InvalidInput(
-                    f"the key store {path} would have more than {_MOST_BYTES >> 20} MiB; take out keys that are "
-                    "revoked or expired, by hand, or begin another store",
+                    f"the key store {path} would have more than {_FULL_BYTES >> 20} MiB; take out keys that "
+                    "are revoked or expired, by hand, or begin another store",
                     field="key_store",
                 )
             replace_text(path, text, mode=0o600)
