@@ -28,8 +28,8 @@ __all__ = ["KeyStore", "watch_keys"]
 
 _SECRET_BYTES = 32
 _FULL_BYTES, _MOST_BYTES = 8 << 20, 16 << 20
-"""Of the file: up to how many keys are added, which are some twenty thousand, and up to how many it is read, so
-that keys of a full store can be revoked."""
+"""Of the file: up to how many keys are added, some twenty thousand, and up to how many it is read, so that keys
+of a full store can be revoked."""
 
 
 def _utc_now() -> datetime:
