@@ -25,7 +25,16 @@ import structlog
 
 from router.telemetry import trace
 
-__all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger", "place_of"]
+__all__ = [
+    "LineQueue",
+    "announce",
+    "close",
+    "configure",
+    "dropped_lines",
+    "log_failure",
+    "logger",
+    "set_level",
+]
 
 MAX_WAITING_BYTES = 4 << 20
 """Bytes of the lines that wait to be written. What comes then is dropped."""
@@ -148,7 +157,7 @@ class _LibraryRecords(logging.Handler):
         say("library", logger=record.name, message=message[:500])
 
 
-def place_of(error: BaseException) -> str:
+def _place_of(error: BaseException) -> str:
     """The file and line where an error was raised; empty where that is not known."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
@@ -160,8 +169,8 @@ def _thread_failed(end: threading.ExceptHookArgs) -> None:
     """Log the kind and place of what ended a thread, not its text as Python does: it may quote a request."""
     error = end.exc_value
     name = end.thread.name if end.thread is not None else ""
-    place = "" if error is None else place_of(error)
-    logger().error("thread failed", thread=name, error=end.exc_type.__name__, place=place)
+    place = "" if error is None else _place_of(error)
+    logger().error("thread_failed", thread=name, error=end.exc_type.__name__, place=place)
 
 
 _lines = LineQueue(None)
@@ -274,3 +283,13 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     if found is None or found.processors is not processors or found.wrapper is not wrapper:
         found = _latest = _Bound(processors, wrapper, structlog.get_logger().bind())
     return found.logger
+
+
+def log_failure(method: str, error: Exception) -> None:
+    """Log an error that nobody expects: its kind and place, not its text, which could quote a prompt.
+
+    Args:
+        method: that failed.
+        error: with its traceback.
+    """
+    logger().error("failed", method=method, error=type(error).__name__, place=_place_of(error))

@@ -12,20 +12,17 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from router.clock import utc_now
 from router.core.errors import MitsumoriError, Unavailable
 from router.logs import logger
 
 __all__ = ["AuditLog"]
 
 _MOST_CHARACTERS = 4096
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class AuditLog:
@@ -38,7 +35,7 @@ class AuditLog:
     """
 
     def __init__(
-        self, path: Path | None, now: Callable[[], datetime] = _utc_now, *, logs: bool = True
+        self, path: Path | None, now: Callable[[], datetime] = utc_now, *, logs: bool = True
     ) -> None:
         self._path, self._now, self._logs = path, now, logs
 
@@ -86,7 +83,7 @@ class AuditLog:
             self._write(outcome, *what)
         except Unavailable as error:  # it is done, and was announced
             if self._logs:
-                logger().error("audit log", error=error.message)
+                logger().error("audit_log_failed", error=error.message)
 
     def _write(
         self, outcome: str, who: str, action: str, facts: Mapping[str, Any], peer: str

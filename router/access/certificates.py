@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from router.clock import utc_now
 from router.core.errors import BadArtifact
 from router.logs import logger
 from router.watched import FileSource, Watched
@@ -25,10 +26,6 @@ __all__ = ["CertificateFiles", "Watch", "server_credentials", "watch_certificate
 _CLOCKS_DIFFER = timedelta(minutes=1)
 """A certificate that was just made may begin a little later, by a clock of somebody else."""
 _EXPIRES_SOON = timedelta(days=7)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +147,7 @@ class Watch(Watched[grpc.ServerCertificateConfiguration]):
         self._told = ends
 
 
-def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = _utc_now) -> Watch:
+def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = utc_now) -> Watch:
     """Certificates whose files may change.
 
     Args:

@@ -8,7 +8,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from router.access.api_keys import (
@@ -20,6 +20,7 @@ from router.access.api_keys import (
     with_change,
     write_keys,
 )
+from router.clock import utc_now
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
 from router.files import create_private, read_bounded, replace_text
 from router.watched import FileSource, Watched
@@ -27,13 +28,9 @@ from router.watched import FileSource, Watched
 __all__ = ["KeyStore", "watch_keys"]
 
 _SECRET_BYTES = 32
-_FULL_BYTES, _MOST_BYTES = 8 << 20, 16 << 20
-"""Of the file: up to how many keys are added, some twenty thousand, and up to how many it is read, so that keys
-of a full store can be revoked."""
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+_FULL_BYTES, _MAX_BYTES = 8 << 20, 16 << 20
+"""Of the file: up to how many keys are added, some twenty thousand, and up to how many it is read, so that
+keys of a full store can be revoked."""
 
 
 class KeyStore:
@@ -44,7 +41,7 @@ class KeyStore:
         now: the clock, UTC.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime] = utc_now) -> None:
         self.path = path
         self.secret_path = path.with_name(path.name + ".secret")
         self._now = now
@@ -252,7 +249,7 @@ def watch_keys(path: Path) -> Watched[KeyBook]:
     """
     store = KeyStore(path)
     files = [store.path, store.secret_path]
-    source = FileSource(files, store.book_of, store.unreadable, max_bytes=_MOST_BYTES)
+    source = FileSource(files, store.book_of, store.unreadable, max_bytes=_MAX_BYTES)
     return Watched("api_keys", source)
 
 
@@ -292,6 +289,6 @@ def _check_mode(path: Path) -> None:
 def _content(path: Path) -> bytes:
     _check_mode(path)
     try:
-        return read_bounded(path, _MOST_BYTES)
+        return read_bounded(path, _MAX_BYTES)
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from None

@@ -13,6 +13,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from router.core.addresses import host_port
 from router.telemetry.exposition import OPEN_METRICS, PLAIN
 
 __all__ = ["MetricsEndpoint"]
@@ -50,8 +51,7 @@ class MetricsEndpoint:
         failed: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._server = _Server(host, port, text, failed)
-        shown = f"[{host}]" if ":" in host else host
-        self.address = f"{shown}:{self._server.server_address[1]}"
+        self.address = host_port(host, self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )

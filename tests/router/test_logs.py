@@ -131,7 +131,7 @@ def test_a_thread_that_fails_is_a_line_of_ours_without_the_text(
         root.setLevel(level)
         logs.configure("error", "json")
     (line,) = map(json.loads, capfd.readouterr().err.splitlines())
-    assert (line["event"], line["thread"], line["error"]) == ("thread failed", "work", "ValueError")
+    assert (line["event"], line["thread"], line["error"]) == ("thread_failed", "work", "ValueError")
     assert "test_logs.py:" in line["place"]
 
 
