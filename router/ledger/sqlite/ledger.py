@@ -39,6 +39,7 @@ from router.ledger.rows import Balance, Row
 from router.ledger.sqlite import queries
 from router.ledger.sqlite.file import (
     copy_snapshot,
+    empty_log,
     open_reader,
     open_writer,
     store_errors,
@@ -107,6 +108,7 @@ class SqliteLedger:
             with store_errors(self._path):
                 self._cache: Cache | None = Cache(self._writer)
                 committed = self._writer.execute("SELECT value FROM meta WHERE name = 'time'").get
+            self._lock.watch_log()
         except BaseException:
             self._lock.release()
             raise
@@ -396,8 +398,11 @@ class SqliteLedger:
             with store_errors(self._path, for_caller=True):
                 self._lock.check()
                 self._commit(tasks)
+                self._lock.check()  # nobody is told of what went into a file without a name
         except BaseException as error:  # noqa: BLE001 - callers get the error; the writer continues
             self._roll_back()
+            if isinstance(error, Unavailable) and error.reason == "STORE_LOST":
+                empty_log(self._writer)
             if len(tasks) > 1 and not isinstance(error, Unavailable):
                 # One operation caused the error: run each alone, so that the others succeed.
                 for task in tasks:
