@@ -5,6 +5,11 @@ A plain install has the client alone, without what the command needs: that is sa
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import types
+
 from router.cli.errors import names_extra
 
 __all__ = ["main"]
@@ -12,9 +17,17 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command; exit code 2 where the service's dependencies are not installed."""
+    if sys.argv[1:2] == ["serve"]:
+        # Loading takes a second or more, and the first process of a container is not ended by a signal that
+        # nobody handles.
+        signal.signal(signal.SIGTERM, _end)
     with names_extra("serve"):
         from router.cli.main import main as command
     command()
+
+
+def _end(_number: int, _frame: types.FrameType | None) -> None:
+    os._exit(0)  # nothing has begun that would have to be ended
 
 
 if __name__ == "__main__":

@@ -94,6 +94,28 @@ def test_a_closed_standard_output_keeps_no_server_from_stopping_cleanly(tmp_path
 # ── the start ─────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_sigterm_ends_a_start_that_still_loads_its_code(tmp_path: Path) -> None:
+    # As the first process of a container, a start would otherwise go on to serve.
+    slow = "import os; os.write(1, b'loading\\n'); os.read(0, 1)"
+    (tmp_path / "grpc.py").write_text(slow, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "router", "serve", "--port", "0", "--ledger", "memory:"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert said == ("", "")
+
+
 def test_sigterm_ends_a_start_that_waits_for_a_registry() -> None:
     with socket.socket() as silent:  # accepts connections and never speaks
         silent.bind(("127.0.0.1", 0))
