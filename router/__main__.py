@@ -18,12 +18,20 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command; exit code 2 where the service's dependencies are not installed."""
     if sys.argv[1:2] == ["serve"]:
-        # Loading takes a second or more, and the first process of a container is not ended by a signal that
-        # nobody handles.
-        signal.signal(signal.SIGTERM, _end)
+        _prepare_to_serve()
     with names_extra("serve"):
         from router.cli.main import main as command
     command()
+
+
+def _prepare_to_serve() -> None:
+    """What must be so before the code of the service is loaded."""
+    # Loading takes a second or more, and the first process of a container is not ended by a signal that
+    # nobody handles.
+    signal.signal(signal.SIGTERM, _end)
+    # What the library of gRPC says of itself, as of every broken header of a stranger, goes past the queue
+    # of the log: its threads would wait for whoever reads the log. It looks at this once, when it is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _end(_number: int, _frame: types.FrameType | None) -> None:
