@@ -12,20 +12,17 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from router.clock import utc_now
 from router.core.errors import MitsumoriError, Unavailable
 from router.logs import logger
 
 __all__ = ["AuditLog"]
 
 _MOST_CHARACTERS = 4096
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class AuditLog:
@@ -38,7 +35,7 @@ class AuditLog:
     """
 
     def __init__(
-        self, path: Path | None, now: Callable[[], datetime] = _utc_now, *, logs: bool = True
+        self, path: Path | None, now: Callable[[], datetime] = utc_now, *, logs: bool = True
     ) -> None:
         self._path, self._now, self._logs = path, now, logs
 
@@ -97,7 +94,7 @@ class AuditLog:
     def _unwritable(self, why: str) -> Unavailable:
         place = f" {self._path}"
         if self._logs:  # the caller of a server gets no path of it
-            logger().error("audit log", path=str(self._path), error=why)
+            logger().error("audit_log_failed", path=str(self._path), error=why)
             place = ""
         return Unavailable(
             f"the audit log{place} cannot be written ({why}), so nothing was changed; "

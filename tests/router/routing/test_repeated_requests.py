@@ -15,7 +15,7 @@ from router.ledger.memory import MemoryLedger
 from router.ledger.time_budget import time_limit
 from router.routing.reservations import HeldDecision
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_reservations
+from router.rpc.assembly import build_reservations
 from router.settings import Settings
 from tests.router.ledger.socket_store import listening
 
