@@ -97,20 +97,13 @@ class TokenVerifier:
                 },
             )
             return self._caller_of(claims)
-        except (
-            jwt.PyJWTError,
-            InvalidInput,
-            ValueError,
-            TypeError,
-            OverflowError,  # a moment of no year
-            RecursionError,
-        ):
+        except (jwt.PyJWTError, InvalidInput, ValueError, OverflowError, TypeError, RecursionError):
             return None
 
     def _caller_of(self, claims: Mapping[str, Any]) -> tuple[Caller, datetime] | None:
         now = self._now().timestamp()
         expires = float(claims["exp"])
-        if expires + _LEEWAY_S <= now or float(claims.get("nbf", 0)) - _LEEWAY_S > now:
+        if not float(claims.get("nbf", 0)) - _LEEWAY_S <= now < expires + _LEEWAY_S:
             return None
         rules = self._rules
         tenant = claims.get(rules.tenant_claim) if rules.tenant_claim else EVERY_TENANT
