@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import structlog
 
-from router import logs
 from router.access.audit_log import AuditLog
 from router.core.errors import NotFound, Unavailable
+from router.logs import set_level
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -114,14 +114,14 @@ def test_long_facts_are_cut_and_a_line_break_makes_no_line(tmp_path: Path) -> No
 
 
 def test_without_a_file_the_log_has_it_also_where_only_warnings_are_logged(tmp_path: Path) -> None:
-    logs.set_level("warning")
+    set_level("warning")
     try:
         with structlog.testing.capture_logs() as said:
             for path in (None, tmp_path / "a"):
                 with AuditLog(path).recorded("key mk_1", "SetLimit", {"limit": "m"}):
                     pass
     finally:
-        logs.set_level("error")  # as tests/conftest.py has it
+        set_level("error")  # as tests/conftest.py has it
     (line,) = said
     assert (line["event"], line["who"], line["outcome"]) == ("audit", "key mk_1", "done")
 
