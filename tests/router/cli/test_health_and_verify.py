@@ -42,7 +42,9 @@ def test_a_server_that_drains_is_not(settings: Settings) -> None:
     running.drain()
     gone = invoke("health", "--server", running.address)
     assert (gone.exit_code, gone.stdout) == (1, "")
-    assert gone.stderr == f"{running.address} does not answer (UNAVAILABLE)\n"
+    assert gone.stderr == (
+        f"error: no server answers at {running.address}; is it running (`mitsumori serve`) and reachable?\n"
+    )
 
 
 @pytest.fixture
