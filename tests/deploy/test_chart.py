@@ -12,6 +12,7 @@ import yaml
 
 from router.rpc.health import PROCESS
 from router.settings import Settings
+from tests.deploy.programs import run
 
 pytestmark = pytest.mark.deploy
 CHART = Path(__file__).parents[2] / "deploy/helm/mitsumori"
@@ -226,6 +227,25 @@ def test_the_job_of_the_service_monitor_is_the_one_that_alerts_ask_for() -> None
     job = manifests["Service"]["metadata"]["labels"][label]
     rules = (CHART.parents[1] / "prometheus/rules.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r'job="([^"]+)"', rules)) == {job}
+
+
+README = (CHART.parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_values_that_the_page_shows_start_a_server() -> None:
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+    assert len(shown) == 2
+    assert "ServiceMonitor" not in rendered({**shown[0], **shown[1]})
+    assert rendered({**shown[0], **shown[1], "metrics": {"enabled": True, "serviceMonitor": True}})
+
+
+def test_the_rules_become_a_rule_of_the_operator_as_the_page_shows() -> None:
+    [made] = re.findall(r"^\$ (\{ echo .*?\}) \| kubectl", README, re.DOTALL | re.MULTILINE)
+    done = run("bash", "-c", made, cwd=CHART.parents[2])
+    manifest = yaml.safe_load(done.stdout)
+    assert (manifest["kind"], manifest["metadata"]) == ("PrometheusRule", {"name": "mitsumori"})
+    rules = yaml.safe_load((CHART.parents[1] / "prometheus/rules.yaml").read_text(encoding="utf-8"))
+    assert manifest["spec"] == rules
 
 
 def test_a_pod_has_time_to_drain() -> None:
