@@ -208,3 +208,13 @@ def test_a_watched_store_follows_its_file_and_keeps_what_it_has_where_that_is_da
     book, later = watched.current()
     assert later > version
     assert book.caller(text, NOON) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_store_that_root_changes_stays_readable_by_the_service(store: KeyStore) -> None:
+    nobody = 65534
+    _, key = create(store)
+    os.chown(store.path, nobody, nobody)
+    store.revoke(key.id)
+    kept = store.path.stat()
+    assert (kept.st_uid, kept.st_gid, stat.S_IMODE(kept.st_mode)) == (nobody, nobody, 0o600)
