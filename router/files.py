@@ -202,8 +202,8 @@ def create_private(path: Path, content: bytes = b"") -> None:
 def replace_text(target: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a text file atomically, in UTF-8; its directory must exist.
 
-    A file that is replaced keeps its owner, where this user may give files away: what root changes for a service
-    stays readable by the service.
+    A file that is replaced keeps its owner, where this user may give files away: what root changes for a
+    service stays readable by the service.
 
     Args:
         target: the file.

@@ -210,6 +210,7 @@ def test_calls_and_their_outcomes_are_counted(settings: Settings, router: Routin
         assert left < 1
         assert value(text, "mitsumori_limit_headroom_ratio", limit="search") == pytest.approx(left)
         assert value(text, "mitsumori_held_usd") == pytest.approx(state.held / 10**9)
+        assert value(text, "mitsumori_spent_usd_total") == pytest.approx(state.spent / 10**9) > 0
 
 
 def test_a_repeated_request_is_one_decision_and_a_repeated_report_one_settlement(
