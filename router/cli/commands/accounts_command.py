@@ -115,7 +115,9 @@ def backup(
     kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
     if kind != "sqlite":
         raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
-    with Progress(console=console(stderr=True), transient=True) as progress:
+    told = console(stderr=True)
+    # In a log or a mail of cron it would be an empty line.
+    with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
         task = progress.add_task("copying", total=None)
         back_up(
             Path(path).expanduser(),
