@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from router.cli.main import COMMANDS, app
 from router.settings import Settings
-from router.telemetry.metric_names import METRICS, series_names
+from router.telemetry.metric_names import METRICS
+from tests.deploy.test_monitoring import series_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
