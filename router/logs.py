@@ -171,8 +171,6 @@ def configure(level: str, form: Form, process: str = "") -> None:
             empty: it serves alone.
     """
     global _lines
-    # Otherwise what the library of gRPC says of itself, such as a failed handshake, goes past the queue.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _lines.close()
     _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
     terminal = sys.stderr is not None and sys.stderr.isatty()

@@ -26,7 +26,7 @@ class _UnknownKey(jwt.PyJWTError):
     """The token names a key that is not among those of the issuer."""
 
 
-_FAULTS = (jwt.PyJWTError, InvalidInput, ValueError, TypeError, RecursionError)
+_FAULTS = (jwt.PyJWTError, InvalidInput, ValueError, OverflowError, TypeError, RecursionError)
 _NO_TOKEN = "not a JSON Web Token that can be read"  # noqa: S105 — no secret
 _REASONS: Mapping[type[Exception], str] = {
     _UnknownKey: "signed with a key that jwt_keys does not have",
@@ -142,9 +142,10 @@ class TokenVerifier:
     def _caller_of(self, claims: Mapping[str, Any]) -> tuple[Caller, datetime]:
         now = self._now().timestamp()
         expires = float(claims["exp"])
-        if expires + _LEEWAY_S <= now:
+        # In this form of the comparisons, what is no number is not valid.
+        if not now < expires + _LEEWAY_S:
             raise jwt.ExpiredSignatureError
-        if float(claims.get("nbf", 0)) - _LEEWAY_S > now:
+        if not float(claims.get("nbf", 0)) - _LEEWAY_S <= now:
             raise jwt.ImmatureSignatureError
         rules = self._rules
         tenant = claims.get(rules.tenant_claim) if rules.tenant_claim else EVERY_TENANT

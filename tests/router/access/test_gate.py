@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -304,7 +305,13 @@ def test_a_token_says_who_calls(issuer: Issuer) -> None:
         {"exp": None},
         {"exp": NOON - timedelta(seconds=30)},
         {"exp": "soon"},
+        {"exp": 1e300},
+        {"exp": 10**400},
+        {"exp": math.inf},
+        {"exp": math.nan},
         {"nbf": NOON + timedelta(seconds=31)},
+        {"nbf": math.nan},
+        {"nbf": -(10**400)},
         {"tenant": None},
         {"tenant": "a:b"},
         {"tenant": ["acme"]},
