@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +243,9 @@ def create_private(path: Path, content: bytes = b"") -> None:
 def replace_text(target: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a text file atomically, in UTF-8; its directory must exist.
 
+    A file that is replaced keeps its owner, where this user may give files away: what root changes for a
+    service stays readable by the service.
+
     Args:
         target: the file.
         text: its content.
@@ -257,6 +260,9 @@ def replace_text(target: Path, text: str, *, mode: int = 0o644) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         scratch.chmod(mode)
+        with suppress(FileNotFoundError, PermissionError):
+            before = target.stat()
+            os.chown(scratch, before.st_uid, before.st_gid)
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)

@@ -111,7 +111,10 @@ class Gate:
             key_id = id_of_key(text)
             # Only what is known to be an id: the rest of a credential may be somebody's secret.
             logger().warning(
-                "login_failed", peer=peer, credential=f"key mk_{key_id}" if key_id else "token"
+                "login_failed",
+                peer=peer,
+                credential=f"key mk_{key_id}" if key_id else "token",
+                why=self._why_not(text, now),
             )
             raise Unauthenticated(_INVALID, reason="INVALID_CREDENTIAL")
         with self._lock:
@@ -129,6 +132,18 @@ class Gate:
         if text.startswith("mk_"):
             return None if self._keys is None else self._keys.current()[0].caller(text, now)
         return None if self._tokens is None else self._tokens.caller(text)
+
+    def _why_not(self, text: str, now: datetime) -> str:
+        """Why a credential is not valid, for the log; the caller may be guessing and is not told."""
+        if len(text) > _MOST_CHARACTERS:
+            return f"longer than {_MOST_CHARACTERS} characters"
+        if text.startswith("mk_"):
+            if self._keys is None:
+                return "an API key, and no key_store is set"
+            return self._keys.current()[0].why_not(text, now)
+        if self._tokens is None:
+            return "a token, and no jwt_issuer is set"
+        return self._tokens.why_not(text)
 
 
 def _credential(metadata: Metadata) -> str:

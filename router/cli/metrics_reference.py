@@ -25,7 +25,8 @@ versions and the ids of limits, and nothing else of callers. An id may name a te
 sets begin with its name. Where Prometheus runs elsewhere, set `metrics_host` and let only Prometheus
 through. Where another server has port {METRICS_PORT} and `metrics_port` is unset, the server starts without
 the endpoint and says so in its log. Where [several processes](processes.md) serve, the second has the next
-port, and so on: scrape all of them, and add up. A scrape that asks for OpenMetrics, as Prometheus does with
+port, and so on: scrape all of them, and add up counters and histograms; gauges of the store are the same in
+all, and of a limit's headroom the least counts. A scrape that asks for OpenMetrics, as Prometheus does with
 `--enable-feature=exemplar-storage`, gets exemplars with the ids of traces.
 
 **A collector** is sent traces and metrics by OTLP over gRPC, where `otlp_endpoint` or

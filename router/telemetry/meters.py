@@ -33,6 +33,7 @@ from router.telemetry.metric_names import (
     QUEUE,
     QUOTE_ERROR,
     REFUSALS,
+    SPENT,
     TOKEN_USAGE,
     Metric,
     provider_name,
@@ -102,6 +103,7 @@ class Meters(Observer):
         self._models = _Models()
         self._decisions = _Table()
         self._holds = _Table()
+        self._spent = _Table()  # nano-dollars
         self._duration = self._histogram(CALL_DURATION)
         self._queue = self._histogram(QUEUE)
         self._quote_error = self._histogram(QUOTE_ERROR)
@@ -119,6 +121,7 @@ class Meters(Observer):
         self.read(HOLDS, self._holds.read)
         self.read(OPEN_HOLDS, lambda: [(holds, ()) for holds, _ in self._open()])
         self.read(HELD, lambda: [(nanos / NANOS_PER_USD, ()) for _, nanos in self._open()])
+        self.read(SPENT, lambda: [(n / NANOS_PER_USD, of) for n, of in self._spent.read()])
         self.read(LIMIT_HEADROOM, self.fullest.headroom)
         # Attributes are made once: their number is that of the methods, codes and models.
         self._call_attributes = cache(_call_attributes)
@@ -180,6 +183,7 @@ class Meters(Observer):
     def settled(self, call: SettledCall) -> None:
         """See :meth:`Observer.settled`."""
         self._holds.add(("settled",))
+        self._spent.add((call.model, provider_name(call.provider)), call.booked)
         context = _context()
         if call.quoted > 0:
             self._quote_error.record(call.booked / call.quoted, None, context)

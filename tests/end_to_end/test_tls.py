@@ -201,7 +201,10 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
         assert limited.returncode == 0, limited.stderr
         healthy = cli("health", *at)
         assert (healthy.returncode, healthy.stdout) == (0, "SERVING\n"), healthy.stderr
-        assert cli("health", "--server", address).returncode == 1
+        for unfit in ([], ["--ca", str(authority.path)]):
+            unhealthy = cli("health", "--server", address, *unfit)
+            assert unhealthy.returncode == 1
+            assert ("client certificates" if unfit else "--tls") in unhealthy.stderr
         outputs = [asked.stdout + asked.stderr, limited.stdout + limited.stderr]
         for each in wrong:
             refused = cli("limits", "list", *at, MITSUMORI_API_KEY=each)
@@ -213,8 +216,14 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     routed = next(line for line in lines if line["event"] == "routed")
     assert key.startswith(routed["caller"].removeprefix("key "))
-    failed = [line["credential"] for line in lines if line["event"] == "login_failed"]
-    assert failed == ["token", "key mk_aaaaaaaaaa", "token"]
+    failed = [
+        (line["credential"], line["why"]) for line in lines if line["event"] == "login_failed"
+    ]
+    assert failed == [
+        ("token", "a token, and no jwt_issuer is set"),
+        ("key mk_aaaaaaaaaa", "not a key of this store"),
+        ("token", "a token, and no jwt_issuer is set"),
+    ]
     assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o600
 
 

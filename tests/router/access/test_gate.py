@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from router.access.api_keys import KeyBook
 from router.access.caller import ANONYMOUS
@@ -119,6 +122,39 @@ def test_unknown_expired_and_revoked_keys_get_the_same_answer(world: World) -> N
         said.add((caught.value.reason, caught.value.message))
         assert text not in caught.value.message
     assert len(said) == 1
+
+
+@pytest.fixture
+def log() -> Iterator[list[structlog.typing.EventDict]]:
+    # Capturing swaps the processors; the level of the tests' logger would hide what is captured.
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
+    with capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)
+
+
+def test_the_log_says_what_the_caller_is_not_told(
+    world: World, log: list[structlog.typing.EventDict]
+) -> None:
+    revoked, key = world.store.create(
+        name="b", tenant="b", roles=["route"], labels={}, scopes={}, expires=None
+    )
+    world.store.revoke(key.id)
+    expired, _ = world.store.create(
+        name="c", tenant="c", roles=["route"], labels={}, scopes={}, expires=NOON
+    )
+    world.reload()
+    for number, text in enumerate([WRONG, revoked, expired, "x.y.z", "x" * 100_000]):
+        with pytest.raises(Unauthenticated):
+            world.call(text, f"10.0.0.{number}")
+    assert [line["why"] for line in log] == [
+        "not a key of this store",
+        "revoked",
+        "expired",
+        "a token, and no jwt_issuer is set",
+        "longer than 8192 characters",
+    ]
 
 
 def test_a_verified_key_expires_all_the_same(world: World) -> None:
@@ -312,6 +348,38 @@ def test_a_token_that_says_something_else_is_not_valid(
     checks = verifier(read_key_set(issuer.jwks(), "jwks"))
     assert checks.caller(issuer.token(now=NOON)) is not None
     assert checks.caller(issuer.token(now=NOON, **claims)) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ({"exp": NOON - timedelta(seconds=30)}, "expired"),
+        ({"nbf": NOON + timedelta(seconds=31)}, "not valid yet (nbf)"),
+        ({"iss": "https://other.example"}, "of another issuer than jwt_issuer"),
+        ({"aud": "other"}, "for another audience than jwt_audience"),
+        ({"exp": None}, "without exp, iss or aud"),
+        ({"exp": "soon"}, "not a JSON Web Token that can be read"),
+        ({"tenant": None}, "tenant: the claim is missing or has another form"),
+        ({"labels": {"tenant": "other"}}, "labels: the claim is missing or has another form"),
+        ({}, ""),
+    ],
+)
+def test_the_log_says_why_a_token_is_not_valid(
+    issuer: Issuer, claims: dict[str, object], why: str
+) -> None:
+    checks = verifier(read_key_set(issuer.jwks(), "jwks"))
+    assert checks.why_not(issuer.token(now=NOON, **claims)) == why
+
+
+def test_the_log_says_why_a_signature_is_not_valid(issuer: Issuer) -> None:
+    checks = verifier(read_key_set(issuer.jwks(), "jwks"))
+    forged = Issuer(issuer.key_id).token(now=NOON)
+    unknown = Issuer("k2").token(now=NOON)
+    assert [checks.why_not(token) for token in (forged, unknown, "a.b.c")] == [
+        "the signature is wrong",
+        "signed with a key that jwt_keys does not have",
+        "not a JSON Web Token that can be read",
+    ]
 
 
 def test_a_token_of_another_key_is_not_valid_though_it_names_ours(issuer: Issuer) -> None:

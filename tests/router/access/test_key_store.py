@@ -279,3 +279,13 @@ def test_ten_thousand_keys_are_a_store_and_a_key_too_many_leaves_it_as_it_was(
     assert valid(store, text)
     store.path.write_text(write_keys([*full, wide]))  # as an editor could
     assert store.revoke(key.id).revoked is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_store_that_root_changes_stays_readable_by_the_service(store: KeyStore) -> None:
+    nobody = 65534
+    _, key = create(store)
+    os.chown(store.path, nobody, nobody)
+    store.revoke(key.id)
+    kept = store.path.stat()
+    assert (kept.st_uid, kept.st_gid, stat.S_IMODE(kept.st_mode)) == (nobody, nobody, 0o600)

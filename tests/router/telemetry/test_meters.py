@@ -87,6 +87,9 @@ def test_a_settlement_counts_its_tokens_and_by_how_much_the_quote_was_off(
 ) -> None:
     telemetry.meters.settled(SETTLED)
     assert samples(telemetry, "mitsumori_quote_error_ratio_sum") == {(): 1.5}
+    assert samples(telemetry, "mitsumori_spent_usd_total") == {
+        ("gpt-5-nano", "openai"): SETTLED.booked / 10**9
+    }
     named = ("chat", "gpt-5-nano", "openai")
     assert samples(telemetry, "gen_ai_client_token_usage_sum") == {
         (*named, "input"): 100,
