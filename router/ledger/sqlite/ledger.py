@@ -35,8 +35,9 @@ from router.ledger.base import (
     StoredDecision,
     Totals,
 )
-from router.ledger.rows import Balance, Row
+from router.ledger.rows import Account, Balance, Row
 from router.ledger.sqlite import queries
+from router.ledger.sqlite.committed_balances import CommittedBalances, Sums
 from router.ledger.sqlite.file import (
     copy_snapshot,
     open_reader,
@@ -44,8 +45,8 @@ from router.ledger.sqlite.file import (
     store_errors,
 )
 from router.ledger.sqlite.lock import FileLock
-from router.ledger.sqlite.packed_payload import pack
-from router.ledger.sqlite.write_group import Cache, Payload, WriteGroup
+from router.ledger.sqlite.packed_payload import Payload
+from router.ledger.sqlite.write_group import Cache, WriteGroup
 from router.ledger.storage_format import from_micros, to_micros
 from router.ledger.writer_task import WriterTask
 from router.telemetry.observer import Observer
@@ -111,6 +112,7 @@ class SqliteLedger:
             self._lock.release()
             raise
         self._limits = self._cache.limits
+        self._committed = CommittedBalances()
         self._last = rules.later(from_micros(int(committed)), clock())
         self._time_lock = threading.Lock()
         self._waiting: queue.SimpleQueue[WriterTask[_Operation[Any], Any] | None] = (
@@ -132,15 +134,13 @@ class SqliteLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
+        self._check_usable()
         moment = self.now()
-        with self._reading() as reader:
-            due = queries.is_due(reader, moment)
-            states = [] if due else queries.states(reader, self._limits, options, moment)
-        if due:
-            self.expire()
-            with self._reading() as reader:
-                states = queries.states(reader, self._limits, options, moment)
-        return states
+        if self._committed.may_be_due(moment):
+            moment = self._expire_due()
+        return queries.states(
+            self._limits, options, moment, lambda some: self._committed.of(some, self._read_sums)
+        )
 
     def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
         """See :meth:`Ledger.earlier_reply`."""
@@ -348,6 +348,10 @@ class SqliteLedger:
             self.expire()
         return moment
 
+    def _read_sums(self, accounts: Sequence[Account]) -> Sums:
+        with self._reading() as reader:
+            return queries.sums(reader, accounts)
+
     def _submit(self, task: WriterTask[_Operation[Any], Any]) -> None:
         if self._waiting.qsize() >= _MAX_WAITING:
             raise Unavailable(f"{_MAX_WAITING} operations wait for the store; try again later")
@@ -359,11 +363,14 @@ class SqliteLedger:
         if self._closed:
             raise Unavailable("the ledger is closed")
 
+    def _check_usable(self) -> None:
+        self._check_open()
+        self._lock.check()
+
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
         """A connection for one snapshot of the store."""
-        self._check_open()
-        self._lock.check()
+        self._check_usable()
         with store_errors(self._path, for_caller=True):
             try:
                 reader = self._readers.get_nowait()
@@ -417,7 +424,8 @@ class SqliteLedger:
         moment = self.now()
         self._cache.follow(self._writer, moment)
         work = WriteGroup(self._writer, self._cache, moment)
-        work.expire_due()
+        if self._committed.may_be_due(moment) or self._cache.next_taken is not None:
+            work.expire_due()
         work.load({decision_id for task in tasks for decision_id in task.operation.ids})
         for task in tasks:
             try:
@@ -426,7 +434,9 @@ class SqliteLedger:
             except MitsumoriError as error:
                 task.error = error
         work.write()
+        next_expiry = queries.next_expiry(self._writer)
         self._writer.execute("COMMIT")
+        self._committed.commit(work.written.values(), next_expiry)
         self._observer.committed(time.perf_counter() - started, len(tasks))
         self._observer.expired(work.expired)
         self._limits = self._cache.limits
@@ -454,21 +464,14 @@ def _interrupted(error: BaseException) -> Unavailable:
 
 
 def _hold_task(hold: Hold) -> WriterTask[_Operation[HoldResult], HoldResult]:
-    payload = _payload(hold)
+    payload = Payload.of(hold)
     return WriterTask(_Operation(lambda work: _hold(work, hold, payload), _ids(hold)))
-
-
-def _payload(hold: Hold) -> Payload:
-    labels, record = storage_format.check_hold(hold)
-    if not hold.example:
-        return Payload(labels, record)
-    return Payload(labels, record, pack(hold.reply, record, hold.example), hold.example)
 
 
 def _holds_task(
     holds: Sequence[Hold],
 ) -> WriterTask[_Operation[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
-    checked = [(hold, _payload(hold)) for hold in holds]
+    checked = [(hold, Payload.of(hold)) for hold in holds]
 
     def run(work: WriteGroup) -> _Results:
         results: _Results = []

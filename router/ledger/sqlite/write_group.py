@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
@@ -24,10 +24,11 @@ from router.ledger import rules, storage_format
 from router.ledger.base import Hold, Settlement
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
+from router.ledger.sqlite.packed_payload import Payload
 from router.ledger.sqlite.queries import BALANCE, DECISIONS, NUMBER, ROW, balance_of, find, row_of
 from router.ledger.storage_format import from_micros, to_micros
 
-__all__ = ["Cache", "Payload", "WriteGroup"]
+__all__ = ["Cache", "WriteGroup"]
 
 _FINAL = "(state >= 2 OR state = 0 AND expires <= {now})"
 _SET_TIME = "UPDATE meta SET value = ? WHERE name = 'time'"
@@ -37,22 +38,6 @@ _ACCOUNTS_BYTES = 64 << 20
 """Of the keys of balances."""
 _LABEL_SETS_BYTES = 16 << 20
 _DICTIONARIES_BYTES = 4 << 20
-
-
-class Payload(NamedTuple):
-    """The long texts of a new decision.
-
-    Attributes:
-        labels: as JSON.
-        record: as JSON; not stored where ``packed`` holds it.
-        packed: reply and record in their packed form; ``None``: they are stored as they are.
-        dictionary: of the packed form.
-    """
-
-    labels: str
-    record: str
-    packed: bytes | None = None
-    dictionary: bytes = b""
 
 
 class Cache:
@@ -125,6 +110,7 @@ class WriteGroup:
     Attributes:
         moment: the same.
         expired: the number of expired holds that were freed.
+        written: the balances that were written so far.
     """
 
     def __init__(self, connection: apsw.Connection, cache: Cache, moment: datetime) -> None:
@@ -139,6 +125,7 @@ class WriteGroup:
         self._dirty: dict[Account, Balance] = {}
         self._new_sets: dict[str, int] = {}
         self.expired = 0
+        self.written: dict[Account, Balance] = {}
 
     # ── UnitOfWork ────────────────────────────────────────────────────────────────────────────────
 
@@ -390,6 +377,7 @@ class WriteGroup:
         self._connection.execute(
             _SET_TIME, (max(to_micros(self.moment), self._cache.last_created),)
         )
+        self.written.update(self._dirty)
         self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, {}
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────
