@@ -28,6 +28,8 @@ _MOST_TIMES = 10.0
 """One slow call counts as at most so many times the average: a pause is no sign of a slow server."""
 _PRESSURE_WEIGHT = 0.01
 _MOST_RETRY_S = 5.0
+_OVERLOADED_FROM = 0.05
+"""The share of refused calls from which hardly a slot is lent: whoever refuses needs the processor as well."""
 
 
 class Priority(IntEnum):
@@ -107,8 +109,8 @@ class WorkQueue:
         slots: calls that are worked on at once, ≥ 1.
         wait_limit_s: a call is refused where its turn would come later than this, seconds > 0.
         most: calls that may wait at once, ≥ 0, however short they are.
-        most_lent: slots that may be lent at once, ≥ 0. Where the store stands still, the calls beyond keep
-            theirs, and the queue fills up behind them.
+        most_lent: slots that may be lent at once, ≥ 0; one while calls are refused. Where the store stands
+            still, the calls beyond keep theirs, and the queue fills up behind them.
         times: that calls are expected to take; learns from each.
         clock: monotonic, seconds.
     """
@@ -220,7 +222,8 @@ class WorkQueue:
             Whether it is lent; false where too many are.
         """
         with self._lock:
-            if self._lent >= self._most_lent:
+            overloaded = self._refused_share > _OVERLOADED_FROM
+            if self._lent >= (min(1, self._most_lent) if overloaded else self._most_lent):
                 return False
             self._lent += 1
         self.leave(kind, since)

@@ -144,6 +144,15 @@ def test_where_the_store_stands_still_only_so_many_slots_are_lent() -> None:
     assert queue.most_threads == 1 + 256 + 2
 
 
+def test_while_calls_are_refused_one_slot_is_lent() -> None:
+    queue = WorkQueue(2, 0.001, most=0)
+    turns = [queue.enter("Route", ROUTE, Caller()) for _ in range(2)]
+    for _ in range(6):  # of the latest calls, more than a twentieth
+        with pytest.raises(Throttled):
+            queue.enter("Route", ROUTE, Caller())
+    assert [queue.lend("Route", since) for since in turns] == [True, False]
+
+
 def test_settlements_come_before_routes_and_batches_last() -> None:
     service = Service()
     waiting = [
