@@ -29,7 +29,7 @@ _MOST_TIMES = 10.0
 _PRESSURE_WEIGHT = 0.01
 _MOST_RETRY_S = 5.0
 _OVERLOADED_FROM = 0.05
-"""The share of refused calls from which hardly a slot is lent: whoever refuses needs the processor as well."""
+"""The share of refused calls from which hardly a slot is lent: who refuses needs the processor too."""
 
 
 class Priority(IntEnum):
