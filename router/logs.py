@@ -25,7 +25,16 @@ import structlog
 
 from router.telemetry import trace
 
-__all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger"]
+__all__ = [
+    "LineQueue",
+    "announce",
+    "close",
+    "configure",
+    "dropped_lines",
+    "log_failure",
+    "logger",
+    "set_level",
+]
 
 MAX_WAITING_BYTES = 4 << 20
 """Bytes of the lines that wait to be written. What comes then is dropped."""
@@ -253,3 +262,17 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     if found is None or found.processors is not processors or found.wrapper is not wrapper:
         found = _latest = _Bound(processors, wrapper, structlog.get_logger().bind())
     return found.logger
+
+
+def log_failure(method: str, error: Exception) -> None:
+    """Log an error that nobody expects: its kind and place, not its text, which could quote a prompt.
+
+    Args:
+        method: that failed.
+        error: with its traceback.
+    """
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+    logger().error("failed", method=method, error=type(error).__name__, place=place)

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from router.allocator import release_freed
+from router.clock import utc_now
 from router.core.errors import MitsumoriError, Unavailable
 from router.files import MAX_TEXT_BYTES, read_bounded, sha256_of
 from router.logs import logger
@@ -189,10 +190,6 @@ class InputStatus:
     refusal: Refusal | None
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 def _accept(_value: object) -> None:
     return
 
@@ -222,7 +219,7 @@ class Watched(Generic[T]):
         *,
         version: Callable[[T], str] | None = None,
         first: Callable[[MitsumoriError], T] | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._name, self._source, self._now = name, source, now
         self._version_of = version

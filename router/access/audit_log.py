@@ -10,20 +10,17 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from router.clock import utc_now
 from router.core.errors import MitsumoriError, Unavailable
 from router.logs import logger
 
 __all__ = ["AuditLog"]
 
 _MOST_CHARACTERS = 4096
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class AuditLog:
@@ -36,7 +33,7 @@ class AuditLog:
     """
 
     def __init__(
-        self, path: Path | None, now: Callable[[], datetime] = _utc_now, *, logs: bool = True
+        self, path: Path | None, now: Callable[[], datetime] = utc_now, *, logs: bool = True
     ) -> None:
         self._path, self._now, self._logs = path, now, logs
 
@@ -70,7 +67,7 @@ class AuditLog:
             self._write(outcome, *what)
         except Unavailable as error:  # it is done, and was announced
             if self._logs:
-                logger().error("audit log", error=error.message)
+                logger().error("audit_log_failed", error=error.message)
 
     def _write(
         self, outcome: str, who: str, action: str, facts: Mapping[str, Any], peer: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import grpc
@@ -16,14 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from router.clock import utc_now
 from router.core.errors import BadArtifact
 from router.watched import FileSource, Watched
 
 __all__ = ["CertificateFiles", "Watch", "server_credentials", "watch_certificates"]
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ class CertificateFiles:
 Watch = Watched[grpc.ServerCertificateConfiguration]
 
 
-def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = _utc_now) -> Watch:
+def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = utc_now) -> Watch:
     """Certificates whose files may change.
 
     Args:

@@ -6,12 +6,13 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from router.access.api_keys import KeyBook, id_of_key
 from router.access.caller import ANONYMOUS, Caller
 from router.access.failed_logins import FailedLogins
+from router.clock import utc_now
 from router.core.errors import Throttled, Unauthenticated
 from router.logs import logger
 
@@ -46,10 +47,6 @@ class Current(Protocol[T]):
         ...
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Gate:
     """Says who calls. Thread-safe; a credential that was verified before costs a few microseconds.
 
@@ -68,7 +65,7 @@ class Gate:
         *,
         token_keys: Current[object] | None = None,
         logins: FailedLogins | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._keys, self._tokens, self._token_keys = keys, tokens, token_keys
         self._logins = logins or FailedLogins(10)
@@ -113,7 +110,7 @@ class Gate:
             key_id = id_of_key(text)
             # Only what is known to be an id: the rest of a credential may be somebody's secret.
             logger().warning(
-                "login failed", peer=peer, credential=f"key mk_{key_id}" if key_id else "token"
+                "login_failed", peer=peer, credential=f"key mk_{key_id}" if key_id else "token"
             )
             raise Unauthenticated(_INVALID, reason="INVALID_CREDENTIAL")
         with self._lock:

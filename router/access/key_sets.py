@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from router.access.exposure import is_loopback
 from router.access.tokens import KeySet, read_key_set
+from router.core.addresses import is_loopback
 from router.core.errors import BadArtifact, InvalidInput, Unavailable
 from router.files import sha256_of
 from router.logs import logger

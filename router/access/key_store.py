@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from router.access.api_keys import (
@@ -19,6 +19,7 @@ from router.access.api_keys import (
     with_change,
     write_keys,
 )
+from router.clock import utc_now
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
 from router.files import MAX_TEXT_BYTES, create_private, read_bounded, replace_text
 from router.watched import FileSource, Watched
@@ -26,10 +27,6 @@ from router.watched import FileSource, Watched
 __all__ = ["KeyStore", "watch_keys"]
 
 _SECRET_BYTES = 32
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class KeyStore:
@@ -40,7 +37,7 @@ class KeyStore:
         now: the clock, UTC.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime] = utc_now) -> None:
         self.path = path
         self.secret_path = path.with_name(path.name + ".secret")
         self._now = now

@@ -82,6 +82,11 @@ class Hold:
     quoted: int = 0
     example: bytes = b""
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the decisions that it reads or writes: its own, and the one that it replaces."""
+        return (self.id,) if self.replaces is None else (self.id, self.replaces)
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:

@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 from router.core import errors
 from router.core.errors import MitsumoriError
 
-__all__ = ["REPORT_EVERY_S", "ControlLine", "Failed", "Ready", "Report", "Statuses", "Stop"]
+__all__ = ["ControlLine", "Failed", "Ready", "Report", "Statuses", "Stop"]
 
-REPORT_EVERY_S = 1.0
+_REPORT_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class ControlLine:
     def _listen(self) -> None:
         try:
             while True:
-                if not self._pipe.poll(REPORT_EVERY_S):
+                if not self._pipe.poll(_REPORT_EVERY_S):
                     self.tell(Report(self.report()))
                     continue
                 message = self._pipe.recv()

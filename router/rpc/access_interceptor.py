@@ -14,10 +14,8 @@ import grpc
 from google.protobuf.message import Message
 from structlog.contextvars import bind_contextvars
 
-from mitsumori.v1 import router_pb2
 from router.access.audit_log import AuditLog
 from router.access.caller import Caller
-from router.access.failed_logins import peer_of
 from router.access.gate import Gate
 from router.access.policy import (
     admit,
@@ -27,11 +25,11 @@ from router.access.policy import (
     is_administration,
     reveal,
 )
+from router.core.addresses import peer_of
 from router.core.errors import MitsumoriError, NotFound
+from router.rpc.service_names import is_ours
 
 __all__ = ["AccessInterceptor"]
-
-_OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
 
 
 def _new_id() -> str:
@@ -64,7 +62,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
     ) -> Any:
         """Wrap the handler of one of our methods; return any other as it is."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith(_OUR_METHODS):
+        if handler is None or not is_ours(details.method):
             return handler
         method = details.method.rpartition("/")[2]
         if not self._gate.asks_for_credentials and not is_administration(method):
@@ -91,7 +89,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         Raises:
             Unauthenticated, NotAllowed, Throttled: its credentials do not allow the call.
         """
-        if method.startswith(_OUR_METHODS):
+        if is_ours(method):
             name = method.rpartition("/")[2]
             if self._gate.asks_for_credentials or is_administration(name):
                 self._caller(name, context)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from router.core.addresses import host_port
 from router.telemetry.exposition import OPEN_METRICS, PLAIN
 
 __all__ = ["MetricsEndpoint"]
@@ -40,8 +41,7 @@ class MetricsEndpoint:
 
     def __init__(self, host: str, port: int, text: Callable[[bool], str]) -> None:
         self._server = _Server(host, port, text)
-        shown = f"[{host}]" if ":" in host else host
-        self.address = f"{shown}:{self._server.server_address[1]}"
+        self.address = host_port(host, self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )

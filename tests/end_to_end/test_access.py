@@ -23,7 +23,8 @@ from router.access.key_store import KeyStore
 from router.core.errors import InvalidInput
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router as RoutingRouter
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S, wait_until
 from tests.tokens import AUDIENCE, ISSUER, Issuer

@@ -27,7 +27,8 @@ from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.ledger.time_budget import CallerGone, check_caller
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.test_sqlite import busy
@@ -121,7 +122,7 @@ def test_calls_are_worked_on_while_others_wait_for_their_commit(
     ):
         go_on = busy(ledger)
         held = [caller.route(f"{index}") for index in range(8)]
-        wait_until(lambda: ledger._waiting.qsize() == 8)  # one commit for all of them
+        wait_until(lambda: ledger._writer.waiting.qsize() == 8)  # one commit for all of them
         assert not any(call.done() for call in held)
         go_on.set()
         assert [call.result().decision_id for call in held] == [f"{index}" for index in range(8)]

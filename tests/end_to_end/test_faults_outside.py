@@ -29,7 +29,8 @@ from router.ledger.memory import MemoryLedger
 from router.ledger.postgres.ledger import PostgresLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.end_to_end.test_process import run
 from tests.readiness import PATIENCE_S, wait_until

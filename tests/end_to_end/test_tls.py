@@ -21,8 +21,9 @@ from router.cli.demo import serving
 from router.core.errors import BadArtifact
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc.assembly import build_reservations
 from router.rpc.protection import AccessInput
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.certificates import Authority, Issued
 from tests.readiness import PATIENCE_S, wait_until
@@ -210,7 +211,7 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     routed = next(line for line in lines if line["event"] == "routed")
     assert key.startswith(routed["caller"].removeprefix("key "))
-    failed = [line["credential"] for line in lines if line["event"] == "login failed"]
+    failed = [line["credential"] for line in lines if line["event"] == "login_failed"]
     assert failed == ["token", "key mk_aaaaaaaaaa", "token"]
     assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o600
 

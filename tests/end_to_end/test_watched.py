@@ -24,15 +24,16 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc.assembly import build_reservations
 from router.rpc.measurement import occupancy_job
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.server import RunningServer, start
 from router.settings import METRICS_PORT, Settings
 from router.telemetry.export import open_telemetry
 from router.telemetry.meters import Meters
-from router.telemetry.metric_names import METRICS, series_names
+from router.telemetry.metric_names import METRICS
 from tests.collector import Collector, attributes_of, collector
 from tests.deploy.programs import program
-from tests.deploy.test_monitoring import EXPRESSIONS, OF_SCRAPING, RECORDED, used
+from tests.deploy.test_monitoring import EXPRESSIONS, OF_SCRAPING, RECORDED, series_names, used
 from tests.end_to_end.test_process import run
 from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.builders import DOLLAR, limit
@@ -301,7 +302,7 @@ def test_without_a_port_of_its_own_a_second_server_starts_without_the_endpoint_a
         with log.open("w") as file, serving("--ledger", "memory:", log=file) as (address, _):
             some_calls(address)
         (line,) = [json.loads(text) for text in log.read_text().splitlines()]
-        assert (line["event"], line["port"]) == ("metrics not offered", METRICS_PORT)
+        assert (line["event"], line["port"]) == ("metrics_not_offered", METRICS_PORT)
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────────────

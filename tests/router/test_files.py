@@ -13,7 +13,7 @@ from router.catalog.catalog import load_catalog
 from router.classifier.manifest import read_manifest
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.files import parse_yaml, read_bounded
-from router.settings import load_settings
+from router.settings_sources import load_settings
 
 DEEP = "[" * 100_000
 LARGE = "# twenty-four megabytes\n" * 1_000_000

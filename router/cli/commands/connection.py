@@ -15,7 +15,7 @@ import typer
 
 from mitsumori import Admin, Router, Tls
 from mitsumori.credentials import Credentials
-from router.access.exposure import is_loopback
+from router.core.addresses import host_port, is_loopback
 from router.core.errors import InvalidInput
 
 __all__ = ["Connection", "admin_address", "server_address", "takes_connection"]
@@ -108,7 +108,7 @@ def _address_of(host_name: str, port_name: str, default_port: str) -> str:
         )
     # A server that listens on every interface is called at the loopback address.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(host, port)
 
 
 def _secret(file: Path | None, option: str, variable: str) -> str:

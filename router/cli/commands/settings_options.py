@@ -12,7 +12,8 @@ import typer
 from pydantic.fields import FieldInfo
 
 from router.rpc.settings_change import SettingsFile
-from router.settings import Settings, config_path, flags_of_settings, load_settings
+from router.settings import Settings, flags_of_settings
+from router.settings_sources import config_path, load_settings
 
 __all__ = ["takes_settings"]
 

@@ -28,11 +28,9 @@ from router.ledger.base import (
 from router.ledger.local_socket.frames import FrameSocket
 from router.ledger.local_socket.messages import OBSERVATIONS, decoded_result, encoded_request
 from router.ledger.time_budget import begin_wait, seconds_left
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["SocketLedger"]
-
-_UNOBSERVED = Observer()
 
 _LONG_S = 600.0
 """For what reads or deletes any number of decisions."""
@@ -54,7 +52,7 @@ class SocketLedger:
     """
 
     def __init__(
-        self, path: Path, *, timeout_s: float = 10.0, observer: Observer = _UNOBSERVED
+        self, path: Path, *, timeout_s: float = 10.0, observer: Observer = UNOBSERVED
     ) -> None:
         self._path = str(path)
         self._observer = observer

@@ -120,7 +120,9 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     """
     with store_errors(path):
         try:
-            _create_private(path)
+            # Its owner's alone: SQLite gives the files beside it the same rights.
+            with suppress(OSError):  # SQLite says better what is wrong
+                create_private(path)
             connection = apsw.Connection(str(path))
             connection.set_busy_timeout(int(busy_timeout_s * 1000))
             if connection.readonly("main"):
@@ -217,12 +219,6 @@ def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | N
     with closing(open_reader(source)) as reader:
         reader.execute("BEGIN")
         copy_snapshot(reader, target, progress)
-
-
-def _create_private(path: Path) -> None:
-    """Make a new database the owner's alone; SQLite gives the files beside it the same rights."""
-    with suppress(OSError):  # SQLite says better what is wrong
-        create_private(path)
 
 
 def check_file(path: Path) -> None:

@@ -11,12 +11,8 @@ DEFLATE stream (RFC 1951). The reply comes first, because a repeated request rea
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
 
-from router.ledger.base import Hold
-from router.ledger.storage_format import check_hold
-
-__all__ = ["DamagedPayload", "Payload", "pack", "unpacked_record", "unpacked_reply"]
+__all__ = ["DamagedPayload", "pack", "unpacked_record", "unpacked_reply"]
 
 _HEADER = 4
 _LEVEL = 3
@@ -26,34 +22,6 @@ _RAW = -zlib.MAX_WBITS
 
 class DamagedPayload(Exception):
     """A packed payload cannot be unpacked: it, or its dictionary, was cut or changed."""
-
-
-class Payload(NamedTuple):
-    """The long texts of a new decision.
-
-    Attributes:
-        labels: as JSON.
-        record: as JSON; not stored where ``packed`` holds it.
-        packed: reply and record in their packed form; ``None``: they are stored as they are.
-        dictionary: of the packed form.
-    """
-
-    labels: str
-    record: str
-    packed: bytes | None = None
-    dictionary: bytes = b""
-
-    @classmethod
-    def of(cls, hold: Hold) -> Payload:
-        """Those of a hold, packed where it has an example.
-
-        Raises:
-            InvalidInput: a store cannot keep the hold; the message names the field.
-        """
-        labels, record = check_hold(hold)
-        if not hold.example:
-            return cls(labels, record)
-        return cls(labels, record, pack(hold.reply, record, hold.example), hold.example)
 
 
 def pack(reply: bytes, record: str, dictionary: bytes) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.access.api_keys import KeyBook
 from router.access.caller import ANONYMOUS
-from router.access.failed_logins import FailedLogins, peer_of
+from router.access.failed_logins import FailedLogins
 from router.access.gate import Gate
 from router.access.key_store import KeyStore
 from router.access.tokens import KeySet, TokenRules, TokenVerifier, read_key_set
@@ -205,23 +205,6 @@ def test_a_peer_may_fail_as_often_as_was_set_and_then_at_that_rate(per_minute: i
     assert logins.wait_s("p") == 0
     logins.record("p")
     assert logins.wait_s("p") > 0
-
-
-@pytest.mark.parametrize(
-    ("text", "peer"),
-    [
-        ("ipv4:10.1.2.3:555", "10.1.2.3"),
-        ("ipv6:[2001:db8:1:2:3:4:5:6]:555", "2001:db8:1:2::/64"),
-        ("ipv6:%5B2001:db8:1:2:ffff::1%5D:555", "2001:db8:1:2::/64"),
-        ("ipv6:%5B::ffff:10.1.2.3%5D:555", "10.1.2.3"),
-        ("ipv6:[fe80::1%25eth0]:555", "fe80::/64"),
-        ("unix:/run/x", "unix:/run/x"),
-        ("ipv4:strange", "ipv4:strange"),
-        ("", ""),
-    ],
-)
-def test_a_peer_is_a_machine_whatever_its_port(text: str, peer: str) -> None:
-    assert peer_of(text) == peer
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=200)

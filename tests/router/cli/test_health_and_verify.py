@@ -13,7 +13,8 @@ import mitsumori
 from router.cli.main import app
 from router.core.errors import InvalidInput
 from router.ledger.address import open_ledger
-from router.rpc.server import RunningServer, build_reservations, build_router, start
+from router.rpc.assembly import build_reservations, build_router
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S
 

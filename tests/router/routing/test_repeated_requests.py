@@ -12,7 +12,7 @@ from router.core.types import Constraints, Importance, Message, Prompt
 from router.ledger.memory import MemoryLedger
 from router.routing.reservations import HeldDecision
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_reservations
+from router.rpc.assembly import build_reservations
 from router.settings import Settings
 
 QUERY = RouteQuery(
