@@ -116,16 +116,21 @@ def call_until(
         What ``call`` returned.
 
     Raises:
-        grpc.RpcError: of the last round.
+        grpc.RpcError: of the last round; where that only ran out of time, of the one before if the server
+            said there why it cannot answer.
     """
     deadline = clock() + timeout_s
+    told: grpc.RpcError | None = None
     while True:
         try:
             return call(max(deadline - clock(), _MIN_TIMEOUT_S))
         except grpc.RpcError as error:
+            if told is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise told from None
             pause_s = _pause_s(error)
             if pause_s is None:
                 raise
+            told = error if details_of(error) else None
             pause_s *= 1 + _JITTER * chance()
             if clock() + pause_s >= deadline:
                 raise

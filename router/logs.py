@@ -144,11 +144,33 @@ class LineQueue:
 
 
 class _LibraryRecords(logging.Handler):
-    """Takes what libraries log. Only the template of a message, since its values may quote a request."""
+    """Takes what libraries log. Only the template of a message, since its values may quote a request.
+
+    Nor the text of an error, which some put into the template: its kind stands there instead.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         say = logger().error if record.levelno >= logging.ERROR else logger().warning
-        say("library", logger=record.name, message=str(record.msg)[:500])
+        message, error = str(record.msg), record.exc_info and record.exc_info[1]
+        if error and str(error):
+            message = message.replace(str(error), type(error).__name__)
+        say("library", logger=record.name, message=message[:500])
+
+
+def _place_of(error: BaseException) -> str:
+    """The file and line where an error was raised; empty where that is not known."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+
+
+def _thread_failed(end: threading.ExceptHookArgs) -> None:
+    """Log the kind and place of what ended a thread, not its text as Python does: it may quote a request."""
+    error = end.exc_value
+    name = end.thread.name if end.thread is not None else ""
+    place = "" if error is None else _place_of(error)
+    logger().error("thread_failed", thread=name, error=end.exc_type.__name__, place=place)
 
 
 _lines = LineQueue(None)
@@ -171,8 +193,6 @@ def configure(level: str, form: Form, process: str = "") -> None:
             empty: it serves alone.
     """
     global _lines
-    # Otherwise what the library of gRPC says of itself, such as a failed handshake, goes past the queue.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _lines.close()
     _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
     terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -197,6 +217,7 @@ def configure(level: str, form: Form, process: str = "") -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
+    threading.excepthook = _thread_failed
 
 
 def set_level(level: str) -> None:
@@ -271,8 +292,4 @@ def log_failure(method: str, error: Exception) -> None:
         method: that failed.
         error: with its traceback.
     """
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
-    logger().error("failed", method=method, error=type(error).__name__, place=place)
+    logger().error("failed", method=method, error=type(error).__name__, place=_place_of(error))

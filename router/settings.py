@@ -118,8 +118,8 @@ class Settings(BaseSettings):
     )
     tls_client_ca: Path | None = Field(
         default=None,
-        description="PEM file with the roots of client certificates, which every connection must then have;"
-        " unset: none is asked for",
+        description="PEM file with the roots of client certificates, which every connection must then have,"
+        " and shows anew every ten minutes; unset: none is asked for",
     )
     key_store: Path | None = Field(
         default=None,
@@ -299,7 +299,7 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         default="127.0.0.1",
         description="address on which Prometheus scrapes /metrics, without credentials: metrics name models,"
-        " limits and versions, never callers",
+        " versions and the ids of limits, in which a tenant may be named, and nothing else of callers",
     )
     metrics_port: int | None = Field(
         default=None,
@@ -433,7 +433,10 @@ class Settings(BaseSettings):
     @property
     def offers_reflection(self) -> bool:
         """Whether gRPC reflection is offered."""
-        return is_loopback(self.host) if self.reflection is None else self.reflection
+        if self.reflection is not None:
+            return self.reflection
+        admin = self.admin_address
+        return is_loopback(self.host) and (admin is None or is_loopback(admin[0]))
 
     @property
     def default_goals(self) -> DefaultGoals:

@@ -80,6 +80,7 @@ class FileSource(Generic[T]):
         paths: the files. One that is a pipe at the start is read once, and not looked at again.
         load: makes the value of their contents; raises ``MitsumoriError``.
         unreadable: the error of a file that cannot be read, from its path and the reason.
+        max_bytes: the most that a file may hold, > 0.
         wait: pauses for a number of seconds.
     """
 
@@ -89,8 +90,10 @@ class FileSource(Generic[T]):
         load: Callable[[Contents], T],
         unreadable: Callable[[Path, str], MitsumoriError],
         *,
+        max_bytes: int = MAX_TEXT_BYTES,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
+        self._max_bytes = max_bytes
         self._paths, self._load, self._unreadable, self._wait = paths, load, unreadable, wait
         self._location = ", ".join(map(str, paths))
         self._found: tuple[str, Contents] | None = None
@@ -148,7 +151,7 @@ class FileSource(Generic[T]):
                 if is_pipe and not self._is_first:
                     raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
                 self._has_pipe = self._has_pipe or is_pipe
-                contents[path] = read_bounded(path, MAX_TEXT_BYTES)
+                contents[path] = read_bounded(path, self._max_bytes)
             except OSError as error:
                 error.filename = str(path)
                 raise

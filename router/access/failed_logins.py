@@ -1,4 +1,4 @@
-"""Bounds how often a peer may show a credential that is not valid."""
+"""Bounds how often a peer is told that its credential is not valid, and the log with it."""
 
 from __future__ import annotations
 

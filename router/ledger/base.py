@@ -351,6 +351,13 @@ class Ledger(Protocol):
         """One row of the decision log; ``None`` if there is none."""
         ...
 
+    def owner(self, decision_id: str) -> str | None:
+        """The tenant of a decision, empty without one; ``None`` if there is no such decision.
+
+        Takes as long for a decision as for none, since whoever asks may be of another tenant.
+        """
+        ...
+
     def decisions(
         self,
         *,

@@ -151,6 +151,13 @@ class MemoryLedger:
             row = self._tables.row(decision_id)
             return None if row is None else self._tables.stored(row)
 
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        with self._lock:
+            self._check_open()
+            row = self._tables.row(decision_id)
+            return None if row is None else row.tenant
+
     def decisions(
         self,
         *,

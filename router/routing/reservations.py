@@ -174,10 +174,15 @@ class Reservations:
         """
         try:
             return self._decide(query, decision_id, fingerprint, render, replaces)
-        except (Exhausted, InvalidInput, NotPossible, Unavailable):
+        except (Exhausted, InvalidInput, NotPossible, Unavailable) as error:
             # The ledger knows a repeated request when it holds. One that gets no further gets the same reply,
             # even if limits have filled up since, perhaps by this very request.
-            earlier = self._earlier(query, decision_id, fingerprint)
+            try:
+                earlier = self._earlier(query, decision_id, fingerprint)
+            except Unavailable:
+                if isinstance(error, Unavailable):
+                    raise error from None  # it says what the caller has waited for
+                raise
             if earlier is None:
                 raise
             return earlier

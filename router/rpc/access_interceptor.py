@@ -105,7 +105,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
     ) -> Callable[[Any, grpc.ServicerContext], Message]:
         def call(request: Any, context: grpc.ServicerContext) -> Message:
             caller = self._caller(method, context)
-            admit(request, caller, self._new_id)
+            self._admit(request, caller, method, context)
             if is_administration(method):
                 facts = facts_of(request)
                 with self._audit.recorded(caller.name, method, facts, peer_of(context.peer())):
@@ -116,6 +116,17 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
             return reply
 
         return call
+
+    def _admit(
+        self, request: Any, caller: Caller, method: str, context: grpc.ServicerContext
+    ) -> None:
+        try:
+            admit(request, caller, self._new_id)
+        except MitsumoriError as error:
+            if is_administration(method):
+                facts, peer = facts_of(request), peer_of(context.peer())
+                self._audit.refused(caller.name, method, facts, error.reason, peer)
+            raise
 
     def _found(
         self,
@@ -139,13 +150,17 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]],
         method: str,
     ) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
-        """A message that is not allowed goes on as its error, which costs that message its answer alone."""
+        """A message that is not allowed goes on as its error, which costs that message its answer alone.
+
+        The credential is looked at for every message: a stream may be open for longer than it is valid.
+        """
 
         def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
-            caller = self._caller(method, context)
+            self._caller(method, context)
 
             def admitted() -> Iterator[Any]:
                 for request in requests:
+                    caller = self._caller(method, context)
                     try:
                         admit(request, caller, self._new_id)
                     except MitsumoriError as error:

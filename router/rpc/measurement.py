@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from router import logs
 from router.core.limits import ANY
@@ -50,8 +51,11 @@ def metrics_endpoint(
     """
     port = METRICS_PORT if settings.metrics_port is None else settings.metrics_port
     port += number - 1 if port else 0
+    failed = partial(
+        logs.log_failure, "/metrics"
+    )  # nobody would notice that there is nothing to scrape
     try:
-        return MetricsEndpoint(settings.metrics_host, port, telemetry.text)
+        return MetricsEndpoint(settings.metrics_host, port, telemetry.text, failed)
     except OSError as error:
         if settings.metrics_port is None:
             logs.logger().warning("metrics_not_offered", port=port, reason=error.strerror)

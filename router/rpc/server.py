@@ -73,6 +73,10 @@ gRPC itself refuses all but so many (CANCELLED). Then: calls at once on a connec
 closed that says nothing, or is not there."""
 
 
+_CERTIFIED_MS = 600_000
+"""How long a connection lasts whose caller has shown a certificate, which is looked at when it begins."""
+
+
 @dataclass(frozen=True)
 class RunningServer:
     """A server that listens. It reports NOT_SERVING until :meth:`mark_serving`.
@@ -129,6 +133,7 @@ def _server(
             ("grpc.so_reuseport", int(duties.shares_ports)),
             ("grpc.max_allowed_incoming_connections", settings.max_connections),
             *_BOUNDS,
+            *([("grpc.max_connection_age_ms", _CERTIFIED_MS)] if settings.tls_client_ca else []),
         ],
     )
 
@@ -164,11 +169,8 @@ def start(
     def statuses() -> list[InputStatus]:
         return [*live.statuses, *(each.status for each in protection.inputs)]
 
-    def owner(decision_id: str) -> str | None:
-        found = live.current().reservations.ledger.decision(decision_id)
-        return None if found is None else found.labels.get("tenant", "")
-
-    access = AccessInterceptor(protection.gate, protection.audit, owner)
+    ledger = reservations.ledger  # the same in every snapshot
+    access = AccessInterceptor(protection.gate, protection.audit, ledger.owner)
     outermost = [] if telemetry is None else [TelemetryInterceptor(telemetry)]
     used: list[Lane] = []
 

@@ -142,6 +142,13 @@ HELD = Metric(
     "usd",
     "Money of all open holds in this server's store, USD.",
 )
+SPENT = Metric(
+    "mitsumori.spent",
+    "counter",
+    ("gen_ai.request.model", "gen_ai.provider.name"),
+    "usd",
+    "Money of settled calls by model, USD, as booked; what is amended later does not change it.",
+)
 LIMIT_HEADROOM = Metric(
     "mitsumori.limit_headroom_ratio",
     "gauge",
@@ -224,6 +231,7 @@ METRICS = (
     HOLDS,
     OPEN_HOLDS,
     HELD,
+    SPENT,
     LIMIT_HEADROOM,
     QUOTE_ERROR,
     TOKEN_USAGE,

@@ -211,6 +211,8 @@ def test_calls_and_their_outcomes_are_counted(settings: Settings, router: Routin
         assert left < 1
         assert value(text, "mitsumori_limit_headroom_ratio", limit="search") == pytest.approx(left)
         assert value(text, "mitsumori_held_usd") == pytest.approx(state.held / 10**9)
+        assert state.spent > 0
+        assert value(text, "mitsumori_spent_usd_total") == pytest.approx(state.spent / 10**9)
 
 
 def test_a_repeated_request_is_one_decision_and_a_repeated_report_one_settlement(
@@ -337,6 +339,7 @@ def test_a_call_that_its_caller_traces_has_spans_ids_in_the_log_and_an_exemplar(
     assert {metric.instrument for metric in METRICS} - received.metrics == {
         "mitsumori.limit_headroom_ratio",
         "mitsumori.quote_error_ratio",
+        "mitsumori.spent",
         "gen_ai.client.token.usage",
         "mitsumori.refusals",
     }

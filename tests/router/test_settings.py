@@ -261,6 +261,8 @@ def test_reflection_is_for_this_machine_unless_it_is_said_otherwise() -> None:
     assert not Settings(host="0.0.0.0").offers_reflection
     assert Settings(host="0.0.0.0", reflection=True).offers_reflection
     assert not Settings(reflection=False).offers_reflection
+    assert not Settings(admin_host="0.0.0.0", admin_port=7).offers_reflection
+    assert Settings(admin_host="0.0.0.0").offers_reflection  # it has no port of its own
 
 
 def test_the_audit_log_lies_beside_a_sqlite_ledger() -> None:

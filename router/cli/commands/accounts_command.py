@@ -118,7 +118,9 @@ def backup(
     path = sqlite_path(load_settings(ledger=ledger).ledger)
     if path is None:
         raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
-    with Progress(console=console(stderr=True), transient=True) as progress:
+    told = console(stderr=True)
+    # In a log or a mail of cron it would be an empty line.
+    with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
         task = progress.add_task("copying", total=None)
         back_up(
             path,

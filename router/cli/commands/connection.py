@@ -10,11 +10,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
-import grpc
 import typer
 
 from mitsumori import Admin, Router, Tls
-from mitsumori.credentials import Credentials
+from mitsumori.retrying_channel import RetryingChannel
 from router.core.addresses import host_port, is_loopback
 from router.core.errors import InvalidInput
 
@@ -61,9 +60,12 @@ class Connection:
             token=self.token,
         )
 
-    def channel(self) -> grpc.Channel:
-        """A channel for calls that need no credential, such as those of the health service."""
-        return Credentials(self.tls, "", "").channel(self.address)
+    def anonymous(self, *, timeout_s: float) -> RetryingChannel:
+        """A connection for calls that need no credential, such as those of the health service.
+
+        Each is tried once.
+        """
+        return RetryingChannel(self.address, timeout_s=timeout_s, attempts=1, tls=self.tls)
 
 
 def server_address(given: str) -> str:

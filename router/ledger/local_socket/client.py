@@ -117,6 +117,10 @@ class SocketLedger:
         """See :meth:`Ledger.decision`."""
         return self._call("decision", decision_id)  # type: ignore[no-any-return]
 
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        return self._call("owner", decision_id)  # type: ignore[no-any-return]
+
     def decisions(
         self,
         *,

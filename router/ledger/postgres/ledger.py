@@ -212,6 +212,11 @@ class PostgresLedger:
         with self._connection() as connection:
             return queries.decision(connection, decision_id)
 
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        with self._connection() as connection:
+            return queries.owner(connection, decision_id)
+
     def decisions(
         self,
         *,

@@ -17,6 +17,7 @@ __all__ = [
     "back_up",
     "check_file",
     "copy_snapshot",
+    "empty_log",
     "open_reader",
     "open_writer",
     "store_errors",
@@ -142,6 +143,15 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
                 field=str(path),
             ) from None
     return connection
+
+
+def empty_log(writer: apsw.Connection) -> None:
+    """Copy what the log holds to the store: a log without a name would be gone with its process.
+
+    Where that is not possible, nothing happens.
+    """
+    with suppress(apsw.Error):
+        writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
 def open_reader(

@@ -188,6 +188,11 @@ class SqliteLedger:
         with self._reading() as reader:
             return queries.decision(reader, decision_id)
 
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        with self._reading() as reader:
+            return queries.owner(reader, decision_id)
+
     def decisions(
         self,
         *,

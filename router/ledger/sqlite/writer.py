@@ -22,7 +22,7 @@ from router.ledger.limit_book import LimitBook
 from router.ledger.sqlite import queries
 from router.ledger.sqlite.cache import Cache
 from router.ledger.sqlite.committed_balances import CommittedBalances
-from router.ledger.sqlite.file import open_writer, store_errors
+from router.ledger.sqlite.file import empty_log, open_writer, store_errors
 from router.ledger.sqlite.lock import FileLock
 from router.ledger.sqlite.write_group import WriteGroup
 from router.ledger.storage_format import from_micros
@@ -81,6 +81,7 @@ class Writer:
         with store_errors(lock.path):
             self.cache: Cache | None = Cache(self.connection)
             committed = self.connection.execute("SELECT value FROM meta WHERE name = 'time'").get
+        lock.watch_log()
         self.committed = CommittedBalances()
         self.limits: LimitBook = self.cache.limits
         self._last = rules.later(from_micros(int(committed)), clock())
@@ -145,8 +146,11 @@ class Writer:
             with store_errors(self._lock.path, for_caller=True):
                 self._lock.check()
                 self._commit(tasks)
+                self._lock.check()  # nobody is told of what went into a file without a name
         except BaseException as error:  # noqa: BLE001 - callers get the error; the writer continues
             self._roll_back()
+            if isinstance(error, Unavailable) and error.reason == "STORE_LOST":
+                empty_log(self.connection)
             if len(tasks) > 1 and not isinstance(error, Unavailable):
                 # One operation caused the error: run each alone, so that the others succeed.
                 for task in tasks:
