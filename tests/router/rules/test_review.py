@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from router.catalog.catalog import load_catalog
 from router.rules.review import Doubt, Finding, review
 from router.rules.routing_table import load_rules, parse_rules
+from router.rules.rule_cases import read_cases, run_case
 from tests.conftest import NOON
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def test_the_rules_of_the_readme_can_be_used_and_raise_no_doubt(tmp_path: Path) -> None:
+    texts = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    rules = parse_rules(
+        next(text for text in texts if "\nrules:" in text).encode(), name="README.md"
+    )
+    catalog = load_catalog()
+    models = catalog.at(NOON).models
+    assert review(rules, catalog, models) == []
+    cases = tmp_path / "cases.yaml"
+    cases.write_text(next(text for text in texts if text.startswith("cases:")))
+    for case in read_cases(cases):
+        assert run_case(case, rules.fitted(catalog), models).differences == ()
 
 
 def found(*rules: str) -> list[Finding]:
