@@ -9,8 +9,6 @@ import yaml
 
 __all__ = ["Place", "Places"]
 
-_MERGE = "tag:yaml.org,2002:merge"
-
 
 class Place(NamedTuple):
     """A line and a column of a file, from 1."""
@@ -23,13 +21,13 @@ class Place(NamedTuple):
 
 
 class Places:
-    """The places of all values of a YAML document that can be parsed.
+    """The places of all values of a YAML document that ``parse_yaml`` reads.
 
     Args:
         text: the document.
 
     Raises:
-        ValueError: a key is given twice, or an alias is used; the message says where.
+        ValueError: a key is given twice; the message says where.
     """
 
     def __init__(self, text: str) -> None:
@@ -37,16 +35,13 @@ class Places:
         self._nodes: dict[tuple[Hashable, ...], yaml.Node] = {}
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None:
-            self._walk(root, (), set())
+            self._walk(root, ())
 
-    def _walk(self, node: yaml.Node, path: tuple[Hashable, ...], above: set[int]) -> None:
-        if id(node) in above:
-            raise ValueError(f"refers to itself at {self._start(node)}")
+    def _walk(self, node: yaml.Node, path: tuple[Hashable, ...]) -> None:
         self._nodes[path] = node
-        above = above | {id(node)}
         if isinstance(node, yaml.SequenceNode):
             for index, child in enumerate(node.value):
-                self._walk(child, (*path, index), above)
+                self._walk(child, (*path, index))
         elif isinstance(node, yaml.MappingNode):
             for key, child in node.value:
                 below = (*path, str(key.value))
@@ -54,7 +49,7 @@ class Places:
                     raise ValueError(
                         f"has the key {str(key.value)[:40]!r} twice, at {self._start(key)}"
                     )
-                self._walk(child, below, above)
+                self._walk(child, below)
 
     @staticmethod
     def _start(node: yaml.Node) -> Place:

@@ -24,7 +24,7 @@ RULE = "rules:\n  - name: a\n    when: batch\n    then: "
         ("rules: []\nfoo: 1", "foo: Extra inputs are not permitted (line 2, column 6)"),
         ("format: 2\nrules: []", "format: Input should be 1 (line 1, column 9)"),
         ("time_zone: Mars\nrules: []", "'Mars' is no time zone, such as Asia/Tokyo or UTC (line 1, column 12)"),
-        ("rules: &a [*a]", "refers to itself at line 1, column 8"),
+        ("rules: &a [*a]", "stands for more than 1,000,000 values by its aliases"),
         ("rules:\n - name: A b\n   when: batch\n   then: {defer: true}", "rules[0] (A b): name: must be a-z, 0-9 and hyphens, at most 63 characters (line 2, column 10)"),
         ("rules:\n - {name: a, when: batch, then: {defer: true}}\n - {name: a, when: batch, then: {defer: true}}", "rules[1]: the name a is used above"),
         ("rules:\n - name: a\n   when: true\n   then: {defer: true}", "rules[0] (a): when: Input should be a valid string (line 3, column 10)"),
