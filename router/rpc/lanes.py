@@ -20,7 +20,7 @@ _SPARE_THREADS = 32
 _ADMIN_SLOTS = 2
 _ADMIN_WAIT_S = 5.0
 _FEW_CALLS = 32
-"""Calls of administration, health and reflection that may wait for their message, and streams likewise."""
+"""Calls of administration and reflection that may wait for their message, and streams, also of health."""
 _LOOK_EVERY_S = 0.5
 
 
@@ -77,7 +77,7 @@ def lanes_of(settings: Settings) -> Mapping[str, Lane]:
             WorkQueue(settings.workers, settings.queue_wait_s),
         ),
         ADMIN: _lane("admin", settings, few, few, WorkQueue(_ADMIN_SLOTS, _ADMIN_WAIT_S)),
-        HEALTH: _lane("health", settings, few, few),
+        HEALTH: _lane("health", settings, settings.max_waiting_calls, few),
         "": _lane("other", settings, few, few),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -218,6 +219,26 @@ def test_without_credentials_nobody_waits_for_a_message(
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED.value[0]
         ended = silent.ended(2, PATIENCE_S)
         assert [outcome.status for outcome in ended] == [unauthenticated] * 2
+
+
+def test_many_looks_at_health_at_once_are_all_answered_beside_many_other_calls(
+    settings: Settings, router: Router
+) -> None:
+    """More than may wait for their message, of callers whose message is there."""
+    health = "/grpc.health.v1.Health/Check"
+    calls = [
+        Call(0, ROUTE, request(f"{index}").SerializeToString(), PATIENCE_S)
+        if index % 3 == 0
+        else Call(0, health, b"", PATIENCE_S)
+        for index in range(1_500)
+    ]
+    changes = {"max_waiting_calls": 8, "queue_wait_s": 60.0}
+    with (
+        served(settings, router, MemoryLedger(), **changes) as running,
+        Http2Client(running.address, 16) as client,
+    ):
+        outcomes = Counter((each.call.path, each.status) for each in client.closed_loop(calls, 96))
+        assert outcomes == {(ROUTE, 0): 500, (health, 0): 1_000}
 
 
 def test_of_connections_only_so_many_are_taken(settings: Settings, router: Router) -> None:
