@@ -14,8 +14,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
-from router.core.errors import Throttled
-from router.ledger.time_budget import CallerGone
+from router.core.errors import CallerGone, Throttled
 
 __all__ = ["Caller", "Priority", "ServiceTimes", "WorkQueue", "retry_after_s"]
 
@@ -26,6 +25,7 @@ _MOST_TIMES = 10.0
 """One slow call counts as at most so many times the average: a pause is no sign of a slow server."""
 _PRESSURE_WEIGHT = 0.01
 _MOST_RETRY_S = 5.0
+_GONE = "the caller has gone before its turn; nothing was done for it"
 
 
 class Priority(IntEnum):
@@ -190,7 +190,7 @@ class WorkQueue:
         remaining_s = caller.time_remaining()
         if not caller.is_active() or (remaining_s is not None and remaining_s <= 0):
             self._hand_on()
-            raise CallerGone
+            raise CallerGone(_GONE)
         return self._clock()
 
     def leave(self, kind: str, since: float) -> None:
@@ -228,7 +228,7 @@ class WorkQueue:
             on_end()
         entry.turn.acquire()
         if entry.gone:
-            raise CallerGone
+            raise CallerGone(_GONE)
 
     def _abandon(self, entry: _Entry) -> None:
         """Take a call out of the queue, unless it has had its turn."""

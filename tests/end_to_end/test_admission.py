@@ -22,10 +22,11 @@ import mitsumori
 from benchmarks.http2_client import LOST, Call, Http2Client
 from mitsumori.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
 from router.access.key_store import KeyStore
+from router.core.errors import CallerGone
 from router.core.limits import LimitState
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
-from router.ledger.time_budget import CallerGone, check_caller
+from router.ledger.time_budget import check_caller
 from router.routing.router import RouteQuery, Router
 from router.rpc.server import RunningServer, build_reservations, start
 from router.settings import Settings
