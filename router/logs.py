@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Literal, NamedTuple
 
 import structlog
@@ -134,12 +135,50 @@ class LineQueue:
         return True
 
 
+class _Word(str):
+    """A value that is shown without quotes, also where a message asks for its ``repr``."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _harmless(value: object) -> object:
+    """What is shown of a value that a library logs: numbers and names of code, and of all else the kind.
+
+    A text, and an object that turns into one, may quote a request, a header or the address of a store.
+    """
+    if isinstance(value, Enum):
+        return _Word(value.name)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, type):
+        return _Word(value.__name__)
+    kind = type(value).__name__
+    return _Word(kind if isinstance(value, BaseException) else f"<{kind}>")
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """The message of a library with its harmless values, and with the name of an error for its text."""
+    template = record.msg if isinstance(record.msg, str) else str(_harmless(record.msg))
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and str(error):
+        template = template.replace(str(error), type(error).__name__)
+    if not record.args:
+        return template
+    try:
+        if isinstance(record.args, Mapping):
+            return template % {name: _harmless(value) for name, value in record.args.items()}
+        return template % tuple(map(_harmless, record.args))
+    except (TypeError, ValueError, KeyError):  # a number is asked for where there is none
+        return template
+
+
 class _LibraryRecords(logging.Handler):
-    """Takes what libraries log. Only the template of a message, since its values may quote a request."""
+    """Takes what libraries log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say = logger().error if record.levelno >= logging.ERROR else logger().warning
-        say("library", logger=record.name, message=str(record.msg)[:500])
+        say("library", logger=record.name, message=_message_of(record)[:500])
 
 
 _lines = LineQueue(None)
