@@ -44,7 +44,7 @@ from router.rpc.admission_interceptor import AdmissionInterceptor
 from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ADMIN, ROUTER, ServiceHealth
-from router.rpc.lanes import Lane, lane_watch, lanes_of
+from router.rpc.lanes import Lane, lane_job, lanes_of
 from router.rpc.live_state import LiveState, Sources
 from router.rpc.measurement import (
     metrics_endpoint,
@@ -319,7 +319,7 @@ def start(
     beside = ExitStack()
     for lane in used:
         beside.callback(lane.close)
-    beside.enter_context(lane_watch(used))
+    beside.enter_context(BackgroundJobs([lane_job(used)]))
     running = RunningServer(
         tuple(servers),
         service_health,
