@@ -18,7 +18,7 @@ from mitsumori.v1 import router_pb2
 from router.access.audit_log import AuditLog
 from router.access.caller import Caller
 from router.access.failed_logins import peer_of
-from router.access.gate import Gate
+from router.access.gate import Gate, Metadata
 from router.access.policy import (
     admit,
     check_role,
@@ -80,6 +80,17 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+
+    def refusal(self, method: str, metadata: Metadata) -> MitsumoriError | None:
+        """Why a call is refused by what it carries alone: no credential, where one is needed; else ``None``.
+
+        Args:
+            method: its full name.
+            metadata: of the call, keys in lower case.
+        """
+        if method.startswith(_OUR_METHODS) and self._gate.asks_for_credentials:
+            return self._gate.missing(metadata)
+        return None
 
     def authenticate(self, method: str, context: grpc.ServicerContext) -> None:
         """Refuse a caller of one of our methods that may not call it, whatever the message will be.

@@ -280,7 +280,7 @@ def start(
     def new_server() -> grpc.Server:
         lanes = lanes_of(settings)
         used.extend(lanes.values())
-        admission = AdmissionInterceptor(lanes, access.authenticate)
+        admission = AdmissionInterceptor(lanes, access)
         interceptors = [*outermost, admission, ErrorInterceptor(), access]
         return _server(settings, lanes[""].threads, interceptors, duties)
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from router.core.errors import CallerGone, Throttled
 
-__all__ = ["Caller", "Priority", "ServiceTimes", "WorkQueue", "retry_after_s"]
+__all__ = ["Caller", "Priority", "ServiceTimes", "WorkQueue", "overloaded", "retry_after_s"]
 
 _NS = 1_000_000_000
 _FIRST_S = 0.005
@@ -85,6 +85,19 @@ def retry_after_s(wait_limit_s: float, refused_share: float) -> float:
         Seconds: ``wait_limit_s`` where hardly anything is refused, ten times that where 90 % are; at most 5.
     """
     return min(wait_limit_s / max(1.0 - refused_share, 1e-3), _MOST_RETRY_S)
+
+
+def overloaded(retry_after_s: float) -> Throttled:
+    """The error of a call that would have to wait too long.
+
+    Args:
+        retry_after_s: when to try again, seconds > 0.
+    """
+    return Throttled(
+        "the server has more calls than it can answer in time; try again later",
+        retry_after_s=retry_after_s,
+        reason="OVERLOADED",
+    )
 
 
 class _Entry:
@@ -175,11 +188,7 @@ class WorkQueue:
                 if bounded and (
                     self._is_full(priority) or self._is_too_late(priority, cost_ns, caller)
                 ):
-                    raise Throttled(
-                        "the server has more calls than it can answer in time; try again later",
-                        retry_after_s=self._refuse(),
-                        reason="OVERLOADED",
-                    )
+                    raise overloaded(self._refuse())
                 entry = _Entry(priority, cost_ns)
                 self._queues[priority].append(entry)
                 self._queued_ns[priority] += cost_ns
