@@ -26,7 +26,16 @@ import structlog
 
 from router.telemetry import trace
 
-__all__ = ["LineQueue", "announce", "close", "configure", "dropped_lines", "logger"]
+__all__ = [
+    "LineQueue",
+    "announce",
+    "close",
+    "configure",
+    "dropped_lines",
+    "level",
+    "logger",
+    "set_level",
+]
 
 MAX_WAITING_BYTES = 4 << 20
 """Bytes of the lines that wait to be written. What comes then is dropped."""
@@ -182,6 +191,7 @@ class _LibraryRecords(logging.Handler):
 
 
 _lines = LineQueue(None)
+_level = "info"
 
 
 def _descriptor_of_stderr() -> int | None:
@@ -200,7 +210,8 @@ def configure(level: str, form: Form, process: str = "") -> None:
         process: its name among those that serve together, which each line then carries beside its number;
             empty: it serves alone.
     """
-    global _lines
+    global _lines, _level
+    _level = level
     # Otherwise what the library of gRPC says of itself, such as a failed handshake, goes past the queue.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _lines.close()
@@ -231,10 +242,17 @@ def configure(level: str, form: Form, process: str = "") -> None:
 
 def set_level(level: str) -> None:
     """Change the lowest level that is logged: ``debug``, ``info``, ``warning`` or ``error``."""
+    global _level
+    _level = level
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         **{**structlog.get_config(), "wrapper_class": structlog.make_filtering_bound_logger(number)}
     )
+
+
+def level() -> str:
+    """The lowest level that is logged."""
+    return _level
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode

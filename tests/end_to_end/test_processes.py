@@ -283,6 +283,31 @@ def test_calls_in_flight_finish_when_the_service_gets_sigterm(tmp_path: Path) ->
     assert rows == set(answered)
 
 
+def test_a_change_of_the_log_level_reaches_the_supervisor(tmp_path: Path) -> None:
+    log, config = tmp_path / "log", tmp_path / "mitsumori.yaml"
+    config.write_text("log_level: warning\n")
+    command = [sys.executable, "-m", "router", "serve", "--config", str(config)]
+    command += ["--port", "0", "--processes", "2", "--admin-port", "0"]
+    command += ["--ledger", f"sqlite:{tmp_path / 'ledger.sqlite'}"]
+    with (
+        log.open("a") as out,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True) as process,
+    ):
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("serving on ").strip()
+        running = Service(address, process, log)
+        assert running.lines("process_started") == []
+        config.write_text("log_level: info\n")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: running.lines("log_level_changed") != [])
+        (changed,) = running.lines("log_level_changed")
+        assert (changed["process"], changed["now"]) == ("supervisor", "info")
+        max(psutil.Process(process.pid).children(), key=lambda one: one.pid).kill()
+        wait_until(lambda: running.lines("process_started") != [])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+
+
 def test_each_process_has_its_own_health(tmp_path: Path) -> None:
     with service(tmp_path, 2) as running:
         everybody = {OWNER, "serving-1", "serving-2"}
