@@ -170,6 +170,32 @@ def test_with_postgresql_each_process_has_the_store_and_nobody_owns_it(tmp_path:
     assert len({line["process"] for line in running.lines("routed")}) == 2
 
 
+def test_a_client_with_several_channels_is_answered_by_every_process_though_one_dies(
+    tmp_path: Path,
+) -> None:
+    def answered_by(names: set[str]) -> set[str]:
+        """The processes that made these decisions; the log may come a little later."""
+        found: dict[str, str] = {}
+
+        def are_there() -> bool:
+            found.update({one["decision_id"]: one["process"] for one in running.lines("routed")})
+            return names <= set(found)
+
+        wait_until(are_there)
+        return {found[name] for name in names}
+
+    with service(tmp_path, 2) as running:
+        with Caller(running.address, timeout_s=PATIENCE_S) as single:
+            assert len(answered_by({single.route("hello").id for _ in range(8)})) == 1
+        # By chance all of them reach the same process, once in 32,768 runs.
+        with Router(running.address, timeout_s=PATIENCE_S, channels=16) as client:
+            names = {client.route("hello").id for _ in range(32)}
+            assert answered_by(names) == {"serving-1", "serving-2"}
+            os.kill(running.numbers()["serving-2"], signal.SIGKILL)
+            later = {client.route("hello").id for _ in range(32)}
+            assert "serving-1" in answered_by(later)
+
+
 class Load:
     """Callers that route and settle until they are told to stop, and what they were told."""
 
