@@ -56,7 +56,8 @@ class Lane:
 def _lane(
     name: str, settings: Settings, calls: int, streams: int, work: WorkQueue | None = None
 ) -> Lane:
-    threads = calls + streams + _SPARE_THREADS + (0 if work is None else work.most_threads)
+    in_tables = 2 * (calls + streams)  # as many may wait for a place
+    threads = in_tables + _SPARE_THREADS + (0 if work is None else work.most_threads)
     return Lane(
         name,
         futures.ThreadPoolExecutor(threads, thread_name_prefix=name),

@@ -3,7 +3,7 @@
 Such a call keeps a thread, and no slot for work. Their number and their time are bounded: where the table is
 full, the call that has waited longest is cut off. An honest caller's message follows within milliseconds, so
 that no call is cut off that has only just come: until one has waited a moment, a call that finds the table
-full waits for a place.
+full waits for a place. Where as many wait for one as the table has places, nobody is spared: that is a flood.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class OpenCalls:
         self._has_room = threading.Condition(self._lock)
         self.cut = 0
         """Calls that were cut off so far."""
+        self.outside = 0
+        """Calls that wait for a place now."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._working)
@@ -108,11 +110,13 @@ class OpenCalls:
         while len(self) >= self._most and self._waiting:
             surplus = self._surplus()
             spared_s = surplus.since + self._spared_s - self._clock()
-            if spared_s <= 0:
+            if spared_s <= 0 or self.outside >= self._most:
                 del self._waiting[surplus]
                 self.cut += 1
                 return surplus
+            self.outside += 1
             self._has_room.wait(spared_s)
+            self.outside -= 1
         return None
 
     def move(self, call: OpenCall, *, waits: bool) -> None:

@@ -233,7 +233,7 @@ def test_many_looks_at_health_at_once_are_all_answered_beside_many_other_calls(
         else Call(0, health, b"", PATIENCE_S)
         for index in range(1_500)
     ]
-    changes = {"max_waiting_calls": 8, "queue_wait_s": 60.0}
+    changes = {"max_waiting_calls": 40, "queue_wait_s": 60.0}
     with (
         served(settings, router, MemoryLedger(), **changes) as running,
         Http2Client(running.address, 16) as client,

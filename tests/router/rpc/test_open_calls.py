@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from router.rpc.open_calls import OpenCall, OpenCalls
-from tests.readiness import PATIENCE_S
+from tests.readiness import PATIENCE_S, wait_until
 
 
 class Clock:
@@ -84,6 +84,27 @@ def test_a_call_that_has_only_just_come_is_not_cut_off_and_another_waits_for_its
     other.join(PATIENCE_S)
     assert [call is not None for call in found] == [True]
     assert (honest.cancelled, calls.cut, len(calls)) == (False, 0, 0)
+
+
+def test_in_a_flood_no_call_is_spared() -> None:
+    """Where as many wait for a place as the table has, the next one takes the place of the oldest at once."""
+    calls = OpenCalls(1, longest_s=600.0, spared_s=600.0)
+    oldest, others = Context(), []
+
+    def comes() -> None:
+        with calls.entered(Context()) as call:
+            others.append(call)
+
+    waiting = threading.Thread(target=comes)
+    with calls.entered(oldest):
+        waiting.start()
+        wait_until(lambda: calls.outside == 1)
+        with calls.entered(Context()) as next_one:
+            assert next_one is not None
+            assert (oldest.cancelled, calls.cut) == (True, 1)
+    waiting.join(PATIENCE_S)
+    assert [call is not None for call in others] == [True]
+    assert (calls.outside, len(calls)) == (0, 0)
 
 
 def test_a_call_is_spared_for_exactly_its_moment() -> None:
