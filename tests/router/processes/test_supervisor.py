@@ -159,8 +159,10 @@ def test_supervisor_and_owner_log_what_those_log_that_follow_the_settings(
     ]
     owner = Child("ledger", doubles.owns_and_notes, (told,), time.monotonic)
     supervisor = Supervisor(serving, owner, drain_s=60, signals=signals[0])
-    thread = threading.Thread(target=supervisor.run, args=(lambda: None,))
+    ready = threading.Event()
+    thread = threading.Thread(target=supervisor.run, args=(ready.set,))
     thread.start()
+    assert ready.wait(PATIENCE_S)
     wait_until(lambda: told.exists() and told.read_text() == "warning\n")
     assert logs.level() == "warning"
     before = owner.pid
