@@ -28,6 +28,7 @@ ARMS    ?=
 ARM     ?=
 KEY     ?=
 TIER    ?=
+REPLACE ?=
 RAY     ?=
 WORKERS ?=
 HISTORIES ?= ../shared/data/history

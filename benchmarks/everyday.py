@@ -29,7 +29,7 @@ from router.core.goals import quote_of
 from router.core.types import Candidate, Constraints, Importance, Message, Prompt
 from router.paths import MODELS
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_router
+from router.rpc.assembly import build_router
 from router.settings import Settings
 from training.encoders.embedding import embed_all
 from training.evaluation.metrics import Statistic, bootstrap, interval, unit_counts

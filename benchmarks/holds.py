@@ -19,8 +19,8 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import RouteQuery, Router
+from router.rpc.assembly import build_reservations, build_router
 from router.rpc.messages.route import render_held, render_route
-from router.rpc.server import build_reservations, build_router
 from router.settings import Settings
 
 ROUNDS = 1_500

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.progress import track
 
 from benchmarks.report import Figure
 from benchmarks.serving import resident_mib
-from benchmarks.swaps import WAIT_S, Callers, bundle_named
+from benchmarks.swaps import WAIT_S, Callers, bundle_named, waited
 from mitsumori import Admin, Decision
 from mitsumori.v1 import admin_pb2
 from router.cli.demo import serving
@@ -114,16 +114,6 @@ class Links:
         before = self.input(name).version
         self.point(name, target)
         return waited(lambda: self.input(name).version != before)
-
-
-def waited(done: Callable[[], bool]) -> bool:
-    """Whether a condition holds within minutes."""
-    until = time.monotonic() + WAIT_S
-    while not done():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 @contextmanager

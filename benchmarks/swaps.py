@@ -227,19 +227,20 @@ class Swapper:
     def swapped(self, bundle: Path, version: str) -> bool:
         """Swap to a bundle and return whether it serves now."""
         self.point(bundle)
-        return _waited(lambda: self.version() == version)
+        return waited(lambda: self.version() == version)
 
     def refused(self, bundle: Path) -> bool:
         """Offer a bad bundle and return whether it was refused while the previous one kept serving."""
         before, count = self.version(), self.refusals()
         self.point(bundle)
-        return _waited(lambda: self.refusals() > count) and self.version() == before
+        return waited(lambda: self.refusals() > count) and self.version() == before
 
     def close(self) -> None:
         self._client.close()
 
 
-def _waited(done: Callable[[], bool]) -> bool:
+def waited(done: Callable[[], bool]) -> bool:
+    """Whether a condition holds within minutes."""
     until = time.monotonic() + WAIT_S
     while not done():
         if time.monotonic() > until:
@@ -278,7 +279,7 @@ def _unswapped(folder: Path, bundle: Path, requests: int) -> float:
     """
     folder.mkdir()
     with swapping(folder, bundle) as (_, address, process), Callers(address) as callers:
-        _waited(lambda: callers.answered >= requests)
+        waited(lambda: callers.answered >= requests)
         return resident_mib(process.pid, "VmRSS")
 
 

@@ -19,8 +19,8 @@ from router.core.types import Constraints, Importance, Message, Prompt
 from router.ledger.memory import MemoryLedger
 from router.logs import configure
 from router.routing.router import RouteQuery
+from router.rpc.assembly import build_reservations, build_router
 from router.rpc.refusals import overload_handlers
-from router.rpc.server import build_reservations, build_router
 from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
 from router.telemetry.export import Telemetry, open_telemetry

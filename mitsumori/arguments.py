@@ -51,7 +51,7 @@ FIELDS = {
 """Argument → the field of the protocol, where that has another name."""
 
 _SURROGATE = "holds half of a surrogate pair, which cannot be sent; decode the text correctly"
-_MOST_SECONDS = 315_576_000_000
+_MAX_SECONDS = 315_576_000_000
 """Ten thousand years: the longest ``google.protobuf.Duration``."""
 
 
@@ -129,7 +129,7 @@ def seconds_of(value: object, name: str) -> float:
     Raises:
         InvalidArgument: it is of another type, negative, longer than ten thousand years, or not finite.
     """
-    return _number_of(value, name, _MOST_SECONDS, "a finite number of seconds")
+    return _number_of(value, name, _MAX_SECONDS, "a finite number of seconds")
 
 
 def choice_of(value: object, name: str, choices: Mapping[str, int]) -> int:

@@ -67,6 +67,11 @@ class Credentials:
         """Whether calls use TLS."""
         return isinstance(self._tls, Tls)
 
+    @property
+    def shows_certificate(self) -> bool:
+        """Whether connections show a certificate of the client."""
+        return isinstance(self._tls, Tls) and self._tls.certificate is not None
+
     def channel(
         self, address: Address, options: Sequence[tuple[str, int | str]] = ()
     ) -> grpc.Channel:

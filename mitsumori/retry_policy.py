@@ -45,15 +45,15 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 """How a channel connects, notices that its peer is gone, and keeps calls to repeat them."""
 
-_MOST_TRIES = 5
+_MAX_TRIES = 5
 """gRPC makes no more of one call."""
-_FIRST_BACKOFF_S, _FACTOR, _MOST_BACKOFF_S = 0.1, 2.5, 1.0
+_FIRST_BACKOFF_S, _FACTOR, _MAX_BACKOFF_S = 0.1, 2.5, 1.0
 _BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """The codes of a server that restarts or drains."""
 _PAUSE_S = 1.0
 """Between rounds of gRPC's tries."""
-_LEAST_PAUSE_S, _JITTER = 0.05, 0.25
-_LEAST_TIMEOUT_S = 0.001
+_MIN_PAUSE_S, _JITTER = 0.05, 0.25
+_MIN_TIMEOUT_S = 0.001
 _SERVICES = ("mitsumori.v1.RouterService", "mitsumori.v1.AdminService")
 _STREAM = {"service": _SERVICES[0], "method": "QuoteBatch"}
 
@@ -68,14 +68,14 @@ def service_config(attempts: int | None) -> str:
     Returns:
         JSON, for the channel argument ``grpc.service_config``.
     """
-    tries = _MOST_TRIES if attempts is None else min(attempts, _MOST_TRIES)
+    tries = _MAX_TRIES if attempts is None else min(attempts, _MAX_TRIES)
     policy: dict[str, object] = {}
     if tries > 1:
         policy["retryPolicy"] = {
             "maxAttempts": tries,
             "initialBackoff": f"{_FIRST_BACKOFF_S}s",
             "backoffMultiplier": _FACTOR,
-            "maxBackoff": f"{_MOST_BACKOFF_S}s",
+            "maxBackoff": f"{_MAX_BACKOFF_S}s",
             "retryableStatusCodes": sorted(code.name for code in _BROKEN_OFF),
         }
     calls = {
@@ -116,16 +116,21 @@ def call_until(
         What ``call`` returned.
 
     Raises:
-        grpc.RpcError: of the last round.
+        grpc.RpcError: of the last round; where that only ran out of time, of the one before if the server
+            said there why it cannot answer.
     """
     deadline = clock() + timeout_s
+    told: grpc.RpcError | None = None
     while True:
         try:
-            return call(max(deadline - clock(), _LEAST_TIMEOUT_S))
+            return call(max(deadline - clock(), _MIN_TIMEOUT_S))
         except grpc.RpcError as error:
+            if told is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise told from None
             pause_s = _pause_s(error)
             if pause_s is None:
                 raise
+            told = error if details_of(error) else None
             pause_s *= 1 + _JITTER * chance()
             if clock() + pause_s >= deadline:
                 raise
@@ -145,7 +150,7 @@ def _pause_s(error: grpc.RpcError) -> float | None:
     if error.code() not in _BROKEN_OFF and not is_overload(error):
         return None
     asked_s = retry_after_s(details_of(error))
-    return _PAUSE_S if asked_s is None else max(asked_s, _LEAST_PAUSE_S)
+    return _PAUSE_S if asked_s is None else max(asked_s, _MIN_PAUSE_S)
 
 
 def details_of(error: grpc.RpcError) -> list[Any]:

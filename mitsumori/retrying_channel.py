@@ -187,7 +187,8 @@ class RetryingChannel:
             grpc.StatusCode.CANCELLED: f"the server at {self._address} ended the call; try again",
             grpc.StatusCode.UNIMPLEMENTED: f"the server at {self._address} does not speak this "
             "client's mitsumori.v1: client and server are of different versions, another service listens "
-            "there, or AdminService has a port of its own",
+            "there, or it is a call of AdminService, which has a port of its own (50052 unless admin_port "
+            "says otherwise): name that one (--server, MITSUMORI_ADMIN_SERVER)",
         }
         if code is grpc.StatusCode.UNAVAILABLE:
             # The details quote certificates and addresses, so they only choose the words.
@@ -202,6 +203,11 @@ class RetryingChannel:
                 )
             if "Socket closed" in text and not self.credentials.encrypted:
                 messages[code] += " If it serves with TLS, connect with tls (--tls)."
+            elif "Socket closed" in text and not self.credentials.shows_certificate:
+                messages[code] += (
+                    " If it asks for client certificates, show one (--client-certificate, --client-key; "
+                    "Tls(certificate=…, key=…))."
+                )
         return CallFailed(
             messages.get(code, error.details() or code.name),
             code=code.name,

@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ MAX_TEXT_BYTES = 1 << 20
 """Of a settings file, a catalog or a manifest: a hundred times what ships."""
 MAX_FILE_BYTES = 2 << 30
 """Of a file of a bundle or an encoder."""
+_MAX_VALUES = 1_000_000
+"""In a YAML document, as often as its aliases repeat them: more than a file of a megabyte can write out."""
 _PATIENCE_S = 5.0
 """Seconds that a pipe may take to send a whole file."""
 _CHUNK = 1 << 20
@@ -84,14 +86,53 @@ def _size_text(size: int) -> str:
     return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size:,} bytes"
 
 
+class _TooMuchError(Exception):
+    """A document stands for more values than anyone means."""
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """Merges (``<<``) copy entries: their number is bounded, too."""
+
+    _merged = 0
+
+    def flatten_mapping(self, node: Any) -> None:
+        super().flatten_mapping(node)
+        self._merged += len(node.value)
+        if self._merged > _MAX_VALUES:
+            raise _TooMuchError
+
+
+def _check_values(value: Any) -> None:
+    """Refuse a value with too many values in it, each counted as often as something refers to it."""
+    waiting, count = [value], 0
+    while waiting:
+        each = waiting.pop()
+        inside: Any = ()
+        if isinstance(each, dict):
+            inside = each.values()
+        elif isinstance(each, list | set | tuple):
+            inside = each
+        count += len(inside)
+        if count > _MAX_VALUES:
+            raise _TooMuchError
+        waiting.extend(inside)
+
+
 def parse_yaml(content: bytes | str) -> Any:
     """The value of a YAML document.
 
+    Aliases are followed within bounds: a kilobyte of them can stand for billions of values.
+
     Raises:
-        ValueError: it is not valid, or nested too deeply; the message says where, and quotes nothing.
+        ValueError: it is not valid, nested too deeply, or stands for more than a million values; the message
+            says where, and quotes nothing.
     """
     try:
-        return yaml.safe_load(content)
+        value = yaml.load(content, _BoundedLoader)  # noqa: S506 — a SafeLoader
+        _check_values(value)
+        return value
+    except _TooMuchError:
+        raise ValueError(f"stands for more than {_MAX_VALUES:,} values by its aliases") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -202,6 +243,9 @@ def create_private(path: Path, content: bytes = b"") -> None:
 def replace_text(target: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a text file atomically, in UTF-8; its directory must exist.
 
+    A file that is replaced keeps its owner, where this user may give files away: what root changes for a
+    service stays readable by the service.
+
     Args:
         target: the file.
         text: its content.
@@ -216,6 +260,9 @@ def replace_text(target: Path, text: str, *, mode: int = 0o644) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         scratch.chmod(mode)
+        with suppress(FileNotFoundError, PermissionError):
+            before = target.stat()
+            os.chown(scratch, before.st_uid, before.st_gid)
         scratch.replace(target)
     finally:
         scratch.unlink(missing_ok=True)

@@ -33,6 +33,7 @@ __all__ = [
     "configure",
     "dropped_lines",
     "level",
+    "log_failure",
     "logger",
     "set_level",
 ]
@@ -190,6 +191,22 @@ class _LibraryRecords(logging.Handler):
         say("library", logger=record.name, message=_message_of(record)[:500])
 
 
+def _place_of(error: BaseException) -> str:
+    """The file and line where an error was raised; empty where that is not known."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+
+
+def _thread_failed(end: threading.ExceptHookArgs) -> None:
+    """Log the kind and place of what ended a thread, not its text as Python does: it may quote a request."""
+    error = end.exc_value
+    name = end.thread.name if end.thread is not None else ""
+    place = "" if error is None else _place_of(error)
+    logger().error("thread_failed", thread=name, error=end.exc_type.__name__, place=place)
+
+
 _lines = LineQueue(None)
 _level = "info"
 
@@ -212,8 +229,6 @@ def configure(level: str, form: Form, process: str = "") -> None:
     """
     global _lines, _level
     _level = level
-    # Otherwise what the library of gRPC says of itself, such as a failed handshake, goes past the queue.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     _lines.close()
     _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
     terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -238,6 +253,7 @@ def configure(level: str, form: Form, process: str = "") -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_LibraryRecords()], level=logging.WARNING, force=True)
+    threading.excepthook = _thread_failed
 
 
 def set_level(level: str) -> None:
@@ -310,3 +326,13 @@ def logger() -> structlog.typing.FilteringBoundLogger:
     if found is None or found.processors is not processors or found.wrapper is not wrapper:
         found = _latest = _Bound(processors, wrapper, structlog.get_logger().bind())
     return found.logger
+
+
+def log_failure(method: str, error: Exception) -> None:
+    """Log an error that nobody expects: its kind and place, not its text, which could quote a prompt.
+
+    Args:
+        method: that failed.
+        error: with its traceback.
+    """
+    logger().error("failed", method=method, error=type(error).__name__, place=_place_of(error))

@@ -1,53 +1,33 @@
-"""Every setting of the service in one typed place.
-
-In order of precedence: command-line flags, environment variables (``MITSUMORI_PORT=…``), a YAML file
-named by ``--config`` or ``MITSUMORI_CONFIG``, the defaults below.
-"""
+"""Every setting of the service in one typed place."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from decimal import Decimal
-from difflib import get_close_matches
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
 from platformdirs import user_cache_path
-from pydantic import (
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from router.access.exposure import is_loopback
 from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_registry_address
+from router.core.addresses import is_loopback
 from router.core.errors import InvalidInput
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
-from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded
+from router.ledger.address import sqlite_path
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
 
-__all__ = ["METRICS_PORT", "Settings", "config_path", "flags_of_settings", "load_settings"]
+__all__ = ["ENVIRONMENT_PREFIX", "METRICS_PORT", "Settings", "flags_of_settings"]
 
-_PREFIX = "MITSUMORI_"
+ENVIRONMENT_PREFIX = "MITSUMORI_"
+"""Begins the name of the environment variable of each setting."""
 _ADMIN_PORT = 50052
 METRICS_PORT = 9464
 """Where the endpoint for Prometheus listens unless told otherwise."""
-
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
@@ -74,7 +54,9 @@ class _QualityTargets(QualityTargets):
 class Settings(BaseSettings):
     """Settings of ``mitsumori serve``."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid"
+    )
 
     bundle: Path | RegistryAddress = Field(
         default=DEFAULT_BUNDLE,
@@ -136,8 +118,8 @@ class Settings(BaseSettings):
     )
     tls_client_ca: Path | None = Field(
         default=None,
-        description="PEM file with the roots of client certificates, which every connection must then have;"
-        " unset: none is asked for",
+        description="PEM file with the roots of client certificates, which every connection must then have,"
+        " and shows anew every ten minutes; unset: none is asked for",
     )
     key_store: Path | None = Field(
         default=None,
@@ -317,7 +299,7 @@ class Settings(BaseSettings):
     metrics_host: str = Field(
         default="127.0.0.1",
         description="address on which Prometheus scrapes /metrics, without credentials: metrics name models,"
-        " limits and versions, never callers",
+        " versions and the ids of limits, in which a tenant may be named, and nothing else of callers",
     )
     metrics_port: int | None = Field(
         default=None,
@@ -443,15 +425,18 @@ class Settings(BaseSettings):
     @property
     def audit_path(self) -> Path | None:
         """The file of the audit log; ``None``: there is none."""
-        kind, _, place = self.ledger.partition(":")
-        if self.audit_log is None and kind == "sqlite" and place:
-            return Path(f"{place}.audit.jsonl")
+        store = sqlite_path(self.ledger)
+        if self.audit_log is None and store is not None:
+            return Path(f"{store}.audit.jsonl")
         return self.audit_log
 
     @property
     def offers_reflection(self) -> bool:
         """Whether gRPC reflection is offered."""
-        return is_loopback(self.host) if self.reflection is None else self.reflection
+        if self.reflection is not None:
+            return self.reflection
+        admin = self.admin_address
+        return is_loopback(self.host) and (admin is None or is_loopback(admin[0]))
 
     @property
     def default_goals(self) -> DefaultGoals:
@@ -471,91 +456,3 @@ def flags_of_settings() -> list[str]:
         for name, field in Settings.model_fields.items()
         if get_origin(field.annotation) not in (tuple, list) and field.annotation not in no_flag
     ]
-
-
-def config_path(config: Path | None) -> Path | None:
-    """The settings file: as given, else the one that ``MITSUMORI_CONFIG`` names; ``None``: there is none."""
-    chosen = os.environ.get(f"{_PREFIX}CONFIG")
-    return config or (Path(chosen) if chosen else None)
-
-
-def _read_file(path: Path | None, content: bytes | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        values = parse_yaml(read_bounded(path, MAX_TEXT_BYTES) if content is None else content)
-    except OSError as error:
-        raise InvalidInput(
-            f"the settings file {path} is missing or not readable ({error.strerror})",
-            field="config",
-        ) from None
-    except ValueError as error:
-        raise InvalidInput(f"the settings file {path} {error}", field="config") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise InvalidInput(
-            f"the settings file {path} must hold settings by name, such as `port: 50051`",
-            field="config",
-        )
-    return values
-
-
-def _refusal(first: Any, flags: Mapping[str, Any]) -> InvalidInput:
-    """The error of a setting: what is wrong, and every place where it can be set."""
-    name = ".".join(map(str, first["loc"]))
-    top = str(first["loc"][0])
-    if top not in Settings.model_fields:
-        near = get_close_matches(top, Settings.model_fields, n=1)
-        hint = f"did you mean {near[0]}?" if near else "`mitsumori serve --help` lists them"
-        return InvalidInput(f"there is no setting {name}; {hint}", field=name)
-    # A line of a list has no variable of its own.
-    named = takewhile(lambda part: isinstance(part, str), first["loc"])
-    places = [f"{_PREFIX}{'__'.join(named).upper()}", "in the settings file"]
-    if top in flags and top in flags_of_settings():
-        places.insert(0, f"--{top.replace('_', '-')}")
-    *some, last = places
-    problem = first["msg"].removeprefix("Value error, ")
-    return InvalidInput(
-        f"setting {name}: {problem}; set it by {', '.join(some)} or {last}", field=name
-    )
-
-
-def load_settings(
-    *, config: Path | None = None, content: bytes | None = None, **flags: Any
-) -> Settings:
-    """Settings from flags, environment and file.
-
-    Args:
-        config: the YAML file; ``None``: the one that ``MITSUMORI_CONFIG`` names, if any.
-        content: of the file, where it was read before; ``None``: it is read.
-        flags: values by setting; ``None``: not given.
-
-    Raises:
-        InvalidInput: a value is wrong or the file is missing; names the setting and where it can be
-            set.
-    """
-    values = _read_file(config_path(config), content)
-
-    class Sourced(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            del dotenv_settings, file_secret_settings
-            return (init_settings, env_settings, InitSettingsSource(settings_cls, values))
-
-    try:
-        return Sourced(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        raise _refusal(error.errors(include_input=False)[0], flags) from None
-    except SettingsError as error:
-        # The text of this error names the setting, not the value; the cause is always invalid JSON.
-        raise InvalidInput(
-            f"{error}; in the environment, lists and groups are written as JSON", field="settings"
-        ) from None

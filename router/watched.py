@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from router.allocator import release_freed
+from router.clock import utc_now
 from router.core.errors import MitsumoriError, Unavailable
 from router.files import MAX_TEXT_BYTES, read_bounded, sha256_of
 from router.logs import logger
@@ -79,6 +80,7 @@ class FileSource(Generic[T]):
         paths: the files. One that is a pipe at the start is read once, and not looked at again.
         load: makes the value of their contents; raises ``MitsumoriError``.
         unreadable: the error of a file that cannot be read, from its path and the reason.
+        max_bytes: the most that a file may hold, > 0.
         wait: pauses for a number of seconds.
     """
 
@@ -88,8 +90,10 @@ class FileSource(Generic[T]):
         load: Callable[[Contents], T],
         unreadable: Callable[[Path, str], MitsumoriError],
         *,
+        max_bytes: int = MAX_TEXT_BYTES,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
+        self._max_bytes = max_bytes
         self._paths, self._load, self._unreadable, self._wait = paths, load, unreadable, wait
         self._location = ", ".join(map(str, paths))
         self._found: tuple[str, Contents] | None = None
@@ -147,7 +151,7 @@ class FileSource(Generic[T]):
                 if is_pipe and not self._is_first:
                     raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
                 self._has_pipe = self._has_pipe or is_pipe
-                contents[path] = read_bounded(path, MAX_TEXT_BYTES)
+                contents[path] = read_bounded(path, self._max_bytes)
             except OSError as error:
                 error.filename = str(path)
                 raise
@@ -189,10 +193,6 @@ class InputStatus:
     refusal: Refusal | None
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 def _accept(_value: object) -> None:
     return
 
@@ -222,7 +222,7 @@ class Watched(Generic[T]):
         *,
         version: Callable[[T], str] | None = None,
         first: Callable[[MitsumoriError], T] | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._name, self._source, self._now = name, source, now
         self._version_of = version

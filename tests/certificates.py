@@ -42,8 +42,14 @@ class Authority:
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(root.public_bytes(Encoding.PEM))
 
-    def issue(self, name: str, *, lifetime: timedelta = timedelta(days=1)) -> Issued:
-        """A certificate; with a lifetime below zero it has expired."""
+    def issue(
+        self,
+        name: str,
+        *,
+        lifetime: timedelta = timedelta(days=1),
+        begins: timedelta = timedelta(days=-2),
+    ) -> Issued:
+        """A certificate from ``begins`` on, seen from now; with a lifetime below zero it has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [
             x509.DNSName("localhost"),
@@ -52,7 +58,7 @@ class Authority:
         ]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         signed = (
-            self._builder(subject, key, lifetime)
+            self._builder(subject, key, lifetime, begins)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -62,7 +68,11 @@ class Authority:
         return issued
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, lifetime: timedelta
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        lifetime: timedelta,
+        begins: timedelta = timedelta(days=-2),
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
@@ -71,6 +81,6 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=2))
+            .not_valid_before(now + begins)
             .not_valid_after(now + lifetime)
         )

@@ -16,7 +16,8 @@ import mitsumori
 from router.ledger.memory import MemoryLedger
 from router.logs import configure
 from router.routing.router import Router
-from router.rpc.server import RunningServer, build_reservations, build_router, start
+from router.rpc.assembly import build_reservations, build_router
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S
 

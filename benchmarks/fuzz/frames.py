@@ -14,16 +14,7 @@ from pathlib import Path
 __all__ = ["Frame", "connection_of", "frames_of", "send"]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
-    0,
-    1,
-    3,
-    4,
-    6,
-    7,
-    8,
-    9,
-)
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 0x1, 0x4
 PATIENCE_S = 5.0
 """Seconds in which a server must take what is sent; it may close instead."""

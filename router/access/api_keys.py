@@ -113,12 +113,28 @@ class KeyBook:
             text: as it was sent.
             moment: now, UTC.
         """
+        found, state = self._found(text, moment)
+        return (found[1], found[0].expires) if found is not None and state == "active" else None
+
+    def why_not(self, text: str, moment: datetime) -> str:
+        """Why a key is not valid, for the log: of another store, expired or revoked. Quotes nothing of it.
+
+        Args:
+            text: as it was sent.
+            moment: now, UTC.
+        """
+        return self._found(text, moment)[1]
+
+    def _found(
+        self, text: str, moment: datetime
+    ) -> tuple[tuple[ApiKey, Caller, bytes] | None, str]:
+        """A key that is kept here, and its state."""
         found = self._keys.get(id_of_key(text))
         digest = _digest(text, self._secret).encode()
         same = hmac.compare_digest(digest, found[2] if found is not None else bytes(len(digest)))
-        if found is None or not same or found[0].state_at(moment) != "active":
-            return None
-        return found[1], found[0].expires
+        if found is None or not same:
+            return None, "not a key of this store"
+        return found, found[0].state_at(moment)
 
 
 def id_of_key(text: str) -> str:

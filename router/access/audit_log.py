@@ -6,24 +6,23 @@ the first line cannot be written, nothing is done.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from router.clock import utc_now
 from router.core.errors import MitsumoriError, Unavailable
 from router.logs import logger
 
 __all__ = ["AuditLog"]
 
 _MOST_CHARACTERS = 4096
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class AuditLog:
@@ -36,7 +35,7 @@ class AuditLog:
     """
 
     def __init__(
-        self, path: Path | None, now: Callable[[], datetime] = _utc_now, *, logs: bool = True
+        self, path: Path | None, now: Callable[[], datetime] = utc_now, *, logs: bool = True
     ) -> None:
         self._path, self._now, self._logs = path, now, logs
 
@@ -65,12 +64,23 @@ class AuditLog:
             raise
         self._write_after("done", who, action, facts, peer)
 
+    def refused(
+        self, who: str, action: str, facts: Mapping[str, Any], reason: str, peer: str = ""
+    ) -> None:
+        """Record an action that was refused before it could begin.
+
+        Args:
+            who: as for :meth:`recorded`, like the next two.
+            action: see ``who``.
+            facts: see ``who``.
+            reason: why; machine-readable.
+            peer: where it came from; empty: this machine.
+        """
+        self._write_after("refused", who, action, {**_cut(facts), "reason": reason}, peer)
+
     def _write_after(self, outcome: str, *what: Any) -> None:
-        try:
+        with suppress(Unavailable):  # it is done, and was announced
             self._write(outcome, *what)
-        except Unavailable as error:  # it is done, and was announced
-            if self._logs:
-                logger().error("audit log", error=error.message)
 
     def _write(
         self, outcome: str, who: str, action: str, facts: Mapping[str, Any], peer: str
@@ -84,28 +94,52 @@ class AuditLog:
             **facts,
         }
         if self._logs and outcome != "asked":
-            logger().info("audit", **{key: value for key, value in line.items() if key != "time"})
+            # Where there is no file, this is the only record, also where the log says little else.
+            say = logger().info if self._path is not None else logger().warning
+            say("audit", **{key: value for key, value in line.items() if key != "time"})
         if self._path is None:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(
-                self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+            _add(
+                self._path, json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
             )
-            try:
-                # One write per line, so that lines of several processes never mix.
-                os.write(
-                    handle, (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-                )
-                os.fsync(handle)
-            finally:
-                os.close(handle)
         except OSError as error:
-            raise Unavailable(
-                f"the audit log {self._path} cannot be written ({error.strerror}), so nothing was changed; "
-                "free the disk or name another file with audit_log",
-                reason="AUDIT_LOG_UNAVAILABLE",
-            ) from None
+            raise self._unwritable(error.strerror or type(error).__name__) from None
+
+    def _unwritable(self, why: str) -> Unavailable:
+        place = f" {self._path}"
+        if self._logs:  # the caller of a server gets no path of it
+            logger().error("audit_log_failed", path=str(self._path), error=why)
+            place = ""
+        return Unavailable(
+            f"the audit log{place} cannot be written ({why}), so nothing was changed; "
+            "free the disk or name another file with audit_log",
+            reason="AUDIT_LOG_UNAVAILABLE",
+        )
+
+
+def _add(path: Path, line: bytes) -> None:
+    """Add a line to a file, on a line of its own whatever the file ends with, and have it on the disk.
+
+    Raises:
+        OSError: it was not added, or not whole. What was added of it stays.
+    """
+    # Opening a pipe that nobody reads would wait for a reader.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    handle = os.open(path, flags, 0o600)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+        if status.st_size and os.pread(handle, 1, status.st_size - 1) != b"\n":
+            line = b"\n" + line  # the disk was full in the middle of the last one
+        # One write per line, so that lines of several processes never mix.
+        if os.write(handle, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _cut(facts: Mapping[str, Any]) -> dict[str, Any]:

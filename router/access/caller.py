@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.core.errors import InvalidInput
+from router.core.limits import CHOICE_LABELS, LABEL_NAME
 
 __all__ = ["ANONYMOUS", "EVERY_TENANT", "Caller", "Role", "caller_of"]
 
@@ -16,9 +17,8 @@ EVERY_TENANT = "*"
 """Written for the tenant of a credential that is bound to none."""
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,62}")
-_LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_NOT_FIXED = frozenset({"tenant", "model", "provider", "tier"})
-_MOST_LABELS, _MOST_VALUES, _MOST_CHARACTERS = 16, 256, 128
+_NOT_FIXED = CHOICE_LABELS | {"tenant"}
+_MAX_LABELS, _MAX_VALUES, _MAX_CHARACTERS = 16, 256, 128
 
 
 class Role(enum.StrEnum):
@@ -96,24 +96,24 @@ def _wrong(field_name: str, problem: str) -> InvalidInput:
 def _object(given: Any, name: str) -> list[tuple[str, Any]]:
     if given is None:
         return []
-    if not isinstance(given, dict) or len(given) > _MOST_LABELS:
-        raise _wrong(name, f"must be an object of at most {_MOST_LABELS} labels")
+    if not isinstance(given, dict) or len(given) > _MAX_LABELS:
+        raise _wrong(name, f"must be an object of at most {_MAX_LABELS} labels")
     for key in given:
-        if not (isinstance(key, str) and _LABEL.fullmatch(key)) or key in _NOT_FIXED:
+        if not (isinstance(key, str) and LABEL_NAME.fullmatch(key)) or key in _NOT_FIXED:
             raise _wrong(
                 name,
-                "a label must match [a-z][a-z0-9_]{0,62}, and not be tenant, model, provider or tier",
+                f"a label must match {LABEL_NAME.pattern}, and not be tenant, model, provider or tier",
             )
     return list(given.items())
 
 
 def _value(key: str, value: Any, name: str) -> str:
-    if not (isinstance(value, str) and 1 <= len(value) <= _MOST_CHARACTERS):
-        raise _wrong(f"{name}.{key}", f"must be a text of 1 to {_MOST_CHARACTERS} characters")
+    if not (isinstance(value, str) and 1 <= len(value) <= _MAX_CHARACTERS):
+        raise _wrong(f"{name}.{key}", f"must be a text of 1 to {_MAX_CHARACTERS} characters")
     return value
 
 
 def _values(key: str, values: Any) -> frozenset[str]:
-    if not (isinstance(values, list) and 1 <= len(values) <= _MOST_VALUES):
-        raise _wrong(f"scopes.{key}", f"must be a list of 1 to {_MOST_VALUES} values")
+    if not (isinstance(values, list) and 1 <= len(values) <= _MAX_VALUES):
+        raise _wrong(f"scopes.{key}", f"must be a list of 1 to {_MAX_VALUES} values")
     return frozenset(_value(key, value, "scopes") for value in values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -16,14 +16,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from router.clock import utc_now
 from router.core.errors import BadArtifact
+from router.logs import logger
 from router.watched import FileSource, Watched
 
 __all__ = ["CertificateFiles", "Watch", "server_credentials", "watch_certificates"]
 
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""A certificate that was just made may begin a little later, by a clock of somebody else."""
+_EXPIRES_SOON = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,31 @@ class CertificateFiles:
         """Every file."""
         return [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
 
+    def first_of(self, contents: Mapping[Path, bytes]) -> x509.Certificate:
+        """The certificate of the server itself.
+
+        Raises:
+            BadArtifact: the content is none.
+        """
+        return _certificates(self.certificate, contents[self.certificate])[0]
+
     def configuration(
         self, contents: Mapping[Path, bytes], now: datetime
     ) -> grpc.ServerCertificateConfiguration:
         """What a handshake needs, from the contents of the files.
 
         Raises:
-            BadArtifact: a file does not fit the others, or a certificate has expired.
+            BadArtifact: a file does not fit the others, or the certificate has expired or is not yet valid.
         """
         chain, key = contents[self.certificate], contents[self.key]
-        certificate = _certificates(self.certificate, chain)[0]
+        certificate = self.first_of(contents)
+        if certificate.not_valid_before_utc > now + _CLOCKS_DIFFER:
+            raise BadArtifact(
+                f"the certificate {self.certificate} is valid from "
+                f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on; a server that runs takes it then",
+                reason="CERTIFICATE_NOT_YET_VALID",
+                field=str(self.certificate),
+            )
         if certificate.not_valid_after_utc <= now:
             raise BadArtifact(
                 f"the certificate {self.certificate} expired at "
@@ -83,10 +100,54 @@ class CertificateFiles:
         return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
 
 
-Watch = Watched[grpc.ServerCertificateConfiguration]
+class Watch(Watched[grpc.ServerCertificateConfiguration]):
+    """Certificates whose files may change.
+
+    One that is not yet valid is taken as soon as it is. The log says of the one in use that it expires within
+    a week, and that it has.
+
+    Args:
+        files: of the server.
+        now: the clock, UTC.
+
+    Raises:
+        BadArtifact: they cannot be used.
+    """
+
+    def __init__(self, files: CertificateFiles, now: Callable[[], datetime]) -> None:
+        self._file = files.certificate
+        self._begins: datetime | None = None
+        self._expires = datetime.max.replace(tzinfo=UTC)
+        self._told = ""
+
+        def loaded(contents: Mapping[Path, bytes]) -> grpc.ServerCertificateConfiguration:
+            certificate = files.first_of(contents)
+            self._begins = certificate.not_valid_before_utc
+            made = files.configuration(contents, now())
+            self._begins, self._expires, self._told = None, certificate.not_valid_after_utc, ""
+            return made
+
+        super().__init__("certificates", FileSource(files.paths, loaded, _unreadable), now=now)
+
+    def look(self) -> None:
+        """Take over what has changed or is valid by now, or refuse it."""
+        if self._begins is not None and self._begins <= self._now() + _CLOCKS_DIFFER:
+            self._begins = None
+            self.reconsider()
+        self.refresh()
+        self._tell_of_the_end()
+
+    def _tell_of_the_end(self) -> None:
+        left = self._expires - self._now()
+        ends = "certificate_expires_soon" if left <= _EXPIRES_SOON else ""
+        ends = "certificate_expired" if left <= timedelta() else ends
+        if ends and ends != self._told:
+            say = logger().error if left <= timedelta() else logger().warning
+            say(ends, source=str(self._file), expires=f"{self._expires:%Y-%m-%d %H:%M} UTC")
+        self._told = ends
 
 
-def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = _utc_now) -> Watch:
+def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = utc_now) -> Watch:
     """Certificates whose files may change.
 
     Args:
@@ -96,10 +157,7 @@ def watch_certificates(files: CertificateFiles, now: Callable[[], datetime] = _u
     Raises:
         BadArtifact: they cannot be used.
     """
-    source = FileSource(
-        files.paths, lambda contents: files.configuration(contents, now()), _unreadable
-    )
-    return Watched("certificates", source)
+    return Watch(files, now)
 
 
 def server_credentials(watched: Watch, *, asks_clients: bool) -> grpc.ServerCredentials:

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 
+from router.core.addresses import is_loopback
 from router.core.errors import InvalidInput
 
-__all__ = ["check_exposure", "is_loopback"]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host. A name other than ``localhost`` may lead anywhere."""
-    if host == "localhost":
-        return True
-    try:
-        address = ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+__all__ = ["check_exposure"]
 
 
 def check_exposure(

@@ -1,4 +1,4 @@
-"""Bounds how often a peer may show a credential that is not valid."""
+"""Bounds how often a peer is told that its credential is not valid, and the log with it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 
-__all__ = ["FailedLogins", "peer_of"]
+__all__ = ["FailedLogins"]
 
-_MOST_PEERS = 10_000
+_MAX_PEERS = 10_000
 
 
 class FailedLogins:
@@ -27,7 +26,7 @@ class FailedLogins:
         per_minute: int,
         *,
         clock: Callable[[], float] = time.monotonic,
-        most_peers: int = _MOST_PEERS,
+        most_peers: int = _MAX_PEERS,
     ) -> None:
         self._each_s = 60.0 / per_minute
         self._burst_s = 60.0
@@ -50,23 +49,3 @@ class FailedLogins:
             self._full_at[peer] = max(self._full_at.pop(peer, now), now) + self._each_s
             if len(self._full_at) > self._most_peers:
                 self._full_at.popitem(last=False)
-
-
-def peer_of(text: str) -> str:
-    """The machine in a peer as gRPC writes it: an IPv4 address, the /64 of an IPv6 address, or the text.
-
-    A machine has a whole /64 to choose addresses from.
-    """
-    kind, _, rest = text.partition(":")
-    if kind not in ("ipv4", "ipv6"):
-        return text
-    host = rest.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return text
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return f"{IPv6Address(int(address) >> 64 << 64)}/64"
-    return str(address)

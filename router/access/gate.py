@@ -6,12 +6,13 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from router.access.api_keys import KeyBook, id_of_key
 from router.access.caller import ANONYMOUS, Caller
 from router.access.failed_logins import FailedLogins
+from router.clock import utc_now
 from router.core.errors import Throttled, Unauthenticated
 from router.logs import logger
 
@@ -30,8 +31,8 @@ _MISSING = (
 )
 _INVALID = "the credential is not valid here; use an API key or a token that is in force"
 _TOO_OFTEN = (
-    "too many calls with credentials that are not valid came from this address; wait, then use a valid "
-    "one"
+    "too many calls with credentials that are not valid came from this address; use a valid one, or "
+    "wait"
 )
 
 T = TypeVar("T", covariant=True)
@@ -44,10 +45,6 @@ class Current(Protocol[T]):
     def current(self) -> tuple[T, int]:
         """The value and the number."""
         ...
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Gate:
@@ -68,7 +65,7 @@ class Gate:
         *,
         token_keys: Current[object] | None = None,
         logins: FailedLogins | None = None,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._keys, self._tokens, self._token_keys = keys, tokens, token_keys
         self._logins = logins or FailedLogins(10)
@@ -99,8 +96,9 @@ class Gate:
 
         Raises:
             Unauthenticated: it carries no credential, or none that is valid.
-            Throttled: too many that were not valid came from this peer. One that was verified before still
-                is, so that nobody shuts others out behind the same address.
+            Throttled: it carries none that is valid, and too many of those came from this peer. A valid one
+                passes all the same: behind a proxy, all callers have one address, of which any one could
+                otherwise shut out those whose key or token is new to this process.
         """
         if not self.asks_for_credentials:
             return ANONYMOUS
@@ -112,16 +110,19 @@ class Gate:
         version = self._version()
         if known is not None and known[2] == version and (known[1] is None or now < known[1]):
             return known[0]
-        wait_s = self._logins.wait_s(peer)
-        if wait_s:
-            raise Throttled(_TOO_OFTEN, retry_after_s=wait_s, reason="TOO_MANY_FAILED_LOGINS")
         found = self._check(text, now) if len(text) <= _MOST_CHARACTERS else None
         if found is None:
+            wait_s = self._logins.wait_s(peer)
+            if wait_s:
+                raise Throttled(_TOO_OFTEN, retry_after_s=wait_s, reason="TOO_MANY_FAILED_LOGINS")
             self._logins.record(peer)
             key_id = id_of_key(text)
             # Only what is known to be an id: the rest of a credential may be somebody's secret.
             logger().warning(
-                "login failed", peer=peer, credential=f"key mk_{key_id}" if key_id else "token"
+                "login_failed",
+                peer=peer,
+                credential=f"key mk_{key_id}" if key_id else "token",
+                why=self._why_not(text, now),
             )
             raise Unauthenticated(_INVALID, reason="INVALID_CREDENTIAL")
         with self._lock:
@@ -139,6 +140,18 @@ class Gate:
         if text.startswith("mk_"):
             return None if self._keys is None else self._keys.current()[0].caller(text, now)
         return None if self._tokens is None else self._tokens.caller(text)
+
+    def _why_not(self, text: str, now: datetime) -> str:
+        """Why a credential is not valid, for the log; the caller may be guessing and is not told."""
+        if len(text) > _MOST_CHARACTERS:
+            return f"longer than {_MOST_CHARACTERS} characters"
+        if text.startswith("mk_"):
+            if self._keys is None:
+                return "an API key, and no key_store is set"
+            return self._keys.current()[0].why_not(text, now)
+        if self._tokens is None:
+            return "a token, and no jwt_issuer is set"
+        return self._tokens.why_not(text)
 
 
 def _missing() -> Unauthenticated:

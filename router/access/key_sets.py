@@ -4,17 +4,19 @@ the calls, so that no call waits for it.
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
-from router.access.exposure import is_loopback
 from router.access.tokens import KeySet, read_key_set
+from router.core.addresses import is_loopback
 from router.core.errors import BadArtifact, InvalidInput, Unavailable
 from router.files import sha256_of
 from router.logs import logger
@@ -24,6 +26,9 @@ __all__ = ["RemoteKeySet", "is_address", "watch_key_set"]
 
 _MOST_BYTES = 1 << 20
 _TIMEOUT_S = 5.0
+_WHOLE_S = 10.0
+"""Seconds for a whole answer: the time above begins anew with every byte."""
+_PART_BYTES = 1 << 16
 _REFRESH_S = 300.0
 _SOONEST_S = 30.0
 
@@ -52,23 +57,44 @@ def watch_key_set(place: str) -> Watched[KeySet]:
 
 
 class _AddressSource:
-    """The document behind an address, as an input."""
+    """The document behind an address, as an input. One thread at a time fetches, and is waited for in vain
+    where the answer comes byte by byte.
+    """
 
     def __init__(self, address: str, fetch: Callable[[str], bytes]) -> None:
         self._address, self._fetch, self._data = address, fetch, b""
+        self._thread: threading.Thread | None = None
 
     def find(self) -> Revision:
         """Fetch the document."""
-        self._data = self._fetch(self._address)
+        if self._thread is not None and self._thread.is_alive():
+            raise _away(self._address, "the answer of before has not ended")
+        answers = SimpleQueue[bytes | Exception]()
+
+        def ask() -> None:
+            try:
+                answers.put(self._fetch(self._address))
+            except Exception as error:  # noqa: BLE001 — it is raised where it is waited for
+                answers.put(error)
+
+        self._thread = threading.Thread(target=ask, name="jwks-fetch", daemon=True)
+        self._thread.start()
+        try:
+            answer = answers.get(timeout=_WHOLE_S)
+        except Empty:
+            raise _away(self._address, f"no whole answer within {_WHOLE_S:g} s") from None
+        if isinstance(answer, Exception):
+            raise answer
+        self._data = answer
         return self.settled()
 
     def settled(self) -> Revision:
         """As fetched: an answer is whole."""
-        return Revision(sha256_of(self._data), self._address)
+        return Revision(sha256_of(self._data), _shown(self._address))
 
     def load(self) -> KeySet:
         """The keys in the document."""
-        return read_key_set(self._data, self._address)
+        return read_key_set(self._data, _shown(self._address))
 
 
 class RemoteKeySet:
@@ -98,6 +124,11 @@ class RemoteKeySet:
         ):
             raise InvalidInput(
                 "jwt_keys: must be a file or an https address; plain http is taken on this machine only",
+                field="jwt_keys",
+            )
+        if parts.username or parts.password:
+            raise InvalidInput(
+                "jwt_keys: must name no user and password; name the address alone, or a file with the keys",
                 field="jwt_keys",
             )
         self._clock = clock
@@ -157,15 +188,33 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _fetched(address: str) -> bytes:
     opener = urllib.request.build_opener(_NoRedirect)
+    until = time.monotonic() + _WHOLE_S
+    data = b""
     try:
         with opener.open(address, timeout=_TIMEOUT_S) as reply:
-            data: bytes = reply.read(_MOST_BYTES)
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        cause = getattr(error, "reason", None) or type(error).__name__
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        raise Unavailable(
-            f"jwt_keys: {address} does not answer ({cause}); check the address, or name a file with the keys",
-            reason="KEY_SET_UNAVAILABLE",
-        ) from None
+            while len(data) < _MOST_BYTES and time.monotonic() < until:
+                part = reply.read1(_PART_BYTES)
+                if not part:
+                    break
+                data += part
+    except urllib.error.HTTPError as error:
+        error.close()
+        # Not its text, which the other side writes.
+        raise _away(address, f"HTTP status {error.code}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        cause = getattr(error, "reason", None)
+        raise _away(address, str(cause) if cause else type(error).__name__) from None
     return data
+
+
+def _shown(address: str) -> str:
+    """An address without its query, which may hold a secret."""
+    return urlsplit(address)._replace(query="", fragment="").geturl()
+
+
+def _away(address: str, why: str) -> Unavailable:
+    return Unavailable(
+        f"jwt_keys: {_shown(address)} does not answer ({why}); check the address, or name a file with the "
+        "keys",
+        reason="KEY_SET_UNAVAILABLE",
+    )

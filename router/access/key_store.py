@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from router.access.api_keys import (
@@ -19,17 +20,17 @@ from router.access.api_keys import (
     with_change,
     write_keys,
 )
+from router.clock import utc_now
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
-from router.files import MAX_TEXT_BYTES, create_private, read_bounded, replace_text
+from router.files import create_private, read_bounded, replace_text
 from router.watched import FileSource, Watched
 
 __all__ = ["KeyStore", "watch_keys"]
 
 _SECRET_BYTES = 32
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+_FULL_BYTES, _MAX_BYTES = 8 << 20, 16 << 20
+"""Of the file: up to how many keys are added, some twenty thousand, and up to how many it is read, so that
+keys of a full store can be revoked."""
 
 
 class KeyStore:
@@ -40,7 +41,7 @@ class KeyStore:
         now: the clock, UTC.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime] = utc_now) -> None:
         self.path = path
         self.secret_path = path.with_name(path.name + ".secret")
         self._now = now
@@ -154,27 +155,45 @@ class KeyStore:
 
     @contextmanager
     def _changed(self) -> Iterator[list[ApiKey]]:
-        """The keys to change; written at the end, unless the block raises."""
+        """The keys to change; written at the end, unless the block raises.
+
+        Where the path is a link, the file that it leads to is changed: a server may follow that by another
+        path.
+        """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(
-                self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600
-            )
-        except OSError as error:
+            path = self.path.resolve()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except (OSError, RuntimeError) as error:  # RuntimeError: of links in a circle
             raise self._unwritable(error) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            keys = self.keys() if self.path.exists() else []
+            keys = self.keys() if path.exists() else []
+            if path.exists() and path.stat().st_nlink > 1:
+                raise InvalidInput(
+                    f"the key store {path} has other names (hard links), by which a server would go on with "
+                    "the keys of before; leave it one",
+                    field="key_store",
+                )
+            before = len(keys)
             yield keys
-            replace_text(self.path, write_keys(keys), mode=0o600)
+            text = write_keys(keys)
+            if len(keys) > before and len(text.encode()) > _FULL_BYTES:
+                raise InvalidInput(
+                    f"the key store {path} would have more than {_FULL_BYTES >> 20} MiB; take out keys that "
+                    "are revoked or expired, by hand, or begin another store",
+                    field="key_store",
+                )
+            replace_text(path, text, mode=0o600)
         except OSError as error:
             raise self._unwritable(error) from None
         finally:
             os.close(lock)
 
-    def _unwritable(self, error: OSError) -> MitsumoriError:
+    def _unwritable(self, error: OSError | RuntimeError) -> MitsumoriError:
+        why = getattr(error, "strerror", None) or "its links lead in a circle"
         return InvalidInput(
-            f"the key store {self.path} cannot be written ({error.strerror}); choose another with "
+            f"the key store {self.path} cannot be written ({why}); choose another with "
             "--key-store, or allow this user to write it",
             field="key_store",
         )
@@ -216,6 +235,8 @@ class KeyStore:
         Raises:
             BadArtifact, InvalidInput: they cannot be used.
         """
+        for path in contents:
+            _check_mode(path)
         keys = read_keys(contents[self.path], str(self.path))
         return KeyBook(keys, self._checked_secret(contents[self.secret_path]))
 
@@ -227,9 +248,9 @@ def watch_keys(path: Path) -> Watched[KeyBook]:
         NotFound, BadArtifact, InvalidInput: it cannot be used.
     """
     store = KeyStore(path)
-    return Watched(
-        "api_keys", FileSource([store.path, store.secret_path], store.book_of, store.unreadable)
-    )
+    files = [store.path, store.secret_path]
+    source = FileSource(files, store.book_of, store.unreadable, max_bytes=_MAX_BYTES)
+    return Watched("api_keys", source)
 
 
 def _no_store(path: Path) -> NotFound:
@@ -249,8 +270,25 @@ def _id_of(key: str) -> str:
     return id_of_key(key) or key.removeprefix("mk_")
 
 
+def _check_mode(path: Path) -> None:
+    """Refuse a file in which every user of the machine could put a key.
+
+    Raises:
+        BadArtifact: names it.
+    """
+    with suppress(OSError):  # it was replaced meanwhile, and will be looked at again
+        if path.stat().st_mode & stat.S_IWOTH:
+            raise BadArtifact(
+                f"every user of this machine can write {path}, and so make keys; `chmod 600` it, and send a "
+                "server that runs SIGHUP",
+                reason="KEYS_UNPROTECTED",
+                field=str(path),
+            )
+
+
 def _content(path: Path) -> bytes:
+    _check_mode(path)
     try:
-        return read_bounded(path, MAX_TEXT_BYTES)
+        return read_bounded(path, _MAX_BYTES)
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from None

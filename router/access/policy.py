@@ -50,8 +50,8 @@ METHODS: Mapping[str, frozenset[Role]] = {
 """Method → the roles of which one is enough. Any other method needs ``admin``."""
 _ADMIN_ALONE = frozenset({Role.ADMIN})
 
-_MOST_ID_CHARACTERS = 128
-_MOST_SHOWN = 5
+_MAX_ID_CHARACTERS = 128
+_MAX_SHOWN = 5
 
 
 def is_administration(method: str) -> bool:
@@ -213,7 +213,7 @@ def _confine(
 
 def _some(values: Collection[str]) -> str:
     """A few values; all of them would not fit into the header of a status."""
-    shown = sorted(values)[:_MOST_SHOWN]
+    shown = sorted(values)[:_MAX_SHOWN]
     more = len(values) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
@@ -243,9 +243,9 @@ def _own_id(decision_id: str, caller: Caller, field: str) -> str:
     prefix = _prefix(caller)
     if not decision_id or decision_id.startswith(prefix):
         return decision_id
-    if len(decision_id) > _MOST_ID_CHARACTERS - len(prefix):
+    if len(decision_id) > _MAX_ID_CHARACTERS - len(prefix):
         raise InvalidInput(
-            f"{field}: must have at most {_MOST_ID_CHARACTERS - len(prefix)} characters, since the "
+            f"{field}: must have at most {_MAX_ID_CHARACTERS - len(prefix)} characters, since the "
             "tenant's name is kept with it",
             field=field,
         )

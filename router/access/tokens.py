@@ -20,6 +20,26 @@ _ALGORITHMS = frozenset(
 )
 """Signatures with a public key. A shared secret is never taken from a key set that anyone can read."""
 _LEEWAY_S = 30.0
+
+
+class _UnknownKey(jwt.PyJWTError):
+    """The token names a key that is not among those of the issuer."""
+
+
+_FAULTS = (jwt.PyJWTError, InvalidInput, ValueError, OverflowError, TypeError, RecursionError)
+_NO_TOKEN = "not a JSON Web Token that can be read"  # noqa: S105 — no secret
+_REASONS: Mapping[type[Exception], str] = {
+    _UnknownKey: "signed with a key that jwt_keys does not have",
+    jwt.ExpiredSignatureError: "expired",
+    jwt.ImmatureSignatureError: "not valid yet (nbf)",
+    jwt.InvalidAudienceError: "for another audience than jwt_audience",
+    jwt.InvalidIssuerError: "of another issuer than jwt_issuer",
+    jwt.MissingRequiredClaimError: "without exp, iss or aud",
+    jwt.InvalidSignatureError: "the signature is wrong",
+    jwt.InvalidAlgorithmError: "signed by another algorithm than that of the key",
+}
+"""What the log says of a token that is not valid, by what is wrong with it; the first that fits."""
+
 _SHOWN_CHARACTERS = 64
 
 
@@ -76,12 +96,33 @@ class TokenVerifier:
     def caller(self, token: str) -> tuple[Caller, datetime] | None:
         """Who calls with a token, and when it expires; ``None`` where it is not valid."""
         try:
-            header = jwt.get_unverified_header(token)
-            key = self._keys().find(header.get("kid"))
-            if key is None:
-                self._unknown_key()
-                return None
-            claims = jwt.decode(
+            return self._checked(token)
+        except _UnknownKey:
+            self._unknown_key()
+            return None
+        except _FAULTS:
+            return None
+
+    def why_not(self, token: str) -> str:
+        """Why a token is not valid, for the log; empty: it is. Quotes nothing of it."""
+        try:
+            self._checked(token)
+        except InvalidInput as error:
+            return f"{error.field.partition('.')[0]}: the claim is missing or has another form"
+        except _FAULTS as error:
+            return next(
+                (why for kind, why in _REASONS.items() if isinstance(error, kind)), _NO_TOKEN
+            )
+        return ""
+
+    def _checked(self, token: str) -> tuple[Caller, datetime]:
+        """As :meth:`caller`; raises one of ``_FAULTS`` where the token is not valid."""
+        header = jwt.get_unverified_header(token)
+        key = self._keys().find(header.get("kid"))
+        if key is None:
+            raise _UnknownKey
+        return self._caller_of(
+            jwt.decode(
                 token,
                 key.key,
                 # The key says how it signs, not the token.
@@ -96,15 +137,16 @@ class TokenVerifier:
                     "verify_iat": False,
                 },
             )
-            return self._caller_of(claims)
-        except (jwt.PyJWTError, InvalidInput, ValueError, TypeError, RecursionError):
-            return None
+        )
 
-    def _caller_of(self, claims: Mapping[str, Any]) -> tuple[Caller, datetime] | None:
+    def _caller_of(self, claims: Mapping[str, Any]) -> tuple[Caller, datetime]:
         now = self._now().timestamp()
         expires = float(claims["exp"])
-        if expires + _LEEWAY_S <= now or float(claims.get("nbf", 0)) - _LEEWAY_S > now:
-            return None
+        # In this form of the comparisons, what is no number is not valid.
+        if not now < expires + _LEEWAY_S:
+            raise jwt.ExpiredSignatureError
+        if not float(claims.get("nbf", 0)) - _LEEWAY_S <= now:
+            raise jwt.ImmatureSignatureError
         rules = self._rules
         tenant = claims.get(rules.tenant_claim) if rules.tenant_claim else EVERY_TENANT
         subject = "".join(
@@ -121,7 +163,9 @@ class TokenVerifier:
 
 
 def read_key_set(data: bytes, place: str) -> KeySet:
-    """The public keys in a JWKS document; keys for encryption and shared secrets are left out.
+    """The public keys in a JWKS document.
+
+    Keys for encryption, shared secrets and private keys are left out: whoever reads these could sign.
 
     Args:
         data: of the document.
@@ -134,7 +178,7 @@ def read_key_set(data: bytes, place: str) -> KeySet:
     try:
         listed = json.loads(data)["keys"]
         for index, entry in enumerate(listed):
-            if entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+            if entry.get("use", "sig") != "sig" or entry.get("kty") == "oct" or "d" in entry:
                 continue
             try:
                 key = jwt.PyJWK.from_dict(entry)

@@ -25,6 +25,7 @@ from pydantic import (
 
 from router.catalog.prices import PRICE_SOURCE, find_record
 from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
+from router.clock import utc_now
 from router.core.ability import LARGEST, SMALLEST, Ability
 from router.core.errors import BadArtifact, InvalidInput, shown
 from router.core.types import Lengths, Model, Rates, Speed
@@ -48,11 +49,11 @@ _LONGEST_NAME = 200
 """Characters of the longest id of a model."""
 _EARLIEST_ZONE = timedelta(hours=14)
 """Where a day begins first, ahead of UTC."""
-_LEAST_UNCERTAINTY, _MOST_UNCERTAINTY = 0.01, 100.0
+_MIN_UNCERTAINTY, _MAX_UNCERTAINTY = 0.01, 100.0
 """Points. An ability that is known better makes the placing on the scale singular."""
 _ABILITY_REMEDY = (
     f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty "
-    f"(points, {_LEAST_UNCERTAINTY:g} to {_MOST_UNCERTAINTY:g}), the source of the scores and "
+    f"(points, {_MIN_UNCERTAINTY:g} to {_MAX_UNCERTAINTY:g}), the source of the scores and "
     "their date; leave it out where they are not known"
 )
 
@@ -131,7 +132,7 @@ class _Lengths(_Strict):
 class _Ability(_Strict):
     points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False, strict=True)
     uncertainty: float = Field(
-        ge=_LEAST_UNCERTAINTY, le=_MOST_UNCERTAINTY, allow_inf_nan=False, strict=True
+        ge=_MIN_UNCERTAINTY, le=_MAX_UNCERTAINTY, allow_inf_nan=False, strict=True
     )
     source: str = Field(min_length=1)
     date: dates.date
@@ -370,11 +371,7 @@ class Catalog:
                 )
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def load_catalog(path: Path | None = None, now: Callable[[], datetime] = _utc_now) -> Catalog:
+def load_catalog(path: Path | None = None, now: Callable[[], datetime] = utc_now) -> Catalog:
     """Read a catalog file.
 
     Args:
@@ -393,7 +390,7 @@ def load_catalog(path: Path | None = None, now: Callable[[], datetime] = _utc_no
     return parse_catalog(content, name=name, now=now)
 
 
-def watch_catalog(path: Path, now: Callable[[], datetime] = _utc_now) -> Watched[Catalog]:
+def watch_catalog(path: Path, now: Callable[[], datetime] = utc_now) -> Watched[Catalog]:
     """A catalog file that may change.
 
     Args:
@@ -436,7 +433,7 @@ def _problem(error: ValidationError, raw: Any) -> str:
     return ": ".join([*filter(None, places), message])
 
 
-def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = _utc_now) -> Catalog:
+def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = utc_now) -> Catalog:
     """Read the content of a catalog file.
 
     Args:

@@ -11,7 +11,7 @@ from router.core.types import Rates
 
 __all__ = ["check_past_prices", "with_retired"]
 
-_MOST_RETIRED = 1_000
+_MAX_RETIRED = 1_000
 """Entries of models that are kept although the catalog no longer lists them."""
 
 
@@ -51,7 +51,7 @@ def with_retired(new: Catalog, old: Catalog) -> Catalog:
     """The new catalog with the models that only older ones list, so that calls of theirs can settle."""
     listed = set(new.ids)
     left = {e.spec.id: e for e in (*old.retired, *old.entries) if e.spec.id not in listed}
-    return new.with_retired(tuple(left.values())[-_MOST_RETIRED:])
+    return new.with_retired(tuple(left.values())[-_MAX_RETIRED:])
 
 
 def _moments(before: CatalogEntry, after: CatalogEntry, today: date) -> Iterator[datetime]:

@@ -32,7 +32,7 @@ from router.classifier.registry import (
 from router.classifier.signature import SIGNATURE
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.types import Score
-from router.files import read_bounded, sha256_of
+from router.files import read_bounded, replace_text, sha256_of
 from router.logs import logger
 from router.watched import InputStatus, Revision, Watched
 
@@ -189,11 +189,9 @@ class RegistrySource:
 
     def remember(self, directory: Path, /) -> None:
         """Remember it for a start without the registry, and delete old versions."""
-        scratch = self._pointer.with_suffix(".part")
         try:
             with self._alone():
-                scratch.write_text(json.dumps({"directory": directory.name}), encoding="utf-8")
-                scratch.replace(self._pointer)
+                replace_text(self._pointer, json.dumps({"directory": directory.name}))
                 for old in self._old(directory):
                     shutil.rmtree(old, ignore_errors=True)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.classifier.manifest import BundleManifest, ModelAbility
@@ -16,6 +16,7 @@ __all__ = [
     "ModelOdds",
     "ability_of",
     "arm_names",
+    "arm_of",
     "known_place",
     "odds_of",
     "p_of_model",
@@ -53,6 +54,17 @@ def arm_names(manifest: BundleManifest) -> dict[str, str]:
     """
     tiers = {arm.tier: arm.name for arm in reversed(manifest.arms)}
     return tiers | {arm.name: arm.name for arm in manifest.arms}
+
+
+def arm_of(model: str, tier: str, arms: Mapping[str, str]) -> str | None:
+    """The arm that speaks for a model, its own before that of its tier; ``None``: the bundle has neither.
+
+    Args:
+        model: its id in the catalog.
+        tier: its tier.
+        arms: of :func:`arm_names`.
+    """
+    return arms.get(model) or arms.get(tier)
 
 
 def known_place(model: str, manifest: BundleManifest) -> ModelAbility | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -15,11 +14,14 @@ from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.manifest import read_manifest
+from router.classifier.model_ability import arm_names, arm_of
 from router.classifier.registry import RegistryAddress, registry_address
+from router.clock import utc_now
+from router.core.addresses import host_port
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
-from router.ledger.address import check_ledger, ledger_place
+from router.ledger.address import check_ledger, ledger_place, sqlite_path
 from router.rpc.protection import protection_of
 from router.settings import Settings
 
@@ -75,7 +77,7 @@ def _tokenizer(settings: Settings) -> str:
 
 def _prices(settings: Settings) -> str:
     catalog = load_catalog(settings.catalog)
-    now = datetime.now(UTC)
+    now = utc_now()
     unpriced = [entry.spec.id for entry in catalog.entries if entry.rates_at(now) is None]
     if unpriced:
         raise BadArtifact(
@@ -88,12 +90,9 @@ def _prices(settings: Settings) -> str:
 def _tiers(settings: Settings) -> str:
     manifest, _ = read_manifest(_directory(settings)[0])
     catalog = load_catalog(settings.catalog)
-    covered = {arm.tier for arm in manifest.arms} | {arm.name for arm in manifest.arms}
-    without_arm = [
-        entry.spec.id
-        for entry in catalog.entries
-        if entry.spec.tier not in covered and entry.spec.id not in covered
-    ]
+    arms = arm_names(manifest)
+    specs = (entry.spec for entry in catalog.entries)
+    without_arm = [spec.id for spec in specs if arm_of(spec.id, spec.tier, arms) is None]
     if without_arm:
         raise BadArtifact(
             f"the bundle has no arm for {', '.join(without_arm)}: they are never chosen; train with "
@@ -109,11 +108,11 @@ def _prompts(settings: Settings) -> str:
 
 def _ledger(settings: Settings) -> str:
     place = ledger_place(settings.ledger)
-    kind, _, path = place.partition(":")
-    if kind == "sqlite":
+    path = sqlite_path(settings.ledger)
+    if path is not None:
         check_ledger(settings.ledger)
-        return f"{place}{'' if Path(path).is_file() else ', which the first start of the server creates'}"
-    if kind == "memory":
+        return f"{place}{'' if path.is_file() else ', which the first start of the server creates'}"
+    if place == "memory:":
         return f"{place}, lost when the server stops"
     try:
         check_ledger(settings.ledger)
@@ -135,7 +134,7 @@ def _access(settings: Settings) -> str:
 
 
 def _port(settings: Settings) -> str:
-    address = f"{settings.host}:{settings.port}"
+    address = host_port(settings.host, settings.port)
     if settings.tls_certificate is not None:
         return _encrypted_port(settings, address)
     with grpc.insecure_channel(address) as channel:

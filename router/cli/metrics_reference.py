@@ -20,11 +20,13 @@ Made by `make reference` from `router/telemetry/metric_names.py` and `router/cli
 not edit.
 
 **Prometheus** scrapes `/metrics` at `metrics_host` and `metrics_port`, by default
-`127.0.0.1:{METRICS_PORT}`. The port asks for no credentials and speaks no TLS: metrics name models, limits
-and versions, never callers. Where Prometheus runs elsewhere, set `metrics_host` and let only Prometheus
+`127.0.0.1:{METRICS_PORT}`. The port asks for no credentials and speaks no TLS: metrics name models,
+versions and the ids of limits, and nothing else of callers. An id may name a tenant: those that a tenant
+sets begin with its name. Where Prometheus runs elsewhere, set `metrics_host` and let only Prometheus
 through. Where another server has port {METRICS_PORT} and `metrics_port` is unset, the server starts without
 the endpoint and says so in its log. Where [several processes](processes.md) serve, the second has the next
-port, and so on: scrape all of them, and add up. A scrape that asks for OpenMetrics, as Prometheus does with
+port, and so on: scrape all of them, and add up counters and histograms; gauges of the store are the same in
+all, and of a limit's headroom the least counts. A scrape that asks for OpenMetrics, as Prometheus does with
 `--enable-feature=exemplar-storage`, gets exemplars with the ids of traces.
 
 **A collector** is sent traces and metrics by OTLP over gRPC, where `otlp_endpoint` or

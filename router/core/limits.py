@@ -8,6 +8,7 @@ an argument.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from zoneinfo import ZoneInfo
 
 __all__ = [
     "ANY",
+    "CHOICE_LABELS",
+    "LABEL_NAME",
     "Amounts",
     "Limit",
     "LimitState",
@@ -32,6 +35,10 @@ __all__ = [
 
 ANY = "*"
 """A scope value that matches every value of its label and gives each a balance of its own."""
+CHOICE_LABELS = frozenset({"model", "provider", "tier"})
+"""Labels that a decision sets itself, by the model that it chooses."""
+LABEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+"""The form of the names of labels, of which scopes are made."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER = datetime(9999, 1, 1, tzinfo=UTC)

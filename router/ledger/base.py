@@ -82,6 +82,11 @@ class Hold:
     quoted: int = 0
     example: bytes = b""
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the decisions that it reads or writes: its own, and the one that it replaces."""
+        return (self.id,) if self.replaces is None else (self.id, self.replaces)
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:
@@ -344,6 +349,13 @@ class Ledger(Protocol):
 
     def decision(self, decision_id: str) -> StoredDecision | None:
         """One row of the decision log; ``None`` if there is none."""
+        ...
+
+    def owner(self, decision_id: str) -> str | None:
+        """The tenant of a decision, empty without one; ``None`` if there is no such decision.
+
+        Takes as long for a decision as for none, since whoever asks may be of another tenant.
+        """
         ...
 
     def decisions(

@@ -6,8 +6,9 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from router.clock import utc_now
 from router.core.errors import NotFound, Unavailable, shown
 from router.core.limits import Limit, LimitState, Unit
 from router.ledger import rules, storage_format
@@ -24,16 +25,11 @@ from router.ledger.base import (
 )
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, Row
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["MemoryLedger"]
 
-_UNOBSERVED = Observer()
 _TICK = timedelta(microseconds=1)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class MemoryLedger:
@@ -45,7 +41,7 @@ class MemoryLedger:
     """
 
     def __init__(
-        self, clock: Callable[[], datetime] = _utc_now, *, observer: Observer = _UNOBSERVED
+        self, clock: Callable[[], datetime] = utc_now, *, observer: Observer = UNOBSERVED
     ) -> None:
         self._observer = observer
         self._clock = clock
@@ -154,6 +150,13 @@ class MemoryLedger:
             self._check_open()
             row = self._tables.row(decision_id)
             return None if row is None else self._tables.stored(row)
+
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        with self._lock:
+            self._check_open()
+            row = self._tables.row(decision_id)
+            return None if row is None else row.tenant
 
     def decisions(
         self,

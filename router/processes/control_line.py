@@ -12,18 +12,9 @@ from router import logs
 from router.core import errors
 from router.core.errors import MitsumoriError
 
-__all__ = [
-    "REPORT_EVERY_S",
-    "ControlLine",
-    "Failed",
-    "LogLevel",
-    "Ready",
-    "Report",
-    "Statuses",
-    "Stop",
-]
+__all__ = ["ControlLine", "Failed", "LogLevel", "Ready", "Report", "Statuses", "Stop"]
 
-REPORT_EVERY_S = 1.0
+_REPORT_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +104,7 @@ class ControlLine:
     def _listen(self) -> None:
         try:
             while True:
-                if not self._pipe.poll(REPORT_EVERY_S):
+                if not self._pipe.poll(_REPORT_EVERY_S):
                     self.tell(Report(self.report(), logs.level()))
                     continue
                 message = self._pipe.recv()

@@ -58,7 +58,7 @@ def run(
         ):
             line.tell(Ready())
             if not ends.get():
-                logger().error("supervisor is gone")
+                logger().error("supervisor_gone")
                 server.wait_until_unused(patience_s)
                 _remove(Path(listener.getsockname()))
     except MitsumoriError as error:

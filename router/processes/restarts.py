@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["MOST_DEATHS", "WITHIN_S", "restart_delay"]
+__all__ = ["MAX_DEATHS", "WITHIN_S", "restart_delay"]
 
 WITHIN_S = 60.0
 """Deaths that lie further back do not count."""
 _DELAYS_S = (0.0, 0.5, 1.0, 2.0)
-MOST_DEATHS = len(_DELAYS_S)
+MAX_DEATHS = len(_DELAYS_S)
 """After so many within that time, one more is the last."""
 
 

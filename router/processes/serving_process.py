@@ -95,5 +95,5 @@ def _name_instance(process: str) -> None:
 
 
 def _end(_: bool) -> None:
-    logger().error("supervisor is gone")
+    logger().error("supervisor_gone")
     os.kill(os.getpid(), signal.SIGTERM)

@@ -14,22 +14,23 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from router.core.addresses import host_port
 from router.core.errors import InvalidInput, MitsumoriError
 from router.ledger.address import has_one_writer, ledger_place
 from router.logs import level, logger, set_level
 from router.processes import ledger_owner, serving_process
 from router.processes.child import Child
 from router.processes.control_line import Statuses, Stop
-from router.processes.restarts import MOST_DEATHS, WITHIN_S, restart_delay
+from router.processes.restarts import MAX_DEATHS, WITHIN_S, restart_delay
 from router.processes.serving_process import Seat
 from router.rpc.ports import reserved_port
 from router.rpc.protection import check_settings
 from router.rpc.settings_change import SettingsFile
 from router.settings import Settings
 
-__all__ = ["LEDGER_OWNER", "Supervisor", "serve_by_processes"]
+__all__ = ["Supervisor", "serve_by_processes"]
 
-LEDGER_OWNER = "ledger"
+_LEDGER_OWNER = "ledger"
 _SILENT_S = 10.0
 """A process that has told nothing for so long is taken for one that cannot answer."""
 _STEP_S = 1.0
@@ -134,7 +135,7 @@ class Supervisor:
             logger().info("process_ended", name=child.name)
             child.starts_at = self._clock()
             return
-        child.deaths = [*child.deaths[-MOST_DEATHS:], self._clock()]
+        child.deaths = [*child.deaths[-MAX_DEATHS:], self._clock()]
         delay = restart_delay(child.deaths)
         if delay is None:
             raise MitsumoriError(
@@ -268,8 +269,8 @@ def serve_by_processes(
         if has_one_writer(settings.ledger):
             path, listener = _listening(opened)
             log = (settings.log_level, settings.log_format)
-            of_owner = (LEDGER_OWNER, settings.ledger, listener, log, settings.drain_s + _END_S)
-            owner = Child(LEDGER_OWNER, ledger_owner.run, of_owner, time.monotonic)
+            of_owner = (_LEDGER_OWNER, settings.ledger, listener, log, settings.drain_s + _END_S)
+            owner = Child(_LEDGER_OWNER, ledger_owner.run, of_owner, time.monotonic)
         # An address may be answered by any of them, and shall not have more tries than with one.
         tries = max(settings.failed_logins_per_minute // settings.processes, 1)
         own = {"port": port, "admin_port": admin_port, "failed_logins_per_minute": tries}
@@ -280,16 +281,13 @@ def serve_by_processes(
         serving = [
             Child(seat.name, serving_process.run, (seat, *work), time.monotonic) for seat in seats
         ]
-        address, admin_address = (
-            _shown_address(settings.host, port),
-            _shown_address(admin_host, admin_port),
-        )
+        address = host_port(settings.host, port)
 
         def announce() -> None:
             logger().info(
                 "serving",
                 address=address,
-                admin_address=admin_address,
+                admin_address=host_port(admin_host, admin_port),
                 processes=settings.processes,
                 ledger=place,
             )
@@ -297,10 +295,6 @@ def serve_by_processes(
 
         Supervisor(serving, owner, drain_s=settings.drain_s, signals=signals).run(announce)
     logger().info("stopped")
-
-
-def _shown_address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _reserved(opened: ExitStack, host: str, port: int, setting: str) -> int:
@@ -313,7 +307,7 @@ def _listening(opened: ExitStack) -> tuple[Path, socket.socket]:
     """A socket that only this user can call, and that outlives the process that answers."""
     try:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="mitsumori-")))
-        path = folder / LEDGER_OWNER
+        path = folder / _LEDGER_OWNER
         listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         listener.bind(str(path))
         path.chmod(0o600)

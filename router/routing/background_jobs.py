@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from router.core.corrections import LEARN_EVERY_S
 from router.core.errors import MitsumoriError
+from router.core.limits import LABEL_NAME
 from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.correction_learner import CorrectionLearner
@@ -42,8 +42,6 @@ _MAX_WAIT_S = 3600.0
 _STOP_S = 5.0
 """Seconds that the stop waits for a running job; closing the ledger ends it."""
 
-_LABEL = re.compile(r"[a-z][a-z0-9_]{0,62}")
-
 
 class RetentionRule(BaseModel):
     """How long the log keeps decisions with all of these labels; every decision where no label is given."""
@@ -57,7 +55,7 @@ class RetentionRule(BaseModel):
     @classmethod
     def _labels_have_names(cls, labels: dict[str, str]) -> dict[str, str]:
         for name, value in labels.items():
-            if not _LABEL.fullmatch(name):
+            if not LABEL_NAME.fullmatch(name):
                 raise ValueError(
                     f"{name!r} is not a label: a lower-case letter, then a-z, 0-9 and _"
                 )

@@ -8,7 +8,7 @@ from datetime import datetime
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter, TokenRule, scaled
 from router.classifier.manifest import BundleManifest
-from router.classifier.model_ability import arm_names, odds_of, prompt_lines
+from router.classifier.model_ability import arm_names, arm_of, odds_of, prompt_lines
 from router.core.corrections import Corrections
 from router.core.quote_table import QuoteTable, QuoteTerms
 from router.core.types import Candidate, Prompt, Score, TokenCount
@@ -30,7 +30,7 @@ class CandidateTable:
         self._priced = catalog.at(moment)
         self._quotes = QuoteTable(self._priced.models)
         arms = arm_names(manifest)
-        named = [arms.get(one.id) or arms.get(one.tier) for one in self._priced.models]
+        named = [arm_of(one.id, one.tier, arms) for one in self._priced.models]
         self._rows = [
             (model, arm, odds_of(model, arm, manifest))
             for model, arm in zip(self._priced.models, named, strict=True)
@@ -48,7 +48,13 @@ class CandidateTable:
         self._encodings = tuple({rule.encoding for rule, _ in rules})
 
     def holds(self, catalog: Catalog, manifest: BundleManifest, moment: datetime) -> bool:
-        """Whether it is the table of a catalog and a bundle at a moment."""
+        """Whether it is the table of a catalog and a bundle at a moment.
+
+        Args:
+            catalog: the same object as when the table was made.
+            manifest: likewise.
+            moment: aware.
+        """
         return (
             self._catalog is catalog
             and self._manifest is manifest

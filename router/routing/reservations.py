@@ -49,7 +49,7 @@ from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.telemetry.metric_names import provider_name
-from router.telemetry.observer import OTHER, Observer, SettledCall
+from router.telemetry.observer import OTHER, UNOBSERVED, Observer, SettledCall
 from router.telemetry.trace import annotate, stage
 
 __all__ = ["HeldDecision", "Reservations", "UsageReport"]
@@ -66,7 +66,6 @@ _EXAMPLE = RouteQuery(
     max_alternatives=0,
     quote_only=True,
 )
-_UNOBSERVED = Observer()
 _MAX_TRIES = 3
 """How often a decision is made where limits keep filling up between the view and the hold."""
 
@@ -135,7 +134,7 @@ class Reservations:
     prompt_log: PromptLog = _NO_PROMPTS
     label_names: LabelNames = field(default_factory=LabelNames)
     max_settle: int = MAX_AMOUNT
-    observer: Observer = _UNOBSERVED
+    observer: Observer = UNOBSERVED
     render_example: Callable[[HeldDecision], bytes] | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
 
@@ -175,10 +174,15 @@ class Reservations:
         """
         try:
             return self._decide(query, decision_id, fingerprint, render, replaces)
-        except (Exhausted, InvalidInput, NotPossible, Unavailable):
+        except (Exhausted, InvalidInput, NotPossible, Unavailable) as error:
             # The ledger knows a repeated request when it holds. One that gets no further gets the same reply,
             # even if limits have filled up since, perhaps by this very request.
-            earlier = self._earlier(query, decision_id, fingerprint)
+            try:
+                earlier = self._earlier(query, decision_id, fingerprint)
+            except Unavailable:
+                if isinstance(error, Unavailable):
+                    raise error from None  # it says what the caller has waited for
+                raise
             if earlier is None:
                 raise
             return earlier

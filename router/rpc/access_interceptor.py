@@ -14,10 +14,8 @@ import grpc
 from google.protobuf.message import Message
 from structlog.contextvars import bind_contextvars
 
-from mitsumori.v1 import router_pb2
 from router.access.audit_log import AuditLog
 from router.access.caller import Caller
-from router.access.failed_logins import peer_of
 from router.access.gate import Gate, Metadata
 from router.access.policy import (
     admit,
@@ -27,11 +25,11 @@ from router.access.policy import (
     is_administration,
     reveal,
 )
+from router.core.addresses import peer_of
 from router.core.errors import MitsumoriError, NotFound
+from router.rpc.service_names import is_ours
 
 __all__ = ["AccessInterceptor"]
-
-_OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
 
 
 def _new_id() -> str:
@@ -64,7 +62,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
     ) -> Any:
         """Wrap the handler of one of our methods; return any other as it is."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith(_OUR_METHODS):
+        if handler is None or not is_ours(details.method):
             return handler
         method = details.method.rpartition("/")[2]
         if not self._gate.asks_for_credentials and not is_administration(method):
@@ -88,7 +86,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
             method: its full name.
             metadata: of the call, keys in lower case.
         """
-        if method.startswith(_OUR_METHODS) and self._gate.asks_for_credentials:
+        if is_ours(method) and self._gate.asks_for_credentials:
             return self._gate.missing(metadata)
         return None
 
@@ -102,7 +100,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         Raises:
             Unauthenticated, NotAllowed, Throttled: its credentials do not allow the call.
         """
-        if method.startswith(_OUR_METHODS):
+        if is_ours(method):
             name = method.rpartition("/")[2]
             if self._gate.asks_for_credentials or is_administration(name):
                 self._caller(name, context)
@@ -118,7 +116,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
     ) -> Callable[[Any, grpc.ServicerContext], Message]:
         def call(request: Any, context: grpc.ServicerContext) -> Message:
             caller = self._caller(method, context)
-            admit(request, caller, self._new_id)
+            self._admit(request, caller, method, context)
             if is_administration(method):
                 facts = facts_of(request)
                 with self._audit.recorded(caller.name, method, facts, peer_of(context.peer())):
@@ -129,6 +127,17 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
             return reply
 
         return call
+
+    def _admit(
+        self, request: Any, caller: Caller, method: str, context: grpc.ServicerContext
+    ) -> None:
+        try:
+            admit(request, caller, self._new_id)
+        except MitsumoriError as error:
+            if is_administration(method):
+                facts, peer = facts_of(request), peer_of(context.peer())
+                self._audit.refused(caller.name, method, facts, error.reason, peer)
+            raise
 
     def _found(
         self,
@@ -152,13 +161,17 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
         behave: Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]],
         method: str,
     ) -> Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Message]]:
-        """A message that is not allowed goes on as its error, which costs that message its answer alone."""
+        """A message that is not allowed goes on as its error, which costs that message its answer alone.
+
+        The credential is looked at for every message: a stream may be open for longer than it is valid.
+        """
 
         def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
-            caller = self._caller(method, context)
+            self._caller(method, context)
 
             def admitted() -> Iterator[Any]:
                 for request in requests:
+                    caller = self._caller(method, context)
                     try:
                         admit(request, caller, self._new_id)
                     except MitsumoriError as error:

@@ -70,7 +70,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         notes = self._label_names.notes(limit.scope)
         self._ledger.set_limit(limit)
         self._label_names.refresh(self._ledger)
-        logger().info("limit set", limit=limit.id)
+        logger().info("limit_set", limit=limit.id)
         reply = admin_pb2.SetLimitResponse(notes=[note.text for note in notes])
         fill_limit(reply.limit, limit)
         return reply
@@ -101,7 +101,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
                 field="limit_id",
             )
         self._label_names.refresh(self._ledger)
-        logger().info("limit deleted", limit=request.limit_id)
+        logger().info("limit_deleted", limit=request.limit_id)
         return admin_pb2.DeleteLimitResponse()
 
     def ListUsage(
@@ -187,7 +187,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         fill_money(reply.spent, wanted.money)
         fill_money(reply.overage, amended.overage)
         logger().warning(
-            "settlement amended",
+            "settlement_amended",
             decision_id=wanted.id,
             nanos_before=amended.before.money,
             nanos=wanted.money,

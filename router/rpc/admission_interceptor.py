@@ -141,7 +141,7 @@ class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
     def _check(self, method: str, context: grpc.ServicerContext) -> None:
         try:
             self._access.authenticate(method, context)
-        except MitsumoriError as error:
+        except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
             fail(context, method, error)
 
     def _unary(

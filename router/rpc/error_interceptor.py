@@ -18,7 +18,6 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from structlog.contextvars import clear_contextvars
 
-from mitsumori.v1 import router_pb2
 from router.core.errors import (
     BadArtifact,
     CallerGone,
@@ -36,13 +35,12 @@ from router.core.errors import (
     shortened,
 )
 from router.ledger.time_budget import time_limit
-from router.logs import logger
+from router.logs import log_failure, logger
+from router.rpc.service_names import is_ours
 
 __all__ = ["DOMAIN", "ErrorInterceptor", "fail", "status_of"]
 
 DOMAIN = "mitsumori"
-_OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
-"""The prefix of every method of our services."""
 _MESSAGE_BYTES = 1_000
 _FACT_BYTES = 128
 """Of a field or a value. A status travels in a header: of more than 8 KiB, callers get no reason at all."""
@@ -114,7 +112,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc sh
     ) -> Any:
         """Wrap the handler of one of our methods; return any other as it is."""
         handler = continuation(details)
-        if handler is None or not details.method.startswith(_OUR_METHODS):
+        if handler is None or not is_ours(details.method):
             return handler
         parse = _lenient(handler.request_deserializer)
         if handler.unary_unary:
@@ -145,12 +143,7 @@ def fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoRetu
     if isinstance(error, MitsumoriError):
         logger().info("refused", method=method, reason=error.reason, field=error.field)
         _abort(context, error)
-    # The kind and place of the error, not its text, which could quote the prompt.
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
-    logger().error("failed", method=method, error=type(error).__name__, place=place)
+    log_failure(method, error)
     _abort(
         context, MitsumoriError("internal error; the server's log says where", reason="INTERNAL")
     )

@@ -8,17 +8,14 @@ from typing import Any
 
 from grpc_health.v1 import health, health_pb2
 
-from mitsumori.v1 import admin_pb2, router_pb2
 from router.core.errors import MitsumoriError
 from router.ledger.base import Ledger
 from router.logs import logger
+from router.rpc.service_names import ADMIN, ROUTER
 
-__all__ = ["ADMIN", "HEALTH", "LEDGER", "PROCESS", "ROUTER", "ServiceHealth"]
+__all__ = ["PROCESS", "ServiceHealth"]
 
-ROUTER = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
-ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
-HEALTH = health.SERVICE_NAME
-LEDGER = "mitsumori.ledger"
+_LEDGER = "mitsumori.ledger"
 """The store alone."""
 PROCESS = "mitsumori.process"
 """The process alone: a store that is down is no reason to restart it."""
@@ -115,7 +112,7 @@ class ServiceHealth:
         serves = self._is_warm and self._store_works
         for names, holds in (
             (("", ROUTER, ADMIN), serves),
-            ((LEDGER,), self._store_works),
+            ((_LEDGER,), self._store_works),
             ((PROCESS,), self._is_warm),
         ):
             for name in names:

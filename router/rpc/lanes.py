@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from router.logs import logger
 from router.routing.background_jobs import PeriodicJob
-from router.rpc.health import ADMIN, HEALTH, ROUTER
 from router.rpc.open_calls import OpenCalls
+from router.rpc.service_names import ADMIN, HEALTH, ROUTER
 from router.rpc.work_queue import WorkQueue
 from router.settings import Settings
 
@@ -97,7 +97,7 @@ def lane_job(lanes: Sequence[Lane]) -> PeriodicJob:
             cut_before, refused_before = told[index]
             told[index] = cut, refused
             if cut > cut_before:
-                logger().warning("cut off", lane=lane.name, calls=cut - cut_before)
+                logger().warning("cut_off", lane=lane.name, calls=cut - cut_before)
             if refused > refused_before:
                 logger().warning("overloaded", lane=lane.name, refused=refused - refused_before)
 

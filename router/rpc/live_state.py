@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from router.catalog.catalog import Catalog
 from router.catalog.price_history import check_past_prices, with_retired
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle
+from router.classifier.model_ability import arm_names, arm_of
 from router.core.errors import BadArtifact
 from router.routing.reservations import Reservations
 from router.rpc.settings_change import settings_version
@@ -17,7 +17,7 @@ from router.rpc.snapshot import Snapshot
 from router.settings import Settings
 from router.watched import InputStatus, Watched
 
-__all__ = ["LiveState", "Sources", "models_with_arms"]
+__all__ = ["LiveState", "Sources"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,11 @@ def _nothing(_snapshot: Snapshot) -> None:
     return
 
 
-def models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
+def _models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
     """Ids of the models that a bundle can judge, by an arm of theirs or of their tier."""
-    arms = {arm.tier for arm in bundle.manifest.arms} | {arm.name for arm in bundle.manifest.arms}
-    return {entry.spec.id for entry in catalog.entries if {entry.spec.id, entry.spec.tier} & arms}
+    arms = arm_names(bundle.manifest)
+    specs = (entry.spec for entry in catalog.entries)
+    return {spec.id for spec in specs if arm_of(spec.id, spec.tier, arms) is not None}
 
 
 class LiveState:
@@ -69,7 +70,7 @@ class LiveState:
     ) -> None:
         self._sources = sources or Sources()
         self._rebuild, self._applied = rebuild, applied
-        self._since = datetime.now(UTC)
+        self._since = first.reservations.router.now()
         self._snapshot = first
 
     def current(self) -> Snapshot:
@@ -138,10 +139,10 @@ class LiveState:
     def _adopt_catalog(self, catalog: Catalog) -> None:
         router = self._snapshot.reservations.router
         check_past_prices(catalog, router.catalog, router.now())
-        if not models_with_arms(catalog, router.bundle):
+        if not _models_with_arms(catalog, router.bundle):
             raise BadArtifact(
-                f"no model of the catalog has an arm of the bundle {router.bundle.version}, or is in a tier "
-                "of its; list models of its tiers, or serve another bundle first",
+                f"no model of the catalog has an arm of the bundle {router.bundle.version}, or is in one of "
+                "its tiers; list models of its tiers, or serve another bundle first",
                 reason="ARMS_MISSING",
                 field="catalog",
             )
@@ -149,7 +150,7 @@ class LiveState:
 
     def _adopt_bundle(self, bundle: Bundle) -> None:
         router = self._snapshot.reservations.router
-        lost = models_with_arms(router.catalog, router.bundle) - models_with_arms(
+        lost = _models_with_arms(router.catalog, router.bundle) - _models_with_arms(
             router.catalog, bundle
         )
         if lost:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from router import logs
-from router.core.errors import InvalidInput
 from router.core.limits import ANY
 from router.ledger.base import Ledger
 from router.routing.background_jobs import PeriodicJob
+from router.rpc.ports import port_taken
 from router.settings import METRICS_PORT, Settings
 from router.telemetry.endpoint import MetricsEndpoint
 from router.telemetry.export import Telemetry, open_telemetry, otlp_endpoint
@@ -50,18 +51,16 @@ def metrics_endpoint(
     """
     port = METRICS_PORT if settings.metrics_port is None else settings.metrics_port
     port += number - 1 if port else 0
+    failed = partial(
+        logs.log_failure, "/metrics"
+    )  # nobody would notice that there is nothing to scrape
     try:
-        return MetricsEndpoint(settings.metrics_host, port, telemetry.text)
+        return MetricsEndpoint(settings.metrics_host, port, telemetry.text, failed)
     except OSError as error:
         if settings.metrics_port is None:
-            logs.logger().warning("metrics not offered", port=port, reason=error.strerror)
+            logs.logger().warning("metrics_not_offered", port=port, reason=error.strerror)
             return None
-        raise InvalidInput(
-            f"cannot listen on {settings.metrics_host}:{port} ({error.strerror}); stop what uses it or choose"
-            " another with --metrics-port",
-            reason="PORT_TAKEN",
-            field="metrics_port",
-        ) from None
+        raise port_taken(settings.metrics_host, port, "metrics_port", error) from None
 
 
 def report_state(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from router.access.failed_logins import peer_of
+from router.core.addresses import peer_of
 
 __all__ = ["OpenCall", "OpenCalls"]
 

@@ -7,9 +7,27 @@ from collections.abc import Callable
 
 import grpc
 
+from router.core.addresses import host_port
 from router.core.errors import InvalidInput
 
-__all__ = ["listen", "reserved_port"]
+__all__ = ["listen", "port_taken", "reserved_port"]
+
+
+def port_taken(host: str, port: int, setting: str, error: OSError) -> InvalidInput:
+    """The error of a port that cannot be bound.
+
+    Args:
+        host: to listen on.
+        port: that was asked for.
+        setting: that names the port.
+        error: of the operating system.
+    """
+    return InvalidInput(
+        f"cannot listen on {host_port(host, port)} ({error.strerror}); stop what uses it or choose another "
+        f"with --{setting.replace('_', '-')}",
+        reason="PORT_TAKEN",
+        field=setting,
+    )
 
 
 def _check_port_is_free(host: str, port: int, setting: str) -> None:
@@ -33,7 +51,7 @@ def _check_port_is_free(host: str, port: int, setting: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise _taken(host, port, setting, error) from None
+        raise port_taken(host, port, setting, error) from None
 
 
 def reserved_port(host: str, port: int, setting: str) -> socket.socket:
@@ -57,7 +75,7 @@ def reserved_port(host: str, port: int, setting: str) -> socket.socket:
     except OSError as error:
         if keeper is not None:
             keeper.close()
-        raise _taken(host, port, setting, error) from None
+        raise port_taken(host, port, setting, error) from None
     return keeper
 
 
@@ -85,27 +103,19 @@ def listen(
     """
     if not shared:
         _check_port_is_free(host, port, setting)
-    shown = f"[{host}]" if ":" in host else host
+    wanted = host_port(host, port)
     try:
-        if tls is None:
-            bound = server.add_insecure_port(f"{shown}:{port}")
-        else:
-            bound = server.add_secure_port(f"{shown}:{port}", tls())
+        bound = (
+            server.add_insecure_port(wanted)
+            if tls is None
+            else server.add_secure_port(wanted, tls())
+        )
     except RuntimeError:
         option = setting.replace("_", "-")
         raise InvalidInput(
-            f"cannot listen on {shown}:{port}; choose another with --{option.replace('port', 'host')} or "
+            f"cannot listen on {wanted}; choose another with --{option.replace('port', 'host')} or "
             f"--{option}",
             reason="PORT_TAKEN",
             field=setting,
         ) from None
-    return f"{shown}:{bound}", bound
-
-
-def _taken(host: str, port: int, setting: str, error: OSError) -> InvalidInput:
-    return InvalidInput(
-        f"cannot listen on {host}:{port} ({error.strerror}); stop what uses "
-        f"it or choose another with --{setting.replace('_', '-')}",
-        reason="PORT_TAKEN",
-        field=setting,
-    )
+    return host_port(host, bound), bound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +15,7 @@ from router.access.exposure import check_exposure
 from router.access.failed_logins import FailedLogins
 from router.access.gate import Gate
 from router.access.key_store import watch_keys
+from router.clock import utc_now
 from router.settings import Settings
 from router.watched import InputStatus, Watched
 
@@ -41,10 +42,6 @@ class AccessInput(Protocol):
     def look(self) -> None:
         """Take over what has changed, or refuse it."""
         ...
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def check_settings(settings: Settings) -> None:
     )
 
 
-def protection_of(settings: Settings, now: Callable[[], datetime] = _utc_now) -> Protection:
+def protection_of(settings: Settings, now: Callable[[], datetime] = utc_now) -> Protection:
     """Load keys and certificates.
 
     Args:

@@ -1,4 +1,4 @@
-"""Builds the server from the settings and runs it: the one place that wires the parts together."""
+"""Builds the gRPC server from the settings and runs it: the one place that wires the parts together."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import gc
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mitsumori.v1 import admin_pb2_grpc, router_pb2_grpc
 from router.allocator import bound_allocator
-from router.catalog.catalog import Catalog, load_catalog, watch_catalog
-from router.catalog.tokens import TokenCounter
-from router.classifier.bundle import Bundle
-from router.classifier.hot_swap import ServedBundle, open_bundle_source
-from router.core.money import NANOS_PER_USD
-from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import ledger_place
-from router.ledger.base import Ledger
-from router.logs import logger, set_level
+from router.logs import logger
 from router.routing.background_jobs import (
     BackgroundJobs,
     correction_job,
@@ -34,50 +26,38 @@ from router.routing.background_jobs import (
     retention_job,
     store_job,
 )
-from router.routing.correction_learner import CorrectionLearner
-from router.routing.label_names import LabelNames
 from router.routing.reservations import Reservations
-from router.routing.router import Router
 from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
 from router.rpc.admission_interceptor import AdmissionInterceptor
+from router.rpc.assembly import live_state_of, sources_of
 from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
-from router.rpc.health import ADMIN, ROUTER, ServiceHealth
+from router.rpc.health import ServiceHealth
 from router.rpc.lanes import Lane, lane_job, lanes_of
-from router.rpc.live_state import LiveState, Sources
+from router.rpc.live_state import LiveState
 from router.rpc.measurement import (
     metrics_endpoint,
     occupancy_job,
     report_state,
     telemetry_of,
 )
-from router.rpc.messages.route import render_example
 from router.rpc.ports import listen
 from router.rpc.protection import AccessInput, check_settings, protection_of
 from router.rpc.router_service import RouterServicer
-from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
+from router.rpc.service_names import ADMIN, HEALTH, ROUTER
+from router.rpc.settings_change import SettingsFile
 from router.rpc.signals import reload_signal, stop_signals
 from router.rpc.snapshot import Snapshot
 from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
 from router.telemetry.export import Telemetry
-from router.telemetry.observer import Observer
 from router.watched import InputStatus
 
-__all__ = [
-    "RunningServer",
-    "build_reservations",
-    "build_router",
-    "live_state_of",
-    "open_bundle",
-    "serve",
-    "start",
-]
+__all__ = ["RunningServer", "serve", "start"]
 
 _MESSAGE_OVERHEAD = 1 << 20
 """Bytes of a message besides the prompt. gRPC refuses larger messages before decompressing or parsing."""
-_UNOBSERVED = Observer()
 _KEYS_EVERY_S = 0.5
 _BOUNDS = (
     ("grpc.server.max_pending_requests", 100),
@@ -93,56 +73,8 @@ gRPC itself refuses all but so many (CANCELLED). Then: calls at once on a connec
 closed that says nothing, or is not there."""
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def open_bundle(settings: Settings) -> ServedBundle:
-    """Load the bundle that the settings name.
-
-    Raises:
-        BadArtifact, Unavailable: no bundle can serve.
-    """
-    return ServedBundle(
-        open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
-        settings.encoders,
-        settings.bundle_public_keys,
-    )
-
-
-def build_router(
-    settings: Settings,
-    now: Callable[[], datetime] = _utc_now,
-    *,
-    catalog: Catalog | None = None,
-    bundle: Bundle | None = None,
-    tokens: TokenCounter | None = None,
-) -> Router:
-    """Load everything that a Route call needs.
-
-    Args:
-        settings: of the service.
-        now: the clock; returns an aware datetime.
-        catalog: a loaded catalog; ``None`` loads that of the settings.
-        bundle: a loaded bundle; ``None`` loads that of the settings.
-        tokens: counts tokens; ``None`` makes a counter.
-
-    Raises:
-        BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer is missing or damaged, or the
-            registry does not answer and the cache is empty.
-    """
-    catalog = catalog or load_catalog(settings.catalog)
-    serving = bundle or open_bundle(settings).current()
-    return Router(
-        bundles=lambda: serving,
-        catalog=catalog,
-        tokens=tokens or TokenCounter(settings.tokenizer_dir),
-        default_goals=settings.default_goals,
-        quote_ttl=timedelta(seconds=settings.quote_ttl_s),
-        now=now,
-        target_regret=settings.target_regret,
-        settings_version=settings_version(settings),
-    )
+_CERTIFIED_MS = 600_000
+"""How long a connection lasts whose caller has shown a certificate, which is looked at when it begins."""
 
 
 @dataclass(frozen=True)
@@ -190,39 +122,6 @@ class RunningServer:
         self.close()
 
 
-def _labels_of_settings(settings: Settings) -> frozenset[str]:
-    """Names of labels that mean something to the service whatever the limits are."""
-    retained = (name for rule in settings.retention for name in rule.labels)
-    return frozenset({"tenant", *settings.correct_by, *retained})
-
-
-def build_reservations(
-    settings: Settings, router: Router, ledger: Ledger, observer: Observer = _UNOBSERVED
-) -> Reservations:
-    """Combine a router and a ledger.
-
-    Args:
-        settings: say how much to hold, for how long, and what to log of prompts.
-        router: decides.
-        ledger: holds.
-        observer: is told what is decided and settled.
-
-    Raises:
-        MitsumoriError: the settings need an extra that is not installed.
-    """
-    return Reservations(
-        router,
-        ledger,
-        strict=settings.strict,
-        hold_ttl_s=settings.hold_ttl_s,
-        prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
-        label_names=LabelNames(_labels_of_settings(settings)),
-        max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
-        observer=observer,
-        render_example=render_example,
-    )
-
-
 def _server(
     settings: Settings, threads: Executor, interceptors: list[Any], duties: Duties
 ) -> grpc.Server:
@@ -234,6 +133,7 @@ def _server(
             ("grpc.so_reuseport", int(duties.shares_ports)),
             ("grpc.max_allowed_incoming_connections", settings.max_connections),
             *_BOUNDS,
+            *([("grpc.max_connection_age_ms", _CERTIFIED_MS)] if settings.tls_client_ca else []),
         ],
     )
 
@@ -269,11 +169,8 @@ def start(
     def statuses() -> list[InputStatus]:
         return [*live.statuses, *(each.status for each in protection.inputs)]
 
-    def owner(decision_id: str) -> str | None:
-        found = live.current().reservations.ledger.decision(decision_id)
-        return None if found is None else found.labels.get("tenant", "")
-
-    access = AccessInterceptor(protection.gate, protection.audit, owner)
+    ledger = reservations.ledger  # the same in every snapshot
+    access = AccessInterceptor(protection.gate, protection.audit, ledger.owner)
     outermost = [] if telemetry is None else [TelemetryInterceptor(telemetry)]
     used: list[Lane] = []
 
@@ -314,7 +211,7 @@ def start(
     for one, services in servers.items():
         health_pb2_grpc.add_HealthServicer_to_server(service_health.servicer, one)
         if settings.offers_reflection:
-            names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*services, HEALTH, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, one)
     beside = ExitStack()
     for lane in used:
@@ -337,64 +234,6 @@ def start(
     return running
 
 
-def _sources(settings: Settings, file: SettingsFile | None) -> Sources:
-    """What the server follows: its settings file, a catalog that does not ship, and the bundle."""
-    return Sources(
-        None if file is None else watch_settings(file, settings),
-        None if settings.catalog is None else watch_catalog(settings.catalog),
-        open_bundle(settings),
-    )
-
-
-def _rebuilt(
-    before: Reservations, settings: Settings, catalog: Catalog, bundle: Bundle
-) -> Reservations:
-    """Reservations of other settings, another catalog or bundle, with all else as it was.
-
-    Args:
-        before: what is served now.
-        settings: from now on.
-        catalog: from now on.
-        bundle: from now on.
-    """
-    router = before.router
-    made = build_router(settings, router.now, catalog=catalog, bundle=bundle, tokens=router.tokens)
-    made = replace(made, corrections=router.corrections)
-    found = build_reservations(settings, made, before.ledger, before.observer)
-    return replace(found, label_names=before.label_names)
-
-
-def live_state_of(
-    settings: Settings, sources: Sources, ledger: Ledger, observer: Observer
-) -> tuple[LiveState, CorrectionLearner]:
-    """What calls run on, and what learns their corrections.
-
-    Nothing else keeps the first catalog and bundle: they go when others replace them.
-
-    Args:
-        settings: to begin with.
-        sources: what is followed; the bundle always is.
-        ledger: holds.
-        observer: is told what is decided and settled.
-    """
-    assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
-    catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
-    learner = CorrectionLearner(
-        ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
-    )
-    router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
-    router = replace(router, corrections=lambda: learner.corrections)
-    first = Snapshot(settings, build_reservations(settings, router, ledger, observer))
-
-    def applied(snapshot: Snapshot) -> None:
-        set_level(snapshot.settings.log_level)
-        reservations = snapshot.reservations
-        learner.allowances = reservations.router.catalog.reasoning_allowances
-        reservations.label_names.configured = _labels_of_settings(snapshot.settings)
-
-    return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner
-
-
 def _announce(served: Snapshot, running: RunningServer, metrics_address: str) -> None:
     """Log that the server serves, and from what.
 
@@ -414,7 +253,7 @@ def _announce(served: Snapshot, running: RunningServer, metrics_address: str) ->
     )
     if bundle.manifest.demonstration:
         logger().warning(
-            "demonstration bundle",
+            "demonstration_bundle",
             bundle=bundle.version,
             remedy="it was trained on generated data; serve another with --bundle",
         )
@@ -443,7 +282,7 @@ def serve(
     bound_allocator()
     check_settings(settings)  # before anything that takes time
     with stop_signals() as stop, ExitStack() as opened:
-        sources = _sources(settings, file)
+        sources = sources_of(settings, file)
         telemetry = telemetry_of(settings)
         opened.callback(telemetry.close)
         meters = telemetry.meters
@@ -474,7 +313,7 @@ def serve(
         looks = {
             "settings": live.refresh_settings,
             "catalog": live.refresh_catalog,
-            "reload": live.refresh_bundle,
+            "bundle": live.refresh_bundle,
         }
         reloader = BackgroundJobs(
             [reload_job(name, look, settings.reload_every_s) for name, look in looks.items()]

@@ -10,7 +10,8 @@ from typing import Any
 
 from router.core.errors import BadArtifact, InvalidInput
 from router.files import sha256_of
-from router.settings import Settings, load_settings
+from router.settings import Settings
+from router.settings_sources import load_settings
 from router.watched import FileSource, Watched
 
 __all__ = ["CHANGEABLE", "SettingsFile", "settings_version", "watch_settings"]

@@ -16,14 +16,13 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from mitsumori.v1 import router_pb2
 from router.rpc.refusals import RefusingHandler
+from router.rpc.service_names import is_ours
 from router.telemetry.export import Telemetry
 from router.telemetry.trace import current_call
 
 __all__ = ["TelemetryInterceptor"]
 
-_OUR_METHODS = f"/{router_pb2.DESCRIPTOR.package}."
 _DETAILS = "grpc-status-details-bin"
 _FAULTS = frozenset({"INTERNAL", "UNKNOWN"})
 """Codes of calls that failed without being refused."""
@@ -51,7 +50,7 @@ class TelemetryInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
         """Wrap the handler of one of our methods, for one call; return any other as it is."""
         arrived = time.perf_counter()
         handler = continuation(details)
-        if handler is None or not details.method.startswith(_OUR_METHODS):
+        if handler is None or not is_ours(details.method):
             return handler
         method = details.method[1:]
         if isinstance(handler, RefusingHandler):

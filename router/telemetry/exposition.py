@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, MetricsData, NumberDataPoint
 
 from router.telemetry.metric_names import METRICS, Metric
+from router.telemetry.observer import OTHER
 
 __all__ = ["OPEN_METRICS", "PLAIN", "metrics_text"]
 
@@ -86,7 +87,7 @@ def _example(exemplar: Exemplar | None) -> str:
 def _labels(metric: Metric, attributes: Mapping[str, Any] | None, *more: tuple[str, str]) -> str:
     given = attributes or {}
     pairs = [
-        (label, str(given[attribute]))
+        (label, str(given.get(attribute, OTHER)))  # the SDK's sum of what is too much has none
         for attribute, label in zip(metric.attributes, metric.labels, strict=True)
     ]
     texts = [f'{name}="{value.translate(_ESCAPED)}"' for name, value in (*pairs, *more)]

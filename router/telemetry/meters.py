@@ -33,6 +33,7 @@ from router.telemetry.metric_names import (
     QUEUE,
     QUOTE_ERROR,
     REFUSALS,
+    SPENT,
     TOKEN_USAGE,
     Metric,
     provider_name,
@@ -43,6 +44,10 @@ from router.telemetry.trace import CallTrace, current_call
 __all__ = ["Meters"]
 
 _MAX_REASONS = 100
+_MAX_MODELS = 500
+"""Models that are told apart: those of one catalog are few, but a server may follow many catalogs. Above two
+thousand series of one metric, the SDK would add up everything else without any attribute.
+"""
 _NO_TRACE = Context()
 
 Reading = Iterable[tuple[float, tuple[str, ...]]]
@@ -68,6 +73,23 @@ class _Table:
             return [(count, values) for values, count in self._counts.items()]
 
 
+class _Models:
+    """The models that are told apart: the first so many. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+
+    def named(self, model: str, provider: str) -> tuple[str, str]:
+        """The model and its provider, or :data:`OTHER` for both."""
+        if model not in self._known:
+            with self._lock:
+                if len(self._known) >= _MAX_MODELS:
+                    return OTHER, OTHER
+                self._known.add(model)
+        return model, provider_name(provider)
+
+
 class Meters(Observer):
     """Keeps metrics of what it is told. Thread-safe.
 
@@ -78,8 +100,10 @@ class Meters(Observer):
     def __init__(self, provider: MeterProvider) -> None:
         self._meter = provider.get_meter("mitsumori")
         self._refusals = _Table(_MAX_REASONS)
+        self._models = _Models()
         self._decisions = _Table()
         self._holds = _Table()
+        self._spent = _Table()  # nano-dollars
         self._duration = self._histogram(CALL_DURATION)
         self._queue = self._histogram(QUEUE)
         self._quote_error = self._histogram(QUOTE_ERROR)
@@ -97,6 +121,7 @@ class Meters(Observer):
         self.read(HOLDS, self._holds.read)
         self.read(OPEN_HOLDS, lambda: [(holds, ()) for holds, _ in self._open()])
         self.read(HELD, lambda: [(nanos / NANOS_PER_USD, ()) for _, nanos in self._open()])
+        self.read(SPENT, lambda: [(n / NANOS_PER_USD, of) for n, of in self._spent.read()])
         self.read(LIMIT_HEADROOM, self.fullest.headroom)
         # Attributes are made once: their number is that of the methods, codes and models.
         self._call_attributes = cache(_call_attributes)
@@ -146,7 +171,7 @@ class Meters(Observer):
 
     def decided(self, model: str, provider: str, *, held: bool) -> None:
         """See :meth:`Observer.decided`."""
-        self._decisions.add((model, provider_name(provider)))
+        self._decisions.add(self._models.named(model, provider))
         self._holds.add(("held" if held else "quoted",))
 
     def saw_limits(self, states: tuple[LimitState, ...], labels: Mapping[str, str]) -> None:
@@ -158,10 +183,11 @@ class Meters(Observer):
     def settled(self, call: SettledCall) -> None:
         """See :meth:`Observer.settled`."""
         self._holds.add(("settled",))
+        self._spent.add((call.model, provider_name(call.provider)), call.booked)
         context = _context()
         if call.quoted > 0:
             self._quote_error.record(call.booked / call.quoted, None, context)
-        sent, received = self._token_attributes(call.model, call.provider)
+        sent, received = self._token_attributes(*self._models.named(call.model, call.provider))
         self._tokens.record(call.input_tokens, sent, context)
         self._tokens.record(call.output_tokens, received, context)
 
@@ -204,7 +230,7 @@ def _call_attributes(method: str, code: str) -> dict[str, str]:
 
 def _token_attributes(model: str, provider: str) -> tuple[dict[str, str], dict[str, str]]:
     """Of tokens that were sent, and of those that were received."""
-    named = ("chat", model, provider_name(provider))
+    named = ("chat", model, provider)
     sent, received = (
         dict(zip(TOKEN_USAGE.attributes, (*named, kind), strict=True))
         for kind in ("input", "output")

@@ -30,22 +30,19 @@ __all__ = [
     "QUEUE",
     "QUEUE_LENGTH",
     "QUOTE_ERROR",
-    "RATIO_BUCKETS",
     "REFUSALS",
-    "SECONDS_BUCKETS",
     "STORE_UP",
     "TOKEN_USAGE",
     "Metric",
     "provider_name",
-    "series_names",
 ]
 
-SECONDS_BUCKETS = (
+_SECONDS_BUCKETS = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
 """Upper bounds of the histograms of time, seconds. The objective for latency (.15) is one of them."""
 
-RATIO_BUCKETS = (0.1, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 10.0)
+_RATIO_BUCKETS = (0.1, 0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0, 10.0)
 """Upper bounds of the histogram of quote errors. The objective (.8 to 1.25) is among them."""
 
 _GROUP_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
@@ -93,7 +90,7 @@ CALL_DURATION = Metric(
     ("rpc.system.name", "rpc.method", "rpc.response.status_code"),
     "s",
     "Time from a call's arrival to its reply, by method and status code, refusals included.",
-    SECONDS_BUCKETS,
+    _SECONDS_BUCKETS,
 )
 QUEUE = Metric(
     "mitsumori.queue",
@@ -101,7 +98,7 @@ QUEUE = Metric(
     (),
     "s",
     "Time that admitted calls waited for a worker.",
-    SECONDS_BUCKETS,
+    _SECONDS_BUCKETS,
 )
 QUEUE_LENGTH = Metric(
     "mitsumori.queue_length",
@@ -145,6 +142,13 @@ HELD = Metric(
     "usd",
     "Money of all open holds in this server's store, USD.",
 )
+SPENT = Metric(
+    "mitsumori.spent",
+    "counter",
+    ("gen_ai.request.model", "gen_ai.provider.name"),
+    "usd",
+    "Money of settled calls by model, USD, as booked; what is amended later does not change it.",
+)
 LIMIT_HEADROOM = Metric(
     "mitsumori.limit_headroom_ratio",
     "gauge",
@@ -158,7 +162,7 @@ QUOTE_ERROR = Metric(
     (),
     "",
     "Settled price divided by the expected price that was quoted.",
-    RATIO_BUCKETS,
+    _RATIO_BUCKETS,
 )
 TOKEN_USAGE = Metric(
     "gen_ai.client.token.usage",
@@ -179,7 +183,7 @@ LEDGER_COMMIT = Metric(
     (),
     "s",
     "Time of a commit of the ledger, from its begin to the disk or the database.",
-    SECONDS_BUCKETS,
+    _SECONDS_BUCKETS,
 )
 LEDGER_GROUP = Metric(
     "mitsumori.ledger_group",
@@ -227,6 +231,7 @@ METRICS = (
     HOLDS,
     OPEN_HOLDS,
     HELD,
+    SPENT,
     LIMIT_HEADROOM,
     QUOTE_ERROR,
     TOKEN_USAGE,
@@ -239,26 +244,9 @@ METRICS = (
 )
 """All metrics, in the order of the reference."""
 
-
 _PROVIDER_NAMES = {"google": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai"}
 
 
 def provider_name(provider: str) -> str:
     """What the conventions for ``gen_ai.provider.name`` call a provider of the catalog."""
     return _PROVIDER_NAMES.get(provider, provider)
-
-
-def series_names() -> dict[str, tuple[str, ...]]:
-    """Series as Prometheus stores them, with their labels; a histogram has three.
-
-    Returns:
-        Names of labels by name of series, without those that scraping adds.
-    """
-    names: dict[str, tuple[str, ...]] = {}
-    for metric in METRICS:
-        if metric.kind == "histogram":
-            names[f"{metric.name}_bucket"] = (*metric.labels, "le")
-            names[f"{metric.name}_sum"] = names[f"{metric.name}_count"] = metric.labels
-        else:
-            names[metric.name] = metric.labels
-    return names

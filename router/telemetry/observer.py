@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from router.core.limits import LimitState
 
-__all__ = ["OTHER", "Observer", "SettledCall"]
+__all__ = ["OTHER", "UNOBSERVED", "Observer", "SettledCall"]
 
 OTHER = "other"
 """Stands for what would be one label too many: a model outside the catalog, a reason after the hundredth."""
@@ -73,3 +73,7 @@ class Observer:
 
     def committed(self, seconds: float, operations: int) -> None:
         """The ledger committed a group of operations, this long after it had begun, ≥ 0."""
+
+
+UNOBSERVED = Observer()
+"""Where nobody wants to be told."""

@@ -19,7 +19,7 @@ from benchmarks.everyday import (
 )
 from router.classifier.bundle import load_bundle
 from router.paths import ENCODERS, MODELS
-from router.rpc.server import build_router
+from router.rpc.assembly import build_router
 from router.settings import Settings
 from training.evaluation.metrics import unit_counts
 from training.histories.split import SEEN_FILE, group_of, seen_prompts

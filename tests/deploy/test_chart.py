@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from router.rpc.health import PROCESS
 from router.settings import Settings
+from tests.deploy.programs import run
 
 pytestmark = pytest.mark.deploy
 CHART = Path(__file__).parents[2] / "deploy/helm/mitsumori"
@@ -31,7 +33,10 @@ EVERYTHING = {
     "settings": {"strict": True, "retention": [{"days": 30, "labels": {"team": "search"}}]},
     "probes": "command",
     "admin": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"operates": "yes"}}}]},
-    "metrics": {"enabled": True, "serviceMonitor": True},
+    "metrics": {
+        "enabled": True, "serviceMonitor": True,
+        "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+    },
     "networkPolicy": {"enabled": True, "from": [{"podSelector": {"matchLabels": {"calls": "yes"}}}]},
     "files": [
         {"name": "catalog", "mountPath": "/etc/mitsumori/catalog", "volume": {"configMap": {"name": "c"}}}
@@ -173,9 +178,11 @@ def test_administration_stays_in_the_pod_unless_it_is_wanted() -> None:
     assert variables_of(EVERYTHING)["MITSUMORI_ADMIN_HOST"] == "0.0.0.0"
     [port] = offered["AdminService"]["spec"]["ports"]
     assert port == {"name": "admin", "port": 50052, "targetPort": "admin"}
-    calls, administers = offered["NetworkPolicy"]["spec"]["ingress"]
-    assert {"port": "admin"} not in calls["ports"]
-    assert administers["from"] == EVERYTHING["admin"]["from"]  # type: ignore[index]
+    calls, scrapes, administers = offered["NetworkPolicy"]["spec"]["ingress"]
+    assert (calls["ports"], scrapes["ports"]) == ([{"port": "grpc"}], [{"port": "metrics"}])
+    assert (administers["ports"], administers["from"]) == (
+        [{"port": "admin"}], EVERYTHING["admin"]["from"],  # type: ignore[index]
+    )  # fmt: skip
     assert "without credentials" in refusal_of({**IN_A_MESH, "admin": {"enabled": True}})
 
 
@@ -188,6 +195,57 @@ def test_metrics_stay_in_the_pod_unless_they_are_wanted() -> None:
     assert variables_of(elsewhere)["MITSUMORI_METRICS_PORT"] == "9500"
     [container] = pod_of(elsewhere)["containers"]
     assert {"name": "metrics", "containerPort": 9500} in container["ports"]
+
+
+def test_only_who_scrapes_reaches_the_metrics_where_a_policy_says_who_calls() -> None:
+    calls, scrapes, _ = rendered(EVERYTHING)["NetworkPolicy"]["spec"]["ingress"]
+    assert calls["from"] == EVERYTHING["networkPolicy"]["from"]  # type: ignore[index]
+    assert scrapes["from"] == EVERYTHING["metrics"]["from"]  # type: ignore[index]
+
+
+def test_each_of_several_processes_is_scraped() -> None:
+    metrics = {"enabled": True, "port": 9500, "serviceMonitor": True}
+    manifests = rendered({**EVERYTHING, "settings": {"processes": 3}, "metrics": metrics})
+    names = {"metrics": 9500, "metrics-2": 9501, "metrics-3": 9502}
+    [container] = manifests["Deployment"]["spec"]["template"]["spec"]["containers"]
+    opened = {one["name"]: one["containerPort"] for one in container["ports"]}
+    assert opened == {"grpc": 50051, "admin": 50052, **names}
+    served = {one["name"]: one["port"] for one in manifests["Service"]["spec"]["ports"]}
+    assert served == {"grpc": 50051, **names}
+    assert {one["targetPort"] for one in manifests["Service"]["spec"]["ports"]} == {"grpc", *names}
+    scraped = [one["port"] for one in manifests["ServiceMonitor"]["spec"]["endpoints"]]
+    assert sorted(scraped) == sorted(names)
+    _, scrapes, _ = manifests["NetworkPolicy"]["spec"]["ingress"]
+    assert sorted(one["port"] for one in scrapes["ports"]) == sorted(names)
+    assert "metrics-2" not in str(rendered(EVERYTHING))
+
+
+def test_the_job_of_the_service_monitor_is_the_one_that_alerts_ask_for() -> None:
+    # The operator names the job after this label of the Service; without it, after the Service.
+    manifests = rendered(EVERYTHING)
+    label = manifests["ServiceMonitor"]["spec"]["jobLabel"]
+    job = manifests["Service"]["metadata"]["labels"][label]
+    rules = (CHART.parents[1] / "prometheus/rules.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r'job="([^"]+)"', rules)) == {job}
+
+
+README = (CHART.parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_values_that_the_page_shows_start_a_server() -> None:
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+    assert len(shown) == 2
+    assert "ServiceMonitor" not in rendered({**shown[0], **shown[1]})
+    assert rendered({**shown[0], **shown[1], "metrics": {"enabled": True, "serviceMonitor": True}})
+
+
+def test_the_rules_become_a_rule_of_the_operator_as_the_page_shows() -> None:
+    [made] = re.findall(r"^\$ (\{ echo .*?\}) \| kubectl", README, re.DOTALL | re.MULTILINE)
+    done = run("bash", "-c", made, cwd=CHART.parents[2])
+    manifest = yaml.safe_load(done.stdout)
+    assert (manifest["kind"], manifest["metadata"]) == ("PrometheusRule", {"name": "mitsumori"})
+    rules = yaml.safe_load((CHART.parents[1] / "prometheus/rules.yaml").read_text(encoding="utf-8"))
+    assert manifest["spec"] == rules
 
 
 def test_a_pod_has_time_to_drain() -> None:
@@ -244,6 +302,7 @@ def test_one_sqlite_file_has_one_writer() -> None:
         {"probes": "http"},
         {"settings": {"prompt_key": "in the open"}},
         {"settings": {"port": 6000}},
+        {"settings": {"processes": 0}},
         {"settings": {"admin_port": 6000}},
         {"settings": {"insecure": True}},
         {"settings": {"key_store": "/elsewhere"}},

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import queue
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 import grpc
 import pytest
@@ -39,10 +42,23 @@ def certificate(folder: Path) -> bytes:
     return (folder / "tls.crt").read_bytes()
 
 
+class Envoy(NamedTuple):
+    """One that runs: a channel through it, and the address at which it tells of itself."""
+
+    channel: grpc.Channel
+    admin: str
+
+    def connections(self) -> int:
+        """How many are open to the servers."""
+        with urlopen(f"http://{self.admin}/clusters", timeout=PATIENCE_S) as told:
+            counts = re.findall(r"::cx_active::(\d+)", told.read().decode())
+        return sum(map(int, counts))
+
+
 @pytest.fixture(scope="module")
-def through_envoy(
+def envoy_in_front(
     server: RunningServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[grpc.Channel]:
+) -> Iterator[Envoy]:
     folder = tmp_path_factory.mktemp("envoy")
     trusted = certificate(folder)
     config: Any = yaml.safe_load(
@@ -70,7 +86,8 @@ def through_envoy(
     (folder / "envoy.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     envoy = subprocess.Popen(
         [program("envoy"), "-c", folder / "envoy.yaml",
-         "--concurrency", "1", "--log-path", folder / "log", "--disable-hot-restart"]
+         "--concurrency", "1", "--log-path", folder / "log", "--disable-hot-restart",
+         "--admin-address-path", folder / "admin"]
     )  # fmt: skip
     try:
         with grpc.secure_channel(
@@ -85,10 +102,15 @@ def through_envoy(
                 return False
 
             wait_until(answers, what="for Envoy")
-            yield channel
+            yield Envoy(channel, (folder / "admin").read_text(encoding="utf-8"))
     finally:
         envoy.terminate()
         envoy.wait()
+
+
+@pytest.fixture
+def through_envoy(envoy_in_front: Envoy) -> grpc.Channel:
+    return envoy_in_front.channel
 
 
 def route(channel: grpc.Channel) -> router_pb2.RouteResponse:
@@ -109,6 +131,30 @@ def test_a_stream_of_quotes_goes_through(through_envoy: grpc.Channel) -> None:
     prompt = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text="Hello"))
     asked = [router_pb2.QuoteBatchRequest(request=prompt)]
     assert list(stub.QuoteBatch(iter(asked), timeout=PATIENCE_S))
+
+
+def test_calls_at_once_use_several_connections_and_so_several_processes(
+    envoy_in_front: Envoy,
+) -> None:
+    stub = router_pb2_grpc.RouterServiceStub(envoy_in_front.channel)  # type: ignore[no-untyped-call]
+    prompt = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text="Hello"))
+    ends = [queue.SimpleQueue[router_pb2.QuoteBatchRequest | None]() for _ in range(20)]
+    streams = [stub.QuoteBatch(iter(end.get, None), timeout=PATIENCE_S) for end in ends]
+    for end, stream in zip(ends, streams, strict=True):  # all of them are open at once
+        end.put(router_pb2.QuoteBatchRequest(request=prompt))
+        next(stream)
+    assert envoy_in_front.connections() >= 3
+    for end in ends:
+        end.put(None)
+    assert all(next(stream).HasField("summary") for stream in streams)
+
+
+def test_the_bounds_of_envoy_fit_together() -> None:
+    [cluster] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["static_resources"]["clusters"]
+    [options] = cluster["typed_extension_protocol_options"].values()
+    calls = options["explicit_http_config"]["http2_protocol_options"]["max_concurrent_streams"]
+    [bounds] = cluster["circuit_breakers"]["thresholds"]
+    assert calls * bounds["max_connections"] == bounds["max_requests"]
 
 
 def test_administration_is_not_reachable(through_envoy: grpc.Channel) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -19,11 +20,14 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from mitsumori import Admin, CallFailed, Router, route_request
 from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2, router_pb2_grpc
+from router.access.caller import Caller
+from router.access.gate import Gate
 from router.access.key_store import KeyStore
 from router.core.errors import InvalidInput
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router as RoutingRouter
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S, wait_until
 from tests.tokens import AUDIENCE, ISSUER, Issuer
@@ -213,6 +217,34 @@ def test_no_answer_depends_on_the_ids_of_another_tenant(world: World, keys: dict
         assert client.release("taken")
 
 
+def test_no_answer_tells_how_another_tenant_names_its_labels(
+    world: World, keys: dict[str, str]
+) -> None:
+    def limit(tenant: str, label: str) -> limit_pb2.Limit:
+        return limit_pb2.Limit(
+            limit_id=f"{tenant}:m",
+            scope={label: "x"},
+            unit=limit_pb2.UNIT_MONEY,
+            window=limit_pb2.WINDOW_MONTH,
+            hard=10**12,
+        )
+
+    with world.admin(keys["acme"]) as admin:
+        admin.set_limit(limit("acme", "merger"))
+    for name, expected in (("acme", ["merger"]), ("beta", [])):
+        with world.router(keys[name]) as client:
+            reasons = client.route("hello", scope={"mergers": "x"}).message.reasons
+            known = [
+                reason.facts["known_label"] for reason in reasons if "known_label" in reason.facts
+            ]
+            assert known == expected
+    with world.admin(keys["beta"]) as admin:
+        reply = admin.call(
+            admin._stub.SetLimit, admin_pb2.SetLimitRequest(limit=limit("beta", "mergers"))
+        )
+        assert list(reply.notes) == []
+
+
 def test_a_tenant_sees_and_sets_its_own_limits_alone(world: World, keys: dict[str, str]) -> None:
     def limit(name: str, **scope: str) -> limit_pb2.Limit:
         return limit_pb2.Limit(
@@ -316,6 +348,47 @@ def test_new_and_revoked_keys_count_without_a_restart(world: World) -> None:
         assert refusal(client.route, "hello")[:2] == ("UNAUTHENTICATED", "INVALID_CREDENTIAL")
 
 
+def test_a_revoked_key_ends_the_streams_that_it_has_opened(world: World) -> None:
+    text = world.key("acme", "route")
+    asked: SimpleQueue[router_pb2.QuoteBatchRequest] = SimpleQueue()
+    one = router_pb2.QuoteBatchRequest(request=route_request("hello"))
+    with grpc.insecure_channel(world.server.address) as channel, world.router(text) as client:
+
+        def is_answered() -> bool:
+            try:
+                return bool(client.route("hello", quote_only=True).model)
+            except CallFailed:
+                return False
+
+        wait_until(is_answered, what="for the new key")
+        stream = router_pb2_grpc.RouterServiceStub(channel).QuoteBatch(
+            iter(asked.get, None),
+            metadata=(("authorization", f"Bearer {text}"),),
+            timeout=PATIENCE_S,
+        )
+        asked.put(one)
+        assert next(stream).response.chosen.model
+        world.store.revoke(world.store.keys()[-1].id)
+        wait_until(lambda: not is_answered(), what="for the end of the key")
+        asked.put(one)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_an_error_while_a_credential_is_checked_tells_nothing_of_itself(
+    world: World, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Caller:
+        raise ValueError("canary-4711")
+
+    monkeypatch.setattr(Gate, "caller", fail)
+    with world.router(keys["acme"]) as client:
+        code, reason, message = refusal(client.route, "hello")
+    assert (code, reason) == ("INTERNAL", "INTERNAL")
+    assert "canary" not in message
+
+
 def test_who_guesses_is_told_to_wait(
     settings: Settings, router: RoutingRouter, tmp_path: Path, keys: dict[str, str]
 ) -> None:
@@ -329,6 +402,8 @@ def test_who_guesses_is_told_to_wait(
         assert reasons[:3] == ["INVALID_CREDENTIAL"] * 3
         assert reasons[3] == "TOO_MANY_FAILED_LOGINS"
         assert client.route("hello").model  # the same address, and known before
+        with world.router(keys["router"]) as newcomer:
+            assert newcomer.route("hello").model  # and one that was not
 
 
 def test_administration_is_on_the_record(world: World, keys: dict[str, str]) -> None:
@@ -354,6 +429,20 @@ def test_administration_is_on_the_record(world: World, keys: dict[str, str]) -> 
     assert keys["operator"] not in world.audit.read_text()
 
 
+def test_what_an_administrator_may_not_do_is_on_the_record_too(
+    world: World, keys: dict[str, str]
+) -> None:
+    with world.admin(keys["beta"]) as admin:
+        assert refusal(admin.delete_limit, "acme:m")[1] == "GIVEN_BY_CREDENTIAL"
+        assert refusal(admin.erase, {"tenant": "acme"}, LATER)[1] == "GIVEN_BY_CREDENTIAL"
+    said = [(line["action"], line["outcome"], line["reason"]) for line in world.audited()]
+    assert said == [
+        ("DeleteLimit", "refused", "GIVEN_BY_CREDENTIAL"),
+        ("EraseDecisions", "refused", "GIVEN_BY_CREDENTIAL"),
+    ]
+    assert world.audited()[0]["request"] == {"limit_id": "acme:m"}
+
+
 def test_a_settlement_is_amended_by_an_administrator_and_on_the_record(
     world: World, keys: dict[str, str]
 ) -> None:
@@ -367,7 +456,8 @@ def test_a_settlement_is_amended_by_an_administrator_and_on_the_record(
     (row,) = world.ledger.decisions()
     assert row.actual is not None
     assert row.actual.money == 10_000_000
-    asked, done = world.audited()
+    asked, done, confined = world.audited()
+    assert (confined["action"], confined["outcome"]) == ("AmendSettlement", "refused")
     assert (asked["action"], asked["outcome"], done["outcome"]) == (
         "AmendSettlement", "asked", "done",
     )  # fmt: skip

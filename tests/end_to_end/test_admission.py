@@ -28,7 +28,8 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.ledger.time_budget import check_caller
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S, wait_until
 

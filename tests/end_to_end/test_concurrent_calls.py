@@ -13,7 +13,8 @@ from mitsumori.v1 import limit_pb2
 from router.core.limits import LimitState
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router
-from router.rpc.server import build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import start
 from router.settings import Settings
 from tests.conftest import NOON
 from tests.readiness import PATIENCE_S

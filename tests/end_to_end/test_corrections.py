@@ -17,7 +17,8 @@ from router.core.corrections import UNCORRECTED
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.router import Router
-from router.rpc.server import build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import start
 from router.settings import Settings
 from tests.conftest import NOON
 from tests.readiness import PATIENCE_S

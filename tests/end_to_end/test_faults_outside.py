@@ -29,7 +29,8 @@ from router.ledger.memory import MemoryLedger
 from router.ledger.postgres.ledger import PostgresLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.end_to_end.test_process import run
 from tests.readiness import PATIENCE_S, wait_until
@@ -91,7 +92,57 @@ def test_a_closed_standard_output_keeps_no_server_from_stopping_cleanly(tmp_path
     assert "Traceback" not in log.read_text()
 
 
+BROKEN = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # settings
+    + bytes((0, 0, 11, 1, 4, 0, 0, 0, 1))  # headers of a first call
+    + b"\x00\x07:method\x01?"
+)
+"""A connection of HTTP/2 and a call whose method is none."""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_strangers_who_make_grpc_complain_neither_fill_the_log_nor_stop_the_service(
+    processes: str,
+) -> None:
+    with (
+        log_that_takes_nothing("a pipe that nobody reads") as log,
+        serving("--processes", processes, "--admin-port", "0", log=log) as (address, _),
+        mitsumori.Router(address, timeout_s=PATIENCE_S) as client,
+    ):
+        host, port = address.split(":")
+        for _ in range(100):
+            with socket.create_connection((host, int(port)), PATIENCE_S) as stranger:
+                stranger.sendall(BROKEN)
+                stranger.shutdown(socket.SHUT_WR)
+                while stranger.recv(1 << 16):
+                    pass
+        assert client.route("What is 2 + 2?").id
+
+
 # ── the start ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_sigterm_ends_a_start_that_still_loads_its_code(tmp_path: Path) -> None:
+    # As the first process of a container, a start would otherwise go on to serve.
+    slow = "import os; os.write(1, b'loading\\n'); os.read(0, 1)"
+    (tmp_path / "grpc.py").write_text(slow, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "router", "serve", "--port", "0", "--ledger", "memory:"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert said == ("", "")
 
 
 def test_sigterm_ends_a_start_that_waits_for_a_registry() -> None:

@@ -20,7 +20,8 @@ from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2, router_pb2_grpc
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from router.rpc.server import build_reservations, start
+from router.rpc.assembly import build_reservations
+from router.rpc.server import start
 from router.settings import Settings
 from tests.conftest import NOON
 from tests.readiness import PATIENCE_S

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from mitsumori import CallFailed, Router
 from router.cli.demo import serving
 from router.cli.main import app
-from router.core.errors import MitsumoriError
+from router.core.errors import InvalidInput, MitsumoriError
 from router.core.money import short_usd
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.rpc.server import RunningServer
@@ -70,6 +70,20 @@ def test_a_settlement_that_was_wrong_is_amended(server: RunningServer, team: str
     assert "booked $0.0100 instead of $0.0000410" in run(server, *words)
     (row,) = json.loads(run(server, "decisions", "--label", f"team={team}", "--json"))
     assert row["spent_usd"] == "0.010000000"
+
+
+def test_the_tenant_that_an_id_shows_is_asked_for(server: RunningServer) -> None:
+    for words in (
+        ("amend", "acme:r1", "--cost", "0.01", "--reason", "a slip"),
+        ("settle", "acme:r1", "--input-tokens", "1", "--output-tokens", "1"),
+        ("release", "acme:r1"),
+    ):
+        at = ("--server", server.address)
+        refused = CliRunner().invoke(app, [*words, *at])
+        assert isinstance(refused.exception, InvalidInput), refused.output
+        assert "; if it is one of the tenant 'acme', say so with --tenant" in str(refused.exception)
+        named = CliRunner().invoke(app, [*words, *at, "--tenant", "acme"])
+        assert "--tenant" not in str(named.exception)
 
 
 def test_route_says_what_it_holds_and_how_that_ends(server: RunningServer, team: str) -> None:

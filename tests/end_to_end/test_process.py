@@ -24,7 +24,8 @@ from mitsumori import CallFailed, Router
 from router.cli.demo import serving
 from router.ledger.memory import MemoryLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.rpc.server import build_reservations, build_router, start
+from router.rpc.assembly import build_reservations, build_router
+from router.rpc.server import start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S, wait_until
 
@@ -126,7 +127,7 @@ def test_the_start_says_where_the_ledger_lies(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     lines = started_with(tmp_path / "log", "--ledger", f"sqlite:{path}")
     assert lines["serving"]["ledger"] == f"sqlite:{path}"
-    assert "demonstration bundle" not in lines
+    assert "demonstration_bundle" not in lines
 
 
 def test_the_start_warns_of_a_demonstration(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_the_start_warns_of_a_demonstration(tmp_path: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "demonstration": True}))
     words = ("--bundle", str(bundle), "--encoders", str(ENCODERS))
-    warning = started_with(tmp_path / "log", *words)["demonstration bundle"]
+    warning = started_with(tmp_path / "log", *words)["demonstration_bundle"]
     assert warning["level"] == "warning"
     assert "--bundle" in warning["remedy"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -293,11 +294,16 @@ def test_an_error_carries_one_error_info_and_the_field_violation(server: Running
     )
 
 
-def send_bytes(server: RunningServer, data: bytes) -> grpc.StatusCode:
+def send_bytes(
+    server: RunningServer,
+    data: bytes,
+    compression: grpc.Compression = grpc.Compression.NoCompression,
+    metadata: Sequence[tuple[str, str]] = (),
+) -> grpc.StatusCode:
     with grpc.insecure_channel(server.address) as channel:
         call = channel.unary_unary("/mitsumori.v1.RouterService/Route")
         try:
-            call(data, timeout=PATIENCE_S)
+            call(data, timeout=PATIENCE_S, compression=compression, metadata=metadata)
         except grpc.RpcError as error:
             code: grpc.StatusCode = error.code()
             return code
@@ -323,6 +329,31 @@ def test_bytes_that_are_no_message_are_the_callers_fault(
 def test_a_message_far_above_the_limit_is_cut_off(server: RunningServer) -> None:
     big = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text="a" * 2_000_000))
     assert send_bytes(server, big.SerializeToString()) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_message_is_measured_as_it_is_not_as_it_was_compressed(
+    server: RunningServer, compression: grpc.Compression
+) -> None:
+    bomb = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text="a" * 50_000_000))
+    assert send_bytes(server, bomb.SerializeToString(), compression) is (
+        grpc.StatusCode.RESOURCE_EXHAUSTED
+    )
+    honest = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text="What is DNS?"))
+    assert send_bytes(server, honest.SerializeToString(), compression) is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [[("x-note", "a" * 100_000)], [(f"x-note-{number}", "a") for number in range(1_000)]],
+    ids=["one long value", "a thousand keys"],
+)
+def test_metadata_of_many_kilobytes_is_refused(
+    server: RunningServer, metadata: list[tuple[str, str]]
+) -> None:
+    data = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text="What is DNS?"))
+    found = send_bytes(server, data.SerializeToString(), metadata=metadata)
+    assert found is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @settings(max_examples=150)

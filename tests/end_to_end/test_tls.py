@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from router.cli.demo import serving
 from router.core.errors import BadArtifact
 from router.ledger.memory import MemoryLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc import server as server_module
+from router.rpc.assembly import build_reservations
 from router.rpc.protection import AccessInput
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.certificates import Authority, Issued
 from tests.readiness import PATIENCE_S, wait_until
@@ -198,7 +201,10 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
         assert limited.returncode == 0, limited.stderr
         healthy = cli("health", *at)
         assert (healthy.returncode, healthy.stdout) == (0, "SERVING\n"), healthy.stderr
-        assert cli("health", "--server", address).returncode == 1
+        for unfit in ([], ["--ca", str(authority.path)]):
+            unhealthy = cli("health", "--server", address, *unfit)
+            assert unhealthy.returncode == 1
+            assert ("client certificates" if unfit else "--tls") in unhealthy.stderr
         outputs = [asked.stdout + asked.stderr, limited.stdout + limited.stderr]
         for each in wrong:
             refused = cli("limits", "list", *at, MITSUMORI_API_KEY=each)
@@ -210,9 +216,70 @@ def test_the_whole_with_commands_and_no_secret_in_any_output(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     routed = next(line for line in lines if line["event"] == "routed")
     assert key.startswith(routed["caller"].removeprefix("key "))
-    failed = [line["credential"] for line in lines if line["event"] == "login failed"]
-    assert failed == ["token", "key mk_aaaaaaaaaa", "token"]
+    failed = [
+        (line["credential"], line["why"]) for line in lines if line["event"] == "login_failed"
+    ]
+    assert failed == [
+        ("token", "a token, and no jwt_issuer is set"),
+        ("key mk_aaaaaaaaaa", "not a key of this store"),
+        ("token", "a token, and no jwt_issuer is set"),
+    ]
     assert stat.S_IMODE((tmp_path / "audit").stat().st_mode) == 0o600
+
+
+def test_who_loses_its_root_loses_its_open_connection_too(
+    settings: Settings,
+    router: RoutingRouter,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "_CERTIFIED_MS", 100)
+    issued, client = authority.issue("server"), authority.issue("client")
+    (tmp_path / "next").mkdir()
+    trusted = tmp_path / "clients.pem"
+    shutil.copy(authority.path, trusted)
+    tls = Tls(ca=authority.path, certificate=client.certificate, key=client.key)
+    with (
+        server_with(settings, router, issued, tls_client_ca=trusted) as server,
+        Router(server.address, timeout_s=PATIENCE_S, attempts=1, tls=tls) as caller,
+    ):
+        for _ in range(20):  # by new connections, without a call that fails
+            assert caller.route("hello", quote_only=True).model
+        shutil.copy(Authority(tmp_path / "next", "next").path, trusted)
+
+        def is_refused() -> bool:
+            try:
+                caller.route("hello", quote_only=True)
+            except CallFailed:
+                return True
+            return False
+
+        wait_until(is_refused, what="for the end of the connection")
+
+
+def test_handshakes_that_fail_write_nothing_past_the_log(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library of gRPC would write a line each, and wait for whoever reads them."""
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    issued, log = authority.issue("server"), tmp_path / "log"
+    flags = ["--tls-certificate", str(issued.certificate), "--tls-key", str(issued.key)]
+    with (
+        log.open("w") as out,
+        serving(*flags, "--log-level", "info", log=out) as (address, _),
+    ):
+        host, _, port = address.rpartition(":")
+        for _ in range(10):
+            with (
+                socket.create_connection((host, int(port)), PATIENCE_S) as stranger,
+                suppress(ConnectionError),
+            ):
+                stranger.sendall(b"this is no handshake\r\n" * 10)
+                while stranger.recv(4096):
+                    pass
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert "serving" in events
 
 
 def test_administration_on_a_port_of_its_own_has_the_same_certificates(

@@ -25,15 +25,16 @@ from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router as RoutingRouter
+from router.rpc.assembly import build_reservations
 from router.rpc.measurement import occupancy_job
-from router.rpc.server import RunningServer, build_reservations, start
+from router.rpc.server import RunningServer, start
 from router.settings import METRICS_PORT, Settings
 from router.telemetry.export import open_telemetry
 from router.telemetry.meters import Meters
-from router.telemetry.metric_names import METRICS, series_names
+from router.telemetry.metric_names import METRICS
 from tests.collector import Collector, attributes_of, collector
 from tests.deploy.programs import program
-from tests.deploy.test_monitoring import EXPRESSIONS, OF_SCRAPING, RECORDED, used
+from tests.deploy.test_monitoring import EXPRESSIONS, OF_SCRAPING, RECORDED, series_names, used
 from tests.end_to_end.test_admission import ClosedStore
 from tests.end_to_end.test_process import run
 from tests.readiness import PATIENCE_S, wait_until
@@ -212,6 +213,8 @@ def test_calls_and_their_outcomes_are_counted(settings: Settings, router: Routin
         assert left < 1
         assert value(text, "mitsumori_limit_headroom_ratio", limit="search") == pytest.approx(left)
         assert value(text, "mitsumori_held_usd") == pytest.approx(state.held / 10**9)
+        assert state.spent > 0
+        assert value(text, "mitsumori_spent_usd_total") == pytest.approx(state.spent / 10**9)
 
 
 def test_a_repeated_request_is_one_decision_and_a_repeated_report_one_settlement(
@@ -345,7 +348,7 @@ def test_without_a_port_of_its_own_a_second_server_starts_without_the_endpoint_a
         with log.open("w") as file, serving("--ledger", "memory:", log=file) as (address, _):
             some_calls(address)
         (line,) = [json.loads(text) for text in log.read_text().splitlines()]
-        assert (line["event"], line["port"]) == ("metrics not offered", METRICS_PORT)
+        assert (line["event"], line["port"]) == ("metrics_not_offered", METRICS_PORT)
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────────────
@@ -380,6 +383,7 @@ def test_a_call_that_its_caller_traces_has_spans_ids_in_the_log_and_an_exemplar(
     assert {metric.instrument for metric in METRICS} - received.metrics == {
         "mitsumori.limit_headroom_ratio",
         "mitsumori.quote_error_ratio",
+        "mitsumori.spent",
         "gen_ai.client.token.usage",
         "mitsumori.refusals",
     }

@@ -239,7 +239,9 @@ def test_a_server_of_another_version_is_told_from_one_that_refuses() -> None:
     assert caught.value.code == "UNIMPLEMENTED"
     assert caught.value.message == (
         f"the server at {address} does not speak this client's mitsumori.v1: client and server are of "
-        "different versions, another service listens there, or AdminService has a port of its own"
+        "different versions, another service listens there, or it is a call of AdminService, which has a "
+        "port of its own (50052 unless admin_port says otherwise): name that one (--server, "
+        "MITSUMORI_ADMIN_SERVER)"
     )
 
 

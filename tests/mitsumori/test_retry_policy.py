@@ -115,6 +115,26 @@ def test_a_pause_that_ends_at_the_deadline_is_not_begun() -> None:
     assert before_it.run(timeout_s=1.0625) == "answer"
 
 
+def test_a_server_that_said_why_it_cannot_answer_is_quoted_where_the_time_runs_out() -> None:
+    late = Failure(grpc.StatusCode.DEADLINE_EXCEEDED)
+    said, silent = Failure(UNAVAILABLE, wait(1)), Failure(UNAVAILABLE)
+
+    def raised(*failures: Failure) -> Failure:
+        rounds = iter(failures)
+
+        def call(_left_s: float) -> NoReturn:
+            raise next(rounds)
+
+        with pytest.raises(Failure) as caught:
+            call_until(call, timeout_s=60.0, sleep=lambda _: None)
+        return caught.value
+
+    assert raised(said, late) is said
+    assert raised(silent, late) is late
+    assert raised(said, silent, late) is late
+    assert raised(late) is late
+
+
 def test_who_would_have_to_wait_past_the_deadline_is_told_at_once() -> None:
     caller = Caller(1, Failure(EXHAUSTED, wait(10)))
     with pytest.raises(Failure):

@@ -13,9 +13,22 @@ from router.catalog.catalog import load_catalog
 from router.classifier.manifest import read_manifest
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError
 from router.files import parse_yaml, read_bounded
-from router.settings import load_settings
+from router.settings_sources import load_settings
 
 DEEP = "[" * 100_000
+
+
+def _nested(first: str, level: str, count: int) -> str:
+    """A document of which each line is made of the one before, several times."""
+    return first + "".join(level.format(at=n, below=f"*a{n - 1}") for n in range(1, count))
+
+
+ALIASES = _nested("a0: &a0 [x, x, x]\n", "a{at}: &a{at} [{below}, {below}, {below}, {below}]\n", 40)
+MERGES = _nested(
+    "a0: &a0 {k0: 1}\n",
+    "a{at}: &a{at} {{<<: [{below}, {below}, {below}, {below}], k{at}: 1}}\n",
+    40,
+)
 LARGE = "# twenty-four megabytes\n" * 1_000_000
 
 
@@ -53,6 +66,9 @@ def test_a_pipe_that_nobody_fills_is_given_up(
         (DEEP, "nested too deeply"),
         ("day: 2026-13-41", "does not exist"),
         ("number: " + "9" * 5_000, "does not exist"),
+        (ALIASES, "1,000,000 values"),
+        (MERGES, "1,000,000 values"),
+        ("itself: &a [*a]", "1,000,000 values"),
     ],
 )
 def test_yaml_that_cannot_be_read_is_one_kind_of_error(text: str, problem: str) -> None:
@@ -60,8 +76,18 @@ def test_yaml_that_cannot_be_read_is_one_kind_of_error(text: str, problem: str) 
         parse_yaml(text)
 
 
+def test_aliases_that_repeat_little_are_followed() -> None:
+    found = parse_yaml("prices: &p {input: 1}\na: {<<: *p, output: 2}\nb: *p\nc: *p\n")
+    assert (found["a"], found["b"], found["c"]) == (
+        {"input": 1, "output": 2},
+        {"input": 1},
+        {"input": 1},
+    )
+
+
 @pytest.mark.parametrize(
-    ("text", "problem"), [(LARGE, "more than 1 MiB"), (DEEP, "nested too deeply")]
+    ("text", "problem"),
+    [(LARGE, "more than 1 MiB"), (DEEP, "nested too deeply"), (ALIASES, "1,000,000 values")],
 )
 def test_a_catalog_or_settings_file_is_refused_in_one_line(
     tmp_path: Path, text: str, problem: str

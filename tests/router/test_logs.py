@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import select
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -110,6 +111,29 @@ def test_after_the_end_lines_are_dropped_and_fail_nobody() -> None:
         queue.put("late")
         queue.close()
         assert (read_all(reader), queue.dropped) == ([], 1)
+
+
+def test_a_thread_that_fails_is_a_line_of_ours_without_the_text(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise ValueError("canary-4711")
+
+    root = logging.getLogger()
+    handlers, level, hook = list(root.handlers), root.level, threading.excepthook
+    try:
+        logs.configure("warning", "json")
+        thread = threading.Thread(target=fail, name="work")
+        thread.start()
+        thread.join()
+        logs.close()
+    finally:
+        root.handlers[:], threading.excepthook = handlers, hook
+        root.setLevel(level)
+        logs.configure("error", "json")
+    (line,) = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (line["event"], line["thread"], line["error"]) == ("thread_failed", "work", "ValueError")
+    assert "test_logs.py:" in line["place"]
 
 
 @contextmanager

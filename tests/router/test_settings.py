@@ -6,7 +6,8 @@ import pytest
 
 from router.core.errors import InvalidInput
 from router.core.types import Importance, MissCost, MissCosts, QualityTarget
-from router.settings import Settings, flags_of_settings, load_settings
+from router.settings import Settings, flags_of_settings
+from router.settings_sources import load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -260,11 +261,14 @@ def test_reflection_is_for_this_machine_unless_it_is_said_otherwise() -> None:
     assert not Settings(host="0.0.0.0").offers_reflection
     assert Settings(host="0.0.0.0", reflection=True).offers_reflection
     assert not Settings(reflection=False).offers_reflection
+    assert not Settings(admin_host="0.0.0.0", admin_port=7).offers_reflection
+    assert Settings(admin_host="0.0.0.0").offers_reflection  # it has no port of its own
 
 
 def test_the_audit_log_lies_beside_a_sqlite_ledger() -> None:
     assert Settings(ledger="sqlite:/x/l.sqlite").audit_path == Path("/x/l.sqlite.audit.jsonl")
     assert Settings(ledger="sqlite:/x/l", audit_log=Path("a")).audit_path == Path("a")
+    assert Settings(ledger="sqlite:~/l").audit_path == Path.home() / "l.audit.jsonl"
     assert Settings(ledger="memory:").audit_path is None
     assert Settings(ledger="postgresql://db/x").audit_path is None
 

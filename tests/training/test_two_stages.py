@@ -38,7 +38,7 @@ from router.ledger.memory import MemoryLedger
 from router.paths import ENCODERS
 from router.routing.reservations import UsageReport
 from router.routing.router import RouteQuery
-from router.rpc.server import build_reservations, build_router
+from router.rpc.assembly import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON
 from training.drift.decision_log import of_decisions

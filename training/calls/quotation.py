@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from router.classifier.bundle import Bundle
+from router.classifier.model_ability import arm_names, arm_of
 from router.core.errors import InvalidInput
 from router.core.quotes import quote
 from router.core.types import Lengths, Message
@@ -85,8 +86,7 @@ def length_of(bundle: Bundle, text: Callable[[Call], str]) -> LengthOf:
         bundle: loaded.
         text: of a call, as the classifier reads it.
     """
-    arms = {arm.tier: arm.name for arm in reversed(bundle.manifest.arms)}
-    arms |= {arm.name: arm.name for arm in bundle.manifest.arms}
+    arms = arm_names(bundle.manifest)
     scored: dict[str, Mapping[str, Lengths]] = {}
 
     def lengths(call: Call, tariff: Tariff) -> Lengths:
@@ -95,7 +95,7 @@ def length_of(bundle: Bundle, text: Callable[[Call], str]) -> LengthOf:
             scored.clear()  # the calls of one prompt follow one another
             scored[read] = bundle.score(read).lengths
         found, model = scored[read], tariff.model
-        arm = arms.get(model.id) or arms.get(model.tier) or bundle.manifest.arms[-1].name
+        arm = arm_of(model.id, model.tier, arms) or bundle.manifest.arms[-1].name
         return found.get(arm) or max(found.values(), key=lambda one: one.p90, default=_UNKNOWN)
 
     return lengths

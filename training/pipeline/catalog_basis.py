@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from router.catalog.catalog import CatalogEntry
 from router.classifier.manifest import BundleManifest
-from router.classifier.model_ability import ability_of, arm_names, known_place
+from router.classifier.model_ability import ability_of, arm_names, arm_of, known_place
 from router.core.plurals import counted
 
 __all__ = ["CatalogBasis", "catalog_basis"]
@@ -59,7 +59,7 @@ def catalog_basis(manifest: BundleManifest, entries: Iterable[CatalogEntry]) -> 
     found: dict[str, list[str]] = {"measured": [], "known": [], "tier": []}
     for entry in entries:
         model = entry.at(now)
-        source = ability_of(model, arms.get(model.id) or arms.get(model.tier), manifest).source
+        source = ability_of(model, arm_of(model.id, model.tier, arms), manifest).source
         place = known_place(model.id, manifest)
         elsewhere = source == "published" or bool(place and place.elsewhere)
         kind = "tier" if source == "tier" else "known" if elsewhere else "measured"

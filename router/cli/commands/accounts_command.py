@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from itertools import islice
@@ -29,8 +29,10 @@ from router.cli.commands.arguments import (
 )
 from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import as_dict, console, price_text, print_json, table
+from router.clock import utc_now
 from router.core.corrections import LEARN_EVERY_S, PRIOR_STRENGTH
 from router.core.errors import InvalidInput
+from router.core.limits import CHOICE_LABELS
 from router.core.plurals import counted
 from router.decision_log.export import parse_currency, usd
 
@@ -68,7 +70,7 @@ def corrections(
         ">within p90",
     )  # fmt: skip
     if not rows:
-        minutes, latest = LEARN_EVERY_S / 60, datetime.now(UTC) + timedelta(seconds=LEARN_EVERY_S)
+        minutes, latest = LEARN_EVERY_S / 60, utc_now() + timedelta(seconds=LEARN_EVERY_S)
         console().print(
             "Nothing is learnt yet. A server learns from the settled decisions of its log when it starts and "
             f"every {minutes:g} minutes, so next by {latest:%H:%M:%S} UTC (with correct_from: 0 never). One "
@@ -109,24 +111,26 @@ def backup(
     """Copy a SQLite ledger to a file while the server keeps running."""
     from rich.progress import Progress
 
+    from router.ledger.address import sqlite_path
     from router.ledger.sqlite.file import back_up
-    from router.settings import load_settings
+    from router.settings_sources import load_settings
 
-    kind, _, path = load_settings(ledger=ledger).ledger.partition(":")
-    if kind != "sqlite":
+    path = sqlite_path(load_settings(ledger=ledger).ledger)
+    if path is None:
         raise InvalidInput("--ledger: only SQLite is backed up here; for PostgreSQL use pg_dump")
-    with Progress(console=console(stderr=True), transient=True) as progress:
+    told = console(stderr=True)
+    # In a log or a mail of cron it would be an empty line.
+    with Progress(console=told, transient=True, disable=not told.is_terminal) as progress:
         task = progress.add_task("copying", total=None)
         back_up(
-            Path(path).expanduser(),
+            path,
             target,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
     console().print(f"copied to {target}", highlight=False, soft_wrap=True)
 
 
-_CHOICE = frozenset({"model", "provider", "tier"})
-_BUILT_IN = frozenset({*_CHOICE, "day"})
+_BUILT_IN = frozenset({*CHOICE_LABELS, "day"})
 _NEWEST = 200
 """Decisions whose labels are read to find the one that was meant."""
 _DECISIONS = (
@@ -300,7 +304,7 @@ def _seen_decision(row: admin_pb2.DecisionRow) -> list[str]:
         price_text(row.held),
         price_text(row.spent) if row.HasField("spent") else "–",
         f"{row.tokens:,}" if row.HasField("spent") else "–",
-        " ".join(f"{k}={v}" for k, v in sorted(row.labels.items()) if k not in _CHOICE),
+        " ".join(f"{k}={v}" for k, v in sorted(row.labels.items()) if k not in CHOICE_LABELS),
     ]
 
 

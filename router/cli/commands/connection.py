@@ -10,12 +10,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
-import grpc
 import typer
 
 from mitsumori import Admin, Router, Tls
-from mitsumori.credentials import Credentials
-from router.access.exposure import is_loopback
+from mitsumori.retrying_channel import RetryingChannel
+from router.core.addresses import host_port, is_loopback
 from router.core.errors import InvalidInput
 
 __all__ = ["Connection", "admin_address", "server_address", "takes_connection"]
@@ -61,9 +60,12 @@ class Connection:
             token=self.token,
         )
 
-    def channel(self) -> grpc.Channel:
-        """A channel for calls that need no credential, such as those of the health service."""
-        return Credentials(self.tls, "", "").channel(self.address)
+    def anonymous(self, *, timeout_s: float) -> RetryingChannel:
+        """A connection for calls that need no credential, such as those of the health service.
+
+        Each is tried once.
+        """
+        return RetryingChannel(self.address, timeout_s=timeout_s, attempts=1, tls=self.tls)
 
 
 def server_address(given: str) -> str:
@@ -108,7 +110,7 @@ def _address_of(host_name: str, port_name: str, default_port: str) -> str:
         )
     # A server that listens on every interface is called at the loopback address.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(host, port)
 
 
 def _secret(file: Path | None, option: str, variable: str) -> str:

@@ -35,9 +35,9 @@ def health(
     timeout: Annotated[float, typer.Option(help="Seconds for the whole call.", min=0.001)] = 3.0,
 ) -> None:
     """Ask a running server whether it can answer; exit with code 0 if so, else with 1."""
-    with connection.channel() as channel:
+    with connection.anonymous(timeout_s=timeout) as server:
         try:
-            stub = health_pb2_grpc.HealthStub(channel)
+            stub = health_pb2_grpc.HealthStub(server.channel)
             if every:
                 listed = stub.List(health_pb2.HealthListRequest(), timeout=timeout).statuses
                 found = {name: listed[name].status for name in sorted(listed)}
@@ -51,7 +51,7 @@ def health(
                     "server as a whole, or ask for mitsumori.process or mitsumori.ledger",
                     field="service",
                 ) from None
-            typer.echo(f"{connection.address} does not answer ({error.code().name})", err=True)
+            typer.echo(f"error: {server.failure(error).message}", err=True)
             raise typer.Exit(1) from None
     for name, number in found.items():
         status = health_pb2.HealthCheckResponse.ServingStatus.Name(number)

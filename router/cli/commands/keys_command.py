@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +16,12 @@ from router.access.caller import EVERY_TENANT, Role
 from router.access.key_store import KeyStore
 from router.cli.commands.arguments import Json, labels_of
 from router.cli.render import console, print_json, table
+from router.clock import utc_now
 from router.core.errors import InvalidInput
 
 __all__ = ["create_key", "list_keys", "revoke_key", "rotate_key"]
 
-_MOST_DAYS = 36_500
+_MAX_DAYS = 36_500
 
 StoreOption = Annotated[
     Path | None,
@@ -43,7 +44,7 @@ KeyArgument = Annotated[str, typer.Argument(help="Id of the key, such as mk_a2b3
 
 def list_keys(key_store: StoreOption = None, json_output: Json = False) -> None:
     """List every key: what it may do, and whether it is in force; the keys themselves are kept nowhere."""
-    now = datetime.now(UTC)
+    now = utc_now()
     keys = _store(key_store).keys()
     if json_output:
         print_json([{**_rights(key), "state": key.state_at(now)} for key in keys])
@@ -86,7 +87,7 @@ def create_key(
     ] = None,
     days: Annotated[
         int | None,
-        typer.Option(min=1, max=_MOST_DAYS, help="Days until it expires (default: never)."),
+        typer.Option(min=1, max=_MAX_DAYS, help="Days until it expires (default: never)."),
     ] = None,
     key_store: StoreOption = None,
     audit_log: AuditOption = None,
@@ -113,7 +114,7 @@ def create_key(
         "labels": labels_of(label, "--label"),
         "scopes": _scopes_of(scope),
     }
-    expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    expires = None if days is None else utc_now() + timedelta(days=days)
     with _audit(store, audit_log).recorded(
         _who(), "CreateKey", {**facts, "expires": None if expires is None else str(expires)}
     ) as recorded:

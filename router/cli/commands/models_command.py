@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +13,12 @@ from router.classifier.manifest import read_manifest
 from router.cli.commands.arguments import Json
 from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import console, print_json, table
+from router.clock import utc_now
 from router.core.errors import InvalidInput
 from router.paths import DEFAULT_BUNDLE
 from router.rpc.messages.models import models_response
 
 __all__ = ["models"]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 CatalogFile = Annotated[Path | None, typer.Option(help="Catalog file (default: the shipped one).")]
@@ -94,7 +90,7 @@ def models(
             reply = client.models()
     else:
         manifest, version = read_manifest(bundle or DEFAULT_BUNDLE)
-        reply = models_response(load_catalog(catalog), manifest, version, _now())
+        reply = models_response(load_catalog(catalog), manifest, version, utc_now())
     listed = [_row(model) for model in reply.models]
     if json_output:
         print_json(

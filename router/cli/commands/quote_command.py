@@ -190,7 +190,10 @@ def quote(
     lines = read_lines(file, defaults)
     replies = []
     told = console(stderr=True)
-    with connection.router() as client, Progress(console=told) as progress:
+    with (
+        connection.router() as client,
+        Progress(console=told, disable=not told.is_terminal) as progress,
+    ):
         task = progress.add_task("quoting", total=len(lines))
         lines = _without_too_large(client, lines)
         requests = [

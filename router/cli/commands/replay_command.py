@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from router.catalog.catalog import load_catalog
 from router.classifier.bundle import load_bundle
 from router.cli.commands.arguments import Json, goal_of
 from router.cli.render import console, print_json, table
+from router.clock import utc_now
 from router.core.off_policy import RESAMPLES, Interval
 from router.core.plurals import counted
 from router.core.types import TARGET_REGRET
@@ -149,7 +149,7 @@ def replay_command(
         tiers={entry.spec.id: entry.spec.tier for entry in known.entries},
         goal=goal,
         catalog=known if catalog is not None else None,
-        moment=datetime.now(UTC),
+        moment=utc_now(),
     )
     report = replay(_watched(log), policy, seed=seed)
     if json_output:

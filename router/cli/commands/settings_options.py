@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -12,9 +14,10 @@ import typer
 from pydantic.fields import FieldInfo
 
 from router.rpc.settings_change import SettingsFile
-from router.settings import Settings, config_path, flags_of_settings, load_settings
+from router.settings import Settings, flags_of_settings
+from router.settings_sources import config_path, load_settings
 
-__all__ = ["takes_settings"]
+__all__ = ["notes_on_variables", "takes_settings"]
 
 _CONFIG = inspect.Parameter(
     "config",
@@ -22,6 +25,36 @@ _CONFIG = inspect.Parameter(
     default=None,
     annotation=Annotated[Path | None, typer.Option(help="YAML file of settings.")],
 )
+
+
+_PREFIX = "MITSUMORI_"
+_OF_COMMANDS = frozenset(
+    {
+        "ADMIN_SERVER", "API_KEY", "API_KEY_FILE", "CA", "CLIENT_CERTIFICATE", "CLIENT_KEY", "CONFIG",
+        "CURRENCY", "SERVER", "SERVER_NAME", "SIGNING_PASSWORD", "TLS", "TOKEN", "TOKEN_FILE",
+    }
+)  # fmt: skip
+"""Variables that are no settings, without their prefix."""
+_MIN_SIMILARITY = 0.8
+
+
+def notes_on_variables(environ: Iterable[str]) -> list[str]:
+    """A line for each variable whose name is close to that of a setting: a misspelt one would change nothing.
+
+    Others of our prefix are left alone, such as those by which Kubernetes announces a service of our name.
+    """
+    known = {name.upper() for name in Settings.model_fields} | _OF_COMMANDS
+    notes = []
+    for name in sorted(environ):
+        top, separator, member = name.removeprefix(_PREFIX).partition("__")
+        if not name.startswith(_PREFIX) or top in known or len(top) > 64:
+            continue
+        for near in get_close_matches(top, sorted(known), n=1, cutoff=_MIN_SIMILARITY):
+            meant = f"{_PREFIX}{near}{separator}{member}"
+            notes.append(
+                f"note: {name} is not a setting and changes nothing; did you mean {meant}?"
+            )
+    return notes
 
 
 def _metavar(field: FieldInfo) -> str:
@@ -75,6 +108,8 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**given: Any) -> None:
+        for note in notes_on_variables(os.environ):
+            typer.echo(note, err=True)
         flags = {name: given.pop(name) for name in flags_of_settings()}
         path = config_path(given.pop("config"))
         if "file" in own:

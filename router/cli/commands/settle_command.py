@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from mitsumori import OUTCOMES, Usd
+from mitsumori import OUTCOMES, CallFailed, Usd
 from mitsumori.money import nanos_of
 from router.cli.commands.arguments import Json, Tenant, choice
 from router.cli.commands.connection import Connection, takes_connection
 from router.cli.render import as_dict, console, print_json
+from router.core.errors import InvalidInput, shown
 from router.core.money import parse_usd, short_usd
 
 __all__ = ["amend", "release", "settle"]
+
+
+@contextmanager
+def _tenant_named(decision_id: str, tenant: str) -> Iterator[None]:
+    """Name the option that is missing where an id shows a tenant, and the caller is of every tenant.
+
+    Raises:
+        CallFailed: what the block raises, with the option in its message.
+    """
+    try:
+        yield
+    except CallFailed as error:
+        of, separator, _ = decision_id.partition(":")
+        if error.code == "NOT_FOUND" and separator and not tenant:
+            raise InvalidInput(
+                f"{error.message}; if it is one of the tenant {shown(of)}, say so with --tenant"
+            ) from None
+        raise
 
 
 @takes_connection()
@@ -42,7 +63,7 @@ def settle(
 ) -> None:
     """Report the usage of a decision's call; its hold turns into spend."""
     choice(outcome, OUTCOMES, "--outcome")
-    with connection.router() as client:
+    with connection.router() as client, _tenant_named(decision_id, tenant):
         settled = client.settle(
             decision_id,
             input_tokens=input_tokens,
@@ -80,7 +101,7 @@ def amend(
     json_output: Json = False,
 ) -> None:
     """Correct what a settled decision spent; its row keeps what was booked before, and why."""
-    with connection.admin() as client:
+    with connection.admin() as client, _tenant_named(decision_id, tenant):
         amended = client.amend(
             decision_id,
             cost_usd=Usd(parse_usd(cost, field="--cost")),
@@ -103,6 +124,6 @@ def release(
     tenant: Tenant = "",
 ) -> None:
     """Release the hold of a decision whose call was never made."""
-    with connection.router() as client:
+    with connection.router() as client, _tenant_named(decision_id, tenant):
         now = client.release(decision_id, tenant=tenant)
     console().print("released" if now else "was already released")

@@ -12,21 +12,21 @@ import typer
 from router.cli.render import console
 from router.core.errors import InvalidInput
 from router.core.plurals import counted
-from router.ledger.address import ledger_place
+from router.ledger.address import ledger_place, sqlite_path
 from router.ledger.check import Findings, check
-from router.settings import load_settings
+from router.settings_sources import load_settings
 
 __all__ = ["verify"]
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 def _findings(address: str) -> Findings:
     place = ledger_place(address)  # refuses what is no address
-    kind, _, path = address.partition(":")
-    if kind == "memory":
+    if address == "memory:":
         raise InvalidInput(f"--ledger: {place} ends with its server; name a stored ledger")
-    if kind != "sqlite":
+    path = sqlite_path(address)
+    if path is None:
         from router.ledger.postgres.ledger import PostgresLedger
 
         with closing(PostgresLedger(address)) as shared:
@@ -37,7 +37,7 @@ def _findings(address: str) -> Findings:
     # A copy: the server may go on, and a backup is not touched.
     with TemporaryDirectory(prefix="mitsumori-verify-") as scratch:
         copy = Path(scratch) / "ledger.sqlite"
-        back_up(Path(path).expanduser(), copy)
+        back_up(path, copy)
         with closing(SqliteLedger(copy)) as own:
             return check(own)
 
@@ -59,9 +59,9 @@ def verify(
     address = load_settings(ledger=ledger).ledger
     found = _findings(address)
     shown = console()
-    for note in found.notes[:_MOST_SHOWN]:
+    for note in found.notes[:_MAX_SHOWN]:
         shown.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for violation in found.violations[:_MOST_SHOWN]:
+    for violation in found.violations[:_MAX_SHOWN]:
         shown.print(f"VIOLATION: {violation}", highlight=False, markup=False, soft_wrap=True)
     shown.print(
         f"{ledger_place(address)}: {counted(found.decisions, 'decision')}, "

@@ -34,7 +34,7 @@ _RUN = re.compile(r"[+(]{0,2}\d(?:[-. ()ー]{0,3}\d)*+", re.ASCII)
 _FEWEST_DIGITS = 8
 _GROUP = re.compile(r"\d++", re.ASCII)
 _GAP = re.compile(r"\D++", re.ASCII)
-_MOST_GROUPS = 5
+_MAX_GROUPS = 5
 _DECIMAL = re.compile(r"\d{1,11}\.\d++", re.ASCII)
 _YEARS = re.compile(r"(?:(?:19|20)\d\d[ -]?){2,5}", re.ASCII)
 _ATTACHED_BEFORE = re.compile(r"(?:[A-Za-z0-9_]|[A-Za-z0-9_][-./])\Z")
@@ -168,7 +168,7 @@ def _checked(run: str, *, attached: bool) -> Iterator[Span]:
             continue
         digits = ""
         lengths: tuple[int, ...] = ()
-        for begin, end in groups[first : first + _MOST_GROUPS]:
+        for begin, end in groups[first : first + _MAX_GROUPS]:
             if lengths and not _joined(run, previous, begin):
                 break
             digits, lengths, previous = digits + run[begin:end], (*lengths, end - begin), end

@@ -28,11 +28,9 @@ from router.ledger.base import (
 from router.ledger.local_socket.frames import FrameSocket
 from router.ledger.local_socket.messages import OBSERVATIONS, decoded_result, encoded_request
 from router.ledger.time_budget import seconds_left
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["SocketLedger"]
-
-_UNOBSERVED = Observer()
 
 _LONG_S = 600.0
 """For what reads or deletes any number of decisions."""
@@ -54,7 +52,7 @@ class SocketLedger:
     """
 
     def __init__(
-        self, path: Path, *, timeout_s: float = 10.0, observer: Observer = _UNOBSERVED
+        self, path: Path, *, timeout_s: float = 10.0, observer: Observer = UNOBSERVED
     ) -> None:
         self._path = str(path)
         self._observer = observer
@@ -116,6 +114,10 @@ class SocketLedger:
     def decision(self, decision_id: str) -> StoredDecision | None:
         """See :meth:`Ledger.decision`."""
         return self._call("decision", decision_id)  # type: ignore[no-any-return]
+
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        return self._call("owner", decision_id)  # type: ignore[no-any-return]
 
     def decisions(
         self,

@@ -10,7 +10,7 @@ from router.ledger.local_socket.messages import HEADER_BYTES, length_of
 __all__ = ["FrameSocket"]
 
 _AT_ONCE = 1 << 18
-_LEAST_S = 0.001
+_MIN_S = 0.001
 
 
 class FrameSocket:
@@ -58,7 +58,7 @@ class FrameSocket:
     def limit(self, ends_at: float | None) -> None:
         """Let what follows take until ``ends_at`` at most, as of :meth:`receive`."""
         self._socket.settimeout(
-            None if ends_at is None else max(ends_at - time.monotonic(), _LEAST_S)
+            None if ends_at is None else max(ends_at - time.monotonic(), _MIN_S)
         )
 
     def end_requests(self) -> None:

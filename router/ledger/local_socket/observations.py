@@ -10,7 +10,7 @@ from router.telemetry.observer import Observer
 
 __all__ = ["KeptObservations", "Observations"]
 
-_MOST_COMMITS = 10_000
+_MAX_COMMITS = 10_000
 """Kept at once: those of a quarter of a minute of a busy store. The oldest are forgotten first."""
 
 
@@ -37,7 +37,7 @@ class KeptObservations(Observer):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._commits: deque[tuple[float, int]] = deque(maxlen=_MOST_COMMITS)
+        self._commits: deque[tuple[float, int]] = deque(maxlen=_MAX_COMMITS)
         self._expired = 0
 
     def committed(self, seconds: float, operations: int) -> None:

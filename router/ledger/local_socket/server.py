@@ -23,7 +23,7 @@ from router.ledger.local_socket.messages import (
 )
 from router.ledger.local_socket.observations import KeptObservations
 from router.ledger.time_budget import time_limit
-from router.logs import logger
+from router.logs import log_failure
 
 __all__ = ["LedgerServer"]
 
@@ -96,13 +96,8 @@ class LedgerServer:
         try:
             while not self._closing:
                 connection.send(self._answer(decoded_request(connection.receive())))
-        except (
-            EOFError,
-            OSError,
-            ValueError,
-            msgspec.DecodeError,
-        ):  # the caller is gone, or none of ours
-            pass
+        except (EOFError, OSError, ValueError, msgspec.DecodeError):
+            pass  # the caller is gone, or none of ours
         finally:
             connection.close()
             with self._changed:
@@ -115,11 +110,7 @@ class LedgerServer:
         except MitsumoriError as error:
             return encoded_error(error)
         except Exception as error:  # noqa: BLE001 — the caller gets an answer, the log the place
-            frame = error.__traceback__
-            while frame is not None and frame.tb_next is not None:
-                frame = frame.tb_next
-            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
-            logger().error("failed", method=request.method, error=type(error).__name__, place=place)
+            log_failure(request.method, error)
             message = "internal error of the ledger; the server's log says where"
             return encoded_error(MitsumoriError(message, reason="INTERNAL"))
 

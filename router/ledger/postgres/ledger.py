@@ -1,22 +1,17 @@
 """The ledger on PostgreSQL, for replicas that share one database.
 
-Callers put operations on a queue and wait. The writer thread takes all queued operations, runs them in one
-transaction (:mod:`postgres.write_group`) and answers only after the commit; meanwhile the next group
-collects in the queue. So a busy balance is locked once per group, not once per call. Needs the extra
-``mitsumori[postgres]``.
+One thread of each replica writes (:mod:`postgres.writer`); readers have connections of a pool. Needs the
+extra ``mitsumori[postgres]``.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from router.core.errors import Conflict, InvalidInput, MitsumoriError, NotFound, Unavailable
+from router.core.errors import Conflict, MitsumoriError, NotFound
 from router.core.limits import Limit, LimitState
 from router.ledger import rules, storage_format
 from router.ledger.base import (
@@ -33,12 +28,10 @@ from router.ledger.base import (
 )
 from router.ledger.postgres import queries, row_mapping, write_group
 from router.ledger.postgres.database import (
-    RETRYABLE_ERRORS,
     SCHEMA,
     TIMEOUT_S,
     Connection,
     Database,
-    DriverError,
     TupleRow,
     check_address,
     is_disconnected,
@@ -46,21 +39,16 @@ from router.ledger.postgres.database import (
     store_errors,
 )
 from router.ledger.postgres.queries import matching
-from router.ledger.postgres.write_group import GroupResult, Limits, LockedRows, Operation
+from router.ledger.postgres.store_state import StoreState
+from router.ledger.postgres.write_group import Limits, LockedRows, Operation
+from router.ledger.postgres.writer import Writer
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.time_budget import seconds_left
-from router.ledger.writer_task import WriterTask
-from router.telemetry.observer import Observer
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["PostgresLedger"]
 
 T = TypeVar("T")
-
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_UNOBSERVED = Observer()
-_MAX_WAITING = 10_000
-_ATTEMPTS = 5
-_LINGER_S = 0.001
 
 
 class PostgresLedger:
@@ -92,27 +80,16 @@ class PostgresLedger:
         readers: int = 4,
         max_batch: int = 256,
         clock: Callable[[], datetime] | None = None,
-        observer: Observer = _UNOBSERVED,
+        observer: Observer = UNOBSERVED,
     ) -> None:
-        self._observer = observer
         check_address(address)
         self._database = Database(address, schema, timeout_s)
         self._timeout_s = timeout_s
-        self._max_batch = max_batch
-        self._clock = clock
         self._limits_lock = self._database.lock_key("limits")
         migrate(self._database)
-        self._time_lock = threading.Lock()
-        self._last = _EARLIEST
-        self._limits = Limits()
-        self._waiting: deque[WriterTask[Operation, Any]] = deque()
-        self._target_size = 1
-        self._queue_changed = threading.Condition()
-        self._closed = False
-        self._writer: Connection | None = None
+        self._state = StoreState(clock)
         self._pool = self._database.pool(readers)
-        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
-        self._thread.start()
+        self._writer = Writer(self._database, self._state, max_batch=max_batch, observer=observer)
 
     # ── Ledger ────────────────────────────────────────────────────────────────────────────────────
 
@@ -123,7 +100,7 @@ class PostgresLedger:
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
         moment = self._expire_due()
-        book = self._limits.book
+        book = self._state.limits.book
         applying = [book.applying(labels, moment) for labels in options]
         accounts = {each.account for option in applying for each in option}
         balances: dict[Account, Balance] = {}
@@ -155,9 +132,8 @@ class PostgresLedger:
 
     def hold(self, hold: Hold) -> HoldResult:
         """See :meth:`Ledger.hold`."""
-        task = _hold_task(hold)
-        self._submit(task)
-        return task.wait(self._timeout_s)
+        result: HoldResult = self._writer.submit(_hold_operation(hold)).wait(self._timeout_s)
+        return result
 
     def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
         """Hold each of many, as :meth:`hold` does, in as few commits as possible.
@@ -169,9 +145,8 @@ class PostgresLedger:
             InvalidInput: one of them is not valid; nothing was held.
             Unavailable: some may be committed; the same call may be repeated.
         """
-        tasks = [_hold_task(hold) for hold in holds]
-        for task in tasks:
-            self._submit(task)
+        operations = [_hold_operation(hold) for hold in holds]
+        tasks = [self._writer.submit(operation) for operation in operations]
         results: list[HoldResult | MitsumoriError] = []
         for task in tasks:
             try:
@@ -230,12 +205,17 @@ class PostgresLedger:
     def limits(self) -> list[Limit]:
         """See :meth:`Ledger.limits`."""
         self._moment()
-        return list(self._limits.book)
+        return list(self._state.limits.book)
 
     def decision(self, decision_id: str) -> StoredDecision | None:
         """See :meth:`Ledger.decision`."""
         with self._connection() as connection:
             return queries.decision(connection, decision_id)
+
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        with self._connection() as connection:
+            return queries.owner(connection, decision_id)
 
     def decisions(
         self,
@@ -305,13 +285,8 @@ class PostgresLedger:
 
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
-        with self._queue_changed:
-            if self._closed:
-                return
-            self._closed = True
-            self._queue_changed.notify()
-        self._thread.join()
-        self._pool.close()
+        if self._writer.stop():
+            self._pool.close()
 
     # ── beyond the protocol ───────────────────────────────────────────────────────────────────────
 
@@ -331,27 +306,13 @@ class PostgresLedger:
     # ── callers ───────────────────────────────────────────────────────────────────────────────────
 
     def _execute(self, apply: Callable[[LockedRows, datetime], T], *ids: str) -> T:
-        task: WriterTask[Operation, T] = WriterTask(Operation(apply, ids))
-        self._submit(task)
-        return task.wait(self._timeout_s)
-
-    def _submit(self, task: WriterTask[Operation, Any]) -> None:
-        with self._queue_changed:
-            self._check_open()
-            if len(self._waiting) >= _MAX_WAITING:
-                raise Unavailable(f"{_MAX_WAITING} operations wait for the store; try again later")
-            self._waiting.append(task)
-            if len(self._waiting) >= self._target_size:
-                self._queue_changed.notify()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Unavailable("the ledger is closed")
+        result: T = self._writer.submit(Operation(apply, ids)).wait(self._timeout_s)
+        return result
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         """A connection of the pool, outside a transaction, that the server has not closed."""
-        self._check_open()
+        self._writer.check_open()
         with store_errors():
             connection = self._pool.getconn(seconds_left(self._timeout_s))
             while is_disconnected(connection):
@@ -365,14 +326,14 @@ class PostgresLedger:
 
     def _moment(self) -> tuple[datetime, bool]:
         """The store's time, and whether holds have expired; reads the limits again if they changed."""
-        with self._time_lock:
-            last = self._last
+        state = self._state
         with self._connection() as connection:
-            row = connection.execute(write_group.MOMENT, (self._test_time(), last)).fetchone()
+            given = (state.test_time(), state.time)
+            row = connection.execute(write_group.MOMENT, given).fetchone()
             found, version, due = cast("tuple[datetime, int, bool]", row)
-            if version != self._limits.version:
-                self._update_limits(Limits.of(connection.execute(write_group.LIMITS).fetchall()))
-        return self._advance_time(found.astimezone(UTC)), due
+            if version != state.limits.version:
+                state.update(Limits.of(connection.execute(write_group.LIMITS).fetchall()))
+        return state.advance(found.astimezone(UTC)), due
 
     def _expire_due(self) -> datetime:
         """Free expired holds, and return the current time."""
@@ -380,19 +341,6 @@ class PostgresLedger:
         if due:
             self.expire()
         return moment
-
-    def _advance_time(self, moment: datetime) -> datetime:
-        with self._time_lock:
-            self._last = rules.later(self._last, moment)
-            return self._last
-
-    def _update_limits(self, limits: Limits) -> None:
-        with self._time_lock:
-            if limits.version > self._limits.version:
-                self._limits = limits
-
-    def _test_time(self) -> datetime | None:
-        return None if self._clock is None else self._clock()
 
     def _change_limits(self, statement: str, values: Sequence[object]) -> bool:
         with self._connection() as connection, connection.transaction():
@@ -409,96 +357,8 @@ class PostgresLedger:
             with connection.cursor("everything") as cursor:
                 yield from cursor.execute(statement)
 
-    # ── the writer ────────────────────────────────────────────────────────────────────────────────
 
-    def _write(self) -> None:
-        last_size, last_s = 0, 0.0
-        while group := self._next_group(last_size, last_s):
-            started = time.monotonic()
-            self._answer([task for task in group if not task.abandoned])
-            last_size, last_s = len(group), time.monotonic() - started
-        if self._writer is not None:
-            self._writer.close()
-
-    def _next_group(self, last_size: int, last_s: float) -> list[WriterTask[Operation, Any]]:
-        """The next group of tasks; empty once the ledger is closed and no task is left.
-
-        Callers often return as soon as they have their result. Waiting for them for a fraction of the last
-        transaction (``last_size`` tasks in ``last_s`` seconds) keeps them in one group; otherwise they
-        split into two groups that wait for each other. A single caller never waits.
-        """
-        with self._queue_changed:
-            self._target_size = min(last_size + len(self._waiting), self._max_batch)
-            self._queue_changed.wait_for(self._group_ready, timeout=min(last_s / 4, _LINGER_S))
-            self._target_size = 1
-            self._queue_changed.wait_for(self._group_ready)
-            size = min(len(self._waiting), self._max_batch)
-            return [self._waiting.popleft() for _ in range(size)]
-
-    def _group_ready(self) -> bool:
-        return self._closed or len(self._waiting) >= self._target_size
-
-    def _answer(self, tasks: list[WriterTask[Operation, Any]]) -> None:
-        try:
-            with store_errors():
-                results = self._commit([task.operation for task in tasks]) if tasks else []
-        except InvalidInput as error:
-            if len(tasks) > 1:
-                # One operation caused the error: run each alone, so that the others succeed.
-                for task in tasks:
-                    self._answer([task])
-                return
-            results = [error]
-        except Exception as error:  # noqa: BLE001 - callers get the error; the writer continues
-            # One error object per caller: threads that raise the same object share its traceback.
-            why = error.message if isinstance(error, MitsumoriError) else type(error).__name__
-            results = [Unavailable(f"the store cannot be written: {why}") for _ in tasks]
-        for task, result in zip(tasks, results, strict=True):
-            if isinstance(result, MitsumoriError):
-                task.error = result
-            else:
-                task.result = result
-            task.finish()
-
-    def _commit(self, operations: list[Operation]) -> list[object]:
-        done = GroupResult(None, 0, self._last, self._limits)
-        attempts = 0
-        started = time.monotonic()
-        while done.results is None:
-            try:
-                connection = self._session()
-                done = write_group.run(
-                    connection, operations, done, self._test_time(), self._limits_lock
-                )
-            except BaseException as error:
-                self._roll_back()
-                attempts += 1
-                again = isinstance(error, RETRYABLE_ERRORS)
-                if not again or attempts == _ATTEMPTS:
-                    raise
-            self._advance_time(done.moment)
-            self._update_limits(done.limits)
-        self._observer.committed(time.monotonic() - started, len(operations))
-        self._observer.expired(done.expired)
-        return done.results
-
-    def _session(self) -> Connection:
-        if self._writer is not None and is_disconnected(self._writer):
-            self._writer.close()
-        if self._writer is None or self._writer.closed:
-            self._writer = self._database.connect_writer()
-        return self._writer
-
-    def _roll_back(self) -> None:
-        if self._writer is None or self._writer.closed:
-            return
-        try:
-            self._writer.execute("ROLLBACK")
-        except DriverError:
-            self._writer.close()
-
-
-def _hold_task(hold: Hold) -> WriterTask[Operation, HoldResult]:
+def _hold_operation(hold: Hold) -> Operation:
     labels, record = storage_format.check_hold(hold)
 
     def apply(work: LockedRows, moment: datetime) -> HoldResult:
@@ -507,5 +367,4 @@ def _hold_task(hold: Hold) -> WriterTask[Operation, HoldResult]:
             work.payloads[hold.id] = labels, record
         return result
 
-    ids = (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)
-    return WriterTask(Operation(apply, ids, hold))
+    return Operation(apply, hold.ids, hold)

@@ -80,6 +80,16 @@ def decision(connection: Connection, decision_id: str) -> StoredDecision | None:
     return found[0] if found else None
 
 
+def owner(connection: Connection, decision_id: str) -> str | None:
+    """The tenant of a decision, empty without one; ``None`` if there is no such decision."""
+    if not storage_format.storable(decision_id):
+        return None
+    found = connection.execute(
+        "SELECT tenant FROM decisions WHERE id = %s", (decision_id,)
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
 def decisions(
     connection: Connection,
     chosen: Condition,

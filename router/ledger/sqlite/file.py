@@ -18,6 +18,7 @@ __all__ = [
     "back_up",
     "check_file",
     "copy_snapshot",
+    "empty_log",
     "open_reader",
     "open_writer",
     "read",
@@ -124,7 +125,9 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     """
     with store_errors(path):
         try:
-            _create_private(path)
+            # Its owner's alone: SQLite gives the files beside it the same rights.
+            with suppress(OSError):  # SQLite says better what is wrong
+                create_private(path)
             connection = apsw.Connection(str(path))
             connection.set_busy_timeout(int(busy_timeout_s * 1000))
             if connection.readonly("main"):
@@ -144,6 +147,15 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
                 field=str(path),
             ) from None
     return connection
+
+
+def empty_log(writer: apsw.Connection) -> None:
+    """Copy what the log holds to the store: a log without a name would be gone with its process.
+
+    Where that is not possible, nothing happens.
+    """
+    with suppress(apsw.Error):
+        writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
 def open_reader(
@@ -283,12 +295,6 @@ def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | N
         copy_snapshot(reader, target, progress)
 
     read(source, copy)
-
-
-def _create_private(path: Path) -> None:
-    """Make a new database the owner's alone; SQLite gives the files beside it the same rights."""
-    with suppress(OSError):  # SQLite says better what is wrong
-        create_private(path)
 
 
 def check_file(path: Path) -> None:

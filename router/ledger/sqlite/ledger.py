@@ -1,26 +1,22 @@
-"""The ledger in one SQLite file, written by one thread that commits operations in groups.
+"""The ledger in one SQLite file.
 
-Callers put operations on a bounded queue and wait. The writer takes all queued operations, runs them in one
-transaction and answers only after the commit; meanwhile the next group collects in the queue. Readers have
-connections of their own and never wait for the writer.
+One thread writes it (:mod:`sqlite.writer`). Readers have connections of their own and never wait for it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import queue
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TypeVar
 
 import apsw
 
-from router.core.errors import MitsumoriError, NotFound, Unavailable, shown
+from router.clock import utc_now
+from router.core.errors import MitsumoriError, NotFound, shown
 from router.core.limits import Limit, LimitState
 from router.ledger import rules, storage_format
 from router.ledger.base import (
@@ -40,36 +36,20 @@ from router.ledger.sqlite import queries
 from router.ledger.sqlite.file import (
     copy_snapshot,
     open_reader,
-    open_writer,
     store_errors,
 )
 from router.ledger.sqlite.lock import FileLock
 from router.ledger.sqlite.packed_payload import pack
-from router.ledger.sqlite.write_group import Cache, Payload, WriteGroup
-from router.ledger.storage_format import from_micros, to_micros
-from router.ledger.writer_task import WriterTask
-from router.telemetry.observer import Observer
+from router.ledger.sqlite.write_group import Payload, WriteGroup
+from router.ledger.sqlite.writer import MAX_GROUP, Operation, Writer
+from router.ledger.storage_format import to_micros
+from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["SqliteLedger"]
 
 T = TypeVar("T")
-_Results = list[HoldResult | MitsumoriError]
 
-_UNOBSERVED = Observer()
-_MAX_WAITING = 10_000
-_MAX_GROUP = 512
 _ERASED_AT_ONCE = 1_000
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-class _Operation(NamedTuple, Generic[T]):
-    """What to run in the next transaction, and the ids of the decisions that it reads."""
-
-    run: Callable[[WriteGroup], T]
-    ids: Sequence[str] = ()
 
 
 class SqliteLedger:
@@ -91,55 +71,40 @@ class SqliteLedger:
     def __init__(
         self,
         path: Path,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
         *,
         timeout_s: float = 10.0,
         busy_timeout_s: float = 2.0,
-        observer: Observer = _UNOBSERVED,
+        observer: Observer = UNOBSERVED,
     ) -> None:
-        self._observer = observer
-        self._clock = clock
         self._timeout_s = timeout_s
         self._lock = FileLock(path)
         self._path = self._lock.path
         try:
-            self._writer = open_writer(self._path, busy_timeout_s=busy_timeout_s)
-            with store_errors(self._path):
-                self._cache: Cache | None = Cache(self._writer)
-                committed = self._writer.execute("SELECT value FROM meta WHERE name = 'time'").get
+            self._writer = Writer(
+                self._lock, clock, busy_timeout_s=busy_timeout_s, observer=observer
+            )
         except BaseException:
             self._lock.release()
             raise
-        self._limits = self._cache.limits
-        self._last = rules.later(from_micros(int(committed)), clock())
-        self._time_lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[WriterTask[_Operation[Any], Any] | None] = (
-            queue.SimpleQueue()
-        )
-        self._queue_lock = threading.Lock()
-        self._closed = False
         self._readers: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="ledger-writer", daemon=True)
-        self._thread.start()
 
     # ── Ledger ────────────────────────────────────────────────────────────────────────────────────
 
     def now(self) -> datetime:
         """See :meth:`Ledger.now`."""
-        with self._time_lock:
-            self._last = rules.later(self._last, self._clock())
-            return self._last
+        return self._writer.now()
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
         moment = self.now()
         with self._reading() as reader:
             due = queries.is_due(reader, moment)
-            states = [] if due else queries.states(reader, self._limits, options, moment)
+            states = [] if due else queries.states(reader, self._writer.limits, options, moment)
         if due:
             self.expire()
             with self._reading() as reader:
-                states = queries.states(reader, self._limits, options, moment)
+                states = queries.states(reader, self._writer.limits, options, moment)
         return states
 
     def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
@@ -154,9 +119,7 @@ class SqliteLedger:
 
     def hold(self, hold: Hold) -> HoldResult:
         """See :meth:`Ledger.hold`."""
-        task = _hold_task(hold)
-        self._submit(task)
-        return task.wait(self._timeout_s)
+        return self._writer.submit(_hold_operation(hold)).wait(self._timeout_s)
 
     def hold_many(self, holds: Sequence[Hold]) -> list[HoldResult | MitsumoriError]:
         """Hold each of many, as :meth:`hold` does, in as few commits as possible.
@@ -168,12 +131,11 @@ class SqliteLedger:
             InvalidInput: one of them is not valid; nothing was held.
             Unavailable: some may be committed; the same call may be repeated.
         """
-        tasks = [
-            _holds_task(holds[begin : begin + _MAX_GROUP])
-            for begin in range(0, len(holds), _MAX_GROUP)
+        operations = [
+            _holds_operation(holds[begin : begin + MAX_GROUP])
+            for begin in range(0, len(holds), MAX_GROUP)
         ]
-        for task in tasks:
-            self._submit(task)
+        tasks = [self._writer.submit(operation) for operation in operations]
         return [result for task in tasks for result in task.wait(self._timeout_s)]
 
     def settle(self, settlement: Settlement) -> SettleResult:
@@ -219,13 +181,18 @@ class SqliteLedger:
 
     def limits(self) -> list[Limit]:
         """See :meth:`Ledger.limits`."""
-        self._check_open()
-        return list(self._limits)
+        self._writer.check_open()
+        return list(self._writer.limits)
 
     def decision(self, decision_id: str) -> StoredDecision | None:
         """See :meth:`Ledger.decision`."""
         with self._reading() as reader:
             return queries.decision(reader, decision_id)
+
+    def owner(self, decision_id: str) -> str | None:
+        """See :meth:`Ledger.owner`."""
+        with self._reading() as reader:
+            return queries.owner(reader, decision_id)
 
     def decisions(
         self,
@@ -296,15 +263,11 @@ class SqliteLedger:
 
     def close(self) -> None:
         """See :meth:`Ledger.close`."""
-        with self._queue_lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._waiting.put(None)
-        self._thread.join()
+        if not self._writer.stop():
+            return
         while not self._readers.empty():
             self._readers.get().close()
-        self._writer.close()
+        self._writer.connection.close()
         self._lock.release()
 
     # ── beyond the protocol ───────────────────────────────────────────────────────────────────────
@@ -335,34 +298,20 @@ class SqliteLedger:
     # ── callers ───────────────────────────────────────────────────────────────────────────────────
 
     def _execute(self, run: Callable[[WriteGroup], T], *ids: str) -> T:
-        task: WriterTask[_Operation[T], T] = WriterTask(_Operation(run, ids))
-        self._submit(task)
-        return task.wait(self._timeout_s)
+        return self._writer.submit(Operation(run, ids)).wait(self._timeout_s)
 
-    def _expire_due(self) -> datetime:
-        """Free expired holds, and return the current time."""
+    def _expire_due(self) -> None:
+        """Free the holds that have expired."""
         moment = self.now()
         with self._reading() as reader:
             due = queries.is_due(reader, moment)
         if due:
             self.expire()
-        return moment
-
-    def _submit(self, task: WriterTask[_Operation[Any], Any]) -> None:
-        if self._waiting.qsize() >= _MAX_WAITING:
-            raise Unavailable(f"{_MAX_WAITING} operations wait for the store; try again later")
-        with self._queue_lock:
-            self._check_open()
-            self._waiting.put(task)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Unavailable("the ledger is closed")
 
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
         """A connection for one snapshot of the store."""
-        self._check_open()
+        self._writer.check_open()
         self._lock.check()
         with store_errors(self._path, for_caller=True):
             try:
@@ -379,83 +328,14 @@ class SqliteLedger:
                 raise
             self._readers.put(reader)
 
-    # ── the writer ────────────────────────────────────────────────────────────────────────────────
-
-    def _write(self) -> None:
-        open_ = True
-        while open_:
-            group = [self._waiting.get()]
-            while len(group) < _MAX_GROUP and not self._waiting.empty():
-                group.append(self._waiting.get())
-            tasks = [task for task in group if task is not None and not task.abandoned]
-            open_ = None not in group
-            self._answer(tasks)
-
-    def _answer(self, tasks: list[WriterTask[_Operation[Any], Any]]) -> None:
-        try:
-            with store_errors(self._path, for_caller=True):
-                self._lock.check()
-                self._commit(tasks)
-        except BaseException as error:  # noqa: BLE001 - callers get the error; the writer continues
-            self._roll_back()
-            if len(tasks) > 1 and not isinstance(error, Unavailable):
-                # One operation caused the error: run each alone, so that the others succeed.
-                for task in tasks:
-                    self._answer([task])
-                return
-            for task in tasks:
-                task.error = error if isinstance(error, Exception) else _interrupted(error)
-        for task in tasks:
-            task.finish()
-
-    def _commit(self, tasks: list[WriterTask[_Operation[Any], Any]]) -> None:
-        self._end_transaction()
-        started = time.perf_counter()
-        self._writer.execute("BEGIN IMMEDIATE")
-        if self._cache is None:
-            self._cache = Cache(self._writer)
-        moment = self.now()
-        self._cache.follow(self._writer, moment)
-        work = WriteGroup(self._writer, self._cache, moment)
-        work.expire_due()
-        work.load({decision_id for task in tasks for decision_id in task.operation.ids})
-        for task in tasks:
-            try:
-                task.error = None
-                task.result = task.operation.run(work)
-            except MitsumoriError as error:
-                task.error = error
-        work.write()
-        self._writer.execute("COMMIT")
-        self._observer.committed(time.perf_counter() - started, len(tasks))
-        self._observer.expired(work.expired)
-        self._limits = self._cache.limits
-        with self._time_lock:
-            self._last = max(self._last, from_micros(self._cache.last_created))
-        self._cache.trim()
-
-    def _roll_back(self) -> None:
-        self._cache = None
-        # If this fails, the next group tries again before it begins.
-        with contextlib.suppress(apsw.Error):
-            self._end_transaction()
-
-    def _end_transaction(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
-
 
 def _span(since: datetime | None, until: datetime | None) -> tuple[int, int | None]:
     return 0 if since is None else to_micros(since), None if until is None else to_micros(until)
 
 
-def _interrupted(error: BaseException) -> Unavailable:
-    return Unavailable(f"the store was interrupted ({type(error).__name__}); repeat the call")
-
-
-def _hold_task(hold: Hold) -> WriterTask[_Operation[HoldResult], HoldResult]:
+def _hold_operation(hold: Hold) -> Operation[HoldResult]:
     payload = _payload(hold)
-    return WriterTask(_Operation(lambda work: _hold(work, hold, payload), _ids(hold)))
+    return Operation(lambda work: _hold(work, hold, payload), hold.ids)
 
 
 def _payload(hold: Hold) -> Payload:
@@ -465,13 +345,11 @@ def _payload(hold: Hold) -> Payload:
     return Payload(labels, record, pack(hold.reply, record, hold.example), hold.example)
 
 
-def _holds_task(
-    holds: Sequence[Hold],
-) -> WriterTask[_Operation[list[HoldResult | MitsumoriError]], list[HoldResult | MitsumoriError]]:
+def _holds_operation(holds: Sequence[Hold]) -> Operation[list[HoldResult | MitsumoriError]]:
     checked = [(hold, _payload(hold)) for hold in holds]
 
-    def run(work: WriteGroup) -> _Results:
-        results: _Results = []
+    def run(work: WriteGroup) -> list[HoldResult | MitsumoriError]:
+        results: list[HoldResult | MitsumoriError] = []
         for hold, payload in checked:
             try:
                 results.append(_hold(work, hold, payload))
@@ -479,9 +357,7 @@ def _holds_task(
                 results.append(error)
         return results
 
-    return WriterTask(
-        _Operation(run, [decision_id for hold in holds for decision_id in _ids(hold)])
-    )
+    return Operation(run, [decision_id for hold in holds for decision_id in hold.ids])
 
 
 def _hold(work: WriteGroup, hold: Hold, payload: Payload) -> HoldResult:
@@ -489,7 +365,3 @@ def _hold(work: WriteGroup, hold: Hold, payload: Payload) -> HoldResult:
     if isinstance(result, Granted):
         work.set_payload(hold.id, payload)
     return result
-
-
-def _ids(hold: Hold) -> Sequence[str]:
-    return (hold.id,) if hold.replaces is None else (hold.id, hold.replaces)

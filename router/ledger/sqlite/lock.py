@@ -49,8 +49,10 @@ class FileLock:
         self._named = path
         self._handles: list[int] = []
         self._inode: _Inode | None = None
+        self._log_inode: _Inode | None = None
         try:
             self.path = path.resolve()
+            self._log = self.path.with_name(self.path.name + "-wal")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._take()
         except (OSError, RuntimeError) as error:
@@ -107,21 +109,27 @@ class FileLock:
             reason="STORE_IN_USE",
         )
 
+    def watch_log(self) -> None:
+        """Have :meth:`check` look at the log beside the store, too. Call it once SQLite has opened it."""
+        self._log_inode = _inode_of(self._log)
+
     def check(self) -> None:
-        """Refuse to go on where the store has been deleted or replaced since it was opened.
+        """Refuse to go on where the store, or its log, has been deleted or replaced since it was opened.
+
+        The log holds the latest commits, and SQLite would go on writing one that has no name any more.
 
         Raises:
             Unavailable: what is written now would be lost. The message names no path.
         """
-        try:
-            status: os.stat_result | None = self.path.stat()
-        except OSError:
-            status = None
-        if status is None or (status.st_dev, status.st_ino) != self._inode:
-            raise Unavailable(
-                "the store was deleted or replaced while it is in use; put it back, or restart the server",
-                reason="STORE_LOST",
-            )
+        if _inode_of(self.path) != self._inode:
+            lost, remedy = "store", "put it back, or restart the server"
+        elif self._log_inode is not None and _inode_of(self._log) != self._log_inode:
+            lost, remedy = "log beside the store", "restart the server, by SIGTERM"
+        else:
+            return
+        raise Unavailable(
+            f"the {lost} was deleted or replaced while it is in use; {remedy}", reason="STORE_LOST"
+        )
 
     def release(self) -> None:
         """Let another process write the store. Call it once no connection of this process is open."""
@@ -131,6 +139,14 @@ class FileLock:
         with _held_lock:
             if self._inode is not None:
                 _held.discard(self._inode)
+
+
+def _inode_of(path: Path) -> _Inode | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _lock_open_file(handle: int, in_use: Unavailable) -> None:

@@ -160,6 +160,16 @@ def decision(connection: apsw.Connection, decision_id: str) -> StoredDecision | 
     return next(iter(_stored_decisions(connection, "id", [decision_id])), None)
 
 
+def owner(connection: apsw.Connection, decision_id: str) -> str | None:
+    """The tenant of a decision, empty without one; ``None`` if there is no such decision."""
+    if not storage_format.storable(decision_id):
+        return None
+    found: Any = connection.execute(
+        "SELECT tenant FROM decisions WHERE id = ?", (decision_id,)
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
 def reply(connection: apsw.Connection, decision_id: str) -> tuple[str, str, bytes] | None:
     """Tenant, fingerprint and reply of a decision; ``None`` if there is none."""
     if not storage_format.storable(decision_id):

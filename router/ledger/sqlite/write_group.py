@@ -1,8 +1,7 @@
 """One group of operations on the SQLite ledger, run in one transaction.
 
 A few statements read everything that the group needs, the rules work on objects, and one statement per
-table writes the rows that changed. The writer keeps a :class:`Cache` between groups, and drops it when a
-transaction fails, because the cache may then contain changes that the file does not.
+table writes the rows that changed.
 """
 
 # SQL is built from constants only; values are bound.
@@ -18,25 +17,20 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from router.core.bounded_cache import BoundedCache
 from router.core.limits import Amounts, Limit, Unit
 from router.ledger import rules, storage_format
 from router.ledger.base import Hold, Settlement
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
+from router.ledger.sqlite.cache import Cache
 from router.ledger.sqlite.queries import BALANCE, DECISIONS, NUMBER, ROW, balance_of, find, row_of
 from router.ledger.storage_format import from_micros, to_micros
 
-__all__ = ["Cache", "Payload", "WriteGroup"]
+__all__ = ["Payload", "WriteGroup"]
 
 _FINAL = "(state >= 2 OR state = 0 AND expires <= {now})"
 _SET_TIME = "UPDATE meta SET value = ? WHERE name = 'time'"
 _MAX_EXPIRED = 1_000
-_MAX_BALANCES = 200_000
-_ACCOUNTS_BYTES = 64 << 20
-"""Of the keys of balances."""
-_LABEL_SETS_BYTES = 16 << 20
-_DICTIONARIES_BYTES = 4 << 20
 
 
 class Payload(NamedTuple):
@@ -53,65 +47,6 @@ class Payload(NamedTuple):
     record: str
     packed: bytes | None = None
     dictionary: bytes = b""
-
-
-class Cache:
-    """Committed rows that the writer keeps in memory between groups.
-
-    Attributes:
-        limits: the current limits.
-        accounts: balances by account.
-        balances: the same balances by number.
-        account_bytes: what the keys of the accounts take, bytes.
-        label_sets: number of each label set, by its JSON.
-        dictionaries: number of each dictionary of payloads, by its content.
-        next_balance: number of the next new balance.
-        next_label_set: number of the next new label set.
-        last_created: when the newest decision was created, microseconds; 0 for an empty log. Decisions
-            that were created while the clock ran wild (:data:`rules.GLITCH`) do not count.
-        next_taken: when the first of those was created; ``None`` if there is none.
-    """
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self.limits = LimitBook(
-            storage_format.limit_from_json(text)
-            for (text,) in connection.execute("SELECT definition FROM limits")
-        )
-        self.accounts: dict[Account, Balance] = {}
-        self.balances: dict[int, Balance] = {}
-        self.label_sets = BoundedCache[str, int](_LABEL_SETS_BYTES)
-        self.dictionaries = BoundedCache[bytes, int](_DICTIONARIES_BYTES)
-        self.account_bytes = 0
-        self.next_balance = _next(connection, "balances")
-        self.next_label_set = _next(connection, "label_sets")
-        self.last_created = int(
-            connection.execute("SELECT coalesce(max(created), 0) FROM decisions").get
-        )
-
-        self.next_taken: int | None = None
-
-    def follow(self, connection: apsw.Connection, moment: datetime) -> None:
-        """Follow the store's time back from a time that lay too far ahead.
-
-        Args:
-            connection: to read with.
-            moment: the store's time now.
-        """
-        ahead = to_micros(moment + rules.GLITCH)
-        if self.last_created > ahead or (self.next_taken is not None and self.next_taken <= ahead):
-            found: Any = connection.execute(
-                "SELECT (SELECT coalesce(max(created), 0) FROM decisions WHERE created <= ?1),"
-                " (SELECT min(created) FROM decisions WHERE created > ?1)",
-                (ahead,),
-            ).fetchone()
-            self.last_created, self.next_taken = found
-
-    def trim(self) -> None:
-        """Clear what has grown too large; it can be read again."""
-        if len(self.accounts) > _MAX_BALANCES or self.account_bytes > _ACCOUNTS_BYTES:
-            self.accounts.clear()
-            self.balances.clear()
-            self.account_bytes = 0
 
 
 class WriteGroup:
@@ -485,7 +420,3 @@ def _amounts(amounts: Amounts | None) -> tuple[int | None, ...]:
     if amounts is None:
         return (None, None, None, None)
     return (amounts.money, amounts.tokens, amounts.requests, amounts.concurrent)
-
-
-def _next(connection: apsw.Connection, table: str) -> int:
-    return int(connection.execute(f"SELECT coalesce(max(number), 0) + 1 FROM {table}").get)

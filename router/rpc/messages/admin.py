@@ -10,13 +10,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
+from router.core.limits import LABEL_NAME
 from router.decision_log.record_json import DamagedRecord, with_usage
 from router.decision_log.usage import Filter
 from router.files import sha256_of
 from router.ledger.base import Amendment, HoldState, StoredDecision, Totals
 from router.ledger.storage_format import MAX_LABELS, MAX_REASON, damaged_decision
 from router.rpc.messages.settle import check_tokens, parse_cost
-from router.rpc.messages.values import SCOPE_KEY, identifier, wrong
+from router.rpc.messages.values import check_label_name, identifier, wrong
 from router.watched import InputStatus
 
 __all__ = [
@@ -64,8 +65,7 @@ def parse_labels(labels: Mapping[str, str], field: str) -> dict[str, str]:
     if len(labels) > MAX_LABELS:
         raise wrong(field, f"{len(labels):,} labels are too many; name at most {MAX_LABELS}")
     for label, value in labels.items():
-        if not SCOPE_KEY.fullmatch(label):
-            raise wrong(field, "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+        check_label_name(label, field)
         if len(value) > _MAX_VALUE:
             raise wrong(f"{field}.{label}", f"must have at most {_MAX_VALUE} characters")
     return dict(labels)
@@ -141,7 +141,7 @@ def parse_group_by(names: Sequence[str]) -> list[str]:
     if len(names) > _MAX_GROUPS:
         raise wrong("group_by", f"at most {_MAX_GROUPS} names")
     for index, name in enumerate(names):
-        if not SCOPE_KEY.fullmatch(name):
+        if not LABEL_NAME.fullmatch(name):
             raise wrong(f"group_by[{index}]", "must be a label, model, provider, tier or day")
     return list(names)
 

@@ -9,7 +9,13 @@ from router.catalog.catalog import Catalog, closest
 from router.core.errors import shown
 from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
 from router.ledger.storage_format import MAX_LIMIT
-from router.rpc.messages.values import SCOPE_KEY, fill_timestamp, identifier, time_zone, wrong
+from router.rpc.messages.values import (
+    check_label_name,
+    fill_timestamp,
+    identifier,
+    time_zone,
+    wrong,
+)
 
 __all__ = ["fill_limit", "fill_limit_status", "parse_limit"]
 
@@ -76,8 +82,7 @@ def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
     if not message.limit_id:
         raise wrong("limit.limit_id", "must not be empty")
     for key, value in message.scope.items():
-        if not SCOPE_KEY.fullmatch(key):
-            raise wrong("limit.scope", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
+        check_label_name(key, "limit.scope")
         if not 1 <= len(value) <= 200:
             raise wrong(f"limit.scope.{key}", "must have 1 to 200 characters")
     _check_scope(message.scope, catalog)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from mitsumori.v1 import admin_pb2
 from router.catalog.catalog import Catalog
 from router.classifier.manifest import BundleManifest
-from router.classifier.model_ability import ability_of, arm_names
+from router.classifier.model_ability import ability_of, arm_names, arm_of
 
 __all__ = ["models_response"]
 
@@ -35,7 +35,7 @@ def models_response(
     for entry in catalog.entries:
         model = entry.at(now)
         rates = model.rates
-        ability = ability_of(model, arms.get(model.id) or arms.get(model.tier), manifest)
+        ability = ability_of(model, arm_of(model.id, model.tier, arms), manifest)
         told = reply.models.add(
             model=model.id,
             provider=model.provider,

@@ -10,7 +10,7 @@ from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
 from router.core.goals import at_stake
-from router.core.limits import LimitState
+from router.core.limits import CHOICE_LABELS, LimitState
 from router.core.types import (
     NONE_LABEL,
     Candidate,
@@ -31,7 +31,7 @@ from router.routing.router import RoutedDecision, RouteQuery
 from router.rpc.messages.limit import fill_limit_status
 from router.rpc.messages.values import (
     MAX_TOKENS,
-    SCOPE_KEY,
+    check_label_name,
     fill_duration,
     fill_timestamp,
     identifier,
@@ -42,7 +42,6 @@ from router.rpc.messages.values import (
 
 __all__ = ["parse_route", "render_example", "render_held", "render_route"]
 
-_RESERVED = frozenset({"model", "provider", "tier"})
 _MAX_SCOPE = 32
 _MAX_MESSAGES = 1000
 _MAX_NAMES = 256
@@ -67,9 +66,8 @@ def _scope(labels: dict[str, str]) -> dict[str, str]:
     if len(labels) > _MAX_SCOPE:
         raise wrong("scope", f"has {len(labels)} labels, at most {_MAX_SCOPE} are allowed")
     for key, value in labels.items():
-        if not SCOPE_KEY.fullmatch(key):
-            raise wrong("scope", "keys must match [a-z][a-z0-9_]{0,62}, such as team")
-        if key in _RESERVED:
+        check_label_name(key, "scope")
+        if key in CHOICE_LABELS:
             raise wrong(f"scope.{key}", "is set by the service; restrict it in constraints")
         if not 1 <= len(value) <= 128:
             raise wrong(f"scope.{key}", "must have 1 to 128 characters")

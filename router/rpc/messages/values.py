@@ -13,11 +13,12 @@ from google.type.money_pb2 import Money
 
 from mitsumori.money import nanos_of
 from router.core.errors import InvalidInput
+from router.core.limits import LABEL_NAME
 from router.core.money import MAX_NANOS, NANOS_PER_USD
 
 __all__ = [
     "MAX_TOKENS",
-    "SCOPE_KEY",
+    "check_label_name",
     "fill_duration",
     "fill_timestamp",
     "identifier",
@@ -27,7 +28,6 @@ __all__ = [
     "wrong",
 ]
 
-SCOPE_KEY = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAX_TOKENS = 2**31 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = re.compile(r"[A-Za-z0-9._:\-]{0,128}")
@@ -36,6 +36,16 @@ _ID = re.compile(r"[A-Za-z0-9._:\-]{0,128}")
 def wrong(field: str, problem: str) -> InvalidInput:
     """The error for a field with a wrong value."""
     return InvalidInput(f"{field}: {problem}", field=field)
+
+
+def check_label_name(name: str, field: str) -> None:
+    """Refuse what is no name of a label.
+
+    Raises:
+        InvalidInput: it has another form; does not quote it.
+    """
+    if not LABEL_NAME.fullmatch(name):
+        raise wrong(field, f"keys must match {LABEL_NAME.pattern}, such as team")
 
 
 def nanos(amount: Money, field: str) -> int:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from router.access import key_sets
 from router.access.key_sets import RemoteKeySet, is_address, watch_key_set
 from router.access.tokens import read_key_set
 from router.core.errors import BadArtifact, InvalidInput, Unavailable
@@ -61,6 +63,16 @@ def test_keys_that_do_not_sign_are_left_out() -> None:
     assert keys.find(None) is keys.find("k1")  # the only one
 
 
+def test_a_private_key_is_left_out_since_whoever_reads_it_could_sign() -> None:
+    public = json.loads(Issuer().jwks())["keys"]
+    private = {**public[0], "kid": "p", "d": "AQAB"}
+    keys = read_key_set(json.dumps({"keys": [private, *public]}).encode(), "keys.json")
+    assert keys.find("p") is None
+    assert keys.find("k1") is not None
+    with pytest.raises(BadArtifact, match="no public key"):
+        read_key_set(json.dumps({"keys": [private]}).encode(), "keys.json")
+
+
 def test_a_file_with_keys_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
     path.write_bytes(Issuer("a").jwks())
@@ -87,6 +99,22 @@ def test_keys_are_not_taken_from_where_anyone_could_change_them(address: str) ->
         RemoteKeySet(address)
 
 
+def test_no_secret_of_an_address_is_shown() -> None:
+    for user in ("u:canary-4711@", ":canary-4711@", "canary-4711@"):
+        with pytest.raises(InvalidInput, match="no user and password") as caught:
+            RemoteKeySet(f"https://{user}id.example/jwks")
+        assert "canary" not in caught.value.message
+    with answering(200, Issuer("a").jwks()) as address:
+        keys = RemoteKeySet(f"{address}?key=canary-4711#canary-4711")
+        assert keys.status.location == address
+    for answer in (b"[]", None):
+        with answering(200 if answer else 500, answer or b"") as address:
+            with pytest.raises((BadArtifact, Unavailable)) as refused:
+                RemoteKeySet(f"{address}?key=canary-4711")
+            assert address in refused.value.message
+            assert "canary" not in refused.value.message
+
+
 def test_an_address_that_does_not_answer_or_leads_elsewhere_is_said() -> None:
     with (
         answering(200, Issuer("a").jwks()) as good,
@@ -99,6 +127,66 @@ def test_an_address_that_does_not_answer_or_leads_elsewhere_is_said() -> None:
     assert address in caught.value.message
     with pytest.raises(Unavailable):  # it has closed
         RemoteKeySet(address)
+
+
+@contextmanager
+def sending(first: bytes, *parts: bytes) -> Iterator[str]:
+    """A server that answers with bytes that need not be HTTP, and then leaves the connection open."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def answer() -> None:
+            with suppress(OSError):  # it was closed
+                while True:
+                    connection, _ = server.accept()
+                    held.append(connection)
+                    connection.recv(4096)
+                    connection.sendall(first)
+                    for part in parts:
+                        connection.sendall(part)
+                    if not parts:
+                        connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/jwks"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in held:
+                connection.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 503 \x1b[2J\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_no_http_is_one_clear_line(answer: bytes) -> None:
+    with sending(answer) as address, pytest.raises(Unavailable) as caught:
+        RemoteKeySet(address)
+    assert address in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n{"])
+def test_an_answer_that_never_ends_is_given_up_and_keeps_one_thread(
+    part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_sets, "_WHOLE_S", 0.1)
+    with sending(part, b"") as address:
+        with pytest.raises(Unavailable, match=r"within 0\.1 s"):
+            RemoteKeySet(address)
+        source = key_sets._AddressSource(address, key_sets._fetched)
+        for why in ("within", "has not ended", "has not ended"):
+            with pytest.raises(Unavailable, match=why):
+                source.find()
 
 
 def test_keys_stay_while_the_address_is_away_and_are_asked_for_within_reason() -> None:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from router.access.api_keys import ApiKey, id_of_key
+from router.access.api_keys import ApiKey, id_of_key, write_keys
 from router.access.caller import Role
 from router.access.key_store import KeyStore, watch_keys
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, NotFound
@@ -208,3 +209,83 @@ def test_a_watched_store_follows_its_file_and_keeps_what_it_has_where_that_is_da
     book, later = watched.current()
     assert later > version
     assert book.caller(text, NOON) is None
+
+
+def test_a_key_that_is_revoked_by_a_link_is_revoked_for_who_follows_the_file(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    text, key = create(store)
+    link = tmp_path / "etc" / "keys.json"
+    link.parent.mkdir()
+    link.symlink_to(store.path)
+    KeyStore(link).revoke(key.id)
+    assert not valid(store, text)
+    assert link.is_symlink()
+    assert not link.with_name("keys.json.lock").exists()  # all writers lock one file
+
+
+def test_a_store_with_two_names_is_not_changed_by_one_of_them(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    _, key = create(store)
+    other = tmp_path / "other.json"
+    os.link(store.path, other)
+    for change in (lambda: create(store), lambda: KeyStore(other).revoke(key.id)):
+        with pytest.raises(InvalidInput, match="hard links"):
+            change()
+    other.unlink()
+    assert store.revoke(key.id).revoked is not None
+
+
+def test_links_that_lead_in_a_circle_are_one_clear_line(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.symlink_to(second)
+    second.symlink_to(first)
+    with pytest.raises(MitsumoriError, match=r"circle|symbolic links"):
+        KeyStore(first).revoke("x")
+
+
+@pytest.mark.parametrize("name", ["keys.json", "keys.json.secret"])
+def test_a_store_that_every_user_can_write_is_refused(store: KeyStore, name: str) -> None:
+    create(store)
+    path = store.path.with_name(name)
+    path.chmod(0o644)  # as a secret of Kubernetes is
+    watch_keys(store.path)
+    path.chmod(0o602)
+    for use in (store.book, lambda: watch_keys(store.path)):
+        with pytest.raises(BadArtifact) as caught:
+            use()
+        assert caught.value.reason == "KEYS_UNPROTECTED"
+        assert str(path) in caught.value.message
+
+
+def test_ten_thousand_keys_are_a_store_and_a_key_too_many_leaves_it_as_it_was(
+    store: KeyStore,
+) -> None:
+    text, key = create(store)
+    many = [msgspec.structs.replace(key, id=f"{number:010d}") for number in range(10_000)]
+    store.path.write_text(write_keys([key, *many]))
+    new, _ = create(store)
+    assert watch_keys(store.path).current()[0].caller(new, NOON) is not None
+    scopes = {f"label{n}": [f"{v:0128d}" for v in range(256)] for n in range(16)}
+    wide = msgspec.structs.replace(key, scopes=scopes)
+    full = store.keys()
+    while len(write_keys([*full, wide])) <= 8 << 20:
+        full.append(wide)
+    store.path.write_text(write_keys(full))
+    with pytest.raises(InvalidInput, match="more than 8 MiB"):
+        create(store, scopes=scopes)
+    assert len(store.keys()) == len(full)
+    assert valid(store, text)
+    store.path.write_text(write_keys([*full, wide]))  # as an editor could
+    assert store.revoke(key.id).revoked is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_store_that_root_changes_stays_readable_by_the_service(store: KeyStore) -> None:
+    nobody = 65534
+    _, key = create(store)
+    os.chown(store.path, nobody, nobody)
+    store.revoke(key.id)
+    kept = store.path.stat()
+    assert (kept.st_uid, kept.st_gid, stat.S_IMODE(kept.st_mode)) == (nobody, nobody, 0o600)

@@ -19,7 +19,7 @@ from router.classifier.mlflow_server import ServerRegistry
 from router.classifier.registry import SIGNATURE_TAG, RegisteredVersion, RegistryAddress
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 from router.files import sha256_of
-from router.settings import load_settings
+from router.settings_sources import load_settings
 
 CHAMPION = RegistryAddress("m", "champion", None)
 FIRST = RegisteredVersion("m", 1, 5, None)

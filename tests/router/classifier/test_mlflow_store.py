@@ -19,7 +19,7 @@ from router.classifier.mlflow_store import StoreRegistry
 from router.classifier.registry import RegistryAddress, registry_address
 from router.core.errors import BadArtifact, InvalidInput, MitsumoriError, Unavailable
 from router.files import sha256_of
-from router.settings import load_settings
+from router.settings_sources import load_settings
 
 CHAMPION = RegistryAddress("m", "champion", None)
 

@@ -21,7 +21,8 @@ from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
 from router.ledger.address import ledger_place, open_ledger
 from router.rpc.server import RunningServer
-from router.settings import flags_of_settings, load_settings
+from router.settings import flags_of_settings
+from router.settings_sources import load_settings
 from tests.conftest import NOON
 
 
@@ -65,7 +66,7 @@ def test_prices_are_those_of_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     """DeepSeek costs twice as much from 01:00 to 04:00 and from 06:00 to 10:00 UTC."""
     told = []
     for hour in (0, 1, 3, 4):
-        monkeypatch.setattr(models_command, "_now", lambda hour=hour: NOON.replace(hour=hour))
+        monkeypatch.setattr(models_command, "utc_now", lambda hour=hour: NOON.replace(hour=hour))
         models = json.loads(invoke("models", "--json").output)["models"]
         told += [each["input_usd_per_mtok"] for each in models if each["model"] == "deepseek-flash"]
     assert told == ["0.15", "0.3", "0.3", "0.15"]
@@ -74,7 +75,7 @@ def test_prices_are_those_of_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_models_of_a_running_server_are_those_that_it_routes_to(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models_command, "_now", lambda: NOON)
+    monkeypatch.setattr(models_command, "utc_now", lambda: NOON)
     here = json.loads(invoke("models", "--json").output)
     there = json.loads(invoke("models", "--server", server.address, "--json").output)
     assert there == here

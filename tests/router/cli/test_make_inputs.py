@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,13 @@ INPUTS = ("HISTORY", "ARMS", "BUNDLE", "A", "B", "DRY_RUN")
 def test_a_message_names_what_was_typed(message: str, words: str, typed: str) -> None:
     assert as_typed(message, words.split(), INPUTS) == typed
     assert as_typed(message, words.split(), ()) == message
+
+
+def test_every_input_that_help_names_is_taken() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    inputs = set(re.findall(r"^([A-Z_]+) *[:?]?=", makefile, re.MULTILINE))
+    helped = " ".join(re.findall(r"^[a-z-]+:.*?## (.*)$", makefile, re.MULTILINE))
+    assert set(re.findall(r"\b([A-Z_]+)=", helped)) - inputs == {"NAME"}  # of PRICE= and ARM=
 
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

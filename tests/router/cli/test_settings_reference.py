@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from router.cli.commands.serve_command import serve
 from router.cli.settings_reference import settings_reference
-from router.settings import Settings
+from router.settings import Settings, flags_of_settings
 
 PAGE = Path(__file__).parents[3] / "docs/operations/configuration.md"
 
@@ -45,3 +46,8 @@ def test_a_section_says_where_what_and_the_default(name: str, line: str) -> None
 
 def test_the_page_names_no_folder_of_this_machine() -> None:
     assert str(Path.home()) not in settings_reference()
+
+
+def test_help_names_the_settings_that_have_no_flag() -> None:
+    without = sorted(set(Settings.model_fields) - set(flags_of_settings()))
+    assert f"only there: {', '.join(without)}." in " ".join((serve.__doc__ or "").split())

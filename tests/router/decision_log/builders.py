@@ -23,7 +23,7 @@ from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.reservations import UsageReport
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_reservations
+from router.rpc.assembly import build_reservations
 from router.settings import Settings
 
 

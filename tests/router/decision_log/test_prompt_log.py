@@ -17,7 +17,7 @@ from router.decision_log.record import PromptLogKind
 from router.decision_log.record_json import parse
 from router.ledger.memory import MemoryLedger
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_reservations
+from router.rpc.assembly import build_reservations
 from router.settings import Settings
 from tests.readiness import PATIENCE_S
 

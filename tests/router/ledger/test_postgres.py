@@ -364,8 +364,8 @@ def test_a_server_that_dies_loses_nothing_acknowledged_and_comes_back() -> None:
 def test_a_server_that_falls_silent_is_unavailable_in_time(replica: Replica) -> None:
     store = replica(timeout_s=1.0)
     wait_until(lambda: _held(store, "a"))
-    assert store._writer is not None
-    backend = store._writer.info.backend_pid
+    assert store._writer.connection is not None
+    backend = store._writer.connection.info.backend_pid
     os.kill(backend, signal.SIGSTOP)
     try:
         with pytest.raises(Unavailable):  # while the server is silent still

@@ -75,6 +75,14 @@ def test_another_tenants_decision_is_not_found(store: Ledger) -> None:
     assert balance(store) == (0, 60)
 
 
+def test_the_owner_of_a_decision_is_its_tenant(store: Ledger) -> None:
+    store.hold(hold("a", 60))
+    store.hold(replace(hold("b", 60), labels={}))
+    assert (store.owner("a"), store.owner("b")) == ("acme", "")
+    for unknown in ("c", "", "\0", "\ud800", "x" * 10_000):
+        assert store.owner(unknown) is None
+
+
 def test_a_reroute_releases_and_holds_in_one_step(store: Ledger) -> None:
     store.set_limit(limit(hard=100))
     store.hold(hold("a", 60))

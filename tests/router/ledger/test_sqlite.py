@@ -18,8 +18,9 @@ from router.core.errors import Conflict, InvalidInput, MitsumoriError, Unavailab
 from router.ledger.base import Granted, Repeated
 from router.ledger.check import check
 from router.ledger.sqlite import ledger as sqlite
+from router.ledger.sqlite import writer
 from router.ledger.sqlite.ledger import SqliteLedger
-from router.ledger.writer_task import WriterTask
+from router.ledger.sqlite.writer import Operation
 from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.builders import ManualClock, balance, hold, limit, report
 
@@ -34,7 +35,7 @@ def busy(ledger: SqliteLedger) -> threading.Event:
         at_work.set()
         go_on.wait(PATIENCE_S)
 
-    ledger._submit(WriterTask(sqlite._Operation(work)))
+    ledger._writer.submit(Operation(work))
     assert at_work.wait(PATIENCE_S)
     return go_on
 
@@ -101,7 +102,7 @@ def test_nobody_is_answered_before_the_commit(ledger: SqliteLedger, path: Path) 
         go_on.wait(PATIENCE_S)
         return False
 
-    ledger._writer.set_commit_hook(hold_up)
+    ledger._writer.connection.set_commit_hook(hold_up)
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(ledger.hold, hold(str(number))) for number in range(4)]
         assert reached.wait(PATIENCE_S)
@@ -109,7 +110,7 @@ def test_nobody_is_answered_before_the_commit(ledger: SqliteLedger, path: Path) 
         assert ledger.decisions() == []
         go_on.set()
         assert all(isinstance(job.result(), Granted) for job in jobs)
-    ledger._writer.set_commit_hook(None)
+    ledger._writer.connection.set_commit_hook(None)
     assert len(ledger.decisions()) == 4
 
 
@@ -121,14 +122,14 @@ def test_callers_that_wait_share_a_commit(ledger: SqliteLedger) -> None:
         commits += 1
         return False
 
-    ledger._writer.set_commit_hook(count)
+    ledger._writer.connection.set_commit_hook(count)
     go_on = busy(ledger)
     with ThreadPoolExecutor(32) as pool:
         jobs = [pool.submit(ledger.hold, hold(str(number), 1)) for number in range(32)]
-        wait_until(lambda: ledger._waiting.qsize() == len(jobs))
+        wait_until(lambda: ledger._writer.waiting.qsize() == len(jobs))
         go_on.set()
         assert all(isinstance(job.result(), Granted) for job in jobs)
-    ledger._writer.set_commit_hook(None)
+    ledger._writer.connection.set_commit_hook(None)
     assert commits == 2  # of what kept the writer busy, and of all the rest
     assert balance(ledger) == (0, 32)
 
@@ -156,13 +157,12 @@ def test_one_bad_operation_does_not_fail_its_neighbours(ledger: SqliteLedger) ->
         raise ZeroDivisionError
 
     go_on = busy(ledger)
-    tasks = [
-        sqlite._hold_task(hold("a", 1)),
-        WriterTask(sqlite._Operation(broken)),
-        sqlite._hold_task(hold("b", 1)),
+    operations = [
+        sqlite._hold_operation(hold("a", 1)),
+        Operation(broken),
+        sqlite._hold_operation(hold("b", 1)),
     ]
-    for task in tasks:
-        ledger._submit(task)
+    tasks = [ledger._writer.submit(operation) for operation in operations]
     go_on.set()
     assert isinstance(tasks[0].wait(PATIENCE_S), Granted)
     with pytest.raises(ZeroDivisionError):
@@ -195,8 +195,8 @@ def test_a_locked_file_is_unavailable_until_the_lock_is_gone(
 
 def test_a_full_disk_is_unavailable_until_there_is_room(ledger: SqliteLedger) -> None:
     ledger.hold(hold("a", 10))
-    pages = ledger._writer.pragma("page_count")
-    ledger._writer.pragma("max_page_count", pages)
+    pages = ledger._writer.connection.pragma("page_count")
+    ledger._writer.connection.pragma("max_page_count", pages)
     kept = {"a"}
     refused = None
     for number in range(1000):
@@ -210,7 +210,7 @@ def test_a_full_disk_is_unavailable_until_there_is_room(ledger: SqliteLedger) ->
     assert "the disk is full" in refused.message
     assert {made.id for made in ledger.decisions()} == kept
     assert balance(ledger) == (0, 10)
-    ledger._writer.pragma("max_page_count", 2**30)
+    ledger._writer.connection.pragma("max_page_count", 2**30)
     assert isinstance(ledger.hold(hold("b", 20, record={"text": "x" * 5000})), Granted)
     assert balance(ledger) == (0, 30)
     assert check(ledger, decisions=kept).violations == []
@@ -220,11 +220,11 @@ def test_a_store_that_becomes_read_only_is_unavailable_until_it_is_not(
     ledger: SqliteLedger,
 ) -> None:
     ledger.hold(hold("a", 10))
-    ledger._writer.pragma("query_only", True)
+    ledger._writer.connection.pragma("query_only", True)
     with pytest.raises(Unavailable, match="read-only"):
         ledger.hold(hold("b", 20))
     assert balance(ledger) == (0, 10)
-    ledger._writer.pragma("query_only", False)
+    ledger._writer.connection.pragma("query_only", False)
     assert isinstance(ledger.hold(hold("b", 20)), Granted)
 
 
@@ -252,10 +252,10 @@ def test_a_read_only_file_is_refused_in_words() -> None:
 
 def test_a_commit_that_fails_is_not_acknowledged(ledger: SqliteLedger) -> None:
     ledger.hold(hold("a", 10))
-    ledger._writer.set_commit_hook(lambda: True)  # turns the commit into a rollback
+    ledger._writer.connection.set_commit_hook(lambda: True)  # turns the commit into a rollback
     with pytest.raises(Unavailable):
         ledger.hold(hold("b", 20))
-    ledger._writer.set_commit_hook(None)
+    ledger._writer.connection.set_commit_hook(None)
     assert balance(ledger) == (0, 10)
     assert isinstance(ledger.hold(hold("b", 20)), Granted)
     assert balance(ledger) == (0, 30)
@@ -291,10 +291,10 @@ def test_a_queue_that_is_full_is_unavailable_at_once(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = busy(ledger)
-    monkeypatch.setattr(sqlite, "_MAX_WAITING", 2)
+    monkeypatch.setattr(writer, "_MAX_WAITING", 2)
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(ledger.hold, hold(str(number))) for number in range(2)]
-        wait_until(lambda: ledger._waiting.qsize() == 2)
+        wait_until(lambda: ledger._writer.waiting.qsize() == 2)
         with pytest.raises(Unavailable, match="wait for the store"):
             ledger.hold(hold("one more"))
         go_on.set()
@@ -305,7 +305,7 @@ def test_closing_finishes_what_was_accepted(path: Path) -> None:
     ledger = SqliteLedger(path, ManualClock())
     with ThreadPoolExecutor(8) as pool:
         jobs = [pool.submit(ledger.hold, hold(str(number), 1)) for number in range(200)]
-        wait_until(lambda: not ledger._waiting.empty() or all(job.done() for job in jobs))
+        wait_until(lambda: not ledger._writer.waiting.empty() or all(job.done() for job in jobs))
         ledger.close()
         granted = set()
         for number, job in enumerate(jobs):
@@ -325,14 +325,14 @@ def test_closing_finishes_what_was_accepted(path: Path) -> None:
 def test_the_cache_of_the_writer_is_bounded(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.ledger.sqlite.write_group._MAX_BALANCES", 5)
-    assert ledger._cache is not None
-    monkeypatch.setattr(ledger._cache.label_sets, "_max_bytes", 2_000)
+    monkeypatch.setattr("router.ledger.sqlite.cache._MAX_BALANCES", 5)
+    assert ledger._writer.cache is not None
+    monkeypatch.setattr(ledger._writer.cache.label_sets, "_max_bytes", 2_000)
     ledger.set_limit(limit("user", 100, scope={"user": "*"}))
     for number in range(40):
         ledger.hold(hold(str(number), 1, user=f"u{number % 10}"))
-    assert len(ledger._cache.accounts) <= 10
-    assert ledger._cache.label_sets.nbytes <= 2_000
+    assert len(ledger._writer.cache.accounts) <= 10
+    assert ledger._writer.cache.label_sets.nbytes <= 2_000
     assert balance(ledger, "user", user="u3") == (0, 4)
     assert check(ledger).violations == []
 

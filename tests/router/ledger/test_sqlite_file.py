@@ -86,7 +86,7 @@ def test_an_older_schema_is_brought_up_to_date_and_keeps_its_rows(
     for _ in range(2):  # the second time there is nothing to do
         second = SqliteLedger(path, ManualClock())
         assert second.decision("a") is not None
-        assert second._writer.execute("SELECT x FROM later").fetchall() == [(7,)]
+        assert second._writer.connection.execute("SELECT x FROM later").fetchall() == [(7,)]
         second.close()
 
 
@@ -385,7 +385,7 @@ def test_erased_labels_leave_the_file_with_their_last_decision(ledger: SqliteLed
     ledger.erase({"user": "ann"}, START.replace(year=2100))
     texts = [
         row[0]
-        for row in ledger._writer.execute(
+        for row in ledger._writer.connection.execute(
             "SELECT labels FROM label_sets UNION ALL SELECT value FROM label_values"
         )
     ]

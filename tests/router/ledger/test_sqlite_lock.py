@@ -112,6 +112,40 @@ def test_a_store_that_is_deleted_underneath_acknowledges_nothing_more(
     ledger.check()
 
 
+@pytest.mark.parametrize("what", ["deleted", "replaced"])
+def test_a_log_that_is_deleted_underneath_takes_nothing_acknowledged_with_it(
+    ledger: SqliteLedger, path: Path, what: str
+) -> None:
+    ledger.hold(hold("a", 1))
+    log = path.with_name("ledger.db-wal")
+    log.unlink()
+    if what == "replaced":
+        log.write_bytes(b"")
+    for call in (lambda: ledger.hold(hold("b", 1)), ledger.check, ledger.decisions, ledger.expire):
+        with pytest.raises(
+            Unavailable, match="log beside the store was deleted or replaced"
+        ) as caught:
+            call()
+        assert caught.value.reason == "STORE_LOST"
+        assert str(path.parent) not in caught.value.message
+    # What a process finds that starts after this one was killed.
+    after = path.with_name("after.db")
+    after.write_bytes(path.read_bytes())
+    with closing(SqliteLedger(after, ManualClock())) as again:
+        assert [made.id for made in again.decisions()] == ["a"]
+
+
+def test_a_log_that_comes_back_is_used_again(ledger: SqliteLedger, path: Path) -> None:
+    ledger.hold(hold("a", 1))
+    log = path.with_name("ledger.db-wal")
+    away = log.rename(path.with_name("away"))
+    with pytest.raises(Unavailable):
+        ledger.hold(hold("b", 1))
+    away.rename(log)
+    assert isinstance(ledger.hold(hold("b", 1)), Granted)
+    assert [made.id for made in ledger.decisions()] == ["a", "b"]
+
+
 def test_a_pipe_or_a_directory_is_no_store(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Unavailable, match="no regular file"):

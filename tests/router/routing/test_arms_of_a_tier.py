@@ -14,7 +14,7 @@ from router.classifier.bundle import Outputs, complexity
 from router.classifier.manifest import Arm
 from router.core.types import Constraints, Importance, Message, Prompt
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_router
+from router.rpc.assembly import build_router
 from router.settings import Settings
 from tests.conftest import NOON
 

@@ -18,7 +18,7 @@ from router.core.types import (
     WillingnessToPay,
 )
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_router
+from router.rpc.assembly import build_router
 from router.settings import Settings
 from tests.conftest import NOON
 

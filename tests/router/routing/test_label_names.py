@@ -68,3 +68,18 @@ def test_two_decisions_make_no_label_common() -> None:
 def test_the_text_names_both() -> None:
     (note,) = known(limits=(ON_TEAM,)).notes({"taem": "search"})
     assert note.text == "no limit or setting uses the label taem; did you mean team?"
+
+
+def test_a_tenant_is_told_no_name_that_another_one_alone_uses() -> None:
+    """By the names of labels one could read what another tenant works on."""
+    names = known(
+        limits=(limit("a", scope={"tenant": "acme", "merger": "x"}), ON_TEAM),
+        decisions=({"tenant": "acme", "aurora": "x"},) * 5,
+    )
+    for tenant in ("beta", "never-seen"):
+        notes = names.notes({"tenant": tenant, "mergers": "x", "auroras": "x", "teams": "x"})
+        assert [note.facts["known_label"] for note in notes] == ["team"]
+    notes = names.notes({"tenant": "acme", "mergers": "x", "auroras": "x"})
+    assert [note.facts["known_label"] for note in notes] == ["merger", "aurora"]
+    # An operator, whose request names no tenant, is warned of any.
+    assert told(names, "mergers", "auroras") == {"mergers": "merger", "auroras": "aurora"}

@@ -9,7 +9,7 @@ import pytest
 
 from router.ledger.memory import MemoryLedger
 from router.routing.reservations import Reservations, UsageReport
-from router.rpc.server import build_reservations, build_router
+from router.rpc.assembly import build_reservations, build_router
 from router.settings import Settings
 from tests.router.ledger.builders import ManualClock, hold
 

@@ -16,8 +16,8 @@ from router.core.types import Constraints, Importance, Message, Prompt
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.reservations import Reservations
 from router.routing.router import RouteQuery, Router
+from router.rpc.assembly import build_reservations
 from router.rpc.messages.route import render_held
-from router.rpc.server import build_reservations
 from router.settings import Settings
 
 EXAMINATIONS = Path(__file__).parents[3] / "benchmarks" / "examinations"

@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.swaps import bundle_named
 from router.classifier.hot_swap import FolderSource, ServedBundle
 from router.ledger.memory import MemoryLedger
+from router.rpc.assembly import live_state_of
 from router.rpc.live_state import Sources
-from router.rpc.server import live_state_of
 from router.settings import Settings
 from router.telemetry.observer import Observer
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from router.telemetry import endpoint as module
 from router.telemetry.endpoint import MetricsEndpoint
 from tests.readiness import PATIENCE_S, wait_until
 
@@ -64,6 +65,34 @@ def test_connections_that_send_nothing_are_few_and_keep_nobody_from_scraping(
                 return False
 
         wait_until(scraped, what="for a place")
+
+
+def test_metrics_that_cannot_be_made_are_an_error_to_be_seen() -> None:
+    def fail(_: bool) -> str:
+        raise KeyError("canary-4711")
+
+    told: list[Exception] = []
+    with (
+        MetricsEndpoint("127.0.0.1", 0, fail, told.append) as endpoint,
+        pytest.raises(urllib.error.HTTPError) as refused,
+    ):
+        get(endpoint)
+    with refused.value as answer:
+        assert (answer.code, "canary" in answer.read().decode()) == (500, False)
+    assert [type(error) for error in told] == [KeyError]
+
+
+def test_connections_that_send_a_byte_at_a_time_are_cut_off(
+    endpoint: MetricsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WHOLE_S", 0.2)
+    monkeypatch.setattr(module._Handler, "timeout", PATIENCE_S)  # none of them is silent
+    host, _, port = endpoint.address.rpartition(":")
+    with ExitStack() as opened:
+        for _ in range(8):
+            slow = opened.enter_context(socket.create_connection((host, int(port)), PATIENCE_S))
+            slow.sendall(b"GET /")
+        assert slow.recv(1) == b""
 
 
 def test_a_port_that_is_taken_is_an_error(endpoint: MetricsEndpoint) -> None:

@@ -87,6 +87,9 @@ def test_a_settlement_counts_its_tokens_and_by_how_much_the_quote_was_off(
 ) -> None:
     telemetry.meters.settled(SETTLED)
     assert samples(telemetry, "mitsumori_quote_error_ratio_sum") == {(): 1.5}
+    assert samples(telemetry, "mitsumori_spent_usd_total") == {
+        ("gpt-5-nano", "openai"): SETTLED.booked / 10**9
+    }
     named = ("chat", "gpt-5-nano", "openai")
     assert samples(telemetry, "gen_ai_client_token_usage_sum") == {
         (*named, "input"): 100,
@@ -107,6 +110,31 @@ def test_a_hundred_reasons_are_told_apart_and_the_rest_count_as_one(telemetry: T
     assert len(counts) == 101
     assert counts["REASON_0",] == 121
     assert counts["other",] == 20
+
+
+def test_five_hundred_models_are_told_apart_and_the_rest_count_as_one(telemetry: Telemetry) -> None:
+    """As where a server follows a catalog in which models have other names every week."""
+    for number in range(10_000):
+        telemetry.meters.decided(f"model-{number}", "openai", held=True)
+        telemetry.meters.settled(replace(SETTLED, model=f"model-{number}"))
+    telemetry.meters.decided("model-7", "openai", held=True)
+    decisions = samples(telemetry, "mitsumori_decisions_total")
+    assert len(decisions) == 501
+    assert decisions["model-7", "openai"] == 2
+    assert decisions["other", "other"] == 9_500
+    tokens = samples(telemetry, "gen_ai_client_token_usage_count")
+    assert len(tokens) == 2 * 501
+
+
+def test_what_the_sdk_adds_up_because_there_is_too_much_of_it_counts_as_other(
+    telemetry: Telemetry,
+) -> None:
+    for number in range(3_000):
+        telemetry.meters.call(f"method-{number}", "OK", 0.1, None)
+    counts = samples(telemetry, "rpc_server_call_duration_seconds_count")
+    assert len(counts) <= 2_001
+    assert sum(counts.values()) == 3_000
+    assert counts["other", "other", "other"] > 900
 
 
 def test_a_gauge_is_read_when_it_is_collected(telemetry: Telemetry) -> None:

@@ -23,7 +23,7 @@ from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
 from router.routing.reservations import Reservations, UsageReport
 from router.routing.router import RouteQuery, Router
-from router.rpc.server import build_reservations
+from router.rpc.assembly import build_reservations
 from router.settings import Settings
 from training.cli import app
 from training.commands.drift_command import DRIFTED

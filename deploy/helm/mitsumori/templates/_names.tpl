@@ -17,3 +17,11 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
+
+{{- /* Ports of metrics, by name: each of several processes has one. */ -}}
+{{- define "mitsumori.metrics" -}}
+{{- $first := int .Values.metrics.port -}}
+{{- range $number := until (int (.Values.settings.processes | default 1)) }}
+{{ if $number }}metrics-{{ add1 $number }}{{ else }}metrics{{ end }}: {{ add $first $number }}
+{{- end }}
+{{- end -}}

@@ -10,9 +10,10 @@ from pydantic import SecretStr
 
 from router.core.errors import InvalidInput
 from router.rpc.settings_change import CHANGEABLE, SettingsFile, settings_version
-from router.settings import Settings, load_settings
+from router.settings import Settings
+from router.settings_sources import load_settings
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations" / "hot-reload.md"
+PAGE = Path(__file__).parents[3] / "docs" / "operations" / "hot-reload.md"
 
 
 def changed(content: str, **flags: Any) -> Settings:

@@ -1,0 +1,176 @@
+"""Makes what calls run on from the settings: bundle, catalog, router and reservations, and their changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from router.catalog.catalog import Catalog, load_catalog, watch_catalog
+from router.catalog.tokens import TokenCounter
+from router.classifier.bundle import Bundle
+from router.classifier.hot_swap import ServedBundle, open_bundle_source
+from router.clock import utc_now
+from router.core.money import NANOS_PER_USD
+from router.decision_log.prompt_log import PromptLog
+from router.ledger.base import Ledger
+from router.logs import set_level
+from router.routing.correction_learner import CorrectionLearner
+from router.routing.label_names import LabelNames
+from router.routing.reservations import Reservations
+from router.routing.router import Router
+from router.rpc.live_state import LiveState, Sources
+from router.rpc.messages.route import render_example
+from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
+from router.rpc.snapshot import Snapshot
+from router.settings import Settings
+from router.telemetry.observer import UNOBSERVED, Observer
+
+__all__ = ["build_reservations", "build_router", "live_state_of", "sources_of"]
+
+
+def _open_bundle(settings: Settings) -> ServedBundle:
+    """Load the bundle that the settings name.
+
+    Raises:
+        BadArtifact, Unavailable: no bundle can serve.
+    """
+    return ServedBundle(
+        open_bundle_source(settings.bundle, settings.registry, settings.registry_cache),
+        settings.encoders,
+        settings.bundle_public_keys,
+    )
+
+
+def build_router(
+    settings: Settings,
+    now: Callable[[], datetime] = utc_now,
+    *,
+    catalog: Catalog | None = None,
+    bundle: Bundle | None = None,
+    tokens: TokenCounter | None = None,
+) -> Router:
+    """Load everything that a Route call needs.
+
+    Args:
+        settings: of the service.
+        now: the clock; returns an aware datetime.
+        catalog: a loaded catalog; ``None`` loads that of the settings.
+        bundle: a loaded bundle; ``None`` loads that of the settings.
+        tokens: counts tokens; ``None`` makes a counter.
+
+    Raises:
+        BadArtifact, Unavailable: the bundle, encoder, catalog or tokenizer is missing or damaged, or the
+            registry does not answer and the cache is empty.
+    """
+    catalog = catalog or load_catalog(settings.catalog)
+    serving = bundle or _open_bundle(settings).current()
+    return Router(
+        bundles=lambda: serving,
+        catalog=catalog,
+        tokens=tokens or TokenCounter(settings.tokenizer_dir),
+        default_goals=settings.default_goals,
+        quote_ttl=timedelta(seconds=settings.quote_ttl_s),
+        now=now,
+        target_regret=settings.target_regret,
+        settings_version=settings_version(settings),
+    )
+
+
+def _labels_of_settings(settings: Settings) -> frozenset[str]:
+    """Names of labels that mean something to the service whatever the limits are."""
+    retained = (name for rule in settings.retention for name in rule.labels)
+    return frozenset({"tenant", *settings.correct_by, *retained})
+
+
+def build_reservations(
+    settings: Settings, router: Router, ledger: Ledger, observer: Observer = UNOBSERVED
+) -> Reservations:
+    """Combine a router and a ledger.
+
+    Args:
+        settings: say how much to hold, for how long, and what to log of prompts.
+        router: decides.
+        ledger: holds.
+        observer: is told what is decided and settled.
+
+    Raises:
+        MitsumoriError: the settings need an extra that is not installed.
+    """
+    return Reservations(
+        router,
+        ledger,
+        strict=settings.strict,
+        hold_ttl_s=settings.hold_ttl_s,
+        prompt_log=PromptLog(settings.log_prompts, settings.prompt_key.get_secret_value().encode()),
+        label_names=LabelNames(_labels_of_settings(settings)),
+        max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
+        observer=observer,
+        render_example=render_example,
+    )
+
+
+def sources_of(settings: Settings, file: SettingsFile | None) -> Sources:
+    """What the server follows: its settings file, a catalog that does not ship, and the bundle.
+
+    Args:
+        settings: to begin with.
+        file: where they came from; ``None``: there is none.
+
+    Raises:
+        BadArtifact, Unavailable: no bundle can serve, or a file cannot be used.
+    """
+    return Sources(
+        None if file is None else watch_settings(file, settings),
+        None if settings.catalog is None else watch_catalog(settings.catalog),
+        _open_bundle(settings),
+    )
+
+
+def _rebuilt(
+    before: Reservations, settings: Settings, catalog: Catalog, bundle: Bundle
+) -> Reservations:
+    """Reservations of other settings, another catalog or bundle, with all else as it was.
+
+    Args:
+        before: what is served now.
+        settings: from now on.
+        catalog: from now on.
+        bundle: from now on.
+    """
+    router = before.router
+    made = build_router(settings, router.now, catalog=catalog, bundle=bundle, tokens=router.tokens)
+    made = replace(made, corrections=router.corrections)
+    found = build_reservations(settings, made, before.ledger, before.observer)
+    return replace(found, label_names=before.label_names)
+
+
+def live_state_of(
+    settings: Settings, sources: Sources, ledger: Ledger, observer: Observer
+) -> tuple[LiveState, CorrectionLearner]:
+    """What calls run on, and what learns their corrections.
+
+    Nothing else keeps the first catalog and bundle: they go when others replace them.
+
+    Args:
+        settings: to begin with.
+        sources: what is followed; the bundle always is.
+        ledger: holds.
+        observer: is told what is decided and settled.
+    """
+    assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
+    catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
+    learner = CorrectionLearner(
+        ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
+    )
+    router = build_router(settings, catalog=catalog, bundle=sources.bundle.current())
+    router = replace(router, corrections=lambda: learner.corrections)
+    first = Snapshot(settings, build_reservations(settings, router, ledger, observer))
+
+    def applied(snapshot: Snapshot) -> None:
+        set_level(snapshot.settings.log_level)
+        reservations = snapshot.reservations
+        learner.allowances = reservations.router.catalog.reasoning_allowances
+        reservations.label_names.configured = _labels_of_settings(snapshot.settings)
+
+    return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner
