@@ -84,7 +84,7 @@ def test_however_many_are_cut_off_between_two_looks_one_line_says_how_many(log: 
             opened.enter_context(lane.streams.entered(Caller()))
         job.do()  # cuts off the two that are left
         job.do()
-    assert log == [{"event": "cut off", "log_level": "warning", "lane": "route", "calls": 200}]
+    assert log == [{"event": "cut_off", "log_level": "warning", "lane": "route", "calls": 200}]
 
 
 def test_lines_about_overload_come_at_most_twice_a_second_for_each_lane() -> None:
