@@ -33,6 +33,10 @@ __all__ = ["Supervisor", "serve_by_processes"]
 _LEDGER_OWNER = "ledger"
 _SILENT_S = 10.0
 """A process that has told nothing for so long is taken for one that cannot answer."""
+_HUNG_S = 60.0
+"""A process that has told nothing for so long is killed, and replaced as one that has died."""
+_GAP_S = 5.0
+"""Between two looks: after more than that the supervisor itself stood still, as with a whole container."""
 _STEP_S = 1.0
 _END_S = 15.0
 """Seconds that a process may take to end, beside what calls in flight may take."""
@@ -48,6 +52,8 @@ class Supervisor:
         owner: the one that has the store for them; ``None``: there is none.
         drain_s: seconds that calls in flight may take to finish.
         signals: a descriptor from which the numbers of signals are read, a byte each.
+        hung_s: seconds of silence after which a process is killed, > 0. Time that passes while the supervisor
+            itself stands still does not count.
         clock: monotonic, seconds.
     """
 
@@ -58,12 +64,14 @@ class Supervisor:
         *,
         drain_s: float,
         signals: int,
+        hung_s: float = _HUNG_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._serving, self._owner = serving, owner
         self._all = [*serving] if owner is None else [owner, *serving]
         self._patience_s = drain_s + _END_S
-        self._signals, self._clock = signals, clock
+        self._signals, self._hung_s, self._clock = signals, hung_s, clock
+        self._looked = self._awake_since = clock()
         self._announced = self._stopping = False
         self._kept = list(self._all)
         self._told: dict[str, bool] = {}
@@ -103,8 +111,10 @@ class Supervisor:
         waiting = [at - self._clock() for child in self._all if (at := child.starts_at) is not None]
         handles = [handle for child in self._all for handle in child.handles]
         happened = wait([self._signals, *handles], max(min([_STEP_S, *waiting]), 0.0))
+        self._note_gap()
         for child in self._all:
             child.listen()
+            self._kill_if_hung(child)
             code = child.ended()
             if code is not None:
                 self._see_to_death(child, code)
@@ -125,6 +135,20 @@ class Supervisor:
             logger().info("log_level_changed", now=theirs)
         if self._owner is not None:
             self._owner.tell_level(theirs)
+
+    def _note_gap(self) -> None:
+        now = self._clock()
+        if now - self._looked > _GAP_S:
+            self._awake_since = now
+        self._looked = now
+
+    def _kill_if_hung(self, child: Child) -> None:
+        silent_s = self._looked - max(child.heard_at, self._awake_since)
+        if not child.is_ready or self._stopping or silent_s <= self._hung_s:
+            return
+        logger().error("process_hung", name=child.name, number=child.pid, silent_s=round(silent_s))
+        child.is_ready = False
+        child.signal(signal.SIGKILL)
 
     def _see_to_death(self, child: Child, code: int) -> None:
         if child not in self._kept:

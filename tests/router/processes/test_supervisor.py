@@ -39,12 +39,31 @@ class Watched:
     """A supervisor in a thread."""
 
     def __init__(
-        self, signals: tuple[int, int], *serving: Run, owner: Run | None = None, drain_s: float = 60
+        self,
+        signals: tuple[int, int],
+        *serving: Run,
+        owner: Run | None = None,
+        drain_s: float = 60,
+        hung_s: float = 60,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.serving = [child(f"serving-{n}", run) for n, run in enumerate(serving, 1)]
-        self.owner = None if owner is None else child("ledger", owner)
+        self.looks = 0
+
+        def counted() -> float:
+            self.looks += 1
+            return clock()
+
+        self.serving = [Child(f"serving-{n}", run, (), clock) for n, run in enumerate(serving, 1)]
+        self.owner = None if owner is None else Child("ledger", owner, (), clock)
         self._write = signals[1]
-        supervisor = Supervisor(self.serving, self.owner, drain_s=drain_s, signals=signals[0])
+        supervisor = Supervisor(
+            self.serving,
+            self.owner,
+            drain_s=drain_s,
+            signals=signals[0],
+            hung_s=hung_s,
+            clock=counted,
+        )
         self.ready = threading.Event()
         self.error: MitsumoriError | None = None
 
@@ -84,6 +103,37 @@ def test_a_process_that_dies_is_replaced(signals: tuple[int, int]) -> None:
         os.kill(before, signal.SIGKILL)
         wait_until(lambda one=one, before=before: one.pid not in (0, before) and one.is_ready)
     watched.send(signal.SIGINT)
+    assert watched.end() is None
+
+
+def test_a_process_that_is_silent_for_too_long_is_killed_and_replaced(
+    signals: tuple[int, int],
+) -> None:
+    watched = Watched(signals, doubles.hangs, hung_s=0.5)
+    assert watched.ready.wait(PATIENCE_S)
+    (one,) = watched.serving
+    before = one.pid
+    wait_until(lambda: one.pid not in (0, before))
+    watched.send(signal.SIGTERM)
+    watched.end()
+
+
+def test_time_in_which_the_supervisor_stood_still_counts_for_nobody(
+    signals: tuple[int, int],
+) -> None:
+    """As where a whole container is paused: every process seems to have been silent."""
+    late_s = 0.0
+    watched = Watched(
+        signals, doubles.lives, owner=doubles.owns, clock=lambda: time.monotonic() + late_s
+    )
+    assert watched.ready.wait(PATIENCE_S)
+    before = [one.pid for one in (*watched.serving, watched.owner) if one is not None]
+    for pauses in range(1, 4):
+        looks = watched.looks
+        late_s = 3600.0 * pauses
+        wait_until(lambda looks=looks: watched.looks > looks + 1)
+    assert [one.pid for one in (*watched.serving, watched.owner) if one is not None] == before
+    watched.send(signal.SIGTERM)
     assert watched.end() is None
 
 
