@@ -1,6 +1,7 @@
 """How long the store may take for one call: less than the caller waits, who so hears the reason.
 
-A caller that has gone waits no more: nothing is held for it.
+A caller that has gone waits no more: nothing is held for it. And while a call waits for a commit it works on
+nothing, so that another may be worked on meanwhile, and both be committed together.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from router.core.errors import CallerGone
 
-__all__ = ["check_caller", "seconds_left", "time_limit"]
+__all__ = ["begin_wait", "check_caller", "on_wait", "seconds_left", "time_limit"]
 
 _SHARE = 0.9
 """The share of the caller's time that the store may use; the rest brings the answer back."""
@@ -36,6 +37,23 @@ def _always() -> bool:
 
 _NO_LIMIT = _Budget(None, None, _always)
 _budget: ContextVar[_Budget] = ContextVar("store_time_budget", default=_NO_LIMIT)
+
+
+def _tell_nobody() -> None:
+    pass
+
+
+_told: ContextVar[Callable[[], None]] = ContextVar("told_of_waits", default=_tell_nobody)
+
+
+def on_wait(tell: Callable[[], None]) -> None:
+    """Have a function called whenever the call of this context begins to wait for a commit."""
+    _told.set(tell)
+
+
+def begin_wait() -> None:
+    """The call of this context waits for a commit from now on."""
+    _told.get()()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import threading
 from typing import Generic, TypeVar
 
 from router.core.errors import Unavailable
-from router.ledger.time_budget import seconds_left
+from router.ledger.time_budget import begin_wait, seconds_left
 
 __all__ = ["WriterTask"]
 
@@ -44,6 +44,7 @@ class WriterTask(Generic[Operation, Result]):
             Exception: the error that the writer set.
         """
         timeout_s = seconds_left(timeout_s)
+        begin_wait()
         if not self._finished.acquire(timeout=timeout_s):
             self.abandoned = True
             raise Unavailable(f"the store did not answer within {timeout_s:.3g} s")

@@ -16,7 +16,7 @@ from router.core.types import Prompt
 __all__ = ["PromptKey", "PromptMemory", "key_of"]
 
 T = TypeVar("T")
-_MAX_BYTES = 16 << 20
+_MAX_BYTES = 8 << 20
 
 
 class PromptKey(NamedTuple):

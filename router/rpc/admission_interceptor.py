@@ -3,7 +3,8 @@
 Every handler is turned into one that takes a stream of messages, which is the same on the wire. So it gets
 its call before the message. Then, in this order: the thread that accepts calls refuses one that comes while
 the queue is full, or without a credential; a caller whose credential is not valid is refused; the call waits
-for its message in a bounded table; and it waits for a slot in a bounded queue.
+for its message in a bounded table; and it waits for a slot in a bounded queue. It lends the slot while it
+waits for the store.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from router.core.errors import InvalidInput, MitsumoriError, Throttled
+from router.ledger.time_budget import on_wait
 from router.logs import logger
 from router.rpc.error_interceptor import fail, status_of
 from router.rpc.lanes import Lane
@@ -165,10 +167,12 @@ class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
             if work is None:
                 return behave(request, context, *more)
             since = _enter(work, kind, _priority_of(request, priority), context)
+            turn = _Turn(work, kind, since)
+            on_wait(turn.lend)  # gRPC gives each call a context of its own
             try:
                 return behave(request, context, *more)
             finally:
-                work.leave(kind, since)
+                turn.end()
 
         return call
 
@@ -222,6 +226,27 @@ def _enter(work: WorkQueue, kind: str, priority: Priority, context: grpc.Service
         _refuse(context, rpc_status.to_status(status_of(error)))
     except MitsumoriError as error:
         fail(context, kind.partition(" ")[0], error)
+
+
+class _Turn:
+    """The turn of a call that has one message: it has a slot until it waits for the store."""
+
+    __slots__ = ("_kind", "_lent", "_since", "_work")
+
+    def __init__(self, work: WorkQueue, kind: str, since: float) -> None:
+        self._work, self._kind, self._since = work, kind, since
+        self._lent = False
+
+    def lend(self) -> None:
+        """It waits for the store from now on."""
+        if not self._lent:
+            self._lent = self._work.lend(self._kind, self._since)
+
+    def end(self) -> None:
+        if self._lent:
+            self._work.end_loan()
+        else:
+            self._work.leave(self._kind, self._since)
 
 
 class _Slot:

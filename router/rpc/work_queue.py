@@ -3,6 +3,8 @@
 Few calls are worked on at once. The others wait in the order of their priority, and only as many as can have
 their turn soon: what counts is the time that the work ahead is expected to take, not the number of calls. Any
 more is refused at once, which costs almost nothing and tells the caller when to come back.
+
+A call that waits for the store lends its slot to the next one, so that the store can commit several together.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ _MOST_TIMES = 10.0
 _PRESSURE_WEIGHT = 0.01
 _MOST_RETRY_S = 5.0
 _GONE = "the caller has gone before its turn; nothing was done for it"
+_OVERLOADED_FROM = 0.05
+"""The share of refused calls from which hardly a slot is lent: who refuses needs the processor too."""
 
 
 class Priority(IntEnum):
@@ -118,6 +122,8 @@ class WorkQueue:
         slots: calls that are worked on at once, ≥ 1.
         wait_limit_s: a call is refused where its turn would come later than this, seconds > 0.
         most: calls that may wait at once, ≥ 0, however short they are.
+        most_lent: slots that may be lent at once, ≥ 0; one while calls are refused. Where the store stands
+            still, the calls beyond keep theirs, and the queue fills up behind them.
         times: that calls are expected to take; learns from each.
         clock: monotonic, seconds.
     """
@@ -128,10 +134,12 @@ class WorkQueue:
         wait_limit_s: float,
         *,
         most: int = 256,
+        most_lent: int = 32,
         times: ServiceTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._slots, self._free, self._most, self._clock = slots, slots, most, clock
+        self._most_lent, self._lent = most_lent, 0
         self._wait_limit_s = wait_limit_s
         self._limit_ns = round(wait_limit_s * _NS) * slots
         self._queues: tuple[deque[_Entry], ...] = tuple(deque() for _ in Priority)
@@ -146,7 +154,7 @@ class WorkQueue:
     @property
     def most_threads(self) -> int:
         """Calls that are worked on or wait, at most."""
-        return self._slots + self._most
+        return self._slots + self._most + self._most_lent
 
     @property
     def waiting(self) -> int:
@@ -211,6 +219,29 @@ class WorkQueue:
         """
         self._times.add(kind, self._clock() - since)
         self._hand_on()
+
+    def lend(self, kind: str, since: float) -> bool:
+        """Lend the slot to the next call until :meth:`end_loan`, instead of :meth:`leave`.
+
+        Args:
+            kind: as it was entered.
+            since: what :meth:`enter` returned.
+
+        Returns:
+            Whether it is lent; false where too many are.
+        """
+        with self._lock:
+            overloaded = self._refused_share > _OVERLOADED_FROM
+            if self._lent >= (min(1, self._most_lent) if overloaded else self._most_lent):
+                return False
+            self._lent += 1
+        self.leave(kind, since)
+        return True
+
+    def end_loan(self) -> None:
+        """The call has ended that lent its slot."""
+        with self._lock:
+            self._lent -= 1
 
     def _ahead_ns(self, priority: Priority) -> int:
         return sum(self._queued_ns[: priority + 1])

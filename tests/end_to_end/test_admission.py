@@ -26,12 +26,14 @@ from router.core.errors import CallerGone
 from router.core.limits import LimitState
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
+from router.ledger.sqlite.ledger import SqliteLedger
 from router.ledger.time_budget import check_caller
 from router.routing.router import RouteQuery, Router
 from router.rpc.assembly import build_reservations
 from router.rpc.server import RunningServer, start
 from router.settings import Settings
 from tests.readiness import PATIENCE_S, wait_until
+from tests.router.ledger.test_sqlite import busy
 
 ROUTE = "/mitsumori.v1.RouterService/Route"
 QUOTE_BATCH = "/mitsumori.v1.RouterService/QuoteBatch"
@@ -107,6 +109,27 @@ def detail(status: Any, kind: Any) -> Any:
             each.Unpack(found)
             return found
     raise AssertionError(f"no {kind.__name__}")
+
+
+# ── calls that wait for the store ─────────────────────────────────────────────────────────────────
+
+
+def test_calls_are_worked_on_while_others_wait_for_their_commit(
+    settings: Settings, router: Router, tmp_path: Path
+) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite")
+    with (
+        served(settings, router, ledger, workers=1) as running,
+        caller_of(running) as caller,
+    ):
+        go_on = busy(ledger)
+        held = [caller.route(f"{index}") for index in range(8)]
+        wait_until(lambda: ledger._writer.waiting.qsize() == 8)  # one commit for all of them
+        assert not any(call.done() for call in held)
+        go_on.set()
+        assert [call.result().decision_id for call in held] == [f"{index}" for index in range(8)]
+        # The slot is free again, and lent to nobody.
+        assert caller.route("again").result().decision_id == "again"
 
 
 # ── calls without a message ───────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ from router.ledger.base import (
 )
 from router.ledger.local_socket.frames import FrameSocket
 from router.ledger.local_socket.messages import OBSERVATIONS, decoded_result, encoded_request
-from router.ledger.time_budget import seconds_left
+from router.ledger.time_budget import begin_wait, seconds_left
 from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["SocketLedger"]
@@ -75,6 +75,7 @@ class SocketLedger:
 
     def hold(self, hold: Hold) -> HoldResult:
         """See :meth:`Ledger.hold`."""
+        begin_wait()
         return self._call(  # type: ignore[no-any-return]
             "hold", hold, check=lambda: storage_format.check_hold(hold)
         )
@@ -83,6 +84,7 @@ class SocketLedger:
         """See :meth:`Ledger.settle`."""
         # First, because the socket would carry more kinds of values than JSON has.
         storage_format.check_settlement(settlement)
+        begin_wait()
         return self._call("settle", settlement)  # type: ignore[no-any-return]
 
     def amend(self, amendment: Amendment) -> AmendResult:

@@ -31,8 +31,9 @@ from router.ledger.base import (
     StoredDecision,
     Totals,
 )
-from router.ledger.rows import Balance, Row
+from router.ledger.rows import Account, Balance, Row
 from router.ledger.sqlite import queries
+from router.ledger.sqlite.committed_balances import Sums
 from router.ledger.sqlite.file import (
     copy_snapshot,
     open_reader,
@@ -97,15 +98,13 @@ class SqliteLedger:
 
     def view(self, options: Sequence[Mapping[str, str]]) -> list[tuple[LimitState, ...]]:
         """See :meth:`Ledger.view`."""
-        moment = self.now()
-        with self._reading() as reader:
-            due = queries.is_due(reader, moment)
-            states = [] if due else queries.states(reader, self._writer.limits, options, moment)
-        if due:
-            self.expire()
-            with self._reading() as reader:
-                states = queries.states(reader, self._writer.limits, options, moment)
-        return states
+        self._check_usable()
+        moment, committed = self.now(), self._writer.committed
+        if committed.may_be_due(moment):
+            self._expire_due()
+        return queries.states(
+            self._writer.limits, options, moment, lambda some: committed.of(some, self._read_sums)
+        )
 
     def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
         """See :meth:`Ledger.earlier_reply`."""
@@ -308,11 +307,18 @@ class SqliteLedger:
         if due:
             self.expire()
 
+    def _read_sums(self, accounts: Sequence[Account]) -> Sums:
+        with self._reading() as reader:
+            return queries.sums(reader, accounts)
+
+    def _check_usable(self) -> None:
+        self._writer.check_open()
+        self._lock.check()
+
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
         """A connection for one snapshot of the store."""
-        self._writer.check_open()
-        self._lock.check()
+        self._check_usable()
         with store_errors(self._path, for_caller=True):
             try:
                 reader = self._readers.get_nowait()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -19,6 +19,7 @@ from router.ledger import storage_format
 from router.ledger.base import HoldState, StoredDecision, Totals
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
+from router.ledger.sqlite.committed_balances import Sums
 from router.ledger.sqlite.packed_payload import (
     DamagedPayload,
     unpacked_record,
@@ -38,11 +39,13 @@ __all__ = [
     "decisions",
     "find",
     "is_due",
+    "next_expiry",
     "open_holds",
     "reply",
     "row_of",
     "rows",
     "states",
+    "sums",
     "totals",
 ]
 
@@ -192,35 +195,50 @@ def is_due(connection: apsw.Connection, moment: datetime) -> bool:
     return found is not None
 
 
+def next_expiry(connection: apsw.Connection) -> int | None:
+    """When the first open hold runs out, microseconds; ``None`` if there is none."""
+    found: int | None = connection.execute(
+        "SELECT min(expires) FROM decisions INDEXED BY decisions_held WHERE state = 1"
+    ).get
+    return found
+
+
 def states(
-    connection: apsw.Connection,
     book: LimitBook,
     options: Sequence[Mapping[str, str]],
     moment: datetime,
+    sums_of: Callable[[Sequence[Account]], Sums],
 ) -> list[tuple[LimitState, ...]]:
     """For each set of labels, the limits that apply with their balances, by limit id.
 
     Args:
-        connection: in a transaction, so that all balances are of one moment.
         book: the limits.
-        options: the sets of labels.
+        options: the sets of labels. Those in which limits see no difference share a result.
         moment: the current time.
+        sums_of: what is spent and held on some accounts.
     """
-    sums: dict[Account, tuple[int, int]] = {}
-    found: dict[tuple[str | None, ...], tuple[LimitState, ...]] = {}
     looked_at = [book.looked_at(labels) for labels in options]
-    for each, labels in zip(looked_at, options, strict=True):
-        if each in found:
-            continue
-        applying = book.applying(labels, moment)
-        for _, account, _ in applying:
-            if account not in sums:
-                sums[account] = _spent_and_held(connection, account)
-        found[each] = tuple(
-            LimitState(limit, account.key, period, *sums[account])
-            for limit, account, period in applying
+    applying = {
+        each: book.applying(labels, moment)
+        for each, labels in dict(zip(looked_at, options, strict=True)).items()
+    }
+    accounts = {one.account: None for some in applying.values() for one in some}
+    sums = sums_of(list(accounts))
+    found = {
+        each: tuple(
+            [
+                LimitState(limit, account.key, period, *sums[account])
+                for limit, account, period in some
+            ]
         )
+        for each, some in applying.items()
+    }
     return [found[each] for each in looked_at]
+
+
+def sums(connection: apsw.Connection, accounts: Sequence[Account]) -> Sums:
+    """What is spent and held on some accounts, by a connection in a transaction: all at one moment."""
+    return {account: _spent_and_held(connection, account) for account in accounts}
 
 
 def _spent_and_held(connection: apsw.Connection, account: Account) -> tuple[int, int]:

@@ -60,6 +60,7 @@ class WriteGroup:
     Attributes:
         moment: the same.
         expired: the number of expired holds that were freed.
+        written: the balances that were written so far.
     """
 
     def __init__(self, connection: apsw.Connection, cache: Cache, moment: datetime) -> None:
@@ -74,6 +75,7 @@ class WriteGroup:
         self._dirty: dict[Account, Balance] = {}
         self._new_sets: dict[str, int] = {}
         self.expired = 0
+        self.written: dict[Account, Balance] = {}
 
     # ── UnitOfWork ────────────────────────────────────────────────────────────────────────────────
 
@@ -325,6 +327,7 @@ class WriteGroup:
         self._connection.execute(
             _SET_TIME, (max(to_micros(self.moment), self._cache.last_created),)
         )
+        self.written.update(self._dirty)
         self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, {}
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,9 @@ import apsw
 from router.core.errors import MitsumoriError, Unavailable
 from router.ledger import rules
 from router.ledger.limit_book import LimitBook
+from router.ledger.sqlite import queries
 from router.ledger.sqlite.cache import Cache
+from router.ledger.sqlite.committed_balances import CommittedBalances
 from router.ledger.sqlite.file import empty_log, open_writer, store_errors
 from router.ledger.sqlite.lock import FileLock
 from router.ledger.sqlite.write_group import WriteGroup
@@ -59,6 +61,7 @@ class Writer:
         connection: with which it writes; for its thread alone, as are the next two.
         cache: what it keeps between groups; ``None``: it was dropped, and will be read again.
         waiting: operations that wait, and ``None`` where the writer shall end.
+        committed: balances as of the latest commit, for any thread.
         limits: of the latest commit; replaced as a whole, so that any thread may read them.
 
     Raises:
@@ -79,6 +82,7 @@ class Writer:
             self.cache: Cache | None = Cache(self.connection)
             committed = self.connection.execute("SELECT value FROM meta WHERE name = 'time'").get
         lock.watch_log()
+        self.committed = CommittedBalances()
         self.limits: LimitBook = self.cache.limits
         self._last = rules.later(from_micros(int(committed)), clock())
         self._time_lock = threading.Lock()
@@ -166,7 +170,8 @@ class Writer:
         moment = self.now()
         self.cache.follow(self.connection, moment)
         work = WriteGroup(self.connection, self.cache, moment)
-        work.expire_due()
+        if self.committed.may_be_due(moment) or self.cache.next_taken is not None:
+            work.expire_due()
         work.load({decision_id for task in tasks for decision_id in task.operation.ids})
         for task in tasks:
             try:
@@ -175,7 +180,9 @@ class Writer:
             except MitsumoriError as error:
                 task.error = error
         work.write()
+        next_expiry = queries.next_expiry(self.connection)
         self.connection.execute("COMMIT")
+        self.committed.commit(work.written.values(), next_expiry)
         self._observer.committed(time.perf_counter() - started, len(tasks))
         self._observer.expired(work.expired)
         self.limits = self.cache.limits

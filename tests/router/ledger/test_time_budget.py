@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import copy_context
+
 import pytest
 
 from router.core.errors import Unavailable
 from router.ledger.base import Granted
 from router.ledger.sqlite.ledger import SqliteLedger
-from router.ledger.time_budget import seconds_left, time_limit
+from router.ledger.time_budget import on_wait, seconds_left, time_limit
 from tests.router.ledger.builders import hold
 from tests.router.ledger.test_sqlite import busy
 
@@ -40,3 +43,20 @@ def test_a_store_that_is_busy_is_unavailable_within_the_caller_s_time(ledger: Sq
         ledger.hold(hold("a", 1))
     go_on.set()
     assert isinstance(ledger.hold(hold("a", 1)), Granted)
+
+
+def test_whoever_counts_the_calls_that_work_hears_when_one_waits_for_a_commit(
+    ledger: SqliteLedger,
+) -> None:
+    told = []
+
+    def waits_of(call: Callable[[], object]) -> int:
+        on_wait(lambda: told.append(call))
+        call()
+        return told.count(call)
+
+    assert copy_context().run(waits_of, lambda: ledger.hold(hold("a", 1))) == 1
+    assert copy_context().run(waits_of, lambda: ledger.release("a", "acme")) == 1
+    assert copy_context().run(waits_of, lambda: ledger.view([{}])) == 0  # it reads
+    ledger.hold(hold("b", 1))  # of a call that nobody counts
+    assert len(told) == 2

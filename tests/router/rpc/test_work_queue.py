@@ -122,6 +122,36 @@ def test_a_call_is_refused_that_would_be_answered_after_its_deadline() -> None:
     assert [call.result(PATIENCE_S) for call in waiting] == [None, None]
 
 
+def test_a_call_that_waits_for_the_store_lends_its_slot() -> None:
+    service = Service()
+    waiting = service.wait("next")
+    assert service.queue.lend("Route", service.working.pop())
+    waiting.result(PATIENCE_S)
+    assert service.turns == ["next"]
+    service.queue.end_loan()
+    assert service.queue.refusal(ROUTE) is None
+
+
+def test_where_the_store_stands_still_only_so_many_slots_are_lent() -> None:
+    queue = WorkQueue(1, 60.0, most_lent=2)
+    for _ in range(2):
+        assert queue.lend("Route", queue.enter("Route", ROUTE, Caller()))
+    last = queue.enter("Route", ROUTE, Caller())
+    assert not queue.lend("Route", last)  # it keeps its slot, and the next call waits for it
+    queue.end_loan()
+    assert queue.lend("Route", last)
+    assert queue.most_threads == 1 + 256 + 2
+
+
+def test_while_calls_are_refused_one_slot_is_lent() -> None:
+    queue = WorkQueue(2, 0.001, most=0)
+    turns = [queue.enter("Route", ROUTE, Caller()) for _ in range(2)]
+    for _ in range(6):  # of the latest calls, more than a twentieth
+        with pytest.raises(Throttled):
+            queue.enter("Route", ROUTE, Caller())
+    assert [queue.lend("Route", since) for since in turns] == [True, False]
+
+
 def test_settlements_come_before_routes_and_batches_last() -> None:
     service = Service()
     waiting = [
