@@ -20,6 +20,7 @@ from router.ledger.memory import MemoryLedger
 from router.logs import configure
 from router.routing.router import RouteQuery
 from router.rpc.assembly import build_reservations, build_router
+from router.rpc.refusals import overload_handlers
 from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
 from router.telemetry.export import Telemetry, open_telemetry
@@ -63,6 +64,7 @@ class _Call:
 
 class _Details:
     method = METHOD
+    invocation_metadata = (AGENT,)
 
 
 def _median_us(call: Callable[[], object], times: int) -> float:
@@ -104,6 +106,26 @@ def _called(
         if interceptor is not None:
             found = interceptor.intercept_service(lambda _: handler, _Details)
         return found.unary_unary(request, context)
+
+    return call
+
+
+class _Refused(_Call):
+    """The context of a call that is refused."""
+
+    def abort_with_status(self, _status: grpc.Status) -> None:
+        """Do what ends a call, without one."""
+
+
+def _refusing(interceptor: TelemetryInterceptor | None) -> Callable[[], object]:
+    """A call that is refused because the server has too many."""
+    handler, context = overload_handlers()(1.0), _Refused(AGENT)
+
+    def call() -> object:
+        found = handler
+        if interceptor is not None:
+            found = interceptor.intercept_service(lambda _: handler, _Details)
+        return found.stream_unary(None, context)
 
     return call
 
@@ -150,6 +172,9 @@ def measure() -> Iterator[Figure]:
         "µs",
         40.0,
     )
+    refused = _median_us(_refusing(TelemetryInterceptor(plain)), CALLS)
+    refused -= _median_us(_refusing(None), CALLS)
+    yield Figure("a refusal of an overloaded server, watched: added, p50", refused, "µs", 10.0)
     yield Figure("unsampled over Route in process", unsampled / route, "×", 0.05)
     text = _median_us(lambda: plain.text(True), 50)
     yield Figure("a scrape, p50", text, "µs")

@@ -38,6 +38,8 @@ class Router(RetryingChannel):
         fallback_model: the model of a decision where the service gives no answer, by catalog id; empty: the
             call fails then. It is not priced, checked against limits, or held, and its settlement books
             nothing.
+        channels: connections that calls use by turns, 1 to 127: a few for each process of a server that has
+            several (``processes``), because a connection reaches one of them.
         tls: ``True``, or a :class:`mitsumori.Tls` with files; ``None``: no TLS.
         api_key: as ``mitsumori keys create`` shows it.
         token: a JSON Web Token, or a function that gives a current one.
@@ -50,12 +52,19 @@ class Router(RetryingChannel):
         timeout_s: float = 30.0,
         attempts: int | None = None,
         fallback_model: str = "",
+        channels: int = 1,
         tls: Tls | bool | None = None,
         api_key: str = "",
         token: Token = "",
     ) -> None:
         super().__init__(
-            address, timeout_s=timeout_s, attempts=attempts, tls=tls, api_key=api_key, token=token
+            address,
+            timeout_s=timeout_s,
+            attempts=attempts,
+            channels=channels,
+            tls=tls,
+            api_key=api_key,
+            token=token,
         )
         self._fallback_model = text_of(fallback_model, "fallback_model")
         self._stub = router_pb2_grpc.RouterServiceStub(self.channel)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""A connection: calls with one deadline over all tries, the same body in each, and clear errors."""
+"""Connections: calls with one deadline over all tries, the same body in each, and clear errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2
 
 from mitsumori.addresses import Address, target_of
 from mitsumori.arguments import seconds_of, whole_of
+from mitsumori.channels import OWN_CONNECTIONS, Channels
 from mitsumori.credentials import Credentials, Tls, Token
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.retry_policy import (
@@ -46,6 +47,8 @@ class RetryingChannel:
         attempts: the most tries of one call, ≥ 1; gRPC makes five at most, and without a server it fails at
             once. ``None``: the call waits for a server and is repeated until ``timeout_s`` is over. Every
             try carries the same body, and every call is idempotent, so the server acts once.
+        channels: connections that calls use by turns, 1 to 127. Where there are several, other clients of the
+            program have no part in them.
         tls: see :class:`mitsumori.credentials.Credentials`, like the next two.
         api_key: see ``tls``.
         token: see ``tls``.
@@ -62,6 +65,7 @@ class RetryingChannel:
         *,
         timeout_s: float,
         attempts: int | None,
+        channels: int = 1,
         tls: Tls | bool | None = None,
         api_key: str = "",
         token: Token = "",
@@ -74,7 +78,14 @@ class RetryingChannel:
         self._closed = False
         self.credentials = Credentials(tls, api_key, token)
         policy = ("grpc.service_config", service_config(self._attempts))
-        self.channel = self.credentials.channel(address, [*self._options, policy])
+        options: list[tuple[str, int | str]] = [*self._options, policy]
+        self.channel: grpc.Channel | Channels
+        if (number := whole_of(channels, "channels", least=1, bits=8)) == 1:
+            self.channel = self.credentials.channel(address, options)
+        else:
+            options.append(OWN_CONNECTIONS)
+            made = [self.credentials.channel(address, options) for _ in range(number)]
+            self.channel = Channels(made)
         self._health = self.channel.unary_unary(_HEALTH)
 
     def __enter__(self) -> Self:

@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Literal, NamedTuple
 
 import structlog
@@ -31,6 +32,7 @@ __all__ = [
     "close",
     "configure",
     "dropped_lines",
+    "level",
     "log_failure",
     "logger",
     "set_level",
@@ -143,18 +145,50 @@ class LineQueue:
         return True
 
 
-class _LibraryRecords(logging.Handler):
-    """Takes what libraries log. Only the template of a message, since its values may quote a request.
+class _Word(str):
+    """A value that is shown without quotes, also where a message asks for its ``repr``."""
 
-    Nor the text of an error, which some put into the template: its kind stands there instead.
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _harmless(value: object) -> object:
+    """What is shown of a value that a library logs: numbers and names of code, and of all else the kind.
+
+    A text, and an object that turns into one, may quote a request, a header or the address of a store.
     """
+    if isinstance(value, Enum):
+        return _Word(value.name)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, type):
+        return _Word(value.__name__)
+    kind = type(value).__name__
+    return _Word(kind if isinstance(value, BaseException) else f"<{kind}>")
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """The message of a library with its harmless values, and with the name of an error for its text."""
+    template = record.msg if isinstance(record.msg, str) else str(_harmless(record.msg))
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and str(error):
+        template = template.replace(str(error), type(error).__name__)
+    if not record.args:
+        return template
+    try:
+        if isinstance(record.args, Mapping):
+            return template % {name: _harmless(value) for name, value in record.args.items()}
+        return template % tuple(map(_harmless, record.args))
+    except (TypeError, ValueError, KeyError):  # a number is asked for where there is none
+        return template
+
+
+class _LibraryRecords(logging.Handler):
+    """Takes what libraries log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say = logger().error if record.levelno >= logging.ERROR else logger().warning
-        message, error = str(record.msg), record.exc_info and record.exc_info[1]
-        if error and str(error):
-            message = message.replace(str(error), type(error).__name__)
-        say("library", logger=record.name, message=message[:500])
+        say("library", logger=record.name, message=_message_of(record)[:500])
 
 
 def _place_of(error: BaseException) -> str:
@@ -174,6 +208,7 @@ def _thread_failed(end: threading.ExceptHookArgs) -> None:
 
 
 _lines = LineQueue(None)
+_level = "info"
 
 
 def _descriptor_of_stderr() -> int | None:
@@ -192,7 +227,8 @@ def configure(level: str, form: Form, process: str = "") -> None:
         process: its name among those that serve together, which each line then carries beside its number;
             empty: it serves alone.
     """
-    global _lines
+    global _lines, _level
+    _level = level
     _lines.close()
     _lines = LineQueue(_descriptor_of_stderr(), notice=_notice_of(form))
     terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -222,10 +258,17 @@ def configure(level: str, form: Form, process: str = "") -> None:
 
 def set_level(level: str) -> None:
     """Change the lowest level that is logged: ``debug``, ``info``, ``warning`` or ``error``."""
+    global _level
+    _level = level
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         **{**structlog.get_config(), "wrapper_class": structlog.make_filtering_bound_logger(number)}
     )
+
+
+def level() -> str:
+    """The lowest level that is logged."""
+    return _level
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -82,3 +83,14 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(server: RunningServer) -> Iterator[mitsumori.Router]:
     with mitsumori.Router(server.address, timeout_s=PATIENCE_S) as made:
         yield made
+
+
+@pytest.fixture
+def log() -> Iterator[list[structlog.typing.EventDict]]:
+    """The lines that are logged during a test, of every level."""
+    # Capturing swaps the processors; the level of the tests' logger would hide what is captured.
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)

@@ -19,7 +19,7 @@ from router.logs import logger
 if TYPE_CHECKING:  # it loads cryptography, which a server without tokens does not need
     from router.access.tokens import TokenVerifier
 
-__all__ = ["Current", "Gate"]
+__all__ = ["Current", "Gate", "Metadata"]
 
 _MOST_VERIFIED = 4096
 _MOST_CHARACTERS = 8192
@@ -79,6 +79,14 @@ class Gate:
         """Whether a call needs one."""
         return self._keys is not None or self._tokens is not None
 
+    def missing(self, metadata: Metadata) -> Unauthenticated | None:
+        """The error of a call that needs a credential and carries none; ``None``: it carries one.
+
+        Args:
+            metadata: of the call, keys in lower case.
+        """
+        return None if _credential(metadata) else _missing()
+
     def caller(self, metadata: Metadata, peer: str) -> Caller:
         """Who makes a call.
 
@@ -96,7 +104,7 @@ class Gate:
             return ANONYMOUS
         text = _credential(metadata)
         if not text:
-            raise Unauthenticated(_MISSING, reason="NO_CREDENTIAL")
+            raise _missing()
         mark = hashlib.blake2b(text.encode("utf-8", "replace"), key=self._cache_key, digest_size=32)
         known, now = self._verified.get(mark.digest()), self._now()
         version = self._version()
@@ -144,6 +152,10 @@ class Gate:
         if self._tokens is None:
             return "a token, and no jwt_issuer is set"
         return self._tokens.why_not(text)
+
+
+def _missing() -> Unauthenticated:
+    return Unauthenticated(_MISSING, reason="NO_CREDENTIAL")
 
 
 def _credential(metadata: Metadata) -> str:

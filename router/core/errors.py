@@ -10,6 +10,7 @@
     ├── Unauthenticated           the call carries no valid credential
     ├── NotAllowed                the credential does not allow this
     ├── Throttled                 this caller has tried too often; says when to try again
+    ├── CallerGone                nobody waits for the answer any more
     ├── Unavailable               the store cannot be used now; repeat the same call
     └── BadArtifact               a required file is missing, altered or has another format
 
@@ -25,6 +26,7 @@ from collections.abc import Mapping
 
 __all__ = [
     "BadArtifact",
+    "CallerGone",
     "Conflict",
     "Exhausted",
     "InvalidInput",
@@ -152,6 +154,12 @@ class Throttled(MitsumoriError):
     def __init__(self, message: str, *, retry_after_s: float, reason: str | None = None) -> None:
         super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
+
+
+class CallerGone(MitsumoriError):
+    """The caller hung up, or its deadline passed, so that nobody would hear the answer."""
+
+    default_reason = "CALLER_GONE"
 
 
 class Unavailable(MitsumoriError):

@@ -25,7 +25,7 @@ from router.decision_log.record import DecisionRecord
 from router.decision_log.record_json import DamagedRecord, RecordError, parse
 from router.ledger.address import open_ledger
 from router.ledger.base import HoldState, Ledger, StoredDecision
-from router.ledger.sqlite.file import open_reader, store_errors
+from router.ledger.sqlite.file import read
 from router.ledger.sqlite.queries import decisions
 from router.ledger.storage_format import damaged_decision, to_micros
 from router.paths import default_ledger_hint
@@ -150,21 +150,29 @@ def decisions_of(
 
 
 def _sqlite(path: Path, *, newest_first: bool) -> Iterator[StoredDecision]:
-    """The rows of a SQLite ledger, opened read-only because a server may be using it."""
+    """The rows of a SQLite ledger, read a page at a time because a server may be using it."""
     if not path.is_file():
         raise InvalidInput(
             f"there is no ledger {path}; name one such as sqlite:PATH{default_ledger_hint()}",
             field=str(path),
         )
+
+    def page_of(since: int, until: int | None) -> list[StoredDecision]:
+        return read(
+            path,
+            lambda reader: decisions(
+                reader, {}, since, until, None, _PAGE, newest_first=newest_first
+            ),
+        )
+
     since, until = 0, None
-    with store_errors(path), closing(open_reader(path)) as connection:
-        while True:
-            page = decisions(connection, {}, since, until, None, _PAGE, newest_first=newest_first)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            last = to_micros(page[-1].created)
-            since, until = (since, last) if newest_first else (last + 1, until)
+    while True:
+        page = page_of(since, until)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        last = to_micros(page[-1].created)
+        since, until = (since, last) if newest_first else (last + 1, until)
 
 
 def _ledger(source: str, *, newest_first: bool = False) -> Iterator[LogRow]:

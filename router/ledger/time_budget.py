@@ -12,30 +12,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from router.core.errors import MitsumoriError
+from router.core.errors import CallerGone
 
-__all__ = [
-    "CallerGone",
-    "begin_wait",
-    "check_caller",
-    "on_wait",
-    "seconds_left",
-    "time_limit",
-]
+__all__ = ["begin_wait", "check_caller", "on_wait", "seconds_left", "time_limit"]
 
 _SHARE = 0.9
 """The share of the caller's time that the store may use; the rest brings the answer back."""
 _MOST_S = 86_400.0
 _LEAST_S = 0.001
-
-
-class CallerGone(MitsumoriError):
-    """The caller hung up, or its deadline passed, so that nobody would hear the answer."""
-
-    default_reason = "CALLER_GONE"
-
-    def __init__(self) -> None:
-        super().__init__("the caller has gone; nothing was done for it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +94,4 @@ def check_caller() -> None:
     budget = _budget.get()
     late = budget.caller_until is not None and time.monotonic() >= budget.caller_until
     if late or not budget.caller_waits():
-        raise CallerGone
+        raise CallerGone("the caller has gone; nothing was done for it")

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from router.processes.control_line import Failed, Ready, Report, Statuses, Stop
+from router.processes.control_line import Failed, LogLevel, Ready, Report, Statuses, Stop
 
 __all__ = ["Child"]
 
@@ -32,6 +32,7 @@ class Child:
         is_ready: whether it does its work.
         failure: why it could not start; ``None``: it did, or has not told.
         heard_at: when it last told something.
+        log_level: the lowest that it logs; empty: it has not told.
         deaths: when it died, by the clock.
         starts_at: when to start it again; ``None``: it is not due.
     """
@@ -48,9 +49,11 @@ class Child:
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
         self._serves = False
+        self._told_level = ""
         self.is_ready = False
         self.failure: Failed | None = None
         self.heard_at = 0.0
+        self.log_level = ""
         self.deaths: list[float] = []
         self.starts_at: float | None = None
 
@@ -78,7 +81,7 @@ class Child:
     def start(self) -> None:
         """Start the process."""
         self.starts_at, self.failure, self._serves, self.is_ready = None, None, False, False
-        self.heard_at = self._clock()
+        self.heard_at, self.log_level, self._told_level = self._clock(), "", ""
         self._pipe, far_end = _spawning.Pipe()
         self._process = _spawning.Process(
             target=self._run, args=(*self._arguments, far_end), name=self.name, daemon=True
@@ -102,11 +105,17 @@ class Child:
                 elif isinstance(message, Ready):
                     self.is_ready = self._serves = True
                 elif isinstance(message, Report):
-                    self._serves = message.serves
+                    self._serves, self.log_level = message.serves, message.log_level
         except (EOFError, OSError):
             self._hang_up()
 
-    def tell(self, message: Statuses | Stop) -> None:
+    def tell_level(self, level: str) -> None:
+        """Tell it the lowest level to log, once it can hear that, and unless it was told."""
+        if self.is_ready and level != self._told_level:
+            self._told_level = level
+            self.tell(LogLevel(level))
+
+    def tell(self, message: Statuses | Stop | LogLevel) -> None:
         """Send it a message; nothing happens where it is gone."""
         if self._pipe is not None:
             with suppress(OSError):

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from router import logs
 from router.core import errors
 from router.core.errors import MitsumoriError
 
-__all__ = ["ControlLine", "Failed", "Ready", "Report", "Statuses", "Stop"]
+__all__ = ["ControlLine", "Failed", "LogLevel", "Ready", "Report", "Statuses", "Stop"]
 
 _REPORT_EVERY_S = 1.0
 
@@ -44,9 +45,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A process tells, every second, whether it can answer calls."""
+    """A process tells, every second, whether it can answer calls, and the lowest level that it logs."""
 
     serves: bool
+    log_level: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,13 @@ class Statuses:
     """The supervisor tells which processes can answer, by name."""
 
     serves: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLevel:
+    """The supervisor tells the owner of the ledger, who reads no settings, the lowest level to log."""
+
+    level: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +105,13 @@ class ControlLine:
         try:
             while True:
                 if not self._pipe.poll(_REPORT_EVERY_S):
-                    self.tell(Report(self.report()))
+                    self.tell(Report(self.report(), logs.level()))
                     continue
                 message = self._pipe.recv()
                 if isinstance(message, Statuses):
                     self.on_statuses(message.serves)
+                elif isinstance(message, LogLevel):
+                    logs.set_level(message.level)
                 elif isinstance(message, Stop):
                     return self._on_end(True)
         except (EOFError, OSError):

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from router.core.addresses import host_port
 from router.core.errors import InvalidInput, MitsumoriError
 from router.ledger.address import has_one_writer, ledger_place
-from router.logs import logger
+from router.logs import level, logger, set_level
 from router.processes import ledger_owner, serving_process
 from router.processes.child import Child
 from router.processes.control_line import Statuses, Stop
@@ -122,7 +122,19 @@ class Supervisor:
                 _start(child)
         if self._signals in happened:
             self._obey(os.read(self._signals, 64))
+        self._follow_log_level()
         self._tell_statuses()
+
+    def _follow_log_level(self) -> None:
+        """Log what those log that follow the settings."""
+        theirs = next((child.log_level for child in self._serving if child.log_level), "")
+        if not theirs:
+            return
+        if theirs != level():
+            set_level(theirs)
+            logger().info("log_level_changed", now=theirs)
+        if self._owner is not None:
+            self._owner.tell_level(theirs)
 
     def _note_gap(self) -> None:
         now = self._clock()

@@ -16,7 +16,7 @@ from structlog.contextvars import bind_contextvars
 
 from router.access.audit_log import AuditLog
 from router.access.caller import Caller
-from router.access.gate import Gate
+from router.access.gate import Gate, Metadata
 from router.access.policy import (
     admit,
     check_role,
@@ -78,6 +78,17 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc s
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+
+    def refusal(self, method: str, metadata: Metadata) -> MitsumoriError | None:
+        """Why a call is refused by what it carries alone: no credential, where one is needed; else ``None``.
+
+        Args:
+            method: its full name.
+            metadata: of the call, keys in lower case.
+        """
+        if is_ours(method) and self._gate.asks_for_credentials:
+            return self._gate.missing(metadata)
+        return None
 
     def authenticate(self, method: str, context: grpc.ServicerContext) -> None:
         """Refuse a caller of one of our methods that may not call it, whatever the message will be.

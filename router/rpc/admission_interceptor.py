@@ -1,16 +1,17 @@
 """Lets calls in: none occupies a worker before its message is there, and only those wait whose turn is soon.
 
 Every handler is turned into one that takes a stream of messages, which is the same on the wire. So it gets
-its call before the message. Then, in this order: a call that comes while the queue is full is refused by the
-thread that accepts calls; a caller without valid credentials is refused; the call waits for its message in a
-bounded table; and it waits for a slot in a bounded queue. It lends the slot while it waits for the store.
+its call before the message. Then, in this order: the thread that accepts calls refuses one that comes while
+the queue is full, or without a credential; a caller whose credential is not valid is refused; the call waits
+for its message in a bounded table; and it waits for a slot in a bounded queue. It lends the slot while it
+waits for the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -18,32 +19,33 @@ from grpc_status import rpc_status
 
 from router.core.errors import InvalidInput, MitsumoriError, Throttled
 from router.ledger.time_budget import on_wait
+from router.logs import logger
 from router.rpc.error_interceptor import fail, status_of
 from router.rpc.lanes import Lane
-from router.rpc.work_queue import Priority, WorkQueue
+from router.rpc.refusals import RefusingHandler, overload_handlers
+from router.rpc.work_queue import Priority, WorkQueue, overloaded
 
-__all__ = ["AdmissionInterceptor"]
+__all__ = ["Access", "AdmissionInterceptor"]
 
 _PRIORITIES = {
     "Settle": Priority.FREEING,
     "Release": Priority.FREEING,
     "QuoteBatch": Priority.BATCH,
 }
-_TOO_MANY_STREAMS_RETRY_S = 1.0
 
-Authenticate = Callable[[str, grpc.ServicerContext], None]
-
-
-class _AtOnce(futures.ThreadPoolExecutor):
-    """Runs what is submitted in the thread that submits it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **named: Any) -> futures.Future[Any]:
-        done: futures.Future[Any] = futures.Future()
-        done.set_result(fn(*args, **named))
-        return done
+Metadata = Iterable[tuple[str, str | bytes]]
 
 
-_AT_ONCE = _AtOnce(1)
+class Access(Protocol):
+    """Who may call."""
+
+    def refusal(self, method: str, metadata: Metadata) -> MitsumoriError | None:
+        """Why a call is refused by what it carries alone; ``None``: it is to be looked at more closely."""
+        ...
+
+    def authenticate(self, method: str, context: grpc.ServicerContext) -> None:
+        """Refuse a caller by the method and the context of its call, before the message is there."""
+        ...
 
 
 def _in(threads: futures.ThreadPoolExecutor, behave: Any, *, non_blocking: bool = False) -> Any:
@@ -56,18 +58,10 @@ def _in(threads: futures.ThreadPoolExecutor, behave: Any, *, non_blocking: bool 
 _MALFORMED = rpc_status.to_status(
     status_of(InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE"))
 )
+_TOO_MANY_STREAMS = rpc_status.to_status(status_of(overloaded(1.0)))
 _NO_MESSAGE = rpc_status.to_status(
     status_of(InvalidInput("the call has no message", reason="NO_MESSAGE"))
 )
-
-
-def _overloaded(retry_after_s: float) -> grpc.Status:
-    error = Throttled(
-        "the server has more calls than it can answer in time; try again later",
-        retry_after_s=retry_after_s,
-        reason="OVERLOADED",
-    )
-    return rpc_status.to_status(status_of(error))
 
 
 def _refuse(context: grpc.ServicerContext, status: grpc.Status) -> NoReturn:
@@ -82,46 +76,26 @@ def _parsed(parse: Callable[[bytes], Any], message: bytes, context: grpc.Service
         _refuse(context, _MALFORMED)
 
 
-class _Refusals:
-    """Handlers that refuse a call at once, made once for each time after which to try again."""
-
-    def __init__(self) -> None:
-        self._handlers: dict[int, Any] = {}
-
-    def handler(self, retry_after_s: float) -> Any:
-        """A handler for any kind of call. It does its work in the thread that accepts calls."""
-        tenths = max(round(retry_after_s * 10), 1)
-        handler = self._handlers.get(tenths)
-        if handler is None:
-            status = _overloaded(tenths / 10)
-
-            def refuse(_messages: Any, context: grpc.ServicerContext) -> None:
-                _refuse(context, status)
-
-            handler = grpc.stream_unary_rpc_method_handler(_in(_AT_ONCE, refuse))
-            self._handlers[tenths] = handler
-        return handler
-
-
 class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
     """The outermost interceptor of one server: it wraps the handlers of every service.
 
     Args:
         lanes: by full name of the service; that of the empty name is for every other service.
-        authenticate: refuses a caller by the method and the context of its call, before the message is there.
+        access: who may call.
     """
 
-    def __init__(self, lanes: Mapping[str, Lane], authenticate: Authenticate) -> None:
-        self._lanes, self._authenticate = lanes, authenticate
+    def __init__(self, lanes: Mapping[str, Lane], access: Access) -> None:
+        self._lanes, self._access = lanes, access
         self._handlers: dict[str, tuple[Any, WorkQueue | None, Priority]] = {}
-        self._refusals = _Refusals()
+        self._overloaded = overload_handlers()
+        self._refused: dict[str, RefusingHandler] = {}
 
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Any],
         details: grpc.HandlerCallDetails,
     ) -> Any:
-        """The handler of a method, or one that refuses the call because the queue is full."""
+        """The handler of a method, or one that refuses the call at once."""
         known = self._handlers.get(details.method)
         if known is None:
             handler = continuation(details)
@@ -135,8 +109,16 @@ class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
         if work is not None and priority is not Priority.BATCH:
             retry_after_s = work.refusal(priority)
             if retry_after_s is not None:
-                return self._refusals.handler(retry_after_s)
-        return handler
+                return self._overloaded(retry_after_s)
+        error = self._access.refusal(details.method, details.invocation_metadata or ())
+        return handler if error is None else self._refusing(details.method, error)
+
+    def _refusing(self, method: str, error: MitsumoriError) -> RefusingHandler:
+        logger().info("refused", method=method, reason=error.reason, field=error.field)
+        known = self._refused.get(error.reason)
+        if known is None:
+            known = self._refused[error.reason] = RefusingHandler(error)
+        return known
 
     def _wrapped(self, handler: Any, method: str, lane: Lane, priority: Priority) -> Any:
         parse = handler.request_deserializer
@@ -160,7 +142,7 @@ class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
 
     def _check(self, method: str, context: grpc.ServicerContext) -> None:
         try:
-            self._authenticate(method, context)
+            self._access.authenticate(method, context)
         except Exception as error:  # noqa: BLE001 — no internals may leak to the caller
             fail(context, method, error)
 
@@ -206,7 +188,7 @@ class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
             self._check(method, context)
             with lane.streams.entered(context) as stream:
                 if stream is None:
-                    _refuse(context, _overloaded(_TOO_MANY_STREAMS_RETRY_S))
+                    _refuse(context, _TOO_MANY_STREAMS)
                 slot = _Slot(lane.work, priority, context)
 
                 def requests() -> Iterator[Any]:
@@ -241,7 +223,7 @@ def _enter(work: WorkQueue, kind: str, priority: Priority, context: grpc.Service
     try:
         return work.enter(kind, priority, context)
     except Throttled as error:
-        _refuse(context, _overloaded(error.retry_after_s))
+        _refuse(context, rpc_status.to_status(status_of(error)))
     except MitsumoriError as error:
         fail(context, kind.partition(" ")[0], error)
 

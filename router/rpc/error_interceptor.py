@@ -20,6 +20,7 @@ from structlog.contextvars import clear_contextvars
 
 from router.core.errors import (
     BadArtifact,
+    CallerGone,
     Conflict,
     Exhausted,
     InvalidInput,
@@ -33,7 +34,7 @@ from router.core.errors import (
     Unavailable,
     shortened,
 )
-from router.ledger.time_budget import CallerGone, time_limit
+from router.ledger.time_budget import time_limit
 from router.logs import log_failure, logger
 from router.rpc.service_names import is_ours
 
@@ -54,9 +55,9 @@ _CODES: dict[type[MitsumoriError], int] = {
     Unauthenticated: code_pb2.UNAUTHENTICATED,
     NotAllowed: code_pb2.PERMISSION_DENIED,
     Throttled: code_pb2.RESOURCE_EXHAUSTED,
+    CallerGone: code_pb2.CANCELLED,
     Unavailable: code_pb2.UNAVAILABLE,
     BadArtifact: code_pb2.FAILED_PRECONDITION,
-    CallerGone: code_pb2.CANCELLED,
 }
 
 

@@ -7,21 +7,22 @@ from concurrent import futures
 from dataclasses import dataclass
 
 from router.logs import logger
-from router.routing.background_jobs import BackgroundJobs, PeriodicJob
+from router.routing.background_jobs import PeriodicJob
 from router.rpc.open_calls import OpenCalls
 from router.rpc.service_names import ADMIN, HEALTH, ROUTER
 from router.rpc.work_queue import WorkQueue
 from router.settings import Settings
 
-__all__ = ["Lane", "lane_watch", "lanes_of"]
+__all__ = ["LANE_LOOK_S", "Lane", "lane_job", "lanes_of"]
 
 _SPARE_THREADS = 32
 """For calls that have left a table and not yet come to the next, or have ended and not yet gone."""
 _ADMIN_SLOTS = 2
 _ADMIN_WAIT_S = 5.0
 _FEW_CALLS = 32
-"""Calls of administration, health and reflection that may wait for their message, and streams likewise."""
-_LOOK_EVERY_S = 0.5
+"""Calls of administration and reflection that may wait for their message, and streams, also of health."""
+LANE_LOOK_S = 0.5
+"""Seconds between two looks at the calls of all lanes. Each look logs two lines per lane at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Lane:
 def _lane(
     name: str, settings: Settings, calls: int, streams: int, work: WorkQueue | None = None
 ) -> Lane:
-    threads = calls + streams + _SPARE_THREADS + (0 if work is None else work.most_threads)
+    in_tables = 2 * (calls + streams)  # as many may wait for a place
+    threads = in_tables + _SPARE_THREADS + (0 if work is None else work.most_threads)
     return Lane(
         name,
         futures.ThreadPoolExecutor(threads, thread_name_prefix=name),
@@ -77,13 +79,13 @@ def lanes_of(settings: Settings) -> Mapping[str, Lane]:
             WorkQueue(settings.workers, settings.queue_wait_s),
         ),
         ADMIN: _lane("admin", settings, few, few, WorkQueue(_ADMIN_SLOTS, _ADMIN_WAIT_S)),
-        HEALTH: _lane("health", settings, few, few),
+        HEALTH: _lane("health", settings, settings.max_waiting_calls, few),
         "": _lane("other", settings, few, few),
     }
 
 
-def lane_watch(lanes: Sequence[Lane]) -> BackgroundJobs:
-    """Jobs that cut off calls which have waited too long, and log how many were cut off or refused."""
+def lane_job(lanes: Sequence[Lane]) -> PeriodicJob:
+    """Cut off calls that have waited too long; log how many were cut off or refused since the last look."""
     told = [(0, 0)] * len(lanes)
 
     def look() -> None:
@@ -99,4 +101,4 @@ def lane_watch(lanes: Sequence[Lane]) -> BackgroundJobs:
             if refused > refused_before:
                 logger().warning("overloaded", lane=lane.name, refused=refused - refused_before)
 
-    return BackgroundJobs([PeriodicJob("lanes", _LOOK_EVERY_S, look)])
+    return PeriodicJob("lanes", LANE_LOOK_S, look)

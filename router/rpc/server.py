@@ -34,7 +34,7 @@ from router.rpc.assembly import live_state_of, sources_of
 from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ServiceHealth
-from router.rpc.lanes import Lane, lane_watch, lanes_of
+from router.rpc.lanes import Lane, lane_job, lanes_of
 from router.rpc.live_state import LiveState
 from router.rpc.measurement import (
     metrics_endpoint,
@@ -177,7 +177,7 @@ def start(
     def new_server() -> grpc.Server:
         lanes = lanes_of(settings)
         used.extend(lanes.values())
-        admission = AdmissionInterceptor(lanes, access.authenticate)
+        admission = AdmissionInterceptor(lanes, access)
         interceptors = [*outermost, admission, ErrorInterceptor(), access]
         return _server(settings, lanes[""].threads, interceptors, duties)
 
@@ -216,7 +216,7 @@ def start(
     beside = ExitStack()
     for lane in used:
         beside.callback(lane.close)
-    beside.enter_context(lane_watch(used))
+    beside.enter_context(BackgroundJobs([lane_job(used)]))
     running = RunningServer(
         tuple(servers),
         service_health,

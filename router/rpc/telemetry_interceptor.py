@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from router.rpc.refusals import RefusingHandler
 from router.rpc.service_names import is_ours
 from router.telemetry.export import Telemetry
 from router.telemetry.trace import current_call
@@ -52,6 +53,9 @@ class TelemetryInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
         if handler is None or not is_ours(details.method):
             return handler
         method = details.method[1:]
+        if isinstance(handler, RefusingHandler):
+            self._refused(method, arrived, details, handler)
+            return handler
         name, make = _KINDS[handler.request_streaming, handler.response_streaming]
         behave = getattr(handler, name)
 
@@ -67,6 +71,26 @@ class TelemetryInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
         # By attributes of a behaviour grpcio knows which threads it wants.
         watched.__dict__.update(getattr(behave, "__dict__", {}))
         return make(watched, handler.request_deserializer, handler.response_serializer)
+
+    def _refused(
+        self,
+        method: str,
+        arrived: float,
+        details: grpc.HandlerCallDetails,
+        handler: RefusingHandler,
+    ) -> None:
+        """Count a call that will be refused at once. To wrap its handler would cost more than the refusal.
+
+        Args:
+            method: its full name.
+            arrived: when it came, by the clock of performance.
+            details: of the call.
+            handler: refuses it.
+        """
+        trace = self._tracing.begin(details.invocation_metadata or (), method)
+        self._meters.refused(handler.reason)
+        self._meters.call(method, handler.code, time.perf_counter() - arrived, trace)
+        self._tracing.end(trace, handler.code)
 
     @contextmanager
     def _watched(

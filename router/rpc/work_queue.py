@@ -16,10 +16,9 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
-from router.core.errors import Throttled
-from router.ledger.time_budget import CallerGone
+from router.core.errors import CallerGone, Throttled
 
-__all__ = ["Caller", "Priority", "ServiceTimes", "WorkQueue", "retry_after_s"]
+__all__ = ["Caller", "Priority", "ServiceTimes", "WorkQueue", "overloaded", "retry_after_s"]
 
 _NS = 1_000_000_000
 _FIRST_S = 0.005
@@ -28,6 +27,7 @@ _MOST_TIMES = 10.0
 """One slow call counts as at most so many times the average: a pause is no sign of a slow server."""
 _PRESSURE_WEIGHT = 0.01
 _MOST_RETRY_S = 5.0
+_GONE = "the caller has gone before its turn; nothing was done for it"
 _OVERLOADED_FROM = 0.05
 """The share of refused calls from which hardly a slot is lent: who refuses needs the processor too."""
 
@@ -89,6 +89,19 @@ def retry_after_s(wait_limit_s: float, refused_share: float) -> float:
         Seconds: ``wait_limit_s`` where hardly anything is refused, ten times that where 90 % are; at most 5.
     """
     return min(wait_limit_s / max(1.0 - refused_share, 1e-3), _MOST_RETRY_S)
+
+
+def overloaded(retry_after_s: float) -> Throttled:
+    """The error of a call that would have to wait too long.
+
+    Args:
+        retry_after_s: when to try again, seconds > 0.
+    """
+    return Throttled(
+        "the server has more calls than it can answer in time; try again later",
+        retry_after_s=retry_after_s,
+        reason="OVERLOADED",
+    )
 
 
 class _Entry:
@@ -183,11 +196,7 @@ class WorkQueue:
                 if bounded and (
                     self._is_full(priority) or self._is_too_late(priority, cost_ns, caller)
                 ):
-                    raise Throttled(
-                        "the server has more calls than it can answer in time; try again later",
-                        retry_after_s=self._refuse(),
-                        reason="OVERLOADED",
-                    )
+                    raise overloaded(self._refuse())
                 entry = _Entry(priority, cost_ns)
                 self._queues[priority].append(entry)
                 self._queued_ns[priority] += cost_ns
@@ -198,7 +207,7 @@ class WorkQueue:
         remaining_s = caller.time_remaining()
         if not caller.is_active() or (remaining_s is not None and remaining_s <= 0):
             self._hand_on()
-            raise CallerGone
+            raise CallerGone(_GONE)
         return self._clock()
 
     def leave(self, kind: str, since: float) -> None:
@@ -259,7 +268,7 @@ class WorkQueue:
             on_end()
         entry.turn.acquire()
         if entry.gone:
-            raise CallerGone
+            raise CallerGone(_GONE)
 
     def _abandon(self, entry: _Entry) -> None:
         """Take a call out of the queue, unless it has had its turn."""

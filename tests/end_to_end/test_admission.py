@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ import mitsumori
 from benchmarks.http2_client import LOST, Call, Http2Client
 from mitsumori.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
 from router.access.key_store import KeyStore
+from router.core.errors import CallerGone
 from router.core.limits import LimitState
 from router.ledger.base import Ledger
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
-from router.ledger.time_budget import CallerGone, check_caller
+from router.ledger.time_budget import check_caller
 from router.routing.router import RouteQuery, Router
 from router.rpc.assembly import build_reservations
 from router.rpc.server import RunningServer, start
@@ -242,6 +244,26 @@ def test_without_credentials_nobody_waits_for_a_message(
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED.value[0]
         ended = silent.ended(2, PATIENCE_S)
         assert [outcome.status for outcome in ended] == [unauthenticated] * 2
+
+
+def test_many_looks_at_health_at_once_are_all_answered_beside_many_other_calls(
+    settings: Settings, router: Router
+) -> None:
+    """More than may wait for their message, of callers whose message is there."""
+    health = "/grpc.health.v1.Health/Check"
+    calls = [
+        Call(0, ROUTE, request(f"{index}").SerializeToString(), PATIENCE_S)
+        if index % 3 == 0
+        else Call(0, health, b"", PATIENCE_S)
+        for index in range(1_500)
+    ]
+    changes = {"max_waiting_calls": 40, "queue_wait_s": 60.0}
+    with (
+        served(settings, router, MemoryLedger(), **changes) as running,
+        Http2Client(running.address, 16) as client,
+    ):
+        outcomes = Counter((each.call.path, each.status) for each in client.closed_loop(calls, 96))
+        assert outcomes == {(ROUTE, 0): 500, (health, 0): 1_000}
 
 
 def test_of_connections_only_so_many_are_taken(settings: Settings, router: Router) -> None:

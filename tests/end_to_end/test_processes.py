@@ -170,6 +170,32 @@ def test_with_postgresql_each_process_has_the_store_and_nobody_owns_it(tmp_path:
     assert len({line["process"] for line in running.lines("routed")}) == 2
 
 
+def test_a_client_with_several_channels_is_answered_by_every_process_though_one_dies(
+    tmp_path: Path,
+) -> None:
+    def answered_by(names: set[str]) -> set[str]:
+        """The processes that made these decisions; the log may come a little later."""
+        found: dict[str, str] = {}
+
+        def are_there() -> bool:
+            found.update({one["decision_id"]: one["process"] for one in running.lines("routed")})
+            return names <= set(found)
+
+        wait_until(are_there)
+        return {found[name] for name in names}
+
+    with service(tmp_path, 2) as running:
+        with Caller(running.address, timeout_s=PATIENCE_S) as single:
+            assert len(answered_by({single.route("hello").id for _ in range(8)})) == 1
+        # By chance all of them reach the same process, once in 32,768 runs.
+        with Router(running.address, timeout_s=PATIENCE_S, channels=16) as client:
+            names = {client.route("hello").id for _ in range(32)}
+            assert answered_by(names) == {"serving-1", "serving-2"}
+            os.kill(running.numbers()["serving-2"], signal.SIGKILL)
+            later = {client.route("hello").id for _ in range(32)}
+            assert "serving-1" in answered_by(later)
+
+
 class Load:
     """Callers that route and settle until they are told to stop, and what they were told."""
 
@@ -281,6 +307,31 @@ def test_calls_in_flight_finish_when_the_service_gets_sigterm(tmp_path: Path) ->
         rows = {row.id for row in ledger.decisions(count=10_000)}
     # What was booked was also answered, and the other way round.
     assert rows == set(answered)
+
+
+def test_a_change_of_the_log_level_reaches_the_supervisor(tmp_path: Path) -> None:
+    log, config = tmp_path / "log", tmp_path / "mitsumori.yaml"
+    config.write_text("log_level: warning\n")
+    command = [sys.executable, "-m", "router", "serve", "--config", str(config)]
+    command += ["--port", "0", "--processes", "2", "--admin-port", "0"]
+    command += ["--ledger", f"sqlite:{tmp_path / 'ledger.sqlite'}"]
+    with (
+        log.open("a") as out,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True) as process,
+    ):
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("serving on ").strip()
+        running = Service(address, process, log)
+        assert running.lines("process_started") == []
+        config.write_text("log_level: info\n")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: running.lines("log_level_changed") != [])
+        (changed,) = running.lines("log_level_changed")
+        assert (changed["process"], changed["now"]) == ("supervisor", "info")
+        max(psutil.Process(process.pid).children(), key=lambda one: one.pid).kill()
+        wait_until(lambda: running.lines("process_started") != [])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_each_process_has_its_own_health(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from mitsumori import CallFailed, Router
@@ -34,6 +35,7 @@ from router.telemetry.metric_names import METRICS
 from tests.collector import Collector, attributes_of, collector
 from tests.deploy.programs import program
 from tests.deploy.test_monitoring import EXPRESSIONS, OF_SCRAPING, RECORDED, series_names, used
+from tests.end_to_end.test_admission import ClosedStore
 from tests.end_to_end.test_process import run
 from tests.readiness import PATIENCE_S, wait_until
 from tests.router.ledger.builders import DOLLAR, limit
@@ -265,6 +267,48 @@ def test_a_call_that_is_not_our_callers_fault_is_counted_with_its_code(
     unavailable = {"rpc_response_status_code": "UNAVAILABLE"}
     assert value(text, "rpc_server_call_duration_seconds_count", **unavailable) == 1
     assert value(text, "mitsumori_store_up") == 0
+
+
+@pytest.mark.parametrize("why", ["no credential", "overload"])
+def test_a_call_that_is_refused_without_a_thread_is_counted_and_traced_like_any_other(
+    settings: Settings, router: RoutingRouter, tmp_path: Path, why: str
+) -> None:
+    spans, store, changes = InMemorySpanExporter(), ClosedStore(), dict[str, Any]()
+    telemetry = open_telemetry(ratio=0.0, spans_to=spans)
+    if why == "overload":
+        changes = {"workers": 1, "queue_wait_s": 0.001}
+        code, reason = "RESOURCE_EXHAUSTED", "OVERLOADED"
+    else:
+        keys = KeyStore(tmp_path / "keys.json")
+        keys.create(name="k", tenant="acme", roles=["route"], labels={}, scopes={}, expires=None)
+        changes = {"key_store": keys.path}
+        code, reason = "UNAUTHENTICATED", "NO_CREDENTIAL"
+    changed = settings.model_copy(update=changes)
+    running = start(changed, build_reservations(changed, router, store), telemetry=telemetry)
+    running.mark_serving()
+    with grpc.insecure_channel(running.address) as channel:
+        stub = router_pb2_grpc.RouterServiceStub(channel)
+        request = router_pb2.RouteRequest(prompt=prompt_pb2.Prompt(text="hello"))
+        busy = []
+        if why == "overload":  # one works, and one waits
+            busy = [stub.Route.future(request, timeout=PATIENCE_S)]
+            assert store.came.acquire(timeout=PATIENCE_S)
+            busy += [stub.Route.future(request, timeout=PATIENCE_S) for _ in range(20)]
+            wait_until(lambda: any(call.done() for call in busy))
+        for number in range(3):
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Route(request, timeout=PATIENCE_S, metadata=SAMPLED if number else ())
+            assert caught.value.code().name == code
+        counted = sum(call.done() for call in busy) + 3
+        text = telemetry.text(False)
+        store.opened.set()
+    running.drain()
+    telemetry.close()
+    of_route = {"rpc_method": "mitsumori.v1.RouterService/Route", "rpc_response_status_code": code}
+    assert value(text, "rpc_server_call_duration_seconds_count", **of_route) == counted
+    assert value(text, "mitsumori_refusals_total", reason=reason) == counted
+    traced = [dict(span.attributes or {})["error.type"] for span in spans.get_finished_spans()]
+    assert traced == [code] * 2
 
 
 def test_a_batch_is_one_call(settings: Settings, router: RoutingRouter) -> None:

@@ -194,3 +194,15 @@ def test_a_connection_that_cannot_be_made(
     client: Any, address: Any, options: dict[str, Any], message: str
 ) -> None:
     assert refused(client, address, **options) == message
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        (0, "channels: must be a whole number from 1 to 127"),
+        (128, "channels: must be a whole number from 1 to 127"),
+        ("2", "channels: must be a whole number, not str"),
+    ],
+)
+def test_a_number_of_channels_that_cannot_be_made(channels: Any, message: str) -> None:
+    assert refused(Router, "a:1", channels=channels) == message

@@ -313,6 +313,36 @@ def test_a_restart_may_take_more_tries_than_grpc_makes_of_a_call() -> None:
     assert len(servicer.requests) == 8
 
 
+def test_with_several_channels_each_call_has_its_turn_and_is_repeated_likewise() -> None:
+    peers: list[str] = []
+
+    def behave(number: int, context: grpc.ServicerContext) -> None:
+        peers.append(context.peer())
+        if number in (2, 7):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+
+    with (
+        moody(behave) as (address, servicer),
+        Router(address, timeout_s=PATIENCE_S, channels=3) as client,
+    ):
+        names = [client.route("hello").id for _ in range(9)]
+        assert len(list(client.quote_batch([route_request("hello")]))) == 2
+        with Router(address, timeout_s=PATIENCE_S) as other:
+            other.route("hello")
+    first, of_other = peers[:-1], peers[-1]
+    assert len(set(first)) == 3
+    assert of_other not in first
+    # gRPC repeats a call on the connection of its turn.
+    asked = [request.request_id for request in servicer.requests[:-1]]
+    assert asked == [
+        name for number, name in enumerate(names, 1) for _ in range(1 + (number in (2, 6)))
+    ]
+    in_turn = [peer for number, peer in enumerate(first, 1) if number not in (2, 7)]
+    assert in_turn == in_turn[:3] * 3
+    with pytest.raises(CallFailed, match="is closed"):
+        client.route("hello")
+
+
 def test_a_prompt_too_long_for_grpcs_memory_of_calls_is_repeated_too() -> None:
     with (
         moody(failing(grpc.StatusCode.UNAVAILABLE, 2)) as (address, servicer),
@@ -328,11 +358,12 @@ def unused_port() -> int:
     return port
 
 
-def test_a_call_waits_for_the_server_to_come() -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_call_waits_for_the_server_to_come(channels: int) -> None:
     port = unused_port()
     server = grpc.server(futures.ThreadPoolExecutor(2))
     router_pb2_grpc.add_RouterServiceServicer_to_server(Moody(lambda *_: None), server)
-    with Router(f"127.0.0.1:{port}", timeout_s=PATIENCE_S) as client:
+    with Router(f"127.0.0.1:{port}", timeout_s=PATIENCE_S, channels=channels) as client:
         with pytest.raises(CallFailed), Router(f"127.0.0.1:{port}", attempts=1) as hasty:
             hasty.route("hello")
         waiting = futures.ThreadPoolExecutor(1).submit(client.route, "hello", request_id="r-1")

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import grpc
 import pytest
 
 from router import logs
@@ -135,26 +136,77 @@ def test_a_thread_that_fails_is_a_line_of_ours_without_the_text(
     assert "test_logs.py:" in line["place"]
 
 
-def test_what_libraries_log_is_a_line_of_ours_without_the_values(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+@contextmanager
+def library_lines(capfd: pytest.CaptureFixture[str]) -> Iterator[list[dict[str, str]]]:
+    """The lines of the log, once the block has ended."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    lines: list[dict[str, str]] = []
     try:
         logs.configure("warning", "json")
-        logging.getLogger("grpc").error("the call failed: %s", "canary-4711")
-        try:
-            raise ValueError("canary-4711")
-        except ValueError as error:  # as gRPC does
-            logging.getLogger("grpc").exception(f"Exception calling application: {error}")
+        yield lines
         logs.close()
+        lines += map(json.loads, capfd.readouterr().err.splitlines())
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
         logs.configure("error", "json")
-    said = list(map(json.loads, capfd.readouterr().err.splitlines()))
-    for line in said:
-        assert (line["event"], line["logger"], line["level"]) == ("library", "grpc", "error")
-    assert [line["message"] for line in said] == [
-        "the call failed: %s", "Exception calling application: ValueError",
-    ]  # fmt: skip
+
+
+CANARY = "canary-4711"
+
+
+class Quotes:
+    """An object of a library that shows what it has."""
+
+    def __repr__(self) -> str:
+        return CANARY
+
+
+def test_what_libraries_log_is_a_line_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    with library_lines(capfd) as lines:
+        logging.getLogger("grpc").error("the call failed")
+        logging.getLogger("grpc").info("the call began")
+    (line,) = lines
+    assert (line["event"], line["logger"], line["level"]) == ("library", "grpc", "error")
+    assert line["message"] == "the call failed"
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "message"),
+    [
+        ("error code %s, again in %.2fs", (grpc.StatusCode.UNAVAILABLE, 0.9375),
+         "error code UNAVAILABLE, again in 0.94s"),
+        ("%d of %i bytes, %s, %r", (3, 10, None, True), "3 of 10 bytes, None, True"),
+        ("exporting %s to %r", (CANARY, CANARY), "exporting <str> to <str>"),
+        ("error connecting in %r: %s", (Quotes(), OSError(CANARY)),
+         "error connecting in <Quotes>: OSError"),
+        ("%s raised %s", (Quotes, [CANARY]), "Quotes raised <list>"),
+        ("%(who)s has %(number)d calls", ({"who": CANARY, "number": 7},), "<str> has 7 calls"),
+        ("%d calls", (CANARY,), "%d calls"),
+        ("%s and %s", (1,), "%s and %s"),
+        ("100 % sure", (), "100 % sure"),
+        (Quotes(), (), "<Quotes>"),
+        (OSError(CANARY), (), "OSError"),
+        (["Traceback", CANARY], (), "<list>"),
+    ],
+)  # fmt: skip
+def test_a_message_of_a_library_has_its_numbers_and_names_and_of_texts_only_the_kind(
+    capfd: pytest.CaptureFixture[str], template: object, values: tuple[object, ...], message: str
+) -> None:
+    with library_lines(capfd) as lines:
+        logging.getLogger("library").warning(template, *values)
+    assert [line["message"] for line in lines] == [message]
+    assert CANARY not in json.dumps(lines)
+
+
+def test_the_text_of_an_error_that_a_library_logs_gives_way_to_its_name(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with library_lines(capfd) as lines:
+        try:
+            raise KeyError(CANARY)
+        except KeyError as error:
+            logging.getLogger("grpc").exception(f"Exception calling application: {error}")
+    assert [line["message"] for line in lines] == ["Exception calling application: KeyError"]
+    assert CANARY not in json.dumps(lines)

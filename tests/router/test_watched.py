@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-from structlog.testing import capture_logs
 
 from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.watched import FileSource, Watched
@@ -38,16 +37,6 @@ def path(tmp_path: Path) -> Path:
     made = tmp_path / "text"
     made.write_text("one")
     return made
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    # Capturing swaps the processors; the level of the tests' logger would hide what is captured.
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
-    with capture_logs() as lines:
-        yield lines
-    structlog.configure(**before)
 
 
 def test_a_new_content_is_taken_and_its_version_told(path: Path, log: Log) -> None:

@@ -1,14 +1,15 @@
-"""The SQLite file of the ledger: schema and migrations, backups, errors."""
+"""The SQLite file of the ledger: schema and migrations, readers that leave no trace, backups, errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 
-from router.core.errors import BadArtifact, NotFound, Unavailable
+from router.core.errors import BadArtifact, MitsumoriError, NotFound, Unavailable
 from router.files import create_private
 from router.logs import logger
 from router.paths import default_ledger_hint
@@ -20,6 +21,7 @@ __all__ = [
     "empty_log",
     "open_reader",
     "open_writer",
+    "read",
     "store_errors",
 ]
 
@@ -108,6 +110,8 @@ _AS_OF_NOW = """
 
 _CACHE_KIB = 8_192
 """Of pages: the recent ones, which most operations need. The operating system has the others in its cache."""
+_T = TypeVar("_T")
+
 _LOG_PAGES = 8_000
 _LOG_LIMIT = 64 * 2**20
 
@@ -170,11 +174,70 @@ def open_reader(
     with store_errors(path, for_caller=for_caller):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(int(busy_timeout_s * 1000))
-        version = int(str(connection.pragma("user_version")))
-        if version < _FIRST_WITH_DICTIONARIES:
-            # A server may migrate the file under the reader: store_errors names that.
-            table = "papers" if version < _FIRST_WITH_PAYLOADS else "main.payloads"
-            connection.execute(_AS_OF_NOW.format(table=table))
+        return _as_of_now(connection)
+
+
+def read(path: Path, run: Callable[[apsw.Connection], _T]) -> _T:
+    """Read a store that may be in use, or lie where nothing may be written; nothing beside it is made.
+
+    Where no log lies beside the file, the file alone is the whole store: it is read without a lock, and once
+    more with SQLite's locks if it has changed meanwhile. A store with a log is read with locks: its server
+    has made the files for them, or has left them when it was killed.
+
+    Args:
+        path: of the store.
+        run: reads; may be called twice.
+
+    Raises:
+        Unavailable: the file cannot be opened or read now.
+        MitsumoriError: what ``run`` raises.
+    """
+    file = path.resolve()  # where SQLite looks for the log, too
+    before = _state(file)
+    if before is not None and not _has_log(file):
+        try:
+            with store_errors(path), closing(_open_unlocked(file)) as reader:
+                found = run(reader)
+        except MitsumoriError:
+            if _state(file) == before:
+                raise
+        else:
+            if _state(file) == before:
+                return found
+    with closing(open_reader(path)) as reader, store_errors(path):
+        return run(reader)
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    """What changes when somebody writes to a file or replaces it; ``None``: it cannot be found."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _has_log(file: Path) -> bool:
+    """Whether changes lie beside a file that it does not have."""
+    for suffix in ("-wal", "-journal"):
+        state = _state(file.with_name(file.name + suffix))
+        if state is not None and state[2] > 0:
+            return True
+    return False
+
+
+def _open_unlocked(file: Path) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return _as_of_now(apsw.Connection(f"{file.as_uri()}?immutable=1", flags=flags))
+
+
+def _as_of_now(connection: apsw.Connection) -> apsw.Connection:
+    """A reader of a store of an older schema can read it like one of this schema."""
+    version = int(str(connection.pragma("user_version")))
+    if version < _FIRST_WITH_DICTIONARIES:
+        # A server may migrate the file under the reader: store_errors names that.
+        table = "papers" if version < _FIRST_WITH_PAYLOADS else "main.payloads"
+        connection.execute(_AS_OF_NOW.format(table=table))
     return connection
 
 
@@ -226,9 +289,12 @@ def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | N
         raise NotFound(
             f"there is no ledger at {source}; name it with --ledger sqlite:PATH{default_ledger_hint()}"
         )
-    with closing(open_reader(source)) as reader:
+
+    def copy(reader: apsw.Connection) -> None:
         reader.execute("BEGIN")
         copy_snapshot(reader, target, progress)
+
+    read(source, copy)
 
 
 def check_file(path: Path) -> None:
@@ -238,8 +304,7 @@ def check_file(path: Path) -> None:
         Unavailable: the file cannot be opened now, or is damaged.
         BadArtifact: the file is not a ledger, or was written by a newer version.
     """
-    with closing(open_reader(path)) as reader, store_errors(path):
-        _schema_version(reader, path)
+    read(path, lambda reader: _schema_version(reader, path))
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:

@@ -57,7 +57,7 @@ def ledger(tmp_path: Path, settings: Settings) -> Path:
     invoke("limits", "set", "everything", "--hard", "5", "--server", running.address)
     with mitsumori.Router(running.address, timeout_s=PATIENCE_S) as client:
         client.route("What is 2 + 2?")
-        client.settle(client.route("Why?").id, input_tokens=1, output_tokens=2)
+        client.settle(client.route("Why?").id, input_tokens=1, output_tokens=2, quality=1.0)
     running.drain()
     store.close()
     return path
@@ -74,6 +74,32 @@ def test_a_backup_of_a_sound_ledger_is_proven_and_not_touched(ledger: Path, tmp_
         f"sqlite:{copy}: 2 decisions, 0 violations\n",
     )
     assert copy.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "--ledger", "{ledger}"),
+        ("backup", "{scratch}/copy", "--ledger", "{ledger}"),
+        ("replay", "{ledger}"),
+        ("doctor", "--ledger", "{ledger}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_that_only_reads_leaves_nothing_beside_a_ledger(
+    ledger: Path, tmp_path_factory: pytest.TempPathFactory, words: tuple[str, ...]
+) -> None:
+    def files() -> dict[str, tuple[bytes, int]]:
+        return {
+            each.name: (each.read_bytes(), each.stat().st_mtime_ns)
+            for each in ledger.parent.iterdir()
+        }
+
+    before = files()
+    scratch = tmp_path_factory.mktemp("scratch")
+    invoked = invoke(*(word.format(ledger=f"sqlite:{ledger}", scratch=scratch) for word in words))
+    assert invoked.exit_code == 0, invoked.output
+    assert files() == before
 
 
 def test_what_was_open_at_the_backup_is_settled_after_the_restore(

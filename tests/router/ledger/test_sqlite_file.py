@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -162,8 +165,10 @@ def test_a_store_of_the_second_schema_can_be_read_before_a_server_has_migrated_i
     path: Path, second_schema: Path
 ) -> None:
     def log(path: Path) -> list[StoredDecision]:
-        with closing(file.open_reader(path)) as reader:
-            return queries.decisions(reader, {}, 0, None, None, 10, newest_first=False)
+        return file.read(
+            path,
+            lambda reader: queries.decisions(reader, {}, 0, None, None, 10, newest_first=False),
+        )
 
     before = second_schema.read_bytes()
     assert log(second_schema) == log(path)
@@ -205,6 +210,131 @@ def test_a_directory_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Unavailable):
         SqliteLedger(tmp_path / "file" / "ledger.db")
+
+
+# ── readers that leave no trace ───────────────────────────────────────────────────────────────────
+
+
+def number_of_decisions(reader: apsw.Connection) -> int:
+    return len(queries.decisions(reader, {}, 0, None, None, 10, newest_first=False))
+
+
+def files_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of every file."""
+    return {each.name: (each.read_bytes(), each.stat().st_mtime_ns) for each in folder.iterdir()}
+
+
+@pytest.fixture
+def closed(path: Path) -> Path:
+    """A store with one decision, which no server has open."""
+    with closing(SqliteLedger(path, ManualClock())) as store:
+        store.hold(hold("a", 1))
+    return path
+
+
+def test_reading_a_store_that_nobody_uses_leaves_nothing_beside_it(closed: Path) -> None:
+    before = files_of(closed.parent)
+    assert file.read(closed, number_of_decisions) == 1
+    file.check_file(closed)
+    assert files_of(closed.parent) == before
+
+
+@pytest.mark.parametrize("name", ["a b", "50% off?x=1", "#1", "東京", "'quoted'"])
+def test_a_store_of_any_name_is_read(closed: Path, name: str, tmp_path: Path) -> None:
+    renamed = closed.rename(closed.with_name(name))
+    link = tmp_path / "link"
+    link.symlink_to(renamed)
+    before = files_of(renamed.parent)
+    assert file.read(renamed, number_of_decisions) == 1
+    assert file.read(link, number_of_decisions) == 1
+    assert files_of(renamed.parent) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_store_is_read_where_this_user_may_not_write(closed: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.sqlite"
+        shutil.copy(closed, copy)
+        copy.chmod(0o444)
+        copy.parent.chmod(0o555)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError):
+                (copy.parent / "other").touch()
+            assert file.read(copy, number_of_decisions) == 1
+        finally:
+            os.seteuid(0)
+        assert [each.name for each in copy.parent.iterdir()] == ["copy.sqlite"]
+
+
+def test_beside_a_running_server_the_latest_decision_is_read_and_no_file_is_made(
+    ledger: SqliteLedger, path: Path
+) -> None:
+    ledger.hold(hold("a", 1))
+    before = set(files_of(path.parent))
+    assert f"{path.name}-wal" in before
+    assert file.read(path, number_of_decisions) == 1
+    ledger.hold(hold("b", 1))
+    assert file.read(path, number_of_decisions) == 2
+    assert set(files_of(path.parent)) == before
+    ledger.close()
+    assert set(files_of(path.parent)) == before - {f"{path.name}-wal", f"{path.name}-shm"}
+
+
+def test_a_store_that_was_killed_is_read_with_what_its_log_has(path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from router.ledger.sqlite.ledger import SqliteLedger\n"
+        "from tests.router.ledger.builders import ManualClock, hold\n"
+        "SqliteLedger(Path(sys.argv[1]), ManualClock()).hold(hold('a', 1))\n"
+        "os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False)
+    before = files_of(path.parent)
+    assert f"{path.name}-wal" in before
+    assert file.read(path, number_of_decisions) == 1
+    after = files_of(path.parent)
+    assert set(after) == set(before)
+    for name in (path.name, f"{path.name}-wal"):
+        assert after[name] == before[name]
+
+
+def test_a_store_that_changes_while_it_is_read_is_read_again(closed: Path) -> None:
+    found = []
+
+    def run(reader: apsw.Connection) -> int:
+        found.append(number_of_decisions(reader))
+        if len(found) == 1:  # a server starts, works, and stops
+            with closing(SqliteLedger(closed, ManualClock())) as store:
+                store.hold(hold("b", 1))
+        return found[-1]
+
+    assert file.read(closed, run) == 2
+    assert found == [1, 2]
+
+
+def test_a_server_that_starts_while_a_store_is_read_does_not_disturb_it(closed: Path) -> None:
+    found = []
+
+    def run(reader: apsw.Connection) -> int:
+        with closing(SqliteLedger(closed, ManualClock())) as store:
+            store.hold(hold("b", 1))
+            found.append(number_of_decisions(reader))  # as it was when the reading began
+        return found[-1]
+
+    assert file.read(closed, run) == 2
+    assert found == [1, 2]
+
+
+def test_a_damaged_store_is_said_to_be_damaged_and_left_alone(closed: Path) -> None:
+    content = bytearray(closed.read_bytes())
+    content[100:4096] = b"x" * (4096 - 100)
+    closed.write_bytes(content)
+    before = files_of(closed.parent)
+    with pytest.raises(Unavailable, match="is damaged"):
+        file.read(closed, number_of_decisions)
+    assert files_of(closed.parent) == before
 
 
 # ── backup, labels, the size of things ────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from router.processes.control_line import Failed, Ready, Stop
+from router.processes.control_line import Failed, LogLevel, Ready, Report, Stop
 
 
 def lives(pipe: Connection) -> None:
@@ -41,6 +41,26 @@ def owns(pipe: Connection) -> None:
     pipe.send(Ready())
     while not isinstance(pipe.recv(), Stop):
         pass
+
+
+def lives_and_logs(level: str, pipe: Connection) -> None:
+    """Follows settings by which it logs so much. Ends by SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    pipe.send(Ready())
+    while True:
+        pipe.send(Report(serves=True, log_level=level))
+        time.sleep(0.1)
+
+
+def owns_and_notes(told: Path, pipe: Connection) -> None:
+    """Ends when it is told; notes the levels that it was told, a line each."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pipe.send(Ready())
+    while not isinstance(message := pipe.recv(), Stop):
+        if isinstance(message, LogLevel):
+            with told.open("a") as notes:
+                notes.write(f"{message.level}\n")
 
 
 def dies(pipe: Connection) -> None:

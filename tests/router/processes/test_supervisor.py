@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from router import logs
 from router.core.errors import BadArtifact, MitsumoriError
 from router.processes.child import Child
 from router.processes.supervisor import Supervisor
@@ -187,6 +188,40 @@ def test_a_process_that_does_not_end_is_killed_and_named(signals: tuple[int, int
     assert error is not None
     assert error.reason == "PROCESS_HANGS"
     assert "serving-1 did not end" in error.message
+
+
+@pytest.fixture
+def _same_level_afterwards() -> Iterator[None]:
+    before = logs.level()
+    yield
+    logs.set_level(before)
+
+
+@pytest.mark.usefixtures("_same_level_afterwards")
+def test_supervisor_and_owner_log_what_those_log_that_follow_the_settings(
+    signals: tuple[int, int], tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    logs.set_level("error")
+    serving = [
+        Child("serving-1", doubles.lives_and_logs, ("warning",), time.monotonic),
+        child("serving-2", doubles.lives),
+    ]
+    owner = Child("ledger", doubles.owns_and_notes, (told,), time.monotonic)
+    supervisor = Supervisor(serving, owner, drain_s=60, signals=signals[0])
+    ready = threading.Event()
+    thread = threading.Thread(target=supervisor.run, args=(ready.set,))
+    thread.start()
+    assert ready.wait(PATIENCE_S)
+    wait_until(lambda: told.exists() and told.read_text() == "warning\n")
+    assert logs.level() == "warning"
+    before = owner.pid
+    os.kill(before, signal.SIGKILL)  # its successor is told as well, and neither of them twice
+    wait_until(lambda: told.read_text() == "warning\nwarning\n")
+    os.write(signals[1], bytes([signal.SIGTERM]))
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert told.read_text() == "warning\nwarning\n"
 
 
 def test_a_signal_to_reload_reaches_those_that_serve(signals: tuple[int, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -44,16 +44,6 @@ def clock() -> ManualClock:
 @pytest.fixture
 def ledger(clock: ManualClock) -> MemoryLedger:
     return MemoryLedger(clock)
-
-
-@pytest.fixture
-def log() -> Iterator[list[structlog.typing.EventDict]]:
-    # Capturing swaps the processors; the level of the tests' logger would hide what is captured.
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
-    with structlog.testing.capture_logs() as captured:
-        yield captured
-    structlog.configure(**before)
 
 
 def settled(ledger: Ledger, name: str, **labels: str) -> None:

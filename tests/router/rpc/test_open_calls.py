@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 
+import pytest
+
 from router.rpc.open_calls import OpenCall, OpenCalls
+from tests.readiness import PATIENCE_S, wait_until
 
 
 class Clock:
@@ -32,10 +36,13 @@ class Table:
 
     def __init__(self, stack: ExitStack, most: int = 2) -> None:
         self.clock, self._stack = Clock(), stack
-        self.calls = OpenCalls(most, longest_s=5.0, clock=self.clock)
+        self.calls = OpenCalls(most, longest_s=5.0, spared_s=0.1, clock=self.clock)
 
     def enter(self, context: Context) -> OpenCall | None:
-        return self._stack.enter_context(self.calls.entered(context))
+        """Come in; by the next one's time, this call can be cut off."""
+        call = self._stack.enter_context(self.calls.entered(context))
+        self.clock.now += 0.1
+        return call
 
 
 def test_a_full_table_cuts_off_the_call_that_has_waited_longest() -> None:
@@ -58,6 +65,63 @@ def test_the_machine_with_the_most_waiting_calls_loses_one_even_where_another_wa
             table.enter(context)
         assert not honest.cancelled
         assert [context.cancelled for context in greedy] == [True, False, False]
+
+
+def test_a_call_that_has_only_just_come_is_not_cut_off_and_another_waits_for_its_place() -> None:
+    calls, came = OpenCalls(1, longest_s=5.0, spared_s=5.0), threading.Event()
+    honest, found = Context(), []
+
+    def comes() -> None:
+        came.set()
+        with calls.entered(Context()) as call:
+            found.append(call)
+
+    other = threading.Thread(target=comes)
+    with calls.entered(honest):
+        other.start()
+        assert came.wait(PATIENCE_S)
+        assert (found, len(calls)) == ([], 1)
+    other.join(PATIENCE_S)
+    assert [call is not None for call in found] == [True]
+    assert (honest.cancelled, calls.cut, len(calls)) == (False, 0, 0)
+
+
+def test_in_a_flood_no_call_is_spared() -> None:
+    """Where as many wait for a place as the table has, the next one takes the place of the oldest at once."""
+    calls = OpenCalls(1, longest_s=600.0, spared_s=600.0)
+    oldest, others = Context(), []
+
+    def comes() -> None:
+        with calls.entered(Context()) as call:
+            others.append(call)
+
+    waiting = threading.Thread(target=comes)
+    with calls.entered(oldest):
+        waiting.start()
+        wait_until(lambda: calls.outside == 1)
+        with calls.entered(Context()) as next_one:
+            assert next_one is not None
+            assert (oldest.cancelled, calls.cut) == (True, 1)
+    waiting.join(PATIENCE_S)
+    assert [call is not None for call in others] == [True]
+    assert (calls.outside, len(calls)) == (0, 0)
+
+
+def test_a_call_is_spared_for_exactly_its_moment() -> None:
+    """The clock goes on while another waits for the place."""
+    clock, contexts = Clock(), [Context(), Context()]
+
+    class Moving(Clock):
+        def __call__(self) -> float:
+            clock.now += 0.05
+            return clock.now
+
+    calls = OpenCalls(1, longest_s=5.0, spared_s=0.1, clock=Moving())
+    with calls.entered(contexts[0]), calls.entered(contexts[1]) as second:
+        assert second is not None
+        assert [context.cancelled for context in contexts] == [True, False]
+        # It came at 0.05; at 0.10 it was spared, at 0.15 not; then the other came.
+        assert second.since == pytest.approx(0.2)
 
 
 def test_a_call_that_does_not_wait_is_not_cut_off() -> None:

@@ -8,8 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from router.core.errors import Throttled
-from router.ledger.time_budget import CallerGone
+from router.core.errors import CallerGone, Throttled
 from router.rpc.work_queue import Priority, ServiceTimes, WorkQueue, retry_after_s
 from tests.readiness import PATIENCE_S, wait_until
 
