@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_registry_address
 from router.core.addresses import is_loopback
 from router.core.errors import InvalidInput
+from router.core.exploration import EXPLORE_REGRET
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
 from router.ledger.address import sqlite_path
@@ -237,6 +238,22 @@ class Settings(BaseSettings):
         le=1,
         description="where no model reaches a quality target, the cheapest is chosen whose P(adequate) is at"
         " most this much below the best",
+    )
+    explore: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="share of the decisions that is left to chance among models whose expected cost is close,"
+        " so that the log can tell what others bring; rules may say another. Never at high importance, nor"
+        " where the caller sets a quality target",
+    )
+    explore_regret: float = Field(
+        default=EXPLORE_REGRET,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        description="chance chooses only models whose expected cost is at most this share above the best",
     )
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote is valid, seconds"

@@ -47,6 +47,7 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_UNKNOWN_LABEL: _ClassVar[ReasonCode]
     REASON_CODE_LEAST_EXPECTED_COST: _ClassVar[ReasonCode]
     REASON_CODE_RULES_APPLIED: _ClassVar[ReasonCode]
+    REASON_CODE_EXPLORED: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -71,6 +72,7 @@ REASON_CODE_SECOND_OPINION: ReasonCode
 REASON_CODE_UNKNOWN_LABEL: ReasonCode
 REASON_CODE_LEAST_EXPECTED_COST: ReasonCode
 REASON_CODE_RULES_APPLIED: ReasonCode
+REASON_CODE_EXPLORED: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives")
@@ -122,7 +124,7 @@ class Constraints(_message.Message):
     def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
-    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules")
+    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules", "exploration")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +138,7 @@ class RouteResponse(_message.Message):
     SETTINGS_VERSION_FIELD_NUMBER: _ClassVar[int]
     RULES_VERSION_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
+    EXPLORATION_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     chosen: Option
     alternatives: _containers.RepeatedCompositeFieldContainer[Option]
@@ -149,7 +152,30 @@ class RouteResponse(_message.Message):
     settings_version: str
     rules_version: str
     rules: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ...) -> None: ...
+    exploration: Exploration
+    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., exploration: _Optional[_Union[Exploration, _Mapping]] = ...) -> None: ...
+
+class Exploration(_message.Message):
+    __slots__ = ("propensity", "explored", "share", "regret", "models")
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    EXPLORED_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    REGRET_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    propensity: float
+    explored: bool
+    share: float
+    regret: float
+    models: _containers.RepeatedCompositeFieldContainer[ModelPropensity]
+    def __init__(self, propensity: _Optional[float] = ..., explored: _Optional[bool] = ..., share: _Optional[float] = ..., regret: _Optional[float] = ..., models: _Optional[_Iterable[_Union[ModelPropensity, _Mapping]]] = ...) -> None: ...
+
+class ModelPropensity(_message.Message):
+    __slots__ = ("model", "propensity")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    propensity: float
+    def __init__(self, model: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class Hold(_message.Message):
     __slots__ = ("amount", "tokens", "expire_time")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from router.core.errors import Exhausted, NotPossible
+from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, by_price, goal_reason, lowered, quote_of, ranked_by
 from router.core.limits import (
     Amounts,
@@ -25,7 +26,7 @@ from router.core.limits import (
 from router.core.money import format_usd
 from router.core.quotes import output_cap
 from router.core.ruling import NO_RULING, Ruling
-from router.core.types import Candidate, Constraints, Decision, Goal, Reason
+from router.core.types import Candidate, Constraints, Decision, Exploration, Goal, Reason
 
 __all__ = ["arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
@@ -342,6 +343,18 @@ def _deferral(eligible: Sequence[Candidate], ruling: Ruling) -> Exhausted | None
     )
 
 
+def _left_to_chance(
+    ranked: Sequence[Candidate], constraints: Constraints, goal: Goal, regret: float
+) -> list[Candidate]:
+    """The candidates that chance may choose from, which pass no soft value."""
+    choice = rivals(ranked, constraints, goal, regret)
+    if len(choice) == 1 or not _may_reach_a_limit(choice):
+        return choice
+    return [
+        each for each in choice if each is choice[0] or not _soft_limits_passed(each, *SoftAction)
+    ]
+
+
 def decide(
     candidates: Sequence[Candidate],
     constraints: Constraints,
@@ -352,6 +365,7 @@ def decide(
     batch: bool = False,
     top_tier: str | None = None,
     moment: datetime | None = None,
+    exploration: Exploration | None = None,
 ) -> Decision:
     """Choose a model.
 
@@ -368,10 +382,12 @@ def decide(
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.
+        exploration: how much is left to chance, and the number that decides; ``None``: nothing is. Where a
+            soft limit or pacing acts, nothing is left to chance either.
 
     Returns:
-        All eligible candidates, best first, and the reasons. The order of ``candidates`` does not
-        matter.
+        All eligible candidates, best first, or first the one that chance chose, and the reasons. The
+        order of ``candidates`` does not matter.
 
     Raises:
         NotPossible: no candidate meets the constraints; the message says why.
@@ -397,8 +413,16 @@ def decide(
     ranked, notes = _rank_under_soft_limits(eligible, goal, top_tier, moment)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
     reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
+    found = None
+    if exploration is not None and exploration.share > 0 and not notes:
+        choice = _left_to_chance(ranked, constraints, goal, exploration.regret)
+        if len(choice) > 1:
+            found = explored(exploration, choice)
+            if found.chosen != found.best:
+                reasons = [explored_reason(found, choice, goal)]
+                ranked.sort(key=lambda each: each.model.id != found.chosen)
     if len(eligible) == 1 and len(candidates) > 1:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
     reasons.extend(ruling.reasons)
     reasons.extend(_exclusion_reasons(excluded))
-    return Decision(tuple(ranked), tuple(reasons))
+    return Decision(tuple(ranked), tuple(reasons), found)

@@ -26,6 +26,7 @@ class Effects:
         max_latency_s: upper bound of the 90th percentile of the latency, seconds.
         goal: what the choice aims for, instead of what the request asks for.
         defer: whether batch work is refused with the advice to send it later.
+        explore: share of the decisions that is left to chance, 0..1, instead of that of the settings.
     """
 
     models: frozenset[str] = frozenset()
@@ -38,6 +39,7 @@ class Effects:
     max_latency_s: float | None = None
     goal: Goal | None = None
     defer: bool = False
+    explore: float | None = None
 
     def allows(self, model: Model) -> bool:
         """Whether a model may be chosen, whatever its quote."""
@@ -79,7 +81,7 @@ class Rule:
 class Ruling:
     """The rules that apply to one request, in the order of the table.
 
-    What they allow is what every one of them allows. Of goals the first counts.
+    What they allow is what every one of them allows. Of goals the first counts, and of shares of exploration.
 
     Attributes:
         rules: whose conditions hold.
@@ -105,6 +107,11 @@ class Ruling:
     def goal(self) -> Goal | None:
         """What the choice shall aim for; ``None``: no rule says."""
         return next((r.effects.goal for r in self.rules if r.effects.goal is not None), None)
+
+    @cached_property
+    def explore(self) -> float | None:
+        """Share of the decisions that is left to chance, 0..1; ``None``: no rule says."""
+        return next((r.effects.explore for r in self.rules if r.effects.explore is not None), None)
 
     @cached_property
     def deferring(self) -> str | None:

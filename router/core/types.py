@@ -23,6 +23,8 @@ __all__ = [
     "Constraints",
     "Decision",
     "DefaultGoals",
+    "Exploration",
+    "Explored",
     "Goal",
     "Importance",
     "LatencyRange",
@@ -425,18 +427,67 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Exploration:
+    """How much is left to chance, and the number that decides.
+
+    Attributes:
+        share: of the decisions that are left to chance, 0..1.
+        regret: by how much the expected cost of a candidate may exceed that of the best, as a share of
+            the latter, ≥ 0.
+        draw: uniform in 0 ≤ draw < 1; drawn for this decision.
+    """
+
+    share: float
+    regret: float
+    draw: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What chance could choose from, and what it chose.
+
+    Attributes:
+        given: share, regret and draw.
+        chances: id of each model that could have been chosen → its probability, above 0; they sum to 1. The
+            best comes first.
+        chosen: id of the model that was chosen.
+    """
+
+    given: Exploration
+    chances: Mapping[str, float]
+    chosen: str
+
+    @property
+    def propensity(self) -> float:
+        """The probability of the chosen model, above 0, at most 1."""
+        return self.chances[self.chosen]
+
+    @property
+    def best(self) -> str:
+        """Id of the model that is chosen where nothing is left to chance."""
+        return next(iter(self.chances))
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The outcome of a decision.
 
     Attributes:
         ranked: the chosen candidate, then the other eligible ones, best first.
         reasons: why, the most important first.
+        explored: what was left to chance; ``None``: nothing was.
     """
 
     ranked: tuple[Candidate, ...]
     reasons: tuple[Reason, ...]
+    explored: Explored | None = None
 
     @property
     def chosen(self) -> Candidate:
         """The model to call."""
         return self.ranked[0]
+
+    @property
+    def propensity(self) -> float:
+        """The probability with which the model was chosen, above 0, at most 1."""
+        return 1.0 if self.explored is None else self.explored.propensity

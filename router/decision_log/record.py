@@ -27,6 +27,7 @@ __all__ = [
     "LoggedAbility",
     "LoggedCandidate",
     "LoggedConstraints",
+    "LoggedExploration",
     "LoggedGoal",
     "LoggedMissCost",
     "LoggedQualityTarget",
@@ -181,6 +182,22 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     ability: LoggedAbility | None = None
 
 
+class LoggedExploration(Struct, frozen=True):
+    """What was left to chance.
+
+    Attributes:
+        share: of the decisions that was left to chance.
+        regret: by how much the expected cost of a candidate could exceed that of the best, as a share.
+        draw: the number that decided, uniform in 0 ≤ draw < 1.
+        propensities: each model that could have been chosen → its probability, the best first; they sum to 1.
+    """
+
+    share: Probability
+    regret: Annotated[float, Meta(ge=0)]
+    draw: Probability
+    propensities: dict[str, Probability]
+
+
 class LimitBalance(Struct, frozen=True):
     """A limit that applied to the choice, with its balance before the hold.
 
@@ -321,6 +338,9 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         settings: version of the settings that it rests on; empty in older records.
         rules: names of the rules of the routing table that applied, in its order.
         rules_version: of that table; empty in older records.
+        exploration: what was left to chance; ``None``: nothing was.
+        redrawn: whether the choice was made again because a limit had filled up since the first one, which had
+            left something to chance: then the true propensity is not known, and ``propensity`` is 1.
     """
 
     version: Literal[1]
@@ -346,6 +366,18 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     settings: str = ""
     rules: tuple[str, ...] = ()
     rules_version: str = ""
+    exploration: LoggedExploration | None = None
+    redrawn: bool = False
+
+    def propensity_of(self, model: str) -> float | None:
+        """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""
+        if self.redrawn:
+            return None
+        if self.exploration is not None:
+            return self.exploration.propensities.get(model, 0.0)
+        if model == self.chosen.model:
+            return self.propensity
+        return 0.0 if self.propensity >= 1 else None
 
     @property
     def chosen(self) -> LoggedCandidate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from router.core.limits import LimitState
-from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
+from router.core.types import Candidate, Constraints, Explored, Goal, MissCost, QualityTarget
 from router.decision_log import record
 from router.decision_log.record import VERSION, DecisionRecord, KeptPrompt
 from router.routing.router import Assessment, RoutedDecision, RouteQuery
@@ -21,6 +21,7 @@ def record_of(
     kept: KeptPrompt,
     price_table: str,
     strict: bool,
+    redrawn: bool = False,
 ) -> DecisionRecord:
     """The record of a decision.
 
@@ -31,6 +32,7 @@ def record_of(
         kept: what is kept of the prompt.
         price_table: which prices, with the version of the catalog.
         strict: whether the hold is the worst case.
+        redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
     """
     decision, score = routed.decision, routed.score
     return DecisionRecord(
@@ -56,8 +58,7 @@ def record_of(
             arm: record.LengthQuantiles(round(one.p50, 1), round(one.p90, 1), round(one.p99, 1))
             for arm, one in score.lengths.items()
         },
-        # The decision is deterministic: what it chose, it chose with certainty.
-        propensity=1.0,
+        propensity=decision.propensity,
         reasons=tuple([reason.code for reason in decision.reasons]),
         limits=tuple([_limit(state) for state in decision.chosen.limits]),
         candidates=tuple([_candidate(candidate) for candidate in decision.ranked]),
@@ -65,7 +66,16 @@ def record_of(
         settings=routed.settings_version,
         rules=routed.ruling.names,
         rules_version=routed.ruling.version,
+        exploration=_exploration(decision.explored),
+        redrawn=redrawn,
     )
+
+
+def _exploration(explored: Explored | None) -> record.LoggedExploration | None:
+    if explored is None:
+        return None
+    share, regret, draw = explored.given.share, explored.given.regret, explored.given.draw
+    return record.LoggedExploration(share, regret, draw, dict(explored.chances))
 
 
 def _goal(goal: Goal) -> record.LoggedGoal:

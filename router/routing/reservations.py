@@ -22,7 +22,6 @@ from router.core.pricing import call_price
 from router.core.types import (
     Candidate,
     Constraints,
-    Decision,
     Importance,
     Message,
     Prompt,
@@ -45,6 +44,7 @@ from router.ledger.base import (
 )
 from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
+from router.routing.chance import Chance
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
@@ -125,6 +125,7 @@ class Reservations:
         render_example: serialises a reply with every alternative, by which a store may compress replies;
             ``None``: it shall not.
         observer: is told what was decided and settled.
+        chance: draws the numbers of what is left to chance.
     """
 
     router: Router
@@ -135,6 +136,7 @@ class Reservations:
     label_names: LabelNames = field(default_factory=LabelNames)
     max_settle: int = MAX_AMOUNT
     observer: Observer = UNOBSERVED
+    chance: Chance = field(default_factory=Chance)
     render_example: Callable[[HeldDecision], bytes] | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
 
@@ -202,9 +204,17 @@ class Reservations:
         )
         freed = self._held(replaces, query.tenant) if replaces is not None else None
         refused: Refused | None = None
-        for _ in range(_MAX_TRIES):
+        # A quote teaches nothing, and a choice after a failed call shall not fail again.
+        draw = None
+        if not query.quote_only and replaces is None:
+            draw = self.chance.draw(decision_id)
+        explores = False
+        for attempt in range(_MAX_TRIES):
             with stage("decide"):
-                held = self._choose(query, assessed, freed)
+                # After a refusal nobody knows with what probability another model would have been refused,
+                # too: nothing is left to chance any more, and the record says that its propensity is unknown.
+                held = self._choose(query, assessed, freed, draw if attempt == 0 else None)
+            explores = explores or held.routed.decision.explored is not None
             reply = render(held)
             check_caller()  # after everything that takes time: no money is held for one that has gone
             hold = Hold(
@@ -214,7 +224,9 @@ class Reservations:
                 amounts=held.amounts,
                 ttl_s=self.hold_ttl_s,
                 reply=reply,
-                record=serialize(self._record(query, assessed, held, kept)),
+                record=serialize(
+                    self._record(query, assessed, held, kept, redrawn=explores and attempt > 0)
+                ),
                 replaces=replaces,
                 quoted=_expected(held.routed.decision.chosen),
                 example=self._example(assessed.bundle.version),
@@ -267,7 +279,11 @@ class Reservations:
         return found if found.labels.get("tenant", "") == tenant else None
 
     def _choose(
-        self, query: RouteQuery, assessed: Assessment, freed: StoredDecision | None = None
+        self,
+        query: RouteQuery,
+        assessed: Assessment,
+        freed: StoredDecision | None = None,
+        draw: float | None = None,
     ) -> HeldDecision:
         options = [_labels(query, candidate) for candidate in assessed.candidates]
         views = self.ledger.view(options)
@@ -279,11 +295,12 @@ class Reservations:
                 assessed.candidates, views, strict=True
             )
         ]
-        routed = self.router.decide(query, assessed, candidates)
+        routed = self.router.decide(query, assessed, candidates, draw)
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
         if notes:
-            routed = replace(routed, decision=Decision(routed.decision.ranked, reasons + notes))
+            decision = replace(routed.decision, reasons=reasons + notes)
+            routed = replace(routed, decision=decision)
         return HeldDecision(
             routed,
             None if query.quote_only else chosen.amounts,
@@ -299,7 +316,13 @@ class Reservations:
         return Amounts(quote.price.high, quote.input_tokens.tokens + quote.output_tokens_p90)
 
     def _record(
-        self, query: RouteQuery, assessed: Assessment, held: HeldDecision, kept: KeptPrompt
+        self,
+        query: RouteQuery,
+        assessed: Assessment,
+        held: HeldDecision,
+        kept: KeptPrompt,
+        *,
+        redrawn: bool = False,
     ) -> DecisionRecord:
         return record_of(
             query,
@@ -308,6 +331,7 @@ class Reservations:
             kept=kept,
             price_table=self.router.catalog.price_table,
             strict=self.strict,
+            redrawn=redrawn,
         )
 
     def _example(self, bundle_version: str) -> bytes:

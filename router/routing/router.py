@@ -18,6 +18,7 @@ from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
 from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
+from router.core.exploration import EXPLORE_REGRET, may_explore
 from router.core.goals import at_stake
 from router.core.quote_table import QuoteTerms
 from router.core.ruling import NO_RULING, Ruling
@@ -27,6 +28,7 @@ from router.core.types import (
     Constraints,
     Decision,
     DefaultGoals,
+    Exploration,
     Goal,
     Importance,
     Prompt,
@@ -161,6 +163,8 @@ class Router:
         target_regret: of every quality target, 0..1.
         settings_version: names the settings that it was made from; empty: none.
         rules: of the routing table; ``None``: there is none.
+        explore: share of the decisions that is left to chance, 0..1, where no rule says another.
+        explore_regret: what chance may cost at most, as a share of the least expected cost, ≥ 0.
 
     Raises:
         BadArtifact: the rules do not fit the catalog.
@@ -176,6 +180,8 @@ class Router:
     target_regret: float = TARGET_REGRET
     settings_version: str = ""
     rules: Rules | None = None
+    explore: float = 0.0
+    explore_regret: float = EXPLORE_REGRET
     _table_of_rules: RoutingTable | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -270,7 +276,11 @@ class Router:
         )
 
     def decide(
-        self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+        self,
+        query: RouteQuery,
+        assessed: Assessment,
+        candidates: Sequence[Candidate],
+        draw: float | None = None,
     ) -> RoutedDecision:
         """Choose among candidates with their limits.
 
@@ -278,6 +288,7 @@ class Router:
             query: the request.
             assessed: from :meth:`assess`.
             candidates: of ``assessed``, with the limits that apply and the amounts to hold.
+            draw: uniform in 0 ≤ draw < 1, for what is left to chance; ``None``: nothing is.
 
         Raises:
             NotPossible: no model meets the constraints.
@@ -292,6 +303,7 @@ class Router:
             batch=query.batch,
             top_tier=self.catalog.tiers[-1],
             moment=assessed.moment,
+            exploration=None if draw is None else self.exploration(query, assessed, draw),
         )
         notes = assessed.notes
         chosen = decision.chosen.quote
@@ -299,7 +311,7 @@ class Router:
             notes = (_ESTIMATED, *notes)
         return RoutedDecision(
             assessed.score,
-            Decision(decision.ranked, decision.reasons + notes),
+            replace(decision, reasons=decision.reasons + notes),
             assessed.goal,
             assessed.bundle.version,
             self.catalog.version,
@@ -316,6 +328,22 @@ class Router:
         """
         assessed = self.assess(query)
         return self.decide(query, assessed, assessed.candidates)
+
+    def exploration(
+        self, query: RouteQuery, assessed: Assessment, draw: float
+    ) -> Exploration | None:
+        """How much of a decision is left to chance; ``None``: nothing is.
+
+        Args:
+            query: the request.
+            assessed: from :meth:`assess`.
+            draw: uniform in 0 ≤ draw < 1.
+        """
+        told = assessed.ruling.explore
+        share = self.explore if told is None else told
+        if not share or not may_explore(query.importance, query.goal):
+            return None
+        return Exploration(share, self.explore_regret, draw)
 
     def _ruling(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.base import Ledger
 from router.logs import set_level
+from router.routing.chance import Chance
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
 from router.routing.reservations import Reservations
@@ -78,6 +80,8 @@ def build_router(
         target_regret=settings.target_regret,
         settings_version=settings_version(settings),
         rules=rules or load_rules(settings.rules),
+        explore=settings.explore,
+        explore_regret=settings.explore_regret,
     )
 
 
@@ -110,8 +114,15 @@ def build_reservations(
         label_names=LabelNames(_labels_of_settings(settings)),
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
         observer=observer,
+        chance=_chance(settings),
         render_example=render_example,
     )
+
+
+def _chance(settings: Settings) -> Chance:
+    """Draws by the key of prompts where there is one, so that replicas draw alike, else by one of its own."""
+    key = settings.prompt_key.get_secret_value().encode()
+    return Chance(hashlib.sha256(key).digest()) if key else Chance()
 
 
 def sources_of(settings: Settings, file: SettingsFile | None) -> Sources:
@@ -154,7 +165,7 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
     )
     made = replace(made, corrections=router.corrections)
     found = build_reservations(settings, made, before.ledger, before.observer)
-    return replace(found, label_names=before.label_names)
+    return replace(found, label_names=before.label_names, chance=before.chance)
 
 
 def live_state_of(

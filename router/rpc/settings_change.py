@@ -18,6 +18,8 @@ __all__ = ["CHANGEABLE", "SettingsFile", "settings_version", "watch_settings"]
 
 CHANGEABLE = frozenset(
     {
+        "explore",
+        "explore_regret",
         "hold_ttl_s",
         "log_level",
         "log_prompts",

@@ -125,7 +125,12 @@ def _finals_above(table: RoutingTable, rules: Rules, index: int) -> list[str]:
 
 
 def _changes_nothing(effects: Effects, models: Sequence[Model]) -> bool:
-    acts = effects.goal is not None or effects.defer or effects.max_price_nanos is not None
+    acts = (
+        effects.goal is not None
+        or effects.explore is not None
+        or effects.defer
+        or effects.max_price_nanos is not None
+    )
     return not acts and effects.max_latency_s is None and all(map(effects.allows, models))
 
 

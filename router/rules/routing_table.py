@@ -151,6 +151,7 @@ def _effects(then: ThenEntry, tiers: Sequence[str]) -> Effects:
         max_latency_s=then.max_latency_s,
         goal=_goal(then),
         defer=then.defer,
+        explore=then.explore,
     )
 
 
@@ -182,6 +183,10 @@ def _text(then: ThenEntry, tiers: Sequence[str]) -> str:
         parts.append(f"a miss costs {short_usd(usd_to_nanos(then.miss_cost_usd))}")
     if then.defer:
         parts.append("batch work waits")
+    if then.explore is not None:
+        parts.append(
+            f"{100 * then.explore:g}% left to chance" if then.explore else "no exploration"
+        )
     return ", ".join(parts)
 
 

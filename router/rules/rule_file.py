@@ -77,6 +77,13 @@ class ThenEntry(_Strict):
     defer: bool = Field(
         default=False, description="refuse batch work, with the advice to send it later"
     )
+    explore: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="share of the decisions that is left to chance among models that cost nearly the same",
+    )
 
     @model_validator(mode="before")
     @classmethod

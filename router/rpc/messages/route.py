@@ -15,6 +15,7 @@ from router.core.types import (
     NONE_LABEL,
     Candidate,
     Constraints,
+    Explored,
     Goal,
     Importance,
     Message,
@@ -236,6 +237,14 @@ def _render_score(score: Score) -> router_pb2.Assessment:
     )
 
 
+def _fill_exploration(target: router_pb2.Exploration, explored: Explored) -> None:
+    target.propensity = explored.propensity
+    target.explored = explored.chosen != explored.best
+    target.share, target.regret = explored.given.share, explored.given.regret
+    for model, propensity in explored.chances.items():
+        target.models.add(model=model, propensity=propensity)
+
+
 def _render_reason(reason: Reason) -> router_pb2.Reason:
     return router_pb2.Reason(
         code=f"REASON_CODE_{reason.code}", text=reason.text, facts=reason.facts
@@ -293,6 +302,9 @@ def render_route(
     goal = at_stake(routed.goal, routed.score.complexity)
     if isinstance(goal, MissCost):
         fill_money(reply.miss_cost, goal.nanos)
+    explored = routed.decision.explored
+    if explored is not None:
+        _fill_exploration(reply.exploration, explored)
     first, *rest = routed.decision.ranked
     _fill_option(reply.chosen, first)
     for candidate in rest[:max_alternatives]:

@@ -67,7 +67,7 @@ def _attempt(row: int, found: LoggedDecision) -> AdaptedRow:
         "source": "decisions",
         "timestamp": found.created.isoformat(),
         # The probability of the router's choice; it does not hold where the caller used another model.
-        "propensity": record.propensity if model == chosen else None,
+        "propensity": record.propensity if model == chosen and not record.redrawn else None,
         **dict.fromkeys(_TOLD),
         **told_by(found.labels),
     }
