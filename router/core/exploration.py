@@ -123,7 +123,7 @@ def explored(exploration: Exploration, choice: Sequence[Candidate]) -> Explored:
     chances[best] = 1.0 - share + each if count > 1 else 1.0
     place = 0
     if exploration.draw < share:
-        place = min(int(exploration.draw / share * count), count - 1)
+        place = min(int(exploration.draw * count / share), count - 1)
     return Explored(exploration, MappingProxyType(chances), choice[place].model.id)
 
 

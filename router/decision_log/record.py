@@ -339,7 +339,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         rules: names of the rules of the routing table that applied, in its order.
         rules_version: of that table; empty in older records.
         exploration: what was left to chance; ``None``: nothing was.
-        redrawn: whether the choice was made again because a limit had filled up since the first one, which had
+        redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
     """
 
