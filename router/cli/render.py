@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,14 @@ from google.type.money_pb2 import Money
 from mitsumori.money import nanos_of
 from mitsumori.v1 import router_pb2
 from router.core.money import short_usd
+from router.core.plurals import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+
+    from router.core.off_policy import Interval
+    from router.decision_log.savings import Savings
 
 __all__ = [
     "FittedTable",
@@ -29,6 +33,7 @@ __all__ = [
     "price_text",
     "print_json",
     "print_reply",
+    "savings_lines",
     "table",
 ]
 
@@ -241,6 +246,32 @@ def _print_hold(reply: router_pb2.RouteResponse, tenant: str, shown: Console) ->
         markup=False,
         soft_wrap=True,
     )
+
+
+def savings_lines(found: Savings) -> list[str]:
+    """What was saved against a single model, and what cannot be said, a line each."""
+
+    def usd(amount: float) -> str:
+        shown = short_usd(round(abs(amount) * 1e9))
+        return f"−{shown}" if amount < 0 else shown
+
+    def interval(one: Interval, form: Callable[[float], str]) -> str:
+        return f"{form(one.value)} (95 %: {form(one.low)} … {form(one.high)})"
+
+    lines = []
+    if found.saved_usd is not None:
+        lines.append(
+            f"saved against always {found.model}: {interval(found.saved_usd, usd)} in {found.covered:,} of "
+            f"{counted(found.decisions, 'decision')}, which cost {usd(found.spent_usd)}; chance chose it "
+            f"{counted(found.trials, 'time')} where another was the best"
+        )
+    if found.quality_gained is not None:
+        lines.append(
+            f"mean quality against always {found.model}: "
+            f"{interval(found.quality_gained, '{:+.3f}'.format)}, of {found.judged:,} that were judged"
+        )
+    told = "savings against one model" + (f", {found.model}" if found.model else "")
+    return [*lines, *(f"{told}: {line}" for line in found.cautions)]
 
 
 def demo_table(replies: Iterable[tuple[str, router_pb2.RouteResponse]]) -> FittedTable:

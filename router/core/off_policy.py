@@ -64,9 +64,6 @@ class Evidence:
         propensity: float64 ``(n,)``, probability with which the logged policy chose it, above 0, at most 1.
         groups: integers ``(n,)``; decisions on the same prompt share a group, which the bootstrap draws as
             a whole.
-
-    Raises:
-        InvalidInput: there are no decisions, or a value is not finite or out of range.
     """
 
     outcomes: Values
@@ -136,8 +133,9 @@ class Overlap:
             policy.
         largest_share: share of the largest weight in the sum of weights, 0..1.
         deterministic: share of decisions that the logged policy made with probability 1.
-        uncovered: share of decisions that it made with probability 1 and the new policy makes differently;
-            no number of logged outcomes can say anything about these.
+        uncovered: share of decisions in which it could not have chosen what the new policy does, such as
+            those that it made with probability 1 and the new one makes differently; no number of logged
+            outcomes can say anything about these.
     """
 
     decisions: int
@@ -159,12 +157,19 @@ class Overlap:
         )
 
 
-def overlap(evidence: Evidence) -> Overlap:
-    """Measure how much the log says about the new policy."""
+def overlap(evidence: Evidence, reach: Values | None = None) -> Overlap:
+    """Measure how much the log says about the new policy.
+
+    Args:
+        evidence: ``n`` decisions.
+        reach: float64 ``(n,)``, probability 0..1 with which the logged policy would have chosen what the new
+            one does, NaN where it was not logged; ``None``: nowhere.
+    """
     weights = evidence.weights
     total, largest = float(weights.sum()), float(weights.max())
     relative = weights / largest if largest > 0 else weights  # squares of tiny weights underflow
     certain = evidence.propensity >= _CERTAIN
+    unseen = certain if reach is None else np.where(np.isnan(reach), certain, reach == 0)
     return Overlap(
         decisions=len(weights),
         groups=len(np.unique(evidence.groups)),
@@ -173,7 +178,7 @@ def overlap(evidence: Evidence) -> Overlap:
         mean_weight=float(weights.mean()),
         largest_share=largest / total if total > 0 else 0.0,
         deterministic=float(certain.mean()),
-        uncovered=float(((1 - evidence.chance) * certain).mean()),
+        uncovered=float(((1 - evidence.chance) * unseen).mean()),
     )
 
 
@@ -194,9 +199,9 @@ def cautions(known: Overlap) -> list[str]:
         thin = "too thin to tell: " if known.uncovered > _MAX_UNCOVERED else ""
         warnings.append(
             f"{thin}the logged policy was certain (propensity 1) on {known.deterministic:.0%} of the "
-            f"decisions, and the new one decides differently on {known.uncovered:.1%} of all: for these dr "
-            "relies on the classifier's own P(adequate) and quotes, ips counts 0, and snips leaves them "
-            "out. To learn about them, leave some choices to chance, and log the probability of each"
+            f"decisions, and could not have decided as the new one does on {known.uncovered:.1%} of all: "
+            "for these dr relies on the classifier's own P(adequate) and quotes, ips counts 0, and snips "
+            "leaves them out. To learn about them, leave more choices to chance (setting explore)"
         )
     elif abs(known.mean_weight - 1) > 0.1 and known.agreement > 0:
         warnings.append(

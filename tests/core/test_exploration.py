@@ -204,8 +204,8 @@ def test_the_reply_says_what_chance_costs() -> None:
     )
     assert reason.facts == {
         "best": "a",
-        "expected_cost_usd": "0.000001200",
-        "best_expected_cost_usd": "0.000001000",
+        "expected_cost_usd": "0.0000012",
+        "best_expected_cost_usd": "0.000001",
         "propensity": "0.100000",
     }
 

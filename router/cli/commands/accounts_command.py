@@ -16,6 +16,7 @@ from mitsumori.money import nanos_of
 from mitsumori.v1 import admin_pb2
 from router.cli.commands.arguments import (
     STATES,
+    Against,
     CurrencyText,
     Json,
     Labels,
@@ -162,6 +163,14 @@ def usage(
     until: Until = None,
     time_zone: Annotated[str, typer.Option(help="IANA time zone of days.")] = "UTC",
     currency: CurrencyText = None,
+    savings: Annotated[
+        bool,
+        typer.Option(
+            "--savings",
+            help="Say what the choices saved against one model, from what was left to chance.",
+        ),
+    ] = False,
+    always: Against = "",
     out: Out = None,
     json_output: Json = False,
 ) -> None:
@@ -170,6 +179,9 @@ def usage(
     Three columns describe the settled decisions. quoted / spent: their expected cost divided by their
     actual cost. overruns: the share that cost more than their hold. unused holds: the share of the held
     money that was not needed.
+
+    --savings reads the records of the decisions. It goes to standard error, so that files and JSON stay
+    as they are.
     """
     groups = [name for name in by.split(",") if name]
     display = parse_currency(currency) if currency else None
@@ -178,6 +190,8 @@ def usage(
         found = client.usage(chosen, groups, time_zone)
         for note in _notes_on_groups(client, chosen, groups, found):
             console(stderr=True).print(f"note: {note}", highlight=False, markup=False)
+        for line in _savings(client, chosen, always) if savings or always else ():
+            console(stderr=True).print(line, highlight=False, markup=False)
     if out is None and not json_output:
         columns = [*groups, *_TABLE_COLUMNS, *([f">spent, {display}"] if display else [])]
         rows = [
@@ -191,6 +205,30 @@ def usage(
         for row in found
     ]
     show("Usage", columns, values, out, json_output)
+
+
+def _savings(client: Admin, chosen: admin_pb2.DecisionFilter, model: str) -> list[str]:
+    """What the decisions of a filter saved against a single model."""
+    from router.cli.render import savings_lines
+    from router.decision_log.reader import LoggedDecision
+    from router.decision_log.record_json import RecordError, parse
+    from router.decision_log.savings import SavingsTally
+
+    tally = SavingsTally()
+    for row in client.decisions(chosen):
+        try:
+            record = parse(row.record_json)
+        except RecordError as error:
+            tally.left_out[error.reason] += 1
+            continue
+        spent = nanos_of(row.spent) if row.HasField("spent") else None
+        created = row.create_time.ToDatetime(tzinfo=UTC)
+        tally.add(
+            LoggedDecision(
+                row.decision_id, _NAMES[row.state], created, dict(row.labels), spent, record
+            )
+        )
+    return savings_lines(tally.savings(model))
 
 
 def _notes_on_groups(

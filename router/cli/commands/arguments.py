@@ -21,6 +21,7 @@ from router.decision_log.export import write_table
 
 __all__ = [
     "STATES",
+    "Against",
     "CurrencyText",
     "Json",
     "Labels",
@@ -37,6 +38,14 @@ __all__ = [
 ]
 
 
+Against = Annotated[
+    str,
+    typer.Option(
+        "--always",
+        help="Compare what was chosen with always this model (default: the cheapest that was expected to be "
+        "as adequate).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Labels = Annotated[
     list[str] | None,

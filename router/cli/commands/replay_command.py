@@ -13,8 +13,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from router.catalog.catalog import load_catalog
 from router.classifier.bundle import load_bundle
-from router.cli.commands.arguments import Json, goal_of
-from router.cli.render import console, print_json, table
+from router.cli.commands.arguments import Against, Json, goal_of
+from router.cli.render import console, print_json, savings_lines, table
 from router.clock import utc_now
 from router.core.off_policy import RESAMPLES, Interval
 from router.core.plurals import counted
@@ -47,6 +47,7 @@ def _as_dict(report: ReplayReport, version: str, seed: int) -> dict[str, Any]:
         "moves": [{"logged": old, "new": new, "decisions": n} for (old, new), n in moves],
         "cautions": list(report.cautions),
         "notes": list(report.notes),
+        "savings": asdict(report.savings),
         "resamples": RESAMPLES,
         "seed": seed,
     }
@@ -93,7 +94,7 @@ def _print(report: ReplayReport, version: str, log: str) -> None:
     moves = sorted(report.moves.items(), key=lambda one: (-one[1], one[0]))
     lines += [f"moved: {old} → {new}: {count:,}" for (old, new), count in moves[:5]]
     lines += [f"note: {line}" for line in report.notes]
-    write(lines)
+    write([*lines, *savings_lines(report.savings)])
 
 
 def replay_command(
@@ -131,6 +132,7 @@ def replay_command(
     willingness_to_pay: Annotated[
         str | None, typer.Option(help="Goal: what an adequate answer is worth, USD.")
     ] = None,
+    always: Against = "",
     encoders: Annotated[Path, typer.Option(help="Directory of the encoders.")] = ENCODERS,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the bootstrap.")] = 0,
     json_output: Json = False,
@@ -139,7 +141,8 @@ def replay_command(
 
     Every logged decision is made again. Mean quality, share of adequate answers and mean cost of the
     new policy are estimated by ips, snips and dr, and shown beside the actual figures of the logged
-    policy. A warning says when the log has too little data for an estimate.
+    policy. A warning says when the log has too little data for an estimate. Where a share of the
+    decisions was left to chance, it also says what the choices saved against a single model.
     """
     goal = goal_of(quality_target, willingness_to_pay, miss_cost, target_regret=target_regret)
     loaded = load_bundle(bundle, encoders)
@@ -150,7 +153,10 @@ def replay_command(
         goal=goal,
         catalog=known if catalog is not None else None,
         moment=utc_now(),
+        single=always,
     )
+    if always:
+        known.check_known("--always", [always], known.ids)
     report = replay(_watched(log), policy, seed=seed)
     if json_output:
         print_json(_as_dict(report, loaded.version, seed))
