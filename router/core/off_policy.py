@@ -201,7 +201,7 @@ def cautions(known: Overlap) -> list[str]:
             f"{thin}the logged policy was certain (propensity 1) on {known.deterministic:.0%} of the "
             f"decisions, and could not have decided as the new one does on {known.uncovered:.1%} of all: "
             "for these dr relies on the classifier's own P(adequate) and quotes, ips counts 0, and snips "
-            "leaves them out. To learn about them, leave more choices to chance (setting explore)"
+            "leaves them out. To learn about them, leave some choices to chance (setting explore)"
         )
     elif abs(known.mean_weight - 1) > 0.1 and known.agreement > 0:
         warnings.append(
