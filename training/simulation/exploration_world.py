@@ -2,7 +2,8 @@
 
 Every model has an outcome for every prompt, so that what a single model would have brought is known, and the
 log can be held against it: :func:`calibration` counts how often the intervals hold the truth. Prices are
-skewed (lognormal); quotes are wrong by a factor, and so is P(adequate): the estimates must not rest on either.
+skewed (lognormal). Quotes are wrong by a factor, and P(adequate) is too high: estimates must not rest on
+either.
 """
 
 from __future__ import annotations
