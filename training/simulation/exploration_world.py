@@ -44,7 +44,6 @@ from router.decision_log.record import (
     PriceNanos,
     ReasoningTokens,
 )
-from router.routing.chance import Chance
 
 __all__ = ["MODELS", "Calibration", "World", "calibration", "make_world"]
 
@@ -102,23 +101,27 @@ class World:
                 found[row, MODELS.index(model)] = chance
         return found
 
-    def log(self, share: float, regret: float, *, key: bytes = b"world") -> list[LoggedDecision]:
+    def log(self, share: float, regret: float, *, seed: int = 0) -> list[LoggedDecision]:
         """The log of serving on this traffic: every decision settled at its true cost and quality.
 
         Args:
             share: of the decisions that is left to chance, 0..1.
             regret: as a share of the least expected cost, ≥ 0.
-            key: of the draws.
+            seed: of the draws.
         """
-        chance, rows = Chance(key), []
-        for row in range(len(self.prices)):
-            name = f"d{row:06}"
-            made = self.decision(row, Exploration(share, regret, chance.draw(name)))
+        draws, rows = np.random.default_rng(seed).random(len(self.prices)), []
+        for row, draw in enumerate(draws):
+            made = self.decision(row, Exploration(share, regret, float(draw)))
             place = MODELS.index(made.chosen.model.id)
             usage = LoggedUsage(outcome="success", quality=float(self.quality[row, place]))
             rows.append(
                 LoggedDecision(
-                    name, "settled", _MOMENT, {}, int(self.costs[row, place]), _record(made, usage)
+                    f"d{row:06}",
+                    "settled",
+                    _MOMENT,
+                    {},
+                    int(self.costs[row, place]),
+                    _record(made, usage),
                 )
             )
         return rows

@@ -42,6 +42,7 @@ from router.decision_log.record import (
     LimitBalance,
     LoggedCandidate,
     LoggedConstraints,
+    LoggedExploration,
     LoggedMissCost,
     LoggedQualityTarget,
     LoggedUsage,
@@ -444,3 +445,27 @@ def test_the_cost_of_a_miss_is_recorded_in_nano_dollars(router: Router) -> None:
 def test_a_worth_is_recorded_in_nano_dollars(router: Router) -> None:
     text = serialize(decided(WillingnessToPay(20_000_000), router))
     assert '"goal":{"kind":"willingness_to_pay","nanos":20000000}' in text
+
+
+# --- Exploration -------------------------------------------------------------------------------
+
+EXPLORED = msgspec.structs.replace(
+    EXAMPLE,
+    propensity=0.025,
+    exploration=LoggedExploration(0.05, 0.2, 0.0375, {"b": 0.975, "a": 0.025}),
+)
+
+
+def test_what_was_left_to_chance_is_written_byte_for_byte_as_ever() -> None:
+    assert serialize(EXPLORED) + "\n" == golden("v1_explored")
+
+
+def test_a_record_tells_the_propensity_of_every_model_that_it_knows() -> None:
+    models = ("a", "b", "c")
+    assert [EXPLORED.propensity_of(each) for each in models] == [0.025, 0.975, 0.0]
+    certain = msgspec.structs.replace(EXAMPLE, propensity=1.0)
+    assert [certain.propensity_of(each) for each in models] == [1.0, 0.0, 0.0]
+    # Written elsewhere, without what else could have been chosen.
+    assert [EXAMPLE.propensity_of(each) for each in models] == [0.5, None, None]
+    again = msgspec.structs.replace(certain, redrawn=True)
+    assert [again.propensity_of(each) for each in models] == [None, None, None]

@@ -18,11 +18,9 @@ def skewed() -> World:
     return make_world(4_000, skew=SKEWED, seed=3)
 
 
-def tally(
-    world: World, share: float, *, regret: float = 0.5, key: bytes = b"world"
-) -> SavingsTally:
+def tally(world: World, share: float) -> SavingsTally:
     counted = SavingsTally()
-    for row in world.log(share, regret, key=key):
+    for row in world.log(share, 0.5):
         counted.add(row)
     return counted
 
@@ -75,7 +73,7 @@ def test_the_log_tells_what_a_single_model_would_have_cost_and_brought() -> None
     covered = world.chances(0.2, 0.5)[:, 1] > 0
     held = {"cost": 0, "quality": 0}
     for seed in range(12):
-        log, counted = world.log(0.2, 0.5, key=b"%d" % seed), SavingsTally()
+        log, counted = world.log(0.2, 0.5, seed=seed), SavingsTally()
         for row in log:
             counted.add(row)
         found = counted.savings("middle")
