@@ -35,9 +35,10 @@ def test_by_hand() -> None:
         np.array([0.5, 0.25, 0.6, 1.0]), np.zeros(4), np.array([1.0, 2.0, 3.0, 4.0]),
     )  # fmt: skip
     assert (some.trials, some.tells) == (1, False)
-    many = Sample(*(np.tile(column, 10) for column in (
-        some.outcomes, some.taken, some.propensity, some.baseline, some.size
-    )))  # fmt: skip
+    many = Sample(
+        np.tile(some.outcomes, 10), np.tile(some.taken, 10), np.tile(some.propensity, 10),
+        np.tile(some.baseline, 10), np.tile(some.size, 10),
+    )  # fmt: skip
     found = total(many)
     assert found is not None
     # (2 · 1 + 4 · 5) / (2 · 1 + 4 · 2) = 2.2, and the quotes of all are 100.

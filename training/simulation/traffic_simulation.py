@@ -13,16 +13,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-import msgspec
 import numpy as np
 
 from router.catalog.catalog import Catalog, parse_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
+from router.core.exploration import explored
 from router.core.types import (
     Candidate,
     Constraints,
     Decision,
+    Exploration,
     Goal,
     Importance,
     Message,
@@ -42,6 +43,8 @@ _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 _FINGERPRINT = "0" * 64
 _ROOM = 1_000_000
 _NINE_DECIMALS = Decimal("0.000000001")
+_ANY_REGRET = 1e9
+"""So large that no candidate is too dear."""
 
 
 def _usd_per_mtok(table: HistoryTable, arm: str) -> tuple[Decimal, Decimal]:
@@ -106,25 +109,30 @@ def candidates_of(test: Outcomes, bundle: Bundle, catalog: Catalog) -> list[tupl
 
 @dataclass(frozen=True)
 class _ExploringRouter(Router):
-    """A router that takes, with probability ``explore``, any candidate alike instead of the best.
+    """A router that takes, with probability ``share``, any candidate alike instead of the best.
 
-    ``drawn`` gets the probability of each choice, in the order of the decisions.
+    Other than in serving, all candidates take part, whatever they cost and whatever goal was asked for.
     """
 
-    explore: float = 0.0
+    share: float = 0.0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
-    drawn: list[float] = field(default_factory=list)
 
     def decide(
-        self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+        self,
+        query: RouteQuery,
+        assessed: Assessment,
+        candidates: Sequence[Candidate],
+        draw: float | None = None,
     ) -> RoutedDecision:
         """Decide as in serving, then explore."""
-        routed = super().decide(query, assessed, candidates)
+        routed = super().decide(query, assessed, candidates, draw)
         ranked = routed.decision.ranked
-        place = int(self.rng.integers(len(ranked))) if self.rng.random() < self.explore else 0
-        self.drawn.append(self.explore / len(ranked) + (1 - self.explore) * (place == 0))
-        taken = (ranked[place], *ranked[:place], *ranked[place + 1 :])
-        return replace(routed, decision=Decision(taken, routed.decision.reasons))
+        if not self.share or len(ranked) == 1:
+            return routed
+        found = explored(Exploration(self.share, _ANY_REGRET, float(self.rng.random())), ranked)
+        taken = sorted(ranked, key=lambda each: each.model.id != found.chosen)
+        decision = Decision(tuple(taken), routed.decision.reasons, found)
+        return replace(routed, decision=decision)
 
 
 def _exploring_router(
@@ -137,7 +145,7 @@ def _exploring_router(
         default_goals=MissCosts(),
         quote_ttl=timedelta(minutes=5),
         now=lambda: _MOMENT,
-        explore=explore,
+        share=explore,
         rng=np.random.default_rng(seed),
     )
 
@@ -169,15 +177,11 @@ def simulate_traffic(
     router = _exploring_router(bundle, catalog, explore, seed=seed)
     ledger = MemoryLedger(clock=lambda: _MOMENT)
     reservations = Reservations(router, ledger, strict=False, hold_ttl_s=300.0)
-    for _ in range(rounds):
-        for row in np.flatnonzero(test.complete):
-            _decide_and_settle(reservations, f"d{len(router.drawn):08}", test, int(row), goal)
-    rows = map(logged, ledger.decisions(count=len(router.drawn)))
-    return [
-        replace(row, record=msgspec.structs.replace(row.record, propensity=propensity))
-        for row, propensity in zip(rows, router.drawn, strict=True)
-        if isinstance(row, LoggedDecision)
-    ]
+    prompts = [int(row) for _ in range(rounds) for row in np.flatnonzero(test.complete)]
+    for place, row in enumerate(prompts):
+        _decide_and_settle(reservations, f"d{place:08}", test, row, goal)
+    rows = map(logged, ledger.decisions(count=len(prompts)))
+    return [row for row in rows if isinstance(row, LoggedDecision)]
 
 
 def _decide_and_settle(

@@ -28,7 +28,6 @@ QUERY = RouteQuery(
     "", {"tenant": "acme"}, Prompt((Message("user", "What is DNS?"),)), Constraints(), None,
     Importance.MEDIUM, "", 1,
 )  # fmt: skip
-EVERYTHING = {"explore": 1.0, "explore_regret": 5.0}
 
 
 def now() -> datetime:
@@ -46,10 +45,15 @@ class FillingUp(MemoryLedger):
 
 
 def service(
-    router: Router, ledger: MemoryLedger | None = None, *, rules: str = "", **changes: float
+    router: Router,
+    ledger: MemoryLedger | None = None,
+    *,
+    rules: str = "",
+    explore: float = 1.0,
+    explore_regret: float = 5.0,
 ) -> Reservations:
     table = parse_rules(rules.encode(), name="rules.yaml") if rules else None
-    made = replace(router, rules=table, **{**EVERYTHING, **changes})
+    made = replace(router, rules=table, explore=explore, explore_regret=explore_regret)
     ledger = ledger or MemoryLedger(now)
     found = build_reservations(Settings(ledger="memory:"), made, ledger)
     return replace(found, chance=Chance(b"a key"))
