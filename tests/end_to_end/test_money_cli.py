@@ -178,6 +178,17 @@ def test_a_group_that_is_no_label_is_noted(server: RunningServer, team: str) -> 
     assert "note" not in run(server, "usage", "--by", "teem", "--label", f"team={team}-nobody")
 
 
+def test_usage_says_that_it_cannot_tell_savings_where_nothing_was_left_to_chance(
+    server: RunningServer, team: str
+) -> None:
+    run(server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10")
+    told = run(server, "usage", "--savings", "--label", f"team={team}")
+    assert (
+        "savings against one model, gpt-5-nano: cannot tell: every choice had propensity 1" in told
+    )
+    assert "savings" not in run(server, "usage", "--label", f"team={team}")
+
+
 def test_a_report_says_how_the_call_went(server: RunningServer, team: str) -> None:
     run(
         server, "settle", decide(server, team), "--input-tokens", "20", "--output-tokens", "10",

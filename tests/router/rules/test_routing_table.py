@@ -136,6 +136,20 @@ rules:
     assert ruling.goal == MissCost(1_500_000_000)
 
 
+@pytest.mark.parametrize(
+    ("share", "told"), [("0.05", "5% left to chance"), ("0", "no exploration")]
+)
+def test_a_share_of_exploration_is_an_effect(catalog: Catalog, share: str, told: str) -> None:
+    rules = table(
+        f"rules:\n  - {{name: a, when: 'true', then: {{explore: {share}}}}}\n"
+        "  - {name: b, when: 'true', then: {explore: 0.5}}\n",
+        catalog,
+    )
+    ruling = rules.ruling_on(RuleCase(name="x", rules=()).values)
+    assert ruling.explore == float(share)
+    assert ruling.rules[0].text == told
+
+
 def test_a_ruling_says_which_rules_apply_and_what_they_do(catalog: Catalog) -> None:
     ruling = (
         load_rules()

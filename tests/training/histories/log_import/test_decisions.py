@@ -11,7 +11,14 @@ import pytest
 from router.core.errors import InvalidInput
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.router import Router
-from tests.router.decision_log.builders import exported, fill, logged, prompts, with_usage_of
+from tests.router.decision_log.builders import (
+    exported,
+    fill,
+    logged,
+    prompts,
+    with_record,
+    with_usage_of,
+)
 from tests.training.commands.test_import_command import imported, run
 from training.histories.log_import import decisions
 from training.histories.log_import.row_adapters import ExcludedRow, LoggedAttempt, Options
@@ -91,6 +98,14 @@ def test_only_what_happened_is_an_attempt(router: Router, monkeypatch: pytest.Mo
     # The probability is of the router's choice, not of the caller's own.
     assert (elsewhere.values["model"], elsewhere.values["propensity"]) == ("another", None)
     assert unjudged.values["quality"] is None
+
+
+def test_a_choice_made_again_after_a_limit_filled_up_has_no_propensity(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = logged(router, prompts(1), log_prompts="text")
+    (again,) = adapted(monkeypatch, with_record(row, redrawn=True))
+    assert again.values["propensity"] is None
 
 
 def test_hidden_reasoning_that_was_settled_is_kept_apart(
