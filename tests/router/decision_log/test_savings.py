@@ -1,4 +1,4 @@
-"""What the choices of a log saved against one model for all of them: which decisions count, and what is said."""
+"""What the choices of a log saved against one model: which decisions count, and what is said."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def certain(router: Router) -> list[LoggedDecision]:
 
 @pytest.fixture(scope="module")
 def drawn(router: Router) -> list[LoggedDecision]:
-    """Half of the decisions left to chance."""
-    return logged(replace(router, explore=0.5, explore_regret=5.0), prompts(200))
+    """All decisions left to chance."""
+    return logged(replace(router, explore=1.0, explore_regret=5.0), prompts(200))
 
 
 def test_a_log_without_chance_says_that_it_cannot_tell(certain: list[LoggedDecision]) -> None:
@@ -120,11 +120,12 @@ def test_the_best_single_model_is_the_cheapest_that_was_expected_to_be_as_adequa
     row = certain[0]
     base = row.record.candidates[0]
 
+    def priced(nanos: int) -> PriceNanos:
+        return PriceNanos(0, nanos, nanos, nanos)
+
     def candidates(*made: tuple[str, float, int]) -> SavingsTally:
         some = tuple(
-            msgspec.structs.replace(
-                base, model=name, p_adequate=p, price_nanos=PriceNanos(0, price, price, price)
-            )
+            msgspec.structs.replace(base, model=name, p_adequate=p, price_nanos=priced(price))
             for name, p, price in made
         )
         tally = SavingsTally()
@@ -151,11 +152,12 @@ def test_a_model_that_could_seldom_be_chosen_is_said_to_stand_for_these_alone(
 
 def test_the_lines_for_people() -> None:
     found = Savings(
-        "m", 4_000, 3_112, 45, 9.87, Interval(1.25, -0.5, 3.0), 1_200, Interval(0.012, -0.01, 0.03), ("a caution",)
+        "m", 4_000, 3_112, 45, 9.87, Interval(1.25, -0.5, 3.0), 1_200, Interval(0.012, -0.01, 0.03),
+        ("a caution",),
     )  # fmt: skip
     assert savings_lines(found) == [
-        "saved against always m: $1.25 (95 %: −$0.500 … $3.00) in 3,112 of 4,000 decisions, which cost $9.87; "
-        "chance chose it 45 times where another was the best",
+        "saved against always m: $1.25 (95 %: −$0.500 … $3.00) in 3,112 of 4,000 decisions, which cost "
+        "$9.87; chance chose it 45 times where another was the best",
         "mean quality against always m: +0.012 (95 %: -0.010 … +0.030), of 1,200 that were judged",
         "savings against one model, m: a caution",
     ]
