@@ -283,7 +283,7 @@ class Reservations:
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
         if notes:
-            routed = replace(routed, decision=Decision(routed.decision.ranked, reasons + notes))
+            routed = replace(routed, decision=replace(routed.decision, reasons=reasons + notes))
         return HeldDecision(
             routed,
             None if query.quote_only else chosen.amounts,

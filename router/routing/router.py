@@ -299,7 +299,7 @@ class Router:
             notes = (_ESTIMATED, *notes)
         return RoutedDecision(
             assessed.score,
-            Decision(decision.ranked, decision.reasons + notes),
+            replace(decision, reasons=decision.reasons + notes),
             assessed.goal,
             assessed.bundle.version,
             self.catalog.version,
