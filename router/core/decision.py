@@ -343,6 +343,11 @@ def _deferral(eligible: Sequence[Candidate], ruling: Ruling) -> Exhausted | None
     )
 
 
+def _trying(chosen: Candidate, health: Health) -> Reason:
+    model = chosen.model.id
+    return Reason("MODELS_UNHEALTHY", f"this call tries {model} again: {health.due[model]}")
+
+
 def decide(
     candidates: Sequence[Candidate],
     constraints: Constraints,
@@ -409,6 +414,8 @@ def decide(
     if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
     reasons.extend(of_health)
+    if ranked[0].model.id in health.due:
+        reasons.append(_trying(ranked[0], health))
     reasons.extend(ruling.reasons)
     reasons.extend(_exclusion_reasons(excluded))
     return Decision(tuple(ranked), tuple(reasons), fallback_chain(ranked, health))

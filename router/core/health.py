@@ -78,7 +78,8 @@ def health_of(
     )
     if not opened:
         return ALL_HEALTHY
-    models, due = {}, {}
+    models: dict[str, str] = {}
+    due: dict[str, str] = {}
     for _, model, provider in opened:
         breaker = breakers[provider, model]
         (due if breaker.takes_probe(now) else models)[model] = _told(breaker, now)
@@ -91,6 +92,8 @@ def health_of(
 
 
 def _told(breaker: Breaker, now: float) -> str:
+    if breaker.takes_probe(now):
+        return breaker.cause
     if breaker.state(now) is BreakerState.HALF_OPEN:
         return f"{breaker.cause}; a call is trying it"
     again = datetime.fromtimestamp(breaker.retry_at, UTC)
