@@ -260,7 +260,7 @@ class Settings(BaseSettings):
         " After wait_s seconds one call tries it again; the wait doubles with each try that fails, up to"
         " max_wait_s; a try that is not reported within probe_timeout_s is taken for lost. At most"
         " max_ejected_share of the models of a tier that could be chosen are left out, and at least one; 0:"
-        " none is",
+        " health is only watched",
     )
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote is valid, seconds"

@@ -84,7 +84,7 @@ class HealthPolicy:
         probe_timeout_s: a try that is not reported within this time is taken for lost, and another call may
             try, seconds > 0.
         max_ejected_share: of the models of a tier that could be chosen for a request, at most this share is
-            left out for its health, 0..1; at least one, unless it is 0.
+            left out for its health, 0..1; at least one. 0: health is only watched.
     """
 
     consecutive_failures: int = 5

@@ -29,7 +29,7 @@ class Health:
         models: id → why it is unhealthy, as a phrase; those that may be tried again soonest come first.
         providers: name → why it is unhealthy. Its models that have not failed themselves are, too.
         due: id → the phrase of :attr:`models`, for those that one call may try now. They count as healthy.
-        max_ejected_share: most of the models of a tier that are left out, 0..1.
+        max_ejected_share: most of the models of a tier that are left out, 0..1; 0: health does not matter.
         failed_providers: that failed this very request before. Others go first.
     """
 
@@ -80,9 +80,10 @@ def health_of(
         return ALL_HEALTHY
     models: dict[str, str] = {}
     due: dict[str, str] = {}
+    tries = policy.max_ejected_share > 0  # else nothing is left out that could be tried again
     for _, model, provider in opened:
         breaker = breakers[provider, model]
-        (due if breaker.takes_probe(now) else models)[model] = _told(breaker, now)
+        (due if tries and breaker.takes_probe(now) else models)[model] = _told(breaker, now)
     providers = {
         provider: f"{failing} of its models fail"
         for provider in {each for _, _, each in opened}
@@ -122,10 +123,12 @@ def left_out(
     told = {each.model.id: why for each in eligible if (why := health.why(each)) is not None}
     out: dict[str, str] = {}
     reasons: list[Reason] = []
-    if len(told) == len(eligible):
+    if health.max_ejected_share == 0:
+        told = {}
+    if told and len(told) == len(eligible):
         text = "every model that could be chosen is unhealthy: chosen as if all were healthy"
         reasons.append(Reason("ALL_UNHEALTHY", text, told))
-    elif told and health.max_ejected_share > 0:
+    elif told:
         out = dict.fromkeys(_ejected(eligible, told, health), "unhealthy")
         reasons.append(_ejected_reason(told, out, health))
     if health.failed_providers:

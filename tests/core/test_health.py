@@ -127,6 +127,14 @@ def test_the_order_of_candidates_does_not_matter() -> None:
     assert len({tuple(ids(decided(health, each).ranked)) for each in permutations(LADDER)}) == 1
 
 
+def test_health_that_is_only_watched_changes_nothing() -> None:
+    watched = HealthPolicy(max_ejected_share=0)
+    health = health_of({("acme", "small"): opened(0), ("acme", "middle"): opened(0)}, 500, watched)
+    assert (set(health.models), health.due) == ({"small", "middle"}, {})
+    assert decided(health) == decided(ALL_HEALTHY)
+    assert decided(sick(*ids(LADDER), max_ejected_share=0)) == decided(ALL_HEALTHY)
+
+
 # --- What to try next --------------------------------------------------------------------------
 
 
