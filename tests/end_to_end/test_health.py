@@ -218,7 +218,7 @@ def test_operators_see_which_models_are_left_out(client: mitsumori.Router, addre
     assert parse(rows[0].record_json).unhealthy == ()
     decision = client.route(PROMPT)
     with Admin(address, timeout_s=PATIENCE_S) as admin:
-        (row, *_) = admin.decisions(admin_pb2.DecisionFilter(), newest_first=True)
+        row = next(iter(admin.decisions(admin_pb2.DecisionFilter(), newest_first=True)))
     record = parse(row.record_json)
     assert (row.decision_id, record.unhealthy) == (decision.id, (model,))
     assert record.importance is Importance.MEDIUM
