@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from typer.testing import CliRunner
 
 import mitsumori
 from mitsumori import Admin, CallFailed, Decision, route_request
 from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2
+from router.cli.main import app
 from router.core.types import Importance
 from router.decision_log.record_json import parse
 from router.ledger.memory import MemoryLedger
@@ -203,6 +205,20 @@ def test_attempts_that_nobody_settles_are_reported_alone(client: mitsumori.Route
     assert client.route(PROMPT).model == decision.model
     assert client.report_outcome(decision.id, "timeout", model=decision.model, attempt=4)
     assert client.route(PROMPT).model != decision.model
+
+
+def test_the_command_line_names_the_models_that_fail(
+    client: mitsumori.Router, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    working = CliRunner().invoke(app, ["models", "--server", address])
+    assert "Health: calls to every model succeed, as far as was reported." in working.output
+    model = failing(client)
+    found = CliRunner().invoke(app, ["models", "--server", address])
+    assert (
+        f"unhealthy: {model}, 5 failures in a row, the last: server error, tried again from "
+        "2026-11-23T12:00:30Z" in found.output
+    )
 
 
 def test_operators_see_which_models_are_left_out(client: mitsumori.Router, address: str) -> None:
