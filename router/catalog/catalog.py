@@ -40,6 +40,7 @@ class CatalogEntry:
         spec: the model as in the file.
         token_rule: how its tokens are counted.
         exact_tokens: whether the rule is the model's own tokenizer.
+        record: its prices in the table; ``None``: it is not there.
     """
 
     def __init__(self, spec: ModelEntry) -> None:
@@ -50,7 +51,7 @@ class CatalogEntry:
         self._ability = (
             Ability(told.points, told.uncertainty, f"{told.source}, {told.date}") if told else None
         )
-        self._record = find_record(spec.price_id or spec.id, spec.provider)
+        self.record = find_record(spec.price_id or spec.id, spec.provider)
         self._overrides = sorted(
             ((price.from_, price.rates) for price in spec.prices), key=lambda dated: dated[0]
         )
@@ -66,12 +67,12 @@ class CatalogEntry:
             in_force = [rates for start, rates in self._overrides if start <= today]
             if in_force:
                 return in_force[-1]
-        return self._record.rates_at(when) if self._record else None
+        return self.record.rates_at(when) if self.record else None
 
     @property
     def change_times(self) -> frozenset[dates.time] | None:
         """Times of day in UTC at which the price may change, besides midnight; ``None``: at any time."""
-        return self._record.change_times if self._record else frozenset()
+        return self.record.change_times if self.record else frozenset()
 
     def at(self, when: datetime) -> Model:
         """The model with its rates at an aware moment."""
@@ -89,7 +90,7 @@ class CatalogEntry:
 
     def _model(self, rates: Rates | None, retired: dates.date | None) -> Model:
         spec = self.spec
-        known = self._record.context_window if self._record else None
+        known = self.record.context_window if self.record else None
         return Model(
             id=spec.id,
             provider=spec.provider,

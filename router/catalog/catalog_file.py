@@ -6,6 +6,7 @@ import datetime as dates
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -23,7 +24,7 @@ from pydantic import (
 from router.catalog.tokens import ENCODINGS
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact, shown
-from router.core.types import Lengths, Rates
+from router.core.types import Lengths, Rates, Surcharge
 from router.files import parse_yaml
 
 __all__ = [
@@ -133,15 +134,13 @@ class _Speed(_Strict):
     output_tokens_per_s: float = Field(gt=0, allow_inf_nan=False)
 
 
-class PriceEntry(_Strict):
-    """A price as in the file: what tokens cost from a day (UTC) on, USD per million."""
+class _Usd(_Strict):
+    """What tokens cost, USD per million."""
 
-    from_: dates.date = Field(alias="from")
     input_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
     output_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
     cache_read_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
     cache_write_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
-    source: str = Field(default="", max_length=200)
 
     @model_validator(mode="before")
     @classmethod
@@ -161,6 +160,33 @@ class PriceEntry(_Strict):
             self.cache_read_usd_per_mtok,
             self.cache_write_usd_per_mtok,
         )
+
+
+class _LongInput(_Usd):
+    """What all tokens of a call cost whose input is longer."""
+
+    above_input_tokens: int = Field(gt=0)
+
+
+class PriceEntry(_Usd):
+    """A price as in the file: what tokens cost from a day (UTC) on."""
+
+    from_: dates.date = Field(alias="from")
+    source: str = Field(default="", max_length=200)
+    long_inputs: tuple[_LongInput, ...] = ()
+
+    @model_validator(mode="after")
+    def _long_inputs_ascend(self) -> PriceEntry:
+        thresholds = [each.above_input_tokens for each in self.long_inputs]
+        if thresholds != sorted(set(thresholds)):
+            raise ValueError("long_inputs must ascend by above_input_tokens")
+        return self
+
+    @property
+    def rates(self) -> Rates:
+        """The price as the core has it."""
+        surcharges = [Surcharge(each.above_input_tokens, each.rates) for each in self.long_inputs]
+        return replace(super().rates, surcharges=tuple(surcharges))
 
     @property
     def is_own(self) -> bool:
@@ -275,8 +301,8 @@ class CatalogFile(_Strict):
             if model.tier == UNKNOWN_TIER:
                 raise ValueError(
                     f"models[{index}] ({model.id}): its tier is still {UNKNOWN_TIER!r}: how able a model is "
-                    f"no price list says; write {' or '.join(self.tiers)}, whichever it is as good as, and check "
-                    "the lines around it"
+                    f"no price list says; write {' or '.join(self.tiers)}, whichever it is as good as, and "
+                    "check the lines around it"
                 )
             if model.tier not in self.tiers:
                 raise ValueError(
