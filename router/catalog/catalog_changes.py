@@ -251,10 +251,11 @@ def _fitting(catalog: Catalog, pattern: str, when: datetime) -> list[ListedModel
     found = [each for each in listed if fnmatchcase(each.record.id.lower(), wanted)]
     if not found:
         names = [each.record.id for each in listed]
-        if any(fnmatchcase(name.lower(), wanted) for name in catalog.ids):
+        specs = [e.spec for e in catalog.entries if not named or e.spec.provider == provider]
+        if any(fnmatchcase(spec.id.lower(), wanted) for spec in specs):
             hint = "the catalog has it already"
         else:
-            near = closest(pattern, names)
+            near = closest(wanted, names)
             hint = near if near.startswith("did") else "--available lists them"
         raise InvalidInput(
             f"--add: {shown(pattern)} fits no model of genai-prices that the catalog lacks; {hint}",

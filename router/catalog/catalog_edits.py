@@ -61,7 +61,7 @@ def with_models(text: str, models: Sequence[NewModel]) -> str:
     """
     expected = parse_yaml(text)
     for model in models:
-        listed = _value(yaml.compose(text, Loader=yaml.SafeLoader), "models")
+        listed = _value(_composed(text), "models")
         column = _block_column(listed, "models")
         text = _inserted(text, _end(listed), ["", *_indented(_model_lines(model), column)])
         expected["models"].append(parse_yaml("\n".join(_model_lines(model)))[0])
@@ -129,7 +129,7 @@ def _scalar(text: str) -> str:
 
 
 def _with_price(text: str, position: int, change: PriceChange) -> str:
-    models = _value(yaml.compose(text, Loader=yaml.SafeLoader), "models")
+    models = _value(_composed(text), "models")
     model = models.value[position]
     where = f"models[{position}] ({change.model})"
     lines = _price_lines(change)
@@ -142,6 +142,13 @@ def _with_price(text: str, position: int, change: PriceChange) -> str:
         raise _refused(f"{where}: prices", "is empty; remove it")
     column = _block_column(model, where)
     return _inserted(text, _end(model), _indented(["prices:", *_indented(lines, 2)], column))
+
+
+def _composed(text: str) -> Any:
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:  # by what was added just now
+        raise _no_place() from None
 
 
 def _has(node: Any, key: str) -> bool:
@@ -199,11 +206,14 @@ def _checked(text: str, expected: Any) -> str:
     except ValueError:
         same = False
     if not same:
-        raise _refused(
-            "the catalog",
-            "has anchors, or another form that lines cannot be added to; write it out",
-        )
+        raise _no_place()
     return text
+
+
+def _no_place() -> InvalidInput:
+    return _refused(
+        "the catalog", "has anchors, or another form that lines cannot be added to; write it out"
+    )
 
 
 def _refused(where: str, problem: str) -> InvalidInput:

@@ -87,7 +87,8 @@ def test_models_of_a_running_server_are_those_that_it_routes_to(
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [
-        "bundle", "scoring", "tokenizer", "prices", "tiers", "prompts", "ledger", "access", "port",
+        "bundle", "scoring", "tokenizer", "prices", "catalog", "tiers", "prompts", "ledger", "access",
+        "port",
     ]  # fmt: skip
     assert [check for check in checks if not check["ok"]] == []
 
