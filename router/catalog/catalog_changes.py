@@ -168,11 +168,7 @@ def _why_kept(entry: CatalogEntry, record: PriceRecord) -> str | None:
 def _differing(entry: CatalogEntry, record: PriceRecord, today: date) -> Iterator[PriceChange]:
     """Where the table differs from the file, today and on the days on which its price changes."""
     written = sorted(((p.from_, p.rates) for p in entry.spec.prices), key=lambda dated: dated[0])
-    first = today
-    if not written:
-        # The day since when the table has had this price: it is true of the past, too.
-        first = max((day for day in record.starts if day <= today), default=today)
-    for day in (first, *(day for day in record.starts if day > today)):
+    for day in (today, *(day for day in record.starts if day > today)):
         listed = record.rates_at(datetime.combine(day, time(), UTC))
         in_force = [rates for start, rates in written if start <= day]
         file = in_force[-1] if in_force else None
