@@ -14,6 +14,7 @@ from datetime import datetime
 from router.core.errors import Exhausted, NotPossible
 from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, by_price, goal_reason, lowered, quote_of, ranked_by
+from router.core.health import ALL_HEALTHY, Health, fallback_chain, left_out
 from router.core.limits import (
     Amounts,
     LimitState,
@@ -26,7 +27,7 @@ from router.core.limits import (
 from router.core.money import format_usd
 from router.core.quotes import output_cap
 from router.core.ruling import NO_RULING, Ruling
-from router.core.types import Candidate, Constraints, Decision, Exploration, Goal, Reason
+from router.core.types import Candidate, Constraints, Decision, Exploration, Goal, Model, Reason
 
 __all__ = ["arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
@@ -56,10 +57,14 @@ def _blocked(candidate: Candidate) -> str | None:
 def _unmet(candidate: Candidate, constraints: Constraints, ruling: Ruling) -> str | None:
     """The exclusion of a candidate that cannot be chosen whatever the limits; ``None`` if it can."""
     model, quote = candidate.model, candidate.quote
-    if constraints.models and model.id not in constraints.models:
+    if constraints.models and not model.is_one_of(constraints.models):
         return "not_in_allowed_models"
     if constraints.tiers and model.tier not in constraints.tiers:
         return "not_in_allowed_tiers"
+    if model.retired is not None:
+        return "retired"
+    if constraints.regions and constraints.regions.isdisjoint(model.regions):
+        return "not_in_regions"
     if not constraints.capabilities <= model.capabilities:
         return "lacks_capability"
     if candidate.p_adequate is None:
@@ -72,7 +77,7 @@ def _unmet(candidate: Candidate, constraints: Constraints, ruling: Ruling) -> st
         return "over_max_price"
     if constraints.max_latency_s is not None and quote.latency.p90_s > constraints.max_latency_s:
         return "over_max_latency"
-    forbidding = ruling.forbids(candidate)
+    forbidding = ruling.forbids(candidate, constraints.regions)
     return None if forbidding is None else f"{_BY_RULE}{forbidding}"
 
 
@@ -180,6 +185,8 @@ def _no_eligible_model(
         "no_price": "give the models a price in the catalog",
         "unknown_to_the_classifier": "serve a bundle that has arms for these tiers",
         "lacks_capability": "ask for fewer required_capabilities",
+        "not_in_regions": "allow more constraints.regions, or have the catalog say where models are served",
+        "retired": "allow other models",
     }
     # The remedy is for the constraint that is checked last: its candidates met all the others.
     order = list(remedies)
@@ -195,6 +202,8 @@ def _no_eligible_model(
         )
         metadata["cheapest_high_price_usd"] = format_usd(cheapest)[1:]
         remedies[nearest] += f" to at least {format_usd(cheapest)}"
+    if nearest == "retired":
+        remedies[nearest] = f"{_retirements(candidates, constraints)}; {remedies[nearest]}"
     remedy = remedies[nearest] if nearest in excluded else "allow more models or tiers"
     by_rules = sorted(name for name in excluded if name.startswith(_BY_RULE))
     if by_rules:
@@ -207,6 +216,34 @@ def _no_eligible_model(
         field="constraints",
         metadata=metadata,
     )
+
+
+def _retirements(candidates: Sequence[Candidate], constraints: Constraints) -> str:
+    """Which models would meet the constraints, had they not retired; at most three of them."""
+    told = [
+        f"{each.model.id} retired on {each.model.retired}"
+        for each in candidates
+        if exclusion(each, constraints) == "retired"
+    ]
+    return ", ".join(told[:3] + (["and others"] if len(told) > 3 else []))
+
+
+def _replacement_reasons(
+    model: Model, constraints: Constraints, ruling: Ruling
+) -> Iterable[Reason]:
+    """A reason where a model was chosen because one that was asked for has retired."""
+    if not model.replaces:
+        return
+    lists = (constraints.models, *(rule.effects.models for rule in ruling.rules))
+    named = [names & model.replaces for names in lists if names and model.id not in names]
+    retired = sorted(frozenset().union(*named))
+    if retired:
+        has = "has" if len(retired) == 1 else "have"
+        yield Reason(
+            "REPLACED",
+            f"{', '.join(retired)} {has} retired: {model.id} was chosen instead",
+            dict.fromkeys(retired, model.id),
+        )
 
 
 def _balance_facts(state: LimitState) -> dict[str, str]:
@@ -344,15 +381,28 @@ def _deferral(eligible: Sequence[Candidate], ruling: Ruling) -> Exhausted | None
 
 
 def _left_to_chance(
-    ranked: Sequence[Candidate], constraints: Constraints, goal: Goal, regret: float
+    ranked: Sequence[Candidate], constraints: Constraints, goal: Goal, regret: float, health: Health
 ) -> list[Candidate]:
-    """The candidates that chance may choose from, which pass no soft value."""
+    """The candidates that chance may choose from: healthy ones that pass no soft value, and the best.
+
+    Where the best is not healthy, nothing is left to chance.
+    """
     choice = rivals(ranked, constraints, goal, regret)
+    if health is not ALL_HEALTHY:
+        sound = [each for each in choice if health.why(each) is None]
+        choice = [each for each in sound if each.model.id not in health.due]
+        if ranked[0] not in choice:
+            return [ranked[0]]
     if len(choice) == 1 or not _may_reach_a_limit(choice):
         return choice
     return [
         each for each in choice if each is choice[0] or not _soft_limits_passed(each, *SoftAction)
     ]
+
+
+def _trying(chosen: Candidate, health: Health) -> Reason:
+    model = chosen.model.id
+    return Reason("MODELS_UNHEALTHY", f"this call tries {model} again: {health.due[model]}")
 
 
 def decide(
@@ -361,6 +411,7 @@ def decide(
     goal: Goal,
     *,
     ruling: Ruling = NO_RULING,
+    health: Health = ALL_HEALTHY,
     complexity: float = 1.0,
     batch: bool = False,
     top_tier: str | None = None,
@@ -378,16 +429,17 @@ def decide(
         constraints: what the caller allows.
         goal: what the choice aims for.
         ruling: what the routing table allows. Its goal is the caller's business.
+        health: of all models; unhealthy ones are left out as long as others are left.
         complexity: of the prompt, 0..1: the simpler, the less a miss costs.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.
         exploration: how much is left to chance, and the number that decides; ``None``: nothing is. Where a
-            soft limit or pacing acts, nothing is left to chance either.
+            soft limit or pacing acts nothing is left to chance either, and no model that is not healthy.
 
     Returns:
-        All eligible candidates, best first, or first the one that chance chose, and the reasons. The
-        order of ``candidates`` does not matter.
+        All eligible candidates, best first, or first the one that chance chose, the reasons, and what to try
+        next. The order of ``candidates`` does not matter.
 
     Raises:
         NotPossible: no candidate meets the constraints; the message says why.
@@ -403,10 +455,16 @@ def decide(
         ]
     eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
     excluded = Counter(name for name in exclusions if name is not None)
+    alone = len(eligible) == 1 and len(candidates) > 1
     if not eligible:
         if any(name.startswith("limit_") for name in excluded):
             raise _refused_by_limits(candidates, exclusions)
         raise _no_eligible_model(candidates, constraints, ruling, excluded)
+    of_health: Sequence[Reason] = ()
+    if health is not ALL_HEALTHY:
+        out, of_health = left_out(eligible, health)
+        eligible = [each for each in eligible if each.model.id not in out]
+        excluded.update(out.values())
     deferred = _deferral(eligible, ruling) if batch else None
     if deferred is not None:
         raise deferred
@@ -415,14 +473,18 @@ def decide(
     reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
     found = None
     if exploration is not None and exploration.share > 0 and not notes:
-        choice = _left_to_chance(ranked, constraints, goal, exploration.regret)
+        choice = _left_to_chance(ranked, constraints, goal, exploration.regret, health)
         if len(choice) > 1:
             found = explored(exploration, choice)
             if found.chosen != found.best:
                 reasons = [explored_reason(found, choice, goal)]
                 ranked.sort(key=lambda each: each.model.id != found.chosen)
-    if len(eligible) == 1 and len(candidates) > 1:
+    if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
+    reasons.extend(of_health)
+    if ranked[0].model.id in health.due:
+        reasons.append(_trying(ranked[0], health))
+    reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))
     reasons.extend(ruling.reasons)
     reasons.extend(_exclusion_reasons(excluded))
-    return Decision(tuple(ranked), tuple(reasons), found)
+    return Decision(tuple(ranked), tuple(reasons), fallback_chain(ranked, health), found)

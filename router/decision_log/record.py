@@ -102,6 +102,7 @@ class LoggedConstraints(Struct, frozen=True, omit_defaults=True):
     max_price_nanos: int | None = None
     max_latency_s: Finite | None = None
     max_output_tokens: int | None = None
+    regions: tuple[str, ...] = ()
 
 
 class LengthQuantiles(Struct, frozen=True, array_like=True):
@@ -286,7 +287,7 @@ class LoggedUsage(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         model: the model that was called; ``None``: the chosen one.
-        outcome: ``success``, ``truncated``, ``error`` or ``timeout``; ``None`` where it was not reported.
+        outcome: the value of an :class:`~router.core.breaker.Outcome`; ``None`` where it was not reported.
         input_tokens: ≥ 0; ``None`` where they were not reported.
         cached_input_tokens: the part of ``input_tokens`` that came from a cache.
         output_tokens: ≥ 0, hidden reasoning included; ``None`` where they were not reported.
@@ -338,6 +339,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         settings: version of the settings that it rests on; empty in older records.
         rules: names of the rules of the routing table that applied, in its order.
         rules_version: of that table; empty in older records.
+        unhealthy: ids of the models that were left out because calls to them failed, sorted; empty in older
+            records. They are not among the candidates.
         exploration: what was left to chance; ``None``: nothing was.
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
@@ -366,6 +369,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     settings: str = ""
     rules: tuple[str, ...] = ()
     rules_version: str = ""
+    unhealthy: tuple[str, ...] = ()
     exploration: LoggedExploration | None = None
     redrawn: bool = False
 

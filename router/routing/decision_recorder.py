@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from router.core.limits import LimitState
-from router.core.types import Candidate, Constraints, Explored, Goal, MissCost, QualityTarget
+from router.core.types import (
+    Candidate,
+    Constraints,
+    Decision,
+    Explored,
+    Goal,
+    MissCost,
+    QualityTarget,
+)
 from router.decision_log import record
 from router.decision_log.record import VERSION, DecisionRecord, KeptPrompt
 from router.routing.router import Assessment, RoutedDecision, RouteQuery
@@ -47,7 +57,7 @@ def record_of(
         strict=strict,
         importance=query.importance,
         goal=_goal(routed.goal),
-        constraints=_constraints(query.constraints),
+        constraints=_constraints(query.constraints, decision.ranked),
         conversation_id=query.conversation_id,
         batch=query.batch,
         complexity=score.complexity,
@@ -66,6 +76,7 @@ def record_of(
         settings=routed.settings_version,
         rules=routed.ruling.names,
         rules_version=routed.ruling.version,
+        unhealthy=_unhealthy(decision),
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
     )
@@ -78,6 +89,12 @@ def _exploration(explored: Explored | None) -> record.LoggedExploration | None:
     return record.LoggedExploration(share, regret, draw, dict(explored.chances))
 
 
+def _unhealthy(decision: Decision) -> tuple[str, ...]:
+    """Ids of the models that the decision left out for their health: its reasons name them."""
+    told = [each.facts for each in decision.reasons if each.code == "MODELS_UNHEALTHY"]
+    return tuple(sorted(model for facts in told for model in facts))
+
+
 def _goal(goal: Goal) -> record.LoggedGoal:
     if isinstance(goal, MissCost):
         return record.LoggedMissCost(goal.nanos)
@@ -86,14 +103,19 @@ def _goal(goal: Goal) -> record.LoggedGoal:
     return record.LoggedWillingnessToPay(goal.nanos)
 
 
-def _constraints(given: Constraints) -> record.LoggedConstraints:
+def _constraints(given: Constraints, ranked: Sequence[Candidate]) -> record.LoggedConstraints:
+    models = given.models
+    if models:
+        # Those that stand for retired models were as good as asked for.
+        models = models.union([each.model.id for each in ranked])
     return record.LoggedConstraints(
-        tuple(sorted(given.models)),
+        tuple(sorted(models)),
         tuple(sorted(given.tiers)),
         tuple(sorted(given.capabilities)),
         given.max_price_nanos,
         given.max_latency_s,
         given.max_output_tokens,
+        tuple(sorted(given.regions)),
     )
 
 

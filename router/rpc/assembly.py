@@ -19,6 +19,7 @@ from router.logs import set_level
 from router.routing.chance import Chance
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
+from router.routing.model_health import ModelHealth
 from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.rpc.live_state import LiveState, Parts, Sources
@@ -116,6 +117,7 @@ def build_reservations(
         observer=observer,
         chance=_chance(settings),
         render_example=render_example,
+        health=ModelHealth(settings.health, router.now, observer),
     )
 
 
@@ -165,7 +167,9 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
     )
     made = replace(made, corrections=router.corrections)
     found = build_reservations(settings, made, before.ledger, before.observer)
-    return replace(found, label_names=before.label_names, chance=before.chance)
+    return replace(
+        found, label_names=before.label_names, health=before.health, chance=before.chance
+    )
 
 
 def live_state_of(
@@ -196,6 +200,7 @@ def live_state_of(
         set_level(snapshot.settings.log_level)
         reservations = snapshot.reservations
         learner.allowances = reservations.router.catalog.reasoning_allowances
+        reservations.health.policy = snapshot.settings.health
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 
     return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner

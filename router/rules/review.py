@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.catalog.catalog import Catalog
-from router.core.ruling import Effects
-from router.core.types import Importance, Model
+from router.core.ruling import Effects, Ruling
+from router.core.types import Candidate, Importance, Model
 from router.rules.conditions import Conditions
 from router.rules.facts import GOALS, LANGUAGES, TASKS, level_of
 from router.rules.places import Place
@@ -139,7 +139,8 @@ def _both_hold(
 ) -> Mapping[str, Any] | None:
     """Values for which two rules apply that together allow no model; ``None``: none were found."""
     one, other = table.rules[first], table.rules[second]
-    if any(one.effects.allows(each) and other.effects.allows(each) for each in models):
+    both = Ruling((one, other))
+    if any(both.forbids(Candidate(each, None, None, None)) is None for each in models):
         return None
     conditions = [rules.file.rules[at].when for at in (first, second)]
     finals = [entry.when for entry in rules.file.rules[:second] if entry.final]
@@ -169,6 +170,7 @@ def _situations(conditions: Sequence[str], labels: Mapping[str, str]) -> Iterato
         "max_output_tokens": _counts(numbers, 0),
         "turns": [max(each, 1) for each in _counts(numbers, 1)],
         "capabilities": _some_of(texts, texts),
+        "names_models": [False, True],
         "goal": list(GOALS),
         "batch": [False, True],
         "hour": list(range(24)),

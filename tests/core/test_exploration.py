@@ -14,6 +14,7 @@ from router.core.decision import decide, exclusion
 from router.core.errors import MitsumoriError
 from router.core.exploration import BOUND_SHARE, explored, may_explore, rivals
 from router.core.goals import expected_cost
+from router.core.health import Health
 from router.core.limits import Amounts, Limit, LimitState, Period, SoftAction, Unit, Window
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
 from router.core.types import (
@@ -255,6 +256,41 @@ def test_where_spend_is_ahead_of_its_pace_nothing_is_left_to_chance() -> None:
     found = decide(made, ANYTHING, PRICE_ONLY, moment=NOON, exploration=left_to_chance(1.0, 0.99))
     assert "PACED" in [each.code for each in found.reasons]
     assert found.explored is None
+
+
+# --- Health ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("health", "models"),
+    [
+        (Health(models={"b": "5 failures"}, max_ejected_share=1.0), ["a", "c"]),
+        # Kept because too many of the tier would be left out.
+        (Health(models={"b": "5 failures"}, max_ejected_share=0.0), ["a", "c"]),
+        (Health(due={"b": "5 failures"}), ["a", "c"]),
+    ],
+    ids=["left out", "only watched", "to be tried"],
+)
+def test_a_model_that_is_not_healthy_does_not_take_part(health: Health, models: list[str]) -> None:
+    found = decide(
+        THREE, ANYTHING, PRICE_ONLY, health=health, exploration=left_to_chance(1.0, 0.99)
+    )
+    assert found.explored is not None
+    assert list(found.explored.chances) == models
+    assert (found.chosen.model.id, [each.model.id for each in found.ranked][:1]) == ("c", ["c"])
+    assert "c" not in [each.model.id for each in found.fallbacks]
+
+
+@pytest.mark.parametrize(
+    "health",
+    [Health(due={"a": "5 failures"}), Health(models=dict.fromkeys("abc", "5 failures"))],
+    ids=["the best is tried again", "all fail"],
+)
+def test_where_the_best_is_not_healthy_nothing_is_left_to_chance(health: Health) -> None:
+    found = decide(
+        THREE, ANYTHING, PRICE_ONLY, health=health, exploration=left_to_chance(1.0, 0.99)
+    )
+    assert (found.explored, found.propensity, found.chosen.model.id) == (None, 1.0, "a")
 
 
 # --- Rules -------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from router.catalog.catalog import Catalog, parse_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.core.exploration import explored
+from router.core.health import ALL_HEALTHY, Health
 from router.core.types import (
     Candidate,
     Constraints,
-    Decision,
     Exploration,
     Goal,
     Importance,
@@ -32,8 +32,9 @@ from router.core.types import (
 )
 from router.decision_log.reader import LoggedDecision, logged
 from router.ledger.memory import MemoryLedger
-from router.routing.reservations import HeldDecision, Reservations, UsageReport
+from router.routing.reservations import HeldDecision, Reservations
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
+from router.routing.settlement import UsageReport
 from training.histories.outcome_table import NOMINAL_OUTPUT_TOKENS, HistoryTable
 from training.histories.outcomes import Outcomes
 
@@ -122,16 +123,17 @@ class _ExploringRouter(Router):
         query: RouteQuery,
         assessed: Assessment,
         candidates: Sequence[Candidate],
+        health: Health = ALL_HEALTHY,
         draw: float | None = None,
     ) -> RoutedDecision:
         """Decide as in serving, then explore."""
-        routed = super().decide(query, assessed, candidates, draw)
+        routed = super().decide(query, assessed, candidates, health, draw)
         ranked = routed.decision.ranked
         if not self.share or len(ranked) == 1:
             return routed
         found = explored(Exploration(self.share, _ANY_REGRET, float(self.rng.random())), ranked)
         taken = sorted(ranked, key=lambda each: each.model.id != found.chosen)
-        decision = Decision(tuple(taken), routed.decision.reasons, found)
+        decision = replace(routed.decision, ranked=tuple(taken), explored=found, fallbacks=())
         return replace(routed, decision=decision)
 
 
