@@ -183,11 +183,12 @@ class Meters(Observer):
     def settled(self, call: SettledCall) -> None:
         """See :meth:`Observer.settled`."""
         self._holds.add(("settled",))
-        self._spent.add((call.model, provider_name(call.provider)), call.booked)
+        named = self._models.named(call.model, call.provider)
+        self._spent.add(named, call.booked)
         context = _context()
         if call.quoted > 0:
             self._quote_error.record(call.booked / call.quoted, None, context)
-        sent, received = self._token_attributes(*self._models.named(call.model, call.provider))
+        sent, received = self._token_attributes(*named)
         self._tokens.record(call.input_tokens, sent, context)
         self._tokens.record(call.output_tokens, received, context)
 
