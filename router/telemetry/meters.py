@@ -48,7 +48,8 @@ _MAX_MODELS = 500
 """Models that are told apart: those of one catalog are few, but a server may follow many catalogs. Above two
 thousand series of one metric, the SDK would add up everything else without any attribute.
 """
-_NO_TRACE = Context()
+_NO_TRACE = Context({"mitsumori": "no trace"})
+"""Has an entry, since the SDK looks up the current context where it is given an empty one."""
 
 Reading = Iterable[tuple[float, tuple[str, ...]]]
 """Values of a gauge or a counter, each with the values of its attributes in their order."""
