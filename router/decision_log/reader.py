@@ -23,7 +23,7 @@ from router.core.errors import InvalidInput, MitsumoriError
 from router.core.money import usd_to_nanos
 from router.decision_log.record import DecisionRecord
 from router.decision_log.record_json import DamagedRecord, RecordError, parse
-from router.ledger.address import open_ledger
+from router.ledger.address import open_ledger, sqlite_path
 from router.ledger.base import HoldState, Ledger, StoredDecision
 from router.ledger.sqlite.file import read
 from router.ledger.sqlite.queries import decisions
@@ -176,9 +176,9 @@ def _sqlite(path: Path, *, newest_first: bool) -> Iterator[StoredDecision]:
 
 
 def _ledger(source: str, *, newest_first: bool = False) -> Iterator[LogRow]:
-    kind, _, rest = source.partition(":")
-    if kind == "sqlite":
-        yield from map(logged, _sqlite(Path(rest).expanduser(), newest_first=newest_first))
+    path = sqlite_path(source)
+    if path is not None:
+        yield from map(logged, _sqlite(path, newest_first=newest_first))
     else:
         with closing(open_ledger(source)) as ledger:
             yield from map(logged, decisions_of(ledger, newest_first=newest_first))

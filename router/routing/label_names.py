@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
 
-from router.core.limits import ANY
+from router.core.limits import ANY, CHOICE_LABELS
 from router.core.types import Reason
 from router.ledger.base import Ledger
 
 __all__ = ["LabelNames"]
 
 _TENANT = "tenant"
-_CHOICE_LABELS = frozenset({"model", "provider", "tier"})
 """Labels that the decision sets itself."""
 _MIN_SIMILARITY = 0.75
 """Least difflib ratio of two similar names: two letters swapped in a word of four give it."""
@@ -75,10 +74,10 @@ class LabelNames:
         """
         tenant = labels.get(_TENANT, ANY)
         found = self._all if tenant == ANY else self._of_tenant.get(tenant, self._everyones)
-        referenced, common = (found.limits | self.configured) - _CHOICE_LABELS, found.common
+        referenced, common = (found.limits | self.configured) - CHOICE_LABELS, found.common
         notes = []
         for name in labels:
-            if name in referenced or name in _CHOICE_LABELS:
+            if name in referenced or name in CHOICE_LABELS:
                 continue
             known = (referenced if name in common else referenced | common).difference(labels)
             near = _nearest(name, known)
@@ -101,7 +100,7 @@ def _known(limits: Sequence[Mapping[str, str]], decisions: Sequence[Mapping[str,
     carried = Counter(name for labels in decisions for name in labels)
     enough = max(_COMMON_SHARE * len(decisions), _COMMON_MIN)
     common = frozenset(name for name, count in carried.items() if count >= enough)
-    return _Known(frozenset(name for scope in limits for name in scope), common - _CHOICE_LABELS)
+    return _Known(frozenset(name for scope in limits for name in scope), common - CHOICE_LABELS)
 
 
 @lru_cache(maxsize=1024)  # callers send the same few names again and again

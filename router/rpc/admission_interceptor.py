@@ -9,18 +9,18 @@ waits for the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from grpc_status import rpc_status
 
+from router.access.gate import Metadata
 from router.core.errors import InvalidInput, MitsumoriError, Throttled
 from router.ledger.time_budget import on_wait
 from router.logs import logger
-from router.rpc.error_interceptor import fail, status_of
+from router.rpc.error_interceptor import abort, fail, grpc_status, malformed
 from router.rpc.lanes import Lane
 from router.rpc.refusals import RefusingHandler, overload_handlers
 from router.rpc.work_queue import Priority, WorkQueue, overloaded
@@ -32,8 +32,6 @@ _PRIORITIES = {
     "Release": Priority.FREEING,
     "QuoteBatch": Priority.BATCH,
 }
-
-Metadata = Iterable[tuple[str, str | bytes]]
 
 
 class Access(Protocol):
@@ -55,25 +53,16 @@ def _in(threads: futures.ThreadPoolExecutor, behave: Any, *, non_blocking: bool 
     return behave
 
 
-_MALFORMED = rpc_status.to_status(
-    status_of(InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE"))
-)
-_TOO_MANY_STREAMS = rpc_status.to_status(status_of(overloaded(1.0)))
-_NO_MESSAGE = rpc_status.to_status(
-    status_of(InvalidInput("the call has no message", reason="NO_MESSAGE"))
-)
-
-
-def _refuse(context: grpc.ServicerContext, status: grpc.Status) -> NoReturn:
-    context.abort_with_status(status)
-    raise AssertionError("abort_with_status raises")
+_MALFORMED = grpc_status(malformed())
+_TOO_MANY_STREAMS = grpc_status(overloaded(1.0))
+_NO_MESSAGE = grpc_status(InvalidInput("the call has no message", reason="NO_MESSAGE"))
 
 
 def _parsed(parse: Callable[[bytes], Any], message: bytes, context: grpc.ServicerContext) -> Any:
     try:
         return parse(message)
     except (DecodeError, UnicodeError, RecursionError):  # of health and reflection alone
-        _refuse(context, _MALFORMED)
+        abort(context, _MALFORMED)
 
 
 class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ships no types
@@ -161,7 +150,7 @@ class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
             with lane.calls.entered(context):
                 message = next(messages, None)
             if message is None:
-                _refuse(context, _NO_MESSAGE)
+                abort(context, _NO_MESSAGE)
             request, kind = _parsed(parse, message, context), _kind(method, message)
             del message  # a megabyte need not be kept twice while it waits
             if work is None:
@@ -188,7 +177,7 @@ class AdmissionInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
             self._check(method, context)
             with lane.streams.entered(context) as stream:
                 if stream is None:
-                    _refuse(context, _TOO_MANY_STREAMS)
+                    abort(context, _TOO_MANY_STREAMS)
                 slot = _Slot(lane.work, priority, context)
 
                 def requests() -> Iterator[Any]:
@@ -223,7 +212,7 @@ def _enter(work: WorkQueue, kind: str, priority: Priority, context: grpc.Service
     try:
         return work.enter(kind, priority, context)
     except Throttled as error:
-        _refuse(context, rpc_status.to_status(status_of(error)))
+        abort(context, grpc_status(error))
     except MitsumoriError as error:
         fail(context, kind.partition(" ")[0], error)
 

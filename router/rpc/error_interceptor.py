@@ -38,7 +38,7 @@ from router.ledger.time_budget import time_limit
 from router.logs import log_failure, logger
 from router.rpc.service_names import is_ours
 
-__all__ = ["DOMAIN", "ErrorInterceptor", "fail", "status_of"]
+__all__ = ["DOMAIN", "ErrorInterceptor", "abort", "fail", "grpc_status", "malformed", "status_of"]
 
 DOMAIN = "mitsumori"
 _MESSAGE_BYTES = 1_000
@@ -97,8 +97,19 @@ class _Malformed:
     """Replaces a request that could not be parsed."""
 
 
-def _abort(context: grpc.ServicerContext, error: MitsumoriError) -> NoReturn:
-    context.abort_with_status(rpc_status.to_status(status_of(error)))
+def malformed() -> InvalidInput:
+    """The error of bytes that are no message of the method."""
+    return InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE")
+
+
+def grpc_status(error: MitsumoriError) -> grpc.Status:
+    """The status of one of our errors, as gRPC sends it."""
+    return rpc_status.to_status(status_of(error))
+
+
+def abort(context: grpc.ServicerContext, status: grpc.Status) -> NoReturn:
+    """End a call with a status."""
+    context.abort_with_status(status)
     raise AssertionError("abort_with_status raises")
 
 
@@ -142,16 +153,15 @@ def fail(context: grpc.ServicerContext, method: str, error: Exception) -> NoRetu
     """Log an error and end the call with its status."""
     if isinstance(error, MitsumoriError):
         logger().info("refused", method=method, reason=error.reason, field=error.field)
-        _abort(context, error)
+        abort(context, grpc_status(error))
     log_failure(method, error)
-    _abort(
-        context, MitsumoriError("internal error; the server's log says where", reason="INTERNAL")
-    )
+    internal = MitsumoriError("internal error; the server's log says where", reason="INTERNAL")
+    abort(context, grpc_status(internal))
 
 
 def _well_formed(request: Any) -> Any:
     if isinstance(request, _Malformed):
-        raise InvalidInput("the request is not a valid message", reason="MALFORMED_MESSAGE")
+        raise malformed()
     return request
 
 

@@ -7,10 +7,9 @@ from concurrent import futures
 from typing import Any
 
 import grpc
-from grpc_status import rpc_status
 
 from router.core.errors import MitsumoriError
-from router.rpc.error_interceptor import status_of
+from router.rpc.error_interceptor import grpc_status
 from router.rpc.work_queue import overloaded
 
 __all__ = ["RefusingHandler", "overload_handlers"]
@@ -41,7 +40,7 @@ class RefusingHandler(grpc.RpcMethodHandler):  # type: ignore[misc]  # grpc ship
     unary_unary = unary_stream = stream_stream = None
 
     def __init__(self, error: MitsumoriError) -> None:
-        status = rpc_status.to_status(status_of(error))
+        status = grpc_status(error)
         self.code: str = status.code.name
         self.reason = error.reason
 

@@ -231,8 +231,8 @@ class WorkQueue:
             Whether it is lent; false where too many are.
         """
         with self._lock:
-            overloaded = self._refused_share > _OVERLOADED_FROM
-            if self._lent >= (min(1, self._most_lent) if overloaded else self._most_lent):
+            refuses = self._refused_share > _OVERLOADED_FROM
+            if self._lent >= (min(1, self._most_lent) if refuses else self._most_lent):
                 return False
             self._lent += 1
         self.leave(kind, since)

@@ -49,7 +49,8 @@ _MAX_MODELS = 500
 """Models that are told apart: those of one catalog are few, but a server may follow many catalogs. Above two
 thousand series of one metric, the SDK would add up everything else without any attribute.
 """
-_NO_TRACE = Context()
+_NO_TRACE = Context({"mitsumori": "no trace"})
+"""Has an entry, since the SDK looks up the current context where it is given an empty one."""
 
 Reading = Iterable[tuple[float, tuple[str, ...]]]
 """Values of a gauge or a counter, each with the values of its attributes in their order."""
@@ -186,11 +187,12 @@ class Meters(Observer):
     def settled(self, call: SettledCall) -> None:
         """See :meth:`Observer.settled`."""
         self._holds.add(("settled",))
-        self._spent.add((call.model, provider_name(call.provider)), call.booked)
+        named = self._models.named(call.model, call.provider)
+        self._spent.add(named, call.booked)
         context = _context()
         if call.quoted > 0:
             self._quote_error.record(call.booked / call.quoted, None, context)
-        sent, received = self._token_attributes(*self._models.named(call.model, call.provider))
+        sent, received = self._token_attributes(*named)
         self._tokens.record(call.input_tokens, sent, context)
         self._tokens.record(call.output_tokens, received, context)
 

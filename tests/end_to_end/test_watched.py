@@ -341,14 +341,19 @@ def test_a_metrics_port_that_was_asked_for_and_is_taken_ends_the_start_in_one_li
 def test_without_a_port_of_its_own_a_second_server_starts_without_the_endpoint_and_says_so(
     tmp_path: Path,
 ) -> None:
-    with ExitStack() as opened:
-        with suppress(OSError):  # another program may have it, which serves as well
-            opened.enter_context(socket.create_server(("127.0.0.1", METRICS_PORT)))
-        log = tmp_path / "log"
-        with log.open("w") as file, serving("--ledger", "memory:", log=file) as (address, _):
-            some_calls(address)
-        (line,) = [json.loads(text) for text in log.read_text().splitlines()]
-        assert (line["event"], line["port"]) == ("metrics_not_offered", METRICS_PORT)
+    def is_said() -> bool:
+        with ExitStack() as opened:
+            with suppress(OSError):  # another program may have it, which serves as well
+                opened.enter_context(socket.create_server(("127.0.0.1", METRICS_PORT)))
+            log = tmp_path / "log"
+            with log.open("w") as file, serving("--ledger", "memory:", log=file) as (address, _):
+                some_calls(address)
+            lines = [json.loads(text) for text in log.read_text().splitlines()]
+            return [(line["event"], line["port"]) for line in lines] == [
+                ("metrics_not_offered", METRICS_PORT)
+            ]
+
+    wait_until(is_said)  # unless the other program lets go of it meanwhile
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,6 @@ from router.paths import default_ledger_hint
 __all__ = [
     "back_up",
     "check_file",
-    "copy_snapshot",
     "empty_log",
     "open_reader",
     "open_writer",
@@ -241,7 +240,7 @@ def _as_of_now(connection: apsw.Connection) -> apsw.Connection:
     return connection
 
 
-def copy_snapshot(
+def _copy_snapshot(
     reader: apsw.Connection, path: Path, progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Copy the snapshot of a reader to another file, while others write.
@@ -292,7 +291,7 @@ def back_up(source: Path, target: Path, progress: Callable[[int, int], None] | N
 
     def copy(reader: apsw.Connection) -> None:
         reader.execute("BEGIN")
-        copy_snapshot(reader, target, progress)
+        _copy_snapshot(reader, target, progress)
 
     read(source, copy)
 

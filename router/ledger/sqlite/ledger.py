@@ -35,7 +35,6 @@ from router.ledger.rows import Account, Balance, Row
 from router.ledger.sqlite import queries
 from router.ledger.sqlite.committed_balances import Sums
 from router.ledger.sqlite.file import (
-    copy_snapshot,
     open_reader,
     store_errors,
 )
@@ -270,19 +269,6 @@ class SqliteLedger:
         self._lock.release()
 
     # ── beyond the protocol ───────────────────────────────────────────────────────────────────────
-
-    def backup(self, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """Copy the current state of the store to another file, without stopping writes.
-
-        Args:
-            path: the copy; replaced only when the copy is complete.
-            progress: called with the number of pages copied and the total.
-
-        Raises:
-            Unavailable: the store cannot be read, or the copy cannot be written.
-        """
-        with self._reading() as reader:
-            copy_snapshot(reader, path, progress)
 
     def rows(self) -> Iterator[Row]:
         """Every decision with its entries, for the checker."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from router.access.api_keys import KeyBook
 from router.access.caller import ANONYMOUS
@@ -66,6 +64,18 @@ class World:
     def reload(self) -> None:
         self.keys.value, self.keys.version = self.store.book(), self.keys.version + 1
 
+    def ended_keys(self) -> tuple[str, str]:
+        """A key that is revoked, and one that has expired."""
+        revoked, key = self.store.create(
+            name="b", tenant="b", roles=["route"], labels={}, scopes={}, expires=None
+        )
+        self.store.revoke(key.id)
+        expired, _ = self.store.create(
+            name="c", tenant="c", roles=["route"], labels={}, scopes={}, expires=NOON
+        )
+        self.reload()
+        return revoked, expired
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -105,14 +115,7 @@ def test_no_credential_is_said_plainly(world: World, metadata: list[tuple[str, s
 
 
 def test_unknown_expired_and_revoked_keys_get_the_same_answer(world: World) -> None:
-    revoked, key = world.store.create(
-        name="b", tenant="b", roles=["route"], labels={}, scopes={}, expires=None
-    )
-    world.store.revoke(key.id)
-    expired, _ = world.store.create(
-        name="c", tenant="c", roles=["route"], labels={}, scopes={}, expires=NOON
-    )
-    world.reload()
+    revoked, expired = world.ended_keys()
     said = set()
     for number, text in enumerate(
         [WRONG, revoked, expired, "nonsense", world.text[:-1] + "!", "x" * 100_000]
@@ -124,27 +127,10 @@ def test_unknown_expired_and_revoked_keys_get_the_same_answer(world: World) -> N
     assert len(said) == 1
 
 
-@pytest.fixture
-def log() -> Iterator[list[structlog.typing.EventDict]]:
-    # Capturing swaps the processors; the level of the tests' logger would hide what is captured.
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False)
-    with capture_logs() as lines:
-        yield lines
-    structlog.configure(**before)
-
-
 def test_the_log_says_what_the_caller_is_not_told(
     world: World, log: list[structlog.typing.EventDict]
 ) -> None:
-    revoked, key = world.store.create(
-        name="b", tenant="b", roles=["route"], labels={}, scopes={}, expires=None
-    )
-    world.store.revoke(key.id)
-    expired, _ = world.store.create(
-        name="c", tenant="c", roles=["route"], labels={}, scopes={}, expires=NOON
-    )
-    world.reload()
+    revoked, expired = world.ended_keys()
     for number, text in enumerate([WRONG, revoked, expired, "x.y.z", "x" * 100_000]):
         with pytest.raises(Unauthenticated):
             world.call(text, f"10.0.0.{number}")

@@ -341,7 +341,7 @@ def test_a_damaged_store_is_said_to_be_damaged_and_left_alone(closed: Path) -> N
 
 
 def test_a_backup_is_a_whole_store_while_holds_go_on(
-    ledger: SqliteLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: SqliteLedger, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.hold_many([hold(f"{number}", 1, record={"x": "y" * 500}) for number in range(200)])
     seen = []
@@ -351,7 +351,7 @@ def test_a_backup_is_a_whole_store_while_holds_go_on(
         ledger.hold(hold(f"meanwhile {done}", 1))
 
     monkeypatch.setattr(file, "_BACKUP_PAGES", 10)
-    ledger.backup(tmp_path / "copy.db", progress)
+    file.back_up(path, tmp_path / "copy.db", progress)
     assert len(seen) > 2
     assert seen[-1][0] == seen[-1][1]
     copy = SqliteLedger(tmp_path / "copy.db", ManualClock())
@@ -363,7 +363,7 @@ def test_a_backup_is_a_whole_store_while_holds_go_on(
 
 def test_a_backup_that_cannot_be_written_is_unavailable(ledger: SqliteLedger, path: Path) -> None:
     with pytest.raises(Unavailable):
-        ledger.backup(path.parent / "nowhere" / "copy.db")
+        file.back_up(path, path.parent / "nowhere" / "copy.db")
     assert isinstance(ledger.hold(hold("a", 1)), Granted)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from router.core.errors import Unavailable
 from router.ledger.base import Granted
+from router.ledger.sqlite.file import back_up
 from router.ledger.sqlite.ledger import SqliteLedger
 from tests.router.ledger.builders import ManualClock, hold
 
@@ -160,7 +161,7 @@ def test_only_the_user_of_the_server_can_read_the_files(tmp_path: Path) -> None:
     try:
         with closing(SqliteLedger(path, ManualClock())) as store:
             store.hold(hold("a", 1))
-            store.backup(copy)
+            back_up(path, copy)
             files = sorted(tmp_path.iterdir())
             modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in files}
     finally:

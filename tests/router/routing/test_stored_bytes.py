@@ -13,6 +13,7 @@ import pytest
 
 from router.core.limits import Limit, Unit, Window
 from router.core.types import Constraints, Importance, Message, Prompt
+from router.ledger.sqlite.file import back_up
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.routing.reservations import Reservations
 from router.routing.router import RouteQuery, Router
@@ -64,7 +65,7 @@ def test_a_decision_takes_at_most_three_kilobytes(
         decided(reservations, number, text)
         if number + 1 in (33, len(PROMPTS)):
             copy = tmp_path / f"copy{number}.db"
-            store.backup(copy)
+            back_up(tmp_path / "ledger.db", copy)
             sizes.append(copy.stat().st_size)
     assert (sizes[1] - sizes[0]) / (len(PROMPTS) - 33) <= 3_000
 
@@ -74,7 +75,7 @@ def test_what_decisions_are_compressed_by_holds_nothing_of_a_caller(
 ) -> None:
     reservations = build_reservations(settings, replace(router), store)
     decided(reservations, 1, "Tell nobody of the canary in the coal mine.")
-    store.backup(tmp_path / "copy.db")
+    back_up(tmp_path / "ledger.db", tmp_path / "copy.db")
     with closing(apsw.Connection(str(tmp_path / "copy.db"))) as copy:
         example = bytes(copy.execute("SELECT content FROM dictionaries").get)
     assert router.bundle.version.encode() in example

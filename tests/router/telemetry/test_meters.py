@@ -124,6 +124,9 @@ def test_five_hundred_models_are_told_apart_and_the_rest_count_as_one(telemetry:
     assert decisions["other", "other"] == 9_500
     tokens = samples(telemetry, "gen_ai_client_token_usage_count")
     assert len(tokens) == 2 * 501
+    spent = samples(telemetry, "mitsumori_spent_usd_total")
+    assert len(spent) == 501
+    assert spent["other", "other"] == pytest.approx(9_500 * 1_500 / 1e9)
 
 
 def test_what_the_sdk_adds_up_because_there_is_too_much_of_it_counts_as_other(
