@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from router.classifier.encoder import classifier_text
+from router.classifier.task_in_hand import classifier_text
 from router.core.types import Prompt
 from router.decision_log.record import KeptPrompt, PromptEmbedding, PromptLogKind
 

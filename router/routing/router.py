@@ -13,7 +13,7 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.encoder import classifier_text
+from router.classifier.task_in_hand import classifier_text
 from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
 from router.core.corrections import Corrections

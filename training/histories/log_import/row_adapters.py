@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from router.classifier.encoder import classifier_text
+from router.classifier.task_in_hand import classifier_text
 from router.core.types import Message, Prompt
 from training.histories.history import BadRow
 
