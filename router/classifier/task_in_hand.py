@@ -8,11 +8,13 @@ system messages, which are read only where there is no other message.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.classifier.features.head_and_tail import head_and_tail
-from router.classifier.features.turn_form import Form, Turn, question_at_end, read_turn
+from router.classifier.features.turn_form import LONGEST, Form, Turn, question_at_end, read_turn
+from router.classifier.features.topic import stays_with
 from router.core.types import Message, Prompt
 
 __all__ = ["TaskInHand", "classifier_text", "task_in_hand"]
@@ -28,6 +30,8 @@ _MOST_CHANGES = 3
 """Changes that are read, the latest ones."""
 _CHANGE_SIGNS = 600
 """Characters read from each end of a change."""
+_TOPIC_TURNS, _TOPIC_MESSAGES = 3, 3
+"""Messages of the user before one that may have its topic, and messages at each end of these that are read."""
 _WORD_SIGNS = 4
 """Characters of the shortest word by which a chat returns to a task."""
 
@@ -74,8 +78,14 @@ def _question_before(messages: Sequence[Message], place: int) -> str:
 
 
 def _turn(messages: Sequence[Message], users: Sequence[int], place: int) -> Turn:
-    first = place == users[0]
-    return read_turn(messages[place].text, _question_before(messages, place), first=first)
+    said, first = messages[place].text, place == users[0]
+    turn = read_turn(said, _question_before(messages, place), first=first)
+    if turn.form is Form.REQUEST and not first and not turn.alone:
+        since = users[max(bisect_left(users, place) - _TOPIC_TURNS, 0)]
+        before = [one.text for one in messages[since:place] if one.role in ("user", "assistant")]
+        if stays_with(turn.text, before[:_TOPIC_MESSAGES] + before[_TOPIC_MESSAGES:][-_TOPIC_MESSAGES:]):
+            return Turn(Form.CHANGES, turn.text)
+    return turn
 
 
 def _continued(messages: Sequence[Message], users: Sequence[int], turn: Turn) -> str:
@@ -97,7 +107,7 @@ def _continued(messages: Sequence[Message], users: Sequence[int], turn: Turn) ->
         tasks.append(changes.pop())
     if tasks:
         task = _returned_to(tasks, turn.text) if returns else tasks[0]
-        least = max(_CHANGE_SHARE * len(task), _CHANGE_LEAST)
+        least = min(max(_CHANGE_SHARE * len(task), _CHANGE_LEAST), LONGEST)
         kept = [one for one in changes if len(one) > least][:_MOST_CHANGES]
         return "\n\n".join([task, *(head_and_tail(one, _CHANGE_SIGNS) for one in reversed(kept))])
     # It is the first to ask for something: it answers the assistant, or refers to what is not there.

@@ -53,10 +53,12 @@ class Turn:
         form: what it does.
         text: the message without the words before its request, such as «Hi!» and «Thanks!»; the whole message
             where nothing else is left.
+        alone: whether its words say that it is a request of its own: it gives a text, or changes the topic.
     """
 
     form: Form
     text: str
+    alone: bool = False
 
 
 class _Asked(Enum):
@@ -78,26 +80,26 @@ _GREETING = _either(
     r"(?:hi|hello|hey|hiya|howdy|yo|greetings|good (?:morning|afternoon|evening|day))"
     r"(?: (?:there|all|everyone|team|again|guys|folks))?",
     r"(?:guten (?:morgen|tag|abend)|hallo|bonjour|bonsoir|salut|hola|buenos días|ciao|olá|привет|здравствуйте)",
-    r"(?:こんにち[はわ]|こんばん[はわ]|おはよう(?:ございます)?|はじめまして|初めまして|お疲れ(?:様|さま)(?:です)?"
+    r"(?:こんにち[はわ]|こんばん[はわ]|おはよ(?:う|ー)*(?:ございます)?|はじめまして|初めまして|お疲れ(?:様|さま)(?:です)?"
     r"|おつかれ(?:様|さま)(?:です)?|お世話に(?:なって(?:います|おります)|なります)|やっほー|もしもし|ハロー)",
     r"(?:你好|您好|안녕하세요)",
 )
 _THANKS = _either(
     r"(?:many |ok |okay |no |lol )?(?:thanks?(?: you)?|thx|tysm|ty|cheers|much appreciated)"
-    r"(?: (?:so much|very much|a lot|a million|a ton|again|in advance|for (?:your |the |all (?:your |the )?)?\w+))*",
+    r"(?: (?:so much|very much|a lot|a million|a ton|again|in advance|for (?:(?:your|the|all|clearing|explaining|fixing|doing|helping|checking)(?: (?:your|the|that|this|it|me))? ?)?\w*(?: up| out)?))*",
     r"(?:vielen dank|danke(?: schön| sehr)?|merci(?: beaucoup)?|(?:muchas )?gracias|grazie(?: mille)?"
     r"|(?:muito )?obrigad[oa]|(?:большое )?спасибо)",
     r"(?:本当に|ほんとに|どうも|色々|いろいろ)?(?:ありがと(?:う|ー)*(?:ございま(?:す|した))?|有難うございま(?:す|した)"
     r"|感謝(?:です|します|しています)|助かり(?:ました|ます)|サンキュー|あざす)",
-    r"どうも",
+    r"どうも(?:です)?",
     r"(?:谢谢(?:你|您)?|謝謝|多谢|감사합니다|고마워(?:요)?)",
 )
 _AGREED = _either(
     r"(?:yes|yeah|yep|yup|sure(?: thing)?|absolutely|definitely|of course|please do|yes please|go for it|do it)",
-    r"(?:sounds|looks) good(?: to me)?",
+    r"(?:sounds|looks) (?:good|right|fine|great|correct)(?: to me)?",
     r"(?:ja|oui|sí|si|sim|да)(?: (?:bitte|s'il (?:te|vous) plaît|por favor|per favore))?",
     r"(?:はい|うん|ええ|ぜひ(?:とも)?|是非|もちろん|そうして(?:ください)?|(?:それで|では)?(?:よろしく)?お願い(?:します|いたします|致します)?"
-    r"|頼みます|いい感じ(?:です)?)",
+    r"|頼みます|いい感じ(?:です)?|良さそう(?:です)?|よさそう(?:です)?)",
     r"(?:好的?|是的?|네)",
 )
 _REFUSED = _either(
@@ -113,7 +115,7 @@ _NOTED = _either(
     r"(?:なるほど(?:です(?:ね)?|ね)?|了解(?:です|しました|いたしました)?|りょ|(?:やっと|よく)?(?:わか|分か|判)り(?:ました|ます)"
     r"|わかった|分かった|承知(?:しました|いたしました|です)?|納得(?:です|しました)?|ok(?:です)?|おk|オッケー(?:です)?"
     r"|いい(?:です)?ね|(?:これで)?完璧(?:です)?|素晴らしい(?:です)?|素敵(?:です)?|すごい(?:です)?|さすが(?:です)?|最高(?:です)?"
-    r"|できました|すっきりしました|そうですか|そうでした|そうなんだ|よかった(?:です)?)",
+    r"|できました|すっきり(?:です|しました)|そうか|そうですか|そうでした|そうなんだ|よかった(?:です)?)",
     r"(?:明白了?|알겠습니다)",
 )
 _FILLER = _either(
@@ -136,7 +138,7 @@ _BEFORE = re.compile(
 _BARE_GAP = {"filler", "doubt", "shift"}
 """Words after which a request may go on without a sign: «so what…», «wait what…»."""
 _RUNS_ON = re.compile(
-    r"(?:ok|okay) |(?:yes|yeah|yep|yup|sure) (?:do|please|go|it|that|the|let|continue|proceed|just|but|and|with|in|use|make|write|show)\b"
+    r"(?:ok|okay) |\w+ (?:thanks?|thx|ty|cheers)\b|(?:yes|yeah|yep|yup|sure) (?:do|please|go|it|that|the|let|continue|proceed|just|but|and|with|in|use|make|write|show)\b"
     r"|(?:no|nope) (?:that|it|i|the|you|this|use|make|but|not|sorry|wait|thanks?)\b"
 )
 """What else goes on without a sign."""
@@ -159,7 +161,8 @@ _FINISHED = re.compile(
         r"(?:また|では|じゃあ|それでは)?(?:また|失礼します|おやすみ(?:なさい)?|さようなら|バイバイ|よい一日を)(?:明日|来ます|聞きます|ね|お願いします|、)*",
         r"(?:これで|それで|以上で|もう)?(?:大丈夫|十分|完璧|解決|ok|オッケー|結構|終わり|以上)(?:です|しました|でした|だ)?",
         r"(?:とても|すごく|大変|本当に)?(?:よく|やっと)?(?:助かりました|分かりました|わかりました|参考になりました|勉強になりました"
-        r"|うまくいきました|動きました|直りました|解決しました|それでした|できました)",
+        r"|うまくいきました|いけました|動きました|直りました|解決しました|それでした|できました)",
+        r"(?:まさに)?(?:これ|それ)です",
         r"(?:また(?:何かあれば)?|あとで)(?:聞きます|お願いします|試します|やってみます)|(?:試して|やって)みます",
     )
 )
@@ -181,7 +184,7 @@ _GO_ON = re.compile(
     r"|weiter|weitermachen|warum|mach weiter|continuez?|pourquoi|continúa|sigue|por qué|continua|perché|continue|por quê|дальше|продолжай|почему"
     r"|(?:そのまま|どんどん|先を|じゃあ|では)?(?:続け|進め|やっ|始め|やり直し)て(?:みて)?(?:ください|下さい|くれ(?:ますか)?|お願いします|ほしい(?:です)?)?"
     r"|(?:続き|次|残り|その先|もう(?:一度|一回))(?:を|も|は|に)?(?:お願い(?:します|いたします)?|ください|下さい|頼む|書いて|見せて|教えて|行って|どうぞ)*"
-    r"|(?:それは?|これは?|でも)?(?:なぜ|なんで|何故|どうして|どうやって|どういう(?:こと|意味)|本当|ほんと|まじ|マジ)(?:ですか|なの|なんですか|に|だ)?"
+    r"|(?:それは?|これは?|でも)?(?:なぜ|なんで|何故|どうして|どうやって|どういう(?:こと|意味)|いつ|どこ|だれ|誰|いくら|いくつ|どれ|どっち|どのくらい|本当|ほんと|まじ|マジ)(?:ですか|なの|なんですか|に|だ)?"
     r"|(?:ダメ|だめ|駄目)(?:でした|です)|(?:変わり|動き|直り|うまくいき|でき)ません(?:でした)?|違います|同じ(?:です|エラーです)"
     r"|(?:よく|まだ)?(?:分かりません|わかりません|分からない(?:です)?|わからない(?:です)?)|(?:全部|すべて|両方)(?:やって|直して|お願いします|書いて)(?:ください)?"
     r"|(?:それ|これ|その(?:通り|とおり|まま)?)で?(?:お願いします|やって(?:ください)?|進めて(?:ください)?)|もっと|具体的に"
@@ -190,7 +193,8 @@ _GO_ON = re.compile(
 
 # --- Parts of messages -------------------------------------------------------------------------
 
-_GIVEN = re.compile(r"[:：]\s*\S|\n\s*\S|```|[「『“][^」』”]{2,}[」』”]|\"[^\"]{2,}\"|`[^`]+`")
+_TEXTS = r"\n\s*\S|```|[「『“][^」』”]{2,}[」』”]|\"[^\"]{2,}\"|`[^`]+`"
+_QUOTED, _GIVEN = re.compile(_TEXTS), re.compile(rf"[:：]\s*\S|{_TEXTS}")
 """A text given with the request: the request stands on its own, whatever words it uses."""
 _RETURNS = re.compile(
     r"(?:back to|going back to|returning to|regarding|about) (?:the|your|my|our|that) |earlier you|(?:さっき|先ほど)の"
@@ -219,6 +223,8 @@ _REFERS = re.compile(
         # A conjunction or a comparison at the beginning.
         r"(?:and|but|or|plus|except|instead|otherwise|even|then|because|though) ",
         r"(?:what|how) (?:about|if) ",
+        r"(?:now|next) (?:the|a|an|for|in|as|with|to|that|it)\b",
+        r"(?:assume|suppose|say|imagine) (?!.*(?:prove|show|find|what|how|compute))[^.;:]{1,60}$",
         r"so,? (?:what|which|how|why|when|where|who|should|do|can|is|are|does) .{1,60}$",
         rf"(?:(?:a (?:bit|little|lot)|slightly|much|even|way|something|still|make it|i want it) )*{_COMPARATIVE}(?: |$|[,.!?])",
         r"(?:another|one more|two more|three more|a different|something else|same) ?",
@@ -232,13 +238,14 @@ _REFERS = re.compile(
         rf"{_POLITE}(?:add|include|use|try) [\w-]+(?: [\w-]+){{0,2}}(?: (?:instead|too|as well|then))?$",
         r"(?:go ahead|go on|proceed|continue|carry on|start|keep going) (?:with|and|to|from|on) ",
         rf"{_POLITE}(?:give|show|tell|send) (?:me |us )?(?:(?:an?|some|more|another|one|two|three|four|five|\d+|other|different|a few|your) )+"
-        rf"(?:\w+ )?(?:{_PART}|versions?|variants?|alternatives?|details?|detail)\b",
+        rf"(?:\w+ )?(?:{_PART}|versions?|variants?|alternatives?|details?|detail)\b(?! (?:of|for|that|about|on|to|from) )",
         rf"{_POLITE}(?:give|show|tell|send) (?:me |us )?the (?!\w+ of )\w+(?: \w+){{0,2}}$",
         # A choice among what was offered, or feedback.
         r"(?:number|option|step|point|part|item|version|no\.|#) ?\d?[a-z]?\b",
         rf"(?:the|your) (?:{_ORDINAL}|{_PART}|{_COMPARATIVE})\b",
         r"i (?:like|liked|love|prefer|choose|chose|meant|mean|think|don'?t|still|want (?:it|this|that|the)|would prefer|was|disagree)\b",
         r"(?:it|that|this|they|these|those)(?:'s|'ll|'d|'re)? \w+",
+        r"(?:isn't|aren't|doesn't|don't|wasn't|didn't|shouldn't|won't|wouldn't|can't|couldn't) \w+",
         r"(?:you|your) (?:forgot|missed|said|wrote|mentioned|used|made|did|didn'?t|left|answer|code|second|first|last|proof|solution)\b",
         r"(?:are you sure|can you elaborate|more on|more detail|tell me more|what do you mean|why (?:exactly|that|this|is that|did you))\b",
         r"(?:can|could|should|may|must|do|would) i (?:\w+ ?){1,4}$",
@@ -293,18 +300,21 @@ _JA_REFERS = re.compile(
         r".{0,24}(?:にして|に変えて|を変えて|直して|追加して|足して|付けて|つけて|消して|削って|削除して|外して|除いて|減らして|増やして|入れて|加えて"
         r"|まとめて|やり直して|書き直して|言い換えて|続けて|進めて|使って|掘り下げて|深掘りして|例を?挙げて|比べて|並べて|省いて|抜いて|直してほしい|追加)"
         r"(?:みて|もら(?:って|えますか|える)|ください|下さい|くれ(?:る|ますか)?|ほしい(?:です)?|欲しい(?:です)?|お願いします|ね|よ)*[。！!？?]*$",
-        r".{1,12}も(?:ちょうだい|ください|お願い(?:します)?|教えて|作って|書いて|見せて)(?:ください)?[。！!]*$",
+        r".{1,12}も(?:ちょうだい|ください|お願い(?:します)?|教えて|作って|書いて|見せて|出して|説明して|解説して|付けて|つけて|入れて)(?:ください)?[。！!]*$",
         r".{0,4}[0-9一二三四五]\w{1,6}(?:ください|下さい|ちょうだい|お願いします|お願い)[。！!]*$",
         r"[^のを、]{1,10}(?:で|も|から|なしで|抜きで|風に|付きで|つきで|を|使って|ように|を?詳しく|方を|ほうを|が(?:いい|良い)(?:です)?)[。！!]*$",
         r"[^のがをにで、「」]{1,10}(?:は|では|なら|だと|も|だったら|とか)[？?]*$",
         r"[^の、]{0,14}(?:なったら|だったら|としたら|場合は|なら|[でて]も(?!ら))(?!.*(?:ください|教え|証明|とる))(?:.{0,10})[？?]*$",
         r".{0,4}(?:[一二三四五六七八九十1-9１-９](?:つ目|点目|番目|本目|行目|段目|個目|章|つめ)|[1-9１-９]番|第[一二三四五1-9].|前者|後者|最後の|最初の)",
+        r".{0,30}(?:て(?:い)?ませんか|のでは(?:ない(?:です|でしょう)?か)?[？?]|じゃないですか|んじゃない)",
+        r".{1,30}と(?:仮定(?:して|すると|したら)|し(?:たら|て))$",
         r".{0,20}(?:この中で|その中で|上記|前述|その(?:数字|式|部分|理由|例|結果)|それ(?:は|を|で|って)|これ(?:は|を|で|って))",
     )
 )
 _JA_ORDERS = re.compile(
     r".*(?:証明|導出|導い|求め|示し|書い|作っ|作成|教え|説明|設計|実装|翻訳|訳し|要約|計算|比較|分析|考え|挙げ|直し|まとめ|調べ|解い|論じ)(?:て|せよ|を|し)"
     r"|.*(?:ください|下さい|とは|何ですか|ですか|ますか|は)[。？?]*$"
+    r"|.*(?:何|誰|どこ|いつ|いくら|どれ|なぜ|どう).*[？?]?$"
 )
 _JA_SAYS = re.compile(
     r".*(?:です|ます|ました|ません|でした|けど|かも|だ|ない|ないです|ね|よ|た|思います|ている|います)[。！!…]*$"
@@ -324,6 +334,10 @@ _ANYTHING_ELSE = re.compile(
 _AFTER = re.compile(rf"[\s,.!;、。！]+(?:{_THANKS})$")
 """Thanks after the request."""
 _LAST_SIGNS = 40
+_UNHAPPY = re.compile(
+    r"\?|\b(?:but|still|not|error|wrong|fails?|missing|again|instead|please|now|also|next|n't|can|could|\w+n't)\b|けど|まだ|ない|ません|エラー|でも|次|ところで|[？]"
+)
+"""Words that a message of thanks alone has not."""
 _SENTENCES = re.compile(r"[^.!?。！？\n]+[.!?。！？]*")
 _CLAUSE = re.compile(r"[,.;。、！]\s*")
 _KANA_ON = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -412,8 +426,21 @@ def read_turn(text: str, question: str = "", *, first: bool = False) -> Turn:
         return Turn(Form.REPEATS, rest)
     if _GO_ON.fullmatch(_CLAUSE.split(core, maxsplit=1)[0]) and not _GIVEN.search(rest):
         return Turn(Form.CHANGES, rest)
-    form = Form.REQUEST if "shift" in before else _short(core, rest, before, question)
-    return Turn(form, rest if before else text)
+    said = rest if before else text
+    if _ends(core, rest, before, thanks is not None):
+        return Turn(Form.CLOSING, text)
+    if "shift" in before:
+        return Turn(Form.REQUEST, said, alone=True)
+    return Turn(_short(core, rest, before, question), said, alone=_QUOTED.search(rest) is not None)
+
+
+def _ends(core: str, rest: str, before: set[str], thanks: bool) -> bool:
+    """Whether a message thanks and otherwise asks for nothing, nor tells of something that is wrong."""
+    if not (thanks or "thanks" in before) or len(core) > _LONGEST_CLOSING or _UNHAPPY.search(rest.lower()):
+        return False
+    if _KANA_ON.search(core) is None:
+        return not (_ASKS.match(core) or _REFERS.match(core) and not _SAYS.match(core))
+    return not (_JA_WANTS.match(core) or _JA_REFERS.match(core))
 
 
 def _requests(core: str) -> bool:
