@@ -9,13 +9,21 @@ are read only where there is no other message.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.classifier.features.head_and_tail import head_and_tail
 from router.classifier.features.topic import Topic, topic_of
-from router.classifier.features.turn_form import LONGEST, Form, Turn, question_at_end, read_turn
+from router.classifier.features.turn_form import (
+    LONGEST,
+    Form,
+    Turn,
+    asks_openly,
+    question_at_end,
+    read_turn,
+)
 from router.core.types import Message, Prompt
 
 __all__ = ["TaskInHand", "classifier_text", "task_in_hand"]
@@ -33,8 +41,8 @@ _CHANGE_SIGNS = 600
 """Characters read from each end of a change."""
 _TOPIC_TURNS, _TOPIC_MESSAGES = 3, 3
 """Messages of the user before one that may have its topic, and messages at each end that are read of them."""
-_WORD_SIGNS = 4
-"""Characters of the shortest word by which a chat returns to a task."""
+_WORD = re.compile(r"\w{4,}")
+"""A word by which a chat returns to a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +127,10 @@ def _continued(messages: Sequence[Message], users: Sequence[int], turn: Turn) ->
         # The first message to say something has no other to refer to.
         return (_joined(changes[-1], changes[:-1]),)
     # It answers the assistant, or refers to what is not there.
-    question, said = _question_before(messages, users[-1]), messages[users[-1]].text
-    return (f"{question}\n\n{said}" if question else said,)
+    question = _question_before(messages, users[-1])
+    if not question or asks_openly(question):
+        return (turn.text,)
+    return (f"{question}\n\n{turn.text}",)
 
 
 def _joined(task: str, changes: Sequence[str]) -> str:
@@ -132,5 +142,7 @@ def _joined(task: str, changes: Sequence[str]) -> str:
 
 def _returned_to(tasks: Sequence[str], said: str) -> str:
     """The task with most words of the message that returns to it, else the longest one."""
-    words = {word for word in said.lower().split() if len(word) >= _WORD_SIGNS}
-    return max(tasks, key=lambda task: (len(words & set(task.lower().split())), len(task)))
+    words = set(_WORD.findall(said.lower()))
+    return max(
+        tasks, key=lambda task: (len(words.intersection(_WORD.findall(task.lower()))), len(task))
+    )

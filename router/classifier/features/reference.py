@@ -9,7 +9,7 @@ from router.classifier.features.turn_words import either
 __all__ = ["GIVEN", "QUOTED", "RETURNS", "answers", "is_spaced", "only_says", "refers", "requests"]
 
 _LONGEST_POINTER, _POINTER_WORDS = 70, 5
-"""Characters of the longest message in which a pronoun points back, and the first words among which it does."""
+"""Characters of the longest message in which a pronoun points back, and the first words that may be one."""
 _LONGEST_STATEMENT = 90
 _FRAGMENT_WORDS, _FRAGMENT_SIGNS = 2, 6
 """The longest message without a verb of its own: words, and characters of a script without spaces."""
@@ -159,7 +159,7 @@ _JA_REFERS = re.compile(
         r"|そこ|それ|これ|その|この(?!度)|あれ|上の|前の|今の|同じ|別の|他の|他に|ほかの|ほかに|逆に|代わりに|全部|両方|例え?ば|具体的に|詳しく|短く"
         r"|簡単に|簡潔に|長く|あと|さらに|まず(?:は|何|どれ|どこ)?|今は|そう|どこから|何から|え、)",
         r".{0,30}(?:もっと|もう少し|もうちょっと|もう一|さらに)",
-        r".{0,24}(?:にして|に変えて|を変えて|直して|追加して|足して|付けて|つけて|消して|削って|削除して|外して|除いて|減らして|増やして|入れて|加えて"
+        r"[^、]{0,24}(?:にして|に変えて|を変えて|直して|追加して|足して|付けて|つけて|消して|削って|削除して|外して|除いて|減らして|増やして|入れて|加えて"
         r"|まとめて|やり直して|書き直して|言い換えて|続けて|進めて|使って|掘り下げて|深掘りして|例を?挙げて|比べて|並べて|省いて|抜いて|直してほしい|追加)"
         r"(?:みて|もら(?:って|えますか|える)|ください|下さい|くれ(?:る|ますか)?|ほしい(?:です)?|欲しい(?:です)?|お願いします|ね|よ)*[。！!？?]*$",
         r".{1,12}も(?:ちょうだい|ください|お願い(?:します)?|教えて|作って|書いて|見せて|出して"

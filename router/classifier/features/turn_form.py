@@ -32,7 +32,7 @@ from router.classifier.features.turn_words import (
     words_before,
 )
 
-__all__ = ["LONGEST", "Form", "Turn", "question_at_end", "read_turn"]
+__all__ = ["LONGEST", "Form", "Turn", "asks_openly", "question_at_end", "read_turn"]
 
 LONGEST = 240
 """Characters of the longest message that may refer back by its words; a longer one says what it wants."""
@@ -110,6 +110,11 @@ def question_at_end(text: str) -> str:
         return ""
     parts: list[str] = [part.strip() for part in _SENTENCES.findall(tail) if part.strip()]
     return parts[-1] if parts else ""
+
+
+def asks_openly(question: str) -> bool:
+    """Whether a question is about no task: «Anything else?»."""
+    return _kind_of(question) is _Asked.ANYTHING_ELSE
 
 
 def _kind_of(question: str) -> _Asked:
