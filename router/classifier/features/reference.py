@@ -133,7 +133,8 @@ _VERBS = (
 _QUESTION_WORDS = r"(?:what(?:'?s)?|who(?:'?s|m|se)?|where(?:'?s)?|when|which|why|how(?:'?s)?)"
 _ORDERS = re.compile(
     rf"(?:please |kindly )?(?:(?:can|could|would|will) you )?(?:please |kindly "
-    rf"|help me )?{_VERBS}\b.{{4,}}|{_QUESTION_WORDS} .{{8,}}"
+    rf"|help me )?{_VERBS}\b.{{4,}}"
+    rf"|(?!how (?:are|r|is|have) (?:you|u|things|your)\b){_QUESTION_WORDS} .{{8,}}"
 )
 """What plainly asks for something of its own."""
 _ASKS = re.compile(

@@ -114,7 +114,7 @@ def content_text(content: object) -> str:
 
 
 def messages_text(messages: object) -> str:
-    """The prompt of chat messages as serving's classifier reads it: without the system messages.
+    """The prompt of chat messages as serving's classifier reads it: the task in hand.
 
     Empty where there is no text. Instructions by the role ``developer`` are system messages.
     """
