@@ -101,6 +101,7 @@ class LoggedConstraints(Struct, frozen=True, omit_defaults=True):
     max_price_nanos: int | None = None
     max_latency_s: Finite | None = None
     max_output_tokens: int | None = None
+    regions: tuple[str, ...] = ()
 
 
 class LengthQuantiles(Struct, frozen=True, array_like=True):

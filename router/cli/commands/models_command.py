@@ -44,6 +44,12 @@ def _ability_text(ability: dict[str, Any]) -> str:
     return f"{ability['points']:.0f}{spread}"
 
 
+def _retirement_text(item: dict[str, Any]) -> str:
+    """When a model retires, and what replaces it."""
+    replaced = f" → {item['replaced_by']}" if item["replaced_by"] else ""
+    return f"{item['retires'] or ''}{replaced}"
+
+
 def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
     reasoning, ability = model.reasoning_tokens, model.ability
     return {
@@ -66,6 +72,9 @@ def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
         else None,
         "exact_tokens": model.exact_tokens,
         "capabilities": list(model.capabilities),
+        "regions": list(model.regions),
+        "retires": model.retires or None,
+        "replaced_by": model.replaced_by or None,
     }
 
 
@@ -117,12 +126,14 @@ def models(
             _range_text(item["reasoning_tokens"]),
             "exact" if item["exact_tokens"] else "estimate",
             " ".join(item["capabilities"]),
+            " ".join(item["regions"]),
+            _retirement_text(item),
         ]
         for item in listed
     ]
     columns = (
         "model", "tier", ">ability", "from", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens",
-        "?capabilities",
+        "?capabilities", "?regions", "?retires",
     )  # fmt: skip
     shown = console()
     shown.print(table("Models, USD per million tokens", columns, rows))

@@ -24,6 +24,7 @@ from router.cli.commands.request_options import (
     MaxPriceOption,
     ModelsOption,
     QualityTargetOption,
+    RegionsOption,
     ScopeOption,
     TiersOption,
     WillingnessToPayOption,
@@ -144,6 +145,7 @@ def quote(
     model: ModelsOption = None,
     tier: TiersOption = None,
     capability: CapabilitiesOption = None,
+    region: RegionsOption = None,
     max_price: MaxPriceOption = None,
     max_latency: MaxLatencyOption = None,
     max_output_tokens: MaxOutputTokensOption = None,
@@ -159,8 +161,8 @@ def quote(
 
     It may have all that a Route request has: importance, quality_target or willingness_to_pay (USD),
     max_price (USD), max_latency (seconds), max_output_tokens, allowed_models, allowed_tiers,
-    required_capabilities, scope (labels), request_id, conversation_id, max_alternatives, quote_only and
-    batch; also by the names of the Python client, such as max_price_usd or models. The labels language,
+    required_capabilities, regions, scope (labels), request_id, conversation_id, max_alternatives, quote_only
+    and batch; also by the names of the Python client, such as max_price_usd or models. The labels language,
     category and user may stand beside them. The options stand for what a line does not say. A line with an
     unknown field is not quoted. Where no line could be quoted, the exit code is 1.
     """
@@ -179,6 +181,7 @@ def quote(
             "allowed_models": model,
             "allowed_tiers": tier,
             "required_capabilities": capability,
+            "regions": region,
             "max_price": None
             if max_price is None
             else Usd(parse_usd(max_price, field="--max-price")),

@@ -112,6 +112,7 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         ("allowed_models", given.allowed_models, catalog.ids),
         ("allowed_tiers", given.allowed_tiers, catalog.tiers),
         ("required_capabilities", given.required_capabilities, catalog.capabilities),
+        ("regions", given.regions, catalog.regions),
     )
     for name, values, known in named:
         field = f"constraints.{name}"
@@ -138,6 +139,7 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         max_price_nanos=max_price,
         max_latency_s=max_latency,
         max_output_tokens=max_output,
+        regions=frozenset(given.regions),
     )
 
 
