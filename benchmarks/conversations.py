@@ -223,7 +223,8 @@ def greeting_figures(title: str, judge: Judge, turns: Sequence[UserTurn]) -> Ite
         return _message(HELLO[one.language][0] + one.alone)
 
     for name, greeted, target in (("turn", turned, GREETINGS), ("word", within, None)):
-        for label, reading in READINGS.items():
+        # A message of its own is the whole conversation, and the last message.
+        for label, reading in READINGS.items() if target is not None else [("", READINGS[""])]:
             change = max(
                 abs(judge.complexity(reading(greeted(one))) - judge.complexity(_message(one.alone)))
                 for one in hard
