@@ -45,6 +45,7 @@ FIELDS = {
     "max_latency_s": "max_latency",
     "max_price_usd": "max_price",
     "models": "allowed_models",
+    "retry_after_s": "retry_after",
     "tiers": "allowed_tiers",
     "willingness_to_pay_usd": "willingness_to_pay",
 }

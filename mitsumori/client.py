@@ -20,7 +20,18 @@ from mitsumori.v1 import admin_pb2, admin_pb2_grpc, limit_pb2, router_pb2, route
 
 __all__ = ["OUTCOMES", "Admin", "Outcome", "Router"]
 
-Outcome: TypeAlias = Literal["success", "error", "timeout", "truncated"]
+Outcome: TypeAlias = Literal[
+    "success",
+    "error",
+    "timeout",
+    "truncated",
+    "rate_limited",
+    "overloaded",
+    "server_error",
+    "refused",
+    "context_overflow",
+    "content_filtered",
+]
 OUTCOMES: Mapping[str, router_pb2.Outcome] = choices_of(router_pb2.Outcome.DESCRIPTOR)
 """How a call may end, by name."""
 
@@ -177,6 +188,7 @@ class Router(RetryingChannel):
         latency_s: float | None = None,
         outcome: Outcome = "success",
         quality: float | None = None,
+        retry_after_s: float | None = None,
         tenant: str = "",
     ) -> Settlement:
         """Report the usage of a decision's call. The same report may be sent again.
@@ -192,8 +204,11 @@ class Router(RetryingChannel):
             model: the model that was called; empty: the chosen one.
             cost_usd: what the provider charged; ``None``: the tokens at the listed prices.
             latency_s: seconds until the whole answer had arrived; ``None``: not measured.
-            outcome: how the call ended: ``success``, ``error``, ``timeout`` or ``truncated``.
+            outcome: how the call ended, one of :data:`OUTCOMES`. Where calls to a model fail, decisions leave
+                it out for a while.
             quality: of the answer, 0..1; ``None``: not judged.
+            retry_after_s: how long the provider asked to wait, seconds ≥ 0, where it limits the rate or is
+                overloaded: decisions leave the model out at once, for that long.
             tenant: the tenant label of the request; empty if it had none.
 
         Raises:
@@ -213,10 +228,50 @@ class Router(RetryingChannel):
             latency_s=latency_s,
             outcome=outcome,
             quality=quality,
+            retry_after_s=retry_after_s,
         )
         if is_fallback(decision_id):
             return replace(Settlement.of(router_pb2.SettleResponse()), fallback=True)
         return Settlement.of(self.call(self._stub.Settle, request))
+
+    def report_outcome(
+        self,
+        decision_id: str,
+        outcome: Outcome,
+        *,
+        model: str = "",
+        retry_after_s: float | None = None,
+        attempt: int = 0,
+        tenant: str = "",
+    ) -> bool:
+        """Report how an attempt ended that is not settled, for the health of the model: nothing is booked.
+
+        False if it was reported before, or if the decision is a fallback, which no server knows.
+
+        Args:
+            decision_id: of the decision that led to the attempt.
+            outcome: how it ended, one of :data:`OUTCOMES`.
+            model: the model that was called; empty: the chosen one.
+            retry_after_s: how long the provider asked to wait, as for :meth:`settle`.
+            attempt: its number among those of the decision, 0 to 99: the same failure of it counts once.
+            tenant: the tenant label of the request; empty if it had none.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(
+            router_pb2.ReportOutcomeRequest,
+            decision_id=decision_id,
+            tenant=tenant,
+            model=model,
+            outcome=outcome,
+            retry_after_s=retry_after_s,
+            attempt=attempt,
+        )
+        if is_fallback(decision_id):
+            return False
+        return not self.call(self._stub.ReportOutcome, request).repeated_report
 
     def release(self, decision_id: str, *, tenant: str = "") -> bool:
         """Release a hold; false if it was already released, or if the decision is a fallback, without a hold.
@@ -236,13 +291,20 @@ class Router(RetryingChannel):
         request: router_pb2.RouteRequest,
         *,
         failed_models: Collection[str] = (),
+        outcome: Outcome | None = None,
+        retry_after_s: float | None = None,
     ) -> Decision:
         """Choose again after a failed call, in one transaction. After a fallback, call :meth:`route` instead.
+
+        The failure counts against the health of the decision's model, where that is among the failed ones.
 
         Args:
             decision_id: the decision whose call failed.
             request: the request of the new decision, from :func:`route_request`.
             failed_models: models that must not be chosen, by catalog id.
+            outcome: how the call to the last of them ended; ``None``: ``error``. Where the provider is to
+                blame, models of others go first.
+            retry_after_s: how long the provider asked to wait, as for :meth:`settle`.
 
         Raises:
             InvalidArgument: an argument cannot be sent; names it.
@@ -254,7 +316,10 @@ class Router(RetryingChannel):
             decision_id=decision_id,
             request=request,
             failed_models=failed_models,
+            retry_after_s=retry_after_s,
         )
+        if outcome is not None:
+            message.MergeFrom(message_of(router_pb2.RerouteRequest, outcome=outcome))
         message.failed_models.sort()
         if is_fallback(decision_id):
             raise InvalidArgument(

@@ -15,6 +15,7 @@ from mitsumori.v1 import quote_pb2, router_pb2
 
 __all__ = [
     "Decision",
+    "Fallback",
     "Hold",
     "LatencyRange",
     "Option",
@@ -26,7 +27,15 @@ __all__ = [
 ]
 
 _WARNINGS = frozenset(
-    {"TARGET_NOT_REACHED", "LANGUAGE_NOT_COVERED", "SOFT_LIMIT", "DOWNGRADED", "PACED", "FALLBACK"}
+    {
+        "ALL_UNHEALTHY",
+        "DOWNGRADED",
+        "FALLBACK",
+        "LANGUAGE_NOT_COVERED",
+        "PACED",
+        "SOFT_LIMIT",
+        "TARGET_NOT_REACHED",
+    }
 )
 """Codes of the reasons that a caller should look at: it gets less than it asked for, or soon will."""
 
@@ -113,6 +122,25 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """A model to try should the models before it fail.
+
+    Attributes:
+        model: catalog id.
+        provider: such as ``openai``.
+        tier: such as ``low``.
+        p_adequate: probability of an adequate answer, 0..1.
+        price: what it will cost.
+    """
+
+    model: str
+    provider: str
+    tier: str
+    p_adequate: float
+    price: PriceRange
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """One reason behind a decision.
 
@@ -156,6 +184,8 @@ class Decision:
         bundle: the classifier, as name@hash.
         miss_cost: what an inadequate answer was taken to cost, less for simpler prompts; models are ordered
             by their expected price plus (1 − ``p_adequate``) × this. ``None`` under another goal.
+        fallbacks: the models to try, in this order, should the chosen one fail; :meth:`Router.reroute` takes
+            the next and moves the hold.
         message: the whole reply, with the classifier's scores of each arm and the balance of each limit.
         fallback: the service gave no answer, and this is the caller's ``fallback_model``: nothing was quoted,
             checked or held, every amount is zero, and the first reason has the code ``FALLBACK``.
@@ -169,6 +199,7 @@ class Decision:
     hold: Hold | None
     bundle: str
     miss_cost: Usd | None
+    fallbacks: tuple[Fallback, ...]
     message: router_pb2.RouteResponse = field(repr=False)
     fallback: bool = False
 
@@ -187,6 +218,7 @@ class Decision:
             else None,
             bundle=message.bundle_version,
             miss_cost=_usd(message.miss_cost) if message.HasField("miss_cost") else None,
+            fallbacks=tuple(map(_fallback, message.fallbacks)),
             message=message,
         )
 
@@ -261,8 +293,27 @@ def _option(message: router_pb2.Option) -> Option:
     )
 
 
+def _fallback(message: router_pb2.Fallback) -> Fallback:
+    return Fallback(
+        model=message.model,
+        provider=message.provider,
+        tier=message.tier,
+        p_adequate=message.p_adequate,
+        price=_price(message.price),
+    )
+
+
+def _price(message: quote_pb2.PriceRange) -> PriceRange:
+    return PriceRange(
+        low=_usd(message.low),
+        expected=_usd(message.expected),
+        high=_usd(message.high),
+        worst=_usd(message.worst),
+    )
+
+
 def _quote(message: quote_pb2.Quote) -> Quote:
-    price, latency = message.price, message.latency
+    latency = message.latency
     return Quote(
         input_tokens=message.input_tokens.tokens,
         input_tokens_exact=message.input_tokens.exact,
@@ -270,12 +321,7 @@ def _quote(message: quote_pb2.Quote) -> Quote:
         reasoning_tokens=_tokens(message.reasoning_tokens)
         if message.HasField("reasoning_tokens")
         else None,
-        price=PriceRange(
-            low=_usd(price.low),
-            expected=_usd(price.expected),
-            high=_usd(price.high),
-            worst=_usd(price.worst),
-        ),
+        price=_price(message.price),
         latency=LatencyRange(
             latency.p50.ToNanoseconds() / 1e9,
             latency.p90.ToNanoseconds() / 1e9,

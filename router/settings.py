@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_registry_address
 from router.core.addresses import is_loopback
+from router.core.breaker import HealthPolicy
 from router.core.errors import InvalidInput
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
@@ -49,6 +50,20 @@ class _QualityTargets(QualityTargets):
     low: _Share = QualityTargets.low
     medium: _Share = QualityTargets.medium
     high: _Share = QualityTargets.high
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _Health(HealthPolicy):
+    """The policy, checked as settings are."""
+
+    consecutive_failures: Annotated[int, Field(ge=1, le=10_000)] = HealthPolicy.consecutive_failures
+    error_rate: Annotated[float, Field(gt=0, le=1)] = HealthPolicy.error_rate
+    error_rate_calls: Annotated[int, Field(ge=1, le=100)] = HealthPolicy.error_rate_calls
+    window_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.window_s
+    wait_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.wait_s
+    max_wait_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.max_wait_s
+    probe_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.probe_timeout_s
+    max_ejected_share: _Share = HealthPolicy.max_ejected_share
 
 
 class Settings(BaseSettings):
@@ -238,6 +253,15 @@ class Settings(BaseSettings):
         description="where no model reaches a quality target, the cheapest is chosen whose P(adequate) is at"
         " most this much below the best",
     )
+    health: _Health = Field(
+        default=_Health(),
+        description="when a model is left out because calls to it fail: after consecutive_failures, or at a"
+        " failure that makes error_rate of at least error_rate_calls calls within window_s seconds failures."
+        " After wait_s seconds one call tries it again; the wait doubles with each try that fails, up to"
+        " max_wait_s; a try that is not reported within probe_timeout_s is taken for lost. At most"
+        " max_ejected_share of the models of a tier that could be chosen are left out, and at least one; 0:"
+        " health is only watched",
+    )
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote is valid, seconds"
     )
@@ -388,6 +412,15 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("health")
+    @classmethod
+    def _waits_do_not_shrink(cls, value: _Health) -> _Health:
+        if value.wait_s > value.max_wait_s:
+            raise ValueError(
+                f"wait_s {value.wait_s:g} must be at most max_wait_s {value.max_wait_s:g}"
+            )
+        return value
+
     @field_validator("prompt_key")
     @classmethod
     def _hash_has_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -453,7 +486,7 @@ def flags_of_settings() -> list[str]:
     Secrets have no flag, because every user of the machine can read flags in the list of processes. Lists and
     groups have none, because one word cannot hold them.
     """
-    no_flag = (SecretStr, _MissCosts | None, _QualityTargets | None)
+    no_flag = (SecretStr, _Health, _MissCosts | None, _QualityTargets | None)
     return [
         name
         for name, field in Settings.model_fields.items()

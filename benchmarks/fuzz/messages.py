@@ -14,7 +14,10 @@ __all__ = ["METHODS", "proper_calls", "send", "spoiled"]
 
 _ROUTER, _ADMIN = "/mitsumori.v1.RouterService/", "/mitsumori.v1.AdminService/"
 METHODS = (
-    *(_ROUTER + name for name in ("Route", "Settle", "Release", "Reroute", "QuoteBatch")),
+    *(
+        _ROUTER + name
+        for name in ("Route", "Settle", "Release", "Reroute", "ReportOutcome", "QuoteBatch")
+    ),
     *(
         _ADMIN + method.name
         for method in admin_pb2.DESCRIPTOR.services_by_name["AdminService"].methods
@@ -53,6 +56,12 @@ def proper_calls() -> list[tuple[str, bytes]]:
         (_ROUTER + "Route", quoted.SerializeToString()),
         (_ROUTER + "Settle", report.SerializeToString()),
         (_ROUTER + "Release", router_pb2.ReleaseRequest(decision_id="f-1").SerializeToString()),
+        (
+            _ROUTER + "ReportOutcome",
+            router_pb2.ReportOutcomeRequest(
+                decision_id="f-1", outcome=router_pb2.OUTCOME_OVERLOADED, attempt=1
+            ).SerializeToString(),
+        ),
         (
             _ROUTER + "Reroute",
             router_pb2.RerouteRequest(

@@ -20,12 +20,23 @@ class DecisionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DECISION_STATE_SETTLED: _ClassVar[DecisionState]
     DECISION_STATE_RELEASED: _ClassVar[DecisionState]
     DECISION_STATE_EXPIRED: _ClassVar[DecisionState]
+
+class HealthState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HEALTH_STATE_UNSPECIFIED: _ClassVar[HealthState]
+    HEALTH_STATE_HEALTHY: _ClassVar[HealthState]
+    HEALTH_STATE_UNHEALTHY: _ClassVar[HealthState]
+    HEALTH_STATE_TRIED: _ClassVar[HealthState]
 DECISION_STATE_UNSPECIFIED: DecisionState
 DECISION_STATE_QUOTED: DecisionState
 DECISION_STATE_HELD: DecisionState
 DECISION_STATE_SETTLED: DecisionState
 DECISION_STATE_RELEASED: DecisionState
 DECISION_STATE_EXPIRED: DecisionState
+HEALTH_STATE_UNSPECIFIED: HealthState
+HEALTH_STATE_HEALTHY: HealthState
+HEALTH_STATE_UNHEALTHY: HealthState
+HEALTH_STATE_TRIED: HealthState
 
 class SetLimitRequest(_message.Message):
     __slots__ = ("limit",)
@@ -207,7 +218,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[CatalogModel, _Mapping]]] = ..., price_table_version: _Optional[str] = ..., bundle_version: _Optional[str] = ...) -> None: ...
 
 class CatalogModel(_message.Message):
-    __slots__ = ("model", "provider", "tier", "input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "context_window", "max_output_tokens", "reasoning_tokens", "exact_tokens", "capabilities", "ability", "regions", "retires", "replaced_by")
+    __slots__ = ("model", "provider", "tier", "input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "context_window", "max_output_tokens", "reasoning_tokens", "exact_tokens", "capabilities", "ability", "regions", "retires", "replaced_by", "health")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +234,7 @@ class CatalogModel(_message.Message):
     REGIONS_FIELD_NUMBER: _ClassVar[int]
     RETIRES_FIELD_NUMBER: _ClassVar[int]
     REPLACED_BY_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
     model: str
     provider: str
     tier: str
@@ -238,7 +250,22 @@ class CatalogModel(_message.Message):
     regions: _containers.RepeatedScalarFieldContainer[str]
     retires: str
     replaced_by: str
-    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., input_usd_per_mtok: _Optional[str] = ..., output_usd_per_mtok: _Optional[str] = ..., cache_read_usd_per_mtok: _Optional[str] = ..., context_window: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[_Union[ReasoningAllowance, _Mapping]] = ..., exact_tokens: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., ability: _Optional[_Union[ModelAbility, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ..., retires: _Optional[str] = ..., replaced_by: _Optional[str] = ...) -> None: ...
+    health: ModelHealth
+    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., input_usd_per_mtok: _Optional[str] = ..., output_usd_per_mtok: _Optional[str] = ..., cache_read_usd_per_mtok: _Optional[str] = ..., context_window: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[_Union[ReasoningAllowance, _Mapping]] = ..., exact_tokens: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., ability: _Optional[_Union[ModelAbility, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ..., retires: _Optional[str] = ..., replaced_by: _Optional[str] = ..., health: _Optional[_Union[ModelHealth, _Mapping]] = ...) -> None: ...
+
+class ModelHealth(_message.Message):
+    __slots__ = ("state", "failures", "cause", "since_time", "retry_time")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    RETRY_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: HealthState
+    failures: int
+    cause: str
+    since_time: _timestamp_pb2.Timestamp
+    retry_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[HealthState, str]] = ..., failures: _Optional[int] = ..., cause: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ReasoningAllowance(_message.Message):
     __slots__ = ("p50", "p90", "p99")

@@ -29,6 +29,12 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_ERROR: _ClassVar[Outcome]
     OUTCOME_TIMEOUT: _ClassVar[Outcome]
     OUTCOME_TRUNCATED: _ClassVar[Outcome]
+    OUTCOME_RATE_LIMITED: _ClassVar[Outcome]
+    OUTCOME_OVERLOADED: _ClassVar[Outcome]
+    OUTCOME_SERVER_ERROR: _ClassVar[Outcome]
+    OUTCOME_REFUSED: _ClassVar[Outcome]
+    OUTCOME_CONTEXT_OVERFLOW: _ClassVar[Outcome]
+    OUTCOME_CONTENT_FILTERED: _ClassVar[Outcome]
 
 class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -47,6 +53,8 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_UNKNOWN_LABEL: _ClassVar[ReasonCode]
     REASON_CODE_LEAST_EXPECTED_COST: _ClassVar[ReasonCode]
     REASON_CODE_RULES_APPLIED: _ClassVar[ReasonCode]
+    REASON_CODE_MODELS_UNHEALTHY: _ClassVar[ReasonCode]
+    REASON_CODE_ALL_UNHEALTHY: _ClassVar[ReasonCode]
     REASON_CODE_REPLACED: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
@@ -57,6 +65,12 @@ OUTCOME_SUCCESS: Outcome
 OUTCOME_ERROR: Outcome
 OUTCOME_TIMEOUT: Outcome
 OUTCOME_TRUNCATED: Outcome
+OUTCOME_RATE_LIMITED: Outcome
+OUTCOME_OVERLOADED: Outcome
+OUTCOME_SERVER_ERROR: Outcome
+OUTCOME_REFUSED: Outcome
+OUTCOME_CONTEXT_OVERFLOW: Outcome
+OUTCOME_CONTENT_FILTERED: Outcome
 REASON_CODE_UNSPECIFIED: ReasonCode
 REASON_CODE_CHEAPEST_ADEQUATE: ReasonCode
 REASON_CODE_TARGET_NOT_REACHED: ReasonCode
@@ -72,6 +86,8 @@ REASON_CODE_SECOND_OPINION: ReasonCode
 REASON_CODE_UNKNOWN_LABEL: ReasonCode
 REASON_CODE_LEAST_EXPECTED_COST: ReasonCode
 REASON_CODE_RULES_APPLIED: ReasonCode
+REASON_CODE_MODELS_UNHEALTHY: ReasonCode
+REASON_CODE_ALL_UNHEALTHY: ReasonCode
 REASON_CODE_REPLACED: ReasonCode
 
 class RouteRequest(_message.Message):
@@ -126,7 +142,7 @@ class Constraints(_message.Message):
     def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
-    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules")
+    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules", "fallbacks")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +156,7 @@ class RouteResponse(_message.Message):
     SETTINGS_VERSION_FIELD_NUMBER: _ClassVar[int]
     RULES_VERSION_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
+    FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     chosen: Option
     alternatives: _containers.RepeatedCompositeFieldContainer[Option]
@@ -153,7 +170,22 @@ class RouteResponse(_message.Message):
     settings_version: str
     rules_version: str
     rules: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ...) -> None: ...
+    fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
+    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ...) -> None: ...
+
+class Fallback(_message.Message):
+    __slots__ = ("model", "provider", "tier", "p_adequate", "price")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    P_ADEQUATE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    provider: str
+    tier: str
+    p_adequate: float
+    price: _quote_pb2.PriceRange
+    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., p_adequate: _Optional[float] = ..., price: _Optional[_Union[_quote_pb2.PriceRange, _Mapping]] = ...) -> None: ...
 
 class Hold(_message.Message):
     __slots__ = ("amount", "tokens", "expire_time")
@@ -166,7 +198,7 @@ class Hold(_message.Message):
     def __init__(self, amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SettleRequest(_message.Message):
-    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality")
+    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality", "retry_after")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -178,6 +210,7 @@ class SettleRequest(_message.Message):
     LATENCY_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     tenant: str
     model: str
@@ -189,7 +222,30 @@ class SettleRequest(_message.Message):
     latency: _duration_pb2.Duration
     outcome: Outcome
     quality: float
-    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ...) -> None: ...
+    retry_after: _duration_pb2.Duration
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ReportOutcomeRequest(_message.Message):
+    __slots__ = ("decision_id", "tenant", "model", "outcome", "retry_after", "attempt")
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    tenant: str
+    model: str
+    outcome: Outcome
+    retry_after: _duration_pb2.Duration
+    attempt: int
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class ReportOutcomeResponse(_message.Message):
+    __slots__ = ("repeated_report",)
+    REPEATED_REPORT_FIELD_NUMBER: _ClassVar[int]
+    repeated_report: bool
+    def __init__(self, repeated_report: _Optional[bool] = ...) -> None: ...
 
 class SettleResponse(_message.Message):
     __slots__ = ("spent", "overage", "late", "repeated_report")
@@ -218,14 +274,18 @@ class ReleaseResponse(_message.Message):
     def __init__(self, released_now: _Optional[bool] = ...) -> None: ...
 
 class RerouteRequest(_message.Message):
-    __slots__ = ("decision_id", "request", "failed_models")
+    __slots__ = ("decision_id", "request", "failed_models", "outcome", "retry_after")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     FAILED_MODELS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     request: RouteRequest
     failed_models: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, decision_id: _Optional[str] = ..., request: _Optional[_Union[RouteRequest, _Mapping]] = ..., failed_models: _Optional[_Iterable[str]] = ...) -> None: ...
+    outcome: Outcome
+    retry_after: _duration_pb2.Duration
+    def __init__(self, decision_id: _Optional[str] = ..., request: _Optional[_Union[RouteRequest, _Mapping]] = ..., failed_models: _Optional[_Iterable[str]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class RerouteResponse(_message.Message):
     __slots__ = ("response",)

@@ -68,6 +68,11 @@ class RouterServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_router__pb2.RerouteRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_router__pb2.RerouteResponse.FromString,
                 _registered_method=True)
+        self.ReportOutcome = channel.unary_unary(
+                '/mitsumori.v1.RouterService/ReportOutcome',
+                request_serializer=mitsumori_dot_v1_dot_router__pb2.ReportOutcomeRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_router__pb2.ReportOutcomeResponse.FromString,
+                _registered_method=True)
         self.QuoteBatch = channel.stream_stream(
                 '/mitsumori.v1.RouterService/QuoteBatch',
                 request_serializer=mitsumori_dot_v1_dot_router__pb2.QuoteBatchRequest.SerializeToString,
@@ -132,8 +137,22 @@ class RouterServiceServicer:
     def Reroute(self, request, context):
         """Chooses again after a failed call: releases the old hold, leaves the failed models out, checks every
         limit again and holds the new quote, all in one transaction. Where it is refused the old hold stays.
+        The failure counts against the health of the old decision's model, if that is among the failed ones. Where
+        it was the provider's, models of other providers go first: the choice is the first of
+        RouteResponse.fallbacks that still meets health, constraints and limits.
 
         Errors as of Route; NOT_FOUND: the old decision is unknown, another tenant's, or no longer held.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportOutcome(self, request, context):
+        """Reports how one attempt to call a model ended, where no Settle and no Reroute does: for the health of the
+        model alone. Nothing is booked, and the decision stays as it is. May be repeated.
+
+        NOT_FOUND: no such decision of this tenant. INVALID_ARGUMENT: the outcome is missing, or the model is not in
+        the catalog.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,6 +189,11 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.Reroute,
                     request_deserializer=mitsumori_dot_v1_dot_router__pb2.RerouteRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_router__pb2.RerouteResponse.SerializeToString,
+            ),
+            'ReportOutcome': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOutcome,
+                    request_deserializer=mitsumori_dot_v1_dot_router__pb2.ReportOutcomeRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_router__pb2.ReportOutcomeResponse.SerializeToString,
             ),
             'QuoteBatch': grpc.stream_stream_rpc_method_handler(
                     servicer.QuoteBatch,
@@ -299,6 +323,33 @@ class RouterService:
             '/mitsumori.v1.RouterService/Reroute',
             mitsumori_dot_v1_dot_router__pb2.RerouteRequest.SerializeToString,
             mitsumori_dot_v1_dot_router__pb2.RerouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportOutcome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.RouterService/ReportOutcome',
+            mitsumori_dot_v1_dot_router__pb2.ReportOutcomeRequest.SerializeToString,
+            mitsumori_dot_v1_dot_router__pb2.ReportOutcomeResponse.FromString,
             options,
             channel_credentials,
             insecure,

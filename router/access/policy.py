@@ -35,6 +35,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "Reroute": frozenset({Role.ROUTE}),
     "QuoteBatch": frozenset({Role.ROUTE}),
     "Settle": frozenset({Role.SETTLE}),
+    "ReportOutcome": frozenset({Role.SETTLE}),
     "Release": frozenset({Role.SETTLE}),
     "ListModels": frozenset(Role),
     "ListInputs": _READERS,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -83,6 +84,9 @@ def _default(value: Any) -> str:
         return "unset"
     if isinstance(value, bool):
         return "`on`" if value else "`off`"
+    if is_dataclass(value) and not isinstance(value, type):
+        members = (f"{name}: {member}" for name, member in asdict(value).items())
+        return f"`{{{', '.join(members)}}}`"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
     text = str(value)

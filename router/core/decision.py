@@ -13,6 +13,7 @@ from datetime import datetime
 
 from router.core.errors import Exhausted, NotPossible
 from router.core.goals import at_stake, by_price, goal_reason, lowered, quote_of, ranked_by
+from router.core.health import ALL_HEALTHY, Health, fallback_chain, left_out
 from router.core.limits import (
     Amounts,
     LimitState,
@@ -378,12 +379,18 @@ def _deferral(eligible: Sequence[Candidate], ruling: Ruling) -> Exhausted | None
     )
 
 
+def _trying(chosen: Candidate, health: Health) -> Reason:
+    model = chosen.model.id
+    return Reason("MODELS_UNHEALTHY", f"this call tries {model} again: {health.due[model]}")
+
+
 def decide(
     candidates: Sequence[Candidate],
     constraints: Constraints,
     goal: Goal,
     *,
     ruling: Ruling = NO_RULING,
+    health: Health = ALL_HEALTHY,
     complexity: float = 1.0,
     batch: bool = False,
     top_tier: str | None = None,
@@ -400,14 +407,15 @@ def decide(
         constraints: what the caller allows.
         goal: what the choice aims for.
         ruling: what the routing table allows. Its goal is the caller's business.
+        health: of all models; unhealthy ones are left out as long as others are left.
         complexity: of the prompt, 0..1: the simpler, the less a miss costs.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.
 
     Returns:
-        All eligible candidates, best first, and the reasons. The order of ``candidates`` does not
-        matter.
+        All eligible candidates, best first, the reasons, and what to try next. The order of ``candidates``
+        does not matter.
 
     Raises:
         NotPossible: no candidate meets the constraints; the message says why.
@@ -423,19 +431,28 @@ def decide(
         ]
     eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
     excluded = Counter(name for name in exclusions if name is not None)
+    alone = len(eligible) == 1 and len(candidates) > 1
     if not eligible:
         if any(name.startswith("limit_") for name in excluded):
             raise _refused_by_limits(candidates, exclusions)
         raise _no_eligible_model(candidates, constraints, ruling, excluded)
+    of_health: Sequence[Reason] = ()
+    if health is not ALL_HEALTHY:
+        out, of_health = left_out(eligible, health)
+        eligible = [each for each in eligible if each.model.id not in out]
+        excluded.update(out.values())
     deferred = _deferral(eligible, ruling) if batch else None
     if deferred is not None:
         raise deferred
     ranked, notes = _rank_under_soft_limits(eligible, goal, top_tier, moment)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
     reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
-    if len(eligible) == 1 and len(candidates) > 1:
+    if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
+    reasons.extend(of_health)
+    if ranked[0].model.id in health.due:
+        reasons.append(_trying(ranked[0], health))
     reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))
     reasons.extend(ruling.reasons)
     reasons.extend(_exclusion_reasons(excluded))
-    return Decision(tuple(ranked), tuple(reasons))
+    return Decision(tuple(ranked), tuple(reasons), fallback_chain(ranked, health))

@@ -443,10 +443,12 @@ class Decision:
     Attributes:
         ranked: the chosen candidate, then the other eligible ones, best first.
         reasons: why, the most important first.
+        fallbacks: the candidates to try, in this order, should the chosen one fail.
     """
 
     ranked: tuple[Candidate, ...]
     reasons: tuple[Reason, ...]
+    fallbacks: tuple[Candidate, ...] = ()
 
     @property
     def chosen(self) -> Candidate:

@@ -270,7 +270,7 @@ class LoggedUsage(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         model: the model that was called; ``None``: the chosen one.
-        outcome: ``success``, ``truncated``, ``error`` or ``timeout``; ``None`` where it was not reported.
+        outcome: the value of an :class:`~router.core.breaker.Outcome`; ``None`` where it was not reported.
         input_tokens: ≥ 0; ``None`` where they were not reported.
         cached_input_tokens: the part of ``input_tokens`` that came from a cache.
         output_tokens: ≥ 0, hidden reasoning included; ``None`` where they were not reported.
@@ -322,6 +322,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         settings: version of the settings that it rests on; empty in older records.
         rules: names of the rules of the routing table that applied, in its order.
         rules_version: of that table; empty in older records.
+        unhealthy: ids of the models that were left out because calls to them failed, sorted; empty in older
+            records. They are not among the candidates.
     """
 
     version: Literal[1]
@@ -347,6 +349,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     settings: str = ""
     rules: tuple[str, ...] = ()
     rules_version: str = ""
+    unhealthy: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> LoggedCandidate:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from router.core.limits import LimitState
-from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
+from router.core.types import Candidate, Constraints, Decision, Goal, MissCost, QualityTarget
 from router.decision_log import record
 from router.decision_log.record import VERSION, DecisionRecord, KeptPrompt
 from router.routing.router import Assessment, RoutedDecision, RouteQuery
@@ -67,7 +67,14 @@ def record_of(
         settings=routed.settings_version,
         rules=routed.ruling.names,
         rules_version=routed.ruling.version,
+        unhealthy=_unhealthy(decision),
     )
+
+
+def _unhealthy(decision: Decision) -> tuple[str, ...]:
+    """Ids of the models that the decision left out for their health: its reasons name them."""
+    told = [each.facts for each in decision.reasons if each.code == "MODELS_UNHEALTHY"]
+    return tuple(sorted(model for facts in told for model in facts))
 
 
 def _goal(goal: Goal) -> record.LoggedGoal:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from router.core.decision import limit_refusal
 from router.core.errors import (
@@ -16,13 +15,11 @@ from router.core.errors import (
     NotPossible,
     Unavailable,
 )
+from router.core.health import Health
 from router.core.limits import Amounts, LimitState, balance_key
-from router.core.money import short_usd
-from router.core.pricing import call_price
 from router.core.types import (
     Candidate,
     Constraints,
-    Decision,
     Importance,
     Message,
     Prompt,
@@ -47,12 +44,14 @@ from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
+from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
+from router.routing.settlement import UsageReport, check_plausible, money_of
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import OTHER, UNOBSERVED, Observer, SettledCall
 from router.telemetry.trace import annotate, stage
 
-__all__ = ["HeldDecision", "Reservations", "UsageReport"]
+__all__ = ["HeldDecision", "Reservations"]
 
 _NO_PROMPTS = PromptLog()
 _EXAMPLE = RouteQuery(
@@ -87,28 +86,6 @@ class HeldDecision:
     expires: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
-    """What a caller reports about a call.
-
-    Attributes:
-        model: the model that was called; empty: the chosen one.
-        input_tokens: ≥ 0, the cached ones included.
-        cached_input_tokens: of these, read from the provider's cache.
-        output_tokens: ≥ 0, hidden reasoning included.
-        cost: what the provider charged, nano-dollars; ``None`` where unknown: then the tokens are priced at
-            the rates in force when the decision was made.
-        details: written to the log as they are.
-    """
-
-    model: str
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    cost: int | None
-    details: Mapping[str, Any]
-
-
 @dataclass(frozen=True)
 class Reservations:
     """Decides on requests and holds their money in a ledger. Thread-safe.
@@ -125,6 +102,7 @@ class Reservations:
         render_example: serialises a reply with every alternative, by which a store may compress replies;
             ``None``: it shall not.
         observer: is told what was decided and settled.
+        health: of the models; learns from what is settled, rerouted and reported.
     """
 
     router: Router
@@ -136,6 +114,7 @@ class Reservations:
     max_settle: int = MAX_AMOUNT
     observer: Observer = UNOBSERVED
     render_example: Callable[[HeldDecision], bytes] | None = None
+    health: ModelHealth = field(default_factory=ModelHealth)
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
 
     def warm_up(self) -> None:
@@ -201,36 +180,74 @@ class Reservations:
             query.prompt, assessed.embedding, (encoder.name, encoder.sha256), assessed.reading
         )
         freed = self._held(replaces, query.tenant) if replaces is not None else None
+        if freed is not None:
+            self._report_failed(query, freed)
         refused: Refused | None = None
         for _ in range(_MAX_TRIES):
             with stage("decide"):
-                held = self._choose(query, assessed, freed)
-            reply = render(held)
-            check_caller()  # after everything that takes time: no money is held for one that has gone
-            hold = Hold(
-                id=decision_id,
-                fingerprint=fingerprint,
-                labels=_labels(query, held.routed.decision.chosen),
-                amounts=held.amounts,
-                ttl_s=self.hold_ttl_s,
-                reply=reply,
-                record=serialize(self._record(query, assessed, held, kept)),
-                replaces=replaces,
-                quoted=_expected(held.routed.decision.chosen),
-                example=self._example(assessed.bundle.version),
-            )
-            with stage("hold"):
-                result = self.ledger.hold(hold)
-            match result:
-                case Granted():
+                held, tries = self._choose_or_try(query, assessed, freed, decision_id)
+            try:
+                reply = render(held)
+                check_caller()  # after everything that takes time: no money is held for one that has gone
+                hold = Hold(
+                    id=decision_id,
+                    fingerprint=fingerprint,
+                    labels=_labels(query, held.routed.decision.chosen),
+                    amounts=held.amounts,
+                    ttl_s=self.hold_ttl_s,
+                    reply=reply,
+                    record=serialize(self._record(query, assessed, held, kept)),
+                    replaces=replaces,
+                    quoted=_expected(held.routed.decision.chosen),
+                    example=self._example(assessed.bundle.version),
+                )
+                with stage("hold"):
+                    result = self.ledger.hold(hold)
+                if isinstance(result, Granted):
+                    tries = False  # its report ends it
                     self._tell_decided(held, hold)
                     return reply
-                case Repeated(reply=earlier_reply):
-                    return earlier_reply
-                case Refused():
-                    refused = result
+            finally:
+                if tries:
+                    self.health.drop_probe(decision_id)
+            if isinstance(result, Repeated):
+                return result.reply
+            refused = result
         assert refused is not None  # noqa: S101 — the loop ran
         raise limit_refusal(refused.state, refused.obstacle, refused.amount)
+
+    def _choose_or_try(
+        self,
+        query: RouteQuery,
+        assessed: Assessment,
+        freed: StoredDecision | None,
+        decision_id: str,
+    ) -> tuple[HeldDecision, bool]:
+        """A choice, and whether it tries a model that failed before: then no other call does so meanwhile."""
+        while True:
+            held = self._choose(query, assessed, freed)
+            model = held.routed.decision.chosen.model
+            if model.id not in held.routed.health.due:
+                return held, False
+            if self.health.take_probe(model.id, model.provider, decision_id):
+                return held, True
+            # Another call was faster; by now the model is unhealthy again.
+
+    def _report_failed(self, query: RouteQuery, decided: StoredDecision) -> None:
+        """Count the failure for which another model is to be chosen."""
+        failed, model = query.failed, decided.labels["model"]
+        if failed is None or model not in query.excluded_models:
+            return
+        self.health.report(
+            Attempt(
+                model,
+                decided.labels["provider"],
+                failed.outcome,
+                decided.id,
+                decided.created,
+                failed.retry_after_s,
+            )
+        )
 
     def _tell_decided(self, held: HeldDecision, hold: Hold) -> None:
         model = held.routed.decision.chosen.model
@@ -279,17 +296,26 @@ class Reservations:
                 assessed.candidates, views, strict=True
             )
         ]
-        routed = self.router.decide(query, assessed, candidates)
+        routed = self.router.decide(query, assessed, candidates, self._health(query))
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
         if notes:
-            routed = replace(routed, decision=Decision(routed.decision.ranked, reasons + notes))
+            routed = replace(routed, decision=replace(routed.decision, reasons=reasons + notes))
         return HeldDecision(
             routed,
             None if query.quote_only else chosen.amounts,
             chosen.limits,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
         )
+
+    def _health(self, query: RouteQuery) -> Health:
+        """The health of the models as far as it concerns a request."""
+        health = self.health.view()
+        if query.quote_only:
+            health = health.without_probes
+        if query.failed is not None and query.failed.outcome.failed:
+            health = replace(health, failed_providers=query.failed.providers)
+        return health
 
     def _amounts(self, quote: Quote | None) -> Amounts | None:
         if quote is None:
@@ -348,61 +374,104 @@ class Reservations:
             NotPossible: its hold was released.
             Unavailable: the ledger cannot be used.
         """
-        decided = self.ledger.decision(decision_id)
-        if decided is None or decided.labels.get("tenant", "") != tenant:
-            raise NotFound(
-                "decision_id: there is no such decision; settle with the decision_id of the reply",
-                field="decision_id",
-            )
+        decided = self._decided(decision_id, tenant, "settle")
         model = report.model or decided.labels["model"]
-        money = report.cost
-        if money is None:
-            # Only here: a model outside the catalog is accepted where its cost is reported.
-            entry = self.router.catalog.priced(model)
-            if entry is None:
-                self.router.catalog.check_known("model", [model], self.router.catalog.ids)
-            assert entry is not None  # noqa: S101 — an unknown name was refused
-            rates = entry.rates_at(decided.created)
-            if rates is None:
-                raise InvalidInput(
-                    f"cost: {model} has no price, so the cost must be reported", field="cost"
-                )
-            money = call_price(
-                rates,
-                report.input_tokens,
-                report.output_tokens,
-                cached_input_tokens=report.cached_input_tokens,
-            )
-        if money > self.max_settle:
-            field = "output_tokens" if report.cost is None else "cost"
-            raise InvalidInput(
-                f"{field}: {short_usd(money)} is more than one call may cost here"
-                f" ({short_usd(self.max_settle)}, max_settle_usd); report what it really cost, or ask the"
-                " administrator to raise the setting",
-                reason="IMPLAUSIBLE",
-                field=field,
-            )
+        money = money_of(report, model, decided.created, self.router.catalog)
+        check_plausible(money, report, self.max_settle)
         usage = Usage(
             Amounts(money=money, tokens=report.input_tokens + report.output_tokens),
             {**report.details, "model": model},
         )
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         if not settled.repeated:
-            self._tell_settled(model, report, money, decided.quoted)
+            self._tell_settled(model, report, money, decided)
         return settled, money
 
-    def _tell_settled(self, model: str, report: UsageReport, booked: int, quoted: int) -> None:
-        # Any name that is not in the catalog is only the caller's word.
-        name, provider = next(
-            (
-                (e.spec.id, e.spec.provider)
-                for e in self.router.catalog.entries
-                if e.spec.id == model
-            ),
-            (OTHER, OTHER),
+    def release(self, decision_id: str, tenant: str) -> bool:
+        """Release a hold without spend; false if it was released before.
+
+        Args:
+            decision_id: of the decision.
+            tenant: its tenant label; empty where it has none.
+
+        Raises:
+            NotFound: this tenant has no such decision.
+            NotPossible: it was settled.
+            Unavailable: the ledger cannot be used.
+        """
+        released = self.ledger.release(decision_id, tenant)
+        if released:
+            self.observer.released()
+            self.health.drop_probe(decision_id)
+        return released
+
+    def report_outcome(self, decision_id: str, tenant: str, report: OutcomeReport) -> bool:
+        """Count how an attempt ended, for the health of its model; false if it was counted before.
+
+        Args:
+            decision_id: the decision that led to the attempt, in any state.
+            tenant: its tenant label; empty where it has none.
+            report: how it ended.
+
+        Raises:
+            NotFound: this tenant has no such decision.
+            InvalidInput: the model is not in the catalog.
+            Unavailable: the ledger cannot be used.
+        """
+        decided = self._decided(decision_id, tenant, "report")
+        model = report.model or decided.labels["model"]
+        catalog = self.router.catalog
+        catalog.check_known("model", [model], catalog.ids)
+        return self.health.report(
+            Attempt(
+                model,
+                self._provider(model),
+                report.outcome,
+                decision_id,
+                decided.created,
+                report.retry_after_s,
+                report.attempt,
+            )
         )
+
+    def _decided(self, decision_id: str, tenant: str, action: str) -> StoredDecision:
+        """A decision of a tenant.
+
+        Raises:
+            NotFound: this tenant has no such decision.
+        """
+        decided = self.ledger.decision(decision_id)
+        if decided is None or decided.labels.get("tenant", "") != tenant:
+            raise NotFound(
+                f"decision_id: there is no such decision; {action} with the decision_id of the reply",
+                field="decision_id",
+            )
+        return decided
+
+    def _provider(self, model: str) -> str:
+        """Who serves a model of the catalog; :data:`OTHER` for any other name."""
+        specs = (entry.spec for entry in self.router.catalog.entries)
+        return next((spec.provider for spec in specs if spec.id == model), OTHER)
+
+    def _tell_settled(
+        self, model: str, report: UsageReport, booked: int, decided: StoredDecision
+    ) -> None:
+        # Any name that is not in the catalog is only the caller's word.
+        provider = self._provider(model)
+        name = model if provider is not OTHER else OTHER
         tokens = report.input_tokens, report.output_tokens
-        self.observer.settled(SettledCall(name, provider, *tokens, booked, quoted))
+        self.observer.settled(SettledCall(name, provider, *tokens, booked, decided.quoted))
+        if provider is not OTHER:
+            self.health.report(
+                Attempt(
+                    model,
+                    provider,
+                    report.outcome,
+                    decided.id,
+                    decided.created,
+                    report.retry_after_s,
+                )
+            )
         annotate(
             {
                 "gen_ai.request.model": name,

@@ -17,9 +17,11 @@ from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
 from router.classifier.task_in_hand import task_in_hand
 from router.core.asked_length import AskedLength
+from router.core.breaker import Outcome
 from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
 from router.core.goals import at_stake
+from router.core.health import ALL_HEALTHY, Health
 from router.core.quote_table import QuoteTerms
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import (
@@ -41,7 +43,7 @@ from router.rules.facts import Facts
 from router.rules.routing_table import RoutingTable, Rules
 from router.telemetry.trace import stage
 
-__all__ = ["Assessment", "RouteQuery", "RoutedDecision", "Router"]
+__all__ = ["Assessment", "FailedCall", "RouteQuery", "RoutedDecision", "Router"]
 
 _NO_CORRECTIONS = Corrections()
 _CLASSIFIED_BYTES = 6_000
@@ -55,6 +57,21 @@ _SECOND_OPINION = Reason(
     "SECOND_OPINION",
     "the choice was close, or the first encoder does not read this script: the second stage was used",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCall:
+    """A call that failed, for which another model is to be chosen.
+
+    Attributes:
+        outcome: how it ended.
+        retry_after_s: how long the provider asked to wait, seconds ≥ 0; 0: it did not say.
+        providers: of the models that failed.
+    """
+
+    outcome: Outcome
+    retry_after_s: float
+    providers: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,7 @@ class RouteQuery:
         quote_only: hold nothing.
         batch: the work can wait.
         excluded_models: ids of models that are left out because they failed.
+        failed: what is reported of the call before, which failed; ``None``: nothing.
     """
 
     request_id: str
@@ -86,6 +104,7 @@ class RouteQuery:
     quote_only: bool = False
     batch: bool = False
     excluded_models: frozenset[str] = frozenset()
+    failed: FailedCall | None = None
 
     @property
     def tenant(self) -> str:
@@ -134,6 +153,7 @@ class RoutedDecision:
         catalog_version: of the catalog that the candidates are from.
         settings_version: of the settings that the decision rests on; empty where they have none.
         ruling: what the routing table said.
+        health: of the models, when the decision was made.
     """
 
     score: Score
@@ -143,6 +163,7 @@ class RoutedDecision:
     catalog_version: str = ""
     settings_version: str = ""
     ruling: Ruling = NO_RULING
+    health: Health = ALL_HEALTHY
 
 
 def _nothing_learned() -> Corrections:
@@ -276,7 +297,11 @@ class Router:
         )
 
     def decide(
-        self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+        self,
+        query: RouteQuery,
+        assessed: Assessment,
+        candidates: Sequence[Candidate],
+        health: Health = ALL_HEALTHY,
     ) -> RoutedDecision:
         """Choose among candidates with their limits.
 
@@ -284,6 +309,7 @@ class Router:
             query: the request.
             assessed: from :meth:`assess`.
             candidates: of ``assessed``, with the limits that apply and the amounts to hold.
+            health: of all models.
 
         Raises:
             NotPossible: no model meets the constraints.
@@ -294,6 +320,7 @@ class Router:
             query.constraints,
             assessed.goal,
             ruling=assessed.ruling,
+            health=health,
             complexity=assessed.score.complexity,
             batch=query.batch,
             top_tier=self.catalog.tiers[-1],
@@ -305,12 +332,13 @@ class Router:
             notes = (_ESTIMATED, *notes)
         return RoutedDecision(
             assessed.score,
-            Decision(decision.ranked, decision.reasons + notes),
+            replace(decision, reasons=decision.reasons + notes),
             assessed.goal,
             assessed.bundle.version,
             self.catalog.version,
             self.settings_version,
             assessed.ruling,
+            health,
         )
 
     def route(self, query: RouteQuery) -> RoutedDecision:

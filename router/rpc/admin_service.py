@@ -163,9 +163,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ListModelsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListModelsResponse:
         """The models of the catalog."""
-        router = self._router
-        bundle = router.bundle
-        return models_response(router.catalog, bundle.manifest, bundle.version, router.now())
+        reservations = self._current().reservations
+        router, bundle = reservations.router, reservations.router.bundle
+        return models_response(
+            router.catalog, bundle.manifest, bundle.version, router.now(), reservations.health
+        )
 
     def ListInputs(
         self, request: admin_pb2.ListInputsRequest, context: grpc.ServicerContext

@@ -17,6 +17,7 @@ from router.ledger.base import Ledger
 from router.logs import set_level
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
+from router.routing.model_health import ModelHealth
 from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.rpc.live_state import LiveState, Parts, Sources
@@ -111,6 +112,7 @@ def build_reservations(
         max_settle=int(settings.max_settle_usd * NANOS_PER_USD),
         observer=observer,
         render_example=render_example,
+        health=ModelHealth(settings.health, router.now, observer),
     )
 
 
@@ -154,7 +156,7 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
     )
     made = replace(made, corrections=router.corrections)
     found = build_reservations(settings, made, before.ledger, before.observer)
-    return replace(found, label_names=before.label_names)
+    return replace(found, label_names=before.label_names, health=before.health)
 
 
 def live_state_of(
@@ -185,6 +187,7 @@ def live_state_of(
         set_level(snapshot.settings.log_level)
         reservations = snapshot.reservations
         learner.allowances = reservations.router.catalog.reasoning_allowances
+        reservations.health.policy = snapshot.settings.health
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 
     return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner

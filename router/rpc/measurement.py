@@ -20,6 +20,7 @@ from router.telemetry.metric_names import (
     LOG_DROPPED,
     QUEUE_LENGTH,
     STORE_UP,
+    UNHEALTHY_MODELS,
 )
 
 __all__ = ["metrics_endpoint", "occupancy_job", "report_state", "telemetry_of"]
@@ -70,6 +71,7 @@ def report_state(
     price_table: Callable[[], str],
     store_works: Callable[[], bool],
     queue_length: Callable[[], int],
+    unhealthy_models: Callable[[], int],
 ) -> None:
     """Have the state of the server read whenever metrics are collected.
 
@@ -79,11 +81,13 @@ def report_state(
         price_table: the version of the price table that serves now.
         store_works: whether the store could be written when health last looked.
         queue_length: calls that wait for a worker, ≥ 0.
+        unhealthy_models: models that fail at the moment, ≥ 0.
     """
     meters.read(BUNDLE_INFO, lambda: [(1, (bundle(),))])
     meters.read(CATALOG_INFO, lambda: [(1, (price_table(),))])
     meters.read(STORE_UP, lambda: [(int(store_works()), ())])
     meters.read(QUEUE_LENGTH, lambda: [(queue_length(), ())])
+    meters.read(UNHEALTHY_MODELS, lambda: [(unhealthy_models(), ())])
     meters.read(LOG_DROPPED, lambda: [(logs.dropped_lines(), ())])
 
 

@@ -17,6 +17,7 @@ from router.logs import logger
 from router.routing.batch_totals import BatchTotals
 from router.routing.reservations import HeldDecision
 from router.routing.router import RouteQuery
+from router.rpc.messages.outcome import parse_failed, parse_outcome
 from router.rpc.messages.quote_batch import render_summary
 from router.rpc.messages.route import parse_route, render_held
 from router.rpc.messages.settle import parse_settle
@@ -69,7 +70,11 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 "request.request_id: must differ from decision_id: a new decision has an id of its own",
                 field="request.request_id",
             )
-        query = replace(query, excluded_models=frozenset(request.failed_models))
+        query = replace(
+            query,
+            excluded_models=frozenset(request.failed_models),
+            failed=parse_failed(request, catalog),
+        )
         body = request.SerializeToString(deterministic=True)
         reply = self._decide(snapshot, query, body, request.decision_id)
         self._log_routed(query, reply, started, context)
@@ -103,12 +108,25 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """Release a hold without spend."""
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
-        reservations = self._current().reservations
-        now = reservations.ledger.release(request.decision_id, request.tenant)
-        if now:
-            reservations.observer.released()
+        now = self._current().reservations.release(request.decision_id, request.tenant)
         logger().info("released", decision_id=request.decision_id, now=now)
         return router_pb2.ReleaseResponse(released_now=now)
+
+    def ReportOutcome(
+        self, request: router_pb2.ReportOutcomeRequest, context: grpc.ServicerContext
+    ) -> router_pb2.ReportOutcomeResponse:
+        """Note how an attempt ended, for the health of its model."""
+        report = parse_outcome(request)
+        counted = self._current().reservations.report_outcome(
+            request.decision_id, request.tenant, report
+        )
+        logger().info(
+            "outcome",
+            decision_id=request.decision_id,
+            outcome=report.outcome.value,
+            repeated=not counted,
+        )
+        return router_pb2.ReportOutcomeResponse(repeated_report=not counted)
 
     def QuoteBatch(
         self,

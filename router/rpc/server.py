@@ -189,6 +189,7 @@ def start(
             bundle=lambda: live.current().reservations.router.bundle.version,
             price_table=lambda: live.current().reservations.router.catalog.price_table,
             store_works=lambda: service_health.store_works,
+            unhealthy_models=lambda: live.current().reservations.health.unhealthy,
             queue_length=lambda: sum(lane.waiting for lane in used),
         )
     add_to_server = router_pb2_grpc.add_RouterServiceServicer_to_server

@@ -18,6 +18,7 @@ __all__ = ["CHANGEABLE", "SettingsFile", "settings_version", "watch_settings"]
 
 CHANGEABLE = frozenset(
     {
+        "health",
         "hold_ttl_s",
         "log_level",
         "log_prompts",

@@ -24,6 +24,7 @@ from router.telemetry.fullest_accounts import FullestAccounts
 from router.telemetry.metric_names import (
     CALL_DURATION,
     DECISIONS,
+    EJECTIONS,
     HELD,
     HOLDS,
     LEDGER_COMMIT,
@@ -102,6 +103,7 @@ class Meters(Observer):
         self._refusals = _Table(_MAX_REASONS)
         self._models = _Models()
         self._decisions = _Table()
+        self._ejections = _Table()
         self._holds = _Table()
         self._spent = _Table()  # nano-dollars
         self._duration = self._histogram(CALL_DURATION)
@@ -118,6 +120,7 @@ class Meters(Observer):
             self._holds.add((state,), 0)
         self.read(REFUSALS, self._refusals.read)
         self.read(DECISIONS, self._decisions.read)
+        self.read(EJECTIONS, self._ejections.read)
         self.read(HOLDS, self._holds.read)
         self.read(OPEN_HOLDS, lambda: [(holds, ()) for holds, _ in self._open()])
         self.read(HELD, lambda: [(nanos / NANOS_PER_USD, ()) for _, nanos in self._open()])
@@ -190,6 +193,10 @@ class Meters(Observer):
         sent, received = self._token_attributes(*self._models.named(call.model, call.provider))
         self._tokens.record(call.input_tokens, sent, context)
         self._tokens.record(call.output_tokens, received, context)
+
+    def ejected(self, model: str, provider: str) -> None:
+        """See :meth:`Observer.ejected`."""
+        self._ejections.add(self._models.named(model, provider))
 
     def released(self) -> None:
         """See :meth:`Observer.released`."""

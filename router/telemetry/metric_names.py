@@ -19,6 +19,7 @@ __all__ = [
     "CALL_DURATION",
     "CATALOG_INFO",
     "DECISIONS",
+    "EJECTIONS",
     "HELD",
     "HOLDS",
     "LEDGER_COMMIT",
@@ -33,6 +34,7 @@ __all__ = [
     "REFUSALS",
     "STORE_UP",
     "TOKEN_USAGE",
+    "UNHEALTHY_MODELS",
     "Metric",
     "provider_name",
 ]
@@ -120,6 +122,20 @@ DECISIONS = Metric(
     ("gen_ai.request.model", "gen_ai.provider.name"),
     "{decision}",
     "Recorded decisions by the model that was chosen and its provider.",
+)
+EJECTIONS = Metric(
+    "mitsumori.ejections",
+    "counter",
+    ("gen_ai.request.model", "gen_ai.provider.name"),
+    "{ejection}",
+    "How often a model was left out because calls to it failed, in this process.",
+)
+UNHEALTHY_MODELS = Metric(
+    "mitsumori.unhealthy_models",
+    "gauge",
+    (),
+    "{model}",
+    "Models that fail at the moment, as this process knows: left out, or tried again.",
 )
 HOLDS = Metric(
     "mitsumori.holds",
@@ -228,6 +244,8 @@ METRICS = (
     QUEUE_LENGTH,
     REFUSALS,
     DECISIONS,
+    EJECTIONS,
+    UNHEALTHY_MODELS,
     HOLDS,
     OPEN_HOLDS,
     HELD,

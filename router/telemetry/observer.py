@@ -65,6 +65,14 @@ class Observer:
     def settled(self, call: SettledCall) -> None:
         """A decision was settled, for the first time."""
 
+    def ejected(self, model: str, provider: str) -> None:
+        """Calls to a model fail, and it is left out for a while.
+
+        Args:
+            model: catalog id.
+            provider: of the model.
+        """
+
     def released(self) -> None:
         """A hold was released without spend."""
 

@@ -137,7 +137,10 @@ def test_the_ends_of_a_range_can_be_sent() -> None:
         ({"latency_s": "1"}, "latency_s: must be a finite number of seconds, not str"),
         ({"latency_s": 1e300}, "latency_s: must be a finite number of seconds from 0 to 315576000000"),
         ({"quality": "good"}, "quality: must be a number, not str"),
-        ({"outcome": {"success"}}, "outcome: must be one of success, error, timeout, truncated"),
+        ({"outcome": {"success"}},
+         "outcome: must be one of success, error, timeout, truncated, rate_limited, overloaded,"
+         " server_error, refused, context_overflow, content_filtered"),
+        ({"retry_after_s": -1}, "retry_after_s: must be a finite number of seconds from 0 to 315576000000"),
         ({"cost_usd": "1e-9999999"},
          "cost_usd: write USD, 0 or more with at most nine decimals, such as 0.05"),
     ],

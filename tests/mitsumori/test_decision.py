@@ -23,7 +23,7 @@ PROOF = "Prove that every bounded sequence of real numbers has a convergent subs
 def test_the_example_of_the_readme_prints_a_readable_price(
     server: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking, reporting, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    asking, reporting, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     asking = asking.replace("127.0.0.1:50051", server.address)
     settle, release = reporting.splitlines()
     release = release.partition("made: ")[2]  # as a comment, so that the block can be pasted whole
@@ -46,10 +46,28 @@ def test_the_example_of_the_readme_prints_a_readable_price(
         router.close()
 
 
+def test_the_example_of_models_that_fail_moves_the_hold(
+    server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking, *_, failing = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(asking.replace("127.0.0.1:50051", server.address), names)
+    first = names["decision"]
+    exec(failing, names)
+    second, router = names["decision"], names["router"]
+    assert isinstance(first, Decision)
+    assert isinstance(second, Decision)
+    assert isinstance(router, mitsumori.Router)
+    assert second.chosen.provider != first.chosen.provider
+    with pytest.raises(CallFailed, match="released"):
+        router.settle(first.id, input_tokens=1, output_tokens=1)
+    router.close()
+
+
 def test_the_example_of_failing_open_gives_a_decision_where_no_server_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, failing_open = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    *_, failing_open, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.setenv("MITSUMORI_API_KEY", "mk_a2b3c4d5e6_" + "x" * 43)
     monkeypatch.chdir(tmp_path)
     Authority(tmp_path, "ca")

@@ -219,7 +219,7 @@ def test_what_an_error_names_can_set_the_setting(
 
 def test_a_secret_has_no_flag_for_all_users_of_the_machine_could_read_it() -> None:
     assert set(Settings.model_fields) - set(flags_of_settings()) == {
-        "prompt_key", "miss_costs", "quality_targets", "correct_by", "retention",
+        "prompt_key", "health", "miss_costs", "quality_targets", "correct_by", "retention",
     }  # fmt: skip
 
 
@@ -227,6 +227,12 @@ def test_a_command_without_the_flag_does_not_name_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MITSUMORI_PORT", "many")
     with pytest.raises(InvalidInput, match=r"set it by MITSUMORI_PORT or in the settings file"):
         load_settings(ledger="memory:")
+
+
+def test_the_wait_of_a_model_cannot_be_longer_than_the_longest() -> None:
+    assert load_settings(health={"wait_s": 600}).health.wait_s == 600
+    with pytest.raises(InvalidInput, match=r"wait_s 601 must be at most max_wait_s 600"):
+        load_settings(health={"wait_s": 601})
 
 
 def test_a_setting_of_a_group_is_named_as_the_environment_spells_it() -> None:

@@ -36,8 +36,8 @@ from router.decision_log.replay import ReplayPolicy, replay
 from router.files import sha256_of
 from router.ledger.memory import MemoryLedger
 from router.paths import ENCODERS
-from router.routing.reservations import UsageReport
 from router.routing.router import RouteQuery
+from router.routing.settlement import UsageReport
 from router.rpc.assembly import build_reservations, build_router
 from router.settings import Settings
 from tests.conftest import NOON

@@ -19,6 +19,7 @@ import numpy as np
 from router.catalog.catalog import Catalog, parse_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
+from router.core.health import ALL_HEALTHY, Health
 from router.core.types import (
     Candidate,
     Constraints,
@@ -31,8 +32,9 @@ from router.core.types import (
 )
 from router.decision_log.reader import LoggedDecision, logged
 from router.ledger.memory import MemoryLedger
-from router.routing.reservations import HeldDecision, Reservations, UsageReport
+from router.routing.reservations import HeldDecision, Reservations
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
+from router.routing.settlement import UsageReport
 from training.histories.outcome_table import NOMINAL_OUTPUT_TOKENS, HistoryTable
 from training.histories.outcomes import Outcomes
 
@@ -116,10 +118,14 @@ class _ExploringRouter(Router):
     drawn: list[float] = field(default_factory=list)
 
     def decide(
-        self, query: RouteQuery, assessed: Assessment, candidates: Sequence[Candidate]
+        self,
+        query: RouteQuery,
+        assessed: Assessment,
+        candidates: Sequence[Candidate],
+        health: Health = ALL_HEALTHY,
     ) -> RoutedDecision:
         """Decide as in serving, then explore."""
-        routed = super().decide(query, assessed, candidates)
+        routed = super().decide(query, assessed, candidates, health)
         ranked = routed.decision.ranked
         place = int(self.rng.integers(len(ranked))) if self.rng.random() < self.explore else 0
         self.drawn.append(self.explore / len(ranked) + (1 - self.explore) * (place == 0))

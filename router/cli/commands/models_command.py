@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from mitsumori.v1 import admin_pb2
 from router.catalog.catalog import load_catalog
@@ -75,7 +76,34 @@ def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
         "regions": list(model.regions),
         "retires": model.retires or None,
         "replaced_by": model.replaced_by or None,
+        "health": _health(model.health) if model.HasField("health") else None,
     }
+
+
+def _health(health: admin_pb2.ModelHealth) -> dict[str, Any]:
+    unhealthy = health.HasField("retry_time")
+    return {
+        "state": admin_pb2.HealthState.Name(health.state).removeprefix("HEALTH_STATE_").lower(),
+        "failures": health.failures,
+        "cause": health.cause,
+        "since": health.since_time.ToJsonString() if unhealthy else None,
+        "retry": health.retry_time.ToJsonString() if unhealthy else None,
+    }
+
+
+def _tell_health(listed: list[dict[str, Any]], shown: Console) -> None:
+    """Say which models decisions leave out, or that there are none."""
+    failing = [each for each in listed if each["health"] and each["health"]["state"] != "healthy"]
+    if not failing and listed and listed[0]["health"]:
+        shown.print("Health: calls to every model succeed, as far as was reported.", style="dim")
+    for each in failing:
+        health = each["health"]
+        again = f", tried again from {health['retry']}" if health["retry"] else ""
+        shown.print(
+            f"{health['state']}: {each['model']}, {health['cause']}{again}",
+            style="bold",
+            highlight=False,
+        )
 
 
 @takes_connection(admin=True, only_named=True)
@@ -88,7 +116,7 @@ def models(
     """List the models that can be chosen, with today's prices and what is known of their ability.
 
     An ability is in points on the scale of the bundle. It rests on a model's own attempts, on published
-    scores of the catalog, or on its tier.
+    scores of the catalog, or on its tier. With --server, models that fail are named, with the reason.
     """
     if connection.address:
         if catalog is not None or bundle is not None:
@@ -143,4 +171,5 @@ def models(
         style="dim",
         highlight=False,
     )
+    _tell_health(listed, shown)
     shown.print(f"Prices: {reply.price_table_version}", style="dim", highlight=False)

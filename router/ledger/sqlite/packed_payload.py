@@ -15,8 +15,8 @@ import zlib
 __all__ = ["DamagedPayload", "pack", "unpacked_record", "unpacked_reply"]
 
 _HEADER = 4
-_LEVEL = 3
-"""In four fifths of the time of the next one, by which the whole file is a fiftieth smaller."""
+_LEVEL = 5
+"""It takes a sixth more time than level 3, and the file is a tenth smaller."""
 _RAW = -zlib.MAX_WBITS
 
 

@@ -9,8 +9,17 @@ from mitsumori.v1 import admin_pb2
 from router.catalog.catalog import Catalog
 from router.classifier.manifest import BundleManifest
 from router.classifier.model_ability import ability_of, arm_names, arm_of
+from router.core.breaker import BreakerState
+from router.routing.model_health import ModelHealth, ModelStatus
 
 __all__ = ["models_response"]
+
+
+_STATES = {
+    BreakerState.CLOSED: admin_pb2.HEALTH_STATE_HEALTHY,
+    BreakerState.OPEN: admin_pb2.HEALTH_STATE_UNHEALTHY,
+    BreakerState.HALF_OPEN: admin_pb2.HEALTH_STATE_TRIED,
+}
 
 
 def _text(rate: Decimal | None) -> str:
@@ -18,7 +27,11 @@ def _text(rate: Decimal | None) -> str:
 
 
 def models_response(
-    catalog: Catalog, manifest: BundleManifest, bundle_version: str, now: datetime
+    catalog: Catalog,
+    manifest: BundleManifest,
+    bundle_version: str,
+    now: datetime,
+    health: ModelHealth | None = None,
 ) -> admin_pb2.ListModelsResponse:
     """Every model with its prices at a moment, and its ability by what a bundle knows.
 
@@ -27,6 +40,7 @@ def models_response(
         manifest: of the bundle.
         bundle_version: its name and hash.
         now: an aware moment.
+        health: of the models, as a server knows it; ``None``: no server is asked.
     """
     reply = admin_pb2.ListModelsResponse(
         price_table_version=catalog.price_table, bundle_version=bundle_version
@@ -61,4 +75,15 @@ def models_response(
             told.reasoning_tokens.p50 = allowed.p50
             told.reasoning_tokens.p90 = allowed.p90
             told.reasoning_tokens.p99 = allowed.p99
+        if health is not None:
+            _fill_health(told.health, health.status(model.id, model.provider))
     return reply
+
+
+def _fill_health(target: admin_pb2.ModelHealth, status: ModelStatus) -> None:
+    target.state = _STATES[status.state]
+    target.failures, target.cause = status.failures, status.cause
+    if status.since is not None:
+        target.since_time.FromDatetime(status.since)
+    if status.retry is not None:
+        target.retry_time.FromDatetime(status.retry)

@@ -19,6 +19,7 @@ from router.core.types import (
     Importance,
     Message,
     MissCost,
+    PriceRange,
     Prompt,
     QualityTarget,
     Quote,
@@ -205,15 +206,18 @@ def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
         target.reasoning_tokens.p50 = quote.reasoning_tokens_p50
         target.reasoning_tokens.p90 = quote.reasoning_tokens_p90
         target.reasoning_tokens.worst = quote.output_tokens_worst
-    price = target.price
-    fill_money(price.low, quote.price.low)
-    fill_money(price.expected, quote.price.expected)
-    fill_money(price.high, quote.price.high)
-    fill_money(price.worst, quote.price.worst)
+    _fill_price(target.price, quote.price)
     fill_duration(target.latency.p50, quote.latency.p50_s)
     fill_duration(target.latency.p90, quote.latency.p90_s)
     target.expire_time.CopyFrom(timestamp(quote.expires))
     target.price_table_version = quote.price_table
+
+
+def _fill_price(target: quote_pb2.PriceRange, price: PriceRange) -> None:
+    fill_money(target.low, price.low)
+    fill_money(target.expected, price.expected)
+    fill_money(target.high, price.high)
+    fill_money(target.worst, price.worst)
 
 
 def _fill_option(target: router_pb2.Option, candidate: Candidate) -> None:
@@ -225,6 +229,15 @@ def _fill_option(target: router_pb2.Option, candidate: Candidate) -> None:
     target.p_adequate = candidate.p_adequate or 0.0
     target.p_adequate_basis = candidate.basis
     _fill_quote(target.quote, candidate.quote)
+
+
+def _fill_fallback(target: router_pb2.Fallback, candidate: Candidate) -> None:
+    assert candidate.quote is not None  # noqa: S101 — a ranked candidate has a quote
+    target.model = candidate.model.id
+    target.provider = candidate.model.provider
+    target.tier = candidate.model.tier
+    target.p_adequate = candidate.p_adequate or 0.0
+    _fill_price(target.price, candidate.quote.price)
 
 
 def _render_score(score: Score) -> router_pb2.Assessment:
@@ -299,4 +312,6 @@ def render_route(
     _fill_option(reply.chosen, first)
     for candidate in rest[:max_alternatives]:
         _fill_option(reply.alternatives.add(), candidate)
+    for candidate in routed.decision.fallbacks:
+        _fill_fallback(reply.fallbacks.add(), candidate)
     return reply

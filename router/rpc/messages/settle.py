@@ -8,14 +8,15 @@ from typing import Any
 from google.type.money_pb2 import Money
 
 from mitsumori.v1 import router_pb2
+from router.core.breaker import Outcome
 from router.core.money import NANOS_PER_USD
 from router.ledger.storage_format import MAX_AMOUNT
-from router.routing.reservations import UsageReport
+from router.routing.settlement import UsageReport
+from router.rpc.messages.outcome import MAX_MODEL_CHARACTERS, outcome_of, parse_retry_after
 from router.rpc.messages.values import identifier, nanos, wrong
 
 __all__ = ["check_tokens", "parse_cost", "parse_settle"]
 
-_MAX_MODEL_CHARACTERS = 200
 _MAX_SETTLED_TOKENS = 100_000_000
 """Of one call: a hundred times the longest context window."""
 
@@ -41,11 +42,10 @@ def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
     ):
         if counts[part] > counts[whole]:
             raise wrong(part, f"must not be more than {whole}")
-    if request.outcome not in router_pb2.Outcome.values():
-        raise wrong("outcome", "must be a known outcome")
-    if len(request.model) > _MAX_MODEL_CHARACTERS:
-        raise wrong("model", f"must have at most {_MAX_MODEL_CHARACTERS} characters")
-    details = {**counts, **_details(request)}
+    outcome = outcome_of(request.outcome, Outcome.SUCCESS)
+    if len(request.model) > MAX_MODEL_CHARACTERS:
+        raise wrong("model", f"must have at most {MAX_MODEL_CHARACTERS} characters")
+    details = {**counts, "outcome": outcome.value, **_details(request)}
     return UsageReport(
         model=request.model,
         input_tokens=counts["input_tokens"],
@@ -53,6 +53,8 @@ def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
         output_tokens=counts["output_tokens"],
         cost=_cost(request),
         details=details,
+        outcome=outcome,
+        retry_after_s=parse_retry_after(request),
     )
 
 
@@ -85,8 +87,7 @@ def _cost(request: router_pb2.SettleRequest) -> int | None:
 
 
 def _details(request: router_pb2.SettleRequest) -> dict[str, Any]:
-    outcome = router_pb2.Outcome.Name(request.outcome or router_pb2.OUTCOME_SUCCESS)
-    details: dict[str, Any] = {"outcome": outcome.removeprefix("OUTCOME_").lower()}
+    details: dict[str, Any] = {}
     if request.HasField("latency"):
         seconds = request.latency.seconds + request.latency.nanos / 1e9
         if seconds < 0:

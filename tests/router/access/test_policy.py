@@ -49,7 +49,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
     ("role", "allowed"),
     [
         (Role.ROUTE, {"Route", "Reroute", "QuoteBatch", "ListModels"}),
-        (Role.SETTLE, {"Settle", "Release", "ListModels"}),
+        (Role.SETTLE, {"Settle", "Release", "ReportOutcome", "ListModels"}),
         (
             Role.READ,
             {

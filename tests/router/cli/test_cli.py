@@ -79,6 +79,9 @@ def test_models_of_a_running_server_are_those_that_it_routes_to(
     monkeypatch.setattr(models_command, "utc_now", lambda: NOON)
     here = json.loads(invoke("models", "--json").output)
     there = json.loads(invoke("models", "--server", server.address, "--json").output)
+    # Only a server knows which of them work.
+    assert {each.pop("health") for each in here["models"]} == {None}
+    assert all(each.pop("health")["state"] for each in there["models"])
     assert there == here
     assert there["bundle"].startswith("mitsumori-static@")
     refused = invoke("models", "--server", server.address, "--bundle", "x")

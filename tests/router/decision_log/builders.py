@@ -21,8 +21,8 @@ from router.decision_log.record import LoggedUsage
 from router.decision_log.record_json import with_usage
 from router.ledger.memory import MemoryLedger
 from router.ledger.sqlite.ledger import SqliteLedger
-from router.routing.reservations import UsageReport
 from router.routing.router import RouteQuery, Router
+from router.routing.settlement import UsageReport
 from router.rpc.assembly import build_reservations
 from router.settings import Settings
 

@@ -132,6 +132,11 @@ def test_version_1_is_written_byte_for_byte_as_ever(
     assert serialize(msgspec.structs.replace(EXAMPLE, goal=goal)) + "\n" == golden(name)
 
 
+def test_models_left_out_for_their_health_are_written_last() -> None:
+    left_out = msgspec.structs.replace(EXAMPLE, unhealthy=("c", "d"))
+    assert serialize(left_out) + "\n" == golden("v1_unhealthy")
+
+
 def test_regions_are_written_after_the_other_constraints() -> None:
     constraints = msgspec.structs.replace(EXAMPLE.constraints, regions=("eu", "us"))
     record = msgspec.structs.replace(EXAMPLE, constraints=constraints)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from router.ledger.memory import MemoryLedger
-from router.routing.reservations import Reservations, UsageReport
+from router.routing.reservations import Reservations
+from router.routing.settlement import UsageReport
 from router.rpc.assembly import build_reservations, build_router
 from router.settings import Settings
 from tests.router.ledger.builders import ManualClock, hold

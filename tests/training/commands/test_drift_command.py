@@ -21,8 +21,9 @@ from router.decision_log.record_json import with_usage
 from router.files import sha256_of
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import DEFAULT_BUNDLE, ENCODERS
-from router.routing.reservations import Reservations, UsageReport
+from router.routing.reservations import Reservations
 from router.routing.router import RouteQuery, Router
+from router.routing.settlement import UsageReport
 from router.rpc.assembly import build_reservations
 from router.settings import Settings
 from training.cli import app
