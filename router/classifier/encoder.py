@@ -23,13 +23,11 @@ from tokenizers import Tokenizer
 
 from router.classifier.features.lexical import foreign_share
 from router.core.errors import BadArtifact, InvalidInput
-from router.core.types import Prompt
 from router.files import MAX_TEXT_BYTES, read_bounded, read_checked, sha256_of
 
 __all__ = [
     "Encoder",
     "EncoderManifest",
-    "classifier_text",
     "find_encoder",
     "load_encoder",
     "session",
@@ -73,17 +71,6 @@ class EncoderManifest(BaseModel):
         )
         parts["files"] = {name: self.files[name] for name in ("model.onnx", "tokenizer.json")}
         return sha256_of(json.dumps(parts, sort_keys=True).encode())
-
-
-def classifier_text(prompt: Prompt) -> str:
-    """The text of a prompt that the classifier reads.
-
-    The turns are joined in order, so that truncation to head and tail keeps the topic of the conversation
-    and the last question. System messages are left out: they are the same on every call of an application
-    and would fill the head of the window. They are read only where there is no other message.
-    """
-    turns = [message.text for message in prompt.messages if message.role != "system"]
-    return "\n\n".join(turns or [message.text for message in prompt.messages])
 
 
 def session(model: bytes) -> ort.InferenceSession:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from router.classifier.encoder import classifier_text
+from router.classifier.task_in_hand import task_in_hand
 from router.core.types import Prompt
 from router.decision_log.record import KeptPrompt, PromptEmbedding, PromptLogKind
 
@@ -49,11 +49,15 @@ class PromptLog:
         return redact
 
     def kept(
-        self, prompt: Prompt, embedding: npt.NDArray[np.float32], encoder: tuple[str, str]
+        self,
+        prompt: Prompt,
+        embedding: npt.NDArray[np.float32],
+        encoder: tuple[str, str],
+        reading: int = 0,
     ) -> KeptPrompt:
         """What the record keeps of a prompt.
 
-        The classifier skips system messages, so the text that it reads may differ from the whole prompt.
+        The classifier reads the task in hand, so the text that it reads may differ from the whole prompt.
         A record that keeps text keeps both where they differ, the second as ``prompt_judged``: training
         must read the text that the classifier read.
 
@@ -61,14 +65,16 @@ class PromptLog:
             prompt: as the caller sent it.
             embedding: the encoder's vector of the prompt, float32 ``(dimensions,)``.
             encoder: name and SHA-256 of the encoder that made the vector.
+            reading: which of the readings of the task in hand was scored.
         """
         if self.kind == "off":
             return KeptPrompt()
-        text, judged = "\n\n".join(one.text for one in prompt.messages), classifier_text(prompt)
+        text = "\n\n".join(one.text for one in prompt.messages)
         if self.kind == "text":
-            return self._texts(text, judged, str)
+            return self._texts(text, task_in_hand(prompt).readings[reading], str)
         hashed = self._hash(text) if self.key else None
         if self.kind == "redacted":
+            judged = task_in_hand(prompt).readings[reading]
             return self._texts(text, judged, self._redact, hashed)
         kept = PromptEmbedding.of(embedding, *encoder) if self.kind == "embedding" else None
         return KeptPrompt(prompt_log=self.kind, prompt_hash=hashed, prompt_embedding=kept)

@@ -180,7 +180,7 @@ class Reservations:
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
         kept = self.prompt_log.kept(
-            query.prompt, assessed.embedding, (encoder.name, encoder.sha256)
+            query.prompt, assessed.embedding, (encoder.name, encoder.sha256), assessed.reading
         )
         freed = self._held(replaces, query.tenant) if replaces is not None else None
         if freed is not None:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.encoder import classifier_text
 from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
+from router.classifier.task_in_hand import task_in_hand
+from router.core.asked_length import AskedLength
 from router.core.breaker import Outcome
 from router.core.corrections import Corrections
 from router.core.decision import arm_prices, decide
@@ -127,6 +128,7 @@ class Assessment:
         goal: of a rule, else of the request, else the default goal of its importance.
         moment: when it was made, aware; the rest of the call uses the same.
         ruling: what the routing table says.
+        reading: which of the readings of the task in hand was scored.
     """
 
     bundle: Bundle
@@ -138,6 +140,7 @@ class Assessment:
     goal: Goal
     moment: datetime
     ruling: Ruling = NO_RULING
+    reading: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,7 @@ class Router:
         bundle, corrections = self.bundle, self.corrections()
         key, version = key_of(query.tenant, query.prompt), bundle.version
         recall = self._memory.get
-        features, embedding, score = recall(
+        features, embedding, score, reading = recall(
             key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
         )
         moment = self.now()
@@ -274,7 +277,9 @@ class Router:
                 key,
                 f"second {version}",
                 lambda: bundle.score_second_stage(
-                    classifier_text(query.prompt), features, asked_by(query.prompt)
+                    task_in_hand(query.prompt).readings[reading],
+                    features,
+                    asked_by(query.prompt),
                 ),
                 _CLASSIFIED_BYTES,
             )
@@ -294,6 +299,7 @@ class Router:
             goal,
             moment,
             ruling,
+            reading,
         )
 
     def decide(
@@ -414,13 +420,20 @@ class _Classified(NamedTuple):
     features: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
     score: Score
+    reading: int
 
 
 def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
-    text = classifier_text(prompt)
+    """The hardest reading of the task in hand."""
+    with stage("features"):
+        readings, asked = task_in_hand(prompt).readings, asked_by(prompt)
+    found = [_read(bundle, text, asked, place) for place, text in enumerate(readings)]
+    return max(found, key=lambda one: one.score.complexity)
+
+
+def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> _Classified:
     with stage("features"):
         features = lexical_features(text)
-        asked = asked_by(prompt)
     with stage("encode"):
         ids = bundle.encoder.word_ids(text)
         embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
@@ -429,7 +442,7 @@ def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
     # They are remembered, and shared between calls.
     for each in (features, embedding):
         each.setflags(write=False)
-    return _Classified(features, embedding, score)
+    return _Classified(features, embedding, score, place)
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

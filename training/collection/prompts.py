@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from router.classifier.encoder import classifier_text
+from router.classifier.task_in_hand import classifier_text
 from router.core.errors import InvalidInput
 from router.core.types import Message, Prompt
 from router.decision_log.reader import Damaged, Unparsed, is_decision_log, read_log

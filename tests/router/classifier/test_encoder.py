@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from router.classifier.encoder import (
     Encoder,
-    classifier_text,
     find_encoder,
     load_encoder,
     session,
@@ -305,27 +304,6 @@ def test_an_unreadable_selection_is_one_clear_error(copied: Path, text: str) -> 
     (copied / "selected.json").write_text(text)
     with pytest.raises(BadArtifact, match=r"selected\.json cannot be read"):
         find_encoder(copied, "static")
-
-
-def test_a_plain_prompt_is_judged_by_its_text() -> None:
-    assert classifier_text(prompt(("user", "Why is the sky blue?"))) == "Why is the sky blue?"
-
-
-def test_system_messages_are_left_out_and_turns_keep_their_order() -> None:
-    chat = prompt(
-        ("system", "You are a helpful assistant."),
-        ("user", "one"),
-        ("assistant", "two"),
-        ("tool", "three"),
-        ("system", "Answer briefly."),
-        ("user", "four"),
-    )
-    assert classifier_text(chat) == "one\n\ntwo\n\nthree\n\nfour"
-
-
-def test_a_prompt_of_system_messages_only_is_judged_by_them() -> None:
-    assert classifier_text(prompt(("system", "a"), ("system", "b"))) == "a\n\nb"
-    assert classifier_text(prompt()) == ""
 
 
 def test_a_loaded_graph_does_not_keep_the_content_of_its_file() -> None:

@@ -96,6 +96,33 @@ def test_a_lone_surrogate_is_no_obstacle() -> None:
         assert written(PromptLog(kind, b"k"), prompt)["prompt_log"] == kind
 
 
+def test_of_two_readings_the_one_that_was_scored_is_kept() -> None:
+    said = ("Prove it.", "So it is. ∎", "how many ounces are in a pound")
+    roles = ("user", "assistant", "user")
+    chat = Prompt(tuple(Message(*turn) for turn in zip(roles, said, strict=True)))
+    log = PromptLog("text")
+    for reading, judged in enumerate((said[0], said[2])):
+        kept = log.kept(chat, VECTOR, ENCODER, reading)
+        assert (kept.prompt, kept.classifier_text) == ("\n\n".join(said), judged)
+
+
+def test_the_harder_of_two_readings_is_scored_and_kept(settings: Settings, router: Router) -> None:
+    hard = "Prove that the halting problem is undecidable, and derive Rice's theorem from it."
+    easy = "how many ounces are in a pound"
+    chosen = settings.model_copy(update={"log_prompts": "text"})
+    ledger = MemoryLedger()
+    reservations = build_reservations(chosen, router, ledger)
+    for name, (first, last) in {"up": (easy, hard[:76]), "down": (hard, easy)}.items():
+        chat = Prompt((Message("user", first), Message("assistant", "…"), Message("user", last)))
+        query = RouteQuery("", {}, chat, Constraints(), None, Importance.LOW, "", 0)
+        reservations.decide(query, name, name, lambda held: b"reply")
+        decided = ledger.decision(name)
+        assert decided is not None
+        kept = parse(decided.record)
+        assert kept.complexity == router.bundle.score(kept.classifier_text or "").complexity
+        assert (kept.classifier_text or "").startswith("Prove")
+
+
 def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
     settings: Settings, router: Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,9 +34,9 @@ def test_lines_are_texts_or_objects_as_quote_reads_them(tmp_path: Path) -> None:
         (Message("user", "Hello"),),
         (Message("user", "Good day"),),
     ]
-    # Instructions of developers are system messages, which the classifier does not read.
+    # Instructions of developers are system messages, and a greeting is no part of the task in hand.
     assert [one.role for one in found[2].messages] == ["system", "user", "assistant", "user"]
-    assert found[2].text == "Hello\n\nHi.\n\nWhy is the sky blue?"
+    assert found[2].text == "Why is the sky blue?"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])

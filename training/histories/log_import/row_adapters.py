@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from router.classifier.encoder import classifier_text
+from router.classifier.task_in_hand import classifier_text
 from router.core.types import Message, Prompt
 from training.histories.history import BadRow
 
@@ -114,7 +114,7 @@ def content_text(content: object) -> str:
 
 
 def messages_text(messages: object) -> str:
-    """The prompt of chat messages as serving's classifier reads it: without the system messages.
+    """The prompt of chat messages as serving's classifier reads it: the task in hand.
 
     Empty where there is no text. Instructions by the role ``developer`` are system messages.
     """
