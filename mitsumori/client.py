@@ -80,6 +80,7 @@ class Router(RetryingChannel):
         max_output_tokens: int | None = None,
         max_price_usd: Amount | None = None,
         max_latency_s: float | None = None,
+        max_first_token_s: float | None = None,
         quality_target: float | None = None,
         willingness_to_pay_usd: Amount | None = None,
         importance: Importance = "medium",
@@ -101,6 +102,7 @@ class Router(RetryingChannel):
             max_output_tokens: the most that the call will allow, ≥ 1.
             max_price_usd: the most that the answer may cost at the 90th percentile of its length.
             max_latency_s: the most that the answer may take at the 90th percentile, seconds > 0.
+            max_first_token_s: the same until its first token, for callers that stream.
             quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves the goal to the importance.
             willingness_to_pay_usd: what an adequate answer is worth, > 0; weighed like the cost of a miss.
             importance: what a wrong answer would cost, ``low``, ``medium`` or ``high``: selects the
@@ -125,6 +127,7 @@ class Router(RetryingChannel):
             max_output_tokens=max_output_tokens,
             max_price_usd=max_price_usd,
             max_latency_s=max_latency_s,
+            max_first_token_s=max_first_token_s,
             quality_target=quality_target,
             willingness_to_pay_usd=willingness_to_pay_usd,
             importance=importance,
@@ -172,6 +175,7 @@ class Router(RetryingChannel):
         model: str = "",
         cost_usd: Amount | None = None,
         latency_s: float | None = None,
+        first_token_s: float | None = None,
         outcome: Outcome = "success",
         quality: float | None = None,
         tenant: str = "",
@@ -188,7 +192,9 @@ class Router(RetryingChannel):
             reasoning_tokens: the part of ``output_tokens`` that was hidden reasoning.
             model: the model that was called; empty: the chosen one.
             cost_usd: what the provider charged; ``None``: the tokens at the listed prices.
-            latency_s: seconds until the whole answer had arrived; ``None``: not measured.
+            latency_s: seconds until the whole answer had arrived, or the call had failed; ``None``: not
+                measured.
+            first_token_s: seconds until its first token had arrived; likewise.
             outcome: how the call ended: ``success``, ``error``, ``timeout`` or ``truncated``.
             quality: of the answer, 0..1; ``None``: not judged.
             tenant: the tenant label of the request; empty if it had none.
@@ -208,6 +214,7 @@ class Router(RetryingChannel):
             reasoning_tokens=reasoning_tokens,
             cost_usd=cost_usd,
             latency_s=latency_s,
+            first_token_s=first_token_s,
             outcome=outcome,
             quality=quality,
         )
@@ -389,6 +396,16 @@ class Admin(RetryingChannel):
         """
         request = message_of(admin_pb2.ListCorrectionsRequest, model=model)
         return list(self.call(self._stub.ListCorrections, request).corrections)
+
+    def speeds(self, model: str = "") -> list[admin_pb2.LearnedSpeed]:
+        """How fast models are by their settled calls, for one model (by catalog id) or, if empty, for all.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(admin_pb2.ListCorrectionsRequest, model=model)
+        return list(self.call(self._stub.ListCorrections, request).speeds)
 
     def models(self) -> admin_pb2.ListModelsResponse:
         """The models that can be chosen, with the prices in force and their ability.

@@ -215,7 +215,7 @@ class PriceRange(NamedTuple):
 
 
 class LatencyRange(NamedTuple):
-    """Seconds until the whole answer has arrived, 0 ≤ p50 ≤ p90."""
+    """Seconds until something has arrived, 0 ≤ p50 ≤ p90."""
 
     p50_s: float
     p90_s: float
@@ -231,12 +231,13 @@ class Quote(NamedTuple):
         output_tokens_p90: 90th percentile of the output length, ≥ p50.
         output_tokens_worst: the longest output that the call allows, ≥ p90.
         price: nano-dollars.
-        latency: seconds.
+        latency: until the whole answer has arrived.
         expires: when the quote ends, time zone aware.
         price_table: version of the prices.
         counted_tokens: input tokens before the correction, ≥ 0.
         reasoning_tokens_p50: hidden reasoning within ``output_tokens_p50``; 0 for a model without it.
         reasoning_tokens_p90: hidden reasoning within ``output_tokens_p90``; 0 likewise.
+        first_token: until the first token has arrived; ``None`` in quotes of older records.
     """
 
     model: str
@@ -251,6 +252,7 @@ class Quote(NamedTuple):
     counted_tokens: int
     reasoning_tokens_p50: int = 0
     reasoning_tokens_p90: int = 0
+    first_token: LatencyRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +379,7 @@ class Constraints:
         max_price_nanos: upper bound of the 90th percentile of the price, nano-dollars.
         max_latency_s: upper bound of the 90th percentile of the latency, seconds.
         max_output_tokens: output tokens that the call will be limited to.
+        max_first_token_s: upper bound of the 90th percentile of the time to the first token, seconds.
     """
 
     models: frozenset[str] = frozenset()
@@ -385,6 +388,7 @@ class Constraints:
     max_price_nanos: int | None = None
     max_latency_s: float | None = None
     max_output_tokens: int | None = None
+    max_first_token_s: float | None = None
 
 
 class Candidate(NamedTuple):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from router.core.limits import LimitState
-from router.core.types import Candidate, Constraints, Goal, MissCost, QualityTarget
+from router.core.types import (
+    Candidate,
+    Constraints,
+    Goal,
+    LatencyRange,
+    MissCost,
+    QualityTarget,
+)
 from router.decision_log import record
 from router.decision_log.record import VERSION, DecisionRecord, KeptPrompt
 from router.routing.router import Assessment, RoutedDecision, RouteQuery
@@ -84,6 +91,7 @@ def _constraints(given: Constraints) -> record.LoggedConstraints:
         given.max_price_nanos,
         given.max_latency_s,
         given.max_output_tokens,
+        given.max_first_token_s,
     )
 
 
@@ -112,10 +120,13 @@ def _candidate(candidate: Candidate) -> record.LoggedCandidate:
             quote.reasoning_tokens_p50, quote.reasoning_tokens_p90
         ),
         price_nanos=record.PriceNanos(*quote.price),
-        latency_s=record.LatencySeconds(
-            round(quote.latency.p50_s, 3), round(quote.latency.p90_s, 3)
-        ),
+        latency_s=_seconds(quote.latency),
         ability=None
         if model.ability is None
         else record.LoggedAbility(model.ability.points, model.ability.uncertainty),
+        first_token_s=None if quote.first_token is None else _seconds(quote.first_token),
     )
+
+
+def _seconds(latency: LatencyRange) -> record.LatencySeconds:
+    return record.LatencySeconds(round(latency.p50_s, 3), round(latency.p90_s, 3))

@@ -119,14 +119,9 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
             raise wrong(field, f"must have at most {_MAX_NAMES} names")
         if values:
             catalog.check_known(field, values, known)
-    max_price = max_latency = max_output = None
+    max_price = max_output = None
     if given.HasField("max_price"):
         max_price = nanos(given.max_price, "constraints.max_price")
-    if given.HasField("max_latency"):
-        latency = given.max_latency
-        max_latency = latency.seconds + latency.nanos / 1e9
-        if max_latency <= 0:
-            raise wrong("constraints.max_latency", "must be more than zero")
     if given.HasField("max_output_tokens"):
         max_output = given.max_output_tokens
         if not 1 <= max_output <= MAX_TOKENS:
@@ -136,9 +131,21 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         tiers=frozenset(given.allowed_tiers),
         capabilities=frozenset(given.required_capabilities),
         max_price_nanos=max_price,
-        max_latency_s=max_latency,
+        max_latency_s=_seconds(given, "max_latency"),
         max_output_tokens=max_output,
+        max_first_token_s=_seconds(given, "max_first_token"),
     )
+
+
+def _seconds(given: router_pb2.Constraints, name: str) -> float | None:
+    """A bound of a time, or ``None`` where there is none."""
+    if not given.HasField(name):
+        return None
+    bound = getattr(given, name)
+    seconds: float = bound.seconds + bound.nanos / 1e9
+    if seconds <= 0:
+        raise wrong(f"constraints.{name}", "must be more than zero")
+    return seconds
 
 
 def _goal(request: router_pb2.RouteRequest) -> Goal | None:
@@ -210,6 +217,9 @@ def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
     fill_money(price.worst, quote.price.worst)
     fill_duration(target.latency.p50, quote.latency.p50_s)
     fill_duration(target.latency.p90, quote.latency.p90_s)
+    if quote.first_token is not None:
+        fill_duration(target.first_token.p50, quote.first_token.p50_s)
+        fill_duration(target.first_token.p90, quote.first_token.p90_s)
     target.expire_time.CopyFrom(timestamp(quote.expires))
     target.price_table_version = quote.price_table
 
