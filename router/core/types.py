@@ -237,7 +237,7 @@ class Quote(NamedTuple):
         counted_tokens: input tokens before the correction, ≥ 0.
         reasoning_tokens_p50: hidden reasoning within ``output_tokens_p50``; 0 for a model without it.
         reasoning_tokens_p90: hidden reasoning within ``output_tokens_p90``; 0 likewise.
-        first_token: until the first token has arrived; ``None`` in quotes of older records.
+        first_token: until the first token has arrived; ``None`` in logged quotes whose record lacks it.
     """
 
     model: str

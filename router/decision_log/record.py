@@ -166,7 +166,8 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
         price_nanos: as quoted.
         latency_s: until the whole answer, as quoted; ``None`` in older records.
         ability: as the catalog had it; ``None``: as the tier.
-        first_token_s: until the first token, as quoted; ``None`` in older records.
+        first_token_s: until the first token, as quoted; ``None`` where the request did not bound it, to keep
+            records short.
     """
 
     model: str

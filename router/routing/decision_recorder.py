@@ -40,6 +40,7 @@ def record_of(
         strict: whether the hold is the worst case.
     """
     decision, score = routed.decision, routed.score
+    bounded = query.constraints.max_first_token_s is not None
     return DecisionRecord(
         version=VERSION,
         prompt_log=kept.prompt_log,
@@ -67,7 +68,7 @@ def record_of(
         propensity=1.0,
         reasons=tuple([reason.code for reason in decision.reasons]),
         limits=tuple([_limit(state) for state in decision.chosen.limits]),
-        candidates=tuple([_candidate(candidate) for candidate in decision.ranked]),
+        candidates=tuple([_candidate(each, bounded=bounded) for each in decision.ranked]),
         demands=tuple([round(value, 4) for value in score.demands]),
         settings=routed.settings_version,
         rules=routed.ruling.names,
@@ -102,7 +103,8 @@ def _limit(state: LimitState) -> record.LimitBalance:
     )
 
 
-def _candidate(candidate: Candidate) -> record.LoggedCandidate:
+def _candidate(candidate: Candidate, *, bounded: bool) -> record.LoggedCandidate:
+    """A candidate, with its time to the first token where the request bounds that."""
     model, quote = candidate.model, candidate.quote
     assert quote is not None  # noqa: S101 — a ranked candidate has a quote
     return record.LoggedCandidate(
@@ -124,7 +126,9 @@ def _candidate(candidate: Candidate) -> record.LoggedCandidate:
         ability=None
         if model.ability is None
         else record.LoggedAbility(model.ability.points, model.ability.uncertainty),
-        first_token_s=None if quote.first_token is None else _seconds(quote.first_token),
+        first_token_s=_seconds(quote.first_token)
+        if bounded and quote.first_token is not None
+        else None,
     )
 
 

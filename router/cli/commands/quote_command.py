@@ -162,9 +162,9 @@ def quote(
     It may have all that a Route request has: importance, quality_target or willingness_to_pay (USD),
     max_price (USD), max_latency and max_first_token (seconds), max_output_tokens, allowed_models,
     allowed_tiers, required_capabilities, scope (labels), request_id, conversation_id, max_alternatives,
-    quote_only and batch; also by the names of the Python client, such as max_price_usd or models. The labels language,
-    category and user may stand beside them. The options stand for what a line does not say. A line with an
-    unknown field is not quoted. Where no line could be quoted, the exit code is 1.
+    quote_only and batch; also by the names of the Python client, such as max_price_usd or models. The
+    labels language, category and user may stand beside them. The options stand for what a line does not say.
+    A line with an unknown field is not quoted. Where no line could be quoted, the exit code is 1.
     """
     from rich.progress import Progress
 

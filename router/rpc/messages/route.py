@@ -17,6 +17,7 @@ from router.core.types import (
     Constraints,
     Goal,
     Importance,
+    LatencyRange,
     Message,
     MissCost,
     Prompt,
@@ -215,13 +216,16 @@ def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
     fill_money(price.expected, quote.price.expected)
     fill_money(price.high, quote.price.high)
     fill_money(price.worst, quote.price.worst)
-    fill_duration(target.latency.p50, quote.latency.p50_s)
-    fill_duration(target.latency.p90, quote.latency.p90_s)
+    _fill_latency(target.latency, quote.latency)
     if quote.first_token is not None:
-        fill_duration(target.first_token.p50, quote.first_token.p50_s)
-        fill_duration(target.first_token.p90, quote.first_token.p90_s)
+        _fill_latency(target.first_token, quote.first_token)
     target.expire_time.CopyFrom(timestamp(quote.expires))
     target.price_table_version = quote.price_table
+
+
+def _fill_latency(target: quote_pb2.LatencyRange, latency: LatencyRange) -> None:
+    fill_duration(target.p50, latency.p50_s)
+    fill_duration(target.p90, latency.p90_s)
 
 
 def _fill_option(target: router_pb2.Option, candidate: Candidate) -> None:
