@@ -203,6 +203,7 @@ def test_a_stream_whose_answers_nobody_reads_gives_way_too(
     ):
         # The answers are more than flow control lets through.
         unread = caller.router.QuoteBatch(iter(items), timeout=PATIENCE_S)
+        next(unread)  # it has begun
 
         def another_is_answered() -> bool:
             replies = caller.router.QuoteBatch(iter(items[:2]), timeout=PATIENCE_S)
