@@ -105,7 +105,7 @@ def models(
     bundle: BundleDirectory = None,
     json_output: Json = False,
 ) -> None:
-    """List the models that can be chosen, with today's prices and what is known of their ability and speed.
+    """List the models that can be chosen, with today's prices, their ability and speed.
 
     An ability is in points on the scale of the bundle. It rests on a model's own attempts, on published
     scores of the catalog, or on its tier. A speed is the time to the first token, then tokens per second:
