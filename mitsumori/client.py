@@ -89,6 +89,7 @@ class Router(RetryingChannel):
         max_alternatives: int | None = None,
         quote_only: bool = False,
         batch: bool = False,
+        regions: Collection[str] = (),
     ) -> Decision:
         """Ask which model should answer, and at what price; the quoted money is held.
 
@@ -112,6 +113,7 @@ class Router(RetryingChannel):
             max_alternatives: the most alternatives in the reply; ``None``: 5.
             quote_only: hold no money.
             batch: the work can wait.
+            regions: only models that are served in one of these, such as ``["eu"]``; empty: anywhere.
 
         Raises:
             InvalidArgument: an argument cannot be sent; names it.
@@ -136,6 +138,7 @@ class Router(RetryingChannel):
             max_alternatives=max_alternatives,
             quote_only=quote_only,
             batch=batch,
+            regions=regions,
         )
         try:
             return Decision.of(self.send(request))

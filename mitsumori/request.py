@@ -51,6 +51,7 @@ def route_request(
     max_alternatives: int | None = None,
     quote_only: bool = False,
     batch: bool = False,
+    regions: Collection[str] = (),
 ) -> router_pb2.RouteRequest:
     """The message that :meth:`mitsumori.Router.route` sends for these arguments.
 
@@ -73,6 +74,7 @@ def route_request(
         max_alternatives: the most alternatives in the reply; ``None``: 5.
         quote_only: hold no money.
         batch: the work can wait.
+        regions: only models that are served in one of these, such as ``["eu"]``; empty: anywhere.
 
     Raises:
         InvalidArgument: one of them cannot be sent; names it.
@@ -88,11 +90,13 @@ def route_request(
         max_price_usd=max_price_usd,
         max_latency_s=max_latency_s,
         max_first_token_s=max_first_token_s,
+        regions=regions,
     )
     for names in (
         constraints.allowed_models,
         constraints.allowed_tiers,
         constraints.required_capabilities,
+        constraints.regions,
     ):
         names.sort()  # the order of a set is not the same in every process
     return message_of(

@@ -209,7 +209,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[CatalogModel, _Mapping]]] = ..., price_table_version: _Optional[str] = ..., bundle_version: _Optional[str] = ...) -> None: ...
 
 class CatalogModel(_message.Message):
-    __slots__ = ("model", "provider", "tier", "input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "context_window", "max_output_tokens", "reasoning_tokens", "exact_tokens", "capabilities", "ability", "speed", "learned_speed")
+    __slots__ = ("model", "provider", "tier", "input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "context_window", "max_output_tokens", "reasoning_tokens", "exact_tokens", "capabilities", "ability", "regions", "retires", "replaced_by", "speed", "learned_speed")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +222,9 @@ class CatalogModel(_message.Message):
     EXACT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     ABILITY_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    RETIRES_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_BY_FIELD_NUMBER: _ClassVar[int]
     SPEED_FIELD_NUMBER: _ClassVar[int]
     LEARNED_SPEED_FIELD_NUMBER: _ClassVar[int]
     model: str
@@ -236,9 +239,12 @@ class CatalogModel(_message.Message):
     exact_tokens: bool
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     ability: ModelAbility
+    regions: _containers.RepeatedScalarFieldContainer[str]
+    retires: str
+    replaced_by: str
     speed: ModelSpeed
     learned_speed: LearnedSpeed
-    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., input_usd_per_mtok: _Optional[str] = ..., output_usd_per_mtok: _Optional[str] = ..., cache_read_usd_per_mtok: _Optional[str] = ..., context_window: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[_Union[ReasoningAllowance, _Mapping]] = ..., exact_tokens: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., ability: _Optional[_Union[ModelAbility, _Mapping]] = ..., speed: _Optional[_Union[ModelSpeed, _Mapping]] = ..., learned_speed: _Optional[_Union[LearnedSpeed, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., input_usd_per_mtok: _Optional[str] = ..., output_usd_per_mtok: _Optional[str] = ..., cache_read_usd_per_mtok: _Optional[str] = ..., context_window: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[_Union[ReasoningAllowance, _Mapping]] = ..., exact_tokens: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., ability: _Optional[_Union[ModelAbility, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ..., retires: _Optional[str] = ..., replaced_by: _Optional[str] = ..., speed: _Optional[_Union[ModelSpeed, _Mapping]] = ..., learned_speed: _Optional[_Union[LearnedSpeed, _Mapping]] = ...) -> None: ...
 
 class ModelSpeed(_message.Message):
     __slots__ = ("first_token_s", "output_tokens_per_s")

@@ -47,6 +47,7 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_UNKNOWN_LABEL: _ClassVar[ReasonCode]
     REASON_CODE_LEAST_EXPECTED_COST: _ClassVar[ReasonCode]
     REASON_CODE_RULES_APPLIED: _ClassVar[ReasonCode]
+    REASON_CODE_REPLACED: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -71,6 +72,7 @@ REASON_CODE_SECOND_OPINION: ReasonCode
 REASON_CODE_UNKNOWN_LABEL: ReasonCode
 REASON_CODE_LEAST_EXPECTED_COST: ReasonCode
 REASON_CODE_RULES_APPLIED: ReasonCode
+REASON_CODE_REPLACED: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives")
@@ -106,7 +108,7 @@ class RouteRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., prompt: _Optional[_Union[_prompt_pb2.Prompt, _Mapping]] = ..., constraints: _Optional[_Union[Constraints, _Mapping]] = ..., quality_target: _Optional[float] = ..., willingness_to_pay: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., importance: _Optional[_Union[Importance, str]] = ..., conversation_id: _Optional[str] = ..., quote_only: _Optional[bool] = ..., batch: _Optional[bool] = ..., max_alternatives: _Optional[int] = ...) -> None: ...
 
 class Constraints(_message.Message):
-    __slots__ = ("allowed_models", "allowed_tiers", "required_capabilities", "max_price", "max_latency", "max_output_tokens", "max_first_token")
+    __slots__ = ("allowed_models", "allowed_tiers", "required_capabilities", "max_price", "max_latency", "max_output_tokens", "max_first_token", "regions")
     ALLOWED_MODELS_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_TIERS_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +116,7 @@ class Constraints(_message.Message):
     MAX_LATENCY_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MAX_FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
     allowed_models: _containers.RepeatedScalarFieldContainer[str]
     allowed_tiers: _containers.RepeatedScalarFieldContainer[str]
     required_capabilities: _containers.RepeatedScalarFieldContainer[str]
@@ -121,7 +124,8 @@ class Constraints(_message.Message):
     max_latency: _duration_pb2.Duration
     max_output_tokens: int
     max_first_token: _duration_pb2.Duration
-    def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ..., max_first_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    regions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ..., max_first_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
     __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules")

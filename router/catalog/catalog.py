@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import datetime as dates
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-
+from router.catalog.catalog_file import ModelEntry, closest, parse_catalog_file
 from router.catalog.prices import PRICE_SOURCE, find_record
-from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
+from router.catalog.tokens import TokenRule, is_exact
 from router.clock import utc_now
-from router.core.ability import LARGEST, SMALLEST, Ability
+from router.core.ability import Ability
 from router.core.errors import BadArtifact, InvalidInput, shown
 from router.core.types import Lengths, Model, Rates, Speed
-from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded, sha256_of
+from router.files import MAX_TEXT_BYTES, read_bounded, sha256_of
 from router.watched import FileSource, Watched
 
 __all__ = [
     "Catalog",
     "CatalogEntry",
     "PricedModels",
-    "closest",
     "load_catalog",
     "parse_catalog",
     "watch_catalog",
@@ -44,162 +31,6 @@ __all__ = [
 
 _UNKNOWN_CONTEXT_WINDOW = 8192
 """Assumed where neither the catalog nor the price table has one; small, so that no model is overrun."""
-
-_LONGEST_NAME = 200
-"""Characters of the longest id of a model."""
-_EARLIEST_ZONE = timedelta(hours=14)
-"""Where a day begins first, ahead of UTC."""
-_MIN_UNCERTAINTY, _MAX_UNCERTAINTY = 0.01, 100.0
-"""Points. An ability that is known better makes the placing on the scale singular."""
-_ABILITY_REMEDY = (
-    f"an ability has points ({SMALLEST:g} to {LARGEST:g}), uncertainty "
-    f"(points, {_MIN_UNCERTAINTY:g} to {_MAX_UNCERTAINTY:g}), the source of the scores and "
-    "their date; leave it out where they are not known"
-)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_booleans(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            for key, value in raw.items():
-                if isinstance(value, bool):
-                    raise ValueError(f"{key} must not be true or false; nothing in a catalog is")
-        return raw
-
-
-class _Tokenizer(_Strict):
-    encoding: str = "o200k_base"
-    factor: Decimal = Field(default=Decimal(1), gt=0, le=10, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _is_known(self) -> _Tokenizer:
-        if self.encoding not in ENCODINGS:
-            raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}")
-        return self
-
-
-class _Speed(_Strict):
-    first_token_s: float = Field(ge=0, allow_inf_nan=False)
-    output_tokens_per_s: float = Field(gt=0, allow_inf_nan=False)
-
-    @property
-    def value(self) -> Speed:
-        return Speed(self.first_token_s, self.output_tokens_per_s)
-
-
-class _Price(_Strict):
-    from_: dates.date = Field(alias="from")
-    input_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
-    output_usd_per_mtok: Decimal = Field(ge=0, allow_inf_nan=False)
-    cache_read_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
-    cache_write_usd_per_mtok: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_floats(cls, raw: Any) -> Any:
-        if isinstance(raw, dict):
-            for key, value in raw.items():
-                if isinstance(value, float):
-                    raise ValueError(f'{key} must be quoted, as in "{value}", to stay exact')
-        return raw
-
-    @property
-    def rates(self) -> Rates:
-        return Rates(
-            self.input_usd_per_mtok,
-            self.output_usd_per_mtok,
-            self.cache_read_usd_per_mtok,
-            self.cache_write_usd_per_mtok,
-        )
-
-
-class _Lengths(_Strict):
-    p50: float = Field(gt=0, allow_inf_nan=False)
-    p90: float = Field(gt=0, allow_inf_nan=False)
-    p99: float = Field(gt=0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _ascending(self) -> _Lengths:
-        if not self.p50 <= self.p90 <= self.p99:
-            raise ValueError("p50, p90 and p99 must ascend")
-        return self
-
-    @property
-    def lengths(self) -> Lengths:
-        return Lengths(self.p50, self.p90, self.p99)
-
-
-class _Ability(_Strict):
-    points: float = Field(ge=SMALLEST, le=LARGEST, allow_inf_nan=False, strict=True)
-    uncertainty: float = Field(
-        ge=_MIN_UNCERTAINTY, le=_MAX_UNCERTAINTY, allow_inf_nan=False, strict=True
-    )
-    source: str = Field(min_length=1)
-    date: dates.date
-
-    @field_validator("source")
-    @classmethod
-    def _source_is_told(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must not be blank")
-        if not value.isprintable():
-            raise ValueError("must be one line of printable characters")
-        return value
-
-    @field_validator("date", mode="before")
-    @classmethod
-    def _date_is_written_as_one(cls, value: Any) -> Any:
-        if isinstance(value, int | float | Decimal):
-            raise ValueError("must be a date, such as 2026-04-09")
-        return value
-
-    @field_validator("date")
-    @classmethod
-    def _date_is_past(cls, value: dates.date, info: ValidationInfo) -> dates.date:
-        now: datetime = (info.context or {})["now"]
-        if value > (now.astimezone(UTC) + _EARLIEST_ZONE).date():
-            raise ValueError(f"{value} lies in the future")
-        return value
-
-
-class _Model(_Strict):
-    id: str = Field(min_length=1, max_length=_LONGEST_NAME)
-    provider: str = Field(min_length=1)
-    price_id: str | None = None
-    tier: str
-    tokenizer: _Tokenizer = _Tokenizer()
-    context_window: int | None = Field(default=None, gt=0)
-    max_output_tokens: int = Field(gt=0)
-    capabilities: frozenset[str] = frozenset()
-    speed: _Speed
-    reasoning_tokens: _Lengths | None = None
-    ability: _Ability | None = None
-    prices: tuple[_Price, ...] = ()
-
-
-class _File(_Strict):
-    tiers: list[str] = Field(min_length=2)
-    default_lengths: dict[str, _Lengths]
-    models: list[_Model] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> _File:
-        ids = [model.id for model in self.models]
-        for index, model in enumerate(self.models):
-            if model.tier not in self.tiers:
-                raise ValueError(
-                    f"models[{index}] ({model.id}): tier {model.tier!r} is not one of {self.tiers}"
-                )
-            if ids.index(model.id) != index:
-                raise ValueError(f"models[{index}]: the id {model.id!r} appears twice")
-        missing = [tier for tier in self.tiers if tier not in self.default_lengths]
-        if missing:
-            raise ValueError(f"default_lengths has no entry for tier {missing[0]!r}")
-        return self
 
 
 class CatalogEntry:
@@ -209,9 +40,10 @@ class CatalogEntry:
         spec: the model as in the file.
         token_rule: how its tokens are counted.
         exact_tokens: whether the rule is the model's own tokenizer.
+        record: its prices in the table; ``None``: it is not there.
     """
 
-    def __init__(self, spec: _Model) -> None:
+    def __init__(self, spec: ModelEntry) -> None:
         self.spec = spec
         self.token_rule = TokenRule(spec.tokenizer.encoding, spec.tokenizer.factor)
         self.exact_tokens = is_exact(spec.id, self.token_rule)
@@ -219,7 +51,7 @@ class CatalogEntry:
         self._ability = (
             Ability(told.points, told.uncertainty, f"{told.source}, {told.date}") if told else None
         )
-        self._record = find_record(spec.price_id or spec.id, spec.provider)
+        self.record = find_record(spec.price_id or spec.id, spec.provider)
         self._overrides = sorted(
             ((price.from_, price.rates) for price in spec.prices), key=lambda dated: dated[0]
         )
@@ -235,24 +67,30 @@ class CatalogEntry:
             in_force = [rates for start, rates in self._overrides if start <= today]
             if in_force:
                 return in_force[-1]
-        return self._record.rates_at(when) if self._record else None
+        return self.record.rates_at(when) if self.record else None
 
     @property
     def change_times(self) -> frozenset[dates.time] | None:
         """Times of day in UTC at which the price may change, besides midnight; ``None``: at any time."""
-        return self._record.change_times if self._record else frozenset()
+        return self.record.change_times if self.record else frozenset()
 
     def at(self, when: datetime) -> Model:
         """The model with its rates at an aware moment."""
-        rates = self.rates_at(when)
+        rates, retired = self.rates_at(when), self.retired_at(when)
         latest = self._latest
-        if latest is None or latest.rates is not rates:  # prices change a few times a day at most
-            latest = self._latest = self._model(rates)
+        # Prices change a few times a day at most.
+        if latest is None or latest.rates is not rates or latest.retired != retired:
+            latest = self._latest = self._model(rates, retired)
         return latest
 
-    def _model(self, rates: Rates | None) -> Model:
+    def retired_at(self, when: datetime) -> dates.date | None:
+        """The day (UTC) from which on it can no longer be chosen, if that has begun at an aware moment."""
+        day = self.spec.retires
+        return day if day is not None and day <= when.astimezone(UTC).date() else None
+
+    def _model(self, rates: Rates | None, retired: dates.date | None) -> Model:
         spec = self.spec
-        known = self._record.context_window if self._record else None
+        known = self.record.context_window if self.record else None
         return Model(
             id=spec.id,
             provider=spec.provider,
@@ -264,15 +102,9 @@ class CatalogEntry:
             speed=spec.speed.value,
             reasoning=spec.reasoning_tokens.lengths if spec.reasoning_tokens else None,
             ability=self._ability,
+            regions=spec.regions,
+            retired=retired,
         )
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """``did you mean …`` with the known names that resemble a misspelt one, else all known names."""
-    names = sorted(known)
-    # A long name resembles none, and comparing it would take long.
-    near = difflib.get_close_matches(name[:_LONGEST_NAME], names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +132,7 @@ class Catalog:
         default_lengths: tier → output length where the bundle has not learned one, tokens.
         price_table: source and version of the prices, as quotes state it.
         version: the first digits of the SHA-256 of the file.
-        retired: models of earlier catalogs of this process. They cannot be chosen; their calls can settle.
+        retired: models of earlier catalogs of this process. They are not listed; their calls can settle.
     """
 
     entries: tuple[CatalogEntry, ...]
@@ -324,6 +156,11 @@ class Catalog:
         return frozenset().union(*(entry.spec.capabilities for entry in self.entries))
 
     @cached_property
+    def regions(self) -> frozenset[str]:
+        """Every region in which some model is served."""
+        return frozenset().union(*(entry.spec.regions for entry in self.entries))
+
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """Every model id."""
         return tuple(entry.spec.id for entry in self.entries)
@@ -344,7 +181,7 @@ class Catalog:
 
     def at(self, when: datetime) -> PricedModels:
         """The models with their rates at an aware moment, and how long these hold."""
-        models = tuple(entry.at(when) for entry in self.entries)
+        models = self._models_at(when)
         now, times = when.astimezone(UTC), {dates.time()}
         for entry in self.entries:
             if entry.change_times is None:
@@ -357,6 +194,17 @@ class Catalog:
             models,
             max(each for each in changes if each <= now),
             min(each for each in changes if each > now),
+        )
+
+    def _models_at(self, when: datetime) -> tuple[Model, ...]:
+        replaces: dict[str, set[str]] = {}
+        for entry in self.entries:
+            if entry.spec.replaced_by is not None and entry.retired_at(when) is not None:
+                replaces.setdefault(entry.spec.replaced_by, set()).add(entry.spec.id)
+        models = (entry.at(when) for entry in self.entries)
+        return tuple(
+            replace(one, replaces=frozenset(replaces[one.id])) if one.id in replaces else one
+            for one in models
         )
 
     def check_known(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -425,23 +273,6 @@ def _unreadable(path: Path, why: str) -> BadArtifact:
     )
 
 
-def _problem(error: ValidationError, raw: Any) -> str:
-    """The first error: the place, with the id of the model if it is one of a model's, and what is wrong."""
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
-    match first["loc"]:
-        case ("models", int(index), *rest):
-            entry = raw["models"][index]
-            known = entry.get("id") if isinstance(entry, dict) else None
-            of_model = f" ({known})" if isinstance(known, str) else ""
-            if rest[:1] == ["ability"]:
-                message = f"{message}; {_ABILITY_REMEDY}"
-            places = [f"models[{index}]{of_model}", ".".join(map(str, rest))]
-        case loc:
-            places = [".".join(map(str, loc))]
-    return ": ".join([*filter(None, places), message])
-
-
 def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = utc_now) -> Catalog:
     """Read the content of a catalog file.
 
@@ -453,16 +284,7 @@ def parse_catalog(content: bytes, *, name: str, now: Callable[[], datetime] = ut
     Raises:
         BadArtifact: the content is wrong; names the catalog, the place and the problem.
     """
-    try:
-        raw = parse_yaml(content)
-    except ValueError as error:
-        raise BadArtifact(f"{name} {error}", field=name) from None
-    try:
-        parsed = _File.model_validate(raw, context={"now": now()})
-    except ValidationError as error:
-        raise BadArtifact(
-            f"{name}: {_problem(error, raw)}", reason="CATALOG_WRONG", field=name
-        ) from None
+    parsed = parse_catalog_file(content, name=name, now=now)
     version = sha256_of(content)[:12]
     return Catalog(
         entries=tuple(map(CatalogEntry, parsed.models)),

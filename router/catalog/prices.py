@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
+from pathlib import Path
 
+import genai_prices
 from genai_prices import __version__ as _genai_version
 from genai_prices.data import providers as all_providers
 from genai_prices.types import (
@@ -22,9 +24,21 @@ from genai_prices.types import (
 
 from router.core.types import Rates, Surcharge
 
-__all__ = ["PRICE_SOURCE", "PriceRecord", "find_record"]
+__all__ = [
+    "PRICE_SOURCE",
+    "PROVIDERS",
+    "PriceRecord",
+    "find_record",
+    "records_of",
+    "table_installed_at",
+]
 
 PRICE_SOURCE = f"genai-prices {_genai_version}"
+PROVIDERS = frozenset(listed.id for listed in all_providers)
+"""Whose prices the table has."""
+
+_FIRST_RELEASE = datetime(2025, 1, 1, tzinfo=UTC)
+"""Files that claim to be older come from an archive without times."""
 
 
 def _price_for(price: Decimal | TieredPrices | None, input_tokens: int) -> Decimal | None:
@@ -71,12 +85,16 @@ class PriceRecord:
         context_window: tokens; ``None`` where the table does not say it.
         change_times: times of day in UTC at which the price may change, besides midnight; ``None``: at any
             time.
+        starts: days (UTC) on which another price begins, ascending.
+        deprecated: whether the provider says that the model will go.
     """
 
     def __init__(self, info: ModelInfo) -> None:
         self.id = info.id
         self.context_window: int | None = info.context_window
         self.change_times = _change_times(info)
+        self.starts = _starts(info)
+        self.deprecated = bool(info.deprecated)
         self._info = info
         self._cache: dict[int, Rates | None] = {}
 
@@ -105,6 +123,12 @@ def _change_times(info: ModelInfo) -> frozenset[time] | None:
     return frozenset(times)
 
 
+def _starts(info: ModelInfo) -> tuple[date, ...]:
+    prices = [] if isinstance(info.prices, ModelPrice) else info.prices
+    constraints = [price.constraint for price in prices]
+    return tuple(sorted({c.start_date for c in constraints if isinstance(c, StartDateConstraint)}))
+
+
 def _in_utc(of_day: time) -> time:
     if of_day.tzinfo is None:
         return of_day
@@ -127,3 +151,19 @@ def find_record(model: str, provider: str | None = None) -> PriceRecord | None:
                 if info.id.lower() == candidate:
                     return PriceRecord(info)
     return None
+
+
+def records_of(provider: str) -> list[PriceRecord]:
+    """The prices of every model of a provider, in the order of the table; none where it is not in it."""
+    return [
+        PriceRecord(info) for each in all_providers if each.id == provider for info in each.models
+    ]
+
+
+def table_installed_at() -> datetime | None:
+    """When the table was installed: its release is at least as old. ``None`` where its file does not say.
+
+    The package does not say when it was released.
+    """
+    changed = datetime.fromtimestamp(Path(genai_prices.__file__).stat().st_mtime, UTC)
+    return changed if changed >= _FIRST_RELEASE else None

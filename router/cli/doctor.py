@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from router.catalog.catalog import load_catalog
+from router.catalog.freshness import STALE_DAYS, concerns
+from router.catalog.prices import table_installed_at
 from router.catalog.tokens import TokenCounter
 from router.classifier.hot_swap import load_verified_bundle, open_bundle_source
 from router.classifier.manifest import read_manifest
@@ -35,12 +38,20 @@ class Check:
     Attributes:
         name: of the check.
         ok: whether it passed.
-        detail: what was found; after a failure, how to fix it.
+        detail: what was found; after a failure or a warning, how to fix it.
+        warning: whether it passed, and will not forever.
     """
 
     name: str
     ok: bool
     detail: str
+    warning: bool = False
+
+
+class _Concern(str):
+    """A detail that is a warning."""
+
+    __slots__ = ()
 
 
 def _directory(settings: Settings) -> tuple[Path, str]:
@@ -78,13 +89,26 @@ def _tokenizer(settings: Settings) -> str:
 def _prices(settings: Settings) -> str:
     catalog = load_catalog(settings.catalog)
     now = utc_now()
-    unpriced = [entry.spec.id for entry in catalog.entries if entry.rates_at(now) is None]
+    unpriced = [
+        entry.spec.id
+        for entry in catalog.entries
+        if entry.rates_at(now) is None and entry.retired_at(now) is None
+    ]
     if unpriced:
         raise BadArtifact(
             f"no price for {', '.join(unpriced)}: they are never chosen; add `prices` for "
             "them to the catalog"
         )
-    return f"{counted(len(catalog.entries), 'model')} priced ({catalog.price_table})"
+    priced = sum(entry.rates_at(now) is not None for entry in catalog.entries)
+    return f"{counted(priced, 'model')} priced ({catalog.price_table})"
+
+
+def _catalog(settings: Settings, stale_days: int = STALE_DAYS) -> str:
+    catalog = load_catalog(settings.catalog)
+    found = concerns(catalog, utc_now(), table_installed_at(), days=stale_days)
+    if found:
+        return _Concern("; ".join(found))
+    return f"no model retires soon, no price is older than {counted(stale_days, 'day')} and another by now"
 
 
 def _tiers(settings: Settings) -> str:
@@ -167,6 +191,7 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "scoring": _scoring,
     "tokenizer": _tokenizer,
     "prices": _prices,
+    "catalog": _catalog,
     "tiers": _tiers,
     "prompts": _prompts,
     "ledger": _ledger,
@@ -175,10 +200,20 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
 }
 
 
-def examine(settings: Settings) -> Iterator[Check]:
-    """Run every check; a failed one does not stop the others."""
-    for name, check in _CHECKS.items():
+def examine(settings: Settings, *, stale_days: int = STALE_DAYS) -> Iterator[Check]:
+    """Run every check; a failed one does not stop the others.
+
+    Args:
+        settings: of the server.
+        stale_days: how old prices may be, ≥ 0.
+    """
+    checks: dict[str, Callable[[Settings], str]] = {
+        **_CHECKS,
+        "catalog": partial(_catalog, stale_days=stale_days),
+    }
+    for name, check in checks.items():
         try:
-            yield Check(name, True, check(settings))
+            detail = check(settings)
+            yield Check(name, True, str(detail), isinstance(detail, _Concern))
         except MitsumoriError as error:
             yield Check(name, False, error.message)

@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "rules_command:try_rules",
         "Run cases against the routing table.",
     ),
+    "catalog update": (
+        "catalog_command:update_catalog",
+        "Show, and with --write take over, what the installed genai-prices has and a catalog file has not.",
+    ),
     "doctor": (
         "doctor_command:doctor",
         "Check bundle, hashes, tokenizer files, prices and port, and say how to fix what is wrong.",
@@ -166,6 +170,7 @@ app = _group(
 _groups = {
     "limits": _group("limits", "Budgets, quotas and rates."),
     "keys": _group("keys", "API keys: who may call, and what for."),
+    "catalog": _group("catalog", "The models that can be chosen, and their prices."),
     "rules": _group("rules", "The routing table: what must hold whatever the scores say."),
 }
 for _words, (_, _line) in COMMANDS.items():

@@ -25,7 +25,7 @@ from router.core.limits import (
 from router.core.money import format_usd
 from router.core.quotes import output_cap
 from router.core.ruling import NO_RULING, Ruling
-from router.core.types import Candidate, Constraints, Decision, Goal, Quote, Reason
+from router.core.types import Candidate, Constraints, Decision, Goal, Model, Quote, Reason
 
 __all__ = ["arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
@@ -55,10 +55,14 @@ def _blocked(candidate: Candidate) -> str | None:
 def _unmet(candidate: Candidate, constraints: Constraints, ruling: Ruling) -> str | None:
     """The exclusion of a candidate that cannot be chosen whatever the limits; ``None`` if it can."""
     model, quote = candidate.model, candidate.quote
-    if constraints.models and model.id not in constraints.models:
+    if constraints.models and not model.is_one_of(constraints.models):
         return "not_in_allowed_models"
     if constraints.tiers and model.tier not in constraints.tiers:
         return "not_in_allowed_tiers"
+    if model.retired is not None:
+        return "retired"
+    if constraints.regions and constraints.regions.isdisjoint(model.regions):
+        return "not_in_regions"
     if not constraints.capabilities <= model.capabilities:
         return "lacks_capability"
     if candidate.p_adequate is None:
@@ -75,7 +79,7 @@ def _unmet(candidate: Candidate, constraints: Constraints, ruling: Ruling) -> st
         quote, constraints.max_first_token_s
     ):
         return "over_max_first_token"
-    forbidding = ruling.forbids(candidate)
+    forbidding = ruling.forbids(candidate, constraints.regions)
     return None if forbidding is None else f"{_BY_RULE}{forbidding}"
 
 
@@ -189,6 +193,8 @@ def _no_eligible_model(
         "no_price": "give the models a price in the catalog",
         "unknown_to_the_classifier": "serve a bundle that has arms for these tiers",
         "lacks_capability": "ask for fewer required_capabilities",
+        "not_in_regions": "allow more constraints.regions, or have the catalog say where models are served",
+        "retired": "allow other models",
     }
     # The remedy is for the constraint that is checked last: its candidates met all the others.
     order = list(remedies)
@@ -204,6 +210,8 @@ def _no_eligible_model(
         )
         metadata["cheapest_high_price_usd"] = format_usd(cheapest)[1:]
         remedies[nearest] += f" to at least {format_usd(cheapest)}"
+    if nearest == "retired":
+        remedies[nearest] = f"{_retirements(candidates, constraints)}; {remedies[nearest]}"
     remedy = remedies[nearest] if nearest in excluded else "allow more models or tiers"
     by_rules = sorted(name for name in excluded if name.startswith(_BY_RULE))
     if by_rules:
@@ -216,6 +224,34 @@ def _no_eligible_model(
         field="constraints",
         metadata=metadata,
     )
+
+
+def _retirements(candidates: Sequence[Candidate], constraints: Constraints) -> str:
+    """Which models would meet the constraints, had they not retired; at most three of them."""
+    told = [
+        f"{each.model.id} retired on {each.model.retired}"
+        for each in candidates
+        if exclusion(each, constraints) == "retired"
+    ]
+    return ", ".join(told[:3] + (["and others"] if len(told) > 3 else []))
+
+
+def _replacement_reasons(
+    model: Model, constraints: Constraints, ruling: Ruling
+) -> Iterable[Reason]:
+    """A reason where a model was chosen because one that was asked for has retired."""
+    if not model.replaces:
+        return
+    lists = (constraints.models, *(rule.effects.models for rule in ruling.rules))
+    named = [names & model.replaces for names in lists if names and model.id not in names]
+    retired = sorted(frozenset().union(*named))
+    if retired:
+        has = "has" if len(retired) == 1 else "have"
+        yield Reason(
+            "REPLACED",
+            f"{', '.join(retired)} {has} retired: {model.id} was chosen instead",
+            dict.fromkeys(retired, model.id),
+        )
 
 
 def _balance_facts(state: LimitState) -> dict[str, str]:
@@ -409,6 +445,7 @@ def decide(
     reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
     if len(eligible) == 1 and len(candidates) > 1:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
+    reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))
     reasons.extend(ruling.reasons)
     reasons.extend(_exclusion_reasons(excluded))
     return Decision(tuple(ranked), tuple(reasons))

@@ -22,6 +22,7 @@ class Effects:
         forbidden_providers: that may not be called.
         tiers: that may be chosen, of which a floor and a ceiling were made.
         capabilities: that the model must have.
+        regions: in one of which the model must be served.
         max_price_nanos: upper bound of the 90th percentile of the price, nano-dollars.
         max_latency_s: upper bound of the 90th percentile of the latency, seconds.
         goal: what the choice aims for, instead of what the request asks for.
@@ -34,6 +35,7 @@ class Effects:
     forbidden_providers: frozenset[str] = frozenset()
     tiers: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
     max_price_nanos: int | None = None
     max_latency_s: float | None = None
     goal: Goal | None = None
@@ -42,12 +44,13 @@ class Effects:
     def allows(self, model: Model) -> bool:
         """Whether a model may be chosen, whatever its quote."""
         return (
-            (not self.models or model.id in self.models)
+            (not self.models or model.is_one_of(self.models))
             and model.id not in self.forbidden_models
             and (not self.providers or model.provider in self.providers)
             and model.provider not in self.forbidden_providers
             and (not self.tiers or model.tier in self.tiers)
             and self.capabilities <= model.capabilities
+            and (not self.regions or not self.regions.isdisjoint(model.regions))
         )
 
     def affords(self, candidate: Candidate) -> bool:
@@ -89,11 +92,23 @@ class Ruling:
     rules: tuple[Rule, ...] = ()
     version: str = ""
 
-    def forbids(self, candidate: Candidate) -> str | None:
-        """The name of the first rule that forbids a candidate; ``None``: none does."""
+    def forbids(self, candidate: Candidate, regions: frozenset[str] = frozenset()) -> str | None:
+        """The name of the first rule that forbids a candidate; ``None``: none does.
+
+        A call is processed in one region. So the model must be served in one that all of the rules allow.
+
+        Args:
+            candidate: with its quote.
+            regions: that the request allows; empty: any.
+        """
         for rule in self.rules:
-            if not rule.effects.allows(candidate.model) or not rule.effects.affords(candidate):
+            effects = rule.effects
+            if not effects.allows(candidate.model) or not effects.affords(candidate):
                 return rule.name
+            if effects.regions:
+                regions = regions & effects.regions if regions else effects.regions
+                if regions.isdisjoint(candidate.model.regions):
+                    return rule.name
         return None
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -160,6 +160,9 @@ class Model:
         reasoning: how many tokens of hidden reasoning it adds to an answer, billed as output; ``None`` for
             a model that does not reason by default.
         ability: where it stands on the scale of ability, as published; ``None``: as its tier does.
+        regions: labels of those in which a call can be kept, such as ``eu``; empty: not known.
+        retired: the day (UTC) since which it can no longer be chosen; ``None``: it is in service.
+        replaces: ids of retired models; who asks for one of them gets this one.
     """
 
     id: str
@@ -172,6 +175,13 @@ class Model:
     speed: Speed
     reasoning: Lengths | None = None
     ability: Ability | None = None
+    regions: frozenset[str] = frozenset()
+    retired: date | None = None
+    replaces: frozenset[str] = frozenset()
+
+    def is_one_of(self, ids: frozenset[str]) -> bool:
+        """Whether some ids name it, or a model that it replaces."""
+        return self.id in ids or not self.replaces.isdisjoint(ids)
 
 
 class TokenCount(NamedTuple):
@@ -380,6 +390,7 @@ class Constraints:
         max_latency_s: upper bound of the 90th percentile of the latency, seconds.
         max_output_tokens: output tokens that the call will be limited to.
         max_first_token_s: upper bound of the 90th percentile of the time to the first token, seconds.
+        regions: labels, in one of which the model must be served; one whose regions are not known is in none.
     """
 
     models: frozenset[str] = frozenset()
@@ -389,6 +400,7 @@ class Constraints:
     max_latency_s: float | None = None
     max_output_tokens: int | None = None
     max_first_token_s: float | None = None
+    regions: frozenset[str] = frozenset()
 
 
 class Candidate(NamedTuple):

@@ -102,6 +102,7 @@ class LoggedConstraints(Struct, frozen=True, omit_defaults=True):
     max_latency_s: Finite | None = None
     max_output_tokens: int | None = None
     max_first_token_s: Finite | None = None
+    regions: tuple[str, ...] = ()
 
 
 class LengthQuantiles(Struct, frozen=True, array_like=True):

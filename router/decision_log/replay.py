@@ -219,6 +219,7 @@ def _constraints(kept: LoggedConstraints) -> Constraints:
         kept.max_latency_s,
         kept.max_output_tokens,
         kept.max_first_token_s,
+        frozenset(kept.regions),
     )
 
 
@@ -262,11 +263,13 @@ def _candidate(
     name = kept.model
     tier = kept.tier or policy.tiers.get(name, "")
     offer = None
-    # The log has only candidates that met the constraints, so the model has all required capabilities.
+    # The log has only candidates that met the constraints, so the model has all required capabilities, and is
+    # served where it was asked for.
     told = kept.ability
     model = Model(
         name, "", tier, None, _UNBOUNDED, _UNBOUNDED, frozenset(constraints.capabilities), _SPEED,
         ability=None if told is None else Ability(told.points, told.uncertainty, ""),
+        regions=constraints.regions,
     )  # fmt: skip
     if policy.catalog is not None:
         entry = next((e for e in policy.catalog.entries if e.spec.id == name), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from router.core.limits import LimitState
@@ -53,7 +55,7 @@ def record_of(
         strict=strict,
         importance=query.importance,
         goal=_goal(routed.goal),
-        constraints=_constraints(query.constraints),
+        constraints=_constraints(query.constraints, decision.ranked),
         conversation_id=query.conversation_id,
         batch=query.batch,
         complexity=score.complexity,
@@ -84,15 +86,20 @@ def _goal(goal: Goal) -> record.LoggedGoal:
     return record.LoggedWillingnessToPay(goal.nanos)
 
 
-def _constraints(given: Constraints) -> record.LoggedConstraints:
+def _constraints(given: Constraints, ranked: Sequence[Candidate]) -> record.LoggedConstraints:
+    models = given.models
+    if models:
+        # Those that stand for retired models were as good as asked for.
+        models = models.union([each.model.id for each in ranked])
     return record.LoggedConstraints(
-        tuple(sorted(given.models)),
+        tuple(sorted(models)),
         tuple(sorted(given.tiers)),
         tuple(sorted(given.capabilities)),
         given.max_price_nanos,
         given.max_latency_s,
         given.max_output_tokens,
         given.max_first_token_s,
+        tuple(sorted(given.regions)),
     )
 
 

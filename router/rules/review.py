@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.catalog.catalog import Catalog
-from router.core.ruling import Effects
-from router.core.types import Importance, Model
+from router.core.ruling import Effects, Ruling
+from router.core.types import Candidate, Importance, Model
 from router.rules.conditions import Conditions
 from router.rules.facts import GOALS, LANGUAGES, TASKS, level_of
 from router.rules.places import Place
@@ -134,7 +134,8 @@ def _both_hold(
 ) -> Mapping[str, Any] | None:
     """Values for which two rules apply that together allow no model; ``None``: none were found."""
     one, other = table.rules[first], table.rules[second]
-    if any(one.effects.allows(each) and other.effects.allows(each) for each in models):
+    both = Ruling((one, other))
+    if any(both.forbids(Candidate(each, None, None, None)) is None for each in models):
         return None
     conditions = [rules.file.rules[at].when for at in (first, second)]
     finals = [entry.when for entry in rules.file.rules[:second] if entry.final]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from router.catalog.catalog import Catalog, closest
+from router.catalog.catalog import Catalog
+from router.catalog.catalog_file import closest
 from router.core.errors import BadArtifact, shown
 from router.core.money import short_usd, usd_to_nanos
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
@@ -78,6 +79,7 @@ class Rules:
             "tier_floor": catalog.tiers,
             "tier_ceiling": catalog.tiers,
             "capabilities": catalog.capabilities,
+            "regions": catalog.regions,
         }
         for field, allowed in known.items():
             given: frozenset[str] | str | None = getattr(then, field)
@@ -147,6 +149,7 @@ def _effects(then: ThenEntry, tiers: Sequence[str]) -> Effects:
         forbidden_providers=then.forbidden_providers,
         tiers=allowed,
         capabilities=then.capabilities,
+        regions=then.regions,
         max_price_nanos=None if then.max_price_usd is None else usd_to_nanos(then.max_price_usd),
         max_latency_s=then.max_latency_s,
         goal=_goal(then),
@@ -172,6 +175,8 @@ def _text(then: ThenEntry, tiers: Sequence[str]) -> str:
     parts += _tiers_text(then, tiers)
     if then.capabilities:
         parts.append("with " + ", ".join(sorted(then.capabilities)))
+    if then.regions:
+        parts.append("served in " + " or ".join(sorted(then.regions)))
     if then.max_price_usd is not None:
         parts.append(f"at most {short_usd(usd_to_nanos(then.max_price_usd))}")
     if then.max_latency_s is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.core.errors import InvalidInput
-from router.core.types import Importance, Model
+from router.core.types import Candidate, Importance, Model
 from router.files import MAX_TEXT_BYTES, parse_yaml, read_bounded
 from router.rules.facts import GOALS, LANGUAGES, LEVELS, TASKS, VARIABLES, level_of
 from router.rules.places import Places
@@ -167,7 +167,11 @@ def run_case(case: RuleCase, table: RoutingTable, models: Sequence[Model]) -> Ca
     values["scope"] = {**table.conditions.labels, **values["scope"]}
     ruling = table.ruling_on(values)
     applied = tuple(rule.name for rule in ruling.rules)
-    allowed = [m for m in models if all(rule.effects.allows(m) for rule in ruling.rules)]
+    allowed = [
+        model
+        for model in models
+        if model.retired is None and ruling.forbids(Candidate(model, None, None, None)) is None
+    ]
     found: Mapping[str, tuple[Any, Any]] = {
         "rules": (case.rules, applied),
         "tiers": (case.tiers, frozenset(model.tier for model in allowed)),

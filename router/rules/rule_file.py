@@ -46,6 +46,9 @@ class ThenEntry(_Strict):
     capabilities: frozenset[str] = Field(
         default=frozenset(), description="what the model must be able to do"
     )
+    regions: frozenset[str] = Field(
+        default=frozenset(), description="regions, in one of which the model must be served"
+    )
     max_price_usd: Decimal | None = Field(
         default=None,
         gt=0,

@@ -108,6 +108,7 @@ def test_wishes_become_fields_of_the_request() -> None:
         max_alternatives=0,
         quote_only=True,
         batch=True,
+        regions={"us", "eu"},
     )
     expected = router_pb2.RouteRequest(
         request_id="r",
@@ -118,6 +119,7 @@ def test_wishes_become_fields_of_the_request() -> None:
             allowed_tiers=["low"],
             required_capabilities=["tools"],
             max_output_tokens=2_000,
+            regions=["eu", "us"],
         ),
         quality_target=0.7,
         importance=router_pb2.IMPORTANCE_HIGH,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from router.catalog.catalog import closest
+from router.catalog.catalog_file import closest
 from router.classifier.manifest import BundleManifest
 from router.core.errors import InvalidInput
 from router.core.types import NONE_LABEL

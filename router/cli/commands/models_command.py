@@ -72,6 +72,12 @@ def _speed(model: admin_pb2.CatalogModel, hour: int) -> dict[str, Any]:
     }
 
 
+def _retirement_text(item: dict[str, Any]) -> str:
+    """When a model retires, and what replaces it."""
+    replaced = f" → {item['replaced_by']}" if item["replaced_by"] else ""
+    return f"{item['retires'] or ''}{replaced}"
+
+
 def _row(model: admin_pb2.CatalogModel, hour: int) -> dict[str, Any]:
     reasoning, ability = model.reasoning_tokens, model.ability
     return {
@@ -95,6 +101,9 @@ def _row(model: admin_pb2.CatalogModel, hour: int) -> dict[str, Any]:
         "speed": _speed(model, hour),
         "exact_tokens": model.exact_tokens,
         "capabilities": list(model.capabilities),
+        "regions": list(model.regions),
+        "retires": model.retires or None,
+        "replaced_by": model.replaced_by or None,
     }
 
 
@@ -151,12 +160,15 @@ def models(
             *([_speed_text(item["speed"], "learned")] if learned else []),
             "exact" if item["exact_tokens"] else "estimate",
             " ".join(item["capabilities"]),
+            " ".join(item["regions"]),
+            _retirement_text(item),
         ]
         for item in listed
     ]
     columns = (
         "model", "tier", ">ability", "from", ">in", ">out", "?>cached", ">context", "?>reasoning",
-        "?>speed", *([">learned speed"] if learned else []), "?tokens", "?capabilities",
+        "?>speed", *([">learned speed"] if learned else []), "?tokens", "?capabilities", "?regions",
+        "?retires",
     )  # fmt: skip
     shown = console()
     shown.print(table("Models, USD per million tokens", columns, rows))

@@ -25,6 +25,7 @@ from router.cli.commands.request_options import (
     MaxPriceOption,
     ModelsOption,
     QualityTargetOption,
+    RegionsOption,
     ScopeOption,
     TiersOption,
     WillingnessToPayOption,
@@ -145,6 +146,7 @@ def quote(
     model: ModelsOption = None,
     tier: TiersOption = None,
     capability: CapabilitiesOption = None,
+    region: RegionsOption = None,
     max_price: MaxPriceOption = None,
     max_latency: MaxLatencyOption = None,
     max_first_token: MaxFirstTokenOption = None,
@@ -161,10 +163,11 @@ def quote(
 
     It may have all that a Route request has: importance, quality_target or willingness_to_pay (USD),
     max_price (USD), max_latency and max_first_token (seconds), max_output_tokens, allowed_models,
-    allowed_tiers, required_capabilities, scope (labels), request_id, conversation_id, max_alternatives,
-    quote_only and batch; also by the names of the Python client, such as max_price_usd or models. The
-    labels language, category and user may stand beside them. The options stand for what a line does not say.
-    A line with an unknown field is not quoted. Where no line could be quoted, the exit code is 1.
+    allowed_tiers, required_capabilities, regions, scope (labels), request_id, conversation_id,
+    max_alternatives, quote_only and batch; also by the names of the Python client, such as max_price_usd or
+    models. The labels language, category and user may stand beside them. The options stand for what a line
+    does not say. A line with an unknown field is not quoted. Where no line could be quoted, the exit code
+    is 1.
     """
     from rich.progress import Progress
 
@@ -181,6 +184,7 @@ def quote(
             "allowed_models": model,
             "allowed_tiers": tier,
             "required_capabilities": capability,
+            "regions": region,
             "max_price": None
             if max_price is None
             else Usd(parse_usd(max_price, field="--max-price")),

@@ -17,6 +17,7 @@ __all__ = [
     "MaxPriceOption",
     "ModelsOption",
     "QualityTargetOption",
+    "RegionsOption",
     "ScopeOption",
     "TiersOption",
     "WillingnessToPayOption",
@@ -44,6 +45,10 @@ TiersOption = Annotated[
 ]
 CapabilitiesOption = Annotated[
     list[str] | None, typer.Option("--capability", help="Require this capability; repeatable.")
+]
+RegionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--region", help="Allow only models served in this region; repeatable."),
 ]
 MaxPriceOption = Annotated[
     str | None,

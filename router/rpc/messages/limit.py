@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mitsumori.v1 import limit_pb2
-from router.catalog.catalog import Catalog, closest
+from router.catalog.catalog import Catalog
+from router.catalog.catalog_file import closest
 from router.core.errors import shown
 from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
 from router.ledger.storage_format import MAX_LIMIT

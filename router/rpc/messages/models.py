@@ -55,6 +55,9 @@ def models_response(
             max_output_tokens=model.max_output_tokens,
             exact_tokens=entry.exact_tokens,
             capabilities=sorted(model.capabilities),
+            regions=sorted(model.regions),
+            retires=str(entry.spec.retires or ""),
+            replaced_by=entry.spec.replaced_by or "",
             ability=admin_pb2.ModelAbility(
                 points=ability.points,
                 uncertainty=ability.uncertainty,

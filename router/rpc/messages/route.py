@@ -113,6 +113,7 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         ("allowed_models", given.allowed_models, catalog.ids),
         ("allowed_tiers", given.allowed_tiers, catalog.tiers),
         ("required_capabilities", given.required_capabilities, catalog.capabilities),
+        ("regions", given.regions, catalog.regions),
     )
     for name, values, known in named:
         field = f"constraints.{name}"
@@ -135,6 +136,7 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         max_latency_s=_seconds(given, "max_latency"),
         max_output_tokens=max_output,
         max_first_token_s=_seconds(given, "max_first_token"),
+        regions=frozenset(given.regions),
     )
 
 

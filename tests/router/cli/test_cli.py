@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mitsumori import CallFailed, InvalidArgument
+from router import catalog as router_catalog
 from router import paths
 from router.cli.commands import models_command
 from router.cli.commands.connection import server_address
@@ -87,9 +88,43 @@ def test_models_of_a_running_server_are_those_that_it_routes_to(
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [
-        "bundle", "scoring", "tokenizer", "prices", "tiers", "prompts", "ledger", "access", "port",
+        "bundle", "scoring", "tokenizer", "prices", "catalog", "tiers", "prompts", "ledger", "access",
+        "port",
     ]  # fmt: skip
     assert [check for check in checks if not check["ok"]] == []
+
+
+def test_doctor_warns_of_what_retires_and_of_old_prices_and_fails_for_neither(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "catalog.yaml"
+    shipped = (Path(router_catalog.__file__).parent / "catalog.yaml").read_text(encoding="utf-8")
+    old_price = (
+        "    retires: 2026-01-01\n    replaced_by: gpt-6-luna\n\n  - id: gpt-6-luna\n    prices:\n"
+        '      - {from: 2026-01-01, input_usd_per_mtok: "9", output_usd_per_mtok: "9"}\n'
+    )
+    path.write_text(shipped.replace("\n  - id: gpt-6-luna\n", old_price, 1))
+    words = ("doctor", "--port", "1", "--catalog", str(path))
+    result = invoke(*words, "--json")
+    (warned,) = [check for check in json.loads(result.output) if check["warning"]]
+    assert (warned["check"], warned["ok"], result.exit_code) == ("catalog", True, 0)
+    assert "gpt-5-nano retired on 2026-01-01; gpt-6-luna replaces it" in warned["detail"]
+    assert "prices of gpt-6-luna are older than 90 days" in warned["detail"]
+    assert "prices of" not in invoke(*words, "--stale-days", "99999").output
+    assert "warn catalog" in invoke(*words).output
+
+
+def test_doctor_says_which_models_have_no_price_unless_they_have_retired(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    shipped = (Path(router_catalog.__file__).parent / "catalog.yaml").read_text(encoding="utf-8")
+    words = ("doctor", "--port", "1", "--catalog", str(path), "--json")
+    renamed = shipped.replace("- id: gpt-5-nano\n", "- id: gpt-5-nought\n")
+    path.write_text(renamed)
+    prices = next(c for c in json.loads(invoke(*words).output) if c["check"] == "prices")
+    assert prices["detail"].startswith("no price for gpt-5-nought: they are never chosen")
+    path.write_text(renamed.replace("gpt-5-nought\n", "gpt-5-nought\n    retires: 2026-01-01\n"))
+    prices = next(c for c in json.loads(invoke(*words).output) if c["check"] == "prices")
+    assert (prices["ok"], prices["detail"][:16]) == (True, "14 models priced")
 
 
 def test_doctor_knows_a_running_server(server: RunningServer) -> None:

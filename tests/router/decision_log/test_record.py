@@ -144,6 +144,12 @@ def test_version_1_is_written_byte_for_byte_as_ever(
     assert serialize(msgspec.structs.replace(EXAMPLE, goal=goal)) + "\n" == golden(name)
 
 
+def test_regions_are_written_after_the_other_constraints() -> None:
+    constraints = msgspec.structs.replace(EXAMPLE.constraints, regions=("eu", "us"))
+    record = msgspec.structs.replace(EXAMPLE, constraints=constraints)
+    assert serialize(record) + "\n" == golden("v1_regions")
+
+
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("v1_*.json")), ids=lambda path: path.stem)
 def test_what_was_written_as_version_1_reads_and_is_written_again_the_same(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from router.catalog.catalog import load_catalog
+from router.catalog.catalog import CatalogEntry, load_catalog
 from router.rules.review import Doubt, Finding, review
 from router.rules.routing_table import load_rules, parse_rules
 from router.rules.rule_cases import read_cases, run_case
@@ -127,3 +128,21 @@ def test_rules_that_never_meet_or_leave_a_model_do_not_contradict(first: str, se
 @pytest.mark.parametrize("then", ["{tier_floor: low}", "{tier_ceiling: high}"])
 def test_a_rule_that_allows_everything_does_nothing(then: str) -> None:
     assert doubts(f"when: batch, then: {then}") == [("a", Doubt.DOES_NOTHING)]
+
+
+def test_rules_that_share_no_region_contradict_each_other_though_a_model_is_served_in_both() -> (
+    None
+):
+    catalog = load_catalog()
+    both = tuple(
+        CatalogEntry(entry.spec.model_copy(update={"regions": frozenset({"eu", "us"})}))
+        for entry in catalog.entries
+    )
+    served = replace(catalog, entries=both)
+    text = """
+rules:
+  - {name: a, when: 'true', then: {regions: [eu]}}
+  - {name: b, when: batch, then: {regions: [us]}}
+"""
+    found = review(parse_rules(text.encode(), name="r"), served, served.at(NOON).models)
+    assert (found[-1].rule, found[-1].doubt) == ("b", Doubt.CONTRADICTS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from router.catalog.catalog import Catalog, load_catalog
+from router.catalog.catalog import Catalog, CatalogEntry, load_catalog
 from router.core.errors import BadArtifact
 from router.core.types import MissCost, Model, QualityTarget
 from router.rules.routing_table import RoutingTable, load_rules, parse_rules
@@ -120,6 +120,29 @@ def test_each_effect_forbids_the_models_that_it_names(
     models = catalog.at(NOON).models
     rules = table(f"rules:\n  - {{name: a, when: 'true', then: {then}}}", catalog)
     assert allowed(rules, models) == {m.id for m in models if kept(m)}
+
+
+def test_a_rule_keeps_calls_in_regions_where_models_of_the_catalog_are_served(
+    catalog: Catalog,
+) -> None:
+    text = "rules:\n  - {name: a, when: 'true', then: {regions: [us, eu]}}"
+    with pytest.raises(BadArtifact) as refused:
+        table(text, catalog)
+    assert refused.value.message == (
+        "rules.yaml: rules[0] (a): then.regions: 'eu' is not in the catalog; the catalog has none "
+        "(line 2, column 45)"
+    )
+    first, second = catalog.entries[:2]
+    served = replace(catalog, entries=(_served(first, "eu", "us"), _served(second, "jp")))
+    rules = table(text, served)
+    assert [rule.text for rule in rules.rules] == ["served in eu or us"]
+    assert allowed(rules, served.at(NOON).models) == {first.spec.id}
+    with pytest.raises(BadArtifact, match="'ue' is not in the catalog; did you mean"):
+        table(text.replace("eu", "ue"), served)
+
+
+def _served(entry: CatalogEntry, *regions: str) -> CatalogEntry:
+    return CatalogEntry(entry.spec.model_copy(update={"regions": frozenset(regions)}))
 
 
 def test_of_several_goals_the_first_counts(catalog: Catalog) -> None:
