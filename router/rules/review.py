@@ -165,6 +165,7 @@ def _situations(conditions: Sequence[str], labels: Mapping[str, str]) -> Iterato
         "max_output_tokens": _counts(numbers, 0),
         "turns": [max(each, 1) for each in _counts(numbers, 1)],
         "capabilities": _some_of(texts, texts),
+        "names_models": [False, True],
         "goal": list(GOALS),
         "batch": [False, True],
         "hour": list(range(24)),

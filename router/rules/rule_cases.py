@@ -20,8 +20,8 @@ __all__ = ["CaseResult", "RuleCase", "read_cases", "run_case"]
 
 _USUAL: Mapping[str, Any] = {
     "importance": "medium", "complexity": 0.5, "tasks": [], "language": "latin", "scope": {},
-    "input_tokens": 100, "max_output_tokens": 0, "turns": 1, "capabilities": [], "goal": "default",
-    "batch": False, "hour": 12, "weekday": 3,
+    "input_tokens": 100, "max_output_tokens": 0, "turns": 1, "capabilities": [], "names_models": False,
+    "goal": "default", "batch": False, "hour": 12, "weekday": 3,
 }  # fmt: skip
 """Of variables that a case does not give."""
 _COMPLEXITY = dict(zip(LEVELS, (0.1, 0.5, 0.9), strict=True))

@@ -271,9 +271,12 @@ def test_a_command_lists_the_versions_in_use_and_what_was_refused(
         [sys.executable, "-m", "router", "inputs", "--server", server.address, "--json"],
         capture_output=True, text=True, timeout=PATIENCE_S, check=True,
     )  # fmt: skip
-    settings, catalog, bundle = json.loads(shown.stdout)
+    settings, catalog, rules, bundle = json.loads(shown.stdout)
     message = client.route("hello").message
-    assert [settings["name"], catalog["name"], bundle["name"]] == ["settings", "catalog", "bundle"]
+    assert [each["name"] for each in (settings, catalog, rules, bundle)] == [
+        "settings", "catalog", "rules", "bundle",
+    ]  # fmt: skip
+    assert rules["version"] == message.rules_version
     assert settings["version"] == message.settings_version
     assert catalog["version"] == message.catalog_version
     assert bundle["version"] == message.bundle_version

@@ -182,3 +182,19 @@ def test_a_catalog_with_other_tiers_takes_of_the_shipped_rules_those_that_fit(
     ]
     with pytest.raises(BadArtifact, match="'high' is not in the catalog"):
         replace(load_rules(), ships=False).fitted(two)
+
+
+@pytest.mark.parametrize(
+    ("given", "bound"),
+    [
+        ({"importance": "high", "level": "high", "names_models": True}, False),
+        ({"importance": "high", "level": "high", "goal": "quality_target"}, True),
+        ({"importance": "low", "level": "low", "names_models": True}, False),
+        ({"importance": "low", "level": "low", "goal": "willingness_to_pay"}, False),
+        ({"importance": "low", "level": "low"}, True),
+    ],
+)
+def test_the_table_that_ships_gives_way_to_what_a_request_names_itself(
+    catalog: Catalog, given: dict[str, Any], bound: bool
+) -> None:
+    assert bool(applied(load_rules().fitted(catalog), **given)) is bound

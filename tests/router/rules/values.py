@@ -7,5 +7,5 @@ from typing import Any
 USUAL: dict[str, Any] = {
     "importance": "medium", "complexity": 0.5, "level": "medium", "tasks": [], "language": "latin",
     "scope": {}, "input_tokens": 100, "max_output_tokens": 0, "turns": 1, "capabilities": [],
-    "goal": "default", "batch": False, "hour": 12, "weekday": 3,
+    "names_models": False, "goal": "default", "batch": False, "hour": 12, "weekday": 3,
 }  # fmt: skip
