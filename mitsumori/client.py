@@ -91,6 +91,7 @@ class Router(RetryingChannel):
         max_output_tokens: int | None = None,
         max_price_usd: Amount | None = None,
         max_latency_s: float | None = None,
+        max_first_token_s: float | None = None,
         quality_target: float | None = None,
         willingness_to_pay_usd: Amount | None = None,
         importance: Importance = "medium",
@@ -113,6 +114,7 @@ class Router(RetryingChannel):
             max_output_tokens: the most that the call will allow, ≥ 1.
             max_price_usd: the most that the answer may cost at the 90th percentile of its length.
             max_latency_s: the most that the answer may take at the 90th percentile, seconds > 0.
+            max_first_token_s: the same until its first token, for callers that stream.
             quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves the goal to the importance.
             willingness_to_pay_usd: what an adequate answer is worth, > 0; weighed like the cost of a miss.
             importance: what a wrong answer would cost, ``low``, ``medium`` or ``high``: selects the
@@ -138,6 +140,7 @@ class Router(RetryingChannel):
             max_output_tokens=max_output_tokens,
             max_price_usd=max_price_usd,
             max_latency_s=max_latency_s,
+            max_first_token_s=max_first_token_s,
             quality_target=quality_target,
             willingness_to_pay_usd=willingness_to_pay_usd,
             importance=importance,
@@ -186,6 +189,7 @@ class Router(RetryingChannel):
         model: str = "",
         cost_usd: Amount | None = None,
         latency_s: float | None = None,
+        first_token_s: float | None = None,
         outcome: Outcome = "success",
         quality: float | None = None,
         retry_after_s: float | None = None,
@@ -203,7 +207,9 @@ class Router(RetryingChannel):
             reasoning_tokens: the part of ``output_tokens`` that was hidden reasoning.
             model: the model that was called; empty: the chosen one.
             cost_usd: what the provider charged; ``None``: the tokens at the listed prices.
-            latency_s: seconds until the whole answer had arrived; ``None``: not measured.
+            latency_s: seconds until the whole answer had arrived, or the call had failed; ``None``: not
+                measured.
+            first_token_s: seconds until its first token had arrived; likewise.
             outcome: how the call ended, one of :data:`OUTCOMES`. Where calls to a model fail, decisions leave
                 it out for a while.
             quality: of the answer, 0..1; ``None``: not judged.
@@ -226,6 +232,7 @@ class Router(RetryingChannel):
             reasoning_tokens=reasoning_tokens,
             cost_usd=cost_usd,
             latency_s=latency_s,
+            first_token_s=first_token_s,
             outcome=outcome,
             quality=quality,
             retry_after_s=retry_after_s,
@@ -457,6 +464,16 @@ class Admin(RetryingChannel):
         """
         request = message_of(admin_pb2.ListCorrectionsRequest, model=model)
         return list(self.call(self._stub.ListCorrections, request).corrections)
+
+    def speeds(self, model: str = "") -> list[admin_pb2.LearnedSpeed]:
+        """How fast models are by their settled calls, for one model (by catalog id) or, if empty, for all.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(admin_pb2.ListCorrectionsRequest, model=model)
+        return list(self.call(self._stub.ListCorrections, request).speeds)
 
     def models(self) -> admin_pb2.ListModelsResponse:
         """The models that can be chosen, with the prices in force and their ability.

@@ -68,7 +68,7 @@ class TokenRange:
 
 @dataclass(frozen=True, slots=True)
 class LatencyRange:
-    """Seconds until the whole answer has arrived: median and 90th percentile, 0 ≤ p50_s ≤ p90_s."""
+    """Seconds until something has arrived: median and 90th percentile, 0 ≤ p50_s ≤ p90_s."""
 
     p50_s: float
     p90_s: float
@@ -88,6 +88,7 @@ class Quote:
         latency: until the whole answer has arrived.
         expires: UTC; ask again after it.
         price_table: names the prices that were used.
+        first_token: until the first token has arrived; ``None`` from a server that does not say it.
     """
 
     input_tokens: int
@@ -98,6 +99,7 @@ class Quote:
     latency: LatencyRange
     expires: datetime
     price_table: str
+    first_token: LatencyRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,13 +324,15 @@ def _quote(message: quote_pb2.Quote) -> Quote:
         if message.HasField("reasoning_tokens")
         else None,
         price=_price(message.price),
-        latency=LatencyRange(
-            latency.p50.ToNanoseconds() / 1e9,
-            latency.p90.ToNanoseconds() / 1e9,
-        ),
+        latency=_range(latency),
         expires=_moment(message.expire_time),
         price_table=message.price_table_version,
+        first_token=_range(message.first_token) if message.HasField("first_token") else None,
     )
+
+
+def _range(message: quote_pb2.LatencyRange) -> LatencyRange:
+    return LatencyRange(message.p50.ToNanoseconds() / 1e9, message.p90.ToNanoseconds() / 1e9)
 
 
 def _reason(message: router_pb2.Reason) -> Reason:

@@ -42,6 +42,7 @@ def route_request(
     max_output_tokens: int | None = None,
     max_price_usd: Amount | None = None,
     max_latency_s: float | None = None,
+    max_first_token_s: float | None = None,
     quality_target: float | None = None,
     willingness_to_pay_usd: Amount | None = None,
     importance: Importance = "medium",
@@ -64,6 +65,7 @@ def route_request(
         max_output_tokens: the most that the call will allow, ≥ 1.
         max_price_usd: the most that the answer may cost at the 90th percentile of its length.
         max_latency_s: the most that the answer may take at the 90th percentile, seconds > 0.
+        max_first_token_s: the same until its first token, for callers that stream.
         quality_target: P(adequate) to reach, 0 to 1; ``None`` leaves the goal to the importance.
         willingness_to_pay_usd: what an adequate answer is worth, > 0; weighed like the cost of a miss.
         importance: what a wrong answer would cost, ``low``, ``medium`` or ``high``; selects the default goal.
@@ -87,6 +89,7 @@ def route_request(
         max_output_tokens=max_output_tokens,
         max_price_usd=max_price_usd,
         max_latency_s=max_latency_s,
+        max_first_token_s=max_first_token_s,
         regions=regions,
     )
     for names in (

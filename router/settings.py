@@ -316,8 +316,8 @@ class Settings(BaseSettings):
         default=5_000,
         ge=0,
         le=100_000,
-        description="number of the newest settled decisions from which token counts and output lengths are"
-        " corrected; 0: no corrections",
+        description="number of the newest settled decisions from which token counts, output lengths and"
+        " latencies are corrected; 0: no corrections",
     )
     correct_by: tuple[str, ...] = Field(
         default=("tenant", "team", "project"),

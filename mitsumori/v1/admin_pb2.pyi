@@ -169,10 +169,12 @@ class ListCorrectionsRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class ListCorrectionsResponse(_message.Message):
-    __slots__ = ("corrections",)
+    __slots__ = ("corrections", "speeds")
     CORRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    SPEEDS_FIELD_NUMBER: _ClassVar[int]
     corrections: _containers.RepeatedCompositeFieldContainer[Correction]
-    def __init__(self, corrections: _Optional[_Iterable[_Union[Correction, _Mapping]]] = ...) -> None: ...
+    speeds: _containers.RepeatedCompositeFieldContainer[LearnedSpeed]
+    def __init__(self, corrections: _Optional[_Iterable[_Union[Correction, _Mapping]]] = ..., speeds: _Optional[_Iterable[_Union[LearnedSpeed, _Mapping]]] = ...) -> None: ...
 
 class Correction(_message.Message):
     __slots__ = ("model", "scope", "observations", "tokens_factor", "p50_factor", "p90_factor", "within_p50", "within_p90", "mean_factor")
@@ -218,7 +220,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[CatalogModel, _Mapping]]] = ..., price_table_version: _Optional[str] = ..., bundle_version: _Optional[str] = ...) -> None: ...
 
 class CatalogModel(_message.Message):
-    __slots__ = ("model", "provider", "tier", "input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "context_window", "max_output_tokens", "reasoning_tokens", "exact_tokens", "capabilities", "ability", "regions", "retires", "replaced_by", "health")
+    __slots__ = ("model", "provider", "tier", "input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok", "context_window", "max_output_tokens", "reasoning_tokens", "exact_tokens", "capabilities", "ability", "regions", "retires", "replaced_by", "health", "speed", "learned_speed")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -235,6 +237,8 @@ class CatalogModel(_message.Message):
     RETIRES_FIELD_NUMBER: _ClassVar[int]
     REPLACED_BY_FIELD_NUMBER: _ClassVar[int]
     HEALTH_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_SPEED_FIELD_NUMBER: _ClassVar[int]
     model: str
     provider: str
     tier: str
@@ -251,7 +255,9 @@ class CatalogModel(_message.Message):
     retires: str
     replaced_by: str
     health: ModelHealth
-    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., input_usd_per_mtok: _Optional[str] = ..., output_usd_per_mtok: _Optional[str] = ..., cache_read_usd_per_mtok: _Optional[str] = ..., context_window: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[_Union[ReasoningAllowance, _Mapping]] = ..., exact_tokens: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., ability: _Optional[_Union[ModelAbility, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ..., retires: _Optional[str] = ..., replaced_by: _Optional[str] = ..., health: _Optional[_Union[ModelHealth, _Mapping]] = ...) -> None: ...
+    speed: ModelSpeed
+    learned_speed: LearnedSpeed
+    def __init__(self, model: _Optional[str] = ..., provider: _Optional[str] = ..., tier: _Optional[str] = ..., input_usd_per_mtok: _Optional[str] = ..., output_usd_per_mtok: _Optional[str] = ..., cache_read_usd_per_mtok: _Optional[str] = ..., context_window: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[_Union[ReasoningAllowance, _Mapping]] = ..., exact_tokens: _Optional[bool] = ..., capabilities: _Optional[_Iterable[str]] = ..., ability: _Optional[_Union[ModelAbility, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ..., retires: _Optional[str] = ..., replaced_by: _Optional[str] = ..., health: _Optional[_Union[ModelHealth, _Mapping]] = ..., speed: _Optional[_Union[ModelSpeed, _Mapping]] = ..., learned_speed: _Optional[_Union[LearnedSpeed, _Mapping]] = ...) -> None: ...
 
 class ModelHealth(_message.Message):
     __slots__ = ("state", "failures", "cause", "since_time", "retry_time")
@@ -266,6 +272,42 @@ class ModelHealth(_message.Message):
     since_time: _timestamp_pb2.Timestamp
     retry_time: _timestamp_pb2.Timestamp
     def __init__(self, state: _Optional[_Union[HealthState, str]] = ..., failures: _Optional[int] = ..., cause: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ModelSpeed(_message.Message):
+    __slots__ = ("first_token_s", "output_tokens_per_s")
+    FIRST_TOKEN_S_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    first_token_s: float
+    output_tokens_per_s: float
+    def __init__(self, first_token_s: _Optional[float] = ..., output_tokens_per_s: _Optional[float] = ...) -> None: ...
+
+class LearnedSpeed(_message.Message):
+    __slots__ = ("model", "calls", "unfinished", "first_tokens", "within_p50", "within_p90", "hours")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    UNFINISHED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_P50_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_P90_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    calls: int
+    unfinished: int
+    first_tokens: int
+    within_p50: float
+    within_p90: float
+    hours: _containers.RepeatedCompositeFieldContainer[HourlySpeed]
+    def __init__(self, model: _Optional[str] = ..., calls: _Optional[int] = ..., unfinished: _Optional[int] = ..., first_tokens: _Optional[int] = ..., within_p50: _Optional[float] = ..., within_p90: _Optional[float] = ..., hours: _Optional[_Iterable[_Union[HourlySpeed, _Mapping]]] = ...) -> None: ...
+
+class HourlySpeed(_message.Message):
+    __slots__ = ("first_token_p50_s", "first_token_p90_s", "output_tokens_per_s")
+    FIRST_TOKEN_P50_S_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TOKEN_P90_S_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    first_token_p50_s: float
+    first_token_p90_s: float
+    output_tokens_per_s: float
+    def __init__(self, first_token_p50_s: _Optional[float] = ..., first_token_p90_s: _Optional[float] = ..., output_tokens_per_s: _Optional[float] = ...) -> None: ...
 
 class ReasoningAllowance(_message.Message):
     __slots__ = ("p50", "p90", "p99")

@@ -128,7 +128,7 @@ class AdminServiceServicer:
 
     def ListCorrections(self, request, context):
         """The corrections learned from settled usage: factors on token counts and output lengths, per model and
-        scope, and how often answers stayed within the quotes.
+        scope, how fast models are, and how often answers stayed within the quotes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mitsumori/v1/quote.proto\x12\x0cmitsumori.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xc0\x02\n\x05Quote\x12.\n\x0cinput_tokens\x18\x01 \x01(\x0b\x32\x18.mitsumori.v1.TokenCount\x12/\n\routput_tokens\x18\x02 \x01(\x0b\x32\x18.mitsumori.v1.TokenRange\x12\'\n\x05price\x18\x03 \x01(\x0b\x32\x18.mitsumori.v1.PriceRange\x12+\n\x07latency\x18\x04 \x01(\x0b\x32\x1a.mitsumori.v1.LatencyRange\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13price_table_version\x18\x06 \x01(\t\x12\x32\n\x10reasoning_tokens\x18\x07 \x01(\x0b\x32\x18.mitsumori.v1.TokenRange\":\n\nTokenCount\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\r\n\x05\x65xact\x18\x02 \x01(\x08\x12\r\n\x05worst\x18\x03 \x01(\x03\"5\n\nTokenRange\x12\x0b\n\x03p50\x18\x01 \x01(\x03\x12\x0b\n\x03p90\x18\x02 \x01(\x03\x12\r\n\x05worst\x18\x03 \x01(\x03\"\x98\x01\n\nPriceRange\x12\x1f\n\x03low\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12$\n\x08\x65xpected\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12 \n\x04high\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12!\n\x05worst\x18\x04 \x01(\x0b\x32\x12.google.type.Money\"^\n\x0cLatencyRange\x12&\n\x03p50\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p90\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB6\n\x0cmitsumori.v1B\nQuoteProtoP\x01Z\x18mitsumori/v1;mitsumoriv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mitsumori/v1/quote.proto\x12\x0cmitsumori.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\"\xf1\x02\n\x05Quote\x12.\n\x0cinput_tokens\x18\x01 \x01(\x0b\x32\x18.mitsumori.v1.TokenCount\x12/\n\routput_tokens\x18\x02 \x01(\x0b\x32\x18.mitsumori.v1.TokenRange\x12\'\n\x05price\x18\x03 \x01(\x0b\x32\x18.mitsumori.v1.PriceRange\x12+\n\x07latency\x18\x04 \x01(\x0b\x32\x1a.mitsumori.v1.LatencyRange\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13price_table_version\x18\x06 \x01(\t\x12\x32\n\x10reasoning_tokens\x18\x07 \x01(\x0b\x32\x18.mitsumori.v1.TokenRange\x12/\n\x0b\x66irst_token\x18\x08 \x01(\x0b\x32\x1a.mitsumori.v1.LatencyRange\":\n\nTokenCount\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\r\n\x05\x65xact\x18\x02 \x01(\x08\x12\r\n\x05worst\x18\x03 \x01(\x03\"5\n\nTokenRange\x12\x0b\n\x03p50\x18\x01 \x01(\x03\x12\x0b\n\x03p90\x18\x02 \x01(\x03\x12\r\n\x05worst\x18\x03 \x01(\x03\"\x98\x01\n\nPriceRange\x12\x1f\n\x03low\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12$\n\x08\x65xpected\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12 \n\x04high\x18\x03 \x01(\x0b\x32\x12.google.type.Money\x12!\n\x05worst\x18\x04 \x01(\x0b\x32\x12.google.type.Money\"^\n\x0cLatencyRange\x12&\n\x03p50\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x03p90\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB6\n\x0cmitsumori.v1B\nQuoteProtoP\x01Z\x18mitsumori/v1;mitsumoriv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\014mitsumori.v1B\nQuoteProtoP\001Z\030mitsumori/v1;mitsumoriv1'
   _globals['_QUOTE']._serialized_start=133
-  _globals['_QUOTE']._serialized_end=453
-  _globals['_TOKENCOUNT']._serialized_start=455
-  _globals['_TOKENCOUNT']._serialized_end=513
-  _globals['_TOKENRANGE']._serialized_start=515
-  _globals['_TOKENRANGE']._serialized_end=568
-  _globals['_PRICERANGE']._serialized_start=571
-  _globals['_PRICERANGE']._serialized_end=723
-  _globals['_LATENCYRANGE']._serialized_start=725
-  _globals['_LATENCYRANGE']._serialized_end=819
+  _globals['_QUOTE']._serialized_end=502
+  _globals['_TOKENCOUNT']._serialized_start=504
+  _globals['_TOKENCOUNT']._serialized_end=562
+  _globals['_TOKENRANGE']._serialized_start=564
+  _globals['_TOKENRANGE']._serialized_end=617
+  _globals['_PRICERANGE']._serialized_start=620
+  _globals['_PRICERANGE']._serialized_end=772
+  _globals['_LATENCYRANGE']._serialized_start=774
+  _globals['_LATENCYRANGE']._serialized_end=868
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Quote(_message.Message):
-    __slots__ = ("input_tokens", "output_tokens", "price", "latency", "expire_time", "price_table_version", "reasoning_tokens")
+    __slots__ = ("input_tokens", "output_tokens", "price", "latency", "expire_time", "price_table_version", "reasoning_tokens", "first_token")
     INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class Quote(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     PRICE_TABLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     REASONING_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
     input_tokens: TokenCount
     output_tokens: TokenRange
     price: PriceRange
@@ -26,7 +27,8 @@ class Quote(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     price_table_version: str
     reasoning_tokens: TokenRange
-    def __init__(self, input_tokens: _Optional[_Union[TokenCount, _Mapping]] = ..., output_tokens: _Optional[_Union[TokenRange, _Mapping]] = ..., price: _Optional[_Union[PriceRange, _Mapping]] = ..., latency: _Optional[_Union[LatencyRange, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., price_table_version: _Optional[str] = ..., reasoning_tokens: _Optional[_Union[TokenRange, _Mapping]] = ...) -> None: ...
+    first_token: LatencyRange
+    def __init__(self, input_tokens: _Optional[_Union[TokenCount, _Mapping]] = ..., output_tokens: _Optional[_Union[TokenRange, _Mapping]] = ..., price: _Optional[_Union[PriceRange, _Mapping]] = ..., latency: _Optional[_Union[LatencyRange, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., price_table_version: _Optional[str] = ..., reasoning_tokens: _Optional[_Union[TokenRange, _Mapping]] = ..., first_token: _Optional[_Union[LatencyRange, _Mapping]] = ...) -> None: ...
 
 class TokenCount(_message.Message):
     __slots__ = ("tokens", "exact", "worst")

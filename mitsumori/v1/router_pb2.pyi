@@ -126,13 +126,14 @@ class RouteRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., prompt: _Optional[_Union[_prompt_pb2.Prompt, _Mapping]] = ..., constraints: _Optional[_Union[Constraints, _Mapping]] = ..., quality_target: _Optional[float] = ..., willingness_to_pay: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., importance: _Optional[_Union[Importance, str]] = ..., conversation_id: _Optional[str] = ..., quote_only: _Optional[bool] = ..., batch: _Optional[bool] = ..., max_alternatives: _Optional[int] = ...) -> None: ...
 
 class Constraints(_message.Message):
-    __slots__ = ("allowed_models", "allowed_tiers", "required_capabilities", "max_price", "max_latency", "max_output_tokens", "regions")
+    __slots__ = ("allowed_models", "allowed_tiers", "required_capabilities", "max_price", "max_latency", "max_output_tokens", "max_first_token", "regions")
     ALLOWED_MODELS_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_TIERS_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     MAX_PRICE_FIELD_NUMBER: _ClassVar[int]
     MAX_LATENCY_FIELD_NUMBER: _ClassVar[int]
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REGIONS_FIELD_NUMBER: _ClassVar[int]
     allowed_models: _containers.RepeatedScalarFieldContainer[str]
     allowed_tiers: _containers.RepeatedScalarFieldContainer[str]
@@ -140,8 +141,9 @@ class Constraints(_message.Message):
     max_price: _money_pb2.Money
     max_latency: _duration_pb2.Duration
     max_output_tokens: int
+    max_first_token: _duration_pb2.Duration
     regions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ..., max_first_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
     __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules", "fallbacks", "exploration")
@@ -224,7 +226,7 @@ class Hold(_message.Message):
     def __init__(self, amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SettleRequest(_message.Message):
-    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality", "retry_after")
+    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality", "first_token_latency", "retry_after")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -236,6 +238,7 @@ class SettleRequest(_message.Message):
     LATENCY_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TOKEN_LATENCY_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     tenant: str
@@ -248,8 +251,9 @@ class SettleRequest(_message.Message):
     latency: _duration_pb2.Duration
     outcome: Outcome
     quality: float
+    first_token_latency: _duration_pb2.Duration
     retry_after: _duration_pb2.Duration
-    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ..., first_token_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ReportOutcomeRequest(_message.Message):
     __slots__ = ("decision_id", "tenant", "model", "outcome", "retry_after", "attempt")

@@ -99,7 +99,7 @@ class CatalogEntry:
             context_window=spec.context_window or known or _UNKNOWN_CONTEXT_WINDOW,
             max_output_tokens=spec.max_output_tokens,
             capabilities=spec.capabilities,
-            speed=Speed(spec.speed.first_token_s, spec.speed.output_tokens_per_s),
+            speed=spec.speed.value,
             reasoning=spec.reasoning_tokens.lengths if spec.reasoning_tokens else None,
             ability=self._ability,
             regions=spec.regions,
@@ -173,6 +173,11 @@ class Catalog:
             for entry in self.entries
             if entry.spec.reasoning_tokens
         }
+
+    @property
+    def speeds(self) -> dict[str, Speed]:
+        """Model id → how fast it answers."""
+        return {entry.spec.id: entry.spec.speed.value for entry in self.entries}
 
     def at(self, when: datetime) -> PricedModels:
         """The models with their rates at an aware moment, and how long these hold."""

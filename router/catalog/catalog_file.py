@@ -24,7 +24,7 @@ from pydantic import (
 from router.catalog.tokens import ENCODINGS
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact, shown
-from router.core.types import Lengths, Rates, Surcharge
+from router.core.types import Lengths, Rates, Speed, Surcharge
 from router.files import parse_yaml
 
 __all__ = [
@@ -132,6 +132,10 @@ class _Tokenizer(_Strict):
 class _Speed(_Strict):
     first_token_s: float = Field(ge=0, allow_inf_nan=False)
     output_tokens_per_s: float = Field(gt=0, allow_inf_nan=False)
+
+    @property
+    def value(self) -> Speed:
+        return Speed(self.first_token_s, self.output_tokens_per_s)
 
 
 class _Usd(_Strict):

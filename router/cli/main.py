@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "models": (
         "models_command:models",
-        "List the models that can be chosen, with today's prices and what is known of their ability.",
+        "List the models that can be chosen, with today's prices, their ability and speed.",
     ),
     "rules show": (
         "rules_command:show_rules",

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from router.core.conformal import conformal_rank
+from router.core.timing import LearnedTiming
 
 __all__ = [
     "LEARN_EVERY_S",
@@ -128,10 +129,12 @@ class Corrections:
     Attributes:
         levels: label names from the widest scope to the narrowest, such as ("tenant", "team").
         learned: the factors by model and scope.
+        timings: how long each model takes, by its id (:mod:`router.core.latency`).
     """
 
     levels: tuple[str, ...] = ()
     learned: Mapping[ModelScope, LearnedCorrections] = field(default_factory=dict)
+    timings: Mapping[str, LearnedTiming] = field(default_factory=dict)
 
     def of(self, model: str, scope: Mapping[str, str]) -> Correction:
         """The factors for a model and a request's labels, from the narrowest level that was learned."""

@@ -27,7 +27,16 @@ from router.core.limits import (
 from router.core.money import format_usd
 from router.core.quotes import output_cap
 from router.core.ruling import NO_RULING, Ruling
-from router.core.types import Candidate, Constraints, Decision, Exploration, Goal, Model, Reason
+from router.core.types import (
+    Candidate,
+    Constraints,
+    Decision,
+    Exploration,
+    Goal,
+    Model,
+    Quote,
+    Reason,
+)
 
 __all__ = ["arm_prices", "binding_limit", "decide", "exclusion", "limit_refusal"]
 
@@ -77,8 +86,17 @@ def _unmet(candidate: Candidate, constraints: Constraints, ruling: Ruling) -> st
         return "over_max_price"
     if constraints.max_latency_s is not None and quote.latency.p90_s > constraints.max_latency_s:
         return "over_max_latency"
+    if constraints.max_first_token_s is not None and not _answers_within(
+        quote, constraints.max_first_token_s
+    ):
+        return "over_max_first_token"
     forbidding = ruling.forbids(candidate, constraints.regions)
     return None if forbidding is None else f"{_BY_RULE}{forbidding}"
+
+
+def _answers_within(quote: Quote, seconds: float) -> bool:
+    """Whether nine in ten calls have their first token within a time; false where that is not known."""
+    return quote.first_token is not None and quote.first_token.p90_s <= seconds
 
 
 def arm_prices(
@@ -181,6 +199,7 @@ def _no_eligible_model(
     remedies = {
         "over_max_price": "raise constraints.max_price",
         "over_max_latency": "raise constraints.max_latency",
+        "over_max_first_token": "raise constraints.max_first_token",
         "context_window_too_small": "shorten the prompt",
         "no_price": "give the models a price in the catalog",
         "unknown_to_the_classifier": "serve a bundle that has arms for these tiers",

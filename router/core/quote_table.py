@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from router.core.corrections import UNCORRECTED, Correction
 from router.core.quotes import (
-    LATENCY_SPREAD,
     corrected_count,
     mean_length,
     quote,
 )
+from router.core.timing import Timing, catalog_timing
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
 
-__all__ = ["QuoteTable", "QuoteTerms"]
+__all__ = ["QuoteTable", "QuoteTerms", "Timings"]
 
 _FEMTOS_PER_NANO = 1_000_000
 _LARGEST = 2**63 - 1
@@ -49,6 +49,28 @@ class QuoteTerms(NamedTuple):
     price_table: str
 
 
+class Timings:
+    """How long each of ``n`` models takes, as arrays. Immutable and safe to share between threads.
+
+    Args:
+        rows: one per model.
+
+    Attributes:
+        rows: the same.
+        first: by model, to the first token.
+        whole_s: what does not depend on the length, median and 90th percentile, float64 ``(2, n)``.
+        tokens_per_s: the rest likewise.
+    """
+
+    def __init__(self, rows: Sequence[Timing]) -> None:
+        self.rows = tuple(rows)
+        self.first = [LatencyRange(each.first_p50_s, each.first_p90_s) for each in rows]
+        self.whole_s = np.array([(each.p50_s, each.p90_s) for each in rows]).T
+        self.tokens_per_s = np.array(
+            [(each.p50_tokens_per_s, each.p90_tokens_per_s) for each in rows]
+        ).T
+
+
 class QuoteTable:
     """The models of a catalog at one moment, as arrays. Immutable and safe to share between threads.
 
@@ -70,9 +92,7 @@ class QuoteTable:
         ).T
         self._hidden = _tokens(self._reasoning[:2])
         self._endless = np.full(len(allowed), math.inf)
-        first = np.array([model.speed.first_token_s for model in models])
-        self._first_token_s = first, first * LATENCY_SPREAD
-        self._tokens_per_s = np.array([model.speed.output_tokens_per_s for model in models])
+        self._timings = Timings([catalog_timing(model.speed) for model in models])
         self._window = _bounded([model.context_window for model in models])
         self._most_output = _bounded([model.max_output_tokens for model in models])
         # Of models with surcharges, there is a row of rates per threshold, ascending.
@@ -91,6 +111,7 @@ class QuoteTable:
         lengths: Sequence[Lengths],
         corrections: Sequence[Correction] | None,
         terms: QuoteTerms,
+        timings: Timings | None = None,
     ) -> list[Quote | None]:
         """The quote of each model; ``None`` for a model without rates.
 
@@ -100,6 +121,7 @@ class QuoteTable:
                 share an object, and then its quantiles are computed once.
             corrections: by model, the factors learned; ``None``: nothing was learned.
             terms: of all quotes.
+            timings: by model; ``None``: as the catalog says.
         """
         if not self.models:
             return []
@@ -114,21 +136,24 @@ class QuoteTable:
         longest = np.maximum(cap, 0)
         caps = longest.tolist()
         if not self._fits(max(worst), max(caps)):
-            return self._one_by_one(counts, lengths, corrections, terms)
+            return self._one_by_one(counts, lengths, corrections, terms, timings)
         factors = None if corrections is None else np.array(corrections).T
         output, hidden = self._outputs(lengths, factors)
         output = np.minimum(output, longest)
         _, _, p90, _, p50 = output
         hidden_p50 = np.minimum(hidden[0], p50)
+        taken = self._timings if timings is None else timings
+        latency = taken.whole_s + np.array((p50, p90)) / taken.tokens_per_s
         rows = zip(
             p50.tolist(),
             p90.tolist(),
             caps,
             *self._prices(tokens, output[:4]).tolist(),
-            (self._first_token_s[0] + p50 / self._tokens_per_s).tolist(),
-            (self._first_token_s[1] + p90 / self._tokens_per_s).tolist(),
+            latency[0].tolist(),
+            np.maximum(latency[1], latency[0]).tolist(),
             hidden_p50.tolist(),
             np.minimum(np.maximum(hidden[1], hidden_p50), p90).tolist(),
+            taken.first,
             strict=True,
         )
         return [
@@ -147,6 +172,7 @@ class QuoteTable:
                 counted.tokens,
                 row[9],
                 row[10],
+                row[11],
             )
             for model, counted, given, row in zip(self.models, counts, inputs, rows, strict=True)
         ]
@@ -157,6 +183,7 @@ class QuoteTable:
         lengths: Sequence[Lengths],
         corrections: Sequence[Correction] | None,
         terms: QuoteTerms,
+        timings: Timings | None,
     ) -> list[Quote | None]:
         """The quotes in integers of any size."""
         return [
@@ -168,6 +195,7 @@ class QuoteTable:
                 count,
                 length,
                 correction=UNCORRECTED if corrections is None else corrections[at],
+                timing=None if timings is None else timings.rows[at],
                 **terms._asdict(),
             )
             for at, (model, count, length) in enumerate(

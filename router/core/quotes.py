@@ -7,10 +7,10 @@ from datetime import datetime
 
 from router.core.corrections import UNCORRECTED, Correction
 from router.core.pricing import call_price, call_prices
+from router.core.timing import Timing, catalog_timing
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
 
 __all__ = [
-    "LATENCY_SPREAD",
     "corrected_count",
     "length_points",
     "mean_length",
@@ -23,11 +23,6 @@ __all__ = [
 
 _Z90 = 1.2815515655446004
 """The 90th percentile of the standard normal distribution."""
-
-LATENCY_SPREAD = 2.7
-"""p90 divided by p50 of the latency that does not depend on the output length (queues, networks): the
-median over four models (1.3, 1.3, 4.1, 9.7) among answers of at most 5 tokens in the latency log of
-LLMDrift (github.com/lchen001/LLMDrift, Apache-2.0)."""
 
 
 def mean_length(lengths: Lengths) -> float:
@@ -125,6 +120,7 @@ def quote(
     lengths: Lengths,
     *,
     correction: Correction = UNCORRECTED,
+    timing: Timing | None = None,
     max_output_tokens: int | None,
     expires: datetime,
     price_table: str,
@@ -138,6 +134,7 @@ def quote(
         lengths: predicted length of the visible answer before any cap, tokens.
         correction: factors learned from settled usage for this model and scope. Its length factors apply to
             the whole output including reasoning; its token factor does not apply to an exact count.
+        timing: how long the model takes at this hour; ``None``: as the catalog says.
         max_output_tokens: the request's own cap; ``None`` for none.
         expires: when the quote ends, time zone aware.
         price_table: version of the prices.
@@ -156,11 +153,9 @@ def quote(
         worst = call_price(rates, input_tokens.worst, cap)
     reasoning_p50, reasoning_p90 = reasoning_points(model.reasoning, correction)
     reasoning_p50 = min(reasoning_p50, p50)
-    speed = model.speed
-    latency = LatencyRange(
-        speed.first_token_s + p50 / speed.output_tokens_per_s,
-        speed.first_token_s * LATENCY_SPREAD + p90 / speed.output_tokens_per_s,
-    )
+    taken = catalog_timing(model.speed) if timing is None else timing
+    latency_p50 = taken.p50_s + p50 / taken.p50_tokens_per_s
+    latency_p90 = taken.p90_s + p90 / taken.p90_tokens_per_s
     return Quote(
         model=model.id,
         input_tokens=input_tokens,
@@ -168,10 +163,11 @@ def quote(
         output_tokens_p90=p90,
         output_tokens_worst=cap,
         price=PriceRange(low, expected, high, worst),
-        latency=latency,
+        latency=LatencyRange(latency_p50, max(latency_p90, latency_p50)),
         expires=expires,
         price_table=price_table,
         counted_tokens=counted,
         reasoning_tokens_p50=reasoning_p50,
         reasoning_tokens_p90=min(max(reasoning_p90, reasoning_p50), p90),
+        first_token=LatencyRange(taken.first_p50_s, taken.first_p90_s),
     )

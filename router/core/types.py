@@ -227,7 +227,7 @@ class PriceRange(NamedTuple):
 
 
 class LatencyRange(NamedTuple):
-    """Seconds until the whole answer has arrived, 0 ≤ p50 ≤ p90."""
+    """Seconds until something has arrived, 0 ≤ p50 ≤ p90."""
 
     p50_s: float
     p90_s: float
@@ -243,12 +243,13 @@ class Quote(NamedTuple):
         output_tokens_p90: 90th percentile of the output length, ≥ p50.
         output_tokens_worst: the longest output that the call allows, ≥ p90.
         price: nano-dollars.
-        latency: seconds.
+        latency: until the whole answer has arrived.
         expires: when the quote ends, time zone aware.
         price_table: version of the prices.
         counted_tokens: input tokens before the correction, ≥ 0.
         reasoning_tokens_p50: hidden reasoning within ``output_tokens_p50``; 0 for a model without it.
         reasoning_tokens_p90: hidden reasoning within ``output_tokens_p90``; 0 likewise.
+        first_token: until the first token has arrived; ``None`` in logged quotes whose record lacks it.
     """
 
     model: str
@@ -263,6 +264,7 @@ class Quote(NamedTuple):
     counted_tokens: int
     reasoning_tokens_p50: int = 0
     reasoning_tokens_p90: int = 0
+    first_token: LatencyRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +391,7 @@ class Constraints:
         max_price_nanos: upper bound of the 90th percentile of the price, nano-dollars.
         max_latency_s: upper bound of the 90th percentile of the latency, seconds.
         max_output_tokens: output tokens that the call will be limited to.
+        max_first_token_s: upper bound of the 90th percentile of the time to the first token, seconds.
         regions: labels, in one of which the model must be served; one whose regions are not known is in none.
     """
 
@@ -398,6 +401,7 @@ class Constraints:
     max_price_nanos: int | None = None
     max_latency_s: float | None = None
     max_output_tokens: int | None = None
+    max_first_token_s: float | None = None
     regions: frozenset[str] = frozenset()
 
 

@@ -102,6 +102,7 @@ class LoggedConstraints(Struct, frozen=True, omit_defaults=True):
     max_price_nanos: int | None = None
     max_latency_s: Finite | None = None
     max_output_tokens: int | None = None
+    max_first_token_s: Finite | None = None
     regions: tuple[str, ...] = ()
 
 
@@ -138,7 +139,7 @@ class PriceNanos(Struct, frozen=True, array_like=True):
 
 
 class LatencySeconds(Struct, frozen=True, array_like=True):
-    """Quoted latency until the whole answer, seconds to three decimals: written as ``[p50, p90]``."""
+    """Quoted latency, seconds to three decimals: written as ``[p50, p90]``."""
 
     p50: Finite
     p90: Finite
@@ -165,8 +166,10 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
         output_tokens: as quoted, hidden reasoning included.
         reasoning_tokens: the part of ``output_tokens`` that is hidden reasoning.
         price_nanos: as quoted.
-        latency_s: as quoted; ``None`` in older records.
+        latency_s: until the whole answer, as quoted; ``None`` in older records.
         ability: as the catalog had it; ``None``: as the tier.
+        first_token_s: until the first token, as quoted; ``None`` where the request did not bound it, to keep
+            records short.
     """
 
     model: str
@@ -181,6 +184,7 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     price_nanos: PriceNanos
     latency_s: LatencySeconds | None
     ability: LoggedAbility | None = None
+    first_token_s: LatencySeconds | None = None
 
 
 class LoggedExploration(Struct, frozen=True):
@@ -292,8 +296,10 @@ class LoggedUsage(Struct, frozen=True, omit_defaults=True):
         cached_input_tokens: the part of ``input_tokens`` that came from a cache.
         output_tokens: ≥ 0, hidden reasoning included; ``None`` where they were not reported.
         reasoning_tokens: the part of ``output_tokens`` that was hidden reasoning.
-        latency_s: seconds until the whole answer, ≥ 0; ``None`` if it was not measured.
+        latency_s: seconds until the whole answer, or until the call failed, ≥ 0; ``None`` if it was not
+            measured.
         quality: 0..1; ``None`` if the answer was not judged.
+        first_token_s: seconds until the first token, ≥ 0; ``None`` if it was not measured.
     """
 
     model: str | None = None
@@ -304,6 +310,7 @@ class LoggedUsage(Struct, frozen=True, omit_defaults=True):
     reasoning_tokens: Count = 0
     latency_s: Finite | None = None
     quality: Probability | None = None
+    first_token_s: Annotated[float, Meta(ge=0, le=sys.float_info.max)] | None = None
 
     @property
     def answered(self) -> bool:

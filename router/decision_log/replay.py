@@ -226,6 +226,7 @@ def _constraints(kept: LoggedConstraints) -> Constraints:
         kept.max_price_nanos,
         kept.max_latency_s,
         kept.max_output_tokens,
+        kept.max_first_token_s,
         frozenset(kept.regions),
     )
 
@@ -241,7 +242,7 @@ def _goal(kept: LoggedGoal) -> Goal:
 def _logged_quote(kept: LoggedCandidate, record: DecisionRecord, created: datetime) -> Quote:
     if kept.latency_s is None:
         raise _LeftOut("the record has no latencies")
-    tokens, price = kept.input_tokens, kept.price_nanos
+    tokens, price, first = kept.input_tokens, kept.price_nanos, kept.first_token_s
     return Quote(
         model=kept.model,
         input_tokens=TokenCount(tokens, kept.exact, tokens),
@@ -255,6 +256,7 @@ def _logged_quote(kept: LoggedCandidate, record: DecisionRecord, created: dateti
         counted_tokens=tokens if kept.counted_tokens is None else kept.counted_tokens,
         reasoning_tokens_p50=kept.reasoning_tokens.p50,
         reasoning_tokens_p90=kept.reasoning_tokens.p90,
+        first_token=None if first is None else LatencyRange(first.p50, first.p90),
     )
 
 

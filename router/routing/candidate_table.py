@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter, TokenRule, scaled
 from router.classifier.manifest import BundleManifest
 from router.classifier.model_ability import arm_names, arm_of, odds_of, prompt_lines
 from router.core.corrections import Corrections
-from router.core.quote_table import QuoteTable, QuoteTerms
+from router.core.quote_table import QuoteTable, QuoteTerms, Timings
+from router.core.timing import timing_at
 from router.core.types import Candidate, Prompt, Score, TokenCount
 
 __all__ = ["CandidateTable"]
 
 
 class CandidateTable:
-    """Makes the candidates of a call. Immutable and safe to share between threads.
+    """Makes the candidates of a call. Safe to share between threads.
 
     Args:
         catalog: the models.
@@ -46,6 +47,7 @@ class CandidateTable:
         ]
         self._rules = list(rules)
         self._encodings = tuple({rule.encoding for rule, _ in rules})
+        self._timed: tuple[Corrections, int, Timings] | None = None
 
     def holds(self, catalog: Catalog, manifest: BundleManifest, moment: datetime) -> bool:
         """Whether it is the table of a catalog and a bundle at a moment.
@@ -77,6 +79,7 @@ class CandidateTable:
         corrections: Corrections,
         scope: Mapping[str, str],
         terms: QuoteTerms,
+        moment: datetime,
     ) -> list[Candidate]:
         """Every model in the order of the catalog, without limits.
 
@@ -86,6 +89,7 @@ class CandidateTable:
             corrections: what settled usage has taught.
             scope: labels of the request, by which corrections go.
             terms: of the quotes.
+            moment: of the call, aware; its hour says how fast models are.
         """
         told = score.lengths
         offers = self._quotes.quotes(
@@ -95,9 +99,22 @@ class CandidateTable:
             if corrections.learned
             else None,
             terms,
+            self._timings(corrections, moment) if corrections.timings else None,
         )
         lines = prompt_lines(self._manifest, score)
         return [
             Candidate(model, arm, odds.p(score, lines), offer, basis=odds.basis)
             for (model, arm, odds), offer in zip(self._rows, offers, strict=True)
         ]
+
+    def _timings(self, corrections: Corrections, moment: datetime) -> Timings:
+        """How long each model takes at the hour of a moment; made once for what was learned and the hour."""
+        hour, latest = moment.astimezone(UTC).hour, self._timed
+        if latest is None or latest[0] is not corrections or latest[1] != hour:
+            rows = [
+                timing_at(corrections.timings, model.id, model.speed, hour)
+                for model, _, _ in self._rows
+            ]
+            # Two threads may make it at once; either is right.
+            latest = self._timed = corrections, hour, Timings(rows)
+        return latest[2]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from router.core.corrections import Corrections, learn
-from router.core.types import Lengths
-from router.decision_log.observation import observations
+from router.core.corrections import Corrections, Observation, learn
+from router.core.latency import TimedCall, learn_timings
+from router.core.types import Lengths, Speed
+from router.decision_log.observation import newest_settled, observation_of, timed_call_of
 from router.ledger.base import Ledger
 
 __all__ = ["CorrectionLearner"]
@@ -24,6 +25,7 @@ class CorrectionLearner:
         levels: names of labels, from the widest scope to the narrowest.
         count: how many of the newest settled decisions are read, ≥ 0; 0 learns nothing.
         allowances: model id → allowance for hidden reasoning, which is part of the quotes.
+        speeds: model id → speed by the catalog; the latency of other models is not learned.
         corrections: the result of the last refresh; replaced as a whole, so that any thread may read it.
     """
 
@@ -31,6 +33,7 @@ class CorrectionLearner:
     levels: Sequence[str]
     count: int
     allowances: Mapping[str, Lengths]
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
     corrections: Corrections = field(default_factory=Corrections)
 
     def refresh(self) -> None:
@@ -39,6 +42,14 @@ class CorrectionLearner:
         Raises:
             Unavailable: the store cannot be read; the corrections stay as they are.
         """
-        if self.count:
-            seen = observations(self.ledger, self.count, self.allowances)
-            self.corrections = learn(seen, self.levels)
+        if not self.count:
+            return
+        observed: list[Observation] = []
+        timed: list[TimedCall] = []
+        for row in newest_settled(self.ledger, self.count):
+            if (seen := observation_of(row, self.allowances)) is not None:
+                observed.append(seen)
+            if (call := timed_call_of(row, self.allowances)) is not None:
+                timed.append(call)
+        learned = learn(observed, self.levels)
+        self.corrections = replace(learned, timings=learn_timings(timed, self.speeds, learned))

@@ -13,6 +13,7 @@ from router.core.types import (
     Decision,
     Explored,
     Goal,
+    LatencyRange,
     MissCost,
     QualityTarget,
 )
@@ -45,6 +46,7 @@ def record_of(
         redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
     """
     decision, score = routed.decision, routed.score
+    bounded = query.constraints.max_first_token_s is not None
     return DecisionRecord(
         version=VERSION,
         prompt_log=kept.prompt_log,
@@ -71,7 +73,7 @@ def record_of(
         propensity=decision.propensity,
         reasons=tuple([reason.code for reason in decision.reasons]),
         limits=tuple([_limit(state) for state in decision.chosen.limits]),
-        candidates=tuple([_candidate(candidate) for candidate in decision.ranked]),
+        candidates=tuple([_candidate(each, bounded=bounded) for each in decision.ranked]),
         demands=tuple([round(value, 4) for value in score.demands]),
         settings=routed.settings_version,
         rules=routed.ruling.names,
@@ -115,6 +117,7 @@ def _constraints(given: Constraints, ranked: Sequence[Candidate]) -> record.Logg
         given.max_price_nanos,
         given.max_latency_s,
         given.max_output_tokens,
+        given.max_first_token_s,
         tuple(sorted(given.regions)),
     )
 
@@ -126,7 +129,8 @@ def _limit(state: LimitState) -> record.LimitBalance:
     )
 
 
-def _candidate(candidate: Candidate) -> record.LoggedCandidate:
+def _candidate(candidate: Candidate, *, bounded: bool) -> record.LoggedCandidate:
+    """A candidate, with its time to the first token where the request bounds that."""
     model, quote = candidate.model, candidate.quote
     assert quote is not None  # noqa: S101 — a ranked candidate has a quote
     return record.LoggedCandidate(
@@ -144,10 +148,15 @@ def _candidate(candidate: Candidate) -> record.LoggedCandidate:
             quote.reasoning_tokens_p50, quote.reasoning_tokens_p90
         ),
         price_nanos=record.PriceNanos(*quote.price),
-        latency_s=record.LatencySeconds(
-            round(quote.latency.p50_s, 3), round(quote.latency.p90_s, 3)
-        ),
+        latency_s=_seconds(quote.latency),
         ability=None
         if model.ability is None
         else record.LoggedAbility(model.ability.points, model.ability.uncertainty),
+        first_token_s=_seconds(quote.first_token)
+        if bounded and quote.first_token is not None
+        else None,
     )
+
+
+def _seconds(latency: LatencyRange) -> record.LatencySeconds:
+    return record.LatencySeconds(round(latency.p50_s, 3), round(latency.p90_s, 3))

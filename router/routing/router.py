@@ -250,7 +250,7 @@ class Router:
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
 
         def candidates_of(score: Score) -> list[Candidate]:
-            found = table.candidates(counts, score, corrections, query.scope, terms)
+            found = table.candidates(counts, score, corrections, query.scope, terms, moment)
             excluded = query.excluded_models
             return [one for one in found if one.model.id not in excluded] if excluded else found
 

@@ -17,6 +17,7 @@ from router.rpc.messages.admin import (
     fill_correction,
     fill_decision,
     fill_input,
+    fill_speed,
     fill_usage,
     parse_amendment,
     parse_erasure,
@@ -152,11 +153,14 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     def ListCorrections(
         self, request: admin_pb2.ListCorrectionsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListCorrectionsResponse:
-        """The learned corrections of quotes."""
-        reply = admin_pb2.ListCorrectionsResponse()
-        for (model, _), learned in sorted(self._router.corrections().learned.items()):
+        """The learned corrections of quotes, and how fast models are."""
+        reply, found = admin_pb2.ListCorrectionsResponse(), self._router.corrections()
+        for (model, _), learned in sorted(found.learned.items()):
             if request.model in ("", model):
                 fill_correction(reply.corrections.add(), learned)
+        for model, timing in sorted(found.timings.items()):
+            if request.model in ("", model):
+                fill_speed(reply.speeds.add(), timing)
         return reply
 
     def ListModels(
@@ -166,7 +170,12 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         reservations = self._current().reservations
         router, bundle = reservations.router, reservations.router.bundle
         return models_response(
-            router.catalog, bundle.manifest, bundle.version, router.now(), reservations.health
+            router.catalog,
+            bundle.manifest,
+            bundle.version,
+            router.now(),
+            router.corrections().timings,
+            reservations.health,
         )
 
     def ListInputs(

@@ -188,7 +188,11 @@ def live_state_of(
     assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
     catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
     learner = CorrectionLearner(
-        ledger, settings.correct_by, settings.correct_from, catalog.reasoning_allowances
+        ledger,
+        settings.correct_by,
+        settings.correct_from,
+        catalog.reasoning_allowances,
+        catalog.speeds,
     )
     rules = None if sources.rules is None else sources.rules.current()[0]
     bundle = sources.bundle.current()
@@ -199,7 +203,8 @@ def live_state_of(
     def applied(snapshot: Snapshot) -> None:
         set_level(snapshot.settings.log_level)
         reservations = snapshot.reservations
-        learner.allowances = reservations.router.catalog.reasoning_allowances
+        catalog = reservations.router.catalog
+        learner.allowances, learner.speeds = catalog.reasoning_allowances, catalog.speeds
         reservations.health.policy = snapshot.settings.health
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 

@@ -48,6 +48,8 @@ def test_an_arm_costs_what_its_cheapest_candidate_costs_that_meets_the_constrain
 HIGH = 100 * 1_000 + 800 * 4_000
 """The 90th percentile of the price of a candidate, and of its latency:"""
 SLOW_S = 0.5 * 2.7 + 800 / 100
+"""And of the time to its first token:"""
+LATE_S = 0.5 * 2.7
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,8 @@ SLOW_S = 0.5 * 2.7 + 800 / 100
         (Constraints(max_price_nanos=HIGH - 1), candidate(), "over_max_price"),
         (Constraints(max_latency_s=SLOW_S), candidate(), None),
         (Constraints(max_latency_s=nextafter(SLOW_S, 0)), candidate(), "over_max_latency"),
+        (Constraints(max_first_token_s=LATE_S), candidate(), None),
+        (Constraints(max_first_token_s=nextafter(LATE_S, 0)), candidate(), "over_max_first_token"),
         (ANYTHING, candidate(input_tokens=99_999), None),
         (ANYTHING, candidate(input_tokens=100_000), "context_window_too_small"),
         (Constraints(max_output_tokens=1), candidate(), None),
@@ -73,6 +77,7 @@ def test_what_just_meets_a_constraint_and_what_just_does_not(
     ("constraints", "made", "remedy"),
     [
         (Constraints(max_latency_s=0.1), candidate(), "raise constraints.max_latency"),
+        (Constraints(max_first_token_s=0.1), candidate(), "raise constraints.max_first_token"),
         (ANYTHING, candidate(input_tokens=100_000), "shorten the prompt"),
         (ANYTHING, candidate(price=None), "give the models a price in the catalog"),
         (ANYTHING, candidate(p=None), "serve a bundle that has arms for these tiers"),
@@ -128,6 +133,7 @@ def test_a_catalog_of_one_model_is_no_only_candidate() -> None:
         (ANYTHING, candidate(input_tokens=100_000), "context_window_too_small"),
         (Constraints(max_price_nanos=1), candidate(), "over_max_price"),
         (Constraints(max_latency_s=0.1), candidate(), "over_max_latency"),
+        (Constraints(max_first_token_s=0.1), candidate(), "over_max_first_token"),
     ],
 )
 def test_every_way_to_be_left_out(constraints: Constraints, made: Candidate, why: str) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from router.core.corrections import UNCORRECTED, Correction
 from router.core.errors import InvalidInput
-from router.core.quote_table import QuoteTable, QuoteTerms
+from router.core.quote_table import QuoteTable, QuoteTerms, Timings
 from router.core.quotes import quote
+from router.core.timing import Timing
 from router.core.types import Lengths, Model, Quote, Rates, Speed, Surcharge, TokenCount
 from tests.builders import EXPIRES, model, rates
 
@@ -48,7 +49,12 @@ def counts(draw: st.DrawFn) -> TokenCount:
 
 
 def reference(
-    model: Model, count: TokenCount, length: Lengths, correction: Correction, cap: int | None
+    model: Model,
+    count: TokenCount,
+    length: Lengths,
+    correction: Correction,
+    cap: int | None,
+    timing: Timing | None = None,
 ) -> Quote | None:
     if model.rates is None:
         return None
@@ -58,6 +64,7 @@ def reference(
         count,
         length,
         correction=correction,
+        timing=timing,
         max_output_tokens=cap,
         expires=EXPIRES,
         price_table="test prices",
@@ -78,12 +85,25 @@ def test_every_quote_of_the_pass_is_the_one_that_the_model_gets_alone(
         else UNCORRECTED
         for _ in some
     ]
+    timings = [draw_timing(data) for _ in some] if data.draw(st.booleans()) else None
     found = QuoteTable(some).quotes(
-        tokens, visible, corrections if learned else None, QuoteTerms(cap, EXPIRES, "test prices")
+        tokens,
+        visible,
+        corrections if learned else None,
+        QuoteTerms(cap, EXPIRES, "test prices"),
+        None if timings is None else Timings(timings),
     )
+    told = timings or [None] * len(some)
     assert found == [
-        reference(*each, cap) for each in zip(some, tokens, visible, corrections, strict=True)
+        reference(*each, cap, timing)
+        for *each, timing in zip(some, tokens, visible, corrections, told, strict=True)
     ]
+
+
+def draw_timing(data: st.DataObject) -> Timing:
+    seconds, rates_ = st.floats(0, 600), st.floats(0.01, 5_000)
+    first = sorted(data.draw(st.tuples(seconds, seconds)))
+    return Timing(*first, *data.draw(st.tuples(seconds, seconds, rates_, rates_)))
 
 
 @example(Decimal(9_223_372), 10**6)  # just above 64 bits: 9.2e15 × 10⁶ × 1.001 femto-dollars

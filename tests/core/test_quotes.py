@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from router.core.corrections import Correction
 from router.core.quotes import mean_length, mean_output, output_cap, quote, with_reasoning
+from router.core.timing import Timing
 from router.core.types import Lengths, Quote, TokenCount
 from tests.builders import EXPIRES, model, rates
 
@@ -83,6 +84,32 @@ def test_the_mean_is_capped_at_the_99th_percentile() -> None:
 
 def test_the_90th_percentile_of_latency_waits_longer_for_the_first_token() -> None:
     assert quoted(Lengths(200, 800, 2000)).latency.p90_s == pytest.approx(0.5 * 2.7 + 800 / 100)
+
+
+def test_a_quote_has_two_ranges_of_time_the_first_token_and_the_whole() -> None:
+    offer = quoted(Lengths(200, 800, 2000))
+    assert offer.first_token == pytest.approx((0.5, 0.5 * 2.7))
+    learned = timed(Timing(1.0, 4.0, 1.5, 3.0, 50.0, 20.0), Lengths(200, 800, 2000))
+    assert learned.first_token == (1.0, 4.0)
+    assert learned.latency == pytest.approx((1.5 + 200 / 50, 3.0 + 800 / 20))
+
+
+def test_the_90th_percentile_of_a_latency_is_never_below_its_median() -> None:
+    offer = timed(Timing(1.0, 1.0, 5.0, 1.0, 10.0, 100.0), Lengths(200, 300, 400))
+    assert offer.latency == pytest.approx((25.0, 25.0))
+
+
+def timed(timing: Timing, lengths: Lengths) -> Quote:
+    return quote(
+        model(),
+        rates("1", "4"),
+        TokenCount(1_000, True, 1_000),
+        lengths,
+        timing=timing,
+        max_output_tokens=None,
+        expires=EXPIRES,
+        price_table="test prices",
+    )
 
 
 # --- Corrections -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from typer.testing import CliRunner
 
 import mitsumori
@@ -52,7 +53,7 @@ class Shop:
 def shop(tmp_path: Path, settings: Settings, router: Router) -> Iterator[Shop]:
     ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock=lambda: NOON)
     allowances = router.catalog.reasoning_allowances
-    learner = CorrectionLearner(ledger, ("team",), 1_000, allowances)
+    learner = CorrectionLearner(ledger, ("team",), 1_000, allowances, router.catalog.speeds)
     taught = replace(router, corrections=lambda: learner.corrections)
     running = start(settings, build_reservations(settings, taught, ledger))
     running.mark_serving()
@@ -89,6 +90,81 @@ def test_what_was_learned_is_shown_per_model_and_scope(shop: Shop) -> None:
         app, ["corrections", "--server", shop.address], env={"COLUMNS": "140"}
     )
     assert "team=search" in table.output
+
+
+SLOW = "claude-haiku-5-5"
+
+
+def stream(shop: Shop, count: int, *, first_s: float, whole_s: float) -> None:
+    """Calls as long as foretold, with these times to the first and the last token."""
+    for _ in range(count):
+        reply = shop.quote(SLOW)
+        offer = reply.chosen.quote
+        shop.client.settle(
+            reply.decision_id,
+            input_tokens=offer.input_tokens.tokens,
+            output_tokens=offer.output_tokens.p50,
+            latency_s=whole_s,
+            first_token_s=first_s,
+        )
+
+
+def seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
+def test_a_model_that_has_become_slow_is_quoted_so_and_left_out_where_time_is_short(
+    shop: Shop,
+) -> None:
+    before = shop.quote(SLOW).chosen.quote
+    stream(shop, 60, first_s=9.0, whole_s=90.0)
+    assert shop.quote(SLOW).chosen.quote.latency == before.latency  # not yet learned
+    shop.learner.refresh()
+    after = shop.quote(SLOW).chosen.quote
+    assert seconds(after.latency.p50) == pytest.approx(90.0, rel=0.05)
+    assert seconds(after.latency.p90) >= 90.0
+    assert seconds(after.first_token.p50) == pytest.approx(9.0, rel=0.05)
+    for bound in ({"max_latency_s": 60.0}, {"max_first_token_s": 5.0}):
+        with pytest.raises(mitsumori.CallFailed) as caught:
+            shop.client.route(PROMPT, models=[SLOW], quote_only=True, **bound)  # type: ignore[arg-type]
+        assert caught.value.reason == "NO_ELIGIBLE_MODEL"
+        (name,) = bound
+        assert f"raise constraints.{name.removesuffix('_s')}" in caught.value.message
+        other = shop.client.route(PROMPT, models=[SLOW, "gpt-5-nano"], **bound)  # type: ignore[arg-type]
+        assert other.model == "gpt-5-nano"
+
+
+def test_calls_that_timed_out_are_not_forgotten(shop: Shop) -> None:
+    stream(shop, 40, first_s=1.0, whole_s=5.0)
+    shop.learner.refresh()
+    answered = seconds(shop.quote(SLOW).chosen.quote.latency.p90)
+    for _ in range(20):
+        reply = shop.quote(SLOW)
+        shop.client.settle(
+            reply.decision_id, input_tokens=9, output_tokens=0, latency_s=120.0, outcome="timeout"
+        )
+    shop.learner.refresh()
+    assert answered < 60 < 119 < seconds(shop.quote(SLOW).chosen.quote.latency.p90)
+
+
+def test_how_fast_models_are_is_shown_beside_the_catalog(shop: Shop) -> None:
+    stream(shop, 60, first_s=9.0, whole_s=90.0)
+    shop.learner.refresh()
+    server = ["--server", shop.address]
+    shown = CliRunner().invoke(app, ["corrections", *server], env={"COLUMNS": "160"}).output
+    assert "Latency from settled calls" in shown
+    assert CliRunner().invoke(app, ["corrections", *server, "--json"]).exit_code == 0
+    listed = json.loads(CliRunner().invoke(app, ["models", *server, "--json"]).output)["models"]
+    slow = next(each for each in listed if each["model"] == SLOW)["speed"]
+    assert slow["catalog"]["first_token_s"] < slow["learned"]["first_token_s"]
+    assert slow["catalog"]["output_tokens_per_s"] > slow["learned"]["output_tokens_per_s"]
+    assert slow["learned"]["calls"] == 60
+    nano = next(each for each in listed if each["model"] == "gpt-5-nano")["speed"]
+    assert nano["learned"] is None
+    table = CliRunner().invoke(app, ["models", *server], env={"COLUMNS": "260"}).output
+    assert "learned speed" in table
+    local = CliRunner().invoke(app, ["models"], env={"COLUMNS": "260"}).output
+    assert "learned speed" not in local
 
 
 def test_what_is_learned_once_is_not_learned_again_on_top(shop: Shop) -> None:

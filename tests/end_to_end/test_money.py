@@ -394,6 +394,14 @@ BAD_REPORTS: dict[str, tuple[dict[str, object], str]] = {
     "cost overflows": ({"cost": money_of(2**62)}, "cost"),
     "quality NaN": ({"quality": float("nan")}, "quality"),
     "latency negative": ({"latency": Duration(seconds=-1)}, "latency"),
+    "first token negative": (
+        {"first_token_latency": Duration(seconds=-1)},
+        "first_token_latency",
+    ),
+    "first token after the last": (
+        {"latency": Duration(seconds=1), "first_token_latency": Duration(seconds=1, nanos=1)},
+        "first_token_latency",
+    ),
     "unknown model without its cost": ({"model": "gpt-99"}, "model[0]"),
     "model without end": ({"model": "m" * 201, "cost": money_of(1)}, "model"),
 }

@@ -48,6 +48,7 @@ def test_every_field_of_a_line_changes_its_quote_as_it_would_change_a_route(
         {"required_capabilities": ["vision"]},
         {"max_price": 0.0005},
         {"max_latency": 60},
+        {"max_first_token": 30},
         {"max_output_tokens": 20},
     ]
     arguments = {
@@ -56,6 +57,7 @@ def test_every_field_of_a_line_changes_its_quote_as_it_would_change_a_route(
         "required_capabilities": "capabilities",
         "max_price": "max_price_usd",
         "max_latency": "max_latency_s",
+        "max_first_token": "max_first_token_s",
         "willingness_to_pay": "willingness_to_pay_usd",
     }
     rows, told = quotes(server, tmp_path, *({"prompt": PROOF} | wish for wish in wishes))
@@ -78,7 +80,8 @@ def test_every_field_of_the_protocol_is_taken(server: RunningServer, tmp_path: P
         "request_id": "q-1", "scope": {"team": "search", "tenant": "acme"}, "prompt": PROOF,
         "constraints": {
             "allowed_models": ["gpt-5-nano"], "allowed_tiers": ["low"], "required_capabilities": ["tools"],
-            "max_price": "1", "max_latency": 600, "max_output_tokens": 9,
+            "max_price": "1", "max_latency": 600, "max_first_token": 60,
+            "max_output_tokens": 9,
         },
         "quality_target": 0.5, "importance": "high", "conversation_id": "c-1", "quote_only": True,
         "batch": True, "max_alternatives": 0,
@@ -220,6 +223,7 @@ def test_a_line_may_use_the_names_of_the_client(server: RunningServer, tmp_path:
         "required_capabilities": ("capabilities", ["vision"]),
         "max_price": ("max_price_usd", 0.0005),
         "max_latency": ("max_latency_s", 60),
+        "max_first_token": ("max_first_token_s", 30),
         "willingness_to_pay": ("willingness_to_pay_usd", 0.5),
     }
     both = [

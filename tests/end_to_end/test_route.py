@@ -240,6 +240,11 @@ BAD_REQUESTS: dict[str, tuple[router_pb2.RouteRequest, str]] = {
     "price negative": (limited(max_price=usd(-1)), "constraints.max_price"),
     "no latency": (limited(max_latency={"seconds": 0}), "constraints.max_latency"),
     "latency negative": (limited(max_latency={"seconds": -1}), "constraints.max_latency"),
+    "no first token": (limited(max_first_token={"seconds": 0}), "constraints.max_first_token"),
+    "first token negative": (
+        limited(max_first_token={"seconds": -1}),
+        "constraints.max_first_token",
+    ),
     "no output": (limited(max_output_tokens=0), "constraints.max_output_tokens"),
     "output overflow": (limited(max_output_tokens=2**40), "constraints.max_output_tokens"),
     "importance unknown": (ask(importance=17), "importance"),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from router.cli.main import app as mitsumori
 from router.core.corrections import Observation
 from router.core.types import Lengths
-from router.decision_log.observation import observations
+from router.decision_log.observation import newest_settled, observation_of
 from router.decision_log.reader import LoggedDecision, read_log
 from router.ledger.sqlite.ledger import SqliteLedger
 from router.paths import MODELS
@@ -81,7 +81,9 @@ def test_corrections_learn_from_them(tmp_path: Path) -> None:
     copy = tmp_path / "ledger.sqlite"
     shutil.copy(GOLDEN / "v0_ledger.sqlite", copy)
     store = SqliteLedger(copy)
-    found = list(observations(store, 100, {"gpt-6.1-terra": Lengths(130.0, 1200.0, 5600.0)}))
+    allowances = {"gpt-6.1-terra": Lengths(130.0, 1200.0, 5600.0)}
+    rows = [observation_of(row, allowances) for row in newest_settled(store, 100)]
+    found = [each for each in rows if each is not None]
     store.close()
     models = ("gpt-5-nano", "gpt-6.1-terra", "gpt-6.1-sol", "gpt-6.1-terra", "gpt-6.1-terra")
     assert tuple(each.model for each in found) == models

@@ -100,6 +100,7 @@ def test_wishes_become_fields_of_the_request() -> None:
         max_output_tokens=2_000,
         max_price_usd="0.05",
         max_latency_s=1.5,
+        max_first_token_s=0.5,
         quality_target=0.7,
         importance="high",
         conversation_id="c",
@@ -130,6 +131,7 @@ def test_wishes_become_fields_of_the_request() -> None:
     expected.constraints.max_price.currency_code = "USD"
     expected.constraints.max_price.nanos = 50_000_000
     expected.constraints.max_latency.FromMilliseconds(1_500)
+    expected.constraints.max_first_token.FromMilliseconds(500)
     assert request == expected
 
 

@@ -48,9 +48,13 @@ def corrections(
     model: Annotated[str, typer.Option(help="Only this model.")] = "",
     json_output: Json = False,
 ) -> None:
-    """Show how accurate quotes were per model and scope, and the factors that now correct them."""
+    """Show how accurate quotes were per model and scope, and the factors that now correct them.
+
+    A second table shows how fast models are by their settled calls; with --json `models` has that.
+    """
     with connection.admin() as client:
         found = client.corrections(model)
+        speeds = [] if json_output else client.speeds(model)
     if json_output:
         print_json([as_dict(each) for each in found])
         return
@@ -70,7 +74,7 @@ def corrections(
         "model", "scope", ">settled", ">tokens", ">length p50", ">mean", ">p90", ">within p50",
         ">within p90",
     )  # fmt: skip
-    if not rows:
+    if not rows and not speeds:
         minutes, latest = LEARN_EVERY_S / 60, utc_now() + timedelta(seconds=LEARN_EVERY_S)
         console().print(
             "Nothing is learnt yet. A server learns from the settled decisions of its log when it starts and "
@@ -78,8 +82,34 @@ def corrections(
             f"settled decision of a model is enough; {PRIOR_STRENGTH} weigh as much as what was quoted.",
             highlight=False,
         )
-        return
-    console().print(table("Corrections from settled usage", columns, rows))
+    if rows:
+        console().print(table("Corrections from settled usage", columns, rows))
+    if speeds:
+        hour = utc_now().hour
+        timed = [_speed_row(each, hour) for each in speeds]
+        title = f"Latency from settled calls, now ({hour}:00 to {hour + 1}:00 UTC)"
+        console().print(table(title, _SPEED_COLUMNS, timed))
+
+
+_SPEED_COLUMNS = (
+    "model", ">calls", "?>failed", ">first token", ">p90", ">tokens/s", "?>over the day", ">within p50",
+    ">within p90",
+)  # fmt: skip
+
+
+def _speed_row(speed: admin_pb2.LearnedSpeed, hour: int) -> list[str]:
+    now, rates = speed.hours[hour], [each.output_tokens_per_s for each in speed.hours]
+    return [
+        speed.model,
+        f"{speed.calls:,}",
+        f"{speed.unfinished:,}",
+        f"{now.first_token_p50_s:.2f} s",
+        f"{now.first_token_p90_s:.2f} s",
+        f"{now.output_tokens_per_s:.0f}",
+        f"{min(rates):.0f}–{max(rates):.0f}",
+        f"{speed.within_p50:.0%}" if speed.HasField("within_p50") else "–",
+        f"{speed.within_p90:.0%}" if speed.HasField("within_p90") else "–",
+    ]
 
 
 @takes_connection(admin=True)

@@ -45,13 +45,41 @@ def _ability_text(ability: dict[str, Any]) -> str:
     return f"{ability['points']:.0f}{spread}"
 
 
+def _speed_text(speed: dict[str, Any], kind: str) -> str:
+    """Seconds to the first token, then tokens per second, as in 0.5 s + 100/s."""
+    found = speed[kind]
+    if found is None:
+        return "–"
+    return f"{found['first_token_s']:.2g} s + {found['output_tokens_per_s']:.0f}/s"
+
+
+def _speed(model: admin_pb2.CatalogModel, hour: int) -> dict[str, Any]:
+    catalog, learned = model.speed, model.learned_speed
+    now = learned.hours[hour] if learned.hours else None
+    return {
+        "catalog": {
+            "first_token_s": catalog.first_token_s,
+            "output_tokens_per_s": catalog.output_tokens_per_s,
+        },
+        "learned": None
+        if now is None
+        else {
+            "first_token_s": now.first_token_p50_s,
+            "first_token_p90_s": now.first_token_p90_s,
+            "output_tokens_per_s": now.output_tokens_per_s,
+            "calls": learned.calls,
+            "hour_utc": hour,
+        },
+    }
+
+
 def _retirement_text(item: dict[str, Any]) -> str:
     """When a model retires, and what replaces it."""
     replaced = f" → {item['replaced_by']}" if item["replaced_by"] else ""
     return f"{item['retires'] or ''}{replaced}"
 
 
-def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
+def _row(model: admin_pb2.CatalogModel, hour: int) -> dict[str, Any]:
     reasoning, ability = model.reasoning_tokens, model.ability
     return {
         "model": model.model,
@@ -71,6 +99,7 @@ def _row(model: admin_pb2.CatalogModel) -> dict[str, Any]:
         "reasoning_tokens": {"p50": reasoning.p50, "p90": reasoning.p90, "p99": reasoning.p99}
         if model.HasField("reasoning_tokens")
         else None,
+        "speed": _speed(model, hour),
         "exact_tokens": model.exact_tokens,
         "capabilities": list(model.capabilities),
         "regions": list(model.regions),
@@ -113,10 +142,12 @@ def models(
     bundle: BundleDirectory = None,
     json_output: Json = False,
 ) -> None:
-    """List the models that can be chosen, with today's prices and what is known of their ability.
+    """List the models that can be chosen, with today's prices, their ability and speed.
 
     An ability is in points on the scale of the bundle. It rests on a model's own attempts, on published
-    scores of the catalog, or on its tier. With --server, models that fail are named, with the reason.
+    scores of the catalog, or on its tier. A speed is the time to the first token, then tokens per second:
+    by the catalog, and by the settled calls of a server at this hour of the day. With --server, models that
+    fail are named, with the reason.
     """
     if connection.address:
         if catalog is not None or bundle is not None:
@@ -127,8 +158,9 @@ def models(
             reply = client.models()
     else:
         manifest, version = read_manifest(bundle or DEFAULT_BUNDLE)
-        reply = models_response(load_catalog(catalog), manifest, version, utc_now())
-    listed = [_row(model) for model in reply.models]
+        reply = models_response(load_catalog(catalog), manifest, version, utc_now(), {})
+    hour = utc_now().hour
+    listed = [_row(model, hour) for model in reply.models]
     if json_output:
         print_json(
             {
@@ -138,6 +170,7 @@ def models(
             }
         )
         return
+    learned = any(item["speed"]["learned"] for item in listed)
     rows = [
         [
             str(item["model"]),
@@ -152,6 +185,8 @@ def models(
             ),
             f"{item['context_window']:,}",
             _range_text(item["reasoning_tokens"]),
+            _speed_text(item["speed"], "catalog"),
+            *([_speed_text(item["speed"], "learned")] if learned else []),
             "exact" if item["exact_tokens"] else "estimate",
             " ".join(item["capabilities"]),
             " ".join(item["regions"]),
@@ -160,8 +195,9 @@ def models(
         for item in listed
     ]
     columns = (
-        "model", "tier", ">ability", "from", ">in", ">out", "?>cached", ">context", "?>reasoning", "?tokens",
-        "?capabilities", "?regions", "?retires",
+        "model", "tier", ">ability", "from", ">in", ">out", "?>cached", ">context", "?>reasoning",
+        "?>speed", *([">learned speed"] if learned else []), "?tokens", "?capabilities", "?regions",
+        "?retires",
     )  # fmt: skip
     shown = console()
     shown.print(table("Models, USD per million tokens", columns, rows))
@@ -171,5 +207,11 @@ def models(
         style="dim",
         highlight=False,
     )
+    if learned:
+        shown.print(
+            "Learned speed: by settled calls, at this hour of the day.",
+            style="dim",
+            highlight=False,
+        )
     _tell_health(listed, shown)
     shown.print(f"Prices: {reply.price_table_version}", style="dim", highlight=False)

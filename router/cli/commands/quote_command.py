@@ -19,6 +19,7 @@ from router.cli.commands.connection import Connection, takes_connection
 from router.cli.commands.request_options import (
     CapabilitiesOption,
     ImportanceOption,
+    MaxFirstTokenOption,
     MaxLatencyOption,
     MaxOutputTokensOption,
     MaxPriceOption,
@@ -148,6 +149,7 @@ def quote(
     region: RegionsOption = None,
     max_price: MaxPriceOption = None,
     max_latency: MaxLatencyOption = None,
+    max_first_token: MaxFirstTokenOption = None,
     max_output_tokens: MaxOutputTokensOption = None,
     scope: ScopeOption = None,
     out: Annotated[Path | None, typer.Option(help="Write each quote to this JSONL file.")] = None,
@@ -160,11 +162,12 @@ def quote(
     {"prompt": "Prove that √2 is irrational.", "max_output_tokens": 500}
 
     It may have all that a Route request has: importance, quality_target or willingness_to_pay (USD),
-    max_price (USD), max_latency (seconds), max_output_tokens, allowed_models, allowed_tiers,
-    required_capabilities, regions, scope (labels), request_id, conversation_id, max_alternatives, quote_only
-    and batch; also by the names of the Python client, such as max_price_usd or models. The labels language,
-    category and user may stand beside them. The options stand for what a line does not say. A line with an
-    unknown field is not quoted. Where no line could be quoted, the exit code is 1.
+    max_price (USD), max_latency and max_first_token (seconds), max_output_tokens, allowed_models,
+    allowed_tiers, required_capabilities, regions, scope (labels), request_id, conversation_id,
+    max_alternatives, quote_only and batch; also by the names of the Python client, such as max_price_usd or
+    models. The labels language, category and user may stand beside them. The options stand for what a line
+    does not say. A line with an unknown field is not quoted. Where no line could be quoted, the exit code
+    is 1.
     """
     from rich.progress import Progress
 
@@ -186,6 +189,7 @@ def quote(
             if max_price is None
             else Usd(parse_usd(max_price, field="--max-price")),
             "max_latency": max_latency,
+            "max_first_token": max_first_token,
             "max_output_tokens": max_output_tokens,
         }.items()
         if value is not None

@@ -11,6 +11,7 @@ from mitsumori.request import Importance
 __all__ = [
     "CapabilitiesOption",
     "ImportanceOption",
+    "MaxFirstTokenOption",
     "MaxLatencyOption",
     "MaxOutputTokensOption",
     "MaxPriceOption",
@@ -56,6 +57,12 @@ MaxPriceOption = Annotated[
 MaxLatencyOption = Annotated[
     float | None,
     typer.Option("--max-latency", help="Longest latency at the 90th percentile, seconds."),
+]
+MaxFirstTokenOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-first-token", help="Longest time to the first token at the 90th percentile, seconds."
+    ),
 ]
 MaxOutputTokensOption = Annotated[
     int | None,

@@ -13,6 +13,7 @@ from router.cli.commands.connection import Connection, takes_connection
 from router.cli.commands.request_options import (
     CapabilitiesOption,
     ImportanceOption,
+    MaxFirstTokenOption,
     MaxLatencyOption,
     MaxOutputTokensOption,
     MaxPriceOption,
@@ -43,6 +44,7 @@ def route(
     region: RegionsOption = None,
     max_price: MaxPriceOption = None,
     max_latency: MaxLatencyOption = None,
+    max_first_token: MaxFirstTokenOption = None,
     max_output_tokens: MaxOutputTokensOption = None,
     scope: ScopeOption = None,
     request_id: Annotated[
@@ -72,6 +74,7 @@ def route(
             regions=region or (),
             max_price_usd=most,
             max_latency_s=max_latency,
+            max_first_token_s=max_first_token,
             max_output_tokens=max_output_tokens,
             quality_target=goal.p_adequate if isinstance(goal, QualityTarget) else None,
             willingness_to_pay_usd=Usd(goal.nanos) if isinstance(goal, WillingnessToPay) else None,

@@ -50,7 +50,11 @@ def settle(
         int, typer.Option(help="Output tokens that were hidden reasoning.")
     ] = 0,
     latency: Annotated[
-        float | None, typer.Option(help="Seconds until the whole answer had arrived.")
+        float | None,
+        typer.Option(help="Seconds until the whole answer had arrived, or the call had failed."),
+    ] = None,
+    first_token: Annotated[
+        float | None, typer.Option(help="Seconds until the first token had arrived.")
     ] = None,
     outcome: Annotated[str, typer.Option(help=f"One of {', '.join(OUTCOMES)}.")] = "success",
     model: Annotated[
@@ -71,6 +75,7 @@ def settle(
             cached_input_tokens=cached_input_tokens,
             reasoning_tokens=reasoning_tokens,
             latency_s=latency,
+            first_token_s=first_token,
             outcome=outcome,  # type: ignore[arg-type]  # checked above
             model=model,
             cost_usd=None if cost is None else Usd(parse_usd(cost, field="--cost")),

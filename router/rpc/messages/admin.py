@@ -11,6 +11,7 @@ from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
 from router.core.limits import LABEL_NAME
+from router.core.timing import LearnedTiming
 from router.decision_log.record_json import DamagedRecord, with_usage
 from router.decision_log.usage import Filter
 from router.files import sha256_of
@@ -24,6 +25,7 @@ __all__ = [
     "fill_correction",
     "fill_decision",
     "fill_input",
+    "fill_speed",
     "fill_usage",
     "parse_amendment",
     "parse_erasure",
@@ -178,6 +180,22 @@ def fill_input(target: admin_pb2.ServedInput, status: InputStatus) -> None:
     if status.refusal is not None:
         target.refusal.reason, target.refusal.text = status.refusal.reason, status.refusal.text
         target.refusal.refuse_time.FromDatetime(status.refusal.time)
+
+
+def fill_speed(target: admin_pb2.LearnedSpeed, learned: LearnedTiming) -> None:
+    """Write how fast a model is by its settled calls into a message."""
+    target.model, target.calls, target.unfinished = learned.model, learned.calls, learned.unfinished
+    target.first_tokens = learned.first_tokens
+    if learned.within_p50 is not None:
+        target.within_p50 = learned.within_p50
+    if learned.within_p90 is not None:
+        target.within_p90 = learned.within_p90
+    for hour in learned.hours:
+        target.hours.add(
+            first_token_p50_s=hour.first_p50_s,
+            first_token_p90_s=hour.first_p90_s,
+            output_tokens_per_s=hour.p50_tokens_per_s,
+        )
 
 
 def fill_correction(target: admin_pb2.Correction, learned: LearnedCorrections) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,7 +11,9 @@ from router.catalog.catalog import Catalog
 from router.classifier.manifest import BundleManifest
 from router.classifier.model_ability import ability_of, arm_names, arm_of
 from router.core.breaker import BreakerState
+from router.core.timing import LearnedTiming
 from router.routing.model_health import ModelHealth, ModelStatus
+from router.rpc.messages.admin import fill_speed
 
 __all__ = ["models_response"]
 
@@ -31,6 +34,7 @@ def models_response(
     manifest: BundleManifest,
     bundle_version: str,
     now: datetime,
+    timings: Mapping[str, LearnedTiming],
     health: ModelHealth | None = None,
 ) -> admin_pb2.ListModelsResponse:
     """Every model with its prices at a moment, and its ability by what a bundle knows.
@@ -40,6 +44,7 @@ def models_response(
         manifest: of the bundle.
         bundle_version: its name and hash.
         now: an aware moment.
+        timings: how fast models are by their settled calls, by id.
         health: of the models, as a server knows it; ``None``: no server is asked.
     """
     reply = admin_pb2.ListModelsResponse(
@@ -70,7 +75,13 @@ def models_response(
                 source=ability.source,
                 basis=ability.basis,
             ),
+            speed=admin_pb2.ModelSpeed(
+                first_token_s=model.speed.first_token_s,
+                output_tokens_per_s=model.speed.output_tokens_per_s,
+            ),
         )
+        if (timing := timings.get(model.id)) is not None:
+            fill_speed(told.learned_speed, timing)
         if (allowed := model.reasoning) is not None:
             told.reasoning_tokens.p50 = allowed.p50
             told.reasoning_tokens.p90 = allowed.p90

@@ -18,6 +18,7 @@ from router.core.types import (
     Explored,
     Goal,
     Importance,
+    LatencyRange,
     Message,
     MissCost,
     PriceRange,
@@ -122,14 +123,9 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
             raise wrong(field, f"must have at most {_MAX_NAMES} names")
         if values:
             catalog.check_known(field, values, known)
-    max_price = max_latency = max_output = None
+    max_price = max_output = None
     if given.HasField("max_price"):
         max_price = nanos(given.max_price, "constraints.max_price")
-    if given.HasField("max_latency"):
-        latency = given.max_latency
-        max_latency = latency.seconds + latency.nanos / 1e9
-        if max_latency <= 0:
-            raise wrong("constraints.max_latency", "must be more than zero")
     if given.HasField("max_output_tokens"):
         max_output = given.max_output_tokens
         if not 1 <= max_output <= MAX_TOKENS:
@@ -139,10 +135,22 @@ def _constraints(given: router_pb2.Constraints, catalog: Catalog) -> Constraints
         tiers=frozenset(given.allowed_tiers),
         capabilities=frozenset(given.required_capabilities),
         max_price_nanos=max_price,
-        max_latency_s=max_latency,
+        max_latency_s=_seconds(given, "max_latency"),
         max_output_tokens=max_output,
+        max_first_token_s=_seconds(given, "max_first_token"),
         regions=frozenset(given.regions),
     )
+
+
+def _seconds(given: router_pb2.Constraints, name: str) -> float | None:
+    """A bound of a time, or ``None`` where there is none."""
+    if not given.HasField(name):
+        return None
+    bound = getattr(given, name)
+    seconds: float = bound.seconds + bound.nanos / 1e9
+    if seconds <= 0:
+        raise wrong(f"constraints.{name}", "must be more than zero")
+    return seconds
 
 
 def _goal(request: router_pb2.RouteRequest) -> Goal | None:
@@ -208,8 +216,9 @@ def _fill_quote(target: quote_pb2.Quote, quote: Quote) -> None:
         target.reasoning_tokens.p90 = quote.reasoning_tokens_p90
         target.reasoning_tokens.worst = quote.output_tokens_worst
     _fill_price(target.price, quote.price)
-    fill_duration(target.latency.p50, quote.latency.p50_s)
-    fill_duration(target.latency.p90, quote.latency.p90_s)
+    _fill_latency(target.latency, quote.latency)
+    if quote.first_token is not None:
+        _fill_latency(target.first_token, quote.first_token)
     target.expire_time.CopyFrom(timestamp(quote.expires))
     target.price_table_version = quote.price_table
 
@@ -219,6 +228,11 @@ def _fill_price(target: quote_pb2.PriceRange, price: PriceRange) -> None:
     fill_money(target.expected, price.expected)
     fill_money(target.high, price.high)
     fill_money(target.worst, price.worst)
+
+
+def _fill_latency(target: quote_pb2.LatencyRange, latency: LatencyRange) -> None:
+    fill_duration(target.p50, latency.p50_s)
+    fill_duration(target.p90, latency.p90_s)
 
 
 def _fill_option(target: router_pb2.Option, candidate: Candidate) -> None:

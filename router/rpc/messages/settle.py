@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.type.money_pb2 import Money
 
 from mitsumori.v1 import router_pb2
@@ -86,13 +87,22 @@ def _cost(request: router_pb2.SettleRequest) -> int | None:
     return parse_cost(request.cost, "cost")
 
 
+def _seconds(duration: Duration, field: str) -> float:
+    seconds: float = duration.seconds + duration.nanos / 1e9
+    if seconds < 0:
+        raise wrong(field, "must not be negative")
+    return seconds
+
+
 def _details(request: router_pb2.SettleRequest) -> dict[str, Any]:
     details: dict[str, Any] = {}
     if request.HasField("latency"):
-        seconds = request.latency.seconds + request.latency.nanos / 1e9
-        if seconds < 0:
-            raise wrong("latency", "must not be negative")
-        details["latency_s"] = seconds
+        details["latency_s"] = _seconds(request.latency, "latency")
+    if request.HasField("first_token_latency"):
+        first = _seconds(request.first_token_latency, "first_token_latency")
+        if first > details.get("latency_s", math.inf):
+            raise wrong("first_token_latency", "must not be more than latency")
+        details["first_token_s"] = first
     if request.HasField("quality"):
         if not (math.isfinite(request.quality) and 0 <= request.quality <= 1):
             raise wrong("quality", "must be a number from 0 to 1")

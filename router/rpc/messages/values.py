@@ -76,9 +76,12 @@ def identifier(value: str, field: str) -> str:
 
 
 def fill_duration(target: Duration, seconds: float) -> None:
-    """Write seconds ≥ 0 into a message in place."""
-    target.seconds = int(seconds)
-    target.nanos = int((seconds - int(seconds)) * 1e9)
+    """Write seconds ≥ 0 into a message in place, to the millisecond as the log keeps them.
+
+    Finer digits say nothing of a latency, and would not compress.
+    """
+    target.seconds, milliseconds = divmod(round(seconds * 1000), 1000)
+    target.nanos = milliseconds * 1_000_000
 
 
 def fill_timestamp(target: Timestamp, moment: datetime) -> None:

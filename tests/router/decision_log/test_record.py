@@ -100,6 +100,18 @@ EXAMPLE = DecisionRecord(
 """Every field differs from its default."""
 
 
+STREAMED = msgspec.structs.replace(
+    EXAMPLE,
+    constraints=msgspec.structs.replace(EXAMPLE.constraints, max_first_token_s=0.8),
+    candidates=tuple(
+        msgspec.structs.replace(each, first_token_s=LatencySeconds(0.25, 0.675))
+        for each in EXAMPLE.candidates
+    ),
+    usage=LoggedUsage("a", "truncated", 31, 4, 120, 7, 1.5, 0.25, 0.4),
+)
+"""The example for a caller that streams, and bounds the time to the first token."""
+
+
 def golden(name: str) -> str:
     return (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
 
@@ -173,6 +185,12 @@ def test_the_kind_of_a_goal_is_a_word_of_the_format(
     text = serialize(msgspec.structs.replace(EXAMPLE, goal=goal))
     assert written in text
     assert parse(text).goal == goal
+
+
+def test_the_first_token_is_kept_where_it_was_bounded_and_where_it_was_reported() -> None:
+    assert parse(golden("v1_first_token")) == STREAMED
+    assert serialize(STREAMED) == golden("v1_first_token").strip()
+    assert "first_token" not in serialize(EXAMPLE)
 
 
 def test_a_target_of_before_the_setting_gave_up_at_most_a_point() -> None:
