@@ -26,8 +26,9 @@ from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
 from router.classifier.model_ability import p_of_model
 from router.core.ability import Ability
-from router.core.decision import arm_prices, decide
+from router.core.decision import decide
 from router.core.errors import InvalidInput, NotPossible
+from router.core.exclusions import arm_prices
 from router.core.goals import at_stake
 from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estimate, overlap
 from router.core.plurals import counted

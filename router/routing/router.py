@@ -19,7 +19,8 @@ from router.classifier.task_in_hand import task_in_hand
 from router.core.asked_length import AskedLength
 from router.core.breaker import Outcome
 from router.core.corrections import Corrections
-from router.core.decision import arm_prices, decide
+from router.core.decision import decide
+from router.core.exclusions import arm_prices
 from router.core.exploration import EXPLORE_REGRET, may_explore
 from router.core.goals import at_stake
 from router.core.health import ALL_HEALTHY, Health

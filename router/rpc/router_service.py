@@ -86,7 +86,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """Book the real usage of a decision."""
         report = parse_settle(request)
         body = sha256_of(request.SerializeToString(deterministic=True))
-        settled, booked = self._current().reservations.settle(
+        settled, booked = self._current().reservations.reports.settle(
             request.decision_id, request.tenant, body, report
         )
         reply = router_pb2.SettleResponse(late=settled.late, repeated_report=settled.repeated)
@@ -108,7 +108,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         """Release a hold without spend."""
         if not request.decision_id:
             raise InvalidInput("decision_id: must not be empty", field="decision_id")
-        now = self._current().reservations.release(request.decision_id, request.tenant)
+        now = self._current().reservations.reports.release(request.decision_id, request.tenant)
         logger().info("released", decision_id=request.decision_id, now=now)
         return router_pb2.ReleaseResponse(released_now=now)
 
@@ -117,7 +117,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> router_pb2.ReportOutcomeResponse:
         """Note how an attempt ended, for the health of its model."""
         report = parse_outcome(request)
-        counted = self._current().reservations.report_outcome(
+        counted = self._current().reservations.reports.report_outcome(
             request.decision_id, request.tenant, report
         )
         logger().info(

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import arm_prices, decide, exclusion
+from router.core.decision import decide
 from router.core.errors import NotPossible
+from router.core.exclusions import arm_prices, exclusion
 from router.core.types import (
     Candidate,
     Constraints,

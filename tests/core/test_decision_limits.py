@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import binding_limit, decide, exclusion
+from router.core.decision import decide
 from router.core.errors import Exhausted
+from router.core.exclusions import exclusion
+from router.core.limit_effects import binding_limit
 from router.core.limits import (
     Amounts,
     Limit,

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import decide, exclusion
+from router.core.decision import decide
 from router.core.errors import MitsumoriError
+from router.core.exclusions import exclusion
 from router.core.exploration import BOUND_SHARE, explored, may_explore, rivals
 from router.core.goals import expected_cost
 from router.core.health import Health

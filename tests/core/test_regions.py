@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import decide, exclusion
+from router.core.decision import decide
 from router.core.errors import MitsumoriError, NotPossible
+from router.core.exclusions import exclusion
 from router.core.ruling import Effects, Rule, Ruling
 from router.core.types import Candidate, Constraints, QualityTarget
 from tests.builders import candidate

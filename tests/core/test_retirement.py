@@ -6,8 +6,9 @@ from datetime import date
 
 import pytest
 
-from router.core.decision import arm_prices, decide, exclusion
+from router.core.decision import decide
 from router.core.errors import NotPossible
+from router.core.exclusions import arm_prices, exclusion
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
 from router.core.types import Candidate, Constraints, QualityTarget, Reason
 from tests.builders import candidate

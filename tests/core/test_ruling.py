@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.decision import arm_prices, decide, exclusion
+from router.core.decision import decide
 from router.core.errors import Exhausted, MitsumoriError, NotPossible
+from router.core.exclusions import arm_prices, exclusion
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
 from router.core.types import Constraints, MissCost, QualityTarget
 from tests.builders import candidate

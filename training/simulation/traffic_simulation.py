@@ -196,7 +196,7 @@ def _decide_and_settle(
         return b""
 
     reservations.decide(_query(test.texts[row], goal), identity, _FINGERPRINT, keep)
-    reservations.settle(
+    reservations.reports.settle(
         identity, "", _FINGERPRINT, _usage(test, row, held[0].routed.decision.chosen)
     )
 

@@ -57,7 +57,7 @@ def fill(
             "output_tokens": 100,
         }  # fmt: skip
         cost = chosen[0].quote.price.expected
-        reservations.settle(
+        reservations.reports.settle(
             f"d{place:04}", "", "s" * 64, UsageReport(model, 50, 0, 100, cost, details)
         )
     return promised

@@ -46,7 +46,7 @@ def desk(tmp_path: Path, settings: Settings, clock: ManualClock) -> Reservations
 
 def settled(desk: Reservations, name: str) -> int:
     """Nano-dollars booked for a call of 1,000 tokens in and 100 out, without a reported cost."""
-    return desk.settle(name, "acme", "report", UsageReport("", 1_000, 0, 100, None, {}))[1]
+    return desk.reports.settle(name, "acme", "report", UsageReport("", 1_000, 0, 100, None, {}))[1]
 
 
 def test_a_call_costs_what_it_cost_when_it_was_decided(

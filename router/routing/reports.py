@@ -1,0 +1,161 @@
+"""Reports of what became of decisions: the usage of a call, a hold that is not needed, a failed attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from router.catalog.catalog import Catalog
+from router.core.errors import NotFound
+from router.core.limits import Amounts
+from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
+from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
+from router.routing.settlement import UsageReport, check_plausible, money_of
+from router.telemetry.metric_names import provider_name
+from router.telemetry.observer import OTHER, Observer, SettledCall
+from router.telemetry.trace import annotate
+
+__all__ = ["Reports"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Books what callers report of their decisions. Thread-safe.
+
+    Attributes:
+        catalog: prices tokens where no cost is reported, and knows who serves a model.
+        ledger: keeps the decisions.
+        health: of the models; learns how calls ended.
+        max_settle: the largest cost that may be reported for one call, nano-dollars.
+        observer: is told what was settled and released.
+    """
+
+    catalog: Catalog
+    ledger: Ledger
+    health: ModelHealth
+    max_settle: int
+    observer: Observer
+
+    def settle(
+        self, decision_id: str, tenant: str, fingerprint: str, report: UsageReport
+    ) -> tuple[SettleResult, int]:
+        """Book the real usage of a call, and return the settlement with the nano-dollars booked.
+
+        Args:
+            decision_id: the decision to settle.
+            tenant: its tenant label; empty where it has none.
+            fingerprint: hash of the report's body, to tell a repeated report from another one.
+            report: the real usage.
+
+        Raises:
+            NotFound: this tenant has no such decision.
+            InvalidInput: no cost was given, and the model is not in the catalog or has no price; or the cost
+                is above :attr:`max_settle`.
+            Conflict: another report settled it.
+            NotPossible: its hold was released.
+            Unavailable: the ledger cannot be used.
+        """
+        decided = self._decided(decision_id, tenant, "settle")
+        model = report.model or decided.labels["model"]
+        money = money_of(report, model, decided.created, self.catalog)
+        check_plausible(money, report, self.max_settle)
+        usage = Usage(
+            Amounts(money=money, tokens=report.input_tokens + report.output_tokens),
+            {**report.details, "model": model},
+        )
+        settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
+        if not settled.repeated:
+            self._tell_settled(model, report, money, decided)
+        return settled, money
+
+    def release(self, decision_id: str, tenant: str) -> bool:
+        """Release a hold without spend; false if it was released before.
+
+        Args:
+            decision_id: of the decision.
+            tenant: its tenant label; empty where it has none.
+
+        Raises:
+            NotFound: this tenant has no such decision.
+            NotPossible: it was settled.
+            Unavailable: the ledger cannot be used.
+        """
+        released = self.ledger.release(decision_id, tenant)
+        if released:
+            self.observer.released()
+            self.health.drop_probe(decision_id)
+        return released
+
+    def report_outcome(self, decision_id: str, tenant: str, report: OutcomeReport) -> bool:
+        """Count how an attempt ended, for the health of its model; false if it was counted before.
+
+        Args:
+            decision_id: the decision that led to the attempt, in any state.
+            tenant: its tenant label; empty where it has none.
+            report: how it ended.
+
+        Raises:
+            NotFound: this tenant has no such decision.
+            InvalidInput: the model is not in the catalog.
+            Unavailable: the ledger cannot be used.
+        """
+        decided = self._decided(decision_id, tenant, "report")
+        model = report.model or decided.labels["model"]
+        self.catalog.check_known("model", [model], self.catalog.ids)
+        return self.health.report(
+            Attempt(
+                model,
+                self._provider(model),
+                report.outcome,
+                decision_id,
+                decided.created,
+                report.retry_after_s,
+                report.attempt,
+            )
+        )
+
+    def _decided(self, decision_id: str, tenant: str, action: str) -> StoredDecision:
+        """A decision of a tenant.
+
+        Raises:
+            NotFound: this tenant has no such decision.
+        """
+        decided = self.ledger.decision(decision_id)
+        if decided is None or decided.labels.get("tenant", "") != tenant:
+            raise NotFound(
+                f"decision_id: there is no such decision; {action} with the decision_id of the reply",
+                field="decision_id",
+            )
+        return decided
+
+    def _provider(self, model: str) -> str:
+        """Who serves a model of the catalog; :data:`OTHER` for any other name."""
+        specs = (entry.spec for entry in self.catalog.entries)
+        return next((spec.provider for spec in specs if spec.id == model), OTHER)
+
+    def _tell_settled(
+        self, model: str, report: UsageReport, booked: int, decided: StoredDecision
+    ) -> None:
+        # Any name that is not in the catalog is only the caller's word.
+        provider = self._provider(model)
+        name = model if provider is not OTHER else OTHER
+        tokens = report.input_tokens, report.output_tokens
+        self.observer.settled(SettledCall(name, provider, *tokens, booked, decided.quoted))
+        if provider is not OTHER:
+            self.health.report(
+                Attempt(
+                    model,
+                    provider,
+                    report.outcome,
+                    decided.id,
+                    decided.created,
+                    report.retry_after_s,
+                )
+            )
+        annotate(
+            {
+                "gen_ai.request.model": name,
+                "gen_ai.provider.name": provider_name(provider),
+                "gen_ai.usage.input_tokens": report.input_tokens,
+                "gen_ai.usage.output_tokens": report.output_tokens,
+            }
+        )
