@@ -140,6 +140,12 @@ _MIGRATIONS = (
     UPDATE decisions
     SET quoted = coalesce((record -> 'candidates' -> 0 -> 'price_nanos' ->> 1)::bigint, 0);
     """,
+    # A turn has the id of its task, a task its own. `drawn`: what its turns have drawn of its cap, or what
+    # the settlement of a turn drew beyond its hold.
+    """
+    ALTER TABLE decisions ADD COLUMN task text COLLATE "C", ADD COLUMN drawn bigint NOT NULL DEFAULT 0;
+    CREATE INDEX decisions_task ON decisions (task, created) WHERE task IS NOT NULL;
+    """,
 )
 
 
