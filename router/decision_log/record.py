@@ -351,6 +351,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         exploration: what was left to chance; ``None``: nothing was.
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
+        task: id of the task whose turn it was; empty: none. Its cap is among the limits, and those on which
+            it holds are as if they were for its turns alone.
     """
 
     version: Literal[1]
@@ -379,6 +381,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     unhealthy: tuple[str, ...] = ()
     exploration: LoggedExploration | None = None
     redrawn: bool = False
+    task: str = ""
 
     def propensity_of(self, model: str) -> float | None:
         """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""

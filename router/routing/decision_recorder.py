@@ -81,6 +81,7 @@ def record_of(
         unhealthy=_unhealthy(decision),
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
+        task=query.task_id,
     )
 
 

@@ -94,6 +94,7 @@ class RouteQuery:
         batch: the work can wait.
         excluded_models: ids of models that are left out because they failed.
         failed: what is reported of the call before, which failed; ``None``: nothing.
+        task_id: of the task whose turn it is; empty: none.
     """
 
     request_id: str
@@ -108,6 +109,7 @@ class RouteQuery:
     batch: bool = False
     excluded_models: frozenset[str] = frozenset()
     failed: FailedCall | None = None
+    task_id: str = ""
 
     @property
     def tenant(self) -> str:
