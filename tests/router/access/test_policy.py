@@ -48,18 +48,20 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        (Role.ROUTE, {"Route", "Reroute", "QuoteBatch", "ListModels"}),
-        (Role.SETTLE, {"Settle", "Release", "ReportOutcome", "ListModels"}),
+        (Role.ROUTE, {"Route", "Reroute", "QuoteBatch", "BeginTask", "EndTask", "GetTask", "ListModels"}),
+        (Role.SETTLE, {"Settle", "Release", "ReportOutcome", "EndTask", "GetTask", "ListModels"}),
         (
             Role.READ,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                "ListTasks",
             },
         ),
         (
             Role.ADMIN,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                "ListTasks",
                 "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
