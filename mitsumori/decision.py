@@ -187,6 +187,7 @@ class TaskStatus:
         held: what its open turns hold.
         spent: what its settled turns cost.
         expires: UTC; it ends by itself.
+        message: the whole status, with its labels and its quote where it was asked for.
     """
 
     id: str
@@ -197,6 +198,7 @@ class TaskStatus:
     held: Usd
     spent: Usd
     expires: datetime
+    message: task_pb2.TaskStatus = field(repr=False)
 
     @classmethod
     def of(cls, message: task_pb2.TaskStatus) -> Self:
@@ -210,6 +212,7 @@ class TaskStatus:
             held=_usd(message.held),
             spent=_usd(message.spent),
             expires=_moment(message.expire_time),
+            message=message,
         )
 
 
