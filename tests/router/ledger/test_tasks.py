@@ -360,6 +360,29 @@ def test_an_amendment_leaves_the_task_as_it_is(store: Ledger) -> None:
     assert (amended.overage, balance(store), left(store)) == (0, (20, 30), 30)
 
 
+def test_an_amendment_knows_on_which_balances_the_task_gave_more(store: Ledger) -> None:
+    store.set_limit(limit(hard=60))
+    store.set_limit(limit("large", 100, scope={"model": "large"}))
+    store.hold(task("t", 60))
+    store.hold(hold("a", 10, task="t", model="large"))
+    store.settle(report("a", 30))
+    amended = store.amend(Amendment("a", "body", "acme", 29, None, "a slip"))
+    assert (amended.overage, balance(store), left(store)) == (0, (29, 30), 30)
+    assert balance(store, "large", model="large") == (29, 0)
+
+
+def test_a_turn_that_replaces_one_of_another_task_that_is_over_gets_nothing_of_it(
+    store: Ledger,
+) -> None:
+    store.hold(task("over", 60))
+    store.hold(hold("a", 50, task="over"))
+    store.end_task("over", "acme")
+    store.hold(task("t", 20))
+    assert refused(store.hold(hold("b", 21, task="t", replaces="a")))[0] == "task t"
+    granted(store.hold(hold("b", 20, task="t", replaces="a")))
+    assert (left(store), left(store, "over")) == (0, 10)
+
+
 def test_the_newest_tasks_come_first(store: Ledger, clock: ManualClock) -> None:
     for name, team in (("a", "red"), ("b", "blue"), ("c", "red")):
         store.hold(task(name, team=team))
