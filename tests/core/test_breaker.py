@@ -314,3 +314,107 @@ def test_it_opens_only_at_a_failure_and_closes_only_at_an_answer(
 @given(st.lists(st.sampled_from([*ANSWERED, Outcome.CONTEXT_OVERFLOW]), max_size=200))
 def test_a_model_that_answers_is_never_left_out(outcomes: list[Outcome]) -> None:
     assert fed(NEW, map(report, outcomes)).opened_at is None
+
+
+# --- Many that need not trust each other ----------------------------------------------------------
+
+
+def vote(voter: str, outcome: Outcome = Outcome.ERROR, at: float = 0, **more: object) -> Report:
+    return replace(report(outcome, at), voter=voter, **more)  # type: ignore[arg-type]
+
+
+def test_a_thousand_failures_of_one_voter_count_as_one() -> None:
+    flooded = fed(NEW, [vote("bad", at=at / 100) for at in range(1_000)])
+    assert (flooded.failures, len(flooded.recent)) == (1, 1)
+    assert state(flooded, 10) == "closed"
+
+
+def test_it_opens_at_the_third_voter_in_a_row_that_fails_and_not_before() -> None:
+    two = fed(NEW, [vote("a"), vote("b"), vote("a"), vote("b")])
+    assert (two.failures, state(two, 0)) == (2, "closed")
+    three = fed(two, [vote("c", Outcome.TIMEOUT)])
+    assert state(three, 0) == "open"
+    assert three.cause == "3 failures in a row, the last: timeout"
+
+
+def test_the_answer_of_one_voter_ends_the_row_until_it_fails_itself() -> None:
+    ended = fed(NEW, [vote("a"), vote("b", Outcome.SUCCESS), vote("c")])
+    assert ended.failures == 1
+    assert fed(ended, [vote("b")]).failures == 3
+
+
+def test_a_voter_who_answers_and_fails_in_turn_has_one_vote_all_the_same() -> None:
+    by_rate = replace(POLICY, error_rate_calls=10)
+    breaker = NEW
+    for at in range(100):
+        outcome = Outcome.ERROR if at % 2 else Outcome.SUCCESS
+        breaker = after(breaker, vote("bad", outcome, at / 10), by_rate)
+    assert breaker.recent == ((9.9, True, "bad"),)
+    assert breaker.opened_at is None
+
+
+def test_votes_older_than_the_window_do_not_count() -> None:
+    two = fed(NEW, [vote("a"), vote("b", at=1)])
+    assert fed(two, [vote("c", at=nextafter(60, 0))]).opened_at is not None
+    late = fed(two, [vote("c", at=60)])
+    assert (late.opened_at, late.failures) == (None, 2)
+
+
+def test_one_voter_alone_never_opens_it_whatever_the_thresholds() -> None:
+    strictest = replace(POLICY, consecutive_failures=1, error_rate=0, error_rate_calls=1)
+    one = after(NEW, vote("a"), strictest)
+    assert one.opened_at is None
+    assert after(one, vote("b"), strictest).opened_at == 0
+
+
+def test_how_long_a_provider_asked_one_voter_to_wait_does_not_bind_the_others() -> None:
+    asked = {"retry_after_s": 90}
+    first = after(NEW, vote("a", Outcome.RATE_LIMITED, **asked), POLICY)
+    assert first.opened_at is None
+    opened = fed(first, [vote("b"), vote("c", Outcome.RATE_LIMITED, **asked)])
+    assert opened.retry_at == 30
+
+
+VOTED_OUT = fed(NEW, [vote(each, at=100) for each in "abc"])
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.ERROR])
+def test_of_many_only_the_one_that_tries_it_is_asked(outcome: Outcome) -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY)
+    assert after(VOTED_OUT, vote("a", outcome, 200), POLICY) == VOTED_OUT
+    assert after(tried, vote("b", outcome, 131), POLICY) == tried
+    assert after(tried, vote("a", outcome, 131, decision_id="probe"), POLICY) != tried
+
+
+def test_who_tried_in_vain_waits_twice_as_long_so_that_another_tries_first() -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY)
+    failed = after(tried, vote("bad", at=140, decision_id="probe"), POLICY)
+    assert (failed.retry_at, failed.tried_by) == (200, "bad")
+    assert (failed.retry_at_of("bad"), failed.retry_at_of("good"), failed.retry_at_of("")) == (
+        260,
+        200,
+        200,
+    )
+    assert not failed.takes_probe(nextafter(260, 0), "bad")
+    assert failed.takes_probe(260, "bad")
+    assert failed.takes_probe(200, "good")
+    again = after(
+        with_probe(failed, "second", 200, POLICY),
+        vote("good", Outcome.SUCCESS, 205, decision_id="second"),
+        POLICY,
+    )
+    assert again == Breaker(answered_at=205, recovered_at=205)
+
+
+def test_who_opened_it_may_be_the_first_to_try() -> None:
+    assert VOTED_OUT.tried_by == ""
+    assert all(VOTED_OUT.takes_probe(130, voter) for voter in "abc")
+
+
+@given(st.lists(st.tuples(st.sampled_from(Outcome), st.floats(0, 50), st.floats(0, 300))))
+def test_no_flood_of_one_voter_opens_it(steps: list[tuple[Outcome, float, float]]) -> None:
+    now, breaker = 0.0, NEW
+    for outcome, later, asked in steps:
+        now += later
+        breaker = after(breaker, vote("bad", outcome, now, retry_after_s=asked), POLICY)
+        assert breaker.opened_at is None

@@ -1,4 +1,4 @@
-"""The rows that processes share, on PostgreSQL. Each write of a row gets the next number, by which it is read.
+"""The rows that processes share, on PostgreSQL. Each write of a row gets a number, by which it is read.
 
 Who publishes holds a lock, so that numbers are committed in their order: a reader that has seen one has seen
 all that are smaller.
