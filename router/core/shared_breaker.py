@@ -104,7 +104,7 @@ def taken_over(own: Breaker, text: str, now: float, policy: HealthPolicy) -> Bre
             and Probe(str(probe[0]), min(_number(probe[1]), now + policy.probe_timeout_s)),
             tried_by=str(told.get("tried_by", "")),
         )
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
 
 
