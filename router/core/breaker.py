@@ -133,10 +133,18 @@ class Probe:
     Attributes:
         decision_id: of the call.
         until: another call may try from then on.
+        voter: who calls, where many share the breaker; empty: it has one caller.
+        again: a call of the same voter may try from then on; not used without one.
     """
 
     decision_id: str
     until: float
+    voter: str = ""
+    again: float = NEVER
+
+    def blocks(self, now: float, voter: str) -> bool:
+        """Whether no call of a voter may try yet."""
+        return now < (self.again if voter and voter == self.voter else self.until)
 
 
 class Call(NamedTuple):
@@ -200,7 +208,7 @@ class Breaker:
     def takes_probe(self, now: float, voter: str = "") -> bool:
         """Whether a call may try the model: it is half open, and no other call does so.
 
-        The voter whose try failed last waits twice as long, so that another one tries it first.
+        A voter whose try failed, was lost or given up waits twice as long, so that another tries it first.
 
         Args:
             now: the current time.
@@ -210,7 +218,11 @@ class Breaker:
             return False
         if voter and voter == self.tried_by and now < self.retry_at_of(voter):
             return False
-        return self.probe is None or now >= self.probe.until
+        return self.probe is None or not self.probe.blocks(now, voter)
+
+    def waits_for_others(self, voter: str) -> bool:
+        """Whether a voter has tried it, so that others may try before it does again."""
+        return voter == self.tried_by or (self.probe is not None and voter == self.probe.voter)
 
     def retry_at_of(self, voter: str) -> float:
         """From when on a call of a voter may try it again."""
@@ -232,7 +244,9 @@ def after(breaker: Breaker, report: Report, policy: HealthPolicy) -> Breaker:
     return _open_after(breaker, breaker.opened_at, report, policy)
 
 
-def with_probe(breaker: Breaker, decision_id: str, now: float, policy: HealthPolicy) -> Breaker:
+def with_probe(
+    breaker: Breaker, decision_id: str, now: float, policy: HealthPolicy, voter: str = ""
+) -> Breaker:
     """The breaker while a call tries the model.
 
     Args:
@@ -240,15 +254,23 @@ def with_probe(breaker: Breaker, decision_id: str, now: float, policy: HealthPol
         decision_id: of the call.
         now: the current time.
         policy: says when the call is taken for lost.
+        voter: who calls, as in :class:`Report`.
     """
-    return replace(breaker, probe=Probe(decision_id, now + policy.probe_timeout_s))
+    until = now + policy.probe_timeout_s
+    if not voter:
+        return replace(breaker, probe=Probe(decision_id, until))
+    again = until + policy.probe_timeout_s
+    return replace(breaker, probe=Probe(decision_id, until, voter, again))
 
 
 def without_probe(breaker: Breaker, decision_id: str) -> Breaker:
     """The breaker once the call of a decision does not try the model any more; unchanged where it did not."""
-    if breaker.probe is None or breaker.probe.decision_id != decision_id:
+    probe = breaker.probe
+    if probe is None or probe.decision_id != decision_id:
         return breaker
-    return replace(breaker, probe=None)
+    if not probe.voter:
+        return replace(breaker, probe=None)
+    return replace(breaker, probe=replace(probe, until=0.0))
 
 
 def _closed_after(breaker: Breaker, report: Report, policy: HealthPolicy) -> Breaker:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from router.core.breaker import Breaker, HealthPolicy, Probe
@@ -64,8 +65,10 @@ def text_of(breaker: Breaker) -> str:
             "failures": min(breaker.failures, _MAX_COUNT),
             "cause": breaker.cause,
         }
-        if breaker.probe is not None:
-            told["probe"] = [breaker.probe.decision_id, breaker.probe.until]
+        if (probe := breaker.probe) is not None:
+            told["probe"] = [probe.decision_id, probe.until]
+            if probe.voter:
+                told["probe"] += [probe.voter, probe.again]
         if breaker.tried_by:
             told["tried_by"] = breaker.tried_by
     elif math.isfinite(breaker.recovered_at):
@@ -90,7 +93,6 @@ def taken_over(own: Breaker, text: str, now: float, policy: HealthPolicy) -> Bre
             recovered = min(_number(told.get("recovered_at", own.recovered_at)), now)
             return _closed(own, recovered)
         opened = min(_number(told["opened_at"]), now)
-        probe = told.get("probe")
         return Breaker(
             failures=_count(told["failures"]),
             answered_at=own.answered_at,
@@ -100,8 +102,7 @@ def taken_over(own: Breaker, text: str, now: float, policy: HealthPolicy) -> Bre
             retry_at=min(_number(told["retry_at"]), now + policy.max_wait_s),
             ejections=_count(told["ejections"]),
             cause=str(told["cause"])[:_MAX_CAUSE],
-            probe=probe
-            and Probe(str(probe[0]), min(_number(probe[1]), now + policy.probe_timeout_s)),
+            probe=_probe(told.get("probe"), now, policy.probe_timeout_s),
             tried_by=str(told.get("tried_by", "")),
         )
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
@@ -114,6 +115,17 @@ def _closed(own: Breaker, recovered: float) -> Breaker:
     if own.opened_at is not None:
         return Breaker(answered_at=answered, recovered_at=recovered)
     return Breaker(own.failures, own.recent, answered, recovered)
+
+
+def _probe(told: Any, now: float, timeout_s: float) -> Probe | None:
+    if told is None:
+        return None
+    decision_id, until, *more = told
+    probe = Probe(str(decision_id), min(_number(until), now + timeout_s))
+    if not more:
+        return probe
+    voter, again = more
+    return replace(probe, voter=str(voter), again=min(_number(again), now + 2 * timeout_s))
 
 
 def _number(value: object) -> float:

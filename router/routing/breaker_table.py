@@ -80,8 +80,8 @@ class BreakerTable:
         """Places of the breakers that are open or half open."""
         return [Place(tenant, key) for tenant, keys in self._open.items() for key in keys]
 
-    def put(self, place: Place, breaker: Breaker, now: float) -> None:
-        """Keep a breaker, and have its change told if it is one.
+    def put(self, place: Place, breaker: Breaker, now: float) -> bool:
+        """Keep a breaker, have its change told if it is one, and return whether a decision may depend on it.
 
         Args:
             place: of the breaker.
@@ -91,10 +91,23 @@ class BreakerTable:
         before = self.get(place)
         self._store(place, breaker)
         if before.opened_at is None and breaker.opened_at is None:
-            return
-        if text_of(before) != text_of(breaker):
-            self._changes[place] = change_after(self._changes.get(place, FIRST), breaker, now)
-            self._untold.add(place)
+            # That a model answers matters where another one of its provider fails.
+            return any(
+                before.answered_at < since <= breaker.answered_at
+                for since in self._failing_since().get(place.key[0], ())
+            )
+        if text_of(before) == text_of(breaker):
+            return False
+        self._changes[place] = change_after(self._changes.get(place, FIRST), breaker, now)
+        self._untold.add(place)
+        return True
+
+    def _failing_since(self) -> dict[str, set[float]]:
+        """Since when models fail, by provider."""
+        found: dict[str, set[float]] = {}
+        for place in self.open_places():
+            found.setdefault(place.key[0], set()).add(self.get(place).since)
+        return found
 
     # ── shared with other processes ───────────────────────────────────────────────────────────────
 
@@ -164,9 +177,7 @@ class BreakerTable:
         """Answers since another model of the provider failed: they say that the provider works."""
         if not self._open:
             return
-        since: dict[str, set[float]] = {}
-        for place in self.open_places():
-            since.setdefault(place.key[0], set()).add(self.get(place).since)
+        since = self._failing_since()
         for tenant, own in self._breakers.items():
             for key, breaker in own.items():
                 place, at = Place(tenant, key), breaker.answered_at

@@ -145,7 +145,7 @@ class ModelHealth:
         with self._lock:
             # Tenants of which nothing particular is known share one view.
             particular = table.open_keys(tenant) or any(
-                table.get(Place(None, key)).tried_by == _voter(tenant)
+                table.get(Place(None, key)).waits_for_others(_voter(tenant))
                 for key in table.open_keys(None)
             )
             viewer = tenant if particular else None
@@ -201,7 +201,8 @@ class ModelHealth:
             if not found or not all(each.takes_probe(now, voter) for each in found.values()):
                 return False
             for place, breaker in found.items():
-                tried = with_probe(breaker, _digest(decision_id), now, self._policy)
+                who = voter if place.tenant is None else ""
+                tried = with_probe(breaker, _digest(decision_id), now, self._policy, who)
                 self._put(place, tried, now)
         return True
 
@@ -284,8 +285,8 @@ class ModelHealth:
         return True
 
     def _put(self, place: Place, breaker: Breaker, now: float) -> None:
-        self._table.put(place, breaker, now)
-        self._views.clear()
+        if self._table.put(place, breaker, now):
+            self._views.clear()
 
     def _look(self, viewer: str | None, now: float) -> tuple[float, float, Health]:
         """The view of a tenant, or ``None`` of any other, with the span of time in which it holds."""
@@ -330,6 +331,7 @@ def _changes(breaker: Breaker, voter: str) -> Iterable[float]:
         yield breaker.retry_at_of(voter)
         if breaker.probe is not None:
             yield breaker.probe.until
+            yield breaker.probe.again
 
 
 def _voter(tenant: str) -> str:

@@ -67,7 +67,17 @@ def test_a_change_has_the_time_of_the_clock_where_that_is_later() -> None:
     assert change_after(BreakerChange(2_500_000, ""), OPEN, 2.5).at == 2_500_001
 
 
-@pytest.mark.parametrize("breaker", [OPEN, TRIED, replace(TRIED, tried_by="tenant acme"), CLOSED])
+@pytest.mark.parametrize(
+    "breaker",
+    [
+        OPEN,
+        TRIED,
+        replace(TRIED, tried_by="tenant acme"),
+        with_probe(OPEN, "d1", 130, POLICY, "tenant acme"),
+        without_probe(with_probe(OPEN, "d1", 130, POLICY, "tenant acme"), "d1"),
+        CLOSED,
+    ],
+)
 def test_another_process_knows_all_that_a_decision_needs(breaker: Breaker) -> None:
     assert taken_over(NEW, text_of(breaker), 140, POLICY) == breaker
 
@@ -102,6 +112,7 @@ def test_an_opening_that_is_told_replaces_another_and_keeps_when_it_answered() -
         ),
         (with_probe(OPEN, "d", 110, POLICY), with_probe(OPEN, "d", 110, POLICY)),
         (with_probe(OPEN, "d", 111, POLICY), with_probe(OPEN, "d", 110, POLICY)),
+        (with_probe(OPEN, "d", 115, POLICY, "v"), with_probe(OPEN, "d", 110, POLICY, "v")),
         (Breaker(answered_at=900, recovered_at=900), Breaker(answered_at=110, recovered_at=110)),
     ],
 )
@@ -129,6 +140,8 @@ def test_a_clock_that_runs_ahead_leaves_no_model_out_for_longer(
         text_of(OPEN).replace('"failures":5', '"failures":"5"'),
         text_of(TRIED).replace('["d1",150]', '["d1"]'),
         text_of(TRIED).replace('["d1",150]', "7"),
+        text_of(TRIED).replace('["d1",150]', '["d1",150,"v"]'),
+        text_of(TRIED).replace('["d1",150]', '["d1",150,"v",NaN]'),
         "[" * 100_000,
     ],
 )

@@ -219,3 +219,36 @@ def test_tenants_that_have_not_reported_for_longest_are_forgotten(
     assert list(health.view("first").models) == ["mini"]
     assert health.view("second").models == {}
     assert health.unpublished()[0].key == '["first", "acme", "mini"]'
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_one_tenant_whose_tries_are_lost_or_given_up_leaves_the_next_to_another(
+    health: ModelHealth, report: Calls, clock: ManualClock, given_up: bool
+) -> None:
+    report(MANY)
+    clock.advance(seconds=30)
+    assert health.take_probe("mini", "acme", "bad's", "bad")
+    if given_up:
+        health.drop_probe("bad's")
+    else:
+        assert list(health.view("good").due) == []
+        clock.advance(seconds=20)
+    assert list(health.view("bad").due) == []
+    assert not health.take_probe("mini", "acme", "bad's second", "bad")
+    assert list(health.view("good").due) == ["mini"]
+    clock.advance(seconds=39.9 if given_up else 19.9)
+    assert not health.take_probe("mini", "acme", "bad's second", "bad")
+    clock.advance(seconds=0.1)  # nobody else has called
+    assert list(health.view("bad").due) == ["mini"]
+    assert health.take_probe("mini", "acme", "bad's second", "bad")
+
+
+def test_the_report_of_a_try_that_was_given_up_counts_all_the_same(
+    health: ModelHealth, report: Calls, clock: ManualClock
+) -> None:
+    report(MANY)
+    clock.advance(seconds=30)
+    health.take_probe("mini", "acme", "probe", "a")
+    health.drop_probe("probe")
+    report(["a"], Outcome.SUCCESS, decision="probe")
+    assert health.view("good") is ALL_HEALTHY
