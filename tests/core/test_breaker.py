@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.breaker import (
+    NEVER,
     Breaker,
     BreakerState,
     HealthPolicy,
     Outcome,
+    Probe,
     Report,
     after,
     with_probe,
@@ -418,3 +420,73 @@ def test_no_flood_of_one_voter_opens_it(steps: list[tuple[Outcome, float, float]
         now += later
         breaker = after(breaker, vote("bad", outcome, now, retry_after_s=asked), POLICY)
         assert breaker.opened_at is None
+
+
+@pytest.mark.parametrize(("voter", "until", "again"), [("", 150.0, NEVER), ("bad", 150.0, 170.0)])
+def test_a_try_of_one_of_many_blocks_its_voter_for_twice_the_time(
+    voter: str, until: float, again: float
+) -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY, voter)
+    assert tried.probe == Probe("probe", until, voter, again)
+    assert not tried.takes_probe(nextafter(until, 0), "good")
+    assert tried.takes_probe(until, "good")
+    assert tried.takes_probe(until)
+    if voter:
+        assert not tried.takes_probe(nextafter(again, 0), voter)
+        assert tried.takes_probe(again, voter)
+
+
+def test_a_try_that_one_of_many_gives_up_frees_its_place_for_the_others_alone() -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY, "bad")
+    assert without_probe(tried, "another") is tried
+    given_up = without_probe(tried, "probe")
+    assert given_up.probe == Probe("probe", 0.0, "bad", 170.0)
+    assert given_up.takes_probe(130, "good")
+    assert not given_up.takes_probe(nextafter(170, 0), "bad")
+    # Its report still counts.
+    told = vote("bad", Outcome.SUCCESS, 140, decision_id="probe")
+    assert after(given_up, told, POLICY).opened_at is None
+
+
+def test_only_a_voter_who_has_tried_waits_for_others() -> None:
+    assert not VOTED_OUT.waits_for_others("bad")
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY, "bad")
+    assert (tried.waits_for_others("bad"), tried.waits_for_others("good")) == (True, False)
+    failed = after(tried, vote("bad", at=140, decision_id="probe"), POLICY)
+    assert failed.probe is None
+    assert (failed.waits_for_others("bad"), failed.waits_for_others("good")) == (True, False)
+    other = with_probe(failed, "second", 200, POLICY, "good")
+    assert all(other.waits_for_others(each) for each in ("bad", "good"))
+
+
+def test_failures_in_a_row_of_one_caller_count_however_far_apart() -> None:
+    rare = [report(at=1_000.0 * number) for number in range(3)]
+    assert [fed(NEW, rare[:count]).failures for count in (1, 2, 3)] == [1, 2, 3]
+    assert fed(NEW, rare).opened_at == 2_000
+
+
+def test_an_answer_leaves_no_failure() -> None:
+    assert fed(NEW, [report(), report(Outcome.SUCCESS)]).failures == 0
+
+
+def test_a_wait_of_less_than_a_second_is_respected() -> None:
+    assert after(NEW, report(Outcome.RATE_LIMITED, retry_after_s=0.5), POLICY).retry_at == 0.5
+
+
+def test_without_settings_a_model_is_left_out_as_the_pages_say() -> None:
+    assert HealthPolicy() == HealthPolicy(
+        consecutive_failures=5,
+        error_rate=0.5,
+        error_rate_calls=20,
+        window_s=60,
+        wait_s=30,
+        max_wait_s=600,
+        probe_timeout_s=120,
+        max_ejected_share=0.7,
+    )
+    assert Report(Outcome.ERROR, 0, 0, "d").retry_after_s == 0
+
+
+def test_a_model_that_is_not_half_open_takes_no_try() -> None:
+    assert NEW.takes_probe(0) is False
+    assert OPENED.takes_probe(100) is False

@@ -155,6 +155,27 @@ def test_a_cause_of_any_length_is_cut() -> None:
     assert found.cause == "x" * 500
 
 
+def test_what_is_told_is_written_in_one_way() -> None:
+    assert text_of(OPEN) == (
+        '{"cause":"5 failures in a row, the last: timeout","ejections":2,"failures":5,'
+        '"opened_at":100.0,"retry_at":130.0,"since":90.0}'
+    )
+    assert text_of(CLOSED) == '{"recovered_at":140.0}'
+    assert BreakerChange(0, "") > FIRST
+    assert json.loads(text_of(replace(TRIED, tried_by="v")))["tried_by"] == "v"
+
+
+@pytest.mark.parametrize("count", [0, 1, 1_000_000_000])
+def test_counts_are_told_up_to_a_billion(count: int) -> None:
+    told = replace(OPEN, failures=count, ejections=count)
+    assert taken_over(NEW, text_of(told), 110, POLICY) == told
+    more = text_of(told).replace(f'"failures":{count}', '"failures":1000000001')
+    assert taken_over(NEW, more, 110, POLICY) is None
+    many = replace(OPEN, failures=10**12, ejections=10**12)
+    found = taken_over(NEW, text_of(many), 110, POLICY)
+    assert found == replace(OPEN, failures=10**9, ejections=10**9)
+
+
 def test_fields_of_a_later_release_are_left_aside() -> None:
     told = json.dumps({**json.loads(text_of(OPEN)), "colour": "red"})
     assert taken_over(NEW, told, 110, POLICY) == OPEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -302,3 +303,52 @@ def test_a_database_of_the_schema_before_shares_rows_once_it_was_migrated(
     store.publish([ROW])
     assert store.published(["fruit"]).rows == (ROW,)
     store.close()
+
+
+def test_who_reads_while_others_write_misses_nothing(store: Ledger) -> None:
+    keys = {f"{writer}-{number}" for writer in range(4) for number in range(25)}
+    seen: set[str] = set()
+
+    def write(writer: int) -> None:
+        for number in range(25):
+            store.publish([row(f"{writer}-{number}")])
+
+    def news(since: int) -> int:
+        found = store.published(["fruit"], since)
+        seen.update(each.key for each in found.rows)
+        return found.until
+
+    with ThreadPoolExecutor(4) as writers:
+        jobs = [writers.submit(write, writer) for writer in range(4)]
+        since = 0
+        while not all(job.done() for job in jobs):
+            since = news(since)
+        for job in jobs:
+            job.result()
+    news(since)
+    assert seen == keys
+
+
+def test_replicas_that_write_at_once_are_read_whole_by_a_third(
+    replicas: Callable[[], PostgresLedger],
+) -> None:
+    stores = [replicas(), replicas(), replicas()]
+    seen: set[str] = set()
+
+    def write(number: int) -> None:
+        for turn in range(50):
+            stores[number].publish([row(f"{number}-{turn}-{each}") for each in range(3)])
+
+    with ThreadPoolExecutor(2) as writers:
+        jobs = [writers.submit(write, number) for number in range(2)]
+        since, ends = 0, False
+        while not ends:
+            ends = all(job.done() for job in jobs)
+            found = stores[2].published(["fruit"], since)
+            seen.update(each.key for each in found.rows)
+            since = found.until
+        for job in jobs:
+            job.result()
+    assert len(seen) == 2 * 50 * 3
+    for each in stores:
+        each.close()

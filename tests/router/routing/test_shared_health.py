@@ -14,6 +14,7 @@ from router.core.health import ALL_HEALTHY
 from router.ledger import shared_state
 from router.ledger.memory import MemoryLedger
 from router.ledger.shared_state import SharedChanges, SharedRow
+from router.ledger.time_budget import seconds_left
 from router.routing.model_health import Attempt, ModelHealth
 from router.routing.state_exchange import StateExchange
 from tests.router.ledger.builders import ManualClock
@@ -378,6 +379,32 @@ def test_the_age_of_what_is_shared_is_the_time_since_it_worked(
     with pytest.raises(Unavailable):
         state.exchange()
     assert state.age_s == 5
+
+
+@pytest.mark.parametrize("timeout_s", [5.0, 0.5])
+def test_an_exchange_waits_for_the_store_for_a_few_seconds_at_most(
+    clock: ManualClock, timeout_s: float
+) -> None:
+    waits: list[float] = []
+
+    class Slow(MemoryLedger):
+        def publish(self, rows: Sequence[SharedRow]) -> None:
+            waits.append(seconds_left(1_000))
+            super().publish(rows)
+
+        def published(self, kinds: Sequence[str], since: int = 0) -> SharedChanges:
+            waits.append(seconds_left(1_000))
+            return super().published(kinds, since)
+
+    health = ModelHealth(POLICY, clock)
+    for decision in "123":
+        health.report(Attempt("mini", "acme", Outcome.ERROR, decision, clock()))
+    options = {} if timeout_s == 5.0 else {"timeout_s": timeout_s}
+    state = StateExchange(Slow(clock), [health], **options)
+    state.exchange()
+    assert len(waits) == 2
+    assert all(0 < each <= 0.9 * timeout_s for each in waits)
+    assert seconds_left(1_000) == 1_000
 
 
 def test_another_policy_of_a_process_bounds_what_it_is_told(
