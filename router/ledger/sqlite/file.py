@@ -98,7 +98,18 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE dictionaries (number INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE) STRICT;
     ALTER TABLE payloads ADD COLUMN dictionary INTEGER;
     """,
-    # 5. A task is a row of decisions that is named here, with what its turns have drawn of its cap. A turn
+    # 5. What processes share beside money (shared_state). `number` counts the writes.
+    """
+    CREATE TABLE shared_state (
+        kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, changed INTEGER NOT NULL,
+        keep_s REAL NOT NULL, expires INTEGER NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) WITHOUT ROWID, STRICT;
+    CREATE INDEX shared_state_written ON shared_state (kind, number);
+    CREATE INDEX shared_state_expires ON shared_state (expires);
+    INSERT OR IGNORE INTO meta VALUES ('shared', 0);
+    """,
+    # 6. A task is a row of decisions that is named here, with what its turns have drawn of its cap. A turn
     # names its task, and what its settlement drew beyond its hold. Other decisions cost nothing.
     """
     CREATE TABLE tasks (created INTEGER PRIMARY KEY, drawn INTEGER NOT NULL CHECK (drawn >= 0)) STRICT;
@@ -110,7 +121,7 @@ _MIGRATIONS: tuple[str, ...] = (
 )
 _FIRST_WITH_PAYLOADS = 3
 _FIRST_WITH_DICTIONARIES = 4
-_FIRST_WITH_TASKS = 5
+_FIRST_WITH_TASKS = 6
 _AS_OF_NOW = """
     CREATE TEMP VIEW payloads AS SELECT created, reply, record, NULL AS dictionary FROM {table};
     CREATE TEMP VIEW dictionaries AS SELECT 0 AS number, x'' AS content;

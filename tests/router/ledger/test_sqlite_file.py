@@ -149,7 +149,7 @@ def second_schema(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_store_without_tasks_is_read_as_it_is_and_then_takes_them(path: Path) -> None:
     SqliteLedger(path, ManualClock()).close()
     with closing(apsw.Connection(str(path))) as connection:
-        connection.execute("DROP TABLE tasks; DROP TABLE turns; PRAGMA user_version = 4")
+        connection.execute("DROP TABLE tasks; DROP TABLE turns; PRAGMA user_version = 5")
     with closing(file.open_reader(path)) as reader:
         assert queries.tasks(reader, {}, None, 10) == []
         assert queries.open_holds(reader) == (0, 0)
