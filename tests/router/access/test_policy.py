@@ -54,13 +54,14 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.READ,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                "GetShadow", "GetCanary",
             },
         ),
         (
             Role.ADMIN,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
-                "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
+                "GetShadow", "GetCanary", "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
     ],
