@@ -123,6 +123,10 @@ class Meters(Observer):
         # A counter that is there from the start shows the first event as an increase.
         for state in ("quoted", "held", "settled", "released", "expired"):
             self._holds.add((state,), 0)
+        for result in ("agrees", "differs", "failed", "dropped"):
+            self._shadow.add((result,), 0)
+        for side in ("canary", "rest"):
+            self._canary.add((side,), 0)
         self.read(REFUSALS, self._refusals.read)
         self.read(DECISIONS, self._decisions.read)
         self.read(EJECTIONS, self._ejections.read)
