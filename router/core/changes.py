@@ -1,6 +1,6 @@
-"""Changes of what a decision is made from, one at a time: what stands in the way of a model, and what removes it.
+"""Changes of what a decision is made from: what stands in the way of a model, and what removes it.
 
-Pure. Each change can be applied to :class:`~router.core.inputs.Inputs`, so that the decision can be made again.
+Pure. Each change can be applied to :class:`~router.core.inputs.Inputs`, to make the decision again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from router.core.inputs import Inputs
 from router.core.limits import LimitState, Unit, find_obstacle
@@ -74,8 +75,8 @@ class Change:
     Attributes:
         lever: what is changed.
         name: of what; empty where there is only one.
-        value: nano-dollars, a probability, seconds, or an amount in the unit of a limit; 0 where the lever has
-            none.
+        value: nano-dollars, a probability, seconds, or an amount in the unit of a limit; 0 where the lever
+            has none.
         now: what it is without the change; of a limit, its hard value, else its soft one.
         rises: whether the change is upwards, so that the value is a least one.
         unit: of a limit.
@@ -102,8 +103,8 @@ def obstacles(candidate: Candidate, inputs: Inputs) -> tuple[Change, ...] | None
         inputs: of the decision.
 
     Returns:
-        No change where it takes part; ``None`` where none helps: it has retired, has no price, no arm predicts
-        for it, or the prompt does not fit.
+        No change where it takes part; ``None`` where none helps: it has retired, has no price, no arm
+        predicts for it, or the prompt does not fit.
     """
     model, quote, wanted = candidate.model, candidate.quote, inputs.constraints
     if model.retired is not None or quote is None or candidate.p_adequate is None:
@@ -178,9 +179,7 @@ def _limits_in_the_way(candidate: Candidate) -> Iterable[Change]:
             continue
         more = state.spent + state.held + amount - limit.hard
         if limit.id not in missing or missing[limit.id].value < more:
-            missing[limit.id] = Change(
-                Lever.LIMIT, limit.id, more, now=limit.hard, unit=limit.unit
-            )
+            missing[limit.id] = Change(Lever.LIMIT, limit.id, more, now=limit.hard, unit=limit.unit)
     yield from (missing[name] for name in sorted(missing))
 
 
@@ -235,10 +234,14 @@ def _target(inputs: Inputs, change: Change) -> Inputs:
     return _aiming(inputs, replace(kept, p_adequate=change.value))
 
 
+def _asking(inputs: Inputs, field: str, value: Any) -> Inputs:
+    return inputs._replace(constraints=replace(inputs.constraints, **{field: value}))
+
+
 def _constrained(field: str) -> Callable[[Inputs, Change], Inputs]:
     def bounded(inputs: Inputs, change: Change) -> Inputs:
         bound = int(change.value) if change.lever is Lever.MAX_PRICE else change.value
-        return inputs._replace(constraints=replace(inputs.constraints, **{field: bound}))
+        return _asking(inputs, field, bound)
 
     return bounded
 
@@ -247,14 +250,13 @@ def _allowing(field: str) -> Callable[[Inputs, Change], Inputs]:
     def allowed(inputs: Inputs, change: Change) -> Inputs:
         names: frozenset[str] = getattr(inputs.constraints, field)
         more = names | {change.name} if change.name else frozenset()
-        return inputs._replace(constraints=replace(inputs.constraints, **{field: more}))
+        return _asking(inputs, field, more)
 
     return allowed
 
 
 def _demanding_less(inputs: Inputs, change: Change) -> Inputs:
-    left = inputs.constraints.capabilities - {change.name}
-    return inputs._replace(constraints=replace(inputs.constraints, capabilities=left))
+    return _asking(inputs, "capabilities", inputs.constraints.capabilities - {change.name})
 
 
 def _healthy(inputs: Inputs, change: Change) -> Inputs:

@@ -1,7 +1,7 @@
 """Explains a decision: of each candidate what it lost to, and what would have to change for it to be chosen.
 
-Pure. A change is only told where the decision, made again with it, chooses the candidate, and does not with one
-nano-dollar, one unit of a limit or a millionth less of it. Nothing is left to chance in what is made again.
+Pure. A change is only told where the decision, made again with it, chooses the candidate, and does not with
+one nano-dollar, one unit of a limit or a millionth less of it. Nothing is left to chance then.
 """
 
 from __future__ import annotations
@@ -30,7 +30,15 @@ from router.core.types import (
     WillingnessToPay,
 )
 
-__all__ = ["EXAMINED", "OVER_SOFT_LIMIT", "Criterion", "Explained", "Explanation", "Loss", "explain"]
+__all__ = [
+    "EXAMINED",
+    "OVER_SOFT_LIMIT",
+    "Criterion",
+    "Explained",
+    "Explanation",
+    "Loss",
+    "explain",
+]
 
 EXAMINED = 32
 """The most candidates for which changes are looked for, best first: each takes a dozen decisions."""
@@ -169,9 +177,7 @@ class _Contest:
         relaxation, _ = pace(again.ranked, inputs.moment)
         places = {each.model.id: at for at, each in enumerate(ranked_by(goal, eligible))}
         pursued = lowered(goal, relaxation)
-        return cls(
-            inputs, decision, again.chosen, excluded, goal, pursued, 1 - relaxation, places
-        )
+        return cls(inputs, decision, again.chosen, excluded, goal, pursued, 1 - relaxation, places)
 
     def explanation(self) -> Explanation:
         ranked = self.decision.ranked
@@ -189,9 +195,7 @@ class _Contest:
             return Explained(candidate, cost, place, loss=self._not_the_choice(place))
         loss = self._loss(candidate, self.best)
         changes = tuple(self._changes(candidate)) if examined else ()
-        return Explained(
-            candidate, cost, place, loss=loss, changes=changes, examined=examined
-        )
+        return Explained(candidate, cost, place, loss=loss, changes=changes, examined=examined)
 
     def _left_out(self, candidate: Candidate, number: int) -> Explained:
         model = candidate.model.id
@@ -367,7 +371,7 @@ class _Contest:
             yield at(found)
 
     def _span(self, candidate: Candidate) -> tuple[float, float]:
-        """From and up to which stake, nano-dollars ≥ 0, price − P(adequate) × stake is least of the candidate."""
+        """From and up to which stake, nano-dollars ≥ 0, price − P(adequate) × stake is the least of all."""
         low, high = 0.0, float(MAX_NANOS)
         price, p = quote_of(candidate).price.expected, _p(candidate)
         for other in self.decision.ranked:

@@ -1,7 +1,7 @@
 """Where no model can be chosen: the fewest things to relax, and the quote that there would be then. Pure.
 
-Whatever is relaxed lets in all models that nothing else keeps out. So the smallest set that helps at all is the
-one that some model needs, and there is no need to search.
+Whatever is relaxed lets in all models that nothing else keeps out. So the smallest set that helps at all is
+the one that some model needs, and there is no need to search.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def nearest(inputs: Inputs) -> Relaxation | None:
         inputs: of a decision that is refused.
     """
     inputs = inputs._replace(exploration=None)
-    found = [
-        (needed, each) for each in inputs.candidates if (needed := obstacles(each, inputs))
-    ]
+    found = [(needed, each) for each in inputs.candidates if (needed := obstacles(each, inputs))]
     if not found:
         return None
     changes, _ = min(found, key=lambda one: _distance(*one))
@@ -113,7 +111,11 @@ def advised(error: MitsumoriError, inputs: Inputs) -> MitsumoriError:
     )
     listed = " and ".join(told) + (f" and {more} more" if more else "")
     said = len(told) == 1 and told[0] in error.message
-    message = f"{error.message}; then {then}" if said else f"{error.message}; nearest: {listed}, then {then}"
+    message = (
+        f"{error.message}; then {then}"
+        if said
+        else f"{error.message}; nearest: {listed}, then {then}"
+    )
     facts = {
         "feasible_model": found.chosen.model.id,
         "feasible_expected_price_usd": format_usd(price.expected)[1:],

@@ -7,12 +7,12 @@ from dataclasses import replace
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from router.core.changes import GRID, Change, Lever, changed, obstacles
+from router.core.changes import GRID, Change, Lever, changed
 from router.core.errors import MitsumoriError
-from router.core.explanation import OVER_SOFT_LIMIT, Criterion, Explained, explain
+from router.core.explanation import Criterion, Explained, explain
 from router.core.health import ALL_HEALTHY, Health
 from router.core.inputs import Inputs
-from router.core.limits import Amounts, LimitState, SoftAction
+from router.core.limits import Amounts, SoftAction
 from router.core.ruling import Effects
 from router.core.types import (
     Candidate,
@@ -43,7 +43,9 @@ def models(draw: st.DrawFn) -> list[Candidate]:
             price=(str(draw(st.integers(1, 6))), str(draw(st.integers(1, 30)))),
             tier=draw(st.sampled_from(TIERS)),
             provider=draw(st.sampled_from(["acme", "bolt"])),
-            regions=draw(st.sampled_from([frozenset(), frozenset({"eu"}), frozenset({"eu", "us"})])),
+            regions=draw(
+                st.sampled_from([frozenset(), frozenset({"eu"}), frozenset({"eu", "us"})])
+            ),
             capabilities=draw(st.sampled_from([frozenset(), frozenset({"tools"})])),
         )
         assert one.quote is not None
@@ -70,7 +72,9 @@ LIMITS = st.builds(
 GOALS: st.SearchStrategy[Goal] = (
     st.integers(0, 10**9).map(MissCost)
     | st.integers(1, 10**9).map(WillingnessToPay)
-    | st.builds(QualityTarget, st.integers(0, 20).map(lambda p: p / 20), st.sampled_from([0, 0.05, 0.2]))
+    | st.builds(
+        QualityTarget, st.integers(0, 20).map(lambda p: p / 20), st.sampled_from([0, 0.05, 0.2])
+    )
 )
 SUBSETS = st.sampled_from([frozenset(), frozenset({"a", "b"}), frozenset({"c"})])
 FIELDS = {
@@ -82,9 +86,11 @@ FIELDS = {
     "max_first_token_s": st.floats(1, 2),
     "regions": st.sampled_from([frozenset({"us"}), frozenset({"eu"})]),
 }
-CONSTRAINTS = st.lists(st.sampled_from(sorted(FIELDS)), max_size=2, unique=True).flatmap(
-    lambda names: st.fixed_dictionaries({name: FIELDS[name] for name in names})
-).map(lambda given: Constraints(**given))
+CONSTRAINTS = (
+    st.lists(st.sampled_from(sorted(FIELDS)), max_size=2, unique=True)
+    .flatmap(lambda names: st.fixed_dictionaries({name: FIELDS[name] for name in names}))
+    .map(lambda given: Constraints(**given))
+)
 EFFECTS = st.one_of(
     st.builds(Effects, goal=GOALS),
     st.builds(Effects, tiers=st.sampled_from([frozenset({"medium", "high"}), frozenset({"low"})])),
@@ -150,7 +156,9 @@ def explained(inputs: Inputs) -> list[Explained]:
 
 
 @given(situations())
-def test_each_change_alone_makes_it_the_choice_and_just_short_of_it_does_not(inputs: Inputs) -> None:
+def test_each_change_alone_makes_it_the_choice_and_just_short_of_it_does_not(
+    inputs: Inputs,
+) -> None:
     for each in explained(inputs):
         model = each.candidate.model.id
         for change in each.changes:
