@@ -61,16 +61,21 @@ class Explanation:
         """What was chosen, and what for."""
         words, message = phrases_of(language), self.message
         kind = message.WhichOneof("goal") or "miss_cost"
+        (chosen,) = [each for each in message.models if each.place == 1]
         if kind == "quality_target":
-            value = _share(message.quality_target)
+            value, reached = _share(message.quality_target), message.quality_target
+            kind = kind if chosen.p_adequate >= reached else "missed"
         else:
             value = _usd(nanos_of(getattr(message, kind)))
         goal = words.goals[kind].format(value=value, complexity=f"{message.complexity:.2f}")
-        chosen = next((each.model for each in message.models if each.place == 1), "")
-        told = words.chosen.format(model=chosen, goal=goal)
+        probability = _share(message.propensity)
+        if message.propensity < 1 and chosen.HasField("loss"):
+            return words.chosen_by_chance.format(
+                model=chosen.model, goal=goal, probability=probability
+            )
+        told = words.chosen.format(model=chosen.model, goal=goal)
         if message.propensity < 1:
-            chance = words.by_chance.format(probability=_share(message.propensity))
-            told = f"{told}{words.sentence}{chance}"
+            told += words.sentence + words.by_chance.format(probability=probability)
         return told
 
     def of_model(self, model: explanation_pb2.ExplainedModel, language: Language = "en") -> str:
@@ -145,7 +150,8 @@ def _facts(model: explanation_pb2.ExplainedModel, words: Phrases) -> list[str]:
 def _of_ranked(model: explanation_pb2.ExplainedModel, words: Phrases) -> str:
     sentences = []
     if model.HasField("loss"):
-        sentences.append(words.lost_to.format(loss=_loss(model.loss, words)))
+        told = words.but_for_chance if model.place == 1 else words.lost_to
+        sentences.append(told.format(loss=_loss(model.loss, words)))
     changes = [_change(each, words) for each in model.changes]
     if len(changes) == 1:
         sentences.append(words.alone.format(change=changes[0]))
@@ -153,7 +159,7 @@ def _of_ranked(model: explanation_pb2.ExplainedModel, words: Phrases) -> str:
         sentences.append(words.any_of.format(changes=words.between.join(changes)))
     elif not model.examined:
         sentences.append(words.not_examined)
-    elif model.HasField("loss") and model.loss.criterion not in _WITHOUT_CHANGE:
+    elif model.place > 1 and model.loss.criterion not in _WITHOUT_CHANGE:
         sentences.append(words.no_change)
     return words.sentence.join(sentences)
 
@@ -239,7 +245,7 @@ def _usd(nanos: int, digits: int = 3, *, rises: bool | None = None) -> str:
     """USD to some significant digits below one dollar, else to two decimals at least."""
     usd = Decimal(nanos).scaleb(-9)
     places = min(max(digits - 1 - usd.adjusted(), digits - 1), 9) if nanos else 2
-    return f"${usd.quantize(Decimal(1).scaleb(-places), _rounding(rises)):,}"
+    return f"${usd.quantize(Decimal(1).scaleb(-places), _rounding(rises)):,f}"
 
 
 def _share(value: float, digits: int = 3, *, rises: bool | None = None) -> str:

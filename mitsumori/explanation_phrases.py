@@ -15,8 +15,10 @@ class Phrases:
 
     Attributes:
         chosen: the headline; ``{model}``, ``{goal}``.
-        by_chance: is added to it; ``{probability}``.
-        goals: by field of the message, for the headline; ``{value}``, ``{complexity}``.
+        by_chance: is added to it where the best could have lost to chance; ``{probability}``.
+        chosen_by_chance: the headline where it has; ``{model}``, ``{goal}``, ``{probability}``.
+        goals: by field of the message, for the headline; ``{value}``, ``{complexity}``. ``missed``: of a
+            quality target that no model reaches.
         columns: of a table: model, tier, P(adequate), expected price, high price, with risk, outcome.
         facts: of a model in a line: by name; ``{value}``.
         the_choice: outcome of the choice.
@@ -27,6 +29,7 @@ class Phrases:
         losses: by criterion, what a model lost to; ``{to}``, ``{gap}``, ``{limit}``.
         lost_to: the same as a sentence; ``{loss}``.
         of_limit: names the limit in them; ``{name}``.
+        but_for_chance: what chance chose would have lost to without it; ``{loss}``.
         alone: one change would make it the choice; ``{change}``.
         any_of: each of several would; ``{changes}``.
         all_of: all of several are needed; ``{changes}``.
@@ -52,6 +55,7 @@ class Phrases:
 
     chosen: str
     by_chance: str
+    chosen_by_chance: str
     goals: Mapping[str, str]
     columns: tuple[str, ...]
     facts: Mapping[str, str]
@@ -63,6 +67,7 @@ class Phrases:
     losses: Mapping[str, str]
     lost_to: str
     of_limit: str
+    but_for_chance: str
     alone: str
     any_of: str
     all_of: str
@@ -88,11 +93,13 @@ class Phrases:
 
 ENGLISH: Final = Phrases(
     chosen="{model} was chosen: {goal}.",
-    by_chance="It was left to chance: the probability of this choice was {probability}.",
+    chosen_by_chance="{model} was chosen by chance, with probability {probability}. The goal: {goal}.",
+    by_chance="Chance had a part in it: the probability of this choice was {probability}.",
     goals={
         "miss_cost": "the least expected cost, where a miss costs {value} at complexity {complexity}",
         "willingness_to_pay": "the largest surplus, where an adequate answer is worth {value}",
         "quality_target": "the cheapest model with P(adequate) of at least {value}",
+        "missed": "no model has P(adequate) of at least {value}; it is the cheapest near the best",
     },
     columns=("model", "tier", "P(adequate)", "expected", "high", "with risk", "outcome"),
     facts={
@@ -136,6 +143,7 @@ ENGLISH: Final = Phrases(
     },
     lost_to="It lost to {loss}.",
     of_limit=": {name}",
+    but_for_chance="Were nothing left to chance, it would have lost to {loss}.",
     alone="It would be the choice with {change}.",
     any_of="It would be the choice with any one of these: {changes}.",
     all_of="It would be the choice with all of these: {changes}.",
@@ -158,7 +166,7 @@ ENGLISH: Final = Phrases(
         "ALLOWED_MODELS": "this model among the allowed models",
         "HEALTH": "calls to it that succeed again",
         "FAILED_PROVIDER": "a provider that had not failed this request ({name})",
-        "RULE": "the routing table without the rule {name}",
+        "RULE": "no rule {name} in the routing table",
         "LIMIT": "{value} more under limit {name}",
     },
     lowered={
@@ -192,13 +200,15 @@ ENGLISH: Final = Phrases(
 
 JAPANESE: Final = Phrases(
     chosen="{model} が選ばれました。{goal}です。",
-    by_chance="この選択は確率的な試行によるもので、選ばれる確率は {probability} でした。",
+    chosen_by_chance=(
+        "{model} が確率的な試行により選ばれました（選ばれる確率は {probability}）。目標は、{goal}です。"
+    ),
+    by_chance="この選択は確率的な試行の対象で、選ばれる確率は {probability} でした。",
     goals={
-        "miss_cost": (
-            "不適切な回答の損失を {value}（依頼の複雑さは {complexity}）とみたとき、期待コストが最も低いモデル"
-        ),
+        "miss_cost": "不適切な回答の損失を {value}（複雑さ {complexity}）として、期待コストが最も低いモデル",
         "willingness_to_pay": "適切な回答の価値を {value} とみたとき、差し引きの利益が最も大きいモデル",
         "quality_target": "適切に答える確率が {value} 以上のモデルのうち、最も安いもの",
+        "missed": "適切に答える確率が {value} に届くモデルがなく、最良に近いモデルのうち最も安いもの",
     },
     columns=("モデル", "ティア", "適切な確率", "予想価格", "高めの価格", "リスク込み", "結果"),
     facts={
@@ -242,6 +252,7 @@ JAPANESE: Final = Phrases(
     },
     lost_to="選ばれなかったのは、{loss}ためです。",
     of_limit="（{name}）",
+    but_for_chance="確率的な試行がなければ選ばれませんでした。{loss}ためです。",
     alone="{change}であれば、選ばれます。",
     any_of="次のいずれか一つを満たせば、選ばれます：{changes}。",
     all_of="次のすべてを満たせば、選ばれます：{changes}。",
@@ -265,7 +276,7 @@ JAPANESE: Final = Phrases(
         "HEALTH": "呼び出しが再び成功する状態",
         "FAILED_PROVIDER": "提供元 {name} がこの依頼で失敗していない状態",
         "RULE": "ルール {name} がない状態",
-        "LIMIT": "利用枠 {name} にあと {value} の余裕がある状態",
+        "LIMIT": "利用枠 {name} の不足分（{value}）を補った状態",
     },
     lowered={
         "MISS_COST": "不適切な回答の損失が {value} 以下（現在 {now}）",

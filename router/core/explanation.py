@@ -44,6 +44,8 @@ EXAMINED = 32
 """The most candidates for which changes are looked for, best first: each takes a dozen decisions."""
 OVER_SOFT_LIMIT = "over_soft_limit"
 """The exclusion of a candidate of the top tier that a soft limit forbids."""
+_HURDLES = 4
+"""Constraints, rules and limits; the health of a model; that of its provider; a soft limit."""
 _MOST_LIMITS = 4
 """Of soft limits that act, the most of which each is tried alone."""
 
@@ -100,7 +102,7 @@ class Explained:
         exclusion: why it was left out, as a stable name; empty: it was not.
         needs: all that it would have taken to take part; empty: it did, or nothing helps.
         loss: what it lost to, or would still lose to if it took part; ``None``: nothing is ahead of it.
-        changes: each of them alone would make it the choice.
+        changes: each of them alone would make it the choice; none for that which it is.
         examined: whether changes were looked for.
     """
 
@@ -194,7 +196,8 @@ class _Contest:
         if candidate.model.id == self.best.model.id:
             return Explained(candidate, cost, place, loss=self._not_the_choice(place))
         loss = self._loss(candidate, self.best)
-        changes = tuple(self._changes(candidate)) if examined else ()
+        # What chance chose is the choice already.
+        changes = tuple(self._changes(candidate)) if examined and place > 1 else ()
         return Explained(candidate, cost, place, loss=loss, changes=changes, examined=examined)
 
     def _left_out(self, candidate: Candidate, number: int) -> Explained:
@@ -272,19 +275,18 @@ class _Contest:
     # --- What would have to change ---
 
     def _needs(self, candidate: Candidate) -> tuple[Change, ...]:
-        """All that it takes for a candidate that was left out to take part."""
-        name, model = self.excluded.get(candidate.model.id, ""), candidate.model
-        if name == "unhealthy":
-            return (Change(Lever.HEALTH, model.id),)
-        if name == "of_a_failed_provider":
-            return (Change(Lever.FAILED_PROVIDER, model.provider),)
-        if name != OVER_SOFT_LIMIT:
-            return obstacles(candidate, self.inputs) or ()
-        return tuple(
-            _more(state, state.spent + state.held + _amount(candidate, state) - limit.soft)
-            for state in soft_limits_passed(candidate, SoftAction.FORBID_TOP_TIER)
-            if (limit := state.limit).soft is not None
-        )
+        """All that it takes for a candidate that was left out to take part; empty: nothing helps."""
+        needs: tuple[Change, ...] = ()
+        inputs, model = self.inputs, candidate.model.id
+        # What constraints, rules and limits leave, health may leave out, and then a soft limit.
+        for _ in range(_HURDLES):
+            (candidate,) = [each for each in inputs.candidates if each.model.id == model]
+            more = _hurdle(candidate, inputs)
+            if not more:
+                break
+            needs += more
+            inputs = changed(inputs, *more)
+        return needs
 
     def _changes(self, candidate: Candidate) -> Iterator[Change]:
         """Changes of which each alone makes a candidate the choice that takes part."""
@@ -467,6 +469,27 @@ def _exclusions(inputs: Inputs) -> Iterator[tuple[str, str]]:
             yield each.model.id, name
     if eligible and inputs.health is not ALL_HEALTHY:
         yield from left_out(eligible, inputs.health)[0].items()
+
+
+def _hurdle(candidate: Candidate, inputs: Inputs) -> tuple[Change, ...]:
+    """What a candidate needs to come past what leaves it out first; empty: nothing does, or nothing helps."""
+    model = candidate.model
+    match dict(_exclusions(inputs)).get(model.id):
+        case "unhealthy":
+            return (Change(Lever.HEALTH, model.id),)
+        case "of_a_failed_provider":
+            return (Change(Lever.FAILED_PROVIDER, model.provider),)
+        case str():
+            return obstacles(candidate, inputs) or ()
+    if model.tier != inputs.top_tier or model.id in {
+        each.model.id for each in inputs.decide().ranked
+    }:
+        return ()
+    return tuple(
+        _more(state, state.spent + state.held + _amount(candidate, state) - limit.soft)
+        for state in soft_limits_passed(candidate, SoftAction.FORBID_TOP_TIER)
+        if (limit := state.limit).soft is not None
+    )
 
 
 def _p(candidate: Candidate) -> float:

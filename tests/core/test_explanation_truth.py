@@ -177,7 +177,7 @@ def test_all_that_it_needs_lets_it_take_part_and_nothing_less_does(inputs: Input
             continue
         event(f"needs {len(each.needs)} {each.exclusion}")
         with_all = changed(base, *each.needs).decide()
-        assert model in [one.model.id for one in with_all.ranked] or each.loss is not None
+        assert model in [one.model.id for one in with_all.ranked]
         if each.loss is None:
             assert with_all.chosen.model.id == model
         else:
@@ -188,6 +188,29 @@ def test_all_that_it_needs_lets_it_take_part_and_nothing_less_does(inputs: Input
                 assert chosen(changed(base, *others)) != model
             if change.lever in BOUNDED:
                 assert chosen(changed(base, *others, short_of(change))) != model
+
+
+@given(situations())
+def test_where_a_model_would_win_at_no_price_or_at_certainty_the_change_is_told(
+    inputs: Inputs,
+) -> None:
+    if isinstance(inputs.goal, QualityTarget) or any(each.limits for each in inputs.candidates):
+        return  # there, less of a price or more of P(adequate) can also bring other changes about
+    for each in explained(inputs):
+        model, p = each.candidate.model.id, each.candidate.p_adequate or 0
+        if each.place < 2 or (each.loss and each.loss.criterion is Criterion.CHANCE):
+            continue
+        told = {change.lever for change in each.changes}
+        free = Change(Lever.PRICE, model, 0, rises=False)
+        sure = Change(Lever.P_ADEQUATE, model, 1.0)
+        assert (Lever.PRICE in told) == (chosen(changed(inputs, free)) == model)
+        assert (Lever.P_ADEQUATE in told) == (p < 1 and chosen(changed(inputs, sure)) == model)
+        stakes = [
+            changed(inputs, Change(Lever.MISS_COST, "", stake))
+            for stake in (*range(1, 10**6, 10**4), *range(10**6, 10**9, 10**7))
+        ]
+        if any(chosen(each) == model for each in stakes):
+            assert told & {Lever.MISS_COST, Lever.WILLINGNESS_TO_PAY}
 
 
 @given(situations())
