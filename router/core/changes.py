@@ -301,7 +301,8 @@ def _roomier(inputs: Inputs, change: Change) -> Inputs:
         return replace(state, limit=replace(limit, soft=soft, hard=hard))
 
     # Candidates share the tuples of their limits, and shall go on sharing them.
-    made = {id(each.limits): tuple(map(raised, each.limits)) for each in inputs.candidates}
+    shared = {id(each.limits): each.limits for each in inputs.candidates}
+    made = {name: tuple(map(raised, states)) for name, states in shared.items()}
     return inputs._replace(
         candidates=[each._replace(limits=made[id(each.limits)]) for each in inputs.candidates]
     )
