@@ -250,7 +250,7 @@ def _usd(nanos: int, digits: int = 3, *, rises: bool | None = None) -> str:
 
 def _share(value: float, digits: int = 3, *, rises: bool | None = None) -> str:
     """A probability or seconds to some decimals, without zeros at the end."""
-    exact = Decimal(round(value, 6)).quantize(Decimal("1E-6"))
-    shown = exact.quantize(Decimal(1).scaleb(-min(digits, 6)), _rounding(rises))
+    exact = Decimal(value).quantize(Decimal("1E-9"))  # of a float near it
+    shown = exact.quantize(Decimal(1).scaleb(-digits), _rounding(rises))
     whole, _, fraction = f"{shown:f}".partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
