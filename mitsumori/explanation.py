@@ -150,7 +150,7 @@ def _facts(model: explanation_pb2.ExplainedModel, words: Phrases) -> list[str]:
 def _of_ranked(model: explanation_pb2.ExplainedModel, words: Phrases) -> str:
     sentences = []
     if model.HasField("loss"):
-        told = words.but_for_chance if model.place == 1 else words.lost_to
+        told = words.by_goal_alone if model.place == 1 else words.lost_to
         sentences.append(told.format(loss=_loss(model.loss, words)))
     changes = [_change(each, words) for each in model.changes]
     if len(changes) == 1:
@@ -164,7 +164,7 @@ def _of_ranked(model: explanation_pb2.ExplainedModel, words: Phrases) -> str:
     return words.sentence.join(sentences)
 
 
-_WITHOUT_CHANGE = frozenset({explanation_pb2.CRITERION_CHANCE, explanation_pb2.CRITERION_NOT_KEPT})
+_WITHOUT_CHANGE = frozenset({explanation_pb2.CRITERION_CHANCE, explanation_pb2.CRITERION_OTHER})
 
 
 def _of_left_out(model: explanation_pb2.ExplainedModel, words: Phrases) -> str:
@@ -181,7 +181,7 @@ def _of_left_out(model: explanation_pb2.ExplainedModel, words: Phrases) -> str:
 
 def _loss(loss: explanation_pb2.Loss, words: Phrases) -> str:
     name = _named(explanation_pb2.Criterion, loss.criterion, "CRITERION_")
-    phrase = words.losses.get(name, words.losses["NOT_KEPT"])
+    phrase = words.losses.get(name, words.losses["OTHER"])
     gap = _usd(nanos_of(loss.amount)) if loss.HasField("amount") else _share(loss.probability)
     limit = words.of_limit.format(name=loss.limit_id) if loss.limit_id else ""
     return phrase.format(to=loss.to, gap=gap, limit=limit)

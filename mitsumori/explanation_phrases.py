@@ -29,7 +29,7 @@ class Phrases:
         losses: by criterion, what a model lost to; ``{to}``, ``{gap}``, ``{limit}``.
         lost_to: the same as a sentence; ``{loss}``.
         of_limit: names the limit in them; ``{name}``.
-        but_for_chance: what chance chose would have lost to without it; ``{loss}``.
+        by_goal_alone: what the choice would have lost to by the goal alone; ``{loss}``.
         alone: one change would make it the choice; ``{change}``.
         any_of: each of several would; ``{changes}``.
         all_of: all of several are needed; ``{changes}``.
@@ -67,7 +67,7 @@ class Phrases:
     losses: Mapping[str, str]
     lost_to: str
     of_limit: str
-    but_for_chance: str
+    by_goal_alone: str
     alone: str
     any_of: str
     all_of: str
@@ -139,11 +139,11 @@ ENGLISH: Final = Phrases(
         "TIE": "{to}, which is as good, and goes first because of its price, speed or name",
         "SOFT_LIMIT": "{to}, because a soft limit acts{limit}",
         "CHANCE": "chance, which chose {to}; it would have been chosen with probability {gap}",
-        "NOT_KEPT": "{to}, for a reason that the log does not keep",
+        "OTHER": "{to}, for another reason than the goal",
     },
     lost_to="It lost to {loss}.",
     of_limit=": {name}",
-    but_for_chance="Were nothing left to chance, it would have lost to {loss}.",
+    by_goal_alone="By the goal alone, it would have lost to {loss}.",
     alone="It would be the choice with {change}.",
     any_of="It would be the choice with any one of these: {changes}.",
     all_of="It would be the choice with all of these: {changes}.",
@@ -179,7 +179,7 @@ ENGLISH: Final = Phrases(
         "UNHEALTHY": "The log does not keep quotes of models that were left out because calls to them fail.",
         "RULES": "The log does not keep what the rules did that applied; `mitsumori rules show` has today's.",
         "LIMITS": "The log does not keep what soft limits and pacing changed: this is told as if without.",
-        "CHOICE": "Something else than the goal decided, which the log does not keep.",
+        "CHOICE": "Something else than the goal decided: the reasons of the decision name it.",
     },
     units={
         "tokens": "{value} tokens",
@@ -248,11 +248,11 @@ JAPANESE: Final = Phrases(
         "TIE": "{to} と同等で、価格、速さ、名前の順により {to} が優先される",
         "SOFT_LIMIT": "利用枠の警告値{limit}により、{to} が優先される",
         "CHANCE": "確率的な試行で {to} が選ばれた（このモデルが選ばれる確率は {gap}）",
-        "NOT_KEPT": "記録に残らない理由で {to} が優先された",
+        "OTHER": "目標とは別の理由で {to} が優先された",
     },
     lost_to="選ばれなかったのは、{loss}ためです。",
     of_limit="（{name}）",
-    but_for_chance="確率的な試行がなければ選ばれませんでした。{loss}ためです。",
+    by_goal_alone="目標だけで選べば、選ばれませんでした。{loss}ためです。",
     alone="{change}であれば、選ばれます。",
     any_of="次のいずれか一つを満たせば、選ばれます：{changes}。",
     all_of="次のすべてを満たせば、選ばれます：{changes}。",
@@ -288,7 +288,7 @@ JAPANESE: Final = Phrases(
         "UNHEALTHY": "呼び出しの失敗で対象外となったモデルの見積もりは、記録に残りません。",
         "RULES": "適用されたルールの内容は記録に残りません（現在のものは `mitsumori rules show` を参照）。",
         "LIMITS": "利用枠の警告値や消費ペースの影響は記録に残らないため、ないものとして説明しています。",
-        "CHOICE": "目標とは別の理由で決まりましたが、その理由は記録に残りません。",
+        "CHOICE": "目標とは別の理由で決まりました。理由は決定の reasons にあります。",
     },
     units={
         "tokens": "{value} トークン",

@@ -19,7 +19,7 @@ class Criterion(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CRITERION_TIE: _ClassVar[Criterion]
     CRITERION_SOFT_LIMIT: _ClassVar[Criterion]
     CRITERION_CHANCE: _ClassVar[Criterion]
-    CRITERION_NOT_KEPT: _ClassVar[Criterion]
+    CRITERION_OTHER: _ClassVar[Criterion]
 
 class Lever(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -58,7 +58,7 @@ CRITERION_NEAR_BEST: Criterion
 CRITERION_TIE: Criterion
 CRITERION_SOFT_LIMIT: Criterion
 CRITERION_CHANCE: Criterion
-CRITERION_NOT_KEPT: Criterion
+CRITERION_OTHER: Criterion
 LEVER_UNSPECIFIED: Lever
 LEVER_PRICE: Lever
 LEVER_P_ADEQUATE: Lever

@@ -32,7 +32,7 @@ class Gap(enum.Enum):
     LIMITS = "limits"
     """What soft limits and pacing changed."""
     CHOICE = "choice"
-    """What else decided than the goal."""
+    """How something else than the goal decided; the record has its reasons."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from router.core.types import (
     MissCost,
     PriceRange,
     QualityTarget,
+    Reason,
     WillingnessToPay,
 )
 from tests.builders import candidate
@@ -362,7 +363,7 @@ def test_changes_are_looked_for_as_far_as_a_bound() -> None:
 def test_what_the_log_did_not_keep_is_not_made_up() -> None:
     inputs = Inputs([SMALL, LARGE], ANYTHING, MissCost(1_000))
     kept = Decision((LARGE, SMALL), ())
-    assert of("small", explain(inputs, kept)).loss == Loss("large", Criterion.NOT_KEPT)
+    assert of("small", explain(inputs, kept)).loss == Loss("large", Criterion.OTHER)
 
 
 def test_a_candidate_that_takes_part_has_no_obstacles() -> None:
@@ -377,3 +378,10 @@ def test_a_region_that_a_rule_asks_for_is_the_one_to_allow() -> None:
     with pytest.raises(MitsumoriError):
         inputs.decide()
     assert changed(inputs, Change(Lever.REGIONS, "jp")).decide().chosen is served
+
+
+def test_a_model_that_would_go_first_by_the_goal_is_not_said_to_lose_by_it() -> None:
+    inputs = Inputs([SMALL, LARGE], ANYTHING, MissCost(1_000))
+    forced = explain(inputs, Decision((LARGE, SMALL), (Reason("KEPT_MODEL", ""),)))
+    assert of("small", forced).loss == Loss("large", Criterion.OTHER)
+    assert of("large", forced).loss == Loss("small", Criterion.EXPECTED_COST, 600)

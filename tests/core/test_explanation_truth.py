@@ -222,4 +222,4 @@ def test_everything_but_the_choice_lost_to_something(inputs: Inputs) -> None:
         if each.place > 1:
             assert each.loss is not None
             assert each.loss.gap >= 0
-            assert each.loss.criterion is not Criterion.NOT_KEPT
+            assert each.loss.criterion is not Criterion.OTHER

@@ -17,7 +17,7 @@ from mitsumori.v1.explanation_pb2 import Change, ChangeValue, ExplainedModel, Lo
 def told(change: Change, language: Language = "en") -> str:
     """The sentence about one change of a model that took part."""
     model = ExplainedModel(model="m", place=2, examined=True, changes=[change])
-    model.loss.criterion = explanation_pb2.CRITERION_NOT_KEPT
+    model.loss.criterion = explanation_pb2.CRITERION_OTHER
     model.loss.to = "other"
     return Explanation(explanation_pb2.Explanation()).of_model(model, language).split(". ", 1)[-1]
 

@@ -101,7 +101,7 @@ def _loss(loss: Loss) -> explanation_pb2.Loss:
     made = explanation_pb2.Loss(to=loss.to, criterion=criterion, limit_id=loss.limit)
     if loss.criterion in _LIKELY:
         made.probability = loss.gap
-    elif loss.criterion is not Criterion.NOT_KEPT:
+    elif loss.criterion is not Criterion.OTHER:
         fill_money(made.amount, int(loss.gap))
     return made
 

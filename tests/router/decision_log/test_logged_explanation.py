@@ -76,7 +76,7 @@ def test_a_choice_that_the_goal_does_not_explain_is_said_to_be_one() -> None:
     first, second = turned[0].model, turned[1].model
     found = explained(candidates=turned, reasons=())
     assert found.gaps == (Gap.CHOICE,)
-    assert found.explanation.candidates[1].loss == Loss(first, Criterion.NOT_KEPT)
+    assert found.explanation.candidates[1].loss == Loss(first, Criterion.OTHER)
     assert found.explanation.candidates[0].loss is not None
     assert found.explanation.candidates[0].loss.to == second
     # A soft limit is a reason that the record has.
