@@ -95,6 +95,11 @@ class AdminServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryResponse.FromString,
                 _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/mitsumori.v1.AdminService/ExplainDecision',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -191,6 +196,15 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainDecision(self, request, context):
+        """Explains a decision of the log: what each model lost to, and what would have to change for it to be chosen. The
+        decision is made again from its record; the reply says what that does not keep.
+        NOT_FOUND: no such decision with these labels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -253,6 +267,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetCanary,
                     request_deserializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryResponse.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -580,6 +599,33 @@ class AdminService:
             '/mitsumori.v1.AdminService/GetCanary',
             mitsumori_dot_v1_dot_admin__pb2.GetCanaryRequest.SerializeToString,
             mitsumori_dot_v1_dot_admin__pb2.GetCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/ExplainDecision',
+            mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,7 @@ __all__ = [
     "QUOTE_ERROR",
     "REFUSALS",
     "SHADOW_COPIES",
+    "SHARED_STATE_AGE",
     "STORE_UP",
     "TOKEN_USAGE",
     "UNHEALTHY_MODELS",
@@ -139,6 +140,13 @@ UNHEALTHY_MODELS = Metric(
     (),
     "{model}",
     "Models that fail at the moment, as this process knows: left out, or tried again.",
+)
+SHARED_STATE_AGE = Metric(
+    "mitsumori.shared_state_age",
+    "gauge",
+    (),
+    "s",
+    "Time since this process last exchanged with the others, through the store, which models fail.",
 )
 HOLDS = Metric(
     "mitsumori.holds",
@@ -270,6 +278,7 @@ METRICS = (
     DECISIONS,
     EJECTIONS,
     UNHEALTHY_MODELS,
+    SHARED_STATE_AGE,
     HOLDS,
     OPEN_HOLDS,
     HELD,

@@ -54,14 +54,15 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.READ,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
-                "GetShadow", "GetCanary",
+                "ExplainDecision", "GetShadow", "GetCanary",
             },
         ),
         (
             Role.ADMIN,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
-                "GetShadow", "GetCanary", "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
+                "ExplainDecision", "GetShadow", "GetCanary",
+                "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
     ],
