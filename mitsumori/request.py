@@ -52,6 +52,7 @@ def route_request(
     quote_only: bool = False,
     batch: bool = False,
     regions: Collection[str] = (),
+    explain: bool = False,
     task_id: str = "",
 ) -> router_pb2.RouteRequest:
     """The message that :meth:`mitsumori.Router.route` sends for these arguments.
@@ -76,6 +77,7 @@ def route_request(
         quote_only: hold no money.
         batch: the work can wait.
         regions: only models that are served in one of these, such as ``["eu"]``; empty: anywhere.
+        explain: have the decision explained.
         task_id: of the task whose turn it is: the hold is drawn from its cap; empty: none.
 
     Raises:
@@ -114,6 +116,7 @@ def route_request(
         max_alternatives=max_alternatives,
         quote_only=quote_only,
         batch=batch,
+        explain=explain,
         task_id=task_id,
     )
 

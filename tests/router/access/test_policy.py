@@ -54,6 +54,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.READ,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                "ExplainDecision", "GetShadow", "GetCanary",
                 "ListTasks",
             },
         ),
@@ -61,6 +62,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.ADMIN,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                "ExplainDecision", "GetShadow", "GetCanary",
                 "ListTasks",
                 "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
