@@ -175,7 +175,9 @@ def rank_under_soft_limits(
     if relaxation > 0 or len(allowed) < len(eligible):
         ranked = ranked_by(lowered(goal, relaxation), allowed)
     if soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
-        ranked = sorted(ranked, key=by_price)
+        # Not the cheapest at once: a dearer miss would then choose a weaker model than a cheap one does.
+        above = [one for one in ranked if soft_limits_passed(one, SoftAction.PREFER_CHEAPER)]
+        ranked = [one for one in ranked if one not in above] + sorted(above, key=by_price)
     best = unlimited[0].model.id
     if ranked[0].model.id != best:
         reasons.insert(
