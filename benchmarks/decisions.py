@@ -212,7 +212,7 @@ class Deciding:
             chosen = clock()
             sorted([each for each in assessed.candidates if each.quote is not None], key=by_price)
             steps = [(b - a) / 1000 for a, b in pairwise((begun, asked, chosen, clock()))]
-            found.append(Times(*steps, held=len(ruling.rules)))
+            found.append(Times(steps[0], steps[1], steps[2], len(ruling.rules)))
         return found
 
 
