@@ -19,10 +19,11 @@ from benchmarks.report import save_report
 from benchmarks.simulation.agenda import START
 from benchmarks.simulation.chart import draw
 from benchmarks.simulation.conditions import CALM, CONDITIONS, Condition, Victims
-from benchmarks.simulation.hour import Hour, Setting, victims_of
+from benchmarks.simulation.hour import Hour, Shared, victims_of
 from benchmarks.simulation.results import Result, figures_of, result_of, table_of
 from benchmarks.simulation.traffic import (
     Arrival,
+    Asked,
     batch_work,
     read_trace,
     synthetic_trace,
@@ -73,26 +74,28 @@ def simulate(
             *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
         ) as bar,
     ):
-        setting = Setting(router, models, truth, Path(folder))
+        shared = Shared(router, models, truth, Path(folder))
 
-        def hour(condition: Condition, variant: Variant, victims: Victims) -> Hour:
-            asked = traffic
-            if condition.batch:
-                work = batch_work(arrivals, condition.batch, seed)
-                asked = traffic_of(arrivals, work, router, seed)
+        def hour(
+            condition: Condition, variant: Variant, asked: Sequence[Asked], victims: Victims
+        ) -> Hour:
             task = bar.add_task(f"{condition.name}, {variant.name}", total=len(asked))
             done = Hour.simulate(
-                setting, asked, condition, variant, victims, lambda: bar.advance(task)
+                shared, asked, condition, variant, victims, lambda: bar.advance(task)
             )
             bar.remove_task(task)
             return done
 
-        calm = hour(CALM, EVERYTHING, Victims("", ""))
+        calm = hour(CALM, EVERYTHING, traffic, Victims("", ""))
         victims = victims_of(calm, models)
         for condition in conditions:
+            asked = traffic
+            if condition.batch:
+                work = batch_work(arrivals, condition.batch, seed)
+                asked = traffic_of(arrivals, work, router, seed)
             for variant in variants:
                 known = calm if (condition, variant) == (CALM, EVERYTHING) else None
-                results.append(result_of(known or hour(condition, variant, victims)))
+                results.append(result_of(known or hour(condition, variant, asked, victims)))
     if plot is not None:
         draw(plot, results, models)
     return results, truth.gap(traffic)

@@ -20,11 +20,11 @@ from benchmarks.simulation.variants import EVERYTHING, Variant
 from router.core.types import Model
 from router.routing.router import Router
 
-__all__ = ["Hour", "Setting", "victims_of"]
+__all__ = ["Hour", "Shared", "victims_of"]
 
 
 @dataclass(frozen=True)
-class Setting:
+class Shared:
     """What all hours share.
 
     Attributes:
@@ -59,7 +59,7 @@ class Hour:
     @classmethod
     def simulate(
         cls,
-        setting: Setting,
+        shared: Shared,
         traffic: Sequence[Asked],
         condition: Condition,
         variant: Variant,
@@ -69,7 +69,7 @@ class Hour:
         """Run it.
 
         Args:
-            setting: what all hours share.
+            shared: what all hours share.
             traffic: its requests.
             condition: of it.
             variant: of it.
@@ -77,22 +77,20 @@ class Hour:
             advance: called whenever a request has ended.
         """
         agenda = Agenda()
-        world = World(agenda, traffic, setting.truth, condition, victims)
-        names = {each.provider for each in setting.models.values()}
+        world = World(agenda, traffic, shared.truth, condition, victims)
+        names = {each.provider for each in shared.models.values()}
         with ExitStack() as stack:
             providers = {name: stack.enter_context(Provider(name, world)) for name in sorted(names)}
             client = None
             if variant.fixed is None:
                 busiest = busiest_minute([each.arrival.at_s for each in traffic if not each.batch])
                 running = stack.enter_context(
-                    served(variant, setting.router, agenda, setting.folder, busiest)
+                    served(variant, shared.router, agenda, shared.folder, busiest)
                 )
                 client = running.client
                 agenda.begin(0.0, running.learn(HOUR_S, agenda))
-            choose = fixed_choice(variant, traffic, setting.truth)
-            caller = Caller(
-                variant, agenda, setting.truth, setting.models, providers, client, choose
-            )
+            choose = fixed_choice(variant, traffic, shared.truth)
+            caller = Caller(variant, agenda, shared.truth, shared.models, providers, client, choose)
             for each in traffic:
                 agenda.begin(each.arrival.at_s, caller.ask(each))
             ended = 0

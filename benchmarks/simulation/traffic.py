@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -217,7 +217,10 @@ def _predicted_length(router: Router, text: str) -> float:
     return sum(each.p50 for each in lengths.values())
 
 
-def _read(router: Router, messages: Sequence[tuple[str, str]]) -> Any:
+def _read(
+    router: Router, messages: Sequence[tuple[str, str]]
+) -> tuple[float, dict[str, float], dict[str, int]]:
+    """The complexity, and by model P(adequate) and the expected price."""
     assessed = router.assess(_query(messages))
     able = {c.model.id: c.p_adequate for c in assessed.candidates if c.p_adequate is not None}
     prices = {
