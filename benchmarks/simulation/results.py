@@ -32,7 +32,7 @@ class Result:
     Attributes:
         hour: that was simulated.
         losses: by request, USD: what the provider charged, and the risk of a miss. An answer that never came
-            is a miss.
+            is a miss, and so is one that came after the bound of its request.
         cost_usd: charged by the providers, for 1,000 requests.
         quality: mean true P(adequate); 0 without an answer.
         adequate: share of the requests with an adequate answer.
@@ -70,6 +70,14 @@ class Result:
 def result_of(hour: Hour) -> Result:
     """The figures of an hour."""
     pairs = list(zip(hour.traffic, hour.answers, strict=True))
+    late = np.array(
+        [
+            a.answered
+            and asked.max_latency_s is not None
+            and a.done_s - a.at_s > asked.max_latency_s
+            for asked, a in pairs
+        ]
+    )
     costs = np.array([answer.cost_nanos for _, answer in pairs]) / _NANOS
     p = np.array([answer.p_adequate for _, answer in pairs])
     stakes = np.array(
@@ -79,24 +87,20 @@ def result_of(hour: Hour) -> Result:
         ]
     )
     waits = [a.done_s - a.at_s for asked, a in pairs if a.answered and not asked.batch] or [0.0]
-    late = [
-        a.done_s - a.at_s > asked.max_latency_s
-        for asked, a in pairs
-        if asked.max_latency_s is not None and a.answered
-    ]
+    bound = [asked.max_latency_s is not None and a.answered for asked, a in pairs]
 
     def share(held: Iterable[bool]) -> float:
         return float(np.mean([*held] or [False]))
 
     return Result(
         hour,
-        costs + stakes / _NANOS * (1 - p),
+        costs + stakes / _NANOS * (1 - np.where(late, 0.0, p)),
         float(costs.mean()) * _PER,
         float(p.mean()),
         share(a.adequate for _, a in pairs),
         float(np.quantile(waits, 0.5)),
         float(np.quantile(waits, 0.99)),
-        share(late),
+        share(late[bound]),
         share(a.deferred > 0 for _, a in pairs),
         share(bool(a.refused) and not a.attempts for _, a in pairs),
         share(not a.answered and a.attempts > 0 for _, a in pairs),
