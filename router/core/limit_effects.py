@@ -167,8 +167,10 @@ def rank_under_soft_limits(
     eligible: list[Candidate], goal: Goal, top_tier: str | None, moment: datetime | None
 ) -> tuple[list[Candidate], list[Reason]]:
     """Rank under soft limits and pacing, with a reason for each that warns or downgrades."""
-    reasons = []
     unlimited = ranked_by(goal, eligible)
+    if not any(each.limits for each in eligible):
+        return unlimited, []
+    reasons = []
     allowed = [
         candidate
         for candidate in eligible
