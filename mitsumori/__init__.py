@@ -11,6 +11,7 @@ from mitsumori.credentials import Tls
 from mitsumori.decision import Decision, Option, Quote, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.money import Amount, Usd
+from mitsumori.rate_limits import rate_limits_from_headers
 from mitsumori.request import Importance, Message, Prompt, route_request
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "Settlement",
     "Tls",
     "Usd",
+    "rate_limits_from_headers",
     "route_request",
 ]

@@ -43,6 +43,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "ListUsage": _READERS,
     "ListDecisions": _READERS,
     "ListCorrections": _READERS,
+    "ListDeferred": _READERS,
     "SetLimit": frozenset({Role.ADMIN}),
     "DeleteLimit": frozenset({Role.ADMIN}),
     "EraseDecisions": frozenset({Role.ADMIN}),
@@ -104,6 +105,8 @@ def admit(request: Message, caller: Caller, new_id: Callable[[], str]) -> None:
         case admin_pb2.ListLimitsRequest() | admin_pb2.EraseDecisionsRequest():
             # Without labels, one lists what `reveal` leaves, and the other is refused: it would erase all.
             _confine(request.labels, caller, "labels", unless_empty=True)
+        case admin_pb2.ListDeferredRequest():
+            _confine(request.labels, caller, "labels")
         case admin_pb2.SetLimitRequest():
             _check_limit_id(request.limit.limit_id, caller, "limit.limit_id")
             _confine(request.limit.scope, caller, "limit.scope")
@@ -135,8 +138,11 @@ def reveal(request: Message, reply: Message, caller: Caller) -> None:
             reply.decision_id = _shown_id(reply.decision_id, caller)
         case router_pb2.RerouteResponse():
             reply.response.decision_id = _shown_id(reply.response.decision_id, caller)
-        case admin_pb2.ListDecisionsResponse():
-            for row in reply.decisions:
+        case (
+            admin_pb2.ListDecisionsResponse(decisions=rows)
+            | admin_pb2.ListDeferredResponse(requests=rows)
+        ):
+            for row in rows:
                 row.decision_id = _shown_id(row.decision_id, caller)
         case admin_pb2.ListLimitsResponse():
             if isinstance(request, admin_pb2.ListLimitsRequest) and not request.labels:

@@ -351,6 +351,10 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         exploration: what was left to chance; ``None``: nothing was.
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
+        full: ids of the models that were left out because their providers had no room for the call, sorted.
+            They are not among the candidates.
+        in_flight: calls to the chosen model that had not ended, as far as the server knew; 0 in older
+            records.
     """
 
     version: Literal[1]
@@ -379,6 +383,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     unhealthy: tuple[str, ...] = ()
     exploration: LoggedExploration | None = None
     redrawn: bool = False
+    full: tuple[str, ...] = ()
+    in_flight: Count = 0
 
     def propensity_of(self, model: str) -> float | None:
         """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""

@@ -33,6 +33,7 @@ def record_of(
     price_table: str,
     strict: bool,
     redrawn: bool = False,
+    in_flight: int = 0,
 ) -> DecisionRecord:
     """The record of a decision.
 
@@ -44,6 +45,7 @@ def record_of(
         price_table: which prices, with the version of the catalog.
         strict: whether the hold is the worst case.
         redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
+        in_flight: calls to the chosen model that have not ended, ≥ 0.
     """
     decision, score = routed.decision, routed.score
     bounded = query.constraints.max_first_token_s is not None
@@ -81,6 +83,8 @@ def record_of(
         unhealthy=_unhealthy(decision),
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
+        full=tuple(sorted(decision.full)),
+        in_flight=in_flight,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from router.core.errors import (
+    Deferred,
     Exhausted,
     InvalidInput,
     MitsumoriError,
@@ -16,6 +17,7 @@ from router.core.errors import (
 from router.core.health import Health
 from router.core.limit_effects import limit_refusal
 from router.core.limits import Amounts, LimitState, balance_key
+from router.core.load import NO_LOAD, Load, LoadShares, quoted_tokens
 from router.core.types import (
     Candidate,
     Constraints,
@@ -40,8 +42,10 @@ from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
 from router.routing.chance import Chance
 from router.routing.decision_recorder import record_of
+from router.routing.deferrals import Deferrals
 from router.routing.label_names import LabelNames
 from router.routing.model_health import Attempt, ModelHealth
+from router.routing.provider_load import ProviderLoad
 from router.routing.reports import Reports
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.telemetry.metric_names import provider_name
@@ -101,6 +105,9 @@ class Reservations:
         observer: is told what was decided and settled.
         chance: draws the numbers of what is left to chance.
         health: of the models; learns from what is settled, rerouted and reported.
+        load: of the accounts of providers; learns from what is held, settled, released and reported.
+        load_shares: how far work of an importance may use the limits of providers.
+        deferrals: the batch work that waits, and until when.
     """
 
     router: Router
@@ -114,6 +121,9 @@ class Reservations:
     chance: Chance = field(default_factory=Chance)
     render_example: Callable[[HeldDecision], bytes] | None = None
     health: ModelHealth = field(default_factory=ModelHealth)
+    load: ProviderLoad = field(default_factory=ProviderLoad)
+    load_shares: LoadShares = field(default_factory=LoadShares)
+    deferrals: Deferrals = field(default_factory=Deferrals)
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
 
     def warm_up(self) -> None:
@@ -144,7 +154,8 @@ class Reservations:
 
         Raises:
             NotPossible, InvalidInput: no model can answer.
-            Exhausted: a hard limit does not allow it.
+            Exhausted: a hard limit does not allow it, or no provider has room.
+            Deferred: likewise, for batch work; says until when it waits.
             Conflict: the id was used for another request.
             NotFound: ``replaces`` is not held by this tenant.
             Unavailable: the ledger cannot be used.
@@ -161,9 +172,11 @@ class Reservations:
                 if isinstance(error, Unavailable):
                     raise error from None  # it says what the caller has waited for
                 raise
-            if earlier is None:
-                raise
-            return earlier
+            if earlier is not None:
+                return earlier
+            if isinstance(error, Deferred):
+                raise self.deferrals.planned(error, decision_id, query.scope) from None
+            raise
 
     def _decide(
         self,
@@ -262,7 +275,19 @@ class Reservations:
         )
 
     def _tell_decided(self, held: HeldDecision, hold: Hold) -> None:
-        model = held.routed.decision.chosen.model
+        chosen = held.routed.decision.chosen
+        model = chosen.model
+        self.deferrals.done(hold.id)
+        if hold.replaces is not None:
+            self.load.ended(hold.replaces)
+        if hold.amounts is not None and chosen.quote is not None:
+            self.load.began(
+                hold.id,
+                model.id,
+                model.provider,
+                tokens=quoted_tokens(chosen.quote),
+                ttl_s=hold.ttl_s,
+            )
         self.observer.decided(model.id, model.provider, held=hold.amounts is not None)
         self.observer.saw_limits(held.states, hold.labels)
         if hold.replaces is not None:
@@ -286,7 +311,10 @@ class Reservations:
 
         Raises: as :meth:`decide`.
         """
-        return self._choose(replace(query, quote_only=True), self.router.assess(query))
+        try:
+            return self._choose(replace(query, quote_only=True), self.router.assess(query))
+        except Deferred as error:
+            raise self.deferrals.told(error) from None
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
         """A decision if it is this tenant's and still held, else ``None``."""
@@ -312,7 +340,9 @@ class Reservations:
                 assessed.candidates, views, strict=True
             )
         ]
-        routed = self.router.decide(query, assessed, candidates, self._health(query), draw)
+        routed = self.router.decide(
+            query, assessed, candidates, self._health(query), draw, self._load(query)
+        )
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
         if notes:
@@ -332,6 +362,15 @@ class Reservations:
         if query.failed is not None and query.failed.outcome.failed:
             health = replace(health, failed_providers=query.failed.providers)
         return health
+
+    def _load(self, query: RouteQuery) -> Load:
+        """The load of providers as far as it concerns a request: no call follows a quote."""
+        if query.quote_only:
+            return NO_LOAD
+        load = self.load.view(self.load_shares.of(query.importance, batch=query.batch))
+        if query.batch and load is not NO_LOAD:
+            load = replace(load, queues=self.deferrals.turns())
+        return load
 
     def _amounts(self, quote: Quote | None) -> Amounts | None:
         if quote is None:
@@ -357,6 +396,9 @@ class Reservations:
             price_table=self.router.catalog.price_table,
             strict=self.strict,
             redrawn=redrawn,
+            in_flight=0
+            if query.quote_only
+            else self.load.in_flight(held.routed.decision.chosen.model.id),
         )
 
     def _example(self, bundle_version: str) -> bytes:
@@ -379,10 +421,20 @@ class Reservations:
         return found
 
     @property
+    def batch_load(self) -> Load:
+        """The load of providers for batch work."""
+        return self.load.view(self.load_shares.batch)
+
+    @property
     def reports(self) -> Reports:
         """Takes the reports of what became of decisions."""
         return Reports(
-            self.router.catalog, self.ledger, self.health, self.max_settle, self.observer
+            self.router.catalog,
+            self.ledger,
+            self.health,
+            self.max_settle,
+            self.observer,
+            self.load,
         )
 
 

@@ -16,6 +16,7 @@ from router.routing.router import Router
 from router.rpc.messages.admin import (
     fill_correction,
     fill_decision,
+    fill_deferred,
     fill_input,
     fill_speed,
     fill_usage,
@@ -185,6 +186,16 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         reply = admin_pb2.ListInputsResponse()
         for status in self._statuses():
             fill_input(reply.inputs.add(), status)
+        return reply
+
+    def ListDeferred(
+        self, request: admin_pb2.ListDeferredRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListDeferredResponse:
+        """The batch work that waits for its turn."""
+        reply = admin_pb2.ListDeferredResponse()
+        labels = parse_labels(request.labels, "labels")
+        for each in self._current().reservations.deferrals.waiting(labels):
+            fill_deferred(reply.requests.add(), each)
         return reply
 
     def AmendSettlement(

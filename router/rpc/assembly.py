@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,14 +12,17 @@ from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.clock import utc_now
+from router.core.errors import BadArtifact
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.base import Ledger
 from router.logs import set_level
 from router.routing.chance import Chance
 from router.routing.correction_learner import CorrectionLearner
+from router.routing.deferrals import Deferrals
 from router.routing.label_names import LabelNames
 from router.routing.model_health import ModelHealth
+from router.routing.provider_load import ProviderLoad
 from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.rpc.live_state import LiveState, Parts, Sources
@@ -93,7 +96,11 @@ def _labels_of_settings(settings: Settings) -> frozenset[str]:
 
 
 def build_reservations(
-    settings: Settings, router: Router, ledger: Ledger, observer: Observer = UNOBSERVED
+    settings: Settings,
+    router: Router,
+    ledger: Ledger,
+    observer: Observer = UNOBSERVED,
+    load: ProviderLoad | None = None,
 ) -> Reservations:
     """Combine a router and a ledger.
 
@@ -102,10 +109,13 @@ def build_reservations(
         router: decides.
         ledger: holds.
         observer: is told what is decided and settled.
+        load: of the accounts of providers; ``None``: nothing is known of it yet.
 
     Raises:
-        MitsumoriError: the settings need an extra that is not installed.
+        MitsumoriError: the settings need an extra that is not installed, or have limits of a provider that
+            the catalog does not know.
     """
+    _check_limits(settings, router.catalog)
     return Reservations(
         router,
         ledger,
@@ -118,6 +128,36 @@ def build_reservations(
         chance=_chance(settings),
         render_example=render_example,
         health=ModelHealth(settings.health, router.now, observer),
+        load=load or ProviderLoad(settings.provider_limits, router.now),
+        load_shares=settings.load_shares,
+        deferrals=Deferrals(router.now),
+    )
+
+
+def _check_limits(settings: Settings, catalog: Catalog) -> None:
+    """Refuse limits of what the catalog does not know: they would bound nothing.
+
+    Raises:
+        BadArtifact: names the setting.
+    """
+    served: dict[str, set[str]] = {}
+    for entry in catalog.entries:
+        served.setdefault(entry.spec.provider, set()).add(entry.spec.id)
+    for provider, limits in settings.provider_limits.items():
+        models = served.get(provider)
+        if models is None:
+            raise _unknown(f"provider_limits.{provider}", "provider", served)
+        for model in limits.models:
+            if model not in models:
+                field = f"provider_limits.{provider}.models.{model}"
+                raise _unknown(field, f"model of {provider}", models)
+
+
+def _unknown(field: str, kind: str, known: Iterable[str]) -> BadArtifact:
+    return BadArtifact(
+        f"{field}: the catalog has no such {kind}; it has {', '.join(sorted(known))}",
+        reason="UNKNOWN_PROVIDER",
+        field=field,
     )
 
 
@@ -165,10 +205,14 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
         tokens=router.tokens,
         rules=parts.rules,
     )
-    made = replace(made, corrections=router.corrections)
-    found = build_reservations(settings, made, before.ledger, before.observer)
+    made = replace(made, corrections=router.corrections, in_flight=router.in_flight)
+    found = build_reservations(settings, made, before.ledger, before.observer, before.load)
     return replace(
-        found, label_names=before.label_names, health=before.health, chance=before.chance
+        found,
+        label_names=before.label_names,
+        health=before.health,
+        chance=before.chance,
+        deferrals=before.deferrals,
     )
 
 
@@ -197,8 +241,9 @@ def live_state_of(
     rules = None if sources.rules is None else sources.rules.current()[0]
     bundle = sources.bundle.current()
     router = build_router(settings, catalog=catalog, bundle=bundle, rules=rules)
-    router = replace(router, corrections=lambda: learner.corrections)
-    first = Snapshot(settings, build_reservations(settings, router, ledger, observer))
+    load = ProviderLoad(settings.provider_limits, router.now)
+    router = replace(router, corrections=lambda: learner.corrections, in_flight=load.all_in_flight)
+    first = Snapshot(settings, build_reservations(settings, router, ledger, observer, load))
 
     def applied(snapshot: Snapshot) -> None:
         set_level(snapshot.settings.log_level)
@@ -206,6 +251,7 @@ def live_state_of(
         catalog = reservations.router.catalog
         learner.allowances, learner.speeds = catalog.reasoning_allowances, catalog.speeds
         reservations.health.policy = snapshot.settings.health
+        reservations.load.limits = snapshot.settings.provider_limits
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 
     return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner

@@ -18,7 +18,7 @@ from router.routing.batch_totals import BatchTotals
 from router.routing.reservations import HeldDecision
 from router.routing.router import RouteQuery
 from router.rpc.messages.outcome import parse_failed, parse_outcome
-from router.rpc.messages.quote_batch import render_summary
+from router.rpc.messages.quote_batch import fill_error, render_summary
 from router.rpc.messages.route import parse_route, render_held
 from router.rpc.messages.settle import parse_settle
 from router.rpc.snapshot import Snapshot
@@ -144,13 +144,15 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 held = snapshot.reservations.quote(query)
             except MitsumoriError as error:
                 batch.failed += 1
-                answer.error.reason, answer.error.text = error.reason, error.message
+                fill_error(answer.error, error)
             else:
                 batch.add(held)
                 decision_id = query.request_id or self._new_id()
                 answer.response.CopyFrom(render_held(held, decision_id, query.max_alternatives))
             yield answer
-        yield router_pb2.QuoteBatchResponse(summary=render_summary(batch))
+        reservations = snapshot.reservations
+        load, now = reservations.batch_load, reservations.router.now()
+        yield router_pb2.QuoteBatchResponse(summary=render_summary(batch, load, now))
 
     def _decide(
         self, snapshot: Snapshot, query: RouteQuery, body: bytes, replaces: str | None

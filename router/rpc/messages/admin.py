@@ -17,6 +17,7 @@ from router.decision_log.usage import Filter
 from router.files import sha256_of
 from router.ledger.base import Amendment, HoldState, StoredDecision, Totals
 from router.ledger.storage_format import MAX_LABELS, MAX_REASON, damaged_decision
+from router.routing.deferrals import DeferredRequest
 from router.rpc.messages.settle import check_tokens, parse_cost
 from router.rpc.messages.values import check_label_name, identifier, wrong
 from router.watched import InputStatus
@@ -24,6 +25,7 @@ from router.watched import InputStatus
 __all__ = [
     "fill_correction",
     "fill_decision",
+    "fill_deferred",
     "fill_input",
     "fill_speed",
     "fill_usage",
@@ -111,6 +113,16 @@ def parse_amendment(message: admin_pb2.AmendSettlementRequest) -> Amendment:
         tokens=tokens,
         reason=message.reason,
     )
+
+
+def fill_deferred(target: admin_pb2.DeferredRequest, each: DeferredRequest) -> None:
+    """Write a deferred request."""
+    target.decision_id, target.reason = each.decision_id, each.reason
+    target.waits_for, target.refusals = each.queue, each.times
+    target.scope.update(each.scope)
+    target.refuse_time.FromDatetime(each.deferred)
+    if each.not_before is not None:
+        target.not_before_time.FromDatetime(each.not_before)
 
 
 def parse_filter(message: admin_pb2.DecisionFilter) -> Filter:

@@ -1,0 +1,346 @@
+"""What is known of the load of provider accounts: calls in flight, and in the last minute."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from router.clock import utc_now
+from router.core.load import (
+    NO_LOAD,
+    WINDOW_S,
+    AccountLimits,
+    Gauge,
+    Load,
+    ProviderLimits,
+    RateLimit,
+    RateLimits,
+)
+from router.core.rate_window import RateWindow
+from router.ledger.base import HoldState, Ledger, StoredDecision
+
+__all__ = ["ProviderLoad"]
+
+_MOST_IN_FLIGHT = 100_000
+"""Calls that are remembered; of more, the oldest count as ended."""
+_PAGE = 1_000
+_MOST_READ = 20_000
+"""Decisions of a kind that are read at once."""
+_OVERLAP_S = 5.0
+"""A decision may be committed so long after it was made, and clocks may differ so much."""
+_REMEMBERED_S = WINDOW_S + 2 * _OVERLAP_S
+
+
+class _Call(NamedTuple):
+    """A call in flight: where, the tokens that are expected, when it began and when it counts as lost."""
+
+    model: str
+    provider: str
+    tokens: int
+    began: float
+    until: float
+
+
+@dataclass(slots=True)
+class _Traffic:
+    """What an account, or a model of it, does at the moment."""
+
+    calls: int = 0
+    tokens: int = 0
+    calls_per_minute: RateWindow = field(default_factory=RateWindow)
+    tokens_per_minute: RateWindow = field(default_factory=RateWindow)
+
+
+@dataclass(slots=True)
+class _Reported:
+    """What a provider said of its limits for a model, and what was sent to it since."""
+
+    limits: RateLimits
+    at: float
+    calls: int = 0
+    tokens: int = 0
+
+    @property
+    def until(self) -> float:
+        """When it says nothing any more."""
+        told = [each.reset_s for each in self.limits if each is not None]
+        return self.at + max(told, default=0.0)
+
+
+class ProviderLoad:
+    """The load of the accounts of one process. Thread-safe; each call takes constant time.
+
+    Args:
+        limits: provider → what its account allows; may be replaced at any time.
+        now: the clock; returns an aware datetime.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, ProviderLimits] | None = None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.limits = limits or {}
+        self._now = now
+        self._lock = threading.Lock()
+        self._calls: OrderedDict[str, _Call] = OrderedDict()
+        self._counted: OrderedDict[str, float] = OrderedDict()
+        self._synced = 0.0
+        self._providers: dict[str, _Traffic] = {}
+        self._models: dict[str, _Traffic] = {}
+        self._reported: dict[str, _Reported] = {}
+        self._provider_of: dict[str, str] = {}
+
+    def in_flight(self, model: str) -> int:
+        """Calls to a model that have not ended, as far as is known."""
+        with self._lock:
+            self._drop_lost(self._seconds())
+            found = self._models.get(model)
+            return 0 if found is None else found.calls
+
+    def all_in_flight(self) -> dict[str, int]:
+        """The same for every model that was called, by id."""
+        with self._lock:
+            self._drop_lost(self._seconds())
+            return {model: each.calls for model, each in self._models.items()}
+
+    def began(
+        self, decision_id: str, model: str, provider: str, *, tokens: int, ttl_s: float
+    ) -> None:
+        """Count a call that is about to be made.
+
+        Args:
+            decision_id: of the decision that led to it.
+            model: catalog id.
+            provider: of the model.
+            tokens: input and output that are expected, ≥ 0.
+            ttl_s: after which it counts as lost, seconds > 0.
+        """
+        with self._lock:
+            now = self._seconds()
+            self._drop_lost(now)
+            self._begin(decision_id, _Call(model, provider, tokens, now, now + ttl_s), now)
+
+    def ended(
+        self,
+        decision_id: str,
+        *,
+        tokens: int | None = None,
+        by: tuple[str, str] | None = None,
+    ) -> None:
+        """Count the end of a call; of one that is not known, nothing.
+
+        Args:
+            decision_id: of the decision that led to it.
+            tokens: that it really took; ``None``: that is not known.
+            by: model and provider that really answered; ``None``: as decided.
+        """
+        with self._lock:
+            now = self._seconds()
+            call = self._end(decision_id)
+            if call is None:
+                return
+            if by is not None and by[0] != call.model:
+                self._count(call, -1, -call.tokens, now)
+                call = call._replace(model=by[0], provider=by[1])
+                self._count(call, 1, call.tokens, now)
+            if tokens is not None:
+                self._count(call, 0, tokens - call.tokens, now)
+
+    def cancelled(self, decision_id: str) -> None:
+        """Count a call no more that was never made."""
+        with self._lock:
+            call = self._end(decision_id)
+            if call is not None:
+                self._count(call, -1, -call.tokens, self._seconds())
+
+    def reported(self, model: str, provider: str, limits: RateLimits) -> None:
+        """Take note of what a provider said of its limits with its latest answer.
+
+        Args:
+            model: catalog id.
+            provider: of the model.
+            limits: as it said.
+        """
+        with self._lock:
+            self._provider_of[model] = provider
+            self._reported[model] = _Reported(limits, self._seconds())
+
+    def view(self, share: float) -> Load:
+        """How far limits are used now, for a request that may use a share of them, 0..1."""
+        if not self.limits and not self._reported:
+            return NO_LOAD
+        with self._lock:
+            now = self._seconds()
+            self._drop_lost(now)
+            self._forget_reports(now)
+            if not self.limits and not self._reported:
+                return NO_LOAD
+            providers, models = {}, {}
+            for provider, its in self.limits.items():
+                traffic = self._providers.get(provider, _Traffic())
+                providers[provider] = tuple(_gauges(provider, its, traffic, now))
+                for model, own in its.models.items():
+                    traffic = self._models.get(model, _Traffic())
+                    models[model] = tuple(_gauges(f"{provider}/{model}", own, traffic, now))
+            for model, told in self._reported.items():
+                account = f"{self._provider_of[model]}/{model}"
+                models[model] = models.get(model, ()) + tuple(_reported(account, told, now))
+            return Load(providers, models, share)
+
+    def sync(self, ledger: Ledger) -> None:
+        """Count what a ledger knows: the calls in flight, and where limits are set those of the last minute.
+
+        Done at a start, and now and then where other processes decide and settle, too. At most the newest
+        20,000 decisions of each kind are read.
+
+        Raises:
+            Unavailable: the store cannot be read; what was counted stays.
+        """
+        began = self._seconds()
+        recent: list[StoredDecision] = []
+        if self.limits:
+            since = max(self._synced, began - WINDOW_S) - _OVERLAP_S
+            recent = list(_decisions(ledger, since=datetime.fromtimestamp(since, UTC)))
+        open_ = list(_decisions(ledger, state=HoldState.HELD))
+        with self._lock:
+            now = self._seconds()
+            held = {each.id for each in open_}
+            if len(held) < _MOST_READ:
+                for decision_id, call in list(self._calls.items()):
+                    if decision_id not in held and call.began < began - _OVERLAP_S:
+                        self._end(decision_id)
+            for each in sorted((*recent, *open_), key=lambda one: (one.expires, one.id)):
+                if each.id not in self._calls:
+                    self._take_over(each, now)
+            self._synced = began
+            self._drop_lost(now)
+
+    def _seconds(self) -> float:
+        return self._now().timestamp()
+
+    def _take_over(self, decided: StoredDecision, now: float) -> None:
+        """Count a decision of another process, or of before a start."""
+        if decided.held is None or decided.state is HoldState.RELEASED:
+            return
+        labels = decided.labels
+        tokens = (decided.actual or decided.held).tokens
+        times = decided.created.timestamp(), decided.expires.timestamp()
+        call = _Call(labels["model"], labels["provider"], tokens, *times)
+        if decided.state is HoldState.HELD:
+            self._begin(decided.id, call, now)
+        elif decided.id not in self._counted:
+            self._count_new(decided.id, call, now)
+
+    def _traffic(self, call: _Call) -> tuple[_Traffic, _Traffic]:
+        provider = self._providers.get(call.provider)
+        if provider is None:
+            provider = self._providers[call.provider] = _Traffic()
+        model = self._models.get(call.model)
+        if model is None:
+            model = self._models[call.model] = _Traffic()
+        return provider, model
+
+    def _begin(self, decision_id: str, call: _Call, now: float) -> None:
+        self._end(decision_id)  # a repeated one counts once
+        self._calls[decision_id] = call
+        for each in self._traffic(call):
+            each.calls += 1
+            each.tokens += call.tokens
+        if decision_id not in self._counted:
+            self._count_new(decision_id, call, now)
+        if len(self._calls) > _MOST_IN_FLIGHT:
+            self._end(next(iter(self._calls)))
+
+    def _count_new(self, decision_id: str, call: _Call, now: float) -> None:
+        self._counted[decision_id] = call.began
+        self._count(call, 1, call.tokens, now)
+        while self._counted and next(iter(self._counted.values())) < now - _REMEMBERED_S:
+            self._counted.popitem(last=False)
+        if len(self._counted) > _MOST_IN_FLIGHT:
+            self._counted.popitem(last=False)
+
+    def _count(self, call: _Call, calls: int, tokens: int, now: float) -> None:
+        """Count in the minute in which a call began."""
+        for each in self._traffic(call):
+            if calls:
+                each.calls_per_minute.add(calls, call.began, now)
+            each.tokens_per_minute.add(tokens, call.began, now)
+        told = self._reported.get(call.model)
+        if told is not None and call.began >= told.at:
+            told.calls += calls
+            told.tokens += tokens
+
+    def _end(self, decision_id: str) -> _Call | None:
+        call = self._calls.pop(decision_id, None)
+        if call is not None:
+            for each in self._traffic(call):
+                each.calls -= 1
+                each.tokens -= call.tokens
+        return call
+
+    def _drop_lost(self, now: float) -> None:
+        """End the calls whose holds have expired.
+
+        They expire in the order in which they began, unless the time to live has changed.
+        """
+        while self._calls:
+            oldest = next(iter(self._calls))
+            if self._calls[oldest].until > now:
+                return
+            self._end(oldest)
+
+    def _forget_reports(self, now: float) -> None:
+        for model in [name for name, told in self._reported.items() if told.until <= now]:
+            del self._reported[model]
+
+
+def _gauges(name: str, limits: AccountLimits, traffic: _Traffic, now: float) -> Iterator[Gauge]:
+    """The limits that are set, with what counts on them."""
+    for limit, most, window, counts_tokens in (
+        ("requests_per_minute", limits.requests_per_minute, traffic.calls_per_minute, False),
+        ("tokens_per_minute", limits.tokens_per_minute, traffic.tokens_per_minute, True),
+    ):
+        if most is not None:
+            rate = most / WINDOW_S
+            used = window.total(now)
+            yield Gauge(name, limit, most, used, counts_tokens, rate, window.leaves(now))
+    for limit, most, used, counts_tokens in (
+        ("requests_in_flight", limits.requests_in_flight, traffic.calls, False),
+        ("tokens_in_flight", limits.tokens_in_flight, traffic.tokens, True),
+    ):
+        if most is not None:
+            yield Gauge(name, limit, most, used, counts_tokens, 0.0)
+
+
+def _reported(name: str, told: _Reported, now: float) -> Iterator[Gauge]:
+    """What a provider said, with what was sent to it since."""
+    age = max(now - told.at, 0.0)
+    pairs: Iterable[tuple[str, RateLimit | None, int, bool]] = (
+        ("reported_requests", told.limits.requests, told.calls, False),
+        ("reported_tokens", told.limits.tokens, told.tokens, True),
+    )
+    for limit, said, since, counts_tokens in pairs:
+        if said is not None and age < said.reset_s:
+            used = said.used(age) + max(since, 0)
+            rate = (said.limit - said.remaining) / said.reset_s or said.limit / WINDOW_S
+            yield Gauge(name, limit, said.limit, used, counts_tokens, rate)
+
+
+def _decisions(
+    ledger: Ledger, *, since: datetime | None = None, state: HoldState | None = None
+) -> Iterator[StoredDecision]:
+    """The newest decisions, a bounded number."""
+    after: str | None = None
+    for _ in range(_MOST_READ // _PAGE):
+        page = ledger.decisions(
+            since=since, state=state, after=after, count=_PAGE, newest_first=True
+        )
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id
