@@ -42,8 +42,8 @@ def slowdown(in_flight: Floats, exponent: Floats | float) -> Floats:
 def load_exponent(in_flight: Floats, ratios: Floats, weights: Floats) -> float:
     """The exponent of :func:`slowdown` that calls show, 0..1; 0 where they do not show one.
 
-    Tukey's resistant line through the logarithms: the medians of the third with the fewest and the third with
-    the most in flight. The difference shrinks by its own uncertainty, and counts for nothing below two
+    A resistant line through the logarithms: the median latencies of the third with the fewest and the third
+    with the most in flight give it. The difference shrinks by its own uncertainty, and counts for nothing below two
     standard errors: chance alone, or a few absurd reports, make nobody slower.
 
     Args:
@@ -70,11 +70,11 @@ def load_exponent(in_flight: Floats, ratios: Floats, weights: Floats) -> float:
 
 
 def _group(x: Floats, y: Floats, weights: Floats) -> tuple[float, float, float, float]:
-    """Medians of both, how far the second scatters around its own, and how many calls they are worth."""
+    """The mean of what is known exactly, the median of what is not, its scatter, and the calls' worth."""
     middle = _median(y, weights)
     scatter = _MAD * _median(np.abs(y - middle), weights)
     count = float(weights.sum() ** 2 / (weights**2).sum())
-    return _median(x, weights), middle, scatter, count
+    return float((x * weights).sum() / weights.sum()), middle, scatter, count
 
 
 def _median(values: Floats, weights: Floats, share: float = 0.5) -> float:
