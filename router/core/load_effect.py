@@ -43,8 +43,8 @@ def load_exponent(in_flight: Floats, ratios: Floats, weights: Floats) -> float:
     """The exponent of :func:`slowdown` that calls show, 0..1; 0 where they do not show one.
 
     A resistant line through the logarithms: the median latencies of the third with the fewest and the third
-    with the most in flight give it. The difference shrinks by its own uncertainty, and counts for nothing below two
-    standard errors: chance alone, or a few absurd reports, make nobody slower.
+    with the most in flight give it. The difference shrinks by its own uncertainty, and counts for nothing
+    below two standard errors: chance alone, or a few absurd reports, make nobody slower.
 
     Args:
         in_flight: other calls in flight, float64 ``(n,)``, ≥ 0.

@@ -227,7 +227,9 @@ def test_calls_in_flight_end_about_as_soon_as_they_take() -> None:
 
 
 def test_of_several_full_limits_the_longest_wait_counts() -> None:
-    of = load(gauge(100, leaves=((20.0, 1),)), gauge(100, account="acme/small", leaves=((30.0, 1),)))
+    of = load(
+        gauge(100, leaves=((20.0, 1),)), gauge(100, account="acme/small", leaves=((30.0, 1),))
+    )
     full = full_accounts(LADDER, of)
     assert (full["small"].wait_s, full["middle"].wait_s) == (30.0, 20.0)
 
@@ -283,7 +285,8 @@ def test_without_a_moment_the_refusal_says_only_how_long() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age_s", "used"), [(0.0, 40), (0.1, 40), (15.0, 30), (30.0, 20), (59.9, 1), (60.0, 0), (99.0, 0)]
+    ("age_s", "used"),
+    [(0.0, 40), (0.1, 40), (15.0, 30), (30.0, 20), (59.9, 1), (60.0, 0), (99.0, 0)],
 )
 def test_what_is_used_comes_back_evenly_until_the_reset(age_s: float, used: int) -> None:
     assert RateLimit(100, 60, 60.0).used(age_s) == used

@@ -26,8 +26,8 @@ def list_deferred(
 ) -> None:
     """List the batch work that was refused until later and has not come back, in the order of its turns.
 
-    A server process knows what it refused itself. A request that does not come back within an hour of its turn
-    is not listed any more.
+    A server process knows what it refused itself. A request that does not come back within an hour of its
+    turn is not listed any more.
     """
     wanted = labels_of(labels, "--label")
     with connection.admin() as client:
