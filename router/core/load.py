@@ -25,6 +25,7 @@ __all__ = [
     "AccountLimits",
     "Full",
     "Gauge",
+    "Leaving",
     "Load",
     "LoadShares",
     "ProviderLimits",
@@ -129,6 +130,18 @@ class RateLimits(NamedTuple):
     tokens: RateLimit | None = None
 
 
+class Leaving(NamedTuple):
+    """When what is used stops to count.
+
+    Attributes:
+        first_s: seconds from now until the first of the amounts does.
+        amounts: each stops a second after the one before, all ≥ 0.
+    """
+
+    first_s: float
+    amounts: tuple[int, ...]
+
+
 class Gauge(NamedTuple):
     """How far one limit of an account is used.
 
@@ -139,7 +152,7 @@ class Gauge(NamedTuple):
         used: of it, ≥ 0.
         counts_tokens: whether it counts tokens; otherwise requests.
         rate: how much of it comes back in a second, > 0; 0: as calls end.
-        leaves: (seconds from now, amount): when what is used stops to count, ascending; empty: at the rate.
+        leaving: when what is used stops to count; ``None``: evenly, at the rate.
     """
 
     account: str
@@ -148,7 +161,7 @@ class Gauge(NamedTuple):
     used: int
     counts_tokens: bool
     rate: float
-    leaves: tuple[tuple[float, int], ...] = ()
+    leaving: Leaving | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,39 +227,44 @@ def usable(most: int, share: float) -> int:
 def full_accounts(eligible: Sequence[Candidate], load: Load) -> dict[str, Full]:
     """For each candidate without room, by id, the limit for which it would wait longest."""
     found = {}
+    providers, models = (
+        {
+            name: [(each, usable(each.most, load.share)) for each in gauges]
+            for name, gauges in accounts.items()
+        }
+        for accounts in (load.providers, load.models)
+    )
     for each in eligible:
-        full = _full(each, load)
-        if full is not None:
-            found[each.model.id] = full
+        model, quote = each.model, quote_of(each)
+        tokens = quoted_tokens(quote)
+        full = [
+            _lack(
+                gauge, tokens if gauge.counts_tokens else 1, quote.latency.p50_s, bound, load.share
+            )
+            for gauges in (providers.get(model.provider, ()), models.get(model.id, ()))
+            for gauge, bound in gauges
+            if gauge.used + (tokens if gauge.counts_tokens else 1) > bound
+        ]
+        lacking = [one for one in full if one is not None]
+        if lacking:
+            # max takes the first of equals: the account before the model.
+            found[model.id] = max(lacking, key=_wait)
     return found
-
-
-def _full(candidate: Candidate, load: Load) -> Full | None:
-    gauges = load.gauges(candidate.model.provider, candidate.model.id)
-    if not gauges:
-        return None
-    quote = quote_of(candidate)
-    full = [one for each in gauges if (one := _lack(each, quote, load.share)) is not None]
-    # max takes the first of equals: the account before the model.
-    return max(full, key=_wait, default=None)
 
 
 def _wait(full: Full) -> float:
     return float("inf") if full.wait_s is None else full.wait_s
 
 
-def _lack(gauge: Gauge, quote: Quote, share: float) -> Full | None:
-    """The gauge as full for a call; ``None`` where there is room.
+def _lack(gauge: Gauge, needed: int, latency: float, bound: int, share: float) -> Full | None:
+    """The gauge as full for a call that would pass the bound; ``None`` where it may be sent all the same.
 
     A call that needs more than the share, but not more than the limit, has room where nothing else counts:
     it would never be sent otherwise.
     """
-    needed = quoted_tokens(quote) if gauge.counts_tokens else 1
-    bound = usable(gauge.most, share)
     excess = gauge.used - max(bound - needed, 0)
     if needed <= gauge.most and excess <= 0:
         return None
-    latency = quote.latency.p50_s
     rate = gauge.rate or (gauge.most / latency if latency > 0 else 0.0)
     spacing = needed / (rate * share) if rate > 0 else 0.0
     wait = None if needed > gauge.most else _frees_in(gauge, excess, latency)
@@ -255,10 +273,11 @@ def _lack(gauge: Gauge, quote: Quote, share: float) -> Full | None:
 
 def _frees_in(gauge: Gauge, amount: int, latency_s: float) -> float:
     """Seconds until so much of what is used counts no more."""
-    for seconds, leaving in gauge.leaves:
-        amount -= leaving
-        if amount <= 0:
-            return seconds
+    if gauge.leaving is not None:
+        for seconds, leaving in enumerate(gauge.leaving.amounts):
+            amount -= leaving
+            if amount <= 0:
+                return gauge.leaving.first_s + seconds
     if gauge.rate:
         return amount / gauge.rate
     # Calls in flight end one after the other, half of them within the median of their latency.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.core.load import WINDOW_S
+from router.core.load import WINDOW_S, Leaving
 
 __all__ = ["RateWindow"]
 
@@ -11,52 +11,59 @@ _SECONDS = WINDOW_S + 1
 
 
 class RateWindow:
-    """A sum over the last minute. Not thread-safe.
+    """Sums of two kinds of amounts over the last minute: calls, and their tokens. Not thread-safe.
 
     Time is seconds since the epoch, and must not go back by more than the window; what is older is not
     counted.
     """
 
     def __init__(self) -> None:
-        self._amounts = [0] * _SECONDS
+        self._amounts = [0] * _SECONDS, [0] * _SECONDS
+        self._sums = [0, 0]
         self._latest = 0
-        self._sum = 0
 
-    def add(self, amount: int, at: float, now: float) -> None:
-        """Count an amount at a moment that may have passed already; a negative one takes back.
+    def add(self, calls: int, tokens: int, at: float, now: float) -> None:
+        """Count amounts at a moment that may have passed already; negative ones take back.
 
         Args:
-            amount: of whatever is counted.
-            at: when it happened.
+            calls: how many.
+            tokens: of these.
+            at: when they happened.
             now: the current time.
         """
         self._move(now)
         second = min(int(at), self._latest)
         if second > self._latest - _SECONDS:
-            self._amounts[second % _SECONDS] += amount
-            self._sum += amount
+            place, sums = second % _SECONDS, self._sums
+            of_calls, of_tokens = self._amounts
+            of_calls[place] += calls
+            of_tokens[place] += tokens
+            sums[0] += calls
+            sums[1] += tokens
 
-    def total(self, now: float) -> int:
-        """The sum over the last minute."""
+    def totals(self, now: float) -> tuple[int, int]:
+        """The calls of the last minute, and their tokens."""
         self._move(now)
-        return max(self._sum, 0)
+        calls, tokens = self._sums
+        return max(calls, 0), max(tokens, 0)
 
-    def leaves(self, now: float) -> tuple[tuple[float, int], ...]:
-        """When what is counted stops to count: (seconds from now, amount), ascending."""
+    def leaving(self, now: float) -> tuple[Leaving, Leaving]:
+        """When calls, and when their tokens, stop to count."""
         self._move(now)
-        oldest = self._latest - _SECONDS + 1
-        return tuple(
-            (second + _SECONDS - now, amount)
-            for second in range(oldest, self._latest + 1)
-            if (amount := self._amounts[second % _SECONDS]) > 0
+        oldest, first_s = (self._latest + 1) % _SECONDS, self._latest + 1 - now
+        calls, tokens = (
+            Leaving(first_s, tuple(amounts[oldest:] + amounts[:oldest]))
+            for amounts in self._amounts
         )
+        return calls, tokens
 
     def _move(self, now: float) -> None:
         second = int(now)
-        passed = second - self._latest
-        if passed <= 0:
+        if second <= self._latest:
             return
         for each in range(max(second - _SECONDS, self._latest) + 1, second + 1):
-            self._sum -= self._amounts[each % _SECONDS]
-            self._amounts[each % _SECONDS] = 0
+            place = each % _SECONDS
+            for kind in (0, 1):
+                self._sums[kind] -= self._amounts[kind][place]
+                self._amounts[kind][place] = 0
         self._latest = second

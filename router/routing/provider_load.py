@@ -51,8 +51,7 @@ class _Traffic:
 
     calls: int = 0
     tokens: int = 0
-    calls_per_minute: RateWindow = field(default_factory=RateWindow)
-    tokens_per_minute: RateWindow = field(default_factory=RateWindow)
+    minute: RateWindow = field(default_factory=RateWindow)
 
 
 @dataclass(slots=True)
@@ -75,7 +74,8 @@ class ProviderLoad:
     """The load of the accounts of one process. Thread-safe; each call takes constant time.
 
     Args:
-        limits: provider → what its account allows; may be replaced at any time.
+        limits: provider → what its account allows; may be replaced at any time. Where there is none, minutes
+            are not counted: after the first ones come, :meth:`sync` counts what the ledger knows.
         now: the clock; returns an aware datetime.
     """
 
@@ -144,6 +144,8 @@ class ProviderLoad:
             call = self._end(decision_id)
             if call is None:
                 return
+            if decision_id not in self._counted:
+                return
             if by is not None and by[0] != call.model:
                 self._count(call, -1, -call.tokens, now)
                 call = call._replace(model=by[0], provider=by[1])
@@ -155,7 +157,7 @@ class ProviderLoad:
         """Count a call no more that was never made."""
         with self._lock:
             call = self._end(decision_id)
-            if call is not None:
+            if call is not None and decision_id in self._counted:
                 self._count(call, -1, -call.tokens, self._seconds())
 
     def reported(self, model: str, provider: str, limits: RateLimits) -> None:
@@ -195,8 +197,8 @@ class ProviderLoad:
     def sync(self, ledger: Ledger) -> None:
         """Count what a ledger knows: the calls in flight, and where limits are set those of the last minute.
 
-        Done at a start, and now and then where other processes decide and settle, too. At most the newest
-        20,000 decisions of each kind are read.
+        Done at a start, where limits are set, and now and then where other processes decide and settle, too.
+        At most the newest 20,000 decisions of each kind are read.
 
         Raises:
             Unavailable: the store cannot be read; what was counted stays.
@@ -215,8 +217,7 @@ class ProviderLoad:
                     if decision_id not in held and call.began < began - _OVERLAP_S:
                         self._end(decision_id)
             for each in sorted((*recent, *open_), key=lambda one: (one.expires, one.id)):
-                if each.id not in self._calls:
-                    self._take_over(each, now)
+                self._take_over(each, now)
             self._synced = began
             self._drop_lost(now)
 
@@ -231,9 +232,9 @@ class ProviderLoad:
         tokens = (decided.actual or decided.held).tokens
         times = decided.created.timestamp(), decided.expires.timestamp()
         call = _Call(labels["model"], labels["provider"], tokens, *times)
-        if decided.state is HoldState.HELD:
+        if decided.state is HoldState.HELD and decided.id not in self._calls:
             self._begin(decided.id, call, now)
-        elif decided.id not in self._counted:
+        else:
             self._count_new(decided.id, call, now)
 
     def _traffic(self, call: _Call) -> tuple[_Traffic, _Traffic]:
@@ -251,12 +252,13 @@ class ProviderLoad:
         for each in self._traffic(call):
             each.calls += 1
             each.tokens += call.tokens
-        if decision_id not in self._counted:
-            self._count_new(decision_id, call, now)
+        self._count_new(decision_id, call, now)
         if len(self._calls) > _MOST_IN_FLIGHT:
             self._end(next(iter(self._calls)))
 
     def _count_new(self, decision_id: str, call: _Call, now: float) -> None:
+        if decision_id in self._counted or not (self.limits or self._reported):
+            return
         self._counted[decision_id] = call.began
         self._count(call, 1, call.tokens, now)
         while self._counted and next(iter(self._counted.values())) < now - _REMEMBERED_S:
@@ -267,9 +269,7 @@ class ProviderLoad:
     def _count(self, call: _Call, calls: int, tokens: int, now: float) -> None:
         """Count in the minute in which a call began."""
         for each in self._traffic(call):
-            if calls:
-                each.calls_per_minute.add(calls, call.began, now)
-            each.tokens_per_minute.add(tokens, call.began, now)
+            each.minute.add(calls, tokens, call.began, now)
         told = self._reported.get(call.model)
         if told is not None and call.began >= told.at:
             told.calls += calls
@@ -301,20 +301,22 @@ class ProviderLoad:
 
 def _gauges(name: str, limits: AccountLimits, traffic: _Traffic, now: float) -> Iterator[Gauge]:
     """The limits that are set, with what counts on them."""
-    for limit, most, window, counts_tokens in (
-        ("requests_per_minute", limits.requests_per_minute, traffic.calls_per_minute, False),
-        ("tokens_per_minute", limits.tokens_per_minute, traffic.tokens_per_minute, True),
-    ):
-        if most is not None:
-            rate = most / WINDOW_S
-            used = window.total(now)
-            yield Gauge(name, limit, most, used, counts_tokens, rate, window.leaves(now))
-    for limit, most, used, counts_tokens in (
-        ("requests_in_flight", limits.requests_in_flight, traffic.calls, False),
-        ("tokens_in_flight", limits.tokens_in_flight, traffic.tokens, True),
-    ):
-        if most is not None:
-            yield Gauge(name, limit, most, used, counts_tokens, 0.0)
+    calls, tokens = traffic.minute.totals(now)
+    most = limits.requests_per_minute
+    if most is not None:
+        # When it leaves matters only where much is used.
+        leaving = traffic.minute.leaving(now)[0] if 2 * calls >= most else None
+        yield Gauge(name, "requests_per_minute", most, calls, False, most / WINDOW_S, leaving)
+    most = limits.tokens_per_minute
+    if most is not None:
+        leaving = traffic.minute.leaving(now)[1] if 2 * tokens >= most else None
+        yield Gauge(name, "tokens_per_minute", most, tokens, True, most / WINDOW_S, leaving)
+    most = limits.requests_in_flight
+    if most is not None:
+        yield Gauge(name, "requests_in_flight", most, traffic.calls, False, 0.0)
+    most = limits.tokens_in_flight
+    if most is not None:
+        yield Gauge(name, "tokens_in_flight", most, traffic.tokens, True, 0.0)
 
 
 def _reported(name: str, told: _Reported, now: float) -> Iterator[Gauge]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,7 +13,7 @@ from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.clock import utc_now
-from router.core.errors import BadArtifact
+from router.core.errors import BadArtifact, Unavailable
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.base import Ledger
@@ -251,7 +252,10 @@ def live_state_of(
         catalog = reservations.router.catalog
         learner.allowances, learner.speeds = catalog.reasoning_allowances, catalog.speeds
         reservations.health.policy = snapshot.settings.health
-        reservations.load.limits = snapshot.settings.provider_limits
+        if reservations.load.limits != snapshot.settings.provider_limits:
+            reservations.load.limits = snapshot.settings.provider_limits
+            with suppress(Unavailable):  # then only calls from now on count
+                reservations.load.sync(ledger)
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 
     return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner

@@ -15,6 +15,7 @@ from router.core.health import Health
 from router.core.load import (
     NO_LOAD,
     Gauge,
+    Leaving,
     Load,
     LoadShares,
     RateLimit,
@@ -44,8 +45,14 @@ def gauge(
     limit: str = "requests_per_minute",
     leaves: tuple[tuple[float, int], ...] = (),
 ) -> Gauge:
+    """``leaves``: (seconds from now, amount)."""
     rate = 0.0 if limit.endswith("in_flight") else most / 60
-    return Gauge(account, limit, most, used, limit.startswith("tokens"), rate, leaves)
+    leaving = None
+    if leaves:
+        first, by_second = leaves[0][0], dict(leaves)
+        span = range(int(leaves[-1][0] - first) + 1)
+        leaving = Leaving(first, tuple(by_second.get(first + each, 0) for each in span))
+    return Gauge(account, limit, most, used, limit.startswith("tokens"), rate, leaving)
 
 
 def load(*gauges: Gauge, share: float = 1.0, **queues: float) -> Load:

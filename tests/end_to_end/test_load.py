@@ -1,4 +1,4 @@
-"""A real server keeps within the limits of providers: it shifts, defers, says when, and learns from headers."""
+"""A real server keeps within the limits of providers: it shifts, defers, says when, learns of headers."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ def _print_costs(
     replies: list[router_pb2.QuoteBatchResponse],
     shown: Console,
 ) -> None:
-    columns = (
+    columns: tuple[str, ...] = (
         *("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits"),
         "earliest finish",
     )

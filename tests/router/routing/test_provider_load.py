@@ -9,7 +9,6 @@ import pytest
 from router.core.load import (
     NO_LOAD,
     AccountLimits,
-    Gauge,
     ProviderLimits,
     RateLimit,
     RateLimits,
@@ -109,16 +108,26 @@ def test_the_same_decision_counts_once(load: ProviderLoad) -> None:
     assert used(load, "other") == of_account(1, 100, 1, 100)
 
 
-def test_a_gauge_says_when_what_is_used_leaves(load: ProviderLoad, clock: ManualClock) -> None:
-    begin(load, "1")
+def test_a_gauge_says_when_what_is_used_leaves_from_half_of_the_limit_on(
+    load: ProviderLoad, clock: ManualClock
+) -> None:
+    begin(load, "1", 4_949)
     clock.advance(seconds=10)
     begin(load, "2", 50)
     requests, tokens, flying, _ = load.view(0.8).gauges("acme", "other")
-    assert requests == Gauge(
-        "acme", "requests_per_minute", 10, 2, False, 10 / 60, ((51.0, 1), (61.0, 1))
-    )
-    assert tokens.leaves == ((51.0, 100), (61.0, 50))
-    assert (flying.rate, flying.leaves) == (0.0, ())
+    assert requests == ("acme", "requests_per_minute", 10, 2, False, 10 / 60, None)
+    assert (tokens.used, tokens.leaving) == (4_999, None)
+    assert (flying.rate, flying.leaving) == (0.0, None)
+    begin(load, "3", 1)
+    tokens = load.view(0.8).gauges("acme", "other")[1]
+    assert tokens.leaving is not None
+    amounts = {at + tokens.leaving.first_s: many for at, many in enumerate(tokens.leaving.amounts)}
+    assert {at: many for at, many in amounts.items() if many} == {51.0: 4_949, 61.0: 51}
+    for name in "456":
+        begin(load, name)
+    requests = load.view(0.8).gauges("acme", "other")[0]
+    assert requests.leaving is not None
+    assert sum(requests.leaving.amounts) == 6
 
 
 def test_limits_may_change_at_any_time(load: ProviderLoad) -> None:
@@ -245,4 +254,6 @@ def test_without_limits_only_calls_in_flight_are_read(clock: ManualClock) -> Non
     load.sync(store)
     assert load.all_in_flight() == {"mini": 1}
     load.limits = LIMITS
-    assert used(load, "other") == of_account(1, 100, 1, 100)
+    assert used(load, "other") == of_account(0, 0, 1, 100)
+    load.sync(store)
+    assert used(load, "other") == of_account(2, 100, 1, 100)
