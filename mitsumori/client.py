@@ -501,8 +501,10 @@ class Admin(RetryingChannel):
         """
         return list(self.call(self._stub.ListInputs, admin_pb2.ListInputsRequest()).inputs)
 
-    def deferred(self, labels: Mapping[str, str] | None = None) -> list[admin_pb2.DeferredRequest]:
+    def deferred(self, labels: Mapping[str, str] | None = None) -> admin_pb2.ListDeferredResponse:
         """The batch work that was refused until later and has not come back, in the order of its turns.
+
+        Without labels, also how far the limits of providers are used.
 
         Args:
             labels: only requests with all of these labels; ``None``: all.
@@ -512,7 +514,8 @@ class Admin(RetryingChannel):
             CallFailed: refused, or no answer in time.
         """
         request = message_of(admin_pb2.ListDeferredRequest, labels={} if labels is None else labels)
-        return list(self.call(self._stub.ListDeferred, request).requests)
+        listed: admin_pb2.ListDeferredResponse = self.call(self._stub.ListDeferred, request)
+        return listed
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; return how many.

@@ -32,6 +32,8 @@ _MOST_READ = 20_000
 """Decisions of a kind that are read at once."""
 _OVERLAP_S = 5.0
 """A decision may be committed so long after it was made, and clocks may differ so much."""
+_BELIEVED_S = 300.0
+"""What a caller reported counts no longer, so that a wrong report leaves no model out for days."""
 _REMEMBERED_S = WINDOW_S + 2 * _OVERLAP_S
 
 
@@ -65,9 +67,9 @@ class _Reported:
 
     @property
     def until(self) -> float:
-        """When it says nothing any more."""
+        """When it says nothing any more: a call then finds out what is so."""
         told = [each.reset_s for each in self.limits if each is not None]
-        return self.at + max(told, default=0.0)
+        return self.at + min(max(told, default=0.0), _BELIEVED_S)
 
 
 class ProviderLoad:
@@ -184,10 +186,10 @@ class ProviderLoad:
                 return NO_LOAD
             providers, models = {}, {}
             for provider, its in self.limits.items():
-                traffic = self._providers.get(provider, _Traffic())
+                traffic = _of(self._providers, provider)
                 providers[provider] = tuple(_gauges(provider, its, traffic, now))
                 for model, own in its.models.items():
-                    traffic = self._models.get(model, _Traffic())
+                    traffic = _of(self._models, model)
                     models[model] = tuple(_gauges(f"{provider}/{model}", own, traffic, now))
             for model, told in self._reported.items():
                 account = f"{self._provider_of[model]}/{model}"
@@ -238,13 +240,7 @@ class ProviderLoad:
             self._count_new(decided.id, call, now)
 
     def _traffic(self, call: _Call) -> tuple[_Traffic, _Traffic]:
-        provider = self._providers.get(call.provider)
-        if provider is None:
-            provider = self._providers[call.provider] = _Traffic()
-        model = self._models.get(call.model)
-        if model is None:
-            model = self._models[call.model] = _Traffic()
-        return provider, model
+        return _of(self._providers, call.provider), _of(self._models, call.model)
 
     def _begin(self, decision_id: str, call: _Call, now: float) -> None:
         self._end(decision_id)  # a repeated one counts once
@@ -297,6 +293,14 @@ class ProviderLoad:
     def _forget_reports(self, now: float) -> None:
         for model in [name for name, told in self._reported.items() if told.until <= now]:
             del self._reported[model]
+
+
+def _of(known: dict[str, _Traffic], name: str) -> _Traffic:
+    """The traffic of an account or a model, from now on known."""
+    found = known.get(name)
+    if found is None:
+        found = known[name] = _Traffic()
+    return found
 
 
 def _gauges(name: str, limits: AccountLimits, traffic: _Traffic, now: float) -> Iterator[Gauge]:

@@ -178,14 +178,18 @@ def test_deferred_work_is_planned_listed_and_decided_when_its_turn_comes(
         assert [(each - NOON).total_seconds() for each in turns] == pytest.approx(
             [61.0, 61.0 + 60 / 7, 61.0 + 120 / 7], abs=0.001
         )
-        listed = admin.deferred({"team": "nightly"})
+        listed = admin.deferred({"team": "nightly"}).requests
         assert [(each.decision_id, each.refusals) for each in listed] == [
             ("a", 1),
             ("b", 1),
             ("c", 1),
         ]
         assert listed[1].waits_for == f"{usual.chosen.provider} requests_per_minute"
-        assert admin.deferred({"team": "other"}) == []
+        assert not admin.deferred({"team": "other"}).requests
+        assert not admin.deferred({"team": "nightly"}).limits
+        (limit,) = admin.deferred().limits
+        assert (limit.account, limit.limit) == (usual.chosen.provider, "requests_per_minute")
+        assert (limit.used, limit.usable_by_batch, limit.most) == (7, 7, 10)
         again = refused(client, request_id="a", **wish)
         assert datetime.fromisoformat(again.metadata["not_before"]) == turns[0]
         shown = CliRunner().invoke(
@@ -193,15 +197,18 @@ def test_deferred_work_is_planned_listed_and_decided_when_its_turn_comes(
             ["defer", "list", "--label", "team=nightly", "--server", limited.address, "--json"],
         )
         assert shown.exit_code == 0, shown.output
-        rows = yaml.safe_load(shown.output)
+        rows = yaml.safe_load(shown.output)["requests"]
         assert [(row["decision_id"], row["refusals"]) for row in rows] == [
             ("a", 2),
             ("b", 1),
             ("c", 1),
         ]
+        table = CliRunner().invoke(app, ["defer", "list", "--server", limited.address])
+        assert "LOAD_DEFERRED" in table.output
+        assert "Limits of providers" in table.output
         clock.advance(seconds=61)
         assert client.route(PROMPT, request_id="a", **wish).id == "a"
-        assert [each.decision_id for each in admin.deferred()] == ["b", "c"]
+        assert [each.decision_id for each in admin.deferred().requests] == ["b", "c"]
 
 
 def test_what_a_provider_says_in_its_headers_shifts_the_choice_until_its_reset(
@@ -283,6 +290,23 @@ def test_a_batch_is_told_when_it_can_be_finished(limited: LimitedServer, usual: 
     with limited.client() as client:
         *_, last = client.quote_batch([request])
         assert not last.summary.recommended.HasField("earliest_finish_time")
+
+
+def test_the_command_line_shows_when_a_batch_can_be_finished(
+    limited: LimitedServer, usual: Decision, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("\n".join(f'"{PROMPT} {at}"' for at in range(9)))
+    words = ["quote", str(file), "--model", usual.model, "--server"]
+    with limited.client({usual.chosen.provider: ProviderLimits(requests_per_minute=3)}):
+        shown = CliRunner().invoke(app, [*words, limited.address], env={"COLUMNS": "300"})
+        # Two of three at once, and three and a half minutes for the other seven.
+        assert "earliest finish" in shown.output
+        assert "2026-11-23T12:03:2" in shown.output
+        assert f"requests_per_minute of {usual.chosen.provider}" in shown.output
+    with limited.client():
+        shown = CliRunner().invoke(app, [*words, limited.address])
+        assert "earliest finish" not in shown.output
 
 
 def test_a_limit_that_resets_says_when_deferred_work_may_come(limited: LimitedServer) -> None:

@@ -26,17 +26,28 @@ def list_deferred(
 ) -> None:
     """List the batch work that was refused until later and has not come back, in the order of its turns.
 
-    A server process knows what it refused itself. A request that does not come back within an hour of its
+    Without labels, it also shows how far the limits of providers are used, and how far batch work may use
+    them. A server process knows what it refused itself. A request that does not come back within an hour of its
     turn is not listed any more.
     """
     wanted = labels_of(labels, "--label")
     with connection.admin() as client:
         found = client.deferred(wanted)
     if json_output:
-        print_json([as_dict(each) for each in found])
+        print_json(as_dict(found))
         return
+    shown = console()
+    columns: tuple[str, ...]
     columns = ("not before", "request", "scope", "waits for", "reason", "refused", ">times")
-    console().print(table("Deferred", columns, list(map(_row, found))))
+    shown.print(table("Deferred", columns, list(map(_row, found.requests))))
+    if found.limits:
+        columns = ("account", "limit", ">used", ">for batch work", ">most")
+        shown.print(table("Limits of providers", columns, list(map(_limit_row, found.limits))))
+
+
+def _limit_row(told: admin_pb2.ProviderLimitStatus) -> list[str]:
+    amounts = (told.used, told.usable_by_batch, told.most)
+    return [told.account, told.limit, *(f"{each:,}" for each in amounts)]
 
 
 def _row(told: admin_pb2.DeferredRequest) -> list[str]:

@@ -184,6 +184,17 @@ def test_the_newest_answer_counts_and_tokens_have_a_limit_of_their_own(clock: Ma
     assert used(load) == {"acme/mini reported_tokens": 1_000}
 
 
+def test_a_report_counts_for_five_minutes_whatever_reset_it_names(
+    clock: ManualClock,
+) -> None:
+    load = ProviderLoad(now=clock)
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0, 86_400.0)))
+    clock.advance(seconds=299.9)
+    assert used(load) == {"acme/mini reported_requests": 100}
+    clock.advance(seconds=0.1)
+    assert load.view(1.0) is NO_LOAD
+
+
 def test_a_provider_with_everything_left_fills_its_limit_in_a_minute(clock: ManualClock) -> None:
     load = ProviderLoad(now=clock)
     load.reported("mini", "acme", RateLimits(RateLimit(120, 120, 1.0)))
