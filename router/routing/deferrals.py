@@ -16,6 +16,8 @@ __all__ = ["Deferrals", "DeferredRequest"]
 _MOST_REQUESTS = 10_000
 _MOST_QUEUES = 10_000
 _GIVEN_UP_S = 3600.0
+_LONGEST_QUEUE_S = 86_400.0
+"""Who sends requests without an id again and again takes many turns: nobody waits for a day's worth of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ class Deferrals:
         if error.retry_after_s is None:
             return None
         free = now.timestamp() + error.retry_after_s
-        return max(free, self._next_turn.get(error.queue, free))
+        turn = max(free, self._next_turn.get(error.queue, free))
+        return min(turn, free + _LONGEST_QUEUE_S)
 
 
 def _in_turn(request: DeferredRequest) -> tuple[bool, datetime, str]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from router.clock import utc_now
+from router.core.limits import Amounts
 from router.core.load import (
     NO_LOAD,
     WINDOW_S,
@@ -27,7 +28,8 @@ __all__ = ["ProviderLoad"]
 
 _MOST_IN_FLIGHT = 100_000
 """Calls that are remembered; of more, the oldest count as ended."""
-_PAGE = 1_000
+_PAGE = 100
+"""Decisions that are read together; each may hold a prompt."""
 _MOST_READ = 20_000
 """Decisions of a kind that are read at once."""
 _OVERLAP_S = 5.0
@@ -45,6 +47,14 @@ class _Call(NamedTuple):
     tokens: int
     began: float
     until: float
+
+
+class _Stored(NamedTuple):
+    """A decision of the ledger, without what takes memory."""
+
+    id: str
+    held: bool
+    call: _Call
 
 
 @dataclass(slots=True)
@@ -92,6 +102,8 @@ class ProviderLoad:
         self._calls: OrderedDict[str, _Call] = OrderedDict()
         self._counted: OrderedDict[str, float] = OrderedDict()
         self._synced = 0.0
+        self._one_sync = threading.Lock()
+        self._ended_meanwhile: set[str] | None = None
         self._providers: dict[str, _Traffic] = {}
         self._models: dict[str, _Traffic] = {}
         self._reported: dict[str, _Reported] = {}
@@ -205,12 +217,20 @@ class ProviderLoad:
         Raises:
             Unavailable: the store cannot be read; what was counted stays.
         """
+        with self._one_sync:
+            self._ended_meanwhile = set()
+            try:
+                self._sync(ledger)
+            finally:
+                self._ended_meanwhile = None
+
+    def _sync(self, ledger: Ledger) -> None:
         began = self._seconds()
-        recent: list[StoredDecision] = []
+        recent: list[_Stored] = []
         if self.limits:
             since = max(self._synced, began - WINDOW_S) - _OVERLAP_S
-            recent = list(_decisions(ledger, since=datetime.fromtimestamp(since, UTC)))
-        open_ = list(_decisions(ledger, state=HoldState.HELD))
+            recent = list(_stored(ledger, since=datetime.fromtimestamp(since, UTC)))
+        open_ = list(_stored(ledger, state=HoldState.HELD))
         with self._lock:
             now = self._seconds()
             held = {each.id for each in open_}
@@ -218,26 +238,17 @@ class ProviderLoad:
                 for decision_id, call in list(self._calls.items()):
                     if decision_id not in held and call.began < began - _OVERLAP_S:
                         self._end(decision_id)
-            for each in sorted((*recent, *open_), key=lambda one: (one.expires, one.id)):
-                self._take_over(each, now)
+            known = self._calls.keys() | (self._ended_meanwhile or set())
+            for each in sorted((*recent, *open_), key=lambda one: (one.call.until, one.id)):
+                if each.held and each.id not in known:
+                    self._begin(each.id, each.call, now)
+                else:
+                    self._count_new(each.id, each.call, now)
             self._synced = began
             self._drop_lost(now)
 
     def _seconds(self) -> float:
         return self._now().timestamp()
-
-    def _take_over(self, decided: StoredDecision, now: float) -> None:
-        """Count a decision of another process, or of before a start."""
-        if decided.held is None or decided.state is HoldState.RELEASED:
-            return
-        labels = decided.labels
-        tokens = (decided.actual or decided.held).tokens
-        times = decided.created.timestamp(), decided.expires.timestamp()
-        call = _Call(labels["model"], labels["provider"], tokens, *times)
-        if decided.state is HoldState.HELD and decided.id not in self._calls:
-            self._begin(decided.id, call, now)
-        else:
-            self._count_new(decided.id, call, now)
 
     def _traffic(self, call: _Call) -> tuple[_Traffic, _Traffic]:
         return _of(self._providers, call.provider), _of(self._models, call.model)
@@ -274,6 +285,8 @@ class ProviderLoad:
     def _end(self, decision_id: str) -> _Call | None:
         call = self._calls.pop(decision_id, None)
         if call is not None:
+            if self._ended_meanwhile is not None:
+                self._ended_meanwhile.add(decision_id)
             for each in self._traffic(call):
                 each.calls -= 1
                 each.tokens -= call.tokens
@@ -337,16 +350,24 @@ def _reported(name: str, told: _Reported, now: float) -> Iterator[Gauge]:
             yield Gauge(name, limit, said.limit, used, counts_tokens, rate)
 
 
-def _decisions(
+def _stored(
     ledger: Ledger, *, since: datetime | None = None, state: HoldState | None = None
-) -> Iterator[StoredDecision]:
-    """The newest decisions, a bounded number."""
+) -> Iterator[_Stored]:
+    """The newest decisions that were held and not released, a bounded number."""
     after: str | None = None
     for _ in range(_MOST_READ // _PAGE):
         page = ledger.decisions(
             since=since, state=state, after=after, count=_PAGE, newest_first=True
         )
-        yield from page
+        for each in page:
+            if each.held is not None and each.state is not HoldState.RELEASED:
+                yield _Stored(each.id, each.state is HoldState.HELD, _call_of(each, each.held))
         if len(page) < _PAGE:
             return
         after = page[-1].id
+
+
+def _call_of(decided: StoredDecision, held: Amounts) -> _Call:
+    labels, tokens = decided.labels, (decided.actual or held).tokens
+    times = decided.created.timestamp(), decided.expires.timestamp()
+    return _Call(labels.get("model", ""), labels.get("provider", ""), tokens, *times)

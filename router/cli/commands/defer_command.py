@@ -27,8 +27,8 @@ def list_deferred(
     """List the batch work that was refused until later and has not come back, in the order of its turns.
 
     Without labels, it also shows how far the limits of providers are used, and how far batch work may use
-    them. A server process knows what it refused itself. A request that does not come back within an hour of its
-    turn is not listed any more.
+    them. A server process knows what it refused itself. A request that does not come back within an hour of
+    its turn is not listed any more.
     """
     wanted = labels_of(labels, "--label")
     with connection.admin() as client:

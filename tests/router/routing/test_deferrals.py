@@ -85,6 +85,13 @@ def test_one_that_comes_in_time_and_finds_no_room_has_a_new_turn(
     assert turn(deferrals, "a", of=error(5.0)) == 5.0
 
 
+def test_nobody_waits_for_more_than_a_day_of_turns(deferrals: Deferrals) -> None:
+    day = 86_400.0
+    assert turn(deferrals, "a", of=error(10.0, spacing_s=day - 1)) == 10.0
+    assert turn(deferrals, "b", of=error(10.0, spacing_s=2.0)) == day + 9.0
+    assert turn(deferrals, "c", of=error(10.0)) == day + 10.0
+
+
 def test_a_quote_is_told_the_next_turn_and_takes_none(deferrals: Deferrals) -> None:
     turn(deferrals, "a")
     assert [deferrals.told(error()).retry_after_s for _ in range(2)] == [12.0, 12.0]

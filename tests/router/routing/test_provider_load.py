@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from router.core.load import (
     RateLimit,
     RateLimits,
 )
+from router.ledger.base import StoredDecision
 from router.ledger.memory import MemoryLedger
 from router.routing.provider_load import ProviderLoad
 from tests.router.ledger.builders import ManualClock, hold, report
@@ -243,6 +245,21 @@ def test_what_other_processes_decide_and_settle_is_seen_and_counts_once(clock: M
     here.ended("a", tokens=100)
     there.sync(store)
     assert used(here, "other") == used(there, "other") == of_account(2, 200, 1, 100)
+
+
+def test_a_call_that_ends_while_the_ledger_is_read_does_not_come_back(clock: ManualClock) -> None:
+    store, load = MemoryLedger(clock), ProviderLoad(LIMITS, clock)
+    held(store, "a")
+    begin(load, "a")
+
+    class Slow(MemoryLedger):
+        def decisions(self, **asked: Any) -> list[StoredDecision]:  # type: ignore[override]
+            found = store.decisions(**asked)
+            load.ended("a", tokens=30)
+            return found
+
+    load.sync(Slow(clock))
+    assert used(load, "other") == of_account(1, 30, 0, 0)
 
 
 def test_a_call_that_is_about_to_be_committed_is_not_taken_for_lost(clock: ManualClock) -> None:
