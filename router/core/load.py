@@ -221,7 +221,7 @@ def usable(most: int, share: float) -> int:
         most: the limit, > 0.
         share: above 0 and at most 1.
     """
-    return int(round(most * share, 6))
+    return int(round(most * share, 6))  # 0.29 × 100 is 28.999…
 
 
 def full_accounts(eligible: Sequence[Candidate], load: Load) -> dict[str, Full]:
@@ -281,7 +281,7 @@ def _frees_in(gauge: Gauge, amount: int, latency_s: float) -> float:
     if gauge.rate:
         return amount / gauge.rate
     # Calls in flight end one after the other, half of them within the median of their latency.
-    return latency_s * min(amount / gauge.used, 1.0) if gauge.used else 0.0
+    return latency_s * amount / gauge.used if gauge.used else 0.0
 
 
 def load_shifted(best: Candidate, chosen: Candidate, full: Mapping[str, Full]) -> Iterator[Reason]:

@@ -17,7 +17,7 @@ _MOST_REQUESTS = 10_000
 _MOST_QUEUES = 10_000
 _GIVEN_UP_S = 3600.0
 _LONGEST_QUEUE_S = 86_400.0
-"""Who sends requests without an id again and again takes many turns: nobody waits for a day's worth of them."""
+"""Requests without an id that are sent again and again take many turns; nobody waits for more than this."""
 
 
 @dataclass(frozen=True, slots=True)

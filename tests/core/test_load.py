@@ -256,6 +256,13 @@ def test_a_call_that_is_larger_than_every_limit_is_told_not_to_wait() -> None:
     assert decided(load(*just)).chosen.model.id == "small"
 
 
+def test_a_call_that_needs_a_whole_limit_waits_until_nothing_else_counts() -> None:
+    busy = gauge(1, TOKENS, limit="tokens_per_minute", leaves=((7.0, 1),))
+    assert full_accounts(LADDER, load(busy))["small"].wait_s == 7.0
+    nobody = gauge(0, TOKENS, limit="tokens_per_minute")
+    assert full_accounts(LADDER, load(nobody, share=0.7)) == {}
+
+
 def test_batch_work_is_deferred_where_other_work_is_refused() -> None:
     everything = load(
         gauge(70, leaves=((30.0, 70),)),

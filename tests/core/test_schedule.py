@@ -65,6 +65,7 @@ def test_in_flight_the_latencies_add_up() -> None:
     assert finish(100, gauge("requests_in_flight", 10))[0] == pytest.approx(25.0)
     assert finish(100, gauge("tokens_in_flight", 9_000))[0] == pytest.approx(25.0)
     assert finish(5, gauge("requests_in_flight", 10)) == (2.5, "")
+    assert finish(4, gauge("requests_in_flight", 1), share=0.7)[0] == pytest.approx(10.0)
 
 
 def test_models_of_a_provider_share_its_limits_and_the_slowest_says_when() -> None:

@@ -190,6 +190,17 @@ def test_a_reader_reads_its_own_tenant() -> None:
     assert [row.decision_id for row in page.decisions] == ["d1", "old"]
 
 
+def test_a_tenant_sees_its_own_deferred_work_by_the_ids_that_it_gave() -> None:
+    listed = admin_pb2.ListDeferredRequest()
+    admit(listed, ACME, new_id)
+    assert dict(listed.labels) == {"tenant": "acme"}
+    reply = admin_pb2.ListDeferredResponse(requests=[{"decision_id": "acme:d1"}])
+    reveal(listed, reply, ACME)
+    assert [each.decision_id for each in reply.requests] == ["d1"]
+    with pytest.raises(NotAllowed):
+        admit(admin_pb2.ListDeferredRequest(labels={"tenant": "other"}), ACME, new_id)
+
+
 @pytest.mark.parametrize(
     ("caller", "shown"),
     [
