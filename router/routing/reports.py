@@ -117,6 +117,7 @@ class Reports:
                 decided.created,
                 report.retry_after_s,
                 report.attempt,
+                tenant,
             )
         )
 
@@ -164,6 +165,7 @@ class Reports:
                     decided.id,
                     decided.created,
                     report.retry_after_s,
+                    tenant=decided.labels.get("tenant", ""),
                 )
             )
         annotate(
