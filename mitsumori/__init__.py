@@ -10,6 +10,7 @@ from mitsumori.client import OUTCOMES, Admin, Outcome, Router
 from mitsumori.credentials import Tls
 from mitsumori.decision import Decision, Option, Quote, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
+from mitsumori.explanation import Explanation
 from mitsumori.money import Amount, Usd
 from mitsumori.rate_limits import rate_limits_from_headers
 from mitsumori.request import Importance, Message, Prompt, route_request
@@ -21,6 +22,7 @@ __all__ = [
     "Amount",
     "CallFailed",
     "Decision",
+    "Explanation",
     "Importance",
     "InvalidArgument",
     "Message",

@@ -112,8 +112,11 @@ class RouterServiceServicer:
         "not_before"), or PROVIDER_LIMIT_NEVER_FITS. Batch work is refused before that, to be sent again later:
         LOAD_DEFERRED, LIMIT_DEFERRED (the soft value of a limit) or RULE_DEFERRED. "not_before" in the metadata is
         its turn, and a RetryInfo says how long that is from now, where it is known; the turns of those that wait
-        for the same thing do not fall together. FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
-        reason that excluded them. UNAVAILABLE: the server is starting or draining, or the ledger cannot be
+        for the same thing do not fall together.
+        FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
+        reason that excluded them. Where a hard limit or constraints refuse it, message and metadata also say the fewest
+        things to relax ("relaxations": how many; "relax_1", "relax_1_to", and so on up to 3) and the quote that there
+        would be then ("feasible_model", "feasible_expected_price_usd", "feasible_high_price_usd"). UNAVAILABLE: the server is starting or draining, or the ledger cannot be
         used: try again with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

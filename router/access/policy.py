@@ -44,6 +44,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "ListDecisions": _READERS,
     "ListCorrections": _READERS,
     "ListDeferred": _READERS,
+    "ExplainDecision": _READERS,
     "SetLimit": frozenset({Role.ADMIN}),
     "DeleteLimit": frozenset({Role.ADMIN}),
     "EraseDecisions": frozenset({Role.ADMIN}),
@@ -102,11 +103,17 @@ def admit(request: Message, caller: Caller, new_id: Callable[[], str]) -> None:
         case admin_pb2.ListDecisionsRequest():
             _confine(request.filter.labels, caller, "filter.labels")
             request.page_token = _own_id(request.page_token, caller, "page_token")
-        case admin_pb2.ListLimitsRequest() | admin_pb2.EraseDecisionsRequest():
-            # Without labels, one lists what `reveal` leaves, and the other is refused: it would erase all.
-            _confine(request.labels, caller, "labels", unless_empty=True)
-        case admin_pb2.ListDeferredRequest():
+        case admin_pb2.ExplainDecisionRequest():
             _confine(request.labels, caller, "labels")
+            request.decision_id = _own_id(request.decision_id, caller, "decision_id")
+        case (
+            admin_pb2.ListLimitsRequest()
+            | admin_pb2.EraseDecisionsRequest()
+            | admin_pb2.ListDeferredRequest()
+        ):
+            # Without labels, one lists what `reveal` leaves, and one is refused: it would erase all.
+            whole = isinstance(request, admin_pb2.ListDeferredRequest)
+            _confine(request.labels, caller, "labels", unless_empty=not whole)
         case admin_pb2.SetLimitRequest():
             _check_limit_id(request.limit.limit_id, caller, "limit.limit_id")
             _confine(request.limit.scope, caller, "limit.scope")
@@ -144,6 +151,8 @@ def reveal(request: Message, reply: Message, caller: Caller) -> None:
         ):
             for row in rows:
                 row.decision_id = _shown_id(row.decision_id, caller)
+        case admin_pb2.ExplainDecisionResponse():
+            reply.decision_id = _shown_id(reply.decision_id, caller)
         case admin_pb2.ListLimitsResponse():
             if isinstance(request, admin_pb2.ListLimitsRequest) and not request.labels:
                 _keep(reply.limits, lambda status: _concerns(status.limit.scope, caller, any_="*"))

@@ -130,6 +130,7 @@ class Exhausted(MitsumoriError):
     Args:
         message: one sentence.
         reason: as of :class:`MitsumoriError`, like the next one.
+        field: see ``reason``.
         metadata: see ``reason``.
         retry_after_s: when a try has a chance again, seconds ≥ 0; ``None``: that is not known.
     """
@@ -141,10 +142,11 @@ class Exhausted(MitsumoriError):
         message: str,
         *,
         reason: str | None = None,
+        field: str = "",
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message, reason=reason, metadata=metadata)
+        super().__init__(message, reason=reason, field=field, metadata=metadata)
         self.retry_after_s = retry_after_s
 
 
@@ -152,27 +154,31 @@ class Deferred(Exhausted):
     """Batch work waits.
 
     Args:
-        message: one sentence.
+        what: waits for what; a clause, after which the message says when to send it again.
         reason: as of :class:`MitsumoriError`, like the next one.
         metadata: see ``reason``.
         retry_after_s: when it has a chance at the earliest, seconds ≥ 0; ``None``: that is not known.
         queue: names what it waits for; of several that wait for the same, one comes after the other.
         spacing_s: seconds ≥ 0 from its turn to that of the next one.
+        when: the words for when to send it again.
     """
 
     default_reason = "LIMIT_DEFERRED"
 
     def __init__(
         self,
-        message: str,
+        what: str,
         *,
         reason: str | None = None,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
         queue: str,
         spacing_s: float,
+        when: str = "later",
     ) -> None:
+        message = f"{what}; send it again {when}"
         super().__init__(message, reason=reason, metadata=metadata, retry_after_s=retry_after_s)
+        self.what = what
         self.queue = queue
         self.spacing_s = spacing_s
 

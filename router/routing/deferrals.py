@@ -152,10 +152,11 @@ def _with_turn(error: Deferred, turn: datetime | None, now: datetime) -> Deferre
         wait_s = (turn - now).total_seconds()
         facts = {**error.metadata, "not_before": turn.isoformat(timespec="milliseconds")}
     return Deferred(
-        f"{error.message}; send it again {when}",
+        error.what,
         reason=error.reason,
         metadata=facts,
         retry_after_s=wait_s,
         queue=error.queue,
         spacing_s=error.spacing_s,
+        when=when,
     )

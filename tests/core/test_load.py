@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.core.counterfactuals import needs
 from router.core.decision import decide
 from router.core.errors import Deferred, Exhausted
+from router.core.explanation import explain
 from router.core.health import Health
+from router.core.inputs import Inputs
 from router.core.load import (
     NO_LOAD,
+    PROVIDER_FULL,
     Gauge,
     Leaving,
     Load,
@@ -23,6 +27,7 @@ from router.core.load import (
     load_refusal,
     usable,
 )
+from router.core.relaxation import advised
 from router.core.types import Candidate, Constraints, Decision, Importance, QualityTarget
 from tests.builders import candidate
 
@@ -274,7 +279,7 @@ def test_batch_work_is_deferred_where_other_work_is_refused() -> None:
     assert (error.reason, error.queue) == ("LOAD_DEFERRED", "acme requests_per_minute")
     assert error.retry_after_s == 30.0
     assert error.spacing_s == pytest.approx(60 / 70)  # 70 of them a minute
-    assert error.message == "requests_per_minute of acme: batch work waits"
+    assert error.message == "requests_per_minute of acme: batch work waits; send it again later"
 
 
 def test_batch_work_waits_where_fewer_wait_already() -> None:
@@ -309,3 +314,21 @@ def test_what_is_used_comes_back_evenly_until_the_reset(age_s: float, used: int)
 def test_without_a_reset_it_is_a_minute_and_a_reset_at_once_leaves_nothing() -> None:
     assert RateLimit(100, 60).reset_s == 60.0
     assert RateLimit(100, 60, 0.0).used(0.0) == 0
+
+
+# --- Explained ----------------------------------------------------------------------------------
+
+
+def test_an_explanation_says_that_the_provider_has_no_room_and_nothing_that_would_help() -> None:
+    inputs = Inputs(LADDER, Constraints(), GOAL, load=load(gauge(100, account="acme/small")))
+    told = {each.candidate.model.id: each for each in explain(inputs, inputs.decide()).candidates}
+    assert told["small"].exclusion == PROVIDER_FULL
+    assert needs(LADDER[0], inputs) == ()
+
+
+def test_a_refusal_for_want_of_room_gets_no_advice_on_what_to_relax() -> None:
+    full = load(gauge(100), gauge(100, account="globex"))
+    inputs = Inputs(LADDER, Constraints(), GOAL, load=full, moment=NOW)
+    for batch in (False, True):
+        error = refused(full, batch=batch)
+        assert advised(error, inputs._replace(batch=batch)) is error

@@ -55,6 +55,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
                 "ListDeferred",
+                    "ExplainDecision",
             },
         ),
         (
@@ -62,6 +63,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
                 "ListDeferred",
+                    "ExplainDecision",
                 "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
