@@ -170,8 +170,10 @@ def rank_under_soft_limits(
     eligible: list[Candidate], goal: Goal, top_tier: str | None, moment: datetime | None
 ) -> tuple[list[Candidate], list[Reason]]:
     """Rank under soft limits and pacing, with a reason for each that warns or downgrades."""
-    reasons = []
     unlimited = ranked_by(goal, eligible)
+    if not any(each.limits for each in eligible):
+        return unlimited, []
+    reasons = []
     allowed = [
         candidate
         for candidate in eligible
@@ -192,7 +194,9 @@ def rank_under_soft_limits(
     if relaxation > 0 or len(allowed) < len(eligible):
         ranked = ranked_by(lowered(goal, relaxation), allowed)
     if soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
-        ranked = sorted(ranked, key=by_price)
+        # Not the cheapest at once: a dearer miss would then choose a weaker model than a cheap one does.
+        above = [one for one in ranked if soft_limits_passed(one, SoftAction.PREFER_CHEAPER)]
+        ranked = [one for one in ranked if one not in above] + sorted(above, key=by_price)
     best = unlimited[0].model.id
     if ranked[0].model.id != best:
         reasons.insert(

@@ -33,6 +33,7 @@ def record_of(
     price_table: str,
     strict: bool,
     redrawn: bool = False,
+    canary: record.LoggedCanary | None = None,
     in_flight: int = 0,
 ) -> DecisionRecord:
     """The record of a decision.
@@ -45,6 +46,7 @@ def record_of(
         price_table: which prices, with the version of the catalog.
         strict: whether the hold is the worst case.
         redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
+        canary: of which the request is in the scope; ``None``: of none.
         in_flight: calls to the chosen model that have not ended, ≥ 0.
     """
     decision, score = routed.decision, routed.score
@@ -83,6 +85,7 @@ def record_of(
         unhealthy=_unhealthy(decision),
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
+        canary=canary,
         full=tuple(sorted(decision.full)),
         in_flight=in_flight,
     )

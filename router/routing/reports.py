@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.catalog.catalog import Catalog
+from router.core.canary import CountedCall
 from router.core.errors import NotFound
 from router.core.limits import Amounts
 from router.core.load import RateLimits
+from router.decision_log.record import ANSWERED
 from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
+from router.routing.canary import Canary
 from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
 from router.routing.provider_load import ProviderLoad
 from router.routing.settlement import UsageReport, check_plausible, money_of
@@ -30,6 +33,7 @@ class Reports:
         max_settle: the largest cost that may be reported for one call, nano-dollars.
         observer: is told what was settled and released.
         load: of the accounts of providers; learns what has ended, and what they say of their limits.
+        canary: counts what became of its decisions and the others; ``None``: there is none.
     """
 
     catalog: Catalog
@@ -38,6 +42,7 @@ class Reports:
     max_settle: int
     observer: Observer
     load: ProviderLoad
+    canary: Canary | None = None
 
     def settle(
         self, decision_id: str, tenant: str, fingerprint: str, report: UsageReport
@@ -69,6 +74,8 @@ class Reports:
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         if not settled.repeated:
             self._tell_settled(model, report, money, decided)
+            if self.canary is not None:
+                self.canary.settled(decided, _counted(report, money))
         return settled, money
 
     def release(self, decision_id: str, tenant: str) -> bool:
@@ -176,3 +183,12 @@ class Reports:
                 "gen_ai.usage.output_tokens": report.output_tokens,
             }
         )
+
+
+def _counted(report: UsageReport, booked: int) -> CountedCall:
+    """What a canary counts of a report: that a model refused is a failure to whoever asked."""
+    return CountedCall(
+        failed=report.outcome.value not in ANSWERED,
+        cost=booked,
+        quality=report.details.get("quality"),
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from router.core.canary import CountedCall
 from router.core.errors import (
+    CallerGone,
+    Conflict,
     Deferred,
     Exhausted,
     InvalidInput,
@@ -18,16 +21,16 @@ from router.core.health import Health
 from router.core.limit_effects import limit_refusal
 from router.core.limits import Amounts, LimitState, balance_key
 from router.core.load import NO_LOAD, Load, LoadShares, quoted_tokens
+from router.core.quotes import amounts_to_hold
 from router.core.types import (
     Candidate,
     Constraints,
     Importance,
     Message,
     Prompt,
-    Quote,
 )
 from router.decision_log.prompt_log import PromptLog
-from router.decision_log.record import DecisionRecord, KeptPrompt
+from router.decision_log.record import DecisionRecord, KeptPrompt, LoggedCanary
 from router.decision_log.record_json import serialize
 from router.ledger.base import (
     Granted,
@@ -40,6 +43,7 @@ from router.ledger.base import (
 )
 from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
+from router.routing.canary import Canary
 from router.routing.chance import Chance
 from router.routing.decision_recorder import record_of
 from router.routing.deferrals import Deferrals
@@ -48,6 +52,7 @@ from router.routing.model_health import Attempt, ModelHealth
 from router.routing.provider_load import ProviderLoad
 from router.routing.reports import Reports
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
+from router.routing.shadow import DecidedCopy, Shadow
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import UNOBSERVED, Observer
 from router.telemetry.trace import annotate, stage
@@ -79,12 +84,14 @@ class HeldDecision:
         amounts: what is held; ``None`` where only a quote was asked for.
         states: the limits that apply to the chosen model, with their balances before the hold.
         expires: when the hold runs out, aware.
+        candidates: of the decision, with the limits that apply to each.
     """
 
     routed: RoutedDecision
     amounts: Amounts | None
     states: tuple[LimitState, ...]
     expires: datetime
+    candidates: Sequence[Candidate] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,8 @@ class Reservations:
         load: of the accounts of providers; learns from what is held, settled, released and reported.
         load_shares: how far work of an importance may use the limits of providers.
         deferrals: the batch work that waits, and until when.
+        shadow: gets copies of what is decided; ``None``: nobody does.
+        canary: decides some requests instead of ``router``; ``None``: there is none.
     """
 
     router: Router
@@ -124,7 +133,10 @@ class Reservations:
     load: ProviderLoad = field(default_factory=ProviderLoad)
     load_shares: LoadShares = field(default_factory=LoadShares)
     deferrals: Deferrals = field(default_factory=Deferrals)
+    shadow: Shadow | None = None
+    canary: Canary | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
+    _canarys: list[Reservations] = field(default_factory=list, init=False, repr=False)
 
     def warm_up(self) -> None:
         """Load and make what the first call would otherwise wait for."""
@@ -162,7 +174,10 @@ class Reservations:
             CallerGone: the caller does not wait any more; nothing is held.
         """
         try:
-            return self._decide(query, decision_id, fingerprint, render, replaces)
+            if self.canary is None or replaces is not None:
+                # A choice after a failed call is for the parts that are known to work.
+                return self._decide(query, decision_id, fingerprint, render, replaces)
+            return self._split(self.canary, query, decision_id, fingerprint, render)
         except (Exhausted, InvalidInput, NotPossible, Unavailable) as error:
             # The ledger knows a repeated request when it holds. One that gets no further gets the same reply,
             # even if limits have filled up since, perhaps by this very request.
@@ -178,6 +193,37 @@ class Reservations:
                 raise self.deferrals.planned(error, decision_id, query.scope) from None
             raise
 
+    def _split(
+        self,
+        canary: Canary,
+        query: RouteQuery,
+        decision_id: str,
+        fingerprint: str,
+        render: Callable[[HeldDecision], bytes],
+    ) -> bytes:
+        """Decide by the canary where a request is on its side; where it cannot, the live parts do."""
+        split = canary.split(self.router, query, decision_id)
+        logged = None if split is None else split.logged
+        if split is None or split.router is None:
+            return self._decide(query, decision_id, fingerprint, render, None, logged)
+        try:
+            beside = self._beside(split.router)
+            return beside._decide(query, decision_id, fingerprint, render, None, logged)
+        except (CallerGone, Conflict, Unavailable):
+            raise  # it is not the canary's fault
+        except Exception as error:  # noqa: BLE001 — whatever is wrong with a canary, no call fails for it
+            reply = self._decide(query, decision_id, fingerprint, render, None)
+            canary.failed(error)
+            return reply
+
+    def _beside(self, router: Router) -> Reservations:
+        """The same on the router of the canary."""
+        found = self._canarys[0] if self._canarys else None
+        if found is None or found.router is not router:
+            found = replace(self, router=router, shadow=None, canary=None)
+            self._canarys[:] = [found]
+        return found
+
     def _decide(
         self,
         query: RouteQuery,
@@ -185,6 +231,7 @@ class Reservations:
         fingerprint: str,
         render: Callable[[HeldDecision], bytes],
         replaces: str | None,
+        canary: LoggedCanary | None = None,
     ) -> bytes:
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
@@ -218,7 +265,14 @@ class Reservations:
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
                     record=serialize(
-                        self._record(query, assessed, held, kept, redrawn=explores and attempt > 0)
+                        self._record(
+                            query,
+                            assessed,
+                            held,
+                            kept,
+                            redrawn=explores and attempt > 0,
+                            canary=canary,
+                        )
                     ),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
@@ -229,6 +283,8 @@ class Reservations:
                 if isinstance(result, Granted):
                     tries = False  # its report ends it
                     self._tell_decided(held, hold)
+                    if self.shadow is not None and replaces is None:
+                        self._offer(self.shadow, query, decision_id, assessed, held)
                     return reply
             finally:
                 if tries:
@@ -263,6 +319,8 @@ class Reservations:
         failed, model = query.failed, decided.labels["model"]
         if failed is None or model not in query.excluded_models:
             return
+        if self.canary is not None and failed.outcome.failed:
+            self.canary.settled(decided, CountedCall(failed=True))
         self.health.report(
             Attempt(
                 model,
@@ -272,6 +330,21 @@ class Reservations:
                 decided.created,
                 failed.retry_after_s,
                 tenant=query.tenant,
+            )
+        )
+
+    def _offer(
+        self,
+        shadow: Shadow,
+        query: RouteQuery,
+        decision_id: str,
+        assessed: Assessment,
+        held: HeldDecision,
+    ) -> None:
+        moment, candidates = assessed.moment, held.candidates
+        shadow.offer(
+            DecidedCopy(
+                decision_id, self.router, query, moment, candidates, held.routed, self.strict
             )
         )
 
@@ -336,7 +409,9 @@ class Reservations:
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
-            Candidate(model, arm, p, offer, self._amounts(offer), states, basis)
+            Candidate(
+                model, arm, p, offer, amounts_to_hold(offer, strict=self.strict), states, basis
+            )
             for (model, arm, p, offer, _, _, basis), states in zip(
                 assessed.candidates, views, strict=True
             )
@@ -353,6 +428,7 @@ class Reservations:
             None if query.quote_only else chosen.amounts,
             chosen.limits,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
+            candidates,
         )
 
     def _health(self, query: RouteQuery) -> Health:
@@ -373,13 +449,6 @@ class Reservations:
             load = replace(load, queues=self.deferrals.turns())
         return load
 
-    def _amounts(self, quote: Quote | None) -> Amounts | None:
-        if quote is None:
-            return None
-        if self.strict:
-            return Amounts(quote.price.worst, quote.input_tokens.worst + quote.output_tokens_worst)
-        return Amounts(quote.price.high, quote.input_tokens.tokens + quote.output_tokens_p90)
-
     def _record(
         self,
         query: RouteQuery,
@@ -388,6 +457,7 @@ class Reservations:
         kept: KeptPrompt,
         *,
         redrawn: bool = False,
+        canary: LoggedCanary | None = None,
     ) -> DecisionRecord:
         return record_of(
             query,
@@ -400,6 +470,7 @@ class Reservations:
             in_flight=0
             if query.quote_only
             else self.load.in_flight(held.routed.decision.chosen.model.id),
+            canary=canary,
         )
 
     def _example(self, bundle_version: str) -> bytes:
@@ -436,6 +507,7 @@ class Reservations:
             self.max_settle,
             self.observer,
             self.load,
+            self.canary,
         )
 
 
