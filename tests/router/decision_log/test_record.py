@@ -158,6 +158,14 @@ def test_models_left_out_for_their_health_are_written_last() -> None:
     assert serialize(left_out) + "\n" == golden("v1_unhealthy")
 
 
+def test_models_without_room_and_calls_in_flight_are_written_where_there_are_any() -> None:
+    crowded = msgspec.structs.replace(EXAMPLE, full=("c", "d"), in_flight=7)
+    assert serialize(crowded) + "\n" == golden("v1_full")
+    assert parse(golden("v1_full")) == crowded
+    assert parse(golden("v1_example")).full == ()
+    assert parse(golden("v1_example")).in_flight == 0
+
+
 def test_regions_are_written_after_the_other_constraints() -> None:
     constraints = msgspec.structs.replace(EXAMPLE.constraints, regions=("eu", "us"))
     record = msgspec.structs.replace(EXAMPLE, constraints=constraints)
