@@ -16,6 +16,7 @@ from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, goal_reason
 from router.core.health import ALL_HEALTHY, Health, fallback_chain, left_out
 from router.core.limit_effects import (
+    capped_tier,
     deferral,
     may_reach_a_limit,
     rank_under_soft_limits,
@@ -123,11 +124,13 @@ def decide(
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
     exclusions = [unmet(candidate, constraints, ruling) for candidate in candidates]
+    capped = None
     if may_reach_a_limit(candidates):
         exclusions = [
             name or blocked(candidate)
             for candidate, name in zip(candidates, exclusions, strict=True)
         ]
+        capped = capped_tier(candidates, exclusions, top_tier)
     eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
     excluded = Counter(name for name in exclusions if name is not None)
     alone = len(eligible) == 1 and len(candidates) > 1
@@ -156,6 +159,8 @@ def decide(
                 ranked.sort(key=lambda each: each.model.id != found.chosen)
     if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
+    if capped is not None:
+        reasons.append(capped)
     reasons.extend(of_health)
     if ranked[0].model.id in health.due:
         reasons.append(_trying(ranked[0], health))

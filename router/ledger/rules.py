@@ -25,7 +25,7 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
 )
-from router.ledger.limit_book import LimitBook
+from router.ledger.limit_book import LimitBook, states_of
 from router.ledger.rows import UNBOUNDED, Account, Amended, Balance, LedgerEntry, Row
 
 __all__ = [
@@ -107,22 +107,26 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
     freed = {entry.balance.account: entry.held for entry in replaced.entries} if replaced else {}
     amounts, holds_to_make = new.amounts, []
     for applying in work.limits.applying(new.labels, moment):
-        limit, account, period = applying
+        limit, account, period, whole, _ = applying
         balance = work.balance(account, limit.unit)
-        amount = 0
+        amount, ceiling = 0, limit.hard
         if amounts is not None:
             amount = amounts.of(limit.unit)
             held = balance.held - freed.get(account, 0)
+            all_of_it = 0
+            if whole is not None:
+                counted = work.balance(whole, limit.unit)
+                all_of_it = counted.spent + counted.held - freed.get(whole, 0)
+                state = LimitState(limit, account.key, period, balance.spent, held, all_of_it)
+                ceiling = state.ceiling(amount)
             # Almost every amount fits, so the obstacle is computed only for one that does not.
-            if balance.spent + held + amount > (
-                UNBOUNDED - 1 if limit.hard is None else limit.hard
-            ):
-                state = LimitState(limit, account.key, period, balance.spent, held)
+            if balance.spent + held + amount > (UNBOUNDED - 1 if ceiling is None else ceiling):
+                state = LimitState(limit, account.key, period, balance.spent, held, all_of_it)
                 obstacle = find_obstacle(state, amount)
                 if obstacle is None:
                     raise _overflow()
                 return Refused(state, amount, obstacle)
-        holds_to_make.append((applying, balance, amount))
+        holds_to_make.append((applying, balance, amount, ceiling))
     if replaced is not None:
         _free(work, replaced, HoldState.RELEASED)
     row = Row(
@@ -136,17 +140,15 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
         reply=new.reply,
         quoted=new.quoted,
     )
-    states = []
-    for (limit, account, period), balance, amount in holds_to_make:
+    after: dict[Account, tuple[int, int]] = {}
+    for applying, balance, amount, ceiling in holds_to_make:
         if amounts is not None:
-            ceiling = UNBOUNDED if limit.hard is None else limit.hard
-            if ceiling > balance.ceiling:
-                balance.ceiling = ceiling
+            balance.ceiling = max(balance.ceiling, UNBOUNDED if ceiling is None else ceiling)
             balance.held += amount
         row.entries.append(LedgerEntry(balance, amount))
-        states.append(LimitState(limit, account.key, period, balance.spent, balance.held))
+        after[applying.account] = balance.spent, balance.held
     work.add(row, new)
-    return Granted(tuple(states))
+    return Granted(states_of([one[0] for one in holds_to_make], after.__getitem__))
 
 
 def check_same(decision_id: str, before: tuple[str, str], now: tuple[str, str]) -> None:

@@ -20,6 +20,7 @@ CHANGEABLE = frozenset(
     {
         "explore",
         "explore_regret",
+        "gadget_guard",
         "health",
         "hold_ttl_s",
         "log_level",
