@@ -2,8 +2,8 @@
 
 A gadget is a text put before or after a prompt to make it look harder. ``python -m benchmarks.gadgets``
 searches for them, against routers without and with the guard, on easy prompts of sets a to d, and writes what
-it finds into ``examinations/gadgets/``; ``python -m benchmarks gadgets`` measures how many easy prompts of the
-other sets they move to a higher tier under the default policy. ``BUNDLES=directory,…`` chooses other bundles.
+it finds into ``examinations/gadgets/``; ``python -m benchmarks gadgets`` measures how many easy prompts of
+the other sets they move to a higher tier under the default policy. ``BUNDLES=directory,…`` chooses others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The guard against gadgets: texts that are put beside a prompt to make it look harder than it is.
 
 A small forest reads the lexical features that every prompt has anyway, and tells prompts that look composed
-of foreign parts. Of such a prompt the classifier also reads the first and the last sentence alone, one of which
-mostly is what is really asked, and the easiest reading counts. Honest prompts are seldom suspected.
+of foreign parts. Of such a prompt the classifier also reads the first and the last sentence alone, one of
+which mostly is what is really asked, and the easiest reading counts. Honest prompts are seldom suspected.
 
 ``models/guard/`` holds ``guard.onnx`` (lexical features in, log-odds out) and ``guard.json``. What the guard
 is worth is measured by ``python -m benchmarks gadgets``.

@@ -68,7 +68,8 @@ def build_router(
 
     Raises:
         BadArtifact, Unavailable: the bundle, encoder, guard, catalog, tokenizer or routing table is missing
-            or damaged, the rules do not fit the catalog, or the registry does not answer and the cache is empty.
+            or damaged, the rules do not fit the catalog, or the registry does not answer and the cache is
+            empty.
     """
     catalog = catalog or load_catalog(settings.catalog)
     serving = bundle or _open_bundle(settings).current()

@@ -1,8 +1,8 @@
 """The fit of the guard: a forest over lexical features that tells composed prompts from honest ones.
 
 Honest are all annotated requests, composed are easy ones of them with gadgets drawn by chance. Hard requests
-weigh more, since only they lose by being suspected. The threshold is the log-odds that a small share of them
-passes when they are held out. No gadget that a search found is read, so that searched ones are unseen.
+weigh more, since only they lose by being suspected. No gadget that a search found is read,
+so that searched ones are unseen.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ COMPOSED = 12_000
 EASY, HARD = 1.5, 1.6
 """Mean level up to which a request gets gadgets, and from which suspicion would harm it."""
 HARD_WEIGHT = 4.0
-SUSPECTED = 0.01
-"""Share of the held-out hard requests that is suspected."""
+THRESHOLD = 2.75
+"""Log-odds above which a prompt is suspected: the least on examinations a to d at which no order is lost."""
 FOLDS = 4
 
 Floats = npt.NDArray[np.float32]
@@ -47,13 +47,11 @@ class FittedGuard:
 
     Attributes:
         forest: composed or not.
-        threshold: log-odds above which a prompt is suspected.
         honest: share of all held-out honest requests that is suspected.
         found: share of the held-out composed prompts that is suspected.
     """
 
     forest: HistGradientBoostingClassifier
-    threshold: float
     honest: float
     found: float
 
@@ -98,11 +96,9 @@ def fit_guard(requests: Sequence[Request], count: int = COMPOSED) -> FittedGuard
         method="decision_function",
         params={"sample_weight": weights},
     )
-    threshold = float(np.quantile(told[: len(requests)][hard], 1 - SUSPECTED))
-    passed = told > threshold
+    passed = told > THRESHOLD
     return FittedGuard(
         _forest().fit(inputs, is_composed, sample_weight=weights),
-        threshold,
         float(passed[: len(requests)].mean()),
         float(passed[len(requests) :].mean()),
     )
@@ -132,7 +128,7 @@ def write_guard(guard: FittedGuard, directory: Path = GUARD) -> None:
     values = {
         "format_version": FORMAT_VERSION,
         "features": len(FEATURES),
-        "threshold": round(guard.threshold, 4),
+        "threshold": THRESHOLD,
         "sha256": sha256_of(data),
         "suspected_honest": round(guard.honest, 4),
         "suspected_composed": round(guard.found, 4),
