@@ -87,7 +87,7 @@ def capped_tier(
         cap = (
             "its amount is used up"
             if limit.share is None
-            else f"its share of {limit.share:.4%} is used up"
+            else f"its share of {100 * limit.share:g}% is used up"
         )
         return Reason(
             "TOP_TIER_CAPPED",
