@@ -130,7 +130,5 @@ def write_guard(guard: FittedGuard, directory: Path = GUARD) -> None:
         "features": len(FEATURES),
         "threshold": THRESHOLD,
         "sha256": sha256_of(data),
-        "suspected_honest": round(guard.honest, 4),
-        "suspected_composed": round(guard.found, 4),
     }
     replace_text(directory / MANIFEST, json.dumps(values, indent=2) + "\n")
