@@ -28,7 +28,17 @@ from router.core.errors import BadArtifact
 from router.files import MAX_TEXT_BYTES, read_bounded, read_checked
 from router.paths import MODELS
 
-__all__ = ["GRAPH", "GUARD", "LEAST", "MANIFEST", "GadgetGuard", "load_guard", "outer_sentences"]
+__all__ = [
+    "EXTREME",
+    "GRAPH",
+    "GUARD",
+    "LEAST",
+    "MANIFEST",
+    "PRIOR",
+    "GadgetGuard",
+    "load_guard",
+    "outer_sentences",
+]
 
 GUARD = MODELS / "guard"
 """The guard that ships."""
@@ -36,6 +46,9 @@ MANIFEST, GRAPH = "guard.json", "guard.onnx"
 FORMAT_VERSION = 1
 LEAST = 0.12
 """Complexity below which nothing is suspected: such a prompt goes to the lowest tier as it is."""
+EXTREME, PRIOR = 0.9, 1.5
+"""Complexity from which a prompt is suspected sooner, and by how much log-odds: few honest prompts look so
+hard, and most of those with gadgets do. Chosen on examinations a to d."""
 _WINDOW = 2_000
 """Characters of each end of a text in which a sentence is looked for."""
 _REMEDY = "restore models/guard from the release, or make it again with `python -m training guard`"
@@ -72,7 +85,10 @@ class GadgetGuard:
             complexity: of the whole prompt, 0..1.
             features: of the whole prompt, float32 ``(len(FEATURES),)``.
         """
-        return complexity >= LEAST and self.log_odds(features) > self.threshold
+        if complexity < LEAST:
+            return False
+        prior = PRIOR if complexity >= EXTREME else 0.0
+        return self.log_odds(features) + prior > self.threshold
 
 
 def outer_sentences(text: str) -> tuple[str, ...]:

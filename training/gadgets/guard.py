@@ -35,7 +35,7 @@ EASY, HARD = 1.5, 1.6
 """Mean level up to which a request gets gadgets, and from which suspicion would harm it."""
 HARD_WEIGHT = 4.0
 THRESHOLD = 2.75
-"""Log-odds above which a prompt is suspected: the least on examinations a to d at which no order is lost."""
+"""Log-odds above which a prompt is suspected, chosen on examinations a to d: no order is lost there."""
 FOLDS = 4
 
 Floats = npt.NDArray[np.float32]

@@ -12,10 +12,12 @@ import pytest
 
 from router.classifier.features.lexical import FEATURES, lexical_features
 from router.classifier.gadget_guard import (
+    EXTREME,
     GRAPH,
     GUARD,
     LEAST,
     MANIFEST,
+    PRIOR,
     load_guard,
     outer_sentences,
 )
@@ -53,7 +55,16 @@ def test_honest_prompts_are_not_suspected(text: str) -> None:
 def test_at_the_threshold_itself_nothing_is_suspected() -> None:
     guard, features = load_guard(), lexical_features(GADGET)
     at_it = type(guard)(guard.session, guard.features, guard.log_odds(features))
-    assert not at_it.suspects(1.0, features)
+    assert not at_it.suspects(0.5, features)
+
+
+def test_a_text_that_looks_extremely_hard_is_suspected_sooner() -> None:
+    guard, features = load_guard(), lexical_features(GADGET)
+    sooner = type(guard)(guard.session, guard.features, guard.log_odds(features) + PRIOR)
+    assert not sooner.suspects(1.0, features)
+    below = type(guard)(guard.session, guard.features, sooner.threshold - 1e-6)
+    assert below.suspects(EXTREME, features)
+    assert not below.suspects(np.nextafter(EXTREME, 0), features)
 
 
 @pytest.mark.parametrize(
