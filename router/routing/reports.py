@@ -110,6 +110,7 @@ class Reports:
                 decided.created,
                 report.retry_after_s,
                 report.attempt,
+                tenant,
             )
         )
 
@@ -149,6 +150,7 @@ class Reports:
                     decided.id,
                     decided.created,
                     report.retry_after_s,
+                    tenant=decided.labels.get("tenant", ""),
                 )
             )
         annotate(

@@ -158,6 +158,9 @@ def test_what_dashboards_and_rules_ask_for_is_what_a_running_server_exports(tmp_
         ledger.set_limit(BUDGET)
     with process_with(tmp_path) as process:
         some_calls(process.address)
+        with Router(process.address, timeout_s=PATIENCE_S) as client:
+            routed_to = client.route("What is 2 + 3?").id
+            client.report_outcome(routed_to, "rate_limited", retry_after_s=60.0)
         wait_until(lambda: "mitsumori_limit_headroom_ratio" in scrape(process.metrics))
         text = scrape(process.metrics)
     exported = series_of(text)
@@ -378,7 +381,15 @@ def test_a_call_that_its_caller_traces_has_spans_ids_in_the_log_and_an_exemplar(
     by_name = {span.name: span for span in received.spans}
     call = by_name.pop("mitsumori.v1.RouterService/Route")
     assert (call.trace_id.hex(), call.parent_span_id.hex()) == (TRACE, SPAN)
-    assert set(by_name) == {"features", "encode", "classify", "quote", "decide", "hold"}
+    assert set(by_name) == {
+        "features",
+        "encode",
+        "classify",
+        "quote",
+        "rules",
+        "decide",
+        "hold",
+    }
     assert {span.parent_span_id for span in by_name.values()} == {call.span_id}
     told = attributes_of(call)
     assert told["rpc.response.status_code"] == "OK"
@@ -391,6 +402,7 @@ def test_a_call_that_its_caller_traces_has_spans_ids_in_the_log_and_an_exemplar(
         "mitsumori.spent",
         "gen_ai.client.token.usage",
         "mitsumori.refusals",
+        "mitsumori.ejections",
     }
 
 

@@ -25,7 +25,7 @@ def worst_prices(router: Router) -> dict[str, dict[str, dict[str, int]]]:
         query = RouteQuery("golden", {}, Prompt((Message("user", text),)),
                            Constraints(max_output_tokens=1000),
                            None, Importance.LOW, "", 100)  # fmt: skip
-        offers = [ranked.quote for ranked in router.route(query).decision.ranked if ranked.quote]
+        offers = [each.quote for each in router.assess(query).candidates if each.quote]
         return {
             offer.model: {
                 "tokens": offer.input_tokens.tokens,
