@@ -137,7 +137,12 @@ class Tiers:
 
 
 def upgrade_figures(
-    title: str, prompts: Sequence[str], gadgets: Sequence[Gadget], open_: Tiers, guarded: Tiers
+    title: str,
+    prompts: Sequence[str],
+    gadgets: Sequence[Gadget],
+    open_: Tiers,
+    guarded: Tiers,
+    target: float | None = HALVED,
 ) -> Iterator[Figure]:
     """The upgrade rate with and without the guard; the tier without a gadget is that of the open router."""
     without = open_.upgraded(prompts, gadgets, open_)
@@ -146,7 +151,7 @@ def upgrade_figures(
     yield figure(f"{named}: upgraded", ratio(with_guard), len(prompts))
     yield figure("· baseline without the guard", ratio(without), len(prompts))
     left = with_guard.mean() / max(without.mean(), 1e-9)
-    yield Figure(f"{named}: upgrades that are left", float(left), "×", HALVED)
+    yield Figure(f"{named}: upgrades that are left", float(left), "×", target)
 
 
 def honest_figures(
@@ -224,7 +229,9 @@ def measure() -> Iterator[Figure]:
             } | {f"{name}: searched against {against}, all": gadgets}
         for title, group in groups.items():
             if group:
-                yield from upgrade_figures(title, prompts, group, *tiers)
+                # A part of a set is shown; what was searched for against the guard passes it by design.
+                target = HALVED if title.endswith(("by hand", "against open, all")) else None
+                yield from upgrade_figures(title, prompts, group, *tiers, target)
         yield from honest_figures(f"{name}: unseen sets", some(exam, unseen), open_, guarded)
         yield from honest_figures(f"{name}: sets looked at", some(exam, ~unseen), open_, guarded)
         yield from time_figures(name, open_, guarded, exam.texts.tolist())
