@@ -30,9 +30,9 @@ from benchmarks.everyday import (
     read_examinations,
 )
 from benchmarks.report import Figure
-from router.cli.errors import errors_in_one_line
 from router.classifier.features.lexical import lexical_features
 from router.classifier.gadget_guard import EXTREME
+from router.cli.errors import errors_in_one_line
 from router.core.types import Message, Prompt
 from router.routing.classified_prompt import classified
 from router.routing.router import Router
