@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.catalog.catalog import Catalog
+from router.core.canary import CountedCall
 from router.core.errors import NotFound
 from router.core.limits import Amounts
+from router.decision_log.record import ANSWERED
 from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
+from router.routing.canary import Canary
 from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
 from router.routing.settlement import UsageReport, check_plausible, money_of
 from router.telemetry.metric_names import provider_name
@@ -27,6 +30,7 @@ class Reports:
         health: of the models; learns how calls ended.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
         observer: is told what was settled and released.
+        canary: counts what became of its decisions and the others; ``None``: there is none.
     """
 
     catalog: Catalog
@@ -34,6 +38,7 @@ class Reports:
     health: ModelHealth
     max_settle: int
     observer: Observer
+    canary: Canary | None = None
 
     def settle(
         self, decision_id: str, tenant: str, fingerprint: str, report: UsageReport
@@ -65,6 +70,8 @@ class Reports:
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         if not settled.repeated:
             self._tell_settled(model, report, money, decided)
+            if self.canary is not None:
+                self.canary.settled(decided, _counted(report, money))
         return settled, money
 
     def release(self, decision_id: str, tenant: str) -> bool:
@@ -161,3 +168,12 @@ class Reports:
                 "gen_ai.usage.output_tokens": report.output_tokens,
             }
         )
+
+
+def _counted(report: UsageReport, booked: int) -> CountedCall:
+    """What a canary counts of a report: that a model refused is a failure to whoever asked."""
+    return CountedCall(
+        failed=report.outcome.value not in ANSWERED,
+        cost=booked,
+        quality=report.details.get("quality"),
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from router.core.canary import CountedCall
 from router.core.errors import (
+    CallerGone,
+    Conflict,
     Exhausted,
     InvalidInput,
     MitsumoriError,
@@ -16,16 +19,16 @@ from router.core.errors import (
 from router.core.health import Health
 from router.core.limit_effects import limit_refusal
 from router.core.limits import Amounts, LimitState, balance_key
+from router.core.quotes import amounts_to_hold
 from router.core.types import (
     Candidate,
     Constraints,
     Importance,
     Message,
     Prompt,
-    Quote,
 )
 from router.decision_log.prompt_log import PromptLog
-from router.decision_log.record import DecisionRecord, KeptPrompt
+from router.decision_log.record import DecisionRecord, KeptPrompt, LoggedCanary
 from router.decision_log.record_json import serialize
 from router.ledger.base import (
     Granted,
@@ -38,12 +41,14 @@ from router.ledger.base import (
 )
 from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
+from router.routing.canary import Canary
 from router.routing.chance import Chance
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.model_health import Attempt, ModelHealth
 from router.routing.reports import Reports
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
+from router.routing.shadow import DecidedCopy, Shadow
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import UNOBSERVED, Observer
 from router.telemetry.trace import annotate, stage
@@ -75,12 +80,14 @@ class HeldDecision:
         amounts: what is held; ``None`` where only a quote was asked for.
         states: the limits that apply to the chosen model, with their balances before the hold.
         expires: when the hold runs out, aware.
+        candidates: of the decision, with the limits that apply to each.
     """
 
     routed: RoutedDecision
     amounts: Amounts | None
     states: tuple[LimitState, ...]
     expires: datetime
+    candidates: Sequence[Candidate] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ class Reservations:
         observer: is told what was decided and settled.
         chance: draws the numbers of what is left to chance.
         health: of the models; learns from what is settled, rerouted and reported.
+        shadow: gets copies of what is decided; ``None``: nobody does.
+        canary: decides some requests instead of ``router``; ``None``: there is none.
     """
 
     router: Router
@@ -114,7 +123,10 @@ class Reservations:
     chance: Chance = field(default_factory=Chance)
     render_example: Callable[[HeldDecision], bytes] | None = None
     health: ModelHealth = field(default_factory=ModelHealth)
+    shadow: Shadow | None = None
+    canary: Canary | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
+    _canarys: list[Reservations] = field(default_factory=list, init=False, repr=False)
 
     def warm_up(self) -> None:
         """Load and make what the first call would otherwise wait for."""
@@ -151,7 +163,10 @@ class Reservations:
             CallerGone: the caller does not wait any more; nothing is held.
         """
         try:
-            return self._decide(query, decision_id, fingerprint, render, replaces)
+            if self.canary is None or replaces is not None:
+                # A choice after a failed call is for the parts that are known to work.
+                return self._decide(query, decision_id, fingerprint, render, replaces)
+            return self._split(self.canary, query, decision_id, fingerprint, render)
         except (Exhausted, InvalidInput, NotPossible, Unavailable) as error:
             # The ledger knows a repeated request when it holds. One that gets no further gets the same reply,
             # even if limits have filled up since, perhaps by this very request.
@@ -165,6 +180,37 @@ class Reservations:
                 raise
             return earlier
 
+    def _split(
+        self,
+        canary: Canary,
+        query: RouteQuery,
+        decision_id: str,
+        fingerprint: str,
+        render: Callable[[HeldDecision], bytes],
+    ) -> bytes:
+        """Decide by the canary where a request is on its side; where it cannot, the live parts do."""
+        split = canary.split(self.router, query, decision_id)
+        logged = None if split is None else split.logged
+        if split is None or split.router is None:
+            return self._decide(query, decision_id, fingerprint, render, None, logged)
+        try:
+            beside = self._beside(split.router)
+            return beside._decide(query, decision_id, fingerprint, render, None, logged)
+        except (CallerGone, Conflict, Unavailable):
+            raise  # it is not the canary's fault
+        except Exception as error:  # noqa: BLE001 — whatever is wrong with a canary, no call fails for it
+            reply = self._decide(query, decision_id, fingerprint, render, None)
+            canary.failed(error)
+            return reply
+
+    def _beside(self, router: Router) -> Reservations:
+        """The same on the router of the canary."""
+        found = self._canarys[0] if self._canarys else None
+        if found is None or found.router is not router:
+            found = replace(self, router=router, shadow=None, canary=None)
+            self._canarys[:] = [found]
+        return found
+
     def _decide(
         self,
         query: RouteQuery,
@@ -172,6 +218,7 @@ class Reservations:
         fingerprint: str,
         render: Callable[[HeldDecision], bytes],
         replaces: str | None,
+        canary: LoggedCanary | None = None,
     ) -> bytes:
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
@@ -205,7 +252,14 @@ class Reservations:
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
                     record=serialize(
-                        self._record(query, assessed, held, kept, redrawn=explores and attempt > 0)
+                        self._record(
+                            query,
+                            assessed,
+                            held,
+                            kept,
+                            redrawn=explores and attempt > 0,
+                            canary=canary,
+                        )
                     ),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
@@ -216,6 +270,8 @@ class Reservations:
                 if isinstance(result, Granted):
                     tries = False  # its report ends it
                     self._tell_decided(held, hold)
+                    if self.shadow is not None and replaces is None:
+                        self._offer(self.shadow, query, decision_id, assessed, held)
                     return reply
             finally:
                 if tries:
@@ -250,6 +306,8 @@ class Reservations:
         failed, model = query.failed, decided.labels["model"]
         if failed is None or model not in query.excluded_models:
             return
+        if self.canary is not None and failed.outcome.failed:
+            self.canary.settled(decided, CountedCall(failed=True))
         self.health.report(
             Attempt(
                 model,
@@ -259,6 +317,21 @@ class Reservations:
                 decided.created,
                 failed.retry_after_s,
                 tenant=query.tenant,
+            )
+        )
+
+    def _offer(
+        self,
+        shadow: Shadow,
+        query: RouteQuery,
+        decision_id: str,
+        assessed: Assessment,
+        held: HeldDecision,
+    ) -> None:
+        moment, candidates = assessed.moment, held.candidates
+        shadow.offer(
+            DecidedCopy(
+                decision_id, self.router, query, moment, candidates, held.routed, self.strict
             )
         )
 
@@ -308,7 +381,9 @@ class Reservations:
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
-            Candidate(model, arm, p, offer, self._amounts(offer), states, basis)
+            Candidate(
+                model, arm, p, offer, amounts_to_hold(offer, strict=self.strict), states, basis
+            )
             for (model, arm, p, offer, _, _, basis), states in zip(
                 assessed.candidates, views, strict=True
             )
@@ -323,6 +398,7 @@ class Reservations:
             None if query.quote_only else chosen.amounts,
             chosen.limits,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
+            candidates,
         )
 
     def _health(self, query: RouteQuery) -> Health:
@@ -334,13 +410,6 @@ class Reservations:
             health = replace(health, failed_providers=query.failed.providers)
         return health
 
-    def _amounts(self, quote: Quote | None) -> Amounts | None:
-        if quote is None:
-            return None
-        if self.strict:
-            return Amounts(quote.price.worst, quote.input_tokens.worst + quote.output_tokens_worst)
-        return Amounts(quote.price.high, quote.input_tokens.tokens + quote.output_tokens_p90)
-
     def _record(
         self,
         query: RouteQuery,
@@ -349,6 +418,7 @@ class Reservations:
         kept: KeptPrompt,
         *,
         redrawn: bool = False,
+        canary: LoggedCanary | None = None,
     ) -> DecisionRecord:
         return record_of(
             query,
@@ -358,6 +428,7 @@ class Reservations:
             price_table=self.router.catalog.price_table,
             strict=self.strict,
             redrawn=redrawn,
+            canary=canary,
         )
 
     def _example(self, bundle_version: str) -> bytes:
@@ -383,7 +454,12 @@ class Reservations:
     def reports(self) -> Reports:
         """Takes the reports of what became of decisions."""
         return Reports(
-            self.router.catalog, self.ledger, self.health, self.max_settle, self.observer
+            self.router.catalog,
+            self.ledger,
+            self.health,
+            self.max_settle,
+            self.observer,
+            self.canary,
         )
 
 

@@ -16,12 +16,15 @@ from router.classifier.features.lexical import foreign_share
 from router.classifier.gadget_guard import GadgetGuard
 from router.core.breaker import Outcome
 from router.core.corrections import Corrections
-from router.core.decision import decide
+from router.core.errors import Exhausted, NotPossible
 from router.core.exclusions import arm_prices
+from router.core.explanation import Explanation, explain
 from router.core.exploration import EXPLORE_REGRET, may_explore
 from router.core.goals import at_stake
 from router.core.health import ALL_HEALTHY, Health
+from router.core.inputs import Inputs
 from router.core.quote_table import QuoteTerms
+from router.core.relaxation import advised
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import (
     TARGET_REGRET,
@@ -96,6 +99,7 @@ class RouteQuery:
         batch: the work can wait.
         excluded_models: ids of models that are left out because they failed.
         failed: what is reported of the call before, which failed; ``None``: nothing.
+        explain: say of each model what it lost to; it changes nothing.
     """
 
     request_id: str
@@ -110,6 +114,7 @@ class RouteQuery:
     batch: bool = False
     excluded_models: frozenset[str] = frozenset()
     failed: FailedCall | None = None
+    explain: bool = False
 
     @property
     def tenant(self) -> str:
@@ -159,6 +164,7 @@ class RoutedDecision:
         settings_version: of the settings that the decision rests on; empty where they have none.
         ruling: what the routing table said.
         health: of the models, when the decision was made.
+        inputs: that the decision was made from; ``None`` where it need not be explained.
     """
 
     score: Score
@@ -169,6 +175,7 @@ class RoutedDecision:
     settings_version: str = ""
     ruling: Ruling = NO_RULING
     health: Health = ALL_HEALTHY
+    inputs: Inputs | None = None
 
 
 def _nothing_learned() -> Corrections:
@@ -193,6 +200,7 @@ class Router:
         explore: share of the decisions that is left to chance, 0..1, where no rule says another.
         explore_regret: what chance may cost at most, as a share of the least expected cost, ≥ 0.
         guard: against texts that make a prompt look harder; ``None``: there is none.
+        notes: reasons that every decision has besides its own.
 
     Raises:
         BadArtifact: the rules do not fit the catalog.
@@ -211,6 +219,7 @@ class Router:
     explore: float = 0.0
     explore_regret: float = EXPLORE_REGRET
     guard: GadgetGuard | None = None
+    notes: tuple[Reason, ...] = ()
     _table_of_rules: RoutingTable | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -230,6 +239,35 @@ class Router:
         """The bundle that serves now; the next read may return another."""
         return self.bundles()
 
+    def beside(
+        self,
+        bundle: Bundle | None,
+        catalog: Catalog | None,
+        rules: Rules | None,
+        notes: tuple[Reason, ...] = (),
+    ) -> Router:
+        """The same router with other parts; both remember the same prompts.
+
+        Args:
+            bundle: that scores; ``None``: the same.
+            catalog: the models; ``None``: the same.
+            rules: of the routing table; ``None``: the same.
+            notes: reasons that every decision of it has.
+
+        Raises:
+            BadArtifact: the rules do not fit the catalog.
+        """
+        made = replace(
+            self,
+            bundles=self.bundles if bundle is None else lambda: bundle,
+            catalog=catalog or self.catalog,
+            rules=rules or self.rules,
+            notes=notes,
+        )
+        # What is remembered is kept by bundle and by prices.
+        object.__setattr__(made, "_memory", self._memory)
+        return made
+
     def warm_up(self) -> None:
         """Load what the first call would otherwise load: encodings, ONNX arenas, prices."""
         for rule in {entry.token_rule.encoding for entry in self.catalog.entries}:
@@ -237,8 +275,12 @@ class Router:
         self.bundle.score_all_stages("hello world")
         self._table(self.bundle, self.now())
 
-    def assess(self, query: RouteQuery) -> Assessment:
+    def assess(self, query: RouteQuery, moment: datetime | None = None) -> Assessment:
         """Score the prompt, count its tokens and quote every model.
+
+        Args:
+            query: the request.
+            moment: when it is to be decided, aware; ``None``: now.
 
         Raises:
             InvalidInput: the prompt cannot be counted.
@@ -253,7 +295,7 @@ class Router:
             _CLASSIFIED_BYTES,
         )
         features, embedding, score = first.features, first.embedding, first.score
-        moment = self.now()
+        moment = moment or self.now()
         table = self._table(bundle, moment)
         prices = self.catalog.price_table
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
@@ -330,7 +372,7 @@ class Router:
             NotPossible: no model meets the constraints.
             Exhausted: a hard limit does not allow it.
         """
-        decision = decide(
+        inputs = Inputs(
             candidates,
             query.constraints,
             assessed.goal,
@@ -342,7 +384,11 @@ class Router:
             moment=assessed.moment,
             exploration=None if draw is None else self.exploration(query, assessed, draw),
         )
-        notes = assessed.notes
+        try:
+            decision = inputs.decide()
+        except (Exhausted, NotPossible) as error:
+            raise advised(error, self._with_next_goal(query, inputs)) from None
+        notes = self.notes + assessed.notes
         chosen = decision.chosen.quote
         if chosen is not None and not chosen.input_tokens.exact:
             notes = (_ESTIMATED, *notes)
@@ -355,7 +401,28 @@ class Router:
             self.settings_version,
             assessed.ruling,
             health,
+            inputs,
         )
+
+    def explanation(self, query: RouteQuery, inputs: Inputs, decision: Decision) -> Explanation:
+        """Why a decision came out as it did.
+
+        Args:
+            query: the request.
+            inputs: that it was made from.
+            decision: what was decided.
+        """
+        with stage("explain"):
+            return explain(self._with_next_goal(query, inputs), decision)
+
+    def _with_next_goal(self, query: RouteQuery, inputs: Inputs) -> Inputs:
+        """The inputs with the goal that there would be if the rule that gives one did not hold."""
+        rules = inputs.ruling.rules
+        giving = next((at for at, rule in enumerate(rules) if rule.effects.goal is not None), None)
+        if giving is None:
+            return inputs
+        others = Ruling(rules[:giving] + rules[giving + 1 :])
+        return inputs._replace(next_goal=self._goal(query, others))
 
     def route(self, query: RouteQuery) -> RoutedDecision:
         """Assess and decide without a ledger, so that no limit applies.
