@@ -7,7 +7,8 @@ plan        how long, how many callers, which limits, which seed
 replicas    real `mitsumori serve` processes: start, kill -9, start again
 stores      what they keep their ledger in: a SQLite file, or a real PostgreSQL that is killed too
 calls       tries until there is an answer, with the same body each time
-callers     what one caller does: route, settle, release, re-route, repeat itself, cheat
+callers     what one caller does: route, settle, release, re-route, run a task, repeat itself, cheat
+agents      the tasks of a caller: confined or not, ended or left to expire
 journal     the replies that callers received, one file each, on disk before they continue
 proof       the rows against the invariants and against the journals
 restarts    no kill: orderly restarts under the shipped client, of which no call may fail

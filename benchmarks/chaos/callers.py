@@ -1,4 +1,4 @@
-"""One caller: it routes, settles, releases and re-routes, repeats calls, and sometimes cheats."""
+"""One caller: it routes, settles, releases and re-routes, runs tasks, repeats calls, and sometimes cheats."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
+from benchmarks.chaos.agents import OVER, AgentRun, agent_run, ending_of
 from benchmarks.chaos.calls import Answer, FailoverChannel, Unanswered
 from benchmarks.chaos.case import Case
 from benchmarks.chaos.forbidden_calls import TRICKS
 from benchmarks.chaos.journal import (
     Acknowledgement,
+    Begun,
     Decided,
+    Ended,
     Journal,
     Refused,
     Released,
@@ -36,7 +39,7 @@ PROMPTS = (
     "Write a Python function that merges overlapping intervals.",
     "Prove that every bounded sequence of real numbers has a convergent subsequence.",
 )
-_REPEATS, _CHEATS = 0.12, 0.06
+_REPEATS, _CHEATS, _TASKS = 0.12, 0.06, 0.12
 """Shares of what a caller does; a few more calls are repeated by being sent twice at once."""
 _TWICE = 0.08
 _ENDS = {"settle": 50, "over": 12, "release": 12, "reroute": 12, "late": 9, "forget": 5}
@@ -68,7 +71,7 @@ class Client:
             "team": f"team-{number % 8}",
             "user": f"u-{number % max(plan.clients // 2, 1)}",
         }
-        self._patience_s = plan.hold_ttl_s
+        self._plan = plan
         self._channel = channel
         self._journal = journal
         self._choices = choices
@@ -93,13 +96,14 @@ class Client:
             self._repeat(self._choices.choice(self._finished))
         elif dice < _REPEATS + _CHEATS and self._finished:
             self._cheat(self._choices.choice(self._finished))
+        elif dice > 1 - _TASKS:
+            self._whole_task()
         else:
-            self._whole_case()
+            self._whole_case(self._request(only_nano=self._choices.random() < 0.5))
 
     # ── honest work ───────────────────────────────────────────────────────────────────────────────
 
-    def _whole_case(self) -> None:
-        request = self._request(only_nano=self._choices.random() < 0.5)
+    def _whole_case(self, request: router_pb2.RouteRequest) -> None:
         case = self._hold("Route", request, request)
         if case is None:
             time.sleep(self._choices.uniform(0.1, 0.4))  # as a refused caller would
@@ -107,7 +111,48 @@ class Client:
         time.sleep(self._choices.uniform(0.0, 0.06))  # the model answers
         self._end(case, self._choices.choices(list(_ENDS), list(_ENDS.values()))[0])
 
-    def _request(self, *, only_nano: bool) -> router_pb2.RouteRequest:
+    def _whole_task(self) -> None:
+        """Begin a task, make its turns, and end it or let it expire; late turns outlive it."""
+        self._asked += 1
+        prompt, name = self._choices.choice(PROMPTS), f"{self._name}-{self._asked}"
+        run = agent_run(name, self._labels, prompt, self._plan, self._choices)
+        if not self._begin(run):
+            return
+        for _ in range(run.turns):
+            self._whole_case(self._request(only_nano=False, task_id=run.id))
+        if run.end:
+            self._end_task(run)
+            if self._choices.random() < 0.3:  # one turn too many
+                self._whole_case(self._request(only_nano=False, task_id=run.id))
+
+    def _begin(self, run: AgentRun) -> bool:
+        begun = False
+        for place, answer in enumerate(self._answers("BeginTask", run.begin)):
+            if isinstance(answer, CallFailed):
+                self._refused(run.id, "BeginTask", answer)
+                continue
+            assert isinstance(answer, router_pb2.BeginTaskResponse)
+            self._write(
+                Begun(
+                    id=answer.task.task_id,
+                    tenant=run.labels["tenant"],
+                    cap=nanos_of(answer.task.cap),
+                    reply=digest(answer),
+                    again=place > 0,
+                )
+            )
+            begun = True
+        return begun
+
+    def _end_task(self, run: AgentRun) -> None:
+        for place, answer in enumerate(self._answers("EndTask", ending_of(run))):
+            if isinstance(answer, CallFailed):
+                self._unexpected(run.id, "EndTask", answer)
+            else:
+                now: bool = answer.ended_now  # type: ignore[attr-defined]
+                self._write(Ended(run.id, now, again=place > 0))
+
+    def _request(self, *, only_nano: bool, task_id: str = "") -> router_pb2.RouteRequest:
         self._asked += 1
         return route_request(
             self._choices.choice(PROMPTS),
@@ -115,6 +160,7 @@ class Client:
             request_id=f"{self._name}-{self._asked}",
             models=[NANO] if only_nano else [],
             max_alternatives=1,
+            task_id=task_id,
         )
 
     def _hold(
@@ -137,7 +183,7 @@ class Client:
 
     def _end(self, case: Case, how: str) -> None:
         if how == "late":
-            until = self._patience_s + self._choices.uniform(0.5, 2.0)
+            until = self._plan.hold_ttl_s + self._choices.uniform(0.5, 2.0)
             self._waiting.append((time.monotonic() + until, case))
         elif how == "release":
             self._release(case)
@@ -182,7 +228,7 @@ class Client:
         self._finished.append(case)
 
     def _reroute(self, case: Case) -> None:
-        request = self._request(only_nano=False)
+        request = self._request(only_nano=False, task_id=case.request.task_id)
         message = router_pb2.RerouteRequest(
             decision_id=case.id, request=request, failed_models=[case.reply.chosen.model]
         )
@@ -236,9 +282,12 @@ class Client:
         return [self._channel.ask(call, message)]
 
     def _refused(self, request_id: str, call: str, error: CallFailed) -> None:
-        by_limit = error.code == "RESOURCE_EXHAUSTED" and error.reason.startswith("LIMIT_")
+        by_limit = error.code == "RESOURCE_EXHAUSTED" and (
+            error.reason.startswith("LIMIT_") or error.reason == "TASK_CAP_REACHED"
+        )
+        over = error.code == "FAILED_PRECONDITION" and error.reason in OVER
         gone = call == "Reroute" and (error.code, error.reason) == ("NOT_FOUND", "NOT_HELD")
-        if by_limit or gone:
+        if by_limit or gone or over:
             self._write(Refused(request_id, call, error.reason))
         else:
             self._unexpected(request_id, call, error)
@@ -276,6 +325,7 @@ def _decided(
         reply=digest(reply),
         replaces=replaces,
         again=again,
+        task=request.task_id,
     )
 
 

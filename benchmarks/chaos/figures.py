@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from benchmarks.chaos.harness import Outcome
-from benchmarks.chaos.journal import Decided, Refused, Released, Settled, Unexpected
+from benchmarks.chaos.journal import Begun, Decided, Ended, Refused, Released, Settled, Unexpected
 from benchmarks.chaos.plan import Plan
 from benchmarks.report import Figure
 
@@ -19,7 +19,7 @@ def figures(plan: Plan, outcome: Outcome) -> Iterator[Figure]:
         yield Figure(f"{plan.store}: {name}", value, unit)
     proof = outcome.proof
     for name, wrong in (
-        ("violations of I1–I6", proof.invariants),
+        ("violations of I1–I7", proof.invariants),
         ("lost acknowledged settlements", proof.lost),
         ("double charges", proof.doubled),
         ("other acknowledgements not kept", proof.broken),
@@ -45,7 +45,9 @@ def _done(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, float, str]]:
     settled = {each.id: each for each in acknowledgements if isinstance(each, Settled)}
     released = {each.id for each in acknowledgements if isinstance(each, Released)}
     again = sum(
-        each.again for each in acknowledgements if isinstance(each, Decided | Settled | Released)
+        each.again
+        for each in acknowledgements
+        if isinstance(each, Decided | Settled | Released | Begun | Ended)
     )
     refused = Counter(
         each.reason for each in acknowledgements if isinstance(each, Refused) and not each.provoked
@@ -53,6 +55,10 @@ def _done(plan: Plan, outcome: Outcome) -> Iterator[tuple[str, float, str]]:
     yield "callers at once", plan.clients, ""
     yield "acknowledged decisions", len(decided), ""
     yield "of them re-routes", sum(each.replaces is not None for each in decided.values()), ""
+    yield "of them turns of tasks", sum(each.task != "" for each in decided.values()), ""
+    yield "acknowledged tasks", len({e.id for e in acknowledgements if isinstance(e, Begun)}), ""
+    ended = {each.id for each in acknowledgements if isinstance(each, Ended) and each.now}
+    yield "of them ended by their callers", len(ended), ""
     yield "acknowledged settlements", len(settled), ""
     yield "of them beyond the hold", sum(each.overage > 0 for each in settled.values()), ""
     yield "of them late", sum(each.late for each in settled.values()), ""

@@ -64,6 +64,7 @@ def _other_tenant(case: Case) -> Message:
 def _foreign_reroute(case: Case) -> Message:
     made = _route(case)
     made.request_id += "-stolen"
+    made.task_id = ""  # which is no task of a stranger
     made.scope["tenant"] = _STRANGER
     made.scope["team"] = _STRANGER  # whose budget is not full
     made.scope["user"] = _STRANGER

@@ -234,7 +234,7 @@ def _prove(plan: Plan, store: Store, outcome: Outcome) -> None:
     try:
         outcome.proof = prove(ledger, outcome.acknowledgements)
         # Whatever nobody settled or gave back comes back by itself.
-        time.sleep(plan.hold_ttl_s)
+        time.sleep(max(plan.hold_ttl_s, plan.task_ttl_s))
         ledger.expire()
         outcome.proof.invariants += prove(ledger, outcome.acknowledgements).invariants
         outcome.leaked = sum(balance.held for balance in ledger.balances())

@@ -15,11 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mitsumori.v1 import router_pb2
+from google.protobuf.message import Message
 
 __all__ = [
     "Acknowledgement",
+    "Begun",
     "Decided",
+    "Ended",
     "Journal",
     "Refused",
     "Released",
@@ -35,7 +37,7 @@ class Decided:
     """A decision with its hold: nano-dollars and tokens. ``reply`` is the digest of the whole answer.
 
     ``replaces`` is the decision that a re-route released. ``again``: the caller had sent it before on
-    purpose.
+    purpose. ``task`` is that of a turn; empty: none.
     """
 
     id: str
@@ -44,6 +46,27 @@ class Decided:
     tokens: int
     reply: str
     replaces: str | None = None
+    again: bool = False
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A task with its cap in nano-dollars; ``reply`` and ``again`` as in :class:`Decided`."""
+
+    id: str
+    tenant: str
+    cap: int
+    reply: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a task; ``now`` is false if it was over already."""
+
+    id: str
+    now: bool
     again: bool = False
 
 
@@ -91,9 +114,11 @@ class Unexpected:
     what: str
 
 
-Acknowledgement = Decided | Settled | Released | Refused | Unexpected
+Acknowledgement = Decided | Settled | Released | Begun | Ended | Refused | Unexpected
 """A line of a journal: what a caller received for one call."""
-_KINDS = {kind.__name__: kind for kind in (Decided, Settled, Released, Refused, Unexpected)}
+_KINDS = {
+    kind.__name__: kind for kind in (Decided, Settled, Released, Begun, Ended, Refused, Unexpected)
+}
 
 
 class Journal:
@@ -134,6 +159,6 @@ def read(folder: Path) -> Iterator[Acknowledgement]:
             yield _KINDS[values.pop("kind")](**values)
 
 
-def digest(reply: router_pb2.RouteResponse) -> str:
+def digest(reply: Message) -> str:
     """What stands for a whole reply; the same for the same values, whatever the order of its maps."""
     return hashlib.sha256(reply.SerializeToString(deterministic=True)).hexdigest()[:32]

@@ -10,14 +10,16 @@ from typing import Literal
 
 from mitsumori.v1 import limit_pb2
 
-__all__ = ["EVERYTHING", "NANO", "Plan", "StoreKind", "limits"]
+__all__ = ["EVERYTHING", "NANO", "TIER", "Plan", "StoreKind", "limits"]
 
 StoreKind = Literal["sqlite", "postgresql"]
 
 EVERYTHING = "everything"
 """The limit that applies to every decision and never refuses: its balance is all that was spent."""
 NANO = "gpt-5-nano"
-"""The model whose tokens are limited."""
+"""The model whose tokens are limited, and its share."""
+TIER = "low"
+"""The tier of that model, to which tasks are confined."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Plan:
         clients: callers at once, ≥ 1.
         seed: of every random choice. Threads and processes still interleave as they like.
         hold_ttl_s: seconds until a hold runs out; short, so that many do.
+        task_ttl_s: seconds until a task is over that nobody ends, at least those of a hold.
         kill_after_s: between which bounds a server lives on after it came back, seconds.
         patience_s: seconds that a server may take to start, and callers to get their last answer.
         most_s: how long at most, where more must happen than did in ``seconds``.
@@ -42,6 +45,7 @@ class Plan:
     clients: int
     seed: int
     hold_ttl_s: float = 3.0
+    task_ttl_s: float = 6.0
     kill_after_s: tuple[float, float] = (2.0, 5.0)
     patience_s: float = 300.0
     most_s: float = 600.0
@@ -83,4 +87,18 @@ def limits(hold: int, tokens: int) -> Iterator[limit_pb2.Limit]:
     yield limit("team-3", money, minute, 0, team="team-3", user="u-3")  # nothing at all
     yield limit("users", limit_pb2.UNIT_REQUESTS, minute, 60, user="*")
     yield limit("places", limit_pb2.UNIT_CONCURRENT, limit_pb2.WINDOW_TOTAL, 12, team="*")
+    # What a model and a tier may take of a team; the first calls are free.
+    for name, unit, scope, share, free in (
+        ("share of calls", limit_pb2.UNIT_REQUESTS, {"model": NANO}, 0.6, 4),
+        ("share of money", money, {"model": NANO}, 0.3, 8 * hold),
+        ("share of a tier", money, {"tier": "*"}, 0.7, 30 * hold),
+    ):
+        yield limit_pb2.Limit(
+            limit_id=name.replace(" ", "-"),
+            unit=limit_pb2.Unit.Name(unit),
+            window=limit_pb2.Window.Name(minute),
+            scope={"team": "*", **scope},
+            share=share,
+            free=free,
+        )
     yield limit("tokens", limit_pb2.UNIT_TOKENS, minute, 300 * tokens, model=NANO)

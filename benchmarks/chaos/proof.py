@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.chaos.journal import Acknowledgement, Decided, Refused, Released, Settled, digest
+from benchmarks.chaos.journal import (
+    Acknowledgement,
+    Begun,
+    Decided,
+    Ended,
+    Refused,
+    Released,
+    Settled,
+    digest,
+)
 from benchmarks.chaos.plan import EVERYTHING
 from mitsumori.v1 import router_pb2
 from router.ledger.base import HoldState
@@ -29,7 +38,7 @@ class Proof:
         lost: acknowledged settlements that are not booked, or booked for less.
         doubled: money booked that nobody reported, or more than once.
         broken: other violated acknowledgements: different answers to the same call, a hold that was
-            released according to the reply and is still held.
+            released according to the reply and is still held, a task that was ended and is open.
         decisions: rows that were read.
         unacknowledged: rows without an acknowledgement, such as one that the other replica refused while
             the first still wrote. They are allowed: they hold until they expire, and charge nothing.
@@ -50,11 +59,13 @@ class Proof:
 
 @dataclass(slots=True)
 class _Case:
-    """All acknowledgements of one decision."""
+    """All acknowledgements of one decision or one task."""
 
     decided: list[Decided] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
     released: list[Released] = field(default_factory=list)
+    begun: list[Begun] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     replaced_by: str | None = None
 
@@ -77,8 +88,8 @@ def prove(ledger: LedgerContents, acknowledgements: Iterable[Acknowledgement]) -
     for row in ledger.rows():
         case = cases.get(row.id, _Case())
         missing.discard(row.id)
-        proof.unacknowledged += not (case.decided or case.settled)
-        proof.broken.extend(_decision(row, case))
+        proof.unacknowledged += not (case.decided or case.settled or case.begun)
+        proof.broken.extend(_task(row, case) if row.is_task else _decision(row, case))
         _money(row, case, proof)
     proof.lost += [f"settlement of {key}: no row" for key in sorted(missing)]
     _total(ledger, cases, proof)
@@ -105,13 +116,17 @@ def _cases(acknowledgements: Iterable[Acknowledgement]) -> dict[str, _Case]:
                 case.settled.append(line)
             case Released():
                 case.released.append(line)
+            case Begun():
+                case.begun.append(line)
+            case Ended():
+                case.ended.append(line)
             case Refused(provoked=False):
                 case.refusals.append(line.reason)
     return cases
 
 
 def _acknowledged(cases: Mapping[str, _Case]) -> Iterator[str]:
-    return (key for key, case in cases.items() if case.decided)
+    return (key for key, case in cases.items() if case.decided or case.begun)
 
 
 def _invariants(ledger: LedgerContents, decided: Iterable[str], settled: Iterable[str]) -> Proof:
@@ -132,6 +147,10 @@ def _different_answers(key: str, case: _Case) -> Iterator[str]:
         yield f"decision {key}: the same request had different answers"
     if len({(each.spent, each.overage, each.late) for each in case.settled}) > 1:
         yield f"settlement of {key}: the same report had different answers"
+    if len({each.reply for each in case.begun}) > 1:
+        yield f"task {key}: the same request had different answers"
+    if sum(each.now for each in case.ended) > 1:
+        yield f"task {key}: ended more than once"
     if sum(each.now for each in case.released) > 1:
         yield f"decision {key}: given back more than once"
     if case.decided and "NOT_HELD" in case.refusals:
@@ -145,6 +164,8 @@ def _decision(row: Row, case: _Case) -> Iterator[str]:
         held = (row.held.money, row.held.tokens) if row.held is not None else (0, 0)
         if held != (decided.held, decided.tokens):
             yield f"{name}: holds {held}, its caller was told {(decided.held, decided.tokens)}"
+        if (row.task or "") != decided.task:
+            yield f"{name}: draws from task {row.task}, its caller named {decided.task or 'none'}"
         if row.tenant != decided.tenant:
             yield f"{name}: belongs to {row.tenant}, not {decided.tenant}"
         if digest(router_pb2.RouteResponse.FromString(row.reply)) != decided.reply:
@@ -153,6 +174,19 @@ def _decision(row: Row, case: _Case) -> Iterator[str]:
         return  # a settlement after a release is checked in _money
     if any(each.now for each in case.released) or case.replaced_by is not None:
         yield f"{name}: its caller was told that it is given back"
+
+
+def _task(row: Row, case: _Case) -> Iterator[str]:
+    """A task must hold the acknowledged cap, keep the acknowledged reply, and be over once it was ended."""
+    name = f"task {row.id} ({row.state.value})"
+    for begun in case.begun[:1]:
+        cap = row.held.money if row.held is not None else 0
+        if (cap, row.tenant) != (begun.cap, begun.tenant):
+            yield f"{name}: holds {cap} of {row.tenant}, its caller was told {begun.cap} of {begun.tenant}"
+        if digest(router_pb2.BeginTaskResponse.FromString(row.reply)) != begun.reply:
+            yield f"{name}: keeps another answer than its caller got"
+    if any(each.now for each in case.ended) and row.state is not HoldState.RELEASED:
+        yield f"{name}: its caller was told that it is ended"
 
 
 def _money(row: Row, case: _Case, proof: Proof) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from router.core.inputs import Inputs
-from router.core.limits import LimitState, Unit, find_obstacle
+from router.core.limits import LimitState, Unit
 from router.core.quotes import output_cap
 from router.core.ruling import Ruling
 from router.core.types import (
@@ -65,7 +65,7 @@ class Lever(enum.Enum):
     RULE = "rule"
     """The rule :attr:`Change.name` of the routing table does not hold."""
     LIMIT = "limit"
-    """The soft and hard value of the limit :attr:`Change.name` are higher by the value."""
+    """What the limit :attr:`Change.name` allows is higher by the value: soft and hard value, and share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ class Change:
         name: of what; empty where there is only one.
         value: nano-dollars, a probability, seconds, or an amount in the unit of a limit; 0 where the lever
             has none.
-        now: what it is without the change; of a limit, its hard value, else its soft one.
+        now: what it is without the change; of a limit, what its hard value and its share allow, else its soft
+            value.
         rises: whether the change is upwards, so that the value is a least one.
         unit: of a limit.
     """
@@ -175,11 +176,12 @@ def _limits_in_the_way(candidate: Candidate) -> Iterable[Change]:
     missing: dict[str, Change] = {}
     for state in candidate.limits:
         limit, amount = state.limit, candidate.amounts.of(state.limit.unit)
-        if find_obstacle(state, amount) is None or limit.hard is None:
+        ceiling = state.ceiling(amount)
+        more = 0 if ceiling is None else state.spent + state.held + amount - ceiling
+        if ceiling is None or more <= 0:
             continue
-        more = state.spent + state.held + amount - limit.hard
         if limit.id not in missing or missing[limit.id].value < more:
-            missing[limit.id] = Change(Lever.LIMIT, limit.id, more, now=limit.hard, unit=limit.unit)
+            missing[limit.id] = Change(Lever.LIMIT, limit.id, more, now=ceiling, unit=limit.unit)
     yield from (missing[name] for name in sorted(missing))
 
 
@@ -298,7 +300,8 @@ def _roomier(inputs: Inputs, change: Change) -> Inputs:
             return state
         soft = None if limit.soft is None else limit.soft + more
         hard = None if limit.hard is None else limit.hard + more
-        return replace(state, limit=replace(limit, soft=soft, hard=hard))
+        room = 0 if limit.share is None else state.room + more
+        return replace(state, limit=replace(limit, soft=soft, hard=hard), room=room)
 
     # Candidates share the tuples of their limits, and shall go on sharing them.
     shared = {id(each.limits): each.limits for each in inputs.candidates}

@@ -241,7 +241,9 @@ class LimitState:
         spent: sum of the settlements in the period, ≥ 0, in the unit of the limit.
         held: sum of the open holds in the period, ≥ 0.
         whole: of a limit with a share, what all decisions of its whole scope spent and hold in the
-            period, ≥ 0; else 0.
+            period, ≥ 0; else 0. Of a task only what its turns have drawn is in it.
+        room: what a limit with a share allows beyond its share and what is free, ≥ 0: 0 but where a decision
+            is made again to see what more room would change.
     """
 
     limit: Limit
@@ -250,13 +252,15 @@ class LimitState:
     spent: int
     held: int
     whole: int = 0
+    room: int = 0
 
     def ceiling(self, amount: int) -> int | None:
         """The most that may be spent and held where a decision takes an amount ≥ 0; ``None``: any amount."""
         limit = self.limit
         if limit.share is None:
             return limit.hard
-        most = max(limit.share_millionths * (self.whole + amount) // _MILLION, limit.free)
+        of_share = limit.share_millionths * (self.whole + amount) // _MILLION
+        most = max(of_share, limit.free) + self.room
         return most if limit.hard is None else min(most, limit.hard)
 
     @property
@@ -266,9 +270,9 @@ class LimitState:
         left = None if limit.hard is None else limit.hard - taken
         if limit.share is not None:
             # What is taken counts in the whole, too.
-            share = limit.share_millionths
-            of_share = (share * self.whole - _MILLION * taken) // (_MILLION - share)
-            most = max(of_share, limit.free - taken)
+            share, over = limit.share_millionths, taken - self.room
+            of_share = (share * self.whole - _MILLION * over) // (_MILLION - share)
+            most = max(of_share, limit.free - over)
             left = most if left is None else min(left, most)
         return None if left is None else max(left, 0)
 

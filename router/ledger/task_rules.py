@@ -3,7 +3,8 @@
 Pure, like :mod:`ledger.rules`, which calls them. A task is a row that holds its cap on every limit of money
 that applies to it. A turn counts on the balances of its task, in the period in which the task began: what it
 draws moves from the hold of the task to its own, so that no sum of spent and held changes there, and no limit
-can refuse it. What a turn does not use goes back as long as the task is open.
+can refuse it. What a turn does not use goes back as long as the task is open. In a whole of which a limit is a
+share, a task does not count: a cap shall make no room. Its turns do, like any decision.
 """
 
 from __future__ import annotations
@@ -78,10 +79,10 @@ def left_to_check(
     Args:
         applying: the limits that apply.
         task: of a turn; on its balances, whatever their period, it holds already. ``None``: the limits of a
-            task, which holds money alone.
+            task, which holds money alone, and counts in no whole of which a limit is a share: its turns do.
     """
     if task is None:
-        return [each for each in applying if each.limit.unit is Unit.MONEY]
+        return [each for each in applying if each.limit.unit is Unit.MONEY and not each.counts_only]
     held = {account[:3] for account in covered(task)}
     return [each for each in applying if each.account[:3] not in held]
 

@@ -132,13 +132,15 @@ def _without_task(state: LimitState, task: StoredTask, back: int) -> LimitState:
     """A balance without what is reserved for turns, and room for that, whatever has become of the limit."""
     if not covers(task, state):
         return state
-    held, hard = state.held, state.limit.hard
+    held, limit = state.held, state.limit
     if state.period.start <= task.created < state.period.end:
         held = max(held - task.left, 0)
     least = state.spent + held + task.left + back
-    if hard is not None and hard < least:
-        state = replace(state, limit=replace(state.limit, hard=least))
-    return replace(state, held=held)
+    if limit.hard is not None and limit.hard < least:
+        limit = replace(limit, hard=least)
+    if limit.share is not None and limit.free < least:
+        limit = replace(limit, free=least)
+    return replace(state, limit=limit, held=held)
 
 
 def after_turn(

@@ -16,7 +16,7 @@ _MAX_KNOWN = 10_000
 
 
 class FullestAccounts:
-    """The share that is used of each limit with a hard value, 0..1 or more. Thread-safe.
+    """What is used of each limit with a hard value or a share, 0..1 or more. Thread-safe.
 
     A limit that counts each value of a label by itself, such as one per user, has many accounts. Of these it
     knows the fullest that calls have met, by the labels of such a call, by which it can be read again.
@@ -76,8 +76,10 @@ class FullestAccounts:
 
 
 def _used(state: LimitState) -> float | None:
-    """The share of the hard value that is spent or held; ``None`` without one."""
-    hard = state.limit.hard
-    if hard is None:
+    """How much of what a limit allows is spent or held; ``None``: it has no bound, or a share of nothing."""
+    most, limit = state.ceiling(0), state.limit
+    if most is None or (
+        limit.share is not None and not most and not state.whole and limit.hard != 0
+    ):
         return None
-    return 1.0 if hard == 0 else (state.spent + state.held) / hard
+    return 1.0 if most == 0 else (state.spent + state.held) / most

@@ -181,7 +181,7 @@ LIMIT_HEADROOM = Metric(
     "gauge",
     ("limit",),
     "",
-    "Share of the hard value that is neither spent nor held, of the fullest account of each limit.",
+    "Part of the hard value or the share that is neither spent nor held, of each limit's fullest account.",
 )
 QUOTE_ERROR = Metric(
     "mitsumori.quote_error_ratio",

@@ -46,9 +46,15 @@ def state(
     on_soft: SoftAction = SoftAction.WARN,
     paced: bool = False,
     name: str = "budget",
+    share: float | None = None,
+    free: int = 0,
+    whole: int = 0,
 ) -> LimitState:
-    limit = Limit(name, {}, Unit.MONEY, Window.MONTH, "UTC", soft, hard, on_soft, paced)
-    return LimitState(limit, "", NOVEMBER, spent, held)
+    scope = {} if share is None else {"tier": "high"}
+    limit = Limit(
+        name, scope, Unit.MONEY, Window.MONTH, "UTC", soft, hard, on_soft, paced, share, free
+    )
+    return LimitState(limit, "", NOVEMBER, spent, held, whole)
 
 
 def ladder(*states: LimitState) -> list[Candidate]:

@@ -20,7 +20,7 @@ from router.core.explanation import (
 )
 from router.core.health import Health
 from router.core.inputs import Inputs
-from router.core.limits import Amounts, SoftAction, Unit
+from router.core.limits import Amounts, LimitState, SoftAction, Unit
 from router.core.ruling import Effects
 from router.core.types import (
     Candidate,
@@ -269,6 +269,23 @@ def test_how_much_more_a_hard_limit_must_leave() -> None:
     large = of("large", explained(models, MissCost(100_000)))
     assert large.exclusion == "limit_never_fits"
     assert large.needs == (Change(Lever.LIMIT, "budget", 1_000, 1_500, unit=Unit.MONEY),)
+    assert large.loss is None
+
+
+@pytest.mark.parametrize(
+    ("left", "more", "allowed"),
+    [
+        # A tenth of 8,000 and the 2,000 that it would hold: 1,000.
+        pytest.param(state(share=0.1, whole=8_000, spent=400), 1_400, 1_000, id="share"),
+        pytest.param(state(share=0.1, free=1_500, spent=400), 900, 1_500, id="free"),
+        pytest.param(state(1_500, share=0.5, whole=8_000, spent=400), 900, 1_500, id="hard"),
+        pytest.param(state(9_000, share=0.1, whole=8_000, spent=400), 1_400, 1_000, id="both"),
+    ],
+)
+def test_how_much_more_a_share_must_leave(left: LimitState, more: int, allowed: int) -> None:
+    models = [SMALL, limited(LARGE, left)]
+    large = of("large", explained(models, MissCost(100_000)))
+    assert large.needs == (Change(Lever.LIMIT, "budget", more, allowed, unit=Unit.MONEY),)
     assert large.loss is None
 
 

@@ -59,8 +59,8 @@ def models(draw: st.DrawFn) -> list[Candidate]:
 
 
 LIMITS = st.builds(
-    lambda name, hard, soft, spent, action, paced: state(
-        hard, soft=soft, spent=spent, on_soft=action, paced=paced, name=name
+    lambda name, hard, soft, spent, action, paced, shared: state(
+        hard, soft=soft, spent=spent, on_soft=action, paced=paced, name=name, **shared
     ),
     st.sampled_from(["team", "user"]),
     st.none() | st.integers(10_000_000, 90_000_000),
@@ -68,6 +68,14 @@ LIMITS = st.builds(
     st.integers(0, 30_000_000),
     st.sampled_from([SoftAction.WARN, SoftAction.PREFER_CHEAPER, SoftAction.FORBID_TOP_TIER]),
     st.booleans(),
+    st.just({})
+    | st.fixed_dictionaries(
+        {
+            "share": st.sampled_from([0.1, 0.3, 0.5]),
+            "free": st.just(0) | st.integers(1_000_000, 40_000_000),
+            "whole": st.integers(30_000_000, 100_000_000),
+        }
+    ),
 )
 GOALS: st.SearchStrategy[Goal] = (
     st.integers(0, 10**9).map(MissCost)

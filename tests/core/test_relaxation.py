@@ -88,6 +88,15 @@ def test_a_budget_that_is_spent_says_what_it_lacks() -> None:
     assert (error.metadata["relax_1"], error.metadata["relax_1_to"]) == ("limit budget", "0.0005")
 
 
+def test_a_share_that_is_used_up_says_what_it_lacks() -> None:
+    left = state(share=0.25, whole=6_000_000, spent=1_000_000)
+    error = refusal([limited(SMALL, left), limited(LARGE, left)], Constraints())
+    assert isinstance(error, Exhausted)
+    # A quarter of 6,000,000 and the 2,000,000 of the small model are 2,000,000, of which half is spent.
+    assert "nearest: $0.001 more under limit budget, then small would be chosen" in error.message
+    assert (error.metadata["relax_1"], error.metadata["relax_1_to"]) == ("limit budget", "0.001")
+
+
 def test_what_the_caller_can_do_goes_before_what_an_operator_has_to() -> None:
     left = state(1_999_999)
     allowed = limited(SMALL, left)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from benchmarks.chaos.__main__ import main
+from benchmarks.chaos.agents import OVER
 from benchmarks.chaos.figures import figures, wrongs
 from benchmarks.chaos.harness import Outcome, run
-from benchmarks.chaos.journal import Acknowledgement, Decided, Refused, Released, Settled
+from benchmarks.chaos.journal import Acknowledgement, Decided, Ended, Refused, Released, Settled
 from benchmarks.chaos.plan import Plan
 from router.core.errors import InvalidInput
 
@@ -36,6 +37,9 @@ WILD: dict[str, Callable[[Outcome], bool]] = {
     "store events": lambda run: run.store_events >= 1,
     "decisions": lambda run: len({each.id for each in acknowledged(run, Decided)}) > 200,
     "re-routes": lambda run: any(each.replaces for each in acknowledged(run, Decided)),
+    "turns": lambda run: sum(each.task != "" for each in acknowledged(run, Decided)) > 10,
+    "ended tasks": lambda run: any(each.now for each in acknowledged(run, Ended)),
+    "tasks over": lambda run: not OVER.isdisjoint(e.reason for e in acknowledged(run, Refused)),
     "releases": lambda run: any(each.now for each in acknowledged(run, Released)),
     "overage": lambda run: any(each.overage for each in acknowledged(run, Settled)),
     "late settlements": lambda run: any(each.late for each in acknowledged(run, Settled)),

@@ -10,7 +10,9 @@ import pytest
 
 from benchmarks.chaos.journal import (
     Acknowledgement,
+    Begun,
     Decided,
+    Ended,
     Journal,
     Refused,
     Released,
@@ -25,7 +27,7 @@ from router.core.limits import Amounts, Limit
 from router.ledger.base import Hold, HoldState, Usage
 from router.ledger.memory import MemoryLedger
 from router.ledger.rows import Balance, Row
-from tests.router.ledger.builders import ManualClock, limit, report
+from tests.router.ledger.builders import ManualClock, limit, report, task
 
 
 @dataclass
@@ -70,14 +72,14 @@ def reply_of(decision_id: str) -> router_pb2.RouteResponse:
 
 @pytest.fixture
 def world() -> World:
-    """One decision of each fate: settled, beyond its hold, late, released, re-routed, forgotten."""
+    """One decision of each fate: settled, beyond its hold, late, released, re-routed, forgotten, a turn."""
     clock = ManualClock()
     store = MemoryLedger(clock)
     store.set_limit(limit(EVERYTHING, hard=None, soft=10**9))
     store.set_limit(limit("budget", hard=1000))
     acknowledgements: list[Acknowledgement] = []
 
-    def decide(name: str, replaces: str | None = None) -> None:
+    def decide(name: str, replaces: str | None = None, of: str = "") -> None:
         store.hold(
             Hold(
                 id=name,
@@ -87,9 +89,11 @@ def world() -> World:
                 ttl_s=5,
                 reply=reply_of(name).SerializeToString(),
                 replaces=replaces,
+                task=of or None,
             )
         )
-        acknowledgements.append(Decided(name, "acme", 10, 3, digest(reply_of(name)), replaces))
+        told = digest(reply_of(name))
+        acknowledgements.append(Decided(name, "acme", 10, 3, told, replaces, task=of))
 
     def settle(name: str, spent: int) -> None:
         settlement = replace(report(name, spent), usage=Usage(Amounts(spent, 2)))
@@ -108,6 +112,12 @@ def world() -> World:
     store.release("released", "acme")
     acknowledgements.append(Released("released", now=True))
     acknowledgements.append(Refused("nobody", "Route", "LIMIT_EXHAUSTED"))
+    begun = router_pb2.BeginTaskResponse()
+    store.hold(replace(task("run", 30), reply=begun.SerializeToString()))
+    acknowledgements.append(Begun("run", "acme", 30, digest(begun)))
+    decide("turn", of="run")
+    store.end_task("run", "acme")
+    acknowledgements.append(Ended("run", now=True))
     return World(
         store.limits(), list(store.balances()), {r.id: r for r in store.rows()}, acknowledgements
     )
@@ -116,7 +126,7 @@ def world() -> World:
 def test_kept_words_are_proved(world: World) -> None:
     proof = world.prove()
     assert proof.all == []
-    assert (proof.decisions, proof.unacknowledged) == (7, 0)
+    assert (proof.decisions, proof.unacknowledged) == (8, 0)
 
 
 def test_repeats_with_the_same_answer_are_fine(world: World) -> None:
@@ -219,6 +229,17 @@ LIES: dict[str, tuple[Callable[[World], None], str, str]] = {
     "overage not as told": (say("over", Settled, overage=14), "broken", "told (14, False, 2)"),
     "late not as told": (say("late", Settled, late=False), "broken", "told (0, False, 2)"),
     "tokens not as told": (say("late", Settled, tokens=3), "broken", "told (0, True, 3)"),
+    "task lost": (gone("run"), "invariants", "I6: decision run was acknowledged"),
+    "turn of another task": (say("turn", Decided, task="other"), "broken", "its caller named other"),
+    "turn of no task": (row("turn", task=None), "broken", "its caller named run"),
+    "ended, still open": (row("run", state=HoldState.HELD), "broken", "was told that it is ended"),
+    "ended twice": (again("run", Ended), "broken", "task run: ended more than once"),
+    "another cap": (say("run", Begun, cap=31), "broken", "was told 31 of acme"),
+    "task of another": (row("run", tenant="evil"), "broken", "holds 30 of evil"),
+    "another task": (again("run", Begun, reply="x"), "broken", "had different answers"),
+    "the task keeps another reply": (
+        row("run", reply=b"\n\x00"), "broken", "keeps another answer",
+    ),
     "refused for its own twin": (
         lambda world: world.acknowledgements.append(Refused("better", "Reroute", "NOT_HELD")),
         "broken", "granted, and refused",

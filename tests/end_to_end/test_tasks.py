@@ -282,6 +282,28 @@ def test_a_task_that_is_confined_to_models_confines_its_turns_and_holds_on_their
     assert f"task {task.id} allows gpt-5-nano alone" in error.message
 
 
+def test_a_share_that_was_lowered_does_not_refuse_what_a_task_holds_on_it(desk: Desk) -> None:
+    shared = limit_pb2.Limit(
+        limit_id="share",
+        unit=limit_pb2.UNIT_MONEY,
+        window=limit_pb2.WINDOW_MONTH,
+        scope={**SCOPE, "model": "gpt-5-nano"},
+        share=0.1,
+        free=10_000_000,
+    )
+    desk.admin.set_limit(shared)
+    task = desk.begin("0.01")
+    shared.free = 0
+    desk.admin.set_limit(shared)
+    reply = desk.turn(task.id)
+    held = nanos_of(reply.hold.amount)
+    (status,) = desk.admin.limits({**SCOPE, "model": "gpt-5-nano"})
+    assert (status.held, status.whole) == (10_000_000, held)
+    with pytest.raises(CallFailed) as caught:
+        desk.router.route(FIRST, scope=SCOPE, **NANO)
+    assert caught.value.reason == "LIMIT_WAIT_FOR_HOLDS"
+
+
 def test_the_cap_is_refused_like_any_hold(desk: Desk) -> None:
     desk.limit(USD // 100)
     error = refusal(lambda: desk.begin(cap="0.0101"))

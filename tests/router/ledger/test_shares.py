@@ -11,7 +11,16 @@ from router.core.limits import Obstacle, Unit, Window
 from router.ledger.base import Granted, Ledger
 from router.ledger.check import check
 from router.ledger.storage_format import limit_from_json, limit_to_json
-from tests.router.ledger.builders import ManualClock, hold, limit, refused, report, state_of
+from tests.router.ledger.builders import (
+    ManualClock,
+    hold,
+    left,
+    limit,
+    refused,
+    report,
+    state_of,
+    task,
+)
 
 TENTH: dict[str, Any] = {
     "scope": {"team": "*", "tier": "high"},
@@ -74,6 +83,62 @@ def test_a_decision_that_replaces_another_is_counted_once(store: Ledger) -> None
     assert isinstance(store.hold(again), Granted)
     state = state_of(store, team="blue", tier="high")
     assert (state.held, state.whole) == (1, 10)
+
+
+def turn(store: Ledger, name: str, tier: str, money: int, **more: Any) -> object:
+    return store.hold(hold(name, money, team="blue", tier=tier, task="t", **more))
+
+
+def test_the_cap_of_a_task_makes_no_room_for_the_tier_and_its_turns_count_once(
+    store: Ledger,
+) -> None:
+    store.set_limit(limit(hard=None, **{**TENTH, "unit": Unit.MONEY}))
+    assert isinstance(store.hold(task("t", 1_000, team="blue")), Granted)
+    assert refused(ask(store, "other", "high", money=1)) == ("budget", Obstacle.EXHAUSTED)
+    assert refused(turn(store, "first", "high", 1)) == ("budget", Obstacle.EXHAUSTED)
+    assert isinstance(turn(store, "a", "low", 90), Granted)
+    assert refused(turn(store, "b", "high", 11)) == ("budget", Obstacle.EXHAUSTED)
+    assert isinstance(turn(store, "c", "high", 10), Granted)  # a tenth of 100
+    state = state_of(store, team="blue", tier="high")
+    assert (state.held, state.whole, left(store)) == (10, 100, 900)
+    assert isinstance(turn(store, "d", "high", 10, replaces="c"), Granted)
+    store.settle(report("a", 40))
+    store.end_task("t", "acme")
+    state = state_of(store, team="blue", tier="high")
+    assert (state.held, state.whole, state.remaining) == (10, 50, 0)
+    assert check(store).violations == []  # type: ignore[arg-type]
+
+
+def test_a_task_of_the_tier_holds_its_cap_on_the_share_whatever_becomes_of_it(
+    store: Ledger, clock: ManualClock
+) -> None:
+    shared = {**TENTH, "unit": Unit.MONEY}
+    store.set_limit(limit(hard=None, free=50, **shared))
+    over = task("over", 56, team="blue", tier="high")
+    assert refused(store.hold(over)) == ("budget", Obstacle.EXHAUSTED)
+    assert isinstance(store.hold(task("t", 50, ttl_s=10**6, team="blue", tier="high")), Granted)
+    assert refused(ask(store, "other", "high", money=1)) == ("budget", Obstacle.WAIT_FOR_HOLDS)
+    store.set_limit(limit(hard=None, free=0, **shared))
+    assert isinstance(turn(store, "a", "high", 30), Granted)
+    state = state_of(store, team="blue", tier="high")
+    assert (state.held, state.whole) == (50, 30)
+    # In the next window it still draws from its own; the whole counts a turn when it is made.
+    clock.advance(days=1)
+    assert isinstance(turn(store, "b", "high", 20), Granted)
+    store.settle(report("b", 25))
+    state = state_of(store, team="blue", tier="high")
+    assert (state.spent, state.held, state.whole) == (0, 0, 25)
+    assert check(store).violations == []  # type: ignore[arg-type]
+
+
+def test_a_share_that_is_set_while_a_task_is_open_counts_its_turns(store: Ledger) -> None:
+    assert isinstance(store.hold(task("t", 1_000, team="blue", tier="high")), Granted)
+    assert isinstance(turn(store, "before", "high", 100), Granted)
+    store.set_limit(limit(hard=None, free=20, **{**TENTH, "unit": Unit.MONEY}))
+    assert isinstance(turn(store, "a", "high", 20), Granted)
+    assert refused(turn(store, "b", "high", 1)) == ("budget", Obstacle.WAIT_FOR_HOLDS)
+    state = state_of(store, team="blue", tier="high")
+    assert (state.held, state.whole, left(store)) == (20, 20, 880)
 
 
 def test_with_a_new_window_both_counts_begin_anew(store: Ledger, clock: ManualClock) -> None:

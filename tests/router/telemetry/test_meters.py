@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
@@ -192,6 +193,35 @@ def test_of_a_limit_per_user_the_fullest_account_that_calls_met_is_read_again(
     assert fullest.labels() == [labels["ann"]]
     fullest.refresh([], [])
     assert fullest.labels() == []
+
+
+def test_of_a_share_the_headroom_is_what_is_left_of_it_at_the_present_whole(
+    telemetry: Telemetry,
+) -> None:
+    def shared(name: str, used: int, whole: int, **changes: Any) -> LimitState:
+        one = state(name, used)
+        made = replace(one.limit, **{"hard": None, "share": 0.1, **changes})
+        return replace(one, limit=made, whole=whole)
+
+    states = [
+        shared("share", 30, 400),
+        shared("free", 30, 400, free=120),
+        shared("both", 30, 400, hard=32),
+        shared("used up", 50, 400),
+        shared("of nothing", 0, 0),
+        shared("nothing free", 0, 0, free=1),
+        shared("closed", 0, 0, hard=0, free=1),
+    ]
+    telemetry.meters.fullest.refresh(states, [each.limit.id for each in states])
+    shown = samples(telemetry, "mitsumori_limit_headroom_ratio")
+    assert shown == {
+        ("share",): 0.25,
+        ("free",): 0.75,
+        ("both",): 0.0625,
+        ("used up",): 0,
+        ("nothing free",): 1,
+        ("closed",): 0,
+    }
 
 
 def test_a_limit_of_nothing_is_full_and_one_without_a_hard_value_is_not_shown(
