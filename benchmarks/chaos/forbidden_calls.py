@@ -57,6 +57,7 @@ def _other_prompt(case: Case) -> Message:
 
 def _other_tenant(case: Case) -> Message:
     made = _route(case)
+    made.task_id = ""  # a stranger has no such task
     made.scope["tenant"] = _STRANGER
     return made
 
@@ -64,7 +65,7 @@ def _other_tenant(case: Case) -> Message:
 def _foreign_reroute(case: Case) -> Message:
     made = _route(case)
     made.request_id += "-stolen"
-    made.task_id = ""  # which is no task of a stranger
+    made.task_id = ""
     made.scope["tenant"] = _STRANGER
     made.scope["team"] = _STRANGER  # whose budget is not full
     made.scope["user"] = _STRANGER

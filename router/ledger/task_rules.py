@@ -3,8 +3,8 @@
 Pure, like :mod:`ledger.rules`, which calls them. A task is a row that holds its cap on every limit of money
 that applies to it. A turn counts on the balances of its task, in the period in which the task began: what it
 draws moves from the hold of the task to its own, so that no sum of spent and held changes there, and no limit
-can refuse it. What a turn does not use goes back as long as the task is open. In a whole of which a limit is a
-share, a task does not count: a cap shall make no room. Its turns do, like any decision.
+can refuse it. What a turn does not use goes back as long as the task is open. In a whole of which a limit is
+a share, a task does not count: a cap shall make no room. Its turns do, like any decision.
 """
 
 from __future__ import annotations

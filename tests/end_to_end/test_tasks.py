@@ -301,7 +301,7 @@ def test_a_share_that_was_lowered_does_not_refuse_what_a_task_holds_on_it(desk: 
     assert (status.held, status.whole) == (10_000_000, held)
     with pytest.raises(CallFailed) as caught:
         desk.router.route(FIRST, scope=SCOPE, **NANO)
-    assert caught.value.reason == "LIMIT_WAIT_FOR_HOLDS"
+    assert caught.value.reason == "LIMIT_EXHAUSTED"
 
 
 def test_the_cap_is_refused_like_any_hold(desk: Desk) -> None:
