@@ -56,7 +56,9 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_MODELS_UNHEALTHY: _ClassVar[ReasonCode]
     REASON_CODE_ALL_UNHEALTHY: _ClassVar[ReasonCode]
     REASON_CODE_EXPLORED: _ClassVar[ReasonCode]
+    REASON_CODE_KEPT_MODEL: _ClassVar[ReasonCode]
     REASON_CODE_REPLACED: _ClassVar[ReasonCode]
+    REASON_CODE_ESCALATED: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -90,7 +92,9 @@ REASON_CODE_RULES_APPLIED: ReasonCode
 REASON_CODE_MODELS_UNHEALTHY: ReasonCode
 REASON_CODE_ALL_UNHEALTHY: ReasonCode
 REASON_CODE_EXPLORED: ReasonCode
+REASON_CODE_KEPT_MODEL: ReasonCode
 REASON_CODE_REPLACED: ReasonCode
+REASON_CODE_ESCALATED: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives")

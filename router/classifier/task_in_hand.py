@@ -57,6 +57,13 @@ class TaskInHand:
     form: Form
     readings: tuple[str, ...]
 
+    @property
+    def request(self) -> int | None:
+        """A hash of the request that the message makes; ``None``: it goes on with an earlier one, or may."""
+        if self.form.refers_back or self.form is Form.UNCLEAR:
+            return None
+        return hash(self.readings)
+
 
 def task_in_hand(prompt: Prompt) -> TaskInHand:
     """The task of the last message of the user, whatever follows it.

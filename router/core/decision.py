@@ -8,9 +8,16 @@ No clock, no I/O, no randomness: a replay runs the same function over old decisi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from router.core.conversation import (
+    NO_CONVERSATION,
+    Conversation,
+    change_reason,
+    escalated_reason,
+    no_more_able,
+)
 from router.core.exclusions import blocked, exclusion_reasons, no_eligible_model, unmet
 from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, goal_reason
@@ -55,6 +62,26 @@ def _replacement_reasons(
         )
 
 
+def _left_out(
+    candidates: Sequence[Candidate],
+    eligible: Sequence[Candidate],
+    health: Health,
+    conversation: Conversation,
+) -> tuple[Mapping[str, str], Sequence[Reason]]:
+    """The candidates that are left out as long as others are left, id → name of the exclusion; and why."""
+    out: Mapping[str, str] = {}
+    reasons: Sequence[Reason] = ()
+    if health is not ALL_HEALTHY:
+        out, reasons = left_out(eligible, health)
+    if conversation.inadequate:
+        left = [each for each in eligible if each.model.id not in out]
+        tried = no_more_able(candidates, left, conversation.inadequate)
+        if tried:
+            out = {**out, **dict.fromkeys(tried, "no_more_able")}
+            reasons = [escalated_reason(conversation.inadequate, tried), *reasons]
+    return out, reasons
+
+
 def _left_to_chance(
     ranked: Sequence[Candidate], constraints: Constraints, goal: Goal, regret: float, health: Health
 ) -> list[Candidate]:
@@ -92,6 +119,7 @@ def decide(
     top_tier: str | None = None,
     moment: datetime | None = None,
     exploration: Exploration | None = None,
+    conversation: Conversation = NO_CONVERSATION,
 ) -> Decision:
     """Choose a model.
 
@@ -110,7 +138,9 @@ def decide(
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.
         exploration: how much is left to chance, and the number that decides; ``None``: nothing is. Where a
-            soft limit or pacing acts nothing is left to chance either, and no model that is not healthy.
+            soft limit, pacing or the conversation acts nothing is left to chance either, and no model that
+            is not healthy.
+        conversation: up to now. The candidates have what its prompt caches save.
 
     Returns:
         All eligible candidates, best first, or first the one that chance chose, the reasons, and what to try
@@ -135,19 +165,21 @@ def decide(
         if any(name.startswith("limit_") for name in excluded):
             raise refused_by_limits(candidates, exclusions)
         raise no_eligible_model(candidates, constraints, ruling, excluded)
-    of_health: Sequence[Reason] = ()
-    if health is not ALL_HEALTHY:
-        out, of_health = left_out(eligible, health)
+    out, left_out_why = _left_out(candidates, eligible, health, conversation)
+    if out:
         eligible = [each for each in eligible if each.model.id not in out]
         excluded.update(out.values())
     deferred = deferral(eligible, ruling) if batch else None
     if deferred is not None:
         raise deferred
-    ranked, notes = rank_under_soft_limits(eligible, goal, top_tier, moment)
-    downgraded = any(note.code == "DOWNGRADED" for note in notes)
-    reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
+    ranked, notes = rank_under_soft_limits(eligible, goal, top_tier, moment, conversation.bound_to)
+    reasons = notes
+    if not any(note.code == "DOWNGRADED" for note in notes):
+        changed = change_reason(ranked, goal, conversation)
+        reasons = [changed or goal_reason(ranked, goal, complexity), *notes]
     found = None
-    if exploration is not None and exploration.share > 0 and not notes:
+    certain = bool(notes) or conversation.binds
+    if exploration is not None and exploration.share > 0 and not certain:
         choice = _left_to_chance(ranked, constraints, goal, exploration.regret, health)
         if len(choice) > 1:
             found = explored(exploration, choice)
@@ -156,7 +188,7 @@ def decide(
                 ranked.sort(key=lambda each: each.model.id != found.chosen)
     if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
-    reasons.extend(of_health)
+    reasons.extend(left_out_why)
     if ranked[0].model.id in health.due:
         reasons.append(_trying(ranked[0], health))
     reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))

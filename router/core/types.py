@@ -416,6 +416,8 @@ class Candidate(NamedTuple):
         amounts: what choosing it would hold; ``None`` if nothing.
         limits: the balances that this would be held on.
         basis: what the ability of the model rests on, as a phrase such as ``tier low`` or ``180 attempts``.
+        cache_saving: by how much prompt caches lower the price of a turn of this conversation, nano-dollars;
+            negative where writing to one costs more. The ranking counts it, the quote does not.
     """
 
     model: Model
@@ -425,6 +427,7 @@ class Candidate(NamedTuple):
     amounts: Amounts | None = None
     limits: tuple[LimitState, ...] = ()
     basis: str = ""
+    cache_saving: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ __all__ = [
     "LoggedAbility",
     "LoggedCandidate",
     "LoggedConstraints",
+    "LoggedConversation",
     "LoggedExploration",
     "LoggedGoal",
     "LoggedMissCost",
@@ -170,6 +171,7 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
         ability: as the catalog had it; ``None``: as the tier.
         first_token_s: until the first token, as quoted; ``None`` where the request did not bound it, to keep
             records short.
+        cache_saving_nanos: what prompt caches were taken to save on a turn; 0 where none was counted.
     """
 
     model: str
@@ -185,6 +187,23 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     latency_s: LatencySeconds | None
     ability: LoggedAbility | None = None
     first_token_s: LatencySeconds | None = None
+    cache_saving_nanos: int = 0
+
+
+class LoggedConversation(Struct, frozen=True, omit_defaults=True):
+    """The turns before, as far as they bound the choice. Models that were left out are no candidates.
+
+    Attributes:
+        model: id of the model that had answered last.
+        further_turns: turns that were taken to follow.
+        in_tool_loop: whether the prompt ended with what a tool returned.
+        inadequate: ids of the models whose answer to the task was reported inadequate, sorted.
+    """
+
+    model: str
+    further_turns: Annotated[float, Meta(ge=0, le=sys.float_info.max)]
+    in_tool_loop: bool = False
+    inadequate: tuple[str, ...] = ()
 
 
 class LoggedExploration(Struct, frozen=True):
@@ -351,6 +370,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         exploration: what was left to chance; ``None``: nothing was.
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
+        conversation: the turns before; ``None`` where they did not bind the choice.
     """
 
     version: Literal[1]
@@ -379,6 +399,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     unhealthy: tuple[str, ...] = ()
     exploration: LoggedExploration | None = None
     redrawn: bool = False
+    conversation: LoggedConversation | None = None
 
     def propensity_of(self, model: str) -> float | None:
         """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""

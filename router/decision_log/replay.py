@@ -26,6 +26,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
 from router.classifier.model_ability import p_of_model
 from router.core.ability import Ability
+from router.core.conversation import NO_CONVERSATION, Conversation
 from router.core.decision import decide
 from router.core.errors import InvalidInput, NotPossible
 from router.core.exclusions import arm_prices
@@ -56,6 +57,7 @@ from router.decision_log.record import (
     DecisionRecord,
     LoggedCandidate,
     LoggedConstraints,
+    LoggedConversation,
     LoggedGoal,
     LoggedMissCost,
     LoggedQualityTarget,
@@ -240,6 +242,15 @@ def _goal(kept: LoggedGoal) -> Goal:
     return WillingnessToPay(kept.nanos)
 
 
+def _conversation(kept: LoggedConversation | None) -> Conversation:
+    """The turns before, as far as they are replayed: the candidates have what caches saved."""
+    if kept is None:
+        return NO_CONVERSATION
+    return Conversation(
+        kept.model, in_tool_loop=kept.in_tool_loop, further_turns=kept.further_turns
+    )
+
+
 def _logged_quote(kept: LoggedCandidate, record: DecisionRecord, created: datetime) -> Quote:
     if kept.latency_s is None:
         raise _LeftOut("the record has no latencies")
@@ -300,7 +311,7 @@ def _candidate(
             price_table=policy.catalog.price_table,
         )
     p, basis = p_of_model(model, arm, policy.bundle.manifest, score)
-    return Candidate(model, arm, p, offer, basis=basis)
+    return Candidate(model, arm, p, offer, basis=basis, cache_saving=kept.cache_saving_nanos)
 
 
 def _candidates(
@@ -361,7 +372,13 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, tally: _Tally) -> _Row:
     if then is None or then.quote is None or then.p_adequate is None:
         raise _LeftOut("no candidate has an arm and a price now")
     try:
-        chosen = decide(candidates, constraints, goal, complexity=score.complexity).chosen
+        chosen = decide(
+            candidates,
+            constraints,
+            goal,
+            complexity=score.complexity,
+            conversation=_conversation(record.conversation),
+        ).chosen
     except NotPossible:
         raise _LeftOut("no candidate has an arm and a price now") from None
     assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from router.core.conversation import Conversation
 from router.core.limits import LimitState
 from router.core.types import (
     Candidate,
@@ -81,6 +82,15 @@ def record_of(
         unhealthy=_unhealthy(decision),
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
+        conversation=_conversation(routed.conversation),
+    )
+
+
+def _conversation(known: Conversation) -> record.LoggedConversation | None:
+    if not known.binds:
+        return None
+    return record.LoggedConversation(
+        known.model, known.further_turns, known.in_tool_loop, tuple(sorted(known.inadequate))
     )
 
 
@@ -155,6 +165,7 @@ def _candidate(candidate: Candidate, *, bounded: bool) -> record.LoggedCandidate
         first_token_s=_seconds(quote.first_token)
         if bounded and quote.first_token is not None
         else None,
+        cache_saving_nanos=candidate.cache_saving,
     )
 
 

@@ -8,6 +8,7 @@ from router.catalog.catalog import Catalog
 from router.core.errors import NotFound
 from router.core.limits import Amounts
 from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
+from router.routing.conversations import Conversations, Judgement
 from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
 from router.routing.settlement import UsageReport, check_plausible, money_of
 from router.telemetry.metric_names import provider_name
@@ -25,6 +26,7 @@ class Reports:
         catalog: prices tokens where no cost is reported, and knows who serves a model.
         ledger: keeps the decisions.
         health: of the models; learns how calls ended.
+        conversations: learn whose answer did not do, and what caches hold.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
         observer: is told what was settled and released.
     """
@@ -32,6 +34,7 @@ class Reports:
     catalog: Catalog
     ledger: Ledger
     health: ModelHealth
+    conversations: Conversations
     max_settle: int
     observer: Observer
 
@@ -65,6 +68,7 @@ class Reports:
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         if not settled.repeated:
             self._tell_settled(model, report, money, decided)
+            self.conversations.reported(decision_id, _judgement(model, report))
         return settled, money
 
     def release(self, decision_id: str, tenant: str) -> bool:
@@ -83,6 +87,7 @@ class Reports:
         if released:
             self.observer.released()
             self.health.drop_probe(decision_id)
+            self.conversations.released(decision_id)
         return released
 
     def report_outcome(self, decision_id: str, tenant: str, report: OutcomeReport) -> bool:
@@ -101,6 +106,7 @@ class Reports:
         decided = self._decided(decision_id, tenant, "report")
         model = report.model or decided.labels["model"]
         self.catalog.check_known("model", [model], self.catalog.ids)
+        self.conversations.reported(decision_id, Judgement(model, report.outcome))
         return self.health.report(
             Attempt(
                 model,
@@ -159,3 +165,17 @@ class Reports:
                 "gen_ai.usage.output_tokens": report.output_tokens,
             }
         )
+
+
+def _judgement(model: str, report: UsageReport) -> Judgement:
+    """What a report of usage says of an answer.
+
+    Args:
+        model: that was called.
+        report: of the caller. One that has a cost may leave out the tokens.
+    """
+    cached = report.cached_input_tokens
+    known = cached > 0 or (report.input_tokens > 0 and report.cost is None)
+    return Judgement(
+        model, report.outcome, report.details.get("quality"), cached if known else None
+    )

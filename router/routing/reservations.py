@@ -39,6 +39,7 @@ from router.ledger.base import (
 from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
 from router.routing.chance import Chance
+from router.routing.conversations import Conversations, Judgement, PromptState, Turn
 from router.routing.decision_recorder import record_of
 from router.routing.label_names import LabelNames
 from router.routing.model_health import Attempt, ModelHealth
@@ -101,6 +102,7 @@ class Reservations:
         observer: is told what was decided and settled.
         chance: draws the numbers of what is left to chance.
         health: of the models; learns from what is settled, rerouted and reported.
+        conversations: up to now; learn from what is decided and reported.
     """
 
     router: Router
@@ -114,6 +116,7 @@ class Reservations:
     chance: Chance = field(default_factory=Chance)
     render_example: Callable[[HeldDecision], bytes] | None = None
     health: ModelHealth = field(default_factory=ModelHealth)
+    conversations: Conversations = field(default_factory=Conversations)
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
 
     def warm_up(self) -> None:
@@ -216,6 +219,7 @@ class Reservations:
                 if isinstance(result, Granted):
                     tries = False  # its report ends it
                     self._tell_decided(held, hold)
+                    self._remember(query, assessed, held, decision_id)
                     return reply
             finally:
                 if tries:
@@ -250,6 +254,7 @@ class Reservations:
         failed, model = query.failed, decided.labels["model"]
         if failed is None or model not in query.excluded_models:
             return
+        self.conversations.reported(decided.id, Judgement(model, failed.outcome))
         self.health.report(
             Attempt(
                 model,
@@ -259,6 +264,29 @@ class Reservations:
                 decided.created,
                 failed.retry_after_s,
             )
+        )
+
+    def _remember(
+        self, query: RouteQuery, assessed: Assessment, held: HeldDecision, decision_id: str
+    ) -> None:
+        """Remember a turn of a conversation for the next one."""
+        if not query.conversation_id or query.quote_only:
+            return
+        chosen, threshold = held.routed.decision.chosen, assessed.bundle.manifest.adequacy_threshold
+        assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen
+        model = chosen.model
+        self.conversations.decided(
+            (query.tenant, query.conversation_id),
+            decision_id,
+            PromptState(query.prompt, assessed.task),
+            Turn(
+                model.id,
+                model.provider,
+                chosen.p_adequate,
+                chosen.quote.input_tokens.tokens,
+                threshold,
+                model.id in held.routed.conversation.cached,
+            ),
         )
 
     def _tell_decided(self, held: HeldDecision, hold: Hold) -> None:
@@ -307,12 +335,15 @@ class Reservations:
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
-            Candidate(model, arm, p, offer, self._amounts(offer), states, basis)
-            for (model, arm, p, offer, _, _, basis), states in zip(
-                assessed.candidates, views, strict=True
-            )
+            each._replace(amounts=self._amounts(each.quote), limits=states)
+            for each, states in zip(assessed.candidates, views, strict=True)
         ]
-        routed = self.router.decide(query, assessed, candidates, self._health(query), draw)
+        conversation = self.conversations.view(
+            query.tenant, query.conversation_id, PromptState(query.prompt, assessed.task)
+        )
+        routed = self.router.decide(
+            query, assessed, candidates, self._health(query), draw, conversation
+        )
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
         if notes:
@@ -382,7 +413,12 @@ class Reservations:
     def reports(self) -> Reports:
         """Takes the reports of what became of decisions."""
         return Reports(
-            self.router.catalog, self.ledger, self.health, self.max_settle, self.observer
+            self.router.catalog,
+            self.ledger,
+            self.health,
+            self.conversations,
+            self.max_settle,
+            self.observer,
         )
 
 

@@ -15,9 +15,10 @@ from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share, lexical_features
-from router.classifier.task_in_hand import task_in_hand
+from router.classifier.task_in_hand import TaskInHand, task_in_hand
 from router.core.asked_length import AskedLength
 from router.core.breaker import Outcome
+from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_savings
 from router.core.corrections import Corrections
 from router.core.decision import decide
 from router.core.exclusions import arm_prices
@@ -130,6 +131,7 @@ class Assessment:
         moment: when it was made, aware; the rest of the call uses the same.
         ruling: what the routing table says.
         reading: which of the readings of the task in hand was scored.
+        task: a hash of the request that the last message makes; ``None``: it goes on with an earlier one.
     """
 
     bundle: Bundle
@@ -142,6 +144,7 @@ class Assessment:
     moment: datetime
     ruling: Ruling = NO_RULING
     reading: int = 0
+    task: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class RoutedDecision:
         settings_version: of the settings that the decision rests on; empty where they have none.
         ruling: what the routing table said.
         health: of the models, when the decision was made.
+        conversation: up to this turn.
     """
 
     score: Score
@@ -167,6 +171,7 @@ class RoutedDecision:
     settings_version: str = ""
     ruling: Ruling = NO_RULING
     health: Health = ALL_HEALTHY
+    conversation: Conversation = NO_CONVERSATION
 
 
 def _nothing_learned() -> Corrections:
@@ -242,7 +247,7 @@ class Router:
         bundle, corrections = self.bundle, self.corrections()
         key, version = key_of(query.tenant, query.prompt), bundle.version
         recall = self._memory.get
-        features, embedding, score, reading = recall(
+        features, embedding, score, reading, task = recall(
             key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
         )
         moment = self.now()
@@ -301,6 +306,7 @@ class Router:
             moment,
             ruling,
             reading,
+            task,
         )
 
     def decide(
@@ -310,6 +316,7 @@ class Router:
         candidates: Sequence[Candidate],
         health: Health = ALL_HEALTHY,
         draw: float | None = None,
+        conversation: Conversation = NO_CONVERSATION,
     ) -> RoutedDecision:
         """Choose among candidates with their limits.
 
@@ -319,13 +326,14 @@ class Router:
             candidates: of ``assessed``, with the limits that apply and the amounts to hold.
             health: of all models.
             draw: uniform in 0 ≤ draw < 1, for what is left to chance; ``None``: nothing is.
+            conversation: up to this turn.
 
         Raises:
             NotPossible: no model meets the constraints.
             Exhausted: a hard limit does not allow it.
         """
         decision = decide(
-            candidates,
+            with_cache_savings(candidates, conversation),
             query.constraints,
             assessed.goal,
             ruling=assessed.ruling,
@@ -335,6 +343,7 @@ class Router:
             top_tier=self.catalog.tiers[-1],
             moment=assessed.moment,
             exploration=None if draw is None else self.exploration(query, assessed, draw),
+            conversation=conversation,
         )
         notes = assessed.notes
         chosen = decision.chosen.quote
@@ -349,6 +358,7 @@ class Router:
             self.settings_version,
             assessed.ruling,
             health,
+            conversation,
         )
 
     def route(self, query: RouteQuery) -> RoutedDecision:
@@ -422,17 +432,19 @@ class _Classified(NamedTuple):
     embedding: npt.NDArray[np.float32]
     score: Score
     reading: int
+    task: int | None
 
 
 def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
     """The hardest reading of the task in hand."""
     with stage("features"):
-        readings, asked = task_in_hand(prompt).readings, asked_by(prompt)
-    found = [_read(bundle, text, asked, place) for place, text in enumerate(readings)]
+        hand, asked = task_in_hand(prompt), asked_by(prompt)
+    found = [_read(bundle, hand, asked, place) for place in range(len(hand.readings))]
     return max(found, key=lambda one: one.score.complexity)
 
 
-def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> _Classified:
+def _read(bundle: Bundle, hand: TaskInHand, asked: AskedLength, place: int) -> _Classified:
+    text = hand.readings[place]
     with stage("features"):
         features = lexical_features(text)
     with stage("encode"):
@@ -443,7 +455,7 @@ def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> _Classif
     # They are remembered, and shared between calls.
     for each in (features, embedding):
         each.setflags(write=False)
-    return _Classified(features, embedding, score, place)
+    return _Classified(features, embedding, score, place, hand.request)
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

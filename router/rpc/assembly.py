@@ -17,6 +17,7 @@ from router.decision_log.prompt_log import PromptLog
 from router.ledger.base import Ledger
 from router.logs import set_level
 from router.routing.chance import Chance
+from router.routing.conversations import Conversations
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
 from router.routing.model_health import ModelHealth
@@ -118,6 +119,7 @@ def build_reservations(
         chance=_chance(settings),
         render_example=render_example,
         health=ModelHealth(settings.health, router.now, observer),
+        conversations=Conversations(settings.conversations, router.now),
     )
 
 
@@ -168,7 +170,11 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
     made = replace(made, corrections=router.corrections)
     found = build_reservations(settings, made, before.ledger, before.observer)
     return replace(
-        found, label_names=before.label_names, health=before.health, chance=before.chance
+        found,
+        label_names=before.label_names,
+        health=before.health,
+        conversations=before.conversations,
+        chance=before.chance,
     )
 
 
@@ -206,6 +212,7 @@ def live_state_of(
         catalog = reservations.router.catalog
         learner.allowances, learner.speeds = catalog.reasoning_allowances, catalog.speeds
         reservations.health.policy = snapshot.settings.health
+        reservations.conversations.policy = snapshot.settings.conversations
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 
     return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner
