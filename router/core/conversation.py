@@ -1,10 +1,10 @@
 """What a decision makes of the turns before: whose prompt cache counts, whose answer was inadequate. Pure.
 
 A model that answered the turn before has read most of this prompt, and its provider takes less for what its
-cache still holds. Another model reads all of it anew, once. So models are ranked by their price over this
-turn and those that are likely to follow, with what each prompt cache saves: the model of before is kept as
-long as its cache is worth no less than what another would save. The risk of a miss counts as ever, so that a
-harder task still gets another model. Quotes do not count on a cache, which a provider may drop at any time.
+cache still holds. Another model reads all of it anew, once. So the model of before is kept as long as its
+cache is worth no less, over this turn and those that are likely to follow, than what another would save. The
+risk of a miss counts as ever, so that a harder task still gets a better model. Quotes do not count on a
+cache, which a provider may drop at any time.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from router.core.goals import expected_cost, quote_of, ranked_by
+from router.core.goals import expected_cost, price_of, quote_of, ranked_by
 from router.core.money import format_usd, short_usd
-from router.core.prompt_cache import cache_saving, prompt_cache_of
-from router.core.types import Candidate, Goal, QualityTarget, Reason
+from router.core.prompt_cache import cache_worth, prompt_cache_of
+from router.core.types import NO_CACHE, CacheWorth, Candidate, Goal, QualityTarget, Reason
 
 __all__ = [
     "FURTHER_TURNS",
@@ -26,6 +26,7 @@ __all__ = [
     "escalated_reason",
     "no_more_able",
     "with_cache_savings",
+    "with_cache_worth",
 ]
 
 FURTHER_TURNS = 0.7
@@ -81,40 +82,57 @@ class Conversation:
 NO_CONVERSATION = Conversation("")
 
 
-def with_cache_savings(
+def with_cache_worth(
     candidates: Sequence[Candidate], conversation: Conversation
-) -> list[Candidate]:
-    """The candidates with what prompt caches save on each; unchanged where no cache holds anything.
+) -> Sequence[Candidate]:
+    """The candidates with what prompt caches save on each; the same where no cache holds anything.
 
     Args:
         candidates: with their quotes.
         conversation: up to now.
     """
     if not conversation.cached:
-        return list(candidates)
-    return [
-        # Of two that cost the same the model of before stays.
-        each._replace(
-            cache_saving=_saving(each, conversation) + (each.model.id == conversation.model)
-        )
-        for each in candidates
-    ]
+        return candidates
+    return [each._replace(cache=_worth(each, conversation.cached)) for each in candidates]
 
 
-def _saving(candidate: Candidate, conversation: Conversation) -> int:
+def _worth(candidate: Candidate, cached: Mapping[str, int]) -> CacheWorth:
     model, quote = candidate.model, candidate.quote
     if quote is None or model.rates is None:
-        return 0
+        return NO_CACHE
     tokens, least = quote.input_tokens.tokens, prompt_cache_of(model.provider).least_tokens
     if tokens < least:
-        return 0
-    held = min(conversation.cached.get(model.id, 0), tokens)
-    return cache_saving(
-        model.rates,
-        tokens,
-        held if held >= least else 0,
-        further_turns=conversation.further_turns,
-    )
+        return NO_CACHE
+    held = min(cached.get(model.id, 0), tokens)
+    return cache_worth(model.rates, tokens, held if held >= least else 0)
+
+
+def with_cache_savings(
+    eligible: Sequence[Candidate], conversation: Conversation
+) -> Sequence[Candidate]:
+    """The candidates with what the ranking counts of their prompt caches, on average over the turns to come.
+
+    Only what a cache holds now is an advantage: in further turns another model has a cache, too. So of what
+    further turns save, that part counts by which it exceeds the most that the cache of a cheaper model would
+    save then. Where one of two costs as much as the other, the model of before stays.
+
+    Args:
+        eligible: those that could be chosen.
+        conversation: up to now.
+    """
+    if not any(each.cache.now for each in eligible):
+        return eligible
+    turns, found = conversation.further_turns, []
+    for each in eligible:
+        if each.cache.now:
+            price = price_of(each)
+            rival = max((one.cache.later for one in eligible if price_of(one) < price), default=0)
+            total = each.cache.now + turns * (each.cache.later - rival)
+            saving = max(round(total / (1 + turns)), 0) + (each.model.id == conversation.model)
+            found.append(each._replace(cache_saving=saving))
+        else:
+            found.append(each)
+    return found
 
 
 def no_more_able(
@@ -163,38 +181,34 @@ def change_reason(
         goal: for this prompt.
         conversation: up to now.
     """
-    if not (conversation.in_tool_loop or conversation.cached):
-        return None
     chosen = ranked[0]
-    alone = ranked_by(goal, [each._replace(cache_saving=0) for each in ranked])[0]
-    if chosen.model.id == alone.model.id:
+    if not (conversation.in_tool_loop or chosen.cache_saving):
         return None
+    alone = ranked_by(goal, [each._replace(cache_saving=0) for each in ranked])[0]
     name, other = chosen.model.id, alone.model.id
-    if conversation.in_tool_loop and name == conversation.model:
+    if name == other:
+        return None
+    if name == conversation.bound_to:
         return Reason(
             "KEPT_MODEL",
             f"kept {name}: the conversation is inside a tool loop; {other} would be chosen outside of one",
             {"because": "tool_loop", "instead_of": other},
         )
     stake = 0 if isinstance(goal, QualityTarget) else goal.nanos
+    more = expected_cost(chosen, stake) - expected_cost(alone, stake)
     turns = 1 + conversation.further_turns
-    plain = expected_cost(chosen, stake) - expected_cost(alone, stake)
-    chosen_saves = chosen.cache_saving
-    alone_saves = next(each.cache_saving for each in ranked if each.model.id == other)
-    worth, would_save = round((chosen_saves - alone_saves) * turns), round(plain * turns)
-    facts = {
-        "because": "prompt_cache",
-        "instead_of": other,
-        "cache_worth_usd": format_usd(worth)[1:],
-        "would_save_usd": format_usd(would_save)[1:],
-        "turns": f"{turns:g}",
-        "cached_tokens": str(conversation.cached.get(name, 0)),
-        "input_tokens": str(quote_of(chosen).input_tokens.tokens),
-    }
-    kept = "kept" if name == conversation.model else "chose"
+    worth, would_save = round(chosen.cache_saving * turns), round(more * turns)
+    does = "kept" if name == conversation.model else "back to"
     return Reason(
         "KEPT_MODEL",
-        f"{kept} {name}: its prompt cache is worth about {short_usd(worth)} over this turn and the "
+        f"{does} {name}: its prompt cache is worth about {short_usd(worth)} over this turn and the "
         f"{conversation.further_turns:g} likely to follow, {other} would save {short_usd(would_save)}",
-        facts,
+        {
+            "because": "prompt_cache",
+            "instead_of": other,
+            "cache_worth_usd": format_usd(worth)[1:],
+            "would_save_usd": format_usd(would_save)[1:],
+            "turns": f"{turns:g}",
+            "input_tokens": str(quote_of(chosen).input_tokens.tokens),
+        },
     )

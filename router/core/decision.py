@@ -17,6 +17,7 @@ from router.core.conversation import (
     change_reason,
     escalated_reason,
     no_more_able,
+    with_cache_savings,
 )
 from router.core.exclusions import blocked, exclusion_reasons, no_eligible_model, unmet
 from router.core.exploration import explored, explored_reason, rivals
@@ -140,7 +141,7 @@ def decide(
         exploration: how much is left to chance, and the number that decides; ``None``: nothing is. Where a
             soft limit, pacing or the conversation acts nothing is left to chance either, and no model that
             is not healthy.
-        conversation: up to now. The candidates have what its prompt caches save.
+        conversation: up to now. The candidates have what its prompt caches are worth.
 
     Returns:
         All eligible candidates, best first, or first the one that chance chose, the reasons, and what to try
@@ -172,6 +173,7 @@ def decide(
     deferred = deferral(eligible, ruling) if batch else None
     if deferred is not None:
         raise deferred
+    eligible = list(with_cache_savings(eligible, conversation))
     ranked, notes = rank_under_soft_limits(eligible, goal, top_tier, moment, conversation.bound_to)
     reasons = notes
     if not any(note.code == "DOWNGRADED" for note in notes):

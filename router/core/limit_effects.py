@@ -146,7 +146,7 @@ def refused_by_limits(
 
 
 def rank_under_soft_limits(
-    eligible: list[Candidate],
+    eligible: Sequence[Candidate],
     goal: Goal,
     top_tier: str | None,
     moment: datetime | None,
@@ -163,7 +163,7 @@ def rank_under_soft_limits(
     """
     reasons = []
 
-    def ranked_first(goal: Goal, some: list[Candidate]) -> list[Candidate]:
+    def ranked_first(goal: Goal, some: Sequence[Candidate]) -> list[Candidate]:
         found = ranked_by(goal, some)
         if bound_to is not None:
             found.sort(key=lambda each: each.model.id != bound_to)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from router.core.pricing import applicable_rates
-from router.core.types import Rates
+from router.core.types import CacheWorth, Rates
 
-__all__ = ["PromptCache", "cache_saving", "prompt_cache_of"]
+__all__ = ["PromptCache", "cache_worth", "prompt_cache_of"]
 
 
 class PromptCache(NamedTuple):
@@ -45,27 +45,22 @@ def prompt_cache_of(provider: str) -> PromptCache:
     return _OF_PROVIDERS.get(provider, _USUAL)
 
 
-def cache_saving(
-    rates: Rates, input_tokens: int, cached_tokens: int, *, further_turns: float
-) -> int:
-    """By how much a prompt cache lowers the price of a turn, nano-dollars, on average over the turns to come.
+def cache_worth(rates: Rates, input_tokens: int, cached_tokens: int) -> CacheWorth:
+    """What a prompt cache saves on a turn, and on one that sends the same input again.
 
-    This turn reads what the cache holds, and writes the rest to it where the provider asks for that; each
-    further turn reads what this one has sent. So a model whose cache is empty has its share of the turns to
-    come, too, and a negative saving where writing costs more than they bring.
+    This turn reads what the cache holds, and writes the rest to it where the provider takes more for that; a
+    further one reads all that this one sends. Fractions of a nano-dollar are dropped.
 
     Args:
         rates: of the model.
         input_tokens: of this turn, ≥ 0.
         cached_tokens: of them, those that the cache holds, 0..input_tokens.
-        further_turns: turns that are likely to follow while the cache lives, ≥ 0.
     """
     rates = applicable_rates(rates, input_tokens)
     per_input, _, per_cached = rates.femtos
-    less = per_input - per_cached
-    more = 0
+    less, more = per_input - per_cached, 0
     if rates.cache_write is not None:
         more = int(rates.cache_write * _FEMTOS_PER_RATE) - per_input
     now = less * cached_tokens - more * (input_tokens - cached_tokens)
-    later = less * input_tokens * further_turns
-    return round((now + later) / (1 + further_turns) / _FEMTOS_PER_NANO)
+    later = less * input_tokens
+    return CacheWorth(max(now, 0) // _FEMTOS_PER_NANO, max(later, 0) // _FEMTOS_PER_NANO)

@@ -19,6 +19,7 @@ from router.core.types import Importance
 __all__ = [
     "ANSWERED",
     "VERSION",
+    "CacheNanos",
     "DecisionRecord",
     "KeptPrompt",
     "LatencySeconds",
@@ -153,6 +154,13 @@ class LoggedAbility(Struct, frozen=True):
     uncertainty: Finite
 
 
+class CacheNanos(Struct, frozen=True, array_like=True):
+    """What a prompt cache saves, nano-dollars: written as ``[now, later]``."""
+
+    now: Count
+    later: Count
+
+
 class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     """A model that met the constraints, with its quote.
 
@@ -171,7 +179,7 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
         ability: as the catalog had it; ``None``: as the tier.
         first_token_s: until the first token, as quoted; ``None`` where the request did not bound it, to keep
             records short.
-        cache_saving_nanos: what prompt caches were taken to save on a turn; 0 where none was counted.
+        cache_nanos: what a prompt cache saves on this turn and on a further one; ``None`` where none counts.
     """
 
     model: str
@@ -187,7 +195,7 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     latency_s: LatencySeconds | None
     ability: LoggedAbility | None = None
     first_token_s: LatencySeconds | None = None
-    cache_saving_nanos: int = 0
+    cache_nanos: CacheNanos | None = None
 
 
 class LoggedConversation(Struct, frozen=True, omit_defaults=True):

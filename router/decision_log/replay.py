@@ -36,6 +36,8 @@ from router.core.plurals import counted
 from router.core.pricing import call_price
 from router.core.quotes import quote
 from router.core.types import (
+    NO_CACHE,
+    CacheWorth,
     Candidate,
     Constraints,
     Goal,
@@ -311,7 +313,9 @@ def _candidate(
             price_table=policy.catalog.price_table,
         )
     p, basis = p_of_model(model, arm, policy.bundle.manifest, score)
-    return Candidate(model, arm, p, offer, basis=basis, cache_saving=kept.cache_saving_nanos)
+    saved = kept.cache_nanos
+    cache = NO_CACHE if saved is None else CacheWorth(saved.now, saved.later)
+    return Candidate(model, arm, p, offer, basis=basis, cache=cache)
 
 
 def _candidates(

@@ -165,7 +165,7 @@ def _candidate(candidate: Candidate, *, bounded: bool) -> record.LoggedCandidate
         first_token_s=_seconds(quote.first_token)
         if bounded and quote.first_token is not None
         else None,
-        cache_saving_nanos=candidate.cache_saving,
+        cache_nanos=record.CacheNanos(*candidate.cache) if any(candidate.cache) else None,
     )
 
 

@@ -18,7 +18,7 @@ from router.classifier.features.lexical import foreign_share, lexical_features
 from router.classifier.task_in_hand import TaskInHand, task_in_hand
 from router.core.asked_length import AskedLength
 from router.core.breaker import Outcome
-from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_savings
+from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_worth
 from router.core.corrections import Corrections
 from router.core.decision import decide
 from router.core.exclusions import arm_prices
@@ -333,7 +333,7 @@ class Router:
             Exhausted: a hard limit does not allow it.
         """
         decision = decide(
-            with_cache_savings(candidates, conversation),
+            with_cache_worth(candidates, conversation),
             query.constraints,
             assessed.goal,
             ruling=assessed.ruling,
