@@ -522,7 +522,7 @@ def flags_of_settings() -> list[str]:
     Secrets have no flag, because every user of the machine can read flags in the list of processes. Lists and
     groups have none, because one word cannot hold them.
     """
-    no_flag = (SecretStr, _Health, _MissCosts | None, _QualityTargets | None)
+    no_flag = (SecretStr, _Conversations, _Health, _MissCosts | None, _QualityTargets | None)
     return [
         name
         for name, field in Settings.model_fields.items()

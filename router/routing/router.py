@@ -455,7 +455,7 @@ def _read(bundle: Bundle, hand: TaskInHand, asked: AskedLength, place: int) -> _
     # They are remembered, and shared between calls.
     for each in (features, embedding):
         each.setflags(write=False)
-    return _Classified(features, embedding, score, place, hand.request)
+    return _Classified(features, embedding, score, place, hand.request(place))
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

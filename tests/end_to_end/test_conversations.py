@@ -121,7 +121,7 @@ def test_after_an_inadequate_answer_a_more_able_model_answers_until_the_task_cha
     assert f"an answer of {weak.model} to this task was reported inadequate" in (
         reason(again, "ESCALATED") or ""
     )
-    fresh = client.route([task, ANSWER, SIMPLE], conversation_id="chat")
+    fresh = client.route([task, ANSWER, PROOF], conversation_id="chat")
     assert reason(fresh, "ESCALATED") is None
 
 
