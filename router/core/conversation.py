@@ -36,6 +36,10 @@ of them within five minutes of it, and after the fifth turn another is as likely
 number of turns is geometric, with 0.4 / 0.6 to come at any of them."""
 
 
+_BEFORE_CACHE = Candidate._fields.index("cache")
+"""Fields of a candidate before its cache: to make one anew is faster than to replace a field."""
+
+
 @dataclass(frozen=True)
 class ConversationPolicy:
     """What is remembered of conversations.
@@ -93,7 +97,9 @@ def with_cache_worth(
     """
     if not conversation.cached:
         return candidates
-    return [each._replace(cache=_worth(each, conversation.cached)) for each in candidates]
+    return [
+        Candidate(*each[:_BEFORE_CACHE], _worth(each, conversation.cached)) for each in candidates
+    ]
 
 
 def _worth(candidate: Candidate, cached: Mapping[str, int]) -> CacheWorth:
@@ -133,6 +139,10 @@ def with_cache_savings(
         else:
             found.append(each)
     return found
+
+
+def _without_saving(candidate: Candidate) -> Candidate:
+    return candidate._replace(cache_saving=0) if candidate.cache_saving else candidate
 
 
 def no_more_able(
@@ -184,7 +194,7 @@ def change_reason(
     chosen = ranked[0]
     if not (conversation.in_tool_loop or chosen.cache_saving):
         return None
-    alone = ranked_by(goal, [each._replace(cache_saving=0) for each in ranked])[0]
+    alone = ranked_by(goal, [_without_saving(each) for each in ranked])[0]
     name, other = chosen.model.id, alone.model.id
     if name == other:
         return None

@@ -58,9 +58,11 @@ def cache_worth(rates: Rates, input_tokens: int, cached_tokens: int) -> CacheWor
     """
     rates = applicable_rates(rates, input_tokens)
     per_input, _, per_cached = rates.femtos
-    less, more = per_input - per_cached, 0
-    if rates.cache_write is not None:
-        more = int(rates.cache_write * _FEMTOS_PER_RATE) - per_input
-    now = less * cached_tokens - more * (input_tokens - cached_tokens)
+    less, now = per_input - per_cached, 0
+    if cached_tokens:
+        more = 0
+        if rates.cache_write is not None:
+            more = int(rates.cache_write * _FEMTOS_PER_RATE) - per_input
+        now = less * cached_tokens - more * (input_tokens - cached_tokens)
     later = less * input_tokens
     return CacheWorth(max(now, 0) // _FEMTOS_PER_NANO, max(later, 0) // _FEMTOS_PER_NANO)

@@ -335,8 +335,10 @@ class Reservations:
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
-            each._replace(amounts=self._amounts(each.quote), limits=states)
-            for each, states in zip(assessed.candidates, views, strict=True)
+            Candidate(model, arm, p, offer, self._amounts(offer), states, basis)
+            for (model, arm, p, offer, _, _, basis, *_), states in zip(
+                assessed.candidates, views, strict=True
+            )
         ]
         conversation = self.conversations.view(
             query.tenant, query.conversation_id, PromptState(query.prompt, assessed.task)
