@@ -32,6 +32,7 @@ _TYPES = {
 _LOOP = re.compile(r"\.\s*(all|exists|exists_one|filter|map)\s*\(")
 """Several of them in one another take as many steps as their lists have elements, multiplied."""
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.+)")
+_WORD = re.compile(r"\w+")
 _LABEL = re.compile(
     r"""\bscope\s*(?:\.\s*([A-Za-z_]\w*)(?!\s*\()|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
 )
@@ -112,12 +113,15 @@ class Conditions:
         ]
         self.labels = {label: "" for each in expressions for label in _labels_of(each)}
         """Labels that conditions name → the value for requests that do not have them."""
+        words = {word for each in expressions for word in _WORD.findall(each)}
+        self.names = tuple([name for name in VARIABLES if name in words])
+        """The variables that conditions name, and perhaps a few more."""
 
     def hold(self, values: Mapping[str, Any]) -> list[bool]:
         """Which conditions hold, in their order. One that fails, such as by a division by zero, does not.
 
         Args:
-            values: of every variable.
+            values: of :attr:`names`; more do no harm.
         """
         activation = self._environment.Activation(values)
         found: list[bool] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -91,35 +91,53 @@ class Facts:
     batch: bool
     moment: datetime
 
-    def values(self, zone: ZoneInfo, labels: Mapping[str, str]) -> dict[str, Any]:
-        """The value of every variable.
+    def values(
+        self, zone: ZoneInfo, labels: Mapping[str, str], names: Iterable[str] = tuple(VARIABLES)
+    ) -> dict[str, Any]:
+        """The value of variables, in the order of their names.
 
         Args:
             zone: in which hours and days are told.
             labels: the value of every label that conditions name, for requests without it.
+            names: of the variables.
         """
-        there = self.moment.astimezone(zone)
-        features = self.features.tolist()
-        return {
-            "importance": self.importance.value,
-            "complexity": float(self.complexity),
-            "level": level_of(self.complexity),
-            "tasks": [task for task, at in _AT.items() if any(features[i] > 0 for i in at)],
-            "language": LANGUAGES[script_of(features)],
-            "scope": {**labels, **self.scope},
-            "input_tokens": self.input_tokens,
-            "max_output_tokens": self.constraints.max_output_tokens or 0,
-            "turns": self.turns,
-            "capabilities": sorted(self.constraints.capabilities),
-            "names_models": bool(self.constraints.models or self.constraints.tiers),
-            "goal": _goal_name(self.goal),
-            "batch": self.batch,
-            "hour": there.hour,
-            "weekday": there.isoweekday(),
-        }
+        values = {name: _VALUES[name](self) for name in names}
+        if "scope" in values:
+            values["scope"] = {**labels, **self.scope}
+        there = self.moment.astimezone(zone) if _OF_TIME & values.keys() else self.moment
+        if "hour" in values:
+            values["hour"] = there.hour
+        if "weekday" in values:
+            values["weekday"] = there.isoweekday()
+        return values
 
 
 def _goal_name(goal: Goal | None) -> str:
     if goal is None:
         return "default"
     return "quality_target" if isinstance(goal, QualityTarget) else "willingness_to_pay"
+
+
+def _tasks(features: npt.NDArray[np.float32]) -> list[str]:
+    found = features.tolist()
+    return [task for task, at in _AT.items() if any(found[i] > 0 for i in at)]
+
+
+_OF_TIME = {"hour", "weekday"}
+_VALUES: Final[Mapping[str, Callable[[Facts], Any]]] = {
+    "importance": lambda facts: facts.importance.value,
+    "complexity": lambda facts: float(facts.complexity),
+    "level": lambda facts: level_of(facts.complexity),
+    "tasks": lambda facts: _tasks(facts.features),
+    "language": lambda facts: LANGUAGES[script_of(facts.features.tolist())],
+    "scope": lambda facts: facts.scope,
+    "input_tokens": lambda facts: facts.input_tokens,
+    "max_output_tokens": lambda facts: facts.constraints.max_output_tokens or 0,
+    "turns": lambda facts: facts.turns,
+    "capabilities": lambda facts: sorted(facts.constraints.capabilities),
+    "names_models": lambda facts: bool(facts.constraints.models or facts.constraints.tiers),
+    "goal": lambda facts: _goal_name(facts.goal),
+    "batch": lambda facts: facts.batch,
+    "hour": lambda facts: facts.moment.hour,
+    "weekday": lambda facts: facts.moment.isoweekday(),
+}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from router.catalog.catalog import Catalog
 from router.catalog.catalog_file import closest
+from router.core.bounded_cache import BoundedCache, bytes_of_pairs
 from router.core.errors import BadArtifact, shown
 from router.core.money import short_usd, usd_to_nanos
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
@@ -23,6 +24,11 @@ from router.rules.rule_file import RuleFile, ThenEntry, bad_rules, parse_rule_fi
 from router.watched import FileSource, Watched
 
 __all__ = ["RoutingTable", "Rules", "load_rules", "parse_rules", "watch_rules"]
+
+
+_SELDOM_THE_SAME = frozenset({"complexity", "input_tokens"})
+"""Facts of which nearly every request has others."""
+_KNOWN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,13 @@ class Rules:
             "capabilities": catalog.capabilities,
             "regions": catalog.regions,
         }
-        for field, allowed in known.items():
-            given: frozenset[str] | str | None = getattr(then, field)
+        for name, allowed in known.items():
+            given: frozenset[str] | str | None = getattr(then, name)
             some = sorted(given) if isinstance(given, frozenset) else [given] if given else []
             for each in some:
                 if each not in set(allowed):
                     problem = f"{shown(each)} is not in the catalog; {closest(each, allowed)}"
-                    raise self._error(index, field, problem)
+                    raise self._error(index, name, problem)
         effects = _effects(then, catalog.tiers)
         if (then.tier_floor or then.tier_ceiling) and not effects.tiers:
             problem = f"the floor {then.tier_floor} is above the ceiling {then.tier_ceiling}"
@@ -116,15 +122,28 @@ class RoutingTable:
     conditions: Conditions
     zone: ZoneInfo
     version: str
+    _known: BoundedCache[Hashable, Ruling] = field(
+        default_factory=lambda: BoundedCache(_KNOWN_BYTES), init=False, repr=False, compare=False
+    )
 
     def ruling(self, facts: Facts) -> Ruling:
         """The rules that apply to a request."""
         if not self.rules:
             return NO_RULING
-        return self.ruling_on(facts.values(self.zone, self.conditions.labels))
+        names = self.conditions.names
+        values = facts.values(self.zone, self.conditions.labels, names)
+        if not _SELDOM_THE_SAME.isdisjoint(names):
+            return self.ruling_on(values)
+        # Most requests have the facts of an earlier one.
+        key = tuple([_hashable(value) for value in values.values()])
+        found = self._known.get(key)
+        if found is None:
+            found = self.ruling_on(values)
+            self._known.put(key, found, bytes_of_pairs(values.get("scope", {}).items()))
+        return found
 
     def ruling_on(self, values: Mapping[str, Any]) -> Ruling:
-        """The rules that apply, given the value of every variable."""
+        """The rules that apply, given the value of every variable that the conditions name."""
         applied = []
         for rule, final, holds in zip(
             self.rules, self.final, self.conditions.hold(values), strict=True
@@ -134,6 +153,12 @@ class RoutingTable:
                 if final:
                     break
         return Ruling(tuple(applied), self.version)
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return frozenset(value.items())
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _effects(then: ThenEntry, tiers: Sequence[str]) -> Effects:

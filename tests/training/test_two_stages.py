@@ -155,7 +155,7 @@ def test_a_replay_asks_the_second_stage_as_serving_does(
     details = {"outcome": "success", "quality": 1.0, "input_tokens": 50, "output_tokens": 100}
     for place, text in enumerate(TEXTS):
         reservations.decide(asked(text, goal), f"d{place}", "f" * 64, render)
-        reservations.settle(
+        reservations.reports.settle(
             f"d{place}", "", "s" * 64, UsageReport(models[-1], 50, 0, 100, 1000, details)
         )
     rows = [logged(one) for one in ledger.decisions(count=10_000)]

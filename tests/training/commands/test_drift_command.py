@@ -88,7 +88,9 @@ def served(
             "outcome": "success", "quality": float(rng.random() < chance(p)),
             "input_tokens": 10, "output_tokens": 10,
         }  # fmt: skip
-        reservations.settle(f"d{place}", "", "s" * 64, UsageReport(model, 10, 0, 10, 1, details))
+        reservations.reports.settle(
+            f"d{place}", "", "s" * 64, UsageReport(model, 10, 0, 10, 1, details)
+        )
     return path, ledger
 
 
