@@ -15,6 +15,7 @@ from router.decision_log.record_json import parse, serialize
 from router.decision_log.replay import ReplayPolicy, replay
 from router.ledger.memory import MemoryLedger
 from router.routing.conversations import Conversations, Judgement, PromptState, Turn
+from router.routing.model_health import OutcomeReport
 from router.routing.reservations import Reservations
 from router.routing.router import FailedCall, RouteQuery, Router
 from router.routing.settlement import UsageReport
@@ -316,7 +317,41 @@ def test_a_refused_call_is_answered_by_a_more_able_model(desk: Reservations) -> 
     assert min(each.p_adequate or 0 for each in second.candidates) > (first.p_adequate or 0)
 
 
-def test_a_released_call_and_an_outcome_are_told(desk: Reservations) -> None:
-    decided(desk, QUERY, "d1")
+@pytest.mark.parametrize(
+    ("report", "reads"),
+    [
+        ({}, False),
+        ({"cached_input_tokens": 1}, True),
+        ({"cost": 1_000}, True),
+        ({"cost": 1_000, "cached_input_tokens": 1}, True),
+        ({"input_tokens": 0}, True),
+    ],
+    ids=["nothing was cached", "something was", "only the cost is told", "both", "no tokens"],
+)
+def test_a_settlement_tells_whether_the_cache_was_read(
+    desk: Reservations, report: dict[str, object], *, reads: bool
+) -> None:
+    first = decided(desk, QUERY, "d1").chosen.model
+    same = replace(SIMPLE, constraints=Constraints(models=frozenset({first})))
+    decided(desk, same, "d2")
+    settle(desk, "d2", **report)
+    assert bool(desk.quote(SIMPLE).routed.conversation.cached) is reads
+
+
+def test_a_settlement_below_the_threshold_of_the_bundle_is_an_inadequate_answer(
+    desk: Reservations, router: Router
+) -> None:
+    threshold = router.bundle.manifest.adequacy_threshold
+    for name, quality, count in (("d1", threshold, 0), ("d2", threshold - 0.001, 1)):
+        decided(desk, QUERY, name)
+        settle(desk, name, details={"outcome": "success", "quality": quality})
+        assert len(desk.quote(QUERY).routed.conversation.inadequate) == count
+
+
+def test_a_reported_outcome_and_a_released_call_are_told(desk: Reservations) -> None:
+    model = decided(desk, QUERY, "d1").chosen.model
+    desk.reports.report_outcome("d1", "acme", OutcomeReport("", Outcome.REFUSED))
+    assert list(desk.quote(QUERY).routed.conversation.inadequate) == [model]
+    assert desk.quote(SIMPLE).routed.conversation.cached
     desk.reports.release("d1", "acme")
     assert desk.quote(SIMPLE).routed.conversation.cached == {}
