@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from router.core.goals import expected_cost, price_of, quote_of, ranked_by
 from router.core.money import format_usd, short_usd
 from router.core.prompt_cache import cache_worth, prompt_cache_of
-from router.core.types import NO_CACHE, CacheWorth, Candidate, Goal, QualityTarget, Reason
+from router.core.types import (
+    NO_CACHE,
+    CacheWorth,
+    Candidate,
+    Goal,
+    Model,
+    QualityTarget,
+    Quote,
+    Reason,
+)
 
 __all__ = [
     "FURTHER_TURNS",
@@ -34,10 +43,6 @@ FURTHER_TURNS = 0.7
 (FAST'25, Apache-2.0: 12,031 requests of an hour) 39 % to 42 % of the requests continue an earlier one, 98.6 %
 of them within five minutes of it, and after the fifth turn another is as likely as after the first. So the
 number of turns is geometric, with 0.4 / 0.6 to come at any of them."""
-
-
-_BEFORE_CACHE = Candidate._fields.index("cache")
-"""Fields of a candidate before its cache: to make one anew is faster than to replace a field."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +102,15 @@ def with_cache_worth(
     """
     if not conversation.cached:
         return candidates
+    held = conversation.cached
+    # Making each anew is faster than replacing a field.
     return [
-        Candidate(*each[:_BEFORE_CACHE], _worth(each, conversation.cached)) for each in candidates
+        Candidate(model, arm, p, quote, amounts, limits, basis, _worth(model, quote, held))
+        for model, arm, p, quote, amounts, limits, basis, *_ in candidates
     ]
 
 
-def _worth(candidate: Candidate, cached: Mapping[str, int]) -> CacheWorth:
-    model, quote = candidate.model, candidate.quote
+def _worth(model: Model, quote: Quote | None, cached: Mapping[str, int]) -> CacheWorth:
     if quote is None or model.rates is None:
         return NO_CACHE
     tokens, least = quote.input_tokens.tokens, prompt_cache_of(model.provider).least_tokens
