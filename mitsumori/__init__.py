@@ -10,6 +10,7 @@ from mitsumori.client import OUTCOMES, Admin, Outcome, Router
 from mitsumori.credentials import Tls
 from mitsumori.decision import Decision, Option, Quote, Settlement
 from mitsumori.errors import CallFailed, InvalidArgument
+from mitsumori.explanation import Explanation
 from mitsumori.money import Amount, Usd
 from mitsumori.request import Importance, Message, Prompt, route_request
 
@@ -20,6 +21,7 @@ __all__ = [
     "Amount",
     "CallFailed",
     "Decision",
+    "Explanation",
     "Importance",
     "InvalidArgument",
     "Message",

@@ -101,6 +101,7 @@ class Router(RetryingChannel):
         quote_only: bool = False,
         batch: bool = False,
         regions: Collection[str] = (),
+        explain: bool = False,
     ) -> Decision:
         """Ask which model should answer, and at what price; the quoted money is held.
 
@@ -125,6 +126,7 @@ class Router(RetryingChannel):
             quote_only: hold no money.
             batch: the work can wait.
             regions: only models that are served in one of these, such as ``["eu"]``; empty: anywhere.
+            explain: have the decision explained; it takes a while, so not with every call.
 
         Raises:
             InvalidArgument: an argument cannot be sent; names it.
@@ -150,6 +152,7 @@ class Router(RetryingChannel):
             quote_only=quote_only,
             batch=batch,
             regions=regions,
+            explain=explain,
         )
         try:
             return Decision.of(self.send(request))
@@ -493,6 +496,29 @@ class Admin(RetryingChannel):
             CallFailed: refused, or no answer in time.
         """
         return list(self.call(self._stub.ListInputs, admin_pb2.ListInputsRequest()).inputs)
+
+    def explain(
+        self, decision_id: str, labels: Mapping[str, str] | None = None
+    ) -> admin_pb2.ExplainDecisionResponse:
+        """Explain a decision of the log; :class:`mitsumori.Explanation` tells the explanation in words.
+
+        Args:
+            decision_id: of the decision.
+            labels: that it must carry; empty: any.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: there is no such decision, or no answer in time.
+        """
+        request = message_of(
+            admin_pb2.ExplainDecisionRequest,
+            decision_id=decision_id,
+            labels={} if labels is None else labels,
+        )
+        explained: admin_pb2.ExplainDecisionResponse = self.call(
+            self._stub.ExplainDecision, request
+        )
+        return explained
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; return how many.

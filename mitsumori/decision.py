@@ -10,6 +10,7 @@ from typing import Self
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
+from mitsumori.explanation import Explanation
 from mitsumori.money import Usd, nanos_of
 from mitsumori.v1 import quote_pb2, router_pb2
 
@@ -189,6 +190,7 @@ class Decision:
         fallbacks: the models to try, in this order, should the chosen one fail; :meth:`Router.reroute` takes
             the next and moves the hold.
         message: the whole reply, with the classifier's scores of each arm and the balance of each limit.
+        explanation: what each model lost to, and what would have to change; ``None`` if it was not asked for.
         fallback: the service gave no answer, and this is the caller's ``fallback_model``: nothing was quoted,
             checked or held, every amount is zero, and the first reason has the code ``FALLBACK``.
     """
@@ -203,6 +205,7 @@ class Decision:
     miss_cost: Usd | None
     fallbacks: tuple[Fallback, ...]
     message: router_pb2.RouteResponse = field(repr=False)
+    explanation: Explanation | None = None
     fallback: bool = False
 
     @classmethod
@@ -222,6 +225,9 @@ class Decision:
             miss_cost=_usd(message.miss_cost) if message.HasField("miss_cost") else None,
             fallbacks=tuple(map(_fallback, message.fallbacks)),
             message=message,
+            explanation=Explanation(message.explanation)
+            if message.HasField("explanation")
+            else None,
         )
 
     @property

@@ -52,6 +52,7 @@ def route_request(
     quote_only: bool = False,
     batch: bool = False,
     regions: Collection[str] = (),
+    explain: bool = False,
 ) -> router_pb2.RouteRequest:
     """The message that :meth:`mitsumori.Router.route` sends for these arguments.
 
@@ -75,6 +76,7 @@ def route_request(
         quote_only: hold no money.
         batch: the work can wait.
         regions: only models that are served in one of these, such as ``["eu"]``; empty: anywhere.
+        explain: have the decision explained.
 
     Raises:
         InvalidArgument: one of them cannot be sent; names it.
@@ -112,6 +114,7 @@ def route_request(
         max_alternatives=max_alternatives,
         quote_only=quote_only,
         batch=batch,
+        explain=explain,
     )
 
 

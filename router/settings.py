@@ -350,6 +350,14 @@ class Settings(BaseSettings):
     expire_every_s: float = Field(
         default=5, ge=0.1, le=3600, description="seconds between two releases of expired holds"
     )
+    share_every_s: float = Field(
+        default=1,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="how often processes and replicas tell each other through the ledger which models fail,"
+        " seconds",
+    )
     reflection: bool | None = Field(
         default=None, description="offer gRPC reflection; unset: where only this machine can ask"
     )

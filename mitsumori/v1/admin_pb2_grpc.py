@@ -85,6 +85,11 @@ class AdminServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.FromString,
                 _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/mitsumori.v1.AdminService/ExplainDecision',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -167,6 +172,15 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainDecision(self, request, context):
+        """Explains a decision of the log: what each model lost to, and what would have to change for it to be chosen. The
+        decision is made again from its record; the reply says what that does not keep.
+        NOT_FOUND: no such decision with these labels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -219,6 +233,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.AmendSettlement,
                     request_deserializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -492,6 +511,33 @@ class AdminService:
             '/mitsumori.v1.AdminService/AmendSettlement',
             mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.SerializeToString,
             mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/ExplainDecision',
+            mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -108,7 +108,9 @@ class RouterServiceServicer:
         the limit. The reason is LIMIT_WAIT_FOR_HOLDS (holds in flight may be released: a RetryInfo says
         when to try again), LIMIT_EXHAUSTED (try again after the reset) or LIMIT_NEVER_FITS (do not try
         again). FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
-        reason that excluded them. UNAVAILABLE: the server is starting or draining, or the ledger cannot be
+        reason that excluded them. Where a hard limit or constraints refuse it, message and metadata also say the fewest
+        things to relax ("relaxations": how many; "relax_1", "relax_1_to", and so on up to 3) and the quote that there
+        would be then ("feasible_model", "feasible_expected_price_usd", "feasible_high_price_usd"). UNAVAILABLE: the server is starting or draining, or the ledger cannot be
         used: try again with the same request_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

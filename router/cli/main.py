@@ -102,6 +102,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "accounts_command:decisions",
         "List decisions, oldest first; with --last, the newest ones, newest first.",
     ),
+    "explain": (
+        "explain_command:explain",
+        "Explain a decision of the log: what each model lost to, and what would have to change.",
+    ),
     "corrections": (
         "accounts_command:corrections",
         "Show how accurate quotes were per model and scope, and the factors that now correct them.",

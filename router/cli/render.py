@@ -107,6 +107,7 @@ class FittedTable:
         yield from self._blocks(shown)
 
     def _table(self, shown: Sequence[int], *, folded: bool) -> Table:
+        from rich.cells import cell_len
         from rich.table import Table
         from rich.text import Text
 
@@ -121,7 +122,7 @@ class FittedTable:
                 name,
                 justify="right" if number else "left",
                 no_wrap=whole,
-                min_width=max([0, *cells, *map(len, name.split("\n"))]) if whole else None,
+                min_width=max([0, *cells, *map(cell_len, name.split("\n"))]) if whole else None,
                 overflow="fold",
             )
         for row in self.rows:
@@ -129,17 +130,21 @@ class FittedTable:
         return made
 
     def _blocks(self, shown: Sequence[int]) -> RenderResult:
+        from rich.cells import cell_len, set_cell_size
         from rich.text import Text
 
         first, *others = shown
         names = {place: " ".join(self.columns[place].lstrip("?>").split()) for place in others}
-        width = max([0, *map(len, names.values())])
-        yield Text(self.title, style="italic")
+        width = max([0, *map(cell_len, names.values())])
+        if self.title:
+            yield Text(self.title, style="italic")
         for row in self.rows:
             yield Text.assemble((Text.from_markup(row[first]).plain, "bold"), overflow="fold")
             for place, name in names.items():
                 yield Text.assemble(
-                    f"  {name:<{width}}  ", Text.from_markup(row[place]), overflow="fold"
+                    f"  {set_cell_size(name, width)}  ",
+                    Text.from_markup(row[place]),
+                    overflow="fold",
                 )
 
 

@@ -42,7 +42,7 @@ from router.core.types import (
     Reason,
 )
 
-__all__ = ["decide"]
+__all__ = ["decide", "set_aside"]
 
 
 def _replacement_reasons(
@@ -63,13 +63,20 @@ def _replacement_reasons(
         )
 
 
-def _left_out(
+def set_aside(
     candidates: Sequence[Candidate],
     eligible: Sequence[Candidate],
     health: Health,
     conversation: Conversation,
 ) -> tuple[Mapping[str, str], Sequence[Reason]]:
-    """The candidates that are left out as long as others are left, id → name of the exclusion; and why."""
+    """The candidates that are left out as long as others are left, id → name of the exclusion; and why.
+
+    Args:
+        candidates: all of them.
+        eligible: those that could be chosen.
+        health: of all models.
+        conversation: up to now.
+    """
     out: Mapping[str, str] = {}
     reasons: Sequence[Reason] = ()
     if health is not ALL_HEALTHY:
@@ -166,7 +173,7 @@ def decide(
         if any(name.startswith("limit_") for name in excluded):
             raise refused_by_limits(candidates, exclusions)
         raise no_eligible_model(candidates, constraints, ruling, excluded)
-    out, left_out_why = _left_out(candidates, eligible, health, conversation)
+    out, left_out_why = set_aside(candidates, eligible, health, conversation)
     if out:
         eligible = [each for each in eligible if each.model.id not in out]
         excluded.update(out.values())

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from router.core.breaker import Breaker, BreakerState, HealthPolicy
+from router.core.breaker import Breaker, HealthPolicy
 from router.core.types import Candidate, Reason
 
 __all__ = ["ALL_HEALTHY", "FALLBACKS", "Health", "fallback_chain", "health_of", "left_out"]
@@ -59,7 +59,10 @@ ALL_HEALTHY = Health()
 
 
 def health_of(
-    breakers: Mapping[tuple[str, str], Breaker], now: float, policy: HealthPolicy
+    breakers: Mapping[tuple[str, str], Breaker],
+    now: float,
+    policy: HealthPolicy,
+    voter: str = "",
 ) -> Health:
     """The health of all models.
 
@@ -70,9 +73,10 @@ def health_of(
         breakers: by provider and id of the model; a model without one is healthy.
         now: seconds since the epoch.
         policy: the share of models that may be left out.
+        voter: whose requests it is for, where breakers are of many.
     """
     opened = sorted(
-        (each.retry_at, model, provider)
+        (each.retry_at_of(voter), model, provider)
         for (provider, model), each in breakers.items()
         if each.opened_at is not None
     )
@@ -83,7 +87,8 @@ def health_of(
     tries = policy.max_ejected_share > 0  # else nothing is left out that could be tried again
     for _, model, provider in opened:
         breaker = breakers[provider, model]
-        (due if tries and breaker.takes_probe(now) else models)[model] = _told(breaker, now)
+        found = due if tries and breaker.takes_probe(now, voter) else models
+        found[model] = _told(breaker, now, voter)
     providers = {
         provider: f"{failing} of its models fail"
         for provider in {each for _, _, each in opened}
@@ -92,12 +97,13 @@ def health_of(
     return Health(models, providers, due, policy.max_ejected_share)
 
 
-def _told(breaker: Breaker, now: float) -> str:
-    if breaker.takes_probe(now):
+def _told(breaker: Breaker, now: float, voter: str) -> str:
+    if breaker.takes_probe(now, voter):
         return breaker.cause
-    if breaker.state(now) is BreakerState.HALF_OPEN:
+    retry_at = breaker.retry_at_of(voter)
+    if now >= retry_at:
         return f"{breaker.cause}; a call is trying it"
-    again = datetime.fromtimestamp(breaker.retry_at, UTC)
+    again = datetime.fromtimestamp(retry_at, UTC)
     return f"{breaker.cause}; tried again from {again:%H:%M:%S} UTC"
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "deferral",
     "limit_refusal",
     "may_reach_a_limit",
+    "pace",
     "rank_under_soft_limits",
     "refused_by_limits",
     "soft_limits_passed",
@@ -145,6 +146,23 @@ def refused_by_limits(
     )
 
 
+def pace(
+    candidates: Sequence[Candidate], moment: datetime | None
+) -> tuple[float, LimitState | None]:
+    """How far the goal is lowered, 0..1, and the paced limit that asks for it; ``None``: it is not lowered.
+
+    Args:
+        candidates: that may be chosen.
+        moment: the current time; ``None`` turns pacing off.
+    """
+    if moment is None:
+        return 0.0, None
+    states = [state for shared in _shared_limits(candidates) for state in shared]
+    paces = [(pace_relaxation(state, moment), state) for state in states if state.limit.paced]
+    relaxation, ahead = max(paces, key=lambda one: one[0], default=(0.0, None))
+    return (relaxation, ahead) if relaxation > 0 else (0.0, None)
+
+
 def rank_under_soft_limits(
     eligible: Sequence[Candidate],
     goal: Goal,
@@ -176,20 +194,16 @@ def rank_under_soft_limits(
         if candidate.model.tier != top_tier
         or not soft_limits_passed(candidate, SoftAction.FORBID_TOP_TIER)
     ] or eligible
-    relaxation = 0.0
-    if moment is not None:
-        paced = [state for states in _shared_limits(allowed) for state in states]
-        paces = [(pace_relaxation(state, moment), state) for state in paced if state.limit.paced]
-        relaxation, ahead = max(paces, key=lambda one: one[0], default=(0.0, None))
-        if relaxation > 0 and ahead is not None:
-            reasons.append(
-                Reason(
-                    "PACED",
-                    f"spend on {ahead.limit.id} is ahead of schedule: the goal is lowered by "
-                    f"{relaxation:.0%}",
-                    {**_balance_facts(ahead), "relaxation": f"{relaxation:.4f}"},
-                )
+    relaxation, ahead = pace(allowed, moment)
+    if ahead is not None:
+        reasons.append(
+            Reason(
+                "PACED",
+                f"spend on {ahead.limit.id} is ahead of schedule: the goal is lowered by "
+                f"{relaxation:.0%}",
+                {**_balance_facts(ahead), "relaxation": f"{relaxation:.4f}"},
             )
+        )
     ranked = unlimited
     if relaxation > 0 or len(allowed) < len(eligible):
         ranked = ranked_first(lowered(goal, relaxation), allowed)

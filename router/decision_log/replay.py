@@ -25,8 +25,6 @@ from router.catalog.catalog import Catalog
 from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import lexical_features
 from router.classifier.model_ability import p_of_model
-from router.core.ability import Ability
-from router.core.conversation import NO_CONVERSATION, Conversation
 from router.core.decision import decide
 from router.core.errors import InvalidInput, NotPossible
 from router.core.exclusions import arm_prices
@@ -36,33 +34,26 @@ from router.core.plurals import counted
 from router.core.pricing import call_price
 from router.core.quotes import quote
 from router.core.types import (
-    NO_CACHE,
-    CacheWorth,
     Candidate,
     Constraints,
     Goal,
-    LatencyRange,
     Lengths,
-    MissCost,
-    Model,
-    PriceRange,
-    QualityTarget,
-    Quote,
     Rates,
     Score,
-    Speed,
     TokenCount,
-    WillingnessToPay,
+)
+from router.decision_log.logged_values import (
+    cache_of,
+    constraints_of,
+    conversation_of,
+    goal_of,
+    model_of,
+    quote_of,
 )
 from router.decision_log.reader import LoggedDecision, LogRow, Unparsed, undamaged
 from router.decision_log.record import (
     DecisionRecord,
     LoggedCandidate,
-    LoggedConstraints,
-    LoggedConversation,
-    LoggedGoal,
-    LoggedMissCost,
-    LoggedQualityTarget,
     LoggedUsage,
 )
 from router.decision_log.savings import REDRAWN, Savings, SavingsTally
@@ -73,8 +64,6 @@ OUTCOMES = ("quality", "adequate", "cost_usd")
 """What is estimated: mean quality and share of adequate answers, 0..1, and mean cost in USD."""
 
 _NANOS = 1e9
-_UNBOUNDED = 2**31
-_SPEED = Speed(0.0, 1.0)
 _LIMITED = frozenset({"DOWNGRADED", "PACED"})
 
 
@@ -223,57 +212,6 @@ def _group(record: DecisionRecord) -> str:
     return hashlib.blake2b(known.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _constraints(kept: LoggedConstraints) -> Constraints:
-    return Constraints(
-        frozenset(kept.models),
-        frozenset(kept.tiers),
-        frozenset(kept.capabilities),
-        kept.max_price_nanos,
-        kept.max_latency_s,
-        kept.max_output_tokens,
-        kept.max_first_token_s,
-        frozenset(kept.regions),
-    )
-
-
-def _goal(kept: LoggedGoal) -> Goal:
-    if isinstance(kept, LoggedMissCost):
-        return MissCost(kept.nanos)
-    if isinstance(kept, LoggedQualityTarget):
-        return QualityTarget(kept.p_adequate, kept.regret)
-    return WillingnessToPay(kept.nanos)
-
-
-def _conversation(kept: LoggedConversation | None) -> Conversation:
-    """The turns before, as far as they are replayed: the candidates have what caches saved."""
-    if kept is None:
-        return NO_CONVERSATION
-    return Conversation(
-        kept.model, in_tool_loop=kept.in_tool_loop, further_turns=kept.further_turns
-    )
-
-
-def _logged_quote(kept: LoggedCandidate, record: DecisionRecord, created: datetime) -> Quote:
-    if kept.latency_s is None:
-        raise _LeftOut("the record has no latencies")
-    tokens, price, first = kept.input_tokens, kept.price_nanos, kept.first_token_s
-    return Quote(
-        model=kept.model,
-        input_tokens=TokenCount(tokens, kept.exact, tokens),
-        output_tokens_p50=kept.output_tokens.p50,
-        output_tokens_p90=kept.output_tokens.p90,
-        output_tokens_worst=kept.output_tokens.worst,
-        price=PriceRange(price.low, price.expected, price.high, price.worst),
-        latency=LatencyRange(kept.latency_s.p50, kept.latency_s.p90),
-        expires=created,
-        price_table=record.price_table,
-        counted_tokens=tokens if kept.counted_tokens is None else kept.counted_tokens,
-        reasoning_tokens_p50=kept.reasoning_tokens.p50,
-        reasoning_tokens_p90=kept.reasoning_tokens.p90,
-        first_token=None if first is None else LatencyRange(first.p50, first.p90),
-    )
-
-
 def _candidate(
     policy: ReplayPolicy,
     row: LoggedDecision,
@@ -282,17 +220,8 @@ def _candidate(
     constraints: Constraints,
 ) -> Candidate | None:
     """A logged candidate under the new policy; ``None`` if the catalog no longer has its model."""
-    name = kept.model
-    tier = kept.tier or policy.tiers.get(name, "")
-    offer = None
-    # The log has only candidates that met the constraints, so the model has all required capabilities, and is
-    # served where it was asked for.
-    told = kept.ability
-    model = Model(
-        name, "", tier, None, _UNBOUNDED, _UNBOUNDED, frozenset(constraints.capabilities), _SPEED,
-        ability=None if told is None else Ability(told.points, told.uncertainty, ""),
-        regions=constraints.regions,
-    )  # fmt: skip
+    name, offer = kept.model, None
+    model = model_of(kept, kept.tier or policy.tiers.get(name, ""), constraints)
     if policy.catalog is not None:
         entry = next((e for e in policy.catalog.entries if e.spec.id == name), None)
         if entry is None:
@@ -300,7 +229,9 @@ def _candidate(
         model = entry.at(policy.moment)
     arm = next((one for one in (name, model.tier) if one in score.p_adequate), None)
     if policy.catalog is None:
-        offer = _logged_quote(kept, row.record, row.created)
+        if kept.latency_s is None:
+            raise _LeftOut("the record has no latencies")
+        offer = quote_of(kept, kept.latency_s, row.record, row.created)
     elif model.rates is not None:
         tokens = kept.input_tokens
         offer = quote(
@@ -313,9 +244,7 @@ def _candidate(
             price_table=policy.catalog.price_table,
         )
     p, basis = p_of_model(model, arm, policy.bundle.manifest, score)
-    saved = kept.cache_nanos
-    cache = NO_CACHE if saved is None else CacheWorth(saved.now, saved.later)
-    return Candidate(model, arm, p, offer, basis=basis, cache=cache)
+    return Candidate(model, arm, p, offer, basis=basis, cache=cache_of(kept))
 
 
 def _candidates(
@@ -361,7 +290,8 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, tally: _Tally) -> _Row:
     if record.redrawn:
         raise _LeftOut(REDRAWN)
     score = _score(policy.bundle, record, tally)
-    constraints, goal = _constraints(record.constraints), policy.goal or _goal(record.goal)
+    constraints = constraints_of(record.constraints)
+    goal = policy.goal or goal_of(record.goal)
     candidates = _candidates(policy, row, score, constraints)
     text, same_bundle = record.classifier_text, record.bundle == policy.bundle.version
     if policy.bundle.second is not None and text is not None and not same_bundle:
@@ -381,7 +311,7 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, tally: _Tally) -> _Row:
             constraints,
             goal,
             complexity=score.complexity,
-            conversation=_conversation(record.conversation),
+            conversation=conversation_of(record.conversation),
         ).chosen
     except NotPossible:
         raise _LeftOut("no candidate has an arm and a price now") from None

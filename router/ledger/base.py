@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from router.core.limits import Amounts, Limit, LimitState, Obstacle
+from router.ledger.shared_state import SharedChanges, SharedRow
 
 __all__ = [
     "AmendResult",
@@ -418,6 +419,23 @@ class Ledger(Protocol):
         """Delete final decisions with these labels that were created before a moment.
 
         Balances keep what was spent. Returns the number of decisions deleted.
+        """
+        ...
+
+    def publish(self, rows: Sequence[SharedRow]) -> None:
+        """Share rows with the other processes, all or none; of two with the same key, the newer one stays.
+
+        Raises:
+            InvalidInput: a row cannot be kept, or there are more than 1,000.
+        """
+        ...
+
+    def published(self, kinds: Sequence[str], since: int = 0) -> SharedChanges:
+        """Rows of these kinds that were written since the last question, this process's own among them.
+
+        Args:
+            kinds: of the rows; the same in each question.
+            since: the ``until`` of the last question; 0: every row.
         """
         ...
 

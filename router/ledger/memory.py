@@ -25,6 +25,7 @@ from router.ledger.base import (
 )
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, Row
+from router.ledger.shared_state import MAX_PAGE, MAX_ROWS, SharedChanges, SharedRow
 from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["MemoryLedger"]
@@ -233,6 +234,17 @@ class MemoryLedger:
                 self._tables.moments.discard(row.created)
             return len(erased)
 
+    def publish(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`Ledger.publish`."""
+        storage_format.check_shared(rows)
+        with self._lock:
+            self._tables.shared.publish(rows, self.now())
+
+    def published(self, kinds: Sequence[str], since: int = 0) -> SharedChanges:
+        """See :meth:`Ledger.published`."""
+        with self._lock:
+            return self._tables.shared.published(kinds, since, self.now())
+
     def check(self) -> None:
         """See :meth:`Ledger.check`."""
         with self._lock:
@@ -278,6 +290,36 @@ def _add(totals: Totals, row: Row) -> None:
         totals.overruns += row.overage > 0
 
 
+class _SharedTable:
+    """The rows that processes share, in the order in which they were written."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], tuple[SharedRow, int, datetime]] = {}
+        self._last = 0
+
+    def publish(self, rows: Sequence[SharedRow], now: datetime) -> None:
+        self._rows = {key: each for key, each in self._rows.items() if each[2] > now}
+        for row in rows:
+            key = row.kind, row.key
+            if key in self._rows and row.age <= self._rows[key][0].age:
+                continue
+            self._rows.pop(key, None)
+            self._last += 1
+            self._rows[key] = row, self._last, now + timedelta(seconds=row.keep_s)
+        for kind in {row.kind for row in rows}:
+            for key in [each for each in self._rows if each[0] == kind][:-MAX_ROWS]:
+                del self._rows[key]
+
+    def published(self, kinds: Sequence[str], since: int, now: datetime) -> SharedChanges:
+        begin = since if since <= self._last else 0
+        found = [
+            each
+            for (kind, _), each in self._rows.items()
+            if kind in kinds and each[1] > begin and each[2] > now
+        ][:MAX_PAGE]
+        return SharedChanges(tuple(each[0] for each in found), found[-1][1] if found else begin)
+
+
 class _Tables:
     """Implements :class:`rules.UnitOfWork` with dictionaries.
 
@@ -288,6 +330,7 @@ class _Tables:
         payloads: labels, record and usage of each decision, as JSON.
         held: the decisions with an open hold, by id.
         balances: by account.
+        shared: what processes share beside money.
     """
 
     def __init__(self) -> None:
@@ -297,6 +340,7 @@ class _Tables:
         self.payloads: dict[str, tuple[str, str, str]] = {}
         self.held: dict[str, Row] = {}
         self.balances: dict[Account, Balance] = {}
+        self.shared = _SharedTable()
 
     def row(self, decision_id: str) -> Row | None:
         return self.rows.get(decision_id)

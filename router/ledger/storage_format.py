@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from router.core.errors import BadArtifact, InvalidInput
 from router.core.limits import Amounts, Limit, SoftAction, Unit, Window
 from router.ledger.base import Amendment, Hold, Settlement, StoredDecision
 from router.ledger.rows import Amended, Row
+from router.ledger.shared_state import MAX_PUBLISHED, SharedRow
 
 __all__ = [
     "MAX_AMOUNT",
@@ -33,6 +34,7 @@ __all__ = [
     "check_labels",
     "check_limit",
     "check_settlement",
+    "check_shared",
     "damaged_decision",
     "from_micros",
     "limit_from_json",
@@ -58,6 +60,9 @@ MAX_REASON = 500
 """Characters of the reason of an amendment, at most."""
 _MAX_TEXT = 1_000
 _MAX_TTL_S = 10 * 366 * 86_400.0
+_MAX_SHARED = {"kind": 100, "key": 1_000, "value": 8_000}
+_MAX_KEEP_S = 366 * 86_400.0
+_MAX_CHANGED = 2**62
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _labels_cache = BoundedCache[tuple[tuple[str, str], ...], str](16 << 20)
@@ -195,6 +200,30 @@ def check_limit(limit: Limit) -> None:
         raise InvalidInput("time_zone is not an IANA name", field="time_zone") from None
     if limit.unit is Unit.CONCURRENT and limit.window is not Window.TOTAL:
         raise InvalidInput("concurrent requests are counted in total only", field="window")
+
+
+def check_shared(rows: Sequence[SharedRow]) -> None:
+    """Refuse shared rows that a store cannot keep.
+
+    Raises:
+        InvalidInput: a value is not valid; the message names the field.
+    """
+    if len(rows) > MAX_PUBLISHED:
+        raise InvalidInput(
+            f"rows: {len(rows):,} are too many at once; publish at most {MAX_PUBLISHED:,}",
+            field="rows",
+        )
+    for row in rows:
+        for name, most in _MAX_SHARED.items():
+            text = getattr(row, name)
+            if not (text or name == "value") or len(text) > most or not storable(text):
+                raise InvalidInput(
+                    f"{name} must be text of at most {most:,} characters", field=name
+                )
+        if not 0 <= row.changed <= _MAX_CHANGED:
+            raise InvalidInput("changed must be microseconds since 1970", field="changed")
+        if not 0 < row.keep_s <= _MAX_KEEP_S:
+            raise InvalidInput("keep_s must be above 0 and at most 366 days", field="keep_s")
 
 
 def check_count(count: int) -> None:

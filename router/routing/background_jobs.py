@@ -1,4 +1,4 @@
-"""Periodic jobs beside the calls: expire holds, erase old decisions, learn corrections, reload inputs."""
+"""Periodic jobs beside the calls: expire holds, erase old decisions, learn corrections, share, reload."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
+from router.routing.state_exchange import StateExchange
 
 __all__ = [
     "BackgroundJobs",
@@ -30,6 +31,7 @@ __all__ = [
     "label_names_job",
     "reload_job",
     "retention_job",
+    "sharing_job",
     "store_job",
 ]
 
@@ -143,6 +145,16 @@ def reload_job(name: str, refresh: Callable[[], object], every_s: float) -> Peri
 def store_job(check: Callable[[], None]) -> PeriodicJob:
     """Look every two seconds whether the store can be written."""
     return PeriodicJob("store", _STORE_EVERY_S, check)
+
+
+def sharing_job(exchange: StateExchange, every_s: float) -> PeriodicJob:
+    """Exchange with other processes what is shared beside money.
+
+    Args:
+        exchange: with what parts, and through which store.
+        every_s: seconds between two exchanges, > 0.
+    """
+    return PeriodicJob("sharing", every_s, exchange.exchange)
 
 
 class BackgroundJobs:

@@ -1,11 +1,18 @@
-"""Keeps the circuit breakers of all models, and says what a decision shall know of them."""
+"""Keeps the circuit breakers of all models, and says what a decision shall know of them.
+
+A model has a breaker per tenant, which that tenant alone feeds and which leaves the model out for it alone;
+and a common one, in which each tenant has one vote. So what one tenant reports, true or not, never takes a
+model away from another, and what many tenants see protects all. What opens, closes and tries breakers is
+shared with the other processes of the service.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from router.clock import utc_now
@@ -20,16 +27,16 @@ from router.core.breaker import (
     without_probe,
 )
 from router.core.health import ALL_HEALTHY, Health, health_of
+from router.core.plurals import counted
+from router.ledger.shared_state import SharedRow
 from router.logs import logger
+from router.routing.breaker_table import KINDS, UNKNOWN, BreakerTable, Place
 from router.telemetry.observer import UNOBSERVED, Observer
 
 __all__ = ["Attempt", "ModelHealth", "ModelStatus", "OutcomeReport"]
 
 _REMEMBERED = 10_000
 """Failures of which it is known that they were counted, so that a repeated report counts once."""
-
-Key = tuple[str, str]
-"""Provider and id of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Attempt:
         decided: when that was made, aware.
         retry_after_s: how long the provider asked to wait, seconds ≥ 0; 0: it did not say.
         number: of this call among those of the decision, ≥ 0.
+        tenant: of the decision; empty: it has none.
     """
 
     model: str
@@ -53,6 +61,7 @@ class Attempt:
     decided: datetime
     retry_after_s: float = 0.0
     number: int = 0
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +101,16 @@ class OutcomeReport:
 
 
 class ModelHealth:
-    """The breakers of one process. Thread-safe.
+    """The breakers of one process, and what other processes told of theirs. Thread-safe.
 
     Args:
         policy: says when a model is left out; may be replaced at any time.
         now: the clock; returns an aware datetime.
         observer: is told of models that are left out.
     """
+
+    kinds = KINDS
+    """See :class:`state_exchange.SharedPart`."""
 
     def __init__(
         self,
@@ -110,10 +122,9 @@ class ModelHealth:
         self._now = now
         self._observer = observer
         self._lock = threading.Lock()
-        self._breakers: dict[Key, Breaker] = {}
+        self._table = BreakerTable()
         self._counted: OrderedDict[Hashable, None] = OrderedDict()
-        self._view = ALL_HEALTHY
-        self._view_begins = self._view_ends = 0.0
+        self._views: dict[str | None, tuple[float, float, Health]] = {}
 
     @property
     def policy(self) -> HealthPolicy:
@@ -124,95 +135,148 @@ class ModelHealth:
     def policy(self, policy: HealthPolicy) -> None:
         with self._lock:
             self._policy = policy
-            self._look(self._seconds())
+            self._views.clear()
 
-    def view(self) -> Health:
-        """The health of all models now."""
-        if self._view is ALL_HEALTHY:
+    def view(self, tenant: str = "") -> Health:
+        """The health of all models now, for requests of a tenant."""
+        if not self._table.any_open:
             return ALL_HEALTHY  # time alone makes no model unhealthy
-        now = self._seconds()
+        now, table = self._seconds(), self._table
         with self._lock:
-            if not self._view_begins <= now < self._view_ends:
-                self._look(now)
-            return self._view
+            # Tenants of which nothing particular is known share one view.
+            particular = table.open_keys(tenant) or any(
+                table.get(Place(None, key)).waits_for_others(_voter(tenant))
+                for key in table.open_keys(None)
+            )
+            viewer = tenant if particular else None
+            found = self._views.get(viewer)
+            if found is None or not found[0] <= now < found[1]:
+                found = self._views[viewer] = self._look(viewer, now)
+            return found[2]
 
     def report(self, attempt: Attempt) -> bool:
-        """Count an attempt; false if the same failure of it was counted before."""
+        """Count an attempt; false if a failure of the same attempt was counted before."""
         key = attempt.provider, attempt.model
+        changed = []
         with self._lock:
             if attempt.outcome.failed and not self._counts(attempt):
                 return False
             now = self._seconds()
-            told = Report(
+            own = Report(
                 attempt.outcome,
                 now,
                 min(attempt.decided.timestamp(), now),
-                attempt.decision_id,
+                _digest(attempt.decision_id),
                 attempt.retry_after_s,
             )
-            before = self._breakers.get(key, Breaker())
-            breaker = self._breakers[key] = after(before, told, self._policy)
-            if before.opened_at is None and breaker.opened_at is None:
-                return True
-            self._look(now)
-        self._tell(attempt, before, breaker)
+            vote = replace(own, voter=_voter(attempt.tenant))
+            for tenant, told in ((attempt.tenant, own), (None, vote)):
+                place = Place(tenant, key)
+                before = self._table.get(place)
+                breaker = after(before, told, self._policy)
+                self._put(place, breaker, now)
+                changed.append((place, before, breaker))
+        for place, before, breaker in changed:
+            self._tell(place, before, breaker)
         return True
 
-    def take_probe(self, model: str, provider: str, decision_id: str) -> bool:
+    def take_probe(self, model: str, provider: str, decision_id: str, tenant: str = "") -> bool:
         """Let the call of a decision try a model; false where another call tries it, or nothing is to try.
 
         Args:
             model: catalog id.
             provider: of the model.
             decision_id: of the decision.
+            tenant: of the decision; empty: it has none.
         """
+        places = [Place(each, (provider, model)) for each in (tenant, None)]
         with self._lock:
             now = self._seconds()
-            breaker = self._breakers.get((provider, model), Breaker())
-            if not breaker.takes_probe(now):
+            found = {
+                place: breaker
+                for place in places
+                if (breaker := self._table.get(place)).opened_at is not None
+            }
+            voter = _voter(tenant)
+            if not found or not all(each.takes_probe(now, voter) for each in found.values()):
                 return False
-            self._breakers[provider, model] = with_probe(breaker, decision_id, now, self._policy)
-            self._look(now)
+            for place, breaker in found.items():
+                who = voter if place.tenant is None else ""
+                tried = with_probe(breaker, _digest(decision_id), now, self._policy, who)
+                self._put(place, tried, now)
         return True
 
     def drop_probe(self, decision_id: str) -> None:
         """Let another call try the model that the call of a decision was to try: it is not made."""
-        if self._view is ALL_HEALTHY:
+        if not self._table.any_open:
             return
         with self._lock:
-            for key, breaker in self._breakers.items():
-                self._breakers[key] = without_probe(breaker, decision_id)
-            self._look(self._seconds())
+            now, name = self._seconds(), _digest(decision_id)
+            for place in self._table.open_places():
+                self._put(place, without_probe(self._table.get(place), name), now)
 
     def status(self, model: str, provider: str) -> ModelStatus:
-        """What is known of a model.
+        """What is known of a model: for all, or else for the tenant for which it is left out longest.
 
         Args:
             model: catalog id.
             provider: of the model.
         """
-        breaker = self._breakers.get((provider, model), Breaker())
-        state = breaker.state(self._seconds())
-        if breaker.opened_at is None:
+        with self._lock:
+            found = self._table.of_model((provider, model))
+            now = self._seconds()
+        opened = {tenant: each for tenant, each in found.items() if each.opened_at is not None}
+        if not opened:
+            failures = max((each.failures for each in found.values()), default=0)
             cause = self.view().providers.get(provider, "")
-            if cause:  # it has not failed itself
-                state = BreakerState.OPEN
-            return ModelStatus(state, breaker.failures, cause, None, None)
+            # It has not failed itself.
+            state = BreakerState.OPEN if cause else BreakerState.CLOSED
+            return ModelStatus(state, failures, cause, None, None)
+        breaker = opened.get(None) or max(opened.values(), key=lambda each: each.retry_at)
+        cause = breaker.cause
+        if None not in opened and "" not in opened:
+            cause += f"; for {counted(len(opened), 'tenant')} alone"
         since, retry = (datetime.fromtimestamp(at, UTC) for at in (breaker.since, breaker.retry_at))
-        return ModelStatus(state, breaker.failures, breaker.cause, since, retry)
+        return ModelStatus(breaker.state(now), breaker.failures, cause, since, retry)
 
     @property
     def unhealthy(self) -> int:
-        """How many models fail at the moment, as far as they were called."""
-        view = self._view
-        return len(view.models) + len(view.due)
+        """How many models fail at the moment, for all or for a tenant, as far as they were called."""
+        with self._lock:
+            return len({place.key for place in self._table.open_places()})
+
+    # ── shared with other processes ───────────────────────────────────────────────────────────────
+
+    def unpublished(self) -> list[SharedRow]:
+        """See :meth:`state_exchange.SharedPart.unpublished`."""
+        with self._lock:
+            return self._table.untold()
+
+    def published(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`state_exchange.SharedPart.published`."""
+        with self._lock:
+            self._table.told(rows)
+
+    def take_over(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`state_exchange.SharedPart.take_over`."""
+        with self._lock:
+            changed = self._table.take_over(rows, self._seconds(), self._policy)
+            self._views.clear()
+        for (tenant, (provider, model)), before, breaker in changed:
+            if (before.opened_at is None) != (breaker.opened_at is None):
+                event = "model_recovered" if breaker.opened_at is None else "model_left_out"
+                logger().info(
+                    event, model=model, provider=provider, tenant=tenant, told_by_another=True
+                )
+
+    # ── details ───────────────────────────────────────────────────────────────────────────────────
 
     def _seconds(self) -> float:
         return self._now().timestamp()
 
     def _counts(self, attempt: Attempt) -> bool:
-        """Whether a failure was not counted before."""
-        key = (attempt.decision_id, attempt.model, attempt.outcome, attempt.number)
+        """Whether no failure of the attempt was counted before."""
+        key = (attempt.decision_id, attempt.model, attempt.number)
         if key in self._counted:
             return False
         self._counted[key] = None
@@ -220,30 +284,60 @@ class ModelHealth:
             self._counted.popitem(last=False)
         return True
 
-    def _look(self, now: float) -> None:
-        """Make the view anew, and find until when it holds."""
-        self._view = health_of(self._breakers, now, self._policy)
-        changes = (at for each in self._breakers.values() for at in _changes(each) if at > now)
-        self._view_begins, self._view_ends = now, min(changes, default=float("inf"))
+    def _put(self, place: Place, breaker: Breaker, now: float) -> None:
+        if self._table.put(place, breaker, now):
+            self._views.clear()
 
-    def _tell(self, attempt: Attempt, before: Breaker, breaker: Breaker) -> None:
-        model, provider = attempt.model, attempt.provider
-        if breaker.opened_at is None:
-            logger().info("model_recovered", model=model, provider=provider)
-        elif breaker.ejections > before.ejections:
+    def _look(self, viewer: str | None, now: float) -> tuple[float, float, Health]:
+        """The view of a tenant, or ``None`` of any other, with the span of time in which it holds."""
+        breakers = dict(self._table.of(None))
+        if viewer is not None:
+            for key, own in self._table.of(viewer).items():
+                breakers[key] = _stricter(own, breakers.get(key, UNKNOWN))
+        voter = "" if viewer is None else _voter(viewer)
+        health = health_of(breakers, now, self._policy, voter)
+        changes = (at for each in breakers.values() for at in _changes(each, voter) if at > now)
+        return now, min(changes, default=float("inf")), health
+
+    def _tell(self, place: Place, before: Breaker, breaker: Breaker) -> None:
+        tenant, (provider, model) = place
+        if before.opened_at is not None and breaker.opened_at is None:
+            logger().info("model_recovered", model=model, provider=provider, tenant=tenant)
+        elif breaker.opened_at is not None and breaker.ejections > before.ejections:
             self._observer.ejected(model, provider)
             logger().warning(
                 "model_left_out",
                 model=model,
                 provider=provider,
+                tenant=tenant,
                 cause=breaker.cause,
                 seconds=round(breaker.retry_at - breaker.opened_at, 3),
             )
 
 
-def _changes(breaker: Breaker) -> Iterable[float]:
+def _stricter(own: Breaker, common: Breaker) -> Breaker:
+    """Of the breaker of a tenant and the common one, what holds for the tenant."""
+    if own.opened_at is None and common.opened_at is None:
+        return replace(own, answered_at=max(own.answered_at, common.answered_at))
+    if own.opened_at is None or common.opened_at is None:
+        return common if own.opened_at is None else own
+    return max(own, common, key=lambda each: each.retry_at)
+
+
+def _changes(breaker: Breaker, voter: str) -> Iterable[float]:
     """Times at which a breaker changes by itself."""
     if breaker.opened_at is not None:
         yield breaker.retry_at
+        yield breaker.retry_at_of(voter)
         if breaker.probe is not None:
             yield breaker.probe.until
+            yield breaker.probe.again
+
+
+def _voter(tenant: str) -> str:
+    return f"tenant {tenant}"
+
+
+def _digest(decision_id: str) -> str:
+    """A name for a decision that says nothing of it: callers choose ids, and shared rows may outlive them."""
+    return hashlib.sha256(decision_id.encode(errors="replace")).hexdigest()[:16]

@@ -116,6 +116,7 @@ class Reports:
                 decided.created,
                 report.retry_after_s,
                 report.attempt,
+                tenant,
             )
         )
 
@@ -155,6 +156,7 @@ class Reports:
                     decided.id,
                     decided.created,
                     report.retry_after_s,
+                    tenant=decided.labels.get("tenant", ""),
                 )
             )
         annotate(

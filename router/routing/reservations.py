@@ -245,7 +245,7 @@ class Reservations:
             model = held.routed.decision.chosen.model
             if model.id not in held.routed.health.due:
                 return held, False
-            if self.health.take_probe(model.id, model.provider, decision_id):
+            if self.health.take_probe(model.id, model.provider, decision_id, query.tenant):
                 return held, True
             # Another call was faster; by now the model is unhealthy again.
 
@@ -263,6 +263,7 @@ class Reservations:
                 decided.id,
                 decided.created,
                 failed.retry_after_s,
+                tenant=query.tenant,
             )
         )
 
@@ -359,7 +360,7 @@ class Reservations:
 
     def _health(self, query: RouteQuery) -> Health:
         """The health of the models as far as it concerns a request."""
-        health = self.health.view()
+        health = self.health.view(query.tenant)
         if query.quote_only:
             health = health.without_probes
         if query.failed is not None and query.failed.outcome.failed:

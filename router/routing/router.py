@@ -20,12 +20,15 @@ from router.core.asked_length import AskedLength
 from router.core.breaker import Outcome
 from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_worth
 from router.core.corrections import Corrections
-from router.core.decision import decide
+from router.core.errors import Exhausted, NotPossible
 from router.core.exclusions import arm_prices
+from router.core.explanation import Explanation, explain
 from router.core.exploration import EXPLORE_REGRET, may_explore
 from router.core.goals import at_stake
 from router.core.health import ALL_HEALTHY, Health
+from router.core.inputs import Inputs
 from router.core.quote_table import QuoteTerms
+from router.core.relaxation import advised
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import (
     TARGET_REGRET,
@@ -95,6 +98,7 @@ class RouteQuery:
         batch: the work can wait.
         excluded_models: ids of models that are left out because they failed.
         failed: what is reported of the call before, which failed; ``None``: nothing.
+        explain: say of each model what it lost to; it changes nothing.
     """
 
     request_id: str
@@ -109,6 +113,7 @@ class RouteQuery:
     batch: bool = False
     excluded_models: frozenset[str] = frozenset()
     failed: FailedCall | None = None
+    explain: bool = False
 
     @property
     def tenant(self) -> str:
@@ -161,6 +166,7 @@ class RoutedDecision:
         ruling: what the routing table said.
         health: of the models, when the decision was made.
         conversation: up to this turn.
+        inputs: that the decision was made from; ``None`` where it need not be explained.
     """
 
     score: Score
@@ -172,6 +178,7 @@ class RoutedDecision:
     ruling: Ruling = NO_RULING
     health: Health = ALL_HEALTHY
     conversation: Conversation = NO_CONVERSATION
+    inputs: Inputs | None = None
 
 
 def _nothing_learned() -> Corrections:
@@ -332,7 +339,7 @@ class Router:
             NotPossible: no model meets the constraints.
             Exhausted: a hard limit does not allow it.
         """
-        decision = decide(
+        inputs = Inputs(
             with_cache_worth(candidates, conversation),
             query.constraints,
             assessed.goal,
@@ -345,6 +352,10 @@ class Router:
             exploration=None if draw is None else self.exploration(query, assessed, draw),
             conversation=conversation,
         )
+        try:
+            decision = inputs.decide()
+        except (Exhausted, NotPossible) as error:
+            raise advised(error, self._with_next_goal(query, inputs)) from None
         notes = assessed.notes
         chosen = decision.chosen.quote
         if chosen is not None and not chosen.input_tokens.exact:
@@ -359,7 +370,28 @@ class Router:
             assessed.ruling,
             health,
             conversation,
+            inputs,
         )
+
+    def explanation(self, query: RouteQuery, inputs: Inputs, decision: Decision) -> Explanation:
+        """Why a decision came out as it did.
+
+        Args:
+            query: the request.
+            inputs: that it was made from.
+            decision: what was decided.
+        """
+        with stage("explain"):
+            return explain(self._with_next_goal(query, inputs), decision)
+
+    def _with_next_goal(self, query: RouteQuery, inputs: Inputs) -> Inputs:
+        """The inputs with the goal that there would be if the rule that gives one did not hold."""
+        rules = inputs.ruling.rules
+        giving = next((at for at, rule in enumerate(rules) if rule.effects.goal is not None), None)
+        if giving is None:
+            return inputs
+        others = Ruling(rules[:giving] + rules[giving + 1 :])
+        return inputs._replace(next_goal=self._goal(query, others))
 
     def route(self, query: RouteQuery) -> RoutedDecision:
         """Assess and decide without a ledger, so that no limit applies.

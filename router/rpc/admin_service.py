@@ -26,6 +26,7 @@ from router.rpc.messages.admin import (
     parse_labels,
     parse_page_size,
 )
+from router.rpc.messages.explanation import explained, fill_logged
 from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
 from router.rpc.messages.models import models_response
 from router.rpc.messages.values import time_zone
@@ -214,3 +215,21 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         erased = self._ledger.erase(labels, before)
         logger().info("erased", decisions=erased)
         return admin_pb2.EraseDecisionsResponse(erased=erased)
+
+    def ExplainDecision(
+        self, request: admin_pb2.ExplainDecisionRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ExplainDecisionResponse:
+        """Explain a decision of the log."""
+        if not request.decision_id:
+            raise InvalidInput("decision_id: must not be empty", field="decision_id")
+        labels = parse_labels(request.labels, "labels")
+        found = self._ledger.decision(request.decision_id)
+        if found is None or not labels.items() <= found.labels.items():
+            raise NotFound(
+                "decision_id: there is no such decision; `mitsumori decisions` lists them",
+                field="decision_id",
+            )
+        reply = admin_pb2.ExplainDecisionResponse(decision_id=found.id)
+        reply.create_time.FromDatetime(found.created)
+        fill_logged(reply.explanation, explained(found))
+        return reply

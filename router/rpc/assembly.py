@@ -23,6 +23,7 @@ from router.routing.label_names import LabelNames
 from router.routing.model_health import ModelHealth
 from router.routing.reservations import Reservations
 from router.routing.router import Router
+from router.routing.state_exchange import StateExchange
 from router.rpc.live_state import LiveState, Parts, Sources
 from router.rpc.messages.route import render_example
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
@@ -31,7 +32,7 @@ from router.rules.routing_table import Rules, load_rules, watch_rules
 from router.settings import Settings
 from router.telemetry.observer import UNOBSERVED, Observer
 
-__all__ = ["build_reservations", "build_router", "live_state_of", "sources_of"]
+__all__ = ["build_reservations", "build_router", "exchange_of", "live_state_of", "sources_of"]
 
 
 def _open_bundle(settings: Settings) -> ServedBundle:
@@ -121,6 +122,14 @@ def build_reservations(
         health=ModelHealth(settings.health, router.now, observer),
         conversations=Conversations(settings.conversations, router.now),
     )
+
+
+def exchange_of(reservations: Reservations) -> StateExchange:
+    """The exchange of what reservations share with those of other processes: the parts are named here.
+
+    They are the same in every snapshot.
+    """
+    return StateExchange(reservations.ledger, [reservations.health])
 
 
 def _chance(settings: Settings) -> Chance:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import grpc
+from google.protobuf.message import Message
 
 from mitsumori.money import fill_money
 from mitsumori.v1 import router_pb2, router_pb2_grpc
@@ -16,7 +17,8 @@ from router.files import sha256_of
 from router.logs import logger
 from router.routing.batch_totals import BatchTotals
 from router.routing.reservations import HeldDecision
-from router.routing.router import RouteQuery
+from router.routing.router import RoutedDecision, RouteQuery
+from router.rpc.messages.explanation import explained, fill_explanation, fill_logged
 from router.rpc.messages.outcome import parse_failed, parse_outcome
 from router.rpc.messages.quote_batch import render_summary
 from router.rpc.messages.route import parse_route, render_held
@@ -50,7 +52,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         started = time.perf_counter()
         snapshot = self._current()
         query = _parse(snapshot, request)
-        reply = self._decide(snapshot, query, request.SerializeToString(deterministic=True), None)
+        reply = self._decide(snapshot, query, _body(request, request), None)
         self._log_routed(query, reply, started, context)
         return reply
 
@@ -75,7 +77,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             excluded_models=frozenset(request.failed_models),
             failed=parse_failed(request, catalog),
         )
-        body = request.SerializeToString(deterministic=True)
+        body = _body(request, request.request)
         reply = self._decide(snapshot, query, body, request.decision_id)
         self._log_routed(query, reply, started, context)
         return router_pb2.RerouteResponse(response=reply)
@@ -149,6 +151,8 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 batch.add(held)
                 decision_id = query.request_id or self._new_id()
                 answer.response.CopyFrom(render_held(held, decision_id, query.max_alternatives))
+                if query.explain:
+                    self._explain(snapshot, query, answer.response, held.routed)
             yield answer
         yield router_pb2.QuoteBatchResponse(summary=render_summary(batch))
 
@@ -157,18 +161,41 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
     ) -> router_pb2.RouteResponse:
         decision_id = query.request_id or self._new_id()
         message, content = router_pb2.RouteResponse(), b""
+        routed: RoutedDecision | None = None
 
         def render(held: HeldDecision) -> bytes:
-            nonlocal message, content
-            message = render_held(held, decision_id, query.max_alternatives)
+            nonlocal message, content, routed
+            message, routed = render_held(held, decision_id, query.max_alternatives), held.routed
             content = message.SerializeToString()
             return content
 
         reply = snapshot.reservations.decide(
             query, decision_id, sha256_of(body), render, replaces=replaces
         )
-        # Of a repeated request it is the one from before.
-        return message if reply is content else router_pb2.RouteResponse.FromString(reply)
+        if reply is not content:  # of a repeated request it is the one from before
+            message, routed = router_pb2.RouteResponse.FromString(reply), None
+        if query.explain:
+            # The ledger keeps a reply without it: it can be made again, and takes more room than the rest.
+            self._explain(snapshot, query, message, routed)
+        return message
+
+    def _explain(
+        self,
+        snapshot: Snapshot,
+        query: RouteQuery,
+        reply: router_pb2.RouteResponse,
+        routed: RoutedDecision | None,
+    ) -> None:
+        """Add the explanation to a reply; of a decision that was made before, from its record."""
+        if routed is not None and routed.inputs is not None:
+            router = snapshot.reservations.router
+            fill_explanation(
+                reply.explanation, router.explanation(query, routed.inputs, routed.decision)
+            )
+            return
+        found = snapshot.reservations.ledger.decision(reply.decision_id)
+        if found is not None:  # it may have been erased
+            fill_logged(reply.explanation, explained(found))
 
     def _log_routed(
         self,
@@ -191,6 +218,20 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
             input_tokens=reply.chosen.quote.input_tokens.tokens,
             ms=round(elapsed_ms, 3),
         )
+
+
+def _body(request: Message, route: router_pb2.RouteRequest) -> bytes:
+    """What identifies a request: all of it but the wish for an explanation, which changes no decision.
+
+    Args:
+        request: the whole.
+        route: it, or the part of it that may have the wish.
+    """
+    wished = route.explain
+    route.explain = False
+    body = request.SerializeToString(deterministic=True)
+    route.explain = wished
+    return body
 
 
 def _parse(snapshot: Snapshot, request: router_pb2.RouteRequest) -> RouteQuery:

@@ -24,13 +24,14 @@ from router.routing.background_jobs import (
     label_names_job,
     reload_job,
     retention_job,
+    sharing_job,
     store_job,
 )
 from router.routing.reservations import Reservations
 from router.rpc.access_interceptor import AccessInterceptor
 from router.rpc.admin_service import AdminServicer
 from router.rpc.admission_interceptor import AdmissionInterceptor
-from router.rpc.assembly import live_state_of, sources_of
+from router.rpc.assembly import exchange_of, live_state_of, sources_of
 from router.rpc.duties import ALONE, Duties
 from router.rpc.error_interceptor import ErrorInterceptor
 from router.rpc.health import ServiceHealth
@@ -52,6 +53,7 @@ from router.rpc.snapshot import Snapshot
 from router.rpc.telemetry_interceptor import TelemetryInterceptor
 from router.settings import Settings
 from router.telemetry.export import Telemetry
+from router.telemetry.metric_names import SHARED_STATE_AGE
 from router.watched import InputStatus
 
 __all__ = ["RunningServer", "serve", "start"]
@@ -293,6 +295,11 @@ def serve(
         endpoint = metrics_endpoint(settings, telemetry, duties.number)
         if endpoint is not None:
             opened.enter_context(endpoint)
+        exchange = exchange_of(live.current().reservations)
+        opened.callback(exchange.finish)
+        meters.read(SHARED_STATE_AGE, lambda: [(exchange.age_s, ())])
+        sharing = BackgroundJobs([sharing_job(exchange, settings.share_every_s)])
+        sharing.run_due()  # what others know of models is known before the first call
         running = start(settings, live.current().reservations, live, telemetry, duties)
         opened.callback(running.drain)
         live.current().reservations.warm_up()
@@ -332,7 +339,7 @@ def serve(
             [store_job(lambda: running.health.check_store(ledger)), occupancy_job(ledger, meters)]
         )
         opened.enter_context(duties.attended(running.health))
-        with BackgroundJobs(jobs), watch, reloader, reload_signal(look_at_all):
+        with BackgroundJobs(jobs), watch, sharing, reloader, reload_signal(look_at_all):
             on_ready(running.address)
             stop.wait()
         logger().info("draining", seconds=settings.drain_s)

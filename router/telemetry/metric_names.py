@@ -32,6 +32,7 @@ __all__ = [
     "QUEUE_LENGTH",
     "QUOTE_ERROR",
     "REFUSALS",
+    "SHARED_STATE_AGE",
     "STORE_UP",
     "TOKEN_USAGE",
     "UNHEALTHY_MODELS",
@@ -136,6 +137,13 @@ UNHEALTHY_MODELS = Metric(
     (),
     "{model}",
     "Models that fail at the moment, as this process knows: left out, or tried again.",
+)
+SHARED_STATE_AGE = Metric(
+    "mitsumori.shared_state_age",
+    "gauge",
+    (),
+    "s",
+    "Time since this process last exchanged with the others, through the store, which models fail.",
 )
 HOLDS = Metric(
     "mitsumori.holds",
@@ -246,6 +254,7 @@ METRICS = (
     DECISIONS,
     EJECTIONS,
     UNHEALTHY_MODELS,
+    SHARED_STATE_AGE,
     HOLDS,
     OPEN_HOLDS,
     HELD,

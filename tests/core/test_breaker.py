@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.breaker import (
+    NEVER,
     Breaker,
     BreakerState,
     HealthPolicy,
     Outcome,
+    Probe,
     Report,
     after,
     with_probe,
@@ -314,3 +316,177 @@ def test_it_opens_only_at_a_failure_and_closes_only_at_an_answer(
 @given(st.lists(st.sampled_from([*ANSWERED, Outcome.CONTEXT_OVERFLOW]), max_size=200))
 def test_a_model_that_answers_is_never_left_out(outcomes: list[Outcome]) -> None:
     assert fed(NEW, map(report, outcomes)).opened_at is None
+
+
+# --- Many that need not trust each other ----------------------------------------------------------
+
+
+def vote(voter: str, outcome: Outcome = Outcome.ERROR, at: float = 0, **more: object) -> Report:
+    return replace(report(outcome, at), voter=voter, **more)  # type: ignore[arg-type]
+
+
+def test_a_thousand_failures_of_one_voter_count_as_one() -> None:
+    flooded = fed(NEW, [vote("bad", at=at / 100) for at in range(1_000)])
+    assert (flooded.failures, len(flooded.recent)) == (1, 1)
+    assert state(flooded, 10) == "closed"
+
+
+def test_it_opens_at_the_third_voter_in_a_row_that_fails_and_not_before() -> None:
+    two = fed(NEW, [vote("a"), vote("b"), vote("a"), vote("b")])
+    assert (two.failures, state(two, 0)) == (2, "closed")
+    three = fed(two, [vote("c", Outcome.TIMEOUT)])
+    assert state(three, 0) == "open"
+    assert three.cause == "3 failures in a row, the last: timeout"
+
+
+def test_the_answer_of_one_voter_ends_the_row_until_it_fails_itself() -> None:
+    ended = fed(NEW, [vote("a"), vote("b", Outcome.SUCCESS), vote("c")])
+    assert ended.failures == 1
+    assert fed(ended, [vote("b")]).failures == 3
+
+
+def test_a_voter_who_answers_and_fails_in_turn_has_one_vote_all_the_same() -> None:
+    by_rate = replace(POLICY, error_rate_calls=10)
+    breaker = NEW
+    for at in range(100):
+        outcome = Outcome.ERROR if at % 2 else Outcome.SUCCESS
+        breaker = after(breaker, vote("bad", outcome, at / 10), by_rate)
+    assert breaker.recent == ((9.9, True, "bad"),)
+    assert breaker.opened_at is None
+
+
+def test_votes_older_than_the_window_do_not_count() -> None:
+    two = fed(NEW, [vote("a"), vote("b", at=1)])
+    assert fed(two, [vote("c", at=nextafter(60, 0))]).opened_at is not None
+    late = fed(two, [vote("c", at=60)])
+    assert (late.opened_at, late.failures) == (None, 2)
+
+
+def test_one_voter_alone_never_opens_it_whatever_the_thresholds() -> None:
+    strictest = replace(POLICY, consecutive_failures=1, error_rate=0, error_rate_calls=1)
+    one = after(NEW, vote("a"), strictest)
+    assert one.opened_at is None
+    assert after(one, vote("b"), strictest).opened_at == 0
+
+
+def test_how_long_a_provider_asked_one_voter_to_wait_does_not_bind_the_others() -> None:
+    asked = {"retry_after_s": 90}
+    first = after(NEW, vote("a", Outcome.RATE_LIMITED, **asked), POLICY)
+    assert first.opened_at is None
+    opened = fed(first, [vote("b"), vote("c", Outcome.RATE_LIMITED, **asked)])
+    assert opened.retry_at == 30
+
+
+VOTED_OUT = fed(NEW, [vote(each, at=100) for each in "abc"])
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.ERROR])
+def test_of_many_only_the_one_that_tries_it_is_asked(outcome: Outcome) -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY)
+    assert after(VOTED_OUT, vote("a", outcome, 200), POLICY) == VOTED_OUT
+    assert after(tried, vote("b", outcome, 131), POLICY) == tried
+    assert after(tried, vote("a", outcome, 131, decision_id="probe"), POLICY) != tried
+
+
+def test_who_tried_in_vain_waits_twice_as_long_so_that_another_tries_first() -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY)
+    failed = after(tried, vote("bad", at=140, decision_id="probe"), POLICY)
+    assert (failed.retry_at, failed.tried_by) == (200, "bad")
+    assert (failed.retry_at_of("bad"), failed.retry_at_of("good"), failed.retry_at_of("")) == (
+        260,
+        200,
+        200,
+    )
+    assert not failed.takes_probe(nextafter(260, 0), "bad")
+    assert failed.takes_probe(260, "bad")
+    assert failed.takes_probe(200, "good")
+    again = after(
+        with_probe(failed, "second", 200, POLICY),
+        vote("good", Outcome.SUCCESS, 205, decision_id="second"),
+        POLICY,
+    )
+    assert again == Breaker(answered_at=205, recovered_at=205)
+
+
+def test_who_opened_it_may_be_the_first_to_try() -> None:
+    assert VOTED_OUT.tried_by == ""
+    assert all(VOTED_OUT.takes_probe(130, voter) for voter in "abc")
+
+
+@given(st.lists(st.tuples(st.sampled_from(Outcome), st.floats(0, 50), st.floats(0, 300))))
+def test_no_flood_of_one_voter_opens_it(steps: list[tuple[Outcome, float, float]]) -> None:
+    now, breaker = 0.0, NEW
+    for outcome, later, asked in steps:
+        now += later
+        breaker = after(breaker, vote("bad", outcome, now, retry_after_s=asked), POLICY)
+        assert breaker.opened_at is None
+
+
+@pytest.mark.parametrize(("voter", "until", "again"), [("", 150.0, NEVER), ("bad", 150.0, 170.0)])
+def test_a_try_of_one_of_many_blocks_its_voter_for_twice_the_time(
+    voter: str, until: float, again: float
+) -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY, voter)
+    assert tried.probe == Probe("probe", until, voter, again)
+    assert not tried.takes_probe(nextafter(until, 0), "good")
+    assert tried.takes_probe(until, "good")
+    assert tried.takes_probe(until)
+    if voter:
+        assert not tried.takes_probe(nextafter(again, 0), voter)
+        assert tried.takes_probe(again, voter)
+
+
+def test_a_try_that_one_of_many_gives_up_frees_its_place_for_the_others_alone() -> None:
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY, "bad")
+    assert without_probe(tried, "another") is tried
+    given_up = without_probe(tried, "probe")
+    assert given_up.probe == Probe("probe", 0.0, "bad", 170.0)
+    assert given_up.takes_probe(130, "good")
+    assert not given_up.takes_probe(nextafter(170, 0), "bad")
+    # Its report still counts.
+    told = vote("bad", Outcome.SUCCESS, 140, decision_id="probe")
+    assert after(given_up, told, POLICY).opened_at is None
+
+
+def test_only_a_voter_who_has_tried_waits_for_others() -> None:
+    assert not VOTED_OUT.waits_for_others("bad")
+    tried = with_probe(VOTED_OUT, "probe", 130, POLICY, "bad")
+    assert (tried.waits_for_others("bad"), tried.waits_for_others("good")) == (True, False)
+    failed = after(tried, vote("bad", at=140, decision_id="probe"), POLICY)
+    assert failed.probe is None
+    assert (failed.waits_for_others("bad"), failed.waits_for_others("good")) == (True, False)
+    other = with_probe(failed, "second", 200, POLICY, "good")
+    assert all(other.waits_for_others(each) for each in ("bad", "good"))
+
+
+def test_failures_in_a_row_of_one_caller_count_however_far_apart() -> None:
+    rare = [report(at=1_000.0 * number) for number in range(3)]
+    assert [fed(NEW, rare[:count]).failures for count in (1, 2, 3)] == [1, 2, 3]
+    assert fed(NEW, rare).opened_at == 2_000
+
+
+def test_an_answer_leaves_no_failure() -> None:
+    assert fed(NEW, [report(), report(Outcome.SUCCESS)]).failures == 0
+
+
+def test_a_wait_of_less_than_a_second_is_respected() -> None:
+    assert after(NEW, report(Outcome.RATE_LIMITED, retry_after_s=0.5), POLICY).retry_at == 0.5
+
+
+def test_without_settings_a_model_is_left_out_as_the_pages_say() -> None:
+    assert HealthPolicy() == HealthPolicy(
+        consecutive_failures=5,
+        error_rate=0.5,
+        error_rate_calls=20,
+        window_s=60,
+        wait_s=30,
+        max_wait_s=600,
+        probe_timeout_s=120,
+        max_ejected_share=0.7,
+    )
+    assert Report(Outcome.ERROR, 0, 0, "d").retry_after_s == 0
+
+
+def test_a_model_that_is_not_half_open_takes_no_try() -> None:
+    assert NEW.takes_probe(0) is False
+    assert OPENED.takes_probe(100) is False

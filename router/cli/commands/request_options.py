@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
+from mitsumori.explanation import LANGUAGES, Language
 from mitsumori.request import Importance
+from router.core.errors import InvalidInput
 
 __all__ = [
     "CapabilitiesOption",
     "ImportanceOption",
+    "LanguageOption",
     "MaxFirstTokenOption",
     "MaxLatencyOption",
     "MaxOutputTokensOption",
@@ -21,6 +25,7 @@ __all__ = [
     "ScopeOption",
     "TiersOption",
     "WillingnessToPayOption",
+    "language_of",
 ]
 
 QualityTargetOption = Annotated[
@@ -70,7 +75,32 @@ MaxOutputTokensOption = Annotated[
         "--max-output-tokens", help="Largest number of output tokens the call will allow."
     ),
 ]
+LanguageOption = Annotated[
+    str,
+    typer.Option(
+        "--lang",
+        help="Language of the explanation, en or ja (default: that of the environment, else en).",
+        show_default=False,
+    ),
+]
 ScopeOption = Annotated[
     list[str] | None,
     typer.Option("--scope", help="Label of the caller, such as team=search; repeatable."),
 ]
+
+
+def language_of(given: str) -> Language:
+    """The language of an explanation: as given, else that of the environment, else English.
+
+    Args:
+        given: the text of ``--lang``; empty: it is not given.
+
+    Raises:
+        InvalidInput: nothing is told in it.
+    """
+    if given and given not in LANGUAGES:
+        raise InvalidInput(f"--lang: write one of {', '.join(LANGUAGES)}", field="--lang")
+    # As gettext does: the first that is set counts, such as ja_JP.UTF-8.
+    places = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    found = given or next(filter(None, places), "")
+    return "ja" if found.partition("_")[0].partition(".")[0] == "ja" else "en"

@@ -13,6 +13,7 @@ from router.cli.commands.connection import Connection, takes_connection
 from router.cli.commands.request_options import (
     CapabilitiesOption,
     ImportanceOption,
+    LanguageOption,
     MaxFirstTokenOption,
     MaxLatencyOption,
     MaxOutputTokensOption,
@@ -23,8 +24,10 @@ from router.cli.commands.request_options import (
     ScopeOption,
     TiersOption,
     WillingnessToPayOption,
+    language_of,
 )
-from router.cli.render import as_dict, print_json, print_reply
+from router.cli.explanation_view import print_explanation
+from router.cli.render import as_dict, console, print_json, print_reply
 from router.core.money import parse_usd
 from router.core.types import QualityTarget, WillingnessToPay
 
@@ -53,6 +56,13 @@ def route(
     quote_only: Annotated[
         bool, typer.Option("--quote-only", help="Ask for the price only; hold no money.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say what each model lost to, and what would have to change."
+        ),
+    ] = False,
+    language: LanguageOption = "",
     timeout: Annotated[float, typer.Option(help="Seconds for the whole call.", min=0.001)] = 5.0,
     json_output: Json = False,
 ) -> None:
@@ -60,6 +70,7 @@ def route(
 
     The quoted money is held against budgets until `settle`, `release`, or the hold expires.
     """
+    told_in = language_of(language)
     text = sys.stdin.read() if prompt == "-" else prompt
     goal = goal_of(quality_target, willingness_to_pay)
     most = None if max_price is None else Usd(parse_usd(max_price, field="--max-price"))
@@ -81,8 +92,12 @@ def route(
             importance=importance,
             request_id=request_id,
             quote_only=quote_only,
+            explain=explain,
         ).message
     if json_output:
         print_json(as_dict(reply))
     else:
         print_reply(reply, labels.get("tenant", ""))
+        if reply.HasField("explanation"):
+            console().print()
+            print_explanation(reply.explanation, told_in)

@@ -27,6 +27,7 @@ from router.ledger.base import (
 )
 from router.ledger.local_socket.frames import FrameSocket
 from router.ledger.local_socket.messages import OBSERVATIONS, decoded_result, encoded_request
+from router.ledger.shared_state import SharedChanges, SharedRow
 from router.ledger.time_budget import begin_wait, seconds_left
 from router.telemetry.observer import UNOBSERVED, Observer
 
@@ -180,6 +181,14 @@ class SocketLedger:
             check=lambda: storage_format.check_labels(labels),
             most_s=_LONG_S,
         )
+
+    def publish(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`Ledger.publish`."""
+        self._call("publish", rows, check=lambda: storage_format.check_shared(rows))
+
+    def published(self, kinds: Sequence[str], since: int = 0) -> SharedChanges:
+        """See :meth:`Ledger.published`."""
+        return self._call("published", kinds, since)  # type: ignore[no-any-return]
 
     def check(self) -> None:
         """See :meth:`Ledger.check`."""

@@ -140,6 +140,22 @@ _MIGRATIONS = (
     UPDATE decisions
     SET quoted = coalesce((record -> 'candidates' -> 0 -> 'price_nanos' ->> 1)::bigint, 0);
     """,
+    # What replicas share beside money.
+    """
+    CREATE TABLE shared_state (
+        kind text COLLATE "C" NOT NULL,
+        key text COLLATE "C" NOT NULL,
+        value text COLLATE "C" NOT NULL,
+        changed bigint NOT NULL,
+        keep_s double precision NOT NULL,
+        expires timestamptz NOT NULL,
+        number bigint NOT NULL,
+        PRIMARY KEY (kind, key)
+    );
+    CREATE INDEX shared_state_written ON shared_state (kind, number);
+    CREATE INDEX shared_state_expires ON shared_state (expires);
+    CREATE SEQUENCE shared_state_numbers;
+    """,
 )
 
 

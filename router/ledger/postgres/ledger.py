@@ -26,7 +26,7 @@ from router.ledger.base import (
     StoredDecision,
     Totals,
 )
-from router.ledger.postgres import queries, row_mapping, write_group
+from router.ledger.postgres import queries, row_mapping, shared_state, write_group
 from router.ledger.postgres.database import (
     SCHEMA,
     TIMEOUT_S,
@@ -43,6 +43,7 @@ from router.ledger.postgres.store_state import StoreState
 from router.ledger.postgres.write_group import Limits, LockedRows, Operation
 from router.ledger.postgres.writer import Writer
 from router.ledger.rows import Account, Balance, Row
+from router.ledger.shared_state import SharedChanges, SharedRow
 from router.ledger.time_budget import seconds_left
 from router.telemetry.observer import UNOBSERVED, Observer
 
@@ -86,6 +87,7 @@ class PostgresLedger:
         self._database = Database(address, schema, timeout_s)
         self._timeout_s = timeout_s
         self._limits_lock = self._database.lock_key("limits")
+        self._sharing_lock = self._database.lock_key("shared state")
         migrate(self._database)
         self._state = StoreState(clock)
         self._pool = self._database.pool(readers)
@@ -276,6 +278,19 @@ class PostgresLedger:
             if not count:
                 return erased
             erased += count
+
+    def publish(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`Ledger.publish`."""
+        storage_format.check_shared(rows)
+        moment = self.now()
+        with self._connection() as connection:
+            shared_state.publish(connection, rows, moment, self._sharing_lock)
+
+    def published(self, kinds: Sequence[str], since: int = 0) -> SharedChanges:
+        """See :meth:`Ledger.published`."""
+        moment = self.now()
+        with self._connection() as connection:
+            return shared_state.published(connection, kinds, since, moment)
 
     def check(self) -> None:
         """See :meth:`Ledger.check`."""

@@ -98,6 +98,17 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE dictionaries (number INTEGER PRIMARY KEY, content BLOB NOT NULL UNIQUE) STRICT;
     ALTER TABLE payloads ADD COLUMN dictionary INTEGER;
     """,
+    # 5. What processes share beside money (shared_state). `number` counts the writes.
+    """
+    CREATE TABLE shared_state (
+        kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, changed INTEGER NOT NULL,
+        keep_s REAL NOT NULL, expires INTEGER NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) WITHOUT ROWID, STRICT;
+    CREATE INDEX shared_state_written ON shared_state (kind, number);
+    CREATE INDEX shared_state_expires ON shared_state (expires);
+    INSERT OR IGNORE INTO meta VALUES ('shared', 0);
+    """,
 )
 _FIRST_WITH_PAYLOADS = 3
 _FIRST_WITH_DICTIONARIES = 4

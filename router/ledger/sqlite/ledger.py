@@ -32,7 +32,8 @@ from router.ledger.base import (
     Totals,
 )
 from router.ledger.rows import Account, Balance, Row
-from router.ledger.sqlite import queries
+from router.ledger.shared_state import SharedChanges, SharedRow
+from router.ledger.sqlite import queries, shared_state
 from router.ledger.sqlite.committed_balances import Sums
 from router.ledger.sqlite.file import (
     open_reader,
@@ -254,6 +255,17 @@ class SqliteLedger:
             count, since = self._execute(part)
             erased += count
         return erased
+
+    def publish(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`Ledger.publish`."""
+        storage_format.check_shared(rows)
+        self._execute(lambda work: work.publish(rows))
+
+    def published(self, kinds: Sequence[str], since: int = 0) -> SharedChanges:
+        """See :meth:`Ledger.published`."""
+        moment = self.now()
+        with self._reading() as reader:
+            return shared_state.published(reader, kinds, since, moment)
 
     def check(self) -> None:
         """See :meth:`Ledger.check`."""

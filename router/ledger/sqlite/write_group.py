@@ -22,6 +22,8 @@ from router.ledger import rules, storage_format
 from router.ledger.base import Hold, Settlement
 from router.ledger.limit_book import LimitBook
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
+from router.ledger.shared_state import SharedRow
+from router.ledger.sqlite import shared_state
 from router.ledger.sqlite.cache import Cache
 from router.ledger.sqlite.queries import BALANCE, DECISIONS, NUMBER, ROW, balance_of, find, row_of
 from router.ledger.storage_format import from_micros, to_micros
@@ -153,6 +155,10 @@ class WriteGroup:
             self._connection.execute("DELETE FROM limits WHERE id = ?", (limit_id,))
             self._cache.limits = self._cache.limits.without(limit_id)
         return exists
+
+    def publish(self, rows: Sequence[SharedRow]) -> None:
+        """Share rows with the other processes."""
+        shared_state.publish(self._connection, rows, self.moment)
 
     def load(self, ids: Iterable[str]) -> None:
         """Read the decisions that operations will need, with their entries; unknown ids are skipped."""

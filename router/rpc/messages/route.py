@@ -200,6 +200,7 @@ def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: i
         quote_only=request.quote_only,
         batch=request.batch,
         conversation_id=identifier(request.conversation_id, "conversation_id"),
+        explain=request.explain,
     )
 
 

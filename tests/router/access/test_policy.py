@@ -54,12 +54,14 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.READ,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                    "ExplainDecision",
             },
         ),
         (
             Role.ADMIN,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
+                    "ExplainDecision",
                 "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
