@@ -20,7 +20,9 @@ from router.core.conversation import (
 from router.core.decision import decide
 from router.core.errors import Exhausted, MitsumoriError
 from router.core.exclusions import exclusion
+from router.core.explanation import Criterion, Loss, explain
 from router.core.health import Health
+from router.core.inputs import Inputs
 from router.core.limits import Amounts, Limit, LimitState, Period, SoftAction, Unit, Window
 from router.core.ruling import Effects, Rule, Ruling
 from router.core.types import (
@@ -420,3 +422,20 @@ def test_the_turns_before_only_ever_lead_to_a_model_that_they_know(
 
     if not isinstance(goal, QualityTarget):
         assert others(found) == others(alone)
+
+
+# --- Explained ---------------------------------------------------------------------------------
+
+
+def test_an_explanation_says_that_the_goal_alone_would_choose_otherwise_and_what_is_no_more_able() -> (
+    None
+):
+    kept = Conversation("dear", {"dear": TOKENS}, further_turns=0)
+    inputs = Inputs(with_cache_worth([DEAR, CHEAP], kept), ANYTHING, PRICE_ONLY, conversation=kept)
+    chosen_one, other = explain(inputs, inputs.decide()).candidates
+    assert chosen_one.candidate.model.id == "dear"
+    assert other.loss == Loss("dear", Criterion.OTHER)
+    failed = Conversation("weak", inadequate={"weak": 0.6})
+    inputs = Inputs([WEAK, STRONG], ANYTHING, PRICE_ONLY, conversation=failed)
+    strong, weak = explain(inputs, inputs.decide()).candidates
+    assert (strong.place, weak.place, weak.exclusion) == (1, 0, "no_more_able")
