@@ -59,6 +59,8 @@ AGAIN   ?=
 VERDICTS ?=
 YES     ?=
 BENCH   ?=
+TRACE   ?=
+REQUESTS ?=
 
 # A variable that no target reads is a misspelt one: without this, `make train HISTROY=file` would train on made-up
 # data. Commands learn the names of the inputs, so that their errors can name what was typed.
@@ -76,7 +78,7 @@ EXIT_CODE = || { code=$$?; test $$code -ne 3 || \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test lint ruff types contracts format proto proto-check proto-baseline mutants encoder \
-        train evaluate compare promote sign add-arm drift mlflow serve bench overload chaos soak fuzz embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
+        train evaluate compare promote sign add-arm drift mlflow serve bench overload simulate chaos soak fuzz embed import collect judge replay notebooks test-encoder test-histories bundles wheel clean \
         reference test-deploy audit
 
 help: ## List the targets
@@ -238,6 +240,10 @@ bench: $(STAMPS)-dev ## Measure the figures, each beside its baseline, into buil
 
 overload: $(STAMPS)-dev ## Offer 1.5, 5 and 10 times what the server can answer: what is answered, how soon the rest hears; build/reports/overload.json
 	@$(PY) -m benchmarks.overload
+
+simulate: $(STAMPS)-dev ## An hour of traffic with failing providers, each feature on and off: TRACE=file.parquet, REQUESTS= (1000), SEED=, JSON=1
+	@$(PY) -m benchmarks.simulation $(if $(TRACE),--trace "$(TRACE)") $(if $(REQUESTS),--requests "$(REQUESTS)") \
+	  $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)
 
 soak: $(STAMPS)-dev ## A server with TLS, keys and limits answers CALLS (1,000,000): does memory, a log or the number of descriptors grow?
 	@$(PY) -m benchmarks.soak --calls "$(CALLS)"

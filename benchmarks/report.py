@@ -40,6 +40,30 @@ class Figure:
         return None if self.target is None else _COMPARE[self.direction](self.value, self.target)
 
 
+def save_report(name: str, figures: Iterable[Figure]) -> tuple[Path, str]:
+    """Write ``build/reports/<name>.json``, and return its path and its text.
+
+    Args:
+        name: of the report.
+        figures: that were measured.
+    """
+    path = Path("build/reports") / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "figure": figure.name,
+            "value": figure.value,
+            "unit": figure.unit,
+            "target": figure.target,
+            "holds": figure.holds,
+        }
+        for figure in figures
+    ]
+    text = json.dumps(rows, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path, text
+
+
 def write_report(name: str, figures: Iterable[Figure], *, as_json: bool = False) -> bool:
     """Print the figures, write ``build/reports/<name>.json``, and return whether every target is met.
 
@@ -53,20 +77,7 @@ def write_report(name: str, figures: Iterable[Figure], *, as_json: bool = False)
         # A long run shows each figure as soon as it is measured.
         Console(stderr=True).print(f"{figure.name}: {figure.value:.4g} {figure.unit}", style="dim")
         measured.append(figure)
-    path = Path("build/reports") / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "figure": figure.name,
-            "value": figure.value,
-            "unit": figure.unit,
-            "target": figure.target,
-            "holds": figure.holds,
-        }
-        for figure in measured
-    ]
-    text = json.dumps(rows, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path, text = save_report(name, measured)
     good = all(figure.holds is not False for figure in measured)
     if as_json:
         print(text)

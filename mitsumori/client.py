@@ -497,6 +497,28 @@ class Admin(RetryingChannel):
         """
         return list(self.call(self._stub.ListInputs, admin_pb2.ListInputsRequest()).inputs)
 
+    def shadow(self) -> admin_pb2.GetShadowResponse:
+        """How the choices of the shadow differ from those that were made.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        found: admin_pb2.GetShadowResponse = self.call(
+            self._stub.GetShadow, admin_pb2.GetShadowRequest()
+        )
+        return found
+
+    def canary(self) -> admin_pb2.GetCanaryResponse:
+        """What the canary has come to beside the rest, and why it was halted.
+
+        Raises:
+            CallFailed: refused, or no answer in time.
+        """
+        found: admin_pb2.GetCanaryResponse = self.call(
+            self._stub.GetCanary, admin_pb2.GetCanaryRequest()
+        )
+        return found
+
     def explain(
         self, decision_id: str, labels: Mapping[str, str] | None = None
     ) -> admin_pb2.ExplainDecisionResponse:

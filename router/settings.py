@@ -12,17 +12,17 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validat
 from pydantic.dataclasses import dataclass
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from router.classifier.registry import DEFAULT_STORE, RegistryAddress, is_registry_address
+from router.classifier.registry import DEFAULT_STORE, RegistryAddress
 from router.core.addresses import is_loopback
 from router.core.breaker import HealthPolicy
 from router.core.conversation import ConversationPolicy
-from router.core.errors import InvalidInput
 from router.core.exploration import EXPLORE_REGRET
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
 from router.ledger.address import sqlite_path
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
+from router.routing.trial_plan import BundleAddress, CanaryPlan, ShadowPlan, TrialPlan
 
 __all__ = ["ENVIRONMENT_PREFIX", "METRICS_PORT", "Settings", "flags_of_settings"]
 
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid"
     )
 
-    bundle: Path | RegistryAddress = Field(
+    bundle: BundleAddress = Field(
         default=DEFAULT_BUNDLE,
         description="directory of the bundle to serve, or its address in the registry:"
         " models:/NAME@ALIAS or models:/NAME/VERSION",
@@ -298,6 +298,18 @@ class Settings(BaseSettings):
         " answer that was reported inadequate more able models are chosen. remembered 0: each turn is decided"
         " as a first one",
     )
+    shadow: ShadowPlan | None = Field(
+        default=None,
+        description="another bundle, catalog or rules (a path each) that decide on copies of a share of the"
+        " requests, in the background; nothing follows but the figures of `mitsumori shadow`; unset: none",
+    )
+    canary: CanaryPlan | None = Field(
+        default=None,
+        description="another bundle, catalog or rules (a path each) that decide a share of the requests whose"
+        " labels are those of scope. It halts itself where its mean quality is more than quality_margin lower"
+        " than that of the rest, its cost per call more than the share cost_margin higher, or its share of"
+        " failing calls more than error_margin higher; another run, any word, starts it anew; unset: none",
+    )
     quote_ttl_s: float = Field(
         default=300, gt=0, le=86400, description="how long a quote is valid, seconds"
     )
@@ -404,18 +416,6 @@ class Settings(BaseSettings):
         # YAML reads a bare off as false.
         return "off" if value is False else value
 
-    @field_validator("bundle", mode="before")
-    @classmethod
-    def _bundle_may_be_registered(cls, value: Any) -> Any:
-        # A Path keeps the text of an address unchanged: models:/ has only one slash.
-        text = str(value)
-        if not is_registry_address(text):
-            return value
-        try:
-            return RegistryAddress.parse(text)
-        except InvalidInput as error:
-            raise ValueError(error.message) from None
-
     # Each validator belongs to the setting that is missing, so that the error says where to set it.
     @field_validator("registry")
     @classmethod
@@ -432,6 +432,16 @@ class Settings(BaseSettings):
             f"bundle {bundle} needs the address of an MLflow registry, http://HOST:PORT or sqlite:///PATH, "
             f"since there is no {DEFAULT_STORE} here"
         )
+
+    @field_validator("shadow", "canary")
+    @classmethod
+    def _tried_bundles_have_a_registry(
+        cls, value: TrialPlan | None, info: ValidationInfo
+    ) -> TrialPlan | None:
+        registered = value is not None and isinstance(value.bundle, RegistryAddress)
+        if registered and not info.data.get("registry"):
+            raise ValueError(f"bundle {value and value.bundle} needs the setting registry")
+        return value
 
     @field_validator("miss_costs", "quality_targets")
     @classmethod
@@ -530,7 +540,15 @@ def flags_of_settings() -> list[str]:
     Secrets have no flag, because every user of the machine can read flags in the list of processes. Lists and
     groups have none, because one word cannot hold them.
     """
-    no_flag = (SecretStr, _Conversations, _Health, _MissCosts | None, _QualityTargets | None)
+    no_flag = (
+        SecretStr,
+        _Conversations,
+        _Health,
+        _MissCosts | None,
+        _QualityTargets | None,
+        ShadowPlan | None,
+        CanaryPlan | None,
+    )
     return [
         name
         for name, field in Settings.model_fields.items()

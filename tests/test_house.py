@@ -100,7 +100,7 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("target", ["setup", "demo", "check", "test", "lint", "proto", "encoder", "train",
                                     "evaluate", "drift", "import", "collect", "judge", "replay", "mlflow",
-                                    "serve", "bench", "chaos", "soak", "fuzz", "notebooks",
+                                    "serve", "bench", "chaos", "simulate", "soak", "fuzz", "notebooks",
                                     "reference", "test-deploy", "audit"])  # fmt: skip
 def test_make_help_lists_the_target(target: str) -> None:
     listed = subprocess.run(

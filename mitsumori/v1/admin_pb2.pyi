@@ -413,6 +413,134 @@ class AmendSettlementResponse(_message.Message):
     repeated_request: bool
     def __init__(self, spent_before: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., spent: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., overage: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., repeated_request: _Optional[bool] = ...) -> None: ...
 
+class GetShadowRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetShadowResponse(_message.Message):
+    __slots__ = ("version", "parts", "since_time", "problem", "calls", "same_model", "same_tier", "tiers", "live", "shadow", "by_live", "by_shadow", "failures", "dropped")
+    class FailuresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    SAME_MODEL_FIELD_NUMBER: _ClassVar[int]
+    SAME_TIER_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    BY_LIVE_FIELD_NUMBER: _ClassVar[int]
+    BY_SHADOW_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    parts: str
+    since_time: _timestamp_pb2.Timestamp
+    problem: str
+    calls: int
+    same_model: int
+    same_tier: int
+    tiers: _containers.RepeatedCompositeFieldContainer[TierChange]
+    live: ComparedChoices
+    shadow: ComparedChoices
+    by_live: ComparedChoices
+    by_shadow: ComparedChoices
+    failures: _containers.ScalarMap[str, int]
+    dropped: int
+    def __init__(self, version: _Optional[str] = ..., parts: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ..., calls: _Optional[int] = ..., same_model: _Optional[int] = ..., same_tier: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierChange, _Mapping]]] = ..., live: _Optional[_Union[ComparedChoices, _Mapping]] = ..., shadow: _Optional[_Union[ComparedChoices, _Mapping]] = ..., by_live: _Optional[_Union[ComparedChoices, _Mapping]] = ..., by_shadow: _Optional[_Union[ComparedChoices, _Mapping]] = ..., failures: _Optional[_Mapping[str, int]] = ..., dropped: _Optional[int] = ...) -> None: ...
+
+class TierChange(_message.Message):
+    __slots__ = ("live", "shadow", "calls")
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    live: str
+    shadow: str
+    calls: int
+    def __init__(self, live: _Optional[str] = ..., shadow: _Optional[str] = ..., calls: _Optional[int] = ...) -> None: ...
+
+class ComparedChoices(_message.Message):
+    __slots__ = ("price_usd", "p_adequate")
+    PRICE_USD_FIELD_NUMBER: _ClassVar[int]
+    P_ADEQUATE_FIELD_NUMBER: _ClassVar[int]
+    price_usd: Average
+    p_adequate: Average
+    def __init__(self, price_usd: _Optional[_Union[Average, _Mapping]] = ..., p_adequate: _Optional[_Union[Average, _Mapping]] = ...) -> None: ...
+
+class Average(_message.Message):
+    __slots__ = ("mean", "standard_error", "count")
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    mean: float
+    standard_error: float
+    count: int
+    def __init__(self, mean: _Optional[float] = ..., standard_error: _Optional[float] = ..., count: _Optional[int] = ...) -> None: ...
+
+class GetCanaryRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetCanaryResponse(_message.Message):
+    __slots__ = ("version", "parts", "share", "scope", "problem", "halt", "comparisons")
+    class ScopeEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    HALT_FIELD_NUMBER: _ClassVar[int]
+    COMPARISONS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    parts: str
+    share: float
+    scope: _containers.ScalarMap[str, str]
+    problem: str
+    halt: CanaryHalt
+    comparisons: _containers.RepeatedCompositeFieldContainer[CanaryComparison]
+    def __init__(self, version: _Optional[str] = ..., parts: _Optional[str] = ..., share: _Optional[float] = ..., scope: _Optional[_Mapping[str, str]] = ..., problem: _Optional[str] = ..., halt: _Optional[_Union[CanaryHalt, _Mapping]] = ..., comparisons: _Optional[_Iterable[_Union[CanaryComparison, _Mapping]]] = ...) -> None: ...
+
+class CanaryHalt(_message.Message):
+    __slots__ = ("check", "text", "halt_time")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    HALT_TIME_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    text: str
+    halt_time: _timestamp_pb2.Timestamp
+    def __init__(self, check: _Optional[str] = ..., text: _Optional[str] = ..., halt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CanaryComparison(_message.Message):
+    __slots__ = ("check", "canary_calls", "canary_mean", "rest_calls", "rest_mean", "margin", "evidence")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    CANARY_CALLS_FIELD_NUMBER: _ClassVar[int]
+    CANARY_MEAN_FIELD_NUMBER: _ClassVar[int]
+    REST_CALLS_FIELD_NUMBER: _ClassVar[int]
+    REST_MEAN_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    canary_calls: int
+    canary_mean: float
+    rest_calls: int
+    rest_mean: float
+    margin: float
+    evidence: float
+    def __init__(self, check: _Optional[str] = ..., canary_calls: _Optional[int] = ..., canary_mean: _Optional[float] = ..., rest_calls: _Optional[int] = ..., rest_mean: _Optional[float] = ..., margin: _Optional[float] = ..., evidence: _Optional[float] = ...) -> None: ...
+
 class DecisionRow(_message.Message):
     __slots__ = ("decision_id", "state", "create_time", "labels", "held", "spent", "tokens", "late", "record_json", "quoted")
     class LabelsEntry(_message.Message):

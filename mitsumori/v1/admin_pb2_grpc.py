@@ -85,6 +85,16 @@ class AdminServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.FromString,
                 _registered_method=True)
+        self.GetShadow = channel.unary_unary(
+                '/mitsumori.v1.AdminService/GetShadow',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.GetShadowRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.GetShadowResponse.FromString,
+                _registered_method=True)
+        self.GetCanary = channel.unary_unary(
+                '/mitsumori.v1.AdminService/GetCanary',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryResponse.FromString,
+                _registered_method=True)
         self.ExplainDecision = channel.unary_unary(
                 '/mitsumori.v1.AdminService/ExplainDecision',
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.SerializeToString,
@@ -172,6 +182,20 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetShadow(self, request, context):
+        """How the choices of the shadow differ from those that were made, as far as the answering process knows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCanary(self, request, context):
+        """What the canary has come to beside the rest, and why it was halted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainDecision(self, request, context):
         """Explains a decision of the log: what each model lost to, and what would have to change for it to be chosen. The
         decision is made again from its record; the reply says what that does not keep.
@@ -233,6 +257,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.AmendSettlement,
                     request_deserializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.SerializeToString,
+            ),
+            'GetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShadow,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.GetShadowRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.GetShadowResponse.SerializeToString,
+            ),
+            'GetCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCanary,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.GetCanaryResponse.SerializeToString,
             ),
             'ExplainDecision': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainDecision,
@@ -511,6 +545,60 @@ class AdminService:
             '/mitsumori.v1.AdminService/AmendSettlement',
             mitsumori_dot_v1_dot_admin__pb2.AmendSettlementRequest.SerializeToString,
             mitsumori_dot_v1_dot_admin__pb2.AmendSettlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/GetShadow',
+            mitsumori_dot_v1_dot_admin__pb2.GetShadowRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.GetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/GetCanary',
+            mitsumori_dot_v1_dot_admin__pb2.GetCanaryRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.GetCanaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

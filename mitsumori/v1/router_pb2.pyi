@@ -60,6 +60,7 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_KEPT_MODEL: _ClassVar[ReasonCode]
     REASON_CODE_REPLACED: _ClassVar[ReasonCode]
     REASON_CODE_ESCALATED: _ClassVar[ReasonCode]
+    REASON_CODE_CANARY: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -96,6 +97,7 @@ REASON_CODE_EXPLORED: ReasonCode
 REASON_CODE_KEPT_MODEL: ReasonCode
 REASON_CODE_REPLACED: ReasonCode
 REASON_CODE_ESCALATED: ReasonCode
+REASON_CODE_CANARY: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives", "explain")

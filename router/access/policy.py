@@ -39,6 +39,8 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "Release": frozenset({Role.SETTLE}),
     "ListModels": frozenset(Role),
     "ListInputs": _READERS,
+    "GetShadow": _READERS,
+    "GetCanary": _READERS,
     "ListLimits": _READERS,
     "ListUsage": _READERS,
     "ListDecisions": _READERS,

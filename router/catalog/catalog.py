@@ -24,6 +24,7 @@ __all__ = [
     "Catalog",
     "CatalogEntry",
     "PricedModels",
+    "catalog_source",
     "load_catalog",
     "parse_catalog",
     "watch_catalog",
@@ -257,12 +258,21 @@ def watch_catalog(path: Path, now: Callable[[], datetime] = utc_now) -> Watched[
     Raises:
         BadArtifact: the file is missing or wrong.
     """
-    source = FileSource(
+    return Watched("catalog", catalog_source(path, now), version=lambda catalog: catalog.version)
+
+
+def catalog_source(path: Path, now: Callable[[], datetime] = utc_now) -> FileSource[Catalog]:
+    """A catalog file as a source of an input.
+
+    Args:
+        path: of the file.
+        now: as for :func:`load_catalog`.
+    """
+    return FileSource(
         [path],
         lambda contents: parse_catalog(contents[path], name=str(path), now=now),
         _unreadable,
     )
-    return Watched("catalog", source, version=lambda catalog: catalog.version)
 
 
 def _unreadable(path: Path, why: str) -> BadArtifact:

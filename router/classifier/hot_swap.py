@@ -37,6 +37,7 @@ from router.logs import logger
 from router.watched import InputStatus, Revision, Watched
 
 __all__ = [
+    "BundleInput",
     "BundleSource",
     "FolderSource",
     "RegistrySource",
@@ -300,7 +301,7 @@ def load_verified_bundle(
     return bundle
 
 
-class _BundleInput:
+class BundleInput:
     """A source of bundles as an input: loads and tries what it fetches."""
 
     def __init__(
@@ -348,7 +349,7 @@ class ServedBundle:
         self, source: BundleSource, encoders: Path, public_keys: Path | None = None
     ) -> None:
         self._source = source
-        self._input = _BundleInput(source, encoders, public_keys)
+        self._input = BundleInput(source, encoders, public_keys)
         self._watched = Watched(
             "bundle", self._input, version=lambda bundle: bundle.version, first=self._cached
         )

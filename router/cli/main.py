@@ -37,6 +37,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "rules_command:try_rules",
         "Run cases against the routing table.",
     ),
+    "shadow": (
+        "trial_command:shadow",
+        "Show how the choices of the shadow differ from those that were made.",
+    ),
+    "canary show": (
+        "trial_command:canary",
+        "Show the canary beside the rest: quality, cost and errors, and why it was halted.",
+    ),
     "catalog update": (
         "catalog_command:update_catalog",
         "Show, and with --write take over, what the installed genai-prices has and a catalog file has not.",
@@ -175,6 +183,7 @@ _groups = {
     "limits": _group("limits", "Budgets, quotas and rates."),
     "keys": _group("keys", "API keys: who may call, and what for."),
     "catalog": _group("catalog", "The models that can be chosen, and their prices."),
+    "canary": _group("canary", "Other parts that decide a share of the requests."),
     "rules": _group("rules", "The routing table: what must hold whatever the scores say."),
 }
 for _words, (_, _line) in COMMANDS.items():

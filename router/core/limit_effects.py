@@ -179,7 +179,6 @@ def rank_under_soft_limits(
         moment: for pacing; ``None`` turns it off.
         bound_to: id of a model that comes first unless a soft limit forbids its tier; ``None``: none does.
     """
-    reasons = []
 
     def ranked_first(goal: Goal, some: Sequence[Candidate]) -> list[Candidate]:
         found = ranked_by(goal, some)
@@ -188,6 +187,9 @@ def rank_under_soft_limits(
         return found
 
     unlimited = ranked_first(goal, eligible)
+    if not any(each.limits for each in eligible):
+        return unlimited, []
+    reasons = []
     allowed = [
         candidate
         for candidate in eligible
@@ -209,7 +211,9 @@ def rank_under_soft_limits(
         ranked = ranked_first(lowered(goal, relaxation), allowed)
     bound = ranked[0].model.id == bound_to
     if not bound and soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
-        ranked = sorted(ranked, key=by_price)
+        # Not the cheapest at once: a dearer miss would then choose a weaker model than a cheap one does.
+        above = [one for one in ranked if soft_limits_passed(one, SoftAction.PREFER_CHEAPER)]
+        ranked = [one for one in ranked if one not in above] + sorted(above, key=by_price)
     best = unlimited[0].model.id
     if ranked[0].model.id != best:
         reasons.insert(

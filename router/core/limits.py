@@ -77,7 +77,7 @@ class SoftAction(enum.Enum):
     WARN = "warn"
     """The reply says so."""
     PREFER_CHEAPER = "prefer_cheaper"
-    """The cheapest eligible model is chosen."""
+    """The best model is chosen that does not pass it; where each eligible one does, the cheapest."""
     FORBID_TOP_TIER = "forbid_top_tier"
     """Models of the top tier are not chosen while others are eligible."""
     DEFER_BATCH = "defer_batch"

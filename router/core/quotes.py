@@ -6,11 +6,13 @@ import math
 from datetime import datetime
 
 from router.core.corrections import UNCORRECTED, Correction
+from router.core.limits import Amounts
 from router.core.pricing import call_price, call_prices
 from router.core.timing import Timing, catalog_timing
 from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
 
 __all__ = [
+    "amounts_to_hold",
     "corrected_count",
     "length_points",
     "mean_length",
@@ -23,6 +25,20 @@ __all__ = [
 
 _Z90 = 1.2815515655446004
 """The 90th percentile of the standard normal distribution."""
+
+
+def amounts_to_hold(offer: Quote | None, *, strict: bool) -> Amounts | None:
+    """What the choice of a quoted model would hold; ``None`` without a quote.
+
+    Args:
+        offer: the quote.
+        strict: whether to hold the worst case instead of the 90th percentile.
+    """
+    if offer is None:
+        return None
+    if strict:
+        return Amounts(offer.price.worst, offer.input_tokens.worst + offer.output_tokens_worst)
+    return Amounts(offer.price.high, offer.input_tokens.tokens + offer.output_tokens_p90)
 
 
 def mean_length(lengths: Lengths) -> float:

@@ -43,6 +43,25 @@ class Effects:
     defer: bool = False
     explore: float | None = None
 
+    @property
+    def binds(self) -> bool:
+        """Whether there is a model that it may leave out."""
+        return (
+            self.max_price_nanos is not None
+            or self.max_latency_s is not None
+            or any(
+                (
+                    self.models,
+                    self.forbidden_models,
+                    self.providers,
+                    self.forbidden_providers,
+                    self.tiers,
+                    self.capabilities,
+                    self.regions,
+                )
+            )
+        )
+
     def allows(self, model: Model) -> bool:
         """Whether a model may be chosen, whatever its quote."""
         return (
@@ -103,7 +122,7 @@ class Ruling:
             candidate: with its quote.
             regions: that the request allows; empty: any.
         """
-        for rule in self.rules:
+        for rule in self._binding:
             effects = rule.effects
             if not effects.allows(candidate.model) or not effects.affords(candidate):
                 return rule.name
@@ -112,6 +131,10 @@ class Ruling:
                 if regions.isdisjoint(candidate.model.regions):
                     return rule.name
         return None
+
+    @cached_property
+    def _binding(self) -> tuple[Rule, ...]:
+        return tuple([rule for rule in self.rules if rule.effects.binds])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "LengthQuantiles",
     "LimitBalance",
     "LoggedAbility",
+    "LoggedCanary",
     "LoggedCandidate",
     "LoggedConstraints",
     "LoggedConversation",
@@ -230,6 +231,20 @@ class LoggedExploration(Struct, frozen=True):
     propensities: dict[str, Probability]
 
 
+class LoggedCanary(Struct, frozen=True):
+    """On which side of a canary a decision was.
+
+    Attributes:
+        id: of the canary, twelve hexadecimal digits.
+        share: of the requests of its scope that it decides: the probability of ``took``.
+        took: whether the canary decided.
+    """
+
+    id: str
+    share: Probability
+    took: bool
+
+
 class LimitBalance(Struct, frozen=True):
     """A limit that applied to the choice, with its balance before the hold.
 
@@ -379,6 +394,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
         conversation: the turns before; ``None`` where they did not bind the choice.
+        canary: of which the request was in the scope; ``None``: of none. ``propensity`` is that on its side.
     """
 
     version: Literal[1]
@@ -408,6 +424,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     exploration: LoggedExploration | None = None
     redrawn: bool = False
     conversation: LoggedConversation | None = None
+    canary: LoggedCanary | None = None
 
     def propensity_of(self, model: str) -> float | None:
         """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""

@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from router.core.errors import InvalidInput
-from router.decision_log.record import VERSION, DecisionRecord, LoggedUsage
+from router.decision_log.record import VERSION, DecisionRecord, LoggedCanary, LoggedUsage
 
-__all__ = ["DamagedRecord", "RecordError", "parse", "serialize", "with_usage"]
+__all__ = ["DamagedRecord", "RecordError", "canary_of", "parse", "serialize", "with_usage"]
 
 
 class RecordError(Exception):
@@ -49,9 +49,15 @@ class _Settled(Struct, frozen=True):
     usage: LoggedUsage
 
 
+class _OfCanary(Struct, frozen=True):
+    conversation_id: str = ""
+    canary: LoggedCanary | None = None
+
+
 _encoder = msgspec.json.Encoder()
 _header = msgspec.json.Decoder(_Header)
 _record = msgspec.json.Decoder(DecisionRecord)
+_of_canary = msgspec.json.Decoder(_OfCanary)
 _NO_USAGE = LoggedUsage()
 _AGAIN = "write the log again with `mitsumori decisions --out`"
 _FOREIGN = "no release of mitsumori wrote it like this"
@@ -109,6 +115,15 @@ def parse(
     # An export has an empty usage where nothing was settled.
     found = None if found == _NO_USAGE else found
     return record if found is record.usage else msgspec.structs.replace(record, usage=found)
+
+
+def canary_of(record: str) -> tuple[LoggedCanary, str] | None:
+    """The canary of a record and its conversation, without the rest; ``None`` where there is none to read."""
+    try:
+        found = _of_canary.decode(record)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return None if found.canary is None else (found.canary, found.conversation_id)
 
 
 def with_usage(record: str, usage: Mapping[str, Any]) -> str:

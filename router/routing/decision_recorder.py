@@ -34,6 +34,7 @@ def record_of(
     price_table: str,
     strict: bool,
     redrawn: bool = False,
+    canary: record.LoggedCanary | None = None,
 ) -> DecisionRecord:
     """The record of a decision.
 
@@ -45,6 +46,7 @@ def record_of(
         price_table: which prices, with the version of the catalog.
         strict: whether the hold is the worst case.
         redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
+        canary: of which the request is in the scope; ``None``: of none.
     """
     decision, score = routed.decision, routed.score
     bounded = query.constraints.max_first_token_s is not None
@@ -82,6 +84,7 @@ def record_of(
         unhealthy=_unhealthy(decision),
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
+        canary=canary,
         conversation=_conversation(routed.conversation),
     )
 

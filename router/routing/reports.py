@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.catalog.catalog import Catalog
+from router.core.canary import CountedCall
 from router.core.errors import NotFound
 from router.core.limits import Amounts
+from router.decision_log.record import ANSWERED
 from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
+from router.routing.canary import Canary
 from router.routing.conversations import Conversations, Judgement
 from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
 from router.routing.settlement import UsageReport, check_plausible, money_of
@@ -29,6 +32,7 @@ class Reports:
         conversations: learn whose answer did not do, and what caches hold.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
         observer: is told what was settled and released.
+        canary: counts what became of its decisions and the others; ``None``: there is none.
     """
 
     catalog: Catalog
@@ -37,6 +41,7 @@ class Reports:
     conversations: Conversations
     max_settle: int
     observer: Observer
+    canary: Canary | None = None
 
     def settle(
         self, decision_id: str, tenant: str, fingerprint: str, report: UsageReport
@@ -69,6 +74,8 @@ class Reports:
         if not settled.repeated:
             self._tell_settled(model, report, money, decided)
             self.conversations.reported(decision_id, _judgement(model, report))
+            if self.canary is not None:
+                self.canary.settled(decided, _counted(report, money))
         return settled, money
 
     def release(self, decision_id: str, tenant: str) -> bool:
@@ -180,4 +187,13 @@ def _judgement(model: str, report: UsageReport) -> Judgement:
     known = cached > 0 or (report.input_tokens > 0 and report.cost is None)
     return Judgement(
         model, report.outcome, report.details.get("quality"), cached if known else None
+    )
+
+
+def _counted(report: UsageReport, booked: int) -> CountedCall:
+    """What a canary counts of a report: that a model refused is a failure to whoever asked."""
+    return CountedCall(
+        failed=report.outcome.value not in ANSWERED,
+        cost=booked,
+        quality=report.details.get("quality"),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from router.core.canary import CountedCall
 from router.core.errors import (
+    CallerGone,
+    Conflict,
     Exhausted,
     InvalidInput,
     MitsumoriError,
@@ -16,16 +19,16 @@ from router.core.errors import (
 from router.core.health import Health
 from router.core.limit_effects import limit_refusal
 from router.core.limits import Amounts, LimitState, balance_key
+from router.core.quotes import amounts_to_hold
 from router.core.types import (
     Candidate,
     Constraints,
     Importance,
     Message,
     Prompt,
-    Quote,
 )
 from router.decision_log.prompt_log import PromptLog
-from router.decision_log.record import DecisionRecord, KeptPrompt
+from router.decision_log.record import DecisionRecord, KeptPrompt, LoggedCanary
 from router.decision_log.record_json import serialize
 from router.ledger.base import (
     Granted,
@@ -38,6 +41,7 @@ from router.ledger.base import (
 )
 from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
+from router.routing.canary import Canary
 from router.routing.chance import Chance
 from router.routing.conversations import Conversations, Judgement, PromptState, Turn
 from router.routing.decision_recorder import record_of
@@ -45,6 +49,7 @@ from router.routing.label_names import LabelNames
 from router.routing.model_health import Attempt, ModelHealth
 from router.routing.reports import Reports
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
+from router.routing.shadow import DecidedCopy, Shadow
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import UNOBSERVED, Observer
 from router.telemetry.trace import annotate, stage
@@ -76,12 +81,14 @@ class HeldDecision:
         amounts: what is held; ``None`` where only a quote was asked for.
         states: the limits that apply to the chosen model, with their balances before the hold.
         expires: when the hold runs out, aware.
+        candidates: of the decision, with the limits that apply to each.
     """
 
     routed: RoutedDecision
     amounts: Amounts | None
     states: tuple[LimitState, ...]
     expires: datetime
+    candidates: Sequence[Candidate] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class Reservations:
         chance: draws the numbers of what is left to chance.
         health: of the models; learns from what is settled, rerouted and reported.
         conversations: up to now; learn from what is decided and reported.
+        shadow: gets copies of what is decided; ``None``: nobody does.
+        canary: decides some requests instead of ``router``; ``None``: there is none.
     """
 
     router: Router
@@ -117,7 +126,10 @@ class Reservations:
     render_example: Callable[[HeldDecision], bytes] | None = None
     health: ModelHealth = field(default_factory=ModelHealth)
     conversations: Conversations = field(default_factory=Conversations)
+    shadow: Shadow | None = None
+    canary: Canary | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
+    _canarys: list[Reservations] = field(default_factory=list, init=False, repr=False)
 
     def warm_up(self) -> None:
         """Load and make what the first call would otherwise wait for."""
@@ -154,7 +166,10 @@ class Reservations:
             CallerGone: the caller does not wait any more; nothing is held.
         """
         try:
-            return self._decide(query, decision_id, fingerprint, render, replaces)
+            if self.canary is None or replaces is not None:
+                # A choice after a failed call is for the parts that are known to work.
+                return self._decide(query, decision_id, fingerprint, render, replaces)
+            return self._split(self.canary, query, decision_id, fingerprint, render)
         except (Exhausted, InvalidInput, NotPossible, Unavailable) as error:
             # The ledger knows a repeated request when it holds. One that gets no further gets the same reply,
             # even if limits have filled up since, perhaps by this very request.
@@ -168,6 +183,37 @@ class Reservations:
                 raise
             return earlier
 
+    def _split(
+        self,
+        canary: Canary,
+        query: RouteQuery,
+        decision_id: str,
+        fingerprint: str,
+        render: Callable[[HeldDecision], bytes],
+    ) -> bytes:
+        """Decide by the canary where a request is on its side; where it cannot, the live parts do."""
+        split = canary.split(self.router, query, decision_id)
+        logged = None if split is None else split.logged
+        if split is None or split.router is None:
+            return self._decide(query, decision_id, fingerprint, render, None, logged)
+        try:
+            beside = self._beside(split.router)
+            return beside._decide(query, decision_id, fingerprint, render, None, logged)
+        except (CallerGone, Conflict, Unavailable):
+            raise  # it is not the canary's fault
+        except Exception as error:  # noqa: BLE001 — whatever is wrong with a canary, no call fails for it
+            reply = self._decide(query, decision_id, fingerprint, render, None)
+            canary.failed(error)
+            return reply
+
+    def _beside(self, router: Router) -> Reservations:
+        """The same on the router of the canary."""
+        found = self._canarys[0] if self._canarys else None
+        if found is None or found.router is not router:
+            found = replace(self, router=router, shadow=None, canary=None)
+            self._canarys[:] = [found]
+        return found
+
     def _decide(
         self,
         query: RouteQuery,
@@ -175,6 +221,7 @@ class Reservations:
         fingerprint: str,
         render: Callable[[HeldDecision], bytes],
         replaces: str | None,
+        canary: LoggedCanary | None = None,
     ) -> bytes:
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
@@ -208,7 +255,14 @@ class Reservations:
                     ttl_s=self.hold_ttl_s,
                     reply=reply,
                     record=serialize(
-                        self._record(query, assessed, held, kept, redrawn=explores and attempt > 0)
+                        self._record(
+                            query,
+                            assessed,
+                            held,
+                            kept,
+                            redrawn=explores and attempt > 0,
+                            canary=canary,
+                        )
                     ),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
@@ -220,6 +274,8 @@ class Reservations:
                     tries = False  # its report ends it
                     self._tell_decided(held, hold)
                     self._remember(query, assessed, held, decision_id)
+                    if self.shadow is not None and replaces is None:
+                        self._offer(self.shadow, query, decision_id, assessed, held)
                     return reply
             finally:
                 if tries:
@@ -255,6 +311,8 @@ class Reservations:
         if failed is None or model not in query.excluded_models:
             return
         self.conversations.reported(decided.id, Judgement(model, failed.outcome))
+        if self.canary is not None and failed.outcome.failed:
+            self.canary.settled(decided, CountedCall(failed=True))
         self.health.report(
             Attempt(
                 model,
@@ -288,6 +346,21 @@ class Reservations:
                 threshold,
                 model.id in held.routed.conversation.cached,
             ),
+        )
+
+    def _offer(
+        self,
+        shadow: Shadow,
+        query: RouteQuery,
+        decision_id: str,
+        assessed: Assessment,
+        held: HeldDecision,
+    ) -> None:
+        moment, candidates = assessed.moment, held.candidates
+        shadow.offer(
+            DecidedCopy(
+                decision_id, self.router, query, moment, candidates, held.routed, self.strict
+            )
         )
 
     def _tell_decided(self, held: HeldDecision, hold: Hold) -> None:
@@ -336,7 +409,9 @@ class Reservations:
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
         candidates = [
-            Candidate(model, arm, p, offer, self._amounts(offer), states, basis)
+            Candidate(
+                model, arm, p, offer, amounts_to_hold(offer, strict=self.strict), states, basis
+            )
             for (model, arm, p, offer, _, _, basis, *_), states in zip(
                 assessed.candidates, views, strict=True
             )
@@ -356,6 +431,7 @@ class Reservations:
             None if query.quote_only else chosen.amounts,
             chosen.limits,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
+            candidates,
         )
 
     def _health(self, query: RouteQuery) -> Health:
@@ -367,13 +443,6 @@ class Reservations:
             health = replace(health, failed_providers=query.failed.providers)
         return health
 
-    def _amounts(self, quote: Quote | None) -> Amounts | None:
-        if quote is None:
-            return None
-        if self.strict:
-            return Amounts(quote.price.worst, quote.input_tokens.worst + quote.output_tokens_worst)
-        return Amounts(quote.price.high, quote.input_tokens.tokens + quote.output_tokens_p90)
-
     def _record(
         self,
         query: RouteQuery,
@@ -382,6 +451,7 @@ class Reservations:
         kept: KeptPrompt,
         *,
         redrawn: bool = False,
+        canary: LoggedCanary | None = None,
     ) -> DecisionRecord:
         return record_of(
             query,
@@ -391,6 +461,7 @@ class Reservations:
             price_table=self.router.catalog.price_table,
             strict=self.strict,
             redrawn=redrawn,
+            canary=canary,
         )
 
     def _example(self, bundle_version: str) -> bytes:
@@ -422,6 +493,7 @@ class Reservations:
             self.conversations,
             self.max_settle,
             self.observer,
+            self.canary,
         )
 
 

@@ -202,6 +202,7 @@ class Router:
         rules: of the routing table; ``None``: there is none.
         explore: share of the decisions that is left to chance, 0..1, where no rule says another.
         explore_regret: what chance may cost at most, as a share of the least expected cost, ≥ 0.
+        notes: reasons that every decision has besides its own.
 
     Raises:
         BadArtifact: the rules do not fit the catalog.
@@ -219,6 +220,7 @@ class Router:
     rules: Rules | None = None
     explore: float = 0.0
     explore_regret: float = EXPLORE_REGRET
+    notes: tuple[Reason, ...] = ()
     _table_of_rules: RoutingTable | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -238,6 +240,35 @@ class Router:
         """The bundle that serves now; the next read may return another."""
         return self.bundles()
 
+    def beside(
+        self,
+        bundle: Bundle | None,
+        catalog: Catalog | None,
+        rules: Rules | None,
+        notes: tuple[Reason, ...] = (),
+    ) -> Router:
+        """The same router with other parts; both remember the same prompts.
+
+        Args:
+            bundle: that scores; ``None``: the same.
+            catalog: the models; ``None``: the same.
+            rules: of the routing table; ``None``: the same.
+            notes: reasons that every decision of it has.
+
+        Raises:
+            BadArtifact: the rules do not fit the catalog.
+        """
+        made = replace(
+            self,
+            bundles=self.bundles if bundle is None else lambda: bundle,
+            catalog=catalog or self.catalog,
+            rules=rules or self.rules,
+            notes=notes,
+        )
+        # What is remembered is kept by bundle and by prices.
+        object.__setattr__(made, "_memory", self._memory)
+        return made
+
     def warm_up(self) -> None:
         """Load what the first call would otherwise load: encodings, ONNX arenas, prices."""
         for rule in {entry.token_rule.encoding for entry in self.catalog.entries}:
@@ -245,8 +276,12 @@ class Router:
         self.bundle.score_all_stages("hello world")
         self._table(self.bundle, self.now())
 
-    def assess(self, query: RouteQuery) -> Assessment:
+    def assess(self, query: RouteQuery, moment: datetime | None = None) -> Assessment:
         """Score the prompt, count its tokens and quote every model.
+
+        Args:
+            query: the request.
+            moment: when it is to be decided, aware; ``None``: now.
 
         Raises:
             InvalidInput: the prompt cannot be counted.
@@ -257,7 +292,7 @@ class Router:
         features, embedding, score, reading, task = recall(
             key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
         )
-        moment = self.now()
+        moment = moment or self.now()
         table = self._table(bundle, moment)
         prices = self.catalog.price_table
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
@@ -356,7 +391,7 @@ class Router:
             decision = inputs.decide()
         except (Exhausted, NotPossible) as error:
             raise advised(error, self._with_next_goal(query, inputs)) from None
-        notes = assessed.notes
+        notes = self.notes + assessed.notes
         chosen = decision.chosen.quote
         if chosen is not None and not chosen.input_tokens.exact:
             notes = (_ESTIMATED, *notes)

@@ -11,8 +11,10 @@ from mitsumori.v1 import admin_pb2, admin_pb2_grpc
 from router.core.errors import InvalidInput, NotFound
 from router.decision_log.usage import add_up
 from router.logs import logger
+from router.routing.canary import CanaryReport
 from router.routing.label_names import LabelNames
 from router.routing.router import Router
+from router.routing.shadow import ShadowReport
 from router.rpc.messages.admin import (
     fill_correction,
     fill_decision,
@@ -29,6 +31,7 @@ from router.rpc.messages.admin import (
 from router.rpc.messages.explanation import explained, fill_logged
 from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
 from router.rpc.messages.models import models_response
+from router.rpc.messages.trials import canary_response, shadow_response
 from router.rpc.messages.values import time_zone
 from router.rpc.snapshot import Snapshot
 from router.watched import InputStatus
@@ -187,6 +190,20 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         for status in self._statuses():
             fill_input(reply.inputs.add(), status)
         return reply
+
+    def GetShadow(
+        self, request: admin_pb2.GetShadowRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.GetShadowResponse:
+        """How the choices of the shadow differ."""
+        shadow = self._current().reservations.shadow
+        return shadow_response(ShadowReport() if shadow is None else shadow.report())
+
+    def GetCanary(
+        self, request: admin_pb2.GetCanaryRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.GetCanaryResponse:
+        """What the canary has come to."""
+        canary = self._current().reservations.canary
+        return canary_response(CanaryReport() if canary is None else canary.report())
 
     def AmendSettlement(
         self, request: admin_pb2.AmendSettlementRequest, context: grpc.ServicerContext

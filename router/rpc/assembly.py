@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
@@ -14,8 +15,11 @@ from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.clock import utc_now
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
+from router.ledger.address import sqlite_path
 from router.ledger.base import Ledger
 from router.logs import set_level
+from router.routing.canary import Canary
+from router.routing.canary_state import CanaryFile, CanaryMemory, CanaryState
 from router.routing.chance import Chance
 from router.routing.conversations import Conversations
 from router.routing.correction_learner import CorrectionLearner
@@ -23,11 +27,13 @@ from router.routing.label_names import LabelNames
 from router.routing.model_health import ModelHealth
 from router.routing.reservations import Reservations
 from router.routing.router import Router
+from router.routing.shadow import Shadow
 from router.routing.state_exchange import StateExchange
 from router.rpc.live_state import LiveState, Parts, Sources
 from router.rpc.messages.route import render_example
 from router.rpc.settings_change import SettingsFile, settings_version, watch_settings
 from router.rpc.snapshot import Snapshot
+from router.rpc.trial_input import TrialInput
 from router.rules.routing_table import Rules, load_rules, watch_rules
 from router.settings import Settings
 from router.telemetry.observer import UNOBSERVED, Observer
@@ -139,7 +145,7 @@ def _chance(settings: Settings) -> Chance:
 
 
 def sources_of(settings: Settings, file: SettingsFile | None) -> Sources:
-    """What the server follows: its settings file, a catalog and rules that do not ship, and the bundle.
+    """What the server follows: its settings file, a catalog and rules that do not ship, the bundle, trials.
 
     Args:
         settings: to begin with.
@@ -153,6 +159,8 @@ def sources_of(settings: Settings, file: SettingsFile | None) -> Sources:
         None if settings.catalog is None else watch_catalog(settings.catalog),
         None if settings.rules is None else watch_rules(settings.rules),
         _open_bundle(settings),
+        TrialInput("shadow", settings),
+        TrialInput("canary", settings),
     )
 
 
@@ -184,11 +192,19 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
         health=before.health,
         conversations=before.conversations,
         chance=before.chance,
+        shadow=before.shadow,
+        canary=before.canary,
     )
 
 
+def _canary_state(settings: Settings) -> CanaryState:
+    """Beside a SQLite ledger; for any other store, nothing survives a restart."""
+    store = sqlite_path(settings.ledger)
+    return CanaryMemory() if store is None else CanaryFile(Path(f"{store}.canary.json"))
+
+
 def live_state_of(
-    settings: Settings, sources: Sources, ledger: Ledger, observer: Observer
+    settings: Settings, sources: Sources, ledger: Ledger, observer: Observer, process: int = 1
 ) -> tuple[LiveState, CorrectionLearner]:
     """What calls run on, and what learns their corrections.
 
@@ -199,6 +215,7 @@ def live_state_of(
         sources: what is followed; the bundle always is.
         ledger: holds.
         observer: is told what is decided and settled.
+        process: number of this process among those that serve.
     """
     assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
     catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
@@ -213,7 +230,12 @@ def live_state_of(
     bundle = sources.bundle.current()
     router = build_router(settings, catalog=catalog, bundle=bundle, rules=rules)
     router = replace(router, corrections=lambda: learner.corrections)
-    first = Snapshot(settings, build_reservations(settings, router, ledger, observer))
+    reservations = replace(
+        build_reservations(settings, router, ledger, observer),
+        shadow=Shadow(observer),
+        canary=Canary(_canary_state(settings), str(process), observer, router.now),
+    )
+    first = Snapshot(settings, reservations)
 
     def applied(snapshot: Snapshot) -> None:
         set_level(snapshot.settings.log_level)
@@ -222,6 +244,9 @@ def live_state_of(
         learner.allowances, learner.speeds = catalog.reasoning_allowances, catalog.speeds
         reservations.health.policy = snapshot.settings.health
         reservations.conversations.policy = snapshot.settings.conversations
+        for trial in (reservations.shadow, reservations.canary):
+            if trial is not None:
+                trial.fit(reservations.router)
         reservations.label_names.configured = _labels_of_settings(snapshot.settings)
 
     return LiveState(first, sources, rebuild=_rebuilt, applied=applied), learner

@@ -9,11 +9,14 @@ from router.catalog.catalog import Catalog
 from router.catalog.price_history import check_past_prices, with_retired
 from router.classifier.bundle import Bundle
 from router.classifier.hot_swap import ServedBundle
-from router.classifier.model_ability import arm_names, arm_of
-from router.core.errors import BadArtifact
+from router.core.errors import BadArtifact, Unavailable
+from router.logs import logger
 from router.routing.reservations import Reservations
+from router.routing.trial import Trial, models_with_arms
+from router.routing.trial_plan import CanaryPlan, ShadowPlan
 from router.rpc.settings_change import settings_version
 from router.rpc.snapshot import Snapshot
+from router.rpc.trial_input import TrialInput
 from router.rules.routing_table import Rules
 from router.settings import Settings
 from router.watched import InputStatus, Watched
@@ -29,6 +32,8 @@ class Sources:
     catalog: Watched[Catalog] | None = None
     rules: Watched[Rules] | None = None
     bundle: ServedBundle | None = None
+    shadow: TrialInput[ShadowPlan] | None = None
+    canary: TrialInput[CanaryPlan] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,6 @@ def _as_it_is(_before: Reservations, _settings: Settings, _parts: Parts) -> Rese
 
 def _nothing(_snapshot: Snapshot) -> None:
     return
-
-
-def _models_with_arms(catalog: Catalog, bundle: Bundle) -> set[str]:
-    """Ids of the models that a bundle can judge, by an arm of theirs or of their tier."""
-    arms = arm_names(bundle.manifest)
-    specs = (entry.spec for entry in catalog.entries)
-    return {spec.id for spec in specs if arm_of(spec.id, spec.tier, arms) is not None}
 
 
 class LiveState:
@@ -95,7 +93,7 @@ class LiveState:
 
     @property
     def statuses(self) -> list[InputStatus]:
-        """Settings, catalog, rules and bundle: what is in use, and what was refused."""
+        """Settings, catalog, rules, bundle and what is on trial: what is in use, and what was refused."""
         followed, now = self._sources, self._snapshot
         router = now.reservations.router
         versions = {
@@ -104,10 +102,16 @@ class LiveState:
             "rules": (followed.rules, "" if router.rules is None else router.rules.version),
             "bundle": (followed.bundle, router.bundle.version),
         }
-        return [
+        live = [
             InputStatus(name, version, "", self._since, None) if input_ is None else input_.status
             for name, (input_, version) in versions.items()
         ]
+        trials = [each.status for each in self._trials]
+        return live + [each for each in trials if each is not None]
+
+    @property
+    def _trials(self) -> list[TrialInput[ShadowPlan] | TrialInput[CanaryPlan]]:
+        return [each for each in (self._sources.shadow, self._sources.canary) if each is not None]
 
     def retry_refused(self) -> None:
         """Let the next look try again what was refused. Safe in a signal handler."""
@@ -115,6 +119,8 @@ class LiveState:
         for each in (followed.settings, followed.catalog, followed.rules, followed.bundle):
             if each is not None:
                 each.retry_refused()
+        for trial in self._trials:
+            trial.retry_refused()
 
     def refresh_settings(self) -> None:
         """Take over changed settings, or refuse them.
@@ -165,10 +171,53 @@ class LiveState:
         ):
             followed.catalog.reconsider()
 
+    def refresh_shadow(self) -> None:
+        """Take over a changed shadow, or refuse it.
+
+        Raises:
+            Unavailable: a source of it does not answer.
+        """
+        now, followed = self._snapshot, self._sources.shadow
+        shadow, router = now.reservations.shadow, now.reservations.router
+        if followed is not None and shadow is not None:
+            followed.refresh(now.settings.shadow, lambda trial: shadow.adopt(trial, router))
+
+    def refresh_canary(self) -> None:
+        """Take over a changed canary, or refuse it.
+
+        Raises:
+            Unavailable: a source of it does not answer, or its state cannot be read.
+        """
+        now, followed = self._snapshot, self._sources.canary
+        canary, reservations = now.reservations.canary, now.reservations
+        if followed is None or canary is None:
+            return
+
+        def adopt(trial: Trial[CanaryPlan] | None) -> None:
+            canary.adopt(trial, reservations.router)
+            scope = {} if trial is None else trial.plan.scope
+            for note in reservations.label_names.notes(scope):
+                logger().warning("canary_scope_unknown", detail=note.text)
+
+        followed.refresh(now.settings.canary, adopt)
+
+    def begin_trials(self) -> None:
+        """Look at each trial for the first time; one that is out of reach is looked for again later."""
+        for name, look in self.trials.items():
+            try:
+                look()
+            except Unavailable as error:
+                logger().warning(f"{name}_unreachable", reason=error.reason, detail=error.message)
+
+    @property
+    def trials(self) -> dict[str, Callable[[], None]]:
+        """What looks at each trial, by name."""
+        return {"shadow": self.refresh_shadow, "canary": self.refresh_canary}
+
     def _adopt_catalog(self, catalog: Catalog) -> None:
         router = self._snapshot.reservations.router
         check_past_prices(catalog, router.catalog, router.now())
-        if not _models_with_arms(catalog, router.bundle):
+        if not models_with_arms(catalog, router.bundle):
             raise BadArtifact(
                 f"no model of the catalog has an arm of the bundle {router.bundle.version}, or is in one of "
                 "its tiers; list models of its tiers, or serve another bundle first",
@@ -179,7 +228,7 @@ class LiveState:
 
     def _adopt_bundle(self, bundle: Bundle) -> None:
         router = self._snapshot.reservations.router
-        lost = _models_with_arms(router.catalog, router.bundle) - _models_with_arms(
+        lost = models_with_arms(router.catalog, router.bundle) - models_with_arms(
             router.catalog, bundle
         )
         if lost:
@@ -207,3 +256,5 @@ class LiveState:
         made.warm_up()
         self._snapshot = Snapshot(settings, made)
         self._applied(self._snapshot)
+        for trial in self._trials:
+            trial.reconsider()

@@ -16,6 +16,7 @@ from router.telemetry.export import Telemetry, open_telemetry, otlp_endpoint
 from router.telemetry.meters import Meters
 from router.telemetry.metric_names import (
     BUNDLE_INFO,
+    CANARY_HALTED,
     CATALOG_INFO,
     LOG_DROPPED,
     QUEUE_LENGTH,
@@ -72,6 +73,7 @@ def report_state(
     store_works: Callable[[], bool],
     queue_length: Callable[[], int],
     unhealthy_models: Callable[[], int],
+    canary_halted: Callable[[], bool],
 ) -> None:
     """Have the state of the server read whenever metrics are collected.
 
@@ -82,12 +84,14 @@ def report_state(
         store_works: whether the store could be written when health last looked.
         queue_length: calls that wait for a worker, ≥ 0.
         unhealthy_models: models that fail at the moment, ≥ 0.
+        canary_halted: whether there is a canary that was halted.
     """
     meters.read(BUNDLE_INFO, lambda: [(1, (bundle(),))])
     meters.read(CATALOG_INFO, lambda: [(1, (price_table(),))])
     meters.read(STORE_UP, lambda: [(int(store_works()), ())])
     meters.read(QUEUE_LENGTH, lambda: [(queue_length(), ())])
     meters.read(UNHEALTHY_MODELS, lambda: [(unhealthy_models(), ())])
+    meters.read(CANARY_HALTED, lambda: [(int(canary_halted()), ())])
     meters.read(LOG_DROPPED, lambda: [(logs.dropped_lines(), ())])
 
 

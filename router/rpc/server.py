@@ -19,6 +19,7 @@ from router.ledger.address import ledger_place
 from router.logs import logger
 from router.routing.background_jobs import (
     BackgroundJobs,
+    canary_job,
     correction_job,
     expiry_job,
     label_names_job,
@@ -191,6 +192,7 @@ def start(
             bundle=lambda: live.current().reservations.router.bundle.version,
             price_table=lambda: live.current().reservations.router.catalog.price_table,
             store_works=lambda: service_health.store_works,
+            canary_halted=lambda: _is_halted(live.current()),
             unhealthy_models=lambda: live.current().reservations.health.unhealthy,
             queue_length=lambda: sum(lane.waiting for lane in used),
         )
@@ -235,6 +237,11 @@ def start(
     for one in servers:
         one.start()
     return running
+
+
+def _is_halted(served: Snapshot) -> bool:
+    canary = served.reservations.canary
+    return canary is not None and canary.is_halted
 
 
 def _announce(served: Snapshot, running: RunningServer, metrics_address: str) -> None:
@@ -291,7 +298,12 @@ def serve(
         meters = telemetry.meters
         ledger = duties.open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
-        live, learner = live_state_of(settings, sources, ledger, meters)
+        live, learner = live_state_of(settings, sources, ledger, meters, duties.number)
+        shadow, canary = live.current().reservations.shadow, live.current().reservations.canary
+        if shadow is not None:
+            opened.enter_context(shadow)
+        if canary is not None:
+            opened.callback(canary.close)
         endpoint = metrics_endpoint(settings, telemetry, duties.number)
         if endpoint is not None:
             opened.enter_context(endpoint)
@@ -306,12 +318,15 @@ def serve(
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
         gc.freeze()
+        live.begin_trials()
         running.mark_serving()
         _announce(live.current(), running, "" if endpoint is None else endpoint.address)
         jobs = [
             correction_job(learner),
             label_names_job(live.current().reservations.label_names, ledger),
         ]
+        if canary is not None:
+            jobs.append(canary_job(canary))
         if duties.leads:
             jobs += [
                 expiry_job(ledger, settings.expire_every_s),
@@ -323,6 +338,7 @@ def serve(
             "catalog": live.refresh_catalog,
             "rules": live.refresh_rules,
             "bundle": live.refresh_bundle,
+            **live.trials,
         }
         reloader = BackgroundJobs(
             [reload_job(name, look, settings.reload_every_s) for name, look in looks.items()]

@@ -18,6 +18,7 @@ __all__ = ["CHANGEABLE", "SettingsFile", "settings_version", "watch_settings"]
 
 CHANGEABLE = frozenset(
     {
+        "canary",
         "explore",
         "explore_regret",
         "health",
@@ -30,6 +31,7 @@ CHANGEABLE = frozenset(
         "quality_targets",
         "quote_ttl_s",
         "retention",
+        "shadow",
         "strict",
         "target_regret",
     }

@@ -23,7 +23,7 @@ from router.rules.places import Places
 from router.rules.rule_file import RuleFile, ThenEntry, bad_rules, parse_rule_file
 from router.watched import FileSource, Watched
 
-__all__ = ["RoutingTable", "Rules", "load_rules", "parse_rules", "watch_rules"]
+__all__ = ["RoutingTable", "Rules", "load_rules", "parse_rules", "rules_source", "watch_rules"]
 
 
 _SELDOM_THE_SAME = frozenset({"complexity", "input_tokens"})
@@ -275,10 +275,14 @@ def watch_rules(path: Path) -> Watched[Rules]:
     Raises:
         BadArtifact: the file is missing or wrong.
     """
-    source = FileSource(
+    return Watched("rules", rules_source(path), version=lambda rules: rules.version)
+
+
+def rules_source(path: Path) -> FileSource[Rules]:
+    """A file of rules as a source of an input."""
+    return FileSource(
         [path], lambda contents: parse_rules(contents[path], name=str(path)), _unreadable
     )
-    return Watched("rules", source, version=lambda rules: rules.version)
 
 
 def _unreadable(path: Path, why: str) -> BadArtifact:

@@ -23,6 +23,7 @@ from router.core.money import NANOS_PER_USD
 from router.telemetry.fullest_accounts import FullestAccounts
 from router.telemetry.metric_names import (
     CALL_DURATION,
+    CANARY_REQUESTS,
     DECISIONS,
     EJECTIONS,
     HELD,
@@ -34,6 +35,7 @@ from router.telemetry.metric_names import (
     QUEUE,
     QUOTE_ERROR,
     REFUSALS,
+    SHADOW_COPIES,
     SPENT,
     TOKEN_USAGE,
     Metric,
@@ -106,6 +108,8 @@ class Meters(Observer):
         self._decisions = _Table()
         self._ejections = _Table()
         self._holds = _Table()
+        self._shadow = _Table()
+        self._canary = _Table()
         self._spent = _Table()  # nano-dollars
         self._duration = self._histogram(CALL_DURATION)
         self._queue = self._histogram(QUEUE)
@@ -119,10 +123,16 @@ class Meters(Observer):
         # A counter that is there from the start shows the first event as an increase.
         for state in ("quoted", "held", "settled", "released", "expired"):
             self._holds.add((state,), 0)
+        for result in ("agrees", "differs", "failed", "dropped"):
+            self._shadow.add((result,), 0)
+        for side in ("canary", "rest"):
+            self._canary.add((side,), 0)
         self.read(REFUSALS, self._refusals.read)
         self.read(DECISIONS, self._decisions.read)
         self.read(EJECTIONS, self._ejections.read)
         self.read(HOLDS, self._holds.read)
+        self.read(SHADOW_COPIES, self._shadow.read)
+        self.read(CANARY_REQUESTS, self._canary.read)
         self.read(OPEN_HOLDS, lambda: [(holds, ()) for holds, _ in self._open()])
         self.read(HELD, lambda: [(nanos / NANOS_PER_USD, ()) for _, nanos in self._open()])
         self.read(SPENT, lambda: [(n / NANOS_PER_USD, of) for n, of in self._spent.read()])
@@ -199,6 +209,14 @@ class Meters(Observer):
     def ejected(self, model: str, provider: str) -> None:
         """See :meth:`Observer.ejected`."""
         self._ejections.add(self._models.named(model, provider))
+
+    def shadowed(self, result: str) -> None:
+        """See :meth:`Observer.shadowed`."""
+        self._shadow.add((result,))
+
+    def split(self, *, took: bool) -> None:
+        """See :meth:`Observer.split`."""
+        self._canary.add(("canary" if took else "rest",))
 
     def released(self) -> None:
         """See :meth:`Observer.released`."""

@@ -17,6 +17,8 @@ from typing import Literal
 __all__ = [
     "BUNDLE_INFO",
     "CALL_DURATION",
+    "CANARY_HALTED",
+    "CANARY_REQUESTS",
     "CATALOG_INFO",
     "DECISIONS",
     "EJECTIONS",
@@ -32,6 +34,7 @@ __all__ = [
     "QUEUE_LENGTH",
     "QUOTE_ERROR",
     "REFUSALS",
+    "SHADOW_COPIES",
     "SHARED_STATE_AGE",
     "STORE_UP",
     "TOKEN_USAGE",
@@ -217,6 +220,27 @@ LEDGER_GROUP = Metric(
     "Operations in a commit of the ledger.",
     _GROUP_BUCKETS,
 )
+SHADOW_COPIES = Metric(
+    "mitsumori.shadow_copies",
+    "counter",
+    ("result",),
+    "{request}",
+    "Copies of requests for the shadow by result: agrees, differs, failed or dropped.",
+)
+CANARY_REQUESTS = Metric(
+    "mitsumori.canary_requests",
+    "counter",
+    ("side",),
+    "{request}",
+    "Requests in the scope of the canary by the side that is to decide: canary or rest.",
+)
+CANARY_HALTED = Metric(
+    "mitsumori.canary_halted",
+    "gauge",
+    (),
+    "",
+    "1 where there is a canary that has been halted, else 0.",
+)
 STORE_UP = Metric(
     "mitsumori.store_up",
     "gauge",
@@ -264,6 +288,9 @@ METRICS = (
     TOKEN_USAGE,
     LEDGER_COMMIT,
     LEDGER_GROUP,
+    SHADOW_COPIES,
+    CANARY_REQUESTS,
+    CANARY_HALTED,
     STORE_UP,
     BUNDLE_INFO,
     CATALOG_INFO,

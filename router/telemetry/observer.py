@@ -73,6 +73,16 @@ class Observer:
             provider: of the model.
         """
 
+    def shadowed(self, result: str) -> None:
+        """A shadow dealt with a copy of a request: ``agrees``, ``differs``, ``failed`` or ``dropped``."""
+
+    def split(self, *, took: bool) -> None:
+        """A request in the scope of a canary was put on a side.
+
+        Args:
+            took: whether the canary is to decide it.
+        """
+
     def released(self) -> None:
         """A hold was released without spend."""
 

@@ -214,6 +214,25 @@ def test_prefer_cheaper_takes_the_cheapest() -> None:
     assert (model, codes[0]) == ("small", "DOWNGRADED")
 
 
+def test_prefer_cheaper_takes_the_best_that_stays_below_and_else_the_cheapest() -> None:
+    """Holding them takes 10, 50 and 100; the last is the best, and the second better than the first."""
+    middle = candidate("middle", 0.7, price=("1", "4"), tier="medium")
+    small, large = ladder()
+
+    def ranked(soft: int) -> list[str]:
+        states = (state(soft=soft, on_soft=SoftAction.PREFER_CHEAPER),)
+        offers = [small, large, middle._replace(amounts=Amounts(50, 500))]
+        made = [each._replace(limits=states) for each in offers]
+        found = decide(made, ANYTHING, WillingnessToPay(10**9), top_tier="high").ranked
+        return [each.model.id for each in found]
+
+    assert ranked(100) == ["large", "middle", "small"]
+    assert ranked(99) == ["middle", "small", "large"]
+    assert ranked(50) == ["middle", "small", "large"]
+    assert ranked(49) == ["small", "middle", "large"]
+    assert ranked(9) == ["small", "middle", "large"]
+
+
 def test_batch_work_is_put_off_and_other_work_is_not() -> None:
     balance = state(soft=5, on_soft=SoftAction.DEFER_BATCH)
     assert refusal(balance, batch=True).reason == "LIMIT_DEFERRED"

@@ -135,6 +135,30 @@ def test_the_order_of_rules_changes_no_choice_and_no_choice_is_forbidden(
     assert len(outcomes) == 1
 
 
+ONE = frozenset({"one"})
+
+
+@pytest.mark.parametrize(
+    "effects",
+    [
+        *(Effects(**{name: ONE}) for name in (
+            "models", "forbidden_models", "providers", "forbidden_providers", "tiers", "capabilities",
+            "regions",
+        )),
+        Effects(max_price_nanos=0),
+        Effects(max_latency_s=0.0),
+    ],
+)  # fmt: skip
+def test_what_can_leave_out_a_model_binds(effects: Effects) -> None:
+    assert effects.binds
+    if not effects.forbidden_models | effects.forbidden_providers:
+        assert ruled(Effects(defer=True), effects).forbids(candidate()) == "b"
+
+
+def test_what_only_says_how_to_choose_does_not_bind() -> None:
+    assert not Effects(goal=QualityTarget(0.5), defer=True, explore=0.5).binds
+
+
 def test_without_rules_there_is_no_word_of_them() -> None:
     reasons = decide(LADDER, ANYTHING, QualityTarget(0.5), ruling=NO_RULING).reasons
     assert "RULES_APPLIED" not in [each.code for each in reasons]

@@ -41,6 +41,7 @@ from router.decision_log.record import (
     LatencySeconds,
     LengthQuantiles,
     LimitBalance,
+    LoggedCanary,
     LoggedCandidate,
     LoggedConstraints,
     LoggedConversation,
@@ -54,7 +55,14 @@ from router.decision_log.record import (
     PromptEmbedding,
     ReasoningTokens,
 )
-from router.decision_log.record_json import DamagedRecord, RecordError, parse, serialize, with_usage
+from router.decision_log.record_json import (
+    DamagedRecord,
+    RecordError,
+    canary_of,
+    parse,
+    serialize,
+    with_usage,
+)
 from router.routing.decision_recorder import record_of
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from tests.conftest import NOON
@@ -505,6 +513,14 @@ EXPLORED = msgspec.structs.replace(
 
 def test_what_was_left_to_chance_is_written_byte_for_byte_as_ever() -> None:
     assert serialize(EXPLORED) + "\n" == golden("v1_explored")
+
+
+def test_the_side_of_a_canary_is_written_byte_for_byte_as_ever() -> None:
+    aside = msgspec.structs.replace(EXAMPLE, canary=LoggedCanary("0123456789ab", 0.05, False))
+    assert serialize(aside) + "\n" == golden("v1_canary")
+    assert canary_of(serialize(aside)) == (LoggedCanary("0123456789ab", 0.05, False), "chat 1")
+    assert canary_of(serialize(EXAMPLE)) is None
+    assert canary_of("{") is None
 
 
 def test_a_record_tells_the_propensity_of_every_model_that_it_knows() -> None:

@@ -6,13 +6,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.catalog.catalog import Catalog, CatalogEntry, load_catalog
-from router.core.errors import BadArtifact
-from router.core.types import MissCost, Model, QualityTarget
+from router.core.decision import decide
+from router.core.errors import BadArtifact, NotPossible
+from router.core.types import (
+    Candidate,
+    Constraints,
+    Importance,
+    MissCost,
+    MissCosts,
+    Model,
+    QualityTarget,
+)
 from router.rules.routing_table import RoutingTable, load_rules, parse_rules
 from router.rules.rule_cases import RuleCase
 from tests.conftest import NOON
+from tests.core.test_decision_properties import TIERED, TIERS
+
+SHIPPED = load_rules().fitted(load_catalog())
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +70,23 @@ def test_the_table_that_ships(
     models = catalog.at(NOON).models
     found = allowed(load_rules().fitted(catalog), models, importance=importance, level=level)
     assert {model.tier for model in models if model.id in found} == tiers
+
+
+@given(TIERED, st.floats(0, 1))
+def test_under_the_table_that_ships_a_higher_importance_never_lowers_the_tier(
+    made: list[Candidate], complexity: float
+) -> None:
+    chosen = []
+    for importance in Importance:
+        asked = {"importance": importance.value, "complexity": complexity}
+        ruling = SHIPPED.ruling_on(RuleCase(name="x", given=asked, rules=()).values)
+        goal = MissCosts().of(importance)
+        try:
+            found = decide(made, Constraints(), goal, ruling=ruling, complexity=complexity)
+        except NotPossible:  # the models have none of the tiers that the table allows
+            continue
+        chosen.append(TIERS.index(found.chosen.model.tier))
+    assert chosen == sorted(chosen)
 
 
 @pytest.mark.parametrize(
