@@ -236,7 +236,6 @@ class Conversations:
             each.model: each.tokens
             for each in known.caches
             if (now - each.since).total_seconds() <= each.life_s
-            and each.messages <= len(messages)
             and hash(messages[: each.messages]) == each.digest
         }
 

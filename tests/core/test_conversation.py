@@ -163,6 +163,13 @@ def test_a_cache_that_is_too_short_for_the_provider_holds_nothing() -> None:
         assert chosen(both, Conversation("dear", {"dear": held}, further_turns=0)) == kept
 
 
+def test_a_cache_is_never_taken_to_cost_something() -> None:
+    """The cheaper model would save twenty times as much in each further turn."""
+    both = [offer("dear", "3", "2.9", p=0.9), offer("cheap", "2", "0", p=0.6)]
+    decision = turn(both, Conversation("other", {"dear": TOKENS}), MissCost(100 * CENT))
+    assert [each.cache_saving for each in decision.ranked] == [0, 0]
+
+
 def test_where_no_cache_lives_the_turn_is_decided_as_a_first_one() -> None:
     both = [offer("dear", "3", "0.3"), offer("cheap", "2")]
     assert turn(both, Conversation("dear")) == decide(both, ANYTHING, PRICE_ONLY)
@@ -416,6 +423,7 @@ def test_the_turns_before_only_ever_lead_to_a_model_that_they_know(
     if found.chosen.model.id != alone.chosen.model.id:
         assert found.chosen.cache.now or found.chosen.model.id == conversation.bound_to
     known = {each.model.id for each in found.ranked if each.cache.now} | {conversation.bound_to}
+    assert min(each.cache_saving for each in found.ranked) >= 0
 
     def others(decision: Decision) -> list[str]:
         return [each.model.id for each in decision.ranked if each.model.id not in known]
