@@ -7,6 +7,7 @@ from mitsumori.v1 import explanation_pb2 as _explanation_pb2
 from mitsumori.v1 import limit_pb2 as _limit_pb2
 from mitsumori.v1 import prompt_pb2 as _prompt_pb2
 from mitsumori.v1 import quote_pb2 as _quote_pb2
+from mitsumori.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -100,7 +101,7 @@ REASON_CODE_ESCALATED: ReasonCode
 REASON_CODE_CANARY: ReasonCode
 
 class RouteRequest(_message.Message):
-    __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives", "explain")
+    __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives", "explain", "task_id")
     class ScopeEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +121,7 @@ class RouteRequest(_message.Message):
     BATCH_FIELD_NUMBER: _ClassVar[int]
     MAX_ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     scope: _containers.ScalarMap[str, str]
     prompt: _prompt_pb2.Prompt
@@ -132,7 +134,8 @@ class RouteRequest(_message.Message):
     batch: bool
     max_alternatives: int
     explain: bool
-    def __init__(self, request_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., prompt: _Optional[_Union[_prompt_pb2.Prompt, _Mapping]] = ..., constraints: _Optional[_Union[Constraints, _Mapping]] = ..., quality_target: _Optional[float] = ..., willingness_to_pay: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., importance: _Optional[_Union[Importance, str]] = ..., conversation_id: _Optional[str] = ..., quote_only: _Optional[bool] = ..., batch: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., explain: _Optional[bool] = ...) -> None: ...
+    task_id: str
+    def __init__(self, request_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., prompt: _Optional[_Union[_prompt_pb2.Prompt, _Mapping]] = ..., constraints: _Optional[_Union[Constraints, _Mapping]] = ..., quality_target: _Optional[float] = ..., willingness_to_pay: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., importance: _Optional[_Union[Importance, str]] = ..., conversation_id: _Optional[str] = ..., quote_only: _Optional[bool] = ..., batch: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., explain: _Optional[bool] = ..., task_id: _Optional[str] = ...) -> None: ...
 
 class Constraints(_message.Message):
     __slots__ = ("allowed_models", "allowed_tiers", "required_capabilities", "max_price", "max_latency", "max_output_tokens", "max_first_token", "regions")
@@ -155,7 +158,7 @@ class Constraints(_message.Message):
     def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ..., max_first_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
-    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules", "fallbacks", "explanation", "exploration")
+    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules", "fallbacks", "explanation", "exploration", "task")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +175,7 @@ class RouteResponse(_message.Message):
     FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     EXPLORATION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     chosen: Option
     alternatives: _containers.RepeatedCompositeFieldContainer[Option]
@@ -188,7 +192,8 @@ class RouteResponse(_message.Message):
     fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
     explanation: _explanation_pb2.Explanation
     exploration: Exploration
-    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., explanation: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., exploration: _Optional[_Union[Exploration, _Mapping]] = ...) -> None: ...
+    task: _task_pb2.TaskStatus
+    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., explanation: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., exploration: _Optional[_Union[Exploration, _Mapping]] = ..., task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("model", "provider", "tier", "p_adequate", "price")
@@ -371,6 +376,64 @@ class BatchSummary(_message.Message):
     recommended: BatchPrice
     per_model: _containers.RepeatedCompositeFieldContainer[BatchPrice]
     def __init__(self, quoted: _Optional[int] = ..., failed: _Optional[int] = ..., recommended: _Optional[_Union[BatchPrice, _Mapping]] = ..., per_model: _Optional[_Iterable[_Union[BatchPrice, _Mapping]]] = ...) -> None: ...
+
+class BeginTaskRequest(_message.Message):
+    __slots__ = ("request", "turns", "max_turns", "input_growth", "cap", "time_to_live")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TURNS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_GROWTH_FIELD_NUMBER: _ClassVar[int]
+    CAP_FIELD_NUMBER: _ClassVar[int]
+    TIME_TO_LIVE_FIELD_NUMBER: _ClassVar[int]
+    request: RouteRequest
+    turns: int
+    max_turns: int
+    input_growth: int
+    cap: _money_pb2.Money
+    time_to_live: _duration_pb2.Duration
+    def __init__(self, request: _Optional[_Union[RouteRequest, _Mapping]] = ..., turns: _Optional[int] = ..., max_turns: _Optional[int] = ..., input_growth: _Optional[int] = ..., cap: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., time_to_live: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class BeginTaskResponse(_message.Message):
+    __slots__ = ("quote", "task", "limits", "first_turn")
+    QUOTE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TURN_FIELD_NUMBER: _ClassVar[int]
+    quote: _task_pb2.TaskQuote
+    task: _task_pb2.TaskStatus
+    limits: _containers.RepeatedCompositeFieldContainer[_limit_pb2.LimitStatus]
+    first_turn: RouteResponse
+    def __init__(self, quote: _Optional[_Union[_task_pb2.TaskQuote, _Mapping]] = ..., task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., first_turn: _Optional[_Union[RouteResponse, _Mapping]] = ...) -> None: ...
+
+class EndTaskRequest(_message.Message):
+    __slots__ = ("task_id", "tenant")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    tenant: str
+    def __init__(self, task_id: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class EndTaskResponse(_message.Message):
+    __slots__ = ("task", "ended_now")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    ENDED_NOW_FIELD_NUMBER: _ClassVar[int]
+    task: _task_pb2.TaskStatus
+    ended_now: bool
+    def __init__(self, task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ..., ended_now: _Optional[bool] = ...) -> None: ...
+
+class GetTaskRequest(_message.Message):
+    __slots__ = ("task_id", "tenant")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    tenant: str
+    def __init__(self, task_id: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class GetTaskResponse(_message.Message):
+    __slots__ = ("task",)
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    task: _task_pb2.TaskStatus
+    def __init__(self, task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ...) -> None: ...
 
 class BatchPrice(_message.Message):
     __slots__ = ("model", "price", "tokens", "tightest_limit", "fits")

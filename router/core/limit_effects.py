@@ -17,6 +17,7 @@ from router.core.limits import (
     pace_relaxation,
 )
 from router.core.ruling import Ruling
+from router.core.task_cap import cap_refusal, is_cap
 from router.core.types import Candidate, Goal, Reason
 
 __all__ = [
@@ -112,14 +113,17 @@ _REFUSALS = {
 }
 
 
-def limit_refusal(state: LimitState, obstacle: Obstacle, amount: int) -> Exhausted:
-    """The error for a hard limit that blocks a request.
+def limit_refusal(state: LimitState, obstacle: Obstacle, amount: int, model: str = "") -> Exhausted:
+    """The error for a hard limit, or the cap of a task, that blocks a request.
 
     Args:
         state: the limit and its balance.
         obstacle: why the amount does not fit.
         amount: what the request needs, in the unit of the limit, ≥ 0.
+        model: the one that needs least, by catalog id; empty: not known.
     """
+    if is_cap(state.limit):
+        return cap_refusal(state, amount, model)
     reason, remedy = _REFUSALS[obstacle]
     return Exhausted(
         f"limit {state.limit.id}: {remedy}",
@@ -134,7 +138,7 @@ def refused_by_limits(
     """The error when limits alone exclude some candidates: it names the least severe obstacle."""
     severity = list(Obstacle)
     blocked = [
-        (found[0], found[1], candidate.amounts.of(found[0].limit.unit))
+        (found[0], found[1], candidate.amounts.of(found[0].limit.unit), candidate.model.id)
         for candidate, name in zip(candidates, exclusions, strict=True)
         if name is not None
         and name.startswith("limit_")

@@ -395,6 +395,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
         conversation: the turns before; ``None`` where they did not bind the choice.
         canary: of which the request was in the scope; ``None``: of none. ``propensity`` is that on its side.
+        task: id of the task whose turn it was; empty: none. Its cap is among the limits, and those on which
+            it holds are as if they were for its turns alone.
     """
 
     version: Literal[1]
@@ -425,6 +427,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     redrawn: bool = False
     conversation: LoggedConversation | None = None
     canary: LoggedCanary | None = None
+    task: str = ""
 
     def propensity_of(self, model: str) -> float | None:
         """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""

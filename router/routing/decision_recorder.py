@@ -85,6 +85,7 @@ def record_of(
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
         canary=canary,
+        task=query.task_id,
         conversation=_conversation(routed.conversation),
     )
 

@@ -38,6 +38,7 @@ from router.ledger.base import (
     Refused,
     Repeated,
     StoredDecision,
+    StoredTask,
 )
 from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
@@ -50,6 +51,7 @@ from router.routing.model_health import Attempt, ModelHealth
 from router.routing.reports import Reports
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.routing.shadow import DecidedCopy, Shadow
+from router.routing.turns import after_turn, for_turn, task_of, within
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import UNOBSERVED, Observer
 from router.telemetry.trace import annotate, stage
@@ -82,6 +84,7 @@ class HeldDecision:
         states: the limits that apply to the chosen model, with their balances before the hold.
         expires: when the hold runs out, aware.
         candidates: of the decision, with the limits that apply to each.
+        task: whose turn it is, as it is after the hold; ``None``: none.
     """
 
     routed: RoutedDecision
@@ -89,6 +92,7 @@ class HeldDecision:
     states: tuple[LimitState, ...]
     expires: datetime
     candidates: Sequence[Candidate] = ()
+    task: StoredTask | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ class Reservations:
             NotPossible, InvalidInput: no model can answer.
             Exhausted: a hard limit does not allow it.
             Conflict: the id was used for another request.
-            NotFound: ``replaces`` is not held by this tenant.
+            NotFound: ``replaces`` is not held by this tenant, or it has no such task.
             Unavailable: the ledger cannot be used.
             CallerGone: the caller does not wait any more; nothing is held.
         """
@@ -223,6 +227,10 @@ class Reservations:
         replaces: str | None,
         canary: LoggedCanary | None = None,
     ) -> bytes:
+        task = None
+        if query.task_id:
+            task = task_of(self.ledger, query)
+            query = within(query, task)
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
         kept = self.prompt_log.kept(
@@ -242,7 +250,9 @@ class Reservations:
                 # After a refusal nobody knows with what probability another model would have been refused,
                 # too: nothing is left to chance any more, and the record says that its propensity is unknown.
                 number = draw if attempt == 0 else None
-                held, tries = self._choose_or_try(query, assessed, freed, decision_id, number)
+                if task is not None and attempt > 0:
+                    task = task_of(self.ledger, query)
+                held, tries = self._choose_or_try(query, assessed, freed, decision_id, number, task)
             explores = explores or held.routed.decision.explored is not None
             try:
                 reply = render(held)
@@ -266,6 +276,7 @@ class Reservations:
                     ),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
+                    task=query.task_id or None,
                     example=self._example(assessed.bundle.version),
                 )
                 with stage("hold"):
@@ -293,11 +304,12 @@ class Reservations:
         freed: StoredDecision | None,
         decision_id: str,
         draw: float | None,
+        task: StoredTask | None,
     ) -> tuple[HeldDecision, bool]:
         """A choice, and whether it tries a model that failed before: then no other call does so meanwhile."""
         while True:
             # Chance chooses no model that is to be tried: a choice made again is the first that chance has.
-            held = self._choose(query, assessed, freed, draw)
+            held = self._choose(query, assessed, freed, draw, task)
             model = held.routed.decision.chosen.model
             if model.id not in held.routed.health.due:
                 return held, False
@@ -388,7 +400,12 @@ class Reservations:
 
         Raises: as :meth:`decide`.
         """
-        return self._choose(replace(query, quote_only=True), self.router.assess(query))
+        task = None
+        if query.task_id:
+            task = task_of(self.ledger, query)
+            query = within(query, task)
+        query = replace(query, quote_only=True)
+        return self._choose(query, self.router.assess(query), task=task)
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
         """A decision if it is this tenant's and still held, else ``None``."""
@@ -403,11 +420,14 @@ class Reservations:
         assessed: Assessment,
         freed: StoredDecision | None = None,
         draw: float | None = None,
+        task: StoredTask | None = None,
     ) -> HeldDecision:
         options = [_labels(query, candidate) for candidate in assessed.candidates]
-        views = self.ledger.view(options)
+        views = balances = self.ledger.view(options)
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
+        if task is not None:
+            views = for_turn(task, views, freed)
         candidates = [
             Candidate(
                 model, arm, p, offer, amounts_to_hold(offer, strict=self.strict), states, basis
@@ -426,12 +446,18 @@ class Reservations:
         notes = self.label_names.notes(query.scope)
         if notes:
             routed = replace(routed, decision=replace(routed.decision, reasons=reasons + notes))
+        amounts, states = None if query.quote_only else chosen.amounts, chosen.limits
+        if task is not None:
+            # The reply shows the balances of its limits as everybody sees them, and its cap apart from them.
+            place = [each.model.id for each in candidates].index(chosen.model.id)
+            states, task = balances[place], after_turn(task, amounts, freed)
         return HeldDecision(
             routed,
-            None if query.quote_only else chosen.amounts,
-            chosen.limits,
+            amounts,
+            states,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
             candidates,
+            task,
         )
 
     def _health(self, query: RouteQuery) -> Health:

@@ -99,6 +99,7 @@ class RouteQuery:
         excluded_models: ids of models that are left out because they failed.
         failed: what is reported of the call before, which failed; ``None``: nothing.
         explain: say of each model what it lost to; it changes nothing.
+        task_id: of the task whose turn it is; empty: none.
     """
 
     request_id: str
@@ -114,6 +115,7 @@ class RouteQuery:
     excluded_models: frozenset[str] = frozenset()
     failed: FailedCall | None = None
     explain: bool = False
+    task_id: str = ""
 
     @property
     def tenant(self) -> str:

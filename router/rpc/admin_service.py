@@ -31,6 +31,8 @@ from router.rpc.messages.admin import (
 from router.rpc.messages.explanation import explained, fill_logged
 from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
 from router.rpc.messages.models import models_response
+from router.rpc.messages.task import parse_count, parse_state
+from router.rpc.messages.task_status import fill_task
 from router.rpc.messages.trials import canary_response, shadow_response
 from router.rpc.messages.values import time_zone
 from router.rpc.snapshot import Snapshot
@@ -222,6 +224,19 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             nanos=wanted.money,
             repeated=amended.repeated,
         )
+        return reply
+
+    def ListTasks(
+        self, request: admin_pb2.ListTasksRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListTasksResponse:
+        """The newest tasks."""
+        reply = admin_pb2.ListTasksResponse()
+        for task in self._ledger.tasks(
+            labels=parse_labels(request.labels, "labels"),
+            state=parse_state(request),
+            count=parse_count(request),
+        ):
+            fill_task(reply.tasks.add(), task)
         return reply
 
     def EraseDecisions(

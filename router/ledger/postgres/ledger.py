@@ -24,6 +24,7 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
+    StoredTask,
     Totals,
 )
 from router.ledger.postgres import queries, row_mapping, shared_state, write_group
@@ -185,6 +186,31 @@ class PostgresLedger:
         """See :meth:`Ledger.release`."""
         return self._execute(lambda work, _: rules.release(work, decision_id, tenant), decision_id)
 
+    def end_task(self, task_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.end_task`."""
+        return self._execute(lambda work, _: rules.end_task(work, task_id, tenant), task_id)
+
+    def task(self, task_id: str) -> StoredTask | None:
+        """See :meth:`Ledger.task`."""
+        self._expire_due()
+        with self._connection() as connection:
+            return queries.task(connection, task_id)
+
+    def tasks(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        state: HoldState | None = None,
+        count: int = 100,
+    ) -> list[StoredTask]:
+        """See :meth:`Ledger.tasks`."""
+        storage_format.check_count(count)
+        storage_format.check_labels(labels or {})
+        self._expire_due()
+        chosen = matching(labels, None, None, state, of=queries.IS_TASK)
+        with self._connection() as connection:
+            return queries.tasks(connection, chosen, count)
+
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""
         return self._execute(lambda work, _: work.expired)
@@ -268,7 +294,7 @@ class PostgresLedger:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
         storage_format.check_labels(labels)
         moment = self._expire_due()
-        chosen = matching(labels, None, before, None).and_(
+        chosen = matching(labels, None, before, None, of="true").and_(
             "state <> 'held' AND (state <> 'quoted' OR expires <= %s)", moment
         )
         erased = 0
@@ -343,7 +369,7 @@ class PostgresLedger:
         """The store's time, and whether holds have expired; reads the limits again if they changed."""
         state = self._state
         with self._connection() as connection:
-            given = (state.test_time(), state.time)
+            given = {"test": state.test_time(), "last": state.time}
             row = connection.execute(write_group.MOMENT, given).fetchone()
             found, version, due = cast("tuple[datetime, int, bool]", row)
             if version != state.limits.version:

@@ -31,7 +31,9 @@ from router.core.types import (
 )
 from router.routing.reservations import HeldDecision
 from router.routing.router import RoutedDecision, RouteQuery
+from router.routing.turns import covers
 from router.rpc.messages.limit import fill_limit_status
+from router.rpc.messages.task_status import fill_turn
 from router.rpc.messages.values import (
     MAX_TOKENS,
     check_label_name,
@@ -201,6 +203,7 @@ def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: i
         batch=request.batch,
         conversation_id=identifier(request.conversation_id, "conversation_id"),
         explain=request.explain,
+        task_id=identifier(request.task_id, "task_id"),
     )
 
 
@@ -299,8 +302,12 @@ def render_held(
         fill_timestamp(reply.hold.expire_time, held.expires)
     for state in held.states:
         taken = amounts.of(state.limit.unit) if amounts is not None else 0
+        if held.task is not None and covers(held.task, state):
+            taken = 0  # held before, by the task
         after = LimitState(state.limit, state.key, state.period, state.spent, state.held + taken)
         fill_limit_status(reply.limits.add(), after)
+    if held.task is not None:
+        fill_turn(reply.task, held.task)
     return reply
 
 

@@ -523,6 +523,14 @@ def test_the_side_of_a_canary_is_written_byte_for_byte_as_ever() -> None:
     assert canary_of("{") is None
 
 
+def test_the_task_of_a_turn_is_written_byte_for_byte_as_ever() -> None:
+    cap = LimitBalance("task run-7", "", Unit.MONEY, None, 500_000_000, 40_000, 2_000)
+    turn = msgspec.structs.replace(EXAMPLE, limits=(cap,), task="run-7")
+    assert serialize(turn) + "\n" == golden("v1_task")
+    assert parse(serialize(turn)) == turn
+    assert '"task"' not in serialize(EXAMPLE)
+
+
 def test_a_record_tells_the_propensity_of_every_model_that_it_knows() -> None:
     models = ("a", "b", "c")
     assert [EXPLORED.propensity_of(each) for each in models] == [0.025, 0.975, 0.0]
