@@ -12,6 +12,7 @@ from mitsumori.decision import Decision, Option, Quote, Settlement, TaskStatus
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.explanation import Explanation
 from mitsumori.money import Amount, Usd
+from mitsumori.rate_limits import rate_limits_from_headers
 from mitsumori.request import Importance, Message, Prompt, route_request
 from mitsumori.task import Task, TaskQuote
 
@@ -37,5 +38,6 @@ __all__ = [
     "TaskStatus",
     "Tls",
     "Usd",
+    "rate_limits_from_headers",
     "route_request",
 ]

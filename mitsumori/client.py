@@ -207,6 +207,7 @@ class Router(RetryingChannel):
         outcome: Outcome = "success",
         quality: float | None = None,
         retry_after_s: float | None = None,
+        rate_limits: router_pb2.RateLimits | None = None,
         tenant: str = "",
     ) -> Settlement:
         """Report the usage of a decision's call. The same report may be sent again.
@@ -229,6 +230,8 @@ class Router(RetryingChannel):
             quality: of the answer, 0..1; ``None``: not judged.
             retry_after_s: how long the provider asked to wait, seconds ≥ 0, where it limits the rate or is
                 overloaded: decisions leave the model out at once, for that long.
+            rate_limits: what the provider said of its limits, as :func:`mitsumori.rate_limits_from_headers`
+                reads it: decisions go elsewhere before they are used up. ``None``: nothing.
             tenant: the tenant label of the request; empty if it had none.
 
         Raises:
@@ -250,6 +253,7 @@ class Router(RetryingChannel):
             outcome=outcome,
             quality=quality,
             retry_after_s=retry_after_s,
+            rate_limits=rate_limits,
         )
         if is_fallback(decision_id):
             return replace(Settlement.of(router_pb2.SettleResponse()), fallback=True)
@@ -263,6 +267,7 @@ class Router(RetryingChannel):
         model: str = "",
         retry_after_s: float | None = None,
         attempt: int = 0,
+        rate_limits: router_pb2.RateLimits | None = None,
         tenant: str = "",
     ) -> bool:
         """Report how an attempt ended that is not settled, for the health of the model: nothing is booked.
@@ -275,6 +280,7 @@ class Router(RetryingChannel):
             model: the model that was called; empty: the chosen one.
             retry_after_s: how long the provider asked to wait, as for :meth:`settle`.
             attempt: its number among those of the decision, 0 to 99: the same failure of it counts once.
+            rate_limits: what the provider said of its limits, as for :meth:`settle`.
             tenant: the tenant label of the request; empty if it had none.
 
         Raises:
@@ -289,6 +295,7 @@ class Router(RetryingChannel):
             outcome=outcome,
             retry_after_s=retry_after_s,
             attempt=attempt,
+            rate_limits=rate_limits,
         )
         if is_fallback(decision_id):
             return False
@@ -576,6 +583,22 @@ class Admin(RetryingChannel):
             CallFailed: refused, or no answer in time.
         """
         return list(self.call(self._stub.ListInputs, admin_pb2.ListInputsRequest()).inputs)
+
+    def deferred(self, labels: Mapping[str, str] | None = None) -> admin_pb2.ListDeferredResponse:
+        """The batch work that was refused until later and has not come back, in the order of its turns.
+
+        Without labels, also how far the limits of providers are used.
+
+        Args:
+            labels: only requests with all of these labels; ``None``: all.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(admin_pb2.ListDeferredRequest, labels={} if labels is None else labels)
+        listed: admin_pb2.ListDeferredResponse = self.call(self._stub.ListDeferred, request)
+        return listed
 
     def shadow(self) -> admin_pb2.GetShadowResponse:
         """How the choices of the shadow differ from those that were made.

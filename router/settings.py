@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import field as dataclass_field
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
@@ -17,6 +18,7 @@ from router.core.addresses import is_loopback
 from router.core.breaker import HealthPolicy
 from router.core.conversation import ConversationPolicy
 from router.core.exploration import EXPLORE_REGRET
+from router.core.load import AccountLimits, LoadShares, ProviderLimits
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
 from router.ledger.address import sqlite_path
@@ -76,6 +78,37 @@ class _Conversations(ConversationPolicy):
     further_turns: Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)] = (
         ConversationPolicy.further_turns
     )
+
+
+_Limit = Annotated[int, Field(ge=1, le=10**15)]
+_UsedShare = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _AccountLimits(AccountLimits):
+    """The limits, checked as settings are."""
+
+    requests_per_minute: _Limit | None = None
+    tokens_per_minute: _Limit | None = None
+    requests_in_flight: _Limit | None = None
+    tokens_in_flight: _Limit | None = None
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _ProviderLimits(_AccountLimits, ProviderLimits):
+    """The limits of an account and its models, checked as settings are."""
+
+    models: dict[str, _AccountLimits] = dataclass_field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _LoadShares(LoadShares):
+    """The shares, checked as settings are."""
+
+    batch: _UsedShare = LoadShares.batch
+    low: _UsedShare = LoadShares.low
+    medium: _UsedShare = LoadShares.medium
+    high: _UsedShare = LoadShares.high
 
 
 class Settings(BaseSettings):
@@ -298,6 +331,17 @@ class Settings(BaseSettings):
         " answer that was reported inadequate more able models are chosen. remembered 0: each turn is decided"
         " as a first one",
     )
+    provider_limits: dict[str, _ProviderLimits] = Field(
+        default={},
+        description="what each provider allows your account, by its name in the catalog:"
+        " requests_per_minute, tokens_per_minute, requests_in_flight, tokens_in_flight, and the same under"
+        " models by catalog id. A call that would pass one goes to another model, or waits",
+    )
+    load_shares: _LoadShares = Field(
+        default=_LoadShares(),
+        description="share of a provider's limit up to which work may use it: batch work, and other work by"
+        " its importance low, medium, high; the rest is kept for what matters more",
+    )
     shadow: ShadowPlan | None = Field(
         default=None,
         description="another bundle, catalog or rules (a path each) that decide on copies of a share of the"
@@ -475,6 +519,16 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("load_shares")
+    @classmethod
+    def _more_for_what_matters(cls, value: _LoadShares) -> _LoadShares:
+        if not value.batch <= value.low <= value.medium <= value.high:
+            raise ValueError(
+                f"batch {value.batch:g}, low {value.low:g}, medium {value.medium:g}, high {value.high:g}"
+                " must not fall in this order (what is not set is the default)"
+            )
+        return value
+
     @field_validator("prompt_key")
     @classmethod
     def _hash_has_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -544,6 +598,7 @@ def flags_of_settings() -> list[str]:
         SecretStr,
         _Conversations,
         _Health,
+        _LoadShares,
         _MissCosts | None,
         _QualityTargets | None,
         ShadowPlan | None,
@@ -552,5 +607,6 @@ def flags_of_settings() -> list[str]:
     return [
         name
         for name, field in Settings.model_fields.items()
-        if get_origin(field.annotation) not in (tuple, list) and field.annotation not in no_flag
+        if get_origin(field.annotation) not in (tuple, list, dict)
+        and field.annotation not in no_flag
     ]

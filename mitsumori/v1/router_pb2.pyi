@@ -61,6 +61,7 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_KEPT_MODEL: _ClassVar[ReasonCode]
     REASON_CODE_REPLACED: _ClassVar[ReasonCode]
     REASON_CODE_ESCALATED: _ClassVar[ReasonCode]
+    REASON_CODE_LOAD_SHIFTED: _ClassVar[ReasonCode]
     REASON_CODE_CANARY: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
@@ -98,6 +99,7 @@ REASON_CODE_EXPLORED: ReasonCode
 REASON_CODE_KEPT_MODEL: ReasonCode
 REASON_CODE_REPLACED: ReasonCode
 REASON_CODE_ESCALATED: ReasonCode
+REASON_CODE_LOAD_SHIFTED: ReasonCode
 REASON_CODE_CANARY: ReasonCode
 
 class RouteRequest(_message.Message):
@@ -242,7 +244,7 @@ class Hold(_message.Message):
     def __init__(self, amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SettleRequest(_message.Message):
-    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality", "first_token_latency", "retry_after")
+    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality", "first_token_latency", "retry_after", "rate_limits")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -256,6 +258,7 @@ class SettleRequest(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     FIRST_TOKEN_LATENCY_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     tenant: str
     model: str
@@ -269,23 +272,44 @@ class SettleRequest(_message.Message):
     quality: float
     first_token_latency: _duration_pb2.Duration
     retry_after: _duration_pb2.Duration
-    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ..., first_token_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    rate_limits: RateLimits
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ..., first_token_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., rate_limits: _Optional[_Union[RateLimits, _Mapping]] = ...) -> None: ...
+
+class RateLimits(_message.Message):
+    __slots__ = ("requests", "tokens")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    requests: RateLimit
+    tokens: RateLimit
+    def __init__(self, requests: _Optional[_Union[RateLimit, _Mapping]] = ..., tokens: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
+
+class RateLimit(_message.Message):
+    __slots__ = ("limit", "remaining", "reset")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    remaining: int
+    reset: _duration_pb2.Duration
+    def __init__(self, limit: _Optional[int] = ..., remaining: _Optional[int] = ..., reset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ReportOutcomeRequest(_message.Message):
-    __slots__ = ("decision_id", "tenant", "model", "outcome", "retry_after", "attempt")
+    __slots__ = ("decision_id", "tenant", "model", "outcome", "retry_after", "attempt", "rate_limits")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     tenant: str
     model: str
     outcome: Outcome
     retry_after: _duration_pb2.Duration
     attempt: int
-    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
+    rate_limits: RateLimits
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., rate_limits: _Optional[_Union[RateLimits, _Mapping]] = ...) -> None: ...
 
 class ReportOutcomeResponse(_message.Message):
     __slots__ = ("repeated_report",)
@@ -358,12 +382,14 @@ class QuoteBatchResponse(_message.Message):
     def __init__(self, response: _Optional[_Union[RouteResponse, _Mapping]] = ..., error: _Optional[_Union[QuoteError, _Mapping]] = ..., summary: _Optional[_Union[BatchSummary, _Mapping]] = ..., index: _Optional[int] = ...) -> None: ...
 
 class QuoteError(_message.Message):
-    __slots__ = ("reason", "text")
+    __slots__ = ("reason", "text", "not_before_time")
     REASON_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
     reason: str
     text: str
-    def __init__(self, reason: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+    not_before_time: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[str] = ..., text: _Optional[str] = ..., not_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class BatchSummary(_message.Message):
     __slots__ = ("quoted", "failed", "recommended", "per_model")
@@ -436,18 +462,22 @@ class GetTaskResponse(_message.Message):
     def __init__(self, task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ...) -> None: ...
 
 class BatchPrice(_message.Message):
-    __slots__ = ("model", "price", "tokens", "tightest_limit", "fits")
+    __slots__ = ("model", "price", "tokens", "tightest_limit", "fits", "earliest_finish_time", "slowest_limit")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     TIGHTEST_LIMIT_FIELD_NUMBER: _ClassVar[int]
     FITS_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_FINISH_TIME_FIELD_NUMBER: _ClassVar[int]
+    SLOWEST_LIMIT_FIELD_NUMBER: _ClassVar[int]
     model: str
     price: _quote_pb2.PriceRange
     tokens: int
     tightest_limit: _limit_pb2.LimitStatus
     fits: bool
-    def __init__(self, model: _Optional[str] = ..., price: _Optional[_Union[_quote_pb2.PriceRange, _Mapping]] = ..., tokens: _Optional[int] = ..., tightest_limit: _Optional[_Union[_limit_pb2.LimitStatus, _Mapping]] = ..., fits: _Optional[bool] = ...) -> None: ...
+    earliest_finish_time: _timestamp_pb2.Timestamp
+    slowest_limit: str
+    def __init__(self, model: _Optional[str] = ..., price: _Optional[_Union[_quote_pb2.PriceRange, _Mapping]] = ..., tokens: _Optional[int] = ..., tightest_limit: _Optional[_Union[_limit_pb2.LimitStatus, _Mapping]] = ..., fits: _Optional[bool] = ..., earliest_finish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., slowest_limit: _Optional[str] = ...) -> None: ...
 
 class Option(_message.Message):
     __slots__ = ("model", "provider", "tier", "arm", "p_adequate", "quote", "p_adequate_basis")

@@ -122,7 +122,13 @@ class RouterServiceServicer:
         prompt exceeds the size limit, or a hard limit does not allow the hold; then a QuotaFailure names
         the limit. The reason is LIMIT_WAIT_FOR_HOLDS (holds in flight may be released: a RetryInfo says
         when to try again), LIMIT_EXHAUSTED (try again after the reset) or LIMIT_NEVER_FITS (do not try
-        again). FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
+        again), or of a provider, where no model that could be chosen has room: PROVIDERS_FULL (a RetryInfo says
+        when to try again; the metadata has the model that has room then, its expected price, and the time as
+        "not_before"), or PROVIDER_LIMIT_NEVER_FITS. Batch work is refused before that, to be sent again later:
+        LOAD_DEFERRED, LIMIT_DEFERRED (the soft value of a limit) or RULE_DEFERRED. "not_before" in the metadata is
+        its turn, and a RetryInfo says how long that is from now, where it is known; the turns of those that wait
+        for the same thing do not fall together.
+        FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
         reason that excluded them. Where a hard limit or constraints refuse it, message and metadata also say the fewest
         things to relax ("relaxations": how many; "relax_1", "relax_1_to", and so on up to 3) and the quote that there
         would be then ("feasible_model", "feasible_expected_price_usd", "feasible_high_price_usd"). UNAVAILABLE: the server is starting or draining, or the ledger cannot be

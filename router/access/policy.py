@@ -49,6 +49,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "ListDecisions": _READERS,
     "ListTasks": _READERS,
     "ListCorrections": _READERS,
+    "ListDeferred": _READERS,
     "ExplainDecision": _READERS,
     "SetLimit": frozenset({Role.ADMIN}),
     "DeleteLimit": frozenset({Role.ADMIN}),
@@ -123,9 +124,14 @@ def _admit_listing(request: Message, caller: Caller) -> None:
         case admin_pb2.ExplainDecisionRequest():
             _confine(request.labels, caller, "labels")
             request.decision_id = _own_id(request.decision_id, caller, "decision_id")
-        case admin_pb2.ListLimitsRequest() | admin_pb2.EraseDecisionsRequest():
-            # Without labels, one lists what `reveal` leaves, and the other is refused: it would erase all.
-            _confine(request.labels, caller, "labels", unless_empty=True)
+        case (
+            admin_pb2.ListLimitsRequest()
+            | admin_pb2.EraseDecisionsRequest()
+            | admin_pb2.ListDeferredRequest()
+        ):
+            # Without labels, one lists what `reveal` leaves, and one is refused: it would erase all.
+            whole = isinstance(request, admin_pb2.ListDeferredRequest)
+            _confine(request.labels, caller, "labels", unless_empty=not whole)
         case admin_pb2.SetLimitRequest():
             _check_limit_id(request.limit.limit_id, caller, "limit.limit_id")
             _confine(request.limit.scope, caller, "limit.scope")
@@ -173,8 +179,11 @@ def _reveal_listing(request: Message, reply: Message, caller: Caller) -> None:
         case admin_pb2.ListTasksResponse():
             for task in reply.tasks:
                 task.task_id = _shown_id(task.task_id, caller)
-        case admin_pb2.ListDecisionsResponse():
-            for row in reply.decisions:
+        case (
+            admin_pb2.ListDecisionsResponse(decisions=rows)
+            | admin_pb2.ListDeferredResponse(requests=rows)
+        ):
+            for row in rows:
                 row.decision_id = _shown_id(row.decision_id, caller)
         case admin_pb2.ExplainDecisionResponse():
             reply.decision_id = _shown_id(reply.decision_id, caller)

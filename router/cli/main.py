@@ -102,6 +102,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Create a limit, or replace the one with the same id.",
     ),
     "limits delete": ("limits_command:delete_limit", "Delete a limit."),
+    "defer list": (
+        "defer_command:list_deferred",
+        "List the batch work that was refused until later and has not come back, in the order of its turns.",
+    ),
     "keys list": (
         "keys_command:list_keys",
         "List every key: what it may do, and whether it is in force; the keys themselves are kept nowhere.",
@@ -198,6 +202,7 @@ app = _group(
 _groups = {
     "tasks": _group("tasks", "One quote and one hold for a whole agent run."),
     "limits": _group("limits", "Budgets, quotas and rates."),
+    "defer": _group("defer", "Batch work that waits for its turn."),
     "keys": _group("keys", "API keys: who may call, and what for."),
     "catalog": _group("catalog", "The models that can be chosen, and their prices."),
     "canary": _group("canary", "Other parts that decide a share of the requests."),

@@ -31,6 +31,15 @@ from router.core.limit_effects import (
     soft_limits_passed,
 )
 from router.core.limits import SoftAction
+from router.core.load import (
+    NO_LOAD,
+    PROVIDER_FULL,
+    Full,
+    Load,
+    full_accounts,
+    load_refusal,
+    load_shifted,
+)
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import (
     Candidate,
@@ -61,6 +70,14 @@ def _replacement_reasons(
             f"{', '.join(retired)} {has} retired: {model.id} was chosen instead",
             dict.fromkeys(retired, model.id),
         )
+
+
+def _why(
+    ranked: Sequence[Candidate], goal: Goal, complexity: float, conversation: Conversation
+) -> Iterable[Reason]:
+    """The turns before where they changed the choice, else the goal."""
+    changed = change_reason(ranked, goal, conversation)
+    yield goal_reason(ranked, goal, complexity) if changed is None else changed
 
 
 def set_aside(
@@ -115,6 +132,18 @@ def _trying(chosen: Candidate, health: Health) -> Reason:
     return Reason("MODELS_UNHEALTHY", f"this call tries {model} again: {health.due[model]}")
 
 
+def _with_room(
+    eligible: list[Candidate], load: Load, *, batch: bool, moment: datetime | None
+) -> tuple[list[Candidate], Mapping[str, Full]]:
+    """The candidates whose providers have room for the call, and by id what the others lack."""
+    if load is NO_LOAD:
+        return eligible, {}
+    full = full_accounts(eligible, load)
+    if len(full) == len(eligible):
+        raise load_refusal(eligible, full, load, batch=batch, moment=moment)
+    return [each for each in eligible if each.model.id not in full], full
+
+
 def decide(
     candidates: Sequence[Candidate],
     constraints: Constraints,
@@ -122,6 +151,7 @@ def decide(
     *,
     ruling: Ruling = NO_RULING,
     health: Health = ALL_HEALTHY,
+    load: Load = NO_LOAD,
     complexity: float = 1.0,
     batch: bool = False,
     top_tier: str | None = None,
@@ -141,6 +171,7 @@ def decide(
         goal: what the choice aims for.
         ruling: what the routing table allows. Its goal is the caller's business.
         health: of all models; unhealthy ones are left out as long as others are left.
+        load: how far limits of providers are used; a model without room for the call is left out.
         complexity: of the prompt, 0..1: the simpler, the less a miss costs.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
@@ -156,7 +187,9 @@ def decide(
 
     Raises:
         NotPossible: no candidate meets the constraints; the message says why.
-        Exhausted: some candidates meet the constraints, but a limit blocks each of them.
+        Exhausted: some candidates meet the constraints, but a limit blocks each of them, or their providers
+            have no room.
+        Deferred: likewise, for batch work that may have a chance later.
     """
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
@@ -177,15 +210,16 @@ def decide(
     if out:
         eligible = [each for each in eligible if each.model.id not in out]
         excluded.update(out.values())
-    deferred = deferral(eligible, ruling) if batch else None
+    deferred = deferral(eligible, ruling, moment) if batch else None
     if deferred is not None:
         raise deferred
     eligible = list(with_cache_savings(eligible, conversation))
-    ranked, notes = rank_under_soft_limits(eligible, goal, top_tier, moment, conversation.bound_to)
-    reasons = notes
-    if not any(note.code == "DOWNGRADED" for note in notes):
-        changed = change_reason(ranked, goal, conversation)
-        reasons = [changed or goal_reason(ranked, goal, complexity), *notes]
+    room, full = _with_room(eligible, load, batch=batch, moment=moment)
+    excluded.update(PROVIDER_FULL for _ in full)
+    bound_to = conversation.bound_to
+    ranked, notes = rank_under_soft_limits(room, goal, top_tier, moment, bound_to)
+    downgraded = any(note.code == "DOWNGRADED" for note in notes)
+    reasons = notes if downgraded else [*_why(ranked, goal, complexity, conversation), *notes]
     found = None
     certain = bool(notes) or conversation.binds
     if exploration is not None and exploration.share > 0 and not certain:
@@ -197,10 +231,14 @@ def decide(
                 ranked.sort(key=lambda each: each.model.id != found.chosen)
     if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
+    if full:
+        best = rank_under_soft_limits(eligible, goal, top_tier, moment, bound_to)[0][0]
+        reasons.extend(load_shifted(best, ranked[0], full))
     reasons.extend(left_out_why)
     if ranked[0].model.id in health.due:
         reasons.append(_trying(ranked[0], health))
     reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))
     reasons.extend(ruling.reasons)
     reasons.extend(exclusion_reasons(excluded))
-    return Decision(tuple(ranked), tuple(reasons), fallback_chain(ranked, health), found)
+    chain = fallback_chain(ranked, health)
+    return Decision(tuple(ranked), tuple(reasons), chain, found, tuple(full))

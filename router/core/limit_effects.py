@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from router.core.errors import Exhausted
+from router.core.errors import Deferred, Exhausted
 from router.core.goals import by_price, lowered, ranked_by
 from router.core.limits import (
     Amounts,
@@ -30,6 +30,9 @@ __all__ = [
     "refused_by_limits",
     "soft_limits_passed",
 ]
+
+_SPACING_S = 0.1
+"""Between two pieces of batch work that wait for the same reset: it is not to begin all at once."""
 
 
 def binding_limit(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:
@@ -239,20 +242,33 @@ def rank_under_soft_limits(
     return ranked, reasons
 
 
-def deferral(eligible: Sequence[Candidate], ruling: Ruling) -> Exhausted | None:
-    """The error for batch work that a rule defers, or if every candidate would pass a deferring limit."""
+def deferral(
+    eligible: Sequence[Candidate], ruling: Ruling, moment: datetime | None
+) -> Deferred | None:
+    """The error for batch work that a rule defers, or if every candidate would pass a deferring limit.
+
+    Args:
+        eligible: candidates that could be chosen otherwise.
+        ruling: what the routing table says. It does not say until when.
+        moment: the current time; ``None``: the error does not say when the limit resets.
+    """
     if ruling.deferring is not None:
-        return Exhausted(
-            f"rule {ruling.deferring} of the routing table: batch work waits; send it again later",
+        return Deferred(
+            f"rule {ruling.deferring} of the routing table: batch work waits",
             reason="RULE_DEFERRED",
             metadata={"rule": ruling.deferring},
+            queue=f"rule {ruling.deferring}",
+            spacing_s=0.0,
         )
     passed = [soft_limits_passed(candidate, SoftAction.DEFER_BATCH) for candidate in eligible]
     if not all(passed):
         return None
     state = passed[0][0]
-    return Exhausted(
-        f"limit {state.limit.id}: the soft value is reached; send batch work again after the reset",
-        reason="LIMIT_DEFERRED",
+    resets = moment is not None and state.limit.window is not Window.TOTAL
+    return Deferred(
+        f"limit {state.limit.id}: the soft value is reached, and batch work waits for the reset",
         metadata=_balance_facts(state),
+        queue=f"limit {state.key}",
+        retry_after_s=(state.period.end - moment).total_seconds() if moment and resets else None,
+        spacing_s=_SPACING_S,
     )

@@ -35,6 +35,7 @@ def record_of(
     strict: bool,
     redrawn: bool = False,
     canary: record.LoggedCanary | None = None,
+    in_flight: int = 0,
 ) -> DecisionRecord:
     """The record of a decision.
 
@@ -47,6 +48,7 @@ def record_of(
         strict: whether the hold is the worst case.
         redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
         canary: of which the request is in the scope; ``None``: of none.
+        in_flight: calls to the chosen model that have not ended, ≥ 0.
     """
     decision, score = routed.decision, routed.score
     bounded = query.constraints.max_first_token_s is not None
@@ -86,6 +88,8 @@ def record_of(
         redrawn=redrawn,
         canary=canary,
         task=query.task_id,
+        full=tuple(sorted(decision.full)),
+        in_flight=in_flight,
         conversation=_conversation(routed.conversation),
     )
 

@@ -10,6 +10,7 @@ from router.core.canary import CountedCall
 from router.core.errors import (
     CallerGone,
     Conflict,
+    Deferred,
     Exhausted,
     InvalidInput,
     MitsumoriError,
@@ -19,6 +20,7 @@ from router.core.errors import (
 from router.core.health import Health
 from router.core.limit_effects import limit_refusal
 from router.core.limits import Amounts, LimitState, balance_key
+from router.core.load import NO_LOAD, Load, LoadShares, quoted_tokens
 from router.core.quotes import amounts_to_hold
 from router.core.types import (
     Candidate,
@@ -46,8 +48,10 @@ from router.routing.canary import Canary
 from router.routing.chance import Chance
 from router.routing.conversations import Conversations, Judgement, PromptState, Turn
 from router.routing.decision_recorder import record_of
+from router.routing.deferrals import Deferrals
 from router.routing.label_names import LabelNames
 from router.routing.model_health import Attempt, ModelHealth
+from router.routing.provider_load import ProviderLoad
 from router.routing.reports import Reports
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.routing.shadow import DecidedCopy, Shadow
@@ -114,6 +118,9 @@ class Reservations:
         chance: draws the numbers of what is left to chance.
         health: of the models; learns from what is settled, rerouted and reported.
         conversations: up to now; learn from what is decided and reported.
+        load: of the accounts of providers; learns from what is held, settled, released and reported.
+        load_shares: how far work of an importance may use the limits of providers.
+        deferrals: the batch work that waits, and until when.
         shadow: gets copies of what is decided; ``None``: nobody does.
         canary: decides some requests instead of ``router``; ``None``: there is none.
     """
@@ -130,6 +137,9 @@ class Reservations:
     render_example: Callable[[HeldDecision], bytes] | None = None
     health: ModelHealth = field(default_factory=ModelHealth)
     conversations: Conversations = field(default_factory=Conversations)
+    load: ProviderLoad = field(default_factory=ProviderLoad)
+    load_shares: LoadShares = field(default_factory=LoadShares)
+    deferrals: Deferrals = field(default_factory=Deferrals)
     shadow: Shadow | None = None
     canary: Canary | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
@@ -163,7 +173,8 @@ class Reservations:
 
         Raises:
             NotPossible, InvalidInput: no model can answer.
-            Exhausted: a hard limit does not allow it.
+            Exhausted: a hard limit does not allow it, or no provider has room.
+            Deferred: likewise, for batch work; says until when it waits.
             Conflict: the id was used for another request.
             NotFound: ``replaces`` is not held by this tenant, or it has no such task.
             Unavailable: the ledger cannot be used.
@@ -183,9 +194,11 @@ class Reservations:
                 if isinstance(error, Unavailable):
                     raise error from None  # it says what the caller has waited for
                 raise
-            if earlier is None:
-                raise
-            return earlier
+            if earlier is not None:
+                return earlier
+            if isinstance(error, Deferred):
+                raise self.deferrals.planned(error, decision_id, query.scope) from None
+            raise
 
     def _split(
         self,
@@ -376,7 +389,19 @@ class Reservations:
         )
 
     def _tell_decided(self, held: HeldDecision, hold: Hold) -> None:
-        model = held.routed.decision.chosen.model
+        chosen = held.routed.decision.chosen
+        model = chosen.model
+        self.deferrals.done(hold.id)
+        if hold.replaces is not None:
+            self.load.ended(hold.replaces)
+        if hold.amounts is not None and chosen.quote is not None:
+            self.load.began(
+                hold.id,
+                model.id,
+                model.provider,
+                tokens=quoted_tokens(chosen.quote),
+                ttl_s=hold.ttl_s,
+            )
         self.observer.decided(model.id, model.provider, held=hold.amounts is not None)
         self.observer.saw_limits(held.states, hold.labels)
         if hold.replaces is not None:
@@ -405,7 +430,10 @@ class Reservations:
             task = task_of(self.ledger, query)
             query = within(query, task)
         query = replace(query, quote_only=True)
-        return self._choose(query, self.router.assess(query), task=task)
+        try:
+            return self._choose(query, self.router.assess(query), task=task)
+        except Deferred as error:
+            raise self.deferrals.told(error) from None
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
         """A decision if it is this tenant's and still held, else ``None``."""
@@ -440,7 +468,13 @@ class Reservations:
             query.tenant, query.conversation_id, PromptState(query.prompt, assessed.task)
         )
         routed = self.router.decide(
-            query, assessed, candidates, self._health(query), draw, conversation
+            query,
+            assessed,
+            candidates,
+            self._health(query),
+            draw,
+            self._load(query),
+            conversation,
         )
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
@@ -469,6 +503,15 @@ class Reservations:
             health = replace(health, failed_providers=query.failed.providers)
         return health
 
+    def _load(self, query: RouteQuery) -> Load:
+        """The load of providers as far as it concerns a request: no call follows a quote."""
+        if query.quote_only:
+            return NO_LOAD
+        load = self.load.view(self.load_shares.of(query.importance, batch=query.batch))
+        if query.batch and load is not NO_LOAD:
+            load = replace(load, queues=self.deferrals.turns())
+        return load
+
     def _record(
         self,
         query: RouteQuery,
@@ -487,6 +530,9 @@ class Reservations:
             price_table=self.router.catalog.price_table,
             strict=self.strict,
             redrawn=redrawn,
+            in_flight=0
+            if query.quote_only
+            else self.load.in_flight(held.routed.decision.chosen.model.id),
             canary=canary,
         )
 
@@ -510,6 +556,11 @@ class Reservations:
         return found
 
     @property
+    def batch_load(self) -> Load:
+        """The load of providers for batch work."""
+        return self.load.view(self.load_shares.batch)
+
+    @property
     def reports(self) -> Reports:
         """Takes the reports of what became of decisions."""
         return Reports(
@@ -519,6 +570,7 @@ class Reservations:
             self.conversations,
             self.max_settle,
             self.observer,
+            self.load,
             self.canary,
         )
 

@@ -27,6 +27,7 @@ from router.core.exploration import EXPLORE_REGRET, may_explore
 from router.core.goals import at_stake
 from router.core.health import ALL_HEALTHY, Health
 from router.core.inputs import Inputs
+from router.core.load import NO_LOAD, Load
 from router.core.quote_table import QuoteTerms
 from router.core.relaxation import advised
 from router.core.ruling import NO_RULING, Ruling
@@ -183,6 +184,10 @@ class RoutedDecision:
     inputs: Inputs | None = None
 
 
+def _nothing_in_flight() -> Mapping[str, int]:
+    return {}
+
+
 def _nothing_learned() -> Corrections:
     return _NO_CORRECTIONS
 
@@ -205,6 +210,7 @@ class Router:
         explore: share of the decisions that is left to chance, 0..1, where no rule says another.
         explore_regret: what chance may cost at most, as a share of the least expected cost, ≥ 0.
         notes: reasons that every decision has besides its own.
+        in_flight: returns, by id of the model, the calls that have not ended.
 
     Raises:
         BadArtifact: the rules do not fit the catalog.
@@ -223,6 +229,7 @@ class Router:
     explore: float = 0.0
     explore_regret: float = EXPLORE_REGRET
     notes: tuple[Reason, ...] = ()
+    in_flight: Callable[[], Mapping[str, int]] = _nothing_in_flight
     _table_of_rules: RoutingTable | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -300,7 +307,9 @@ class Router:
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
 
         def candidates_of(score: Score) -> list[Candidate]:
-            found = table.candidates(counts, score, corrections, query.scope, terms, moment)
+            found = table.candidates(
+                counts, score, corrections, query.scope, terms, moment, self.in_flight
+            )
             excluded = query.excluded_models
             return [one for one in found if one.model.id not in excluded] if excluded else found
 
@@ -360,6 +369,7 @@ class Router:
         candidates: Sequence[Candidate],
         health: Health = ALL_HEALTHY,
         draw: float | None = None,
+        load: Load = NO_LOAD,
         conversation: Conversation = NO_CONVERSATION,
     ) -> RoutedDecision:
         """Choose among candidates with their limits.
@@ -370,11 +380,12 @@ class Router:
             candidates: of ``assessed``, with the limits that apply and the amounts to hold.
             health: of all models.
             draw: uniform in 0 ≤ draw < 1, for what is left to chance; ``None``: nothing is.
+            load: how far limits of providers are used.
             conversation: up to this turn.
 
         Raises:
             NotPossible: no model meets the constraints.
-            Exhausted: a hard limit does not allow it.
+            Exhausted: a hard limit does not allow it, or no provider has room.
         """
         inputs = Inputs(
             with_cache_worth(candidates, conversation),
@@ -382,6 +393,7 @@ class Router:
             assessed.goal,
             ruling=assessed.ruling,
             health=health,
+            load=load,
             complexity=assessed.score.complexity,
             batch=query.batch,
             top_tier=self.catalog.tiers[-1],

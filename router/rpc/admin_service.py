@@ -18,7 +18,9 @@ from router.routing.shadow import ShadowReport
 from router.rpc.messages.admin import (
     fill_correction,
     fill_decision,
+    fill_deferred,
     fill_input,
+    fill_provider_limit,
     fill_speed,
     fill_usage,
     parse_amendment,
@@ -191,6 +193,22 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         reply = admin_pb2.ListInputsResponse()
         for status in self._statuses():
             fill_input(reply.inputs.add(), status)
+        return reply
+
+    def ListDeferred(
+        self, request: admin_pb2.ListDeferredRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListDeferredResponse:
+        """The batch work that waits for its turn."""
+        reply = admin_pb2.ListDeferredResponse()
+        labels = parse_labels(request.labels, "labels")
+        reservations = self._current().reservations
+        for each in reservations.deferrals.waiting(labels):
+            fill_deferred(reply.requests.add(), each)
+        if not labels:  # they say what all tenants do together
+            load = reservations.batch_load
+            for accounts in (load.providers, load.models):
+                for gauge in (one for _, gauges in sorted(accounts.items()) for one in gauges):
+                    fill_provider_limit(reply.limits.add(), gauge, load.share)
         return reply
 
     def GetShadow(

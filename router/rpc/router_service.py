@@ -21,7 +21,7 @@ from router.routing.router import RoutedDecision, RouteQuery
 from router.routing.tasks import BegunTask, Tasks
 from router.rpc.messages.explanation import explained, fill_explanation, fill_logged
 from router.rpc.messages.outcome import parse_failed, parse_outcome
-from router.rpc.messages.quote_batch import render_summary
+from router.rpc.messages.quote_batch import fill_error, render_summary
 from router.rpc.messages.route import parse_route, render_held
 from router.rpc.messages.settle import parse_settle
 from router.rpc.messages.task import parse_begin, parse_task_id, render_begun
@@ -149,7 +149,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 held = snapshot.reservations.quote(query)
             except MitsumoriError as error:
                 batch.failed += 1
-                answer.error.reason, answer.error.text = error.reason, error.message
+                fill_error(answer.error, error)
             else:
                 batch.add(held)
                 decision_id = query.request_id or self._new_id()
@@ -157,7 +157,9 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 if query.explain:
                     self._explain(snapshot, query, answer.response, held.routed)
             yield answer
-        yield router_pb2.QuoteBatchResponse(summary=render_summary(batch))
+        reservations = snapshot.reservations
+        load, now = reservations.batch_load, reservations.router.now()
+        yield router_pb2.QuoteBatchResponse(summary=render_summary(batch, load, now))
 
     def BeginTask(
         self, request: router_pb2.BeginTaskRequest, context: grpc.ServicerContext

@@ -54,7 +54,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.READ,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
-                "ExplainDecision", "GetShadow", "GetCanary",
+                "ExplainDecision", "GetShadow", "GetCanary", "ListDeferred",
                 "ListTasks",
             },
         ),
@@ -62,7 +62,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             Role.ADMIN,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
-                "ExplainDecision", "GetShadow", "GetCanary",
+                "ExplainDecision", "GetShadow", "GetCanary", "ListDeferred",
                 "ListTasks",
                 "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
@@ -190,6 +190,17 @@ def test_a_reader_reads_its_own_tenant() -> None:
     )
     reveal(listed, page, ACME)
     assert [row.decision_id for row in page.decisions] == ["d1", "old"]
+
+
+def test_a_tenant_sees_its_own_deferred_work_by_the_ids_that_it_gave() -> None:
+    listed = admin_pb2.ListDeferredRequest()
+    admit(listed, ACME, new_id)
+    assert dict(listed.labels) == {"tenant": "acme"}
+    reply = admin_pb2.ListDeferredResponse(requests=[{"decision_id": "acme:d1"}])
+    reveal(listed, reply, ACME)
+    assert [each.decision_id for each in reply.requests] == ["d1"]
+    with pytest.raises(NotAllowed):
+        admit(admin_pb2.ListDeferredRequest(labels={"tenant": "other"}), ACME, new_id)
 
 
 @pytest.mark.parametrize(

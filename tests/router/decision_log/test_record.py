@@ -176,6 +176,14 @@ def test_the_turns_before_are_written_last_and_the_worth_of_a_cache_with_its_can
     assert serialize(CONTINUED) + "\n" == golden("v1_conversation")
 
 
+def test_models_without_room_and_calls_in_flight_are_written_where_there_are_any() -> None:
+    crowded = msgspec.structs.replace(EXAMPLE, full=("c", "d"), in_flight=7)
+    assert serialize(crowded) + "\n" == golden("v1_full")
+    assert parse(golden("v1_full")) == crowded
+    assert parse(golden("v1_example")).full == ()
+    assert parse(golden("v1_example")).in_flight == 0
+
+
 def test_regions_are_written_after_the_other_constraints() -> None:
     constraints = msgspec.structs.replace(EXAMPLE.constraints, regions=("eu", "us"))
     record = msgspec.structs.replace(EXAMPLE, constraints=constraints)
