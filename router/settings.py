@@ -314,6 +314,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="chance chooses only models whose expected cost is at most this share above the best",
     )
+    gadget_guard: bool = Field(
+        default=True,
+        description="read a prompt also by its first and its last sentence alone where it looks composed of"
+        " foreign parts, as if to look harder than it is; the easiest reading counts",
+    )
     health: _Health = Field(
         default=_Health(),
         description="when a model is left out because calls to it fail: after consecutive_failures, or at a"

@@ -62,7 +62,9 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_REPLACED: _ClassVar[ReasonCode]
     REASON_CODE_ESCALATED: _ClassVar[ReasonCode]
     REASON_CODE_LOAD_SHIFTED: _ClassVar[ReasonCode]
+    REASON_CODE_TOP_TIER_CAPPED: _ClassVar[ReasonCode]
     REASON_CODE_CANARY: _ClassVar[ReasonCode]
+    REASON_CODE_GADGET_SUSPECTED: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -100,7 +102,9 @@ REASON_CODE_KEPT_MODEL: ReasonCode
 REASON_CODE_REPLACED: ReasonCode
 REASON_CODE_ESCALATED: ReasonCode
 REASON_CODE_LOAD_SHIFTED: ReasonCode
+REASON_CODE_TOP_TIER_CAPPED: ReasonCode
 REASON_CODE_CANARY: ReasonCode
+REASON_CODE_GADGET_SUSPECTED: ReasonCode
 
 class RouteRequest(_message.Message):
     __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives", "explain", "task_id")

@@ -24,6 +24,7 @@ from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, goal_reason
 from router.core.health import ALL_HEALTHY, Health, fallback_chain, left_out
 from router.core.limit_effects import (
+    capped_tier,
     deferral,
     may_reach_a_limit,
     rank_under_soft_limits,
@@ -132,6 +133,35 @@ def _trying(chosen: Candidate, health: Health) -> Reason:
     return Reason("MODELS_UNHEALTHY", f"this call tries {model} again: {health.due[model]}")
 
 
+def _eligible(
+    candidates: Sequence[Candidate],
+    constraints: Constraints,
+    ruling: Ruling,
+    top_tier: str | None,
+) -> tuple[list[Candidate], Counter[str], Reason | None]:
+    """The candidates that can be chosen, how many cannot by why, and a reason if limits close the top tier.
+
+    Raises:
+        NotPossible: none meets the constraints.
+        Exhausted: a limit blocks each that does.
+    """
+    exclusions = [unmet(candidate, constraints, ruling) for candidate in candidates]
+    capped = None
+    if may_reach_a_limit(candidates):
+        exclusions = [
+            name or blocked(candidate)
+            for candidate, name in zip(candidates, exclusions, strict=True)
+        ]
+        capped = capped_tier(candidates, exclusions, top_tier)
+    eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
+    excluded = Counter(name for name in exclusions if name is not None)
+    if eligible:
+        return eligible, excluded, capped
+    if any(name.startswith("limit_") for name in excluded):
+        raise refused_by_limits(candidates, exclusions)
+    raise no_eligible_model(candidates, constraints, ruling, excluded)
+
+
 def _with_room(
     eligible: list[Candidate], load: Load, *, batch: bool, moment: datetime | None
 ) -> tuple[list[Candidate], Mapping[str, Full]]:
@@ -193,19 +223,8 @@ def decide(
     """
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
-    exclusions = [unmet(candidate, constraints, ruling) for candidate in candidates]
-    if may_reach_a_limit(candidates):
-        exclusions = [
-            name or blocked(candidate)
-            for candidate, name in zip(candidates, exclusions, strict=True)
-        ]
-    eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
-    excluded = Counter(name for name in exclusions if name is not None)
+    eligible, excluded, capped = _eligible(candidates, constraints, ruling, top_tier)
     alone = len(eligible) == 1 and len(candidates) > 1
-    if not eligible:
-        if any(name.startswith("limit_") for name in excluded):
-            raise refused_by_limits(candidates, exclusions)
-        raise no_eligible_model(candidates, constraints, ruling, excluded)
     out, left_out_why = set_aside(candidates, eligible, health, conversation)
     if out:
         eligible = [each for each in eligible if each.model.id not in out]
@@ -234,6 +253,8 @@ def decide(
     if full:
         best = rank_under_soft_limits(eligible, goal, top_tier, moment, bound_to)[0][0]
         reasons.extend(load_shifted(best, ranked[0], full))
+    if capped is not None:
+        reasons.append(capped)
     reasons.extend(left_out_why)
     if ranked[0].model.id in health.due:
         reasons.append(_trying(ranked[0], health))

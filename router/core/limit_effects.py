@@ -22,6 +22,7 @@ from router.core.types import Candidate, Goal, Reason
 
 __all__ = [
     "binding_limit",
+    "capped_tier",
     "deferral",
     "limit_refusal",
     "may_reach_a_limit",
@@ -70,6 +71,37 @@ def may_reach_a_limit(candidates: Sequence[Candidate]) -> bool:
     return False
 
 
+def capped_tier(
+    candidates: Sequence[Candidate], exclusions: Sequence[str | None], tier: str | None
+) -> Reason | None:
+    """Why models of a tier were left out, where a limit on tiers did that; ``None``: none did.
+
+    Args:
+        candidates: all of them.
+        exclusions: why each was left out; ``None``: it was not.
+        tier: the highest one.
+    """
+    for candidate, name in zip(candidates, exclusions, strict=True):
+        if candidate.model.tier != tier or name is None or not name.startswith("limit_"):
+            continue
+        found = binding_limit(candidate)
+        if found is None or "tier" not in found[0].limit.scope:
+            continue
+        state = found[0]
+        limit = state.limit
+        cap = (
+            "its amount is used up"
+            if limit.share is None
+            else f"its share of {100 * limit.share:g}% is used up"
+        )
+        return Reason(
+            "TOP_TIER_CAPPED",
+            f"limit {limit.id} keeps models of tier {tier} out: {cap}",
+            _balance_facts(state),
+        )
+    return None
+
+
 def _shared_limits(candidates: Sequence[Candidate]) -> Iterable[tuple[LimitState, ...]]:
     """The limits of some candidates, in their order; those with the same limits share a tuple."""
     return {id(each.limits): each.limits for each in candidates}.values()
@@ -98,6 +130,8 @@ def _balance_facts(state: LimitState) -> dict[str, str]:
     }
     if state.remaining is not None:
         facts["remaining"] = str(state.remaining)
+    if state.limit.share is not None:
+        facts["share"], facts["whole"] = f"{state.limit.share:g}", str(state.whole)
     if state.limit.window is not Window.TOTAL:
         facts["resets"] = state.period.end.isoformat()
     return facts

@@ -24,7 +24,7 @@ from router.ledger.base import (
     StoredTask,
     Totals,
 )
-from router.ledger.limit_book import LimitBook
+from router.ledger.limit_book import LimitBook, states_of
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.shared_state import MAX_PAGE, MAX_ROWS, SharedChanges, SharedRow
 from router.telemetry.observer import UNOBSERVED, Observer
@@ -64,11 +64,7 @@ class MemoryLedger:
         with self._lock:
             moment = self._expire_due()
             return [
-                tuple(
-                    LimitState(limit, account.key, period, balance.spent, balance.held)
-                    for limit, account, period in self._tables.limits.applying(labels, moment)
-                    for balance in [self._tables.balance(account, limit.unit)]
-                )
+                states_of(self._tables.limits.applying(labels, moment), self._tables.sums)
                 for labels in options
             ]
 
@@ -380,6 +376,11 @@ class _Tables:
 
     def balance(self, account: Account, unit: Unit) -> Balance:
         return self.balances.setdefault(account, Balance(account, unit))
+
+    def sums(self, account: Account) -> tuple[int, int]:
+        """What is spent and held on an account."""
+        found = self.balances.get(account)
+        return (0, 0) if found is None else (found.spent, found.held)
 
     def add(self, row: Row, new: Hold) -> None:
         self.payloads[row.id] = storage_format.to_json(new.labels), new.record, "{}"

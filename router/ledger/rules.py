@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible, shown
@@ -26,8 +26,8 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
 )
-from router.ledger.limit_book import ApplicableLimit
-from router.ledger.rows import UNBOUNDED, Amended, Balance, LedgerEntry, Row
+from router.ledger.limit_book import ApplicableLimit, states_of
+from router.ledger.rows import UNBOUNDED, Account, Amended, Balance, LedgerEntry, Row
 from router.ledger.unit_of_work import UnitOfWork
 
 __all__ = [
@@ -87,23 +87,24 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
     to_check = work.limits.applying(new.labels, moment)
     if new.task is not None:
         to_check = task_rules.left_to_check(to_check, task)
+    wholes: dict[Account, Balance] = {}
     for applying in to_check:
-        limit, account, period = applying
+        limit, account, _, whole, _ = applying
         balance = work.balance(account, limit.unit)
-        amount = 0
+        if whole is not None:
+            wholes[whole] = work.balance(whole, limit.unit)
+        amount, ceiling = 0, limit.hard
         if amounts is not None:
             amount = amounts.of(limit.unit)
-            held = balance.held - freed.get(account, 0)
+            state = _state(applying, balance, wholes, freed)
+            ceiling = state.ceiling(amount)
             # Almost every amount fits, so the obstacle is computed only for one that does not.
-            if balance.spent + held + amount > (
-                UNBOUNDED - 1 if limit.hard is None else limit.hard
-            ):
-                state = LimitState(limit, account.key, period, balance.spent, held)
+            if state.spent + state.held + amount > (UNBOUNDED - 1 if ceiling is None else ceiling):
                 obstacle = find_obstacle(state, amount)
                 if obstacle is None:
                     raise _overflow()
                 return Refused(state, amount, obstacle)
-        holds_to_make.append((applying, balance, amount))
+        holds_to_make.append((applying, balance, amount, ceiling))
     if task is not None:
         over = _over_cap(task, replaced, amounts)
         if over is not None:
@@ -124,25 +125,58 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
     )
     if task is not None:
         task_rules.draw(work, task, row)
-    states = _hold_on(row, holds_to_make)
+    states = _hold_on(row, holds_to_make, wholes)
     work.add(row, new)
     return Granted(states)
 
 
+def _state(
+    applying: ApplicableLimit,
+    balance: Balance,
+    wholes: Mapping[Account, Balance],
+    freed: Mapping[Account, int],
+) -> LimitState:
+    """A limit with its balance, as it is once what is freed is no longer held.
+
+    Args:
+        applying: the limit.
+        balance: of it.
+        wholes: the balances of which others are a share.
+        freed: what a replaced decision holds, by account.
+    """
+    limit, account, period, whole, _ = applying
+    held, of_whole = balance.held - freed.get(account, 0), 0
+    if whole is not None:
+        counted = wholes[whole]
+        of_whole = counted.spent + counted.held - freed.get(whole, 0)
+    return LimitState(limit, account.key, period, balance.spent, held, of_whole)
+
+
 def _hold_on(
-    row: Row, holds: Sequence[tuple[ApplicableLimit, Balance, int]]
+    row: Row,
+    holds: Sequence[tuple[ApplicableLimit, Balance, int, int | None]],
+    wholes: Mapping[Account, Balance],
 ) -> tuple[LimitState, ...]:
-    """Hold amounts on balances, and return these."""
-    states = []
-    for (limit, account, period), balance, amount in holds:
+    """Hold amounts on balances, and return these.
+
+    Args:
+        row: the new decision.
+        holds: on which balance how much is held, below which ceiling; ``None``: below any.
+        wholes: the balances of which others are a share.
+    """
+    balances = dict(wholes)
+    for applying, balance, amount, ceiling in holds:
         if row.held is not None:
-            ceiling = UNBOUNDED if limit.hard is None else limit.hard
-            if ceiling > balance.ceiling:
-                balance.ceiling = ceiling
+            balance.ceiling = max(balance.ceiling, UNBOUNDED if ceiling is None else ceiling)
             balance.held += amount
         row.entries.append(LedgerEntry(balance, amount))
-        states.append(LimitState(limit, account.key, period, balance.spent, balance.held))
-    return tuple(states)
+        balances[applying.account] = balance
+
+    def sums_of(account: Account) -> tuple[int, int]:
+        balance = balances[account]
+        return balance.spent, balance.held
+
+    return states_of([applying for applying, *_ in holds], sums_of)
 
 
 def _over_cap(task: Row, replaced: Row | None, amounts: Amounts | None) -> Refused | None:

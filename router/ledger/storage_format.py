@@ -204,13 +204,17 @@ def check_limit(limit: Limit) -> None:
     for name, value in limit.scope.items():
         _check_text("scope", name)
         _check_text(f"scope.{name}", value, empty=True)
-    for name, bound in (("soft", limit.soft), ("hard", limit.hard)):
+    for name, bound in (("soft", limit.soft), ("hard", limit.hard), ("free", limit.free)):
         if bound is not None and not 0 <= bound <= MAX_LIMIT:
             raise InvalidInput(f"{name} must be 0 to {MAX_LIMIT}", field=name)
     try:
         ZoneInfo(limit.time_zone)
     except (KeyError, ValueError, OSError):
         raise InvalidInput("time_zone is not an IANA name", field="time_zone") from None
+    if limit.share is not None and not 0 < limit.share_millionths < 1_000_000:
+        raise InvalidInput("share must be above 0 and below 1", field="share")
+    if limit.share is not None and limit.whole_scope == limit.scope:
+        raise InvalidInput("share needs a scope with tier, model or provider", field="share")
     if limit.unit is Unit.CONCURRENT and limit.window is not Window.TOTAL:
         raise InvalidInput("concurrent requests are counted in total only", field="window")
 
@@ -315,7 +319,8 @@ def from_micros(micros: int) -> datetime:
 
 
 def limit_to_json(limit: Limit) -> str:
-    """A limit as canonical JSON."""
+    """A limit as canonical JSON; only one with a share says so, that earlier releases read the others."""
+    share = {} if limit.share is None else {"share": limit.share, "free": limit.free}
     return _encode(
         {
             "id": limit.id,
@@ -327,6 +332,7 @@ def limit_to_json(limit: Limit) -> str:
             "hard": limit.hard,
             "on_soft": limit.on_soft.value,
             "paced": limit.paced,
+            **share,
         }
     )
 

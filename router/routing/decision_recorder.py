@@ -141,9 +141,13 @@ def _constraints(given: Constraints, ranked: Sequence[Candidate]) -> record.Logg
 
 
 def _limit(state: LimitState) -> record.LimitBalance:
-    limit = state.limit
+    """A limit with its balance; what a share allowed is the hard value that there was at that moment."""
+    limit, remaining = state.limit, state.remaining
+    hard = limit.hard
+    if limit.share is not None and remaining is not None:
+        hard = state.spent + state.held + remaining
     return record.LimitBalance(
-        limit.id, state.key, limit.unit, limit.soft, limit.hard, state.spent, state.held
+        limit.id, state.key, limit.unit, limit.soft, hard, state.spent, state.held
     )
 
 

@@ -576,15 +576,23 @@ class Reservations:
 
 
 def _without(state: LimitState, freed: StoredDecision) -> LimitState:
-    """A balance as it will be once the hold of a decision is released."""
-    counts_on_it = (
-        freed.held is not None
-        and balance_key(state.limit, freed.labels) == state.key
-        and state.period.start <= freed.created < state.period.end
-    )
-    if not counts_on_it or freed.held is None:
+    """A balance as it will be once the hold of a decision is released.
+
+    The labels of the caller are those of the decision; only the model differs.
+    """
+    limit = state.limit
+    if freed.held is None or not state.period.start <= freed.created < state.period.end:
         return state
-    return replace(state, held=max(state.held - freed.held.of(state.limit.unit), 0))
+    amount, held, whole = freed.held.of(limit.unit), state.held, state.whole
+    if balance_key(limit, freed.labels) == state.key:
+        held = max(held - amount, 0)
+    if limit.share is not None:
+        whole = max(whole - amount, 0)
+    return (
+        state
+        if (held, whole) == (state.held, state.whole)
+        else replace(state, held=held, whole=whole)
+    )
 
 
 def _labels(query: RouteQuery, candidate: Candidate) -> dict[str, str]:

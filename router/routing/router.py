@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,8 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.features.asked_length import asked_by
-from router.classifier.features.lexical import foreign_share, lexical_features
-from router.classifier.task_in_hand import TaskInHand, task_in_hand
-from router.core.asked_length import AskedLength
+from router.classifier.features.lexical import foreign_share
+from router.classifier.gadget_guard import GadgetGuard
 from router.core.breaker import Outcome
 from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_worth
 from router.core.corrections import Corrections
@@ -46,6 +43,7 @@ from router.core.types import (
     Score,
 )
 from router.routing.candidate_table import CandidateTable
+from router.routing.classified_prompt import classified, second_opinion
 from router.routing.prompt_memory import PromptMemory, key_of
 from router.rules.facts import Facts
 from router.rules.routing_table import RoutingTable, Rules
@@ -64,6 +62,10 @@ _ESTIMATED = Reason(
 _SECOND_OPINION = Reason(
     "SECOND_OPINION",
     "the choice was close, or the first encoder does not read this script: the second stage was used",
+)
+_GADGET_SUSPECTED = Reason(
+    "GADGET_SUSPECTED",
+    "the prompt looks composed of foreign parts, as if to look harder: its easiest part was scored",
 )
 
 
@@ -209,6 +211,7 @@ class Router:
         rules: of the routing table; ``None``: there is none.
         explore: share of the decisions that is left to chance, 0..1, where no rule says another.
         explore_regret: what chance may cost at most, as a share of the least expected cost, ≥ 0.
+        guard: against texts that make a prompt look harder; ``None``: there is none.
         notes: reasons that every decision has besides its own.
         in_flight: returns, by id of the model, the calls that have not ended.
 
@@ -228,6 +231,7 @@ class Router:
     rules: Rules | None = None
     explore: float = 0.0
     explore_regret: float = EXPLORE_REGRET
+    guard: GadgetGuard | None = None
     notes: tuple[Reason, ...] = ()
     in_flight: Callable[[], Mapping[str, int]] = _nothing_in_flight
     _table_of_rules: RoutingTable | None = field(
@@ -298,9 +302,13 @@ class Router:
         bundle, corrections = self.bundle, self.corrections()
         key, version = key_of(query.tenant, query.prompt), bundle.version
         recall = self._memory.get
-        features, embedding, score, reading, task = recall(
-            key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
+        first = recall(
+            key,
+            f"first {version}",
+            lambda: classified(bundle, query.prompt, self.guard),
+            _CLASSIFIED_BYTES,
         )
+        features, embedding, score = first.features, first.embedding, first.score
         moment = moment or self.now()
         table = self._table(bundle, moment)
         prices = self.catalog.price_table
@@ -335,17 +343,15 @@ class Router:
             score = recall(
                 key,
                 f"second {version}",
-                lambda: bundle.score_second_stage(
-                    task_in_hand(query.prompt).readings[reading],
-                    features,
-                    asked_by(query.prompt),
-                ),
+                lambda: second_opinion(bundle, query.prompt, first),
                 _CLASSIFIED_BYTES,
             )
             candidates = candidates_of(score)
             ruling = self._ruling(query, score, features, tokens, moment)
             goal = self._goal(query, ruling)
             notes.append(_SECOND_OPINION)
+        if first.suspected:
+            notes.append(_GADGET_SUSPECTED)
         if not encoder.reads_script(features):
             notes.append(_not_read(features))
         return Assessment(
@@ -358,8 +364,8 @@ class Router:
             goal,
             moment,
             ruling,
-            reading,
-            task,
+            first.reading,
+            first.task,
         )
 
     def decide(
@@ -504,39 +510,6 @@ class Router:
             # Two threads may make it at once; either table is right.
             table = self._latest[0] = CandidateTable(self.catalog, bundle.manifest, moment)
         return table
-
-
-class _Classified(NamedTuple):
-    """A prompt as the first stage sees it."""
-
-    features: npt.NDArray[np.float32]
-    embedding: npt.NDArray[np.float32]
-    score: Score
-    reading: int
-    task: int | None
-
-
-def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
-    """The hardest reading of the task in hand."""
-    with stage("features"):
-        hand, asked = task_in_hand(prompt), asked_by(prompt)
-    found = [_read(bundle, hand, asked, place) for place in range(len(hand.readings))]
-    return max(found, key=lambda one: one.score.complexity)
-
-
-def _read(bundle: Bundle, hand: TaskInHand, asked: AskedLength, place: int) -> _Classified:
-    text = hand.readings[place]
-    with stage("features"):
-        features = lexical_features(text)
-    with stage("encode"):
-        ids = bundle.encoder.word_ids(text)
-        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-    with stage("classify"):
-        score = bundle.classify(embedding, features, ids, asked)
-    # They are remembered, and shared between calls.
-    for each in (features, embedding):
-        each.setflags(write=False)
-    return _Classified(features, embedding, score, place, hand.request(place))
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

@@ -12,6 +12,7 @@ from pathlib import Path
 from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
+from router.classifier.gadget_guard import load_guard
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.clock import utc_now
 from router.core.errors import BadArtifact, Unavailable
@@ -78,8 +79,9 @@ def build_router(
         rules: of the routing table; ``None`` loads those of the settings.
 
     Raises:
-        BadArtifact, Unavailable: the bundle, encoder, catalog, tokenizer or routing table is missing or
-            damaged, the rules do not fit the catalog, or the registry does not answer and the cache is empty.
+        BadArtifact, Unavailable: the bundle, encoder, guard, catalog, tokenizer or routing table is missing
+            or damaged, the rules do not fit the catalog, or the registry does not answer and the cache is
+            empty.
     """
     catalog = catalog or load_catalog(settings.catalog)
     serving = bundle or _open_bundle(settings).current()
@@ -95,6 +97,7 @@ def build_router(
         rules=rules or load_rules(settings.rules),
         explore=settings.explore,
         explore_regret=settings.explore_regret,
+        guard=load_guard() if settings.gadget_guard else None,
     )
 
 

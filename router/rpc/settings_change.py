@@ -21,6 +21,7 @@ CHANGEABLE = frozenset(
         "canary",
         "explore",
         "explore_regret",
+        "gadget_guard",
         "health",
         "hold_ttl_s",
         "load_shares",

@@ -345,7 +345,7 @@ def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None
         (("limits", "set", "x", "--unit", "euros", "--hard", "1"), "--unit"),
         (("limits", "set", "x", "--hard", "-1"), "--hard"),
         (("limits", "set", "x", "--unit", "tokens", "--hard", "1.5"), "--hard"),
-        (("limits", "set", "x"), "give --hard or --soft, such as --hard 500"),
+        (("limits", "set", "x"), "give --hard, --soft or --share, such as --hard 500"),
         (("limits", "delete", "nobody"), "no such limit"),
         (("erase", "--before", "2100-01-01"), "at least one label"),
         (("erase", "--before", "soon", "--label", "team=x"), "--before"),

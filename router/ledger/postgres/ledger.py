@@ -27,6 +27,7 @@ from router.ledger.base import (
     StoredTask,
     Totals,
 )
+from router.ledger.limit_book import states_of
 from router.ledger.postgres import queries, row_mapping, shared_state, write_group
 from router.ledger.postgres.database import (
     SCHEMA,
@@ -106,19 +107,12 @@ class PostgresLedger:
         book = self._state.limits.book
         applying = [book.applying(labels, moment) for labels in options]
         accounts = {each.account for option in applying for each in option}
-        balances: dict[Account, Balance] = {}
+        sums: dict[Account, tuple[int, int]] = dict.fromkeys(accounts, (0, 0))
         if accounts:
             with self._connection() as connection:
                 found = write_group.read_balances(connection, accounts)
-            balances = {balance.account: balance for balance in found}
-        return [
-            tuple(
-                LimitState(limit, account.key, period, balance.spent, balance.held)
-                for limit, account, period in option
-                for balance in [balances.get(account) or Balance(account, limit.unit)]
-            )
-            for option in applying
-        ]
+            sums.update({balance.account: (balance.spent, balance.held) for balance in found})
+        return [states_of(option, sums.__getitem__) for option in applying]
 
     def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
         """See :meth:`Ledger.earlier_reply`."""

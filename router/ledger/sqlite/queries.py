@@ -17,7 +17,7 @@ import apsw
 from router.core.limits import Amounts, LimitState, Unit
 from router.ledger import storage_format
 from router.ledger.base import HoldState, StoredDecision, StoredTask, Totals
-from router.ledger.limit_book import LimitBook
+from router.ledger.limit_book import LimitBook, states_of
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
 from router.ledger.sqlite.committed_balances import Sums
 from router.ledger.sqlite.packed_payload import (
@@ -283,15 +283,7 @@ def states(
     }
     accounts = {one.account: None for some in applying.values() for one in some}
     sums = sums_of(list(accounts))
-    found = {
-        each: tuple(
-            [
-                LimitState(limit, account.key, period, *sums[account])
-                for limit, account, period in some
-            ]
-        )
-        for each, some in applying.items()
-    }
+    found = {each: states_of(some, sums.__getitem__) for each, some in applying.items()}
     return [found[each] for each in looked_at]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mitsumori.money import fill_money
 from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
 from router.core.goals import at_stake
-from router.core.limits import CHOICE_LABELS, LimitState
+from router.core.limits import CHOICE_LABELS
 from router.core.types import (
     NONE_LABEL,
     Candidate,
@@ -304,7 +305,8 @@ def render_held(
         taken = amounts.of(state.limit.unit) if amounts is not None else 0
         if held.task is not None and covers(held.task, state):
             taken = 0  # held before, by the task
-        after = LimitState(state.limit, state.key, state.period, state.spent, state.held + taken)
+        whole = state.whole if state.limit.share is None else state.whole + taken
+        after = replace(state, held=state.held + taken, whole=whole)
         fill_limit_status(reply.limits.add(), after)
     if held.task is not None:
         fill_turn(reply.task, held.task)
