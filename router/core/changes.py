@@ -300,8 +300,8 @@ def _roomier(inputs: Inputs, change: Change) -> Inputs:
             return state
         soft = None if limit.soft is None else limit.soft + more
         hard = None if limit.hard is None else limit.hard + more
-        room = 0 if limit.share is None else state.room + more
-        return replace(state, limit=replace(limit, soft=soft, hard=hard), room=room)
+        room = limit.room + more
+        return replace(state, limit=replace(limit, soft=soft, hard=hard, room=room))
 
     # Candidates share the tuples of their limits, and shall go on sharing them.
     shared = {id(each.limits): each.limits for each in inputs.candidates}

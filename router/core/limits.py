@@ -104,6 +104,8 @@ class Limit:
             :data:`CHOICE_LABELS`, one of which the scope has; above 0, below 1, with six decimals;
             ``None``: no share.
         free: what its decisions may take at any share, ≥ 0.
+        room: what it allows beyond its share and what is free, ≥ 0. Never stored: 0 but where a decision is
+            made again to see what more room would change.
     """
 
     id: str
@@ -117,6 +119,7 @@ class Limit:
     paced: bool = False
     share: float | None = None
     free: int = 0
+    room: int = 0
 
     @property
     def share_millionths(self) -> int:
@@ -242,8 +245,6 @@ class LimitState:
         held: sum of the open holds in the period, ≥ 0.
         whole: of a limit with a share, what all decisions of its whole scope spent and hold in the
             period, ≥ 0; else 0. Of a task only what its turns have drawn is in it.
-        room: what a limit with a share allows beyond its share and what is free, ≥ 0: 0 but where a decision
-            is made again to see what more room would change.
     """
 
     limit: Limit
@@ -252,7 +253,6 @@ class LimitState:
     spent: int
     held: int
     whole: int = 0
-    room: int = 0
 
     def ceiling(self, amount: int) -> int | None:
         """The most that may be spent and held where a decision takes an amount ≥ 0; ``None``: any amount."""
@@ -260,7 +260,7 @@ class LimitState:
         if limit.share is None:
             return limit.hard
         of_share = limit.share_millionths * (self.whole + amount) // _MILLION
-        most = max(of_share, limit.free) + self.room
+        most = max(of_share, limit.free) + limit.room
         return most if limit.hard is None else min(most, limit.hard)
 
     @property
@@ -270,7 +270,7 @@ class LimitState:
         left = None if limit.hard is None else limit.hard - taken
         if limit.share is not None:
             # What is taken counts in the whole, too.
-            share, over = limit.share_millionths, taken - self.room
+            share, over = limit.share_millionths, taken - limit.room
             of_share = (share * self.whole - _MILLION * over) // (_MILLION - share)
             most = max(of_share, limit.free - over)
             left = most if left is None else min(left, most)
