@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
+from router.core.errors import Exhausted, NotPossible
 from router.core.exclusions import blocked, exclusion_reasons, no_eligible_model, unmet
 from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, goal_reason
@@ -80,6 +82,64 @@ def _trying(chosen: Candidate, health: Health) -> Reason:
     return Reason("MODELS_UNHEALTHY", f"this call tries {model} again: {health.due[model]}")
 
 
+class _Field(NamedTuple):
+    """What takes part in a decision.
+
+    Attributes:
+        eligible: candidates, at least one, in the order of their names.
+        excluded: how many are left out, by the name of the exclusion.
+        alone: whether constraints, rules and limits leave only one of several.
+        of_health: reasons for what the health of models changed.
+    """
+
+    eligible: list[Candidate]
+    excluded: Counter[str]
+    alone: bool
+    of_health: Sequence[Reason]
+
+
+def _field(
+    candidates: Sequence[Candidate],
+    constraints: Constraints,
+    ruling: Ruling,
+    health: Health,
+    batch: bool,
+) -> _Field:
+    """What constraints, rules, limits and health leave.
+
+    Args:
+        candidates: in the order of their names.
+        constraints: as in :func:`decide`.
+        ruling: likewise.
+        health: likewise.
+        batch: likewise.
+
+    Raises: as :func:`decide`.
+    """
+    exclusions = [unmet(candidate, constraints, ruling) for candidate in candidates]
+    if may_reach_a_limit(candidates):
+        exclusions = [
+            name or blocked(candidate)
+            for candidate, name in zip(candidates, exclusions, strict=True)
+        ]
+    eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
+    excluded = Counter(name for name in exclusions if name is not None)
+    alone = len(eligible) == 1 and len(candidates) > 1
+    if not eligible:
+        if any(name.startswith("limit_") for name in excluded):
+            raise refused_by_limits(candidates, exclusions)
+        raise no_eligible_model(candidates, constraints, ruling, excluded)
+    of_health: Sequence[Reason] = ()
+    if health is not ALL_HEALTHY:
+        out, of_health = left_out(eligible, health)
+        eligible = [each for each in eligible if each.model.id not in out]
+        excluded.update(out.values())
+    deferred = deferral(eligible, ruling) if batch else None
+    if deferred is not None:
+        raise deferred
+    return _Field(eligible, excluded, alone, of_health)
+
+
 def decide(
     candidates: Sequence[Candidate],
     constraints: Constraints,
@@ -98,6 +158,9 @@ def decide(
     The goal says how: see :class:`~router.core.types.MissCost`, :class:`~router.core.types.WillingnessToPay`
     and :class:`~router.core.types.QualityTarget`. Soft limits and pacing warn, downgrade and defer batch
     work; hard limits exclude candidates.
+
+    Where the decision would be refused and rules give way, it is made without all of these: so they refuse
+    nothing, and never change why something is refused.
 
     Args:
         candidates: every model of the catalog with its probability, quote and limits.
@@ -122,27 +185,14 @@ def decide(
     """
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
-    exclusions = [unmet(candidate, constraints, ruling) for candidate in candidates]
-    if may_reach_a_limit(candidates):
-        exclusions = [
-            name or blocked(candidate)
-            for candidate, name in zip(candidates, exclusions, strict=True)
-        ]
-    eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
-    excluded = Counter(name for name in exclusions if name is not None)
-    alone = len(eligible) == 1 and len(candidates) > 1
-    if not eligible:
-        if any(name.startswith("limit_") for name in excluded):
-            raise refused_by_limits(candidates, exclusions)
-        raise no_eligible_model(candidates, constraints, ruling, excluded)
-    of_health: Sequence[Reason] = ()
-    if health is not ALL_HEALTHY:
-        out, of_health = left_out(eligible, health)
-        eligible = [each for each in eligible if each.model.id not in out]
-        excluded.update(out.values())
-    deferred = deferral(eligible, ruling) if batch else None
-    if deferred is not None:
-        raise deferred
+    try:
+        field = _field(candidates, constraints, ruling, health, batch)
+    except (Exhausted, NotPossible):
+        if not ruling.gives_way:
+            raise
+        ruling = ruling.after_giving_way()
+        field = _field(candidates, constraints, ruling, health, batch)
+    eligible, excluded, alone, of_health = field
     ranked, notes = rank_under_soft_limits(eligible, goal, top_tier, moment)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
     reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
@@ -162,4 +212,6 @@ def decide(
     reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))
     reasons.extend(ruling.reasons)
     reasons.extend(exclusion_reasons(excluded))
-    return Decision(tuple(ranked), tuple(reasons), fallback_chain(ranked, health), found)
+    return Decision(
+        tuple(ranked), tuple(reasons), fallback_chain(ranked, health), found, bool(ruling.gave_way)
+    )

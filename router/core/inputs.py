@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from router.core.decision import decide
+from router.core.errors import MitsumoriError
 from router.core.health import ALL_HEALTHY, Health
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import Candidate, Constraints, Decision, Exploration, Goal
@@ -60,3 +61,17 @@ class Inputs(NamedTuple):
             moment=self.moment,
             exploration=self.exploration,
         )
+
+    def in_force(self) -> Inputs:
+        """The same, less the rules that give way for them: what a change would still have to overcome."""
+        if not self.ruling.gives_way:
+            return self
+        try:
+            gave_way = self.decide().rules_gave_way
+        except MitsumoriError:
+            gave_way = True
+        return self.after_giving_way() if gave_way else self
+
+    def after_giving_way(self) -> Inputs:
+        """The same without the rules that give way."""
+        return self._replace(ruling=self.ruling.after_giving_way())

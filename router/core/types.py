@@ -493,12 +493,14 @@ class Decision:
         reasons: why, the most important first.
         fallbacks: the candidates to try, in this order, should the chosen one fail.
         explored: what was left to chance; ``None``: nothing was.
+        rules_gave_way: whether the rules of the routing table that give way did so.
     """
 
     ranked: tuple[Candidate, ...]
     reasons: tuple[Reason, ...]
     fallbacks: tuple[Candidate, ...] = ()
     explored: Explored | None = None
+    rules_gave_way: bool = False
 
     @property
     def chosen(self) -> Candidate:

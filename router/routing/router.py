@@ -393,7 +393,7 @@ class Router:
             assessed.bundle.version,
             self.catalog.version,
             self.settings_version,
-            assessed.ruling,
+            assessed.ruling.after_giving_way() if decision.rules_gave_way else assessed.ruling,
             health,
             inputs,
         )
