@@ -359,7 +359,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
             joins them.
         demands: of the prompt, see :class:`Score`; empty in older records.
         settings: version of the settings that it rests on; empty in older records.
-        rules: names of the rules of the routing table that applied, in its order; without those that gave way.
+        rules: names of the rules of the routing table that applied, in its order.
         rules_version: of that table; empty in older records.
         unhealthy: ids of the models that were left out because calls to them failed, sorted; empty in older
             records. They are not among the candidates.
@@ -367,8 +367,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
         canary: of which the request was in the scope; ``None``: of none. ``propensity`` is that on its side.
-        rules_gave_way: names of the rules that would have applied, had they left a model; in the order of the
-            table.
+        rules_gave_way: names of the rules that would have applied, too, but gave way, since no model was left
+            with them.
     """
 
     version: Literal[1]

@@ -141,7 +141,9 @@ def _both_hold(
     them gives way."""
     one, other = table.rules[first], table.rules[second]
     both = Ruling((one, other))
-    if both.gives_way or any(both.forbids(Candidate(each, None, None, None)) is None for each in models):
+    if both.gives_way or any(
+        both.forbids(Candidate(each, None, None, None)) is None for each in models
+    ):
         return None
     conditions = [rules.file.rules[at].when for at in (first, second)]
     finals = [entry.when for entry in rules.file.rules[:second] if entry.final]
