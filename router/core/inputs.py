@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from router.core.conversation import NO_CONVERSATION, Conversation
 from router.core.decision import decide
 from router.core.errors import MitsumoriError
 from router.core.health import ALL_HEALTHY, Health
+from router.core.load import NO_LOAD, Load
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import Candidate, Constraints, Decision, Exploration, Goal
 
@@ -24,11 +26,13 @@ class Inputs(NamedTuple):
         goal: what the choice aims for.
         ruling: what the routing table allows.
         health: of all models.
+        load: how far limits of providers are used.
         complexity: of the prompt, 0..1.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog.
         moment: for pacing, aware.
         exploration: how much is left to chance.
+        conversation: up to this turn.
         next_goal: the goal if the rule that gives :attr:`goal` did not hold; ``None``: no rule gives it.
     """
 
@@ -37,11 +41,13 @@ class Inputs(NamedTuple):
     goal: Goal
     ruling: Ruling = NO_RULING
     health: Health = ALL_HEALTHY
+    load: Load = NO_LOAD
     complexity: float = 1.0
     batch: bool = False
     top_tier: str | None = None
     moment: datetime | None = None
     exploration: Exploration | None = None
+    conversation: Conversation = NO_CONVERSATION
     next_goal: Goal | None = None
 
     def decide(self) -> Decision:
@@ -55,11 +61,13 @@ class Inputs(NamedTuple):
             self.goal,
             ruling=self.ruling,
             health=self.health,
+            load=self.load,
             complexity=self.complexity,
             batch=self.batch,
             top_tier=self.top_tier,
             moment=self.moment,
             exploration=self.exploration,
+            conversation=self.conversation,
         )
 
     def in_force(self) -> Inputs:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from router.core.conversation import Conversation
 from router.core.limits import LimitState
 from router.core.types import (
     Candidate,
@@ -34,6 +35,7 @@ def record_of(
     strict: bool,
     redrawn: bool = False,
     canary: record.LoggedCanary | None = None,
+    in_flight: int = 0,
 ) -> DecisionRecord:
     """The record of a decision.
 
@@ -46,6 +48,7 @@ def record_of(
         strict: whether the hold is the worst case.
         redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
         canary: of which the request is in the scope; ``None``: of none.
+        in_flight: calls to the chosen model that have not ended, ≥ 0.
     """
     decision, score = routed.decision, routed.score
     bounded = query.constraints.max_first_token_s is not None
@@ -85,6 +88,18 @@ def record_of(
         redrawn=redrawn,
         rules_gave_way=tuple([rule.name for rule in routed.ruling.gave_way]),
         canary=canary,
+        task=query.task_id,
+        full=tuple(sorted(decision.full)),
+        in_flight=in_flight,
+        conversation=_conversation(routed.conversation),
+    )
+
+
+def _conversation(known: Conversation) -> record.LoggedConversation | None:
+    if not known.binds:
+        return None
+    return record.LoggedConversation(
+        known.model, known.further_turns, known.in_tool_loop, tuple(sorted(known.inadequate))
     )
 
 
@@ -127,9 +142,13 @@ def _constraints(given: Constraints, ranked: Sequence[Candidate]) -> record.Logg
 
 
 def _limit(state: LimitState) -> record.LimitBalance:
-    limit = state.limit
+    """A limit with its balance; what a share allowed is the hard value that there was at that moment."""
+    limit, remaining = state.limit, state.remaining
+    hard = limit.hard
+    if limit.share is not None and remaining is not None:
+        hard = state.spent + state.held + remaining
     return record.LimitBalance(
-        limit.id, state.key, limit.unit, limit.soft, limit.hard, state.spent, state.held
+        limit.id, state.key, limit.unit, limit.soft, hard, state.spent, state.held
     )
 
 
@@ -159,6 +178,7 @@ def _candidate(candidate: Candidate, *, bounded: bool) -> record.LoggedCandidate
         first_token_s=_seconds(quote.first_token)
         if bounded and quote.first_token is not None
         else None,
+        cache_nanos=record.CacheNanos(*candidate.cache) if any(candidate.cache) else None,
     )
 
 

@@ -8,10 +8,13 @@ from router.catalog.catalog import Catalog
 from router.core.canary import CountedCall
 from router.core.errors import NotFound
 from router.core.limits import Amounts
+from router.core.load import RateLimits
 from router.decision_log.record import ANSWERED
 from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
 from router.routing.canary import Canary
+from router.routing.conversations import Conversations, Judgement
 from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
+from router.routing.provider_load import ProviderLoad
 from router.routing.settlement import UsageReport, check_plausible, money_of
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import OTHER, Observer, SettledCall
@@ -28,16 +31,20 @@ class Reports:
         catalog: prices tokens where no cost is reported, and knows who serves a model.
         ledger: keeps the decisions.
         health: of the models; learns how calls ended.
+        conversations: learn whose answer did not do, and what caches hold.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
         observer: is told what was settled and released.
+        load: of the accounts of providers; learns what has ended, and what they say of their limits.
         canary: counts what became of its decisions and the others; ``None``: there is none.
     """
 
     catalog: Catalog
     ledger: Ledger
     health: ModelHealth
+    conversations: Conversations
     max_settle: int
     observer: Observer
+    load: ProviderLoad
     canary: Canary | None = None
 
     def settle(
@@ -70,6 +77,7 @@ class Reports:
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         if not settled.repeated:
             self._tell_settled(model, report, money, decided)
+            self.conversations.reported(decision_id, _judgement(model, report))
             if self.canary is not None:
                 self.canary.settled(decided, _counted(report, money))
         return settled, money
@@ -90,6 +98,8 @@ class Reports:
         if released:
             self.observer.released()
             self.health.drop_probe(decision_id)
+            self.conversations.released(decision_id)
+            self.load.cancelled(decision_id)
         return released
 
     def report_outcome(self, decision_id: str, tenant: str, report: OutcomeReport) -> bool:
@@ -108,10 +118,13 @@ class Reports:
         decided = self._decided(decision_id, tenant, "report")
         model = report.model or decided.labels["model"]
         self.catalog.check_known("model", [model], self.catalog.ids)
+        self.conversations.reported(decision_id, Judgement(model, report.outcome))
+        provider = self._provider(model)
+        self._note_limits(model, provider, report.rate_limits)
         return self.health.report(
             Attempt(
                 model,
-                self._provider(model),
+                provider,
                 report.outcome,
                 decision_id,
                 decided.created,
@@ -135,6 +148,10 @@ class Reports:
             )
         return decided
 
+    def _note_limits(self, model: str, provider: str, told: RateLimits | None) -> None:
+        if told is not None:
+            self.load.reported(model, provider, told)
+
     def _provider(self, model: str) -> str:
         """Who serves a model of the catalog; :data:`OTHER` for any other name."""
         specs = (entry.spec for entry in self.catalog.entries)
@@ -148,7 +165,11 @@ class Reports:
         name = model if provider is not OTHER else OTHER
         tokens = report.input_tokens, report.output_tokens
         self.observer.settled(SettledCall(name, provider, *tokens, booked, decided.quoted))
+        taken = sum(tokens) if report.outcome.answered else None
+        by = None if provider is OTHER else (model, provider)
+        self.load.ended(decided.id, tokens=taken, by=by)
         if provider is not OTHER:
+            self._note_limits(model, provider, report.rate_limits)
             self.health.report(
                 Attempt(
                     model,
@@ -168,6 +189,20 @@ class Reports:
                 "gen_ai.usage.output_tokens": report.output_tokens,
             }
         )
+
+
+def _judgement(model: str, report: UsageReport) -> Judgement:
+    """What a report of usage says of an answer.
+
+    Args:
+        model: that was called.
+        report: of the caller. One that has a cost may leave out the tokens.
+    """
+    cached = report.cached_input_tokens
+    known = cached > 0 or (report.input_tokens > 0 and report.cost is None)
+    return Judgement(
+        model, report.outcome, report.details.get("quality"), cached if known else None
+    )
 
 
 def _counted(report: UsageReport, booked: int) -> CountedCall:

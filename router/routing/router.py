@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,10 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.features.asked_length import asked_by
-from router.classifier.features.lexical import foreign_share, lexical_features
-from router.classifier.task_in_hand import task_in_hand
-from router.core.asked_length import AskedLength
+from router.classifier.features.lexical import foreign_share
+from router.classifier.gadget_guard import GadgetGuard
 from router.core.breaker import Outcome
+from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_worth
 from router.core.corrections import Corrections
 from router.core.errors import Exhausted, NotPossible
 from router.core.exclusions import arm_prices
@@ -26,6 +24,7 @@ from router.core.exploration import EXPLORE_REGRET, may_explore
 from router.core.goals import at_stake
 from router.core.health import ALL_HEALTHY, Health
 from router.core.inputs import Inputs
+from router.core.load import NO_LOAD, Load
 from router.core.quote_table import QuoteTerms
 from router.core.relaxation import advised
 from router.core.ruling import NO_RULING, Ruling
@@ -44,6 +43,7 @@ from router.core.types import (
     Score,
 )
 from router.routing.candidate_table import CandidateTable
+from router.routing.classified_prompt import classified, second_opinion
 from router.routing.prompt_memory import PromptMemory, key_of
 from router.rules.facts import Facts
 from router.rules.routing_table import RoutingTable, Rules
@@ -62,6 +62,10 @@ _ESTIMATED = Reason(
 _SECOND_OPINION = Reason(
     "SECOND_OPINION",
     "the choice was close, or the first encoder does not read this script: the second stage was used",
+)
+_GADGET_SUSPECTED = Reason(
+    "GADGET_SUSPECTED",
+    "the prompt looks composed of foreign parts, as if to look harder: its easiest part was scored",
 )
 
 
@@ -98,6 +102,7 @@ class RouteQuery:
         excluded_models: ids of models that are left out because they failed.
         failed: what is reported of the call before, which failed; ``None``: nothing.
         explain: say of each model what it lost to; it changes nothing.
+        task_id: of the task whose turn it is; empty: none.
     """
 
     request_id: str
@@ -113,6 +118,7 @@ class RouteQuery:
     excluded_models: frozenset[str] = frozenset()
     failed: FailedCall | None = None
     explain: bool = False
+    task_id: str = ""
 
     @property
     def tenant(self) -> str:
@@ -135,6 +141,7 @@ class Assessment:
         moment: when it was made, aware; the rest of the call uses the same.
         ruling: what the routing table says.
         reading: which of the readings of the task in hand was scored.
+        task: a hash of the request that the last message makes; ``None``: it goes on with an earlier one.
     """
 
     bundle: Bundle
@@ -147,6 +154,7 @@ class Assessment:
     moment: datetime
     ruling: Ruling = NO_RULING
     reading: int = 0
+    task: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ class RoutedDecision:
         settings_version: of the settings that the decision rests on; empty where they have none.
         ruling: what the routing table said.
         health: of the models, when the decision was made.
+        conversation: up to this turn.
         inputs: that the decision was made from; ``None`` where it need not be explained.
     """
 
@@ -173,7 +182,12 @@ class RoutedDecision:
     settings_version: str = ""
     ruling: Ruling = NO_RULING
     health: Health = ALL_HEALTHY
+    conversation: Conversation = NO_CONVERSATION
     inputs: Inputs | None = None
+
+
+def _nothing_in_flight() -> Mapping[str, int]:
+    return {}
 
 
 def _nothing_learned() -> Corrections:
@@ -197,7 +211,9 @@ class Router:
         rules: of the routing table; ``None``: there is none.
         explore: share of the decisions that is left to chance, 0..1, where no rule says another.
         explore_regret: what chance may cost at most, as a share of the least expected cost, ≥ 0.
+        guard: against texts that make a prompt look harder; ``None``: there is none.
         notes: reasons that every decision has besides its own.
+        in_flight: returns, by id of the model, the calls that have not ended.
 
     Raises:
         BadArtifact: the rules do not fit the catalog.
@@ -215,7 +231,9 @@ class Router:
     rules: Rules | None = None
     explore: float = 0.0
     explore_regret: float = EXPLORE_REGRET
+    guard: GadgetGuard | None = None
     notes: tuple[Reason, ...] = ()
+    in_flight: Callable[[], Mapping[str, int]] = _nothing_in_flight
     _table_of_rules: RoutingTable | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -284,16 +302,22 @@ class Router:
         bundle, corrections = self.bundle, self.corrections()
         key, version = key_of(query.tenant, query.prompt), bundle.version
         recall = self._memory.get
-        features, embedding, score, reading = recall(
-            key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
+        first = recall(
+            key,
+            f"first {version}",
+            lambda: classified(bundle, query.prompt, self.guard),
+            _CLASSIFIED_BYTES,
         )
+        features, embedding, score = first.features, first.embedding, first.score
         moment = moment or self.now()
         table = self._table(bundle, moment)
         prices = self.catalog.price_table
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
 
         def candidates_of(score: Score) -> list[Candidate]:
-            found = table.candidates(counts, score, corrections, query.scope, terms, moment)
+            found = table.candidates(
+                counts, score, corrections, query.scope, terms, moment, self.in_flight
+            )
             excluded = query.excluded_models
             return [one for one in found if one.model.id not in excluded] if excluded else found
 
@@ -319,17 +343,15 @@ class Router:
             score = recall(
                 key,
                 f"second {version}",
-                lambda: bundle.score_second_stage(
-                    task_in_hand(query.prompt).readings[reading],
-                    features,
-                    asked_by(query.prompt),
-                ),
+                lambda: second_opinion(bundle, query.prompt, first),
                 _CLASSIFIED_BYTES,
             )
             candidates = candidates_of(score)
             ruling = self._ruling(query, score, features, tokens, moment)
             goal = self._goal(query, ruling)
             notes.append(_SECOND_OPINION)
+        if first.suspected:
+            notes.append(_GADGET_SUSPECTED)
         if not encoder.reads_script(features):
             notes.append(_not_read(features))
         return Assessment(
@@ -342,7 +364,8 @@ class Router:
             goal,
             moment,
             ruling,
-            reading,
+            first.reading,
+            first.task,
         )
 
     def decide(
@@ -352,6 +375,8 @@ class Router:
         candidates: Sequence[Candidate],
         health: Health = ALL_HEALTHY,
         draw: float | None = None,
+        load: Load = NO_LOAD,
+        conversation: Conversation = NO_CONVERSATION,
     ) -> RoutedDecision:
         """Choose among candidates with their limits.
 
@@ -361,22 +386,26 @@ class Router:
             candidates: of ``assessed``, with the limits that apply and the amounts to hold.
             health: of all models.
             draw: uniform in 0 ≤ draw < 1, for what is left to chance; ``None``: nothing is.
+            load: how far limits of providers are used.
+            conversation: up to this turn.
 
         Raises:
             NotPossible: no model meets the constraints.
-            Exhausted: a hard limit does not allow it.
+            Exhausted: a hard limit does not allow it, or no provider has room.
         """
         inputs = Inputs(
-            candidates,
+            with_cache_worth(candidates, conversation),
             query.constraints,
             assessed.goal,
             ruling=assessed.ruling,
             health=health,
+            load=load,
             complexity=assessed.score.complexity,
             batch=query.batch,
             top_tier=self.catalog.tiers[-1],
             moment=assessed.moment,
             exploration=None if draw is None else self.exploration(query, assessed, draw),
+            conversation=conversation,
         )
         try:
             decision = inputs.decide()
@@ -395,6 +424,7 @@ class Router:
             self.settings_version,
             assessed.ruling.after_giving_way() if decision.rules_gave_way else assessed.ruling,
             health,
+            conversation,
             inputs,
         )
 
@@ -480,37 +510,6 @@ class Router:
             # Two threads may make it at once; either table is right.
             table = self._latest[0] = CandidateTable(self.catalog, bundle.manifest, moment)
         return table
-
-
-class _Classified(NamedTuple):
-    """A prompt as the first stage sees it."""
-
-    features: npt.NDArray[np.float32]
-    embedding: npt.NDArray[np.float32]
-    score: Score
-    reading: int
-
-
-def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
-    """The hardest reading of the task in hand."""
-    with stage("features"):
-        readings, asked = task_in_hand(prompt).readings, asked_by(prompt)
-    found = [_read(bundle, text, asked, place) for place, text in enumerate(readings)]
-    return max(found, key=lambda one: one.score.complexity)
-
-
-def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> _Classified:
-    with stage("features"):
-        features = lexical_features(text)
-    with stage("encode"):
-        ids = bundle.encoder.word_ids(text)
-        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-    with stage("classify"):
-        score = bundle.classify(embedding, features, ids, asked)
-    # They are remembered, and shared between calls.
-    for each in (features, embedding):
-        each.setflags(write=False)
-    return _Classified(features, embedding, score, place)
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

@@ -14,6 +14,7 @@ from router.core.errors import Exhausted, MitsumoriError, NotPossible
 from router.core.exclusions import arm_prices, exclusion
 from router.core.health import Health
 from router.core.limits import SoftAction
+from router.core.load import Gauge, Load
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
 from router.core.types import Constraints, MissCost, QualityTarget
 from tests.builders import candidate
@@ -236,8 +237,20 @@ def test_a_rule_gives_way_where_its_models_would_have_to_wait_as_batch_work() ->
     made = ladder(state(soft=99, on_soft=SoftAction.DEFER_BATCH))
     ruling = ruled(HARD, giving_way="a")
     assert decide(made, ANYTHING, MissCost(0), ruling=ruling, batch=True).chosen.model.id == "small"
-    with pytest.raises(Exhausted, match="send batch work again"):
+    with pytest.raises(Exhausted, match="batch work waits for the reset"):
         decide(made, ANYTHING, MissCost(0), ruling=ruled(HARD), batch=True)
+
+
+@pytest.mark.parametrize(
+    ("used", "chosen"), [(99, "large"), (100, "small")], ids=["room for one", "no room"]
+)
+def test_a_rule_gives_way_where_the_providers_of_its_models_have_no_room(
+    used: int, chosen: str
+) -> None:
+    full = Load({}, {"large": (Gauge("acme/large", "requests_per_minute", 100, used, False, 1.0),)})
+    ruling = ruled(HARD, giving_way="a")
+    found = decide(LADDER, ANYTHING, MissCost(0), ruling=ruling, load=full)
+    assert found.chosen.model.id == chosen
 
 
 def test_a_rule_does_not_give_way_to_failing_models_which_are_tried_all_the_same() -> None:
