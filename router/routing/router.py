@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,8 @@ from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.classifier.features.asked_length import asked_by
-from router.classifier.features.lexical import foreign_share, lexical_features
+from router.classifier.features.lexical import foreign_share
 from router.classifier.task_in_hand import task_in_hand
-from router.core.asked_length import AskedLength
 from router.core.breaker import Outcome
 from router.core.corrections import Corrections
 from router.core.errors import Exhausted, NotPossible
@@ -44,6 +42,7 @@ from router.core.types import (
     Score,
 )
 from router.routing.candidate_table import CandidateTable
+from router.routing.classified_prompt import classified
 from router.routing.prompt_memory import PromptMemory, key_of
 from router.rules.facts import Facts
 from router.rules.routing_table import RoutingTable, Rules
@@ -285,7 +284,7 @@ class Router:
         key, version = key_of(query.tenant, query.prompt), bundle.version
         recall = self._memory.get
         features, embedding, score, reading = recall(
-            key, f"first {version}", lambda: _classified(bundle, query.prompt), _CLASSIFIED_BYTES
+            key, f"first {version}", lambda: classified(bundle, query.prompt), _CLASSIFIED_BYTES
         )
         moment = moment or self.now()
         table = self._table(bundle, moment)
@@ -480,37 +479,6 @@ class Router:
             # Two threads may make it at once; either table is right.
             table = self._latest[0] = CandidateTable(self.catalog, bundle.manifest, moment)
         return table
-
-
-class _Classified(NamedTuple):
-    """A prompt as the first stage sees it."""
-
-    features: npt.NDArray[np.float32]
-    embedding: npt.NDArray[np.float32]
-    score: Score
-    reading: int
-
-
-def _classified(bundle: Bundle, prompt: Prompt) -> _Classified:
-    """The hardest reading of the task in hand."""
-    with stage("features"):
-        readings, asked = task_in_hand(prompt).readings, asked_by(prompt)
-    found = [_read(bundle, text, asked, place) for place, text in enumerate(readings)]
-    return max(found, key=lambda one: one.score.complexity)
-
-
-def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> _Classified:
-    with stage("features"):
-        features = lexical_features(text)
-    with stage("encode"):
-        ids = bundle.encoder.word_ids(text)
-        embedding = bundle.encoder.embed_ids(bundle.encoder.window(ids))
-    with stage("classify"):
-        score = bundle.classify(embedding, features, ids, asked)
-    # They are remembered, and shared between calls.
-    for each in (features, embedding):
-        each.setflags(write=False)
-    return _Classified(features, embedding, score, place)
 
 
 def _not_read(features: npt.NDArray[np.float32]) -> Reason:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -136,7 +137,8 @@ def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
     monkeypatch.setattr(type(router.bundle.encoder), "embed_ids", counted)
     chosen = settings.model_copy(update={"log_prompts": "embedding"})
     ledger = MemoryLedger()
-    reservations = build_reservations(chosen, router, ledger)
+    # A router that remembers no prompt of another test.
+    reservations = build_reservations(chosen, replace(router), ledger)
     query = RouteQuery(
         "", {}, Prompt((Message("user", "Prove it."),)), Constraints(), None, Importance.LOW, "", 0
     )
