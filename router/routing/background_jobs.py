@@ -18,7 +18,6 @@ from router.core.errors import MitsumoriError
 from router.core.limits import LABEL_NAME
 from router.ledger.base import Ledger
 from router.logs import logger
-from router.routing.canary import Canary
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
 from router.routing.state_exchange import StateExchange
@@ -27,7 +26,6 @@ __all__ = [
     "BackgroundJobs",
     "PeriodicJob",
     "RetentionRule",
-    "canary_job",
     "correction_job",
     "expiry_job",
     "label_names_job",
@@ -40,7 +38,6 @@ __all__ = [
 _RETENTION_EVERY_S = 3600.0
 _LABEL_NAMES_EVERY_S = 60.0
 _STORE_EVERY_S = 2.0
-_CANARY_EVERY_S = 5.0
 _RETRY_S = 30.0
 """Seconds until a rare job that failed is tried again."""
 _MAX_WAIT_S = 3600.0
@@ -123,11 +120,6 @@ def retention_job(ledger: Ledger, rules: Callable[[], Sequence[RetentionRule]]) 
 def correction_job(learner: CorrectionLearner) -> PeriodicJob:
     """Learn the corrections of quotes from the newest settled decisions, every five minutes."""
     return PeriodicJob("corrections", LEARN_EVERY_S, learner.refresh)
-
-
-def canary_job(canary: Canary) -> PeriodicJob:
-    """Save what a canary has counted, and take over what other processes have, every five seconds."""
-    return PeriodicJob("canary counts", _CANARY_EVERY_S, canary.sync)
 
 
 def label_names_job(names: LabelNames, ledger: Ledger) -> PeriodicJob:

@@ -19,7 +19,6 @@ from router.ledger.address import ledger_place
 from router.logs import logger
 from router.routing.background_jobs import (
     BackgroundJobs,
-    canary_job,
     correction_job,
     expiry_job,
     label_names_job,
@@ -298,12 +297,10 @@ def serve(
         meters = telemetry.meters
         ledger = duties.open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
-        live, learner = live_state_of(settings, sources, ledger, meters, duties.number)
-        shadow, canary = live.current().reservations.shadow, live.current().reservations.canary
+        live, learner = live_state_of(settings, sources, ledger, meters)
+        shadow = live.current().reservations.shadow
         if shadow is not None:
             opened.enter_context(shadow)
-        if canary is not None:
-            opened.callback(canary.close)
         endpoint = metrics_endpoint(settings, telemetry, duties.number)
         if endpoint is not None:
             opened.enter_context(endpoint)
@@ -311,7 +308,7 @@ def serve(
         opened.callback(exchange.finish)
         meters.read(SHARED_STATE_AGE, lambda: [(exchange.age_s, ())])
         sharing = BackgroundJobs([sharing_job(exchange, settings.share_every_s)])
-        sharing.run_due()  # what others know of models is known before the first call
+        sharing.run_due()  # what others know is known before the first call
         running = start(settings, live.current().reservations, live, telemetry, duties)
         opened.callback(running.drain)
         live.current().reservations.warm_up()
@@ -325,8 +322,6 @@ def serve(
             correction_job(learner),
             label_names_job(live.current().reservations.label_names, ledger),
         ]
-        if canary is not None:
-            jobs.append(canary_job(canary))
         if duties.leads:
             jobs += [
                 expiry_job(ledger, settings.expire_every_s),
