@@ -348,7 +348,7 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
         allow_inf_nan=False,
-        description="how often processes and replicas tell each other through the ledger which models fail"
+        description="how often processes and replicas tell each other through the ledger which models fail,"
         " and what a canary has come to, seconds",
     )
     reflection: bool | None = Field(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from benchmarks.ledger_postgres import server as postgres
@@ -19,7 +19,9 @@ PROCESSES = ("--processes", "2", "--admin-port", "0")
 
 
 @contextmanager
-def running(folder: Path, name: str, ledger: str, *flags: str, run: str = "one") -> Iterator[Process]:
+def running(
+    folder: Path, name: str, ledger: str, *flags: str, run: str = "one"
+) -> Iterator[Process]:
     """A server with a canary for half of the requests, which exchanges what it knows all the time."""
     (folder / "dear.yaml").write_text(DEAR)
     config = folder / f"{name}.yaml"
@@ -47,11 +49,16 @@ def counted(address: str) -> int:
 
 
 def takes(client: Router) -> bool:
-    """Whether a canary answers the next call of a caller, which settles it: bad answers, good ones of the rest."""
+    """Whether a canary answers the next call of a caller, which settles it: badly, the rest well."""
     decision = client.route("Say hello.")
     took = any(each.code == "CANARY" for each in decision.reasons)
     client.settle(decision.id, input_tokens=10, output_tokens=10, quality=float(not took))
     return took
+
+
+def side_by_side(client: Router) -> list[bool]:
+    """Whether a canary answers each of twelve calls."""
+    return [takes(client) for _ in range(12)]
 
 
 def until_halted(client: Router, address: str) -> None:
@@ -64,7 +71,7 @@ def until_halted(client: Router, address: str) -> None:
 
 
 def decides_nothing(client: Router) -> None:
-    wait_until(lambda: not any([takes(client) for _ in range(12)]))
+    wait_until(lambda: not any(side_by_side(client)))
 
 
 def test_processes_on_one_sqlite_file_add_up_and_a_halt_is_one_for_all_and_their_successors(
@@ -94,21 +101,21 @@ def test_processes_on_one_sqlite_file_add_up_and_a_halt_is_one_for_all_and_their
     ):
         assert came_to(again.address).halt == halt
         assert counted(again.address) == calls
-        assert not any([takes(client) for _ in range(12)])
+        assert not any(side_by_side(client))
     with (
         running(tmp_path, "third", ledger, run="two") as anew,
         Router(anew.address, timeout_s=PATIENCE_S) as client,
     ):
         assert not came_to(anew.address).HasField("halt")
         assert counted(anew.address) == 0
-        assert any([takes(client) for _ in range(12)])
+        assert any(side_by_side(client))
 
 
 def test_replicas_on_postgresql_add_up_and_a_halt_is_one_for_all_and_their_successors(
     tmp_path: Path,
 ) -> None:
-    with ExitStack() as opened:
-        ledger = opened.enter_context(postgres()).get_uri()
+    with postgres() as database:
+        ledger = database.get_uri()
         with (
             running(tmp_path, "one", ledger) as one,
             running(tmp_path, "other", ledger) as other,
@@ -130,7 +137,7 @@ def test_replicas_on_postgresql_add_up_and_a_halt_is_one_for_all_and_their_succe
         ):
             assert came_to(third.address).halt == halt
             assert counted(third.address) == calls
-            assert not any([takes(client) for _ in range(12)])
+            assert not any(side_by_side(client))
 
 
 def test_damaged_rows_in_a_ledger_stop_no_start_and_no_canary(tmp_path: Path) -> None:
@@ -141,7 +148,9 @@ def test_damaged_rows_in_a_ledger_stop_no_start_and_no_canary(tmp_path: Path) ->
     ):
         for _ in range(6):
             takes(client)
-    damage(path)
+    with closing(sqlite3.connect(path)) as store, store:
+        changed = "UPDATE shared_state SET value = '{' WHERE kind = 'canary_tallies'"
+        assert store.execute(changed).rowcount == 1
     with (
         running(tmp_path, "second", f"sqlite:{path}") as again,
         Router(again.address, timeout_s=PATIENCE_S) as client,
@@ -149,5 +158,5 @@ def test_damaged_rows_in_a_ledger_stop_no_start_and_no_canary(tmp_path: Path) ->
         (line,) = again.lines("canary_row_damaged")
         assert line["kind"] == "canary_tallies"
         assert counted(again.address) == 0
-        assert any([takes(client) for _ in range(12)])
+        assert any(side_by_side(client))
         assert counted(again.address) == 12

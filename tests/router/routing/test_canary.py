@@ -461,7 +461,7 @@ def lasting(router: Router, days: Days, ledger: Ledger) -> None:
     StateExchange(ledger, [canary]).exchange()
 
 
-def test_a_halt_and_the_counts_last_as_long_as_a_process_serves_the_canary_and_89_days_more(
+def test_a_halt_and_the_counts_last_as_long_as_a_process_serves_the_canary_and_88_days_more(
     router: Router,
 ) -> None:
     days = Days()
