@@ -8,11 +8,13 @@ with Router("localhost:50051") as router:
 from mitsumori.addresses import DEFAULT_ADDRESS
 from mitsumori.client import OUTCOMES, Admin, Outcome, Router
 from mitsumori.credentials import Tls
-from mitsumori.decision import Decision, Option, Quote, Settlement
+from mitsumori.decision import Decision, Option, Quote, Settlement, TaskStatus
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.explanation import Explanation
 from mitsumori.money import Amount, Usd
+from mitsumori.rate_limits import rate_limits_from_headers
 from mitsumori.request import Importance, Message, Prompt, route_request
+from mitsumori.task import Task, TaskQuote
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -31,7 +33,11 @@ __all__ = [
     "Quote",
     "Router",
     "Settlement",
+    "Task",
+    "TaskQuote",
+    "TaskStatus",
     "Tls",
     "Usd",
+    "rate_limits_from_headers",
     "route_request",
 ]

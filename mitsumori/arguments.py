@@ -6,6 +6,7 @@ a choice, yes or no, or a moment. An error names the argument and never quotes i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import cache
@@ -38,6 +39,7 @@ M = TypeVar("M", bound=Message)
 
 FIELDS = {
     "before": "before_time",
+    "cap_usd": "cap",
     "capabilities": "required_capabilities",
     "chosen": "filter",
     "cost_usd": "cost",
@@ -49,11 +51,13 @@ FIELDS = {
     "models": "allowed_models",
     "retry_after_s": "retry_after",
     "tiers": "allowed_tiers",
+    "ttl_s": "time_to_live",
     "willingness_to_pay_usd": "willingness_to_pay",
 }
 """Argument → the field of the protocol, where that has another name."""
 
 _SURROGATE = "holds half of a surrogate pair, which cannot be sent; decode the text correctly"
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _MAX_SECONDS = 315_576_000_000
 """Ten thousand years: the longest ``google.protobuf.Duration``."""
 
@@ -153,7 +157,7 @@ def choices_of(kind: Any) -> dict[str, Any]:
     Args:
         kind: descriptor of the enum.
     """
-    prefix = f"{kind.name.upper()}_"
+    prefix = f"{_CAPITAL.sub('_', kind.name).upper()}_"
     return {
         value.name.removeprefix(prefix).lower(): value.number
         for value in kind.values

@@ -10,13 +10,21 @@ from typing import Literal, TypeAlias
 from mitsumori.addresses import DEFAULT_ADDRESS, Address
 from mitsumori.arguments import choices_of, message_of, part_of, text_of
 from mitsumori.credentials import Tls, Token
-from mitsumori.decision import Decision, Settlement
+from mitsumori.decision import Decision, Settlement, TaskStatus
 from mitsumori.errors import CallFailed, InvalidArgument
 from mitsumori.fallback import fallback_decision, is_fallback
 from mitsumori.money import Amount
 from mitsumori.request import Importance, Prompt, route_request
 from mitsumori.retrying_channel import RetryingChannel
-from mitsumori.v1 import admin_pb2, admin_pb2_grpc, limit_pb2, router_pb2, router_pb2_grpc
+from mitsumori.task import Task
+from mitsumori.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    limit_pb2,
+    router_pb2,
+    router_pb2_grpc,
+    task_pb2,
+)
 
 __all__ = ["OUTCOMES", "Admin", "Outcome", "Router"]
 
@@ -102,6 +110,7 @@ class Router(RetryingChannel):
         batch: bool = False,
         regions: Collection[str] = (),
         explain: bool = False,
+        task_id: str = "",
     ) -> Decision:
         """Ask which model should answer, and at what price; the quoted money is held.
 
@@ -127,6 +136,7 @@ class Router(RetryingChannel):
             batch: the work can wait.
             regions: only models that are served in one of these, such as ``["eu"]``; empty: anywhere.
             explain: have the decision explained; it takes a while, so not with every call.
+            task_id: of the task whose turn it is: the hold is drawn from its cap; empty: none.
 
         Raises:
             InvalidArgument: an argument cannot be sent; names it.
@@ -153,6 +163,7 @@ class Router(RetryingChannel):
             batch=batch,
             regions=regions,
             explain=explain,
+            task_id=task_id,
         )
         try:
             return Decision.of(self.send(request))
@@ -196,6 +207,7 @@ class Router(RetryingChannel):
         outcome: Outcome = "success",
         quality: float | None = None,
         retry_after_s: float | None = None,
+        rate_limits: router_pb2.RateLimits | None = None,
         tenant: str = "",
     ) -> Settlement:
         """Report the usage of a decision's call. The same report may be sent again.
@@ -218,6 +230,8 @@ class Router(RetryingChannel):
             quality: of the answer, 0..1; ``None``: not judged.
             retry_after_s: how long the provider asked to wait, seconds ≥ 0, where it limits the rate or is
                 overloaded: decisions leave the model out at once, for that long.
+            rate_limits: what the provider said of its limits, as :func:`mitsumori.rate_limits_from_headers`
+                reads it: decisions go elsewhere before they are used up. ``None``: nothing.
             tenant: the tenant label of the request; empty if it had none.
 
         Raises:
@@ -239,6 +253,7 @@ class Router(RetryingChannel):
             outcome=outcome,
             quality=quality,
             retry_after_s=retry_after_s,
+            rate_limits=rate_limits,
         )
         if is_fallback(decision_id):
             return replace(Settlement.of(router_pb2.SettleResponse()), fallback=True)
@@ -252,6 +267,7 @@ class Router(RetryingChannel):
         model: str = "",
         retry_after_s: float | None = None,
         attempt: int = 0,
+        rate_limits: router_pb2.RateLimits | None = None,
         tenant: str = "",
     ) -> bool:
         """Report how an attempt ended that is not settled, for the health of the model: nothing is booked.
@@ -264,6 +280,7 @@ class Router(RetryingChannel):
             model: the model that was called; empty: the chosen one.
             retry_after_s: how long the provider asked to wait, as for :meth:`settle`.
             attempt: its number among those of the decision, 0 to 99: the same failure of it counts once.
+            rate_limits: what the provider said of its limits, as for :meth:`settle`.
             tenant: the tenant label of the request; empty if it had none.
 
         Raises:
@@ -278,6 +295,7 @@ class Router(RetryingChannel):
             outcome=outcome,
             retry_after_s=retry_after_s,
             attempt=attempt,
+            rate_limits=rate_limits,
         )
         if is_fallback(decision_id):
             return False
@@ -341,6 +359,75 @@ class Router(RetryingChannel):
             if self._fallback_model in message.failed_models:
                 raise
             return self._fallback(request.request_id, failure)
+
+    def begin_task(
+        self,
+        request: router_pb2.RouteRequest,
+        *,
+        turns: int,
+        max_turns: int | None = None,
+        input_growth: int | None = None,
+        cap_usd: Amount | None = None,
+        ttl_s: float | None = None,
+    ) -> Task:
+        """Quote a whole task, such as an agent run, and hold its cap. Use it in a ``with``, which ends it.
+
+        Args:
+            request: of its first turn, or of one that is as hard, from :func:`route_request`; with
+                ``quote_only`` nothing is held.
+            turns: calls of a model that are expected, 1 to 1,000.
+            max_turns: the most; ``None``: twice as many.
+            input_growth: input tokens by which the context grows from turn to turn; ``None``: by the answers.
+            cap_usd: the most that its turns may cost together; ``None``: the high price of the quote.
+            ttl_s: seconds for which it takes turns, at most seven days; ``None``: an hour.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        message = message_of(
+            router_pb2.BeginTaskRequest,
+            required=["request"],
+            request=request,
+            turns=turns,
+            max_turns=max_turns,
+            input_growth=input_growth,
+            cap_usd=cap_usd,
+            ttl_s=ttl_s,
+        )
+        tenant = request.scope.get("tenant", "")
+        return Task.of(
+            self.call(self._stub.BeginTask, message),
+            lambda task_id: self.end_task(task_id, tenant=tenant),
+        )
+
+    def end_task(self, task_id: str, *, tenant: str = "") -> TaskStatus:
+        """End a task: what is left of its cap is free again. May be repeated.
+
+        Args:
+            task_id: of the task.
+            tenant: its tenant label; empty if it has none.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(router_pb2.EndTaskRequest, task_id=task_id, tenant=tenant)
+        return TaskStatus.of(self.call(self._stub.EndTask, request).task)
+
+    def task(self, task_id: str, *, tenant: str = "") -> TaskStatus:
+        """A task as it stands.
+
+        Args:
+            task_id: of the task.
+            tenant: its tenant label; empty if it has none.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(router_pb2.GetTaskRequest, task_id=task_id, tenant=tenant)
+        return TaskStatus.of(self.call(self._stub.GetTask, request).task)
 
     def quote_batch(
         self, requests: Iterable[router_pb2.RouteRequest]
@@ -497,6 +584,22 @@ class Admin(RetryingChannel):
         """
         return list(self.call(self._stub.ListInputs, admin_pb2.ListInputsRequest()).inputs)
 
+    def deferred(self, labels: Mapping[str, str] | None = None) -> admin_pb2.ListDeferredResponse:
+        """The batch work that was refused until later and has not come back, in the order of its turns.
+
+        Without labels, also how far the limits of providers are used.
+
+        Args:
+            labels: only requests with all of these labels; ``None``: all.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(admin_pb2.ListDeferredRequest, labels={} if labels is None else labels)
+        listed: admin_pb2.ListDeferredResponse = self.call(self._stub.ListDeferred, request)
+        return listed
+
     def shadow(self) -> admin_pb2.GetShadowResponse:
         """How the choices of the shadow differ from those that were made, in the process that answers alone.
 
@@ -544,6 +647,29 @@ class Admin(RetryingChannel):
             self._stub.ExplainDecision, request
         )
         return explained
+
+    def tasks(
+        self,
+        labels: Mapping[str, str] | None = None,
+        *,
+        state: Literal["open", "ended", "expired"] | None = None,
+        count: int = 100,
+    ) -> list[task_pb2.TaskStatus]:
+        """The newest tasks, newest first.
+
+        Args:
+            labels: only tasks with all of these.
+            state: only tasks in this state; ``None``: any.
+            count: the most, 1 to 1,000.
+
+        Raises:
+            InvalidArgument: an argument cannot be sent; names it.
+            CallFailed: refused, or no answer in time.
+        """
+        request = message_of(admin_pb2.ListTasksRequest, labels=labels or {}, page_size=count)
+        if state is not None:
+            request.MergeFrom(message_of(admin_pb2.ListTasksRequest, state=state))
+        return list(self.call(self._stub.ListTasks, request).tasks)
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
         """Delete finished decisions with these labels made before a moment; return how many.

@@ -12,7 +12,7 @@ from google.type.money_pb2 import Money
 
 from mitsumori.explanation import Explanation
 from mitsumori.money import Usd, nanos_of
-from mitsumori.v1 import quote_pb2, router_pb2
+from mitsumori.v1 import quote_pb2, router_pb2, task_pb2
 
 __all__ = [
     "Decision",
@@ -24,7 +24,9 @@ __all__ = [
     "Quote",
     "Reason",
     "Settlement",
+    "TaskStatus",
     "TokenRange",
+    "price_of",
 ]
 
 _WARNINGS = frozenset(
@@ -174,6 +176,48 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """A task, and what its turns have used of its cap.
+
+    Attributes:
+        id: what turns name as their ``task_id``.
+        state: ``open``, ``ended`` or ``expired``.
+        cap: the most that its turns may cost together.
+        left: what turns can still draw; of a task that is over, what was freed at its end.
+        turns: number of its turns that were not released.
+        held: what its open turns hold.
+        spent: what its settled turns cost.
+        expires: UTC; it ends by itself.
+        message: the whole status, with its labels and its quote where it was asked for.
+    """
+
+    id: str
+    state: str
+    cap: Usd
+    left: Usd
+    turns: int
+    held: Usd
+    spent: Usd
+    expires: datetime
+    message: task_pb2.TaskStatus = field(repr=False)
+
+    @classmethod
+    def of(cls, message: task_pb2.TaskStatus) -> Self:
+        """The values of a message."""
+        return cls(
+            id=message.task_id,
+            state=task_pb2.TaskState.Name(message.state).removeprefix("TASK_STATE_").lower(),
+            cap=_usd(message.cap),
+            left=_usd(message.left),
+            turns=message.turns,
+            held=_usd(message.held),
+            spent=_usd(message.spent),
+            expires=_moment(message.expire_time),
+            message=message,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Which model to call, at what price, and why.
 
@@ -193,6 +237,7 @@ class Decision:
         explanation: what each model lost to, and what would have to change; ``None`` if it was not asked for.
         fallback: the service gave no answer, and this is the caller's ``fallback_model``: nothing was quoted,
             checked or held, every amount is zero, and the first reason has the code ``FALLBACK``.
+        task: the task whose turn it is, after its hold; ``None``: none.
     """
 
     id: str
@@ -207,6 +252,7 @@ class Decision:
     message: router_pb2.RouteResponse = field(repr=False)
     explanation: Explanation | None = None
     fallback: bool = False
+    task: TaskStatus | None = None
 
     @classmethod
     def of(cls, message: router_pb2.RouteResponse) -> Self:
@@ -228,6 +274,7 @@ class Decision:
             explanation=Explanation(message.explanation)
             if message.HasField("explanation")
             else None,
+            task=TaskStatus.of(message.task) if message.HasField("task") else None,
         )
 
     @property
@@ -307,11 +354,12 @@ def _fallback(message: router_pb2.Fallback) -> Fallback:
         provider=message.provider,
         tier=message.tier,
         p_adequate=message.p_adequate,
-        price=_price(message.price),
+        price=price_of(message.price),
     )
 
 
-def _price(message: quote_pb2.PriceRange) -> PriceRange:
+def price_of(message: quote_pb2.PriceRange) -> PriceRange:
+    """The values of a price."""
     return PriceRange(
         low=_usd(message.low),
         expected=_usd(message.expected),
@@ -329,7 +377,7 @@ def _quote(message: quote_pb2.Quote) -> Quote:
         reasoning_tokens=_tokens(message.reasoning_tokens)
         if message.HasField("reasoning_tokens")
         else None,
-        price=_price(message.price),
+        price=price_of(message.price),
         latency=_range(latency),
         expires=_moment(message.expire_time),
         price_table=message.price_table_version,

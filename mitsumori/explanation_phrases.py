@@ -128,6 +128,7 @@ ENGLISH: Final = Phrases(
         "over_soft_limit": "a soft limit forbids the top tier",
         "unhealthy": "calls to it fail",
         "of_a_failed_provider": "its provider has just failed",
+        "provider_full": "its provider has no room for the call",
     },
     by_rule="forbidden by the rule {name}",
     losses={
@@ -237,6 +238,7 @@ JAPANESE: Final = Phrases(
         "over_soft_limit": "利用枠の警告値により、最上位のティアは使えない",
         "unhealthy": "呼び出しの失敗が続いている",
         "of_a_failed_provider": "提供元への呼び出しが失敗したばかり",
+        "provider_full": "提供元の利用上限に空きがない",
     },
     by_rule="ルール {name} が禁じている",
     losses={

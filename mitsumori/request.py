@@ -53,6 +53,7 @@ def route_request(
     batch: bool = False,
     regions: Collection[str] = (),
     explain: bool = False,
+    task_id: str = "",
 ) -> router_pb2.RouteRequest:
     """The message that :meth:`mitsumori.Router.route` sends for these arguments.
 
@@ -77,6 +78,7 @@ def route_request(
         batch: the work can wait.
         regions: only models that are served in one of these, such as ``["eu"]``; empty: anywhere.
         explain: have the decision explained.
+        task_id: of the task whose turn it is: the hold is drawn from its cap; empty: none.
 
     Raises:
         InvalidArgument: one of them cannot be sent; names it.
@@ -115,6 +117,7 @@ def route_request(
         quote_only=quote_only,
         batch=batch,
         explain=explain,
+        task_id=task_id,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import field as dataclass_field
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
@@ -16,6 +17,7 @@ from router.classifier.registry import DEFAULT_STORE, RegistryAddress
 from router.core.addresses import is_loopback
 from router.core.breaker import HealthPolicy
 from router.core.exploration import EXPLORE_REGRET
+from router.core.load import AccountLimits, LoadShares, ProviderLimits
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
 from router.decision_log.record import PromptLogKind
 from router.ledger.address import sqlite_path
@@ -65,6 +67,37 @@ class _Health(HealthPolicy):
     max_wait_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.max_wait_s
     probe_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.probe_timeout_s
     max_ejected_share: _Share = HealthPolicy.max_ejected_share
+
+
+_Limit = Annotated[int, Field(ge=1, le=10**15)]
+_UsedShare = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _AccountLimits(AccountLimits):
+    """The limits, checked as settings are."""
+
+    requests_per_minute: _Limit | None = None
+    tokens_per_minute: _Limit | None = None
+    requests_in_flight: _Limit | None = None
+    tokens_in_flight: _Limit | None = None
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _ProviderLimits(_AccountLimits, ProviderLimits):
+    """The limits of an account and its models, checked as settings are."""
+
+    models: dict[str, _AccountLimits] = dataclass_field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _LoadShares(LoadShares):
+    """The shares, checked as settings are."""
+
+    batch: _UsedShare = LoadShares.batch
+    low: _UsedShare = LoadShares.low
+    medium: _UsedShare = LoadShares.medium
+    high: _UsedShare = LoadShares.high
 
 
 class Settings(BaseSettings):
@@ -270,6 +303,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="chance chooses only models whose expected cost is at most this share above the best",
     )
+    gadget_guard: bool = Field(
+        default=True,
+        description="read a prompt also by its first and its last sentence alone where it looks composed of"
+        " foreign parts, as if to look harder than it is; the easiest reading counts",
+    )
     health: _Health = Field(
         default=_Health(),
         description="when a model is left out because calls to it fail: after consecutive_failures, or at a"
@@ -278,6 +316,17 @@ class Settings(BaseSettings):
         " max_wait_s; a try that is not reported within probe_timeout_s is taken for lost. At most"
         " max_ejected_share of the models of a tier that could be chosen are left out, and at least one; 0:"
         " health is only watched",
+    )
+    provider_limits: dict[str, _ProviderLimits] = Field(
+        default={},
+        description="what each provider allows your account, by its name in the catalog:"
+        " requests_per_minute, tokens_per_minute, requests_in_flight, tokens_in_flight, and the same under"
+        " models by catalog id. A call that would pass one goes to another model, or waits",
+    )
+    load_shares: _LoadShares = Field(
+        default=_LoadShares(),
+        description="share of a provider's limit up to which work may use it: batch work, and other work by"
+        " its importance low, medium, high; the rest is kept for what matters more",
     )
     shadow: ShadowPlan | None = Field(
         default=None,
@@ -456,6 +505,16 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("load_shares")
+    @classmethod
+    def _more_for_what_matters(cls, value: _LoadShares) -> _LoadShares:
+        if not value.batch <= value.low <= value.medium <= value.high:
+            raise ValueError(
+                f"batch {value.batch:g}, low {value.low:g}, medium {value.medium:g}, high {value.high:g}"
+                " must not fall in this order (what is not set is the default)"
+            )
+        return value
+
     @field_validator("prompt_key")
     @classmethod
     def _hash_has_a_key(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -524,6 +583,7 @@ def flags_of_settings() -> list[str]:
     no_flag = (
         SecretStr,
         _Health,
+        _LoadShares,
         _MissCosts | None,
         _QualityTargets | None,
         ShadowPlan | None,
@@ -532,5 +592,6 @@ def flags_of_settings() -> list[str]:
     return [
         name
         for name, field in Settings.model_fields.items()
-        if get_origin(field.annotation) not in (tuple, list) and field.annotation not in no_flag
+        if get_origin(field.annotation) not in (tuple, list, dict)
+        and field.annotation not in no_flag
     ]

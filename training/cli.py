@@ -14,6 +14,7 @@ from training.commands.embed_command import embed_command
 from training.commands.encoder_command import encoder_command
 from training.commands.evaluate_command import evaluate_command
 from training.commands.fit_command import fit_command
+from training.commands.guard_command import guard_command
 from training.commands.import_command import import_command
 from training.commands.judge_command import judge_command
 from training.commands.label_command import label_command
@@ -44,6 +45,7 @@ app.command("collect")(collect_command)
 app.command("judge")(judge_command)
 app.command("label")(label_command)
 app.command("fit")(fit_command)
+app.command("guard")(guard_command)
 
 
 def main() -> None:

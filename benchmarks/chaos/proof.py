@@ -25,7 +25,7 @@ class Proof:
     """The violations that were found; every list is empty for a correct ledger.
 
     Attributes:
-        invariants: violations of I1 to I6.
+        invariants: violations of I1 to I7.
         lost: acknowledged settlements that are not booked, or booked for less.
         doubled: money booked that nobody reported, or more than once.
         broken: other violated acknowledgements: different answers to the same call, a hold that was

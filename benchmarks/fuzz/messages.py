@@ -16,7 +16,17 @@ _ROUTER, _ADMIN = "/mitsumori.v1.RouterService/", "/mitsumori.v1.AdminService/"
 METHODS = (
     *(
         _ROUTER + name
-        for name in ("Route", "Settle", "Release", "Reroute", "ReportOutcome", "QuoteBatch")
+        for name in (
+            "Route",
+            "Settle",
+            "Release",
+            "Reroute",
+            "ReportOutcome",
+            "QuoteBatch",
+            "BeginTask",
+            "EndTask",
+            "GetTask",
+        )
     ),
     *(
         _ADMIN + method.name
@@ -61,6 +71,16 @@ def proper_calls() -> list[tuple[str, bytes]]:
             router_pb2.ReportOutcomeRequest(
                 decision_id="f-1", outcome=router_pb2.OUTCOME_OVERLOADED, attempt=1
             ).SerializeToString(),
+        ),
+        (
+            _ROUTER + "BeginTask",
+            router_pb2.BeginTaskRequest(
+                request=quoted, turns=3, max_turns=5, input_growth=100, cap=report.cost
+            ).SerializeToString(),
+        ),
+        (
+            _ROUTER + "EndTask",
+            router_pb2.EndTaskRequest(task_id="f-1", tenant="t").SerializeToString(),
         ),
         (
             _ROUTER + "Reroute",

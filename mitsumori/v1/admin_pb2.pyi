@@ -4,6 +4,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.type import money_pb2 as _money_pb2
 from mitsumori.v1 import explanation_pb2 as _explanation_pb2
 from mitsumori.v1 import limit_pb2 as _limit_pb2
+from mitsumori.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -283,7 +284,7 @@ class ModelSpeed(_message.Message):
     def __init__(self, first_token_s: _Optional[float] = ..., output_tokens_per_s: _Optional[float] = ...) -> None: ...
 
 class LearnedSpeed(_message.Message):
-    __slots__ = ("model", "calls", "unfinished", "first_tokens", "within_p50", "within_p90", "hours")
+    __slots__ = ("model", "calls", "unfinished", "first_tokens", "within_p50", "within_p90", "hours", "load_exponent")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CALLS_FIELD_NUMBER: _ClassVar[int]
     UNFINISHED_FIELD_NUMBER: _ClassVar[int]
@@ -291,6 +292,7 @@ class LearnedSpeed(_message.Message):
     WITHIN_P50_FIELD_NUMBER: _ClassVar[int]
     WITHIN_P90_FIELD_NUMBER: _ClassVar[int]
     HOURS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_EXPONENT_FIELD_NUMBER: _ClassVar[int]
     model: str
     calls: int
     unfinished: int
@@ -298,7 +300,8 @@ class LearnedSpeed(_message.Message):
     within_p50: float
     within_p90: float
     hours: _containers.RepeatedCompositeFieldContainer[HourlySpeed]
-    def __init__(self, model: _Optional[str] = ..., calls: _Optional[int] = ..., unfinished: _Optional[int] = ..., first_tokens: _Optional[int] = ..., within_p50: _Optional[float] = ..., within_p90: _Optional[float] = ..., hours: _Optional[_Iterable[_Union[HourlySpeed, _Mapping]]] = ...) -> None: ...
+    load_exponent: float
+    def __init__(self, model: _Optional[str] = ..., calls: _Optional[int] = ..., unfinished: _Optional[int] = ..., first_tokens: _Optional[int] = ..., within_p50: _Optional[float] = ..., within_p90: _Optional[float] = ..., hours: _Optional[_Iterable[_Union[HourlySpeed, _Mapping]]] = ..., load_exponent: _Optional[float] = ...) -> None: ...
 
 class HourlySpeed(_message.Message):
     __slots__ = ("first_token_p50_s", "first_token_p90_s", "output_tokens_per_s")
@@ -572,6 +575,66 @@ class DecisionRow(_message.Message):
     quoted: _money_pb2.Money
     def __init__(self, decision_id: _Optional[str] = ..., state: _Optional[_Union[DecisionState, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., held: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., spent: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., late: _Optional[bool] = ..., record_json: _Optional[str] = ..., quoted: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
+class ListDeferredRequest(_message.Message):
+    __slots__ = ("labels",)
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ListDeferredResponse(_message.Message):
+    __slots__ = ("requests", "limits")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[DeferredRequest]
+    limits: _containers.RepeatedCompositeFieldContainer[ProviderLimitStatus]
+    def __init__(self, requests: _Optional[_Iterable[_Union[DeferredRequest, _Mapping]]] = ..., limits: _Optional[_Iterable[_Union[ProviderLimitStatus, _Mapping]]] = ...) -> None: ...
+
+class ProviderLimitStatus(_message.Message):
+    __slots__ = ("account", "limit", "most", "used", "usable_by_batch")
+    ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    USABLE_BY_BATCH_FIELD_NUMBER: _ClassVar[int]
+    account: str
+    limit: str
+    most: int
+    used: int
+    usable_by_batch: int
+    def __init__(self, account: _Optional[str] = ..., limit: _Optional[str] = ..., most: _Optional[int] = ..., used: _Optional[int] = ..., usable_by_batch: _Optional[int] = ...) -> None: ...
+
+class DeferredRequest(_message.Message):
+    __slots__ = ("decision_id", "scope", "reason", "waits_for", "refuse_time", "not_before_time", "refusals")
+    class ScopeEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FOR_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_TIME_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    scope: _containers.ScalarMap[str, str]
+    reason: str
+    waits_for: str
+    refuse_time: _timestamp_pb2.Timestamp
+    not_before_time: _timestamp_pb2.Timestamp
+    refusals: int
+    def __init__(self, decision_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ..., waits_for: _Optional[str] = ..., refuse_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., not_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., refusals: _Optional[int] = ...) -> None: ...
+
 class ExplainDecisionRequest(_message.Message):
     __slots__ = ("decision_id", "labels")
     class LabelsEntry(_message.Message):
@@ -596,3 +659,26 @@ class ExplainDecisionResponse(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     explanation: _explanation_pb2.Explanation
     def __init__(self, decision_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., explanation: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ...) -> None: ...
+
+class ListTasksRequest(_message.Message):
+    __slots__ = ("labels", "state", "page_size")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.ScalarMap[str, str]
+    state: _task_pb2.TaskState
+    page_size: int
+    def __init__(self, labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[_task_pb2.TaskState, str]] = ..., page_size: _Optional[int] = ...) -> None: ...
+
+class ListTasksResponse(_message.Message):
+    __slots__ = ("tasks",)
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    tasks: _containers.RepeatedCompositeFieldContainer[_task_pb2.TaskStatus]
+    def __init__(self, tasks: _Optional[_Iterable[_Union[_task_pb2.TaskStatus, _Mapping]]] = ...) -> None: ...

@@ -100,6 +100,16 @@ class AdminServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.FromString,
                 _registered_method=True)
+        self.ListTasks = channel.unary_unary(
+                '/mitsumori.v1.AdminService/ListTasks',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.ListTasksRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListTasksResponse.FromString,
+                _registered_method=True)
+        self.ListDeferred = channel.unary_unary(
+                '/mitsumori.v1.AdminService/ListDeferred',
+                request_serializer=mitsumori_dot_v1_dot_admin__pb2.ListDeferredRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListDeferredResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -206,6 +216,21 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTasks(self, request, context):
+        """The newest tasks, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeferred(self, request, context):
+        """The batch work that was refused until later and has not come back, in the order of its turns. Each server
+        process knows what it refused itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -273,6 +298,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ExplainDecision,
                     request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.SerializeToString,
+            ),
+            'ListTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTasks,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListTasksRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.ListTasksResponse.SerializeToString,
+            ),
+            'ListDeferred': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeferred,
+                    request_deserializer=mitsumori_dot_v1_dot_admin__pb2.ListDeferredRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_admin__pb2.ListDeferredResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -627,6 +662,60 @@ class AdminService:
             '/mitsumori.v1.AdminService/ExplainDecision',
             mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionRequest.SerializeToString,
             mitsumori_dot_v1_dot_admin__pb2.ExplainDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/ListTasks',
+            mitsumori_dot_v1_dot_admin__pb2.ListTasksRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.ListTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeferred(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.AdminService/ListDeferred',
+            mitsumori_dot_v1_dot_admin__pb2.ListDeferredRequest.SerializeToString,
+            mitsumori_dot_v1_dot_admin__pb2.ListDeferredResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mitsumori/v1/limit.proto\x12\x0cmitsumori.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x02\n\x05Limit\x12\x10\n\x08limit_id\x18\x01 \x01(\t\x12-\n\x05scope\x18\x02 \x03(\x0b\x32\x1e.mitsumori.v1.Limit.ScopeEntry\x12 \n\x04unit\x18\x03 \x01(\x0e\x32\x12.mitsumori.v1.Unit\x12$\n\x06window\x18\x04 \x01(\x0e\x32\x14.mitsumori.v1.Window\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x11\n\x04soft\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04hard\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12)\n\x07on_soft\x18\x08 \x01(\x0e\x32\x18.mitsumori.v1.SoftAction\x12\r\n\x05paced\x18\t \x01(\x08\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_softB\x07\n\x05_hard\"\xb9\x01\n\x0bLimitStatus\x12\"\n\x05limit\x18\x01 \x01(\x0b\x32\x13.mitsumori.v1.Limit\x12\x13\n\x0b\x62\x61lance_key\x18\x02 \x01(\t\x12\r\n\x05spent\x18\x03 \x01(\x03\x12\x0c\n\x04held\x18\x04 \x01(\x03\x12\x16\n\tremaining\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12.\n\nreset_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_remaining*e\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0e\n\nUNIT_MONEY\x10\x01\x12\x0f\n\x0bUNIT_TOKENS\x10\x02\x12\x11\n\rUNIT_REQUESTS\x10\x03\x12\x13\n\x0fUNIT_CONCURRENT\x10\x04*\x89\x01\n\x06Window\x12\x16\n\x12WINDOW_UNSPECIFIED\x10\x00\x12\x11\n\rWINDOW_MINUTE\x10\x01\x12\x0f\n\x0bWINDOW_HOUR\x10\x02\x12\x0e\n\nWINDOW_DAY\x10\x03\x12\x0f\n\x0bWINDOW_WEEK\x10\x04\x12\x10\n\x0cWINDOW_MONTH\x10\x05\x12\x10\n\x0cWINDOW_TOTAL\x10\x06*\x9d\x01\n\nSoftAction\x12\x1b\n\x17SOFT_ACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10SOFT_ACTION_WARN\x10\x01\x12\x1e\n\x1aSOFT_ACTION_PREFER_CHEAPER\x10\x02\x12\x1f\n\x1bSOFT_ACTION_FORBID_TOP_TIER\x10\x03\x12\x1b\n\x17SOFT_ACTION_DEFER_BATCH\x10\x04\x42\x36\n\x0cmitsumori.v1B\nLimitProtoP\x01Z\x18mitsumori/v1;mitsumoriv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mitsumori/v1/limit.proto\x12\x0cmitsumori.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n\x05Limit\x12\x10\n\x08limit_id\x18\x01 \x01(\t\x12-\n\x05scope\x18\x02 \x03(\x0b\x32\x1e.mitsumori.v1.Limit.ScopeEntry\x12 \n\x04unit\x18\x03 \x01(\x0e\x32\x12.mitsumori.v1.Unit\x12$\n\x06window\x18\x04 \x01(\x0e\x32\x14.mitsumori.v1.Window\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x11\n\x04soft\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04hard\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12)\n\x07on_soft\x18\x08 \x01(\x0e\x32\x18.mitsumori.v1.SoftAction\x12\r\n\x05paced\x18\t \x01(\x08\x12\x12\n\x05share\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x0c\n\x04\x66ree\x18\x0b \x01(\x03\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_softB\x07\n\x05_hardB\x08\n\x06_share\"\xc8\x01\n\x0bLimitStatus\x12\"\n\x05limit\x18\x01 \x01(\x0b\x32\x13.mitsumori.v1.Limit\x12\x13\n\x0b\x62\x61lance_key\x18\x02 \x01(\t\x12\r\n\x05spent\x18\x03 \x01(\x03\x12\x0c\n\x04held\x18\x04 \x01(\x03\x12\x16\n\tremaining\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12.\n\nreset_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05whole\x18\x07 \x01(\x03\x42\x0c\n\n_remaining*e\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0e\n\nUNIT_MONEY\x10\x01\x12\x0f\n\x0bUNIT_TOKENS\x10\x02\x12\x11\n\rUNIT_REQUESTS\x10\x03\x12\x13\n\x0fUNIT_CONCURRENT\x10\x04*\x89\x01\n\x06Window\x12\x16\n\x12WINDOW_UNSPECIFIED\x10\x00\x12\x11\n\rWINDOW_MINUTE\x10\x01\x12\x0f\n\x0bWINDOW_HOUR\x10\x02\x12\x0e\n\nWINDOW_DAY\x10\x03\x12\x0f\n\x0bWINDOW_WEEK\x10\x04\x12\x10\n\x0cWINDOW_MONTH\x10\x05\x12\x10\n\x0cWINDOW_TOTAL\x10\x06*\x9d\x01\n\nSoftAction\x12\x1b\n\x17SOFT_ACTION_UNSPECIFIED\x10\x00\x12\x14\n\x10SOFT_ACTION_WARN\x10\x01\x12\x1e\n\x1aSOFT_ACTION_PREFER_CHEAPER\x10\x02\x12\x1f\n\x1bSOFT_ACTION_FORBID_TOP_TIER\x10\x03\x12\x1b\n\x17SOFT_ACTION_DEFER_BATCH\x10\x04\x42\x36\n\x0cmitsumori.v1B\nLimitProtoP\x01Z\x18mitsumori/v1;mitsumoriv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\014mitsumori.v1B\nLimitProtoP\001Z\030mitsumori/v1;mitsumoriv1'
   _globals['_LIMIT_SCOPEENTRY']._loaded_options = None
   _globals['_LIMIT_SCOPEENTRY']._serialized_options = b'8\001'
-  _globals['_UNIT']._serialized_start=589
-  _globals['_UNIT']._serialized_end=690
-  _globals['_WINDOW']._serialized_start=693
-  _globals['_WINDOW']._serialized_end=830
-  _globals['_SOFTACTION']._serialized_start=833
-  _globals['_SOFTACTION']._serialized_end=990
+  _globals['_UNIT']._serialized_start=648
+  _globals['_UNIT']._serialized_end=749
+  _globals['_WINDOW']._serialized_start=752
+  _globals['_WINDOW']._serialized_end=889
+  _globals['_SOFTACTION']._serialized_start=892
+  _globals['_SOFTACTION']._serialized_end=1049
   _globals['_LIMIT']._serialized_start=76
-  _globals['_LIMIT']._serialized_end=399
-  _globals['_LIMIT_SCOPEENTRY']._serialized_start=337
-  _globals['_LIMIT_SCOPEENTRY']._serialized_end=381
-  _globals['_LIMITSTATUS']._serialized_start=402
-  _globals['_LIMITSTATUS']._serialized_end=587
+  _globals['_LIMIT']._serialized_end=443
+  _globals['_LIMIT_SCOPEENTRY']._serialized_start=371
+  _globals['_LIMIT_SCOPEENTRY']._serialized_end=415
+  _globals['_LIMITSTATUS']._serialized_start=446
+  _globals['_LIMITSTATUS']._serialized_end=646
 # @@protoc_insertion_point(module_scope)

@@ -54,7 +54,7 @@ SOFT_ACTION_FORBID_TOP_TIER: SoftAction
 SOFT_ACTION_DEFER_BATCH: SoftAction
 
 class Limit(_message.Message):
-    __slots__ = ("limit_id", "scope", "unit", "window", "time_zone", "soft", "hard", "on_soft", "paced")
+    __slots__ = ("limit_id", "scope", "unit", "window", "time_zone", "soft", "hard", "on_soft", "paced", "share", "free")
     class ScopeEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,8 @@ class Limit(_message.Message):
     HARD_FIELD_NUMBER: _ClassVar[int]
     ON_SOFT_FIELD_NUMBER: _ClassVar[int]
     PACED_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    FREE_FIELD_NUMBER: _ClassVar[int]
     limit_id: str
     scope: _containers.ScalarMap[str, str]
     unit: Unit
@@ -80,20 +82,24 @@ class Limit(_message.Message):
     hard: int
     on_soft: SoftAction
     paced: bool
-    def __init__(self, limit_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., unit: _Optional[_Union[Unit, str]] = ..., window: _Optional[_Union[Window, str]] = ..., time_zone: _Optional[str] = ..., soft: _Optional[int] = ..., hard: _Optional[int] = ..., on_soft: _Optional[_Union[SoftAction, str]] = ..., paced: _Optional[bool] = ...) -> None: ...
+    share: float
+    free: int
+    def __init__(self, limit_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., unit: _Optional[_Union[Unit, str]] = ..., window: _Optional[_Union[Window, str]] = ..., time_zone: _Optional[str] = ..., soft: _Optional[int] = ..., hard: _Optional[int] = ..., on_soft: _Optional[_Union[SoftAction, str]] = ..., paced: _Optional[bool] = ..., share: _Optional[float] = ..., free: _Optional[int] = ...) -> None: ...
 
 class LimitStatus(_message.Message):
-    __slots__ = ("limit", "balance_key", "spent", "held", "remaining", "reset_time")
+    __slots__ = ("limit", "balance_key", "spent", "held", "remaining", "reset_time", "whole")
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     BALANCE_KEY_FIELD_NUMBER: _ClassVar[int]
     SPENT_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     REMAINING_FIELD_NUMBER: _ClassVar[int]
     RESET_TIME_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     limit: Limit
     balance_key: str
     spent: int
     held: int
     remaining: int
     reset_time: _timestamp_pb2.Timestamp
-    def __init__(self, limit: _Optional[_Union[Limit, _Mapping]] = ..., balance_key: _Optional[str] = ..., spent: _Optional[int] = ..., held: _Optional[int] = ..., remaining: _Optional[int] = ..., reset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    whole: int
+    def __init__(self, limit: _Optional[_Union[Limit, _Mapping]] = ..., balance_key: _Optional[str] = ..., spent: _Optional[int] = ..., held: _Optional[int] = ..., remaining: _Optional[int] = ..., reset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., whole: _Optional[int] = ...) -> None: ...

@@ -7,6 +7,7 @@ from mitsumori.v1 import explanation_pb2 as _explanation_pb2
 from mitsumori.v1 import limit_pb2 as _limit_pb2
 from mitsumori.v1 import prompt_pb2 as _prompt_pb2
 from mitsumori.v1 import quote_pb2 as _quote_pb2
+from mitsumori.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -58,7 +59,10 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_ALL_UNHEALTHY: _ClassVar[ReasonCode]
     REASON_CODE_EXPLORED: _ClassVar[ReasonCode]
     REASON_CODE_REPLACED: _ClassVar[ReasonCode]
+    REASON_CODE_LOAD_SHIFTED: _ClassVar[ReasonCode]
+    REASON_CODE_TOP_TIER_CAPPED: _ClassVar[ReasonCode]
     REASON_CODE_CANARY: _ClassVar[ReasonCode]
+    REASON_CODE_GADGET_SUSPECTED: _ClassVar[ReasonCode]
 IMPORTANCE_UNSPECIFIED: Importance
 IMPORTANCE_LOW: Importance
 IMPORTANCE_MEDIUM: Importance
@@ -93,10 +97,13 @@ REASON_CODE_MODELS_UNHEALTHY: ReasonCode
 REASON_CODE_ALL_UNHEALTHY: ReasonCode
 REASON_CODE_EXPLORED: ReasonCode
 REASON_CODE_REPLACED: ReasonCode
+REASON_CODE_LOAD_SHIFTED: ReasonCode
+REASON_CODE_TOP_TIER_CAPPED: ReasonCode
 REASON_CODE_CANARY: ReasonCode
+REASON_CODE_GADGET_SUSPECTED: ReasonCode
 
 class RouteRequest(_message.Message):
-    __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives", "explain")
+    __slots__ = ("request_id", "scope", "prompt", "constraints", "quality_target", "willingness_to_pay", "importance", "conversation_id", "quote_only", "batch", "max_alternatives", "explain", "task_id")
     class ScopeEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +123,7 @@ class RouteRequest(_message.Message):
     BATCH_FIELD_NUMBER: _ClassVar[int]
     MAX_ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     scope: _containers.ScalarMap[str, str]
     prompt: _prompt_pb2.Prompt
@@ -128,7 +136,8 @@ class RouteRequest(_message.Message):
     batch: bool
     max_alternatives: int
     explain: bool
-    def __init__(self, request_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., prompt: _Optional[_Union[_prompt_pb2.Prompt, _Mapping]] = ..., constraints: _Optional[_Union[Constraints, _Mapping]] = ..., quality_target: _Optional[float] = ..., willingness_to_pay: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., importance: _Optional[_Union[Importance, str]] = ..., conversation_id: _Optional[str] = ..., quote_only: _Optional[bool] = ..., batch: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., explain: _Optional[bool] = ...) -> None: ...
+    task_id: str
+    def __init__(self, request_id: _Optional[str] = ..., scope: _Optional[_Mapping[str, str]] = ..., prompt: _Optional[_Union[_prompt_pb2.Prompt, _Mapping]] = ..., constraints: _Optional[_Union[Constraints, _Mapping]] = ..., quality_target: _Optional[float] = ..., willingness_to_pay: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., importance: _Optional[_Union[Importance, str]] = ..., conversation_id: _Optional[str] = ..., quote_only: _Optional[bool] = ..., batch: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., explain: _Optional[bool] = ..., task_id: _Optional[str] = ...) -> None: ...
 
 class Constraints(_message.Message):
     __slots__ = ("allowed_models", "allowed_tiers", "required_capabilities", "max_price", "max_latency", "max_output_tokens", "max_first_token", "regions")
@@ -151,7 +160,7 @@ class Constraints(_message.Message):
     def __init__(self, allowed_models: _Optional[_Iterable[str]] = ..., allowed_tiers: _Optional[_Iterable[str]] = ..., required_capabilities: _Optional[_Iterable[str]] = ..., max_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., max_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_output_tokens: _Optional[int] = ..., max_first_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., regions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RouteResponse(_message.Message):
-    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules", "fallbacks", "explanation", "exploration")
+    __slots__ = ("decision_id", "chosen", "alternatives", "assessment", "reasons", "bundle_version", "hold", "limits", "miss_cost", "catalog_version", "settings_version", "rules_version", "rules", "fallbacks", "explanation", "exploration", "task")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +177,7 @@ class RouteResponse(_message.Message):
     FALLBACKS_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     EXPLORATION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     chosen: Option
     alternatives: _containers.RepeatedCompositeFieldContainer[Option]
@@ -184,7 +194,8 @@ class RouteResponse(_message.Message):
     fallbacks: _containers.RepeatedCompositeFieldContainer[Fallback]
     explanation: _explanation_pb2.Explanation
     exploration: Exploration
-    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., explanation: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., exploration: _Optional[_Union[Exploration, _Mapping]] = ...) -> None: ...
+    task: _task_pb2.TaskStatus
+    def __init__(self, decision_id: _Optional[str] = ..., chosen: _Optional[_Union[Option, _Mapping]] = ..., alternatives: _Optional[_Iterable[_Union[Option, _Mapping]]] = ..., assessment: _Optional[_Union[Assessment, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., bundle_version: _Optional[str] = ..., hold: _Optional[_Union[Hold, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., miss_cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., catalog_version: _Optional[str] = ..., settings_version: _Optional[str] = ..., rules_version: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., fallbacks: _Optional[_Iterable[_Union[Fallback, _Mapping]]] = ..., explanation: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., exploration: _Optional[_Union[Exploration, _Mapping]] = ..., task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ...) -> None: ...
 
 class Fallback(_message.Message):
     __slots__ = ("model", "provider", "tier", "p_adequate", "price")
@@ -233,7 +244,7 @@ class Hold(_message.Message):
     def __init__(self, amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tokens: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SettleRequest(_message.Message):
-    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality", "first_token_latency", "retry_after")
+    __slots__ = ("decision_id", "tenant", "model", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost", "latency", "outcome", "quality", "first_token_latency", "retry_after", "rate_limits")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +258,7 @@ class SettleRequest(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     FIRST_TOKEN_LATENCY_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     tenant: str
     model: str
@@ -260,23 +272,44 @@ class SettleRequest(_message.Message):
     quality: float
     first_token_latency: _duration_pb2.Duration
     retry_after: _duration_pb2.Duration
-    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ..., first_token_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    rate_limits: RateLimits
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., input_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., cost: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., quality: _Optional[float] = ..., first_token_latency: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., rate_limits: _Optional[_Union[RateLimits, _Mapping]] = ...) -> None: ...
+
+class RateLimits(_message.Message):
+    __slots__ = ("requests", "tokens")
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    requests: RateLimit
+    tokens: RateLimit
+    def __init__(self, requests: _Optional[_Union[RateLimit, _Mapping]] = ..., tokens: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
+
+class RateLimit(_message.Message):
+    __slots__ = ("limit", "remaining", "reset")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    remaining: int
+    reset: _duration_pb2.Duration
+    def __init__(self, limit: _Optional[int] = ..., remaining: _Optional[int] = ..., reset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ReportOutcomeRequest(_message.Message):
-    __slots__ = ("decision_id", "tenant", "model", "outcome", "retry_after", "attempt")
+    __slots__ = ("decision_id", "tenant", "model", "outcome", "retry_after", "attempt", "rate_limits")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     tenant: str
     model: str
     outcome: Outcome
     retry_after: _duration_pb2.Duration
     attempt: int
-    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
+    rate_limits: RateLimits
+    def __init__(self, decision_id: _Optional[str] = ..., tenant: _Optional[str] = ..., model: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., rate_limits: _Optional[_Union[RateLimits, _Mapping]] = ...) -> None: ...
 
 class ReportOutcomeResponse(_message.Message):
     __slots__ = ("repeated_report",)
@@ -349,12 +382,14 @@ class QuoteBatchResponse(_message.Message):
     def __init__(self, response: _Optional[_Union[RouteResponse, _Mapping]] = ..., error: _Optional[_Union[QuoteError, _Mapping]] = ..., summary: _Optional[_Union[BatchSummary, _Mapping]] = ..., index: _Optional[int] = ...) -> None: ...
 
 class QuoteError(_message.Message):
-    __slots__ = ("reason", "text")
+    __slots__ = ("reason", "text", "not_before_time")
     REASON_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_TIME_FIELD_NUMBER: _ClassVar[int]
     reason: str
     text: str
-    def __init__(self, reason: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+    not_before_time: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[str] = ..., text: _Optional[str] = ..., not_before_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class BatchSummary(_message.Message):
     __slots__ = ("quoted", "failed", "recommended", "per_model")
@@ -368,19 +403,81 @@ class BatchSummary(_message.Message):
     per_model: _containers.RepeatedCompositeFieldContainer[BatchPrice]
     def __init__(self, quoted: _Optional[int] = ..., failed: _Optional[int] = ..., recommended: _Optional[_Union[BatchPrice, _Mapping]] = ..., per_model: _Optional[_Iterable[_Union[BatchPrice, _Mapping]]] = ...) -> None: ...
 
+class BeginTaskRequest(_message.Message):
+    __slots__ = ("request", "turns", "max_turns", "input_growth", "cap", "time_to_live")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TURNS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_GROWTH_FIELD_NUMBER: _ClassVar[int]
+    CAP_FIELD_NUMBER: _ClassVar[int]
+    TIME_TO_LIVE_FIELD_NUMBER: _ClassVar[int]
+    request: RouteRequest
+    turns: int
+    max_turns: int
+    input_growth: int
+    cap: _money_pb2.Money
+    time_to_live: _duration_pb2.Duration
+    def __init__(self, request: _Optional[_Union[RouteRequest, _Mapping]] = ..., turns: _Optional[int] = ..., max_turns: _Optional[int] = ..., input_growth: _Optional[int] = ..., cap: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., time_to_live: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class BeginTaskResponse(_message.Message):
+    __slots__ = ("quote", "task", "limits", "first_turn")
+    QUOTE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TURN_FIELD_NUMBER: _ClassVar[int]
+    quote: _task_pb2.TaskQuote
+    task: _task_pb2.TaskStatus
+    limits: _containers.RepeatedCompositeFieldContainer[_limit_pb2.LimitStatus]
+    first_turn: RouteResponse
+    def __init__(self, quote: _Optional[_Union[_task_pb2.TaskQuote, _Mapping]] = ..., task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[_limit_pb2.LimitStatus, _Mapping]]] = ..., first_turn: _Optional[_Union[RouteResponse, _Mapping]] = ...) -> None: ...
+
+class EndTaskRequest(_message.Message):
+    __slots__ = ("task_id", "tenant")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    tenant: str
+    def __init__(self, task_id: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class EndTaskResponse(_message.Message):
+    __slots__ = ("task", "ended_now")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    ENDED_NOW_FIELD_NUMBER: _ClassVar[int]
+    task: _task_pb2.TaskStatus
+    ended_now: bool
+    def __init__(self, task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ..., ended_now: _Optional[bool] = ...) -> None: ...
+
+class GetTaskRequest(_message.Message):
+    __slots__ = ("task_id", "tenant")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    tenant: str
+    def __init__(self, task_id: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class GetTaskResponse(_message.Message):
+    __slots__ = ("task",)
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    task: _task_pb2.TaskStatus
+    def __init__(self, task: _Optional[_Union[_task_pb2.TaskStatus, _Mapping]] = ...) -> None: ...
+
 class BatchPrice(_message.Message):
-    __slots__ = ("model", "price", "tokens", "tightest_limit", "fits")
+    __slots__ = ("model", "price", "tokens", "tightest_limit", "fits", "earliest_finish_time", "slowest_limit")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     TIGHTEST_LIMIT_FIELD_NUMBER: _ClassVar[int]
     FITS_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_FINISH_TIME_FIELD_NUMBER: _ClassVar[int]
+    SLOWEST_LIMIT_FIELD_NUMBER: _ClassVar[int]
     model: str
     price: _quote_pb2.PriceRange
     tokens: int
     tightest_limit: _limit_pb2.LimitStatus
     fits: bool
-    def __init__(self, model: _Optional[str] = ..., price: _Optional[_Union[_quote_pb2.PriceRange, _Mapping]] = ..., tokens: _Optional[int] = ..., tightest_limit: _Optional[_Union[_limit_pb2.LimitStatus, _Mapping]] = ..., fits: _Optional[bool] = ...) -> None: ...
+    earliest_finish_time: _timestamp_pb2.Timestamp
+    slowest_limit: str
+    def __init__(self, model: _Optional[str] = ..., price: _Optional[_Union[_quote_pb2.PriceRange, _Mapping]] = ..., tokens: _Optional[int] = ..., tightest_limit: _Optional[_Union[_limit_pb2.LimitStatus, _Mapping]] = ..., fits: _Optional[bool] = ..., earliest_finish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., slowest_limit: _Optional[str] = ...) -> None: ...
 
 class Option(_message.Message):
     __slots__ = ("model", "provider", "tier", "arm", "p_adequate", "quote", "p_adequate_basis")

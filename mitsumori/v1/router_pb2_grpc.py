@@ -78,6 +78,21 @@ class RouterServiceStub:
                 request_serializer=mitsumori_dot_v1_dot_router__pb2.QuoteBatchRequest.SerializeToString,
                 response_deserializer=mitsumori_dot_v1_dot_router__pb2.QuoteBatchResponse.FromString,
                 _registered_method=True)
+        self.BeginTask = channel.unary_unary(
+                '/mitsumori.v1.RouterService/BeginTask',
+                request_serializer=mitsumori_dot_v1_dot_router__pb2.BeginTaskRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_router__pb2.BeginTaskResponse.FromString,
+                _registered_method=True)
+        self.EndTask = channel.unary_unary(
+                '/mitsumori.v1.RouterService/EndTask',
+                request_serializer=mitsumori_dot_v1_dot_router__pb2.EndTaskRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_router__pb2.EndTaskResponse.FromString,
+                _registered_method=True)
+        self.GetTask = channel.unary_unary(
+                '/mitsumori.v1.RouterService/GetTask',
+                request_serializer=mitsumori_dot_v1_dot_router__pb2.GetTaskRequest.SerializeToString,
+                response_deserializer=mitsumori_dot_v1_dot_router__pb2.GetTaskResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -107,7 +122,13 @@ class RouterServiceServicer:
         prompt exceeds the size limit, or a hard limit does not allow the hold; then a QuotaFailure names
         the limit. The reason is LIMIT_WAIT_FOR_HOLDS (holds in flight may be released: a RetryInfo says
         when to try again), LIMIT_EXHAUSTED (try again after the reset) or LIMIT_NEVER_FITS (do not try
-        again). FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
+        again), or of a provider, where no model that could be chosen has room: PROVIDERS_FULL (a RetryInfo says
+        when to try again; the metadata has the model that has room then, its expected price, and the time as
+        "not_before"), or PROVIDER_LIMIT_NEVER_FITS. Batch work is refused before that, to be sent again later:
+        LOAD_DEFERRED, LIMIT_DEFERRED (the soft value of a limit) or RULE_DEFERRED. "not_before" in the metadata is
+        its turn, and a RetryInfo says how long that is from now, where it is known; the turns of those that wait
+        for the same thing do not fall together.
+        FAILED_PRECONDITION: no model meets the constraints; the metadata counts the models by the
         reason that excluded them. Where a hard limit or constraints refuse it, message and metadata also say the fewest
         things to relax ("relaxations": how many; "relax_1", "relax_1_to", and so on up to 3) and the quote that there
         would be then ("feasible_model", "feasible_expected_price_usd", "feasible_high_price_usd"). UNAVAILABLE: the server is starting or draining, or the ledger cannot be
@@ -169,6 +190,41 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BeginTask(self, request, context):
+        """Quotes a whole task, such as an agent run of many turns, and holds its cap. Turns are requests of Route with its
+        task_id: they draw their holds from it, so that no budget can refuse them that others have used up meanwhile.
+
+        The cap is held on every limit of money that applies to the labels of the task, and to the model, provider or
+        tier where its constraints leave only one. Other limits are checked at each turn: those of tokens, requests and
+        concurrent requests are rates, and those of a model apply to the turns that choose it. A turn counts in the
+        periods in which its task began.
+
+        Idempotent by request.request_id, which becomes the task_id. Errors as of Route, at its first turn; the hold is
+        refused with the reasons of Route, LIMIT_NEVER_FITS where the cap is more than a whole limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndTask(self, request, context):
+        """Ends a task: what is left of its cap is free again. Open turns keep their holds until they are settled or
+        released, or expire. May be repeated; the reply is the same but for ended_now, and for turns reported meanwhile.
+
+        NOT_FOUND: no such task of this tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTask(self, request, context):
+        """A task with what its turns have used of its cap.
+
+        NOT_FOUND: no such task of this tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -201,6 +257,21 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.QuoteBatch,
                     request_deserializer=mitsumori_dot_v1_dot_router__pb2.QuoteBatchRequest.FromString,
                     response_serializer=mitsumori_dot_v1_dot_router__pb2.QuoteBatchResponse.SerializeToString,
+            ),
+            'BeginTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginTask,
+                    request_deserializer=mitsumori_dot_v1_dot_router__pb2.BeginTaskRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_router__pb2.BeginTaskResponse.SerializeToString,
+            ),
+            'EndTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndTask,
+                    request_deserializer=mitsumori_dot_v1_dot_router__pb2.EndTaskRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_router__pb2.EndTaskResponse.SerializeToString,
+            ),
+            'GetTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTask,
+                    request_deserializer=mitsumori_dot_v1_dot_router__pb2.GetTaskRequest.FromString,
+                    response_serializer=mitsumori_dot_v1_dot_router__pb2.GetTaskResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -379,6 +450,87 @@ class RouterService:
             '/mitsumori.v1.RouterService/QuoteBatch',
             mitsumori_dot_v1_dot_router__pb2.QuoteBatchRequest.SerializeToString,
             mitsumori_dot_v1_dot_router__pb2.QuoteBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.RouterService/BeginTask',
+            mitsumori_dot_v1_dot_router__pb2.BeginTaskRequest.SerializeToString,
+            mitsumori_dot_v1_dot_router__pb2.BeginTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.RouterService/EndTask',
+            mitsumori_dot_v1_dot_router__pb2.EndTaskRequest.SerializeToString,
+            mitsumori_dot_v1_dot_router__pb2.EndTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mitsumori.v1.RouterService/GetTask',
+            mitsumori_dot_v1_dot_router__pb2.GetTaskRequest.SerializeToString,
+            mitsumori_dot_v1_dot_router__pb2.GetTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

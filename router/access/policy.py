@@ -37,6 +37,9 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "Settle": frozenset({Role.SETTLE}),
     "ReportOutcome": frozenset({Role.SETTLE}),
     "Release": frozenset({Role.SETTLE}),
+    "BeginTask": frozenset({Role.ROUTE}),
+    "EndTask": frozenset({Role.ROUTE, Role.SETTLE}),
+    "GetTask": frozenset({Role.ROUTE, Role.SETTLE}),
     "ListModels": frozenset(Role),
     "ListInputs": _READERS,
     "GetShadow": _READERS,
@@ -44,7 +47,9 @@ METHODS: Mapping[str, frozenset[Role]] = {
     "ListLimits": _READERS,
     "ListUsage": _READERS,
     "ListDecisions": _READERS,
+    "ListTasks": _READERS,
     "ListCorrections": _READERS,
+    "ListDeferred": _READERS,
     "ExplainDecision": _READERS,
     "SetLimit": frozenset({Role.ADMIN}),
     "DeleteLimit": frozenset({Role.ADMIN}),
@@ -99,6 +104,18 @@ def admit(request: Message, caller: Caller, new_id: Callable[[], str]) -> None:
             _admit_route(request.request, caller, new_id, "request.")
         case router_pb2.QuoteBatchRequest():
             _confine(request.request.scope, caller, "request.scope")
+            request.request.task_id = _own_id(request.request.task_id, caller, "request.task_id")
+        case router_pb2.BeginTaskRequest():
+            _admit_route(request.request, caller, new_id, "request.")
+        case _:
+            _admit_listing(request, caller)
+
+
+def _admit_listing(request: Message, caller: Caller) -> None:
+    """What :func:`admit` does to requests that decide nothing."""
+    match request:
+        case admin_pb2.ListTasksRequest():
+            _confine(request.labels, caller, "labels")
         case admin_pb2.ListUsageRequest():
             _confine(request.filter.labels, caller, "filter.labels")
         case admin_pb2.ListDecisionsRequest():
@@ -107,9 +124,14 @@ def admit(request: Message, caller: Caller, new_id: Callable[[], str]) -> None:
         case admin_pb2.ExplainDecisionRequest():
             _confine(request.labels, caller, "labels")
             request.decision_id = _own_id(request.decision_id, caller, "decision_id")
-        case admin_pb2.ListLimitsRequest() | admin_pb2.EraseDecisionsRequest():
-            # Without labels, one lists what `reveal` leaves, and the other is refused: it would erase all.
-            _confine(request.labels, caller, "labels", unless_empty=True)
+        case (
+            admin_pb2.ListLimitsRequest()
+            | admin_pb2.EraseDecisionsRequest()
+            | admin_pb2.ListDeferredRequest()
+        ):
+            # Without labels, one lists what `reveal` leaves, and one is refused: it would erase all.
+            whole = isinstance(request, admin_pb2.ListDeferredRequest)
+            _confine(request.labels, caller, "labels", unless_empty=not whole)
         case admin_pb2.SetLimitRequest():
             _check_limit_id(request.limit.limit_id, caller, "limit.limit_id")
             _confine(request.limit.scope, caller, "limit.scope")
@@ -139,10 +161,29 @@ def reveal(request: Message, reply: Message, caller: Caller) -> None:
     match reply:
         case router_pb2.RouteResponse():
             reply.decision_id = _shown_id(reply.decision_id, caller)
+            _show_task(reply, caller)
         case router_pb2.RerouteResponse():
-            reply.response.decision_id = _shown_id(reply.response.decision_id, caller)
-        case admin_pb2.ListDecisionsResponse():
-            for row in reply.decisions:
+            reveal(request, reply.response, caller)
+        case router_pb2.BeginTaskResponse():
+            reveal(request, reply.first_turn, caller)
+            _show_task(reply, caller)
+        case router_pb2.EndTaskResponse() | router_pb2.GetTaskResponse():
+            _show_task(reply, caller)
+        case _:
+            _reveal_listing(request, reply, caller)
+
+
+def _reveal_listing(request: Message, reply: Message, caller: Caller) -> None:
+    """What :func:`reveal` does to lists."""
+    match reply:
+        case admin_pb2.ListTasksResponse():
+            for task in reply.tasks:
+                task.task_id = _shown_id(task.task_id, caller)
+        case (
+            admin_pb2.ListDecisionsResponse(decisions=rows)
+            | admin_pb2.ListDeferredResponse(requests=rows)
+        ):
+            for row in rows:
                 row.decision_id = _shown_id(row.decision_id, caller)
         case admin_pb2.ExplainDecisionResponse():
             reply.decision_id = _shown_id(reply.decision_id, caller)
@@ -181,10 +222,13 @@ def facts_of(request: Message) -> dict[str, Any]:
 
 
 def _admit_any(request: Any, caller: Caller) -> None:
-    """A request that names a decision and its tenant, such as a settlement; any other is an operator's."""
-    if {"tenant", "decision_id"} <= set(request.DESCRIPTOR.fields_by_name):
+    """A request that names a decision or a task and its tenant, such as a settlement; else an operator's."""
+    fields = set(request.DESCRIPTOR.fields_by_name)
+    named = fields & {"decision_id", "task_id"}
+    if named and "tenant" in fields:
         request.tenant = _own_tenant(request.tenant, caller)
-        request.decision_id = _own_id(request.decision_id, caller, "decision_id")
+        for field in named:
+            setattr(request, field, _own_id(getattr(request, field), caller, field))
     elif caller.tenant is not None or caller.labels or caller.scopes:
         raise NotAllowed("this call needs a credential of every tenant; ask an operator for one")
 
@@ -196,6 +240,7 @@ def _admit_route(
     if caller.tenant is not None:
         given = request.request_id or new_id()
         request.request_id = _own_id(given, caller, f"{path}request_id")
+        request.task_id = _own_id(request.task_id, caller, f"{path}task_id")
 
 
 def _confine(
@@ -259,6 +304,11 @@ def _own_id(decision_id: str, caller: Caller, field: str) -> str:
             field=field,
         )
     return prefix + decision_id
+
+
+def _show_task(reply: Any, caller: Caller) -> None:
+    if reply.HasField("task"):
+        reply.task.task_id = _shown_id(reply.task.task_id, caller)
 
 
 def _shown_id(decision_id: str, caller: Caller) -> str:

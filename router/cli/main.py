@@ -77,6 +77,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "settle_command:release",
         "Release the hold of a decision whose call was never made.",
     ),
+    "tasks begin": (
+        "tasks_command:begin_task",
+        "Quote a whole task and hold its cap; turns are calls of `route` with its --task-id.",
+    ),
+    "tasks list": (
+        "tasks_command:list_tasks",
+        "List the newest tasks, with their caps and what is left of them.",
+    ),
+    "tasks show": (
+        "tasks_command:show_task",
+        "Show a task: its cap, what its turns have used of it, and what is left.",
+    ),
+    "tasks end": (
+        "tasks_command:end_task",
+        "End a task: what is left of its cap is free again, and open turns keep their holds.",
+    ),
     "limits list": (
         "limits_command:list_limits",
         "List every limit; with labels, only those that apply, and their balances.",
@@ -86,6 +102,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Create a limit, or replace the one with the same id.",
     ),
     "limits delete": ("limits_command:delete_limit", "Delete a limit."),
+    "defer list": (
+        "defer_command:list_deferred",
+        "List the batch work that was refused until later and has not come back, in the order of its turns.",
+    ),
     "keys list": (
         "keys_command:list_keys",
         "List every key: what it may do, and whether it is in force; the keys themselves are kept nowhere.",
@@ -180,7 +200,9 @@ app = _group(
     "Which model should answer this prompt, what will it cost, and may this caller spend that?",
 )
 _groups = {
+    "tasks": _group("tasks", "One quote and one hold for a whole agent run."),
     "limits": _group("limits", "Budgets, quotas and rates."),
+    "defer": _group("defer", "Batch work that waits for its turn."),
     "keys": _group("keys", "API keys: who may call, and what for."),
     "catalog": _group("catalog", "The models that can be chosen, and their prices."),
     "canary": _group("canary", "Other parts that decide a share of the requests."),

@@ -217,6 +217,14 @@ def print_reply(reply: router_pb2.RouteResponse, tenant: str = "") -> None:
         text = f"Of the tokens out, hidden reasoning: {', '.join(allowed)}."
         shown.print(text, style="dim", highlight=False)
     _print_hold(reply, tenant, shown)
+    if reply.HasField("task"):
+        task = reply.task
+        left, cap = short_usd(nanos_of(task.left)), short_usd(nanos_of(task.cap))
+        shown.print(
+            f"Turn {task.turns:,} of task {task.task_id}: {left} of {cap} are left.",
+            highlight=False,
+            markup=False,
+        )
     shown.print(
         f"~ estimated. Prices: {reply.chosen.quote.price_table_version}. "
         f"Decision {reply.decision_id}",

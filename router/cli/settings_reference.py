@@ -61,6 +61,8 @@ def _type(annotation: Any) -> str:
         return next(_type(each) for each in arguments if each is not NoneType)
     if origin in (list, tuple):
         return f"list, each a {_type(arguments[0])}"
+    if origin is dict:
+        return f"mapping, each value a {_type(arguments[1])}"
     return str(getattr(annotation, "__name__", annotation))
 
 

@@ -7,7 +7,7 @@ unit of a limit or a millionth less of it. Nothing is left to chance then.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core.changes import GRID, Change, Lever, changed, obstacles
@@ -18,6 +18,7 @@ from router.core.health import ALL_HEALTHY, left_out
 from router.core.inputs import Inputs
 from router.core.limit_effects import pace, soft_limits_passed
 from router.core.limits import LimitState, SoftAction, pace_relaxation
+from router.core.load import NO_LOAD, PROVIDER_FULL, full_accounts
 from router.core.money import MAX_NANOS
 from router.core.types import Candidate, Goal, MissCost, QualityTarget
 
@@ -47,8 +48,13 @@ def exclusions(inputs: Inputs) -> Iterator[tuple[str, str]]:
             eligible.append(each)
         else:
             yield each.model.id, name
+    out: Mapping[str, str] = {}
     if eligible and inputs.health is not ALL_HEALTHY:
-        yield from left_out(eligible, inputs.health)[0].items()
+        out = left_out(eligible, inputs.health)[0]
+        yield from out.items()
+    if inputs.load is not NO_LOAD:
+        well = [each for each in eligible if each.model.id not in out]
+        yield from dict.fromkeys(full_accounts(well, inputs.load), PROVIDER_FULL).items()
 
 
 # --- To take part ------------------------------------------------------------------------------
@@ -82,6 +88,8 @@ def _hurdle(candidate: Candidate, inputs: Inputs) -> tuple[Change, ...]:
             return (Change(Lever.HEALTH, model.id),)
         case "of_a_failed_provider":
             return (Change(Lever.FAILED_PROVIDER, model.provider),)
+        case str() as name if name == PROVIDER_FULL:
+            return ()  # only time helps
         case str():
             return obstacles(candidate, inputs) or ()
     if model.tier != inputs.top_tier or model.id in {

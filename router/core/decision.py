@@ -8,7 +8,7 @@ No clock, no I/O, no randomness: a replay runs the same function over old decisi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from router.core.exclusions import blocked, exclusion_reasons, no_eligible_model, unmet
@@ -16,6 +16,7 @@ from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, goal_reason
 from router.core.health import ALL_HEALTHY, Health, fallback_chain, left_out
 from router.core.limit_effects import (
+    capped_tier,
     deferral,
     may_reach_a_limit,
     rank_under_soft_limits,
@@ -23,6 +24,15 @@ from router.core.limit_effects import (
     soft_limits_passed,
 )
 from router.core.limits import SoftAction
+from router.core.load import (
+    NO_LOAD,
+    PROVIDER_FULL,
+    Full,
+    Load,
+    full_accounts,
+    load_refusal,
+    load_shifted,
+)
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import (
     Candidate,
@@ -80,6 +90,47 @@ def _trying(chosen: Candidate, health: Health) -> Reason:
     return Reason("MODELS_UNHEALTHY", f"this call tries {model} again: {health.due[model]}")
 
 
+def _eligible(
+    candidates: Sequence[Candidate],
+    constraints: Constraints,
+    ruling: Ruling,
+    top_tier: str | None,
+) -> tuple[list[Candidate], Counter[str], Reason | None]:
+    """The candidates that can be chosen, how many cannot by why, and a reason if limits close the top tier.
+
+    Raises:
+        NotPossible: none meets the constraints.
+        Exhausted: a limit blocks each that does.
+    """
+    exclusions = [unmet(candidate, constraints, ruling) for candidate in candidates]
+    capped = None
+    if may_reach_a_limit(candidates):
+        exclusions = [
+            name or blocked(candidate)
+            for candidate, name in zip(candidates, exclusions, strict=True)
+        ]
+        capped = capped_tier(candidates, exclusions, top_tier)
+    eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
+    excluded = Counter(name for name in exclusions if name is not None)
+    if eligible:
+        return eligible, excluded, capped
+    if any(name.startswith("limit_") for name in excluded):
+        raise refused_by_limits(candidates, exclusions)
+    raise no_eligible_model(candidates, constraints, ruling, excluded)
+
+
+def _with_room(
+    eligible: list[Candidate], load: Load, *, batch: bool, moment: datetime | None
+) -> tuple[list[Candidate], Mapping[str, Full]]:
+    """The candidates whose providers have room for the call, and by id what the others lack."""
+    if load is NO_LOAD:
+        return eligible, {}
+    full = full_accounts(eligible, load)
+    if len(full) == len(eligible):
+        raise load_refusal(eligible, full, load, batch=batch, moment=moment)
+    return [each for each in eligible if each.model.id not in full], full
+
+
 def decide(
     candidates: Sequence[Candidate],
     constraints: Constraints,
@@ -87,6 +138,7 @@ def decide(
     *,
     ruling: Ruling = NO_RULING,
     health: Health = ALL_HEALTHY,
+    load: Load = NO_LOAD,
     complexity: float = 1.0,
     batch: bool = False,
     top_tier: str | None = None,
@@ -105,6 +157,7 @@ def decide(
         goal: what the choice aims for.
         ruling: what the routing table allows. Its goal is the caller's business.
         health: of all models; unhealthy ones are left out as long as others are left.
+        load: how far limits of providers are used; a model without room for the call is left out.
         complexity: of the prompt, 0..1: the simpler, the less a miss costs.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
@@ -118,32 +171,25 @@ def decide(
 
     Raises:
         NotPossible: no candidate meets the constraints; the message says why.
-        Exhausted: some candidates meet the constraints, but a limit blocks each of them.
+        Exhausted: some candidates meet the constraints, but a limit blocks each of them, or their providers
+            have no room.
+        Deferred: likewise, for batch work that may have a chance later.
     """
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
-    exclusions = [unmet(candidate, constraints, ruling) for candidate in candidates]
-    if may_reach_a_limit(candidates):
-        exclusions = [
-            name or blocked(candidate)
-            for candidate, name in zip(candidates, exclusions, strict=True)
-        ]
-    eligible = [c for c, name in zip(candidates, exclusions, strict=True) if name is None]
-    excluded = Counter(name for name in exclusions if name is not None)
+    eligible, excluded, capped = _eligible(candidates, constraints, ruling, top_tier)
     alone = len(eligible) == 1 and len(candidates) > 1
-    if not eligible:
-        if any(name.startswith("limit_") for name in excluded):
-            raise refused_by_limits(candidates, exclusions)
-        raise no_eligible_model(candidates, constraints, ruling, excluded)
     of_health: Sequence[Reason] = ()
     if health is not ALL_HEALTHY:
         out, of_health = left_out(eligible, health)
         eligible = [each for each in eligible if each.model.id not in out]
         excluded.update(out.values())
-    deferred = deferral(eligible, ruling) if batch else None
+    deferred = deferral(eligible, ruling, moment) if batch else None
     if deferred is not None:
         raise deferred
-    ranked, notes = rank_under_soft_limits(eligible, goal, top_tier, moment)
+    room, full = _with_room(eligible, load, batch=batch, moment=moment)
+    excluded.update(PROVIDER_FULL for _ in full)
+    ranked, notes = rank_under_soft_limits(room, goal, top_tier, moment)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
     reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
     found = None
@@ -156,10 +202,19 @@ def decide(
                 ranked.sort(key=lambda each: each.model.id != found.chosen)
     if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
+    if full:
+        reasons.extend(
+            load_shifted(
+                rank_under_soft_limits(eligible, goal, top_tier, moment)[0][0], ranked[0], full
+            )
+        )
+    if capped is not None:
+        reasons.append(capped)
     reasons.extend(of_health)
     if ranked[0].model.id in health.due:
         reasons.append(_trying(ranked[0], health))
     reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))
     reasons.extend(ruling.reasons)
     reasons.extend(exclusion_reasons(excluded))
-    return Decision(tuple(ranked), tuple(reasons), fallback_chain(ranked, health), found)
+    chain = fallback_chain(ranked, health)
+    return Decision(tuple(ranked), tuple(reasons), chain, found, tuple(full))

@@ -7,6 +7,7 @@
     ├── Conflict                  the id was already used for another request or report
     ├── NotFound                  this tenant has no such decision or limit
     ├── Exhausted                 a limit blocks the request; names it, and says whether to wait
+    │   └── Deferred              batch work waits; says until when
     ├── Unauthenticated           the call carries no valid credential
     ├── NotAllowed                the credential does not allow this
     ├── Throttled                 this caller has tried too often; says when to try again
@@ -28,6 +29,7 @@ __all__ = [
     "BadArtifact",
     "CallerGone",
     "Conflict",
+    "Deferred",
     "Exhausted",
     "InvalidInput",
     "MitsumoriError",
@@ -123,9 +125,62 @@ class NotFound(MitsumoriError):
 
 
 class Exhausted(MitsumoriError):
-    """A limit blocks the request. The reason code says whether waiting helps."""
+    """A limit blocks the request. The reason code says whether waiting helps.
+
+    Args:
+        message: one sentence.
+        reason: as of :class:`MitsumoriError`, like the next one.
+        field: see ``reason``.
+        metadata: see ``reason``.
+        retry_after_s: when a try has a chance again, seconds ≥ 0; ``None``: that is not known.
+    """
 
     default_reason = "LIMIT_EXHAUSTED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        field: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, field=field, metadata=metadata)
+        self.retry_after_s = retry_after_s
+
+
+class Deferred(Exhausted):
+    """Batch work waits.
+
+    Args:
+        what: waits for what; a clause, after which the message says when to send it again.
+        reason: as of :class:`MitsumoriError`, like the next one.
+        metadata: see ``reason``.
+        retry_after_s: when it has a chance at the earliest, seconds ≥ 0; ``None``: that is not known.
+        queue: names what it waits for; of several that wait for the same, one comes after the other.
+        spacing_s: seconds ≥ 0 from its turn to that of the next one.
+        when: the words for when to send it again.
+    """
+
+    default_reason = "LIMIT_DEFERRED"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        queue: str,
+        spacing_s: float,
+        when: str = "later",
+    ) -> None:
+        message = f"{what}; send it again {when}"
+        super().__init__(message, reason=reason, metadata=metadata, retry_after_s=retry_after_s)
+        self.what = what
+        self.queue = queue
+        self.spacing_s = spacing_s
 
 
 class Unauthenticated(MitsumoriError):

@@ -11,6 +11,7 @@ from router.core.limit_effects import binding_limit
 from router.core.money import format_usd
 from router.core.quotes import output_cap
 from router.core.ruling import NO_RULING, Ruling
+from router.core.task_cap import is_cap
 from router.core.types import Candidate, Constraints, Quote, Reason
 
 __all__ = ["arm_prices", "blocked", "exclusion", "exclusion_reasons", "no_eligible_model", "unmet"]
@@ -35,7 +36,9 @@ def exclusion(
 def blocked(candidate: Candidate) -> str | None:
     """The exclusion of a candidate that a hard limit blocks; ``None`` if none does."""
     blocked = binding_limit(candidate)
-    return None if blocked is None else f"limit_{blocked[1].value}"
+    if blocked is None:
+        return None
+    return "limit_task_cap" if is_cap(blocked[0].limit) else f"limit_{blocked[1].value}"
 
 
 def unmet(candidate: Candidate, constraints: Constraints, ruling: Ruling) -> str | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from router.core.decision import decide
 from router.core.health import ALL_HEALTHY, Health
+from router.core.load import NO_LOAD, Load
 from router.core.ruling import NO_RULING, Ruling
 from router.core.types import Candidate, Constraints, Decision, Exploration, Goal
 
@@ -23,6 +24,7 @@ class Inputs(NamedTuple):
         goal: what the choice aims for.
         ruling: what the routing table allows.
         health: of all models.
+        load: how far limits of providers are used.
         complexity: of the prompt, 0..1.
         batch: whether the work can wait.
         top_tier: the highest tier of the catalog.
@@ -36,6 +38,7 @@ class Inputs(NamedTuple):
     goal: Goal
     ruling: Ruling = NO_RULING
     health: Health = ALL_HEALTHY
+    load: Load = NO_LOAD
     complexity: float = 1.0
     batch: bool = False
     top_tier: str | None = None
@@ -54,6 +57,7 @@ class Inputs(NamedTuple):
             self.goal,
             ruling=self.ruling,
             health=self.health,
+            load=self.load,
             complexity=self.complexity,
             batch=self.batch,
             top_tier=self.top_tier,

@@ -10,6 +10,9 @@ A call takes the time to its first token, then so long for each output token. Th
 3. *Hours.* The level is that of each hour of the day (UTC). The newest calls of any hour stand beside those
    of the hour, with a weight of at most :data:`DAY_CALLS`: an hour with few calls gets the level of the day.
 
+Before all that, what others in flight at the time made of a latency is taken out, where calls show such an
+effect (:mod:`router.core.load_effect`); a quote puts in what those in flight at its own time make of it.
+
 Everything is a quantile, so a single absurd report moves next to nothing, and a slow call never makes a quote
 for calls like it faster. The catalog counts as :data:`PRIOR_CALLS` made-up calls. A call that failed or timed
 out took at least its time (:mod:`router.core.survival`). Older calls fade by half in :data:`HOUR_HALF_LIFE`
@@ -30,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.core.corrections import Corrections
+from router.core.load_effect import load_exponent, slowdown
 from router.core.survival import survival_quantiles
 from router.core.timing import HOURS, LATENCY_SPREAD, LearnedTiming, Timing
 from router.core.types import Speed
@@ -87,6 +91,7 @@ class TimedCall(NamedTuple):
         cap: the longest output that the call allowed, tokens.
         quoted_p50_s: median of the latency in the quote; ``None`` where the record lacks it.
         quoted_p90_s: 90th percentile of the latency in the quote; likewise.
+        in_flight: other calls to the model that had not ended when it was decided on, ≥ 0.
     """
 
     moment: datetime
@@ -101,6 +106,7 @@ class TimedCall(NamedTuple):
     cap: int
     quoted_p50_s: float | None = None
     quoted_p90_s: float | None = None
+    in_flight: int = 0
 
 
 def learn_timings(
@@ -139,7 +145,7 @@ class _Calls:
         self, calls: Sequence[TimedCall], newest: datetime, corrections: Corrections
     ) -> None:
         self.calls = calls = sorted(calls, key=_order)
-        self.latency_s = np.array([each.latency_s for each in calls])
+        self.latency_s = self.reported_s = np.array([each.latency_s for each in calls])
         self.answered = np.array([each.answered for each in calls])
         # NaN compares with nothing, so what was not reported meets no condition.
         self.first_s = np.array([_known(each.first_token_s) for each in calls])
@@ -152,6 +158,26 @@ class _Calls:
         of_hour = np.where(hours == np.arange(HOURS)[:, None], self.weights, 0.0)
         self.hourly = of_hour + recent * min(1.0, DAY_CALLS / float(recent.sum()))
 
+    def unload(self, speed: Speed) -> float:
+        """Make the times as if no others had been in flight; returns the exponent of their effect, 0..1.
+
+        Args:
+            speed: about how fast the model is; the length of an answer explains a part of its latency.
+        """
+        in_flight = np.array([float(each.in_flight) for each in self.calls])
+        used = self.answered & (self.latency_s > 0)
+        if not in_flight.any():
+            return 0.0
+        lengths = np.where(self.tokens > 0, self.tokens, self.p50)
+        expected = speed.first_token_s + lengths / speed.output_tokens_per_s
+        exponent = load_exponent(
+            in_flight[used], (self.latency_s / expected)[used], self.weights[used]
+        )
+        if exponent:
+            slower = slowdown(in_flight, exponent)
+            self.latency_s, self.first_s = self.latency_s / slower, self.first_s / slower
+        return exponent
+
 
 def _order(call: TimedCall) -> tuple[object, ...]:
     return (
@@ -163,6 +189,7 @@ def _order(call: TimedCall) -> tuple[object, ...]:
         call.p50,
         call.p90,
         call.cap,
+        call.in_flight,
         sorted(call.scope.items()),
     )
 
@@ -184,6 +211,7 @@ def _lengths(call: TimedCall, corrections: Corrections) -> tuple[float, float]:
 
 def _learned(calls: _Calls, speed: Speed) -> LearnedTiming:
     prior = Speed(max(speed.first_token_s, _LEAST_S), speed.output_tokens_per_s)
+    exponent = calls.unload(prior)
     shape = _refined(calls, _line(calls, prior))
     first, rate = shape.first_token_s, shape.output_tokens_per_s
     most_first = first * LATENCY_SPREAD
@@ -207,6 +235,7 @@ def _learned(calls: _Calls, speed: Speed) -> LearnedTiming:
         _within(calls, [_known(each.quoted_p50_s) for each in calls.calls]),
         _within(calls, [_known(each.quoted_p90_s) for each in calls.calls]),
         tuple(hours),
+        exponent,
     )
 
 
@@ -312,6 +341,6 @@ def _median(values: Floats, weights: Floats, share: float = 0.5) -> float:
 def _within(calls: _Calls, quoted: Sequence[float]) -> float | None:
     """The share of calls within a quoted latency, among those of which it is known."""
     bounds = np.array(quoted)
-    over = calls.latency_s > bounds
+    over = calls.reported_s > bounds
     known = ~np.isnan(bounds) & (calls.answered | over)
     return float(1 - over[known].mean()) if known.any() else None

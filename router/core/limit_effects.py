@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from router.core.errors import Exhausted
+from router.core.errors import Deferred, Exhausted
 from router.core.goals import by_price, lowered, ranked_by
 from router.core.limits import (
     Amounts,
@@ -17,10 +17,12 @@ from router.core.limits import (
     pace_relaxation,
 )
 from router.core.ruling import Ruling
+from router.core.task_cap import cap_refusal, is_cap
 from router.core.types import Candidate, Goal, Reason
 
 __all__ = [
     "binding_limit",
+    "capped_tier",
     "deferral",
     "limit_refusal",
     "may_reach_a_limit",
@@ -29,6 +31,9 @@ __all__ = [
     "refused_by_limits",
     "soft_limits_passed",
 ]
+
+_SPACING_S = 0.1
+"""Between two pieces of batch work that wait for the same reset: it is not to begin all at once."""
 
 
 def binding_limit(candidate: Candidate) -> tuple[LimitState, Obstacle] | None:
@@ -66,6 +71,37 @@ def may_reach_a_limit(candidates: Sequence[Candidate]) -> bool:
     return False
 
 
+def capped_tier(
+    candidates: Sequence[Candidate], exclusions: Sequence[str | None], tier: str | None
+) -> Reason | None:
+    """Why models of a tier were left out, where a limit on tiers did that; ``None``: none did.
+
+    Args:
+        candidates: all of them.
+        exclusions: why each was left out; ``None``: it was not.
+        tier: the highest one.
+    """
+    for candidate, name in zip(candidates, exclusions, strict=True):
+        if candidate.model.tier != tier or name is None or not name.startswith("limit_"):
+            continue
+        found = binding_limit(candidate)
+        if found is None or "tier" not in found[0].limit.scope:
+            continue
+        state = found[0]
+        limit = state.limit
+        cap = (
+            "its amount is used up"
+            if limit.share is None
+            else f"its share of {100 * limit.share:g}% is used up"
+        )
+        return Reason(
+            "TOP_TIER_CAPPED",
+            f"limit {limit.id} keeps models of tier {tier} out: {cap}",
+            _balance_facts(state),
+        )
+    return None
+
+
 def _shared_limits(candidates: Sequence[Candidate]) -> Iterable[tuple[LimitState, ...]]:
     """The limits of some candidates, in their order; those with the same limits share a tuple."""
     return {id(each.limits): each.limits for each in candidates}.values()
@@ -94,6 +130,8 @@ def _balance_facts(state: LimitState) -> dict[str, str]:
     }
     if state.remaining is not None:
         facts["remaining"] = str(state.remaining)
+    if state.limit.share is not None:
+        facts["share"], facts["whole"] = f"{state.limit.share:g}", str(state.whole)
     if state.limit.window is not Window.TOTAL:
         facts["resets"] = state.period.end.isoformat()
     return facts
@@ -112,14 +150,17 @@ _REFUSALS = {
 }
 
 
-def limit_refusal(state: LimitState, obstacle: Obstacle, amount: int) -> Exhausted:
-    """The error for a hard limit that blocks a request.
+def limit_refusal(state: LimitState, obstacle: Obstacle, amount: int, model: str = "") -> Exhausted:
+    """The error for a hard limit, or the cap of a task, that blocks a request.
 
     Args:
         state: the limit and its balance.
         obstacle: why the amount does not fit.
         amount: what the request needs, in the unit of the limit, ≥ 0.
+        model: the one that needs least, by catalog id; empty: not known.
     """
+    if is_cap(state.limit):
+        return cap_refusal(state, amount, model)
     reason, remedy = _REFUSALS[obstacle]
     return Exhausted(
         f"limit {state.limit.id}: {remedy}",
@@ -134,7 +175,7 @@ def refused_by_limits(
     """The error when limits alone exclude some candidates: it names the least severe obstacle."""
     severity = list(Obstacle)
     blocked = [
-        (found[0], found[1], candidate.amounts.of(found[0].limit.unit))
+        (found[0], found[1], candidate.amounts.of(found[0].limit.unit), candidate.model.id)
         for candidate, name in zip(candidates, exclusions, strict=True)
         if name is not None
         and name.startswith("limit_")
@@ -215,20 +256,33 @@ def rank_under_soft_limits(
     return ranked, reasons
 
 
-def deferral(eligible: Sequence[Candidate], ruling: Ruling) -> Exhausted | None:
-    """The error for batch work that a rule defers, or if every candidate would pass a deferring limit."""
+def deferral(
+    eligible: Sequence[Candidate], ruling: Ruling, moment: datetime | None
+) -> Deferred | None:
+    """The error for batch work that a rule defers, or if every candidate would pass a deferring limit.
+
+    Args:
+        eligible: candidates that could be chosen otherwise.
+        ruling: what the routing table says. It does not say until when.
+        moment: the current time; ``None``: the error does not say when the limit resets.
+    """
     if ruling.deferring is not None:
-        return Exhausted(
-            f"rule {ruling.deferring} of the routing table: batch work waits; send it again later",
+        return Deferred(
+            f"rule {ruling.deferring} of the routing table: batch work waits",
             reason="RULE_DEFERRED",
             metadata={"rule": ruling.deferring},
+            queue=f"rule {ruling.deferring}",
+            spacing_s=0.0,
         )
     passed = [soft_limits_passed(candidate, SoftAction.DEFER_BATCH) for candidate in eligible]
     if not all(passed):
         return None
     state = passed[0][0]
-    return Exhausted(
-        f"limit {state.limit.id}: the soft value is reached; send batch work again after the reset",
-        reason="LIMIT_DEFERRED",
+    resets = moment is not None and state.limit.window is not Window.TOTAL
+    return Deferred(
+        f"limit {state.limit.id}: the soft value is reached, and batch work waits for the reset",
         metadata=_balance_facts(state),
+        queue=f"limit {state.key}",
+        retry_after_s=(state.period.end - moment).total_seconds() if moment and resets else None,
+        spacing_s=_SPACING_S,
     )

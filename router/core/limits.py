@@ -40,6 +40,7 @@ CHOICE_LABELS = frozenset({"model", "provider", "tier"})
 LABEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """The form of the names of labels, of which scopes are made."""
 
+_MILLION = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -99,6 +100,10 @@ class Limit:
         hard: never exceeded, ≥ 0; 0 refuses everything; ``None`` for no hard value.
         on_soft: what passing the soft value does.
         paced: whether spend should be spread evenly over the window.
+        share: the largest share that its decisions may take of those of the same scope without
+            :data:`CHOICE_LABELS`, one of which the scope has; above 0, below 1, with six decimals;
+            ``None``: no share.
+        free: what its decisions may take at any share, ≥ 0.
     """
 
     id: str
@@ -110,6 +115,18 @@ class Limit:
     hard: int | None = None
     on_soft: SoftAction = SoftAction.WARN
     paced: bool = False
+    share: float | None = None
+    free: int = 0
+
+    @property
+    def share_millionths(self) -> int:
+        """The share as a whole number, so that no rounding moves the bound; a million without a share."""
+        return _MILLION if self.share is None else round(self.share * _MILLION)
+
+    @property
+    def whole_scope(self) -> Mapping[str, str]:
+        """The scope of all decisions of which it is a share."""
+        return {name: value for name, value in self.scope.items() if name not in CHOICE_LABELS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +240,8 @@ class LimitState:
         period: the current window.
         spent: sum of the settlements in the period, ≥ 0, in the unit of the limit.
         held: sum of the open holds in the period, ≥ 0.
+        whole: of a limit with a share, what all decisions of its whole scope spent and hold in the
+            period, ≥ 0; else 0.
     """
 
     limit: Limit
@@ -230,13 +249,28 @@ class LimitState:
     period: Period
     spent: int
     held: int
+    whole: int = 0
+
+    def ceiling(self, amount: int) -> int | None:
+        """The most that may be spent and held where a decision takes an amount ≥ 0; ``None``: any amount."""
+        limit = self.limit
+        if limit.share is None:
+            return limit.hard
+        most = max(limit.share_millionths * (self.whole + amount) // _MILLION, limit.free)
+        return most if limit.hard is None else min(most, limit.hard)
 
     @property
     def remaining(self) -> int | None:
-        """What is left of the hard value, ≥ 0; ``None`` for a limit without one."""
-        if self.limit.hard is None:
-            return None
-        return max(self.limit.hard - self.spent - self.held, 0)
+        """What is left of the hard value or the share, ≥ 0; ``None`` for a limit without either."""
+        limit, taken = self.limit, self.spent + self.held
+        left = None if limit.hard is None else limit.hard - taken
+        if limit.share is not None:
+            # What is taken counts in the whole, too.
+            share = limit.share_millionths
+            of_share = (share * self.whole - _MILLION * taken) // (_MILLION - share)
+            most = max(of_share, limit.free - taken)
+            left = most if left is None else min(left, most)
+        return None if left is None else max(left, 0)
 
     def passes_soft(self, amount: int) -> bool:
         """Whether taking the amount would pass the soft value."""
@@ -255,13 +289,13 @@ class Obstacle(enum.Enum):
 
 
 def find_obstacle(state: LimitState, amount: int) -> Obstacle | None:
-    """Why an amount ≥ 0 does not fit under the hard value; ``None`` if it fits."""
-    hard = state.limit.hard
-    if hard is None or state.spent + state.held + amount <= hard:
+    """Why an amount ≥ 0 does not fit under the hard value or the share; ``None`` if it fits."""
+    ceiling, hard = state.ceiling(amount), state.limit.hard
+    if ceiling is None or state.spent + state.held + amount <= ceiling:
         return None
-    if amount > hard:
+    if hard is not None and amount > hard:
         return Obstacle.NEVER_FITS
-    if state.spent + amount <= hard:
+    if state.spent + amount <= ceiling:
         return Obstacle.WAIT_FOR_HOLDS
     return Obstacle.EXHAUSTED
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.core.corrections import UNCORRECTED, Correction
+from router.core.load_effect import slowdown
 from router.core.quotes import (
     corrected_count,
     mean_length,
@@ -54,21 +55,36 @@ class Timings:
 
     Args:
         rows: one per model.
+        exponents: by model, of the effect of calls in flight, 0..1; ``None``: there is none.
 
     Attributes:
         rows: the same.
+        exponents: the same, float64 ``(n,)``; ``None`` where all are 0.
         first: by model, to the first token.
         whole_s: what does not depend on the length, median and 90th percentile, float64 ``(2, n)``.
         tokens_per_s: the rest likewise.
     """
 
-    def __init__(self, rows: Sequence[Timing]) -> None:
+    def __init__(self, rows: Sequence[Timing], exponents: Sequence[float] | None = None) -> None:
         self.rows = tuple(rows)
+        self.exponents = np.array(exponents) if exponents is not None and any(exponents) else None
         self.first = [LatencyRange(each.first_p50_s, each.first_p90_s) for each in rows]
         self.whole_s = np.array([(each.p50_s, each.p90_s) for each in rows]).T
         self.tokens_per_s = np.array(
             [(each.p50_tokens_per_s, each.p90_tokens_per_s) for each in rows]
         ).T
+
+    def under_load(self, in_flight: Sequence[int]) -> Timings:
+        """The same while calls are in flight.
+
+        Args:
+            in_flight: by model, calls that have not ended.
+        """
+        if self.exponents is None or not any(in_flight):
+            return self
+        factors = slowdown(np.array(in_flight, dtype=np.float64), self.exponents)
+        rows = zip(self.rows, factors.tolist(), strict=True)
+        return Timings([row if by == 1.0 else row.slowed(by) for row, by in rows])
 
 
 class QuoteTable:

@@ -34,8 +34,13 @@ _OF_THE_CALLER = (
     Lever.MODELS,
 )
 """What the caller can relax; the rest is the operator's. Earlier ones are relaxed first."""
-_WITHOUT_ADVICE = frozenset({"LIMIT_DEFERRED", "RULE_DEFERRED"})
-"""Reasons of refusals that are meant: the work can wait."""
+_WITHOUT_ADVICE = frozenset(
+    {
+        *("LIMIT_DEFERRED", "RULE_DEFERRED", "LOAD_DEFERRED"),
+        *("PROVIDERS_FULL", "PROVIDER_LIMIT_NEVER_FITS"),
+    }
+)
+"""Reasons of refusals that are meant, since the work can wait, or that name what there is and when."""
 
 
 @dataclass(frozen=True, slots=True)

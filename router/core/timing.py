@@ -39,6 +39,10 @@ class Timing(NamedTuple):
     p50_tokens_per_s: float
     p90_tokens_per_s: float
 
+    def slowed(self, factor: float) -> Timing:
+        """The same where everything takes so many times as long."""
+        return Timing(*(each * factor for each in self[:4]), *(each / factor for each in self[4:]))
+
 
 @dataclass(frozen=True, slots=True)
 class LearnedTiming:
@@ -52,7 +56,9 @@ class LearnedTiming:
         within_p50: share of calls that took no longer than the quoted median, 0..1; .5 for accurate quotes.
             ``None`` where no call had a quoted latency.
         within_p90: the same for the quoted 90th percentile; .9 likewise.
-        hours: the timing at each hour of the day in UTC, :data:`HOURS` of them.
+        hours: the timing at each hour of the day in UTC, :data:`HOURS` of them, with no other call in flight.
+        load_exponent: how much others in flight slow a call down, 0..1: see
+            :func:`~router.core.load_effect.slowdown`.
     """
 
     model: str
@@ -62,6 +68,7 @@ class LearnedTiming:
     within_p50: float | None
     within_p90: float | None
     hours: tuple[Timing, ...]
+    load_exponent: float = 0.0
 
 
 def catalog_timing(speed: Speed) -> Timing:

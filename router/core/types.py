@@ -493,12 +493,14 @@ class Decision:
         reasons: why, the most important first.
         fallbacks: the candidates to try, in this order, should the chosen one fail.
         explored: what was left to chance; ``None``: nothing was.
+        full: ids of the models that were left out because their providers have no room for the call.
     """
 
     ranked: tuple[Candidate, ...]
     reasons: tuple[Reason, ...]
     fallbacks: tuple[Candidate, ...] = ()
     explored: Explored | None = None
+    full: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> Candidate:

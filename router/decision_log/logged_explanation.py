@@ -43,11 +43,13 @@ class LoggedExplanation:
         explanation: of the candidates that the record has.
         unhealthy: ids of models that were left out because calls to them failed.
         gaps: what is not known.
+        full: ids of models that were left out because their providers had no room.
     """
 
     explanation: Explanation
     unhealthy: tuple[str, ...]
     gaps: tuple[Gap, ...]
+    full: tuple[str, ...] = ()
 
 
 def explain_record(record: DecisionRecord, created: datetime) -> LoggedExplanation:
@@ -64,7 +66,8 @@ def explain_record(record: DecisionRecord, created: datetime) -> LoggedExplanati
     reasons = tuple(Reason(code, "") for code in record.reasons)
     decision = Decision(tuple(candidates), reasons, (), _explored(record))
     explanation = explain(inputs, decision)
-    return LoggedExplanation(explanation, record.unhealthy, tuple(_gaps(record, explanation)))
+    gaps = tuple(_gaps(record, explanation))
+    return LoggedExplanation(explanation, record.unhealthy, gaps, record.full)
 
 
 def _candidate(kept: LoggedCandidate, record: DecisionRecord, created: datetime) -> Candidate:

@@ -77,6 +77,7 @@ def timed_call_of(row: LoggedDecision, allowances: Mapping[str, Lengths]) -> Tim
         cap=told.candidate.output_tokens.worst,
         quoted_p50_s=None if quoted is None else quoted.p50,
         quoted_p90_s=None if quoted is None else quoted.p90,
+        in_flight=row.record.in_flight if told.candidate is row.record.chosen else 0,
     )
 
 

@@ -367,6 +367,12 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
         canary: of which the request was in the scope; ``None``: of none. ``propensity`` is that on its side.
+        task: id of the task whose turn it was; empty: none. Its cap is among the limits, and those on which
+            it holds are as if they were for its turns alone.
+        full: ids of the models that were left out because their providers had no room for the call, sorted.
+            They are not among the candidates.
+        in_flight: calls to the chosen model that had not ended, as far as the server knew; 0 in older
+            records.
     """
 
     version: Literal[1]
@@ -396,6 +402,9 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     exploration: LoggedExploration | None = None
     redrawn: bool = False
     canary: LoggedCanary | None = None
+    task: str = ""
+    full: tuple[str, ...] = ()
+    in_flight: Count = 0
 
     def propensity_of(self, model: str) -> float | None:
         """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""

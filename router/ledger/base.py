@@ -8,6 +8,9 @@ Invariants (:mod:`ledger.check` verifies them from the rows):
 - I4: spent + held ≤ hard + recorded overage. What an amendment adds to a settlement is overage.
 - I5: every hold ends in exactly one of settled, released, expired.
 - I6: every acknowledged decision has its row.
+- I7: the cap of an open task is what is left of it, what its open turns hold, and what its settled ones used.
+  It holds what is left on each of its balances, on which its turns count too: drawing, returning and settling
+  change no sum of spent and held there.
 
 Checking the limits and holding is one atomic write. A result is returned only after its commit. A
 settlement counts in the period of its hold. The store provides the time, so that replicas agree on it.
@@ -37,6 +40,7 @@ __all__ = [
     "SettleResult",
     "Settlement",
     "StoredDecision",
+    "StoredTask",
     "Totals",
     "Usage",
 ]
@@ -68,6 +72,8 @@ class Hold:
         record: everything that replay and training need: an object as JSON text.
         replaces: id of a held decision to release in the same transaction (re-route), or ``None``.
         quoted: the expected price in the quote, nano-dollars ≥ 0.
+        task: id of the task that it draws from, a turn; its own id: it is a task, whose cap is
+            ``amounts.money``, and only limits of money apply. ``None``: neither.
         example: a reply and a record that resemble these and hold nothing of a caller; a store may compress
             by it, and keeps it. Empty: there is none.
     """
@@ -81,12 +87,17 @@ class Hold:
     record: str = "{}"
     replaces: str | None = None
     quoted: int = 0
+    task: str | None = None
     example: bytes = b""
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of the decisions that it reads or writes: its own, and the one that it replaces."""
-        return (self.id,) if self.replaces is None else (self.id, self.replaces)
+        """Of what it reads or writes: its own, that of the decision it replaces, and that of its task."""
+        if self.replaces is None and self.task is None:
+            return (self.id,)
+        return tuple(
+            {each: None for each in (self.id, self.replaces, self.task) if each is not None}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +230,7 @@ class StoredDecision:
         record: of the :class:`Hold`, as JSON text.
         usage: record of the :class:`Usage`, with ``amendments`` if there are any; empty before the
             settlement.
+        task: id of the task that it draws from; ``None``: none.
     """
 
     id: str
@@ -232,6 +244,40 @@ class StoredDecision:
     quoted: int
     record: str
     usage: Mapping[str, Any]
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task with what its turns have used of it; money in nano-dollars ≥ 0.
+
+    Attributes:
+        id: of the task.
+        state: HELD while it is open, RELEASED once it was ended, EXPIRED once its time ran out.
+        created: when it began, UTC.
+        expires: when it ends by itself, UTC.
+        labels: of its request, and those that every model has that it may use.
+        cap: the most that its turns may cost together.
+        left: what turns can still draw; of a task that is over, what was freed at its end.
+        turns: number of its turns that were not released, ≥ 0.
+        held: the open holds of its turns.
+        spent: the settled cost of its turns.
+        record: of the :class:`Hold`, as JSON text.
+        covered: limit, series and key of each balance on which it holds.
+    """
+
+    id: str
+    state: HoldState
+    created: datetime
+    expires: datetime
+    labels: Mapping[str, str]
+    cap: int
+    left: int
+    turns: int
+    held: int
+    spent: int
+    record: str
+    covered: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -295,14 +341,21 @@ class Ledger(Protocol):
     def hold(self, hold: Hold) -> HoldResult:
         """Check every limit that applies, and hold on all of them or on none.
 
+        A turn draws its money from its task, whose cap is checked like a limit (:func:`task_cap.cap_state`);
+        where the task holds, nothing else is checked.
+
         Raises:
             Conflict: the id was used for another request.
-            NotFound: ``replaces`` is unknown, belongs to another tenant or is no longer held.
+            NotFound: ``replaces`` is unknown, belongs to another tenant or is no longer held; or there is no
+                such task of this tenant.
+            NotPossible: the task is over, or ``replaces`` is the turn of another task that is open.
         """
         ...
 
     def settle(self, settlement: Settlement) -> SettleResult:
         """Record the actual usage in the period of the hold, and free the rest of the hold.
+
+        The rest of a turn goes back to its task while that is open; what it had too little is drawn there.
 
         Raises:
             NotFound: the tenant has no such decision.
@@ -332,8 +385,36 @@ class Ledger(Protocol):
         """
         ...
 
+    def end_task(self, task_id: str, tenant: str) -> bool:
+        """Free what is left of a task; false if it was over. Its open turns keep their holds.
+
+        Raises:
+            NotFound: the tenant has no such task.
+        """
+        ...
+
+    def task(self, task_id: str) -> StoredTask | None:
+        """A task, open or over; ``None`` if there is none."""
+        ...
+
+    def tasks(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        state: HoldState | None = None,
+        count: int = 100,
+    ) -> list[StoredTask]:
+        """The newest tasks, newest first.
+
+        Args:
+            labels: only tasks with all of these labels.
+            state: only tasks in this state.
+            count: the most, 1 to 10,000.
+        """
+        ...
+
     def expire(self) -> int:
-        """Free every hold that has expired, and return their number. Every hold does this first."""
+        """Free every hold and task that has expired, and return their number. Every hold does this first."""
         ...
 
     def set_limit(self, limit: Limit) -> None:
@@ -412,7 +493,7 @@ class Ledger(Protocol):
         ...
 
     def open_holds(self) -> tuple[int, int]:
-        """The number of open holds, and their money in nano-dollars."""
+        """The number of open holds and tasks, and their money in nano-dollars."""
         ...
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:

@@ -21,9 +21,10 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
+    StoredTask,
     Totals,
 )
-from router.ledger.limit_book import LimitBook
+from router.ledger.limit_book import LimitBook, states_of
 from router.ledger.rows import Account, Balance, Row
 from router.ledger.shared_state import MAX_PAGE, MAX_ROWS, SharedChanges, SharedRow
 from router.telemetry.observer import UNOBSERVED, Observer
@@ -63,11 +64,7 @@ class MemoryLedger:
         with self._lock:
             moment = self._expire_due()
             return [
-                tuple(
-                    LimitState(limit, account.key, period, balance.spent, balance.held)
-                    for limit, account, period in self._tables.limits.applying(labels, moment)
-                    for balance in [self._tables.balance(account, limit.unit)]
-                )
+                states_of(self._tables.limits.applying(labels, moment), self._tables.sums)
                 for labels in options
             ]
 
@@ -115,6 +112,34 @@ class MemoryLedger:
             self._expire_due()
             return rules.release(self._tables, decision_id, tenant)
 
+    def end_task(self, task_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.end_task`."""
+        with self._lock:
+            self._expire_due()
+            return rules.end_task(self._tables, task_id, tenant)
+
+    def task(self, task_id: str) -> StoredTask | None:
+        """See :meth:`Ledger.task`."""
+        with self._lock:
+            self._expire_due()
+            row = self._tables.row(task_id)
+            return self._tables.stored_task(row) if row is not None and row.is_task else None
+
+    def tasks(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        state: HoldState | None = None,
+        count: int = 100,
+    ) -> list[StoredTask]:
+        """See :meth:`Ledger.tasks`."""
+        storage_format.check_count(count)
+        storage_format.check_labels(labels or {})
+        with self._lock:
+            self._expire_due()
+            found = list(self._tables.find(labels or {}, None, None, state, tasks=True))
+            return [self._tables.stored_task(row) for row in found[: -count - 1 : -1]]
+
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""
         with self._lock:
@@ -150,7 +175,7 @@ class MemoryLedger:
         with self._lock:
             self._check_open()
             row = self._tables.row(decision_id)
-            return None if row is None else self._tables.stored(row)
+            return None if row is None or row.is_task else self._tables.stored(row)
 
     def owner(self, decision_id: str) -> str | None:
         """See :meth:`Ledger.owner`."""
@@ -212,7 +237,11 @@ class MemoryLedger:
         """See :meth:`Ledger.open_holds`."""
         with self._lock:
             self._check_open()
-            held = [row.held.money for row in self._tables.held.values() if row.held is not None]
+            held = [
+                row.held.money - row.drawn
+                for row in self._tables.held.values()
+                if row.held is not None
+            ]
             return len(held), sum(held)
 
     def erase(self, labels: Mapping[str, str], before: datetime) -> int:
@@ -287,7 +316,7 @@ def _add(totals: Totals, row: Row) -> None:
     if row.held is not None:
         totals.reserved += row.held.money
         totals.unused += max(row.held.money - row.actual.money, 0)
-        totals.overruns += row.overage > 0
+        totals.overruns += row.actual.money > row.held.money
 
 
 class _SharedTable:
@@ -321,7 +350,7 @@ class _SharedTable:
 
 
 class _Tables:
-    """Implements :class:`rules.UnitOfWork` with dictionaries.
+    """Implements :class:`unit_of_work.UnitOfWork` with dictionaries.
 
     Attributes:
         limits: the current limits.
@@ -348,6 +377,11 @@ class _Tables:
     def balance(self, account: Account, unit: Unit) -> Balance:
         return self.balances.setdefault(account, Balance(account, unit))
 
+    def sums(self, account: Account) -> tuple[int, int]:
+        """What is spent and held on an account."""
+        found = self.balances.get(account)
+        return (0, 0) if found is None else (found.spent, found.held)
+
     def add(self, row: Row, new: Hold) -> None:
         self.payloads[row.id] = storage_format.to_json(new.labels), new.record, "{}"
         self.rows[row.id] = row
@@ -359,7 +393,8 @@ class _Tables:
         if report is not None:
             labels, record, _ = self.payloads[row.id]
             self.payloads[row.id] = labels, record, storage_format.to_json(report.usage.record)
-        self.held.pop(row.id, None)
+        if row.state is not HoldState.HELD:
+            self.held.pop(row.id, None)
 
     def amend(self, row: Row) -> None:
         labels, record, usage = self.payloads[row.id]
@@ -368,12 +403,30 @@ class _Tables:
     def stored(self, row: Row) -> StoredDecision:
         return storage_format.stored_decision(row, *self.payloads[row.id])
 
+    def stored_task(self, row: Row) -> StoredTask:
+        turns = [
+            each
+            for each in self.rows.values()
+            if each.task == row.id and each is not row and each.state is not HoldState.RELEASED
+        ]
+        held = sum(
+            each.held.money
+            for each in turns
+            if each.state is HoldState.HELD and each.held is not None
+        )
+        spent = sum(each.actual.money for each in turns if each.actual is not None)
+        labels, record, _ = self.payloads[row.id]
+        covered = [entry.balance.account for entry in row.entries]
+        return storage_format.stored_task(row, labels, record, (len(turns), held, spent), covered)
+
     def find(
         self,
         labels: Mapping[str, str],
         since: datetime | None,
         until: datetime | None,
         state: HoldState | None,
+        *,
+        tasks: bool = False,
     ) -> Iterator[Row]:
         return (
             row
@@ -381,6 +434,7 @@ class _Tables:
             if (since is None or row.created >= since)
             and (until is None or row.created < until)
             and (state is None or row.state is state)
+            and row.is_task is tasks
             and self.carries(row, labels)
         )
 

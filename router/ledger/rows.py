@@ -3,7 +3,7 @@
 account   identifies a balance: (limit, series, key, period)
 balance   what is spent and held on an account: the sums of its entries
 entry     what one decision holds or spent on one account
-row       one decision with its entries
+row       one decision with its entries, or one task: a hold from which the holds of its turns are drawn
 """
 
 from __future__ import annotations
@@ -120,6 +120,9 @@ class Row:
         quoted: the expected price in the quote, nano-dollars ≥ 0.
         entries: what it holds or spent, by balance.
         amendments: corrections of the settlement, oldest first.
+        task: id of the task that it draws from; its own id: it is a task. ``None``: neither.
+        drawn: of a task, what its turns have drawn of its cap so far; of a turn, what its settlement drew
+            beyond its hold. Nano-dollars ≥ 0.
         number: key of the row in the store; ``None`` before it is stored.
     """
 
@@ -138,4 +141,11 @@ class Row:
     quoted: int = 0
     entries: list[LedgerEntry] = field(default_factory=list)
     amendments: tuple[Amended, ...] = ()
+    task: str | None = None
+    drawn: int = 0
     number: int | None = None
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it holds money for turns, and is no decision itself."""
+        return self.task == self.id

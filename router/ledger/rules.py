@@ -7,12 +7,13 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from router.core.errors import Conflict, InvalidInput, NotFound, NotPossible, shown
-from router.core.limits import LimitState, Unit, find_obstacle
+from router.core.limits import Amounts, LimitState, Unit, find_obstacle
+from router.core.task_cap import cap_state
+from router.ledger import task_rules
 from router.ledger.base import (
     Amendment,
     AmendResult,
@@ -25,14 +26,15 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
 )
-from router.ledger.limit_book import LimitBook
+from router.ledger.limit_book import ApplicableLimit, states_of
 from router.ledger.rows import UNBOUNDED, Account, Amended, Balance, LedgerEntry, Row
+from router.ledger.unit_of_work import UnitOfWork
 
 __all__ = [
     "GLITCH",
-    "UnitOfWork",
     "amend",
     "check_same",
+    "end_task",
     "erase",
     "expire",
     "hold",
@@ -65,36 +67,11 @@ def is_due(row: Row, moment: datetime) -> bool:
     return row.expires <= moment or row.created > moment + GLITCH
 
 
-class UnitOfWork(Protocol):
-    """The rows that operations read and change within one transaction; used by one thread at a time."""
-
-    @property
-    def limits(self) -> LimitBook:
-        """The current limits."""
-        ...
-
-    def row(self, decision_id: str) -> Row | None:
-        """The decision with its entries; ``None`` if there is none."""
-        ...
-
-    def balance(self, account: Account, unit: Unit) -> Balance:
-        """The balance of an account, always the same object; a new one is zero."""
-        ...
-
-    def add(self, row: Row, new: Hold) -> None:
-        """Store a new decision, its entries and their balances."""
-        ...
-
-    def change(self, row: Row, report: Settlement | None = None) -> None:
-        """Store the changes of a decision, its entries and their balances."""
-        ...
-
-
 def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
     """Check every limit that applies, and hold on all of them or on none. See :meth:`Ledger.hold`.
 
     Args:
-        work: the rows of ``new.id``, ``new.replaces`` and every balance that applies.
+        work: the rows of ``new.id``, ``new.replaces``, their tasks, and every balance that applies.
         new: the decision to record.
         moment: its time of creation.
     """
@@ -103,26 +80,35 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
         tenant = new.labels.get("tenant", "")
         check_same(new.id, (before.tenant, before.fingerprint), (tenant, new.fingerprint))
         return Repeated(before.reply)
+    task = task_rules.task_of(work, new)
     replaced = _replaced(work, new)
     freed = {entry.balance.account: entry.held for entry in replaced.entries} if replaced else {}
     amounts, holds_to_make = new.amounts, []
-    for applying in work.limits.applying(new.labels, moment):
-        limit, account, period = applying
+    to_check = work.limits.applying(new.labels, moment)
+    if new.task is not None:
+        to_check = task_rules.left_to_check(to_check, task)
+    wholes: dict[Account, Balance] = {}
+    for applying in to_check:
+        limit, account, _, whole, _ = applying
         balance = work.balance(account, limit.unit)
-        amount = 0
+        if whole is not None:
+            wholes[whole] = work.balance(whole, limit.unit)
+        amount, ceiling = 0, limit.hard
         if amounts is not None:
             amount = amounts.of(limit.unit)
-            held = balance.held - freed.get(account, 0)
+            state = _state(applying, balance, wholes, freed)
+            ceiling = state.ceiling(amount)
             # Almost every amount fits, so the obstacle is computed only for one that does not.
-            if balance.spent + held + amount > (
-                UNBOUNDED - 1 if limit.hard is None else limit.hard
-            ):
-                state = LimitState(limit, account.key, period, balance.spent, held)
+            if state.spent + state.held + amount > (UNBOUNDED - 1 if ceiling is None else ceiling):
                 obstacle = find_obstacle(state, amount)
                 if obstacle is None:
                     raise _overflow()
                 return Refused(state, amount, obstacle)
-        holds_to_make.append((applying, balance, amount))
+        holds_to_make.append((applying, balance, amount, ceiling))
+    if task is not None:
+        over = _over_cap(task, replaced, amounts)
+        if over is not None:
+            return over
     if replaced is not None:
         _free(work, replaced, HoldState.RELEASED)
     row = Row(
@@ -135,18 +121,73 @@ def hold(work: UnitOfWork, new: Hold, moment: datetime) -> HoldResult:
         held=amounts,
         reply=new.reply,
         quoted=new.quoted,
+        task=new.task,
     )
-    states = []
-    for (limit, account, period), balance, amount in holds_to_make:
-        if amounts is not None:
-            ceiling = UNBOUNDED if limit.hard is None else limit.hard
-            if ceiling > balance.ceiling:
-                balance.ceiling = ceiling
+    if task is not None:
+        task_rules.draw(work, task, row)
+    states = _hold_on(row, holds_to_make, wholes)
+    work.add(row, new)
+    return Granted(states)
+
+
+def _state(
+    applying: ApplicableLimit,
+    balance: Balance,
+    wholes: Mapping[Account, Balance],
+    freed: Mapping[Account, int],
+) -> LimitState:
+    """A limit with its balance, as it is once what is freed is no longer held.
+
+    Args:
+        applying: the limit.
+        balance: of it.
+        wholes: the balances of which others are a share.
+        freed: what a replaced decision holds, by account.
+    """
+    limit, account, period, whole, _ = applying
+    held, of_whole = balance.held - freed.get(account, 0), 0
+    if whole is not None:
+        counted = wholes[whole]
+        of_whole = counted.spent + counted.held - freed.get(whole, 0)
+    return LimitState(limit, account.key, period, balance.spent, held, of_whole)
+
+
+def _hold_on(
+    row: Row,
+    holds: Sequence[tuple[ApplicableLimit, Balance, int, int | None]],
+    wholes: Mapping[Account, Balance],
+) -> tuple[LimitState, ...]:
+    """Hold amounts on balances, and return these.
+
+    Args:
+        row: the new decision.
+        holds: on which balance how much is held, below which ceiling; ``None``: below any.
+        wholes: the balances of which others are a share.
+    """
+    balances = dict(wholes)
+    for applying, balance, amount, ceiling in holds:
+        if row.held is not None:
+            balance.ceiling = max(balance.ceiling, UNBOUNDED if ceiling is None else ceiling)
             balance.held += amount
         row.entries.append(LedgerEntry(balance, amount))
-        states.append(LimitState(limit, account.key, period, balance.spent, balance.held))
-    work.add(row, new)
-    return Granted(tuple(states))
+        balances[applying.account] = balance
+
+    def sums_of(account: Account) -> tuple[int, int]:
+        balance = balances[account]
+        return balance.spent, balance.held
+
+    return states_of([applying for applying, *_ in holds], sums_of)
+
+
+def _over_cap(task: Row, replaced: Row | None, amounts: Amounts | None) -> Refused | None:
+    """The refusal where a turn does not fit what is left of its task, and of the turn that it replaces."""
+    assert task.held is not None  # noqa: S101 — every task has a cap
+    freed, money = 0, 0 if amounts is None else amounts.money
+    if replaced is not None and replaced.task == task.id and replaced.held is not None:
+        freed = replaced.held.money
+    state = cap_state(task.id, task.held.money, task.drawn - freed, 0)
+    obstacle = find_obstacle(state, money)
+    return None if obstacle is None else Refused(state, money, obstacle)
 
 
 def check_same(decision_id: str, before: tuple[str, str], now: tuple[str, str]) -> None:
@@ -175,6 +216,9 @@ def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
     The balance of a concurrent limit gets its place back, the request stays spent, and the actual money
     and tokens are spent even if more than was held. The spend of a decision that expired or was only quoted
     counts too; because nothing was held for it any more, all of it is overage of its balances.
+
+    What a turn did not use goes back to its task while that is open, and what it had too little is drawn from
+    there: only what the task cannot give is overage of the balances that they share.
     """
     row = _owned(work, report.id, report.tenant)
     if row.state is HoldState.SETTLED:
@@ -199,13 +243,20 @@ def settle(work: UnitOfWork, report: Settlement) -> SettleResult:
     for entry, spent in zip(row.entries, amounts, strict=True):
         _check_sum(entry.balance.spent + entry.balance.held + spent)
         _check_sum(entry.balance.over + spent)
+    task = task_rules.open_task(work, row)
+    shared, drawn = task_rules.covered(task), 0
+    if task is not None:
+        held = row.held.money if row.state is HoldState.HELD and row.held is not None else 0
+        drawn = min(max(actual.money - held, 0), task_rules.left_of(task))
+        task_rules.give(work, task, max(held - actual.money, -drawn))
     for entry, spent in zip(row.entries, amounts, strict=True):
-        over = max(spent - entry.held, 0)
+        more = drawn if entry.balance.account in shared else 0
+        over = max(spent - entry.held - more, 0)
         entry.balance.held -= entry.held
         entry.balance.spent += spent
         entry.balance.over += over
         entry.held, entry.spent, entry.over = 0, spent, over
-    row.late = row.state is HoldState.EXPIRED
+    row.late, row.drawn = row.state is HoldState.EXPIRED, drawn
     row.overage = _overage(row, actual.money)
     row.state, row.actual, row.report = HoldState.SETTLED, actual, report.fingerprint
     work.change(row, report)
@@ -241,11 +292,14 @@ def amend(work: UnitOfWork, wanted: Amendment, moment: datetime) -> AmendResult:
     )
     amendments = (*row.amendments, amendment)
     changes = []
+    # Where the task was erased, what was drawn from it covers no balance any more.
+    shared = task_rules.covered(work.row(row.task) if row.task is not None else None)
     for entry in row.entries:
         if entry.balance.unit not in (Unit.MONEY, Unit.TOKENS):
             continue
         spent = actual.of(entry.balance.unit)
-        over = max(spent - _covered(row, amendments, entry.balance.unit), 0)
+        more = row.drawn if entry.balance.account in shared else 0
+        over = max(spent - _covered(row, amendments, entry.balance.unit, more), 0)
         _check_sum(entry.balance.spent - entry.spent + entry.balance.held + spent)
         _check_sum(entry.balance.over - entry.over + over)
         changes.append((entry, spent, over))
@@ -260,15 +314,15 @@ def amend(work: UnitOfWork, wanted: Amendment, moment: datetime) -> AmendResult:
 
 
 def _overage(row: Row, money: int) -> int:
-    return max(money - (row.held.money if row.held is not None else 0), 0)
+    held = row.held.money if row.held is not None else 0
+    return max(money - held - row.drawn, 0)
 
 
-def _covered(row: Row, amendments: Iterable[Amended], unit: Unit) -> int:
+def _covered(row: Row, amendments: Iterable[Amended], unit: Unit, drawn: int) -> int:
     """What was held for the spend of a settled decision and never given back: the rest went to others."""
-    if row.held is None or row.late:
-        return 0
+    held = 0 if row.held is None or row.late else row.held.of(unit)
     kept = [each.before[0] if unit is Unit.MONEY else each.before[1] for each in amendments]
-    return min(row.held.of(unit), *kept)
+    return min(held + drawn, *kept)
 
 
 def release(work: UnitOfWork, decision_id: str, tenant: str) -> bool:
@@ -285,8 +339,19 @@ def release(work: UnitOfWork, decision_id: str, tenant: str) -> bool:
     return True
 
 
+def end_task(work: UnitOfWork, task_id: str, tenant: str) -> bool:
+    """Free what is left of a task. See :meth:`Ledger.end_task`."""
+    row = work.row(task_id)
+    if row is None or not row.is_task or row.tenant != tenant:
+        raise task_rules.unknown_task(task_id)
+    if row.state is not HoldState.HELD:
+        return False
+    _free(work, row, HoldState.RELEASED)
+    return True
+
+
 def expire(work: UnitOfWork, due: Iterable[Row]) -> int:
-    """Free expired holds, and return their number."""
+    """Free expired holds and tasks, and return their number; ``due`` come with the tasks of turns."""
     count = 0
     for row in due:
         _free(work, row, HoldState.EXPIRED)
@@ -303,16 +368,19 @@ def erase(row: Row) -> None:
 
 
 def _free(work: UnitOfWork, row: Row, state: HoldState) -> None:
+    task = task_rules.open_task(work, row)
     for entry in row.entries:
         entry.balance.held -= entry.held
         entry.held = 0
     row.state = state
     work.change(row)
+    if task is not None and row.held is not None:
+        task_rules.give(work, task, row.held.money)
 
 
 def _owned(work: UnitOfWork, decision_id: str, tenant: str) -> Row:
     row = work.row(decision_id)
-    if row is None or row.tenant != tenant:
+    if row is None or row.tenant != tenant or row.is_task:
         raise _unknown(decision_id)
     return row
 
@@ -323,6 +391,14 @@ def _replaced(work: UnitOfWork, new: Hold) -> Row | None:
     row = _owned(work, new.replaces, new.labels.get("tenant", ""))
     if row.state is not HoldState.HELD:
         raise NotFound(f"decision {shown(new.replaces)} is no longer held", reason="NOT_HELD")
+    task = task_rules.open_task(work, row)
+    if task is not None and new.task != task.id:
+        raise NotPossible(
+            f"task_id: decision {shown(row.id)} is a turn of task {shown(task.id)}; choose again with"
+            " the same task_id",
+            reason="OTHER_TASK",
+            field="task_id",
+        )
     return row
 
 

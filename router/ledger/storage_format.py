@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,8 +15,8 @@ import msgspec
 from router.core.bounded_cache import BoundedCache, bytes_of_pairs
 from router.core.errors import BadArtifact, InvalidInput
 from router.core.limits import Amounts, Limit, SoftAction, Unit, Window
-from router.ledger.base import Amendment, Hold, Settlement, StoredDecision
-from router.ledger.rows import Amended, Row
+from router.ledger.base import Amendment, Hold, Settlement, StoredDecision, StoredTask
+from router.ledger.rows import Account, Amended, Row
 from router.ledger.shared_state import MAX_PUBLISHED, SharedRow
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "quarter_hour_of",
     "storable",
     "stored_decision",
+    "stored_task",
     "to_json",
     "to_micros",
 ]
@@ -85,7 +86,19 @@ def check_hold(new: Hold) -> tuple[str, str]:
     if new.amounts is not None:
         _check_amounts(new.amounts)
     _check_amount("quoted", new.quoted)
+    if new.task is not None:
+        _check_task(new, new.task)
     return _labels_json(tuple(new.labels.items())), _checked_record(new.record)
+
+
+def _check_task(new: Hold, task_id: str) -> None:
+    _check_text("task", task_id)
+    if task_id != new.id:
+        return
+    if new.amounts is None or new.amounts.money < 1 or any(new.amounts[1:]) or new.replaces:
+        raise InvalidInput(
+            "a task holds money alone, more than 0, and replaces nothing", field="task"
+        )
 
 
 def _checked_record(text: str) -> str:
@@ -191,13 +204,17 @@ def check_limit(limit: Limit) -> None:
     for name, value in limit.scope.items():
         _check_text("scope", name)
         _check_text(f"scope.{name}", value, empty=True)
-    for name, bound in (("soft", limit.soft), ("hard", limit.hard)):
+    for name, bound in (("soft", limit.soft), ("hard", limit.hard), ("free", limit.free)):
         if bound is not None and not 0 <= bound <= MAX_LIMIT:
             raise InvalidInput(f"{name} must be 0 to {MAX_LIMIT}", field=name)
     try:
         ZoneInfo(limit.time_zone)
     except (KeyError, ValueError, OSError):
         raise InvalidInput("time_zone is not an IANA name", field="time_zone") from None
+    if limit.share is not None and not 0 < limit.share_millionths < 1_000_000:
+        raise InvalidInput("share must be above 0 and below 1", field="share")
+    if limit.share is not None and limit.whole_scope == limit.scope:
+        raise InvalidInput("share needs a scope with tier, model or provider", field="share")
     if limit.unit is Unit.CONCURRENT and limit.window is not Window.TOTAL:
         raise InvalidInput("concurrent requests are counted in total only", field="window")
 
@@ -302,7 +319,8 @@ def from_micros(micros: int) -> datetime:
 
 
 def limit_to_json(limit: Limit) -> str:
-    """A limit as canonical JSON."""
+    """A limit as canonical JSON; only one with a share says so, that earlier releases read the others."""
+    share = {} if limit.share is None else {"share": limit.share, "free": limit.free}
     return _encode(
         {
             "id": limit.id,
@@ -314,6 +332,7 @@ def limit_to_json(limit: Limit) -> str:
             "hard": limit.hard,
             "on_soft": limit.on_soft.value,
             "paced": limit.paced,
+            **share,
         }
     )
 
@@ -355,6 +374,40 @@ def stored_decision(row: Row, labels: str, record: str, usage: str) -> StoredDec
         quoted=row.quoted,
         record=record,
         usage=_object(row.id, "usage", usage),
+        task=row.task,
+    )
+
+
+def stored_task(
+    row: Row, labels: str, record: str, sums: tuple[int, int, int], covered: Iterable[Account]
+) -> StoredTask:
+    """A task of a ledger row.
+
+    Args:
+        row: of the ledger.
+        labels: as JSON.
+        record: as JSON.
+        sums: number of its turns that were not released, what the open ones hold, what the settled ones cost.
+        covered: the balances on which it holds.
+
+    Raises:
+        BadArtifact: the labels are not a JSON object; names the task.
+    """
+    assert row.held is not None  # noqa: S101 — every task has a cap
+    turns, held, spent = sums
+    return StoredTask(
+        id=row.id,
+        state=row.state,
+        created=row.created,
+        expires=row.expires,
+        labels=_object(row.id, "labels", labels),
+        cap=row.held.money,
+        left=row.held.money - row.drawn,
+        turns=turns,
+        held=held,
+        spent=spent,
+        record=record,
+        covered=tuple(each[:3] for each in covered),
     )
 
 

@@ -20,6 +20,7 @@ from router.ledger.base import Ledger
 from router.logs import logger
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
+from router.routing.provider_load import ProviderLoad
 from router.routing.state_exchange import StateExchange
 
 __all__ = [
@@ -29,12 +30,14 @@ __all__ = [
     "correction_job",
     "expiry_job",
     "label_names_job",
+    "load_job",
     "reload_job",
     "retention_job",
     "sharing_job",
     "store_job",
 ]
 
+_LOAD_EVERY_S = 5.0
 _RETENTION_EVERY_S = 3600.0
 _LABEL_NAMES_EVERY_S = 60.0
 _STORE_EVERY_S = 2.0
@@ -120,6 +123,18 @@ def retention_job(ledger: Ledger, rules: Callable[[], Sequence[RetentionRule]]) 
 def correction_job(learner: CorrectionLearner) -> PeriodicJob:
     """Learn the corrections of quotes from the newest settled decisions, every five minutes."""
     return PeriodicJob("corrections", LEARN_EVERY_S, learner.refresh)
+
+
+def load_job(load: ProviderLoad, ledger: Ledger, *, shared: bool) -> PeriodicJob:
+    """Read which calls are in flight: at the start, and every five seconds where others decide, too.
+
+    Args:
+        load: counts them.
+        ledger: knows them.
+        shared: whether other processes decide or settle on this ledger.
+    """
+    every_s = _LOAD_EVERY_S if shared else math.inf
+    return PeriodicJob("load", every_s, lambda: load.sync(ledger))
 
 
 def label_names_job(names: LabelNames, ledger: Ledger) -> PeriodicJob:

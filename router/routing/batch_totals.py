@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from router.core.limits import LimitState, Unit
+from router.core.schedule import Demand
 from router.core.types import Candidate, PriceRange
 from router.routing.reservations import HeldDecision
 
@@ -31,6 +32,7 @@ class ModelTotal:
         deviation: sum of the standard deviations of the prices, nano-dollars.
         variance: sum of the variances of the prices, nano-dollars squared.
         limits: (limit id, balance key) → the limit, for every limit that some answer counts on.
+        demands: (provider, model) → what the calls need of the limits of providers.
     """
 
     answers: int = 0
@@ -40,6 +42,7 @@ class ModelTotal:
     deviation: float = 0.0
     variance: float = 0.0
     limits: dict[tuple[str, str], LimitState] = field(default_factory=dict)
+    demands: dict[tuple[str, str], Demand] = field(default_factory=dict)
 
     def add(self, candidate: Candidate) -> None:
         """Add one quote."""
@@ -54,6 +57,8 @@ class ModelTotal:
         deviation = (price.high - price.low) / (2 * _Z90)
         self.deviation += deviation
         self.variance += deviation**2
+        model = candidate.model
+        self.demands.setdefault((model.provider, model.id), Demand()).add(quote)
         self.limits.update({(state.limit.id, state.key): state for state in candidate.limits})
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from router.catalog.catalog import Catalog
@@ -80,6 +80,7 @@ class CandidateTable:
         scope: Mapping[str, str],
         terms: QuoteTerms,
         moment: datetime,
+        in_flight: Callable[[], Mapping[str, int]],
     ) -> list[Candidate]:
         """Every model in the order of the catalog, without limits.
 
@@ -90,6 +91,8 @@ class CandidateTable:
             scope: labels of the request, by which corrections go.
             terms: of the quotes.
             moment: of the call, aware; its hour says how fast models are.
+            in_flight: returns, by id of the model, the calls that have not ended; asked only where they
+                matter.
         """
         told = score.lengths
         offers = self._quotes.quotes(
@@ -99,7 +102,7 @@ class CandidateTable:
             if corrections.learned
             else None,
             terms,
-            self._timings(corrections, moment) if corrections.timings else None,
+            self._timings(corrections, moment, in_flight) if corrections.timings else None,
         )
         lines = prompt_lines(self._manifest, score)
         return [
@@ -107,7 +110,12 @@ class CandidateTable:
             for (model, arm, odds), offer in zip(self._rows, offers, strict=True)
         ]
 
-    def _timings(self, corrections: Corrections, moment: datetime) -> Timings:
+    def _timings(
+        self,
+        corrections: Corrections,
+        moment: datetime,
+        in_flight: Callable[[], Mapping[str, int]],
+    ) -> Timings:
         """How long each model takes at the hour of a moment; made once for what was learned and the hour."""
         hour, latest = moment.astimezone(UTC).hour, self._timed
         if latest is None or latest[0] is not corrections or latest[1] != hour:
@@ -116,5 +124,11 @@ class CandidateTable:
                 for model, _, _ in self._rows
             ]
             # Two threads may make it at once; either is right.
-            latest = self._timed = corrections, hour, Timings(rows)
-        return latest[2]
+            learned = [corrections.timings.get(model.id) for model, _, _ in self._rows]
+            exponents = [0.0 if each is None else each.load_exponent for each in learned]
+            latest = self._timed = corrections, hour, Timings(rows, exponents)
+        timings = latest[2]
+        if timings.exponents is None:
+            return timings
+        counts = in_flight()
+        return timings.under_load([counts.get(model.id, 0) for model, _, _ in self._rows])

@@ -1,7 +1,8 @@
-"""A prompt as the first stage of the classifier sees it."""
+"""What the first stage of a bundle says of a prompt: of which of its readings, and of which part of that."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,36 +11,77 @@ import numpy.typing as npt
 from router.classifier.bundle import Bundle
 from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import lexical_features
+from router.classifier.gadget_guard import GadgetGuard, outer_sentences
 from router.classifier.task_in_hand import task_in_hand
 from router.core.asked_length import AskedLength
 from router.core.types import Prompt, Score
 from router.telemetry.trace import stage
 
-__all__ = ["ClassifiedPrompt", "classified"]
+__all__ = ["ClassifiedPrompt", "classified", "second_opinion"]
 
 
 class ClassifiedPrompt(NamedTuple):
-    """What the first stage finds; shared between calls, and never written.
+    """A prompt as the first stage sees it.
 
     Attributes:
-        features: lexical, float32 ``(len(FEATURES),)``.
-        embedding: by the first encoder, float32 ``(dimensions,)``.
-        score: of the reading that counts.
-        reading: which of the readings of the task in hand that is.
+        features: lexical, of the whole reading, float32 ``(len(FEATURES),)``.
+        embedding: of the whole reading, float32 ``(dimensions,)``.
+        score: of the part that counts; its lengths are those of the whole reading.
+        reading: which of the readings of the task in hand it is.
+        suspected: whether the guard found that it looks like one with a gadget.
     """
 
     features: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
     score: Score
     reading: int
+    suspected: bool = False
 
 
-def classified(bundle: Bundle, prompt: Prompt) -> ClassifiedPrompt:
-    """The hardest reading of the task in hand."""
+def classified(bundle: Bundle, prompt: Prompt, guard: GadgetGuard | None) -> ClassifiedPrompt:
+    """The hardest reading of the task in hand; of one that the guard suspects, the easiest part.
+
+    Args:
+        bundle: whose first stage reads.
+        prompt: to read.
+        guard: against gadgets; ``None``: there is none.
+    """
     with stage("features"):
         readings, asked = task_in_hand(prompt).readings, asked_by(prompt)
     found = [_read(bundle, text, asked, place) for place, text in enumerate(readings)]
-    return max(found, key=lambda one: one.score.complexity)
+    hardest = max(found, key=lambda one: one.score.complexity)
+    if guard is None or not guard.suspects(hardest.score.complexity, hardest.features):
+        return hardest
+    parts = outer_sentences(readings[hardest.reading])
+    scores = [hardest.score, *(_read(bundle, part, asked, 0).score for part in parts)]
+    return hardest._replace(score=_easiest(scores), suspected=True)
+
+
+def second_opinion(bundle: Bundle, prompt: Prompt, first: ClassifiedPrompt) -> Score:
+    """What the second stage says of a prompt: of one that the guard suspects, of its easiest part.
+
+    Args:
+        bundle: of two stages.
+        prompt: to read.
+        first: what the first stage says of it.
+
+    Raises:
+        ValueError: the bundle has one stage.
+    """
+    text, asked = task_in_hand(prompt).readings[first.reading], asked_by(prompt)
+    score = bundle.score_second_stage(text, first.features, asked)
+    if not first.suspected:
+        return score
+    others = [
+        bundle.score_second_stage(part, lexical_features(part), asked)
+        for part in outer_sentences(text)
+    ]
+    return _easiest([score, *others])
+
+
+def _easiest(scores: list[Score]) -> Score:
+    """The score with the least complexity, with the lengths of the first one: the whole is answered."""
+    return replace(min(scores, key=lambda one: one.complexity), lengths=scores[0].lengths)
 
 
 def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> ClassifiedPrompt:

@@ -34,6 +34,7 @@ def record_of(
     strict: bool,
     redrawn: bool = False,
     canary: record.LoggedCanary | None = None,
+    in_flight: int = 0,
 ) -> DecisionRecord:
     """The record of a decision.
 
@@ -46,6 +47,7 @@ def record_of(
         strict: whether the hold is the worst case.
         redrawn: whether the choice was made again after a limit had filled up, with chance in the first.
         canary: of which the request is in the scope; ``None``: of none.
+        in_flight: calls to the chosen model that have not ended, ≥ 0.
     """
     decision, score = routed.decision, routed.score
     bounded = query.constraints.max_first_token_s is not None
@@ -84,6 +86,9 @@ def record_of(
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
         canary=canary,
+        task=query.task_id,
+        full=tuple(sorted(decision.full)),
+        in_flight=in_flight,
     )
 
 
@@ -126,9 +131,13 @@ def _constraints(given: Constraints, ranked: Sequence[Candidate]) -> record.Logg
 
 
 def _limit(state: LimitState) -> record.LimitBalance:
-    limit = state.limit
+    """A limit with its balance; what a share allowed is the hard value that there was at that moment."""
+    limit, remaining = state.limit, state.remaining
+    hard = limit.hard
+    if limit.share is not None and remaining is not None:
+        hard = state.spent + state.held + remaining
     return record.LimitBalance(
-        limit.id, state.key, limit.unit, limit.soft, limit.hard, state.spent, state.held
+        limit.id, state.key, limit.unit, limit.soft, hard, state.spent, state.held
     )
 
 

@@ -27,6 +27,7 @@ from router.core.breaker import (
     without_probe,
 )
 from router.core.health import ALL_HEALTHY, Health, health_of
+from router.core.load import RateLimits
 from router.core.plurals import counted
 from router.ledger.shared_state import SharedRow
 from router.logs import logger
@@ -92,12 +93,14 @@ class OutcomeReport:
         outcome: how it ended.
         retry_after_s: how long the provider asked to wait, seconds ≥ 0; 0: it did not say.
         attempt: its number among those of the decision, ≥ 0.
+        rate_limits: what the provider said of its limits; ``None``: nothing.
     """
 
     model: str
     outcome: Outcome
     retry_after_s: float = 0.0
     attempt: int = 0
+    rate_limits: RateLimits | None = None
 
 
 class ModelHealth:

@@ -9,10 +9,12 @@ from router.core.breaker import Outcome
 from router.core.canary import CountedCall
 from router.core.errors import NotFound
 from router.core.limits import Amounts
+from router.core.load import RateLimits
 from router.decision_log.record import ANSWERED
 from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
 from router.routing.canary import Canary
 from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
+from router.routing.provider_load import ProviderLoad
 from router.routing.settlement import UsageReport, check_plausible, money_of
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import OTHER, Observer, SettledCall
@@ -31,6 +33,7 @@ class Reports:
         health: of the models; learns how calls ended.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
         observer: is told what was settled and released.
+        load: of the accounts of providers; learns what has ended, and what they say of their limits.
         canary: counts what became of its decisions and the others; ``None``: there is none.
     """
 
@@ -39,6 +42,7 @@ class Reports:
     health: ModelHealth
     max_settle: int
     observer: Observer
+    load: ProviderLoad
     canary: Canary | None = None
 
     def settle(
@@ -91,6 +95,7 @@ class Reports:
         if released:
             self.observer.released()
             self.health.drop_probe(decision_id)
+            self.load.cancelled(decision_id)
         return released
 
     def report_outcome(self, decision_id: str, tenant: str, report: OutcomeReport) -> bool:
@@ -111,13 +116,15 @@ class Reports:
         decided = self._decided(decision_id, tenant, "report")
         model = report.model or decided.labels["model"]
         self.catalog.check_known("model", [model], self.catalog.ids)
+        provider = self._provider(model)
+        self._note_limits(model, provider, report.rate_limits)
         chosen = model == decided.labels["model"]
         if self.canary is not None and chosen and not _answered(report.outcome):
             self.canary.settled(decided, CountedCall(failed=True))
         return self.health.report(
             Attempt(
                 model,
-                self._provider(model),
+                provider,
                 report.outcome,
                 decision_id,
                 decided.created,
@@ -141,6 +148,10 @@ class Reports:
             )
         return decided
 
+    def _note_limits(self, model: str, provider: str, told: RateLimits | None) -> None:
+        if told is not None:
+            self.load.reported(model, provider, told)
+
     def _provider(self, model: str) -> str:
         """Who serves a model of the catalog; :data:`OTHER` for any other name."""
         specs = (entry.spec for entry in self.catalog.entries)
@@ -154,7 +165,11 @@ class Reports:
         name = model if provider is not OTHER else OTHER
         tokens = report.input_tokens, report.output_tokens
         self.observer.settled(SettledCall(name, provider, *tokens, booked, decided.quoted))
+        taken = sum(tokens) if report.outcome.answered else None
+        by = None if provider is OTHER else (model, provider)
+        self.load.ended(decided.id, tokens=taken, by=by)
         if provider is not OTHER:
+            self._note_limits(model, provider, report.rate_limits)
             self.health.report(
                 Attempt(
                     model,

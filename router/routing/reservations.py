@@ -10,6 +10,7 @@ from router.core.canary import CountedCall
 from router.core.errors import (
     CallerGone,
     Conflict,
+    Deferred,
     Exhausted,
     InvalidInput,
     MitsumoriError,
@@ -19,6 +20,7 @@ from router.core.errors import (
 from router.core.health import Health
 from router.core.limit_effects import limit_refusal
 from router.core.limits import Amounts, LimitState, balance_key
+from router.core.load import NO_LOAD, Load, LoadShares, quoted_tokens
 from router.core.quotes import amounts_to_hold
 from router.core.types import (
     Candidate,
@@ -38,17 +40,21 @@ from router.ledger.base import (
     Refused,
     Repeated,
     StoredDecision,
+    StoredTask,
 )
 from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
 from router.routing.canary import Canary
 from router.routing.chance import Chance
 from router.routing.decision_recorder import record_of
+from router.routing.deferrals import Deferrals
 from router.routing.label_names import LabelNames
 from router.routing.model_health import Attempt, ModelHealth
+from router.routing.provider_load import ProviderLoad
 from router.routing.reports import Reports
 from router.routing.router import Assessment, RoutedDecision, RouteQuery, Router
 from router.routing.shadow import DecidedCopy, Shadow
+from router.routing.turns import after_turn, for_turn, task_of, within
 from router.telemetry.metric_names import provider_name
 from router.telemetry.observer import UNOBSERVED, Observer
 from router.telemetry.trace import annotate, stage
@@ -81,6 +87,7 @@ class HeldDecision:
         states: the limits that apply to the chosen model, with their balances before the hold.
         expires: when the hold runs out, aware.
         candidates: of the decision, with the limits that apply to each.
+        task: whose turn it is, as it is after the hold; ``None``: none.
     """
 
     routed: RoutedDecision
@@ -88,6 +95,7 @@ class HeldDecision:
     states: tuple[LimitState, ...]
     expires: datetime
     candidates: Sequence[Candidate] = ()
+    task: StoredTask | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,9 @@ class Reservations:
         observer: is told what was decided and settled.
         chance: draws the numbers of what is left to chance.
         health: of the models; learns from what is settled, rerouted and reported.
+        load: of the accounts of providers; learns from what is held, settled, released and reported.
+        load_shares: how far work of an importance may use the limits of providers.
+        deferrals: the batch work that waits, and until when.
         shadow: gets copies of what is decided; ``None``: nobody does.
         canary: decides some requests instead of ``router``; ``None``: there is none.
     """
@@ -123,6 +134,9 @@ class Reservations:
     chance: Chance = field(default_factory=Chance)
     render_example: Callable[[HeldDecision], bytes] | None = None
     health: ModelHealth = field(default_factory=ModelHealth)
+    load: ProviderLoad = field(default_factory=ProviderLoad)
+    load_shares: LoadShares = field(default_factory=LoadShares)
+    deferrals: Deferrals = field(default_factory=Deferrals)
     shadow: Shadow | None = None
     canary: Canary | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
@@ -156,9 +170,10 @@ class Reservations:
 
         Raises:
             NotPossible, InvalidInput: no model can answer.
-            Exhausted: a hard limit does not allow it.
+            Exhausted: a hard limit does not allow it, or no provider has room.
+            Deferred: likewise, for batch work; says until when it waits.
             Conflict: the id was used for another request.
-            NotFound: ``replaces`` is not held by this tenant.
+            NotFound: ``replaces`` is not held by this tenant, or it has no such task.
             Unavailable: the ledger cannot be used.
             CallerGone: the caller does not wait any more; nothing is held.
         """
@@ -176,9 +191,11 @@ class Reservations:
                 if isinstance(error, Unavailable):
                     raise error from None  # it says what the caller has waited for
                 raise
-            if earlier is None:
-                raise
-            return earlier
+            if earlier is not None:
+                return earlier
+            if isinstance(error, Deferred):
+                raise self.deferrals.planned(error, decision_id, query.scope) from None
+            raise
 
     def _split(
         self,
@@ -220,6 +237,10 @@ class Reservations:
         replaces: str | None,
         canary: LoggedCanary | None = None,
     ) -> bytes:
+        task = None
+        if query.task_id:
+            task = task_of(self.ledger, query)
+            query = within(query, task)
         assessed = self.router.assess(query)
         encoder = assessed.bundle.manifest.encoder
         kept = self.prompt_log.kept(
@@ -239,7 +260,9 @@ class Reservations:
                 # After a refusal nobody knows with what probability another model would have been refused,
                 # too: nothing is left to chance any more, and the record says that its propensity is unknown.
                 number = draw if attempt == 0 else None
-                held, tries = self._choose_or_try(query, assessed, freed, decision_id, number)
+                if task is not None and attempt > 0:
+                    task = task_of(self.ledger, query)
+                held, tries = self._choose_or_try(query, assessed, freed, decision_id, number, task)
             explores = explores or held.routed.decision.explored is not None
             try:
                 reply = render(held)
@@ -263,6 +286,7 @@ class Reservations:
                     ),
                     replaces=replaces,
                     quoted=_expected(held.routed.decision.chosen),
+                    task=query.task_id or None,
                     example=self._example(assessed.bundle.version),
                 )
                 with stage("hold"):
@@ -289,11 +313,12 @@ class Reservations:
         freed: StoredDecision | None,
         decision_id: str,
         draw: float | None,
+        task: StoredTask | None,
     ) -> tuple[HeldDecision, bool]:
         """A choice, and whether it tries a model that failed before: then no other call does so meanwhile."""
         while True:
             # Chance chooses no model that is to be tried: a choice made again is the first that chance has.
-            held = self._choose(query, assessed, freed, draw)
+            held = self._choose(query, assessed, freed, draw, task)
             model = held.routed.decision.chosen.model
             if model.id not in held.routed.health.due:
                 return held, False
@@ -336,7 +361,19 @@ class Reservations:
         )
 
     def _tell_decided(self, held: HeldDecision, hold: Hold) -> None:
-        model = held.routed.decision.chosen.model
+        chosen = held.routed.decision.chosen
+        model = chosen.model
+        self.deferrals.done(hold.id)
+        if hold.replaces is not None:
+            self.load.ended(hold.replaces)
+        if hold.amounts is not None and chosen.quote is not None:
+            self.load.began(
+                hold.id,
+                model.id,
+                model.provider,
+                tokens=quoted_tokens(chosen.quote),
+                ttl_s=hold.ttl_s,
+            )
         self.observer.decided(model.id, model.provider, held=hold.amounts is not None)
         self.observer.saw_limits(held.states, hold.labels)
         if hold.replaces is not None:
@@ -360,7 +397,15 @@ class Reservations:
 
         Raises: as :meth:`decide`.
         """
-        return self._choose(replace(query, quote_only=True), self.router.assess(query))
+        task = None
+        if query.task_id:
+            task = task_of(self.ledger, query)
+            query = within(query, task)
+        query = replace(query, quote_only=True)
+        try:
+            return self._choose(query, self.router.assess(query), task=task)
+        except Deferred as error:
+            raise self.deferrals.told(error) from None
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
         """A decision if it is this tenant's and still held, else ``None``."""
@@ -375,11 +420,14 @@ class Reservations:
         assessed: Assessment,
         freed: StoredDecision | None = None,
         draw: float | None = None,
+        task: StoredTask | None = None,
     ) -> HeldDecision:
         options = [_labels(query, candidate) for candidate in assessed.candidates]
-        views = self.ledger.view(options)
+        views = balances = self.ledger.view(options)
         if freed is not None:
             views = [tuple(_without(state, freed) for state in states) for states in views]
+        if task is not None:
+            views = for_turn(task, views, freed)
         candidates = [
             Candidate(
                 model, arm, p, offer, amounts_to_hold(offer, strict=self.strict), states, basis
@@ -388,17 +436,25 @@ class Reservations:
                 assessed.candidates, views, strict=True
             )
         ]
-        routed = self.router.decide(query, assessed, candidates, self._health(query), draw)
+        routed = self.router.decide(
+            query, assessed, candidates, self._health(query), draw, self._load(query)
+        )
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
         if notes:
             routed = replace(routed, decision=replace(routed.decision, reasons=reasons + notes))
+        amounts, states = None if query.quote_only else chosen.amounts, chosen.limits
+        if task is not None:
+            # The reply shows the balances of its limits as everybody sees them, and its cap apart from them.
+            place = [each.model.id for each in candidates].index(chosen.model.id)
+            states, task = balances[place], after_turn(task, amounts, freed)
         return HeldDecision(
             routed,
-            None if query.quote_only else chosen.amounts,
-            chosen.limits,
+            amounts,
+            states,
             assessed.moment + timedelta(seconds=self.hold_ttl_s),
             candidates,
+            task,
         )
 
     def _health(self, query: RouteQuery) -> Health:
@@ -409,6 +465,15 @@ class Reservations:
         if query.failed is not None and query.failed.outcome.failed:
             health = replace(health, failed_providers=query.failed.providers)
         return health
+
+    def _load(self, query: RouteQuery) -> Load:
+        """The load of providers as far as it concerns a request: no call follows a quote."""
+        if query.quote_only:
+            return NO_LOAD
+        load = self.load.view(self.load_shares.of(query.importance, batch=query.batch))
+        if query.batch and load is not NO_LOAD:
+            load = replace(load, queues=self.deferrals.turns())
+        return load
 
     def _record(
         self,
@@ -428,6 +493,9 @@ class Reservations:
             price_table=self.router.catalog.price_table,
             strict=self.strict,
             redrawn=redrawn,
+            in_flight=0
+            if query.quote_only
+            else self.load.in_flight(held.routed.decision.chosen.model.id),
             canary=canary,
         )
 
@@ -451,6 +519,11 @@ class Reservations:
         return found
 
     @property
+    def batch_load(self) -> Load:
+        """The load of providers for batch work."""
+        return self.load.view(self.load_shares.batch)
+
+    @property
     def reports(self) -> Reports:
         """Takes the reports of what became of decisions."""
         return Reports(
@@ -459,20 +532,29 @@ class Reservations:
             self.health,
             self.max_settle,
             self.observer,
+            self.load,
             self.canary,
         )
 
 
 def _without(state: LimitState, freed: StoredDecision) -> LimitState:
-    """A balance as it will be once the hold of a decision is released."""
-    counts_on_it = (
-        freed.held is not None
-        and balance_key(state.limit, freed.labels) == state.key
-        and state.period.start <= freed.created < state.period.end
-    )
-    if not counts_on_it or freed.held is None:
+    """A balance as it will be once the hold of a decision is released.
+
+    The labels of the caller are those of the decision; only the model differs.
+    """
+    limit = state.limit
+    if freed.held is None or not state.period.start <= freed.created < state.period.end:
         return state
-    return replace(state, held=max(state.held - freed.held.of(state.limit.unit), 0))
+    amount, held, whole = freed.held.of(limit.unit), state.held, state.whole
+    if balance_key(limit, freed.labels) == state.key:
+        held = max(held - amount, 0)
+    if limit.share is not None:
+        whole = max(whole - amount, 0)
+    return (
+        state
+        if (held, whole) == (state.held, state.whole)
+        else replace(state, held=held, whole=whole)
+    )
 
 
 def _labels(query: RouteQuery, candidate: Candidate) -> dict[str, str]:

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import foreign_share
-from router.classifier.task_in_hand import task_in_hand
+from router.classifier.gadget_guard import GadgetGuard
 from router.core.breaker import Outcome
 from router.core.corrections import Corrections
 from router.core.errors import Exhausted, NotPossible
@@ -24,6 +23,7 @@ from router.core.exploration import EXPLORE_REGRET, may_explore
 from router.core.goals import at_stake
 from router.core.health import ALL_HEALTHY, Health
 from router.core.inputs import Inputs
+from router.core.load import NO_LOAD, Load
 from router.core.quote_table import QuoteTerms
 from router.core.relaxation import advised
 from router.core.ruling import NO_RULING, Ruling
@@ -42,7 +42,7 @@ from router.core.types import (
     Score,
 )
 from router.routing.candidate_table import CandidateTable
-from router.routing.classified_prompt import classified
+from router.routing.classified_prompt import classified, second_opinion
 from router.routing.prompt_memory import PromptMemory, key_of
 from router.rules.facts import Facts
 from router.rules.routing_table import RoutingTable, Rules
@@ -61,6 +61,10 @@ _ESTIMATED = Reason(
 _SECOND_OPINION = Reason(
     "SECOND_OPINION",
     "the choice was close, or the first encoder does not read this script: the second stage was used",
+)
+_GADGET_SUSPECTED = Reason(
+    "GADGET_SUSPECTED",
+    "the prompt looks composed of foreign parts, as if to look harder: its easiest part was scored",
 )
 
 
@@ -97,6 +101,7 @@ class RouteQuery:
         excluded_models: ids of models that are left out because they failed.
         failed: what is reported of the call before, which failed; ``None``: nothing.
         explain: say of each model what it lost to; it changes nothing.
+        task_id: of the task whose turn it is; empty: none.
     """
 
     request_id: str
@@ -112,6 +117,7 @@ class RouteQuery:
     excluded_models: frozenset[str] = frozenset()
     failed: FailedCall | None = None
     explain: bool = False
+    task_id: str = ""
 
     @property
     def tenant(self) -> str:
@@ -175,6 +181,10 @@ class RoutedDecision:
     inputs: Inputs | None = None
 
 
+def _nothing_in_flight() -> Mapping[str, int]:
+    return {}
+
+
 def _nothing_learned() -> Corrections:
     return _NO_CORRECTIONS
 
@@ -196,7 +206,9 @@ class Router:
         rules: of the routing table; ``None``: there is none.
         explore: share of the decisions that is left to chance, 0..1, where no rule says another.
         explore_regret: what chance may cost at most, as a share of the least expected cost, ≥ 0.
+        guard: against texts that make a prompt look harder; ``None``: there is none.
         notes: reasons that every decision has besides its own.
+        in_flight: returns, by id of the model, the calls that have not ended.
 
     Raises:
         BadArtifact: the rules do not fit the catalog.
@@ -214,7 +226,9 @@ class Router:
     rules: Rules | None = None
     explore: float = 0.0
     explore_regret: float = EXPLORE_REGRET
+    guard: GadgetGuard | None = None
     notes: tuple[Reason, ...] = ()
+    in_flight: Callable[[], Mapping[str, int]] = _nothing_in_flight
     _table_of_rules: RoutingTable | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -283,16 +297,22 @@ class Router:
         bundle, corrections = self.bundle, self.corrections()
         key, version = key_of(query.tenant, query.prompt), bundle.version
         recall = self._memory.get
-        features, embedding, score, reading = recall(
-            key, f"first {version}", lambda: classified(bundle, query.prompt), _CLASSIFIED_BYTES
+        first = recall(
+            key,
+            f"first {version}",
+            lambda: classified(bundle, query.prompt, self.guard),
+            _CLASSIFIED_BYTES,
         )
+        features, embedding, score = first.features, first.embedding, first.score
         moment = moment or self.now()
         table = self._table(bundle, moment)
         prices = self.catalog.price_table
         terms = QuoteTerms(query.constraints.max_output_tokens, moment + self.quote_ttl, prices)
 
         def candidates_of(score: Score) -> list[Candidate]:
-            found = table.candidates(counts, score, corrections, query.scope, terms, moment)
+            found = table.candidates(
+                counts, score, corrections, query.scope, terms, moment, self.in_flight
+            )
             excluded = query.excluded_models
             return [one for one in found if one.model.id not in excluded] if excluded else found
 
@@ -318,17 +338,15 @@ class Router:
             score = recall(
                 key,
                 f"second {version}",
-                lambda: bundle.score_second_stage(
-                    task_in_hand(query.prompt).readings[reading],
-                    features,
-                    asked_by(query.prompt),
-                ),
+                lambda: second_opinion(bundle, query.prompt, first),
                 _CLASSIFIED_BYTES,
             )
             candidates = candidates_of(score)
             ruling = self._ruling(query, score, features, tokens, moment)
             goal = self._goal(query, ruling)
             notes.append(_SECOND_OPINION)
+        if first.suspected:
+            notes.append(_GADGET_SUSPECTED)
         if not encoder.reads_script(features):
             notes.append(_not_read(features))
         return Assessment(
@@ -341,7 +359,7 @@ class Router:
             goal,
             moment,
             ruling,
-            reading,
+            first.reading,
         )
 
     def decide(
@@ -351,6 +369,7 @@ class Router:
         candidates: Sequence[Candidate],
         health: Health = ALL_HEALTHY,
         draw: float | None = None,
+        load: Load = NO_LOAD,
     ) -> RoutedDecision:
         """Choose among candidates with their limits.
 
@@ -360,10 +379,11 @@ class Router:
             candidates: of ``assessed``, with the limits that apply and the amounts to hold.
             health: of all models.
             draw: uniform in 0 ≤ draw < 1, for what is left to chance; ``None``: nothing is.
+            load: how far limits of providers are used.
 
         Raises:
             NotPossible: no model meets the constraints.
-            Exhausted: a hard limit does not allow it.
+            Exhausted: a hard limit does not allow it, or no provider has room.
         """
         inputs = Inputs(
             candidates,
@@ -371,6 +391,7 @@ class Router:
             assessed.goal,
             ruling=assessed.ruling,
             health=health,
+            load=load,
             complexity=assessed.score.complexity,
             batch=query.batch,
             top_tier=self.catalog.tiers[-1],

@@ -10,6 +10,7 @@ from typing import Any
 from router.catalog.catalog import Catalog
 from router.core.breaker import Outcome
 from router.core.errors import InvalidInput
+from router.core.load import RateLimits
 from router.core.money import short_usd
 from router.core.pricing import call_price
 
@@ -30,6 +31,7 @@ class UsageReport:
         details: written to the log as they are.
         outcome: how the call ended.
         retry_after_s: how long the provider asked to wait, seconds ≥ 0; 0: it did not say.
+        rate_limits: what the provider said of its limits; ``None``: nothing.
     """
 
     model: str
@@ -40,6 +42,7 @@ class UsageReport:
     details: Mapping[str, Any]
     outcome: Outcome = Outcome.SUCCESS
     retry_after_s: float = 0.0
+    rate_limits: RateLimits | None = None
 
 
 def money_of(report: UsageReport, model: str, decided: datetime, catalog: Catalog) -> int:

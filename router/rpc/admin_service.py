@@ -18,7 +18,9 @@ from router.routing.shadow import ShadowReport
 from router.rpc.messages.admin import (
     fill_correction,
     fill_decision,
+    fill_deferred,
     fill_input,
+    fill_provider_limit,
     fill_speed,
     fill_usage,
     parse_amendment,
@@ -31,6 +33,8 @@ from router.rpc.messages.admin import (
 from router.rpc.messages.explanation import explained, fill_logged
 from router.rpc.messages.limit import fill_limit, fill_limit_status, parse_limit
 from router.rpc.messages.models import models_response
+from router.rpc.messages.task import parse_count, parse_state
+from router.rpc.messages.task_status import fill_task
 from router.rpc.messages.trials import canary_response, shadow_response
 from router.rpc.messages.values import time_zone
 from router.rpc.snapshot import Snapshot
@@ -191,6 +195,22 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             fill_input(reply.inputs.add(), status)
         return reply
 
+    def ListDeferred(
+        self, request: admin_pb2.ListDeferredRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListDeferredResponse:
+        """The batch work that waits for its turn."""
+        reply = admin_pb2.ListDeferredResponse()
+        labels = parse_labels(request.labels, "labels")
+        reservations = self._current().reservations
+        for each in reservations.deferrals.waiting(labels):
+            fill_deferred(reply.requests.add(), each)
+        if not labels:  # they say what all tenants do together
+            load = reservations.batch_load
+            for accounts in (load.providers, load.models):
+                for gauge in (one for _, gauges in sorted(accounts.items()) for one in gauges):
+                    fill_provider_limit(reply.limits.add(), gauge, load.share)
+        return reply
+
     def GetShadow(
         self, request: admin_pb2.GetShadowRequest, context: grpc.ServicerContext
     ) -> admin_pb2.GetShadowResponse:
@@ -222,6 +242,19 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             nanos=wanted.money,
             repeated=amended.repeated,
         )
+        return reply
+
+    def ListTasks(
+        self, request: admin_pb2.ListTasksRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.ListTasksResponse:
+        """The newest tasks."""
+        reply = admin_pb2.ListTasksResponse()
+        for task in self._ledger.tasks(
+            labels=parse_labels(request.labels, "labels"),
+            state=parse_state(request),
+            count=parse_count(request),
+        ):
+            fill_task(reply.tasks.add(), task)
         return reply
 
     def EraseDecisions(

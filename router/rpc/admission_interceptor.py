@@ -30,6 +30,7 @@ __all__ = ["Access", "AdmissionInterceptor"]
 _PRIORITIES = {
     "Settle": Priority.FREEING,
     "Release": Priority.FREEING,
+    "EndTask": Priority.FREEING,
     "QuoteBatch": Priority.BATCH,
 }
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
+from router.classifier.gadget_guard import load_guard
 from router.classifier.hot_swap import ServedBundle, open_bundle_source
 from router.clock import utc_now
+from router.core.errors import BadArtifact, Unavailable
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.base import Ledger
@@ -19,8 +22,10 @@ from router.logs import set_level
 from router.routing.canary import Canary
 from router.routing.chance import Chance
 from router.routing.correction_learner import CorrectionLearner
+from router.routing.deferrals import Deferrals
 from router.routing.label_names import LabelNames
 from router.routing.model_health import ModelHealth
+from router.routing.provider_load import ProviderLoad
 from router.routing.reservations import Reservations
 from router.routing.router import Router
 from router.routing.shadow import Shadow
@@ -70,8 +75,9 @@ def build_router(
         rules: of the routing table; ``None`` loads those of the settings.
 
     Raises:
-        BadArtifact, Unavailable: the bundle, encoder, catalog, tokenizer or routing table is missing or
-            damaged, the rules do not fit the catalog, or the registry does not answer and the cache is empty.
+        BadArtifact, Unavailable: the bundle, encoder, guard, catalog, tokenizer or routing table is missing
+            or damaged, the rules do not fit the catalog, or the registry does not answer and the cache is
+            empty.
     """
     catalog = catalog or load_catalog(settings.catalog)
     serving = bundle or _open_bundle(settings).current()
@@ -87,6 +93,7 @@ def build_router(
         rules=rules or load_rules(settings.rules),
         explore=settings.explore,
         explore_regret=settings.explore_regret,
+        guard=load_guard() if settings.gadget_guard else None,
     )
 
 
@@ -97,7 +104,11 @@ def _labels_of_settings(settings: Settings) -> frozenset[str]:
 
 
 def build_reservations(
-    settings: Settings, router: Router, ledger: Ledger, observer: Observer = UNOBSERVED
+    settings: Settings,
+    router: Router,
+    ledger: Ledger,
+    observer: Observer = UNOBSERVED,
+    load: ProviderLoad | None = None,
 ) -> Reservations:
     """Combine a router and a ledger.
 
@@ -106,10 +117,13 @@ def build_reservations(
         router: decides.
         ledger: holds.
         observer: is told what is decided and settled.
+        load: of the accounts of providers; ``None``: nothing is known of it yet.
 
     Raises:
-        MitsumoriError: the settings need an extra that is not installed.
+        MitsumoriError: the settings need an extra that is not installed, or have limits of a provider that
+            the catalog does not know.
     """
+    _check_limits(settings, router.catalog)
     return Reservations(
         router,
         ledger,
@@ -122,6 +136,36 @@ def build_reservations(
         chance=_chance(settings),
         render_example=render_example,
         health=ModelHealth(settings.health, router.now, observer),
+        load=load or ProviderLoad(settings.provider_limits, router.now),
+        load_shares=settings.load_shares,
+        deferrals=Deferrals(router.now),
+    )
+
+
+def _check_limits(settings: Settings, catalog: Catalog) -> None:
+    """Refuse limits of what the catalog does not know: they would bound nothing.
+
+    Raises:
+        BadArtifact: names the setting.
+    """
+    served: dict[str, set[str]] = {}
+    for entry in catalog.entries:
+        served.setdefault(entry.spec.provider, set()).add(entry.spec.id)
+    for provider, limits in settings.provider_limits.items():
+        models = served.get(provider)
+        if models is None:
+            raise _unknown(f"provider_limits.{provider}", "provider", served)
+        for model in limits.models:
+            if model not in models:
+                field = f"provider_limits.{provider}.models.{model}"
+                raise _unknown(field, f"model of {provider}", models)
+
+
+def _unknown(field: str, kind: str, known: Iterable[str]) -> BadArtifact:
+    return BadArtifact(
+        f"{field}: the catalog has no such {kind}; it has {', '.join(sorted(known))}",
+        reason="UNKNOWN_PROVIDER",
+        field=field,
     )
 
 
@@ -180,13 +224,14 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
         tokens=router.tokens,
         rules=parts.rules,
     )
-    made = replace(made, corrections=router.corrections)
-    found = build_reservations(settings, made, before.ledger, before.observer)
+    made = replace(made, corrections=router.corrections, in_flight=router.in_flight)
+    found = build_reservations(settings, made, before.ledger, before.observer, before.load)
     return replace(
         found,
         label_names=before.label_names,
         health=before.health,
         chance=before.chance,
+        deferrals=before.deferrals,
         shadow=before.shadow,
         canary=before.canary,
     )
@@ -217,9 +262,10 @@ def live_state_of(
     rules = None if sources.rules is None else sources.rules.current()[0]
     bundle = sources.bundle.current()
     router = build_router(settings, catalog=catalog, bundle=bundle, rules=rules)
-    router = replace(router, corrections=lambda: learner.corrections)
+    load = ProviderLoad(settings.provider_limits, router.now)
+    router = replace(router, corrections=lambda: learner.corrections, in_flight=load.all_in_flight)
     reservations = replace(
-        build_reservations(settings, router, ledger, observer),
+        build_reservations(settings, router, ledger, observer, load),
         shadow=Shadow(observer),
         canary=Canary(observer, router.now),
     )
@@ -231,6 +277,10 @@ def live_state_of(
         catalog = reservations.router.catalog
         learner.allowances, learner.speeds = catalog.reasoning_allowances, catalog.speeds
         reservations.health.policy = snapshot.settings.health
+        if reservations.load.limits != snapshot.settings.provider_limits:
+            reservations.load.limits = snapshot.settings.provider_limits
+            with suppress(Unavailable):  # then only calls from now on count
+                reservations.load.sync(ledger)
         for trial in (reservations.shadow, reservations.canary):
             if trial is not None:
                 trial.fit(reservations.router)

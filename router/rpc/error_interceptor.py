@@ -86,7 +86,7 @@ def status_of(error: MitsumoriError) -> status_pb2.Status:
     if error.reason == "LIMIT_WAIT_FOR_HOLDS" or isinstance(error, Unavailable):
         # Only here does a short wait help; budgets come back with their reset.
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1)))
-    if isinstance(error, Throttled):
+    elif isinstance(error, Throttled | Exhausted) and error.retry_after_s is not None:
         wait = Duration()
         wait.FromMilliseconds(math.ceil(error.retry_after_s * 1000))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=wait))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import grpc
 from google.protobuf.message import Message
 
-from mitsumori.money import fill_money
+from mitsumori.money import fill_money, nanos_of
 from mitsumori.v1 import router_pb2, router_pb2_grpc
 from router.core.errors import InvalidInput, MitsumoriError
 from router.files import sha256_of
@@ -18,11 +18,14 @@ from router.logs import logger
 from router.routing.batch_totals import BatchTotals
 from router.routing.reservations import HeldDecision
 from router.routing.router import RoutedDecision, RouteQuery
+from router.routing.tasks import BegunTask, Tasks
 from router.rpc.messages.explanation import explained, fill_explanation, fill_logged
 from router.rpc.messages.outcome import parse_failed, parse_outcome
-from router.rpc.messages.quote_batch import render_summary
+from router.rpc.messages.quote_batch import fill_error, render_summary
 from router.rpc.messages.route import parse_route, render_held
 from router.rpc.messages.settle import parse_settle
+from router.rpc.messages.task import parse_begin, parse_task_id, render_begun
+from router.rpc.messages.task_status import fill_task
 from router.rpc.snapshot import Snapshot
 
 __all__ = ["RouterServicer"]
@@ -146,7 +149,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 held = snapshot.reservations.quote(query)
             except MitsumoriError as error:
                 batch.failed += 1
-                answer.error.reason, answer.error.text = error.reason, error.message
+                fill_error(answer.error, error)
             else:
                 batch.add(held)
                 decision_id = query.request_id or self._new_id()
@@ -154,7 +157,56 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                 if query.explain:
                     self._explain(snapshot, query, answer.response, held.routed)
             yield answer
-        yield router_pb2.QuoteBatchResponse(summary=render_summary(batch))
+        reservations = snapshot.reservations
+        load, now = reservations.batch_load, reservations.router.now()
+        yield router_pb2.QuoteBatchResponse(summary=render_summary(batch, load, now))
+
+    def BeginTask(
+        self, request: router_pb2.BeginTaskRequest, context: grpc.ServicerContext
+    ) -> router_pb2.BeginTaskResponse:
+        """Quote a whole task and hold its cap."""
+        snapshot = self._current()
+        order = parse_begin(
+            request, snapshot.reservations.router.catalog, snapshot.settings.max_prompt_bytes
+        )
+        query = order.query
+        task_id = query.request_id or self._new_id()
+
+        def render(begun: BegunTask) -> bytes:
+            return render_begun(begun, task_id, query.max_alternatives).SerializeToString()
+
+        body = sha256_of(b"BeginTask" + request.SerializeToString(deterministic=True))
+        reply = router_pb2.BeginTaskResponse.FromString(
+            Tasks(snapshot.reservations).begin(order, task_id, body, render)
+        )
+        logger().info(
+            "task_begun",
+            task_id=reply.task.task_id,
+            scope=dict(query.scope),
+            turns=order.plan.turns,
+            cap=nanos_of(reply.task.cap) if reply.HasField("task") else None,
+        )
+        return reply
+
+    def EndTask(
+        self, request: router_pb2.EndTaskRequest, context: grpc.ServicerContext
+    ) -> router_pb2.EndTaskResponse:
+        """Free what is left of a task."""
+        task_id = parse_task_id(request)
+        task, now = Tasks(self._current().reservations).end(task_id, request.tenant)
+        logger().info("task_ended", task_id=task_id, now=now, turns=task.turns, nanos=task.spent)
+        reply = router_pb2.EndTaskResponse(ended_now=now)
+        fill_task(reply.task, task)
+        return reply
+
+    def GetTask(
+        self, request: router_pb2.GetTaskRequest, context: grpc.ServicerContext
+    ) -> router_pb2.GetTaskResponse:
+        """A task with what its turns have used of its cap."""
+        task_id = parse_task_id(request)
+        reply = router_pb2.GetTaskResponse()
+        fill_task(reply.task, Tasks(self._current().reservations).get(task_id, request.tenant))
+        return reply
 
     def _decide(
         self, snapshot: Snapshot, query: RouteQuery, body: bytes, replaces: str | None

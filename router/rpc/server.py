@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,15 @@ from grpc_reflection.v1alpha import reflection
 
 from mitsumori.v1 import admin_pb2_grpc, router_pb2_grpc
 from router.allocator import bound_allocator
-from router.ledger.address import ledger_place
+from router.core.errors import Unavailable
+from router.ledger.address import has_one_writer, ledger_place
 from router.logs import logger
 from router.routing.background_jobs import (
     BackgroundJobs,
     correction_job,
     expiry_job,
     label_names_job,
+    load_job,
     reload_job,
     retention_job,
     sharing_job,
@@ -312,6 +314,8 @@ def serve(
         running = start(settings, live.current().reservations, live, telemetry, duties)
         opened.callback(running.drain)
         live.current().reservations.warm_up()
+        with suppress(Unavailable):  # the job tries again
+            live.current().reservations.load.sync(ledger)
         # What is loaded now stays: the garbage collector need not scan it during calls.
         gc.collect()
         gc.freeze()
@@ -321,6 +325,11 @@ def serve(
         jobs = [
             correction_job(learner),
             label_names_job(live.current().reservations.label_names, ledger),
+            load_job(
+                live.current().reservations.load,
+                ledger,
+                shared=settings.processes > 1 or not has_one_writer(settings.ledger),
+            ),
         ]
         if duties.leads:
             jobs += [

@@ -345,7 +345,7 @@ def test_the_ledger_is_backed_up_while_the_server_writes(tmp_path: Path) -> None
         (("limits", "set", "x", "--unit", "euros", "--hard", "1"), "--unit"),
         (("limits", "set", "x", "--hard", "-1"), "--hard"),
         (("limits", "set", "x", "--unit", "tokens", "--hard", "1.5"), "--hard"),
-        (("limits", "set", "x"), "give --hard or --soft, such as --hard 500"),
+        (("limits", "set", "x"), "give --hard, --soft or --share, such as --hard 500"),
         (("limits", "delete", "nobody"), "no such limit"),
         (("erase", "--before", "2100-01-01"), "at least one label"),
         (("erase", "--before", "soon", "--label", "team=x"), "--before"),
@@ -481,3 +481,43 @@ def test_a_batch_of_which_nothing_can_be_sent_is_counted(
     result = CliRunner().invoke(app, ["quote", str(file), "--server", server.address])
     assert result.exit_code == 1
     assert "1 could not be quoted" in result.stdout
+
+
+def test_a_task_from_its_quote_to_its_end(server: RunningServer, team: str) -> None:
+    labels = ("--scope", f"team={team}", "--model", "gpt-5-nano")
+    words = ("tasks", "begin", "Fix the failing test.", "--turns", "3", *labels)
+    quoted = run(server, *words, "--quote-only")
+    assert "3 to 6 turns like this one on gpt-5-nano" in quoted
+    assert "held until" not in quoted
+    begun = run(server, *words, "--cap", "0.50", "--ttl", "600", "--request-id", team)
+    assert f"task {team}: $0.500 held until" in " ".join(begun.split())
+    shown = run(server, "route", "Fix the failing test.", "--task-id", team, *labels)
+    assert f"Turn 1 of task {team}:" in " ".join(shown.split())
+    turn = json.loads(run(server, "route", "Go on.", "--task-id", team, *labels, "--json"))
+    run(server, "settle", turn["decision_id"], "--input-tokens", "20", "--output-tokens", "100")
+    (row,) = json.loads(run(server, "tasks", "list", "--label", f"team={team}", "--json"))
+    assert (row["task_id"], row["state"], row["turns"]) == (team, "TASK_STATE_OPEN", 2)
+    assert row["spent"]["nanos"] == 41_000
+    table = run(server, "tasks", "list", "--label", f"team={team}", "--state", "open")
+    assert (team in table, "2 of 3" in table) == (True, True)
+    assert json.loads(run(server, "tasks", "show", team, "--json"))["cap"]["nanos"] == 500_000_000
+    assert "ended" in run(server, "tasks", "end", team)
+    assert json.loads(run(server, "tasks", "end", team, "--json"))["state"] == "TASK_STATE_ENDED"
+    assert team in run(server, "tasks", "show", team)
+    assert team not in run(server, "tasks", "list", "--label", f"team={team}", "--state", "open")
+
+
+def test_what_is_no_task_is_one_clear_line(server: RunningServer) -> None:
+    for words, said in (
+        (("tasks", "show", "no-such-task"), "there is no task 'no-such-task'"),
+        (("tasks", "end", "no-such-task"), "there is no task 'no-such-task'"),
+        (
+            ("tasks", "begin", "hello", "--turns", "3", "--cap", "nothing"),
+            "--cap: 'nothing' is not",
+        ),
+        (("tasks", "begin", "hello", "--turns", "0"), "turns: must be 1 to 1,000"),
+        (("tasks", "list", "--state", "gone"), "--state: 'gone' is none of open, ended, expired"),
+    ):
+        result = CliRunner().invoke(app, [*words, "--server", server.address])
+        assert isinstance(result.exception, CallFailed | MitsumoriError)
+        assert said in str(result.exception)

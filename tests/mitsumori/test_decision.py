@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,10 +47,41 @@ def test_the_example_of_the_readme_prints_a_readable_price(
         router.close()
 
 
+def test_the_example_of_an_agent_run_stays_within_its_cap(
+    server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking, *_, running = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    answers = iter(range(3))
+
+    def call(model: str, messages: list[tuple[str, str]]) -> SimpleNamespace:
+        turn = next(answers)
+        assert len(messages) == 1 + 2 * turn
+        return SimpleNamespace(
+            text="I look.",
+            tool_result="1 failed",
+            input_tokens=50,
+            output_tokens=20,
+            done=turn == 2,
+        )
+
+    names: dict[str, object] = {"call": call, "route_request": mitsumori.route_request}
+    exec(asking.replace("127.0.0.1:50051", server.address), names)
+    capsys.readouterr()
+    exec(running, names)
+    assert re.fullmatch(r"\$0\.\d{2,9} to \$0\.\d{2,9}\n", capsys.readouterr().out)
+    task, router = names["task"], names["router"]
+    assert isinstance(task, mitsumori.Task)
+    assert isinstance(router, mitsumori.Router)
+    over = router.task(task.id)
+    assert (over.state, over.turns, str(over.held)) == ("ended", 3, "$0.00")
+    assert over.cap.nanos == over.spent.nanos + over.left.nanos == 500_000_000
+    router.close()
+
+
 def test_the_example_of_models_that_fail_moves_the_hold(
     server: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking, *_, failing = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    asking, *_, failing, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}
     exec(asking.replace("127.0.0.1:50051", server.address), names)
     first = names["decision"]
@@ -67,7 +99,7 @@ def test_the_example_of_models_that_fail_moves_the_hold(
 def test_the_example_of_failing_open_gives_a_decision_where_no_server_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, failing_open, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    *_, failing_open, _, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.setenv("MITSUMORI_API_KEY", "mk_a2b3c4d5e6_" + "x" * 43)
     monkeypatch.chdir(tmp_path)
     Authority(tmp_path, "ca")

@@ -223,7 +223,7 @@ def test_what_an_error_names_can_set_the_setting(
 def test_a_secret_has_no_flag_for_all_users_of_the_machine_could_read_it() -> None:
     assert set(Settings.model_fields) - set(flags_of_settings()) == {
         "prompt_key", "health", "miss_costs", "quality_targets", "correct_by", "retention", "shadow",
-        "canary",
+        "canary", "provider_limits", "load_shares",
     }  # fmt: skip
 
 
@@ -237,6 +237,45 @@ def test_the_wait_of_a_model_cannot_be_longer_than_the_longest() -> None:
     assert load_settings(health={"wait_s": 600}).health.wait_s == 600
     with pytest.raises(InvalidInput, match=r"wait_s 601 must be at most max_wait_s 600"):
         load_settings(health={"wait_s": 601})
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"acme": {"requests_per_minute": -1}}, "requests_per_minute"),
+        ({"acme": {"requests_per_minute": 0}}, "requests_per_minute"),
+        ({"acme": {"tokens_per_minute": 1.5}}, "tokens_per_minute"),
+        ({"acme": {"tokens_in_flight": "many"}}, "tokens_in_flight"),
+        ({"acme": {"requests_per_second": 5}}, "requests_per_second"),
+        ({"acme": {"models": {"mini": {"requests_in_flight": -5}}}}, "requests_in_flight"),
+        ({"acme": {"models": {"mini": {"models": {}}}}}, "models"),
+        ({"acme": 5}, "acme"),
+        ([], "provider_limits"),
+    ],
+)  # fmt: skip
+def test_limits_of_providers_are_whole_numbers_above_zero(limits: object, message: str) -> None:
+    with pytest.raises(InvalidInput, match=f"(?i){message}"):
+        load_settings(provider_limits=limits)
+
+
+def test_limits_of_providers_are_set_for_an_account_and_for_its_models() -> None:
+    own = {"requests_per_minute": 500, "models": {"mini": {"tokens_per_minute": 9_000}}}
+    read = load_settings(provider_limits={"acme": own}).provider_limits["acme"]
+    assert (read.requests_per_minute, read.tokens_per_minute) == (500, None)
+    assert read.models["mini"].tokens_per_minute == 9_000
+    assert load_settings().provider_limits == {}
+
+
+def test_shares_of_limits_do_not_fall_as_work_matters_more() -> None:
+    shares = load_settings(load_shares={"batch": 0.8}).load_shares
+    assert (shares.batch, shares.low, shares.medium, shares.high) == (0.8, 0.8, 0.9, 1.0)
+    with pytest.raises(
+        InvalidInput, match=r"batch 0.81, low 0.8, medium 0.9, high 1 must not fall"
+    ):
+        load_settings(load_shares={"batch": 0.81})
+    for wrong in (0, 1.01, -1):
+        with pytest.raises(InvalidInput, match="LOAD_SHARES__LOW"):
+            load_settings(load_shares={"low": wrong})
 
 
 def test_a_setting_of_a_group_is_named_as_the_environment_spells_it() -> None:

@@ -20,6 +20,7 @@ from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
 from router.core.exploration import explored
 from router.core.health import ALL_HEALTHY, Health
+from router.core.load import NO_LOAD, Load
 from router.core.types import (
     Candidate,
     Constraints,
@@ -125,9 +126,10 @@ class _ExploringRouter(Router):
         candidates: Sequence[Candidate],
         health: Health = ALL_HEALTHY,
         draw: float | None = None,
+        load: Load = NO_LOAD,
     ) -> RoutedDecision:
         """Decide as in serving, then explore."""
-        routed = super().decide(query, assessed, candidates, health, draw)
+        routed = super().decide(query, assessed, candidates, health, draw, load)
         ranked = routed.decision.ranked
         if not self.share or len(ranked) == 1:
             return routed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
@@ -42,7 +43,28 @@ def _amount(value: int, unit: int) -> str:
     return short_usd(value) if unit == limit_pb2.UNIT_MONEY else f"{value:,}"
 
 
-def _limit_row(status: limit_pb2.LimitStatus, balances: bool) -> list[str]:
+def _share(limit: limit_pb2.Limit) -> str:
+    free = f" from {_amount(limit.free, limit.unit)}" if limit.free else ""
+    return f"{100 * limit.share:.6g}%{free}"
+
+
+def _parsed_share(text: str | None) -> float | None:
+    """A share of the command line, such as ``10%`` or ``0.1``."""
+    if text is None:
+        return None
+    try:
+        found = Decimal(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except InvalidOperation:
+        found = Decimal(0)
+    if not found.is_finite() or not 0 < found < 1:
+        raise InvalidInput(
+            f"--share: {text!r} is no share above 0 and below 1, such as 10%", field="share"
+        )
+    return float(found)
+
+
+def _limit_row(status: limit_pb2.LimitStatus, balances: bool, shares: bool) -> list[str]:
+    """A row of the table, with balances and shares where some are shown."""
     limit = status.limit
     scope = " ".join(f"{key}={value}" for key, value in sorted(limit.scope.items())) or "everything"
     row = [
@@ -53,6 +75,8 @@ def _limit_row(status: limit_pb2.LimitStatus, balances: bool) -> list[str]:
         _amount(limit.soft, limit.unit) if limit.HasField("soft") else "–",
         _amount(limit.hard, limit.unit) if limit.HasField("hard") else "–",
     ]
+    if shares:
+        row.append(_share(limit) if limit.HasField("share") else "–")
     if balances:
         row += [
             _amount(status.spent, limit.unit),
@@ -80,9 +104,11 @@ def list_limits(
     if json_output:
         print_json([as_dict(status) for status in found])
         return
+    shares = any(status.limit.HasField("share") for status in found)
     columns = ["limit", "scope", "unit", "window", ">soft", ">hard"]
+    columns += [">share"] if shares else []
     columns += [">spent", ">held", ">left"] if wanted else []
-    rows = [_limit_row(status, bool(wanted)) for status in found]
+    rows = [_limit_row(status, bool(wanted), shares) for status in found]
     console().print(table("Limits", columns, rows))
 
 
@@ -107,10 +133,20 @@ def set_limit(
     paced: Annotated[
         bool, typer.Option("--paced", help="Spread spend evenly over the window.")
     ] = False,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest share of what the scope takes without its tier, model and provider, such as 10%."
+        ),
+    ] = None,
+    free: Annotated[
+        str | None,
+        typer.Option(help="With --share: what may be taken at any share; USD for money."),
+    ] = None,
 ) -> None:
     """Create a limit, or replace the one with the same id."""
-    if hard is None and soft is None:
-        raise InvalidInput("give --hard or --soft, such as --hard 500", field="hard")
+    if hard is None and soft is None and share is None:
+        raise InvalidInput("give --hard, --soft or --share, such as --hard 500", field="hard")
     limit = limit_pb2.Limit(
         limit_id=limit_id,
         scope=labels_of(scope, "--scope"),
@@ -121,6 +157,8 @@ def set_limit(
         hard=_value(hard, unit, "--hard"),
         on_soft=choice(on_soft, _ACTIONS, "--on-soft"),
         paced=paced,
+        share=_parsed_share(share),
+        free=_value(free, unit, "--free"),
     )
     with connection.admin() as client:
         made = client.set_limit(limit)

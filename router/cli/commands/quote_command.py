@@ -133,7 +133,16 @@ def _batch_row(price: router_pb2.BatchPrice) -> list[str]:
         price_text(price.price.worst),
         left,
         "yes" if price.fits else "NO",
+        _finish(price),
     ]
+
+
+def _finish(price: router_pb2.BatchPrice) -> str:
+    """When all answers can be there at the earliest, and which limit says so."""
+    if not price.HasField("earliest_finish_time"):
+        return "–"
+    moment = f"{price.earliest_finish_time.ToDatetime():%Y-%m-%dT%H:%M:%SZ}"
+    return f"{moment}, {price.slowest_limit}" if price.slowest_limit else moment
 
 
 @takes_connection()
@@ -253,8 +262,14 @@ def _print_costs(
     replies: list[router_pb2.QuoteBatchResponse],
     shown: Console,
 ) -> None:
-    columns = ("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits")
-    rows = [_batch_row(price) for price in (summary.recommended, *summary.per_model)]
+    columns: tuple[str, ...] = (
+        *("model", ">low", ">expected", ">high", ">worst", ">left of the budget", "fits"),
+        "earliest finish",
+    )
+    prices = (summary.recommended, *summary.per_model)
+    rows = [_batch_row(price) for price in prices]
+    if not any(price.HasField("earliest_finish_time") for price in prices):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]  # no limit of a provider is known
     title = f"{counted(summary.quoted, 'prompt')}, low to high: an 80 % interval of the sum"
     shown.print(table(title, columns, rows))
     weighed = [

@@ -53,6 +53,9 @@ def route(
     request_id: Annotated[
         str | None, typer.Option(help="Id of the request; the same id gets the same answer again.")
     ] = None,
+    task_id: Annotated[
+        str, typer.Option(help="Of the task whose turn this is: the hold is drawn from its cap.")
+    ] = "",
     quote_only: Annotated[
         bool, typer.Option("--quote-only", help="Ask for the price only; hold no money.")
     ] = False,
@@ -93,6 +96,7 @@ def route(
             request_id=request_id,
             quote_only=quote_only,
             explain=explain,
+            task_id=task_id,
         ).message
     if json_output:
         print_json(as_dict(reply))

@@ -23,6 +23,7 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
+    StoredTask,
     Totals,
 )
 from router.ledger.local_socket.frames import FrameSocket
@@ -97,6 +98,31 @@ class SocketLedger:
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
         return self._call("release", decision_id, tenant)  # type: ignore[no-any-return]
+
+    def end_task(self, task_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.end_task`."""
+        return self._call("end_task", task_id, tenant)  # type: ignore[no-any-return]
+
+    def task(self, task_id: str) -> StoredTask | None:
+        """See :meth:`Ledger.task`."""
+        return self._call("task", task_id)  # type: ignore[no-any-return]
+
+    def tasks(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        state: HoldState | None = None,
+        count: int = 100,
+    ) -> list[StoredTask]:
+        """See :meth:`Ledger.tasks`."""
+        return self._call(  # type: ignore[no-any-return]
+            "tasks",
+            labels,
+            state,
+            count,
+            check=lambda: storage_format.check_labels(labels or {}),
+            most_s=_LONG_S,
+        )
 
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""

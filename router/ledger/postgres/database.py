@@ -156,6 +156,12 @@ _MIGRATIONS = (
     CREATE INDEX shared_state_expires ON shared_state (expires);
     CREATE SEQUENCE shared_state_numbers;
     """,
+    # A turn has the id of its task, a task its own. `drawn`: what its turns have drawn of its cap, or what
+    # the settlement of a turn drew beyond its hold.
+    """
+    ALTER TABLE decisions ADD COLUMN task text COLLATE "C", ADD COLUMN drawn bigint NOT NULL DEFAULT 0;
+    CREATE INDEX decisions_task ON decisions (task, created) WHERE task IS NOT NULL;
+    """,
 )
 
 

@@ -24,8 +24,10 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
+    StoredTask,
     Totals,
 )
+from router.ledger.limit_book import states_of
 from router.ledger.postgres import queries, row_mapping, shared_state, write_group
 from router.ledger.postgres.database import (
     SCHEMA,
@@ -105,19 +107,12 @@ class PostgresLedger:
         book = self._state.limits.book
         applying = [book.applying(labels, moment) for labels in options]
         accounts = {each.account for option in applying for each in option}
-        balances: dict[Account, Balance] = {}
+        sums: dict[Account, tuple[int, int]] = dict.fromkeys(accounts, (0, 0))
         if accounts:
             with self._connection() as connection:
                 found = write_group.read_balances(connection, accounts)
-            balances = {balance.account: balance for balance in found}
-        return [
-            tuple(
-                LimitState(limit, account.key, period, balance.spent, balance.held)
-                for limit, account, period in option
-                for balance in [balances.get(account) or Balance(account, limit.unit)]
-            )
-            for option in applying
-        ]
+            sums.update({balance.account: (balance.spent, balance.held) for balance in found})
+        return [states_of(option, sums.__getitem__) for option in applying]
 
     def earlier_reply(self, decision_id: str, fingerprint: str, tenant: str) -> bytes | None:
         """See :meth:`Ledger.earlier_reply`."""
@@ -184,6 +179,31 @@ class PostgresLedger:
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
         return self._execute(lambda work, _: rules.release(work, decision_id, tenant), decision_id)
+
+    def end_task(self, task_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.end_task`."""
+        return self._execute(lambda work, _: rules.end_task(work, task_id, tenant), task_id)
+
+    def task(self, task_id: str) -> StoredTask | None:
+        """See :meth:`Ledger.task`."""
+        self._expire_due()
+        with self._connection() as connection:
+            return queries.task(connection, task_id)
+
+    def tasks(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        state: HoldState | None = None,
+        count: int = 100,
+    ) -> list[StoredTask]:
+        """See :meth:`Ledger.tasks`."""
+        storage_format.check_count(count)
+        storage_format.check_labels(labels or {})
+        self._expire_due()
+        chosen = matching(labels, None, None, state, of=queries.IS_TASK)
+        with self._connection() as connection:
+            return queries.tasks(connection, chosen, count)
 
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""
@@ -268,7 +288,7 @@ class PostgresLedger:
         """See :meth:`Ledger.erase`; in several commits, so that holds go on between them."""
         storage_format.check_labels(labels)
         moment = self._expire_due()
-        chosen = matching(labels, None, before, None).and_(
+        chosen = matching(labels, None, before, None, of="true").and_(
             "state <> 'held' AND (state <> 'quoted' OR expires <= %s)", moment
         )
         erased = 0
@@ -343,7 +363,7 @@ class PostgresLedger:
         """The store's time, and whether holds have expired; reads the limits again if they changed."""
         state = self._state
         with self._connection() as connection:
-            given = (state.test_time(), state.time)
+            given = {"test": state.test_time(), "last": state.time}
             row = connection.execute(write_group.MOMENT, given).fetchone()
             found, version, due = cast("tuple[datetime, int, bool]", row)
             if version != state.limits.version:

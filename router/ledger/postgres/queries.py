@@ -10,11 +10,23 @@ from typing import cast
 
 from router.core.errors import NotFound, shown
 from router.ledger import storage_format
-from router.ledger.base import HoldState, StoredDecision, Totals
+from router.ledger.base import HoldState, StoredDecision, StoredTask, Totals
 from router.ledger.postgres.database import Connection
 from router.ledger.postgres.row_mapping import ROW, row_of
+from router.ledger.rows import Account
 
-__all__ = ["Condition", "decision", "decisions", "matching", "open_holds", "totals"]
+__all__ = [
+    "IS_TASK",
+    "Condition",
+    "decision",
+    "decisions",
+    "matching",
+    "open_holds",
+    "owner",
+    "task",
+    "tasks",
+    "totals",
+]
 
 # ruff: noqa: S608  (SQL is built from constants only; values are bound)
 
@@ -27,6 +39,14 @@ _TOTALS = """
     coalesce(sum(held_money) FILTER (WHERE actual_money IS NOT NULL), 0)::bigint,
     coalesce(sum(greatest(held_money - actual_money, 0)), 0)::bigint,
     coalesce(sum(overage), 0)::bigint
+"""
+IS_TASK = "task IS NOT NULL AND task = id"
+"""The condition of tasks; the index knows its first part."""
+_NO_TASK = "task IS DISTINCT FROM id"
+_SUMS = """
+    SELECT count(*), coalesce(sum(held_money) FILTER (WHERE state = 'held'), 0)::bigint,
+        coalesce(sum(actual_money), 0)::bigint
+    FROM decisions WHERE task = %s AND id <> task AND state <> 'released'
 """
 _SECONDS = storage_format.QUARTER_HOUR_MICROS // 1_000_000
 _QUARTER_HOUR = f"floor(extract(epoch FROM created) / {_SECONDS})::bigint * {_SECONDS}"
@@ -49,6 +69,8 @@ def matching(
     since: datetime | None,
     until: datetime | None,
     state: HoldState | None,
+    *,
+    of: str = _NO_TASK,
 ) -> Condition:
     """The condition of a filter of the log.
 
@@ -57,8 +79,9 @@ def matching(
         since: see ``labels``.
         until: see ``labels``.
         state: see ``labels``.
+        of: the condition of decisions, or :data:`IS_TASK`.
     """
-    found = Condition("true", ())
+    found = Condition(of, ())
     if labels:
         found = found.and_("labels @> %s::jsonb", storage_format.to_json(labels))
     if labels and "tenant" in labels:  # implied by the labels, but this column has an index
@@ -76,8 +99,44 @@ def decision(connection: Connection, decision_id: str) -> StoredDecision | None:
     """One row of the decision log; ``None`` if there is none."""
     if not storage_format.storable(decision_id):
         return None
-    found = _rows(connection, Condition("id = %s", (decision_id,)), "id", 1)
+    found = _rows(connection, Condition(f"id = %s AND {_NO_TASK}", (decision_id,)), "id", 1)
     return found[0] if found else None
+
+
+def task(connection: Connection, task_id: str) -> StoredTask | None:
+    """A task, open or over; ``None`` if there is none."""
+    if not storage_format.storable(task_id):
+        return None
+    found = tasks(connection, Condition(f"id = %s AND {IS_TASK}", (task_id,)), 1)
+    return found[0] if found else None
+
+
+def tasks(connection: Connection, chosen: Condition, count: int) -> list[StoredTask]:
+    """The newest tasks, newest first.
+
+    Args:
+        connection: to read with.
+        chosen: the filter, of tasks alone.
+        count: the largest number of results.
+    """
+    found = connection.execute(
+        f"SELECT {ROW}, labels::text, record::text FROM decisions WHERE {chosen.text}"
+        f" ORDER BY created DESC, id DESC LIMIT {count:d}",
+        chosen.values,
+    ).fetchall()
+    made = []
+    for values in found:
+        sums = connection.execute(_SUMS, (values[0],)).fetchone()
+        made.append(
+            storage_format.stored_task(
+                row_of(values, None),
+                values[-2],
+                values[-1],
+                cast("tuple[int, int, int]", sums),
+                [Account(*entry[:4]) for entry in values[10]],
+            )
+        )
+    return made
 
 
 def owner(connection: Connection, decision_id: str) -> str | None:
@@ -154,7 +213,8 @@ def totals(
 def open_holds(connection: Connection) -> tuple[int, int]:
     """The number of open holds, and their money in nano-dollars."""
     found = connection.execute(
-        "SELECT count(*), coalesce(sum(held_money), 0)::bigint FROM decisions WHERE state = 'held'"
+        "SELECT count(*), coalesce(sum(held_money - drawn), 0)::bigint FROM decisions"
+        " WHERE state = 'held'"
     ).fetchone()
     count, money = cast("tuple[int, int]", found)
     return count, money

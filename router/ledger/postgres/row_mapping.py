@@ -29,7 +29,7 @@ ROW = (
     "id, tenant, fingerprint, state, created, expires, reply, late, overage, report, entries,"
     " held_money, held_tokens, held_requests, held_concurrent,"
     " actual_money, actual_tokens, actual_requests, actual_concurrent, quoted,"
-    " usage -> 'amendments'"
+    " usage -> 'amendments', task, drawn"
 )
 
 
@@ -68,6 +68,8 @@ def row_of(row: TupleRow, balance: Callable[[Account, Unit], Balance] | None) ->
         report=report,
         quoted=row[19],
         amendments=storage_format.amendments_of(row[20]),
+        task=row[21],
+        drawn=row[22],
         entries=entries,
     )
 
@@ -103,6 +105,7 @@ def new_row(n: int, row: Row, labels: str, record: str, usage: str | None) -> di
         "held_requests": held and held.requests,
         "held_concurrent": held and held.concurrent,
         "quoted": row.quoted,
+        "task": row.task,
         "reply": f"\\x{row.reply.hex()}",
         # JSON within a string: stored as it is, including \u0000, without parsing it twice.
         "labels": labels,
@@ -118,6 +121,7 @@ def changed_row(row: Row, usage: str | None) -> dict[str, object]:
         "late": row.late,
         "overage": row.overage,
         "report": row.report,
+        "drawn": row.drawn,
         "entries": [
             (*each.balance.account, each.balance.unit._value_, each.held, each.spent, each.over)
             for each in row.entries

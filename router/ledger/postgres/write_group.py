@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from router.core.errors import MitsumoriError, NotFound
+from router.core.errors import MitsumoriError, NotFound, NotPossible
 from router.core.limits import Limit, Unit
 from router.ledger import rules, storage_format
 from router.ledger.base import Hold, HoldState, Refused, Settlement
@@ -57,12 +57,12 @@ _TICK = timedelta(microseconds=1)
 _AHEAD = f"interval '{rules.GLITCH.total_seconds():.0f} seconds'"
 # The time of the database, or of a test; never earlier than the newest decision, so that it does not go
 # backwards and replicas agree. What lies further ahead than a clock that runs wild may push it does not count
-# (rules.later). Parameters: the time of the test or NULL, the previous time.
+# (rules.later). Parameters: `test`, the time of the test or NULL, and `last`, the previous time.
 _NOW = (
     "SELECT greatest(clock, CASE WHEN last <= clock + " + _AHEAD + " THEN last END,"
     " (SELECT max(created) FROM decisions WHERE created <= clock + " + _AHEAD + ")) AS now"
-    " FROM (SELECT coalesce(%s::timestamptz, clock_timestamp()) AS clock, %s::timestamptz AS last)"
-    " AS given"
+    " FROM (SELECT coalesce(%(test)s::timestamptz, clock_timestamp()) AS clock, %(last)s::timestamptz"
+    " AS last) AS given"
 )
 MOMENT = (
     "SELECT now, limits_version,"
@@ -72,11 +72,19 @@ MOMENT = (
 )
 LIMITS = "SELECT limits_version, body FROM state LEFT JOIN limits ON true"
 # The moment, joined with each decision that exists (NULL columns if none does). Parameters: those of
-# MOMENT, then the ids.
+# MOMENT, and `ids`.
 _MOMENT_AND_DECISIONS = (
     f"SELECT moment.*, known.* FROM ({MOMENT}) AS moment LEFT JOIN"
-    f" (SELECT {ROW} FROM decisions WHERE id = ANY(%s) ORDER BY id FOR UPDATE) AS known ON true"
+    f" (SELECT {ROW} FROM decisions WHERE id = ANY({{ids}}) ORDER BY id FOR UPDATE) AS known ON true"
 )
+_KNOWN = _MOMENT_AND_DECISIONS.format(ids="%(ids)s")
+# With the tasks of turns: all in one order of locks.
+_KNOWN_AND_TASKS = _MOMENT_AND_DECISIONS.format(
+    ids="ARRAY(SELECT unnest(%(ids)s::text[]) UNION SELECT task FROM decisions"
+    " WHERE id = ANY(%(ids)s) AND task IS NOT NULL)"
+)
+# Tasks of turns that have expired. What is locked is not waited for: that would be out of order.
+_TASKS = f"SELECT {ROW} FROM decisions WHERE id = ANY(%s) ORDER BY id FOR UPDATE SKIP LOCKED"
 _DUE = (
     f"SELECT {ROW} FROM decisions WHERE state = 'held' AND id IN"
     " (SELECT id FROM decisions WHERE state = 'held' AND expires <= %(now)s UNION ALL"
@@ -115,11 +123,11 @@ _CHANGE_DECISIONS = """
     SET state = new.state, late = new.late, overage = new.overage, report = new.report,
         actual_money = new.actual_money, actual_tokens = new.actual_tokens,
         actual_requests = new.actual_requests, actual_concurrent = new.actual_concurrent,
-        entries = new.entries, usage = coalesce(new.usage::json, old.usage)
+        drawn = new.drawn, entries = new.entries, usage = coalesce(new.usage::json, old.usage)
     FROM json_to_recordset(%s::json)
         AS new (id text, state text, late boolean, overage bigint, report text,
                 actual_money bigint, actual_tokens bigint, actual_requests bigint,
-                actual_concurrent bigint, entries json, usage text)
+                actual_concurrent bigint, drawn bigint, entries json, usage text)
     WHERE old.id = new.id
 """
 # New decisions are inserted by id, so that two replicas that insert the same ones wait for each other in the
@@ -128,18 +136,20 @@ _CHANGE_BALANCES_AND_ADD = f"""
     WITH changed AS ({_CHANGE_BALANCES})
     INSERT INTO decisions (id, tenant, fingerprint, state, created, expires, held_money,
         held_tokens, held_requests, held_concurrent, actual_money, actual_tokens, actual_requests,
-        actual_concurrent, late, overage, report, quoted, reply, entries, labels, record, usage)
+        actual_concurrent, late, overage, report, quoted, task, drawn, reply, entries, labels, record,
+        usage)
     SELECT id, tenant, fingerprint, state, created, expires, held_money,
         held_tokens, held_requests, held_concurrent, actual_money, actual_tokens, actual_requests,
-        actual_concurrent, late, overage, report, quoted, reply, entries, labels::jsonb, record::json,
+        actual_concurrent, late, overage, report, quoted, task, drawn, reply, entries, labels::jsonb,
+        record::json,
         coalesce(usage, '{{}}')::json
     FROM json_to_recordset(%s::json)
         AS new (n integer, id text, tenant text, fingerprint text, state text,
                 created timestamptz, expires timestamptz, held_money bigint, held_tokens bigint,
                 held_requests bigint, held_concurrent bigint, actual_money bigint,
                 actual_tokens bigint, actual_requests bigint, actual_concurrent bigint, late boolean,
-                overage bigint, report text, quoted bigint, reply bytea, entries json, labels text,
-                record text, usage text)
+                overage bigint, report text, quoted bigint, task text, drawn bigint, reply bytea,
+                entries json, labels text, record text, usage text)
     ORDER BY n
 """
 
@@ -177,7 +187,7 @@ class Operation:
 
 
 class LockedRows:
-    """Implements :class:`rules.UnitOfWork` with the rows that one transaction has locked.
+    """Implements :class:`unit_of_work.UnitOfWork` with the rows that one transaction has locked.
 
     Attributes:
         limits: the current limits.
@@ -205,21 +215,21 @@ class LockedRows:
         return self._rows.setdefault(made.id, made)
 
     def row(self, decision_id: str) -> Row | None:
-        """See :class:`rules.UnitOfWork`."""
+        """See :class:`unit_of_work.UnitOfWork`."""
         return self._rows.get(decision_id)
 
     def balance(self, account: Account, unit: Unit) -> Balance:  # noqa: ARG002 - the protocol's
-        """See :class:`rules.UnitOfWork`; a KeyError if the account was not locked."""
+        """See :class:`unit_of_work.UnitOfWork`; a KeyError if the account was not locked."""
         return self._balances[account]
 
     def add(self, row: Row, new: Hold) -> None:  # noqa: ARG002 - the protocol's
-        """See :class:`rules.UnitOfWork`."""
+        """See :class:`unit_of_work.UnitOfWork`."""
         self._rows[row.id] = row
         self._added.add(row.id)
         self.mark_balances(row)
 
     def change(self, row: Row, report: Settlement | None = None) -> None:  # noqa: ARG002 - the protocol's
-        """See :class:`rules.UnitOfWork`."""
+        """See :class:`unit_of_work.UnitOfWork`."""
         self._changed.add(row.id)
         self.mark_balances(row)
 
@@ -314,14 +324,19 @@ def run(
     # at once. The lock is a separate statement: the next one must see what was committed while it waited.
     cursor = connection.cursor()
     cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock_shared({lock_key:d})")
-    read = cursor.execute(_MOMENT_AND_DECISIONS, (test_time, previous.moment, ids)).fetchall()
+    # A hold names its task, and one that replaces nothing needs no other.
+    named = all(each.hold is not None and each.hold.replaces is None for each in operations)
+    read = cursor.execute(
+        _KNOWN if named else _KNOWN_AND_TASKS,
+        {"test": test_time, "last": previous.moment, "ids": ids},
+    ).fetchall()
     (now, version, is_due), limits = read[0][:3], previous.limits
     if version != limits.version:
         limits = Limits.of(cursor.execute(LIMITS).fetchall())
     rows = [row[3:] for row in read if row[3] is not None]
     if is_due:
         due = cursor.execute(_DUE, {"now": now}).fetchall()
-        rows += due
+        rows = _with_tasks(cursor, rows + due)
         if len(due) == _MAX_EXPIRED:
             operations = ()
     now = now.astimezone(UTC)
@@ -348,6 +363,21 @@ def run(
     return GroupResult(results if operations else None, work.expired, last, limits)
 
 
+def _with_tasks(cursor: Cursor, rows: list[TupleRow]) -> list[TupleRow]:
+    """Rows that may have expired, with the tasks of turns among them.
+
+    Without the turns of a task that another replica has locked: the next transaction frees those.
+    """
+    needed = {row[21] for row in rows if row[21] is not None} - {row[0] for row in rows}
+    if not needed:
+        return rows
+    tasks = cursor.execute(_TASKS, (sorted(needed),)).fetchall()
+    missing = sorted(needed - {row[0] for row in tasks})
+    there = cursor.execute("SELECT id FROM decisions WHERE id = ANY(%s)", (missing,)).fetchall()
+    locked = {row[0] for row in there}
+    return [row for row in rows if row[21] not in locked] + tasks
+
+
 def _check_refusals(
     cursor: Cursor, work: LockedRows, operations: Sequence[Operation], results: Sequence[object]
 ) -> None:
@@ -363,7 +393,7 @@ def _check_refusals(
         each.hold.id
         for each, result in zip(operations, results, strict=True)
         if each.hold is not None
-        and isinstance(result, Refused | NotFound)
+        and isinstance(result, Refused | NotFound | NotPossible)
         and work.row(each.hold.id) is None
     ]
     if refused:

@@ -109,14 +109,28 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX shared_state_expires ON shared_state (expires);
     INSERT OR IGNORE INTO meta VALUES ('shared', 0);
     """,
+    # 6. A task is a row of decisions that is named here, with what its turns have drawn of its cap. A turn
+    # names its task, and what its settlement drew beyond its hold. Other decisions cost nothing.
+    """
+    CREATE TABLE tasks (created INTEGER PRIMARY KEY, drawn INTEGER NOT NULL CHECK (drawn >= 0)) STRICT;
+    CREATE TABLE turns (
+        created INTEGER PRIMARY KEY, task TEXT NOT NULL, drawn INTEGER NOT NULL CHECK (drawn >= 0)
+    ) STRICT;
+    CREATE INDEX turns_task ON turns (task);
+    """,
 )
 _FIRST_WITH_PAYLOADS = 3
 _FIRST_WITH_DICTIONARIES = 4
+_FIRST_WITH_TASKS = 6
 _AS_OF_NOW = """
     CREATE TEMP VIEW payloads AS SELECT created, reply, record, NULL AS dictionary FROM {table};
     CREATE TEMP VIEW dictionaries AS SELECT 0 AS number, x'' AS content;
 """
 """What an older schema lacks, for a reader."""
+_WITHOUT_TASKS = """
+    CREATE TEMP VIEW tasks AS SELECT 0 AS created, 0 AS drawn WHERE false;
+    CREATE TEMP VIEW turns AS SELECT 0 AS created, '' AS task, 0 AS drawn WHERE false;
+"""
 
 _CACHE_KIB = 8_192
 """Of pages: the recent ones, which most operations need. The operating system has the others in its cache."""
@@ -248,6 +262,8 @@ def _as_of_now(connection: apsw.Connection) -> apsw.Connection:
         # A server may migrate the file under the reader: store_errors names that.
         table = "papers" if version < _FIRST_WITH_PAYLOADS else "main.payloads"
         connection.execute(_AS_OF_NOW.format(table=table))
+    if version < _FIRST_WITH_TASKS:
+        connection.execute(_WITHOUT_TASKS)
     return connection
 
 

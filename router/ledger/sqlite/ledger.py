@@ -29,6 +29,7 @@ from router.ledger.base import (
     Settlement,
     SettleResult,
     StoredDecision,
+    StoredTask,
     Totals,
 )
 from router.ledger.rows import Account, Balance, Row
@@ -164,6 +165,30 @@ class SqliteLedger:
     def release(self, decision_id: str, tenant: str) -> bool:
         """See :meth:`Ledger.release`."""
         return self._execute(lambda work: rules.release(work, decision_id, tenant), decision_id)
+
+    def end_task(self, task_id: str, tenant: str) -> bool:
+        """See :meth:`Ledger.end_task`."""
+        return self._execute(lambda work: rules.end_task(work, task_id, tenant), task_id)
+
+    def task(self, task_id: str) -> StoredTask | None:
+        """See :meth:`Ledger.task`."""
+        self._expire_due()
+        with self._reading() as reader:
+            return queries.task(reader, task_id)
+
+    def tasks(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        state: HoldState | None = None,
+        count: int = 100,
+    ) -> list[StoredTask]:
+        """See :meth:`Ledger.tasks`."""
+        storage_format.check_count(count)
+        storage_format.check_labels(labels or {})
+        self._expire_due()
+        with self._reading() as reader:
+            return queries.tasks(reader, labels or {}, state, count)
 
     def expire(self) -> int:
         """See :meth:`Ledger.expire`."""

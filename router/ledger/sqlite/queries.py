@@ -16,8 +16,8 @@ import apsw
 
 from router.core.limits import Amounts, LimitState, Unit
 from router.ledger import storage_format
-from router.ledger.base import HoldState, StoredDecision, Totals
-from router.ledger.limit_book import LimitBook
+from router.ledger.base import HoldState, StoredDecision, StoredTask, Totals
+from router.ledger.limit_book import LimitBook, states_of
 from router.ledger.rows import Account, Balance, LedgerEntry, Row
 from router.ledger.sqlite.committed_balances import Sums
 from router.ledger.sqlite.packed_payload import (
@@ -46,6 +46,8 @@ __all__ = [
     "rows",
     "states",
     "sums",
+    "task",
+    "tasks",
     "totals",
 ]
 
@@ -62,12 +64,16 @@ ROW = (
     "created, id, tenant, fingerprint, state, expires,"
     " held_money, held_tokens, held_requests, held_concurrent,"
     " actual_money, actual_tokens, actual_requests, actual_concurrent, late, overage, report, quoted,"
-    " reply, content, CASE WHEN json_valid(usage) THEN usage ->> '$.amendments' END"
+    " reply, content, CASE WHEN json_valid(usage) THEN usage ->> '$.amendments' END,"
+    " CASE WHEN tasks.created NOTNULL THEN id ELSE task END, coalesce(tasks.drawn, turns.drawn, 0)"
 )
 DECISIONS = (
     "decisions JOIN payloads USING (created)"
     " LEFT JOIN dictionaries ON dictionaries.number = dictionary"
+    " LEFT JOIN tasks USING (created) LEFT JOIN turns USING (created)"
 )
+_IS_TASK = "decisions.created IN (SELECT created FROM tasks)"
+
 BALANCE = (
     "number, limit_id, series, key, period, unit, spent, held, over, ceiling, erased, erased_over"
 )
@@ -105,9 +111,8 @@ def decisions(
         count: length of the page.
         newest_first: descending order instead of ascending.
     """
-    created = find(
-        connection, labels, since, until, _in_state(state), count, newest_first=newest_first
-    )
+    wanted = f"{_in_state(state)} AND NOT {_IS_TASK}"
+    created = find(connection, labels, since, until, wanted, count, newest_first=newest_first)
     found = _stored_decisions(connection, "created", list(created))
     return found[::-1] if newest_first else found
 
@@ -139,7 +144,7 @@ def totals(
     values: Any
     for values in connection.execute(
         f"SELECT label_set, {begin} AS quarter_hour, {_TOTALS} FROM decisions"
-        f" WHERE created >= ? AND created < ? AND {_in_state(state)}{among}"
+        f" WHERE created >= ? AND created < ? AND {_in_state(state)} AND NOT {_IS_TASK}{among}"
         " GROUP BY label_set, quarter_hour",
         (since, _NEVER if until is None else until, *bound),
     ):
@@ -160,7 +165,61 @@ def decision(connection: apsw.Connection, decision_id: str) -> StoredDecision | 
     """One row of the decision log; ``None`` if there is none."""
     if not storage_format.storable(decision_id):
         return None
-    return next(iter(_stored_decisions(connection, "id", [decision_id])), None)
+    found = _stored_decisions(connection, "id", [decision_id])
+    return next((each for each in found if each.task != each.id), None)
+
+
+def tasks(
+    connection: apsw.Connection, labels: Mapping[str, str], state: HoldState | None, count: int
+) -> list[StoredTask]:
+    """The newest tasks, newest first.
+
+    Args:
+        connection: to read with.
+        labels: only tasks with all of these labels.
+        state: only tasks in this state; ``None`` for any.
+        count: the largest number of results.
+    """
+    sets = _label_sets(connection, labels) if labels else None
+    among = "" if sets is None else " AND label_set IN (SELECT value FROM json_each(?))"
+    bound = () if sets is None else (json.dumps(sets),)
+    created: Any = connection.execute(
+        "SELECT created FROM tasks CROSS JOIN decisions USING (created)"
+        f" WHERE {_in_state(state)}{among} ORDER BY created DESC LIMIT {count:d}",
+        bound,
+    ).fetchall()
+    return [found for (each,) in created for found in _stored_tasks(connection, "created", each)]
+
+
+def task(connection: apsw.Connection, task_id: str) -> StoredTask | None:
+    """A task, open or over; ``None`` if there is none."""
+    if not storage_format.storable(task_id):
+        return None
+    return next(_stored_tasks(connection, "id", task_id), None)
+
+
+def _stored_tasks(connection: apsw.Connection, column: str, key: int | str) -> Iterator[StoredTask]:
+    for values in connection.execute(
+        f"SELECT {ROW}, labels, record, usage FROM {DECISIONS}"
+        f" JOIN label_sets ON label_sets.number = label_set WHERE decisions.{column} = ?"
+        f" AND {_IS_TASK}",
+        (key,),
+    ):
+        row = row_of(values)
+        sums: Any = connection.execute(
+            "SELECT count(*), coalesce(sum(held_money) FILTER (WHERE state = 1), 0),"
+            " coalesce(sum(actual_money), 0) FROM turns JOIN decisions USING (created)"
+            f" WHERE task = ? AND state <> {NUMBER[HoldState.RELEASED]}",
+            (row.id,),
+        ).fetchone()
+        covered: Any = connection.execute(
+            "SELECT limit_id, series, key, period FROM entries"
+            " JOIN balances ON balances.number = balance WHERE decision = ?",
+            (row.number,),
+        ).fetchall()
+        yield storage_format.stored_task(
+            row, values[-3], _record(values), sums, [Account(*each) for each in covered]
+        )
 
 
 def owner(connection: apsw.Connection, decision_id: str) -> str | None:
@@ -224,15 +283,7 @@ def states(
     }
     accounts = {one.account: None for some in applying.values() for one in some}
     sums = sums_of(list(accounts))
-    found = {
-        each: tuple(
-            [
-                LimitState(limit, account.key, period, *sums[account])
-                for limit, account, period in some
-            ]
-        )
-        for each, some in applying.items()
-    }
+    found = {each: states_of(some, sums.__getitem__) for each, some in applying.items()}
     return [found[each] for each in looked_at]
 
 
@@ -284,8 +335,8 @@ def rows(connection: apsw.Connection) -> Iterator[Row]:
 def open_holds(connection: apsw.Connection) -> tuple[int, int]:
     """The number of open holds, and their money in nano-dollars."""
     found: Any = connection.execute(
-        "SELECT count(*), coalesce(sum(held_money), 0) FROM decisions INDEXED BY decisions_held"
-        " WHERE state = 1"
+        "SELECT count(*), coalesce(sum(held_money - coalesce(drawn, 0)), 0)"
+        " FROM decisions INDEXED BY decisions_held LEFT JOIN tasks USING (created) WHERE state = 1"
     ).fetchone()
     return found[0], found[1]
 
@@ -385,6 +436,8 @@ def row_of(values: Any) -> Row:
         quoted=values[17],
         reply=_reply(values[1], values[18], values[19]),
         amendments=storage_format.amendments_of(values[20]),
+        task=values[21],
+        drawn=values[22],
     )
 
 

@@ -52,7 +52,7 @@ class Payload(NamedTuple):
 
 
 class WriteGroup:
-    """Implements :class:`rules.UnitOfWork` for one group.
+    """Implements :class:`unit_of_work.UnitOfWork` for one group.
 
     Args:
         connection: a connection in a transaction.
@@ -161,7 +161,13 @@ class WriteGroup:
         shared_state.publish(self._connection, rows, self.moment)
 
     def load(self, ids: Iterable[str]) -> None:
-        """Read the decisions that operations will need, with their entries; unknown ids are skipped."""
+        """Read the decisions that operations will need, with their tasks; unknown ids are skipped."""
+        tasks = self._load(ids) - self._rows.keys()
+        if tasks:
+            self._load(tasks)
+
+    def _load(self, ids: Iterable[str]) -> set[str]:
+        """Read some decisions or tasks with their entries, and return the ids of the tasks of turns."""
         loaded: dict[int, Row] = {}
         values: Any
         for values in self._connection.execute(
@@ -172,7 +178,7 @@ class WriteGroup:
             if row.id not in self._rows:
                 self._rows[row.id] = loaded[values[0]] = row
         if not loaded:
-            return
+            return set()
         entries: list[Any] = self._connection.execute(
             "SELECT decision, balance, held, spent, over"
             " FROM entries WHERE decision IN (SELECT value FROM json_each(?))",
@@ -182,6 +188,7 @@ class WriteGroup:
             loaded[decision].entries.append(
                 LedgerEntry(self._numbered_balance(balance), held, spent, over)
             )
+        return {row.task for row in loaded.values() if row.task is not None}
 
     def expire_due(self) -> None:
         """Free every hold that has expired by the time of the group."""
@@ -248,6 +255,8 @@ class WriteGroup:
         for table, column in (
             ("entries", "decision"),
             ("payloads", "created"),
+            ("tasks", "created"),
+            ("turns", "created"),
             ("decisions", "created"),
         ):
             self._connection.executemany(
@@ -293,6 +302,7 @@ class WriteGroup:
             "INSERT INTO payloads (created, reply, record, dictionary) VALUES (?, ?, ?, ?)",
             [self._payload(row) for row in self._new.values()],
         )
+        self._write_tasks()
         new_sets = [(number, labels) for labels, number in self._new_sets.items()]
         self._run("INSERT INTO label_sets VALUES (?, ?)", new_sets)
         self._run(
@@ -335,6 +345,24 @@ class WriteGroup:
         )
         self.written.update(self._dirty)
         self._new, self._changed, self._dirty, self._new_sets = {}, {}, {}, {}
+
+    def _write_tasks(self) -> None:
+        """Write what tasks and turns have besides other decisions."""
+        new = [row for row in self._new.values() if row.task is not None]
+        changed = [row for row in self._changed.values() if row.task is not None]
+        self._run(
+            "INSERT INTO tasks (created, drawn) VALUES (?, ?)",
+            [(row.number, row.drawn) for row in new if row.is_task],
+        )
+        self._run(
+            "INSERT INTO turns (created, task, drawn) VALUES (?, ?, ?)",
+            [(row.number, row.task, row.drawn) for row in new if not row.is_task],
+        )
+        for table, are_tasks in (("tasks", True), ("turns", False)):
+            self._run(
+                f"UPDATE {table} SET drawn = ? WHERE created = ?",
+                [(row.drawn, row.number) for row in changed if row.is_task is are_tasks],
+            )
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────
 

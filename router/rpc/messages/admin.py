@@ -11,12 +11,14 @@ from mitsumori.money import fill_money
 from mitsumori.v1 import admin_pb2
 from router.core.corrections import LearnedCorrections
 from router.core.limits import LABEL_NAME
+from router.core.load import Gauge, usable
 from router.core.timing import LearnedTiming
 from router.decision_log.record_json import DamagedRecord, with_usage
 from router.decision_log.usage import Filter
 from router.files import sha256_of
 from router.ledger.base import Amendment, HoldState, StoredDecision, Totals
 from router.ledger.storage_format import MAX_LABELS, MAX_REASON, damaged_decision
+from router.routing.deferrals import DeferredRequest
 from router.rpc.messages.settle import check_tokens, parse_cost
 from router.rpc.messages.values import check_label_name, identifier, wrong
 from router.watched import InputStatus
@@ -24,7 +26,9 @@ from router.watched import InputStatus
 __all__ = [
     "fill_correction",
     "fill_decision",
+    "fill_deferred",
     "fill_input",
+    "fill_provider_limit",
     "fill_speed",
     "fill_usage",
     "parse_amendment",
@@ -113,6 +117,23 @@ def parse_amendment(message: admin_pb2.AmendSettlementRequest) -> Amendment:
     )
 
 
+def fill_deferred(target: admin_pb2.DeferredRequest, each: DeferredRequest) -> None:
+    """Write a deferred request."""
+    target.decision_id, target.reason = each.decision_id, each.reason
+    target.waits_for, target.refusals = each.queue, each.times
+    target.scope.update(each.scope)
+    target.refuse_time.FromDatetime(each.deferred)
+    if each.not_before is not None:
+        target.not_before_time.FromDatetime(each.not_before)
+
+
+def fill_provider_limit(target: admin_pb2.ProviderLimitStatus, gauge: Gauge, share: float) -> None:
+    """Write how far a limit of a provider is used; ``share`` is that of batch work."""
+    target.account, target.limit = gauge.account, gauge.limit
+    target.most, target.used = gauge.most, gauge.used
+    target.usable_by_batch = usable(gauge.most, share)
+
+
 def parse_filter(message: admin_pb2.DecisionFilter) -> Filter:
     """A validated filter.
 
@@ -185,7 +206,7 @@ def fill_input(target: admin_pb2.ServedInput, status: InputStatus) -> None:
 def fill_speed(target: admin_pb2.LearnedSpeed, learned: LearnedTiming) -> None:
     """Write how fast a model is by its settled calls into a message."""
     target.model, target.calls, target.unfinished = learned.model, learned.calls, learned.unfinished
-    target.first_tokens = learned.first_tokens
+    target.first_tokens, target.load_exponent = learned.first_tokens, learned.load_exponent
     if learned.within_p50 is not None:
         target.within_p50 = learned.within_p50
     if learned.within_p90 is not None:

@@ -64,6 +64,8 @@ def fill_logged(target: explanation_pb2.Explanation, found: LoggedExplanation) -
     fill_explanation(target, found.explanation)
     for name in found.unhealthy:
         target.models.add(model=name, exclusion="unhealthy")
+    for name in found.full:
+        target.models.add(model=name, exclusion="provider_full")
     target.gaps.extend(_GAPS[gap] for gap in found.gaps)
 
 

@@ -8,7 +8,7 @@ from mitsumori.v1 import limit_pb2
 from router.catalog.catalog import Catalog
 from router.catalog.catalog_file import closest
 from router.core.errors import shown
-from router.core.limits import ANY, Limit, LimitState, SoftAction, Unit, Window
+from router.core.limits import ANY, CHOICE_LABELS, Limit, LimitState, SoftAction, Unit, Window
 from router.ledger.storage_format import MAX_LIMIT
 from router.rpc.messages.values import (
     check_label_name,
@@ -55,6 +55,7 @@ def fill_limit_status(target: limit_pb2.LimitStatus, state: LimitState) -> None:
     target.held = state.held
     if state.remaining is not None:
         target.remaining = state.remaining
+    target.whole = state.whole
     if limit.window is not Window.TOTAL:
         fill_timestamp(target.reset_time, state.period.end)
 
@@ -72,6 +73,9 @@ def fill_limit(target: limit_pb2.Limit, limit: Limit) -> None:
         target.hard = limit.hard
     target.on_soft = _SOFT_OUT[limit.on_soft]
     target.paced = limit.paced
+    if limit.share is not None:
+        target.share = limit.share
+        target.free = limit.free
 
 
 def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
@@ -98,6 +102,7 @@ def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
     if action is None:
         raise wrong("limit.on_soft", "must be a known action")
     soft, hard = _values(message)
+    share = _share(message)
     return Limit(
         id=identifier(message.limit_id, "limit.limit_id"),
         scope=dict(message.scope),
@@ -108,6 +113,8 @@ def parse_limit(message: limit_pb2.Limit, catalog: Catalog) -> Limit:
         hard=hard,
         on_soft=action,
         paced=message.paced,
+        share=share,
+        free=message.free,
     )
 
 
@@ -130,8 +137,8 @@ def _check_scope(scope: Mapping[str, str], catalog: Catalog) -> None:
 def _values(message: limit_pb2.Limit) -> tuple[int | None, int | None]:
     soft = message.soft if message.HasField("soft") else None
     hard = message.hard if message.HasField("hard") else None
-    if soft is None and hard is None:
-        raise wrong("limit.hard", "or limit.soft must be set")
+    if soft is None and hard is None and not message.HasField("share"):
+        raise wrong("limit.hard", "limit.soft or limit.share must be set")
     for name, value in (("soft", soft), ("hard", hard)):
         if value is not None and value < 0:
             raise wrong(f"limit.{name}", "must not be negative")
@@ -140,3 +147,22 @@ def _values(message: limit_pb2.Limit) -> tuple[int | None, int | None]:
     if soft is not None and hard is not None and soft > hard:
         raise wrong("limit.soft", "must not be more than limit.hard")
     return soft, hard
+
+
+def _share(message: limit_pb2.Limit) -> float | None:
+    """The share, checked with what belongs to it."""
+    if not message.HasField("share"):
+        if message.free:
+            raise wrong("limit.free", "goes with limit.share only")
+        return None
+    share = message.share
+    if not 0 < share < 1 or share != round(share, 6):
+        raise wrong("limit.share", "must be above 0 and below 1, with at most six decimals")
+    if CHOICE_LABELS.isdisjoint(message.scope):
+        raise wrong(
+            "limit.scope",
+            "must have tier, model or provider: a share is one of the scope without them",
+        )
+    if not 0 <= message.free <= MAX_LIMIT:
+        raise wrong("limit.free", f"must be 0 to {MAX_LIMIT:,}")
+    return share

@@ -9,6 +9,7 @@ from router.catalog.catalog import Catalog
 from router.core.breaker import Outcome
 from router.routing.model_health import OutcomeReport
 from router.routing.router import FailedCall
+from router.rpc.messages.rate_limits import parse_rate_limits
 from router.rpc.messages.values import identifier, wrong
 
 __all__ = [
@@ -76,6 +77,7 @@ def parse_outcome(request: router_pb2.ReportOutcomeRequest) -> OutcomeReport:
         outcome_of(request.outcome, Outcome.SUCCESS),
         parse_retry_after(request),
         request.attempt,
+        parse_rate_limits(request),
     )
 
 

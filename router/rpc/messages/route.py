@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mitsumori.money import fill_money
 from mitsumori.v1 import prompt_pb2, quote_pb2, router_pb2
 from router.catalog.catalog import Catalog
 from router.core.errors import TooLarge
 from router.core.goals import at_stake
-from router.core.limits import CHOICE_LABELS, LimitState
+from router.core.limits import CHOICE_LABELS
 from router.core.types import (
     NONE_LABEL,
     Candidate,
@@ -31,7 +32,9 @@ from router.core.types import (
 )
 from router.routing.reservations import HeldDecision
 from router.routing.router import RoutedDecision, RouteQuery
+from router.routing.turns import covers
 from router.rpc.messages.limit import fill_limit_status
+from router.rpc.messages.task_status import fill_turn
 from router.rpc.messages.values import (
     MAX_TOKENS,
     check_label_name,
@@ -201,6 +204,7 @@ def parse_route(request: router_pb2.RouteRequest, catalog: Catalog, max_bytes: i
         batch=request.batch,
         conversation_id=identifier(request.conversation_id, "conversation_id"),
         explain=request.explain,
+        task_id=identifier(request.task_id, "task_id"),
     )
 
 
@@ -299,8 +303,13 @@ def render_held(
         fill_timestamp(reply.hold.expire_time, held.expires)
     for state in held.states:
         taken = amounts.of(state.limit.unit) if amounts is not None else 0
-        after = LimitState(state.limit, state.key, state.period, state.spent, state.held + taken)
+        if held.task is not None and covers(held.task, state):
+            taken = 0  # held before, by the task
+        whole = state.whole if state.limit.share is None else state.whole + taken
+        after = replace(state, held=state.held + taken, whole=whole)
         fill_limit_status(reply.limits.add(), after)
+    if held.task is not None:
+        fill_turn(reply.task, held.task)
     return reply
 
 

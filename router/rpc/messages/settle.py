@@ -14,6 +14,7 @@ from router.core.money import NANOS_PER_USD
 from router.ledger.storage_format import MAX_AMOUNT
 from router.routing.settlement import UsageReport
 from router.rpc.messages.outcome import MAX_MODEL_CHARACTERS, outcome_of, parse_retry_after
+from router.rpc.messages.rate_limits import parse_rate_limits
 from router.rpc.messages.values import identifier, nanos, wrong
 
 __all__ = ["check_tokens", "parse_cost", "parse_settle"]
@@ -56,6 +57,7 @@ def parse_settle(request: router_pb2.SettleRequest) -> UsageReport:
         details=details,
         outcome=outcome,
         retry_after_s=parse_retry_after(request),
+        rate_limits=parse_rate_limits(request),
     )
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2
+from mitsumori.v1 import admin_pb2, limit_pb2, router_pb2, task_pb2
 from router.access.caller import ANONYMOUS, Caller, Role, caller_of
 from router.access.policy import (
     METHODS,
@@ -48,20 +48,22 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        (Role.ROUTE, {"Route", "Reroute", "QuoteBatch", "ListModels"}),
-        (Role.SETTLE, {"Settle", "Release", "ReportOutcome", "ListModels"}),
+        (Role.ROUTE, {"Route", "Reroute", "QuoteBatch", "BeginTask", "EndTask", "GetTask", "ListModels"}),
+        (Role.SETTLE, {"Settle", "Release", "ReportOutcome", "EndTask", "GetTask", "ListModels"}),
         (
             Role.READ,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
-                "ExplainDecision", "GetShadow", "GetCanary",
+                "ExplainDecision", "GetShadow", "GetCanary", "ListDeferred",
+                "ListTasks",
             },
         ),
         (
             Role.ADMIN,
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
-                "ExplainDecision", "GetShadow", "GetCanary",
+                "ExplainDecision", "GetShadow", "GetCanary", "ListDeferred",
+                "ListTasks",
                 "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),
@@ -188,6 +190,17 @@ def test_a_reader_reads_its_own_tenant() -> None:
     )
     reveal(listed, page, ACME)
     assert [row.decision_id for row in page.decisions] == ["d1", "old"]
+
+
+def test_a_tenant_sees_its_own_deferred_work_by_the_ids_that_it_gave() -> None:
+    listed = admin_pb2.ListDeferredRequest()
+    admit(listed, ACME, new_id)
+    assert dict(listed.labels) == {"tenant": "acme"}
+    reply = admin_pb2.ListDeferredResponse(requests=[{"decision_id": "acme:d1"}])
+    reveal(listed, reply, ACME)
+    assert [each.decision_id for each in reply.requests] == ["d1"]
+    with pytest.raises(NotAllowed):
+        admit(admin_pb2.ListDeferredRequest(labels={"tenant": "other"}), ACME, new_id)
 
 
 @pytest.mark.parametrize(
@@ -366,3 +379,40 @@ def test_a_tenant_sees_versions_and_reasons_but_no_path_of_the_server() -> None:
     assert [each.version for each in reply.inputs] == ["b@1", "1a"]
     assert [each.HasField("refusal") for each in reply.inputs] == [False, True]
     assert reply.inputs[1].refusal.reason == "CATALOG_WRONG"
+
+
+def test_the_tasks_of_a_tenant_are_kept_and_shown_like_its_decisions() -> None:
+    caller = Caller("key mk_1", "acme", frozenset({Role.ROUTE}))
+    order = router_pb2.BeginTaskRequest(request=router_pb2.RouteRequest(request_id="run"))
+    admit(order, caller, new_id)
+    assert (order.request.request_id, dict(order.request.scope)) == ("acme:run", {"tenant": "acme"})
+    turn = router_pb2.RouteRequest(request_id="r1", task_id="run")
+    admit(turn, caller, new_id)
+    assert turn.task_id == "acme:run"
+    plain = router_pb2.RouteRequest(request_id="r2")
+    admit(plain, caller, new_id)
+    assert plain.task_id == ""
+    for kind in (router_pb2.EndTaskRequest, router_pb2.GetTaskRequest):
+        named = kind(task_id="run")
+        admit(named, caller, new_id)
+        assert (named.task_id, named.tenant) == ("acme:run", "acme")
+        with pytest.raises(NotAllowed, match="tenant: is given by the credential"):
+            admit(kind(task_id="run", tenant="rival"), caller, new_id)
+    listed = admin_pb2.ListTasksRequest()
+    admit(listed, caller, new_id)
+    assert dict(listed.labels) == {"tenant": "acme"}
+    status = task_pb2.TaskStatus(task_id="acme:run")
+    for reply in (
+        router_pb2.RouteResponse(task=status),
+        router_pb2.BeginTaskResponse(task=status),
+        router_pb2.EndTaskResponse(task=status),
+        router_pb2.GetTaskResponse(task=status),
+    ):
+        reveal(turn, reply, caller)
+        assert reply.task.task_id == "run"
+    tasks = admin_pb2.ListTasksResponse(tasks=[status])
+    reveal(listed, tasks, caller)
+    assert [each.task_id for each in tasks.tasks] == ["run"]
+    without = router_pb2.RouteResponse(decision_id="acme:r2")
+    reveal(plain, without, caller)
+    assert not without.HasField("task")

@@ -158,6 +158,14 @@ def test_models_left_out_for_their_health_are_written_last() -> None:
     assert serialize(left_out) + "\n" == golden("v1_unhealthy")
 
 
+def test_models_without_room_and_calls_in_flight_are_written_where_there_are_any() -> None:
+    crowded = msgspec.structs.replace(EXAMPLE, full=("c", "d"), in_flight=7)
+    assert serialize(crowded) + "\n" == golden("v1_full")
+    assert parse(golden("v1_full")) == crowded
+    assert parse(golden("v1_example")).full == ()
+    assert parse(golden("v1_example")).in_flight == 0
+
+
 def test_regions_are_written_after_the_other_constraints() -> None:
     constraints = msgspec.structs.replace(EXAMPLE.constraints, regions=("eu", "us"))
     record = msgspec.structs.replace(EXAMPLE, constraints=constraints)
@@ -503,6 +511,14 @@ def test_the_side_of_a_canary_is_written_byte_for_byte_as_ever() -> None:
     assert canary_of(serialize(aside)) == (LoggedCanary("0123456789ab", 0.05, False), "chat 1")
     assert canary_of(serialize(EXAMPLE)) is None
     assert canary_of("{") is None
+
+
+def test_the_task_of_a_turn_is_written_byte_for_byte_as_ever() -> None:
+    cap = LimitBalance("task run-7", "", Unit.MONEY, None, 500_000_000, 40_000, 2_000)
+    turn = msgspec.structs.replace(EXAMPLE, limits=(cap,), task="run-7")
+    assert serialize(turn) + "\n" == golden("v1_task")
+    assert parse(serialize(turn)) == turn
+    assert '"task"' not in serialize(EXAMPLE)
 
 
 def test_a_record_tells_the_propensity_of_every_model_that_it_knows() -> None:

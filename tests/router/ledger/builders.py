@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,6 +43,7 @@ def hold(
     replaces: str | None = None,
     quoted: int = 0,
     record: Mapping[str, Any] | None = None,
+    task: str | None = None,
     **labels: str,
 ) -> Hold:
     """``money=None`` asks for a quote only."""
@@ -55,7 +57,21 @@ def hold(
         record=json.dumps(record or {}),
         replaces=replaces,
         quoted=quoted,
+        task=task,
     )
+
+
+def task(name: str, cap: int = 50, *, ttl_s: float = 3600, body: str = "", **labels: str) -> Hold:
+    """A task with a cap in nano-dollars."""
+    made = hold(name, cap, ttl_s=ttl_s, body=body, task=name, **labels)
+    return replace(made, amounts=Amounts(cap, 0, 0, 0))
+
+
+def left(store: Ledger, name: str = "t") -> int:
+    """What turns can still draw from a task."""
+    found = store.task(name)
+    assert found is not None
+    return found.left
 
 
 def report(

@@ -21,7 +21,7 @@ from router.ledger.check import check
 from router.ledger.sqlite import file, queries
 from router.ledger.sqlite import ledger as sqlite
 from router.ledger.sqlite.ledger import SqliteLedger
-from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report
+from tests.router.ledger.builders import START, ManualClock, balance, hold, limit, report, task
 
 ROOT = Path(__file__).parents[3]
 
@@ -144,6 +144,19 @@ def second_schema(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
                 columns = "created, reply, record" if name == "papers" else "*"
                 connection.execute(f"INSERT INTO main.{name} SELECT {columns} FROM new.{source}")
     return old
+
+
+def test_a_store_without_tasks_is_read_as_it_is_and_then_takes_them(path: Path) -> None:
+    SqliteLedger(path, ManualClock()).close()
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("DROP TABLE tasks; DROP TABLE turns; PRAGMA user_version = 5")
+    with closing(file.open_reader(path)) as reader:
+        assert queries.tasks(reader, {}, None, 10) == []
+        assert queries.open_holds(reader) == (0, 0)
+    with closing(SqliteLedger(path, ManualClock())) as store:
+        assert isinstance(store.hold(task("t", 10)), Granted)
+        assert isinstance(store.hold(hold("a", 10, task="t")), Granted)
+        assert [made.task for made in store.decisions()] == ["t"]
 
 
 def contents(store: SqliteLedger) -> tuple[list[Any], ...]:
