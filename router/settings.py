@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from router.classifier.registry import DEFAULT_STORE, RegistryAddress
 from router.core.addresses import is_loopback
 from router.core.breaker import HealthPolicy
+from router.core.conversation import ConversationPolicy
 from router.core.exploration import EXPLORE_REGRET
 from router.core.load import AccountLimits, LoadShares, ProviderLimits
 from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
@@ -67,6 +68,16 @@ class _Health(HealthPolicy):
     max_wait_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.max_wait_s
     probe_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.probe_timeout_s
     max_ejected_share: _Share = HealthPolicy.max_ejected_share
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class _Conversations(ConversationPolicy):
+    """The policy, checked as settings are."""
+
+    remembered: Annotated[int, Field(ge=0, le=1_000_000)] = ConversationPolicy.remembered
+    further_turns: Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)] = (
+        ConversationPolicy.further_turns
+    )
 
 
 _Limit = Annotated[int, Field(ge=1, le=10**15)]
@@ -316,6 +327,14 @@ class Settings(BaseSettings):
         " max_wait_s; a try that is not reported within probe_timeout_s is taken for lost. At most"
         " max_ejected_share of the models of a tier that could be chosen are left out, and at least one; 0:"
         " health is only watched",
+    )
+    conversations: _Conversations = Field(
+        default=_Conversations(),
+        description="how the turns of a conversation_id depend on each other. Of the latest remembered the"
+        " model of before is kept as long as its prompt cache is worth no less, over this turn and"
+        " further_turns more, than what another model would save; it goes on inside a tool loop; after an"
+        " answer that was reported inadequate more able models are chosen. remembered 0: each turn is decided"
+        " as a first one",
     )
     provider_limits: dict[str, _ProviderLimits] = Field(
         default={},
@@ -582,6 +601,7 @@ def flags_of_settings() -> list[str]:
     """
     no_flag = (
         SecretStr,
+        _Conversations,
         _Health,
         _LoadShares,
         _MissCosts | None,

@@ -18,7 +18,9 @@ from router.core.money import usd_to_nanos
 
 __all__ = [
     "NONE_LABEL",
+    "NO_CACHE",
     "TARGET_REGRET",
+    "CacheWorth",
     "Candidate",
     "Constraints",
     "Decision",
@@ -405,6 +407,21 @@ class Constraints:
     regions: frozenset[str] = frozenset()
 
 
+class CacheWorth(NamedTuple):
+    """What a prompt cache saves, nano-dollars ≥ 0.
+
+    Attributes:
+        now: on this turn, by what it holds.
+        later: on a further turn, which finds all that this one sends.
+    """
+
+    now: int
+    later: int
+
+
+NO_CACHE = CacheWorth(0, 0)
+
+
 class Candidate(NamedTuple):
     """A model that could answer the prompt.
 
@@ -416,6 +433,8 @@ class Candidate(NamedTuple):
         amounts: what choosing it would hold; ``None`` if nothing.
         limits: the balances that this would be held on.
         basis: what the ability of the model rests on, as a phrase such as ``tier low`` or ``180 attempts``.
+        cache: what its prompt cache saves in this conversation.
+        cache_saving: what of that the ranking counts for a turn, nano-dollars ≥ 0; the quote counts nothing.
     """
 
     model: Model
@@ -425,6 +444,8 @@ class Candidate(NamedTuple):
     amounts: Amounts | None = None
     limits: tuple[LimitState, ...] = ()
     basis: str = ""
+    cache: CacheWorth = NO_CACHE
+    cache_saving: int = 0
 
 
 @dataclass(frozen=True, slots=True)
