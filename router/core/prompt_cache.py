@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from router.core.pricing import applicable_rates
-from router.core.types import CacheWorth, Rates
+from router.core.rates import Rates
+from router.core.types import CacheWorth
 
 __all__ = ["PromptCache", "cache_worth", "prompt_cache_of"]
 

@@ -33,15 +33,8 @@ from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estim
 from router.core.plurals import counted
 from router.core.pricing import call_price
 from router.core.quotes import quote
-from router.core.types import (
-    Candidate,
-    Constraints,
-    Goal,
-    Lengths,
-    Rates,
-    Score,
-    TokenCount,
-)
+from router.core.rates import Rates
+from router.core.types import Candidate, Constraints, Goal, Lengths, Score, TokenCount
 from router.decision_log.logged_values import (
     cache_of,
     constraints_of,

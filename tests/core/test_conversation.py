@@ -24,6 +24,7 @@ from router.core.explanation import Criterion, Loss, explain
 from router.core.health import Health
 from router.core.inputs import Inputs
 from router.core.limits import Amounts, Limit, LimitState, Period, SoftAction, Unit, Window
+from router.core.rates import Rates
 from router.core.ruling import Effects, Rule, Ruling
 from router.core.types import (
     Candidate,
@@ -33,7 +34,6 @@ from router.core.types import (
     Goal,
     MissCost,
     QualityTarget,
-    Rates,
     WillingnessToPay,
 )
 from tests.builders import candidate

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from router.core.prompt_cache import PromptCache, cache_worth, prompt_cache_of
-from router.core.types import NO_CACHE, Rates, Surcharge
+from router.core.rates import Rates, Surcharge
+from router.core.types import NO_CACHE
 
 TWO = Rates(Decimal(2), Decimal(8), Decimal("0.2"))
 """$2 per million input tokens, $0.20 of those that are read from the cache."""
