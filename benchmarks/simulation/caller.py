@@ -103,7 +103,7 @@ class Caller:
         if self.client is None:
             yield from self._on_its_own(asked, answer)
         else:
-            yield from self._with_the_server(asked, answer, self.client)
+            yield from self.with_the_server(asked, answer, self.client)
         answer.done_s = self.agenda.now_s
         self.answers.append(answer)
 
@@ -122,11 +122,21 @@ class Caller:
 
     # --- With the server -------------------------------------------------------------------------
 
-    def _with_the_server(self, asked: Asked, answer: Answer, client: Router) -> Process:
+    def with_the_server(
+        self, asked: Asked, answer: Answer, client: Router, task_id: str = ""
+    ) -> Process:
+        """One request by the server's choice.
+
+        Args:
+            asked: the request.
+            answer: is filled in.
+            client: of the server.
+            task_id: of the task whose turn it is; empty: none.
+        """
         decision: Decision | None = None
         while decision is None:
             try:
-                decision = Decision.of(client.send(self._request(asked, answer)))
+                decision = Decision.of(client.send(self.request(asked, answer, task_id)))
             except CallFailed as refusal:
                 patient = asked.batch or answer.deferred < ATTEMPTS - 1
                 if refusal.reason not in _LATER or not patient:
@@ -151,7 +161,7 @@ class Caller:
                 try:
                     decision = client.reroute(
                         decision.id,
-                        self._request(asked, answer),
+                        self.request(asked, answer, task_id),
                         failed_models=failed,
                         outcome=outcome,
                         retry_after_s=reply.retry_after_s,
@@ -165,7 +175,14 @@ class Caller:
         self._report(client, decision, outcome, reply, ATTEMPTS)
         client.release(decision.id)
 
-    def _request(self, asked: Asked, answer: Answer) -> router_pb2.RouteRequest:
+    def request(self, asked: Asked, answer: Answer, task_id: str = "") -> router_pb2.RouteRequest:
+        """What the server is asked.
+
+        Args:
+            asked: the request.
+            answer: of it, as far as it is known.
+            task_id: of the task whose turn it is; empty: none.
+        """
         return route_request(
             list(asked.messages),
             scope={"team": asked.team},
@@ -174,6 +191,7 @@ class Caller:
             batch=asked.batch,
             request_id=f"request-{asked.number}-{answer.reroutes}",
             max_alternatives=0,
+            task_id=task_id,
         )
 
     def _until_turn_s(self, refusal: CallFailed) -> float:

@@ -36,10 +36,12 @@ class Served:
     Attributes:
         client: connected to it.
         learner: of its quotes.
+        admin_address: where limits are set.
     """
 
     client: Client
     learner: CorrectionLearner
+    admin_address: str
 
     def learn(self, until_s: float, agenda: Agenda) -> Process:
         """What the server does beside its calls, every five simulated minutes.
@@ -73,7 +75,9 @@ def settings_of(variant: Variant, folder: Path, allowed: Mapping[str, int]) -> S
         explore=variant.explore,
         health={} if variant.health else {"max_ejected_share": 0},
         provider_limits={
-            name: {"requests_per_minute": calls} for name, calls in allowed.items() if variant.limits
+            name: {"requests_per_minute": calls}
+            for name, calls in allowed.items()
+            if variant.limits
         },
         prompt_key="the same draws each time",
     )
@@ -134,7 +138,7 @@ def served(
                     )
                 )
         with Client(running.address, timeout_s=_PATIENCE_S) as client:
-            yield Served(client, learner)
+            yield Served(client, learner, running.admin_address or running.address)
     finally:
         running.drain()
         ledger.close()
