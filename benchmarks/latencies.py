@@ -23,8 +23,9 @@ from benchmarks.report import Figure
 from router.core.corrections import Corrections
 from router.core.latency import TimedCall, learn_timings
 from router.core.quotes import quote
+from router.core.rates import Rates
 from router.core.timing import timing_at
-from router.core.types import Lengths, Model, Quote, Rates, Speed, TokenCount
+from router.core.types import Lengths, Model, Quote, Speed, TokenCount
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 DAYS = 14

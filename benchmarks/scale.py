@@ -49,7 +49,7 @@ _STREAMED = f"""
 import sys
 from decimal import Decimal
 from pathlib import Path
-from router.core.types import Rates
+from router.core.rates import Rates
 from training.histories.outcome_table import Reading, read_table
 arms = {ARMS}
 prices = dict.fromkeys(arms, Rates(Decimal("0.1"), Decimal("0.4")))

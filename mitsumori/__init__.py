@@ -6,7 +6,8 @@ with Router("localhost:50051") as router:
 """
 
 from mitsumori.addresses import DEFAULT_ADDRESS
-from mitsumori.client import OUTCOMES, Admin, Outcome, Router
+from mitsumori.admin import Admin
+from mitsumori.client import OUTCOMES, Outcome, Router
 from mitsumori.credentials import Tls
 from mitsumori.decision import Decision, Option, Quote, Settlement, TaskStatus
 from mitsumori.errors import CallFailed, InvalidArgument

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
-from dataclasses import field as dataclass_field
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Any, Literal, get_origin
 
 from platformdirs import user_cache_path
-from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
-from pydantic.dataclasses import dataclass
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from router.classifier.registry import DEFAULT_STORE, RegistryAddress
 from router.core.addresses import is_loopback
-from router.core.breaker import HealthPolicy
 from router.core.exploration import EXPLORE_REGRET
-from router.core.load import AccountLimits, LoadShares, ProviderLimits
-from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts, QualityTargets
+from router.core.types import TARGET_REGRET, DefaultGoals, MissCosts
 from router.decision_log.record import PromptLogKind
 from router.ledger.address import sqlite_path
 from router.paths import DEFAULT_BUNDLE, DEFAULT_LEDGER, ENCODERS
 from router.routing.background_jobs import RetentionRule
 from router.routing.trial_plan import BundleAddress, CanaryPlan, ShadowPlan, TrialPlan
+from router.settings_groups import (
+    ConversationSettings,
+    HealthSettings,
+    LoadShareSettings,
+    MissCostSettings,
+    ProviderLimitSettings,
+    QualityTargetSettings,
+    Usd,
+)
 
 __all__ = ["ENVIRONMENT_PREFIX", "METRICS_PORT", "Settings", "flags_of_settings"]
 
@@ -32,72 +37,6 @@ ENVIRONMENT_PREFIX = "MITSUMORI_"
 _ADMIN_PORT = 50052
 METRICS_PORT = 9464
 """Where the endpoint for Prometheus listens unless told otherwise."""
-
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9)]
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _MissCosts(MissCosts):
-    """The costs, checked as settings are."""
-
-    low: _Usd = MissCosts.low
-    medium: _Usd = MissCosts.medium
-    high: _Usd = MissCosts.high
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _QualityTargets(QualityTargets):
-    """The targets, checked as settings are."""
-
-    low: _Share = QualityTargets.low
-    medium: _Share = QualityTargets.medium
-    high: _Share = QualityTargets.high
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _Health(HealthPolicy):
-    """The policy, checked as settings are."""
-
-    consecutive_failures: Annotated[int, Field(ge=1, le=10_000)] = HealthPolicy.consecutive_failures
-    error_rate: Annotated[float, Field(gt=0, le=1)] = HealthPolicy.error_rate
-    error_rate_calls: Annotated[int, Field(ge=1, le=100)] = HealthPolicy.error_rate_calls
-    window_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.window_s
-    wait_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.wait_s
-    max_wait_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.max_wait_s
-    probe_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = HealthPolicy.probe_timeout_s
-    max_ejected_share: _Share = HealthPolicy.max_ejected_share
-
-
-_Limit = Annotated[int, Field(ge=1, le=10**15)]
-_UsedShare = Annotated[float, Field(gt=0, le=1)]
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _AccountLimits(AccountLimits):
-    """The limits, checked as settings are."""
-
-    requests_per_minute: _Limit | None = None
-    tokens_per_minute: _Limit | None = None
-    requests_in_flight: _Limit | None = None
-    tokens_in_flight: _Limit | None = None
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _ProviderLimits(_AccountLimits, ProviderLimits):
-    """The limits of an account and its models, checked as settings are."""
-
-    models: dict[str, _AccountLimits] = dataclass_field(default_factory=dict)
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class _LoadShares(LoadShares):
-    """The shares, checked as settings are."""
-
-    batch: _UsedShare = LoadShares.batch
-    low: _UsedShare = LoadShares.low
-    medium: _UsedShare = LoadShares.medium
-    high: _UsedShare = LoadShares.high
 
 
 class Settings(BaseSettings):
@@ -269,13 +208,13 @@ class Settings(BaseSettings):
     max_prompt_bytes: int = Field(
         default=1 << 20, ge=1, le=64 << 20, description="largest prompt, bytes of UTF-8"
     )
-    miss_costs: _MissCosts | None = Field(
+    miss_costs: MissCostSettings | None = Field(
         default=None,
         description="what an inadequate answer costs by importance, USD, for requests without a goal: they"
         " get the model with the least expected price + (1 − P(adequate)) × this; unset: "
         f"low {MissCosts.low}, medium {MissCosts.medium}, high {MissCosts.high}",
     )
-    quality_targets: _QualityTargets | None = Field(
+    quality_targets: QualityTargetSettings | None = Field(
         default=None,
         description="target P(adequate) by importance, for requests without a goal, instead of miss_costs;"
         " unset: miss_costs",
@@ -308,8 +247,8 @@ class Settings(BaseSettings):
         description="read a prompt also by its first and its last sentence alone where it looks composed of"
         " foreign parts, as if to look harder than it is; the easiest reading counts",
     )
-    health: _Health = Field(
-        default=_Health(),
+    health: HealthSettings = Field(
+        default=HealthSettings(),
         description="when a model is left out because calls to it fail: after consecutive_failures, or at a"
         " failure that makes error_rate of at least error_rate_calls calls within window_s seconds failures."
         " After wait_s seconds one call tries it again; the wait doubles with each try that fails, up to"
@@ -317,14 +256,22 @@ class Settings(BaseSettings):
         " max_ejected_share of the models of a tier that could be chosen are left out, and at least one; 0:"
         " health is only watched",
     )
-    provider_limits: dict[str, _ProviderLimits] = Field(
+    conversations: ConversationSettings = Field(
+        default=ConversationSettings(),
+        description="how the turns of a conversation_id depend on each other. Of the latest remembered the"
+        " model of before is kept as long as its prompt cache is worth no less, over this turn and"
+        " further_turns more, than what another model would save; it goes on inside a tool loop; after an"
+        " answer that was reported inadequate more able models are chosen. remembered 0: each turn is decided"
+        " as a first one",
+    )
+    provider_limits: dict[str, ProviderLimitSettings] = Field(
         default={},
         description="what each provider allows your account, by its name in the catalog:"
         " requests_per_minute, tokens_per_minute, requests_in_flight, tokens_in_flight, and the same under"
         " models by catalog id. A call that would pass one goes to another model, or waits",
     )
-    load_shares: _LoadShares = Field(
-        default=_LoadShares(),
+    load_shares: LoadShareSettings = Field(
+        default=LoadShareSettings(),
         description="share of a provider's limit up to which work may use it: batch work, and other work by"
         " its importance low, medium, high; the rest is kept for what matters more",
     )
@@ -356,7 +303,7 @@ class Settings(BaseSettings):
         le=7 * 86400,
         description="how long a hold waits for its settlement, seconds",
     )
-    max_settle_usd: _Usd = Field(
+    max_settle_usd: Usd = Field(
         default=Decimal(1_000),
         gt=0,
         description="largest cost that a caller may report for one call, USD; more is refused as a mistake",
@@ -476,8 +423,8 @@ class Settings(BaseSettings):
     @field_validator("miss_costs", "quality_targets")
     @classmethod
     def _rise_with_importance(
-        cls, value: _MissCosts | _QualityTargets | None
-    ) -> _MissCosts | _QualityTargets | None:
+        cls, value: MissCostSettings | QualityTargetSettings | None
+    ) -> MissCostSettings | QualityTargetSettings | None:
         if value is not None and not value.low <= value.medium <= value.high:
             raise ValueError(
                 f"low {value.low}, medium {value.medium}, high {value.high} must not fall as importance "
@@ -488,8 +435,8 @@ class Settings(BaseSettings):
     @field_validator("quality_targets")
     @classmethod
     def _one_kind_of_default_goal(
-        cls, value: _QualityTargets | None, info: ValidationInfo
-    ) -> _QualityTargets | None:
+        cls, value: QualityTargetSettings | None, info: ValidationInfo
+    ) -> QualityTargetSettings | None:
         if value is not None and info.data.get("miss_costs") is not None:
             raise ValueError(
                 "miss_costs is set too, and requests without a goal have one kind of goal; keep one of them"
@@ -498,7 +445,7 @@ class Settings(BaseSettings):
 
     @field_validator("health")
     @classmethod
-    def _waits_do_not_shrink(cls, value: _Health) -> _Health:
+    def _waits_do_not_shrink(cls, value: HealthSettings) -> HealthSettings:
         if value.wait_s > value.max_wait_s:
             raise ValueError(
                 f"wait_s {value.wait_s:g} must be at most max_wait_s {value.max_wait_s:g}"
@@ -507,7 +454,7 @@ class Settings(BaseSettings):
 
     @field_validator("load_shares")
     @classmethod
-    def _more_for_what_matters(cls, value: _LoadShares) -> _LoadShares:
+    def _more_for_what_matters(cls, value: LoadShareSettings) -> LoadShareSettings:
         if not value.batch <= value.low <= value.medium <= value.high:
             raise ValueError(
                 f"batch {value.batch:g}, low {value.low:g}, medium {value.medium:g}, high {value.high:g}"
@@ -582,10 +529,11 @@ def flags_of_settings() -> list[str]:
     """
     no_flag = (
         SecretStr,
-        _Health,
-        _LoadShares,
-        _MissCosts | None,
-        _QualityTargets | None,
+        ConversationSettings,
+        HealthSettings,
+        LoadShareSettings,
+        MissCostSettings | None,
+        QualityTargetSettings | None,
         ShadowPlan | None,
         CanaryPlan | None,
     )

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from router.core.quotes import quote
-from router.core.types import Candidate, Lengths, Model, Rates, Speed, TokenCount
+from router.core.rates import Rates
+from router.core.types import Candidate, Lengths, Model, Speed, TokenCount
 
 EXPIRES = datetime(2026, 11, 23, 12, 5, tzinfo=UTC)
 LENGTHS = Lengths(200, 800, 2000)

@@ -58,7 +58,9 @@ class ReasonCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_CODE_MODELS_UNHEALTHY: _ClassVar[ReasonCode]
     REASON_CODE_ALL_UNHEALTHY: _ClassVar[ReasonCode]
     REASON_CODE_EXPLORED: _ClassVar[ReasonCode]
+    REASON_CODE_KEPT_MODEL: _ClassVar[ReasonCode]
     REASON_CODE_REPLACED: _ClassVar[ReasonCode]
+    REASON_CODE_ESCALATED: _ClassVar[ReasonCode]
     REASON_CODE_LOAD_SHIFTED: _ClassVar[ReasonCode]
     REASON_CODE_TOP_TIER_CAPPED: _ClassVar[ReasonCode]
     REASON_CODE_CANARY: _ClassVar[ReasonCode]
@@ -96,7 +98,9 @@ REASON_CODE_RULES_APPLIED: ReasonCode
 REASON_CODE_MODELS_UNHEALTHY: ReasonCode
 REASON_CODE_ALL_UNHEALTHY: ReasonCode
 REASON_CODE_EXPLORED: ReasonCode
+REASON_CODE_KEPT_MODEL: ReasonCode
 REASON_CODE_REPLACED: ReasonCode
+REASON_CODE_ESCALATED: ReasonCode
 REASON_CODE_LOAD_SHIFTED: ReasonCode
 REASON_CODE_TOP_TIER_CAPPED: ReasonCode
 REASON_CODE_CANARY: ReasonCode

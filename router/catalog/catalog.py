@@ -16,7 +16,8 @@ from router.catalog.tokens import TokenRule, is_exact
 from router.clock import utc_now
 from router.core.ability import Ability
 from router.core.errors import BadArtifact, InvalidInput, shown
-from router.core.types import Lengths, Model, Rates, Speed
+from router.core.rates import Rates
+from router.core.types import Lengths, Model, Speed
 from router.files import MAX_TEXT_BYTES, read_bounded, sha256_of
 from router.watched import FileSource, Watched
 

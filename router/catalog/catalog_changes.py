@@ -13,7 +13,8 @@ from router.catalog.catalog_file import UNKNOWN_TIER, closest
 from router.catalog.prices import PROVIDERS, PriceRecord, records_of
 from router.catalog.tokens import ENCODINGS, TokenRule, is_exact
 from router.core.errors import InvalidInput, shown
-from router.core.types import Rates, Speed
+from router.core.rates import Rates
+from router.core.types import Speed
 
 __all__ = [
     "CatalogChanges",

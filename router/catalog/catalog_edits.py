@@ -19,7 +19,7 @@ from router.catalog.catalog_changes import NewModel, PriceChange
 from router.catalog.prices import PRICE_SOURCE
 from router.catalog.tokens import is_exact
 from router.core.errors import InvalidInput
-from router.core.types import Rates
+from router.core.rates import Rates
 from router.files import parse_yaml
 
 __all__ = ["with_models", "with_prices"]

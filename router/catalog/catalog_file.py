@@ -24,7 +24,8 @@ from pydantic import (
 from router.catalog.tokens import ENCODINGS
 from router.core.ability import LARGEST, SMALLEST
 from router.core.errors import BadArtifact, shown
-from router.core.types import Lengths, Rates, Speed, Surcharge
+from router.core.rates import Rates, Surcharge
+from router.core.types import Lengths, Speed
 from router.files import parse_yaml
 
 __all__ = [

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from router.catalog.catalog import Catalog, CatalogEntry
 from router.core.errors import BadArtifact
-from router.core.types import Rates
+from router.core.rates import Rates
 
 __all__ = ["check_past_prices", "with_retired"]
 

@@ -22,7 +22,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from router.core.types import Rates, Surcharge
+from router.core.rates import Rates, Surcharge
 
 __all__ = [
     "PRICE_SOURCE",

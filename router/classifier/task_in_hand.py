@@ -57,6 +57,14 @@ class TaskInHand:
     form: Form
     readings: tuple[str, ...]
 
+    def request(self, place: int) -> int | None:
+        """A hash of the request that the message makes; ``None``: it goes on with an earlier one.
+
+        Where that is unclear, the first reading goes on with the earlier one, the second is a request.
+        """
+        unclear = self.form is Form.UNCLEAR and place == 0
+        return None if unclear or self.form.refers_back else hash(self.readings[place])
+
 
 def task_in_hand(prompt: Prompt) -> TaskInHand:
     """The task of the last message of the user, whatever follows it.

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core.changes import GRID, Change, Lever, changed, obstacles
+from router.core.decision import set_aside
 from router.core.errors import MitsumoriError
 from router.core.exclusions import exclusion
 from router.core.goals import at_stake, lowered, quote_of, ranked_by
-from router.core.health import ALL_HEALTHY, left_out
 from router.core.inputs import Inputs
 from router.core.limit_effects import pace, soft_limits_passed
 from router.core.limits import LimitState, SoftAction, pace_relaxation
@@ -49,8 +49,8 @@ def exclusions(inputs: Inputs) -> Iterator[tuple[str, str]]:
         else:
             yield each.model.id, name
     out: Mapping[str, str] = {}
-    if eligible and inputs.health is not ALL_HEALTHY:
-        out = left_out(eligible, inputs.health)[0]
+    if eligible:
+        out, _ = set_aside(inputs.candidates, eligible, inputs.health, inputs.conversation)
         yield from out.items()
     if inputs.load is not NO_LOAD:
         well = [each for each in eligible if each.model.id not in out]

@@ -11,6 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from router.core.conversation import (
+    NO_CONVERSATION,
+    Conversation,
+    change_reason,
+    escalated_reason,
+    no_more_able,
+    with_cache_savings,
+)
 from router.core.exclusions import blocked, exclusion_reasons, no_eligible_model, unmet
 from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, goal_reason
@@ -44,7 +52,7 @@ from router.core.types import (
     Reason,
 )
 
-__all__ = ["decide"]
+__all__ = ["decide", "set_aside"]
 
 
 def _replacement_reasons(
@@ -63,6 +71,41 @@ def _replacement_reasons(
             f"{', '.join(retired)} {has} retired: {model.id} was chosen instead",
             dict.fromkeys(retired, model.id),
         )
+
+
+def _why(
+    ranked: Sequence[Candidate], goal: Goal, complexity: float, conversation: Conversation
+) -> Iterable[Reason]:
+    """The turns before where they changed the choice, else the goal."""
+    changed = change_reason(ranked, goal, conversation)
+    yield goal_reason(ranked, goal, complexity) if changed is None else changed
+
+
+def set_aside(
+    candidates: Sequence[Candidate],
+    eligible: Sequence[Candidate],
+    health: Health,
+    conversation: Conversation,
+) -> tuple[Mapping[str, str], Sequence[Reason]]:
+    """The candidates that are left out as long as others are left, id → name of the exclusion; and why.
+
+    Args:
+        candidates: all of them.
+        eligible: those that could be chosen.
+        health: of all models.
+        conversation: up to now.
+    """
+    out: Mapping[str, str] = {}
+    reasons: Sequence[Reason] = ()
+    if health is not ALL_HEALTHY:
+        out, reasons = left_out(eligible, health)
+    if conversation.inadequate:
+        left = [each for each in eligible if each.model.id not in out]
+        tried = no_more_able(candidates, left, conversation.inadequate)
+        if tried:
+            out = {**out, **dict.fromkeys(tried, "no_more_able")}
+            reasons = [escalated_reason(conversation.inadequate, tried), *reasons]
+    return out, reasons
 
 
 def _left_to_chance(
@@ -144,6 +187,7 @@ def decide(
     top_tier: str | None = None,
     moment: datetime | None = None,
     exploration: Exploration | None = None,
+    conversation: Conversation = NO_CONVERSATION,
 ) -> Decision:
     """Choose a model.
 
@@ -163,7 +207,9 @@ def decide(
         top_tier: the highest tier of the catalog, which a soft limit may forbid.
         moment: the current time, for pacing; ``None`` turns pacing off.
         exploration: how much is left to chance, and the number that decides; ``None``: nothing is. Where a
-            soft limit or pacing acts nothing is left to chance either, and no model that is not healthy.
+            soft limit, pacing or the conversation acts nothing is left to chance either, and no model that
+            is not healthy.
+        conversation: up to now. The candidates have what its prompt caches are worth.
 
     Returns:
         All eligible candidates, best first, or first the one that chance chose, the reasons, and what to try
@@ -179,21 +225,23 @@ def decide(
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
     eligible, excluded, capped = _eligible(candidates, constraints, ruling, top_tier)
     alone = len(eligible) == 1 and len(candidates) > 1
-    of_health: Sequence[Reason] = ()
-    if health is not ALL_HEALTHY:
-        out, of_health = left_out(eligible, health)
+    out, left_out_why = set_aside(candidates, eligible, health, conversation)
+    if out:
         eligible = [each for each in eligible if each.model.id not in out]
         excluded.update(out.values())
     deferred = deferral(eligible, ruling, moment) if batch else None
     if deferred is not None:
         raise deferred
+    eligible = list(with_cache_savings(eligible, conversation))
     room, full = _with_room(eligible, load, batch=batch, moment=moment)
     excluded.update(PROVIDER_FULL for _ in full)
-    ranked, notes = rank_under_soft_limits(room, goal, top_tier, moment)
+    bound_to = conversation.bound_to
+    ranked, notes = rank_under_soft_limits(room, goal, top_tier, moment, bound_to)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
-    reasons = notes if downgraded else [goal_reason(ranked, goal, complexity), *notes]
+    reasons = notes if downgraded else [*_why(ranked, goal, complexity, conversation), *notes]
     found = None
-    if exploration is not None and exploration.share > 0 and not notes:
+    certain = bool(notes) or conversation.binds
+    if exploration is not None and exploration.share > 0 and not certain:
         choice = _left_to_chance(ranked, constraints, goal, exploration.regret, health)
         if len(choice) > 1:
             found = explored(exploration, choice)
@@ -203,14 +251,11 @@ def decide(
     if alone:
         reasons.append(Reason("ONLY_CANDIDATE", "the only model that meets the constraints"))
     if full:
-        reasons.extend(
-            load_shifted(
-                rank_under_soft_limits(eligible, goal, top_tier, moment)[0][0], ranked[0], full
-            )
-        )
+        best = rank_under_soft_limits(eligible, goal, top_tier, moment, bound_to)[0][0]
+        reasons.extend(load_shifted(best, ranked[0], full))
     if capped is not None:
         reasons.append(capped)
-    reasons.extend(of_health)
+    reasons.extend(left_out_why)
     if ranked[0].model.id in health.due:
         reasons.append(_trying(ranked[0], health))
     reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))

@@ -22,6 +22,7 @@ __all__ = [
     "expected_cost",
     "goal_reason",
     "lowered",
+    "price_of",
     "quote_of",
     "ranked_by",
 ]
@@ -38,11 +39,16 @@ def quote_of(candidate: Candidate) -> Quote:
     return candidate.quote
 
 
+def price_of(candidate: Candidate) -> int:
+    """The expected price of an eligible candidate less what prompt caches save, nano-dollars."""
+    return quote_of(candidate).price.expected - candidate.cache_saving
+
+
 def by_price(candidate: Candidate) -> tuple[int, int, float, str]:
-    """Sort key: expected price, then worst price, latency and name, so that no two models tie."""
+    """Sort key: price, then worst price, latency and name, so that no two models tie."""
     quote = quote_of(candidate)
-    _, expected, _, worst = quote.price
-    return expected, worst, quote.latency.p50_s, candidate.model.id
+    worst = quote.price.worst
+    return price_of(candidate), worst, quote.latency.p50_s, candidate.model.id
 
 
 def at_stake(goal: Goal, complexity: float) -> Goal:
@@ -63,7 +69,7 @@ def expected_cost(candidate: Candidate, miss_cost: int) -> int:
 def ranked_by(goal: Goal, eligible: Sequence[Candidate]) -> list[Candidate]:
     """Eligible candidates, best first.
 
-    A cost of a miss and a willingness to pay both rank by expected price − P(adequate) × the amount: the
+    A cost of a miss and a willingness to pay both rank by price − P(adequate) × the amount: the
     expected cost differs from it by a constant, the surplus by its sign. A quality target puts the candidates
     that reach it first, cheapest first. Below it, the candidates within the regret of the best are a group,
     those within the regret of the best that is left are the next, and so on; each is ordered cheapest first.
@@ -73,7 +79,7 @@ def ranked_by(goal: Goal, eligible: Sequence[Candidate]) -> list[Candidate]:
         return _ranked_by_target(goal, eligible)
     stake = goal.nanos
     cheapest_first = sorted(eligible, key=by_price)
-    losses = [quote_of(each).price.expected - _p(each) * stake for each in cheapest_first]
+    losses = [price_of(each) - _p(each) * stake for each in cheapest_first]
     # Equal losses stay as they are.
     return [cheapest_first[at] for at in sorted(range(len(losses)), key=losses.__getitem__)]
 

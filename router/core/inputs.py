@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from router.core.conversation import NO_CONVERSATION, Conversation
 from router.core.decision import decide
 from router.core.health import ALL_HEALTHY, Health
 from router.core.load import NO_LOAD, Load
@@ -30,6 +31,7 @@ class Inputs(NamedTuple):
         top_tier: the highest tier of the catalog.
         moment: for pacing, aware.
         exploration: how much is left to chance.
+        conversation: up to this turn.
         next_goal: the goal if the rule that gives :attr:`goal` did not hold; ``None``: no rule gives it.
     """
 
@@ -44,6 +46,7 @@ class Inputs(NamedTuple):
     top_tier: str | None = None
     moment: datetime | None = None
     exploration: Exploration | None = None
+    conversation: Conversation = NO_CONVERSATION
     next_goal: Goal | None = None
 
     def decide(self) -> Decision:
@@ -63,4 +66,5 @@ class Inputs(NamedTuple):
             top_tier=self.top_tier,
             moment=self.moment,
             exploration=self.exploration,
+            conversation=self.conversation,
         )

@@ -205,10 +205,29 @@ def pace(
 
 
 def rank_under_soft_limits(
-    eligible: list[Candidate], goal: Goal, top_tier: str | None, moment: datetime | None
+    eligible: Sequence[Candidate],
+    goal: Goal,
+    top_tier: str | None,
+    moment: datetime | None,
+    bound_to: str | None = None,
 ) -> tuple[list[Candidate], list[Reason]]:
-    """Rank under soft limits and pacing, with a reason for each that warns or downgrades."""
-    unlimited = ranked_by(goal, eligible)
+    """Rank under soft limits and pacing, with a reason for each that warns or downgrades.
+
+    Args:
+        eligible: at least one candidate.
+        goal: for this prompt.
+        top_tier: that a soft limit may forbid.
+        moment: for pacing; ``None`` turns it off.
+        bound_to: id of a model that comes first unless a soft limit forbids its tier; ``None``: none does.
+    """
+
+    def ranked_first(goal: Goal, some: Sequence[Candidate]) -> list[Candidate]:
+        found = ranked_by(goal, some)
+        if bound_to is not None:
+            found.sort(key=lambda each: each.model.id != bound_to)
+        return found
+
+    unlimited = ranked_first(goal, eligible)
     if not any(each.limits for each in eligible):
         return unlimited, []
     reasons = []
@@ -230,8 +249,9 @@ def rank_under_soft_limits(
         )
     ranked = unlimited
     if relaxation > 0 or len(allowed) < len(eligible):
-        ranked = ranked_by(lowered(goal, relaxation), allowed)
-    if soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
+        ranked = ranked_first(lowered(goal, relaxation), allowed)
+    bound = ranked[0].model.id == bound_to
+    if not bound and soft_limits_passed(ranked[0], SoftAction.PREFER_CHEAPER):
         # Not the cheapest at once: a dearer miss would then choose a weaker model than a cheap one does.
         above = [one for one in ranked if soft_limits_passed(one, SoftAction.PREFER_CHEAPER)]
         ranked = [one for one in ranked if one not in above] + sorted(above, key=by_price)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from router.core.errors import InvalidInput
 from router.core.money import MAX_NANOS
-from router.core.types import Rates
+from router.core.rates import Rates
 
 __all__ = ["applicable_rates", "call_price", "call_prices"]
 

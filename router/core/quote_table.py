@@ -23,8 +23,9 @@ from router.core.quotes import (
     mean_length,
     quote,
 )
+from router.core.rates import Rates
 from router.core.timing import Timing, catalog_timing
-from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
+from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, TokenCount
 
 __all__ = ["QuoteTable", "QuoteTerms", "Timings"]
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from router.core.corrections import UNCORRECTED, Correction
 from router.core.limits import Amounts
 from router.core.pricing import call_price, call_prices
+from router.core.rates import Rates
 from router.core.timing import Timing, catalog_timing
-from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, Rates, TokenCount
+from router.core.types import LatencyRange, Lengths, Model, PriceRange, Quote, TokenCount
 
 __all__ = [
     "amounts_to_hold",

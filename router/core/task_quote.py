@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.core.pricing import call_price
-from router.core.types import Model, PriceRange, Quote, Rates
+from router.core.rates import Rates
+from router.core.types import Model, PriceRange, Quote
 
 __all__ = ["MAX_TURNS", "TaskPlan", "TaskQuote", "quote_task"]
 

@@ -15,10 +15,13 @@ from typing import NamedTuple
 from router.core.ability import Ability
 from router.core.limits import Amounts, LimitState
 from router.core.money import usd_to_nanos
+from router.core.rates import Rates
 
 __all__ = [
     "NONE_LABEL",
+    "NO_CACHE",
     "TARGET_REGRET",
+    "CacheWorth",
     "Candidate",
     "Constraints",
     "Decision",
@@ -38,11 +41,9 @@ __all__ = [
     "QualityTarget",
     "QualityTargets",
     "Quote",
-    "Rates",
     "Reason",
     "Score",
     "Speed",
-    "Surcharge",
     "TokenCount",
     "WillingnessToPay",
 ]
@@ -85,52 +86,6 @@ class Prompt:
     def characters(self) -> int:
         """The number of Unicode code points in all messages."""
         return sum(len(message.text) for message in self.messages)
-
-
-@dataclass(frozen=True, slots=True)
-class Surcharge:
-    """Rates that apply to *all* tokens of a call whose input exceeds a threshold.
-
-    Attributes:
-        above_input_tokens: the threshold; the surcharge applies to calls with more input.
-        rates: the rates of such a call, instead of the normal ones.
-    """
-
-    above_input_tokens: int
-    rates: Rates
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Exact prices in USD per million tokens, all ≥ 0, with at most nine decimals.
-
-    Attributes:
-        input: of input tokens.
-        output: of output tokens, hidden reasoning included.
-        cache_read: of input tokens read from the provider's cache; ``None`` if there is no such rate, and
-            then they cost what other input costs.
-        cache_write: of input tokens written to the cache; ``None`` likewise.
-        surcharges: rates for long inputs, in ascending order of threshold.
-        femtos: the rates of input, output and cached input as integers of 1e-15 USD per token, for exact
-            arithmetic; computed.
-
-    Raises:
-        ValueError: a rate is negative, not finite or has more than nine decimals.
-    """
-
-    input: Decimal
-    output: Decimal
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    surcharges: tuple[Surcharge, ...] = ()
-    femtos: tuple[int, int, int] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        cached = self.input if self.cache_read is None else self.cache_read
-        exact = [rate * 1_000_000_000 for rate in (self.input, self.output, cached)]
-        if any(not rate.is_finite() or rate < 0 or rate != int(rate) for rate in exact):
-            raise ValueError("a rate must be 0 or more, with at most nine decimals")
-        object.__setattr__(self, "femtos", tuple(map(int, exact)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +360,21 @@ class Constraints:
     regions: frozenset[str] = frozenset()
 
 
+class CacheWorth(NamedTuple):
+    """What a prompt cache saves, nano-dollars ≥ 0.
+
+    Attributes:
+        now: on this turn, by what it holds.
+        later: on a further turn, which finds all that this one sends.
+    """
+
+    now: int
+    later: int
+
+
+NO_CACHE = CacheWorth(0, 0)
+
+
 class Candidate(NamedTuple):
     """A model that could answer the prompt.
 
@@ -416,6 +386,8 @@ class Candidate(NamedTuple):
         amounts: what choosing it would hold; ``None`` if nothing.
         limits: the balances that this would be held on.
         basis: what the ability of the model rests on, as a phrase such as ``tier low`` or ``180 attempts``.
+        cache: what its prompt cache saves in this conversation.
+        cache_saving: what of that the ranking counts for a turn, nano-dollars ≥ 0; the quote counts nothing.
     """
 
     model: Model
@@ -425,6 +397,8 @@ class Candidate(NamedTuple):
     amounts: Amounts | None = None
     limits: tuple[LimitState, ...] = ()
     basis: str = ""
+    cache: CacheWorth = NO_CACHE
+    cache_saving: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from router.core.explanation import Explanation, explain
 from router.core.inputs import Inputs
 from router.core.types import Candidate, Constraints, Decision, Exploration, Explored, Reason
-from router.decision_log.logged_values import goal_of, model_of, quote_of
+from router.decision_log.logged_values import cache_of, conversation_of, goal_of, model_of, quote_of
 from router.decision_log.record import DecisionRecord, LatencySeconds, LoggedCandidate
 
 __all__ = ["Gap", "LoggedExplanation", "explain_record"]
@@ -62,7 +62,13 @@ def explain_record(record: DecisionRecord, created: datetime) -> LoggedExplanati
     # All candidates of a record met the constraints; its rounded latencies need not do so any more.
     free = Constraints()
     candidates = [_candidate(each, record, created) for each in record.candidates]
-    inputs = Inputs(candidates, free, goal_of(record.goal), complexity=record.complexity)
+    inputs = Inputs(
+        candidates,
+        free,
+        goal_of(record.goal),
+        complexity=record.complexity,
+        conversation=conversation_of(record.conversation),
+    )
     reasons = tuple(Reason(code, "") for code in record.reasons)
     decision = Decision(tuple(candidates), reasons, (), _explored(record))
     explanation = explain(inputs, decision)
@@ -74,7 +80,11 @@ def _candidate(kept: LoggedCandidate, record: DecisionRecord, created: datetime)
     offer = quote_of(kept, kept.latency_s or _UNTIMED, record, created)
     # The first records lack P(adequate) of models without an arm, which could not be chosen.
     return Candidate(
-        model_of(kept, kept.tier, Constraints()), kept.arm, kept.p_adequate or 0.0, offer
+        model_of(kept, kept.tier, Constraints()),
+        kept.arm,
+        kept.p_adequate or 0.0,
+        offer,
+        cache=cache_of(kept),
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from router.core.ability import Ability
+from router.core.conversation import NO_CONVERSATION, Conversation
 from router.core.types import (
+    NO_CACHE,
+    CacheWorth,
     Constraints,
     Goal,
     LatencyRange,
@@ -23,12 +26,13 @@ from router.decision_log.record import (
     LatencySeconds,
     LoggedCandidate,
     LoggedConstraints,
+    LoggedConversation,
     LoggedGoal,
     LoggedMissCost,
     LoggedQualityTarget,
 )
 
-__all__ = ["constraints_of", "goal_of", "model_of", "quote_of"]
+__all__ = ["cache_of", "constraints_of", "conversation_of", "goal_of", "model_of", "quote_of"]
 
 _UNBOUNDED = 2**31
 _SPEED = Speed(0.0, 1.0)
@@ -55,6 +59,21 @@ def goal_of(kept: LoggedGoal) -> Goal:
     if isinstance(kept, LoggedQualityTarget):
         return QualityTarget(kept.p_adequate, kept.regret)
     return WillingnessToPay(kept.nanos)
+
+
+def conversation_of(kept: LoggedConversation | None) -> Conversation:
+    """The turns before; what their caches are worth is with the candidates: see :func:`cache_of`."""
+    if kept is None:
+        return NO_CONVERSATION
+    return Conversation(
+        kept.model, in_tool_loop=kept.in_tool_loop, further_turns=kept.further_turns
+    )
+
+
+def cache_of(kept: LoggedCandidate) -> CacheWorth:
+    """What the prompt cache of a candidate saves."""
+    saved = kept.cache_nanos
+    return NO_CACHE if saved is None else CacheWorth(saved.now, saved.later)
 
 
 def model_of(kept: LoggedCandidate, tier: str, constraints: Constraints) -> Model:

@@ -19,6 +19,7 @@ from router.core.types import Importance
 __all__ = [
     "ANSWERED",
     "VERSION",
+    "CacheNanos",
     "DecisionRecord",
     "KeptPrompt",
     "LatencySeconds",
@@ -28,6 +29,7 @@ __all__ = [
     "LoggedCanary",
     "LoggedCandidate",
     "LoggedConstraints",
+    "LoggedConversation",
     "LoggedExploration",
     "LoggedGoal",
     "LoggedMissCost",
@@ -153,6 +155,13 @@ class LoggedAbility(Struct, frozen=True):
     uncertainty: Finite
 
 
+class CacheNanos(Struct, frozen=True, array_like=True):
+    """What a prompt cache saves, nano-dollars: written as ``[now, later]``."""
+
+    now: Count
+    later: Count
+
+
 class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     """A model that met the constraints, with its quote.
 
@@ -171,6 +180,7 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
         ability: as the catalog had it; ``None``: as the tier.
         first_token_s: until the first token, as quoted; ``None`` where the request did not bound it, to keep
             records short.
+        cache_nanos: what a prompt cache saves on this turn and on a further one; ``None`` where none counts.
     """
 
     model: str
@@ -186,6 +196,23 @@ class LoggedCandidate(Struct, frozen=True, omit_defaults=True):
     latency_s: LatencySeconds | None
     ability: LoggedAbility | None = None
     first_token_s: LatencySeconds | None = None
+    cache_nanos: CacheNanos | None = None
+
+
+class LoggedConversation(Struct, frozen=True, omit_defaults=True):
+    """The turns before, as far as they bound the choice. Models that were left out are no candidates.
+
+    Attributes:
+        model: id of the model that had answered last.
+        further_turns: turns that were taken to follow.
+        in_tool_loop: whether the prompt ended with what a tool returned.
+        inadequate: ids of the models whose answer to the task was reported inadequate, sorted.
+    """
+
+    model: str
+    further_turns: Annotated[float, Meta(ge=0, le=sys.float_info.max)]
+    in_tool_loop: bool = False
+    inadequate: tuple[str, ...] = ()
 
 
 class LoggedExploration(Struct, frozen=True):
@@ -366,6 +393,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
         exploration: what was left to chance; ``None``: nothing was.
         redrawn: whether the choice was made again because a limit had filled up since the first, which had
             left something to chance: then the true propensity is not known, and ``propensity`` is 1.
+        conversation: the turns before; ``None`` where they did not bind the choice.
         canary: of which the request was in the scope; ``None``: of none. ``propensity`` is that on its side.
         task: id of the task whose turn it was; empty: none. Its cap is among the limits, and those on which
             it holds are as if they were for its turns alone.
@@ -401,6 +429,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     unhealthy: tuple[str, ...] = ()
     exploration: LoggedExploration | None = None
     redrawn: bool = False
+    conversation: LoggedConversation | None = None
     canary: LoggedCanary | None = None
     task: str = ""
     full: tuple[str, ...] = ()

@@ -33,16 +33,16 @@ from router.core.off_policy import Estimates, Evidence, Overlap, cautions, estim
 from router.core.plurals import counted
 from router.core.pricing import call_price
 from router.core.quotes import quote
-from router.core.types import (
-    Candidate,
-    Constraints,
-    Goal,
-    Lengths,
-    Rates,
-    Score,
-    TokenCount,
+from router.core.rates import Rates
+from router.core.types import Candidate, Constraints, Goal, Lengths, Score, TokenCount
+from router.decision_log.logged_values import (
+    cache_of,
+    constraints_of,
+    conversation_of,
+    goal_of,
+    model_of,
+    quote_of,
 )
-from router.decision_log.logged_values import constraints_of, goal_of, model_of, quote_of
 from router.decision_log.reader import LoggedDecision, LogRow, Unparsed, undamaged
 from router.decision_log.record import (
     DecisionRecord,
@@ -237,7 +237,7 @@ def _candidate(
             price_table=policy.catalog.price_table,
         )
     p, basis = p_of_model(model, arm, policy.bundle.manifest, score)
-    return Candidate(model, arm, p, offer, basis=basis)
+    return Candidate(model, arm, p, offer, basis=basis, cache=cache_of(kept))
 
 
 def _candidates(
@@ -299,7 +299,13 @@ def _replayed(policy: ReplayPolicy, row: LoggedDecision, tally: _Tally) -> _Row:
     if then is None or then.quote is None or then.p_adequate is None:
         raise _LeftOut("no candidate has an arm and a price now")
     try:
-        chosen = decide(candidates, constraints, goal, complexity=score.complexity).chosen
+        chosen = decide(
+            candidates,
+            constraints,
+            goal,
+            complexity=score.complexity,
+            conversation=conversation_of(record.conversation),
+        ).chosen
     except NotPossible:
         raise _LeftOut("no candidate has an arm and a price now") from None
     assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen

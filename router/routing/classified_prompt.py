@@ -12,7 +12,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.features.asked_length import asked_by
 from router.classifier.features.lexical import lexical_features
 from router.classifier.gadget_guard import GadgetGuard, outer_sentences
-from router.classifier.task_in_hand import task_in_hand
+from router.classifier.task_in_hand import TaskInHand, task_in_hand
 from router.core.asked_length import AskedLength
 from router.core.types import Prompt, Score
 from router.telemetry.trace import stage
@@ -28,6 +28,7 @@ class ClassifiedPrompt(NamedTuple):
         embedding: of the whole reading, float32 ``(dimensions,)``.
         score: of the part that counts; its lengths are those of the whole reading.
         reading: which of the readings of the task in hand it is.
+        task: a hash of the request that the last message makes; ``None``: it goes on with an earlier one.
         suspected: whether the guard found that it looks like one with a gadget.
     """
 
@@ -35,6 +36,7 @@ class ClassifiedPrompt(NamedTuple):
     embedding: npt.NDArray[np.float32]
     score: Score
     reading: int
+    task: int | None
     suspected: bool = False
 
 
@@ -47,13 +49,14 @@ def classified(bundle: Bundle, prompt: Prompt, guard: GadgetGuard | None) -> Cla
         guard: against gadgets; ``None``: there is none.
     """
     with stage("features"):
-        readings, asked = task_in_hand(prompt).readings, asked_by(prompt)
-    found = [_read(bundle, text, asked, place) for place, text in enumerate(readings)]
+        hand, asked = task_in_hand(prompt), asked_by(prompt)
+    found = [_read(bundle, hand, asked, place) for place in range(len(hand.readings))]
     hardest = max(found, key=lambda one: one.score.complexity)
     if guard is None or not guard.suspects(hardest.score.complexity, hardest.features):
         return hardest
-    parts = outer_sentences(readings[hardest.reading])
-    scores = [hardest.score, *(_read(bundle, part, asked, 0).score for part in parts)]
+    parts = outer_sentences(hand.readings[hardest.reading])
+    whole = [replace(hand, readings=(part,)) for part in parts]
+    scores = [hardest.score, *(_read(bundle, part, asked, 0).score for part in whole)]
     return hardest._replace(score=_easiest(scores), suspected=True)
 
 
@@ -84,7 +87,8 @@ def _easiest(scores: list[Score]) -> Score:
     return replace(min(scores, key=lambda one: one.complexity), lengths=scores[0].lengths)
 
 
-def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> ClassifiedPrompt:
+def _read(bundle: Bundle, hand: TaskInHand, asked: AskedLength, place: int) -> ClassifiedPrompt:
+    text = hand.readings[place]
     with stage("features"):
         features = lexical_features(text)
     with stage("encode"):
@@ -95,4 +99,4 @@ def _read(bundle: Bundle, text: str, asked: AskedLength, place: int) -> Classifi
     # They are remembered, and shared between calls.
     for each in (features, embedding):
         each.setflags(write=False)
-    return ClassifiedPrompt(features, embedding, score, place)
+    return ClassifiedPrompt(features, embedding, score, place, hand.request(place))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from router.core.conversation import Conversation
 from router.core.limits import LimitState
 from router.core.types import (
     Candidate,
@@ -89,6 +90,15 @@ def record_of(
         task=query.task_id,
         full=tuple(sorted(decision.full)),
         in_flight=in_flight,
+        conversation=_conversation(routed.conversation),
+    )
+
+
+def _conversation(known: Conversation) -> record.LoggedConversation | None:
+    if not known.binds:
+        return None
+    return record.LoggedConversation(
+        known.model, known.further_turns, known.in_tool_loop, tuple(sorted(known.inadequate))
     )
 
 
@@ -167,6 +177,7 @@ def _candidate(candidate: Candidate, *, bounded: bool) -> record.LoggedCandidate
         first_token_s=_seconds(quote.first_token)
         if bounded and quote.first_token is not None
         else None,
+        cache_nanos=record.CacheNanos(*candidate.cache) if any(candidate.cache) else None,
     )
 
 

@@ -12,6 +12,7 @@ from router.core.load import RateLimits
 from router.decision_log.record import ANSWERED
 from router.ledger.base import Ledger, Settlement, SettleResult, StoredDecision, Usage
 from router.routing.canary import Canary
+from router.routing.conversations import Conversations, Judgement
 from router.routing.model_health import Attempt, ModelHealth, OutcomeReport
 from router.routing.provider_load import ProviderLoad
 from router.routing.settlement import UsageReport, check_plausible, money_of
@@ -30,6 +31,7 @@ class Reports:
         catalog: prices tokens where no cost is reported, and knows who serves a model.
         ledger: keeps the decisions.
         health: of the models; learns how calls ended.
+        conversations: learn whose answer did not do, and what caches hold.
         max_settle: the largest cost that may be reported for one call, nano-dollars.
         observer: is told what was settled and released.
         load: of the accounts of providers; learns what has ended, and what they say of their limits.
@@ -39,6 +41,7 @@ class Reports:
     catalog: Catalog
     ledger: Ledger
     health: ModelHealth
+    conversations: Conversations
     max_settle: int
     observer: Observer
     load: ProviderLoad
@@ -74,6 +77,7 @@ class Reports:
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         if not settled.repeated:
             self._tell_settled(model, report, money, decided)
+            self.conversations.reported(decision_id, _judgement(model, report))
             if self.canary is not None:
                 self.canary.settled(decided, _counted(report, money))
         return settled, money
@@ -94,6 +98,7 @@ class Reports:
         if released:
             self.observer.released()
             self.health.drop_probe(decision_id)
+            self.conversations.released(decision_id)
             self.load.cancelled(decision_id)
         return released
 
@@ -113,6 +118,7 @@ class Reports:
         decided = self._decided(decision_id, tenant, "report")
         model = report.model or decided.labels["model"]
         self.catalog.check_known("model", [model], self.catalog.ids)
+        self.conversations.reported(decision_id, Judgement(model, report.outcome))
         provider = self._provider(model)
         self._note_limits(model, provider, report.rate_limits)
         return self.health.report(
@@ -183,6 +189,20 @@ class Reports:
                 "gen_ai.usage.output_tokens": report.output_tokens,
             }
         )
+
+
+def _judgement(model: str, report: UsageReport) -> Judgement:
+    """What a report of usage says of an answer.
+
+    Args:
+        model: that was called.
+        report: of the caller. One that has a cost may leave out the tokens.
+    """
+    cached = report.cached_input_tokens
+    known = cached > 0 or (report.input_tokens > 0 and report.cost is None)
+    return Judgement(
+        model, report.outcome, report.details.get("quality"), cached if known else None
+    )
 
 
 def _counted(report: UsageReport, booked: int) -> CountedCall:

@@ -46,6 +46,7 @@ from router.ledger.storage_format import MAX_AMOUNT
 from router.ledger.time_budget import check_caller
 from router.routing.canary import Canary
 from router.routing.chance import Chance
+from router.routing.conversations import Conversations, Judgement, PromptState, Turn
 from router.routing.decision_recorder import record_of
 from router.routing.deferrals import Deferrals
 from router.routing.label_names import LabelNames
@@ -116,6 +117,7 @@ class Reservations:
         observer: is told what was decided and settled.
         chance: draws the numbers of what is left to chance.
         health: of the models; learns from what is settled, rerouted and reported.
+        conversations: up to now; learn from what is decided and reported.
         load: of the accounts of providers; learns from what is held, settled, released and reported.
         load_shares: how far work of an importance may use the limits of providers.
         deferrals: the batch work that waits, and until when.
@@ -134,6 +136,7 @@ class Reservations:
     chance: Chance = field(default_factory=Chance)
     render_example: Callable[[HeldDecision], bytes] | None = None
     health: ModelHealth = field(default_factory=ModelHealth)
+    conversations: Conversations = field(default_factory=Conversations)
     load: ProviderLoad = field(default_factory=ProviderLoad)
     load_shares: LoadShares = field(default_factory=LoadShares)
     deferrals: Deferrals = field(default_factory=Deferrals)
@@ -294,6 +297,7 @@ class Reservations:
                 if isinstance(result, Granted):
                     tries = False  # its report ends it
                     self._tell_decided(held, hold)
+                    self._remember(query, assessed, held, decision_id)
                     if self.shadow is not None and replaces is None:
                         self._offer(self.shadow, query, decision_id, assessed, held)
                     return reply
@@ -331,6 +335,7 @@ class Reservations:
         failed, model = query.failed, decided.labels["model"]
         if failed is None or model not in query.excluded_models:
             return
+        self.conversations.reported(decided.id, Judgement(model, failed.outcome))
         if self.canary is not None and failed.outcome.failed:
             self.canary.settled(decided, CountedCall(failed=True))
         self.health.report(
@@ -343,6 +348,29 @@ class Reservations:
                 failed.retry_after_s,
                 tenant=query.tenant,
             )
+        )
+
+    def _remember(
+        self, query: RouteQuery, assessed: Assessment, held: HeldDecision, decision_id: str
+    ) -> None:
+        """Remember a turn of a conversation for the next one."""
+        if not query.conversation_id or query.quote_only:
+            return
+        chosen, threshold = held.routed.decision.chosen, assessed.bundle.manifest.adequacy_threshold
+        assert chosen.quote is not None and chosen.p_adequate is not None  # noqa: S101, PT018 — it was chosen
+        model = chosen.model
+        self.conversations.decided(
+            (query.tenant, query.conversation_id),
+            decision_id,
+            PromptState(query.prompt, assessed.task),
+            Turn(
+                model.id,
+                model.provider,
+                chosen.p_adequate,
+                chosen.quote.input_tokens.tokens,
+                threshold,
+                model.id in held.routed.conversation.cached,
+            ),
         )
 
     def _offer(
@@ -432,12 +460,21 @@ class Reservations:
             Candidate(
                 model, arm, p, offer, amounts_to_hold(offer, strict=self.strict), states, basis
             )
-            for (model, arm, p, offer, _, _, basis), states in zip(
+            for (model, arm, p, offer, _, _, basis, *_), states in zip(
                 assessed.candidates, views, strict=True
             )
         ]
+        conversation = self.conversations.view(
+            query.tenant, query.conversation_id, PromptState(query.prompt, assessed.task)
+        )
         routed = self.router.decide(
-            query, assessed, candidates, self._health(query), draw, self._load(query)
+            query,
+            assessed,
+            candidates,
+            self._health(query),
+            draw,
+            self._load(query),
+            conversation,
         )
         chosen, reasons = routed.decision.chosen, routed.decision.reasons
         notes = self.label_names.notes(query.scope)
@@ -530,6 +567,7 @@ class Reservations:
             self.router.catalog,
             self.ledger,
             self.health,
+            self.conversations,
             self.max_settle,
             self.observer,
             self.load,

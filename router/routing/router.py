@@ -15,6 +15,7 @@ from router.classifier.bundle import Bundle
 from router.classifier.features.lexical import foreign_share
 from router.classifier.gadget_guard import GadgetGuard
 from router.core.breaker import Outcome
+from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_worth
 from router.core.corrections import Corrections
 from router.core.errors import Exhausted, NotPossible
 from router.core.exclusions import arm_prices
@@ -140,6 +141,7 @@ class Assessment:
         moment: when it was made, aware; the rest of the call uses the same.
         ruling: what the routing table says.
         reading: which of the readings of the task in hand was scored.
+        task: a hash of the request that the last message makes; ``None``: it goes on with an earlier one.
     """
 
     bundle: Bundle
@@ -152,6 +154,7 @@ class Assessment:
     moment: datetime
     ruling: Ruling = NO_RULING
     reading: int = 0
+    task: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ class RoutedDecision:
         settings_version: of the settings that the decision rests on; empty where they have none.
         ruling: what the routing table said.
         health: of the models, when the decision was made.
+        conversation: up to this turn.
         inputs: that the decision was made from; ``None`` where it need not be explained.
     """
 
@@ -178,6 +182,7 @@ class RoutedDecision:
     settings_version: str = ""
     ruling: Ruling = NO_RULING
     health: Health = ALL_HEALTHY
+    conversation: Conversation = NO_CONVERSATION
     inputs: Inputs | None = None
 
 
@@ -360,6 +365,7 @@ class Router:
             moment,
             ruling,
             first.reading,
+            first.task,
         )
 
     def decide(
@@ -370,6 +376,7 @@ class Router:
         health: Health = ALL_HEALTHY,
         draw: float | None = None,
         load: Load = NO_LOAD,
+        conversation: Conversation = NO_CONVERSATION,
     ) -> RoutedDecision:
         """Choose among candidates with their limits.
 
@@ -380,13 +387,14 @@ class Router:
             health: of all models.
             draw: uniform in 0 ≤ draw < 1, for what is left to chance; ``None``: nothing is.
             load: how far limits of providers are used.
+            conversation: up to this turn.
 
         Raises:
             NotPossible: no model meets the constraints.
             Exhausted: a hard limit does not allow it, or no provider has room.
         """
         inputs = Inputs(
-            candidates,
+            with_cache_worth(candidates, conversation),
             query.constraints,
             assessed.goal,
             ruling=assessed.ruling,
@@ -397,6 +405,7 @@ class Router:
             top_tier=self.catalog.tiers[-1],
             moment=assessed.moment,
             exploration=None if draw is None else self.exploration(query, assessed, draw),
+            conversation=conversation,
         )
         try:
             decision = inputs.decide()
@@ -415,6 +424,7 @@ class Router:
             self.settings_version,
             assessed.ruling,
             health,
+            conversation,
             inputs,
         )
 

@@ -221,7 +221,13 @@ def _choices(fitted: Fitted[ShadowPlan], copy: DecidedCopy) -> tuple[Choice, Cho
         for each in assessed.candidates
     ]
     # A model that is due to be tried again was taken by the live decision, if it was its turn.
-    decided = fitted.router.decide(query, assessed, candidates, copy.routed.health)
+    decided = fitted.router.decide(
+        query,
+        assessed,
+        candidates,
+        copy.routed.health,
+        conversation=copy.routed.conversation,
+    )
     chosen = decided.decision.chosen
     explored = copy.routed.decision.explored
     best = copy.routed.decision.chosen if explored is None else before[explored.best]

@@ -24,6 +24,7 @@ from router.logs import set_level
 from router.routing.canary import Canary
 from router.routing.canary_state import CanaryFile, CanaryMemory, CanaryState
 from router.routing.chance import Chance
+from router.routing.conversations import Conversations
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.deferrals import Deferrals
 from router.routing.label_names import LabelNames
@@ -139,6 +140,7 @@ def build_reservations(
         chance=_chance(settings),
         render_example=render_example,
         health=ModelHealth(settings.health, router.now, observer),
+        conversations=Conversations(settings.conversations, router.now),
         load=load or ProviderLoad(settings.provider_limits, router.now),
         load_shares=settings.load_shares,
         deferrals=Deferrals(router.now),
@@ -232,6 +234,7 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
         found,
         label_names=before.label_names,
         health=before.health,
+        conversations=before.conversations,
         chance=before.chance,
         deferrals=before.deferrals,
         shadow=before.shadow,
@@ -286,6 +289,7 @@ def live_state_of(
         catalog = reservations.router.catalog
         learner.allowances, learner.speeds = catalog.reasoning_allowances, catalog.speeds
         reservations.health.policy = snapshot.settings.health
+        reservations.conversations.policy = snapshot.settings.conversations
         if reservations.load.limits != snapshot.settings.provider_limits:
             reservations.load.limits = snapshot.settings.provider_limits
             with suppress(Unavailable):  # then only calls from now on count

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from router.core.errors import InvalidInput
 from router.core.pricing import call_price, call_prices
-from router.core.types import Rates, Surcharge
+from router.core.rates import Rates, Surcharge
 
 tokens = st.integers(min_value=0, max_value=10_000_000)
 prices = st.decimals(min_value=0, max_value=1000, places=4)

@@ -13,8 +13,9 @@ from router.core.corrections import UNCORRECTED, Correction
 from router.core.errors import InvalidInput
 from router.core.quote_table import QuoteTable, QuoteTerms, Timings
 from router.core.quotes import quote
+from router.core.rates import Rates, Surcharge
 from router.core.timing import Timing
-from router.core.types import Lengths, Model, Quote, Rates, Speed, Surcharge, TokenCount
+from router.core.types import Lengths, Model, Quote, Speed, TokenCount
 from tests.builders import EXPIRES, model, rates
 
 usd = st.decimals(0, 1_000, places=3) | st.sampled_from([Decimal(0), Decimal("0.000000001")])

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from router.core.pricing import call_price
 from router.core.quotes import quote
+from router.core.rates import Rates, Surcharge
 from router.core.task_quote import TaskPlan, TaskQuote, quote_task
-from router.core.types import Lengths, Model, Quote, Rates, Speed, Surcharge, TokenCount
+from router.core.types import Lengths, Model, Quote, Speed, TokenCount
 
 # Dollars per million tokens are thousands of nano-dollars per token.
 RATES = Rates(Decimal(2), Decimal(10), cache_read=Decimal("0.2"))

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from router.core.rates import Rates
 from router.core.types import (
     Decision,
     Importance,
@@ -16,7 +17,6 @@ from router.core.types import (
     QualityTarget,
     QualityTargets,
     Quote,
-    Rates,
     TokenCount,
 )
 from tests.builders import EXPIRES, candidate

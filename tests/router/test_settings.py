@@ -222,8 +222,8 @@ def test_what_an_error_names_can_set_the_setting(
 
 def test_a_secret_has_no_flag_for_all_users_of_the_machine_could_read_it() -> None:
     assert set(Settings.model_fields) - set(flags_of_settings()) == {
-        "prompt_key", "health", "miss_costs", "quality_targets", "correct_by", "retention", "shadow",
-        "canary", "provider_limits", "load_shares",
+        "prompt_key", "conversations", "health", "miss_costs", "quality_targets", "correct_by", "retention",
+        "shadow", "canary", "provider_limits", "load_shares",
     }  # fmt: skip
 
 

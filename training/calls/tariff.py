@@ -12,7 +12,8 @@ from router.catalog.tokens import TokenCounter, TokenRule, is_exact, scaled
 from router.core.errors import InvalidInput
 from router.core.pricing import call_price
 from router.core.quotes import output_cap
-from router.core.types import Message, Model, Prompt, Rates, Speed, TokenCount
+from router.core.rates import Rates
+from router.core.types import Message, Model, Prompt, Speed, TokenCount
 from training.calls.usage import TEMPLATE_TOKENS, CallBounds, Usage
 from training.histories.ladders import MAKERS, check_prices, reference_rates
 

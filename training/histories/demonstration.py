@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from router.core.types import Rates
+from router.core.rates import Rates
 from training.histories.history import History, history_of
 
 __all__ = ["ARMS", "NAME", "PRICES", "demonstration_history"]

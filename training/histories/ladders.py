@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router.catalog.prices import find_record
 from router.core.errors import BadArtifact, InvalidInput
-from router.core.types import NONE_LABEL, Rates
+from router.core.rates import Rates
+from router.core.types import NONE_LABEL
 from training.histories.history import History
 
 __all__ = [

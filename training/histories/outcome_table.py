@@ -19,7 +19,7 @@ from router.core.errors import InvalidInput
 from router.core.money import usd_to_nanos
 from router.core.plurals import counted
 from router.core.pricing import call_price
-from router.core.types import Rates
+from router.core.rates import Rates
 from training.histories.aggregation import COLUMNS, PromptAggregates, aggregate_attempts
 from training.histories.history import BadRow, History, read_history
 from training.histories.judges import Judge, choose_judge

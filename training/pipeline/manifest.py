@@ -22,7 +22,7 @@ from router.classifier.manifest import (
     Split,
 )
 from router.core.model_names import canonical_name
-from router.core.types import Rates
+from router.core.rates import Rates
 from training.export.stages import Stages
 from training.fitting.demands import Demands
 from training.fitting.lengths import LengthModel

@@ -18,6 +18,7 @@ import numpy as np
 from router.catalog.catalog import Catalog, parse_catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
+from router.core.conversation import NO_CONVERSATION, Conversation
 from router.core.exploration import explored
 from router.core.health import ALL_HEALTHY, Health
 from router.core.load import NO_LOAD, Load
@@ -127,9 +128,10 @@ class _ExploringRouter(Router):
         health: Health = ALL_HEALTHY,
         draw: float | None = None,
         load: Load = NO_LOAD,
+        conversation: Conversation = NO_CONVERSATION,
     ) -> RoutedDecision:
         """Decide as in serving, then explore."""
-        routed = super().decide(query, assessed, candidates, health, draw, load)
+        routed = super().decide(query, assessed, candidates, health, draw, load, conversation)
         ranked = routed.decision.ranked
         if not self.share or len(ranked) == 1:
             return routed

@@ -29,7 +29,7 @@ from router.cli.render import console, print_json, table
 from router.clock import utc_now
 from router.core.errors import InvalidInput
 from router.core.plurals import counted
-from router.core.types import Rates
+from router.core.rates import Rates
 from router.files import MAX_TEXT_BYTES, read_bounded, replace_text
 
 __all__ = ["update_catalog"]

@@ -17,8 +17,8 @@ def serve(settings: Settings, file: SettingsFile | None) -> None:
     """Serve Route over gRPC until SIGTERM, then finish the calls in flight.
 
     Every setting can also be set in the settings file, or in the environment as MITSUMORI_PORT and so on;
-    those without a flag only there: canary, correct_by, health, load_shares, miss_costs, prompt_key,
-    provider_limits, quality_targets, retention, shadow.
+    those without a flag only there: canary, conversations, correct_by, health, load_shares, miss_costs,
+    prompt_key, provider_limits, quality_targets, retention, shadow.
     """
     several = settings.processes > 1
     configure(settings.log_level, settings.log_format, process="supervisor" if several else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from router.classifier.features.turn_form import Form, read_turn
-from router.classifier.task_in_hand import classifier_text, task_in_hand
+from router.classifier.task_in_hand import TaskInHand, classifier_text, task_in_hand
 from router.core.types import Message, Prompt
 from training.requests.request_set import read_requests
 
@@ -18,6 +18,10 @@ def chat(*texts: str) -> Prompt:
     """Turns of the user and the assistant by turns, the user first."""
     roles = ("user", "assistant")
     return Prompt(tuple(Message(roles[place % 2], text) for place, text in enumerate(texts)))
+
+
+def hand(*texts: str) -> TaskInHand:
+    return task_in_hand(chat(*texts))
 
 
 def readings(*texts: str) -> tuple[str, ...]:
@@ -245,3 +249,19 @@ def test_any_text_has_a_reading(text: str) -> None:
     assert len(readings(text)) == 1
     assert readings(PROOF, ANSWER, text)
     assert read_turn(text, "Which one?").text in (text, text.strip())
+
+
+def test_a_request_is_known_again_and_what_refers_back_makes_none() -> None:
+    first = hand(PROOF).request(0)
+    assert first is not None
+    assert hand("Hi!", "Hello!", PROOF).request(0) == first
+    assert hand(PROOF, ANSWER, PROOF).request(0) is None
+    assert hand(PROOF, ANSWER, "Thanks!").request(0) not in (None, first)
+    assert hand(PROOF, ANSWER, "why?").request(0) is None
+
+
+def test_where_a_message_may_be_either_its_own_reading_is_a_request() -> None:
+    unclear = hand("Write a regular expression for an ISO date.", ANSWER, "What is DNS?")
+    assert len(unclear.readings) == 2
+    assert unclear.request(0) is None
+    assert unclear.request(1) == hand("What is DNS?").request(0)

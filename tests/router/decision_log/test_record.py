@@ -35,6 +35,7 @@ from router.core.types import (
     WillingnessToPay,
 )
 from router.decision_log.record import (
+    CacheNanos,
     DecisionRecord,
     KeptPrompt,
     LatencySeconds,
@@ -43,6 +44,7 @@ from router.decision_log.record import (
     LoggedCanary,
     LoggedCandidate,
     LoggedConstraints,
+    LoggedConversation,
     LoggedExploration,
     LoggedMissCost,
     LoggedQualityTarget,
@@ -120,6 +122,18 @@ STREAMED = msgspec.structs.replace(
 """The example for a caller that streams, and bounds the time to the first token."""
 
 
+CONTINUED = msgspec.structs.replace(
+    EXAMPLE,
+    reasons=("KEPT_MODEL", "ESCALATED"),
+    candidates=(
+        msgspec.structs.replace(EXAMPLE.candidates[0], cache_nanos=CacheNanos(3, 4)),
+        EXAMPLE.candidates[1],
+    ),
+    conversation=LoggedConversation("a", 0.7, in_tool_loop=True, inadequate=("c", "d")),
+)
+"""The example as a later turn of its conversation."""
+
+
 def golden(name: str) -> str:
     return (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
 
@@ -156,6 +170,10 @@ def test_version_1_is_written_byte_for_byte_as_ever(
 def test_models_left_out_for_their_health_are_written_last() -> None:
     left_out = msgspec.structs.replace(EXAMPLE, unhealthy=("c", "d"))
     assert serialize(left_out) + "\n" == golden("v1_unhealthy")
+
+
+def test_the_turns_before_are_written_last_and_the_worth_of_a_cache_with_its_candidate() -> None:
+    assert serialize(CONTINUED) + "\n" == golden("v1_conversation")
 
 
 def test_models_without_room_and_calls_in_flight_are_written_where_there_are_any() -> None:

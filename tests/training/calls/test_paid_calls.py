@@ -16,7 +16,8 @@ import pytest
 from router.catalog.catalog import load_catalog
 from router.catalog.tokens import TokenCounter
 from router.core.pricing import call_price
-from router.core.types import Message, Rates, TokenCount
+from router.core.rates import Rates
+from router.core.types import Message, TokenCount
 from tests.readiness import PATIENCE_S
 from tests.training.fake_provider import (
     Act,

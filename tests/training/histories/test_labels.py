@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.errors import InvalidInput
-from router.core.types import Rates
+from router.core.rates import Rates
 from training.histories.labels import (
     UNDETERMINED,
     label_counts,
