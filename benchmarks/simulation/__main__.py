@@ -1,7 +1,8 @@
 """``python -m benchmarks.simulation``: an hour in calm, outage, throttling, slow times and batch work.
 
 The real server and client, in simulated time; providers are fake and answer over HTTP. Each feature of the
-server and its callers on and off, beside callers that ask no server; and agent runs under a budget. ``benchmarks/simulation.md`` says more.
+server and its callers on and off, beside callers that ask no server; and agent runs under a budget.
+``benchmarks/simulation.md`` says more.
 """
 
 from __future__ import annotations
