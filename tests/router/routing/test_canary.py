@@ -12,8 +12,10 @@ import pytest
 
 from router.core.breaker import Outcome
 from router.core.canary import CountedCall, Side
+from router.core.corrections import Corrections
 from router.core.errors import BadArtifact, Exhausted, NotPossible
 from router.core.limits import Limit, Unit, Window
+from router.core.timing import HOURS, LearnedTiming, catalog_timing
 from router.decision_log.record import LoggedCanary
 from router.ledger.base import Ledger, StoredDecision
 from router.ledger.memory import MemoryLedger
@@ -183,6 +185,23 @@ def test_what_the_live_parts_cannot_decide_either_is_nobodys_error(router: Route
     with pytest.raises((Exhausted, NotPossible)):
         decided(desk, "d")
     assert counts(canary) == (0, 0)
+
+
+def test_the_canary_quotes_as_the_live_parts_do_under_the_same_load(router: Router) -> None:
+    model = router.assess(QUERY).candidates[0].model
+    hours = (catalog_timing(model.speed),) * HOURS
+    learned = LearnedTiming(model.id, 100, 0, 0, None, None, hours, load_exponent=1.0)
+    corrections = Corrections(timings={model.id: learned})
+    idle = replace(router, corrections=lambda: corrections)
+    busy = replace(idle, in_flight=lambda: {model.id: 3})
+
+    def latency(of: Router) -> float:
+        quote = of.assess(QUERY).candidates[0].quote
+        assert quote is not None
+        return quote.latency.p50_s
+
+    tried = canary_of().router(busy, answers=True)
+    assert latency(tried) == latency(busy) == pytest.approx(4 * latency(idle))
 
 
 def test_both_sides_are_held_on_the_same_limits(router: Router) -> None:
