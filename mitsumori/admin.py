@@ -152,7 +152,10 @@ class Admin(RetryingChannel):
         return listed
 
     def shadow(self) -> admin_pb2.GetShadowResponse:
-        """How the choices of the shadow differ from those that were made.
+        """How the choices of the shadow differ from those that were made, in the process that answers alone.
+
+        Each process and each replica has figures of its own, of the requests that came to it; nothing adds
+        them up, and another one may answer the next time.
 
         Raises:
             CallFailed: refused, or no answer in time.

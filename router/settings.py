@@ -345,7 +345,7 @@ class Settings(BaseSettings):
         le=3600,
         allow_inf_nan=False,
         description="how often processes and replicas tell each other through the ledger which models fail,"
-        " seconds",
+        " and what a canary has come to, seconds",
     )
     reflection: bool | None = Field(
         default=None, description="offer gRPC reflection; unset: where only this machine can ask"

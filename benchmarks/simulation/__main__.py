@@ -1,7 +1,8 @@
 """``python -m benchmarks.simulation``: an hour in calm, outage, throttling, slow times and batch work.
 
 The real server and client, in simulated time; providers are fake and answer over HTTP. Each feature of the
-server and its callers on and off, beside callers that ask no server. ``benchmarks/simulation.md`` says more.
+server and its callers on and off, beside callers that ask no server; and agent runs under a budget.
+``benchmarks/simulation.md`` says more.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.arguments import Parser, within
 from benchmarks.report import save_report
 from benchmarks.simulation.agenda import START
+from benchmarks.simulation.agent_runs import RunsHour, agent_figures, agent_table, compare_agents
 from benchmarks.simulation.chart import draw
 from benchmarks.simulation.conditions import CALM, CONDITIONS, Condition, Victims
 from benchmarks.simulation.hour import Hour, Shared, victims_of
@@ -37,6 +39,8 @@ from router.logs import configure
 from router.rpc.assembly import build_router
 from router.settings import Settings
 
+AGENTS = "agents"
+"""Agent runs under a budget, beside the conditions."""
 TRACE = Path("../shared/data/traces/azure2023_conv.parquet")
 PLOT = Path("build/reports/simulate.png")
 
@@ -60,11 +64,6 @@ def simulate(
     Returns:
         The results, and the mean distance of the truth from what the bundle predicts.
     """
-    configure("error", "json")
-    router = build_router(Settings(ledger="memory:", log_level="error"), now=lambda: START)
-    models = {each.id: each for each in router.catalog.at(START).models}
-    truth = Truth(models, seed)
-    traffic = traffic_of(arrivals, [], router, seed)
     variants = list(dict.fromkeys((EVERYTHING, *variants)))
     results: list[Result] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -74,7 +73,9 @@ def simulate(
             *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
         ) as bar,
     ):
-        shared = Shared(router, models, truth, Path(folder))
+        shared = _shared(Path(folder), seed)
+        router, models = shared.router, shared.models
+        traffic = traffic_of(arrivals, [], router, seed)
 
         def hour(
             condition: Condition, variant: Variant, asked: Sequence[Asked], victims: Victims
@@ -98,20 +99,45 @@ def simulate(
                 results.append(result_of(known or hour(condition, variant, asked, victims)))
     if plot is not None:
         draw(plot, results, models)
-    return results, truth.gap(traffic)
+    return results, shared.truth.gap(traffic)
 
 
-def _chosen(names: Sequence[str], known: dict[str, Condition], what: str) -> list[Condition]:
-    unknown = [name for name in names if name not in known]
+def simulate_agents(arrivals: Sequence[Arrival], seed: int = 16) -> list[RunsHour]:
+    """Have agent runs share a budget with the requests of an hour; see :func:`compare_agents`.
+
+    Args:
+        arrivals: of the hour.
+        seed: of every draw.
+    """
+    with TemporaryDirectory() as folder:
+        shared = _shared(Path(folder), seed)
+        return compare_agents(shared, traffic_of(arrivals, [], shared.router, seed), seed)
+
+
+def _shared(folder: Path, seed: int) -> Shared:
+    configure("error", "json")
+    router = build_router(Settings(ledger="memory:", log_level="error"), now=lambda: START)
+    models = {each.id: each for each in router.catalog.at(START).models}
+    return Shared(router, models, Truth(models, seed), folder)
+
+
+def _chosen(names: Sequence[str], what: str) -> tuple[list[Condition], bool]:
+    """The conditions of some names, and whether agent runs are among them; all, where none is named."""
+    known = {each.name: each for each in CONDITIONS}
+    all_names = [*known, AGENTS]
+    unknown = [name for name in names if name not in all_names]
     if unknown:
-        raise InvalidInput(f"{what}: there is no {unknown[0]!r}; choose from {', '.join(known)}")
-    return [known[name] for name in names or known]
+        raise InvalidInput(
+            f"{what}: there is no {unknown[0]!r}; choose from {', '.join(all_names)}"
+        )
+    asked = names or all_names
+    return [known[name] for name in asked if name in known], AGENTS in asked
 
 
 def main(words: list[str]) -> int:
     parser = Parser(prog="python -m benchmarks.simulation", description=__doc__)
-    told = "Parquet; default: that of shared/ beside the checkout, else one that is made here"
-    parser.add_argument("--trace", type=Path, help=told)
+    default = "Parquet; default: that of shared/ beside the checkout, else one that is made here"
+    parser.add_argument("--trace", type=Path, help=default)
     parser.add_argument(
         "--requests", type=within(int, 0, 10**6), default=1_000, help="of the hour; 0: all"
     )
@@ -120,28 +146,33 @@ def main(words: list[str]) -> int:
     parser.add_argument("--plot", type=Path, default=PLOT, help="where to draw the picture")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     asked = parser.parse_args(words)
-    conditions = _chosen(asked.conditions, {each.name: each for each in CONDITIONS}, "--conditions")
+    conditions, agents = _chosen(asked.conditions, "--conditions")
     trace = asked.trace or (TRACE if TRACE.exists() else None)
     requests, seed = int(asked.requests), int(asked.seed)
     arrivals = read_trace(trace, requests) if trace else synthetic_trace(requests, seed)
-    results, gap = simulate(arrivals, conditions, VARIANTS, seed, asked.plot)
-    figures = list(figures_of(results))
+    results: list[Result] = []
+    told = f"{len(arrivals):,} requests of {trace or 'an hour made here'}, seed {seed}"
+    if conditions:
+        results, gap = simulate(arrivals, conditions, VARIANTS, seed, asked.plot)
+        told += f"; the truth is {gap:.3f} from what the bundle predicts, on average"
+    runs = simulate_agents(arrivals, seed) if agents else []
+    figures = [*figures_of(results), *agent_figures(runs)]
     path, text = save_report("simulate", figures)
     good = all(each.holds is not False for each in figures)
     if asked.json:
         print(text)
         return 0 if good else 1
     console = Console(width=None if sys.stdout.isatty() else 190)
-    console.print(
-        f"{len(arrivals):,} requests of {trace or 'an hour made here'}, seed {seed}; the truth is {gap:.3f} "
-        "from what the bundle predicts, on average"
-    )
+    console.print(told)
     for condition in conditions:
         console.print(table_of([one for one in results if one.hour.condition == condition], seed))
+    if runs:
+        console.print(agent_table(runs))
     for each in figures:
         if each.holds is False:
             console.print(f"[red]not met[/red]: {each.name}: {each.value:.4g} {each.unit}")
-    console.print(f"written to {path} and {asked.plot}", style="dim")
+    drawn = f" and {asked.plot}" if conditions else ""
+    console.print(f"written to {path}{drawn}", style="dim")
     return 0 if good else 1
 
 

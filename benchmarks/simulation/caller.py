@@ -12,7 +12,14 @@ from benchmarks.simulation.provider import Provider, Reply
 from benchmarks.simulation.traffic import Asked
 from benchmarks.simulation.truth import Truth
 from benchmarks.simulation.variants import Variant
-from mitsumori import CallFailed, Decision, Outcome, Router, route_request
+from mitsumori import (
+    CallFailed,
+    Decision,
+    Outcome,
+    Router,
+    rate_limits_from_headers,
+    route_request,
+)
 from mitsumori.v1 import router_pb2
 from router.core.pricing import call_price
 from router.core.types import Model
@@ -20,9 +27,12 @@ from router.core.types import Model
 __all__ = ["Answer", "Caller"]
 
 ATTEMPTS: Final = 4
+_ROUNDED_S: Final = 0.001
+"""Moments are told in milliseconds: who comes so much later is not too early."""
 TIMEOUT_S: Final = 120.0
 """When a caller gives a call up, simulated seconds."""
-_DEFERRED: Final = frozenset({"LIMIT_DEFERRED", "RULE_DEFERRED"})
+_LATER: Final = frozenset({"LIMIT_DEFERRED", "RULE_DEFERRED", "LOAD_DEFERRED", "PROVIDERS_FULL"})
+"""Refusals after which a request is sent again, at the moment that the server names."""
 _OUTCOMES: Final[Mapping[int, Outcome]] = {429: "rate_limited", 503: "overloaded"}
 
 
@@ -93,7 +103,7 @@ class Caller:
         if self.client is None:
             yield from self._on_its_own(asked, answer)
         else:
-            yield from self._with_the_server(asked, answer, self.client)
+            yield from self.with_the_server(asked, answer, self.client)
         answer.done_s = self.agenda.now_s
         self.answers.append(answer)
 
@@ -112,17 +122,28 @@ class Caller:
 
     # --- With the server -------------------------------------------------------------------------
 
-    def _with_the_server(self, asked: Asked, answer: Answer, client: Router) -> Process:
+    def with_the_server(
+        self, asked: Asked, answer: Answer, client: Router, task_id: str = ""
+    ) -> Process:
+        """One request by the server's choice.
+
+        Args:
+            asked: the request.
+            answer: is filled in.
+            client: of the server.
+            task_id: of the task whose turn it is; empty: none.
+        """
         decision: Decision | None = None
         while decision is None:
             try:
-                decision = Decision.of(client.send(self._request(asked, answer)))
+                decision = Decision.of(client.send(self.request(asked, answer, task_id)))
             except CallFailed as refusal:
-                if refusal.reason not in _DEFERRED:
+                patient = asked.batch or answer.deferred < ATTEMPTS - 1
+                if refusal.reason not in _LATER or not patient:
                     answer.refused = refusal.reason
                     return
                 answer.deferred += 1
-                yield self._until_reset_s(refusal, asked)
+                yield self._until_turn_s(refusal)
         failed: list[str] = []
         for attempt in range(ATTEMPTS):
             model = decision.model
@@ -140,7 +161,7 @@ class Caller:
                 try:
                     decision = client.reroute(
                         decision.id,
-                        self._request(asked, answer),
+                        self.request(asked, answer, task_id),
                         failed_models=failed,
                         outcome=outcome,
                         retry_after_s=reply.retry_after_s,
@@ -154,34 +175,47 @@ class Caller:
         self._report(client, decision, outcome, reply, ATTEMPTS)
         client.release(decision.id)
 
-    def _request(self, asked: Asked, answer: Answer) -> router_pb2.RouteRequest:
-        tries = answer.deferred + answer.reroutes
+    def request(self, asked: Asked, answer: Answer, task_id: str = "") -> router_pb2.RouteRequest:
+        """What the server is asked.
+
+        Args:
+            asked: the request.
+            answer: of it, as far as it is known.
+            task_id: of the task whose turn it is; empty: none.
+        """
         return route_request(
             list(asked.messages),
             scope={"team": asked.team},
             importance=asked.importance,
             max_latency_s=asked.max_latency_s,
             batch=asked.batch,
-            request_id=f"request-{asked.number}-{tries}",
+            request_id=f"request-{asked.number}-{answer.reroutes}",
             max_alternatives=0,
+            task_id=task_id,
         )
 
-    def _until_reset_s(self, refusal: CallFailed, asked: Asked) -> float:
-        """Until the limit starts anew, and a little longer, so that not all come back at once."""
-        reset_s = 60.0
-        if "resets" in refusal.metadata:
-            reset = datetime.fromisoformat(refusal.metadata["resets"])
-            reset_s = (reset - START).total_seconds() - self.agenda.now_s
-        late = self.truth.draw("return", asked.number, self.agenda.now_s)
-        return max(reset_s, 1.0) + late.uniform(0, 60)
+    def _until_turn_s(self, refusal: CallFailed) -> float:
+        """Until the moment that the server names; a minute where it names none."""
+        told = refusal.metadata.get("not_before")
+        if told is None:
+            return 60.0
+        turn_s = (datetime.fromisoformat(told) - START).total_seconds()
+        return max(turn_s - self.agenda.now_s, 0.0) + _ROUNDED_S
 
     def _report(
         self, client: Router, decision: Decision, outcome: Outcome, reply: Reply, attempt: int
     ) -> None:
         if self.variant.health:
             client.report_outcome(
-                decision.id, outcome, retry_after_s=reply.retry_after_s, attempt=attempt
+                decision.id,
+                outcome,
+                retry_after_s=reply.retry_after_s,
+                attempt=attempt,
+                rate_limits=self._limits(reply),
             )
+
+    def _limits(self, reply: Reply) -> router_pb2.RateLimits | None:
+        return rate_limits_from_headers(reply.headers) if self.variant.headers else None
 
     def _settle(
         self, client: Router, decision: Decision, reply: Reply, asked: Asked, answer: Answer
@@ -196,6 +230,7 @@ class Caller:
             latency_s=reply.took_s,
             first_token_s=reply.first_token_s,
             quality=float(answer.adequate),
+            rate_limits=self._limits(reply),
         )
         booked = settlement.message.spent
         answer.mispriced = booked.units * 10**9 + booked.nanos != answer.cost_nanos

@@ -23,7 +23,13 @@ __all__ = ["draw"]
 
 _STEP_S = 120.0
 _SHADE = "0.92"
-_FAILING = ("everything", "without health", "without failover", "without health and failover")
+_FAILING = (
+    "everything",
+    "without health",
+    "without failover",
+    "without health and failover",
+    "without load limits",
+)
 
 
 def draw(path: Path, results: Sequence[Result], models: dict[str, Model]) -> None:
@@ -91,11 +97,12 @@ def _answers(axis: Any, hour: Hour, providers: Sequence[str], models: dict[str, 
 
 def _failures(axis: Any, results: Sequence[Result]) -> None:
     for each in results:
-        if each.hour.variant.name in _FAILING:
+        variant = each.hour.variant
+        if variant.name in _FAILING:
             times = [at for answer in each.hour.answers for at in answer.failed_at_s]
-            axis.step(
-                _MIDDLES, np.histogram(times, _EDGES)[0], where="mid", label=each.hour.variant.name
-            )
+            counts = np.histogram(times, _EDGES)[0]
+            top = 3 if variant == EVERYTHING else 2  # where others coincide with it
+            axis.step(_MIDDLES, counts, where="mid", label=variant.name, zorder=top)
 
 
 def _losses(axis: Any, results: Sequence[Result]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -83,6 +83,16 @@ class Condition:
         if provider != victims.provider:
             return None
         return max(int(self.rate_limit * victims.calls_per_minute[provider]), 1)
+
+    def allowed(self, providers: Iterable[str], victims: Victims) -> dict[str, int]:
+        """Calls per minute, by provider that does not allow plenty.
+
+        Args:
+            providers: by name.
+            victims: of the condition.
+        """
+        each = {name: self.calls_per_minute(name, victims) for name in sorted(providers)}
+        return {name: calls for name, calls in each.items() if calls is not None}
 
 
 CALM: Final = Condition("calm", "nothing happens")

@@ -84,8 +84,9 @@ class Hour:
             client = None
             if variant.fixed is None:
                 busiest = busiest_minute([each.arrival.at_s for each in traffic if not each.batch])
+                allowed = condition.allowed(names, victims)
                 running = stack.enter_context(
-                    served(variant, shared.router, agenda, shared.folder, busiest)
+                    served(variant, shared.router, agenda, shared.folder, busiest, allowed)
                 )
                 client = running.client
                 agenda.begin(0.0, running.learn(HOUR_S, agenda))

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -21,8 +22,9 @@ __all__ = ["FIRST_TOKEN", "TOOK", "Provider", "Reply", "World"]
 
 TOOK, FIRST_TOKEN = "x-simulated-seconds", "x-simulated-first-token"
 """Headers: until the whole answer, and until its first token, in simulated seconds."""
-_FULL_SPEED = 40
-"""Calls in flight from which on a provider is twice as slow."""
+_FULL_SPEED_SHARE = 0.04
+"""Calls in flight from which on a provider is twice as slow, as a share of the hour's requests that cannot
+wait: so a thinned hour is as crowded as the whole one."""
 _HANG_S = 300.0
 
 
@@ -44,6 +46,11 @@ class World:
     condition: Condition
     victims: Victims
 
+    @cached_property
+    def full_speed(self) -> float:
+        """Calls in flight from which on a provider is twice as slow, > 0."""
+        return max(_FULL_SPEED_SHARE * sum(not each.batch for each in self.traffic), 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -55,6 +62,7 @@ class Reply:
         first_token_s: until the first token; ``None`` where there is none.
         retry_after_s: how long the provider asked to wait; ``None``: it did not.
         usage: as the provider reports it; empty where the call failed.
+        headers: name → value.
     """
 
     status: int
@@ -62,6 +70,7 @@ class Reply:
     first_token_s: float | None
     retry_after_s: float | None
     usage: Mapping[str, Any]
+    headers: Mapping[str, str]
 
 
 @dataclass
@@ -101,7 +110,8 @@ class Provider:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        serve = partial(self._server.serve_forever, poll_interval=0.01)  # else it ends late
+        self._thread = threading.Thread(target=serve, daemon=True)
         self._thread.start()
         port = int(self._server.server_address[1])
         self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
@@ -135,6 +145,7 @@ class Provider:
             None if first is None else float(first),
             None if after is None else float(after),
             answer.get("usage", {}),
+            dict(told),
         )
 
     # --- The provider's side ---------------------------------------------------------------------
@@ -159,7 +170,8 @@ class Provider:
         while self._ends and self._ends[0] <= now:
             heapq.heappop(self._ends)
         tokens, reasoning = world.truth.output_tokens(asked, model)
-        first, whole = world.truth.seconds(asked, model, tokens, len(self._ends) / _FULL_SPEED)
+        load = len(self._ends) / world.full_speed
+        first, whole = world.truth.seconds(asked, model, tokens, load)
         times = world.condition.slower(model, now, world.victims)
         first, whole = first * times, whole * times
         heapq.heappush(self._ends, now + whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from mitsumori.v1 import limit_pb2
 from router.core.corrections import LEARN_EVERY_S
 from router.ledger.memory import MemoryLedger
 from router.routing.correction_learner import CorrectionLearner
+from router.routing.provider_load import ProviderLoad
 from router.routing.router import Router
 from router.rpc.assembly import build_reservations
 from router.rpc.server import start
@@ -35,10 +36,12 @@ class Served:
     Attributes:
         client: connected to it.
         learner: of its quotes.
+        admin_address: where limits are set.
     """
 
     client: Client
     learner: CorrectionLearner
+    admin_address: str
 
     def learn(self, until_s: float, agenda: Agenda) -> Process:
         """What the server does beside its calls, every five simulated minutes.
@@ -52,12 +55,13 @@ class Served:
             self.learner.refresh()
 
 
-def settings_of(variant: Variant, folder: Path) -> Settings:
+def settings_of(variant: Variant, folder: Path, allowed: Mapping[str, int]) -> Settings:
     """The settings of the server.
 
     Args:
         variant: what is on.
         folder: for an empty routing table, where there shall be none.
+        allowed: calls per minute, by provider.
     """
     empty = folder / "no-rules.yaml"
     empty.write_text("rules: []\n", encoding="utf-8")
@@ -70,13 +74,23 @@ def settings_of(variant: Variant, folder: Path) -> Settings:
         correct_from=Settings().correct_from if variant.learning else 0,
         explore=variant.explore,
         health={} if variant.health else {"max_ejected_share": 0},
+        provider_limits={
+            name: {"requests_per_minute": calls}
+            for name, calls in allowed.items()
+            if variant.limits
+        },
         prompt_key="the same draws each time",
     )
 
 
 @contextmanager
 def served(
-    variant: Variant, base: Router, agenda: Agenda, folder: Path, busiest: int
+    variant: Variant,
+    base: Router,
+    agenda: Agenda,
+    folder: Path,
+    busiest: int,
+    allowed: Mapping[str, int],
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends.
 
@@ -86,8 +100,9 @@ def served(
         agenda: tells the time.
         folder: for files.
         busiest: requests in the busiest minute of a calm hour.
+        allowed: calls per minute, by provider that does not allow plenty.
     """
-    settings = settings_of(variant, folder)
+    settings = settings_of(variant, folder, allowed)
     ledger = MemoryLedger(agenda.now)
     catalog = base.catalog
     learner = CorrectionLearner(
@@ -97,14 +112,16 @@ def served(
         catalog.reasoning_allowances,
         catalog.speeds,
     )
+    load = ProviderLoad(settings.provider_limits, agenda.now)
     router = replace(
         base,
         now=agenda.now,
         corrections=lambda: learner.corrections,
         rules=load_rules(settings.rules),
         explore=settings.explore,
+        in_flight=load.all_in_flight,
     )
-    reservations = build_reservations(settings, router, ledger)
+    reservations = build_reservations(settings, router, ledger, load=load)
     running = start(settings, reservations)
     try:
         reservations.warm_up()
@@ -121,7 +138,7 @@ def served(
                     )
                 )
         with Client(running.address, timeout_s=_PATIENCE_S) as client:
-            yield Served(client, learner)
+            yield Served(client, learner, running.admin_address or running.address)
     finally:
         running.drain()
         ledger.close()

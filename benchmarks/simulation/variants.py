@@ -21,6 +21,8 @@ class Variant:
         failover: a caller whose call fails asks for another model; else it repeats the call, after a wait.
         learning: quotes learn from settled calls how long answers are and how long models take.
         deferral: batch work waits while a minute has more requests than the busiest one of a calm hour.
+        limits: the settings have what providers allow, where the condition has them allow less than plenty.
+        headers: callers report what providers say of their limits.
         explore: share of the decisions that is left to chance.
     """
 
@@ -31,6 +33,8 @@ class Variant:
     failover: bool = True
     learning: bool = True
     deferral: bool = True
+    limits: bool = True
+    headers: bool = True
     explore: float = 0.0
 
 
@@ -47,7 +51,10 @@ VARIANTS: Final = (
     Variant("without failover", failover=False),
     Variant("without health and failover", health=False, failover=False),
     Variant("without learning", learning=False),
+    Variant("without load limits", limits=False, headers=False),
+    Variant("reported headers alone", limits=False),
     Variant("without deferral", deferral=False),
+    Variant("without load limits and deferral", deferral=False, limits=False, headers=False),
     Variant("with 5 % exploration", explore=0.05),
     *BASELINES,
 )

@@ -193,7 +193,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetShadow(self, request, context):
-        """How the choices of the shadow differ from those that were made, as far as the answering process knows.
+        """How the choices of the shadow differ from those that were made, in the answering process alone: each process and
+        each replica has figures of its own, which nothing adds up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -101,7 +101,7 @@ def obstacles(candidate: Candidate, inputs: Inputs) -> tuple[Change, ...] | None
 
     Args:
         candidate: of the inputs.
-        inputs: of the decision.
+        inputs: of the decision, without rules that gave way; with the changes they may apply again.
 
     Returns:
         No change where it takes part; ``None`` where none helps: it has retired, has no price, no arm

@@ -24,8 +24,9 @@ from router.core.types import Candidate, Goal, MissCost, QualityTarget
 
 __all__ = ["Contest", "choice", "exclusions", "needs"]
 
-_HURDLES = 4
-"""Constraints, rules and limits; the health of a model; that of its provider; a soft limit."""
+_HURDLES = 5
+"""Constraints, rules and limits; a rule that had given way; the health of a model; that of its provider; a
+soft limit."""
 _MOST_LIMITS = 4
 """Of soft limits that act, the most of which each is tried alone."""
 _CHANGING = frozenset({SoftAction.PREFER_CHEAPER, SoftAction.FORBID_TOP_TIER})
@@ -41,6 +42,7 @@ def choice(inputs: Inputs) -> Candidate | None:
 
 def exclusions(inputs: Inputs) -> Iterator[tuple[str, str]]:
     """The id of each candidate that is left out, and why."""
+    inputs = inputs.in_force()
     eligible = []
     for each in inputs.candidates:
         name = exclusion(each, inputs.constraints, inputs.ruling)
@@ -69,7 +71,8 @@ def needs(candidate: Candidate, inputs: Inputs) -> tuple[Change, ...]:
     """
     found: tuple[Change, ...] = ()
     model = candidate.model.id
-    # What constraints, rules and limits leave, health may leave out, and then a soft limit.
+    # What constraints, rules and limits leave, health may leave out, and then a soft limit. A rule that has
+    # given way may apply again as soon as a constraint is relaxed.
     for _ in range(_HURDLES):
         (candidate,) = [each for each in inputs.candidates if each.model.id == model]
         more = _hurdle(candidate, inputs)
@@ -91,7 +94,7 @@ def _hurdle(candidate: Candidate, inputs: Inputs) -> tuple[Change, ...]:
         case str() as name if name == PROVIDER_FULL:
             return ()  # only time helps
         case str():
-            return obstacles(candidate, inputs) or ()
+            return obstacles(candidate, inputs.in_force()) or ()
     if model.tier != inputs.top_tier or model.id in {
         each.model.id for each in inputs.decide().ranked
     }:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from router.core.conversation import (
     NO_CONVERSATION,
@@ -19,6 +20,7 @@ from router.core.conversation import (
     no_more_able,
     with_cache_savings,
 )
+from router.core.errors import Exhausted, NotPossible
 from router.core.exclusions import blocked, exclusion_reasons, no_eligible_model, unmet
 from router.core.exploration import explored, explored_reason, rivals
 from router.core.goals import at_stake, goal_reason
@@ -174,6 +176,68 @@ def _with_room(
     return [each for each in eligible if each.model.id not in full], full
 
 
+class _Field(NamedTuple):
+    """What takes part in a decision.
+
+    Attributes:
+        eligible: candidates that nothing leaves out, but perhaps a provider without room for the call.
+        room: those whose providers have room; at least one.
+        full: by id what the others lack.
+        excluded: how many candidates are left out, by why.
+        alone: whether constraints, rules and limits leave only one of several.
+        capped: the reason if limits close the top tier.
+        set_aside: reasons for what was left out as long as others are left.
+    """
+
+    eligible: list[Candidate]
+    room: list[Candidate]
+    full: Mapping[str, Full]
+    excluded: Counter[str]
+    alone: bool
+    capped: Reason | None
+    set_aside: Sequence[Reason]
+
+
+def _field(
+    candidates: Sequence[Candidate],
+    constraints: Constraints,
+    ruling: Ruling,
+    health: Health,
+    load: Load,
+    conversation: Conversation,
+    *,
+    batch: bool,
+    top_tier: str | None,
+    moment: datetime | None,
+) -> _Field:
+    """What takes part under a ruling. Arguments and errors are those of :func:`decide`.
+
+    Args:
+        candidates: in the order of their names.
+        constraints: as there.
+        ruling: of which every rule applies.
+        health: as there.
+        load: as there.
+        conversation: as there.
+        batch: as there.
+        top_tier: as there.
+        moment: as there.
+    """
+    eligible, excluded, capped = _eligible(candidates, constraints, ruling, top_tier)
+    alone = len(eligible) == 1 and len(candidates) > 1
+    out, why = set_aside(candidates, eligible, health, conversation)
+    if out:
+        eligible = [each for each in eligible if each.model.id not in out]
+        excluded.update(out.values())
+    deferred = deferral(eligible, ruling, moment) if batch else None
+    if deferred is not None:
+        raise deferred
+    eligible = list(with_cache_savings(eligible, conversation))
+    room, full = _with_room(eligible, load, batch=batch, moment=moment)
+    excluded.update(PROVIDER_FULL for _ in full)
+    return _Field(eligible, room, full, excluded, alone, capped, why)
+
+
 def decide(
     candidates: Sequence[Candidate],
     constraints: Constraints,
@@ -194,6 +258,9 @@ def decide(
     The goal says how: see :class:`~router.core.types.MissCost`, :class:`~router.core.types.WillingnessToPay`
     and :class:`~router.core.types.QualityTarget`. Soft limits and pacing warn, downgrade and defer batch
     work; hard limits exclude candidates.
+
+    Where the decision would be refused and rules give way, it is made without all of these: so they refuse
+    nothing, and never change why something is refused.
 
     Args:
         candidates: every model of the catalog with its probability, quote and limits.
@@ -223,18 +290,27 @@ def decide(
     """
     goal = at_stake(goal, complexity)
     candidates = sorted(candidates, key=lambda candidate: candidate.model.id)
-    eligible, excluded, capped = _eligible(candidates, constraints, ruling, top_tier)
-    alone = len(eligible) == 1 and len(candidates) > 1
-    out, left_out_why = set_aside(candidates, eligible, health, conversation)
-    if out:
-        eligible = [each for each in eligible if each.model.id not in out]
-        excluded.update(out.values())
-    deferred = deferral(eligible, ruling, moment) if batch else None
-    if deferred is not None:
-        raise deferred
-    eligible = list(with_cache_savings(eligible, conversation))
-    room, full = _with_room(eligible, load, batch=batch, moment=moment)
-    excluded.update(PROVIDER_FULL for _ in full)
+
+    def field(ruling: Ruling) -> _Field:
+        return _field(
+            candidates,
+            constraints,
+            ruling,
+            health,
+            load,
+            conversation,
+            batch=batch,
+            top_tier=top_tier,
+            moment=moment,
+        )
+
+    try:
+        eligible, room, full, excluded, alone, capped, aside = field(ruling)
+    except (Exhausted, NotPossible):
+        if not ruling.gives_way:
+            raise
+        ruling = ruling.after_giving_way()
+        eligible, room, full, excluded, alone, capped, aside = field(ruling)
     bound_to = conversation.bound_to
     ranked, notes = rank_under_soft_limits(room, goal, top_tier, moment, bound_to)
     downgraded = any(note.code == "DOWNGRADED" for note in notes)
@@ -255,11 +331,12 @@ def decide(
         reasons.extend(load_shifted(best, ranked[0], full))
     if capped is not None:
         reasons.append(capped)
-    reasons.extend(left_out_why)
+    reasons.extend(aside)
     if ranked[0].model.id in health.due:
         reasons.append(_trying(ranked[0], health))
     reasons.extend(_replacement_reasons(ranked[0].model, constraints, ruling))
     reasons.extend(ruling.reasons)
     reasons.extend(exclusion_reasons(excluded))
     chain = fallback_chain(ranked, health)
-    return Decision(tuple(ranked), tuple(reasons), chain, found, tuple(full))
+    gave_way = bool(ruling.gave_way)
+    return Decision(tuple(ranked), tuple(reasons), chain, found, tuple(full), gave_way)

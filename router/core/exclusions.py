@@ -97,6 +97,8 @@ def arm_prices(
             continue
         price = each.quote.price.expected
         prices[each.arm] = min(price, prices.get(each.arm, price))
+    if not prices and ruling.gives_way:
+        return arm_prices(candidates, constraints, ruling.after_giving_way())
     return prices
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from router.core.conversation import NO_CONVERSATION, Conversation
 from router.core.decision import decide
+from router.core.errors import MitsumoriError
 from router.core.health import ALL_HEALTHY, Health
 from router.core.load import NO_LOAD, Load
 from router.core.ruling import NO_RULING, Ruling
@@ -68,3 +69,17 @@ class Inputs(NamedTuple):
             exploration=self.exploration,
             conversation=self.conversation,
         )
+
+    def in_force(self) -> Inputs:
+        """The same, less the rules that give way for them: what a change would still have to overcome."""
+        if not self.ruling.gives_way:
+            return self
+        try:
+            gave_way = self.decide().rules_gave_way
+        except MitsumoriError:
+            gave_way = True
+        return self.after_giving_way() if gave_way else self
+
+    def after_giving_way(self) -> Inputs:
+        """The same without the rules that give way."""
+        return self._replace(ruling=self.ruling.after_giving_way())

@@ -66,7 +66,8 @@ def nearest(inputs: Inputs) -> Relaxation | None:
         inputs: of a decision that is refused.
     """
     inputs = inputs._replace(exploration=None)
-    found = [(needed, each) for each in inputs.candidates if (needed := obstacles(each, inputs))]
+    strict = inputs.after_giving_way()
+    found = [(needed, each) for each in inputs.candidates if (needed := obstacles(each, strict))]
     if not found:
         return None
     changes, _ = min(found, key=lambda one: _distance(*one))

@@ -92,11 +92,14 @@ class Rule:
         name: unique in its table.
         effects: what it does.
         text: the effects as a phrase for people, such as ``tier high or above``.
+        gives_way: whether it does not apply where no model could be chosen otherwise. Its effects only leave
+            models out.
     """
 
     name: str
     effects: Effects
     text: str
+    gives_way: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,12 @@ class Ruling:
     Attributes:
         rules: whose conditions hold.
         version: of the table; empty: there is none.
+        gave_way: rules whose conditions hold, too, but that do not apply.
     """
 
     rules: tuple[Rule, ...] = ()
     version: str = ""
+    gave_way: tuple[Rule, ...] = ()
 
     def forbids(self, candidate: Candidate, regions: frozenset[str] = frozenset()) -> str | None:
         """The name of the first rule that forbids a candidate; ``None``: none does.
@@ -136,6 +141,17 @@ class Ruling:
     def _binding(self) -> tuple[Rule, ...]:
         return tuple([rule for rule in self.rules if rule.effects.binds])
 
+    @cached_property
+    def gives_way(self) -> bool:
+        """Whether one of the rules that apply gives way."""
+        return any(rule.gives_way for rule in self.rules)
+
+    def after_giving_way(self) -> Ruling:
+        """What is left of it where the rules that give way do so, all of them at once."""
+        strict = tuple([rule for rule in self.rules if not rule.gives_way])
+        giving = tuple([rule for rule in self.rules if rule.gives_way])
+        return Ruling(strict, self.version, self.gave_way + giving)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Of the rules that apply, in the order of the table."""
@@ -158,11 +174,14 @@ class Ruling:
 
     @cached_property
     def reasons(self) -> Sequence[Reason]:
-        """One for the rules that apply; none where no rule does."""
-        if not self.rules:
-            return ()
-        told = "; ".join(f"{rule.name}: {rule.text}" for rule in self.rules)
+        """One for the rules whose conditions hold; none where no condition does."""
         facts = {rule.name: rule.text for rule in self.rules}
+        facts |= {
+            rule.name: f"{rule.text} (gave way, as no model was left)" for rule in self.gave_way
+        }
+        if not facts:
+            return ()
+        told = "; ".join(f"{name}: {text}" for name, text in facts.items())
         return (Reason("RULES_APPLIED", f"by the routing table, {told}", facts),)
 
 

@@ -468,6 +468,7 @@ class Decision:
         fallbacks: the candidates to try, in this order, should the chosen one fail.
         explored: what was left to chance; ``None``: nothing was.
         full: ids of the models that were left out because their providers have no room for the call.
+        rules_gave_way: whether the rules of the routing table that give way did so.
     """
 
     ranked: tuple[Candidate, ...]
@@ -475,6 +476,7 @@ class Decision:
     fallbacks: tuple[Candidate, ...] = ()
     explored: Explored | None = None
     full: tuple[str, ...] = ()
+    rules_gave_way: bool = False
 
     @property
     def chosen(self) -> Candidate:

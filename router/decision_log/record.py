@@ -401,6 +401,8 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
             They are not among the candidates.
         in_flight: calls to the chosen model that had not ended, as far as the server knew; 0 in older
             records.
+        rules_gave_way: names of the rules that would have applied, too, but gave way, since no model was left
+            with them.
     """
 
     version: Literal[1]
@@ -434,6 +436,7 @@ class DecisionRecord(KeptPrompt, frozen=True, kw_only=True, omit_defaults=True):
     task: str = ""
     full: tuple[str, ...] = ()
     in_flight: Count = 0
+    rules_gave_way: tuple[str, ...] = ()
 
     def propensity_of(self, model: str) -> float | None:
         """The probability with which a candidate would have been chosen, 0..1; ``None``: not logged."""

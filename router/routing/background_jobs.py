@@ -18,7 +18,6 @@ from router.core.errors import MitsumoriError
 from router.core.limits import LABEL_NAME
 from router.ledger.base import Ledger
 from router.logs import logger
-from router.routing.canary import Canary
 from router.routing.correction_learner import CorrectionLearner
 from router.routing.label_names import LabelNames
 from router.routing.provider_load import ProviderLoad
@@ -28,7 +27,6 @@ __all__ = [
     "BackgroundJobs",
     "PeriodicJob",
     "RetentionRule",
-    "canary_job",
     "correction_job",
     "expiry_job",
     "label_names_job",
@@ -43,7 +41,6 @@ _LOAD_EVERY_S = 5.0
 _RETENTION_EVERY_S = 3600.0
 _LABEL_NAMES_EVERY_S = 60.0
 _STORE_EVERY_S = 2.0
-_CANARY_EVERY_S = 5.0
 _RETRY_S = 30.0
 """Seconds until a rare job that failed is tried again."""
 _MAX_WAIT_S = 3600.0
@@ -138,11 +135,6 @@ def load_job(load: ProviderLoad, ledger: Ledger, *, shared: bool) -> PeriodicJob
     """
     every_s = _LOAD_EVERY_S if shared else math.inf
     return PeriodicJob("load", every_s, lambda: load.sync(ledger))
-
-
-def canary_job(canary: Canary) -> PeriodicJob:
-    """Save what a canary has counted, and take over what other processes have, every five seconds."""
-    return PeriodicJob("canary counts", _CANARY_EVERY_S, canary.sync)
 
 
 def label_names_job(names: LabelNames, ledger: Ledger) -> PeriodicJob:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import secrets
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple
 
 from router.clock import utc_now
 from router.core.bounded_cache import BoundedCache
-from router.core.canary import Check, CountedCall, Side, Tally, draw_of, evidence, halt_of
-from router.core.errors import BadArtifact, MitsumoriError
-from router.core.sequential_test import Stream
+from router.core.canary import Check, CountedCall, Tally, draw_of, evidence, halt_of
+from router.core.errors import MitsumoriError
 from router.core.types import Reason
 from router.decision_log.record import LoggedCanary
 from router.decision_log.record_json import canary_of
 from router.ledger.base import StoredDecision
+from router.ledger.shared_state import SharedRow
 from router.logs import logger
-from router.routing.canary_state import CanaryMemory, CanaryState
+from router.routing.canary_state import KINDS, CanaryState, HaltedRun
 from router.routing.router import RouteQuery, Router
 from router.routing.trial import FittedTrial, Trial
 from router.routing.trial_plan import CanaryPlan
 from router.telemetry.observer import UNOBSERVED, Observer
 
-__all__ = ["Canary", "CanaryReport", "HaltedRun", "Split"]
+__all__ = ["Canary", "CanaryReport", "Split"]
 
 _COUNTED_BYTES = 8 << 20
 """Some thirty thousand conversations or requests that have been counted; an older one may count again."""
@@ -41,21 +41,6 @@ class Split(NamedTuple):
 
     router: Router | None
     logged: LoggedCanary
-
-
-@dataclass(frozen=True, slots=True)
-class HaltedRun:
-    """A canary that was halted.
-
-    Attributes:
-        check: which comparison it lost.
-        text: why, for people.
-        time: when, aware.
-    """
-
-    check: Check
-    text: str
-    time: datetime
 
 
 @dataclass(frozen=True)
@@ -88,26 +73,28 @@ class Canary:
     settled, or a request without one.
 
     Args:
-        state: survives a restart, and is shared by all processes.
-        process: names this one among them.
         observer: is told which side decided.
         now: the clock; returns an aware datetime.
+        process: names this one among all that share what they count, and no other ever; empty: its start and
+            a random number.
     """
+
+    kinds = KINDS
+    """See :class:`state_exchange.SharedPart`."""
 
     def __init__(
         self,
-        state: CanaryState | None = None,
-        process: str = "1",
         observer: Observer = UNOBSERVED,
         now: Callable[[], datetime] = utc_now,
+        process: str = "",
     ) -> None:
-        self._state, self._process = state or CanaryMemory(), process
+        process = process or f"{now().timestamp():017.6f} {secrets.token_hex(8)}"
+        self._state = CanaryState(process, lambda: self._now().timestamp())
         self._observer, self._now = observer, now
         self._fitted = FittedTrial[CanaryPlan]("canary", _notes)
         self._trial: Trial[CanaryPlan] | None = None
         self._lock = threading.Lock()
         self._own, self._others = Tally(), Tally()
-        self._unsaved = False
         self._halted: HaltedRun | None = None
         self._counted = BoundedCache[str, bool](_COUNTED_BYTES)
 
@@ -121,16 +108,20 @@ class Canary:
             live: decides the rest.
 
         Raises:
-            BadArtifact: its parts do not fit, or its state is damaged; the canary that is there stays.
-            Unavailable: its state cannot be read.
+            BadArtifact: its parts do not fit; the canary that is there stays.
         """
-        own, others, halted = Tally(), Tally(), None
-        if trial is not None:
-            own, others, halted = self._known(trial)
         self._fitted.adopt(trial, live)
         with self._lock:
+            if self._trial is not None:
+                self._state.count(self._trial.id, self._own)
+            self._own, self._others, halted = Tally(), Tally(), None
+            if trial is not None:
+                self._own = self._state.own(trial.id)
+                self._add_others(trial)
+                halted = self._state.halted(trial.plan.version)
+            # In this order: before, it decides nothing.
+            self._halted = halted
             self._trial = trial
-            self._own, self._others, self._halted = own, others, halted
             self._counted = BoundedCache[str, bool](_COUNTED_BYTES)
         if trial is not None:
             log, told = logger(), {"canary": trial.version}
@@ -154,6 +145,7 @@ class Canary:
         fitted = self._fitted.current
         if (
             fitted is None
+            or fitted.trial is not self._trial
             or self._halted is not None
             or fitted.live is not live
             or query.quote_only
@@ -190,7 +182,6 @@ class Canary:
                 return
             self._counted.put(key, True, len(key))
             self._own = self._own.with_call(call, took=logged.took)
-            self._unsaved = True
         self._judge(trial)
 
     def failed(self, error: Exception) -> None:
@@ -202,7 +193,6 @@ class Canary:
         logger().warning("canary_failed", reason=reason, canary=trial.version)
         with self._lock:
             self._own = self._own.with_call(CountedCall(failed=True), took=True)
-            self._unsaved = True
         self._judge(trial)
 
     def report(self) -> CanaryReport:
@@ -227,39 +217,42 @@ class Canary:
         """Whether there is a canary that was halted."""
         return self._halted is not None
 
-    def sync(self) -> None:
-        """Save what was counted here, and take over what other processes counted or decided.
+    # ── shared with other processes ───────────────────────────────────────────────────────────────
 
-        Raises:
-            Unavailable, BadArtifact: the state cannot be used; this process goes on by itself.
-        """
-        trial = self._trial
-        if trial is None:
-            return
+    def unpublished(self) -> list[SharedRow]:
+        """See :meth:`state_exchange.SharedPart.unpublished`."""
         with self._lock:
-            own, unsaved, self._unsaved = self._own, self._unsaved, False
-        try:
-            if unsaved:
-                self._save(trial, own)
-            _, others, halted = self._known(trial)
-        except MitsumoriError:
-            self._unsaved = True
-            raise
+            if self._trial is not None:
+                self._state.count(self._trial.id, self._own)
+                self._state.renew(self._trial.id, self._trial.plan.version)
+            return self._state.untold()
+
+    def published(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`state_exchange.SharedPart.published`."""
         with self._lock:
-            if self._trial is not trial:
+            self._state.told(rows)
+
+    def take_over(self, rows: Sequence[SharedRow]) -> None:
+        """See :meth:`state_exchange.SharedPart.take_over`."""
+        with self._lock:
+            self._state.take_over(rows)
+            trial, before = self._trial, self._halted
+            if trial is None:
                 return
-            self._others = others
-            if others.usual is not None:
-                self._own = self._own.with_usual(others.usual)
-            self._halted = self._halted or halted
+            self._add_others(trial)
+            halted = self._halted = self._state.halted(trial.plan.version) or before
+        if before is None and halted is not None:
+            logger().error(
+                "canary_halted", canary=trial.version, detail=halted.text, told_by_another=True
+            )
         self._judge(trial)
 
-    def close(self) -> None:
-        """Save what was counted last."""
-        try:
-            self.sync()
-        except MitsumoriError as error:
-            logger().warning("canary_counts_lost", reason=error.reason, detail=error.message)
+    # ── details ───────────────────────────────────────────────────────────────────────────────────
+
+    def _add_others(self, trial: Trial[CanaryPlan]) -> None:
+        self._others = self._state.others(trial.id, self._own)
+        if self._others.usual is not None:
+            self._own = self._own.with_usual(self._others.usual)
 
     def _judge(self, trial: Trial[CanaryPlan]) -> None:
         """Halt if there is evidence enough."""
@@ -270,78 +263,11 @@ class Canary:
             if halt is None:
                 return
             halted = self._halted = HaltedRun(halt.check, halt.text, self._now())
-            own = self._own
+            self._state.halt(trial.plan.version, halted)
         logger().error("canary_halted", canary=trial.version, detail=halt.text)
-        try:
-            self._save(trial, own, halted)
-        except MitsumoriError as error:
-            # It is halted here all the same, and saved with the next counts.
-            self._unsaved = True
-            logger().error("canary_halt_not_saved", reason=error.reason, detail=error.message)
-
-    # ── what survives a restart ───────────────────────────────────────────────────────────────────
-
-    def _save(self, trial: Trial[CanaryPlan], own: Tally, halted: HaltedRun | None = None) -> None:
-        rows = {f"{trial.id} tally {self._process}": json.dumps(asdict(own))}
-        halted = halted or self._halted
-        if halted is not None:
-            told = {"check": halted.check, "text": halted.text, "time": halted.time.isoformat()}
-            rows[f"{trial.plan.version} halted"] = json.dumps(told)
-        self._state.write(rows, (f"{trial.id} ", f"{trial.plan.version} "))
-
-    def _known(self, trial: Trial[CanaryPlan]) -> tuple[Tally, Tally, HaltedRun | None]:
-        """The tally of this process, those of the others, and whether the run was halted."""
-        rows = self._state.read()
-        halted = rows.get(f"{trial.plan.version} halted")
-        mine, prefix = f"{trial.id} tally {self._process}", f"{trial.id} tally "
-        try:
-            tallies = {
-                key: _tally(json.loads(row))
-                for key, row in sorted(rows.items())
-                if key.startswith(prefix)
-            }
-            # Of two usual costs all processes take the one of the same process.
-            usual = next((each.usual for each in tallies.values() if each.usual), None)
-            own, others = tallies.pop(mine, Tally()), Tally(usual=usual)
-            for each in tallies.values():
-                others += each if usual is None else each.with_usual(usual)
-            return own, others, None if halted is None else _halted(json.loads(halted))
-        except (ValueError, KeyError, TypeError):
-            raise BadArtifact(
-                "the state of the canary is damaged; change run of its settings to count anew",
-                reason="CANARY_STATE_DAMAGED",
-                field="canary",
-            ) from None
 
 
 def _notes(trial: Trial[CanaryPlan]) -> tuple[Reason, ...]:
     share = trial.plan.share
     text = f"decided by a canary, which has {100 * share:g}% of the requests: {trial.parts}"
     return (Reason("CANARY", text, {"canary": trial.id, "share": f"{share:g}"}),)
-
-
-def _halted(values: Mapping[str, Any]) -> HaltedRun:
-    if values["check"] not in get_args(Check):
-        raise ValueError("another check")
-    time = datetime.fromisoformat(values["time"])
-    return HaltedRun(values["check"], str(values["text"]), time)
-
-
-def _tally(values: Mapping[str, Any]) -> Tally:
-    usual = values["usual"]
-    calls, nanos = values["learning"]
-    return Tally(
-        _side(values["canary"]),
-        _side(values["rest"]),
-        None if usual is None else int(usual),
-        (int(calls), int(nanos)),
-    )
-
-
-def _side(values: Mapping[str, Any]) -> Side:
-    return Side(
-        **{
-            check: Stream(int(each["count"]), float(each["total"]), float(each["spread"]))
-            for check, each in values.items()
-        }
-    )

@@ -1,100 +1,235 @@
-"""What a canary must not forget over a restart: that it was halted, and what was counted."""
+"""What is known of canaries beyond one process and one restart: what was counted, and what was halted.
+
+It is kept in rows that processes share (:mod:`ledger.shared_state`). What is counted is added up over
+processes, so each has a row of its own per canary; that a run was halted is one row, which any process
+writes. As long as a process serves a canary, it renews the rows of that canary, also those of processes that
+have ended.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple, get_args
 
-from router.core.errors import BadArtifact, Unavailable
-from router.files import read_bounded, replace_text
+from router.core.canary import Check, Side, Tally
+from router.core.sequential_test import Stream
+from router.ledger.shared_state import SharedRow
+from router.logs import logger
 
-__all__ = ["CanaryFile", "CanaryMemory", "CanaryState"]
+__all__ = ["KEEP_S", "KINDS", "OTHERS_RENEW_S", "RENEW_S", "CanaryState", "HaltedRun"]
 
-_MAX_BYTES = 1 << 20
+_TALLIES, _HALTS = KINDS = ("canary_tallies", "canary_halts")
+"""Of the rows that are shared."""
+KEEP_S: Final = 90 * 86_400.0
+"""Seconds that the store keeps a row which nobody writes again."""
+RENEW_S: Final = 86_400.0
+"""Age at which a process writes its own rows and the halt again, seconds."""
+OTHERS_RENEW_S: Final = 2 * RENEW_S
+"""Age at which it writes those of other processes again: by then, a process that runs has done so itself."""
+_MICROS = 1_000_000
 
 
-class CanaryState(Protocol):
-    """Texts by key, which every process of a service shares. Used from any thread.
+@dataclass(frozen=True, slots=True)
+class HaltedRun:
+    """A canary that was halted.
 
-    Its methods raise ``Unavailable`` where it cannot be reached, and ``BadArtifact`` where it is damaged.
+    Attributes:
+        check: which comparison it lost.
+        text: why, for people.
+        time: when, aware.
     """
 
-    def read(self) -> Mapping[str, str]:
-        """Every row."""
-        ...
-
-    def write(self, rows: Mapping[str, str], keep: tuple[str, ...]) -> None:
-        """Add or replace rows; others stay only where their key begins with one of ``keep``."""
-        ...
+    check: Check
+    text: str
+    time: datetime
 
 
-class CanaryMemory:
-    """Keeps it as long as the process lives."""
+class _Known(NamedTuple):
+    """A row with what it says, and when it was written last, seconds since the epoch, as far as is known."""
 
-    def __init__(self) -> None:
-        self._rows: dict[str, str] = {}
-
-    def read(self) -> Mapping[str, str]:
-        """See :meth:`CanaryState.read`."""
-        return self._rows
-
-    def write(self, rows: Mapping[str, str], keep: tuple[str, ...]) -> None:
-        """See :meth:`CanaryState.write`."""
-        self._rows = {
-            **{key: value for key, value in self._rows.items() if key.startswith(keep)},
-            **rows,
-        }
+    row: SharedRow
+    value: Tally | HaltedRun
+    written: float
 
 
-class CanaryFile:
-    """Keeps it in a small file, such as one beside a ledger. Processes of one machine take turns.
+class CanaryState:
+    """The rows of all canaries. Not thread-safe.
 
     Args:
-        path: of the file; its directory must exist.
+        process: names this one among all that share the store, and no other ever; those that started first
+            come first.
+        seconds: returns the seconds since the epoch.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, process: str, seconds: Callable[[], float]) -> None:
+        self._process, self._seconds = process, seconds
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._untold: set[tuple[str, str]] = set()
 
-    def read(self) -> Mapping[str, str]:
-        """See :meth:`CanaryState.read`."""
-        try:
-            rows = json.loads(read_bounded(self._path, _MAX_BYTES))
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise self._unreachable(error) from None
-        except (ValueError, RecursionError):
-            raise self._damaged() from None
-        if not isinstance(rows, dict) or not all(isinstance(each, str) for each in rows.values()):
-            raise self._damaged()
-        return rows
+    def own(self, canary: str) -> Tally:
+        """What this process has counted of a canary, as far as it is a row."""
+        found = self._known.get((_TALLIES, self._key(canary)))
+        return found.value if found and isinstance(found.value, Tally) else Tally()
 
-    def write(self, rows: Mapping[str, str], keep: tuple[str, ...]) -> None:
-        """See :meth:`CanaryState.write`."""
-        try:
-            with self._path.with_name(f"{self._path.name}.lock").open("ab") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                kept = {key: value for key, value in self.read().items() if key.startswith(keep)}
-                replace_text(self._path, json.dumps({**kept, **rows}, indent=1), mode=0o600)
-        except OSError as error:
-            raise self._unreachable(error) from None
+    def others(self, canary: str, own: Tally) -> Tally:
+        """What other processes have counted of a canary, with the usual cost that all processes take.
 
-    def _unreachable(self, error: OSError) -> Unavailable:
-        return Unavailable(
-            f"the state of the canary, {self._path}, cannot be used ({error.strerror}); let this user "
-            "write it",
-            reason="CANARY_STATE_UNREACHABLE",
-            field="canary",
-        )
+        Args:
+            canary: its id.
+            own: what this process has counted.
+        """
+        mine, prefix = self._key(canary), f"{canary} "
+        tallies = {
+            key: known.value
+            for (_, key), known in self._known.items()
+            if key.startswith(prefix) and isinstance(known.value, Tally)
+        }
+        tallies[mine] = own
+        # Of two usual costs all take the one of the process that started first.
+        usual = next((tallies[key].usual for key in sorted(tallies) if tallies[key].usual), None)
+        del tallies[mine]
+        found = Tally(usual=usual)
+        for each in tallies.values():
+            found += each if usual is None else each.with_usual(usual)
+        return found
 
-    def _damaged(self) -> BadArtifact:
-        return BadArtifact(
-            f"the state of the canary, {self._path}, is damaged; delete it, and change run of the canary's "
-            "settings, to count anew",
-            reason="CANARY_STATE_DAMAGED",
-            field="canary",
-        )
+    def halted(self, plan: str) -> HaltedRun | None:
+        """Why a run was halted; ``None``: it was not.
+
+        Args:
+            plan: version of its settings.
+        """
+        found = self._known.get((_HALTS, plan))
+        return found.value if found and isinstance(found.value, HaltedRun) else None
+
+    def count(self, canary: str, own: Tally) -> None:
+        """Have it told what this process has counted, where that is news.
+
+        Args:
+            canary: id of the canary.
+            own: all of it.
+        """
+        if own != self.own(canary):
+            self._put(_TALLIES, self._key(canary), json.dumps(asdict(own)), own)
+
+    def halt(self, plan: str, halted: HaltedRun) -> None:
+        """Have it told that a run was halted.
+
+        Args:
+            plan: version of its settings.
+            halted: why.
+        """
+        told = {"check": halted.check, "text": halted.text, "time": halted.time.isoformat()}
+        self._put(_HALTS, plan, json.dumps(told), halted)
+
+    def renew(self, canary: str, plan: str) -> None:
+        """Have the rows of a canary told again that would end some time; forget those that have ended.
+
+        Args:
+            canary: its id.
+            plan: version of its settings.
+        """
+        now, mine, prefix = self._seconds(), self._key(canary), f"{canary} "
+        for (kind, key), known in list(self._known.items()):
+            age = now - known.written
+            if age >= KEEP_S:
+                del self._known[kind, key]
+                self._untold.discard((kind, key))
+            elif key in (plan, mine):
+                if age >= RENEW_S:
+                    self._put(kind, key, known.row.value, known.value)
+            elif key.startswith(prefix) and age >= OTHERS_RENEW_S:
+                self._put(kind, key, known.row.value, known.value)
+
+    # ── shared with other processes ───────────────────────────────────────────────────────────────
+
+    def untold(self) -> list[SharedRow]:
+        """What other processes do not know yet."""
+        return [self._known[each].row for each in self._untold]
+
+    def told(self, rows: Sequence[SharedRow]) -> None:
+        """Other processes can know these rows."""
+        for row in rows:
+            place = row.kind, row.key
+            if place in self._known and self._known[place].row == row:
+                self._untold.discard(place)
+
+    def take_over(self, rows: Sequence[SharedRow]) -> None:
+        """Take over what is newer than what is known here; a damaged row is mended, or ignored."""
+        now = self._seconds()
+        for row in rows:
+            place = row.kind, row.key
+            known = self._known.get(place)
+            if known is not None and row.age <= known.row.age:
+                continue
+            value = _value(row)
+            if value is not None:
+                self._known[place] = _Known(row, value, min(row.changed / _MICROS, now))
+                self._untold.discard(place)
+                continue
+            logger().warning(
+                "canary_row_damaged",
+                kind=row.kind,
+                key=row.key,
+                detail="it is ignored; to count anew, change run in the canary's settings",
+            )
+            if known is not None:
+                # Every process that knows it mends it alike.
+                mended = replace(known.row, changed=row.changed + 1)
+                self._known[place] = known._replace(row=mended)
+                self._untold.add(place)
+
+    # ── details ───────────────────────────────────────────────────────────────────────────────────
+
+    def _key(self, canary: str) -> str:
+        return f"{canary} {self._process}"
+
+    def _put(self, kind: str, key: str, text: str, value: Tally | HaltedRun) -> None:
+        now, known = self._seconds(), self._known.get((kind, key))
+        changed = max(int(now * _MICROS), known.row.changed + 1 if known else 0)
+        self._known[kind, key] = _Known(SharedRow(kind, key, text, changed, KEEP_S), value, now)
+        self._untold.add((kind, key))
+
+
+def _value(row: SharedRow) -> Tally | HaltedRun | None:
+    """What a row says; ``None``: it is damaged."""
+    try:
+        values = json.loads(row.value)
+        return _tally(values) if row.kind == _TALLIES else _halted(values)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _halted(values: Mapping[str, Any]) -> HaltedRun:
+    time = datetime.fromisoformat(values["time"])
+    if values["check"] not in get_args(Check) or time.tzinfo is None:
+        raise ValueError("another check, or a time without a zone")
+    return HaltedRun(values["check"], str(values["text"]), time)
+
+
+def _tally(values: Mapping[str, Any]) -> Tally:
+    usual = values["usual"]
+    calls, nanos = map(int, values["learning"])
+    if min(calls, nanos) < 0 or (usual is not None and not int(usual) > 0):
+        raise ValueError("a cost below 0")
+    return Tally(
+        _side(values["canary"]),
+        _side(values["rest"]),
+        None if usual is None else int(usual),
+        (calls, nanos),
+    )
+
+
+def _side(values: Mapping[str, Any]) -> Side:
+    return Side(**{check: _stream(values[check]) for check in get_args(Check)})
+
+
+def _stream(values: Mapping[str, Any]) -> Stream:
+    made = Stream(int(values["count"]), float(values["total"]), float(values["spread"]))
+    # Values lie in 0..1, and so do the squares of their differences.
+    if not (0 <= made.total <= made.count and 0 <= made.spread <= made.count):
+        raise ValueError("no stream of values in 0..1")
+    return made

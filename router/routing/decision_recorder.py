@@ -86,6 +86,7 @@ def record_of(
         unhealthy=_unhealthy(decision),
         exploration=_exploration(decision.explored),
         redrawn=redrawn,
+        rules_gave_way=tuple([rule.name for rule in routed.ruling.gave_way]),
         canary=canary,
         task=query.task_id,
         full=tuple(sorted(decision.full)),

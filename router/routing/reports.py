@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.catalog.catalog import Catalog
+from router.core.breaker import Outcome
 from router.core.canary import CountedCall
 from router.core.errors import NotFound
 from router.core.limits import Amounts
@@ -105,6 +106,8 @@ class Reports:
     def report_outcome(self, decision_id: str, tenant: str, report: OutcomeReport) -> bool:
         """Count how an attempt ended, for the health of its model; false if it was counted before.
 
+        A failure of the chosen model is an error of the canary, or of the rest, too.
+
         Args:
             decision_id: the decision that led to the attempt, in any state.
             tenant: its tenant label; empty where it has none.
@@ -121,6 +124,9 @@ class Reports:
         self.conversations.reported(decision_id, Judgement(model, report.outcome))
         provider = self._provider(model)
         self._note_limits(model, provider, report.rate_limits)
+        chosen = model == decided.labels["model"]
+        if self.canary is not None and chosen and not _answered(report.outcome):
+            self.canary.settled(decided, CountedCall(failed=True))
         return self.health.report(
             Attempt(
                 model,
@@ -206,9 +212,14 @@ def _judgement(model: str, report: UsageReport) -> Judgement:
 
 
 def _counted(report: UsageReport, booked: int) -> CountedCall:
-    """What a canary counts of a report: that a model refused is a failure to whoever asked."""
+    """What a canary counts of a report."""
     return CountedCall(
-        failed=report.outcome.value not in ANSWERED,
+        failed=not _answered(report.outcome),
         cost=booked,
         quality=report.details.get("quality"),
     )
+
+
+def _answered(outcome: Outcome) -> bool:
+    """Whether a canary counts a call as answered: that a model refused is a failure to whoever asked."""
+    return outcome.value in ANSWERED

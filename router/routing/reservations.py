@@ -143,7 +143,7 @@ class Reservations:
     shadow: Shadow | None = None
     canary: Canary | None = None
     _examples: dict[tuple[str, str], bytes] = field(default_factory=dict, init=False, repr=False)
-    _canarys: list[Reservations] = field(default_factory=list, init=False, repr=False)
+    _canaries: list[Reservations] = field(default_factory=list, init=False, repr=False)
 
     def warm_up(self) -> None:
         """Load and make what the first call would otherwise wait for."""
@@ -225,10 +225,10 @@ class Reservations:
 
     def _beside(self, router: Router) -> Reservations:
         """The same on the router of the canary."""
-        found = self._canarys[0] if self._canarys else None
+        found = self._canaries[0] if self._canaries else None
         if found is None or found.router is not router:
             found = replace(self, router=router, shadow=None, canary=None)
-            self._canarys[:] = [found]
+            self._canaries[:] = [found]
         return found
 
     def _decide(

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from router.catalog.catalog import Catalog
 from router.catalog.tokens import TokenCounter
 from router.classifier.bundle import Bundle
-from router.classifier.features.lexical import foreign_share
 from router.classifier.gadget_guard import GadgetGuard
 from router.core.breaker import Outcome
 from router.core.conversation import NO_CONVERSATION, Conversation, with_cache_worth
@@ -42,6 +41,7 @@ from router.core.types import (
     Reason,
     Score,
 )
+from router.routing.assessment_notes import TOKENS_ESTIMATED, notes_of
 from router.routing.candidate_table import CandidateTable
 from router.routing.classified_prompt import classified, second_opinion
 from router.routing.prompt_memory import PromptMemory, key_of
@@ -55,18 +55,6 @@ _NO_CORRECTIONS = Corrections()
 _CLASSIFIED_BYTES = 6_000
 """A vector of 768 numbers, the features, and a score of a dozen arms, roughly."""
 _COUNTS_BYTES = 1_000
-_ESTIMATED = Reason(
-    "TOKENS_ESTIMATED",
-    "input tokens are an estimate: the model's own tokenizer is not available",
-)
-_SECOND_OPINION = Reason(
-    "SECOND_OPINION",
-    "the choice was close, or the first encoder does not read this script: the second stage was used",
-)
-_GADGET_SUSPECTED = Reason(
-    "GADGET_SUSPECTED",
-    "the prompt looks composed of foreign parts, as if to look harder: its easiest part was scored",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,14 +320,14 @@ class Router:
         tokens = max((count.tokens for count in counts), default=0)
         ruling = self._ruling(query, score, features, tokens, moment)
         goal = self._goal(query, ruling)
-        encoder, notes = bundle.encoder, []
+        encoder, second = bundle.encoder, False
         if bundle.second is not None and bundle.needs_second_stage(
             score,
             features,
             arm_prices(candidates, query.constraints, ruling),
             at_stake(goal, score.complexity),
         ):
-            encoder = bundle.second.encoder
+            encoder, second = bundle.second.encoder, True
             score = recall(
                 key,
                 f"second {version}",
@@ -349,18 +337,13 @@ class Router:
             candidates = candidates_of(score)
             ruling = self._ruling(query, score, features, tokens, moment)
             goal = self._goal(query, ruling)
-            notes.append(_SECOND_OPINION)
-        if first.suspected:
-            notes.append(_GADGET_SUSPECTED)
-        if not encoder.reads_script(features):
-            notes.append(_not_read(features))
         return Assessment(
             bundle,
             score,
             features,
             embedding,
             tuple(candidates),
-            tuple(notes),
+            notes_of(first, encoder, second=second),
             goal,
             moment,
             ruling,
@@ -414,7 +397,7 @@ class Router:
         notes = self.notes + assessed.notes
         chosen = decision.chosen.quote
         if chosen is not None and not chosen.input_tokens.exact:
-            notes = (_ESTIMATED, *notes)
+            notes = (TOKENS_ESTIMATED, *notes)
         return RoutedDecision(
             assessed.score,
             replace(decision, reasons=decision.reasons + notes),
@@ -422,7 +405,7 @@ class Router:
             assessed.bundle.version,
             self.catalog.version,
             self.settings_version,
-            assessed.ruling,
+            assessed.ruling.after_giving_way() if decision.rules_gave_way else assessed.ruling,
             health,
             conversation,
             inputs,
@@ -510,11 +493,3 @@ class Router:
             # Two threads may make it at once; either table is right.
             table = self._latest[0] = CandidateTable(self.catalog, bundle.manifest, moment)
         return table
-
-
-def _not_read(features: npt.NDArray[np.float32]) -> Reason:
-    return Reason(
-        "LANGUAGE_NOT_COVERED",
-        "the encoder does not read this script: the probabilities rest on length and form",
-        {"letters_outside_latin_share": f"{foreign_share(features):.2f}"},
-    )

@@ -214,7 +214,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     def GetShadow(
         self, request: admin_pb2.GetShadowRequest, context: grpc.ServicerContext
     ) -> admin_pb2.GetShadowResponse:
-        """How the choices of the shadow differ."""
+        """How the choices of the shadow of this process differ; each has figures of its own."""
         shadow = self._current().reservations.shadow
         return shadow_response(ShadowReport() if shadow is None else shadow.report())
 

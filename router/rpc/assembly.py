@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from router.catalog.catalog import Catalog, load_catalog, watch_catalog
 from router.catalog.tokens import TokenCounter
@@ -18,11 +17,9 @@ from router.clock import utc_now
 from router.core.errors import BadArtifact, Unavailable
 from router.core.money import NANOS_PER_USD
 from router.decision_log.prompt_log import PromptLog
-from router.ledger.address import sqlite_path
 from router.ledger.base import Ledger
 from router.logs import set_level
 from router.routing.canary import Canary
-from router.routing.canary_state import CanaryFile, CanaryMemory, CanaryState
 from router.routing.chance import Chance
 from router.routing.conversations import Conversations
 from router.routing.correction_learner import CorrectionLearner
@@ -179,7 +176,8 @@ def exchange_of(reservations: Reservations) -> StateExchange:
 
     They are the same in every snapshot.
     """
-    return StateExchange(reservations.ledger, [reservations.health])
+    canary = [] if reservations.canary is None else [reservations.canary]
+    return StateExchange(reservations.ledger, [reservations.health, *canary])
 
 
 def _chance(settings: Settings) -> Chance:
@@ -242,14 +240,8 @@ def _rebuilt(before: Reservations, settings: Settings, parts: Parts) -> Reservat
     )
 
 
-def _canary_state(settings: Settings) -> CanaryState:
-    """Beside a SQLite ledger; for any other store, nothing survives a restart."""
-    store = sqlite_path(settings.ledger)
-    return CanaryMemory() if store is None else CanaryFile(Path(f"{store}.canary.json"))
-
-
 def live_state_of(
-    settings: Settings, sources: Sources, ledger: Ledger, observer: Observer, process: int = 1
+    settings: Settings, sources: Sources, ledger: Ledger, observer: Observer
 ) -> tuple[LiveState, CorrectionLearner]:
     """What calls run on, and what learns their corrections.
 
@@ -260,7 +252,6 @@ def live_state_of(
         sources: what is followed; the bundle always is.
         ledger: holds.
         observer: is told what is decided and settled.
-        process: number of this process among those that serve.
     """
     assert sources.bundle is not None  # noqa: S101 — a bundle is always followed
     catalog = load_catalog() if sources.catalog is None else sources.catalog.current()[0]
@@ -279,7 +270,7 @@ def live_state_of(
     reservations = replace(
         build_reservations(settings, router, ledger, observer, load),
         shadow=Shadow(observer),
-        canary=Canary(_canary_state(settings), str(process), observer, router.now),
+        canary=Canary(observer, router.now),
     )
     first = Snapshot(settings, reservations)
 

@@ -186,7 +186,7 @@ class LiveState:
         """Take over a changed canary, or refuse it.
 
         Raises:
-            Unavailable: a source of it does not answer, or its state cannot be read.
+            Unavailable: a source of it does not answer.
         """
         now, followed = self._snapshot, self._sources.canary
         canary, reservations = now.reservations.canary, now.reservations

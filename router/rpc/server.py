@@ -20,7 +20,6 @@ from router.ledger.address import has_one_writer, ledger_place
 from router.logs import logger
 from router.routing.background_jobs import (
     BackgroundJobs,
-    canary_job,
     correction_job,
     expiry_job,
     label_names_job,
@@ -300,12 +299,10 @@ def serve(
         meters = telemetry.meters
         ledger = duties.open_ledger(settings.ledger, meters)
         opened.callback(ledger.close)
-        live, learner = live_state_of(settings, sources, ledger, meters, duties.number)
-        shadow, canary = live.current().reservations.shadow, live.current().reservations.canary
+        live, learner = live_state_of(settings, sources, ledger, meters)
+        shadow = live.current().reservations.shadow
         if shadow is not None:
             opened.enter_context(shadow)
-        if canary is not None:
-            opened.callback(canary.close)
         endpoint = metrics_endpoint(settings, telemetry, duties.number)
         if endpoint is not None:
             opened.enter_context(endpoint)
@@ -313,7 +310,7 @@ def serve(
         opened.callback(exchange.finish)
         meters.read(SHARED_STATE_AGE, lambda: [(exchange.age_s, ())])
         sharing = BackgroundJobs([sharing_job(exchange, settings.share_every_s)])
-        sharing.run_due()  # what others know of models is known before the first call
+        sharing.run_due()  # what others know is known before the first call
         running = start(settings, live.current().reservations, live, telemetry, duties)
         opened.callback(running.drain)
         live.current().reservations.warm_up()
@@ -334,8 +331,6 @@ def serve(
                 shared=settings.processes > 1 or not has_one_writer(settings.ledger),
             ),
         ]
-        if canary is not None:
-            jobs.append(canary_job(canary))
         if duties.leads:
             jobs += [
                 expiry_job(ledger, settings.expire_every_s),

@@ -137,10 +137,13 @@ def _changes_nothing(effects: Effects, models: Sequence[Model]) -> bool:
 def _both_hold(
     table: RoutingTable, rules: Rules, first: int, second: int, models: Sequence[Model]
 ) -> Mapping[str, Any] | None:
-    """Values for which two rules apply that together allow no model; ``None``: none were found."""
+    """Values for which two rules apply that together allow no model; ``None``: none were found, or one of
+    them gives way."""
     one, other = table.rules[first], table.rules[second]
     both = Ruling((one, other))
-    if any(both.forbids(Candidate(each, None, None, None)) is None for each in models):
+    if both.gives_way or any(
+        both.forbids(Candidate(each, None, None, None)) is None for each in models
+    ):
         return None
     conditions = [rules.file.rules[at].when for at in (first, second)]
     finals = [entry.when for entry in rules.file.rules[:second] if entry.final]

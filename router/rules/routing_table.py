@@ -98,7 +98,7 @@ class Rules:
         if (then.tier_floor or then.tier_ceiling) and not effects.tiers:
             problem = f"the floor {then.tier_floor} is above the ceiling {then.tier_ceiling}"
             raise self._error(index, "tier_floor", problem)
-        return Rule(entry.name, effects, _text(then, catalog.tiers))
+        return Rule(entry.name, effects, _text(then, catalog.tiers), entry.gives_way)
 
     def _error(self, index: int, field: str, problem: str) -> BadArtifact:
         rule, place = self.file.rules[index].name, self.places.of(("rules", index, "then", field))

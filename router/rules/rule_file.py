@@ -108,6 +108,9 @@ class ThenEntry(_Strict):
         return self
 
 
+_NEVER_REFUSES = ("quality_target", "miss_cost_usd", "explore")
+
+
 class RuleEntry(_Strict):
     """A rule as in the file.
 
@@ -116,6 +119,7 @@ class RuleEntry(_Strict):
         when: condition in CEL.
         then: what it does.
         final: whether the rules below are not asked where it holds.
+        gives_way: whether it does not apply where the decision would be refused otherwise.
         note: for people.
     """
 
@@ -123,6 +127,7 @@ class RuleEntry(_Strict):
     when: str = Field(min_length=1)
     then: ThenEntry
     final: bool = False
+    gives_way: bool = False
     note: str = Field(default="", max_length=1_000)
 
     @field_validator("name")
@@ -131,6 +136,17 @@ class RuleEntry(_Strict):
         if not _NAME.fullmatch(value):
             raise ValueError("must be a-z, 0-9 and hyphens, at most 63 characters")
         return value
+
+    @model_validator(mode="after")
+    def _gives_way_as_a_whole(self) -> RuleEntry:
+        kept = [name for name in _NEVER_REFUSES if getattr(self.then, name) is not None]
+        if self.then.defer:
+            kept.append("defer")
+        if self.gives_way and kept:
+            raise ValueError(
+                f"a rule that gives way only leaves models out; give {kept[0]} in a rule of its own"
+            )
+        return self
 
 
 class RuleFile(_Strict):

@@ -146,7 +146,8 @@ SHARED_STATE_AGE = Metric(
     "gauge",
     (),
     "s",
-    "Time since this process last exchanged with the others, through the store, which models fail.",
+    "Time since this process last exchanged with the others, through the store, what they share beside"
+    " money.",
 )
 HOLDS = Metric(
     "mitsumori.holds",

@@ -8,15 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.simulation.__main__ import main, simulate
+from benchmarks.simulation.__main__ import main, simulate, simulate_agents
 from benchmarks.simulation.agenda import START, Agenda, Process
+from benchmarks.simulation.agent_runs import TURNS, agent_figures, agent_table
 from benchmarks.simulation.conditions import CALM, CONDITIONS, FROM_S, UNTIL_S, Condition, Victims
+from benchmarks.simulation.provider import World
 from benchmarks.simulation.results import Result, figures_of, interval, table_of
 from benchmarks.simulation.traffic import HOUR_S, read_trace, synthetic_trace
+from benchmarks.simulation.truth import Truth
 from benchmarks.simulation.variants import BASELINES, EVERYTHING, Variant
 from router.core.errors import InvalidInput
 
 OUTAGE = next(each for each in CONDITIONS if each.outage)
+THROTTLED = next(each for each in CONDITIONS if each.name == "throttled")
+BATCH = next(each for each in CONDITIONS if each.batch)
+UNAWARE = Variant("unaware", limits=False, headers=False)
+HURRIED = Variant("hurried", limits=False, headers=False, deferral=False)
+IMPATIENT = Variant("by load alone", deferral=False)
 BARE = Variant("without health and failover", health=False, failover=False)
 REQUESTS = 60
 
@@ -27,6 +35,12 @@ def results() -> list[Result]:
     found, gap = simulate(arrivals, (CALM, OUTAGE), (BARE, BASELINES[1]), seed=3)
     assert 0 < gap < 0.2
     return found
+
+
+@pytest.fixture(scope="module")
+def limited() -> list[Result]:
+    arrivals = synthetic_trace(REQUESTS, seed=3)
+    return simulate(arrivals, (THROTTLED, BATCH), (UNAWARE, HURRIED, IMPATIENT), seed=3)[0]
 
 
 def of(results: list[Result], condition: Condition, variant: Variant) -> Result:
@@ -58,6 +72,66 @@ def test_an_outage_is_survived_with_health_and_failover_and_not_without(
     assert whole.reroutes > 0 == bare.reroutes
     failed_at = [at for answer in bare.hour.answers for at in answer.failed_at_s]
     assert min(failed_at) >= FROM_S
+
+
+def test_who_knows_what_a_provider_allows_goes_elsewhere_before_it_refuses(
+    limited: list[Result],
+) -> None:
+    aware, unaware = of(limited, THROTTLED, EVERYTHING), of(limited, THROTTLED, UNAWARE)
+    assert sum(len(each.failed_at_s) for each in aware.hour.answers) == aware.reroutes == 0
+    assert unaware.reroutes > 0
+    assert aware.failed == unaware.failed == 0
+
+
+def test_batch_work_waits_for_its_turn_and_is_answered(limited: list[Result]) -> None:
+    load, hurried = of(limited, BATCH, IMPATIENT), of(limited, BATCH, HURRIED)
+    assert load.deferred > 0 == hurried.deferred
+    assert load.reroutes < hurried.reroutes
+    assert load.failed == 0
+    waited = [
+        answer
+        for asked, answer in zip(load.hour.traffic, load.hour.answers, strict=True)
+        if answer.deferred
+    ]
+    assert all(load.hour.traffic[each.number].batch for each in waited)
+    # They come back one after the other, not together.
+    assert len({each.done_s for each in waited}) == len(waited)
+
+
+def test_an_agent_run_that_is_begun_as_a_task_comes_to_its_end() -> None:
+    hours = simulate_agents(synthetic_trace(100, seed=7), seed=7)
+    free, alone, tasks = hours
+    assert [run.turns for run in free.runs] == [TURNS] * 5
+    assert alone.cost_nanos < free.cost_nanos
+    # The budget is shared: runs stop between two turns, after money was spent on them.
+    assert any(run.halfway for run in alone.runs)
+    assert alone.wasted_nanos > 0
+    # A task has its cap held: it is refused before its first turn, or comes to its end.
+    assert {run.turns for run in tasks.runs} <= {0, TURNS}
+    assert all(run.refused == (run.turns == 0) for run in tasks.runs)
+    assert tasks.wasted_nanos == 0
+    assert any(run.turns == TURNS for run in tasks.runs)
+    figures = {each.name: each for each in agent_figures(hours)}
+    assert figures["agent runs, as tasks: stopped half-way"].holds
+    assert figures["agent runs, turn by turn: stopped half-way"].target is None
+    assert [row[0] for row in agent_table(hours).rows] == [each.name for each in hours]
+
+
+def test_a_thinned_hour_is_as_crowded_as_the_whole_one(limited: list[Result]) -> None:
+    hour = of(limited, BATCH, EVERYTHING).hour
+    truth = Truth({}, 3)
+    world = World(Agenda(), hour.traffic, truth, BATCH, Victims("", ""))
+    assert len(hour.traffic) == REQUESTS + REQUESTS // 3
+    assert world.full_speed == 0.04 * REQUESTS
+    # Of the smallest hours, one call at a time is at full speed.
+    assert World(Agenda(), hour.traffic[:1], truth, BATCH, Victims("", "")).full_speed == 1
+
+
+def test_what_is_allowed_concerns_the_throttled_provider_or_all_in_batch() -> None:
+    victims = Victims("m", "p", {"p": 50, "q": 10})
+    assert CALM.allowed(["p", "q"], victims) == {}
+    assert THROTTLED.allowed(["q", "p"], victims) == {"p": 20}
+    assert BATCH.allowed(["p", "q", "r"], victims) == {"p": 100, "q": 20, "r": 5}
 
 
 def test_every_figure_and_the_table_are_made_of_the_results(results: list[Result]) -> None:

@@ -402,3 +402,22 @@ def test_a_model_that_would_go_first_by_the_goal_is_not_said_to_lose_by_it() -> 
     forced = explain(inputs, Decision((LARGE, SMALL), (Reason("KEPT_MODEL", ""),)))
     assert of("small", forced).loss == Loss("large", Criterion.OTHER)
     assert of("large", forced).loss == Loss("small", Criterion.EXPECTED_COST, 600)
+
+
+def test_a_rule_that_gave_way_is_no_reason_and_comes_back_with_what_it_gave_way_to() -> None:
+    small, large = costing("small", 1_000_000, 0.6), costing("large", 3_000_000, 0.9, tier="high")
+    dear = costing("dear", 4_000_000, 0.9)
+    ruling = ruled(Effects(tiers=frozenset({"high"})), giving_way="a")
+    found = explained(
+        [small, large, dear], MissCost(0), Constraints(max_price_nanos=2_000_000), ruling=ruling
+    )
+    assert of("small", found).place == 1
+    # With a higher bound it would be alone again.
+    assert of("large", found).needs == (Change(Lever.MAX_PRICE, "", 6_000_000, 2_000_000),)
+    assert of("large", found).loss is None
+    # A bound that lets this one in lets in the other, for which the rule holds again.
+    assert of("dear", found).needs == (
+        Change(Lever.MAX_PRICE, "", 8_000_000, 2_000_000),
+        Change(Lever.RULE, "a"),
+    )
+    assert {of(each, found).exclusion for each in ("large", "dear")} == {"over_max_price"}

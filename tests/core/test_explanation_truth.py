@@ -117,7 +117,13 @@ SHARES = st.none() | st.builds(Exploration, st.just(1.0), st.floats(0, 2), st.fl
 
 @st.composite
 def situations(draw: st.DrawFn) -> Inputs:
-    ruling = ruled(*draw(st.lists(EFFECTS, max_size=2)))
+    effects = draw(st.lists(EFFECTS, max_size=2))
+    giving_way = "".join(
+        name
+        for name, each in zip("ab", effects, strict=False)
+        if each.binds and draw(st.booleans())
+    )
+    ruling = ruled(*effects, giving_way=giving_way)
     own = draw(GOALS)
     return Inputs(
         draw(models()),

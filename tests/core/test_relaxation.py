@@ -116,6 +116,24 @@ def test_of_bounds_the_one_that_rises_least_is_named() -> None:
     assert found.changes == (Change(Lever.MAX_PRICE, "", 2_000_000, 1_900_000),)
 
 
+def test_a_rule_that_gave_way_is_not_in_the_way() -> None:
+    ruling = ruled(Effects(tiers=frozenset({"high"})), giving_way="a")
+    asked = Constraints(max_price_nanos=1_000_000)
+    found = nearest(Inputs([SMALL, LARGE], asked, GOAL, ruling=ruling))
+    assert found is not None
+    assert found.changes == (Change(Lever.MAX_PRICE, "", 2_000_000, 1_000_000),)
+    assert found.chosen is SMALL
+
+
+def test_with_what_is_relaxed_a_rule_that_gave_way_may_apply_again() -> None:
+    ruling = ruled(Effects(tiers=frozenset({"high"})), giving_way="a")
+    asked = Constraints(max_price_nanos=1_000_000)
+    equal = costing("equal", 1_000_000, 0.1, tier="high")
+    found = nearest(Inputs([SMALL, equal], asked, GOAL, ruling=ruling))
+    assert found is not None
+    assert found.chosen is equal
+
+
 def test_a_rule_in_the_way_is_named() -> None:
     ruling = ruled(Effects(tiers=frozenset({"high"})))
     error = refusal([SMALL], Constraints(), ruling=ruling)
@@ -212,7 +230,7 @@ def test_what_is_named_suffices_and_no_smaller_set_does(inputs: Inputs) -> None:
     except MitsumoriError:
         pass
     found = nearest(inputs)
-    needs = [obstacles(each, inputs) for each in inputs.candidates]
+    needs = [obstacles(each, inputs.in_force()) for each in inputs.candidates]
     if found is None:
         assert not any(needs)
         return

@@ -12,17 +12,25 @@ from hypothesis import strategies as st
 from router.core.decision import decide
 from router.core.errors import Exhausted, MitsumoriError, NotPossible
 from router.core.exclusions import arm_prices, exclusion
+from router.core.health import Health
+from router.core.limits import SoftAction
+from router.core.load import Gauge, Load
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
 from router.core.types import Constraints, MissCost, QualityTarget
 from tests.builders import candidate
 from tests.core.test_decision import HIGH, LADDER, SLOW_S
+from tests.core.test_decision_limits import ladder, state
 
 ANYTHING = Constraints()
 
 
-def ruled(*effects: Effects) -> Ruling:
+def ruled(*effects: Effects, giving_way: str = "") -> Ruling:
+    """Rules a, b, c…, of which those give way whose names are in a text."""
     return Ruling(
-        tuple(Rule(name, each, "a text") for name, each in zip("abcdef", effects, strict=False))
+        tuple(
+            Rule(name, each, "a text", name in giving_way)
+            for name, each in zip("abcdef", effects, strict=False)
+        )
     )
 
 
@@ -162,3 +170,122 @@ def test_what_only_says_how_to_choose_does_not_bind() -> None:
 def test_without_rules_there_is_no_word_of_them() -> None:
     reasons = decide(LADDER, ANYTHING, QualityTarget(0.5), ruling=NO_RULING).reasons
     assert "RULES_APPLIED" not in [each.code for each in reasons]
+
+
+# --- Rules that give way -----------------------------------------------------------------------
+
+HARD = Effects(tiers=frozenset({"high"}))
+P90_OF_LARGE = 100 * 5_000 + 800 * 20_000
+
+
+def test_a_rule_that_gives_way_applies_as_long_as_a_model_is_left_with_it() -> None:
+    ruling = ruled(HARD, giving_way="a")
+    just = decide(LADDER, Constraints(max_price_nanos=P90_OF_LARGE), MissCost(0), ruling=ruling)
+    assert just.chosen.model.id == "large"
+    assert not just.rules_gave_way
+    below = decide(
+        LADDER, Constraints(max_price_nanos=P90_OF_LARGE - 1), MissCost(0), ruling=ruling
+    )
+    assert below.chosen.model.id == "small"
+    assert below.rules_gave_way
+
+
+def test_the_reply_says_what_gave_way_and_does_not_count_it_as_what_left_models_out() -> None:
+    asked = Constraints(tiers=frozenset({"low", "medium"}))
+    ruling = ruled(Effects(explore=0.0), HARD, giving_way="b")
+    reasons = decide(LADDER, asked, QualityTarget(0.5), ruling=ruling).reasons
+    told = {each.code: each for each in reasons}
+    assert told["RULES_APPLIED"].text == (
+        "by the routing table, a: a text; b: a text (gave way, as no model was left)"
+    )
+    assert told["RULES_APPLIED"].facts == {
+        "a": "a text",
+        "b": "a text (gave way, as no model was left)",
+    }
+    assert told["MODELS_EXCLUDED"].facts == {"not_in_allowed_tiers": "1"}
+
+
+def test_all_rules_that_give_way_do_so_at_once_and_the_others_stay() -> None:
+    not_small = Effects(forbidden_models=frozenset({"small"}))
+    cheap = Effects(tiers=frozenset({"low"}))
+    # The middle model would pass the second one.
+    ruling = ruled(not_small, Effects(tiers=frozenset({"medium", "high"})), cheap, giving_way="bc")
+    found = decide(LADDER, ANYTHING, MissCost(0), ruling=ruling)
+    assert [each.model.id for each in found.ranked] == ["middle", "large"]
+    assert ruling.after_giving_way().names == ("a",)
+    assert [each.name for each in ruling.after_giving_way().gave_way] == ["b", "c"]
+
+
+def test_where_the_others_leave_nothing_either_they_alone_are_named() -> None:
+    ruling = ruled(HARD, Effects(models=frozenset({"nobody"})), giving_way="a")
+    with pytest.raises(NotPossible) as refused:
+        decide(LADDER, ANYTHING, QualityTarget(0.5), ruling=ruling)
+    assert refused.value.metadata == {"by_rule_b": "3"}
+    assert "(b)" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("hard", "chosen"), [(100, "large"), (99, "small")], ids=["just fits", "one nano-dollar short"]
+)
+def test_a_rule_gives_way_to_a_limit(hard: int, chosen: str) -> None:
+    made = ladder(state(hard))
+    found = decide(made, ANYTHING, MissCost(0), ruling=ruled(HARD, giving_way="a"))
+    assert found.chosen.model.id == chosen
+
+
+def test_a_rule_gives_way_where_its_models_would_have_to_wait_as_batch_work() -> None:
+    made = ladder(state(soft=99, on_soft=SoftAction.DEFER_BATCH))
+    ruling = ruled(HARD, giving_way="a")
+    assert decide(made, ANYTHING, MissCost(0), ruling=ruling, batch=True).chosen.model.id == "small"
+    with pytest.raises(Exhausted, match="batch work waits for the reset"):
+        decide(made, ANYTHING, MissCost(0), ruling=ruled(HARD), batch=True)
+
+
+@pytest.mark.parametrize(
+    ("used", "chosen"), [(99, "large"), (100, "small")], ids=["room for one", "no room"]
+)
+def test_a_rule_gives_way_where_the_providers_of_its_models_have_no_room(
+    used: int, chosen: str
+) -> None:
+    full = Load({}, {"large": (Gauge("acme/large", "requests_per_minute", 100, used, False, 1.0),)})
+    ruling = ruled(HARD, giving_way="a")
+    found = decide(LADDER, ANYTHING, MissCost(0), ruling=ruling, load=full)
+    assert found.chosen.model.id == chosen
+
+
+def test_a_rule_does_not_give_way_to_failing_models_which_are_tried_all_the_same() -> None:
+    health = Health(models={"large": "it fails"})
+    found = decide(LADDER, ANYTHING, MissCost(0), ruling=ruled(HARD, giving_way="a"), health=health)
+    assert found.chosen.model.id == "large"
+    assert "ALL_UNHEALTHY" in [each.code for each in found.reasons]
+
+
+def test_an_arm_costs_what_it_does_after_rules_gave_way() -> None:
+    asked = Constraints(tiers=frozenset({"low"}))
+    assert arm_prices(LADDER, asked, ruled(HARD)) == {}
+    assert arm_prices(LADDER, asked, ruled(HARD, giving_way="a")) == arm_prices(LADDER, asked)
+
+
+@given(
+    st.lists(EFFECTS, max_size=4),
+    st.text("abcd", max_size=4),
+    st.frozensets(st.sampled_from(["low", "medium", "high"])),
+)
+def test_what_gives_way_refuses_nothing_and_changes_no_refusal(
+    effects: list[Effects], giving_way: str, tiers: frozenset[str]
+) -> None:
+    asked, ruling = Constraints(tiers=tiers), ruled(*effects, giving_way=giving_way)
+    strict = ruling.after_giving_way()
+    if all(exclusion(each, asked, strict) for each in LADDER):
+        refusals = []
+        for one in (ruling, strict):
+            with pytest.raises(NotPossible) as refused:
+                decide(LADDER, asked, MissCost(10**7), ruling=one)
+            refusals.append((refused.value.message, refused.value.metadata))
+        assert refusals[0] == refusals[1]
+        return
+    found = decide(LADDER, asked, MissCost(10**7), ruling=ruling)
+    in_force = strict if found.rules_gave_way else ruling
+    assert all(in_force.forbids(each) is None for each in found.ranked)
+    with_all = [c for c in LADDER if exclusion(c, asked, ruling) is None]
+    assert found.rules_gave_way == (not with_all)

@@ -24,6 +24,10 @@ rules:
   - name: nightly
     when: batch && scope.team == "reports"
     then: {defer: true}
+  - name: support-is-rather-done-well
+    when: scope.team == "support"
+    then: {tier_floor: high}
+    gives_way: true
 """
 
 
@@ -61,6 +65,28 @@ def test_rules_bind_calls_and_are_named_in_reply_and_record(
     record = rows[legal.decision_id]
     assert (record.rules, record.rules_version) == (("legal-is-done-well",), plain.rules_version)
     assert rows[plain.decision_id].rules == ()
+
+
+def test_a_rule_that_gives_way_refuses_nothing_and_reply_and_record_say_so(
+    served: tuple[Served, Router, Path],
+) -> None:
+    server, client, _ = served
+    rule, scope = "support-is-rather-done-well", {"team": "support"}
+    bound = client.route("hello", scope=scope).message
+    assert (bound.chosen.tier, list(bound.rules)) == ("high", [rule])
+    free = client.route("hello", scope=scope, tiers=["low"]).message
+    assert (free.chosen.tier, list(free.rules)) == ("low", [])
+    assert told(free) == [
+        f"by the routing table, {rule}: tier high (gave way, as no model was left)"
+    ]
+    with Admin(server.address, timeout_s=PATIENCE_S) as admin:
+        records = {
+            row.decision_id: parse(row.record_json)
+            for row in admin.decisions(admin_pb2.DecisionFilter())
+        }
+    record = records[free.decision_id]
+    assert (record.rules, record.rules_gave_way) == ((), (rule,))
+    assert records[bound.decision_id].rules_gave_way == ()
 
 
 def test_what_the_rules_do_not_allow_is_refused_with_their_names(

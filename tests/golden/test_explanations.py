@@ -90,6 +90,12 @@ CASES: dict[str, Inputs] = {
     "the-rule-for-contracts": Inputs(
         MODELS, Constraints(), MissCost(2_000_000), ruling=rule("contracts", tiers=frozenset({"high"}))
     ),
+    "a-rule-that-gave-way": Inputs(
+        MODELS,
+        Constraints(max_price_nanos=3_000_000),
+        MissCost(2_000_000),
+        ruling=Ruling((Rule("contracts", Effects(tiers=frozenset({"high"})), "", gives_way=True),)),
+    ),
     "the-rule-that-says-what-a-miss-costs": Inputs(
         MODELS,
         Constraints(),

@@ -77,6 +77,7 @@ def show_rules(
                         "then": entry.then.model_dump(mode="json", exclude_unset=True),
                         "text": rule.text,
                         "final": entry.final,
+                        "gives_way": entry.gives_way,
                         "note": entry.note,
                     }
                     for entry, rule in zip(entries, fitted.rules, strict=True)
@@ -90,13 +91,19 @@ def show_rules(
         table(f"Routing table {read.version}, requests without labels", columns, _grid(fitted))
     )
     rows = [
-        [entry.name, " ".join(entry.when.split()), rule.text, "yes" if entry.final else ""]
+        [
+            entry.name,
+            " ".join(entry.when.split()),
+            rule.text,
+            "yes" if entry.final else "",
+            "yes" if entry.gives_way else "",
+        ]
         for entry, rule in zip(entries, fitted.rules, strict=True)
     ]
     shown.print(
         table(
             f"Rules, from top to bottom, hours in {read.file.time_zone}",
-            ["rule", "when", "then", "?final"],
+            ["rule", "when", "then", "?final", "?gives way"],
             rows,
         )
     )

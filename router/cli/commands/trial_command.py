@@ -19,7 +19,8 @@ def shadow(connection: Connection, json_output: Json = False) -> None:
     """Show how the choices of the shadow differ from those that were made.
 
     The setting shadow names a bundle, a catalog or rules that decide on copies of requests. The choices of
-    both sides are judged by the live parts and by those of the shadow; ± is twice the standard error.
+    both sides are judged by the live parts and by those of the shadow; ± is twice the standard error. The
+    figures are those of the process that answers: each process and each replica has its own.
     """
     with connection.admin() as client:
         found = client.shadow()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -133,10 +134,12 @@ def test_the_vector_of_a_decision_is_the_one_it_was_made_from(
         made.append(ids)
         return embed(encoder, ids)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(router.bundle.encoder), "embed_ids", counted)
     chosen = settings.model_copy(update={"log_prompts": "embedding"})
     ledger = MemoryLedger()
-    reservations = build_reservations(chosen, router, ledger)
+    # A router that remembers no prompt of another test, and will embed none of its own.
+    reservations = build_reservations(chosen, replace(router), ledger)
+    reservations.warm_up()
+    monkeypatch.setattr(type(router.bundle.encoder), "embed_ids", counted)
     query = RouteQuery(
         "", {}, Prompt((Message("user", "Prove it."),)), Constraints(), None, Importance.LOW, "", 0
     )

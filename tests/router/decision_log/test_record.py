@@ -539,6 +539,13 @@ def test_the_task_of_a_turn_is_written_byte_for_byte_as_ever() -> None:
     assert '"task"' not in serialize(EXAMPLE)
 
 
+def test_what_gave_way_is_written_byte_for_byte_as_ever() -> None:
+    record = msgspec.structs.replace(EXAMPLE, rules_gave_way=("rather-large", "rather-near"))
+    assert serialize(record) + "\n" == golden("v1_gave_way")
+    assert parse(golden("v1_gave_way")) == record
+    assert parse(golden("v1_canary")).rules_gave_way == ()
+
+
 def test_a_record_tells_the_propensity_of_every_model_that_it_knows() -> None:
     models = ("a", "b", "c")
     assert [EXPLORED.propensity_of(each) for each in models] == [0.025, 0.975, 0.0]

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from router.core.breaker import Outcome
-from router.core.canary import CountedCall
-from router.core.errors import BadArtifact, Exhausted, NotPossible, Unavailable
+from router.core.canary import CountedCall, Side
+from router.core.corrections import Corrections
+from router.core.errors import BadArtifact, Exhausted, NotPossible
 from router.core.limits import Limit, Unit, Window
+from router.core.timing import HOURS, LearnedTiming, catalog_timing
 from router.decision_log.record import LoggedCanary
-from router.ledger.base import StoredDecision
+from router.ledger.base import Ledger, StoredDecision
+from router.ledger.memory import MemoryLedger
 from router.routing.canary import Canary
-from router.routing.canary_state import CanaryFile, CanaryMemory
+from router.routing.canary_state import KINDS
+from router.routing.model_health import OutcomeReport
 from router.routing.reservations import Reservations
 from router.routing.router import FailedCall, RouteQuery, Router
 from router.routing.settlement import UsageReport
+from router.routing.state_exchange import StateExchange
 from router.routing.trial import Trial
 from router.routing.trial_plan import CanaryPlan
 from router.telemetry.observer import Observer
@@ -184,6 +187,23 @@ def test_what_the_live_parts_cannot_decide_either_is_nobodys_error(router: Route
     assert counts(canary) == (0, 0)
 
 
+def test_the_canary_quotes_as_the_live_parts_do_under_the_same_load(router: Router) -> None:
+    model = router.assess(QUERY).candidates[0].model
+    hours = (catalog_timing(model.speed),) * HOURS
+    learned = LearnedTiming(model.id, 100, 0, 0, None, None, hours, load_exponent=1.0)
+    corrections = Corrections(timings={model.id: learned})
+    idle = replace(router, corrections=lambda: corrections)
+    busy = replace(idle, in_flight=lambda: {model.id: 3})
+
+    def latency(of: Router) -> float:
+        quote = of.assess(QUERY).candidates[0].quote
+        assert quote is not None
+        return quote.latency.p50_s
+
+    tried = canary_of().router(busy, answers=True)
+    assert latency(tried) == latency(busy) == pytest.approx(4 * latency(idle))
+
+
 def test_both_sides_are_held_on_the_same_limits(router: Router) -> None:
     desk, _ = half(router)
     desk.ledger.set_limit(Limit("all", {"tenant": "acme"}, Unit.REQUESTS, Window.TOTAL, hard=10))
@@ -259,6 +279,32 @@ def test_a_call_for_which_another_model_was_asked_for_is_an_error(router: Router
     assert canary.report().tally.canary.errors.total == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "outcome", "failed"),
+    [
+        ("", Outcome.SERVER_ERROR, 1),
+        ("", Outcome.REFUSED, 1),
+        ("", Outcome.SUCCESS, 0),
+        ("another", Outcome.SERVER_ERROR, 0),
+    ],
+)
+def test_a_reported_failure_of_the_chosen_model_is_an_error_once_for_its_decision(
+    router: Router, model: str, outcome: Outcome, failed: int
+) -> None:
+    desk, canary = half(router, share=0.999)
+    chosen = decided(desk, "d").chosen.model
+    other = next(each for each in router.catalog.ids if each != chosen)
+    for attempt in range(2):
+        report = OutcomeReport(model and other, outcome, attempt=attempt)
+        desk.reports.report_outcome("d", "acme", report)
+    errors = canary.report().tally.canary.errors
+    assert (errors.count, errors.total) == (failed, failed)
+    # What is settled later counts where nothing did before.
+    settled(desk, "d", usage(quality=1.0))
+    errors = canary.report().tally.canary.errors
+    assert (errors.count, errors.total) == (1, failed)
+
+
 def test_decisions_of_another_canary_or_of_none_do_not_count(router: Router) -> None:
     desk, canary = half(router)
     decided(desk, "old")
@@ -308,64 +354,267 @@ def test_a_canary_as_good_as_the_rest_goes_on(router: Router) -> None:
     assert canary.report().evidence == {"quality": 0.0, "cost": 0.0, "errors": 0.0}
 
 
-def test_a_halted_canary_stays_so_over_a_restart_until_its_settings_change(
-    router: Router, tmp_path: Path
-) -> None:
-    file = CanaryFile(tmp_path / "canary.json")
-    desk, canary = half(router, Canary(file, now=lambda: MOMENT))
+def restarted(
+    router: Router, ledger: Ledger, share: float = 0.5, **changes: Any
+) -> tuple[Reservations, Canary]:
+    """A process that begins after others, perhaps beside them; it hears of them before its first call."""
+    canary = Canary(**{"now": lambda: MOMENT, **changes})
+    StateExchange(ledger, [canary]).exchange()
+    return half(router, canary, share=share)
+
+
+def test_a_halted_canary_stays_so_over_a_restart_until_its_settings_change(router: Router) -> None:
+    ledger = MemoryLedger()
+    desk, canary = half(router)
     until_halted(desk, canary, lambda took: usage(quality=float(not took)))
-    again, restarted = half(router, Canary(file))
-    assert restarted.report().halted == canary.report().halted
-    assert restarted.report().tally == canary.report().tally
+    StateExchange(ledger, [canary]).exchange()
+    again, other = restarted(router, ledger)
+    assert other.report().halted == canary.report().halted
+    assert sides_of(other) == sides_of(canary)
     assert decided(again, "d").canary is None
     # Other content behind the same settings, such as a bundle that was mended, does not start it.
-    restarted.adopt(canary_of(rules("{tier_floor: medium}"), share=0.5), again.router)
-    assert restarted.is_halted
-    restarted.adopt(canary_of(share=0.5, run="mended"), again.router)
-    assert not restarted.is_halted
-    assert counts(restarted) == (0, 0)
+    other.adopt(canary_of(rules("{tier_floor: medium}"), share=0.5), again.router)
+    assert other.is_halted
+    other.adopt(canary_of(share=0.5, run="mended"), again.router)
+    assert not other.is_halted
+    assert counts(other) == (0, 0)
     assert decided(again, "anew").canary is not None
 
 
-def test_what_was_counted_survives_a_restart(router: Router, tmp_path: Path) -> None:
-    file = CanaryFile(tmp_path / "canary.json")
-    desk, canary = half(router, Canary(file))
+def sides_of(canary: Canary) -> tuple[Side, Side]:
+    tally = canary.report().tally
+    return tally.canary, tally.rest
+
+
+def test_what_was_counted_survives_a_restart_and_another_canary_in_between(router: Router) -> None:
+    ledger = MemoryLedger()
+    desk, canary = half(router)
     for place in range(35):
         decided(desk, f"d{place}")
         settled(desk, f"d{place}", usage(quality=0.5))
-    canary.close()
-    _, restarted = half(router, Canary(file))
-    assert restarted.report().tally == canary.report().tally
+    before = sides_of(canary)
+    exchange = StateExchange(ledger, [canary])
+    canary.adopt(canary_of(share=0.5, run="another"), desk.router)
+    exchange.exchange()
+    assert counts(canary) == (0, 0)
+    canary.adopt(canary_of(share=0.5), desk.router)
+    assert sides_of(canary) == before
+    _, other = restarted(router, ledger)
+    assert sides_of(other) == before
+    # It counts on from there.
+    decided(desk, "one more")
+    settled(desk, "one more", usage(quality=0.5))
+    assert sum(counts(canary)) == 36
 
 
-def test_processes_count_together_and_halt_together(router: Router, tmp_path: Path) -> None:
-    file = CanaryFile(tmp_path / "canary.json")
-    pairs = [half(router, Canary(file, process=str(number))) for number in (1, 2)]
+def test_processes_count_together_and_halt_together(router: Router, log: list[Any]) -> None:
+    ledger = MemoryLedger()
+    pairs = [half(router), half(router)]
+    exchanges = [StateExchange(ledger, [each]) for _, each in pairs]
     for call in range(200):
         desk, _ = pairs[call % 2]
         record = decided(desk, f"call-{call}")
         assert record.canary is not None
         settled(desk, f"call-{call}", usage(quality=float(not record.canary.took)))
-        for _, each in pairs:
-            each.sync()
+        for _ in range(2):  # each tells, then each hears
+            for each in exchanges:
+                each.exchange()
         if all(each.is_halted for _, each in pairs):
             break
     # As many calls as one process needs for itself.
     assert call < 120
     assert counts(pairs[0][1]) == counts(pairs[1][1])
+    assert pairs[0][1].report().halted == pairs[1][1].report().halted
 
 
-def test_processes_agree_on_what_a_call_usually_costs(router: Router, tmp_path: Path) -> None:
-    file = CanaryFile(tmp_path / "canary.json")
-    pairs = [half(router, Canary(file, process=str(number)), share=0.001) for number in (1, 2)]
-    for place, (desk, canary) in enumerate(pairs):
+def test_a_halt_is_one_for_a_process_that_counted_nothing(router: Router, log: list[Any]) -> None:
+    ledger = MemoryLedger()
+    (desk, one), (_, other) = half(router), restarted(router, ledger)
+    hears = StateExchange(ledger, [other])
+    until_halted(desk, one, lambda took: usage(quality=float(not took)))
+    assert not other.is_halted
+    StateExchange(ledger, [one]).exchange()
+    hears.exchange()
+    assert other.report().halted == one.report().halted
+    lines = [each for each in log if each["event"] == "canary_halted"]
+    assert [each.get("told_by_another", False) for each in lines] == [False, True]
+
+
+def test_processes_agree_on_what_a_call_usually_costs_by_the_one_that_started_first(
+    router: Router,
+) -> None:
+    ledger = MemoryLedger()
+    names = ("1764200001 b", "1764200000 c", "1764200002 a")
+    canarys = [Canary(now=lambda: MOMENT, process=name) for name in names]
+    exchanges = [StateExchange(ledger, [each]) for each in canarys]
+    for place, canary in enumerate(canarys):
+        desk, _ = half(router, canary, share=0.001)
         for call in range(40):
             decided(desk, f"{place}-{call}")
             settled(desk, f"{place}-{call}", usage(cost=100 + place))
-        canary.sync()
-    for _, canary in pairs:
-        canary.sync()
-    assert {canary.report().tally.usual for _, canary in pairs} == {100}
+    for _ in range(2):
+        for each in exchanges:
+            each.exchange()
+    assert {canary.report().tally.usual for canary in canarys} == {101}
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────────────
+
+DAY_S = 86_400
+
+
+class Days:
+    """A clock that is set in days."""
+
+    def __init__(self) -> None:
+        self.day = 0.0
+
+    def __call__(self) -> datetime:
+        return MOMENT + timedelta(days=self.day)
+
+
+def lasting(router: Router, days: Days, ledger: Ledger) -> None:
+    """A process that counts, halts, tells it and ends."""
+    desk, canary = half(router, Canary(now=days))
+    until_halted(desk, canary, lambda took: usage(quality=float(not took)))
+    StateExchange(ledger, [canary]).exchange()
+
+
+def test_a_halt_and_the_counts_last_as_long_as_a_process_serves_the_canary_and_88_days_more(
+    router: Router,
+) -> None:
+    days = Days()
+    ledger = MemoryLedger(days)
+    lasting(router, days, ledger)
+    _, other = restarted(router, ledger, now=days)
+    before = sides_of(other)
+    exchange = StateExchange(ledger, [other])
+    for day in range(200):
+        days.day = day
+        exchange.exchange()
+    for later, known in ((287, True), (290, False)):
+        days.day = later
+        _, third = restarted(router, ledger, now=days)
+        assert third.is_halted is known
+        assert sides_of(third) == (before if known else (Side(), Side()))
+
+
+def test_rows_are_written_again_once_a_day_by_their_own_process_and_in_two_by_another(
+    router: Router,
+) -> None:
+    days = Days()
+    ledger = MemoryLedger(days)
+    lasting(router, days, ledger)
+    _, other = restarted(router, ledger, now=days)
+    exchange = StateExchange(ledger, [other])
+    exchange.exchange()
+    found = {}
+    for day in (0.999, 1.0, 1.999, 2.0):
+        days.day = day
+        exchange.exchange()
+        rows = ledger.published(KINDS).rows
+        found[day] = sorted((row.kind, row.changed / 1e6 - MOMENT.timestamp()) for row in rows)
+    halt, tally, old, new = KINDS[1], KINDS[0], 0, pytest.approx(DAY_S, abs=1)
+    assert [kind for kind, _ in found[0.999]] == [halt, tally]
+    assert [round(at) for _, at in found[0.999]] == [old, old]
+    assert [round(at) for _, at in found[1.0]] == [new, old]
+    assert [round(at) for _, at in found[1.999]] == [new, old]
+    assert [round(at) for _, at in found[2.0]] == [2 * DAY_S, 2 * DAY_S]
+
+
+def test_a_process_whose_row_another_one_wrote_again_in_an_older_state_puts_it_right(
+    router: Router,
+) -> None:
+    days = Days()
+    ledger = MemoryLedger(days)
+    desk, canary = half(router, Canary(now=days))
+    exchange = StateExchange(ledger, [canary])
+    decided(desk, "first")
+    settled(desk, "first", usage())
+    exchange.exchange()
+    _, other = restarted(router, ledger, now=days)
+    decided(desk, "second")
+    settled(desk, "second", usage())
+    days.day = 2
+    StateExchange(ledger, [other]).exchange()  # the first one seems to have ended
+    days.day = 1.9  # by a clock that is late
+    for _ in range(2):
+        exchange.exchange()
+    _, third = restarted(router, ledger, now=days)
+    assert sum(counts(third)) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: "{",
+        lambda _: "[]",
+        lambda _: "null",
+        lambda _: "{}",
+        lambda text: text.replace('"count": 1', '"count": -1'),
+        lambda text: text.replace('"total": 1.0', '"total": 1.5'),
+        lambda text: text.replace('"total": 1.0', '"total": NaN'),
+        lambda text: text.replace('"usual": null', '"usual": 0'),
+        lambda text: text.replace('"learning": [0, 0]', '"learning": [-1, 0]'),
+    ],
+)
+def test_a_damaged_row_of_counts_is_left_out_with_a_line_and_the_canary_runs_on(
+    router: Router, log: list[Any], change: Callable[[str], str]
+) -> None:
+    ledger = MemoryLedger()
+    desk, canary = half(router, share=0.999)
+    decided(desk, "d")
+    settled(desk, "d", usage(1.0, Outcome.REFUSED))
+    (row,) = canary.unpublished()
+    assert change(row.value) != row.value
+    ledger.publish([replace(row, value=change(row.value))])
+    again, other = restarted(router, ledger, 0.999)
+    assert counts(other) == (0, 0)
+    assert decided(again, "e").canary is not None
+    (line,) = [each for each in log if each["event"] == "canary_row_damaged"]
+    assert (line["kind"], line["key"]) == ("canary_tallies", row.key)
+    # The one that has counted it puts it right.
+    StateExchange(ledger, [canary]).exchange()
+    _, third = restarted(router, ledger, 0.999)
+    assert counts(third) == counts(canary) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "null",
+        '{"check": "looks", "text": "", "time": "2026-11-27T00:00:00+00:00"}',
+        '{"check": "cost", "text": "", "time": "2026-11-27T00:00:00"}',
+        '{"check": "cost", "text": "", "time": "today"}',
+    ],
+)
+def test_a_damaged_halt_halts_nothing_and_is_put_right_by_who_knows_better(
+    router: Router, log: list[Any], text: str
+) -> None:
+    ledger = MemoryLedger()
+    desk, canary = half(router)
+    until_halted(desk, canary, lambda took: usage(quality=float(not took)))
+    (halt,) = (row for row in canary.unpublished() if row.kind == "canary_halts")
+    ledger.publish([replace(halt, value=text, changed=halt.changed + 5)])
+    _, other = restarted(router, ledger)
+    assert not other.is_halted
+    assert [each["kind"] for each in log if each["event"] == "canary_row_damaged"] == [
+        "canary_halts"
+    ]
+    StateExchange(ledger, [canary]).exchange()
+    _, third = restarted(router, ledger)
+    assert third.report().halted == canary.report().halted
+
+
+def test_two_processes_never_have_the_same_name(router: Router) -> None:
+    keys = set()
+    for _ in range(2):
+        desk, canary = half(router)
+        decided(desk, "d")
+        settled(desk, "d", usage())
+        keys |= {row.key for row in canary.unpublished()}
+    assert len(keys) == 2
 
 
 # ── what is wrong ─────────────────────────────────────────────────────────────────────────────────
@@ -402,39 +651,3 @@ def test_a_canary_whose_models_the_live_catalog_lacks_is_refused(router: Router)
         Canary().adopt(trial, live)
     assert caught.value.reason == "MODELS_UNKNOWN"
     assert router.catalog.entries[0].spec.id in caught.value.message
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}'])
-def test_a_damaged_state_is_refused_with_its_file(
-    router: Router, tmp_path: Path, content: str
-) -> None:
-    path = tmp_path / "canary.json"
-    path.write_text(content)
-    with pytest.raises(BadArtifact, match=r"canary\.json, is damaged; delete it") as caught:
-        half(router, Canary(CanaryFile(path)))
-    assert caught.value.reason == "CANARY_STATE_DAMAGED"
-
-
-def test_a_row_of_the_state_that_is_none_of_ours_is_refused(router: Router) -> None:
-    state, trial = CanaryMemory(), canary_of(share=0.5)
-    canary = Canary(state)
-    for row in ("{}", "null", json.dumps({"check": "looks", "text": "", "time": "2026-11-27"})):
-        state.write({f"{trial.plan.version} halted": row}, ())
-        with pytest.raises(BadArtifact, match="the state of the canary is damaged"):
-            canary.adopt(trial, router)
-    assert canary.report().version == ""
-
-
-def test_a_state_that_cannot_be_written_stops_no_call(router: Router, tmp_path: Path) -> None:
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    desk, canary = half(router, Canary(CanaryFile(folder / "canary.json")))
-    folder.rmdir()
-    until_halted(desk, canary, lambda took: usage(quality=float(not took)))
-    assert canary.is_halted
-    with pytest.raises(Unavailable, match=r"canary\.json, cannot be used"):
-        canary.sync()
-    folder.mkdir()
-    canary.sync()
-    _, restarted = half(router, Canary(CanaryFile(folder / "canary.json")))
-    assert restarted.is_halted

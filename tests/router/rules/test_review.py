@@ -103,6 +103,16 @@ def test_a_rule_below_a_final_one_that_asks_about_something_else_is_asked() -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "doubted"),
+    [("", "", True), (", gives_way: true", "", False), ("", ", gives_way: true", False)],
+)
+def test_what_gives_way_contradicts_nothing(first: str, second: str, doubted: bool) -> None:
+    low = f"when: batch, then: {{tier_ceiling: low}}{first}"
+    high = f"when: batch, then: {{tier_floor: high}}{second}"
+    assert bool(doubts(low, high)) == doubted
+
+
 def test_rules_that_together_allow_nothing_contradict() -> None:
     low = "when: 'scope.team == \"x\" && hour >= 22', then: {tier_ceiling: low}"
     high = "when: 'complexity > 0.9', then: {tier_floor: high}"

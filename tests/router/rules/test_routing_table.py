@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from router.catalog.catalog import Catalog, CatalogEntry, load_catalog
 from router.core.decision import decide
-from router.core.errors import BadArtifact, NotPossible
+from router.core.errors import BadArtifact, MitsumoriError
+from router.core.limits import SoftAction
+from router.core.ruling import NO_RULING, Ruling
 from router.core.types import (
     Candidate,
     Constraints,
@@ -24,7 +26,8 @@ from router.core.types import (
 from router.rules.routing_table import RoutingTable, load_rules, parse_rules
 from router.rules.rule_cases import RuleCase
 from tests.conftest import NOON
-from tests.core.test_decision_properties import TIERED, TIERS
+from tests.core.test_decision_limits import state
+from tests.core.test_decision_properties import ASKED, TIERED, TIERS
 
 SHIPPED = load_rules().fitted(load_catalog())
 
@@ -81,10 +84,7 @@ def test_under_the_table_that_ships_a_higher_importance_never_lowers_the_tier(
         asked = {"importance": importance.value, "complexity": complexity}
         ruling = SHIPPED.ruling_on(RuleCase(name="x", given=asked, rules=()).values)
         goal = MissCosts().of(importance)
-        try:
-            found = decide(made, Constraints(), goal, ruling=ruling, complexity=complexity)
-        except NotPossible:  # the models have none of the tiers that the table allows
-            continue
+        found = decide(made, Constraints(), goal, ruling=ruling, complexity=complexity)
         chosen.append(TIERS.index(found.chosen.model.tier))
     assert chosen == sorted(chosen)
 
@@ -202,6 +202,53 @@ def test_a_share_of_exploration_is_an_effect(catalog: Catalog, share: str, told:
     ruling = rules.ruling_on(RuleCase(name="x", rules=()).values)
     assert ruling.explore == float(share)
     assert ruling.rules[0].text == told
+
+
+def test_a_rule_gives_way_only_if_it_says_so(catalog: Catalog) -> None:
+    rules = table(
+        """
+rules:
+  - {name: a, when: 'true', then: {tier_floor: high}}
+  - {name: b, when: 'true', then: {tier_floor: high}, gives_way: true}
+""",
+        catalog,
+    )
+    assert [rule.gives_way for rule in rules.rules] == [False, True]
+    assert all(rule.gives_way for rule in SHIPPED.rules)
+
+
+@given(
+    TIERED,
+    ASKED,
+    st.sampled_from(Importance),
+    st.floats(0, 1),
+    st.booleans(),
+    st.none() | st.integers(0, 2 * 10**9),
+    st.none() | st.integers(0, 2 * 10**9),
+)
+def test_the_table_that_ships_refuses_nothing_that_is_answered_without_it(
+    made: list[Candidate],
+    constraints: Constraints,
+    importance: Importance,
+    complexity: float,
+    batch: bool,
+    hard: int | None,
+    soft: int | None,
+) -> None:
+    asked = {"importance": importance.value, "complexity": complexity}
+    ruling = SHIPPED.ruling_on(RuleCase(name="x", given=asked, rules=()).values)
+    budget = state(hard, soft=soft, on_soft=SoftAction.DEFER_BATCH)
+    made = [each._replace(limits=(budget,)) for each in made]
+
+    def outcome(ruling: Ruling) -> str:
+        goal = MissCosts().of(importance)
+        try:
+            decide(made, constraints, goal, ruling=ruling, complexity=complexity, batch=batch)
+        except MitsumoriError as refused:
+            return refused.message
+        return ""
+
+    assert outcome(ruling) == outcome(NO_RULING)
 
 
 def test_a_ruling_says_which_rules_apply_and_what_they_do(catalog: Catalog) -> None:
