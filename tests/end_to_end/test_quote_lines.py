@@ -84,10 +84,11 @@ def test_every_field_of_the_protocol_is_taken(server: RunningServer, tmp_path: P
             "max_output_tokens": 9,
         },
         "quality_target": 0.5, "importance": "high", "conversation_id": "c-1", "quote_only": True,
-        "batch": True, "max_alternatives": 0,
+        "batch": True, "max_alternatives": 0, "explain": True,
     }  # fmt: skip
     left_out = set(router_pb2.RouteRequest.DESCRIPTOR.fields_by_name) - line.keys()
-    assert left_out == {"willingness_to_pay"}  # the other goal
+    # The other goal; and a task that has begun, which the tests of tasks have.
+    assert left_out == {"willingness_to_pay", "task_id"}
     (row,), told = quotes(server, tmp_path, line)
     assert told == []
     assert (row["model"], row["output_tokens_p90"]) == ("gpt-5-nano", 9)
