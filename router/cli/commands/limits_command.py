@@ -58,7 +58,7 @@ def _parsed_share(text: str | None) -> float | None:
         found = Decimal(0)
     if not found.is_finite() or not 0 < found < 1:
         raise InvalidInput(
-            f"--share: {text!r} is no share above 0 and below 1, such as 10%", field="share"
+            f"--share: {text!r} is not between 0 and 100 %; write 10% or 0.1", field="share"
         )
     return float(found)
 
