@@ -19,7 +19,7 @@ from router import catalog as router_catalog
 from router import paths
 from router.cli.commands import models_command
 from router.cli.commands.connection import server_address
-from router.cli.commands.inputs_command import inputs_table
+from router.cli.commands.inputs_command import print_inputs
 from router.cli.errors import errors_in_one_line
 from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
@@ -119,11 +119,10 @@ def test_a_narrow_table_of_inputs_says_what_was_refused_and_why(
     refusal = admin_pb2.InputRefusal(reason="RULES_WRONG", text="rules[0] (a): [importance]")
     told = admin_pb2.ServedInput(name="rules", version="fa32058ace73", refusal=refusal)
     for width in (40, 80, 120):
-        Console(width=width, color_system=None).print(inputs_table([told]))
-        shown = " ".join(capsys.readouterr().out.split())
-        assert "RULES_WRONG" in shown
-        assert "[importance]" in shown
-    Console(width=80).print(inputs_table([admin_pb2.ServedInput(name="rules")]))
+        print_inputs(Console(width=width, color_system=None), [told])
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == "refused rules: RULES_WRONG: rules[0] (a): [importance]"
+    print_inputs(Console(width=80), [admin_pb2.ServedInput(name="rules")])
     assert "refused" not in capsys.readouterr().out
 
 
