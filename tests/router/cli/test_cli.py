@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -475,3 +476,30 @@ def test_the_environment_reaches_the_command(
     monkeypatch.setenv("MITSUMORI_HOST", "127.0.0.1")
     monkeypatch.setenv("MITSUMORI_PORT", str(server.port))
     assert json.loads(invoke("route", "What is 2 + 2?", "--quote-only", "--json").output)
+
+
+def test_what_a_script_does_to_holds_and_limits_answers_in_json(server: RunningServer) -> None:
+    def told(*words: str) -> object:
+        return json.loads(invoke(*words, "--server", server.address, "--json").output)
+
+    assert told("health") == [{"service": "", "status": "SERVING"}]
+    decision = told("route", "Hello.", "--request-id", "script-1")
+    assert isinstance(decision, dict)
+    for now in (True, False):
+        released = {"decision": "script-1", "released_now": now}
+        assert told("release", "script-1") == released
+    made = told("limits", "set", "of-a-script", "--hard", "500", "--scope", "team=a")
+    assert isinstance(made, dict)
+    assert made["limit"]["limit_id"] == "of-a-script"
+    assert told("erase", "--before", "2020-01-01", "--label", "team=a") == {"erased": 0}
+
+
+def test_verify_answers_in_json(tmp_path: Path) -> None:
+    address = f"sqlite:{tmp_path}/ledger"
+    with closing(open_ledger(address)):
+        pass
+    result = invoke("verify", "--ledger", address, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.output) == {
+        "ledger": address, "decisions": 0, "notes": [], "violations": [],
+    }  # fmt: skip
