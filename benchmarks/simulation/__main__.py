@@ -135,14 +135,21 @@ def _chosen(names: Sequence[str], what: str) -> tuple[list[Condition], bool]:
 
 
 def main(words: list[str]) -> int:
+    names = [*(each.name for each in CONDITIONS), AGENTS]
     parser = Parser(prog="python -m benchmarks.simulation", description=__doc__)
     default = "Parquet; default: that of shared/ beside the checkout, else one that is made here"
     parser.add_argument("--trace", type=Path, help=default)
     parser.add_argument(
-        "--requests", type=within(int, 0, 10**6), default=1_000, help="of the hour; 0: all"
+        "--requests", type=within(int, 0, 10**6), default=1_000, help="of the hour (1,000); 0: all"
     )
-    parser.add_argument("--seed", type=within(int, 0, 2**31), default=16)
-    parser.add_argument("--conditions", nargs="*", default=[], metavar="name")
+    parser.add_argument("--seed", type=within(int, 0, 2**31), default=16, help="of all draws (16)")
+    parser.add_argument(
+        "--conditions",
+        nargs="*",
+        default=[],
+        metavar="name",
+        help=f"of {', '.join(names)} (all)",
+    )
     parser.add_argument("--plot", type=Path, default=PLOT, help="where to draw the picture")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     asked = parser.parse_args(words)

@@ -60,7 +60,7 @@ def closest(name: str, known: Iterable[str]) -> str:
     """``did you mean …`` with the known names that resemble a misspelt one, else all known names."""
     names = sorted(known)
     if not names:
-        return "the catalog has none"
+        return "its models have none; write it down for those that have it"
     # A long name resembles none, and comparing it would take long.
     near = difflib.get_close_matches(name[:_LONGEST_NAME], names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"

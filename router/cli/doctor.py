@@ -25,7 +25,9 @@ from router.core.errors import BadArtifact, MitsumoriError, Unavailable
 from router.core.plurals import counted
 from router.decision_log.prompt_log import PromptLog
 from router.ledger.address import check_ledger, ledger_place, sqlite_path
+from router.rpc.assembly import check_provider_limits
 from router.rpc.protection import protection_of
+from router.rules.routing_table import load_rules
 from router.settings import Settings
 
 __all__ = ["Check", "examine"]
@@ -125,6 +127,17 @@ def _tiers(settings: Settings) -> str:
     return "every model of the catalog has an arm"
 
 
+def _rules(settings: Settings) -> str:
+    rules = load_rules(settings.rules)
+    rules.fitted(load_catalog(settings.catalog))
+    return f"{rules.version}: {counted(len(rules.file.rules), 'rule')}; see `mitsumori rules check`"
+
+
+def _provider_limits(settings: Settings) -> str:
+    check_provider_limits(settings, load_catalog(settings.catalog))
+    return f"of providers: {', '.join(sorted(settings.provider_limits)) or 'none'}"
+
+
 def _prompts(settings: Settings) -> str:
     PromptLog(settings.log_prompts)
     return f"what the decision log keeps of prompts: {settings.log_prompts}"
@@ -193,6 +206,8 @@ _CHECKS: dict[str, Callable[[Settings], str]] = {
     "prices": _prices,
     "catalog": _catalog,
     "tiers": _tiers,
+    "rules": _rules,
+    "limits": _provider_limits,
     "prompts": _prompts,
     "ledger": _ledger,
     "access": _access,

@@ -22,6 +22,7 @@ def print_explanation(message: explanation_pb2.Explanation, language: Language) 
         language: ``en`` or ``ja``.
     """
     shown, told, words = console(), Explanation(message), phrases_of(language)
+    japanese = language == "ja"  # has few spaces: the terminal breaks it at its edge
     shown.print(told.headline(language), style="bold", highlight=False, markup=False)
     weighed = any(each.HasField("expected_cost") for each in message.models)
     places = [at for at in range(len(_MARKS)) if weighed or at != _WITH_RISK]
@@ -33,6 +34,7 @@ def print_explanation(message: explanation_pb2.Explanation, language: Language) 
     for each in message.models:
         sentences = told.of_model(each, language)
         if sentences:
-            shown.print(f"• {each.model}{words.colon}{sentences}", highlight=False, markup=False)
+            text = f"• {each.model}{words.colon}{sentences}"
+            shown.print(text, highlight=False, markup=False, soft_wrap=japanese)
     for note in told.notes(language):
-        shown.print(note, style="dim", highlight=False, markup=False)
+        shown.print(note, style="dim", highlight=False, markup=False, soft_wrap=japanese)

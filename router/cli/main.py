@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "doctor": (
         "doctor_command:doctor",
-        "Check bundle, hashes, tokenizer files, prices and port, and say how to fix what is wrong.",
+        "Check what the server needs, from the bundle to the port, and say how to fix what is wrong.",
     ),
     "health": (
         "health_command:health",

@@ -122,7 +122,7 @@ def give(work: UnitOfWork, task: Row, money: int) -> None:
 def unknown_task(task_id: str) -> NotFound:
     """The error where a tenant has no such task."""
     return NotFound(
-        f"task_id: there is no task {shown(task_id)}; name one of BeginTask",
+        f"task_id: there is no task {shown(task_id)}; `mitsumori tasks list` lists them",
         reason="TASK_NOT_FOUND",
         field="task_id",
     )

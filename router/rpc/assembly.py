@@ -40,7 +40,14 @@ from router.rules.routing_table import Rules, load_rules, watch_rules
 from router.settings import Settings
 from router.telemetry.observer import UNOBSERVED, Observer
 
-__all__ = ["build_reservations", "build_router", "exchange_of", "live_state_of", "sources_of"]
+__all__ = [
+    "build_reservations",
+    "build_router",
+    "check_provider_limits",
+    "exchange_of",
+    "live_state_of",
+    "sources_of",
+]
 
 
 def _open_bundle(settings: Settings) -> ServedBundle:
@@ -124,7 +131,7 @@ def build_reservations(
         MitsumoriError: the settings need an extra that is not installed, or have limits of a provider that
             the catalog does not know.
     """
-    _check_limits(settings, router.catalog)
+    check_provider_limits(settings, router.catalog)
     return Reservations(
         router,
         ledger,
@@ -144,8 +151,12 @@ def build_reservations(
     )
 
 
-def _check_limits(settings: Settings, catalog: Catalog) -> None:
+def check_provider_limits(settings: Settings, catalog: Catalog) -> None:
     """Refuse limits of what the catalog does not know: they would bound nothing.
+
+    Args:
+        settings: with the limits.
+        catalog: of the models that they may bound.
 
     Raises:
         BadArtifact: names the setting.

@@ -1,4 +1,4 @@
-"""The pages of operation name commands, options, targets, files and sections that exist."""
+"""The pages of the documentation name commands, options, targets, files and sections that exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.deploy.test_monitoring import series_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    *sorted((ROOT / "docs/operations").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "deploy/README.md",
     ROOT / "SECURITY.md",
     ROOT / "README.md",

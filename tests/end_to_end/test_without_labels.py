@@ -1,4 +1,4 @@
-"""The README's path of a company without labels, as it is written there: only the endpoint is another one."""
+"""The guide's path of a company without labels, as it is written there: only the endpoint is another one."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ PROMPTS = 150
 
 
 def commands() -> list[str]:
-    """The commands of the section."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Without labels")[1]
-    block = section.split("```console")[1].split("```")[0]
+    """The commands of the page."""
+    page = (ROOT / "docs/training/without-labels.md").read_text(encoding="utf-8")
+    block = page.split("```console")[1].split("```")[0]
     return [line.split("#")[0].strip()[2:] for line in block.strip().splitlines()]
 
 
@@ -50,7 +50,7 @@ def what_make_runs(command: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_prompts_become_a_bundle_by_the_commands_of_the_readme(tmp_path: Path) -> None:
+def test_prompts_become_a_bundle_by_the_commands_of_the_page(tmp_path: Path) -> None:
     history = demonstration_history(11).attempts
     prompts = list(dict.fromkeys(history["prompt"]))[:PROMPTS]
     quality = {(row.prompt, row.model): row.quality for row in history.itertuples()}

@@ -17,14 +17,19 @@ from router.rpc.server import RunningServer
 from tests.certificates import Authority
 from tests.conftest import NOON
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
 PROOF = "Prove that every bounded sequence of real numbers has a convergent subsequence."
+
+
+def examples(page: str) -> list[str]:
+    """The blocks of Python on a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_example_of_the_readme_prints_a_readable_price(
     server: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking, reporting, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    asking, reporting = examples("README.md")
     asking = asking.replace("127.0.0.1:50051", server.address)
     settle, release = reporting.splitlines()
     release = release.partition("made: ")[2]  # as a comment, so that the block can be pasted whole
@@ -50,7 +55,7 @@ def test_the_example_of_the_readme_prints_a_readable_price(
 def test_the_example_of_an_agent_run_stays_within_its_cap(
     server: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking, *_, running = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    [asking, _], [running] = examples("README.md"), examples("docs/operations/tasks.md")
     answers = iter(range(3))
 
     def call(model: str, messages: list[tuple[str, str]]) -> SimpleNamespace:
@@ -64,7 +69,7 @@ def test_the_example_of_an_agent_run_stays_within_its_cap(
             done=turn == 2,
         )
 
-    names: dict[str, object] = {"call": call, "route_request": mitsumori.route_request}
+    names: dict[str, object] = {"call": call}
     exec(asking.replace("127.0.0.1:50051", server.address), names)
     capsys.readouterr()
     exec(running, names)
@@ -81,7 +86,7 @@ def test_the_example_of_an_agent_run_stays_within_its_cap(
 def test_the_example_of_models_that_fail_moves_the_hold(
     server: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking, *_, failing, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    [asking, _], [failing] = examples("README.md"), examples("docs/operations/model-health.md")
     names: dict[str, object] = {}
     exec(asking.replace("127.0.0.1:50051", server.address), names)
     first = names["decision"]
@@ -99,7 +104,7 @@ def test_the_example_of_models_that_fail_moves_the_hold(
 def test_the_example_of_failing_open_gives_a_decision_where_no_server_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, failing_open, _, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    [failing_open] = examples("docs/guide/client.md")
     monkeypatch.setenv("MITSUMORI_API_KEY", "mk_a2b3c4d5e6_" + "x" * 43)
     monkeypatch.chdir(tmp_path)
     Authority(tmp_path, "ca")

@@ -39,10 +39,10 @@ def test_unless_it_is_said_a_request_without_a_goal_weighs_the_cost_of_a_miss() 
     assert load_settings().default_goals == MissCosts()
 
 
-def test_the_readme_shows_the_costs_that_are_the_default(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_guide_shows_the_costs_that_are_the_default(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/guide/choice.md").read_text(encoding="utf-8")
     config = tmp_path / "settings.yaml"
-    config.write_text(next(line for line in readme.splitlines() if line.startswith("miss_costs:")))
+    config.write_text(next(line for line in page.splitlines() if line.startswith("miss_costs:")))
     written = load_settings(config=config).default_goals
     assert [written.of(each) for each in Importance] == [
         MissCosts().of(each) for each in Importance

@@ -119,12 +119,16 @@ def erase(
         str, typer.Option(help="Delete decisions made before this day or moment, ISO 8601.")
     ],
     labels: Labels = None,
+    json_output: Json = False,
 ) -> None:
     """Delete finished decisions with given labels, for retention or at a user's request."""
     moment = moment_of(before, "--before")
     assert moment is not None  # noqa: S101 — a text was given
     with connection.admin() as client:
         erased = client.erase(labels_of(labels, "--label"), moment.ToDatetime(tzinfo=UTC))
+    if json_output:
+        print_json({"erased": erased})
+        return
     console().print(
         f"{counted(erased, 'decision')} erased; balances keep what was spent", highlight=False
     )

@@ -38,8 +38,19 @@ def list_deferred(
         return
     shown = console()
     columns: tuple[str, ...]
-    columns = ("not before", "request", "scope", "waits for", "reason", "refused", ">times")
-    shown.print(table("Deferred", columns, list(map(_row, found.requests))))
+    columns = (
+        "not before (UTC)",
+        "request",
+        "scope",
+        "waits for",
+        "reason",
+        "refused (UTC)",
+        ">times",
+    )
+    if found.requests:
+        shown.print(table("Deferred", columns, list(map(_row, found.requests))))
+    else:
+        shown.print("No batch work waits.", highlight=False)
     if found.limits:
         columns = ("account", "limit", ">used", ">for batch work", ">most")
         shown.print(table("Limits of providers", columns, list(map(_limit_row, found.limits))))
@@ -65,4 +76,4 @@ def _row(told: admin_pb2.DeferredRequest) -> list[str]:
 
 
 def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{moment:%Y-%m-%d %H:%M:%S}"

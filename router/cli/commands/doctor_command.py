@@ -24,7 +24,7 @@ def doctor(
     ] = STALE_DAYS,
     json_output: Json = False,
 ) -> None:
-    """Check bundle, hashes, tokenizer files, prices and port, and say how to fix what is wrong.
+    """Check what the server needs, from the bundle to the port, and say how to fix what is wrong.
 
     Takes the same settings as `serve`. Exits with code 1 if any check fails; a warning is none.
     """

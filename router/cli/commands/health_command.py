@@ -8,7 +8,9 @@ import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from router.cli.commands.arguments import Json
 from router.cli.commands.connection import Connection, takes_connection
+from router.cli.render import print_json
 from router.core.errors import InvalidInput, shown
 
 __all__ = ["health"]
@@ -33,6 +35,7 @@ def health(
         ),
     ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for the whole call.", min=0.001)] = 3.0,
+    json_output: Json = False,
 ) -> None:
     """Ask a running server whether it can answer; exit with code 0 if so, else with 1."""
     with connection.anonymous(timeout_s=timeout) as server:
@@ -53,8 +56,12 @@ def health(
                 ) from None
             typer.echo(f"error: {server.failure(error).message}", err=True)
             raise typer.Exit(1) from None
-    for name, number in found.items():
-        status = health_pb2.HealthCheckResponse.ServingStatus.Name(number)
-        typer.echo(f"{status:<12} {name or 'the server as a whole'}" if every else status)
+    names = health_pb2.HealthCheckResponse.ServingStatus.Name
+    if json_output:
+        print_json([{"service": name, "status": names(number)} for name, number in found.items()])
+    else:
+        for name, number in found.items():
+            status = names(number)
+            typer.echo(f"{status:<12} {name or 'the server as a whole'}" if every else status)
     if set(found.values()) != {health_pb2.HealthCheckResponse.SERVING}:
         raise typer.Exit(1)

@@ -58,7 +58,7 @@ def _parsed_share(text: str | None) -> float | None:
         found = Decimal(0)
     if not found.is_finite() or not 0 < found < 1:
         raise InvalidInput(
-            f"--share: {text!r} is no share above 0 and below 1, such as 10%", field="share"
+            f"--share: {text!r} is not between 0 and 100 %; write 10% or 0.1", field="share"
         )
     return float(found)
 
@@ -143,6 +143,7 @@ def set_limit(
         str | None,
         typer.Option(help="With --share: what may be taken at any share; USD for money."),
     ] = None,
+    json_output: Json = False,
 ) -> None:
     """Create a limit, or replace the one with the same id."""
     if hard is None and soft is None and share is None:
@@ -162,6 +163,9 @@ def set_limit(
     )
     with connection.admin() as client:
         made = client.set_limit(limit)
+    if json_output:
+        print_json(as_dict(made))
+        return
     console().print(f"limit {limit_id} is set", highlight=False)
     for note in made.notes:
         console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)

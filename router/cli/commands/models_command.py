@@ -127,7 +127,8 @@ def _tell_health(listed: list[dict[str, Any]], shown: Console) -> None:
         shown.print("Health: calls to every model succeed, as far as was reported.", style="dim")
     for each in failing:
         health = each["health"]
-        again = f", tried again from {health['retry']}" if health["retry"] else ""
+        retry = (health["retry"] or "")[: len("2026-11-27T09:35:26")]
+        again = f", tried again from {retry}Z" if retry else ""
         shown.print(
             f"{health['state']}: {each['model']}, {health['cause']}{again}",
             style="bold",

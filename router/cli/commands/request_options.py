@@ -12,6 +12,7 @@ from mitsumori.request import Importance
 from router.core.errors import InvalidInput
 
 __all__ = [
+    "BatchOption",
     "CapabilitiesOption",
     "ImportanceOption",
     "LanguageOption",
@@ -54,6 +55,12 @@ CapabilitiesOption = Annotated[
 RegionsOption = Annotated[
     list[str] | None,
     typer.Option("--region", help="Allow only models served in this region; repeatable."),
+]
+BatchOption = Annotated[
+    bool,
+    typer.Option(
+        "--batch", help="The work can wait: limits, rules and full providers may put it off."
+    ),
 ]
 MaxPriceOption = Annotated[
     str | None,

@@ -11,6 +11,7 @@ from mitsumori import Usd
 from router.cli.commands.arguments import Json, goal_of, labels_of
 from router.cli.commands.connection import Connection, takes_connection
 from router.cli.commands.request_options import (
+    BatchOption,
     CapabilitiesOption,
     ImportanceOption,
     LanguageOption,
@@ -50,6 +51,7 @@ def route(
     max_first_token: MaxFirstTokenOption = None,
     max_output_tokens: MaxOutputTokensOption = None,
     scope: ScopeOption = None,
+    batch: BatchOption = False,
     request_id: Annotated[
         str | None, typer.Option(help="Id of the request; the same id gets the same answer again.")
     ] = None,
@@ -93,6 +95,7 @@ def route(
             quality_target=goal.p_adequate if isinstance(goal, QualityTarget) else None,
             willingness_to_pay_usd=Usd(goal.nanos) if isinstance(goal, WillingnessToPay) else None,
             importance=importance,
+            batch=batch,
             request_id=request_id,
             quote_only=quote_only,
             explain=explain,

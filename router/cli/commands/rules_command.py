@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from router.catalog.catalog import load_catalog
 from router.cli.commands.arguments import Json
@@ -90,20 +91,28 @@ def show_rules(
     shown.print(
         table(f"Routing table {read.version}, requests without labels", columns, _grid(fitted))
     )
+    # Whether a rule ends the table or gives way changes what it means: no terminal is too narrow for it.
+    marks = [
+        (name, values)
+        for name, values in (
+            ("final", [entry.final for entry in entries]),
+            ("gives way", [entry.gives_way for entry in entries]),
+        )
+        if any(values)
+    ]
     rows = [
         [
-            entry.name,
-            " ".join(entry.when.split()),
-            rule.text,
-            "yes" if entry.final else "",
-            "yes" if entry.gives_way else "",
+            escape(entry.name),
+            escape(" ".join(entry.when.split())),
+            escape(rule.text),
+            *("yes" if values[place] else "" for _, values in marks),
         ]
-        for entry, rule in zip(entries, fitted.rules, strict=True)
+        for place, (entry, rule) in enumerate(zip(entries, fitted.rules, strict=True))
     ]
     shown.print(
         table(
             f"Rules, from top to bottom, hours in {read.file.time_zone}",
-            ["rule", "when", "then", "?final", "?gives way"],
+            ["rule", "when", "then", *(name for name, _ in marks)],
             rows,
         )
     )
@@ -185,7 +194,7 @@ def try_rules(
                 f"{each.name}: {'; '.join(each.differences)}", markup=False, highlight=False
             )
         shown.print(
-            f"{len(results) - len(wrong)} of {counted(len(results), 'case')} hold", highlight=False
+            f"cases that hold: {len(results) - len(wrong)} of {len(results)}", highlight=False
         )
     if wrong:
         raise typer.Exit(1)

@@ -127,8 +127,12 @@ def release(
     connection: Connection,
     decision_id: Annotated[str, typer.Argument(help="Of the decision.")],
     tenant: Tenant = "",
+    json_output: Json = False,
 ) -> None:
     """Release the hold of a decision whose call was never made."""
     with connection.router() as client, _tenant_named(decision_id, tenant):
         now = client.release(decision_id, tenant=tenant)
-    console().print("released" if now else "was already released")
+    if json_output:
+        print_json({"decision": decision_id, "released_now": now})
+    else:
+        console().print("released" if now else "was already released")

@@ -97,7 +97,7 @@ def canary(connection: Connection, json_output: Json = False) -> None:
         out.print("There is no canary. The setting canary names what is tried.", highlight=False)
         return
     scope = " ".join(f"{name}={value}" for name, value in sorted(found.scope.items()))
-    lines = [f"Canary: {found.parts}: {found.share:.3g} of {scope or 'all requests'}"]
+    lines = [f"Canary: {found.parts}: {100 * found.share:.3g}% of {scope or 'all requests'}"]
     if found.HasField("halt"):
         time = f"{found.halt.halt_time.ToDatetime(UTC):%Y-%m-%d %H:%M:%S} UTC"
         lines.append(f"Halted at {time}: {found.halt.text}")

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from router.cli.render import console
+from router.cli.commands.arguments import Json
+from router.cli.render import console, print_json
 from router.core.errors import InvalidInput
 from router.core.plurals import counted
 from router.ledger.address import ledger_place, sqlite_path
@@ -50,6 +51,7 @@ def verify(
             help="Ledger to verify, sqlite:PATH or postgresql://… (default: as for serve).",
         ),
     ] = None,
+    json_output: Json = False,
 ) -> None:
     """Check a ledger against its invariants; exit with code 1 if a row violates one.
 
@@ -58,16 +60,30 @@ def verify(
     """
     address = load_settings(ledger=ledger).ledger
     found = _findings(address)
+    if json_output:
+        print_json(
+            {
+                "ledger": ledger_place(address),
+                "decisions": found.decisions,
+                "notes": found.notes,
+                "violations": found.violations,
+            }
+        )
+    else:
+        _print(found, ledger_place(address))
+    if found.violations:
+        raise typer.Exit(1)
+
+
+def _print(found: Findings, place: str) -> None:
     shown = console()
     for note in found.notes[:_MAX_SHOWN]:
         shown.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     for violation in found.violations[:_MAX_SHOWN]:
         shown.print(f"VIOLATION: {violation}", highlight=False, markup=False, soft_wrap=True)
     shown.print(
-        f"{ledger_place(address)}: {counted(found.decisions, 'decision')}, "
+        f"{place}: {counted(found.decisions, 'decision')}, "
         f"{counted(len(found.violations), 'violation')}",
         highlight=False,
         soft_wrap=True,
     )
-    if found.violations:
-        raise typer.Exit(1)

@@ -161,7 +161,7 @@ def _share(message: limit_pb2.Limit) -> float | None:
     if CHOICE_LABELS.isdisjoint(message.scope):
         raise wrong(
             "limit.scope",
-            "must have tier, model or provider: a share is one of the scope without them",
+            "must have tier, model or provider: a share is their part of what the rest of the scope takes",
         )
     if not 0 <= message.free <= MAX_LIMIT:
         raise wrong("limit.free", f"must be 0 to {MAX_LIMIT:,}")

@@ -6,17 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from mitsumori import CallFailed, InvalidArgument
+from mitsumori.v1 import admin_pb2
 from router import catalog as router_catalog
 from router import paths
 from router.cli.commands import models_command
 from router.cli.commands.connection import server_address
+from router.cli.commands.inputs_command import print_inputs
 from router.cli.errors import errors_in_one_line
 from router.cli.main import COMMANDS, app
 from router.core.errors import InvalidInput, MitsumoriError
@@ -91,10 +95,54 @@ def test_models_of_a_running_server_are_those_that_it_routes_to(
 def test_doctor_finds_nothing_wrong_with_what_ships() -> None:
     checks = json.loads(invoke("doctor", "--port", "1", "--json").output)
     assert [check["check"] for check in checks] == [
-        "bundle", "scoring", "tokenizer", "prices", "catalog", "tiers", "prompts", "ledger", "access",
-        "port",
+        "bundle", "scoring", "tokenizer", "prices", "catalog", "tiers", "rules", "limits", "prompts",
+        "ledger", "access", "port",
     ]  # fmt: skip
     assert [check for check in checks if not check["ok"]] == []
+
+
+def test_doctor_refuses_the_rules_and_limits_that_serve_would_refuse(tmp_path: Path) -> None:
+    rules, settings = tmp_path / "rules.yaml", tmp_path / "settings.yaml"
+    rules.write_text("rules:\n  - {name: a, when: importnce == 1, then: {tier_floor: high}}\n")
+    settings.write_text("provider_limits: {openai: {models: {gpt-0: {requests_per_minute: 1}}}}\n")
+    words = ("doctor", "--port", "1", "--rules", str(rules), "--config", str(settings), "--json")
+    result = invoke(*words)
+    wrong = {c["check"]: c["detail"] for c in json.loads(result.output) if not c["ok"]}
+    assert result.exit_code == 1
+    assert set(wrong) == {"rules", "limits"}
+    assert "importnce" in wrong["rules"]
+    assert wrong["limits"].startswith("provider_limits.openai.models.gpt-0: ")
+
+
+def test_a_narrow_table_of_inputs_says_what_was_refused_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    refusal = admin_pb2.InputRefusal(reason="RULES_WRONG", text="rules[0] (a): [importance]")
+    told = admin_pb2.ServedInput(name="rules", version="fa32058ace73", refusal=refusal)
+    for width in (40, 80, 120):
+        print_inputs(Console(width=width, color_system=None), [told])
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == "refused rules: RULES_WRONG: rules[0] (a): [importance]"
+    print_inputs(Console(width=80), [admin_pb2.ServedInput(name="rules")])
+    assert "refused" not in capsys.readouterr().out
+
+
+def test_the_table_of_rules_shows_lists_and_what_gives_way(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    rule = "{name: a, when: '\"high\" in [importance]', then: {tier_floor: high}"
+    path.write_text(f"rules:\n  - {rule}}}\n")
+    shown = invoke("rules", "show", "--rules", str(path)).output
+    assert "in [importance]" in shown
+    assert "gives way" not in shown
+    path.write_text(f"rules:\n  - {rule}, gives_way: true}}\n")
+    assert "gives way" in invoke("rules", "show", "--rules", str(path)).output
+
+
+def test_work_that_can_wait_is_routed_as_such(server: RunningServer) -> None:
+    words = ("route", "Hello.", "--quote-only", "--batch", "--server", server.address, "--json")
+    assert invoke(*words).exit_code == 0
+    nothing = invoke("defer", "list", "--server", server.address)
+    assert nothing.output == "No batch work waits.\n"
 
 
 def test_doctor_warns_of_what_retires_and_of_old_prices_and_fails_for_neither(
@@ -428,3 +476,30 @@ def test_the_environment_reaches_the_command(
     monkeypatch.setenv("MITSUMORI_HOST", "127.0.0.1")
     monkeypatch.setenv("MITSUMORI_PORT", str(server.port))
     assert json.loads(invoke("route", "What is 2 + 2?", "--quote-only", "--json").output)
+
+
+def test_what_a_script_does_to_holds_and_limits_answers_in_json(server: RunningServer) -> None:
+    def told(*words: str) -> object:
+        return json.loads(invoke(*words, "--server", server.address, "--json").output)
+
+    assert told("health") == [{"service": "", "status": "SERVING"}]
+    decision = told("route", "Hello.", "--request-id", "script-1")
+    assert isinstance(decision, dict)
+    for now in (True, False):
+        released = {"decision": "script-1", "released_now": now}
+        assert told("release", "script-1") == released
+    made = told("limits", "set", "of-a-script", "--hard", "500", "--scope", "team=a")
+    assert isinstance(made, dict)
+    assert made["limit"]["limit_id"] == "of-a-script"
+    assert told("erase", "--before", "2020-01-01", "--label", "team=a") == {"erased": 0}
+
+
+def test_verify_answers_in_json(tmp_path: Path) -> None:
+    address = f"sqlite:{tmp_path}/ledger"
+    with closing(open_ledger(address)):
+        pass
+    result = invoke("verify", "--ledger", address, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.output) == {
+        "ledger": address, "decisions": 0, "notes": [], "violations": [],
+    }  # fmt: skip

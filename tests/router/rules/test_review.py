@@ -15,16 +15,21 @@ from router.rules.rule_cases import read_cases, run_case
 from tests.conftest import NOON
 
 README = Path(__file__).parents[3] / "README.md"
+GUIDE = README.with_name("docs") / "guide/rules.md"
 
 
-def test_the_rules_of_the_readme_can_be_used_and_raise_no_doubt(tmp_path: Path) -> None:
-    texts = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_rules_of_the_pages_can_be_used_and_raise_no_doubt(tmp_path: Path) -> None:
+    small = re.findall(r"```yaml\n(rules:\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    texts = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     rules = parse_rules(
-        next(text for text in texts if "\nrules:" in text).encode(), name="README.md"
+        next(text for text in texts if "\nrules:" in text).encode(), name=GUIDE.name
     )
     catalog = load_catalog()
     models = catalog.at(NOON).models
     assert review(rules, catalog, models) == []
+    [smallest] = [parse_rules(text.encode(), name=README.name) for text in small]
+    assert review(smallest, catalog, models) == []
+    assert smallest.file.rules[0] == rules.file.rules[0]
     cases = tmp_path / "cases.yaml"
     cases.write_text(next(text for text in texts if text.startswith("cases:")))
     for case in read_cases(cases):

@@ -160,8 +160,8 @@ def test_a_rule_keeps_calls_in_regions_where_models_of_the_catalog_are_served(
     with pytest.raises(BadArtifact) as refused:
         table(text, catalog)
     assert refused.value.message == (
-        "rules.yaml: rules[0] (a): then.regions: 'eu' is not in the catalog; the catalog has none "
-        "(line 2, column 45)"
+        "rules.yaml: rules[0] (a): then.regions: 'eu' is not in the catalog; its models have none; "
+        "write it down for those that have it (line 2, column 45)"
     )
     first, second = catalog.entries[:2]
     served = replace(catalog, entries=(_served(first, "eu", "us"), _served(second, "jp")))
