@@ -37,6 +37,8 @@ _OVERLAP_S = 5.0
 _BELIEVED_S = 300.0
 """What a caller reported counts no longer, so that a wrong report leaves no model out for days."""
 _REMEMBERED_S = WINDOW_S + 2 * _OVERLAP_S
+_MOST_TENANTS = 100
+"""Of whom reports are kept for a model: those that reported last."""
 
 
 class _Call(NamedTuple):
@@ -106,7 +108,7 @@ class ProviderLoad:
         self._ended_meanwhile: set[str] | None = None
         self._providers: dict[str, _Traffic] = {}
         self._models: dict[str, _Traffic] = {}
-        self._reported: dict[str, _Reported] = {}
+        self._reported: dict[str, OrderedDict[str, _Reported]] = {}
         self._provider_of: dict[str, str] = {}
 
     def in_flight(self, model: str) -> int:
@@ -174,27 +176,41 @@ class ProviderLoad:
             if call is not None and decision_id in self._counted:
                 self._count(call, -1, -call.tokens, self._seconds())
 
-    def reported(self, model: str, provider: str, limits: RateLimits) -> None:
-        """Take note of what a provider said of its limits with its latest answer.
+    def reported(self, model: str, provider: str, limits: RateLimits, tenant: str = "") -> None:
+        """Take note of what a provider said of its limits with its latest answer to a tenant.
+
+        It is the word of this tenant, and counts for its own requests alone: true or not, it takes no model
+        from another.
 
         Args:
             model: catalog id.
             provider: of the model.
             limits: as it said.
+            tenant: who reports it; empty: the decision has none.
         """
         with self._lock:
             self._provider_of[model] = provider
-            self._reported[model] = _Reported(limits, self._seconds())
+            of_model = self._reported.setdefault(model, OrderedDict())
+            of_model[tenant] = _Reported(limits, self._seconds())
+            of_model.move_to_end(tenant)
+            if len(of_model) > _MOST_TENANTS:
+                of_model.popitem(last=False)
 
-    def view(self, share: float) -> Load:
-        """How far limits are used now, for a request that may use a share of them, 0..1."""
+    def view(self, share: float, tenant: str | None = "") -> Load:
+        """How far limits are used now, for a request.
+
+        Args:
+            share: of the limits that it may use, 0..1.
+            tenant: of the request; empty: it has none; ``None``: for operators, with the newest report of
+                each model, whoever made it.
+        """
         if not self.limits and not self._reported:
             return NO_LOAD
         with self._lock:
             now = self._seconds()
             self._drop_lost(now)
-            self._forget_reports(now)
-            if not self.limits and not self._reported:
+            reports = self._reports_to(tenant, now) if self._reported else {}
+            if not self.limits and not reports:
                 return NO_LOAD
             providers, models = {}, {}
             for provider, its in self.limits.items():
@@ -203,7 +219,7 @@ class ProviderLoad:
                 for model, own in its.models.items():
                     traffic = _of(self._models, model)
                     models[model] = tuple(_gauges(f"{provider}/{model}", own, traffic, now))
-            for model, told in self._reported.items():
+            for model, told in reports.items():
                 account = f"{self._provider_of[model]}/{model}"
                 models[model] = models.get(model, ()) + tuple(_reported(account, told, now))
             return Load(providers, models, share)
@@ -277,10 +293,11 @@ class ProviderLoad:
         """Count in the minute in which a call began."""
         for each in self._traffic(call):
             each.minute.add(calls, tokens, call.began, now)
-        told = self._reported.get(call.model)
-        if told is not None and call.began >= told.at:
-            told.calls += calls
-            told.tokens += tokens
+        of_model = self._reported.get(call.model)
+        for told in of_model.values() if of_model else ():
+            if call.began >= told.at:
+                told.calls += calls
+                told.tokens += tokens
 
     def _end(self, decision_id: str) -> _Call | None:
         call = self._calls.pop(decision_id, None)
@@ -303,9 +320,19 @@ class ProviderLoad:
                 return
             self._end(oldest)
 
-    def _forget_reports(self, now: float) -> None:
-        for model in [name for name, told in self._reported.items() if told.until <= now]:
-            del self._reported[model]
+    def _reports_to(self, tenant: str | None, now: float) -> dict[str, _Reported]:
+        """By model, what a tenant reported and is still to be believed; what is not is forgotten."""
+        found = {}
+        for model, of_model in list(self._reported.items()):
+            while of_model and next(iter(of_model.values())).until <= now:
+                of_model.popitem(last=False)
+            if not of_model:
+                del self._reported[model]
+                continue
+            told = of_model.get(next(reversed(of_model)) if tenant is None else tenant)
+            if told is not None and told.until > now:
+                found[model] = told
+        return found
 
 
 def _of(known: dict[str, _Traffic], name: str) -> _Traffic:

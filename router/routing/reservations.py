@@ -507,7 +507,9 @@ class Reservations:
         """The load of providers as far as it concerns a request: no call follows a quote."""
         if query.quote_only:
             return NO_LOAD
-        load = self.load.view(self.load_shares.of(query.importance, batch=query.batch))
+        load = self.load.view(
+            self.load_shares.of(query.importance, batch=query.batch), query.tenant
+        )
         if query.batch and load is not NO_LOAD:
             load = replace(load, queues=self.deferrals.turns())
         return load
@@ -555,10 +557,9 @@ class Reservations:
             self._examples[key] = found
         return found
 
-    @property
-    def batch_load(self) -> Load:
-        """The load of providers for batch work."""
-        return self.load.view(self.load_shares.batch)
+    def batch_load(self, tenant: str | None = None) -> Load:
+        """The load of providers for batch work of a tenant; ``None``: for operators."""
+        return self.load.view(self.load_shares.batch, tenant)
 
     @property
     def reports(self) -> Reports:
