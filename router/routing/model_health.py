@@ -215,7 +215,7 @@ class ModelHealth:
             return
         with self._lock:
             now, name = self._seconds(), _digest(decision_id)
-            for place in self._table.open_places():
+            for place in self._table.probed_by(name):
                 self._put(place, without_probe(self._table.get(place), name), now)
 
     def status(self, model: str, provider: str) -> ModelStatus:

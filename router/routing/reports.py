@@ -171,9 +171,7 @@ class Reports:
         )
         return min(reported, max(windows, default=reported))
 
-    def _note_limits(
-        self, model: str, provider: str, told: RateLimits | None, tenant: str
-    ) -> None:
+    def _note_limits(self, model: str, provider: str, told: RateLimits | None, tenant: str) -> None:
         if told is not None:
             self.load.reported(model, provider, told, tenant)
 
