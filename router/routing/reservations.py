@@ -433,7 +433,7 @@ class Reservations:
         try:
             return self._choose(query, self.router.assess(query), task=task)
         except Deferred as error:
-            raise self.deferrals.told(error) from None
+            raise self.deferrals.told(error, query.tenant) from None
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
         """A decision if it is this tenant's and still held, else ``None``."""
@@ -511,7 +511,7 @@ class Reservations:
             self.load_shares.of(query.importance, batch=query.batch), query.tenant
         )
         if query.batch and load is not NO_LOAD:
-            load = replace(load, queues=self.deferrals.turns())
+            load = replace(load, queues=self.deferrals.turns(query.tenant))
         return load
 
     def _record(
