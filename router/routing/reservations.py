@@ -220,7 +220,7 @@ class Reservations:
             raise  # it is not the canary's fault
         except Exception as error:  # noqa: BLE001 — whatever is wrong with a canary, no call fails for it
             reply = self._decide(query, decision_id, fingerprint, render, None)
-            canary.failed(error)
+            canary.failed(error, query, decision_id)
             return reply
 
     def _beside(self, router: Router) -> Reservations:
