@@ -104,6 +104,7 @@ class ProviderLoad:
         self._calls: OrderedDict[str, _Call] = OrderedDict()
         self._counted: OrderedDict[str, float] = OrderedDict()
         self._synced = 0.0
+        self._latest = 0.0
         self._one_sync = threading.Lock()
         self._ended_meanwhile: set[str] | None = None
         self._providers: dict[str, _Traffic] = {}
@@ -114,14 +115,14 @@ class ProviderLoad:
     def in_flight(self, model: str) -> int:
         """Calls to a model that have not ended, as far as is known."""
         with self._lock:
-            self._drop_lost(self._seconds())
+            self._drop_lost(self._time())
             found = self._models.get(model)
             return 0 if found is None else found.calls
 
     def all_in_flight(self) -> dict[str, int]:
         """The same for every model that was called, by id."""
         with self._lock:
-            self._drop_lost(self._seconds())
+            self._drop_lost(self._time())
             return {model: each.calls for model, each in self._models.items()}
 
     def began(
@@ -137,7 +138,7 @@ class ProviderLoad:
             ttl_s: after which it counts as lost, seconds > 0.
         """
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             self._drop_lost(now)
             self._begin(decision_id, _Call(model, provider, tokens, now, now + ttl_s), now)
 
@@ -156,7 +157,7 @@ class ProviderLoad:
             by: model and provider that really answered; ``None``: as decided.
         """
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             call = self._end(decision_id)
             if call is None:
                 return
@@ -174,7 +175,7 @@ class ProviderLoad:
         with self._lock:
             call = self._end(decision_id)
             if call is not None and decision_id in self._counted:
-                self._count(call, -1, -call.tokens, self._seconds())
+                self._count(call, -1, -call.tokens, self._time())
 
     def reported(self, model: str, provider: str, limits: RateLimits, tenant: str = "") -> None:
         """Take note of what a provider said of its limits with its latest answer to a tenant.
@@ -189,9 +190,10 @@ class ProviderLoad:
             tenant: who reports it; empty: the decision has none.
         """
         with self._lock:
+            now = self._time()
             self._provider_of[model] = provider
             of_model = self._reported.setdefault(model, OrderedDict())
-            of_model[tenant] = _Reported(limits, self._seconds())
+            of_model[tenant] = _Reported(limits, now)
             of_model.move_to_end(tenant)
             if len(of_model) > _MOST_TENANTS:
                 of_model.popitem(last=False)
@@ -207,7 +209,7 @@ class ProviderLoad:
         if not self.limits and not self._reported:
             return NO_LOAD
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             self._drop_lost(now)
             reports = self._reports_to(tenant, now) if self._reported else {}
             if not self.limits and not reports:
@@ -248,7 +250,7 @@ class ProviderLoad:
             recent = list(_stored(ledger, since=datetime.fromtimestamp(since, UTC)))
         open_ = list(_stored(ledger, state=HoldState.HELD))
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             held = {each.id for each in open_}
             if len(held) < _MOST_READ:
                 for decision_id, call in list(self._calls.items()):
@@ -265,6 +267,21 @@ class ProviderLoad:
 
     def _seconds(self) -> float:
         return self._now().timestamp()
+
+    def _time(self) -> float:
+        """The current time. Where the clock was set back, what is known begins anew at it."""
+        now = self._seconds()
+        if now < self._latest - WINDOW_S:
+            for name, call in self._calls.items():
+                lasts = call.until - call.began
+                self._calls[name] = call._replace(began=now, until=now + lasts)
+            for each in (*self._providers.values(), *self._models.values()):
+                each.minute = RateWindow()
+            self._reported.clear()
+            self._counted.clear()
+            self._latest, self._synced = now, 0.0
+        self._latest = max(self._latest, now)
+        return now
 
     def _traffic(self, call: _Call) -> tuple[_Traffic, _Traffic]:
         return _of(self._providers, call.provider), _of(self._models, call.model)

@@ -325,3 +325,29 @@ def test_a_report_that_is_over_is_told_nobody_though_an_older_one_still_holds(
     assert load.view(1.0, "long").gauges("acme", "mini")
     clock.advance(seconds=90)
     assert load.view(1.0, "long") is NO_LOAD
+
+
+def test_a_clock_that_is_set_back_keeps_no_account_full(clock: ManualClock) -> None:
+    load = ProviderLoad(LIMITS, clock)
+    clock.advance(seconds=7200)
+    for name in ("lost", "open"):
+        begin(load, name)
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0)))
+    clock.advance(seconds=-7200)
+    assert used(load, "other") == of_account(0, 0, 2, 200)
+    begin(load, "new")
+    assert used(load, "other") == of_account(1, 100, 3, 300)
+    load.ended("open", tokens=50)
+    assert used(load, "other") == of_account(1, 100, 2, 200)
+    clock.advance(seconds=300)
+    assert used(load, "other") == of_account(0, 0, 0, 0)
+    assert "acme/mini reported_requests" not in used(load)
+
+
+def test_a_clock_that_is_corrected_by_a_minute_changes_nothing(clock: ManualClock) -> None:
+    load = ProviderLoad(LIMITS, clock)
+    begin(load, "1")
+    clock.advance(seconds=-60)
+    assert used(load, "other") == of_account(1, 100, 1, 100)
+    clock.advance(seconds=-0.001)
+    assert used(load, "other") == of_account(0, 0, 1, 100)
