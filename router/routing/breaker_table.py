@@ -172,6 +172,21 @@ class BreakerTable:
             changed.append((place, before, breaker))
         return changed
 
+    def set_back(self, now: float, policy: HealthPolicy) -> None:
+        """Go on from a time before what was noted: what failed waits from now on, the rest begins anew.
+
+        Args:
+            now: seconds since the epoch.
+            policy: says how long a model is left out at most.
+        """
+        self._answers.clear()
+        for tenant, own in list(self._breakers.items()):
+            for key, breaker in list(own.items()):
+                cut = None
+                if breaker.opened_at is not None:
+                    cut = taken_over(breaker, text_of(breaker), now, policy)
+                self._store(Place(tenant, key), cut or UNKNOWN)
+
     def _take_over_answer(self, place: Place, micros: int, now: float) -> None:
         self._answers[place] = max(micros, self._answers.get(place, 0))
         breaker, at = self.get(place), min(micros / _MICROS, now)
