@@ -182,7 +182,9 @@ def test_a_clock_that_is_set_back_leaves_no_model_out_for_as_long(
     retry = health.status("mini", "acme").retry
     assert retry is not None
     assert (retry - began).total_seconds() == waits_s
-    report("large", Outcome.SERVER_ERROR)  # of the first, nothing is known after a clock was set back
+    report(
+        "large", Outcome.SERVER_ERROR
+    )  # of the first, nothing is known after a clock was set back
     assert (health.status("large", "acme").since is None) == (back_s > 60)
     clock.advance(seconds=waits_s)
     assert health.take_probe("mini", "acme", "probe")
