@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "rules check": (
         "rules_command:check_rules",
-        "Look for rules that never hold, are never asked, contradict others or do nothing.",
+        "Look for rules that fail, never hold, are never asked, contradict others or do nothing.",
     ),
     "rules test": (
         "rules_command:try_rules",

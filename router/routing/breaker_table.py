@@ -7,6 +7,7 @@ provider another model fails. They name tenants and models; a decision only by a
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -46,11 +47,18 @@ class Place(NamedTuple):
 
 
 class BreakerTable:
-    """Breakers by place. Not thread-safe."""
+    """Breakers by place. Not thread-safe.
+
+    What a report or a decision asks takes no longer where many models of many tenants fail.
+    """
 
     def __init__(self) -> None:
         self._breakers: OrderedDict[str | None, dict[Key, Breaker]] = OrderedDict({None: {}})
         self._open: dict[str | None, set[Key]] = {}
+        self._failing_since: dict[str, list[float]] = {}
+        """Provider → since when its models fail, one each, in order."""
+        self._probed: dict[str, set[Place]] = {}
+        """Decision → places whose breakers have its call as their probe."""
         self._changes: dict[Place, BreakerChange] = {}
         self._untold: set[Place] = set()
         self._answers: dict[Place, int] = {}
@@ -80,6 +88,10 @@ class BreakerTable:
         """Places of the breakers that are open or half open."""
         return [Place(tenant, key) for tenant, keys in self._open.items() for key in keys]
 
+    def probed_by(self, decision_id: str) -> list[Place]:
+        """Places of the breakers whose probe is the call of a decision."""
+        return list(self._probed.get(decision_id, ()))
+
     def put(self, place: Place, breaker: Breaker, now: float) -> bool:
         """Keep a breaker, have its change told if it is one, and return whether a decision may depend on it.
 
@@ -92,22 +104,15 @@ class BreakerTable:
         self._store(place, breaker)
         if before.opened_at is None and breaker.opened_at is None:
             # That a model answers matters where another one of its provider fails.
-            return any(
-                before.answered_at < since <= breaker.answered_at
-                for since in self._failing_since().get(place.key[0], ())
+            since = self._failing_since.get(place.key[0], [])
+            return bisect_right(since, before.answered_at) < bisect_right(
+                since, breaker.answered_at
             )
         if text_of(before) == text_of(breaker):
             return False
         self._changes[place] = change_after(self._changes.get(place, FIRST), breaker, now)
         self._untold.add(place)
         return True
-
-    def _failing_since(self) -> dict[str, set[float]]:
-        """Since when models fail, by provider."""
-        found: dict[str, set[float]] = {}
-        for place in self.open_places():
-            found.setdefault(place.key[0], set()).add(self.get(place).since)
-        return found
 
     # ── shared with other processes ───────────────────────────────────────────────────────────────
 
@@ -167,6 +172,21 @@ class BreakerTable:
             changed.append((place, before, breaker))
         return changed
 
+    def set_back(self, now: float, policy: HealthPolicy) -> None:
+        """Go on from a time before what was noted: what failed waits from now on, the rest begins anew.
+
+        Args:
+            now: seconds since the epoch.
+            policy: says how long a model is left out at most.
+        """
+        self._answers.clear()
+        for tenant, own in list(self._breakers.items()):
+            for key, breaker in list(own.items()):
+                cut = None
+                if breaker.opened_at is not None:
+                    cut = taken_over(breaker, text_of(breaker), now, policy)
+                self._store(Place(tenant, key), cut or UNKNOWN)
+
     def _take_over_answer(self, place: Place, micros: int, now: float) -> None:
         self._answers[place] = max(micros, self._answers.get(place, 0))
         breaker, at = self.get(place), min(micros / _MICROS, now)
@@ -177,21 +197,23 @@ class BreakerTable:
         """Answers since another model of the provider failed: they say that the provider works."""
         if not self._open:
             return
-        since = self._failing_since()
         for tenant, own in self._breakers.items():
             for key, breaker in own.items():
+                since = self._failing_since.get(key[0])
+                if since is None or breaker.opened_at is not None:
+                    continue
                 place, at = Place(tenant, key), breaker.answered_at
-                told = self._answers.get(place, 0)
-                if breaker.opened_at is None and any(
-                    told < each * _MICROS and each <= at for each in since.get(key[0], ())
-                ):
+                earlier = bisect_right(since, at)
+                if earlier and self._answers.get(place, 0) < since[earlier - 1] * _MICROS:
                     yield place, int(at * _MICROS) + 1  # not before `since` by rounding
 
     # ── details ───────────────────────────────────────────────────────────────────────────────────
 
     def _store(self, place: Place, breaker: Breaker) -> None:
         tenant, key = place
+        self._unlist(place)
         self._breakers.setdefault(tenant, {})[key] = breaker
+        self._list(place)
         if tenant is not None:
             self._breakers.move_to_end(tenant)
         if breaker.opened_at is not None:
@@ -204,12 +226,36 @@ class BreakerTable:
             self._forget(next(each for each in self._breakers if each is not None))
 
     def _forget(self, tenant: str) -> None:
-        for key in self._breakers.pop(tenant):
+        for key in self._breakers[tenant]:
             place = Place(tenant, key)
+            self._unlist(place)
             self._changes.pop(place, None)
             self._answers.pop(place, None)
             self._untold.discard(place)
+        del self._breakers[tenant]
         self._open.pop(tenant, None)
+
+    def _list(self, place: Place) -> None:
+        """Have a breaker found by its provider and its probe."""
+        breaker = self.get(place)
+        if breaker.opened_at is not None:
+            insort(self._failing_since.setdefault(place.key[0], []), breaker.since)
+        if breaker.probe is not None:
+            self._probed.setdefault(breaker.probe.decision_id, set()).add(place)
+
+    def _unlist(self, place: Place) -> None:
+        """The opposite, before it changes."""
+        breaker = self.get(place)
+        if breaker.opened_at is not None:
+            since = self._failing_since[place.key[0]]
+            del since[bisect_left(since, breaker.since)]
+            if not since:
+                del self._failing_since[place.key[0]]
+        if breaker.probe is not None:
+            places = self._probed[breaker.probe.decision_id]
+            places.discard(place)
+            if not places:
+                del self._probed[breaker.probe.decision_id]
 
 
 def _row_key(place: Place) -> str:

@@ -175,8 +175,7 @@ class Canary:
         if found is None or found[0].id != trial.id:
             return
         logged, conversation = found
-        tenant = decided.labels.get("tenant", "")
-        key = f"{len(tenant)} {tenant} {conversation or decided.id}"
+        key = _unit(decided.labels.get("tenant", ""), conversation or decided.id)
         with self._lock:
             if self._trial is not trial or self._counted.get(key):
                 return
@@ -184,14 +183,24 @@ class Canary:
             self._own = self._own.with_call(call, took=logged.took)
         self._judge(trial)
 
-    def failed(self, error: Exception) -> None:
-        """The canary could not decide on a request on which the live parts then could."""
+    def failed(self, error: Exception, query: RouteQuery, decision_id: str) -> None:
+        """The canary could not decide on a request on which the live parts then could.
+
+        Args:
+            error: why.
+            query: the request.
+            decision_id: of the decision that was made.
+        """
         trial = self._trial
         if trial is None or self._halted is not None:
             return
         reason = error.reason if isinstance(error, MitsumoriError) else type(error).__name__
         logger().warning("canary_failed", reason=reason, canary=trial.version)
+        key = _unit(query.tenant, query.conversation_id or decision_id)
         with self._lock:
+            if self._trial is not trial or self._counted.get(key):
+                return
+            self._counted.put(key, True, len(key))
             self._own = self._own.with_call(CountedCall(failed=True), took=True)
         self._judge(trial)
 
@@ -265,6 +274,11 @@ class Canary:
             halted = self._halted = HaltedRun(halt.check, halt.text, self._now())
             self._state.halt(trial.plan.version, halted)
         logger().error("canary_halted", canary=trial.version, detail=halt.text)
+
+
+def _unit(tenant: str, name: str) -> str:
+    """A conversation of a tenant, or a request of it without one, as a key."""
+    return f"{len(tenant)} {tenant} {name}"
 
 
 def _notes(trial: Trial[CanaryPlan]) -> tuple[Reason, ...]:

@@ -15,6 +15,7 @@ __all__ = ["Deferrals", "DeferredRequest"]
 
 _MOST_REQUESTS = 10_000
 _MOST_QUEUES = 10_000
+"""Of single tenants."""
 _GIVEN_UP_S = 3600.0
 _LONGEST_QUEUE_S = 86_400.0
 """Requests without an id that are sent again and again take many turns; nobody waits for more than this."""
@@ -46,6 +47,9 @@ class DeferredRequest:
 class Deferrals:
     """The batch work that waits in one process. Thread-safe; keeps no prompt, and 10,000 requests at most.
 
+    Tenants that wait for the same take turns alternately: what one of them sends, however often, delays its
+    own work alone.
+
     Args:
         now: the clock; returns an aware datetime.
     """
@@ -54,7 +58,8 @@ class Deferrals:
         self._now = now
         self._lock = threading.Lock()
         self._requests: OrderedDict[str, DeferredRequest] = OrderedDict()
-        self._next_turn: OrderedDict[str, float] = OrderedDict()
+        self._next_turn: OrderedDict[tuple[str, str], float] = OrderedDict()
+        """Queue and tenant → when its next turn is."""
 
     def planned(self, error: Deferred, decision_id: str, scope: Mapping[str, str]) -> Deferred:
         """The refusal of a request with its turn, which is kept for it.
@@ -74,7 +79,7 @@ class Deferrals:
             if before is not None and before.not_before is not None and now < before.not_before:
                 turn: datetime | None = before.not_before
             else:
-                turn = self._turn(error, now)
+                turn = self._turn(error, scope.get("tenant", ""), now)
             self._requests[decision_id] = DeferredRequest(
                 decision_id, dict(scope), error.reason, error.queue, now, turn, times
             )
@@ -82,11 +87,11 @@ class Deferrals:
                 self._requests.popitem(last=False)
         return _with_turn(error, turn, now)
 
-    def told(self, error: Deferred) -> Deferred:
-        """The refusal of a quote, with the turn that a request would have."""
+    def told(self, error: Deferred, tenant: str = "") -> Deferred:
+        """The refusal of a quote, with the turn that a request of the tenant would have."""
         now = self._now()
         with self._lock:
-            earliest = self._earliest(error, now)
+            earliest = self._earliest(error, tenant, now)
         turn = None if earliest is None else datetime.fromtimestamp(earliest, UTC)
         return _with_turn(error, turn, now)
 
@@ -96,13 +101,17 @@ class Deferrals:
             with self._lock:
                 self._requests.pop(decision_id, None)
 
-    def turns(self) -> dict[str, float]:
-        """For each queue, seconds from now until its next turn, > 0."""
+    def turns(self, tenant: str = "") -> dict[str, float]:
+        """For each queue, seconds from now until the next turn of a tenant, > 0."""
         if not self._next_turn:
             return {}
         now = self._now().timestamp()
         with self._lock:
-            return {queue: at - now for queue, at in self._next_turn.items() if at > now}
+            return {
+                queue: at - now
+                for (queue, whose), at in self._next_turn.items()
+                if whose == tenant and at > now
+            }
 
     def waiting(self, labels: Mapping[str, str]) -> list[DeferredRequest]:
         """The requests with all of some labels that wait, in the order of their turns, then without one.
@@ -121,21 +130,26 @@ class Deferrals:
             ]
         return sorted(found, key=_in_turn)
 
-    def _turn(self, error: Deferred, now: datetime) -> datetime | None:
-        at = self._earliest(error, now)
+    def _turn(self, error: Deferred, tenant: str, now: datetime) -> datetime | None:
+        at = self._earliest(error, tenant, now)
         if at is None:
             return None
-        self._next_turn[error.queue] = at + error.spacing_s
-        self._next_turn.move_to_end(error.queue)
+        key, seconds = (error.queue, tenant), now.timestamp()
+        others = sum(
+            queue == error.queue and whose != tenant and next_ > seconds
+            for (queue, whose), next_ in self._next_turn.items()
+        )
+        self._next_turn[key] = at + error.spacing_s * (1 + others)
+        self._next_turn.move_to_end(key)
         if len(self._next_turn) > _MOST_QUEUES:
             self._next_turn.popitem(last=False)
         return datetime.fromtimestamp(at, UTC)
 
-    def _earliest(self, error: Deferred, now: datetime) -> float | None:
+    def _earliest(self, error: Deferred, tenant: str, now: datetime) -> float | None:
         if error.retry_after_s is None:
             return None
         free = now.timestamp() + error.retry_after_s
-        turn = max(free, self._next_turn.get(error.queue, free))
+        turn = max(free, self._next_turn.get((error.queue, tenant), free))
         return min(turn, free + _LONGEST_QUEUE_S)
 
 

@@ -126,6 +126,7 @@ class ModelHealth:
         self._observer = observer
         self._lock = threading.Lock()
         self._table = BreakerTable()
+        self._latest = 0.0
         self._counted: OrderedDict[Hashable, None] = OrderedDict()
         self._views: dict[str | None, tuple[float, float, Health]] = {}
 
@@ -164,7 +165,7 @@ class ModelHealth:
         with self._lock:
             if attempt.outcome.failed and not self._counts(attempt):
                 return False
-            now = self._seconds()
+            now = self._time()
             own = Report(
                 attempt.outcome,
                 now,
@@ -194,7 +195,7 @@ class ModelHealth:
         """
         places = [Place(each, (provider, model)) for each in (tenant, None)]
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             found = {
                 place: breaker
                 for place in places
@@ -214,8 +215,8 @@ class ModelHealth:
         if not self._table.any_open:
             return
         with self._lock:
-            now, name = self._seconds(), _digest(decision_id)
-            for place in self._table.open_places():
+            now, name = self._time(), _digest(decision_id)
+            for place in self._table.probed_by(name):
                 self._put(place, without_probe(self._table.get(place), name), now)
 
     def status(self, model: str, provider: str) -> ModelStatus:
@@ -263,7 +264,7 @@ class ModelHealth:
     def take_over(self, rows: Sequence[SharedRow]) -> None:
         """See :meth:`state_exchange.SharedPart.take_over`."""
         with self._lock:
-            changed = self._table.take_over(rows, self._seconds(), self._policy)
+            changed = self._table.take_over(rows, self._time(), self._policy)
             self._views.clear()
         for (tenant, (provider, model)), before, breaker in changed:
             if (before.opened_at is None) != (breaker.opened_at is None):
@@ -276,6 +277,19 @@ class ModelHealth:
 
     def _seconds(self) -> float:
         return self._now().timestamp()
+
+    def _time(self) -> float:
+        """The current time; if the clock was set back, no model is left out for as long as that.
+
+        Corrections within the window of the policy change nothing.
+        """
+        now = self._seconds()
+        if now < self._latest - self._policy.window_s:
+            self._table.set_back(now, self._policy)
+            self._views.clear()
+            self._latest = now
+        self._latest = max(self._latest, now)
+        return now
 
     def _counts(self, attempt: Attempt) -> bool:
         """Whether no failure of the attempt was counted before."""

@@ -37,6 +37,8 @@ _OVERLAP_S = 5.0
 _BELIEVED_S = 300.0
 """What a caller reported counts no longer, so that a wrong report leaves no model out for days."""
 _REMEMBERED_S = WINDOW_S + 2 * _OVERLAP_S
+_MOST_TENANTS = 100
+"""Of whom reports are kept for a model: those that reported last."""
 
 
 class _Call(NamedTuple):
@@ -102,24 +104,25 @@ class ProviderLoad:
         self._calls: OrderedDict[str, _Call] = OrderedDict()
         self._counted: OrderedDict[str, float] = OrderedDict()
         self._synced = 0.0
+        self._latest = 0.0
         self._one_sync = threading.Lock()
         self._ended_meanwhile: set[str] | None = None
         self._providers: dict[str, _Traffic] = {}
         self._models: dict[str, _Traffic] = {}
-        self._reported: dict[str, _Reported] = {}
+        self._reported: dict[str, OrderedDict[str, _Reported]] = {}
         self._provider_of: dict[str, str] = {}
 
     def in_flight(self, model: str) -> int:
         """Calls to a model that have not ended, as far as is known."""
         with self._lock:
-            self._drop_lost(self._seconds())
+            self._drop_lost(self._time())
             found = self._models.get(model)
             return 0 if found is None else found.calls
 
     def all_in_flight(self) -> dict[str, int]:
         """The same for every model that was called, by id."""
         with self._lock:
-            self._drop_lost(self._seconds())
+            self._drop_lost(self._time())
             return {model: each.calls for model, each in self._models.items()}
 
     def began(
@@ -135,7 +138,7 @@ class ProviderLoad:
             ttl_s: after which it counts as lost, seconds > 0.
         """
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             self._drop_lost(now)
             self._begin(decision_id, _Call(model, provider, tokens, now, now + ttl_s), now)
 
@@ -154,7 +157,7 @@ class ProviderLoad:
             by: model and provider that really answered; ``None``: as decided.
         """
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             call = self._end(decision_id)
             if call is None:
                 return
@@ -172,29 +175,44 @@ class ProviderLoad:
         with self._lock:
             call = self._end(decision_id)
             if call is not None and decision_id in self._counted:
-                self._count(call, -1, -call.tokens, self._seconds())
+                self._count(call, -1, -call.tokens, self._time())
 
-    def reported(self, model: str, provider: str, limits: RateLimits) -> None:
-        """Take note of what a provider said of its limits with its latest answer.
+    def reported(self, model: str, provider: str, limits: RateLimits, tenant: str = "") -> None:
+        """Take note of what a provider said of its limits with its latest answer to a tenant.
+
+        It is the word of this tenant, and counts for its own requests alone: true or not, it takes no model
+        from another.
 
         Args:
             model: catalog id.
             provider: of the model.
             limits: as it said.
+            tenant: who reports it; empty: the decision has none.
         """
         with self._lock:
+            now = self._time()
             self._provider_of[model] = provider
-            self._reported[model] = _Reported(limits, self._seconds())
+            of_model = self._reported.setdefault(model, OrderedDict())
+            of_model[tenant] = _Reported(limits, now)
+            of_model.move_to_end(tenant)
+            if len(of_model) > _MOST_TENANTS:
+                of_model.popitem(last=False)
 
-    def view(self, share: float) -> Load:
-        """How far limits are used now, for a request that may use a share of them, 0..1."""
+    def view(self, share: float, tenant: str | None = "") -> Load:
+        """How far limits are used now, for a request.
+
+        Args:
+            share: of the limits that it may use, 0..1.
+            tenant: of the request; empty: it has none; ``None``: for operators, with the newest report of
+                each model, whoever made it.
+        """
         if not self.limits and not self._reported:
             return NO_LOAD
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             self._drop_lost(now)
-            self._forget_reports(now)
-            if not self.limits and not self._reported:
+            reports = self._reports_to(tenant, now) if self._reported else {}
+            if not self.limits and not reports:
                 return NO_LOAD
             providers, models = {}, {}
             for provider, its in self.limits.items():
@@ -203,7 +221,7 @@ class ProviderLoad:
                 for model, own in its.models.items():
                     traffic = _of(self._models, model)
                     models[model] = tuple(_gauges(f"{provider}/{model}", own, traffic, now))
-            for model, told in self._reported.items():
+            for model, told in reports.items():
                 account = f"{self._provider_of[model]}/{model}"
                 models[model] = models.get(model, ()) + tuple(_reported(account, told, now))
             return Load(providers, models, share)
@@ -232,7 +250,7 @@ class ProviderLoad:
             recent = list(_stored(ledger, since=datetime.fromtimestamp(since, UTC)))
         open_ = list(_stored(ledger, state=HoldState.HELD))
         with self._lock:
-            now = self._seconds()
+            now = self._time()
             held = {each.id for each in open_}
             if len(held) < _MOST_READ:
                 for decision_id, call in list(self._calls.items()):
@@ -249,6 +267,21 @@ class ProviderLoad:
 
     def _seconds(self) -> float:
         return self._now().timestamp()
+
+    def _time(self) -> float:
+        """The current time. Where the clock was set back, what is known begins anew at it."""
+        now = self._seconds()
+        if now < self._latest - WINDOW_S:
+            for name, call in self._calls.items():
+                lasts = call.until - call.began
+                self._calls[name] = call._replace(began=now, until=now + lasts)
+            for each in (*self._providers.values(), *self._models.values()):
+                each.minute = RateWindow()
+            self._reported.clear()
+            self._counted.clear()
+            self._latest, self._synced = now, 0.0
+        self._latest = max(self._latest, now)
+        return now
 
     def _traffic(self, call: _Call) -> tuple[_Traffic, _Traffic]:
         return _of(self._providers, call.provider), _of(self._models, call.model)
@@ -277,10 +310,11 @@ class ProviderLoad:
         """Count in the minute in which a call began."""
         for each in self._traffic(call):
             each.minute.add(calls, tokens, call.began, now)
-        told = self._reported.get(call.model)
-        if told is not None and call.began >= told.at:
-            told.calls += calls
-            told.tokens += tokens
+        of_model = self._reported.get(call.model)
+        for told in of_model.values() if of_model else ():
+            if call.began >= told.at:
+                told.calls += calls
+                told.tokens += tokens
 
     def _end(self, decision_id: str) -> _Call | None:
         call = self._calls.pop(decision_id, None)
@@ -303,9 +337,19 @@ class ProviderLoad:
                 return
             self._end(oldest)
 
-    def _forget_reports(self, now: float) -> None:
-        for model in [name for name, told in self._reported.items() if told.until <= now]:
-            del self._reported[model]
+    def _reports_to(self, tenant: str | None, now: float) -> dict[str, _Reported]:
+        """By model, what a tenant reported and is still to be believed; what is not is forgotten."""
+        found = {}
+        for model, of_model in list(self._reported.items()):
+            while of_model and next(iter(of_model.values())).until <= now:
+                of_model.popitem(last=False)
+            if not of_model:
+                del self._reported[model]
+                continue
+            told = of_model.get(next(reversed(of_model)) if tenant is None else tenant)
+            if told is not None and told.until > now:
+                found[model] = told
+        return found
 
 
 def _of(known: dict[str, _Traffic], name: str) -> _Traffic:

@@ -123,7 +123,7 @@ class Reports:
         self.catalog.check_known("model", [model], self.catalog.ids)
         self.conversations.reported(decision_id, Judgement(model, report.outcome))
         provider = self._provider(model)
-        self._note_limits(model, provider, report.rate_limits)
+        self._note_limits(model, provider, report.rate_limits, tenant)
         chosen = model == decided.labels["model"]
         if self.canary is not None and chosen and not _answered(report.outcome):
             self.canary.settled(decided, CountedCall(failed=True))
@@ -154,9 +154,26 @@ class Reports:
             )
         return decided
 
-    def _note_limits(self, model: str, provider: str, told: RateLimits | None) -> None:
+    def _tokens_of_a_call(self, reported: int, model: str, decided: StoredDecision) -> int:
+        """What a call counts on the limits of its provider, which all tenants share.
+
+        What is reported counts up to the context window of the model: no call takes more.
+
+        Args:
+            reported: input and output tokens, ≥ 0.
+            model: that was called, as reported.
+            decided: the decision.
+        """
+        windows = (
+            each.at(decided.created).context_window
+            for each in self.catalog.entries
+            if each.spec.id in (model, decided.labels["model"])
+        )
+        return min(reported, max(windows, default=reported))
+
+    def _note_limits(self, model: str, provider: str, told: RateLimits | None, tenant: str) -> None:
         if told is not None:
-            self.load.reported(model, provider, told)
+            self.load.reported(model, provider, told, tenant)
 
     def _provider(self, model: str) -> str:
         """Who serves a model of the catalog; :data:`OTHER` for any other name."""
@@ -171,11 +188,13 @@ class Reports:
         name = model if provider is not OTHER else OTHER
         tokens = report.input_tokens, report.output_tokens
         self.observer.settled(SettledCall(name, provider, *tokens, booked, decided.quoted))
-        taken = sum(tokens) if report.outcome.answered else None
+        answered = report.outcome.answered
+        taken = self._tokens_of_a_call(sum(tokens), model, decided) if answered else None
         by = None if provider is OTHER else (model, provider)
         self.load.ended(decided.id, tokens=taken, by=by)
         if provider is not OTHER:
-            self._note_limits(model, provider, report.rate_limits)
+            tenant = decided.labels.get("tenant", "")
+            self._note_limits(model, provider, report.rate_limits, tenant)
             self.health.report(
                 Attempt(
                     model,
@@ -184,7 +203,7 @@ class Reports:
                     decided.id,
                     decided.created,
                     report.retry_after_s,
-                    tenant=decided.labels.get("tenant", ""),
+                    tenant=tenant,
                 )
             )
         annotate(

@@ -220,7 +220,7 @@ class Reservations:
             raise  # it is not the canary's fault
         except Exception as error:  # noqa: BLE001 — whatever is wrong with a canary, no call fails for it
             reply = self._decide(query, decision_id, fingerprint, render, None)
-            canary.failed(error)
+            canary.failed(error, query, decision_id)
             return reply
 
     def _beside(self, router: Router) -> Reservations:
@@ -433,7 +433,7 @@ class Reservations:
         try:
             return self._choose(query, self.router.assess(query), task=task)
         except Deferred as error:
-            raise self.deferrals.told(error) from None
+            raise self.deferrals.told(error, query.tenant) from None
 
     def _held(self, decision_id: str, tenant: str) -> StoredDecision | None:
         """A decision if it is this tenant's and still held, else ``None``."""
@@ -507,9 +507,11 @@ class Reservations:
         """The load of providers as far as it concerns a request: no call follows a quote."""
         if query.quote_only:
             return NO_LOAD
-        load = self.load.view(self.load_shares.of(query.importance, batch=query.batch))
+        load = self.load.view(
+            self.load_shares.of(query.importance, batch=query.batch), query.tenant
+        )
         if query.batch and load is not NO_LOAD:
-            load = replace(load, queues=self.deferrals.turns())
+            load = replace(load, queues=self.deferrals.turns(query.tenant))
         return load
 
     def _record(
@@ -555,10 +557,9 @@ class Reservations:
             self._examples[key] = found
         return found
 
-    @property
-    def batch_load(self) -> Load:
-        """The load of providers for batch work."""
-        return self.load.view(self.load_shares.batch)
+    def batch_load(self, tenant: str | None = None) -> Load:
+        """The load of providers for batch work of a tenant; ``None``: for operators."""
+        return self.load.view(self.load_shares.batch, tenant)
 
     @property
     def reports(self) -> Reports:

@@ -205,7 +205,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         for each in reservations.deferrals.waiting(labels):
             fill_deferred(reply.requests.add(), each)
         if not labels:  # they say what all tenants do together
-            load = reservations.batch_load
+            load = reservations.batch_load()
             for accounts in (load.providers, load.models):
                 for gauge in (one for _, gauges in sorted(accounts.items()) for one in gauges):
                     fill_provider_limit(reply.limits.add(), gauge, load.share)

@@ -139,13 +139,14 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
         context: grpc.ServicerContext,
     ) -> Iterator[router_pb2.QuoteBatchResponse]:
         """Price many prompts before any is sent. A request that was refused comes as its error."""
-        batch, snapshot = BatchTotals(), self._current()
+        batch, snapshot, tenant = BatchTotals(), self._current(), ""
         for index, request in enumerate(requests):
             answer = router_pb2.QuoteBatchResponse(index=index)
             try:
                 if isinstance(request, MitsumoriError):
                     raise request
                 query = _parse(snapshot, request.request)
+                tenant = query.tenant
                 held = snapshot.reservations.quote(query)
             except MitsumoriError as error:
                 batch.failed += 1
@@ -158,7 +159,7 @@ class RouterServicer(router_pb2_grpc.RouterServiceServicer):
                     self._explain(snapshot, query, answer.response, held.routed)
             yield answer
         reservations = snapshot.reservations
-        load, now = reservations.batch_load, reservations.router.now()
+        load, now = reservations.batch_load(tenant), reservations.router.now()
         yield router_pb2.QuoteBatchResponse(summary=render_summary(batch, load, now))
 
     def BeginTask(

@@ -31,10 +31,20 @@ _TYPES = {
 }
 _LOOP = re.compile(r"\.\s*(all|exists|exists_one|filter|map)\s*\(")
 """Several of them in one another take as many steps as their lists have elements, multiplied."""
+_PRESENCE = re.compile(r"\bhas\s*\(\s*scope\b|\bin\s+scope\b(?!\s*[.\[])")
+"""Labels that some condition of the table names are there for every request."""
+_NO_CODE = re.compile(
+    r"""//[^\n]*
+    |(?:[bB]?[rR]|[rR][bB])(?:\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|"[^"\n]*"|'[^'\n]*')
+    |\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}(?:\\[\s\S]|[^\\])*?'{3}
+    |"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""",
+    re.VERBOSE,
+)
+"""Comments and texts."""
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.+)")
 _WORD = re.compile(r"\w+")
 _LABEL = re.compile(
-    r"""\bscope\s*(?:\.\s*([A-Za-z_]\w*)(?!\s*\()|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
+    r"""\bscope\s*(?:\.\s*([A-Za-z_]\w*)\b(?!\s*\()|\[\s*(?:"([^"\\]+)"|'([^'\\]+)')\s*\])"""
 )
 
 
@@ -65,14 +75,19 @@ def _compiled(environment: cel.Env, expression: str) -> cel.Expression:
     """
     if len(expression) > MAX_CHARACTERS:
         raise BadCondition(f"a condition may have {MAX_CHARACTERS:,} characters")
-    loops = list(_LOOP.finditer(expression))
+    code = _code_of(expression)
+    loops = list(_LOOP.finditer(code))
     if len(loops) > 1:
-        before = expression[: loops[1].start(1)]
         raise BadCondition(
             f"a condition may go through one list, and {loops[1][1]} goes through a second; use `in`, or two"
             " rules",
-            before.count("\n") + 1,
-            len(before) - before.rfind("\n"),
+            *_place_of(loops[1].start(1), expression),
+        )
+    if presence := _PRESENCE.search(code):
+        raise BadCondition(
+            'whether there is a label is asked by its value, which is "" where the caller has none: '
+            'scope.team != ""',
+            *_place_of(presence.start(), expression),
         )
     try:
         compiled = environment.compile(expression)
@@ -86,6 +101,17 @@ def _compiled(environment: cel.Env, expression: str) -> cel.Expression:
         kind = compiled.return_type().name().lower()
         raise BadCondition(f"a condition must be true or false, and this is of type {kind}")
     return compiled
+
+
+def _code_of(expression: str) -> str:
+    """An expression with blanks for comments and texts, as long as it was."""
+    return _NO_CODE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), expression)
+
+
+def _place_of(offset: int, expression: str) -> tuple[int, int]:
+    """Line and column, from 1."""
+    before = expression[:offset]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 class Conditions:
@@ -111,6 +137,8 @@ class Conditions:
             environment.compile(_list_of(expressions[start : start + _TOGETHER]))
             for start in range(0, len(expressions), _TOGETHER)
         ]
+        self.failed: set[int] = set()
+        """Conditions that have failed when they were asked, by index: they did not hold."""
         self.labels = {label: "" for each in expressions for label in _labels_of(each)}
         """Labels that conditions name → the value for requests that do not have them."""
         words = {word for each in expressions for word in _WORD.findall(each)}
@@ -134,14 +162,19 @@ class Conditions:
                 break
             found += result.plain_value()
         # What fails spoils its list.
-        return found + [self._holds(each, activation) for each in self._single[len(found) :]]
+        asked = range(len(found), len(self._single))
+        return found + [self._holds(index, activation) for index in asked]
 
-    @staticmethod
-    def _holds(condition: cel.Expression, activation: cel.Activation) -> bool:
+    def _holds(self, index: int, activation: cel.Activation) -> bool:
         try:
-            return condition.eval(activation).value() is True
+            result = self._single[index].eval(activation)
         except RuntimeError:  # too many steps
+            self.failed.add(index)
             return False
+        if result.type() == cel.Type.ERROR:
+            self.failed.add(index)
+            return False
+        return result.value() is True
 
 
 def _list_of(expressions: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""What is suspicious about a routing table: rules that never hold, are never asked, contradict or do nothing.
+"""What is suspicious about a routing table: rules that fail, never hold, are never asked, contradict, or do
+nothing.
 
 What a condition can be true of is not proved but searched: every combination of the values that matter to
 it, which are those that it names and their neighbours. Where these are too many, a sample is searched.
@@ -31,11 +32,14 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _TEXT = re.compile(r'"([^"\\]*)"|\'([^\'\\]*)\'')
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 _OTHER = "(other)"
+_CAN_FAIL = re.compile(r"[-+*/%\[(]")
+"""Comparisons of what is there have a value for every request; arithmetic, indices and functions may not."""
 
 
 class Doubt(enum.Enum):
     """What is suspicious about a rule."""
 
+    FAILS = "fails"
     NEVER_HOLDS = "never holds"
     NEVER_ASKED = "never asked"
     CONTRADICTS = "contradicts"
@@ -79,6 +83,13 @@ def review(rules: Rules, catalog: Catalog, models: Sequence[Model]) -> list[Find
         def found(doubt: Doubt, text: str, name: str = entry.name, at: Place = place) -> None:
             findings.append(Finding(doubt, name, at, text))
 
+        failing = _fails_for(entry.when, rules)
+        if failing is not None:
+            found(
+                Doubt.FAILS,
+                f"its condition has no value, and so does not hold, such as for {failing}; compare labels as "
+                'texts, as in scope.grade in ["3", "4"], or ask first whether there is what it needs',
+            )
         if not any(_true_of([entry.when], rules)):
             found(Doubt.NEVER_HOLDS, "no request was found for which it holds; check the condition")
             continue
@@ -99,6 +110,20 @@ def review(rules: Rules, catalog: Catalog, models: Sequence[Model]) -> list[Find
                     "narrow one of the conditions, or make the upper one final",
                 )
     return findings
+
+
+def _fails_for(condition: str, rules: Rules) -> str | None:
+    """What a condition asks about in a situation in which it fails; ``None``: none was found."""
+    if not _CAN_FAIL.search(_TEXT.sub('""', condition)):
+        return None
+    asked = Conditions([condition])
+    for values in _situations([condition], rules.conditions.labels):
+        asked.hold(values)
+        if asked.failed:
+            told = {name: values[name] for name in asked.names if name != "scope"}
+            told |= {f"scope.{label}": values["scope"].get(label, "") for label in asked.labels}
+            return ", ".join(f"{name} {value!r}" for name, value in told.items()) or "any request"
+    return None
 
 
 def _true_of(

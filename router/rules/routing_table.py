@@ -17,6 +17,7 @@ from router.core.money import short_usd, usd_to_nanos
 from router.core.ruling import NO_RULING, Effects, Rule, Ruling
 from router.core.types import Goal, MissCost, QualityTarget
 from router.files import MAX_TEXT_BYTES, read_bounded, sha256_of
+from router.logs import logger
 from router.rules.conditions import BadCondition, Conditions
 from router.rules.facts import Facts
 from router.rules.places import Places
@@ -125,6 +126,7 @@ class RoutingTable:
     _known: BoundedCache[Hashable, Ruling] = field(
         default_factory=lambda: BoundedCache(_KNOWN_BYTES), init=False, repr=False, compare=False
     )
+    _said: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def ruling(self, facts: Facts) -> Ruling:
         """The rules that apply to a request."""
@@ -133,14 +135,29 @@ class RoutingTable:
         names = self.conditions.names
         values = facts.values(self.zone, self.conditions.labels, names)
         if not _SELDOM_THE_SAME.isdisjoint(names):
-            return self.ruling_on(values)
+            return self._asked(values)
         # Most requests have the facts of an earlier one.
         key = tuple([_hashable(value) for value in values.values()])
         found = self._known.get(key)
         if found is None:
-            found = self.ruling_on(values)
+            found = self._asked(values)
             self._known.put(key, found, bytes_of_pairs(values.get("scope", {}).items()))
         return found
+
+    def _asked(self, values: Mapping[str, Any]) -> Ruling:
+        """The same, and a line in the log for each rule whose condition fails for the first time."""
+        ruling = self.ruling_on(values)
+        if len(self.conditions.failed) > len(self._said):
+            for index in sorted(self.conditions.failed - self._said):
+                self._said.add(index)
+                logger().warning(
+                    "rule_failed",
+                    rule=self.rules[index].name,
+                    rules=self.version,
+                    detail="its condition has no value for some requests, and does not hold for them; "
+                    "mitsumori rules check says for which",
+                )
+        return ruling
 
     def ruling_on(self, values: Mapping[str, Any]) -> Ruling:
         """The rules that apply, given the value of every variable that the conditions name."""

@@ -103,6 +103,9 @@ class ThenEntry(_Strict):
     def _does_one_thing(self) -> ThenEntry:
         if not self.model_fields_set:
             raise ValueError("a rule must do something")
+        for name in sorted(self.model_fields_set):
+            if getattr(self, name) == frozenset():
+                raise ValueError(f"{name} names nothing, which would leave everything allowed")
         if self.quality_target is not None and self.miss_cost_usd is not None:
             raise ValueError("quality_target and miss_cost_usd are two goals; give one of them")
         return self

@@ -44,7 +44,7 @@ class LimitedServer:
 
     def __init__(self, settings: Settings, router: Router, clock: ManualClock) -> None:
         self._settings, self._router, self._clock = settings, router, clock
-        self.ledger = MemoryLedger(clock)
+        self.ledger, self.catalog = MemoryLedger(clock), router.catalog
 
     @contextmanager
     def client(self, limits: dict[str, ProviderLimits] | None = None) -> Iterator[mitsumori.Router]:
@@ -244,6 +244,47 @@ def test_an_outcome_carries_headers_too(limited: LimitedServer, usual: Decision)
         first = client.route(PROMPT)
         client.report_outcome(first.id, "refused", rate_limits=told)
         assert client.route(PROMPT).model != usual.model
+
+
+def test_what_one_tenant_reports_of_headers_takes_no_model_from_another(
+    limited: LimitedServer, usual: Decision
+) -> None:
+    told = router_pb2.RateLimits(
+        requests=router_pb2.RateLimit(limit=1, remaining=0),
+        tokens=router_pb2.RateLimit(limit=1, remaining=0),
+    )
+    own, other = {"tenant": "liar"}, {"tenant": "acme"}
+    with limited.client() as client:
+        made = client.route(PROMPT, scope=own)
+        for model in (entry.spec.id for entry in limited.catalog.entries):
+            client.report_outcome(made.id, "refused", tenant="liar", model=model, rate_limits=told)
+        assert refused(client, scope=own).reason == "PROVIDER_LIMIT_NEVER_FITS"
+        assert client.route(PROMPT, scope=other).model == usual.model
+        assert client.route(PROMPT).model == usual.model
+        # A batch is told of what its own tenant reported.
+        request = route_request(PROMPT, scope=other)
+        *_, last = client.quote_batch([request])
+        assert not last.summary.recommended.slowest_limit
+
+
+def test_a_settlement_counts_on_the_limits_of_all_what_one_call_can_take(
+    limited: LimitedServer, usual: Decision
+) -> None:
+    window = next(
+        each.at(NOON).context_window
+        for each in limited.catalog.entries
+        if each.spec.id == usual.model
+    )
+    limits = {usual.chosen.provider: ProviderLimits(tokens_per_minute=100 * window)}
+    with (
+        limited.client(limits) as client,
+        Admin(limited.address, timeout_s=PATIENCE_S) as admin,
+    ):
+        made = client.route(PROMPT)
+        client.settle(made.id, input_tokens=99_000_000, output_tokens=0, cost_usd=0)
+        (limit,) = admin.deferred().limits
+        assert limit.used == window
+        assert client.route(PROMPT).model == usual.model
 
 
 @pytest.mark.parametrize(

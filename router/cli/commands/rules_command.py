@@ -131,7 +131,7 @@ def _show_variables(json_output: bool) -> None:
 def check_rules(
     rules: RulesFile = None, catalog: CatalogFile = None, json_output: Json = False
 ) -> None:
-    """Look for rules that never hold, are never asked, contradict others or do nothing.
+    """Look for rules that fail, never hold, are never asked, contradict others or do nothing.
 
     Exit with code 1 if there is one.
     """

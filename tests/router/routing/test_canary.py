@@ -177,6 +177,20 @@ def test_where_the_canary_cannot_decide_the_live_parts_do_and_it_counts_as_an_er
     assert "100.0% of calls fail" in halted.text
 
 
+def test_of_a_conversation_that_the_canary_cannot_decide_one_call_counts(router: Router) -> None:
+    canary = Canary()
+    desk = service(router, canary=canary)
+    canary.adopt(canary_of(NOTHING, share=0.999), desk.router)
+    for place in range(60):
+        query = replace(QUERY, conversation_id="one and the same")
+        assert decided(desk, f"d{place}", query).canary is None
+        settled(desk, f"d{place}", usage())
+    assert counts(canary) == (1, 0)
+    assert not canary.is_halted
+    decided(desk, "other", replace(QUERY, conversation_id="another"))
+    assert counts(canary) == (2, 0)
+
+
 def test_what_the_live_parts_cannot_decide_either_is_nobodys_error(router: Router) -> None:
     canary = Canary()
     desk = service(router, canary=canary)

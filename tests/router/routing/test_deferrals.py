@@ -50,6 +50,23 @@ def test_who_waits_for_the_same_has_turns_at_its_rate(deferrals: Deferrals) -> N
     }
 
 
+def test_a_tenant_that_sends_a_thousand_requests_delays_its_own_alone(
+    deferrals: Deferrals, clock: ManualClock
+) -> None:
+    for name in range(1_000):
+        turn(deferrals, f"a{name}", tenant="a")
+    # Two wait for one rate of one in two seconds: each has every second turn.
+    assert [turn(deferrals, f"b{name}", tenant="b") for name in range(3)] == [10.0, 14.0, 18.0]
+    assert [turn(deferrals, f"a{name}", tenant="a") for name in (1_000, 1_001)] == [2010.0, 2014.0]
+    assert deferrals.turns("b") == {"acme requests_per_minute": 22.0}
+    assert deferrals.turns("c") == {}
+    assert [deferrals.told(error(), each).retry_after_s for each in "bc"] == [22.0, 10.0]
+    elsewhere = error(queue="globex requests_per_minute")
+    assert [turn(deferrals, each, of=elsewhere, tenant="c") for each in "de"] == [10.0, 12.0]
+    clock.advance(seconds=30)  # the turns of b are over
+    assert [turn(deferrals, f"a{name}", tenant="a") for name in (1_002, 1_003)] == [1988.0, 1990.0]
+
+
 def test_the_refusal_says_when_in_words_and_as_a_fact(deferrals: Deferrals) -> None:
     told = deferrals.planned(error(10.25), "a", {})
     assert told.message == (

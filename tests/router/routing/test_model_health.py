@@ -159,3 +159,32 @@ def test_reports_of_many_threads_are_all_counted(clock: ManualClock) -> None:
         ):
             pass
     assert list(health.view().models) == ["mini"]
+
+
+@pytest.mark.parametrize(("back_s", "waits_s"), [(7200, 100), (61, 91), (60, 90)])
+def test_a_clock_that_is_set_back_leaves_no_model_out_for_as_long(
+    clock: ManualClock, back_s: int, waits_s: int
+) -> None:
+    policy = HealthPolicy(consecutive_failures=2, window_s=60, wait_s=30, max_wait_s=100)
+    health, number = ModelHealth(policy, clock), 0
+
+    def report(model: str, outcome: Outcome) -> None:
+        nonlocal number
+        number += 1
+        health.report(Attempt(model, "acme", outcome, f"d{number}", clock()))
+
+    for _ in range(2):
+        report("mini", Outcome.SERVER_ERROR)
+    report("large", Outcome.SERVER_ERROR)
+    clock.advance(seconds=-back_s)
+    report("other", Outcome.SUCCESS)
+    began = clock()
+    retry = health.status("mini", "acme").retry
+    assert retry is not None
+    assert (retry - began).total_seconds() == waits_s
+    report(
+        "large", Outcome.SERVER_ERROR
+    )  # of the first, nothing is known after a clock was set back
+    assert (health.status("large", "acme").since is None) == (back_s > 60)
+    clock.advance(seconds=waits_s)
+    assert health.take_probe("mini", "acme", "probe")

@@ -285,3 +285,69 @@ def test_without_limits_only_calls_in_flight_are_read(clock: ManualClock) -> Non
     assert used(load, "other") == of_account(0, 0, 1, 100)
     load.sync(store)
     assert used(load, "other") == of_account(2, 100, 1, 100)
+
+
+def test_a_report_counts_for_its_tenant_and_operators_see_the_newest(clock: ManualClock) -> None:
+    load = ProviderLoad(now=clock)
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0)), "a")
+    load.reported("mini", "acme", RateLimits(RateLimit(50, 10)), "b")
+
+    def most(tenant: str | None) -> list[tuple[int, int]]:
+        return [(g.used, g.most) for g in load.view(1.0, tenant).gauges("acme", "mini")]
+
+    assert [most(each) for each in ("a", "b", None)] == [[(100, 100)], [(40, 50)], [(40, 50)]]
+    assert load.view(1.0) is NO_LOAD
+    assert load.view(1.0, "c") is NO_LOAD
+    begin(load, "1")  # whoever sends it
+    assert [most(each) for each in ("a", "b")] == [[(101, 100)], [(41, 50)]]
+
+
+def test_of_a_model_the_reports_of_a_hundred_tenants_are_kept(clock: ManualClock) -> None:
+    load = ProviderLoad(now=clock)
+    for number in range(100):
+        load.reported("mini", "acme", RateLimits(RateLimit(100, 0)), f"t{number}")
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0)), "t0")
+    assert load.view(1.0, "t1").gauges("acme", "mini")
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0)), "one more")
+    assert load.view(1.0, "t1") is NO_LOAD  # the one that reported longest ago
+    for known in ("t0", "t2", "t99", "one more"):
+        assert load.view(1.0, known).gauges("acme", "mini")
+
+
+def test_a_report_that_is_over_is_told_nobody_though_an_older_one_still_holds(
+    clock: ManualClock,
+) -> None:
+    load = ProviderLoad(now=clock)
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0, 120.0)), "long")
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0, 30.0)), "short")
+    clock.advance(seconds=30)
+    assert load.view(1.0, "short") is NO_LOAD
+    assert load.view(1.0, "long").gauges("acme", "mini")
+    clock.advance(seconds=90)
+    assert load.view(1.0, "long") is NO_LOAD
+
+
+def test_a_clock_that_is_set_back_keeps_no_account_full(clock: ManualClock) -> None:
+    load = ProviderLoad(LIMITS, clock)
+    clock.advance(seconds=7200)
+    for name in ("lost", "open"):
+        begin(load, name)
+    load.reported("mini", "acme", RateLimits(RateLimit(100, 0)))
+    clock.advance(seconds=-7200)
+    assert used(load, "other") == of_account(0, 0, 2, 200)
+    begin(load, "new")
+    assert used(load, "other") == of_account(1, 100, 3, 300)
+    load.ended("open", tokens=50)
+    assert used(load, "other") == of_account(1, 100, 2, 200)
+    clock.advance(seconds=300)
+    assert used(load, "other") == of_account(0, 0, 0, 0)
+    assert "acme/mini reported_requests" not in used(load)
+
+
+def test_a_clock_that_is_corrected_by_a_minute_changes_nothing(clock: ManualClock) -> None:
+    load = ProviderLoad(LIMITS, clock)
+    begin(load, "1")
+    clock.advance(seconds=-60)
+    assert used(load, "other") == of_account(1, 100, 1, 100)
+    clock.advance(seconds=-0.001)
+    assert used(load, "other") == of_account(0, 0, 1, 100)

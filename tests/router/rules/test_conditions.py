@@ -49,6 +49,15 @@ def test_a_condition_that_fails_does_not_hold_and_spoils_no_other(condition: str
     ]  # fmt: skip
 
 
+def test_conditions_that_failed_are_known() -> None:
+    conditions = Conditions(["turns == 1", "hour / turns == 1", "6 / weekday == 2"])
+    assert conditions.hold({**USUAL, "hour": 1, "weekday": 3}) == [True, True, True]
+    assert conditions.failed == set()
+    conditions.hold({**USUAL, "weekday": 0})
+    conditions.hold({**USUAL, "weekday": 3})
+    assert conditions.failed == {2}
+
+
 def test_many_conditions_are_answered_in_their_order() -> None:
     conditions = Conditions([f"input_tokens > {n}" for n in range(120)])
     for tokens in (0, 50, 51, 119, 120):
@@ -62,6 +71,35 @@ def test_labels_that_a_request_may_lack_are_those_that_conditions_name() -> None
         ['scope.team == "a" && scope["cost centre"] != ""', "scope['app'] == 'b'"]
     )
     assert conditions.labels == {"team": "", "cost centre": "", "app": ""}
+    assert Conditions(["scope.all(name, scope[name] != '')"]).labels == {}
+
+
+@pytest.mark.parametrize(
+    ("condition", "column"),
+    [
+        ("!has(scope.team)", 2),
+        ('"team" in scope', 8),
+        ("has ( scope . team ) || true", 1),
+        ("scope.x != '' || 'team' in scope", 25),
+    ],
+)
+def test_whether_there_is_a_label_is_asked_by_its_value_alone(condition: str, column: int) -> None:
+    with pytest.raises(BadCondition, match="asked by its value") as refused:
+        Conditions(["true", condition])
+    assert (refused.value.line, refused.value.column) == (1, column)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'scope.team == "lives in scope"',
+        "scope.team != 'has(scope.team)' // has(scope.team), 'team' in scope",
+        "scope.team != r'\\d' && scope.team != 'a.all(b, c.all(d, e))'",
+        'scope.team != """a" in scope"""',
+    ],
+)
+def test_texts_and_comments_are_no_code(condition: str) -> None:
+    assert holds(condition, scope={"team": "search"}) is not condition.startswith("scope.team ==")
 
 
 @pytest.mark.parametrize(
@@ -99,3 +137,5 @@ def test_a_condition_cannot_take_for_ever() -> None:
     ) as refused:
         Conditions(["true", "[1, 2].all(a,\n  [1].map(b, b) == [1])"])
     assert (refused.value.line, refused.value.column, refused.value.index) == (2, 7, 1)
+    with pytest.raises(BadCondition, match="exists goes through a second"):
+        Conditions(["[1].all//\n(a, [1].exists//\n(b, true))"])

@@ -54,6 +54,37 @@ def test_the_table_that_ships_raises_no_doubt() -> None:
 
 
 @pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("int(scope.grade) > 2", "scope.grade ''"),
+        ("!(int(scope.grade) > 2)", "scope.grade ''"),
+        ('tasks[0] == "code"', "tasks []"),
+        ("input_tokens / max_output_tokens > 4", "input_tokens 100, max_output_tokens 0"),
+        ("1 / (turns - 1) < 1", "turns 1"),
+        ('scope["gr" + "ade"] == "x"', "any request"),
+    ],
+)
+def test_a_condition_without_a_value_for_some_requests_fails(condition: str, told: str) -> None:
+    doubtful = found(f"when: '{condition}', then: {{tier_floor: high}}")
+    assert doubtful[0].doubt is Doubt.FAILS
+    assert f"such as for {told}; compare labels as texts" in doubtful[0].text
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'scope.grade != "" && scope.grade != "(other)" && int(scope.grade) > 2',
+        "max_output_tokens > 0 && input_tokens / max_output_tokens > 4",
+        "size(tasks) > 0 && tasks[0] != importance",
+        'scope.team.startsWith("a-")',
+    ],
+)
+def test_a_condition_that_asks_first_does_not_fail(condition: str) -> None:
+    doubtful = doubts(f"when: '{condition}', then: {{tier_floor: high}}")
+    assert ("a", Doubt.FAILS) not in doubtful
+
+
+@pytest.mark.parametrize(
     "condition",
     [
         "hour > 23", "complexity > 1.0", 'importance == "urgent"', 'level == "low" && complexity > 0.5',

@@ -23,11 +23,13 @@ from router.core.types import (
     Model,
     QualityTarget,
 )
+from router.rules import routing_table
 from router.rules.routing_table import RoutingTable, load_rules, parse_rules
 from router.rules.rule_cases import RuleCase
 from tests.conftest import NOON
 from tests.core.test_decision_limits import state
 from tests.core.test_decision_properties import ASKED, TIERED, TIERS
+from tests.router.rules.test_facts import PLAIN
 
 SHIPPED = load_rules().fitted(load_catalog())
 
@@ -290,3 +292,36 @@ def test_the_table_that_ships_gives_way_to_what_a_request_names_itself(
     catalog: Catalog, given: dict[str, Any], bound: bool
 ) -> None:
     assert bool(applied(load_rules().fitted(catalog), **given)) is bound
+
+
+def test_a_rule_that_fails_is_logged_once_by_name(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = table(
+        """
+        rules:
+          - {name: cleared, when: int(scope.grade) < 3, then: {tier_ceiling: low}}
+          - {name: large, when: "1000 / max_output_tokens > 1", then: {tier_floor: high}}
+        """,
+        catalog,
+    )
+    said: list[tuple[str, str]] = []
+
+    class Log:
+        def warning(self, event: str, *, rule: str, **_: object) -> None:
+            said.append((event, rule))
+
+    monkeypatch.setattr(routing_table, "logger", Log)
+
+    def names(most: int, **scope: str) -> tuple[str, ...]:
+        return rules.ruling(
+            replace(PLAIN, scope=scope, constraints=Constraints(max_output_tokens=most or None))
+        ).names
+
+    assert names(100, grade="2") == ("cleared", "large")
+    assert said == []
+    assert names(100) == ("large",)
+    assert names(100, grade="none") == ("large",)
+    assert said == [("rule_failed", "cleared")]
+    assert names(0, grade="1") == ("cleared",)
+    assert said == [("rule_failed", "cleared"), ("rule_failed", "large")]

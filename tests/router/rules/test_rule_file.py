@@ -30,6 +30,8 @@ RULE = "rules:\n  - name: a\n    when: batch\n    then: "
         ("rules:\n - name: a\n   when: true\n   then: {defer: true}", "rules[0] (a): when: Input should be a valid string (line 3, column 10)"),
         ("rules:\n - name: a\n   when: batch\n   when: batch\n   then: {defer: true}", "has the key 'when' twice, at line 4, column 4"),
         (RULE + "{}", "rules[0] (a): then: a rule must do something (line 4, column 11)"),
+        (RULE + "{models: []}", "rules[0] (a): then: models names nothing, which would leave everything allowed (line 4, column 11)"),
+        (RULE + "{tier_floor: high, forbidden_providers: []}", "forbidden_providers names nothing"),
         (RULE + "{max_price_usd: 0.1}", 'max_price_usd must be quoted, as in "0.1", to stay exact'),
         (RULE + "{max_latency_s: true}", "max_latency_s must not be true or false"),
         (RULE + "{max_latency_s: 0}", "then.max_latency_s: Input should be greater than 0 (line 4, column 27)"),
