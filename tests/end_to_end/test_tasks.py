@@ -56,8 +56,8 @@ class Desk:
             )
         )
 
-    def held(self) -> int:
-        (status,) = self.admin.limits(SCOPE)
+    def held(self, **more: str) -> int:
+        (status,) = self.admin.limits({**SCOPE, **more})
         return status.held
 
 
@@ -280,6 +280,18 @@ def test_a_task_that_is_confined_to_models_confines_its_turns_and_holds_on_their
     error = refusal(lambda: desk.turn(task.id, models=["gpt-6.1-sol"]))
     assert error.field == "constraints.allowed_models"
     assert f"task {task.id} allows gpt-5-nano alone" in error.message
+
+
+def test_a_model_that_is_too_dear_for_the_first_turn_may_take_a_later_one(desk: Desk) -> None:
+    desk.limit(USD, model="gpt-5-nano")
+    both = {"models": ["gpt-5-nano", "gpt-6.1-sol"]}
+    task = desk.begin(cap="0.5", wishes={**both, "max_price_usd": "0.001"})
+    assert task.first_turn.chosen.model == "gpt-5-nano"
+    assert desk.held(model="gpt-5-nano") == 0
+    assert desk.turn(task.id, models=["gpt-6.1-sol"]).chosen.model == "gpt-6.1-sol"
+    assert desk.held(model="gpt-5-nano") == 0
+    turn = desk.turn(task.id, models=["gpt-5-nano"])
+    assert desk.held(model="gpt-5-nano") == nanos_of(turn.hold.amount)
 
 
 def test_a_share_that_was_lowered_does_not_refuse_what_a_task_holds_on_it(desk: Desk) -> None:
