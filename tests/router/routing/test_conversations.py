@@ -350,6 +350,16 @@ def test_a_settlement_below_the_threshold_of_the_bundle_is_an_inadequate_answer(
         assert len(desk.quote(QUERY).routed.conversation.inadequate) == count
 
 
+def test_a_name_that_a_caller_makes_up_is_not_remembered(desk: Reservations) -> None:
+    chosen = decided(desk, QUERY, "d1").chosen.model
+    for name, model in (("d1", "no-such-model"), ("d2", "gpt-5-nano"), ("d3", "")):
+        if name != "d1":
+            chosen = decided(desk, QUERY, name).chosen.model
+        settle(desk, name, model=model, cost=1, details={"outcome": "success", "quality": 0.0})
+    inadequate = desk.quote(QUERY).routed.conversation.inadequate
+    assert set(inadequate) == {"gpt-5-nano", chosen}
+
+
 def test_a_reported_outcome_and_a_released_call_are_told(desk: Reservations) -> None:
     model = decided(desk, QUERY, "d1").chosen.model
     desk.reports.report_outcome("d1", "acme", OutcomeReport("", Outcome.REFUSED))
