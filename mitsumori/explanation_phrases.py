@@ -43,6 +43,7 @@ class Phrases:
         units: of limits: tokens, requests, concurrent; ``{value}``.
         seconds: ``{value}``.
         no_region: of the lever of regions, without a name.
+        cap: of the lever of limits, where the limit is the cap of a task; ``{name}``, ``{value}``.
         first: between facts.
         between: of alternatives.
         also: of things that are all needed.
@@ -81,6 +82,7 @@ class Phrases:
     units: Mapping[str, str]
     seconds: str
     no_region: str
+    cap: str
     first: str
     between: str
     also: str
@@ -190,6 +192,7 @@ ENGLISH: Final = Phrases(
     },
     seconds="{value} s",
     no_region="no demand for a region",
+    cap="{value} more under the cap of {name}",
     first=", ",
     between="; ",
     also=", and ",
@@ -301,6 +304,7 @@ JAPANESE: Final = Phrases(
     },
     seconds="{value} 秒",
     no_region="リージョンを指定しない設定",
+    cap="{name} の上限の不足分（{value}）を補った状態",
     first="、",
     between="／",
     also="、かつ",
