@@ -191,6 +191,20 @@ def test_a_turn_that_does_not_fit_says_what_is_left_and_what_the_cheapest_model_
     assert "end it, and begin one with a higher cap" in error.message
 
 
+def test_an_explanation_says_what_of_the_cap_a_model_lacks(desk: Desk) -> None:
+    wishes = {"models": ["gpt-5-nano", "gpt-6.1-sol"]}
+    task = desk.begin(cap="0.001", wishes=wishes)
+    turn = desk.router.route(
+        FIRST, task_id=task.id, scope=SCOPE, explain=True, **{**NANO, **wishes}
+    )
+    assert turn.explanation is not None
+    english, japanese = turn.explanation.text("en"), turn.explanation.text("ja")
+    assert "left out: needs more than the cap of the task has left." in english
+    assert f" more under the cap of task {task.id}" in english
+    assert "対象外：タスクの上限の残りが足りない。" in japanese
+    assert f"task {task.id} の上限の不足分（" in japanese
+
+
 def test_a_settlement_above_its_hold_is_drawn_from_the_cap(desk: Desk) -> None:
     desk.limit(USD)
     task = desk.begin()
