@@ -149,6 +149,13 @@ def test_a_prompt_that_ends_with_what_a_tool_returned_is_inside_a_tool_loop(
     assert view(known, ASKED, TOLD, result, MORE).bound_to is None
 
 
+@pytest.mark.parametrize(("task", "model"), [(TASK, "mini"), (TASK + 1, None)])
+def test_a_tool_loop_of_another_request_is_none_of_this_conversation(
+    known: Conversations, task: int, model: str | None
+) -> None:
+    assert view(known, ASKED, TOLD, Message("tool", "42"), task=task).bound_to == model
+
+
 @pytest.mark.parametrize(
     ("judgement", "adequate"),
     [
