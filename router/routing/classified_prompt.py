@@ -67,7 +67,8 @@ def classified(bundle: Bundle, prompt: Prompt, guard: GadgetGuard | None) -> Cla
     def read(text: str) -> ClassifiedPrompt:
         return _read(bundle, TaskInHand(hand.form, ((text,),)), asked, 0)
 
-    parts, suspected = hand.parts[hardest.reading], (0,)
+    parts = hand.parts[hardest.reading]
+    suspected: tuple[int, ...] = (0,)
     if len(parts) > 1:
         alone = [read(part) for part in parts]
         suspected = tuple(
