@@ -302,7 +302,7 @@ def deferral(
     return Deferred(
         f"limit {state.limit.id}: the soft value is reached, and batch work waits for the reset",
         metadata=_balance_facts(state),
-        queue=f"limit {state.key}",
+        queue=f"limit {state.limit.id} {state.key}".rstrip(),
         retry_after_s=(state.period.end - moment).total_seconds() if moment and resets else None,
         spacing_s=_SPACING_S,
     )
