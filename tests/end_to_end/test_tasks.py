@@ -374,6 +374,12 @@ def test_the_longest_task_and_the_most_turns_are_allowed(desk: Desk) -> None:
     assert desk.begin(turns=600).quote.max_turns == 1000
 
 
+def test_the_shortest_task_ends_after_it_began(desk: Desk) -> None:
+    task = desk.begin(ttl_s=1e-9)
+    assert task.begun is not None
+    assert task.begun.expires - NOON == timedelta(microseconds=1)
+
+
 def test_a_task_is_no_turn_of_another(desk: Desk) -> None:
     error = refusal(lambda: desk.begin(wishes={"task_id": "t"}))
     assert (error.code, error.field) == ("INVALID_ARGUMENT", "request.task_id")
