@@ -21,6 +21,8 @@ LANGUAGES: Mapping[str, Phrases] = {"en": ENGLISH, "ja": JAPANESE}
 """The words of each language."""
 
 _BY_RULE = "by_rule_"
+_TASK = "task "
+"""Begins the name of a limit that is the cap of a task."""
 _DIGITS = range(3, 10)
 
 
@@ -195,6 +197,8 @@ def _change(change: explanation_pb2.Change, words: Phrases) -> str:
     phrase = phrases.get(name)
     if phrase is None:
         return words.unknown.format(name=name)
+    if name == "LIMIT" and change.name.startswith(_TASK):
+        phrase = words.cap
     value, now = _values(change, words)
     return phrase.format(name=change.name, value=value, now=now)
 

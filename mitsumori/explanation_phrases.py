@@ -43,6 +43,7 @@ class Phrases:
         units: of limits: tokens, requests, concurrent; ``{value}``.
         seconds: ``{value}``.
         no_region: of the lever of regions, without a name.
+        cap: of the lever of limits, where the limit is the cap of a task; ``{name}``, ``{value}``.
         first: between facts.
         between: of alternatives.
         also: of things that are all needed.
@@ -81,6 +82,7 @@ class Phrases:
     units: Mapping[str, str]
     seconds: str
     no_region: str
+    cap: str
     first: str
     between: str
     also: str
@@ -125,6 +127,7 @@ ENGLISH: Final = Phrases(
         "limit_wait_for_holds": "open holds take what is left of a limit",
         "limit_exhausted": "too little is left of a limit",
         "limit_never_fits": "needs more than a whole limit",
+        "limit_task_cap": "needs more than the cap of the task has left",
         "over_soft_limit": "a soft limit forbids the top tier",
         "unhealthy": "calls to it fail",
         "of_a_failed_provider": "its provider has just failed",
@@ -190,6 +193,7 @@ ENGLISH: Final = Phrases(
     },
     seconds="{value} s",
     no_region="no demand for a region",
+    cap="{value} more under the cap of {name}",
     first=", ",
     between="; ",
     also=", and ",
@@ -244,6 +248,7 @@ JAPANESE: Final = Phrases(
         "limit_wait_for_holds": "利用枠の残りが、ほかの呼び出しのために確保されている",
         "limit_exhausted": "利用枠の残りが足りない",
         "limit_never_fits": "利用枠の全体でも足りない",
+        "limit_task_cap": "タスクの上限の残りが足りない",
         "over_soft_limit": "利用枠の警告値により、最上位のティアは使えない",
         "unhealthy": "呼び出しの失敗が続いている",
         "of_a_failed_provider": "提供元への呼び出しが失敗したばかり",
@@ -309,6 +314,7 @@ JAPANESE: Final = Phrases(
     },
     seconds="{value} 秒",
     no_region="リージョンを指定しない設定",
+    cap="{name} の上限の不足分（{value}）を補った状態",
     first="、",
     between="／",
     also="、かつ",

@@ -51,11 +51,16 @@ class TaskInHand:
 
     Attributes:
         form: what that message does.
-        readings: texts of which the classifier reads each, one or two; the hardest counts.
+        parts: of each reading the texts that are read as one: a task with its changes, or one text.
     """
 
     form: Form
-    readings: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...]
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Texts of which the classifier reads each, one or two; the hardest counts."""
+        return tuple("\n\n".join(texts) for texts in self.parts)
 
     def request(self, place: int) -> int | None:
         """A hash of the request that the message makes; ``None``: it goes on with an earlier one.
@@ -77,11 +82,11 @@ def task_in_hand(prompt: Prompt) -> TaskInHand:
     if not users:
         said = [one.text for one in messages if one.role != "system"]
         text = "\n\n".join(said or [one.text for one in messages])
-        return TaskInHand(Form.REQUEST, (text,))
+        return TaskInHand(Form.REQUEST, ((text,),))
     turn = _turn(messages, users, users[-1])
     if turn.form.refers_back or turn.form is Form.UNCLEAR:
         return TaskInHand(turn.form, _continued(messages, users, turn))
-    return TaskInHand(turn.form, (turn.text,))
+    return TaskInHand(turn.form, ((turn.text,),))
 
 
 def classifier_text(prompt: Prompt) -> str:
@@ -109,8 +114,10 @@ def _turn(messages: Sequence[Message], users: Sequence[int], place: int) -> Turn
     return Turn(Form.CHANGES if topic is Topic.SAME else Form.UNCLEAR, turn.text)
 
 
-def _continued(messages: Sequence[Message], users: Sequence[int], turn: Turn) -> tuple[str, ...]:
-    """The readings of a message that continues a task, or may."""
+def _continued(
+    messages: Sequence[Message], users: Sequence[int], turn: Turn
+) -> tuple[tuple[str, ...], ...]:
+    """The parts of the readings of a message that continues a task, or may."""
     returns = turn.form is Form.RETURNS
     changes = [turn.text] if turn.form in (Form.CHANGES, Form.RETURNS) else []
     own = [turn.text] if turn.form is Form.UNCLEAR else []
@@ -128,24 +135,24 @@ def _continued(messages: Sequence[Message], users: Sequence[int], turn: Turn) ->
             returns = earlier.form is Form.RETURNS
     if tasks:
         task = _returned_to(tasks, turn.text) if returns else tasks[0]
-        return (_joined(task, changes), *own[:1])
+        return (_changed(task, changes), *((text,) for text in own[:1]))
     if own:
-        return (_joined(own[-1], changes),)
+        return (_changed(own[-1], changes),)
     if changes[turn.form is not Form.REPEATS :]:
         # The first message to say something has no other to refer to.
-        return (_joined(changes[-1], changes[:-1]),)
+        return (_changed(changes[-1], changes[:-1]),)
     # It answers the assistant, or refers to what is not there.
     question = _question_before(messages, users[-1])
     if not question or asks_openly(question):
-        return (turn.text,)
-    return (f"{question}\n\n{turn.text}",)
+        return ((turn.text,),)
+    return ((question, turn.text),)
 
 
-def _joined(task: str, changes: Sequence[str]) -> str:
+def _changed(task: str, changes: Sequence[str]) -> tuple[str, ...]:
     """A task with the changes that have a weight of their own, latest first."""
     least = min(max(_CHANGE_SHARE * len(task), _CHANGE_LEAST), LONGEST)
     kept = [one for one in changes if len(one) > least][:_MOST_CHANGES]
-    return "\n\n".join([task, *(head_and_tail(one, _CHANGE_SIGNS) for one in reversed(kept))])
+    return task, *(head_and_tail(one, _CHANGE_SIGNS) for one in reversed(kept))
 
 
 def _returned_to(tasks: Sequence[str], said: str) -> str:

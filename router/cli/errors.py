@@ -40,9 +40,11 @@ def errors_in_one_line() -> Iterator[None]:
     """Print an expected error as one line on standard error, without a traceback; exit with code 2."""
     try:
         yield
-    except UnicodeError:
+    except UnicodeError as error:
         # Python reads other bytes of arguments and of standard input as lone surrogates, which UTF-8 lacks.
         text = "an argument or the input is not UTF-8 text; write it in UTF-8"
+        if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
+            text = f"the output is in {error.encoding}, which lacks a character; set PYTHONIOENCODING=utf-8"
         print(f"error: {text}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
     except Exception as error:

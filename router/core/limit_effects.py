@@ -74,15 +74,22 @@ def may_reach_a_limit(candidates: Sequence[Candidate]) -> bool:
 def capped_tier(
     candidates: Sequence[Candidate], exclusions: Sequence[str | None], tier: str | None
 ) -> Reason | None:
-    """Why models of a tier were left out, where a limit on tiers did that; ``None``: none did.
+    """Why no model of a tier is left, where a limit on tiers did that; ``None``: none did, or one is left.
 
     Args:
         candidates: all of them.
         exclusions: why each was left out; ``None``: it was not.
         tier: the highest one.
     """
-    for candidate, name in zip(candidates, exclusions, strict=True):
-        if candidate.model.tier != tier or name is None or not name.startswith("limit_"):
+    of_tier = [
+        (candidate, name)
+        for candidate, name in zip(candidates, exclusions, strict=True)
+        if candidate.model.tier == tier
+    ]
+    if any(name is None for _, name in of_tier):
+        return None
+    for candidate, name in of_tier:
+        if name is None or not name.startswith("limit_"):
             continue
         found = binding_limit(candidate)
         if found is None or "tier" not in found[0].limit.scope:
@@ -302,7 +309,7 @@ def deferral(
     return Deferred(
         f"limit {state.limit.id}: the soft value is reached, and batch work waits for the reset",
         metadata=_balance_facts(state),
-        queue=f"limit {state.key}",
+        queue=f"limit {state.limit.id} {state.key}".rstrip(),
         retry_after_s=(state.period.end - moment).total_seconds() if moment and resets else None,
         spacing_s=_SPACING_S,
     )

@@ -16,6 +16,8 @@ from router.core.goals import quote_of
 from router.core.inputs import Inputs
 from router.core.limits import Unit
 from router.core.money import format_usd, short_usd
+from router.core.plurals import counted
+from router.core.task_cap import TASK
 from router.core.types import Candidate
 
 __all__ = ["Relaxation", "advised", "nearest"]
@@ -140,10 +142,16 @@ def _name(name: str) -> str:
     return name if len(name) <= _FACTS else f"{name[:_FACTS]}…"
 
 
+def _is_cap(change: Change) -> bool:
+    return change.lever is Lever.LIMIT and change.name.startswith(TASK)
+
+
 def _field(change: Change) -> str:
-    """What is relaxed: a field of the request, or a rule or limit by its name."""
+    """What is relaxed: a field of the request, a rule or limit by its name, or a task whose cap."""
     if change.lever in _OF_THE_CALLER:
         return f"constraints.{change.lever.value}"
+    if _is_cap(change):
+        return change.name
     return f"{change.lever.value} {change.name}"
 
 
@@ -156,6 +164,18 @@ def _to(change: Change) -> str:
     if change.lever is Lever.LIMIT:
         return str(int(change.value))
     return "" if change.lever is Lever.RULE else change.name
+
+
+def _amount(change: Change) -> str:
+    """How much more there has to be under a limit, with its unit."""
+    nouns = {
+        Unit.TOKENS: "token",
+        Unit.REQUESTS: "request",
+        Unit.CONCURRENT: "concurrent request",
+    }
+    if change.unit is None or change.unit is Unit.MONEY:
+        return f"${_to(change)}"
+    return counted(int(change.value), nouns[change.unit])
 
 
 def _remedy(change: Change) -> str:
@@ -172,10 +192,6 @@ def _remedy(change: Change) -> str:
         case Lever.RULE:
             return f"have the rule {name} of the routing table changed"
         case Lever.LIMIT:
-            amount = f"${to}" if change.unit is Unit.MONEY else f"{int(change.value):,}"
-            unit = "" if change.unit in (Unit.MONEY, None) else f" {_UNITS[change.unit]}"
-            return f"{amount}{unit} more under limit {name}"
+            of = "the cap of" if _is_cap(change) else "limit"
+            return f"{_amount(change)} more under {of} {name}"
     return f"allow {name} in {field}"
-
-
-_UNITS = {Unit.TOKENS: "tokens", Unit.REQUESTS: "requests", Unit.CONCURRENT: "concurrent requests"}

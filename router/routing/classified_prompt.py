@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,7 +30,8 @@ class ClassifiedPrompt(NamedTuple):
         score: of the part that counts; its lengths are those of the whole reading.
         reading: which of the readings of the task in hand it is.
         task: a hash of the request that the last message makes; ``None``: it goes on with an earlier one.
-        suspected: whether the guard found that it looks like one with a gadget.
+        suspected_parts: places, among the parts of the reading, of those that the guard found to look
+            like prompts with a gadget; empty: none does.
     """
 
     features: npt.NDArray[np.float32]
@@ -37,11 +39,18 @@ class ClassifiedPrompt(NamedTuple):
     score: Score
     reading: int
     task: int | None
-    suspected: bool = False
+    suspected_parts: tuple[int, ...] = ()
+
+    @property
+    def suspected(self) -> bool:
+        """Whether the guard found that it looks like one with a gadget."""
+        return bool(self.suspected_parts)
 
 
 def classified(bundle: Bundle, prompt: Prompt, guard: GadgetGuard | None) -> ClassifiedPrompt:
-    """The hardest reading of the task in hand; of one that the guard suspects, the easiest part.
+    """The hardest reading of the task in hand; of one that the guard suspects, the easiest sentence.
+
+    A task and its changes are several messages, and so composed by nature: the guard looks at each alone.
 
     Args:
         bundle: whose first stage reads.
@@ -54,14 +63,27 @@ def classified(bundle: Bundle, prompt: Prompt, guard: GadgetGuard | None) -> Cla
     hardest = max(found, key=lambda one: one.score.complexity)
     if guard is None or not guard.suspects(hardest.score.complexity, hardest.features):
         return hardest
-    parts = outer_sentences(hand.readings[hardest.reading])
-    whole = [replace(hand, readings=(part,)) for part in parts]
-    scores = [hardest.score, *(_read(bundle, part, asked, 0).score for part in whole)]
-    return hardest._replace(score=_easiest(scores), suspected=True)
+
+    def read(text: str) -> ClassifiedPrompt:
+        return _read(bundle, TaskInHand(hand.form, ((text,),)), asked, 0)
+
+    parts = hand.parts[hardest.reading]
+    suspected: tuple[int, ...] = (0,)
+    if len(parts) > 1:
+        alone = [read(part) for part in parts]
+        suspected = tuple(
+            place
+            for place, one in enumerate(alone)
+            if guard.suspects(one.score.complexity, one.features)
+        )
+        if not suspected:
+            return hardest
+    score = _guarded(hardest.score, parts, suspected, lambda text: read(text).score)
+    return hardest._replace(score=score, suspected_parts=suspected)
 
 
 def second_opinion(bundle: Bundle, prompt: Prompt, first: ClassifiedPrompt) -> Score:
-    """What the second stage says of a prompt: of one that the guard suspects, of its easiest part.
+    """What the second stage says of a prompt: of one that the guard suspects, of its easiest sentence.
 
     Args:
         bundle: of two stages.
@@ -71,20 +93,40 @@ def second_opinion(bundle: Bundle, prompt: Prompt, first: ClassifiedPrompt) -> S
     Raises:
         ValueError: the bundle has one stage.
     """
-    text, asked = task_in_hand(prompt).readings[first.reading], asked_by(prompt)
-    score = bundle.score_second_stage(text, first.features, asked)
+    hand, asked = task_in_hand(prompt), asked_by(prompt)
+    score = bundle.score_second_stage(hand.readings[first.reading], first.features, asked)
     if not first.suspected:
         return score
-    others = [
-        bundle.score_second_stage(part, lexical_features(part), asked)
-        for part in outer_sentences(text)
-    ]
-    return _easiest([score, *others])
+
+    def read(text: str) -> Score:
+        return bundle.score_second_stage(text, lexical_features(text), asked)
+
+    return _guarded(score, hand.parts[first.reading], first.suspected_parts, read)
 
 
-def _easiest(scores: list[Score]) -> Score:
-    """The score with the least complexity, with the lengths of the first one: the whole is answered."""
-    return replace(min(scores, key=lambda one: one.complexity), lengths=scores[0].lengths)
+def _guarded(
+    whole: Score, parts: Sequence[str], suspected: Collection[int], read: Callable[[str], Score]
+) -> Score:
+    """The score of the hardest part, at most the whole's; of a suspected part the easiest sentence counts.
+
+    Args:
+        whole: of all parts as one text; its lengths are kept, since the whole is answered.
+        parts: of the reading, at least one.
+        suspected: places of those that look like prompts with a gadget.
+        read: scores a text.
+    """
+
+    def counted(place: int, part: str) -> Score:
+        own = whole if len(parts) == 1 else read(part)
+        sentences = outer_sentences(part) if place in suspected else ()
+        return min([own, *map(read, sentences)], key=_complexity)
+
+    hardest = max((counted(*each) for each in enumerate(parts)), key=_complexity)
+    return replace(min(whole, hardest, key=_complexity), lengths=whole.lengths)
+
+
+def _complexity(score: Score) -> float:
+    return score.complexity
 
 
 def _read(bundle: Bundle, hand: TaskInHand, asked: AskedLength, place: int) -> ClassifiedPrompt:

@@ -169,11 +169,12 @@ class Conversations:
             known = self._known.get((tenant, conversation_id))
         if known is None:
             return NO_CONVERSATION
+        goes_on = state.task in (None, known.task)
         return Conversation(
             known.model,
             self._held(known, state.prompt),
-            state.in_tool_loop,
-            known.inadequate if state.task in (None, known.task) else {},
+            state.in_tool_loop and goes_on,
+            known.inadequate if goes_on else {},
             self._policy.further_turns,
         )
 

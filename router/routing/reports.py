@@ -78,7 +78,9 @@ class Reports:
         settled = self.ledger.settle(Settlement(decision_id, fingerprint, tenant, usage))
         if not settled.repeated:
             self._tell_settled(model, report, money, decided)
-            self.conversations.reported(decision_id, _judgement(model, report))
+            if model == decided.labels["model"] or self._provider(model) is not OTHER:
+                # A conversation shall not remember any name that a caller makes up.
+                self.conversations.reported(decision_id, _judgement(model, report))
             if self.canary is not None:
                 self.canary.settled(decided, _counted(report, money))
         return settled, money

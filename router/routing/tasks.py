@@ -103,7 +103,7 @@ class Tasks:
         quote = self._quote(first, order.plan)
         if query.quote_only:
             return render(BegunTask(quote, first, None, ()))
-        labels = {**query.scope, **_shared(first.routed.decision.ranked, query.constraints)}
+        labels = {**query.scope, **_shared(first.candidates, query.constraints)}
         cap = quote.price.high if order.cap is None else order.cap
         if not 1 <= cap <= MAX_AMOUNT:
             raise InvalidInput(
@@ -186,10 +186,19 @@ class Tasks:
 
 
 def _shared(candidates: Iterable[Candidate], constraints: Constraints) -> dict[str, str]:
-    """The labels that every model gives to which the constraints confine a task."""
+    """The labels that every model gives to which the constraints confine a task.
+
+    A model that cannot take the first turn, as too dear or in ill health, may take a later one: it counts.
+    """
     if not constraints.models and not constraints.tiers:
         return {}
-    models = [candidate.model for candidate in candidates]
+    models = [
+        model
+        for model in (candidate.model for candidate in candidates)
+        if model.retired is None
+        and (not constraints.models or model.is_one_of(constraints.models))
+        and (not constraints.tiers or model.tier in constraints.tiers)
+    ]
     named = {
         "model": {model.id for model in models},
         "provider": {model.provider for model in models},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.core.decision import decide
-from router.core.errors import Exhausted
+from router.core.errors import Deferred, Exhausted
 from router.core.exclusions import exclusion
 from router.core.limit_effects import binding_limit
 from router.core.limits import (
@@ -263,6 +264,18 @@ def test_the_first_limit_of_the_first_model_by_name_puts_batch_work_off() -> Non
         with pytest.raises(Exhausted) as caught:
             decide(both[::order], ANYTHING, QualityTarget(0.8), batch=True)
         assert caught.value.metadata["limit"] == "c"
+
+
+@pytest.mark.parametrize(
+    ("key", "queue"), [("", "limit budget"), ("user=ann", "limit budget user=ann")]
+)
+def test_batch_work_that_is_put_off_waits_for_its_balance_of_that_limit(
+    key: str, queue: str
+) -> None:
+    balance = replace(state(soft=5, on_soft=SoftAction.DEFER_BATCH), key=key)
+    error = refusal(balance, batch=True)
+    assert isinstance(error, Deferred)
+    assert error.queue == queue
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import event, given
 from router.core.changes import Change, Lever, changed, obstacles
 from router.core.errors import Exhausted, MitsumoriError, NotPossible
 from router.core.inputs import Inputs
-from router.core.limits import SoftAction
+from router.core.limits import SoftAction, Unit
 from router.core.relaxation import advised, nearest
 from router.core.ruling import Effects, Rule, Ruling
+from router.core.task_cap import cap_state
 from router.core.types import Candidate, Constraints, Exploration, MissCost
 from tests.builders import candidate
 from tests.core.test_decision_limits import state
@@ -95,6 +97,28 @@ def test_a_share_that_is_used_up_says_what_it_lacks() -> None:
     # A quarter of 6,000,000 and the 2,000,000 of the small model are 2,000,000, of which half is spent.
     assert "nearest: $0.001 more under limit budget, then small would be chosen" in error.message
     assert (error.metadata["relax_1"], error.metadata["relax_1_to"]) == ("limit budget", "0.001")
+
+
+def test_a_cap_of_a_task_is_no_limit_to_be_set_higher() -> None:
+    left = cap_state("run-7", cap=2_500_000, spent=1_000_000, held=0)
+    error = refusal([limited(SMALL, left), limited(LARGE, left)], Constraints())
+    assert error.reason == "TASK_CAP_REACHED"
+    assert "nearest: $0.0005 more under the cap of task run-7, then small would" in error.message
+    assert (error.metadata["relax_1"], error.metadata["relax_1_to"]) == ("task run-7", "0.0005")
+
+
+@pytest.mark.parametrize(
+    ("unit", "told"),
+    [
+        (Unit.REQUESTS, "1 request more under limit budget"),
+        (Unit.CONCURRENT, "1 concurrent request more under limit budget"),
+    ],
+)
+def test_one_of_a_unit_is_one(unit: Unit, told: str) -> None:
+    full = state(0)
+    full = replace(full, limit=replace(full.limit, unit=unit))
+    error = refusal([limited(SMALL, full), limited(LARGE, full)], Constraints())
+    assert f"nearest: {told}, then small would be chosen" in error.message
 
 
 def test_what_the_caller_can_do_goes_before_what_an_operator_has_to() -> None:

@@ -130,6 +130,16 @@ def test_an_amount_for_the_tier_that_is_used_up_is_said_in_the_same_way() -> Non
     assert reason.text == "limit cap keeps models of tier high out: its amount is used up"
 
 
+@pytest.mark.parametrize(("hard", "told"), [(100, False), (99, True)])
+def test_a_tier_of_which_a_model_is_left_is_not_capped(hard: int, *, told: bool) -> None:
+    cap = state(None, hard=hard, unit=Unit.MONEY)
+    dearer = candidate("dearer", 0.95, price=("6", "30"), tier="high")
+    both = [*ladder(cap), dearer._replace(limits=(cap,), amounts=Amounts(150, 500))]
+    decision = decide(both, ANYTHING, WillingnessToPay(10**9), top_tier="high")
+    assert decision.chosen.model.id == ("small" if told else "large")
+    assert ("TOP_TIER_CAPPED" in codes(decision)) is told
+
+
 def test_a_limit_on_something_else_than_tiers_is_no_cap_of_the_tier() -> None:
     decision = chosen(state(None, hard=50, unit=Unit.MONEY, scope={"model": "large"}))
     assert decision.chosen.model.id == "small"

@@ -56,8 +56,8 @@ class Desk:
             )
         )
 
-    def held(self) -> int:
-        (status,) = self.admin.limits(SCOPE)
+    def held(self, **more: str) -> int:
+        (status,) = self.admin.limits({**SCOPE, **more})
         return status.held
 
 
@@ -191,6 +191,20 @@ def test_a_turn_that_does_not_fit_says_what_is_left_and_what_the_cheapest_model_
     assert "end it, and begin one with a higher cap" in error.message
 
 
+def test_an_explanation_says_what_of_the_cap_a_model_lacks(desk: Desk) -> None:
+    wishes = {"models": ["gpt-5-nano", "gpt-6.1-sol"]}
+    task = desk.begin(cap="0.001", wishes=wishes)
+    turn = desk.router.route(
+        FIRST, task_id=task.id, scope=SCOPE, explain=True, **{**NANO, **wishes}
+    )
+    assert turn.explanation is not None
+    english, japanese = turn.explanation.text("en"), turn.explanation.text("ja")
+    assert "left out: needs more than the cap of the task has left." in english
+    assert f" more under the cap of task {task.id}" in english
+    assert "対象外：タスクの上限の残りが足りない。" in japanese
+    assert f"task {task.id} の上限の不足分（" in japanese
+
+
 def test_a_settlement_above_its_hold_is_drawn_from_the_cap(desk: Desk) -> None:
     desk.limit(USD)
     task = desk.begin()
@@ -282,6 +296,18 @@ def test_a_task_that_is_confined_to_models_confines_its_turns_and_holds_on_their
     assert f"task {task.id} allows gpt-5-nano alone" in error.message
 
 
+def test_a_model_that_is_too_dear_for_the_first_turn_may_take_a_later_one(desk: Desk) -> None:
+    desk.limit(USD, model="gpt-5-nano")
+    both = {"models": ["gpt-5-nano", "gpt-6.1-sol"]}
+    task = desk.begin(cap="0.5", wishes={**both, "max_price_usd": "0.001"})
+    assert task.first_turn.chosen.model == "gpt-5-nano"
+    assert desk.held(model="gpt-5-nano") == 0
+    assert desk.turn(task.id, models=["gpt-6.1-sol"]).chosen.model == "gpt-6.1-sol"
+    assert desk.held(model="gpt-5-nano") == 0
+    turn = desk.turn(task.id, models=["gpt-5-nano"])
+    assert desk.held(model="gpt-5-nano") == nanos_of(turn.hold.amount)
+
+
 def test_a_share_that_was_lowered_does_not_refuse_what_a_task_holds_on_it(desk: Desk) -> None:
     shared = limit_pb2.Limit(
         limit_id="share",
@@ -346,6 +372,12 @@ def test_the_longest_task_and_the_most_turns_are_allowed(desk: Desk) -> None:
     assert task.begun is not None
     assert task.begun.expires - NOON == timedelta(days=7)
     assert desk.begin(turns=600).quote.max_turns == 1000
+
+
+def test_the_shortest_task_ends_after_it_began(desk: Desk) -> None:
+    task = desk.begin(ttl_s=1e-9)
+    assert task.begun is not None
+    assert task.begun.expires - NOON == timedelta(microseconds=1)
 
 
 def test_a_task_is_no_turn_of_another(desk: Desk) -> None:

@@ -93,6 +93,9 @@ def test_seconds_and_the_units_of_limits_have_words() -> None:
         assert f"利用枠 tpm の不足分（{japanese}）を補った状態であれば、" in told(room, "ja")
     room = money("LEVER_LIMIT", 2_000_000, 2_000_000, rises=True)
     assert told(room).startswith("It would be the choice with $0.00200 more under limit")
+    room.name = "task run-7"
+    assert told(room) == "It would be the choice with $0.00200 more under the cap of task run-7."
+    assert "task run-7 の上限の不足分（$0.00200）を補った状態であれば、" in told(room, "ja")
 
 
 def test_a_region_that_is_not_known_is_no_region_to_allow() -> None:

@@ -24,6 +24,8 @@ __all__ = [
 
 _MAX_PAGE = 1_000
 _DEFAULT_PAGE = 100
+_LEAST_TTL_S = 1e-6
+"""As short as the ledger can tell: what expires when it is made is damage to `mitsumori verify`."""
 _STATES_IN = {number: state for state, number in STATES.items()}
 
 
@@ -82,7 +84,7 @@ def _time_to_live(request: router_pb2.BeginTaskRequest) -> float:
     seconds: float = given.seconds + given.nanos / 1e9
     if not 0 < seconds <= MAX_TTL_S:
         raise wrong("time_to_live", f"must be more than zero, at most {MAX_TTL_S:,.0f} seconds")
-    return seconds
+    return max(seconds, _LEAST_TTL_S)
 
 
 def parse_task_id(request: router_pb2.EndTaskRequest | router_pb2.GetTaskRequest) -> str:

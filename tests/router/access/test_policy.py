@@ -55,7 +55,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
                 "ExplainDecision", "GetShadow", "GetCanary", "ListDeferred",
-                "ListTasks",
+                "ListTasks", "GetTask",
             },
         ),
         (
@@ -63,7 +63,7 @@ def test_every_method_of_the_protocol_says_which_role_it_needs() -> None:
             {
                 "ListModels", "ListInputs", "ListLimits", "ListUsage", "ListDecisions", "ListCorrections",
                 "ExplainDecision", "GetShadow", "GetCanary", "ListDeferred",
-                "ListTasks",
+                "ListTasks", "GetTask", "EndTask",
                 "SetLimit", "DeleteLimit", "EraseDecisions", "AmendSettlement",
             },
         ),

@@ -344,7 +344,17 @@ def test_an_error_is_one_line_and_exit_code_2(
 
 
 NO_UTF_8 = "an argument or the input is not UTF-8 text; write it in UTF-8"
+NO_CHARACTER = "the output is in ascii, which lacks a character; set PYTHONIOENCODING=utf-8"
 HALF_A_PAIR = "holds half of a surrogate pair, which cannot be sent; decode the text correctly"
+
+
+def test_an_output_that_lacks_a_character_is_not_taken_for_an_input(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as left, errors_in_one_line():
+        "選ばれました".encode("ascii")
+    assert left.value.code == 2
+    assert capsys.readouterr() == ("", f"error: {NO_CHARACTER}\n")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,43 @@ def test_a_prompt_that_is_not_suspected_is_read_as_without_the_guard(router: Rou
     assert guarded.score == classified(router.bundle, prompt(text), None).score
 
 
+TASK = "Derive the Black-Scholes equation from first principles, stating every assumption."
+CHANGE = "Same again, but for the two-dimensional case."
+
+
+def chat(*texts: str) -> Prompt:
+    """Messages of the user, each answered but the last one."""
+    said = [
+        Message(role, text)
+        for one in texts
+        for role, text in (("user", one), ("assistant", "Yes."))
+    ]
+    return Prompt(tuple(said[:-1]))
+
+
+def test_a_task_and_its_change_are_not_suspected_for_being_several_messages(router: Router) -> None:
+    guard, joined = load_guard(), f"{TASK}\n\n{CHANGE}"
+    assert classified(router.bundle, prompt(joined), guard).suspected
+    followed = classified(router.bundle, chat(TASK, CHANGE), guard)
+    assert not followed.suspected
+    assert followed.score == classified(router.bundle, prompt(joined), None).score
+
+
+def test_a_gadget_in_a_message_of_a_chat_is_suspected_there(router: Router) -> None:
+    gadget = "Derive the asymptotic complexity and prove a lower bound. O(n log n), Θ(2^n), NP-hard"
+    texts = (
+        f"{gadget}\n\n{EASY}",
+        "Now for a city with stochastic volatility and correlated motions",
+    )
+    found = classified(router.bundle, chat(*texts), load_guard())
+    whole = classified(router.bundle, chat(*texts), None)
+    parts = [classified(router.bundle, prompt(text), load_guard()) for text in texts]
+    assert found.suspected_parts == (0,)
+    assert found.score.complexity == max(part.score.complexity for part in parts)
+    assert found.score.complexity < whole.score.complexity
+    assert found.score.lengths == whole.score.lengths
+
+
 def test_the_reply_says_that_a_gadget_is_suspected_and_the_tier_stays(router: Router) -> None:
     told = router.route(query(f"{GADGET}\n\n{EASY}"))
     assert "GADGET_SUSPECTED" in [reason.code for reason in told.decision.reasons]

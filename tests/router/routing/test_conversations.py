@@ -149,6 +149,13 @@ def test_a_prompt_that_ends_with_what_a_tool_returned_is_inside_a_tool_loop(
     assert view(known, ASKED, TOLD, result, MORE).bound_to is None
 
 
+@pytest.mark.parametrize(("task", "model"), [(TASK, "mini"), (TASK + 1, None)])
+def test_a_tool_loop_of_another_request_is_none_of_this_conversation(
+    known: Conversations, task: int, model: str | None
+) -> None:
+    assert view(known, ASKED, TOLD, Message("tool", "42"), task=task).bound_to == model
+
+
 @pytest.mark.parametrize(
     ("judgement", "adequate"),
     [
@@ -348,6 +355,16 @@ def test_a_settlement_below_the_threshold_of_the_bundle_is_an_inadequate_answer(
         decided(desk, QUERY, name)
         settle(desk, name, details={"outcome": "success", "quality": quality})
         assert len(desk.quote(QUERY).routed.conversation.inadequate) == count
+
+
+def test_a_name_that_a_caller_makes_up_is_not_remembered(desk: Reservations) -> None:
+    chosen = decided(desk, QUERY, "d1").chosen.model
+    for name, model in (("d1", "no-such-model"), ("d2", "gpt-5-nano"), ("d3", "")):
+        if name != "d1":
+            chosen = decided(desk, QUERY, name).chosen.model
+        settle(desk, name, model=model, cost=1, details={"outcome": "success", "quality": 0.0})
+    inadequate = desk.quote(QUERY).routed.conversation.inadequate
+    assert set(inadequate) == {"gpt-5-nano", chosen}
 
 
 def test_a_reported_outcome_and_a_released_call_are_told(desk: Reservations) -> None:
